@@ -3,29 +3,33 @@
 isort:skip_file
 The front door: ask about images, get an answer and its receipt."""
 
+import builtins as _builtins
+import sys
+import typing as _typing
 from collections import abc as _abc
-from fovea.decoder.v1 import receipt_pb2 as _receipt_pb2
-from fovea.vision.v1 import image_pb2 as _image_pb2
-from fovea.vision.v1 import rows_pb2 as _rows_pb2
+
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-import builtins as _builtins
-import sys
-import typing as _typing
+
+from fovea.decoder.v1 import receipt_pb2 as _receipt_pb2
+from fovea.vision.v1 import image_pb2 as _image_pb2
+from fovea.vision.v1 import rows_pb2 as _rows_pb2
 
 if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+    from typing import Never as _Never
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing import Never as _Never
+    from typing import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    V: _TypeAlias = ValueType
 
 class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
@@ -49,13 +53,15 @@ ROLE_USER: Role.ValueType  # 2
 """The one who asks."""
 ROLE_ASSISTANT: Role.ValueType  # 3
 """An earlier answer."""
-Global___Role: _TypeAlias = Role  # noqa: Y015
+Global___Role: _TypeAlias = Role
 
 class _Detail:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    V: _TypeAlias = ValueType
 
-class _DetailEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Detail.ValueType], _builtins.type):
+class _DetailEnumTypeWrapper(
+    _enum_type_wrapper._EnumTypeWrapper[_Detail.ValueType], _builtins.type
+):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DETAIL_UNSPECIFIED: _Detail.ValueType  # 0
     """The server's choice."""
@@ -77,13 +83,15 @@ DETAIL_HIGH: Detail.ValueType  # 2
 """All that is there."""
 DETAIL_AUTO: Detail.ValueType  # 3
 """The smallest size that suffices."""
-Global___Detail: _TypeAlias = Detail  # noqa: Y015
+Global___Detail: _TypeAlias = Detail
 
 class _OnOverBudget:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    V: _TypeAlias = ValueType
 
-class _OnOverBudgetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnOverBudget.ValueType], _builtins.type):
+class _OnOverBudgetEnumTypeWrapper(
+    _enum_type_wrapper._EnumTypeWrapper[_OnOverBudget.ValueType], _builtins.type
+):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_OVER_BUDGET_UNSPECIFIED: _OnOverBudget.ValueType  # 0
     """Fit."""
@@ -101,13 +109,15 @@ ON_OVER_BUDGET_FIT: OnOverBudget.ValueType  # 1
 """Shrink the images until they fit."""
 ON_OVER_BUDGET_REFUSE: OnOverBudget.ValueType  # 2
 """Refuse, and say what would fit."""
-Global___OnOverBudget: _TypeAlias = OnOverBudget  # noqa: Y015
+Global___OnOverBudget: _TypeAlias = OnOverBudget
 
 class _RepeatPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    V: _TypeAlias = ValueType
 
-class _RepeatPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RepeatPolicy.ValueType], _builtins.type):
+class _RepeatPolicyEnumTypeWrapper(
+    _enum_type_wrapper._EnumTypeWrapper[_RepeatPolicy.ValueType], _builtins.type
+):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REPEAT_POLICY_UNSPECIFIED: _RepeatPolicy.ValueType  # 0
     """Keep."""
@@ -125,13 +135,15 @@ REPEAT_POLICY_KEEP: RepeatPolicy.ValueType  # 1
 """Encode and fetch it once, keep its tokens in each place."""
 REPEAT_POLICY_REFERENCE: RepeatPolicy.ValueType  # 2
 """Replace later copies by a reference in the text."""
-Global___RepeatPolicy: _TypeAlias = RepeatPolicy  # noqa: Y015
+Global___RepeatPolicy: _TypeAlias = RepeatPolicy
 
 class _FinishReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    V: _TypeAlias = ValueType
 
-class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishReason.ValueType], _builtins.type):
+class _FinishReasonEnumTypeWrapper(
+    _enum_type_wrapper._EnumTypeWrapper[_FinishReason.ValueType], _builtins.type
+):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FINISH_REASON_UNSPECIFIED: _FinishReason.ValueType  # 0
     """Not known."""
@@ -149,13 +161,15 @@ FINISH_REASON_STOP: FinishReason.ValueType  # 1
 """The model ended it, or a stop string did."""
 FINISH_REASON_LENGTH: FinishReason.ValueType  # 2
 """max_new_tokens was reached."""
-Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
+Global___FinishReason: _TypeAlias = FinishReason
 
 class _ServingState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    V: _TypeAlias = ValueType
 
-class _ServingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServingState.ValueType], _builtins.type):
+class _ServingStateEnumTypeWrapper(
+    _enum_type_wrapper._EnumTypeWrapper[_ServingState.ValueType], _builtins.type
+):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SERVING_STATE_UNSPECIFIED: _ServingState.ValueType  # 0
     """Not known."""
@@ -181,7 +195,7 @@ SERVING_STATE_DRAINING: ServingState.ValueType  # 3
 """Finishes what it has and takes no more."""
 SERVING_STATE_FAILED: ServingState.ValueType  # 4
 """The model could not be loaded, or has died."""
-Global___ServingState: _TypeAlias = ServingState  # noqa: Y015
+Global___ServingState: _TypeAlias = ServingState
 
 @_typing.final
 class PutImageHeader(_message.Message):
@@ -201,13 +215,13 @@ class PutImageHeader(_message.Message):
         digest: _builtins.str = ...,
         byte_size: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutImageHeader: _TypeAlias = PutImageHeader  # noqa: Y015
+Global___PutImageHeader: _TypeAlias = PutImageHeader
 
 @_typing.final
 class PutImageRequest(_message.Message):
@@ -229,13 +243,13 @@ class PutImageRequest(_message.Message):
         header: Global___PutImageHeader | None = ...,
         data: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutImageRequest: _TypeAlias = PutImageRequest  # noqa: Y015
+Global___PutImageRequest: _TypeAlias = PutImageRequest
 
 @_typing.final
 class PutImageResponse(_message.Message):
@@ -267,13 +281,22 @@ class PutImageResponse(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         encoder: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_stored", b"already_stored", "encoder", b"encoder", "expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "already_stored",
+        b"already_stored",
+        "encoder",
+        b"encoder",
+        "expire_time",
+        b"expire_time",
+        "facts",
+        b"facts",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutImageResponse: _TypeAlias = PutImageResponse  # noqa: Y015
+Global___PutImageResponse: _TypeAlias = PutImageResponse
 
 @_typing.final
 class Image(_message.Message):
@@ -293,15 +316,21 @@ class Image(_message.Message):
         data: _builtins.bytes = ...,
         digest: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest", b"digest", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "data", b"data", "digest", b"digest", "source", b"source"
+    ]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest", b"digest", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "data", b"data", "digest", b"digest", "source", b"source"
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["data", "digest"]  # noqa: Y015
-    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["data", "digest"]
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType_source
+    ) -> _WhichOneofReturnType_source | None: ...
 
-Global___Image: _TypeAlias = Image  # noqa: Y015
+Global___Image: _TypeAlias = Image
 
 @_typing.final
 class Part(_message.Message):
@@ -323,15 +352,21 @@ class Part(_message.Message):
         text: _builtins.str = ...,
         image: Global___Image | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "part", b"part", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "image", b"image", "part", b"part", "text", b"text"
+    ]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "part", b"part", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "image", b"image", "part", b"part", "text", b"text"
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["text", "image"]  # noqa: Y015
-    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["text", "image"]
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType_part
+    ) -> _WhichOneofReturnType_part | None: ...
 
-Global___Part: _TypeAlias = Part  # noqa: Y015
+Global___Part: _TypeAlias = Part
 
 @_typing.final
 class Message(_message.Message):
@@ -353,13 +388,13 @@ class Message(_message.Message):
         role: Global___Role.ValueType = ...,
         parts: _abc.Iterable[Global___Part] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "role", b"role"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Message: _TypeAlias = Message  # noqa: Y015
+Global___Message: _TypeAlias = Message
 
 @_typing.final
 class Sampling(_message.Message):
@@ -405,28 +440,82 @@ class Sampling(_message.Message):
         stop: _abc.Iterable[_builtins.str] | None = ...,
         max_new_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_top_p", b"_top_p", "max_new_tokens", b"max_new_tokens", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "_max_new_tokens",
+        b"_max_new_tokens",
+        "_repetition_penalty",
+        b"_repetition_penalty",
+        "_seed",
+        b"_seed",
+        "_top_p",
+        b"_top_p",
+        "max_new_tokens",
+        b"max_new_tokens",
+        "repetition_penalty",
+        b"repetition_penalty",
+        "seed",
+        b"seed",
+        "top_p",
+        b"top_p",
+    ]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_top_p", b"_top_p", "max_new_tokens", b"max_new_tokens", "min_p", b"min_p", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "_max_new_tokens",
+        b"_max_new_tokens",
+        "_repetition_penalty",
+        b"_repetition_penalty",
+        "_seed",
+        b"_seed",
+        "_top_p",
+        b"_top_p",
+        "max_new_tokens",
+        b"max_new_tokens",
+        "min_p",
+        b"min_p",
+        "repetition_penalty",
+        b"repetition_penalty",
+        "seed",
+        b"seed",
+        "stop",
+        b"stop",
+        "temperature",
+        b"temperature",
+        "top_k",
+        b"top_k",
+        "top_p",
+        b"top_p",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__max_new_tokens: _TypeAlias = _typing.Literal["max_new_tokens"]  # noqa: Y015
-    _WhichOneofArgType__max_new_tokens: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens"]  # noqa: Y015
-    _WhichOneofReturnType__repetition_penalty: _TypeAlias = _typing.Literal["repetition_penalty"]  # noqa: Y015
-    _WhichOneofArgType__repetition_penalty: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty"]  # noqa: Y015
-    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
-    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
-    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
-    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
+    _WhichOneofReturnType__max_new_tokens: _TypeAlias = _typing.Literal["max_new_tokens"]
+    _WhichOneofArgType__max_new_tokens: _TypeAlias = _typing.Literal[
+        "_max_new_tokens", b"_max_new_tokens"
+    ]
+    _WhichOneofReturnType__repetition_penalty: _TypeAlias = _typing.Literal["repetition_penalty"]
+    _WhichOneofArgType__repetition_penalty: _TypeAlias = _typing.Literal[
+        "_repetition_penalty", b"_repetition_penalty"
+    ]
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]
+    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]
+    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_new_tokens) -> _WhichOneofReturnType__max_new_tokens | None: ...
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType__max_new_tokens
+    ) -> _WhichOneofReturnType__max_new_tokens | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__repetition_penalty) -> _WhichOneofReturnType__repetition_penalty | None: ...
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType__repetition_penalty
+    ) -> _WhichOneofReturnType__repetition_penalty | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType__seed
+    ) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType__top_p
+    ) -> _WhichOneofReturnType__top_p | None: ...
 
-Global___Sampling: _TypeAlias = Sampling  # noqa: Y015
+Global___Sampling: _TypeAlias = Sampling
 
 @_typing.final
 class Reduction(_message.Message):
@@ -442,15 +531,17 @@ class Reduction(_message.Message):
         *,
         keep: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
-    _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
+    _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]
+    _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType__keep
+    ) -> _WhichOneofReturnType__keep | None: ...
 
-Global___Reduction: _TypeAlias = Reduction  # noqa: Y015
+Global___Reduction: _TypeAlias = Reduction
 
 @_typing.final
 class VisualBudget(_message.Message):
@@ -492,15 +583,36 @@ class VisualBudget(_message.Message):
         repeat_policy: Global___RepeatPolicy.ValueType = ...,
         reduction: Global___Reduction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels", "reduction", b"reduction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels", "reduction", b"reduction"
+    ]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "detail", b"detail", "max_pixels", b"max_pixels", "max_visual_tokens", b"max_visual_tokens", "min_detail", b"min_detail", "on_over_budget", b"on_over_budget", "reduction", b"reduction", "repeat_policy", b"repeat_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "_max_pixels",
+        b"_max_pixels",
+        "detail",
+        b"detail",
+        "max_pixels",
+        b"max_pixels",
+        "max_visual_tokens",
+        b"max_visual_tokens",
+        "min_detail",
+        b"min_detail",
+        "on_over_budget",
+        b"on_over_budget",
+        "reduction",
+        b"reduction",
+        "repeat_policy",
+        b"repeat_policy",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]  # noqa: Y015
-    _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pixels) -> _WhichOneofReturnType__max_pixels | None: ...
+    _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]
+    _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType__max_pixels
+    ) -> _WhichOneofReturnType__max_pixels | None: ...
 
-Global___VisualBudget: _TypeAlias = VisualBudget  # noqa: Y015
+Global___VisualBudget: _TypeAlias = VisualBudget
 
 @_typing.final
 class Logprobs(_message.Message):
@@ -516,13 +628,13 @@ class Logprobs(_message.Message):
         *,
         top: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["top", b"top"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["top", b"top"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Logprobs: _TypeAlias = Logprobs  # noqa: Y015
+Global___Logprobs: _TypeAlias = Logprobs
 
 @_typing.final
 class ResponseFormat(_message.Message):
@@ -548,15 +660,21 @@ class ResponseFormat(_message.Message):
         regex: _builtins.str = ...,
         choice: Global___Choice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "format", b"format", "json_schema", b"json_schema", "regex", b"regex"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "choice", b"choice", "format", b"format", "json_schema", b"json_schema", "regex", b"regex"
+    ]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "format", b"format", "json_schema", b"json_schema", "regex", b"regex"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "choice", b"choice", "format", b"format", "json_schema", b"json_schema", "regex", b"regex"
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_format: _TypeAlias = _typing.Literal["json_schema", "regex", "choice"]  # noqa: Y015
-    _WhichOneofArgType_format: _TypeAlias = _typing.Literal["format", b"format"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_format) -> _WhichOneofReturnType_format | None: ...
+    _WhichOneofReturnType_format: _TypeAlias = _typing.Literal["json_schema", "regex", "choice"]
+    _WhichOneofArgType_format: _TypeAlias = _typing.Literal["format", b"format"]
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType_format
+    ) -> _WhichOneofReturnType_format | None: ...
 
-Global___ResponseFormat: _TypeAlias = ResponseFormat  # noqa: Y015
+Global___ResponseFormat: _TypeAlias = ResponseFormat
 
 @_typing.final
 class Choice(_message.Message):
@@ -574,13 +692,13 @@ class Choice(_message.Message):
         *,
         options: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Choice: _TypeAlias = Choice  # noqa: Y015
+Global___Choice: _TypeAlias = Choice
 
 @_typing.final
 class GenerateRequest(_message.Message):
@@ -644,13 +762,43 @@ class GenerateRequest(_message.Message):
         response_format: Global___ResponseFormat | None = ...,
         allow_text_substitution: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "response_format", b"response_format", "sampling", b"sampling", "visual", b"visual"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "logprobs",
+        b"logprobs",
+        "response_format",
+        b"response_format",
+        "sampling",
+        b"sampling",
+        "visual",
+        b"visual",
+    ]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_text_substitution", b"allow_text_substitution", "hop_limit", b"hop_limit", "logprobs", b"logprobs", "messages", b"messages", "parent_request_id", b"parent_request_id", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "tier", b"tier", "visual", b"visual"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "allow_text_substitution",
+        b"allow_text_substitution",
+        "hop_limit",
+        b"hop_limit",
+        "logprobs",
+        b"logprobs",
+        "messages",
+        b"messages",
+        "parent_request_id",
+        b"parent_request_id",
+        "request_id",
+        b"request_id",
+        "response_format",
+        b"response_format",
+        "sampling",
+        b"sampling",
+        "tier",
+        b"tier",
+        "visual",
+        b"visual",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
+Global___GenerateRequest: _TypeAlias = GenerateRequest
 
 @_typing.final
 class Started(_message.Message):
@@ -678,13 +826,22 @@ class Started(_message.Message):
         prompt_tokens: _builtins.int = ...,
         visual_tokens: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "visual_tokens", b"visual_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "model",
+        b"model",
+        "prompt_tokens",
+        b"prompt_tokens",
+        "request_id",
+        b"request_id",
+        "visual_tokens",
+        b"visual_tokens",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Started: _TypeAlias = Started  # noqa: Y015
+Global___Started: _TypeAlias = Started
 
 @_typing.final
 class Delta(_message.Message):
@@ -706,13 +863,13 @@ class Delta(_message.Message):
         text: _builtins.str = ...,
         token_ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "token_ids", b"token_ids"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Delta: _TypeAlias = Delta  # noqa: Y015
+Global___Delta: _TypeAlias = Delta
 
 @_typing.final
 class Finished(_message.Message):
@@ -738,13 +895,15 @@ class Finished(_message.Message):
         matched_stop: _builtins.str = ...,
         receipt: _receipt_pb2.Receipt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "matched_stop", b"matched_stop", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "finish_reason", b"finish_reason", "matched_stop", b"matched_stop", "receipt", b"receipt"
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Finished: _TypeAlias = Finished  # noqa: Y015
+Global___Finished: _TypeAlias = Finished
 
 @_typing.final
 class GenerateResponse(_message.Message):
@@ -774,15 +933,21 @@ class GenerateResponse(_message.Message):
         delta: Global___Delta | None = ...,
         finished: Global___Finished | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"
+    ]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "delta", "finished"]  # noqa: Y015
-    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "delta", "finished"]
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType_event
+    ) -> _WhichOneofReturnType_event | None: ...
 
-Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
+Global___GenerateResponse: _TypeAlias = GenerateResponse
 
 @_typing.final
 class CompleteRequest(_message.Message):
@@ -800,13 +965,13 @@ class CompleteRequest(_message.Message):
         *,
         request: Global___GenerateRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CompleteRequest: _TypeAlias = CompleteRequest  # noqa: Y015
+Global___CompleteRequest: _TypeAlias = CompleteRequest
 
 @_typing.final
 class CompleteResponse(_message.Message):
@@ -844,13 +1009,26 @@ class CompleteResponse(_message.Message):
         matched_stop: _builtins.str = ...,
         receipt: _receipt_pb2.Receipt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "matched_stop", b"matched_stop", "model", b"model", "receipt", b"receipt", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "finish_reason",
+        b"finish_reason",
+        "matched_stop",
+        b"matched_stop",
+        "model",
+        b"model",
+        "receipt",
+        b"receipt",
+        "request_id",
+        b"request_id",
+        "text",
+        b"text",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CompleteResponse: _TypeAlias = CompleteResponse  # noqa: Y015
+Global___CompleteResponse: _TypeAlias = CompleteResponse
 
 @_typing.final
 class CountTokensRequest(_message.Message):
@@ -868,13 +1046,13 @@ class CountTokensRequest(_message.Message):
         *,
         request: Global___GenerateRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CountTokensRequest: _TypeAlias = CountTokensRequest  # noqa: Y015
+Global___CountTokensRequest: _TypeAlias = CountTokensRequest
 
 @_typing.final
 class CountTokensResponse(_message.Message):
@@ -912,13 +1090,26 @@ class CountTokensResponse(_message.Message):
         kv_bytes: _builtins.int = ...,
         fits_context: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fits_context", b"fits_context", "images", b"images", "kv_bytes", b"kv_bytes", "prompt_tokens", b"prompt_tokens", "text_tokens", b"text_tokens", "visual_tokens", b"visual_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "fits_context",
+        b"fits_context",
+        "images",
+        b"images",
+        "kv_bytes",
+        b"kv_bytes",
+        "prompt_tokens",
+        b"prompt_tokens",
+        "text_tokens",
+        b"text_tokens",
+        "visual_tokens",
+        b"visual_tokens",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CountTokensResponse: _TypeAlias = CountTokensResponse  # noqa: Y015
+Global___CountTokensResponse: _TypeAlias = CountTokensResponse
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):
@@ -929,13 +1120,13 @@ class GetServerInfoRequest(_message.Message):
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _Never
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest  # noqa: Y015
+Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest
 
 @_typing.final
 class DecoderLimits(_message.Message):
@@ -995,13 +1186,38 @@ class DecoderLimits(_message.Message):
         max_stop_strings: _builtins.int = ...,
         max_image_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "max_context", b"max_context", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "default_max_new_tokens",
+        b"default_max_new_tokens",
+        "default_max_pixels",
+        b"default_max_pixels",
+        "max_context",
+        b"max_context",
+        "max_image_bytes",
+        b"max_image_bytes",
+        "max_images",
+        b"max_images",
+        "max_message_bytes",
+        b"max_message_bytes",
+        "max_new_tokens",
+        b"max_new_tokens",
+        "max_pixels",
+        b"max_pixels",
+        "max_running",
+        b"max_running",
+        "max_stop_strings",
+        b"max_stop_strings",
+        "max_waiting",
+        b"max_waiting",
+        "min_pixels",
+        b"min_pixels",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DecoderLimits: _TypeAlias = DecoderLimits  # noqa: Y015
+Global___DecoderLimits: _TypeAlias = DecoderLimits
 
 @_typing.final
 class DecoderLoad(_message.Message):
@@ -1029,13 +1245,22 @@ class DecoderLoad(_message.Message):
         kv_blocks_used: _builtins.int = ...,
         kv_blocks: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kv_blocks", b"kv_blocks", "kv_blocks_used", b"kv_blocks_used", "running", b"running", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "kv_blocks",
+        b"kv_blocks",
+        "kv_blocks_used",
+        b"kv_blocks_used",
+        "running",
+        b"running",
+        "waiting",
+        b"waiting",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DecoderLoad: _TypeAlias = DecoderLoad  # noqa: Y015
+Global___DecoderLoad: _TypeAlias = DecoderLoad
 
 @_typing.final
 class EncoderPeer(_message.Message):
@@ -1079,13 +1304,30 @@ class EncoderPeer(_message.Message):
         running: _builtins.int = ...,
         encodes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "compatible", b"compatible", "encodes", b"encodes", "fingerprint", b"fingerprint", "name", b"name", "reachable", b"reachable", "running", b"running", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "address",
+        b"address",
+        "compatible",
+        b"compatible",
+        "encodes",
+        b"encodes",
+        "fingerprint",
+        b"fingerprint",
+        "name",
+        b"name",
+        "reachable",
+        b"reachable",
+        "running",
+        b"running",
+        "waiting",
+        b"waiting",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EncoderPeer: _TypeAlias = EncoderPeer  # noqa: Y015
+Global___EncoderPeer: _TypeAlias = EncoderPeer
 
 @_typing.final
 class GetServerInfoResponse(_message.Message):
@@ -1163,10 +1405,41 @@ class GetServerInfoResponse(_message.Message):
         encoders: _abc.Iterable[Global___EncoderPeer] | None = ...,
         kv_bytes_per_token: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "limits", b"limits", "load", b"load"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "layout", b"layout", "limits", b"limits", "load", b"load"
+    ]
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "attention",
+        b"attention",
+        "dtype",
+        b"dtype",
+        "encoders",
+        b"encoders",
+        "engine",
+        b"engine",
+        "features",
+        b"features",
+        "fingerprint",
+        b"fingerprint",
+        "kv_bytes_per_token",
+        b"kv_bytes_per_token",
+        "layout",
+        b"layout",
+        "limits",
+        b"limits",
+        "load",
+        b"load",
+        "loading_progress",
+        b"loading_progress",
+        "model",
+        b"model",
+        "state",
+        b"state",
+        "version",
+        b"version",
+    ]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse

@@ -1,0 +1,102 @@
+"""What lies in a checkpoint folder: its JSON files, and where the bytes of each tensor stand.
+
+Reads the safetensors layout (eight bytes of length, a JSON header, the bytes), in one file or in
+shards with an index, without torch and without reading a tensor. It knows no model: what a tensor
+means is its reader's affair.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from fovea.errors import FoveaError
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+MAX_HEADER_BYTES = 100 * 1024 * 1024
+"""The limit of the safetensors library; a longer header is not one."""
+
+
+class CheckpointNotSupported(FoveaError):
+    """A folder that is no Qwen3-VL checkpoint, or one that this version cannot serve. Found out at
+    start.
+    """
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CHECKPOINT_NOT_SUPPORTED"
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor on disk: `size` bytes at `offset` of `file`, little-endian and row-major."""
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+
+
+def read_json(directory: Path | str, name: str) -> dict[str, Any]:
+    """The object in the file `name`; CheckpointNotSupported where there is none."""
+    try:
+        value = json.loads((Path(directory) / name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointNotSupported(f"the checkpoint folder has no {name}", file=name) from error
+    except ValueError as error:
+        raise CheckpointNotSupported(f"{name} of the checkpoint is not JSON", file=name) from error
+    if not isinstance(value, dict):
+        raise CheckpointNotSupported(f"{name} of the checkpoint is not a JSON object", file=name)
+    return value
+
+
+def shards(directory: Path | str) -> list[Path]:
+    """The weight files, sorted; those that an index names where there is one."""
+    directory = Path(directory)
+    if not (directory / INDEX).exists():
+        names = {SINGLE}
+    else:
+        weight_map = read_json(directory, INDEX).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise CheckpointNotSupported(f"{INDEX} has no weight_map", file=INDEX)
+        names = set(weight_map.values())
+    for name in sorted(names):
+        if Path(name).name != name or not (directory / name).is_file():
+            raise CheckpointNotSupported(f"the checkpoint folder has no {name}", file=name)
+    return [directory / name for name in sorted(names)]
+
+
+def tensors(directory: Path | str) -> dict[str, TensorEntry]:
+    """Every tensor of the checkpoint by its name on disk; only headers are read."""
+    return {name: entry for file in shards(directory) for name, entry in _header(file)}
+
+
+def _header(file: Path) -> Iterator[tuple[str, TensorEntry]]:
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(length)
+            fields = json.loads(stream.read(length))
+        end_of_file = file.stat().st_size
+        for name, field in fields.items():
+            if name != "__metadata__":
+                yield name, _entry(file, field, 8 + length, end_of_file)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise CheckpointNotSupported(
+            f"{file.name} is not a whole safetensors file", file=file.name
+        ) from error
+
+
+def _entry(file: Path, field: dict[str, Any], start: int, end_of_file: int) -> TensorEntry:
+    begin, end = field["data_offsets"]
+    if not 0 <= begin <= end or start + end > end_of_file:
+        raise ValueError("tensor outside of its file")
+    return TensorEntry(file, field["dtype"], tuple(field["shape"]), start + begin, end - begin)

@@ -1,0 +1,128 @@
+"""The rows fingerprint: which vision tower, and which way of feeding it, rows come from.
+
+Rows of one checkpoint mean nothing to the language model of another, even where widths agree. So
+encoder and decoder compute this digest, each from its own folder, and refuse each other where it
+differs. It covers the bytes of the vision tensors and the configuration that decides what they
+compute; it covers no language model, no code version and no file name, so resharding a checkpoint
+does not change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fovea.checkpoint import CheckpointNotSupported, TensorEntry, read_json, tensors
+from fovea.geometry import Geometry
+
+PREFIXES = ("model.visual.", "visual.")
+"""Of the published layout, and of checkpoints written before it."""
+
+MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
+
+# What decides what the tower computes; the value is what `transformers` takes where one is absent.
+VISION_FIELDS: dict[str, Any] = {
+    "depth": 27,
+    "hidden_size": 1152,
+    "hidden_act": "gelu_pytorch_tanh",
+    "intermediate_size": 4304,
+    "num_heads": 16,
+    "in_channels": 3,
+    "patch_size": 16,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "out_hidden_size": 3584,
+    "num_position_embeddings": 2304,
+    "deepstack_visual_indexes": [8, 16, 24],
+}
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+_BLOCK = 8 * 1024 * 1024
+
+
+def model_type(directory: Path | str) -> str:
+    """`qwen3_vl` or `qwen3_vl_moe`; CheckpointNotSupported for any other model."""
+    found = read_json(directory, "config.json").get("model_type")
+    if found not in MODEL_TYPES:
+        raise CheckpointNotSupported(
+            f"the checkpoint's model_type is {found!r}; served are {' and '.join(MODEL_TYPES)}",
+            model_type=found,
+            supported=",".join(MODEL_TYPES),
+        )
+    return str(found)
+
+
+def vision_tensors(directory: Path | str) -> dict[str, tuple[str, TensorEntry]]:
+    """The tower's tensors: name inside the tower -> (name on disk, place). Never empty."""
+    found: dict[str, tuple[str, TensorEntry]] = {}
+    for name, entry in tensors(directory).items():
+        for prefix in PREFIXES:
+            if name.startswith(prefix):
+                found[name.removeprefix(prefix)] = (name, entry)
+    if not found:
+        raise CheckpointNotSupported(
+            f"the checkpoint has no tensor under {PREFIXES[0]!r}: it has no vision tower",
+            prefix=PREFIXES[0],
+        )
+    return found
+
+
+def fingerprint(directory: Path | str, progress: Progress = lambda done, total: None) -> str:
+    """`sha256:<hex>` over configuration and vision tensors; reads each byte once, a block at a
+    time.
+
+    Fields are framed by their length, so no two checkpoints share a digest by moving a border.
+    """
+    model_type(directory)
+    found = vision_tensors(directory)
+    hasher = hashlib.sha256()
+    _field(hasher, json.dumps(vision_settings(directory), sort_keys=True).encode())
+    total, done = sum(entry.size for _, entry in found.values()), 0
+    for name in sorted(found):
+        entry = found[name][1]
+        _field(hasher, json.dumps([name, entry.dtype, list(entry.shape), entry.size]).encode())
+        for block in _blocks(entry):
+            hasher.update(block)
+            done += len(block)
+            progress(done, total)
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def vision_settings(directory: Path | str) -> dict[str, Any]:
+    """The fields of config.json and preprocessor_config.json that change rows, absent ones filled
+    in.
+    """
+    vision = read_json(directory, "config.json").get("vision_config")
+    if not isinstance(vision, dict):
+        raise CheckpointNotSupported("config.json has no vision_config", file="config.json")
+    processor = read_json(directory, "preprocessor_config.json")
+    return {
+        "layout": 1,
+        "vision": {key: vision.get(key, default) for key, default in VISION_FIELDS.items()},
+        "geometry": asdict(Geometry.from_checkpoint(directory)),
+        "image_mean": processor.get("image_mean"),
+        "image_std": processor.get("image_std"),
+    }
+
+
+def _field(hasher: hashlib._Hash, data: bytes) -> None:
+    hasher.update(len(data).to_bytes(8, "little"))
+    hasher.update(data)
+
+
+def _blocks(entry: TensorEntry) -> Iterator[bytes]:
+    with entry.file.open("rb") as stream:
+        stream.seek(entry.offset)
+        left = entry.size
+        while left:
+            block = stream.read(min(_BLOCK, left))
+            if not block:
+                raise CheckpointNotSupported(f"{entry.file.name} ends early", file=entry.file.name)
+            left -= len(block)
+            yield block

@@ -1,0 +1,190 @@
+"""Token geometry: from the width and height of an image to the visual tokens that it costs.
+
+Pure arithmetic, equal to the image processor of Qwen3-VL for every size, used by both services, the
+client and the command. A patch is 16x16 pixels; a visual token is a 2x2 square of patches, so 32x32
+pixels: patches are four times as many as tokens. This module sees no pixel, no model and no
+request.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fovea.checkpoint import CheckpointNotSupported, read_json
+from fovea.errors import InvalidArgument, Violation
+
+FILE = "preprocessor_config.json"
+
+DEFAULT_MAX_PIXELS = 1_310_720
+"""1,280 tokens: a phone photo fits the default context. The checkpoint's own limit is far higher.
+"""
+
+MAX_ASPECT = 200
+"""Longer side over shorter side; the limit of the Qwen3-VL processor."""
+
+
+class SizeInvalid(InvalidArgument):
+    """A width, height or pixel limit that no image can have."""
+
+    reason = "IMAGE_SIZE_INVALID"
+
+
+class AspectTooExtreme(InvalidArgument):
+    """One side is more than 200 times the other: the model's processor refuses it, so do we."""
+
+    reason = "IMAGE_ASPECT_TOO_EXTREME"
+
+    def __init__(self, width: int, height: int, limit: float = MAX_ASPECT) -> None:
+        super().__init__(
+            f"the image is {width}x{height}: one side may be at most {limit:g} times the other",
+            violations=[Violation("image", f"aspect above {limit:g}")],
+            width=width,
+            height=height,
+            limit=f"{limit:g}",
+            value=f"{max(width, height) / min(width, height):.1f}",
+        )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What an image becomes: `width` x `height` pixels after one resize, and the grid of patches in
+    it.
+    """
+
+    width: int
+    height: int
+    grid_thw: tuple[int, int, int]
+    patches: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The constants of a checkpoint's image processor; pixel limits count pixels, not sides."""
+
+    patch: int = 16
+    merge: int = 2
+    temporal: int = 2
+    min_pixels: int = 65_536
+    max_pixels: int = 16_777_216
+
+    @classmethod
+    def from_checkpoint(cls, directory: Path | str) -> Geometry:
+        """Read preprocessor_config.json, whose limits stand under `size` or, in older files, beside
+        it.
+        """
+        config = read_json(directory, FILE)
+        try:
+            return cls(
+                patch=_count(config, "patch_size"),
+                merge=_count(config, "merge_size"),
+                temporal=_count(config, "temporal_patch_size"),
+                min_pixels=_limit(config, "shortest_edge", "min_pixels"),
+                max_pixels=_limit(config, "longest_edge", "max_pixels"),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointNotSupported(f"{FILE} lacks a usable {error}", file=FILE) from error
+
+    @property
+    def cell(self) -> int:
+        """The side of one visual token in pixels: 32."""
+        return self.patch * self.merge
+
+    def plan(self, width: int, height: int, max_pixels: int | None = None) -> Planned:
+        """The size, grid and cost of an image of `width` x `height` (after EXIF orientation).
+
+        `max_pixels` lowers the checkpoint's limit and never raises it. It acts as the processor's
+        `longest_edge` does: it bounds the cost except where a side is shorter than one cell, which
+        is still drawn one cell high, and where the image is enlarged to reach `min_pixels`.
+        """
+        limit = self._limit(max_pixels)
+        new_width, new_height = self._smart_resize(width, height, limit)
+        grid = (1, new_height // self.patch, new_width // self.patch)
+        patches = grid[1] * grid[2]
+        return Planned(new_width, new_height, grid, patches, patches // self.merge**2)
+
+    def largest_fitting(self, width: int, height: int, tokens: int) -> int | None:
+        """The largest max_pixels (at most the checkpoint's) whose plan costs at most `tokens`; None
+        if none.
+
+        Exact. Below the image's own rounded size the cost never falls as max_pixels grows, so
+        halving finds the edge; from that size on the cost no longer depends on max_pixels and the
+        first test covers it.
+        """
+        if self.plan(width, height).tokens <= tokens:
+            return self.max_pixels
+        own = round(width / self.cell) * round(height / self.cell) * self.cell**2
+        fits, exceeds = 0, min(own, self.max_pixels)
+        while exceeds - fits > 1:
+            middle = (fits + exceeds) // 2
+            if self.plan(width, height, middle).tokens <= tokens:
+                fits = middle
+            else:
+                exceeds = middle
+        return fits or None
+
+    def shrink(self, width: int, height: int, max_pixels: int) -> tuple[int, int]:
+        """The size an over-large upload is resized to: that of its plan, reached in one resize."""
+        planned = self.plan(width, height, max_pixels)
+        return planned.width, planned.height
+
+    def _limit(self, max_pixels: int | None) -> int:
+        if max_pixels is None:
+            return self.max_pixels
+        if max_pixels < 1:
+            raise SizeInvalid(
+                f"max_pixels is {max_pixels}: it must be at least 1",
+                violations=[Violation("max_pixels", "below 1")],
+                limit=1,
+                value=max_pixels,
+            )
+        return min(max_pixels, self.max_pixels)
+
+    def _smart_resize(self, width: int, height: int, max_pixels: int) -> tuple[int, int]:
+        """(width, height) as `smart_resize` of transformers' Qwen2-VL image processor computes
+        them.
+
+        Sides are rounded to multiples of a cell with Python's round (half to even), then scaled by
+        one factor and floored where there are too many pixels, or scaled and ceiled where there are
+        too few.
+        """
+        _check_size(width, height)
+        cell = self.cell
+        new_height, new_width = round(height / cell) * cell, round(width / cell) * cell
+        if new_height * new_width > max_pixels:
+            scale = math.sqrt((height * width) / max_pixels)
+            new_height = max(cell, math.floor(height / scale / cell) * cell)
+            new_width = max(cell, math.floor(width / scale / cell) * cell)
+        elif new_height * new_width < self.min_pixels:
+            scale = math.sqrt(self.min_pixels / (height * width))
+            new_height = math.ceil(height * scale / cell) * cell
+            new_width = math.ceil(width * scale / cell) * cell
+        return new_width, new_height
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise SizeInvalid(
+            f"the image is {width}x{height}: both sides must be at least 1",
+            violations=[Violation("image", "a side below 1")],
+            width=width,
+            height=height,
+        )
+    if max(width, height) / min(width, height) > MAX_ASPECT:
+        raise AspectTooExtreme(width, height)
+
+
+def _limit(config: dict[str, Any], edge: str, pixels: str) -> int:
+    if config.get(pixels) is not None:
+        return _count(config, pixels)
+    return _count(config["size"], edge)
+
+
+def _count(config: dict[str, Any], name: str) -> int:
+    value = config[name]
+    if type(value) is not int or value < 1:
+        raise ValueError(name)
+    return value

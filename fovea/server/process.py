@@ -1,0 +1,119 @@
+"""One gRPC server in one process: bind, be ready, drain on SIGTERM.
+
+Health per service starts as NOT_SERVING and is set before binding; `liveness` is true as soon as the process
+answers, `readiness` and the service's own name once `ready` was called. Draining first tells health, then
+refuses new calls, then waits for running ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry, start_http_server
+
+from fovea.server.call import CallInterceptor
+from fovea.server.metrics import CallMetrics
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Where a server listens and what it takes. Addresses are `host:port`; port 0 picks one."""
+
+    listen: str
+    metrics_listen: str
+    max_message_bytes: int
+
+
+def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
+    return (
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        # A second process on the same port must fail, not share it silently.
+        ("grpc.so_reuseport", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    )
+
+
+class ServerProcess:
+    """The server kit around one servicer."""
+
+    def __init__(
+        self,
+        binding: Binding,
+        service: str,
+        register: Callable[[grpc.aio.Server], None],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._binding = binding
+        self._ready_names = ("", service, "readiness")
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=(CallInterceptor(CallMetrics(registry)),),
+            options=_options(binding.max_message_bytes),
+        )
+        register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (service, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        self._registry = registry
+        self._metrics_server: tuple[Any, threading.Thread] | None = None
+        self._stopping = asyncio.Event()
+        self.port = 0
+
+    async def start(self) -> None:
+        """Bind and answer, not ready yet. Raises OSError where an address is taken."""
+        for name in self._ready_names:
+            await self._health.set(name, NOT_SERVING)
+        await self._health.set("liveness", SERVING)
+        try:
+            self.port = self._server.add_insecure_port(self._binding.listen)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {self._binding.listen}: is the port in use?") from error
+        await self._server.start()
+        if self._binding.metrics_listen:
+            host, _, port = self._binding.metrics_listen.rpartition(":")
+            try:
+                self._metrics_server = start_http_server(int(port), host, registry=self._registry)
+            except OSError as error:
+                raise OSError(
+                    f"cannot serve metrics on {self._binding.metrics_listen}: {error.strerror}"
+                ) from error
+
+    async def ready(self) -> None:
+        for name in self._ready_names:
+            await self._health.set(name, SERVING)
+
+    def stop(self) -> None:
+        """Ask for draining; safe from a signal handler."""
+        self._stopping.set()
+
+    async def until_stopped(self) -> None:
+        """Return once SIGTERM or SIGINT came, or `stop` was called."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self.stop)
+        await self._stopping.wait()
+
+    async def drain(self, grace_s: float) -> None:
+        """Health first, then no new calls, then wait up to `grace_s` for running ones."""
+        log.info("draining", grace_s=grace_s)
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+        if self._metrics_server is not None:
+            self._metrics_server[0].shutdown()
+            self._metrics_server[0].server_close()

@@ -1,0 +1,84 @@
+"""From a FoveaError to a gRPC status: code, ErrorInfo, BadRequest, RetryInfo, RequestInfo.
+
+Details stay under 4 KiB, because Java refuses more than 8 KiB of metadata in all.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from fovea.errors import DOMAIN, FoveaError, Violation
+
+DETAILS_BYTES = 4096
+TEXT_CHARS = 256
+INTERNAL_TEXT = "internal error; the request id finds it in the server's log"
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
+
+
+def _pack(message: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+def _info(error: FoveaError) -> error_details_pb2.ErrorInfo:
+    metadata = {key: _cut(value) for key, value in list(error.metadata.items())[:8]}
+    return error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+
+
+def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(field=_cut(v.field), description=_cut(v.description))
+            for v in violations
+        ]
+    )
+
+
+def _retry(seconds: float) -> error_details_pb2.RetryInfo:
+    delay = duration_pb2.Duration()
+    delay.FromNanoseconds(int(seconds * 1e9))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+def of(error: FoveaError, request_id: str) -> status_pb2.Status:
+    """The status of an error. Violations that would break the size limit are left out, last first."""
+    status = status_pb2.Status(code=error.code.value[0], message=_cut(error.message))
+    status.details.append(_pack(_info(error)))
+    status.details.append(_pack(error_details_pb2.RequestInfo(request_id=request_id)))
+    if error.retry_after_s is not None:
+        status.details.append(_pack(_retry(error.retry_after_s)))
+    violations = list(error.violations)
+    while violations:
+        packed = _pack(_bad_request(violations))
+        if status.ByteSize() + packed.ByteSize() < DETAILS_BYTES:
+            status.details.append(packed)
+            break
+        violations.pop()
+    return status
+
+
+def trailing(error: FoveaError, status: status_pb2.Status) -> Metadata:
+    """The trailing metadata. `abort_with_status` would drop the pushback, so both are set by hand."""
+    metadata: Metadata = (("grpc-status-details-bin", status.SerializeToString()),)
+    if error.retry_after_s is not None:
+        pushback = int(error.retry_after_s * 1000 * random.uniform(1.0, 1.25))
+        metadata += (("grpc-retry-pushback-ms", str(pushback)),)
+    return metadata
+
+
+async def abort(context: grpc.aio.ServicerContext, error: FoveaError, request_id: str) -> None:
+    """End the call with this error. Raises grpc.aio.AbortError, as `context.abort` does."""
+    status = of(error, request_id)
+    context.set_trailing_metadata(trailing(error, status))
+    await context.abort(error.code, status.message)
