@@ -19,8 +19,7 @@ from fovea.errors import InvalidArgument, Violation
 FILE = "preprocessor_config.json"
 
 DEFAULT_MAX_PIXELS = 1_310_720
-"""1,280 tokens: a phone photo fits the default context. The checkpoint's own limit is far higher.
-"""
+"""1,280 tokens: a phone photo fits the default context. A checkpoint allows far more."""
 
 MAX_ASPECT = 200
 """Longer side over shorter side; the limit of the Qwen3-VL processor."""
@@ -28,8 +27,6 @@ MAX_ASPECT = 200
 
 class SizeInvalid(InvalidArgument):
     """A width, height or pixel limit that no image can have."""
-
-    reason = "IMAGE_SIZE_INVALID"
 
 
 class AspectTooExtreme(InvalidArgument):
@@ -40,19 +37,17 @@ class AspectTooExtreme(InvalidArgument):
     def __init__(self, width: int, height: int, limit: float = MAX_ASPECT) -> None:
         super().__init__(
             f"the image is {width}x{height}: one side may be at most {limit:g} times the other",
-            violations=[Violation("image", f"aspect above {limit:g}")],
+            violations=[Violation("width" if width > height else "height", f"aspect above {limit:g}")],
             width=width,
             height=height,
             limit=f"{limit:g}",
-            value=f"{max(width, height) / min(width, height):.1f}",
+            actual=f"{max(width, height) / min(width, height):.1f}",
         )
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What an image becomes: `width` x `height` pixels after one resize, and the grid of patches in
-    it.
-    """
+    """What an image becomes: its size in pixels after one resize, its grid of patches, its cost."""
 
     width: int
     height: int
@@ -139,7 +134,7 @@ class Geometry:
                 f"max_pixels is {max_pixels}: it must be at least 1",
                 violations=[Violation("max_pixels", "below 1")],
                 limit=1,
-                value=max_pixels,
+                actual=max_pixels,
             )
         return min(max_pixels, self.max_pixels)
 
@@ -169,7 +164,7 @@ def _check_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise SizeInvalid(
             f"the image is {width}x{height}: both sides must be at least 1",
-            violations=[Violation("image", "a side below 1")],
+            violations=[Violation("width" if width < 1 else "height", "below 1")],
             width=width,
             height=height,
         )

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,12 @@ REQUEST_ID = "x-request-id"
 REQUEST_ID_CHARS = 128
 QUIET = ("/grpc.health.", "/grpc.reflection.")
 log = structlog.get_logger()
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def current_request_id() -> str:
+    """The id of the call that runs in this task."""
+    return _request_id.get()
 
 
 @dataclass
@@ -135,6 +142,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def _enter(self, stack: AsyncExitStack, method: str, request: Any, context: Any) -> Call:
         call = Call(method, context, self._metrics, _id_of(request, context))
+        _request_id.set(call.request_id)
         for layer in LAYERS:
             await stack.enter_async_context(layer(call))
         if not call.quiet:

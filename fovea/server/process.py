@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,9 @@ class ServerProcess:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self._binding.listen}: is the port in use?") from error
         await self._server.start()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self.stop)
         if self._binding.metrics_listen:
             host, _, port = self._binding.metrics_listen.rpartition(":")
             try:
@@ -104,10 +107,17 @@ class ServerProcess:
 
     async def until_stopped(self) -> None:
         """Return once SIGTERM or SIGINT came, or `stop` was called."""
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self.stop)
         await self._stopping.wait()
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Finish `work`, unless asked to stop meanwhile; then it is cancelled and SystemExit raised."""
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            stop.cancel()
+            return task.result()
+        task.cancel()
+        raise SystemExit(0)
 
     async def drain(self, grace_s: float) -> None:
         """Health first, then no new calls, then wait up to `grace_s` for running ones."""

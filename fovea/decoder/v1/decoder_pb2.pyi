@@ -3,33 +3,29 @@
 isort:skip_file
 The front door: ask about images, get an answer and its receipt."""
 
-import builtins as _builtins
-import sys
-import typing as _typing
 from collections import abc as _abc
-
+from fovea.decoder.v1 import receipt_pb2 as _receipt_pb2
+from fovea.vision.v1 import image_pb2 as _image_pb2
+from fovea.vision.v1 import rows_pb2 as _rows_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-
-from fovea.decoder.v1 import receipt_pb2 as _receipt_pb2
-from fovea.vision.v1 import image_pb2 as _image_pb2
-from fovea.vision.v1 import rows_pb2 as _rows_pb2
+import builtins as _builtins
+import sys
+import typing as _typing
 
 if sys.version_info >= (3, 11):
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
 class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
@@ -53,15 +49,13 @@ ROLE_USER: Role.ValueType  # 2
 """The one who asks."""
 ROLE_ASSISTANT: Role.ValueType  # 3
 """An earlier answer."""
-Global___Role: _TypeAlias = Role
+Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _Detail:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _DetailEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_Detail.ValueType], _builtins.type
-):
+class _DetailEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Detail.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DETAIL_UNSPECIFIED: _Detail.ValueType  # 0
     """The server's choice."""
@@ -83,15 +77,13 @@ DETAIL_HIGH: Detail.ValueType  # 2
 """All that is there."""
 DETAIL_AUTO: Detail.ValueType  # 3
 """The smallest size that suffices."""
-Global___Detail: _TypeAlias = Detail
+Global___Detail: _TypeAlias = Detail  # noqa: Y015
 
 class _OnOverBudget:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _OnOverBudgetEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_OnOverBudget.ValueType], _builtins.type
-):
+class _OnOverBudgetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnOverBudget.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_OVER_BUDGET_UNSPECIFIED: _OnOverBudget.ValueType  # 0
     """Fit."""
@@ -109,15 +101,13 @@ ON_OVER_BUDGET_FIT: OnOverBudget.ValueType  # 1
 """Shrink the images until they fit."""
 ON_OVER_BUDGET_REFUSE: OnOverBudget.ValueType  # 2
 """Refuse, and say what would fit."""
-Global___OnOverBudget: _TypeAlias = OnOverBudget
+Global___OnOverBudget: _TypeAlias = OnOverBudget  # noqa: Y015
 
 class _RepeatPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _RepeatPolicyEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_RepeatPolicy.ValueType], _builtins.type
-):
+class _RepeatPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RepeatPolicy.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REPEAT_POLICY_UNSPECIFIED: _RepeatPolicy.ValueType  # 0
     """Keep."""
@@ -135,15 +125,13 @@ REPEAT_POLICY_KEEP: RepeatPolicy.ValueType  # 1
 """Encode and fetch it once, keep its tokens in each place."""
 REPEAT_POLICY_REFERENCE: RepeatPolicy.ValueType  # 2
 """Replace later copies by a reference in the text."""
-Global___RepeatPolicy: _TypeAlias = RepeatPolicy
+Global___RepeatPolicy: _TypeAlias = RepeatPolicy  # noqa: Y015
 
 class _FinishReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _FinishReasonEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_FinishReason.ValueType], _builtins.type
-):
+class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FINISH_REASON_UNSPECIFIED: _FinishReason.ValueType  # 0
     """Not known."""
@@ -161,15 +149,13 @@ FINISH_REASON_STOP: FinishReason.ValueType  # 1
 """The model ended it, or a stop string did."""
 FINISH_REASON_LENGTH: FinishReason.ValueType  # 2
 """max_new_tokens was reached."""
-Global___FinishReason: _TypeAlias = FinishReason
+Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 class _ServingState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _ServingStateEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_ServingState.ValueType], _builtins.type
-):
+class _ServingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServingState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SERVING_STATE_UNSPECIFIED: _ServingState.ValueType  # 0
     """Not known."""
@@ -195,7 +181,7 @@ SERVING_STATE_DRAINING: ServingState.ValueType  # 3
 """Finishes what it has and takes no more."""
 SERVING_STATE_FAILED: ServingState.ValueType  # 4
 """The model could not be loaded, or has died."""
-Global___ServingState: _TypeAlias = ServingState
+Global___ServingState: _TypeAlias = ServingState  # noqa: Y015
 
 @_typing.final
 class PutImageHeader(_message.Message):
@@ -215,13 +201,13 @@ class PutImageHeader(_message.Message):
         digest: _builtins.str = ...,
         byte_size: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutImageHeader: _TypeAlias = PutImageHeader
+Global___PutImageHeader: _TypeAlias = PutImageHeader  # noqa: Y015
 
 @_typing.final
 class PutImageRequest(_message.Message):
@@ -243,13 +229,13 @@ class PutImageRequest(_message.Message):
         header: Global___PutImageHeader | None = ...,
         data: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutImageRequest: _TypeAlias = PutImageRequest
+Global___PutImageRequest: _TypeAlias = PutImageRequest  # noqa: Y015
 
 @_typing.final
 class PutImageResponse(_message.Message):
@@ -271,7 +257,7 @@ class PutImageResponse(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the image is let go if nobody uses it; each use moves it. A full store may let it go earlier."""
+        """Until when the image is kept; uploading it again renews it. A full store may let it go earlier."""
 
     def __init__(
         self,
@@ -281,22 +267,13 @@ class PutImageResponse(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         encoder: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "already_stored",
-        b"already_stored",
-        "encoder",
-        b"encoder",
-        "expire_time",
-        b"expire_time",
-        "facts",
-        b"facts",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_stored", b"already_stored", "encoder", b"encoder", "expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutImageResponse: _TypeAlias = PutImageResponse
+Global___PutImageResponse: _TypeAlias = PutImageResponse  # noqa: Y015
 
 @_typing.final
 class Image(_message.Message):
@@ -316,21 +293,15 @@ class Image(_message.Message):
         data: _builtins.bytes = ...,
         digest: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "data", b"data", "digest", b"digest", "source", b"source"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest", b"digest", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "data", b"data", "digest", b"digest", "source", b"source"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest", b"digest", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["data", "digest"]
-    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType_source
-    ) -> _WhichOneofReturnType_source | None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["data", "digest"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
-Global___Image: _TypeAlias = Image
+Global___Image: _TypeAlias = Image  # noqa: Y015
 
 @_typing.final
 class Part(_message.Message):
@@ -352,21 +323,15 @@ class Part(_message.Message):
         text: _builtins.str = ...,
         image: Global___Image | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "image", b"image", "part", b"part", "text", b"text"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "part", b"part", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "image", b"image", "part", b"part", "text", b"text"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "part", b"part", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["text", "image"]
-    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType_part
-    ) -> _WhichOneofReturnType_part | None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["text", "image"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
-Global___Part: _TypeAlias = Part
+Global___Part: _TypeAlias = Part  # noqa: Y015
 
 @_typing.final
 class Message(_message.Message):
@@ -388,13 +353,13 @@ class Message(_message.Message):
         role: Global___Role.ValueType = ...,
         parts: _abc.Iterable[Global___Part] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "role", b"role"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Message: _TypeAlias = Message
+Global___Message: _TypeAlias = Message  # noqa: Y015
 
 @_typing.final
 class Sampling(_message.Message):
@@ -440,82 +405,28 @@ class Sampling(_message.Message):
         stop: _abc.Iterable[_builtins.str] | None = ...,
         max_new_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_max_new_tokens",
-        b"_max_new_tokens",
-        "_repetition_penalty",
-        b"_repetition_penalty",
-        "_seed",
-        b"_seed",
-        "_top_p",
-        b"_top_p",
-        "max_new_tokens",
-        b"max_new_tokens",
-        "repetition_penalty",
-        b"repetition_penalty",
-        "seed",
-        b"seed",
-        "top_p",
-        b"top_p",
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_top_p", b"_top_p", "max_new_tokens", b"max_new_tokens", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_max_new_tokens",
-        b"_max_new_tokens",
-        "_repetition_penalty",
-        b"_repetition_penalty",
-        "_seed",
-        b"_seed",
-        "_top_p",
-        b"_top_p",
-        "max_new_tokens",
-        b"max_new_tokens",
-        "min_p",
-        b"min_p",
-        "repetition_penalty",
-        b"repetition_penalty",
-        "seed",
-        b"seed",
-        "stop",
-        b"stop",
-        "temperature",
-        b"temperature",
-        "top_k",
-        b"top_k",
-        "top_p",
-        b"top_p",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_top_p", b"_top_p", "max_new_tokens", b"max_new_tokens", "min_p", b"min_p", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__max_new_tokens: _TypeAlias = _typing.Literal["max_new_tokens"]
-    _WhichOneofArgType__max_new_tokens: _TypeAlias = _typing.Literal[
-        "_max_new_tokens", b"_max_new_tokens"
-    ]
-    _WhichOneofReturnType__repetition_penalty: _TypeAlias = _typing.Literal["repetition_penalty"]
-    _WhichOneofArgType__repetition_penalty: _TypeAlias = _typing.Literal[
-        "_repetition_penalty", b"_repetition_penalty"
-    ]
-    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]
-    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]
-    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]
-    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]
+    _WhichOneofReturnType__max_new_tokens: _TypeAlias = _typing.Literal["max_new_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_new_tokens: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__repetition_penalty: _TypeAlias = _typing.Literal["repetition_penalty"]  # noqa: Y015
+    _WhichOneofArgType__repetition_penalty: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
+    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
     @_typing.overload
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__max_new_tokens
-    ) -> _WhichOneofReturnType__max_new_tokens | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_new_tokens) -> _WhichOneofReturnType__max_new_tokens | None: ...
     @_typing.overload
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__repetition_penalty
-    ) -> _WhichOneofReturnType__repetition_penalty | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repetition_penalty) -> _WhichOneofReturnType__repetition_penalty | None: ...
     @_typing.overload
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__seed
-    ) -> _WhichOneofReturnType__seed | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__top_p
-    ) -> _WhichOneofReturnType__top_p | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
 
-Global___Sampling: _TypeAlias = Sampling
+Global___Sampling: _TypeAlias = Sampling  # noqa: Y015
 
 @_typing.final
 class Reduction(_message.Message):
@@ -531,17 +442,15 @@ class Reduction(_message.Message):
         *,
         keep: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]
-    _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__keep
-    ) -> _WhichOneofReturnType__keep | None: ...
+    _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
+    _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
 
-Global___Reduction: _TypeAlias = Reduction
+Global___Reduction: _TypeAlias = Reduction  # noqa: Y015
 
 @_typing.final
 class VisualBudget(_message.Message):
@@ -583,36 +492,15 @@ class VisualBudget(_message.Message):
         repeat_policy: Global___RepeatPolicy.ValueType = ...,
         reduction: Global___Reduction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels", "reduction", b"reduction"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels", "reduction", b"reduction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_max_pixels",
-        b"_max_pixels",
-        "detail",
-        b"detail",
-        "max_pixels",
-        b"max_pixels",
-        "max_visual_tokens",
-        b"max_visual_tokens",
-        "min_detail",
-        b"min_detail",
-        "on_over_budget",
-        b"on_over_budget",
-        "reduction",
-        b"reduction",
-        "repeat_policy",
-        b"repeat_policy",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "detail", b"detail", "max_pixels", b"max_pixels", "max_visual_tokens", b"max_visual_tokens", "min_detail", b"min_detail", "on_over_budget", b"on_over_budget", "reduction", b"reduction", "repeat_policy", b"repeat_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]
-    _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__max_pixels
-    ) -> _WhichOneofReturnType__max_pixels | None: ...
+    _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]  # noqa: Y015
+    _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pixels) -> _WhichOneofReturnType__max_pixels | None: ...
 
-Global___VisualBudget: _TypeAlias = VisualBudget
+Global___VisualBudget: _TypeAlias = VisualBudget  # noqa: Y015
 
 @_typing.final
 class Logprobs(_message.Message):
@@ -628,13 +516,13 @@ class Logprobs(_message.Message):
         *,
         top: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["top", b"top"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["top", b"top"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Logprobs: _TypeAlias = Logprobs
+Global___Logprobs: _TypeAlias = Logprobs  # noqa: Y015
 
 @_typing.final
 class ResponseFormat(_message.Message):
@@ -660,21 +548,15 @@ class ResponseFormat(_message.Message):
         regex: _builtins.str = ...,
         choice: Global___Choice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "choice", b"choice", "format", b"format", "json_schema", b"json_schema", "regex", b"regex"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "format", b"format", "json_schema", b"json_schema", "regex", b"regex"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "choice", b"choice", "format", b"format", "json_schema", b"json_schema", "regex", b"regex"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "format", b"format", "json_schema", b"json_schema", "regex", b"regex"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_format: _TypeAlias = _typing.Literal["json_schema", "regex", "choice"]
-    _WhichOneofArgType_format: _TypeAlias = _typing.Literal["format", b"format"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType_format
-    ) -> _WhichOneofReturnType_format | None: ...
+    _WhichOneofReturnType_format: _TypeAlias = _typing.Literal["json_schema", "regex", "choice"]  # noqa: Y015
+    _WhichOneofArgType_format: _TypeAlias = _typing.Literal["format", b"format"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_format) -> _WhichOneofReturnType_format | None: ...
 
-Global___ResponseFormat: _TypeAlias = ResponseFormat
+Global___ResponseFormat: _TypeAlias = ResponseFormat  # noqa: Y015
 
 @_typing.final
 class Choice(_message.Message):
@@ -692,13 +574,13 @@ class Choice(_message.Message):
         *,
         options: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Choice: _TypeAlias = Choice
+Global___Choice: _TypeAlias = Choice  # noqa: Y015
 
 @_typing.final
 class GenerateRequest(_message.Message):
@@ -762,43 +644,13 @@ class GenerateRequest(_message.Message):
         response_format: Global___ResponseFormat | None = ...,
         allow_text_substitution: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "logprobs",
-        b"logprobs",
-        "response_format",
-        b"response_format",
-        "sampling",
-        b"sampling",
-        "visual",
-        b"visual",
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "response_format", b"response_format", "sampling", b"sampling", "visual", b"visual"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "allow_text_substitution",
-        b"allow_text_substitution",
-        "hop_limit",
-        b"hop_limit",
-        "logprobs",
-        b"logprobs",
-        "messages",
-        b"messages",
-        "parent_request_id",
-        b"parent_request_id",
-        "request_id",
-        b"request_id",
-        "response_format",
-        b"response_format",
-        "sampling",
-        b"sampling",
-        "tier",
-        b"tier",
-        "visual",
-        b"visual",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_text_substitution", b"allow_text_substitution", "hop_limit", b"hop_limit", "logprobs", b"logprobs", "messages", b"messages", "parent_request_id", b"parent_request_id", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "tier", b"tier", "visual", b"visual"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GenerateRequest: _TypeAlias = GenerateRequest
+Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
 
 @_typing.final
 class Started(_message.Message):
@@ -826,22 +678,13 @@ class Started(_message.Message):
         prompt_tokens: _builtins.int = ...,
         visual_tokens: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "model",
-        b"model",
-        "prompt_tokens",
-        b"prompt_tokens",
-        "request_id",
-        b"request_id",
-        "visual_tokens",
-        b"visual_tokens",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "visual_tokens", b"visual_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Started: _TypeAlias = Started
+Global___Started: _TypeAlias = Started  # noqa: Y015
 
 @_typing.final
 class Delta(_message.Message):
@@ -863,13 +706,13 @@ class Delta(_message.Message):
         text: _builtins.str = ...,
         token_ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "token_ids", b"token_ids"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Delta: _TypeAlias = Delta
+Global___Delta: _TypeAlias = Delta  # noqa: Y015
 
 @_typing.final
 class Finished(_message.Message):
@@ -895,15 +738,13 @@ class Finished(_message.Message):
         matched_stop: _builtins.str = ...,
         receipt: _receipt_pb2.Receipt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "finish_reason", b"finish_reason", "matched_stop", b"matched_stop", "receipt", b"receipt"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "matched_stop", b"matched_stop", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Finished: _TypeAlias = Finished
+Global___Finished: _TypeAlias = Finished  # noqa: Y015
 
 @_typing.final
 class GenerateResponse(_message.Message):
@@ -933,21 +774,15 @@ class GenerateResponse(_message.Message):
         delta: Global___Delta | None = ...,
         finished: Global___Finished | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "delta", "finished"]
-    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType_event
-    ) -> _WhichOneofReturnType_event | None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "delta", "finished"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
-Global___GenerateResponse: _TypeAlias = GenerateResponse
+Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
 
 @_typing.final
 class CompleteRequest(_message.Message):
@@ -965,13 +800,13 @@ class CompleteRequest(_message.Message):
         *,
         request: Global___GenerateRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CompleteRequest: _TypeAlias = CompleteRequest
+Global___CompleteRequest: _TypeAlias = CompleteRequest  # noqa: Y015
 
 @_typing.final
 class CompleteResponse(_message.Message):
@@ -1009,26 +844,13 @@ class CompleteResponse(_message.Message):
         matched_stop: _builtins.str = ...,
         receipt: _receipt_pb2.Receipt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "finish_reason",
-        b"finish_reason",
-        "matched_stop",
-        b"matched_stop",
-        "model",
-        b"model",
-        "receipt",
-        b"receipt",
-        "request_id",
-        b"request_id",
-        "text",
-        b"text",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "matched_stop", b"matched_stop", "model", b"model", "receipt", b"receipt", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CompleteResponse: _TypeAlias = CompleteResponse
+Global___CompleteResponse: _TypeAlias = CompleteResponse  # noqa: Y015
 
 @_typing.final
 class CountTokensRequest(_message.Message):
@@ -1046,13 +868,13 @@ class CountTokensRequest(_message.Message):
         *,
         request: Global___GenerateRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CountTokensRequest: _TypeAlias = CountTokensRequest
+Global___CountTokensRequest: _TypeAlias = CountTokensRequest  # noqa: Y015
 
 @_typing.final
 class CountTokensResponse(_message.Message):
@@ -1090,26 +912,13 @@ class CountTokensResponse(_message.Message):
         kv_bytes: _builtins.int = ...,
         fits_context: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "fits_context",
-        b"fits_context",
-        "images",
-        b"images",
-        "kv_bytes",
-        b"kv_bytes",
-        "prompt_tokens",
-        b"prompt_tokens",
-        "text_tokens",
-        b"text_tokens",
-        "visual_tokens",
-        b"visual_tokens",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fits_context", b"fits_context", "images", b"images", "kv_bytes", b"kv_bytes", "prompt_tokens", b"prompt_tokens", "text_tokens", b"text_tokens", "visual_tokens", b"visual_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CountTokensResponse: _TypeAlias = CountTokensResponse
+Global___CountTokensResponse: _TypeAlias = CountTokensResponse  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):
@@ -1120,13 +929,13 @@ class GetServerInfoRequest(_message.Message):
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest
+Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest  # noqa: Y015
 
 @_typing.final
 class DecoderLimits(_message.Message):
@@ -1186,38 +995,13 @@ class DecoderLimits(_message.Message):
         max_stop_strings: _builtins.int = ...,
         max_image_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "default_max_new_tokens",
-        b"default_max_new_tokens",
-        "default_max_pixels",
-        b"default_max_pixels",
-        "max_context",
-        b"max_context",
-        "max_image_bytes",
-        b"max_image_bytes",
-        "max_images",
-        b"max_images",
-        "max_message_bytes",
-        b"max_message_bytes",
-        "max_new_tokens",
-        b"max_new_tokens",
-        "max_pixels",
-        b"max_pixels",
-        "max_running",
-        b"max_running",
-        "max_stop_strings",
-        b"max_stop_strings",
-        "max_waiting",
-        b"max_waiting",
-        "min_pixels",
-        b"min_pixels",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "max_context", b"max_context", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DecoderLimits: _TypeAlias = DecoderLimits
+Global___DecoderLimits: _TypeAlias = DecoderLimits  # noqa: Y015
 
 @_typing.final
 class DecoderLoad(_message.Message):
@@ -1245,22 +1029,13 @@ class DecoderLoad(_message.Message):
         kv_blocks_used: _builtins.int = ...,
         kv_blocks: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "kv_blocks",
-        b"kv_blocks",
-        "kv_blocks_used",
-        b"kv_blocks_used",
-        "running",
-        b"running",
-        "waiting",
-        b"waiting",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kv_blocks", b"kv_blocks", "kv_blocks_used", b"kv_blocks_used", "running", b"running", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DecoderLoad: _TypeAlias = DecoderLoad
+Global___DecoderLoad: _TypeAlias = DecoderLoad  # noqa: Y015
 
 @_typing.final
 class EncoderPeer(_message.Message):
@@ -1304,30 +1079,13 @@ class EncoderPeer(_message.Message):
         running: _builtins.int = ...,
         encodes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "address",
-        b"address",
-        "compatible",
-        b"compatible",
-        "encodes",
-        b"encodes",
-        "fingerprint",
-        b"fingerprint",
-        "name",
-        b"name",
-        "reachable",
-        b"reachable",
-        "running",
-        b"running",
-        "waiting",
-        b"waiting",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "compatible", b"compatible", "encodes", b"encodes", "fingerprint", b"fingerprint", "name", b"name", "reachable", b"reachable", "running", b"running", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EncoderPeer: _TypeAlias = EncoderPeer
+Global___EncoderPeer: _TypeAlias = EncoderPeer  # noqa: Y015
 
 @_typing.final
 class GetServerInfoResponse(_message.Message):
@@ -1405,41 +1163,10 @@ class GetServerInfoResponse(_message.Message):
         encoders: _abc.Iterable[Global___EncoderPeer] | None = ...,
         kv_bytes_per_token: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "layout", b"layout", "limits", b"limits", "load", b"load"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "limits", b"limits", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "attention",
-        b"attention",
-        "dtype",
-        b"dtype",
-        "encoders",
-        b"encoders",
-        "engine",
-        b"engine",
-        "features",
-        b"features",
-        "fingerprint",
-        b"fingerprint",
-        "kv_bytes_per_token",
-        b"kv_bytes_per_token",
-        "layout",
-        b"layout",
-        "limits",
-        b"limits",
-        "load",
-        b"load",
-        "loading_progress",
-        b"loading_progress",
-        "model",
-        b"model",
-        "state",
-        b"state",
-        "version",
-        b"version",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse
+Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015

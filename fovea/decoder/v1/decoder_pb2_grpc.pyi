@@ -3,24 +3,23 @@
 isort:skip_file
 The front door: ask about images, get an answer and its receipt."""
 
+from collections import abc as _abc
+from fovea.decoder.v1 import decoder_pb2 as _decoder_pb2
+from grpc import aio as _aio
 import abc as _abc_1
+import grpc as _grpc
 import sys
 import typing as _typing
-from collections import abc as _abc
-
-import grpc as _grpc
-from grpc import aio as _aio
-
-from fovea.decoder.v1 import decoder_pb2 as _decoder_pb2
 
 if sys.version_info >= (3, 11):
     from typing import Self as _Self
 else:
-    from typing import Self as _Self
+    from typing_extensions import Self as _Self
 
 _T = _typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
 class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -34,25 +33,15 @@ class DecoderServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DecoderServiceAsyncStub: ...
-    PutImage: _grpc.StreamUnaryMultiCallable[
-        _decoder_pb2.PutImageRequest, _decoder_pb2.PutImageResponse
-    ]
+    PutImage: _grpc.StreamUnaryMultiCallable[_decoder_pb2.PutImageRequest, _decoder_pb2.PutImageResponse]
     """Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent."""
-    Generate: _grpc.UnaryStreamMultiCallable[
-        _decoder_pb2.GenerateRequest, _decoder_pb2.GenerateResponse
-    ]
+    Generate: _grpc.UnaryStreamMultiCallable[_decoder_pb2.GenerateRequest, _decoder_pb2.GenerateResponse]
     """Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt."""
-    Complete: _grpc.UnaryUnaryMultiCallable[
-        _decoder_pb2.CompleteRequest, _decoder_pb2.CompleteResponse
-    ]
+    Complete: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.CompleteRequest, _decoder_pb2.CompleteResponse]
     """Answers the same request in one message."""
-    CountTokens: _grpc.UnaryUnaryMultiCallable[
-        _decoder_pb2.CountTokensRequest, _decoder_pb2.CountTokensResponse
-    ]
-    """Counts the tokens of a whole request; runs nothing. Images must be stored or inline."""
-    GetServerInfo: _grpc.UnaryUnaryMultiCallable[
-        _decoder_pb2.GetServerInfoRequest, _decoder_pb2.GetServerInfoResponse
-    ]
+    CountTokens: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.CountTokensRequest, _decoder_pb2.CountTokensResponse]
+    """Counts the tokens of a whole request; runs no model. Inline images are stored on the way."""
+    GetServerInfo: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.GetServerInfoRequest, _decoder_pb2.GetServerInfoResponse]
     """Tells the model, the limits, the features, the load and the encoders."""
 
 @_typing.type_check_only
@@ -60,25 +49,15 @@ class DecoderServiceAsyncStub(DecoderServiceStub):
     """Answers questions about images."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    PutImage: _aio.StreamUnaryMultiCallable[
-        _decoder_pb2.PutImageRequest, _decoder_pb2.PutImageResponse
-    ]  # type: ignore[assignment]
+    PutImage: _aio.StreamUnaryMultiCallable[_decoder_pb2.PutImageRequest, _decoder_pb2.PutImageResponse]  # type: ignore[assignment]
     """Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent."""
-    Generate: _aio.UnaryStreamMultiCallable[
-        _decoder_pb2.GenerateRequest, _decoder_pb2.GenerateResponse
-    ]  # type: ignore[assignment]
+    Generate: _aio.UnaryStreamMultiCallable[_decoder_pb2.GenerateRequest, _decoder_pb2.GenerateResponse]  # type: ignore[assignment]
     """Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt."""
-    Complete: _aio.UnaryUnaryMultiCallable[
-        _decoder_pb2.CompleteRequest, _decoder_pb2.CompleteResponse
-    ]  # type: ignore[assignment]
+    Complete: _aio.UnaryUnaryMultiCallable[_decoder_pb2.CompleteRequest, _decoder_pb2.CompleteResponse]  # type: ignore[assignment]
     """Answers the same request in one message."""
-    CountTokens: _aio.UnaryUnaryMultiCallable[
-        _decoder_pb2.CountTokensRequest, _decoder_pb2.CountTokensResponse
-    ]  # type: ignore[assignment]
-    """Counts the tokens of a whole request; runs nothing. Images must be stored or inline."""
-    GetServerInfo: _aio.UnaryUnaryMultiCallable[
-        _decoder_pb2.GetServerInfoRequest, _decoder_pb2.GetServerInfoResponse
-    ]  # type: ignore[assignment]
+    CountTokens: _aio.UnaryUnaryMultiCallable[_decoder_pb2.CountTokensRequest, _decoder_pb2.CountTokensResponse]  # type: ignore[assignment]
+    """Counts the tokens of a whole request; runs no model. Inline images are stored on the way."""
+    GetServerInfo: _aio.UnaryUnaryMultiCallable[_decoder_pb2.GetServerInfoRequest, _decoder_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Tells the model, the limits, the features, the load and the encoders."""
 
 class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -89,7 +68,7 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[_decoder_pb2.PutImageRequest],
         context: _ServicerContext,
-    ) -> _decoder_pb2.PutImageResponse | _abc.Awaitable[_decoder_pb2.PutImageResponse]:
+    ) -> _typing.Union[_decoder_pb2.PutImageResponse, _abc.Awaitable[_decoder_pb2.PutImageResponse]]:
         """Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent."""
 
     @_abc_1.abstractmethod
@@ -97,10 +76,7 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _decoder_pb2.GenerateRequest,
         context: _ServicerContext,
-    ) -> (
-        _abc.Iterator[_decoder_pb2.GenerateResponse]
-        | _abc.AsyncIterator[_decoder_pb2.GenerateResponse]
-    ):
+    ) -> _typing.Union[_abc.Iterator[_decoder_pb2.GenerateResponse], _abc.AsyncIterator[_decoder_pb2.GenerateResponse]]:
         """Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt."""
 
     @_abc_1.abstractmethod
@@ -108,7 +84,7 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _decoder_pb2.CompleteRequest,
         context: _ServicerContext,
-    ) -> _decoder_pb2.CompleteResponse | _abc.Awaitable[_decoder_pb2.CompleteResponse]:
+    ) -> _typing.Union[_decoder_pb2.CompleteResponse, _abc.Awaitable[_decoder_pb2.CompleteResponse]]:
         """Answers the same request in one message."""
 
     @_abc_1.abstractmethod
@@ -116,17 +92,15 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _decoder_pb2.CountTokensRequest,
         context: _ServicerContext,
-    ) -> _decoder_pb2.CountTokensResponse | _abc.Awaitable[_decoder_pb2.CountTokensResponse]:
-        """Counts the tokens of a whole request; runs nothing. Images must be stored or inline."""
+    ) -> _typing.Union[_decoder_pb2.CountTokensResponse, _abc.Awaitable[_decoder_pb2.CountTokensResponse]]:
+        """Counts the tokens of a whole request; runs no model. Inline images are stored on the way."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(
         self,
         request: _decoder_pb2.GetServerInfoRequest,
         context: _ServicerContext,
-    ) -> _decoder_pb2.GetServerInfoResponse | _abc.Awaitable[_decoder_pb2.GetServerInfoResponse]:
+    ) -> _typing.Union[_decoder_pb2.GetServerInfoResponse, _abc.Awaitable[_decoder_pb2.GetServerInfoResponse]]:
         """Tells the model, the limits, the features, the load and the encoders."""
 
-def add_DecoderServiceServicer_to_server(
-    servicer: DecoderServiceServicer, server: _grpc.Server | _aio.Server
-) -> None: ...
+def add_DecoderServiceServicer_to_server(servicer: DecoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

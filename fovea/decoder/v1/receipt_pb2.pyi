@@ -3,24 +3,20 @@
 isort:skip_file
 What an answer cost, image by image and stage by stage."""
 
-import builtins as _builtins
-import sys
-import typing as _typing
 from collections import abc as _abc
-
+from fovea.vision.v1 import image_pb2 as _image_pb2
+from fovea.vision.v1 import rows_pb2 as _rows_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-
-from fovea.vision.v1 import image_pb2 as _image_pb2
-from fovea.vision.v1 import rows_pb2 as _rows_pb2
+import builtins as _builtins
+import sys
+import typing as _typing
 
 if sys.version_info >= (3, 11):
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -50,15 +46,13 @@ class ReceiptStep(_message.Message):
         after: _builtins.int = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "after", b"after", "before", b"before", "name", b"name", "reason", b"reason"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "name", b"name", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReceiptStep: _TypeAlias = ReceiptStep
+Global___ReceiptStep: _TypeAlias = ReceiptStep  # noqa: Y015
 
 @_typing.final
 class ReceiptImage(_message.Message):
@@ -138,61 +132,15 @@ class ReceiptImage(_message.Message):
         rows_digest: _builtins.str = ...,
         repeat_of: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_repeat_of",
-        b"_repeat_of",
-        "grid",
-        b"grid",
-        "original",
-        b"original",
-        "planned",
-        b"planned",
-        "repeat_of",
-        b"repeat_of",
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "grid", b"grid", "original", b"original", "planned", b"planned", "repeat_of", b"repeat_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_repeat_of",
-        b"_repeat_of",
-        "digest",
-        b"digest",
-        "dtype",
-        b"dtype",
-        "encoder",
-        b"encoder",
-        "grid",
-        b"grid",
-        "original",
-        b"original",
-        "patches",
-        b"patches",
-        "planned",
-        b"planned",
-        "repeat_of",
-        b"repeat_of",
-        "row_bytes",
-        b"row_bytes",
-        "rows_digest",
-        b"rows_digest",
-        "source",
-        b"source",
-        "steps",
-        b"steps",
-        "tokens",
-        b"tokens",
-        "tokens_full",
-        b"tokens_full",
-        "wire_bytes",
-        b"wire_bytes",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "digest", b"digest", "dtype", b"dtype", "encoder", b"encoder", "grid", b"grid", "original", b"original", "patches", b"patches", "planned", b"planned", "repeat_of", b"repeat_of", "row_bytes", b"row_bytes", "rows_digest", b"rows_digest", "source", b"source", "steps", b"steps", "tokens", b"tokens", "tokens_full", b"tokens_full", "wire_bytes", b"wire_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__repeat_of: _TypeAlias = _typing.Literal["repeat_of"]
-    _WhichOneofArgType__repeat_of: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__repeat_of
-    ) -> _WhichOneofReturnType__repeat_of | None: ...
+    _WhichOneofReturnType__repeat_of: _TypeAlias = _typing.Literal["repeat_of"]  # noqa: Y015
+    _WhichOneofArgType__repeat_of: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repeat_of) -> _WhichOneofReturnType__repeat_of | None: ...
 
-Global___ReceiptImage: _TypeAlias = ReceiptImage
+Global___ReceiptImage: _TypeAlias = ReceiptImage  # noqa: Y015
 
 @_typing.final
 class ReceiptTotals(_message.Message):
@@ -232,28 +180,13 @@ class ReceiptTotals(_message.Message):
         encodes: _builtins.int = ...,
         wire_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "cached_prompt_tokens",
-        b"cached_prompt_tokens",
-        "encodes",
-        b"encodes",
-        "naive_visual_tokens",
-        b"naive_visual_tokens",
-        "output_tokens",
-        b"output_tokens",
-        "text_tokens",
-        b"text_tokens",
-        "visual_tokens",
-        b"visual_tokens",
-        "wire_bytes",
-        b"wire_bytes",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_prompt_tokens", b"cached_prompt_tokens", "encodes", b"encodes", "naive_visual_tokens", b"naive_visual_tokens", "output_tokens", b"output_tokens", "text_tokens", b"text_tokens", "visual_tokens", b"visual_tokens", "wire_bytes", b"wire_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReceiptTotals: _TypeAlias = ReceiptTotals
+Global___ReceiptTotals: _TypeAlias = ReceiptTotals  # noqa: Y015
 
 @_typing.final
 class ReceiptStages(_message.Message):
@@ -293,28 +226,13 @@ class ReceiptStages(_message.Message):
         decode: _builtins.float = ...,
         total: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "decode",
-        b"decode",
-        "encode",
-        b"encode",
-        "prefill",
-        b"prefill",
-        "queue",
-        b"queue",
-        "total",
-        b"total",
-        "transfer",
-        b"transfer",
-        "ttft",
-        b"ttft",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode", b"decode", "encode", b"encode", "prefill", b"prefill", "queue", b"queue", "total", b"total", "transfer", b"transfer", "ttft", b"ttft"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReceiptStages: _TypeAlias = ReceiptStages
+Global___ReceiptStages: _TypeAlias = ReceiptStages  # noqa: Y015
 
 @_typing.final
 class ReceiptTier(_message.Message):
@@ -336,13 +254,13 @@ class ReceiptTier(_message.Message):
         path: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "reason", b"reason"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReceiptTier: _TypeAlias = ReceiptTier
+Global___ReceiptTier: _TypeAlias = ReceiptTier  # noqa: Y015
 
 @_typing.final
 class ReceiptPrice(_message.Message):
@@ -362,13 +280,13 @@ class ReceiptPrice(_message.Message):
         amount: _builtins.float = ...,
         currency: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "currency", b"currency"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "currency", b"currency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReceiptPrice: _TypeAlias = ReceiptPrice
+Global___ReceiptPrice: _TypeAlias = ReceiptPrice  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):
@@ -410,23 +328,10 @@ class Receipt(_message.Message):
         tier: Global___ReceiptTier | None = ...,
         price: Global___ReceiptPrice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "price", b"price", "stages_ms", b"stages_ms", "tier", b"tier", "totals", b"totals"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "stages_ms", b"stages_ms", "tier", b"tier", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "images",
-        b"images",
-        "price",
-        b"price",
-        "stages_ms",
-        b"stages_ms",
-        "tier",
-        b"tier",
-        "totals",
-        b"totals",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "price", b"price", "stages_ms", b"stages_ms", "tier", b"tier", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Receipt: _TypeAlias = Receipt
+Global___Receipt: _TypeAlias = Receipt  # noqa: Y015

@@ -3,36 +3,30 @@
 isort:skip_file
 Images in, visual rows out."""
 
-import builtins as _builtins
-import sys
-import typing as _typing
 from collections import abc as _abc
-
+from fovea.vision.v1 import image_pb2 as _image_pb2
+from fovea.vision.v1 import rows_pb2 as _rows_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-
-from fovea.vision.v1 import image_pb2 as _image_pb2
-from fovea.vision.v1 import rows_pb2 as _rows_pb2
+import builtins as _builtins
+import sys
+import typing as _typing
 
 if sys.version_info >= (3, 11):
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _ServingState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _ServingStateEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_ServingState.ValueType], _builtins.type
-):
+class _ServingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServingState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SERVING_STATE_UNSPECIFIED: _ServingState.ValueType  # 0
     """Not known."""
@@ -58,7 +52,7 @@ SERVING_STATE_DRAINING: ServingState.ValueType  # 3
 """Finishes what it has and takes no more."""
 SERVING_STATE_FAILED: ServingState.ValueType  # 4
 """The model could not be loaded, or has died."""
-Global___ServingState: _TypeAlias = ServingState
+Global___ServingState: _TypeAlias = ServingState  # noqa: Y015
 
 @_typing.final
 class PutImageHeader(_message.Message):
@@ -78,13 +72,13 @@ class PutImageHeader(_message.Message):
         digest: _builtins.str = ...,
         byte_size: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutImageHeader: _TypeAlias = PutImageHeader
+Global___PutImageHeader: _TypeAlias = PutImageHeader  # noqa: Y015
 
 @_typing.final
 class PutImageRequest(_message.Message):
@@ -106,13 +100,13 @@ class PutImageRequest(_message.Message):
         header: Global___PutImageHeader | None = ...,
         data: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutImageRequest: _TypeAlias = PutImageRequest
+Global___PutImageRequest: _TypeAlias = PutImageRequest  # noqa: Y015
 
 @_typing.final
 class PutImageResponse(_message.Message):
@@ -131,7 +125,7 @@ class PutImageResponse(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the image is let go if nobody uses it; each use moves it. A full store may let it go earlier."""
+        """Until when the image is kept; uploading it again renews it. A full store may let it go earlier."""
 
     def __init__(
         self,
@@ -140,15 +134,13 @@ class PutImageResponse(_message.Message):
         already_stored: _builtins.bool = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "already_stored", b"already_stored", "expire_time", b"expire_time", "facts", b"facts"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_stored", b"already_stored", "expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutImageResponse: _TypeAlias = PutImageResponse
+Global___PutImageResponse: _TypeAlias = PutImageResponse  # noqa: Y015
 
 @_typing.final
 class DescribeImageRequest(_message.Message):
@@ -164,13 +156,13 @@ class DescribeImageRequest(_message.Message):
         *,
         digest: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DescribeImageRequest: _TypeAlias = DescribeImageRequest
+Global___DescribeImageRequest: _TypeAlias = DescribeImageRequest  # noqa: Y015
 
 @_typing.final
 class DescribeImageResponse(_message.Message):
@@ -194,15 +186,13 @@ class DescribeImageResponse(_message.Message):
         facts: _image_pb2.ImageFacts | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "expire_time", b"expire_time", "facts", b"facts"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DescribeImageResponse: _TypeAlias = DescribeImageResponse
+Global___DescribeImageResponse: _TypeAlias = DescribeImageResponse  # noqa: Y015
 
 @_typing.final
 class EncodePlan(_message.Message):
@@ -218,21 +208,15 @@ class EncodePlan(_message.Message):
         *,
         max_pixels: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]
-    _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__max_pixels
-    ) -> _WhichOneofReturnType__max_pixels | None: ...
+    _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]  # noqa: Y015
+    _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pixels) -> _WhichOneofReturnType__max_pixels | None: ...
 
-Global___EncodePlan: _TypeAlias = EncodePlan
+Global___EncodePlan: _TypeAlias = EncodePlan  # noqa: Y015
 
 @_typing.final
 class EncodeRequest(_message.Message):
@@ -258,15 +242,13 @@ class EncodeRequest(_message.Message):
         plan: Global___EncodePlan | None = ...,
         fingerprint: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "digest", b"digest", "fingerprint", b"fingerprint", "plan", b"plan"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "fingerprint", b"fingerprint", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EncodeRequest: _TypeAlias = EncodeRequest
+Global___EncodeRequest: _TypeAlias = EncodeRequest  # noqa: Y015
 
 @_typing.final
 class EncodeHeader(_message.Message):
@@ -306,26 +288,13 @@ class EncodeHeader(_message.Message):
         fingerprint: _builtins.str = ...,
         encoder: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "layout", b"layout"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "layout", b"layout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "count",
-        b"count",
-        "encoder",
-        b"encoder",
-        "fingerprint",
-        b"fingerprint",
-        "layout",
-        b"layout",
-        "rows",
-        b"rows",
-        "source",
-        b"source",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "encoder", b"encoder", "fingerprint", b"fingerprint", "layout", b"layout", "rows", b"rows", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EncodeHeader: _TypeAlias = EncodeHeader
+Global___EncodeHeader: _TypeAlias = EncodeHeader  # noqa: Y015
 
 @_typing.final
 class EncodeTimings(_message.Message):
@@ -361,26 +330,13 @@ class EncodeTimings(_message.Message):
         store_ms: _builtins.float = ...,
         total_ms: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "decode_ms",
-        b"decode_ms",
-        "preprocess_ms",
-        b"preprocess_ms",
-        "queue_ms",
-        b"queue_ms",
-        "store_ms",
-        b"store_ms",
-        "total_ms",
-        b"total_ms",
-        "tower_ms",
-        b"tower_ms",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode_ms", b"decode_ms", "preprocess_ms", b"preprocess_ms", "queue_ms", b"queue_ms", "store_ms", b"store_ms", "total_ms", b"total_ms", "tower_ms", b"tower_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EncodeTimings: _TypeAlias = EncodeTimings
+Global___EncodeTimings: _TypeAlias = EncodeTimings  # noqa: Y015
 
 @_typing.final
 class EncodeSummary(_message.Message):
@@ -410,22 +366,13 @@ class EncodeSummary(_message.Message):
         rows_digest: _builtins.str = ...,
         timings: Global___EncodeTimings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "row_bytes",
-        b"row_bytes",
-        "rows",
-        b"rows",
-        "rows_digest",
-        b"rows_digest",
-        "timings",
-        b"timings",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["row_bytes", b"row_bytes", "rows", b"rows", "rows_digest", b"rows_digest", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EncodeSummary: _TypeAlias = EncodeSummary
+Global___EncodeSummary: _TypeAlias = EncodeSummary  # noqa: Y015
 
 @_typing.final
 class EncodeResponse(_message.Message):
@@ -455,21 +402,15 @@ class EncodeResponse(_message.Message):
         chunk: _rows_pb2.RowChunk | None = ...,
         summary: Global___EncodeSummary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "chunk", b"chunk", "event", b"event", "header", b"header", "summary", b"summary"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "event", b"event", "header", b"header", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "chunk", b"chunk", "event", b"event", "header", b"header", "summary", b"summary"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "event", b"event", "header", b"header", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["header", "chunk", "summary"]
-    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType_event
-    ) -> _WhichOneofReturnType_event | None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["header", "chunk", "summary"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
-Global___EncodeResponse: _TypeAlias = EncodeResponse
+Global___EncodeResponse: _TypeAlias = EncodeResponse  # noqa: Y015
 
 @_typing.final
 class CountTokensRequest(_message.Message):
@@ -493,28 +434,15 @@ class CountTokensRequest(_message.Message):
         height: _builtins.int = ...,
         max_pixels: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_max_pixels",
-        b"_max_pixels",
-        "height",
-        b"height",
-        "max_pixels",
-        b"max_pixels",
-        "width",
-        b"width",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "height", b"height", "max_pixels", b"max_pixels", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]
-    _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__max_pixels
-    ) -> _WhichOneofReturnType__max_pixels | None: ...
+    _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]  # noqa: Y015
+    _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pixels) -> _WhichOneofReturnType__max_pixels | None: ...
 
-Global___CountTokensRequest: _TypeAlias = CountTokensRequest
+Global___CountTokensRequest: _TypeAlias = CountTokensRequest  # noqa: Y015
 
 @_typing.final
 class CountTokensResponse(_message.Message):
@@ -532,13 +460,13 @@ class CountTokensResponse(_message.Message):
         *,
         count: _image_pb2.TokenCount | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CountTokensResponse: _TypeAlias = CountTokensResponse
+Global___CountTokensResponse: _TypeAlias = CountTokensResponse  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):
@@ -549,13 +477,13 @@ class GetServerInfoRequest(_message.Message):
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest
+Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest  # noqa: Y015
 
 @_typing.final
 class EncoderLimits(_message.Message):
@@ -619,40 +547,13 @@ class EncoderLimits(_message.Message):
         cache_bytes: _builtins.int = ...,
         uploads_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "cache_bytes",
-        b"cache_bytes",
-        "default_max_pixels",
-        b"default_max_pixels",
-        "max_batch_patches",
-        b"max_batch_patches",
-        "max_image_aspect",
-        b"max_image_aspect",
-        "max_image_bytes",
-        b"max_image_bytes",
-        "max_image_pixels",
-        b"max_image_pixels",
-        "max_image_side",
-        b"max_image_side",
-        "max_jpeg_scans",
-        b"max_jpeg_scans",
-        "max_message_bytes",
-        b"max_message_bytes",
-        "max_pixels",
-        b"max_pixels",
-        "max_queue",
-        b"max_queue",
-        "min_pixels",
-        b"min_pixels",
-        "uploads_bytes",
-        b"uploads_bytes",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_bytes", b"cache_bytes", "default_max_pixels", b"default_max_pixels", "max_batch_patches", b"max_batch_patches", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EncoderLimits: _TypeAlias = EncoderLimits
+Global___EncoderLimits: _TypeAlias = EncoderLimits  # noqa: Y015
 
 @_typing.final
 class EncoderLoad(_message.Message):
@@ -676,15 +577,13 @@ class EncoderLoad(_message.Message):
         running: _builtins.int = ...,
         encodes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "encodes", b"encodes", "running", b"running", "waiting", b"waiting"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encodes", b"encodes", "running", b"running", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EncoderLoad: _TypeAlias = EncoderLoad
+Global___EncoderLoad: _TypeAlias = EncoderLoad  # noqa: Y015
 
 @_typing.final
 class GetServerInfoResponse(_message.Message):
@@ -752,40 +651,13 @@ class GetServerInfoResponse(_message.Message):
         device: _builtins.str = ...,
         dtype: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "layout", b"layout", "limits", b"limits", "load", b"load"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "limits", b"limits", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "device",
-        b"device",
-        "dtype",
-        b"dtype",
-        "features",
-        b"features",
-        "fingerprint",
-        b"fingerprint",
-        "layout",
-        b"layout",
-        "limits",
-        b"limits",
-        "load",
-        b"load",
-        "loading_progress",
-        b"loading_progress",
-        "model",
-        b"model",
-        "name",
-        b"name",
-        "state",
-        b"state",
-        "version",
-        b"version",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "dtype", b"dtype", "features", b"features", "fingerprint", b"fingerprint", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "name", b"name", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse
+Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
 
 @_typing.final
 class DeleteImageRequest(_message.Message):
@@ -801,13 +673,13 @@ class DeleteImageRequest(_message.Message):
         *,
         digest: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeleteImageRequest: _TypeAlias = DeleteImageRequest
+Global___DeleteImageRequest: _TypeAlias = DeleteImageRequest  # noqa: Y015
 
 @_typing.final
 class DeleteImageResponse(_message.Message):
@@ -831,15 +703,13 @@ class DeleteImageResponse(_message.Message):
         records: _builtins.int = ...,
         bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "bytes", b"bytes", "records", b"records", "uploads", b"uploads"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeleteImageResponse: _TypeAlias = DeleteImageResponse
+Global___DeleteImageResponse: _TypeAlias = DeleteImageResponse  # noqa: Y015
 
 @_typing.final
 class GetCacheStatsRequest(_message.Message):
@@ -850,13 +720,13 @@ class GetCacheStatsRequest(_message.Message):
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetCacheStatsRequest: _TypeAlias = GetCacheStatsRequest
+Global___GetCacheStatsRequest: _TypeAlias = GetCacheStatsRequest  # noqa: Y015
 
 @_typing.final
 class GetCacheStatsResponse(_message.Message):
@@ -912,33 +782,10 @@ class GetCacheStatsResponse(_message.Message):
         failed_checks: _builtins.int = ...,
         skipped_puts: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "evictions",
-        b"evictions",
-        "failed_checks",
-        b"failed_checks",
-        "hits",
-        b"hits",
-        "misses",
-        b"misses",
-        "record_bytes",
-        b"record_bytes",
-        "record_capacity_bytes",
-        b"record_capacity_bytes",
-        "records",
-        b"records",
-        "skipped_puts",
-        b"skipped_puts",
-        "upload_bytes",
-        b"upload_bytes",
-        "upload_capacity_bytes",
-        b"upload_capacity_bytes",
-        "uploads",
-        b"uploads",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evictions", b"evictions", "failed_checks", b"failed_checks", "hits", b"hits", "misses", b"misses", "record_bytes", b"record_bytes", "record_capacity_bytes", b"record_capacity_bytes", "records", b"records", "skipped_puts", b"skipped_puts", "upload_bytes", b"upload_bytes", "upload_capacity_bytes", b"upload_capacity_bytes", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetCacheStatsResponse: _TypeAlias = GetCacheStatsResponse
+Global___GetCacheStatsResponse: _TypeAlias = GetCacheStatsResponse  # noqa: Y015

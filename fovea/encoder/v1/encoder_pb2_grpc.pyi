@@ -3,24 +3,23 @@
 isort:skip_file
 Images in, visual rows out."""
 
+from collections import abc as _abc
+from fovea.encoder.v1 import encoder_pb2 as _encoder_pb2
+from grpc import aio as _aio
 import abc as _abc_1
+import grpc as _grpc
 import sys
 import typing as _typing
-from collections import abc as _abc
-
-import grpc as _grpc
-from grpc import aio as _aio
-
-from fovea.encoder.v1 import encoder_pb2 as _encoder_pb2
 
 if sys.version_info >= (3, 11):
     from typing import Self as _Self
 else:
-    from typing import Self as _Self
+    from typing_extensions import Self as _Self
 
 _T = _typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
 class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -34,33 +33,21 @@ class EncoderServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EncoderServiceAsyncStub: ...
-    PutImage: _grpc.StreamUnaryMultiCallable[
-        _encoder_pb2.PutImageRequest, _encoder_pb2.PutImageResponse
-    ]
+    PutImage: _grpc.StreamUnaryMultiCallable[_encoder_pb2.PutImageRequest, _encoder_pb2.PutImageResponse]
     """Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
     is stored already, the answer comes at once and the rest need not be sent. Idempotent.
     """
-    DescribeImage: _grpc.UnaryUnaryMultiCallable[
-        _encoder_pb2.DescribeImageRequest, _encoder_pb2.DescribeImageResponse
-    ]
+    DescribeImage: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.DescribeImageRequest, _encoder_pb2.DescribeImageResponse]
     """Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here."""
     Encode: _grpc.UnaryStreamMultiCallable[_encoder_pb2.EncodeRequest, _encoder_pb2.EncodeResponse]
     """Streams the rows of a stored image under a plan: a header, chunks in order, a summary."""
-    CountTokens: _grpc.UnaryUnaryMultiCallable[
-        _encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse
-    ]
+    CountTokens: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse]
     """Counts the tokens of an image from its width and height alone."""
-    GetServerInfo: _grpc.UnaryUnaryMultiCallable[
-        _encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse
-    ]
+    GetServerInfo: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse]
     """Tells the model, the limits, the features and the load."""
-    DeleteImage: _grpc.UnaryUnaryMultiCallable[
-        _encoder_pb2.DeleteImageRequest, _encoder_pb2.DeleteImageResponse
-    ]
+    DeleteImage: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.DeleteImageRequest, _encoder_pb2.DeleteImageResponse]
     """Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros."""
-    GetCacheStats: _grpc.UnaryUnaryMultiCallable[
-        _encoder_pb2.GetCacheStatsRequest, _encoder_pb2.GetCacheStatsResponse
-    ]
+    GetCacheStats: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.GetCacheStatsRequest, _encoder_pb2.GetCacheStatsResponse]
     """Tells what the store holds and how often it was hit."""
 
 @_typing.type_check_only
@@ -68,33 +55,21 @@ class EncoderServiceAsyncStub(EncoderServiceStub):
     """Stores images by content and turns each into visual rows once."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    PutImage: _aio.StreamUnaryMultiCallable[
-        _encoder_pb2.PutImageRequest, _encoder_pb2.PutImageResponse
-    ]  # type: ignore[assignment]
+    PutImage: _aio.StreamUnaryMultiCallable[_encoder_pb2.PutImageRequest, _encoder_pb2.PutImageResponse]  # type: ignore[assignment]
     """Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
     is stored already, the answer comes at once and the rest need not be sent. Idempotent.
     """
-    DescribeImage: _aio.UnaryUnaryMultiCallable[
-        _encoder_pb2.DescribeImageRequest, _encoder_pb2.DescribeImageResponse
-    ]  # type: ignore[assignment]
+    DescribeImage: _aio.UnaryUnaryMultiCallable[_encoder_pb2.DescribeImageRequest, _encoder_pb2.DescribeImageResponse]  # type: ignore[assignment]
     """Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here."""
     Encode: _aio.UnaryStreamMultiCallable[_encoder_pb2.EncodeRequest, _encoder_pb2.EncodeResponse]  # type: ignore[assignment]
     """Streams the rows of a stored image under a plan: a header, chunks in order, a summary."""
-    CountTokens: _aio.UnaryUnaryMultiCallable[
-        _encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse
-    ]  # type: ignore[assignment]
+    CountTokens: _aio.UnaryUnaryMultiCallable[_encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of an image from its width and height alone."""
-    GetServerInfo: _aio.UnaryUnaryMultiCallable[
-        _encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse
-    ]  # type: ignore[assignment]
+    GetServerInfo: _aio.UnaryUnaryMultiCallable[_encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Tells the model, the limits, the features and the load."""
-    DeleteImage: _aio.UnaryUnaryMultiCallable[
-        _encoder_pb2.DeleteImageRequest, _encoder_pb2.DeleteImageResponse
-    ]  # type: ignore[assignment]
+    DeleteImage: _aio.UnaryUnaryMultiCallable[_encoder_pb2.DeleteImageRequest, _encoder_pb2.DeleteImageResponse]  # type: ignore[assignment]
     """Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros."""
-    GetCacheStats: _aio.UnaryUnaryMultiCallable[
-        _encoder_pb2.GetCacheStatsRequest, _encoder_pb2.GetCacheStatsResponse
-    ]  # type: ignore[assignment]
+    GetCacheStats: _aio.UnaryUnaryMultiCallable[_encoder_pb2.GetCacheStatsRequest, _encoder_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
     """Tells what the store holds and how often it was hit."""
 
 class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -105,7 +80,7 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[_encoder_pb2.PutImageRequest],
         context: _ServicerContext,
-    ) -> _encoder_pb2.PutImageResponse | _abc.Awaitable[_encoder_pb2.PutImageResponse]:
+    ) -> _typing.Union[_encoder_pb2.PutImageResponse, _abc.Awaitable[_encoder_pb2.PutImageResponse]]:
         """Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
         is stored already, the answer comes at once and the rest need not be sent. Idempotent.
         """
@@ -115,7 +90,7 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _encoder_pb2.DescribeImageRequest,
         context: _ServicerContext,
-    ) -> _encoder_pb2.DescribeImageResponse | _abc.Awaitable[_encoder_pb2.DescribeImageResponse]:
+    ) -> _typing.Union[_encoder_pb2.DescribeImageResponse, _abc.Awaitable[_encoder_pb2.DescribeImageResponse]]:
         """Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here."""
 
     @_abc_1.abstractmethod
@@ -123,9 +98,7 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _encoder_pb2.EncodeRequest,
         context: _ServicerContext,
-    ) -> (
-        _abc.Iterator[_encoder_pb2.EncodeResponse] | _abc.AsyncIterator[_encoder_pb2.EncodeResponse]
-    ):
+    ) -> _typing.Union[_abc.Iterator[_encoder_pb2.EncodeResponse], _abc.AsyncIterator[_encoder_pb2.EncodeResponse]]:
         """Streams the rows of a stored image under a plan: a header, chunks in order, a summary."""
 
     @_abc_1.abstractmethod
@@ -133,7 +106,7 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _encoder_pb2.CountTokensRequest,
         context: _ServicerContext,
-    ) -> _encoder_pb2.CountTokensResponse | _abc.Awaitable[_encoder_pb2.CountTokensResponse]:
+    ) -> _typing.Union[_encoder_pb2.CountTokensResponse, _abc.Awaitable[_encoder_pb2.CountTokensResponse]]:
         """Counts the tokens of an image from its width and height alone."""
 
     @_abc_1.abstractmethod
@@ -141,7 +114,7 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _encoder_pb2.GetServerInfoRequest,
         context: _ServicerContext,
-    ) -> _encoder_pb2.GetServerInfoResponse | _abc.Awaitable[_encoder_pb2.GetServerInfoResponse]:
+    ) -> _typing.Union[_encoder_pb2.GetServerInfoResponse, _abc.Awaitable[_encoder_pb2.GetServerInfoResponse]]:
         """Tells the model, the limits, the features and the load."""
 
     @_abc_1.abstractmethod
@@ -149,7 +122,7 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _encoder_pb2.DeleteImageRequest,
         context: _ServicerContext,
-    ) -> _encoder_pb2.DeleteImageResponse | _abc.Awaitable[_encoder_pb2.DeleteImageResponse]:
+    ) -> _typing.Union[_encoder_pb2.DeleteImageResponse, _abc.Awaitable[_encoder_pb2.DeleteImageResponse]]:
         """Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros."""
 
     @_abc_1.abstractmethod
@@ -157,9 +130,7 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _encoder_pb2.GetCacheStatsRequest,
         context: _ServicerContext,
-    ) -> _encoder_pb2.GetCacheStatsResponse | _abc.Awaitable[_encoder_pb2.GetCacheStatsResponse]:
+    ) -> _typing.Union[_encoder_pb2.GetCacheStatsResponse, _abc.Awaitable[_encoder_pb2.GetCacheStatsResponse]]:
         """Tells what the store holds and how often it was hit."""
 
-def add_EncoderServiceServicer_to_server(
-    servicer: EncoderServiceServicer, server: _grpc.Server | _aio.Server
-) -> None: ...
+def add_EncoderServiceServicer_to_server(servicer: EncoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,27 +3,24 @@
 isort:skip_file
 Why a call failed, for machines."""
 
+from google.protobuf import descriptor as _descriptor
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-
 if sys.version_info >= (3, 10):
     from typing import TypeAlias as _TypeAlias
 else:
-    from typing import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _ErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _ErrorReasonEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_ErrorReason.ValueType], _builtins.type
-):
+class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Not used."""
@@ -147,4 +144,4 @@ ERROR_REASON_MESSAGES_INVALID: ErrorReason.ValueType  # 27
 """INVALID_ARGUMENT: the messages of a request do not make a conversation."""
 ERROR_REASON_STORE_IN_USE: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: another process holds the store's directory."""
-Global___ErrorReason: _TypeAlias = ErrorReason
+Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

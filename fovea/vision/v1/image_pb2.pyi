@@ -3,30 +3,25 @@
 isort:skip_file
 What both services say of an image: how it was sent, how it is sized, what it costs."""
 
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-
 if sys.version_info >= (3, 11):
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _ImageFormat:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _ImageFormatEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_ImageFormat.ValueType], _builtins.type
-):
+class _ImageFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageFormat.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     IMAGE_FORMAT_UNSPECIFIED: _ImageFormat.ValueType  # 0
     """Not known."""
@@ -52,7 +47,7 @@ IMAGE_FORMAT_WEBP: ImageFormat.ValueType  # 3
 """WebP; of an animation the first frame."""
 IMAGE_FORMAT_GIF: ImageFormat.ValueType  # 4
 """GIF; of an animation the first frame."""
-Global___ImageFormat: _TypeAlias = ImageFormat
+Global___ImageFormat: _TypeAlias = ImageFormat  # noqa: Y015
 
 @_typing.final
 class Size(_message.Message):
@@ -72,13 +67,13 @@ class Size(_message.Message):
         width: _builtins.int = ...,
         height: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "width", b"width"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Size: _TypeAlias = Size
+Global___Size: _TypeAlias = Size  # noqa: Y015
 
 @_typing.final
 class GridThw(_message.Message):
@@ -104,13 +99,13 @@ class GridThw(_message.Message):
         h: _builtins.int = ...,
         w: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["h", b"h", "t", b"t", "w", b"w"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["h", b"h", "t", b"t", "w", b"w"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GridThw: _TypeAlias = GridThw
+Global___GridThw: _TypeAlias = GridThw  # noqa: Y015
 
 @_typing.final
 class ImageFacts(_message.Message):
@@ -152,28 +147,13 @@ class ImageFacts(_message.Message):
         exif_orientation: _builtins.int = ...,
         had_alpha: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "byte_size",
-        b"byte_size",
-        "digest",
-        b"digest",
-        "exif_orientation",
-        b"exif_orientation",
-        "format",
-        b"format",
-        "had_alpha",
-        b"had_alpha",
-        "pixel_digest",
-        b"pixel_digest",
-        "size",
-        b"size",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest", "exif_orientation", b"exif_orientation", "format", b"format", "had_alpha", b"had_alpha", "pixel_digest", b"pixel_digest", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ImageFacts: _TypeAlias = ImageFacts
+Global___ImageFacts: _TypeAlias = ImageFacts  # noqa: Y015
 
 @_typing.final
 class TokenCount(_message.Message):
@@ -215,25 +195,10 @@ class TokenCount(_message.Message):
         tokens: _builtins.int = ...,
         row_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "grid", b"grid", "original", b"original", "planned", b"planned"
-    ]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "original", b"original", "planned", b"planned"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "grid",
-        b"grid",
-        "original",
-        b"original",
-        "patches",
-        b"patches",
-        "planned",
-        b"planned",
-        "row_bytes",
-        b"row_bytes",
-        "tokens",
-        b"tokens",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "original", b"original", "patches", b"patches", "planned", b"planned", "row_bytes", b"row_bytes", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___TokenCount: _TypeAlias = TokenCount
+Global___TokenCount: _TypeAlias = TokenCount  # noqa: Y015

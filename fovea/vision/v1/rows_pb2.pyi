@@ -3,30 +3,25 @@
 isort:skip_file
 Visual rows: the output of the vision tower, one row a visual token."""
 
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-
 if sys.version_info >= (3, 11):
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _RowDtype:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _RowDtypeEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_RowDtype.ValueType], _builtins.type
-):
+class _RowDtypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RowDtype.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ROW_DTYPE_UNSPECIFIED: _RowDtype.ValueType  # 0
     """The server's own choice."""
@@ -48,15 +43,13 @@ ROW_DTYPE_FP16: RowDtype.ValueType  # 2
 """IEEE half precision, 2 bytes."""
 ROW_DTYPE_FP32: RowDtype.ValueType  # 3
 """IEEE single precision, 4 bytes."""
-Global___RowDtype: _TypeAlias = RowDtype
+Global___RowDtype: _TypeAlias = RowDtype  # noqa: Y015
 
 class _RowSource:
     ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-class _RowSourceEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_RowSource.ValueType], _builtins.type
-):
+class _RowSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RowSource.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ROW_SOURCE_UNSPECIFIED: _RowSource.ValueType  # 0
     """Not known."""
@@ -82,7 +75,7 @@ ROW_SOURCE_PREFIX: RowSource.ValueType  # 3
 """The decoder's KV cache held their prefix; no row travelled."""
 ROW_SOURCE_NONE: RowSource.ValueType  # 4
 """No rows were needed: the image was replaced or left out, as a step of the receipt says."""
-Global___RowSource: _TypeAlias = RowSource
+Global___RowSource: _TypeAlias = RowSource  # noqa: Y015
 
 @_typing.final
 class RowLayout(_message.Message):
@@ -116,24 +109,13 @@ class RowLayout(_message.Message):
         dtype: Global___RowDtype.ValueType = ...,
         row_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "dtype",
-        b"dtype",
-        "levels",
-        b"levels",
-        "row_bytes",
-        b"row_bytes",
-        "version",
-        b"version",
-        "width",
-        b"width",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "levels", b"levels", "row_bytes", b"row_bytes", "version", b"version", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RowLayout: _TypeAlias = RowLayout
+Global___RowLayout: _TypeAlias = RowLayout  # noqa: Y015
 
 @_typing.final
 class RowChunk(_message.Message):
@@ -161,12 +143,10 @@ class RowChunk(_message.Message):
         data: _builtins.bytes = ...,
         xxh3: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "data", b"data", "first_row", b"first_row", "rows", b"rows", "xxh3", b"xxh3"
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "first_row", b"first_row", "rows", b"rows", "xxh3", b"xxh3"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RowChunk: _TypeAlias = RowChunk
+Global___RowChunk: _TypeAlias = RowChunk  # noqa: Y015

@@ -1,0 +1,160 @@
+"""The whole assembly of the decoder, in order: settings, logs, checkpoint, server, engine, dummy, ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import structlog
+from prometheus_client import CollectorRegistry
+
+from decoder_svc.answer import Answerer, AskLimits, ModelFacts
+from decoder_svc.core import EngineRequest, RowChunk, Sampling
+from decoder_svc.core import Limits as EngineLimits
+from decoder_svc.encoders.pool import EncoderPool, Expected
+from decoder_svc.engine.build import NativeSettings
+from decoder_svc.engine.native import NativeEngine
+from decoder_svc.front import Card, Front, Limits
+from decoder_svc.metrics import DecoderMetrics
+from decoder_svc.prompt.builder import PromptBuilder
+from decoder_svc.prompt.messages import ImagePart, Message, TextPart
+from decoder_svc.service import DecoderService
+from decoder_svc.settings import DecoderSettings
+from fovea import logs, settings
+from fovea.checkpoint import read_json
+from fovea.decoder.v1 import decoder_pb2_grpc
+from fovea.errors import FoveaError
+from fovea.fingerprint import fingerprint, model_type
+from fovea.geometry import Geometry
+from fovea.machine import pick_devices, pick_dtype
+from fovea.rows import RowDtype, RowLayout
+from fovea.server.process import Binding, ServerProcess
+
+SERVICE = "fovea.decoder.v1.DecoderService"
+log = structlog.get_logger()
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run until SIGTERM. Exits with 2 for wrong settings, 1 where the start fails, with one clear line."""
+    chosen = settings.load(
+        DecoderSettings, argv, program="python -m decoder_svc", description="Fovea's decoder service"
+    )
+    logs.configure(chosen.log_form, chosen.log_level)
+    log.info("settings", **settings.printable(chosen))
+    try:
+        asyncio.run(serve(chosen))
+    except (FoveaError, OSError, ValueError) as error:
+        settings.refuse(f"decoder: {error}")
+
+
+def text_config(folder: Path) -> dict[str, int]:
+    return dict(read_json(folder, "config.json")["text_config"])
+
+
+def kv_bytes_per_token(folder: Path, dtype: RowDtype) -> int:
+    """Keys and values of every layer: 2 * layers * KV heads * head size * bytes."""
+    text = text_config(folder)
+    head = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
+    return 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head * dtype.itemsize
+
+
+def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
+    return Limits(
+        max_message_bytes=chosen.max_message_bytes,
+        max_context=chosen.max_context,
+        max_new_tokens=chosen.max_new_tokens,
+        default_max_new_tokens=min(chosen.default_max_new_tokens, chosen.max_new_tokens),
+        max_images=chosen.max_images,
+        default_max_pixels=chosen.max_pixels,
+        max_pixels=geometry.max_pixels,
+        min_pixels=geometry.min_pixels,
+        max_running=chosen.max_running,
+        max_waiting=chosen.max_waiting,
+        max_stop_strings=chosen.max_stop_strings,
+        max_image_bytes=chosen.max_image_bytes,
+    )
+
+
+def _engine(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> NativeEngine:
+    """The engine, not started; its loading progress goes to the front once there is one."""
+
+    def progress(done: int, total: int) -> None:
+        if front:
+            front[0].progress = 0.99 * done / max(1, total)
+
+    return NativeEngine(
+        NativeSettings(
+            checkpoint=chosen.model,
+            dtype=dtype,
+            devices=pick_devices(chosen.device),
+            kv_tokens=chosen.kv_tokens,
+            prefill_chunk=chosen.prefill_chunk,
+            max_running=chosen.max_running,
+            threads=chosen.threads,
+            limits=EngineLimits(
+                chosen.max_context, chosen.max_new_tokens, chosen.max_waiting, chosen.max_stop_strings
+            ),
+        ),
+        progress,
+    )
+
+
+async def serve(chosen: DecoderSettings) -> None:
+    """Bind first, so that health and GetServerInfo answer while the model loads; then load, then be ready."""
+    model_type(chosen.model)
+    geometry = Geometry.from_checkpoint(chosen.model)
+    dtype = pick_dtype(chosen.dtype, chosen.device)
+    expected = chosen.fingerprint or await asyncio.to_thread(fingerprint, chosen.model)
+    facts = ModelFacts(
+        chosen.model.resolve().name, expected, geometry, kv_bytes_per_token(chosen.model, dtype)
+    )
+    builder = await asyncio.to_thread(PromptBuilder, chosen.model, chosen.max_context)
+    vision = read_json(chosen.model, "config.json")["vision_config"]
+    width, levels = vision["out_hidden_size"], len(vision["deepstack_visual_indexes"])
+    pool = EncoderPool(chosen.encoder_addresses, Expected(expected, width, levels))
+    fronts: list[Front] = []
+    engine = _engine(chosen, dtype, fronts)
+    limits = _limits(chosen, geometry)
+    card = Card(facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits)
+    registry = CollectorRegistry()
+    metrics = DecoderMetrics(registry)
+    front = Front(card, engine, pool, metrics.answered)
+    fronts.append(front)
+    metrics.watch(front.load, limits)
+    process = ServerProcess(
+        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
+        SERVICE,
+        lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(front), server),
+        registry,
+    )
+    await process.start()
+    log.info("listening", port=process.port, model=facts.name, fingerprint=expected)
+    ask_limits = AskLimits(chosen.max_images, chosen.max_image_bytes, chosen.max_pixels)
+    try:
+        await process.unless_stopped(_load(engine, builder, RowLayout(width, levels, RowDtype.FP32)))
+        front.open(Answerer(engine, builder, pool, facts, ask_limits), engine.description)
+        await process.ready()
+        log.info("ready", attention=engine.description, dtype=dtype.value)
+        await process.until_stopped()
+    finally:
+        front.draining = True
+        await process.drain(chosen.grace_s)
+        await engine.close()
+        await pool.close()
+
+
+async def _load(engine: NativeEngine, builder: PromptBuilder, layout: RowLayout) -> None:
+    """Load the weights and let the model answer a dummy of one image of one row."""
+    await engine.start()
+    messages = (Message("user", (ImagePart(0), TextPart("?"))),)
+    prompt = builder.build(messages, [(1, 2, 2)])
+    row = np.zeros(layout.values, dtype=np.float32).tobytes()
+
+    async def rows():  # type: ignore[no-untyped-def]
+        yield RowChunk(0, 1, row)
+
+    request = EngineRequest("dummy", prompt, Sampling(max_new_tokens=1))
+    async for _ in engine.submit(request, [rows()], layout):
+        pass

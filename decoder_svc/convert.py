@@ -1,0 +1,157 @@
+"""Between the messages of DecoderService and the decoder's own values.
+
+A field that is set but not served is refused here, by name; nothing that a caller sets is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from google.protobuf.message import Message as Proto
+
+from decoder_svc.core import Sampling
+from decoder_svc.errors import ImageTooLarge
+from decoder_svc.prompt.messages import ImagePart, Message, Part, TextPart
+from decoder_svc.request import Ask, Count, Finished, ImageInput, PlannedImage
+from fovea import wire
+from fovea.decoder.v1 import decoder_pb2
+from fovea.errors import InvalidArgument, NotServed, Violation
+from fovea.ids import is_digest
+from fovea.rows import digest
+from fovea.vision.v1 import image_pb2
+
+_NOT_SERVED = (
+    "parent_request_id",
+    "hop_limit",
+    "tier",
+    "logprobs",
+    "response_format",
+    "allow_text_substitution",
+)
+_VISUAL_SERVED = ("max_pixels",)
+_ROLES = {
+    decoder_pb2.ROLE_SYSTEM: "system",
+    decoder_pb2.ROLE_USER: "user",
+    decoder_pb2.ROLE_ASSISTANT: "assistant",
+}
+FINISH = {"stop": decoder_pb2.FINISH_REASON_STOP, "length": decoder_pb2.FINISH_REASON_LENGTH}
+
+
+def _set_fields(message: Proto) -> set[str]:
+    return {field.name for field, _ in message.ListFields()}
+
+
+def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
+    """Raises NotServed with the path of every field that is set and not acted on."""
+    unserved = [name for name in _NOT_SERVED if name in _set_fields(request)]
+    visual = sorted(_set_fields(request.visual) - set(_VISUAL_SERVED))
+    unserved += [f"visual.{name}" for name in visual]
+    if unserved:
+        raise NotServed(*unserved)
+
+
+def sampling(message: decoder_pb2.Sampling, default_max_new_tokens: int) -> Sampling:
+    def given(name: str, default: float) -> float:
+        return getattr(message, name) if message.HasField(name) else default  # type: ignore[arg-type]
+
+    return Sampling(
+        temperature=message.temperature,
+        top_p=given("top_p", 1.0),
+        top_k=message.top_k,
+        min_p=message.min_p,
+        repetition_penalty=given("repetition_penalty", 1.0),
+        seed=message.seed if message.HasField("seed") else None,
+        stop=tuple(message.stop),
+        max_new_tokens=int(given("max_new_tokens", default_max_new_tokens)),
+    )
+
+
+def _image(image: decoder_pb2.Image, path: str, max_bytes: int) -> ImageInput:
+    source = image.WhichOneof("source")
+    if source is None:
+        raise _invalid(path, "needs data or a digest")
+    if source == "digest":
+        if not is_digest(image.digest):
+            raise _invalid(f"{path}.digest", "must be sha256: and 64 lower-case hexadecimal digits")
+        return ImageInput(image.digest)
+    if len(image.data) > max_bytes:
+        raise ImageTooLarge(max_bytes, len(image.data))
+    return ImageInput(digest(image.data), image.data)
+
+
+def _invalid(field: str, what: str) -> InvalidArgument:
+    return InvalidArgument(f"{field} {what}", violations=[Violation(field, what)])
+
+
+class _Reader:
+    """Reads messages and gathers their images in the order of their places."""
+
+    def __init__(self, max_image_bytes: int) -> None:
+        self.images: list[ImageInput] = []
+        self._max_image_bytes = max_image_bytes
+
+    def message(self, message: decoder_pb2.Message, path: str) -> Message:
+        return Message(_ROLES.get(message.role, ""), tuple(self._parts(message, path)))
+
+    def _parts(self, message: decoder_pb2.Message, path: str) -> Iterator[Part]:
+        for at, part in enumerate(message.parts):
+            kind = part.WhichOneof("part")
+            if kind == "text":
+                yield TextPart(part.text)
+            elif kind == "image":
+                place = f"{path}.parts[{at}].image"
+                self.images.append(_image(part.image, place, self._max_image_bytes))
+                yield ImagePart(len(self.images) - 1)
+            else:
+                raise _invalid(f"{path}.parts[{at}]", "needs a text or an image")
+
+
+def ask(
+    request: decoder_pb2.GenerateRequest,
+    request_id: str,
+    default_max_new_tokens: int,
+    max_image_bytes: int,
+) -> Ask:
+    """Raises NotServed or InvalidArgument. The conversation itself is checked by the prompt builder."""
+    refuse_unserved(request)
+    reader = _Reader(max_image_bytes)
+    messages = tuple(reader.message(m, f"messages[{at}]") for at, m in enumerate(request.messages))
+    max_pixels = request.visual.max_pixels if request.visual.HasField("max_pixels") else None
+    return Ask(
+        request_id,
+        messages,
+        tuple(reader.images),
+        sampling(request.sampling, default_max_new_tokens),
+        max_pixels,
+    )
+
+
+def _count(image: PlannedImage, row_bytes: int) -> image_pb2.TokenCount:
+    return image_pb2.TokenCount(
+        original=image_pb2.Size(width=image.width, height=image.height),
+        planned=image_pb2.Size(width=image.planned.width, height=image.planned.height),
+        grid=wire.grid_to_proto(image.planned.grid_thw),
+        patches=image.planned.patches,
+        tokens=image.planned.tokens,
+        row_bytes=image.planned.tokens * row_bytes,
+    )
+
+
+def count_response(count: Count, row_bytes: int) -> decoder_pb2.CountTokensResponse:
+    """`row_bytes` are those of one row in bf16."""
+    return decoder_pb2.CountTokensResponse(
+        prompt_tokens=count.prompt_tokens,
+        text_tokens=count.text_tokens,
+        visual_tokens=count.visual_tokens,
+        images=[_count(image, row_bytes) for image in count.images],
+        kv_bytes=count.kv_bytes,
+        fits_context=count.fits_context,
+    )
+
+
+def finished(event: Finished) -> decoder_pb2.Finished:
+    return decoder_pb2.Finished(
+        finish_reason=FINISH[event.reason],
+        matched_stop=event.matched_stop,
+        receipt=wire.receipt_to_proto(event.receipt),
+    )

@@ -1,0 +1,235 @@
+"""One encoder over gRPC: handshake, uploads, facts, and its rows as a checked stream.
+
+Rows are never trusted: layout, grid, order, count, length and checksum of every chunk are compared with what
+was asked for. The only module of the decoder beside `service.py` that touches protobuf.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import xxhash
+
+from decoder_svc.core import RowChunk
+from decoder_svc.encoders.rows import FetchReport, RowsWanted
+from decoder_svc.errors import EncoderMismatch, EncoderUnavailable, RowsMismatch
+from fovea import wire
+from fovea.deadline import Deadline
+from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from fovea.errors import FoveaError
+from fovea.facts import ImageFacts, Stored
+from fovea.remote import RemoteError, error_of
+from fovea.rows import RowLayout
+from fovea.vision.v1 import rows_pb2
+
+UPLOAD_CHUNK = 1024 * 1024
+HANDSHAKE_S = 5.0
+RETRY_AFTER_S = 1.0
+# Failures of the link or the process; anything else is the encoder's considered answer.
+LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class PeerInfo:
+    """What an encoder says of itself."""
+
+    name: str
+    fingerprint: str
+    layout: RowLayout
+    waiting: int
+    running: int
+    encodes: int
+
+
+class EncoderPeer:
+    """A client of one encoder. Cheap to make; connects on first use and again after a loss."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)])
+        self._stub = encoder_pb2_grpc.EncoderServiceStub(self._channel)
+        self._info: PeerInfo | None = None
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def info(self, deadline: Deadline) -> PeerInfo:
+        """Ask anew. Raises EncoderUnavailable, or EncoderMismatch for a layout that we do not know."""
+        reply = await self._call(
+            self._stub.GetServerInfo(
+                encoder_pb2.GetServerInfoRequest(), timeout=deadline.timeout(HANDSHAKE_S)
+            )
+        )
+        if not reply.fingerprint:
+            raise EncoderUnavailable(
+                f"encoder {self.address} is still loading its model",
+                retry_after_s=RETRY_AFTER_S,
+                encoder=self.address,
+            )
+        layout = wire.layout_from_proto(reply.layout)
+        if layout is None:
+            raise EncoderMismatch(
+                f"encoder {self.address} serves rows of layout version {reply.layout.version}, unknown here",
+                encoder=self.address,
+                actual=reply.layout.version,
+            )
+        load = reply.load
+        self._info = PeerInfo(reply.name, reply.fingerprint, layout, load.waiting, load.running, load.encodes)
+        return self._info
+
+    async def handshake(self, fingerprint: str, width: int, levels: int, deadline: Deadline) -> RowLayout:
+        """The layout of this encoder's rows, once it is sure that they fit the model. Asked once."""
+        info = self._info or await self.info(deadline)
+        found = (info.fingerprint, info.layout.width, info.layout.levels)
+        if found != (fingerprint, width, levels):
+            self._info = None
+            raise EncoderMismatch(
+                f"encoder {self.address} serves rows of another model",
+                encoder=self.address,
+                expected=f"{fingerprint[:23]} width {width} levels {levels}",
+                actual=f"{found[0][:23]} width {found[1]} levels {found[2]}",
+            )
+        return info.layout
+
+    def forget(self) -> None:
+        """The next handshake asks again: the process behind the address may be another one."""
+        self._info = None
+
+    async def describe(self, digest: str, deadline: Deadline) -> ImageFacts:
+        """Raises ImageNotStored (as a RemoteError) where the encoder does not hold it."""
+        request = encoder_pb2.DescribeImageRequest(digest=digest)
+        reply = await self._call(self._stub.DescribeImage(request, timeout=deadline.timeout()))
+        return wire.facts_from_proto(reply.facts)
+
+    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
+        """Upload; `digest` may be empty where the caller did not say. Safe to repeat."""
+
+        async def requests() -> AsyncIterator[encoder_pb2.PutImageRequest]:
+            header = encoder_pb2.PutImageHeader(digest=digest)
+            yield encoder_pb2.PutImageRequest(header=header)
+            async for piece in pieces:
+                for at in range(0, len(piece), UPLOAD_CHUNK):
+                    yield encoder_pb2.PutImageRequest(data=piece[at : at + UPLOAD_CHUNK])
+
+        reply = await self._call(self._stub.PutImage(requests(), timeout=deadline.timeout()))
+        return Stored(
+            wire.facts_from_proto(reply.facts),
+            reply.already_stored,
+            reply.expire_time.ToNanoseconds() / 1e9,
+            self.address,
+        )
+
+    def fetch(self, wanted: RowsWanted, deadline: Deadline) -> WireFetch:
+        return WireFetch(self, wanted, deadline)
+
+    def open_rows(self, wanted: RowsWanted, deadline: Deadline) -> grpc.aio.UnaryStreamCall:
+        request = encoder_pb2.EncodeRequest(
+            digest=wanted.digest,
+            plan=encoder_pb2.EncodePlan(max_pixels=wanted.max_pixels),
+            fingerprint=wanted.fingerprint,
+        )
+        return self._stub.Encode(request, timeout=deadline.timeout())
+
+    async def _call(self, call: Any) -> Any:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            raise self.failure(error) from error
+
+    def failure(self, error: grpc.aio.AioRpcError) -> FoveaError:
+        """The encoder's own typed error as it is; a lost link as EncoderUnavailable."""
+        remote: RemoteError = error_of(error)
+        if remote.code not in LOST or remote.metadata:
+            return remote
+        self.forget()
+        return EncoderUnavailable(
+            f"encoder {self.address} cannot be reached",
+            retry_after_s=RETRY_AFTER_S,
+            encoder=self.address,
+        )
+
+
+@dataclass
+class WireFetch:
+    """The rows of one image over one Encode stream."""
+
+    peer: EncoderPeer
+    wanted: RowsWanted
+    deadline: Deadline
+    report: FetchReport = field(default_factory=FetchReport)
+    _next: int = 0
+
+    async def chunks(self) -> AsyncIterator[RowChunk]:
+        call = self.peer.open_rows(self.wanted, self.deadline)
+        try:
+            async with aclosing(self._read(call)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except grpc.aio.AioRpcError as error:
+            raise self.peer.failure(error) from error
+        finally:
+            call.cancel()  # ends the stream where we left early; does nothing where it has ended
+
+    async def _read(self, call: grpc.aio.UnaryStreamCall) -> AsyncGenerator[RowChunk, None]:
+        started = 0.0
+        last: RowChunk | None = None
+        async for message in call:
+            event = message.WhichOneof("event")
+            if event == "header":
+                started = time.monotonic()
+                self._check_header(message.header)
+            elif event == "chunk":
+                chunk = self._checked(message.chunk)
+                if self._next < self.wanted.rows:
+                    yield chunk
+                else:
+                    last = chunk  # held until the summary is here: who has all rows also has the report
+            elif event == "summary":
+                self.report.transfer_ms = (time.monotonic() - started) * 1000
+                self._close(message.summary)
+        if last is None or not self.report.rows_digest:
+            raise self._mismatch("the stream ended without a summary")
+        yield last
+
+    def _check_header(self, header: encoder_pb2.EncodeHeader) -> None:
+        wanted, grid = self.wanted, (header.count.grid.t, header.count.grid.h, header.count.grid.w)
+        if wire.layout_from_proto(header.layout) != wanted.layout:
+            self.peer.forget()
+            raise self._mismatch("the layout is not the one agreed on")
+        if header.fingerprint != wanted.fingerprint:
+            self.peer.forget()
+            raise EncoderMismatch(
+                f"encoder {self.peer.address} serves rows of another model", encoder=self.peer.address
+            )
+        if grid != wanted.grid_thw or header.rows != wanted.rows:
+            raise self._mismatch(f"{header.rows} rows of grid {grid}, expected {wanted.rows}")
+        self.report.source = wire.source_from_proto(header.source)
+        self.report.encoder = header.encoder
+
+    def _checked(self, chunk: rows_pb2.RowChunk) -> RowChunk:
+        row_bytes = self.wanted.layout.row_bytes
+        in_order = chunk.first_row == self._next and self._next + chunk.rows <= self.wanted.rows
+        if not in_order or chunk.rows == 0 or len(chunk.data) != chunk.rows * row_bytes:
+            raise self._mismatch(f"a chunk of {chunk.rows} rows at {chunk.first_row} after {self._next}")
+        if xxhash.xxh3_64_intdigest(chunk.data) != chunk.xxh3:
+            raise self._mismatch(f"the check of the chunk at row {chunk.first_row} does not fit")
+        self._next += chunk.rows
+        self.report.wire_bytes += len(chunk.data)
+        return RowChunk(chunk.first_row, chunk.rows, chunk.data)
+
+    def _close(self, summary: encoder_pb2.EncodeSummary) -> None:
+        if self._next != self.wanted.rows:
+            raise self._mismatch(f"{self._next} rows came, expected {self.wanted.rows}")
+        self.report.row_bytes = summary.row_bytes
+        self.report.rows_digest = summary.rows_digest
+        self.report.encode_ms = summary.timings.total_ms
+
+    def _mismatch(self, what: str) -> RowsMismatch:
+        return RowsMismatch(
+            f"rows of {self.wanted.digest} from {self.peer.address}: {what}", encoder=self.peer.address
+        )

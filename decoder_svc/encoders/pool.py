@@ -1,0 +1,102 @@
+"""All encoders of a decoder: each image has one owner, by rendezvous hashing of its id.
+
+The owner of an image does not change when another encoder joins or leaves, so that its rows stay where they
+are. This module chooses; `peer` talks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import xxhash
+
+from decoder_svc.encoders.peer import EncoderPeer, PeerInfo
+from decoder_svc.encoders.rows import Fetch, RowsWanted
+from decoder_svc.errors import EncoderMismatch
+from fovea.deadline import Deadline
+from fovea.errors import FoveaError
+from fovea.facts import ImageFacts, Stored
+from fovea.rows import RowLayout
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the rows of every encoder must fit: the decoder's own model."""
+
+    fingerprint: str
+    width: int
+    levels: int
+
+
+@dataclass(frozen=True)
+class PeerState:
+    """An encoder as the decoder sees it now; `info` is None where it did not answer."""
+
+    address: str
+    info: PeerInfo | None
+    compatible: bool
+
+
+def owner(digest: str, addresses: Sequence[str]) -> str:
+    """The address with the highest hash of it and the digest (rendezvous hashing, Thaler and Ravishankar)."""
+
+    def weight(address: str) -> tuple[int, str]:
+        return xxhash.xxh3_64_intdigest(f"{address}\n{digest}".encode()), address
+
+    return max(addresses, key=weight)
+
+
+class EncoderPool:
+    """The encoders by address, and the model that they must serve."""
+
+    def __init__(self, addresses: Sequence[str], expected: Expected) -> None:
+        self._peers = {address: EncoderPeer(address) for address in addresses}
+        self._expected = expected
+
+    async def close(self) -> None:
+        await asyncio.gather(*(peer.close() for peer in self._peers.values()))
+
+    def of(self, digest: str) -> EncoderPeer:
+        return self._peers[owner(digest, list(self._peers))]
+
+    async def describe(self, digest: str, deadline: Deadline) -> ImageFacts:
+        return await self.of(digest).describe(digest, deadline)
+
+    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
+        return await self.of(digest).put(digest, pieces, deadline)
+
+    async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:
+        """The layout that the owners of these images share; None where there are no images."""
+        owners = {peer.address: peer for peer in map(self.of, digests)}
+        want = self._expected
+        layouts = await asyncio.gather(
+            *(peer.handshake(want.fingerprint, want.width, want.levels, deadline) for peer in owners.values())
+        )
+        if len(set(layouts)) > 1:
+            raise EncoderMismatch(
+                "the encoders of this request serve rows in different dtypes",
+                actual=",".join(sorted(layout.dtype.value for layout in set(layouts))),
+            )
+        return layouts[0] if layouts else None
+
+    def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
+        return self.of(wanted.digest).fetch(wanted, deadline)
+
+    async def states(self, deadline: Deadline) -> list[PeerState]:
+        """Every encoder asked anew, side by side."""
+        return list(await asyncio.gather(*(self._state(peer, deadline) for peer in self._peers.values())))
+
+    async def _state(self, peer: EncoderPeer, deadline: Deadline) -> PeerState:
+        try:
+            info = await peer.info(deadline)
+        except FoveaError:
+            return PeerState(peer.address, None, False)
+        want = self._expected
+        fits = (info.fingerprint, info.layout.width, info.layout.levels) == (
+            want.fingerprint,
+            want.width,
+            want.levels,
+        )
+        return PeerState(peer.address, info, fits)

@@ -1,0 +1,56 @@
+"""The seam through which rows reach the decoder.
+
+A `RowSource` turns (image, plan) into a fetch; today the wire is the only one. A fetch streams checked chunks
+and afterwards tells what it cost. Nothing here knows gRPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from decoder_svc.core import RowChunk
+from fovea.deadline import Deadline
+from fovea.rows import RowLayout
+
+
+@dataclass(frozen=True)
+class RowsWanted:
+    """The rows of one image under one plan, and what they must look like."""
+
+    digest: str
+    max_pixels: int
+    grid_thw: tuple[int, int, int]
+    rows: int
+    fingerprint: str
+    layout: RowLayout
+
+
+@dataclass
+class FetchReport:
+    """What fetching cost; true once the fetch has ended. Times in milliseconds."""
+
+    source: str = "none"
+    encoder: str = ""
+    row_bytes: int = 0
+    wire_bytes: int = 0
+    rows_digest: str = ""
+    encode_ms: float = 0.0
+    transfer_ms: float = 0.0
+
+
+class Fetch(Protocol):
+    """Rows on their way. Closing the iterator ends the transfer."""
+
+    report: FetchReport
+
+    def chunks(self) -> AsyncIterator[RowChunk]:
+        """The rows in order. Raises RowsMismatch, EncoderMismatch, ImageNotStored, EncoderUnavailable."""
+        ...
+
+
+class RowSource(Protocol):
+    """Somewhere rows can be had from."""
+
+    def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch: ...

@@ -1,0 +1,205 @@
+"""The decoder's failures: one class each, with its canonical code, its reason and the facts it
+carries.
+
+Each constructor takes the facts and writes the message, so that the same failure reads the same
+everywhere. This module knows no RPC handler and no engine; `fovea.errors` says what a failure is.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from fovea.errors import FoveaError, InvalidArgument, Violation
+
+
+class ContextTooLong(InvalidArgument):
+    """Prompt and answer together do not fit the context that this server gives a request.
+
+    `max_pixels_that_fits` is the largest size of the images with which they would; 0 if none does.
+    """
+
+    reason = "CONTEXT_TOO_LONG"
+
+    def __init__(
+        self,
+        limit: int,
+        prompt_tokens: int,
+        max_new_tokens: int,
+        max_pixels_that_fits: int | None = None,
+    ) -> None:
+        super().__init__(
+            f"{prompt_tokens} prompt tokens and up to {max_new_tokens} new ones exceed the context"
+            f" of {limit} tokens{self._advice(max_pixels_that_fits)}",
+            limit=limit,
+            prompt_tokens=prompt_tokens,
+            max_new_tokens=max_new_tokens,
+        )
+        if max_pixels_that_fits is not None:
+            pixels = {"max_pixels_that_fits": str(max_pixels_that_fits)}
+            self.metadata = {**self.metadata, **pixels}
+
+    @staticmethod
+    def _advice(max_pixels: int | None) -> str:
+        if max_pixels is None:
+            return ""
+        return f"; max_pixels {max_pixels} fits" if max_pixels else "; no max_pixels makes it fit"
+
+
+class MaxNewTokensTooLarge(InvalidArgument):
+    """More new tokens are asked for than the server's cap: refused, never clamped."""
+
+    reason = "MAX_NEW_TOKENS_TOO_LARGE"
+
+    def __init__(self, limit: int, max_new_tokens: int) -> None:
+        super().__init__(
+            f"max_new_tokens {max_new_tokens} is above this server's limit of {limit}",
+            limit=limit,
+            max_new_tokens=max_new_tokens,
+        )
+
+
+class ImagesMismatch(InvalidArgument):
+    """The prompt speaks of another number of images than were given."""
+
+    reason = "IMAGES_MISMATCH"
+
+    def __init__(self, expected: int, received: int) -> None:
+        super().__init__(
+            f"the prompt has {expected} images, {received} were given",
+            expected=expected,
+            received=received,
+        )
+
+
+class RowsMismatch(FoveaError):
+    """The rows of an image are not what its place in the prompt needs: wrong count, order, size or
+    layout.
+    """
+
+    code = grpc.StatusCode.DATA_LOSS
+    reason = "ROWS_MISMATCH"
+
+
+class EngineBusy(FoveaError):
+    """No room for another request now; try again later."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "ENGINE_BUSY"
+
+    def __init__(self, limit: int, waiting: int, retry_after_s: float) -> None:
+        super().__init__(
+            f"{waiting} requests are waiting already, the limit is {limit}",
+            retry_after_s=retry_after_s,
+            limit=limit,
+            waiting=waiting,
+        )
+
+
+class EngineUnavailable(FoveaError):
+    """The engine is not running: not started, closing, or dead after a failure that it could not
+    contain.
+    """
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "ENGINE_UNAVAILABLE"
+
+
+class CheckpointNotSupported(FoveaError):
+    """The checkpoint folder is not a Qwen3-VL that this decoder can load."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CHECKPOINT_NOT_SUPPORTED"
+
+
+class EncoderMismatch(FoveaError):
+    """The encoder serves another model: its rows mean nothing to this decoder."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "ENCODER_MISMATCH"
+
+
+class EncoderUnavailable(FoveaError):
+    """No encoder that owns the image answers."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "ENCODER_UNAVAILABLE"
+
+
+class ImageNotStored(FoveaError):
+    """A digest that no encoder holds (any more): upload the image again."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "IMAGE_NOT_STORED"
+
+    def __init__(self, image: str) -> None:
+        super().__init__(f"image {image} is not stored here: upload it again", image=image)
+
+
+class DeadlineExceeded(FoveaError):
+    """The caller's deadline passed before the answer was complete."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+
+class Aborted(FoveaError):
+    """The request was ended from outside before its answer was complete."""
+
+    code = grpc.StatusCode.CANCELLED
+    reason = "ABORTED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"request {request_id} was aborted", request_id=request_id)
+
+
+class TooManyImages(InvalidArgument):
+    """More images than one request may have."""
+
+    reason = "TOO_MANY_IMAGES"
+
+    def __init__(self, limit: int, images: int) -> None:
+        super().__init__(
+            f"{images} images are more than this server's limit of {limit}",
+            violations=[Violation("messages", f"more than {limit} images")],
+            limit=limit,
+            actual=images,
+        )
+
+
+class MaxPixelsOutOfRange(InvalidArgument):
+    """A max_pixels that the checkpoint's processor cannot keep."""
+
+    def __init__(self, least: int, most: int, actual: int) -> None:
+        super().__init__(
+            f"max_pixels {actual} is outside of {least} to {most}, the checkpoint's own limits",
+            violations=[Violation("visual.max_pixels", f"must be between {least} and {most}")],
+            least=least,
+            limit=most,
+            actual=actual,
+        )
+
+
+class ImageTooLarge(InvalidArgument):
+    """A file of more bytes than this server takes."""
+
+    reason = "IMAGE_TOO_LARGE"
+
+    def __init__(self, limit: int, actual: int) -> None:
+        super().__init__(
+            f"the image has {actual} bytes or more; at most {limit} are allowed",
+            violations=[Violation("data", f"more than {limit} bytes")],
+            limit=limit,
+            actual=actual,
+        )
+
+
+class NotReady(FoveaError):
+    """The model is still being loaded."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "NOT_READY"
+
+    def __init__(self, progress: float) -> None:
+        super().__init__(
+            f"the model is still loading ({progress:.0%})", retry_after_s=1.0, progress=f"{progress:.2f}"
+        )

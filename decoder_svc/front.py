@@ -1,0 +1,169 @@
+"""The decoder as its service sees it: loading, then answering; its limits and its state in one place.
+
+Calls that come before the model is ready are refused with NotReady. Knows no protobuf.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from decoder_svc.answer import Answerer
+from decoder_svc.core import Engine, EngineLoad
+from decoder_svc.encoders.pool import EncoderPool, PeerState
+from decoder_svc.errors import ImageTooLarge, NotReady
+from decoder_svc.request import Ask, Count, Event, Finished
+from fovea.deadline import Deadline
+from fovea.errors import InvalidArgument, Violation
+from fovea.facts import Stored
+from fovea.ids import is_digest
+from fovea.receipt import Receipt
+from fovea.rows import RowDtype, RowLayout
+
+FEATURES: tuple[str, ...] = ("generate", "complete", "count_tokens", "put_image", "max_pixels")
+INFO_S = 2.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of a decoder, as GetServerInfo tells them."""
+
+    max_message_bytes: int
+    max_context: int
+    max_new_tokens: int
+    default_max_new_tokens: int
+    max_images: int
+    default_max_pixels: int
+    max_pixels: int
+    min_pixels: int
+    max_running: int
+    max_waiting: int
+    max_stop_strings: int
+    max_image_bytes: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """What does not change while the process runs."""
+
+    model: str
+    fingerprint: str
+    engine: str
+    dtype: str
+    kv_bytes_per_token: int
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Status:
+    """What GetServerInfo tells."""
+
+    version: str
+    card: Card
+    layout: RowLayout | None
+    load: EngineLoad | None
+    features: tuple[str, ...]
+    state: str
+    progress: float
+    attention: str
+    encoders: list[PeerState]
+
+
+class Front:
+    """One decoder process. `open` lets calls through once the engine has answered a dummy."""
+
+    def __init__(
+        self,
+        card: Card,
+        engine: Engine,
+        pool: EncoderPool,
+        answered: Callable[[Receipt], None] = lambda receipt: None,
+    ) -> None:
+        self.card = card
+        self.progress = 0.0
+        self.draining = False
+        self.attention = ""
+        self._engine = engine
+        self._pool = pool
+        self._answered = answered
+        self._answerer: Answerer | None = None
+
+    def open(self, answerer: Answerer, attention: str) -> None:
+        self._answerer = answerer
+        self.attention = attention
+        self.progress = 1.0
+
+    @property
+    def state(self) -> str:
+        if self.draining:
+            return "DRAINING"
+        if self._answerer is None:
+            return "LOADING"
+        return "SERVING" if self._engine.healthy else "FAILED"
+
+    def _ready(self) -> Answerer:
+        if self._answerer is None:
+            raise NotReady(self.progress)
+        return self._answerer
+
+    async def answer(self, ask: Ask, deadline: Deadline) -> AsyncGenerator[Event, None]:
+        """As `Answerer.answer`; counts every receipt."""
+        async with aclosing(self._ready().answer(ask, deadline)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    self._answered(event.receipt)
+                yield event
+
+    async def count(self, ask: Ask, deadline: Deadline) -> Count:
+        return await self._ready().count(ask, deadline)
+
+    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
+        """Store on the owner of the digest; without a digest the bytes are gathered to find it."""
+        bounded = self._bounded(pieces)
+        if not digest:
+            data = b"".join([piece async for piece in bounded])
+            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            bounded = _one(data)
+        elif not is_digest(digest):
+            what = "must be sha256: and 64 lower-case hexadecimal digits"
+            raise InvalidArgument(
+                f"header.digest {what}", violations=[Violation("header.digest", what)], actual=digest[:80]
+            )
+        return await self._pool.put(digest, bounded, deadline)
+
+    async def _bounded(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        size, limit = 0, self.card.limits.max_image_bytes
+        async for piece in pieces:
+            size += len(piece)
+            if size > limit:
+                raise ImageTooLarge(limit, size)
+            yield piece
+
+    def load(self) -> EngineLoad | None:
+        return self._engine.load() if self.state == "SERVING" else None
+
+    @property
+    def row_layout(self) -> RowLayout | None:
+        """One row of this model in bf16; None until the model is loaded."""
+        shape = self._engine.layout if self.state == "SERVING" else None
+        return RowLayout(shape.width, shape.levels, RowDtype.BF16) if shape else None
+
+    async def status(self) -> Status:
+        return Status(
+            version=version("fovea"),
+            card=self.card,
+            layout=self.row_layout,
+            load=self.load(),
+            features=FEATURES,
+            state=self.state,
+            progress=self.progress,
+            attention=self.attention,
+            encoders=await self._pool.states(Deadline.after(INFO_S)),
+        )
+
+
+async def _one(data: bytes) -> AsyncIterator[bytes]:
+    yield data

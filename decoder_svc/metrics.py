@@ -1,0 +1,58 @@
+"""The decoder's own metrics: gauges read when they are scraped, and counters fed by receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from decoder_svc.core import EngineLoad
+from decoder_svc.front import Limits
+from fovea.receipt import Receipt
+
+SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
+
+
+class DecoderMetrics:
+    """Under one prefix, with the stems that vLLM's dashboards know."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._tokens = Counter("fovea_decoder_tokens", "Tokens, by kind.", ("kind",), registry=registry)
+        self._images = Counter(
+            "fovea_decoder_images", "Images of answers, by where their rows came from.", ("source",),
+            registry=registry,
+        )  # fmt: skip
+        self._wire = Counter("fovea_decoder_row_bytes", "Bytes of rows received.", registry=registry)
+        self._ttft = Histogram(
+            "fovea_decoder_time_to_first_token_seconds", "Call to first token.", buckets=SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self._total = Histogram(
+            "fovea_decoder_request_seconds", "Call to last token.", buckets=SECONDS, registry=registry
+        )
+
+    def watch(self, load: Callable[[], EngineLoad | None], limits: Limits) -> None:
+        """Gauges of load and limits; `load` is asked at each scrape and may know nothing yet."""
+        for name, text, field in (
+            ("num_requests_running", "Requests computed now.", "running"),
+            ("num_requests_waiting", "Requests that wait.", "waiting"),
+            ("kv_blocks_used", "KV blocks in use.", "kv_used_blocks"),
+            ("kv_blocks", "KV blocks in all.", "kv_total_blocks"),
+            ("num_preemptions", "Requests put back since the start.", "preemptions"),
+        ):
+            gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
+            gauge.set_function(lambda field=field: getattr(load(), field, 0))
+        for name, value in vars(limits).items():
+            Gauge(f"fovea_decoder_limit_{name}", "A limit.", registry=self._registry).set(value)
+
+    def answered(self, receipt: Receipt) -> None:
+        totals = receipt.totals
+        self._tokens.labels("visual").inc(totals.visual_tokens)
+        self._tokens.labels("text").inc(totals.text_tokens)
+        self._tokens.labels("output").inc(totals.output_tokens)
+        for image in receipt.images:
+            self._images.labels(image.source).inc()
+        self._wire.inc(totals.wire_bytes)
+        self._ttft.observe(receipt.stages_ms.ttft / 1000)
+        self._total.observe(receipt.stages_ms.total / 1000)

@@ -1,0 +1,141 @@
+"""DecoderService: protobuf into plain values and back, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from decoder_svc import convert
+from decoder_svc.encoders.pool import PeerState
+from decoder_svc.front import Front, Status
+from decoder_svc.request import Ask, Finished, Started, Text
+from fovea import wire
+from fovea.deadline import Deadline
+from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
+from fovea.server.call import current_request_id
+
+
+class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
+    """The RPCs of `fovea.decoder.v1.DecoderService` over a Front."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    def _ask(self, request: decoder_pb2.GenerateRequest) -> Ask:
+        limits = self._front.card.limits
+        return convert.ask(
+            request, current_request_id(), limits.default_max_new_tokens, limits.max_image_bytes
+        )
+
+    async def PutImage(
+        self, requests: AsyncIterator[decoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
+    ) -> decoder_pb2.PutImageResponse:
+        first = await anext(aiter(requests), decoder_pb2.PutImageRequest())
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield first.data
+            async for request in requests:
+                yield request.data
+
+        stored = await self._front.put(first.header.digest, pieces(), _deadline(context))
+        moment = Timestamp()
+        moment.FromNanoseconds(int(stored.expires * 1e9))
+        return decoder_pb2.PutImageResponse(
+            facts=wire.facts_to_proto(stored.facts),
+            already_stored=stored.already,
+            expire_time=moment,
+            encoder=stored.encoder,
+        )
+
+    async def Generate(
+        self, request: decoder_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[decoder_pb2.GenerateResponse]:
+        ask = self._ask(request)
+        async with aclosing(self._front.answer(ask, _deadline(context))) as events:
+            async for event in events:
+                if isinstance(event, Started):
+                    started = decoder_pb2.Started(
+                        request_id=ask.id, model=self._front.card.model, **vars(event)
+                    )
+                    yield decoder_pb2.GenerateResponse(started=started)
+                elif isinstance(event, Text):
+                    delta = decoder_pb2.Delta(text=event.text, token_ids=event.token_ids)
+                    yield decoder_pb2.GenerateResponse(delta=delta)
+                else:
+                    yield decoder_pb2.GenerateResponse(finished=convert.finished(event))
+
+    async def Complete(
+        self, request: decoder_pb2.CompleteRequest, context: grpc.aio.ServicerContext
+    ) -> decoder_pb2.CompleteResponse:
+        ask = self._ask(request.request)
+        text: list[str] = []
+        response = decoder_pb2.CompleteResponse(request_id=ask.id, model=self._front.card.model)
+        async with aclosing(self._front.answer(ask, _deadline(context))) as events:
+            async for event in events:
+                if isinstance(event, Text):
+                    text.append(event.text)
+                elif isinstance(event, Finished):
+                    end = convert.finished(event)
+                    response.finish_reason = end.finish_reason
+                    response.matched_stop = end.matched_stop
+                    response.receipt.CopyFrom(end.receipt)
+        response.text = "".join(text)
+        return response
+
+    async def CountTokens(
+        self, request: decoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
+    ) -> decoder_pb2.CountTokensResponse:
+        count = await self._front.count(self._ask(request.request), _deadline(context))
+        layout = self._front.row_layout
+        return convert.count_response(count, layout.row_bytes if layout else 0)
+
+    async def GetServerInfo(
+        self, request: decoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
+    ) -> decoder_pb2.GetServerInfoResponse:
+        return _info(await self._front.status())
+
+
+def _deadline(context: grpc.aio.ServicerContext) -> Deadline:
+    return Deadline.after(context.time_remaining())
+
+
+def _peer(peer: PeerState) -> decoder_pb2.EncoderPeer:
+    message = decoder_pb2.EncoderPeer(
+        address=peer.address, reachable=peer.info is not None, compatible=peer.compatible
+    )
+    if peer.info is not None:
+        message.name = peer.info.name
+        message.fingerprint = peer.info.fingerprint
+        message.waiting, message.running = peer.info.waiting, peer.info.running
+        message.encodes = peer.info.encodes
+    return message
+
+
+def _info(status: Status) -> decoder_pb2.GetServerInfoResponse:
+    load = status.load
+    return decoder_pb2.GetServerInfoResponse(
+        version=status.version,
+        model=status.card.model,
+        fingerprint=status.card.fingerprint,
+        layout=wire.layout_to_proto(status.layout) if status.layout else None,
+        limits=decoder_pb2.DecoderLimits(**vars(status.card.limits)),
+        load=decoder_pb2.DecoderLoad(
+            waiting=load.waiting,
+            running=load.running,
+            kv_blocks_used=load.kv_used_blocks,
+            kv_blocks=load.kv_total_blocks,
+        )
+        if load
+        else None,
+        features=status.features,
+        state=decoder_pb2.ServingState.Value(f"SERVING_STATE_{status.state}"),
+        loading_progress=status.progress,
+        engine=status.card.engine,
+        attention=status.attention,
+        dtype=status.card.dtype,
+        encoders=[_peer(peer) for peer in status.encoders],
+        kv_bytes_per_token=status.card.kv_bytes_per_token,
+    )

@@ -1,0 +1,72 @@
+"""Every knob of the decoder, once: name, default, sentence. Flags and `FOVEA_DECODER_...` follow from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from fovea.geometry import DEFAULT_MAX_PIXELS
+from fovea.settings import Settings
+
+MIB = 1024 * 1024
+
+
+class DecoderSettings(Settings):
+    """The decoder's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="FOVEA_DECODER_", populate_by_name=True)
+
+    model: Path = Field(description="Checkpoint folder: dense or MoE Qwen3-VL in the published layout")
+    encoders: str = Field(
+        "127.0.0.1:50051",
+        validation_alias="FOVEA_ENCODERS",
+        description="Addresses of the encoders, separated by commas",
+    )
+    fingerprint: str = Field(
+        "", description="Rows fingerprint to expect, where the folder has no vision tensors"
+    )
+    listen: str = Field("127.0.0.1:50052", description="Address of the gRPC server; port 0 picks one")
+    metrics_listen: str = Field("127.0.0.1:9102", description="Address of the metrics; empty for none")
+    engine: Literal["native"] = Field("native", description="Engine that runs the language model")
+    device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:0,cuda:1, ...")
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="Arithmetic of the model; auto is bf16 on CUDA and fp32 elsewhere"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads of the model; 0 leaves it to torch")
+    max_context: int = Field(8192, ge=64, description="Tokens of prompt and answer together")
+    max_new_tokens: int = Field(512, ge=1, description="Largest max_new_tokens of a request")
+    default_max_new_tokens: int = Field(256, ge=1, description="max_new_tokens where a request names none")
+    max_images: int = Field(32, ge=1, description="Images of a request")
+    max_pixels: int = Field(
+        DEFAULT_MAX_PIXELS,
+        ge=1,
+        description="An image is shrunk to this many pixels where a request names none",
+    )
+    max_running: int = Field(32, ge=1, description="Requests computed at once")
+    max_waiting: int = Field(256, ge=1, description="Requests that may wait")
+    prefill_chunk: int = Field(512, ge=1, description="Prompt tokens of one step")
+    kv_tokens: int = Field(
+        0,
+        ge=0,
+        description="Tokens of the KV cache; 0 is 32,768 on a CPU, most of the free memory on a GPU",
+    )
+    max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
+    max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
+    max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
+    grace_s: float = Field(30.0, ge=0, description="Seconds that running calls get after SIGTERM")
+    log_form: Literal["console", "json"] = Field("console", description="Logs for people or for machines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
+
+    @field_validator("encoders")
+    @classmethod
+    def _some_encoder(cls, value: str) -> str:
+        if not any(part.strip() for part in value.split(",")):
+            raise ValueError("names no encoder")
+        return value
+
+    @property
+    def encoder_addresses(self) -> list[str]:
+        return [part.strip() for part in self.encoders.split(",") if part.strip()]

@@ -1,0 +1,162 @@
+"""Between the messages of the contract and plain values, for what both services and the client share.
+
+Everything that crosses the wire is checked here or by its reader; nothing here calls anybody.
+"""
+
+from __future__ import annotations
+
+from fovea.decoder.v1 import receipt_pb2
+from fovea.facts import ImageFacts
+from fovea.geometry import Geometry
+from fovea.receipt import SOURCES, ImageReceipt, Price, Receipt, Stages, Step, Tier, Totals
+from fovea.rows import LAYOUT_VERSION, RowDtype, RowLayout
+from fovea.vision.v1 import image_pb2, rows_pb2
+
+_DTYPES = {
+    RowDtype.BF16: rows_pb2.ROW_DTYPE_BF16,
+    RowDtype.FP16: rows_pb2.ROW_DTYPE_FP16,
+    RowDtype.FP32: rows_pb2.ROW_DTYPE_FP32,
+}
+_DTYPES_BACK = {number: dtype for dtype, number in _DTYPES.items()}
+
+
+def layout_to_proto(layout: RowLayout) -> rows_pb2.RowLayout:
+    return rows_pb2.RowLayout(
+        version=LAYOUT_VERSION,
+        width=layout.width,
+        levels=layout.levels,
+        dtype=_DTYPES[layout.dtype],
+        row_bytes=layout.row_bytes,
+    )
+
+
+def layout_from_proto(message: rows_pb2.RowLayout) -> RowLayout | None:
+    """None where the sender speaks a layout that this version does not know, or contradicts itself."""
+    dtype = _DTYPES_BACK.get(message.dtype)
+    if dtype is None or message.version != LAYOUT_VERSION:
+        return None
+    layout = RowLayout(message.width, message.levels, dtype)
+    return layout if layout.row_bytes == message.row_bytes else None
+
+
+def dtype_to_proto(name: str) -> rows_pb2.RowDtype.ValueType:
+    return _DTYPES[RowDtype(name)] if name else rows_pb2.ROW_DTYPE_UNSPECIFIED
+
+
+def dtype_from_proto(number: rows_pb2.RowDtype.ValueType) -> str:
+    dtype = _DTYPES_BACK.get(number)
+    return dtype.value if dtype else ""
+
+
+def source_to_proto(name: str) -> rows_pb2.RowSource.ValueType:
+    return rows_pb2.RowSource.Value(f"ROW_SOURCE_{name.upper()}")
+
+
+def source_from_proto(number: rows_pb2.RowSource.ValueType) -> str:
+    name = rows_pb2.RowSource.Name(number).removeprefix("ROW_SOURCE_").lower()
+    return name if name in SOURCES else "none"
+
+
+def facts_to_proto(facts: ImageFacts) -> image_pb2.ImageFacts:
+    return image_pb2.ImageFacts(
+        digest=facts.digest,
+        pixel_digest=facts.pixel_digest,
+        format=image_pb2.ImageFormat.Value(f"IMAGE_FORMAT_{facts.format}"),
+        byte_size=facts.byte_size,
+        size=image_pb2.Size(width=facts.width, height=facts.height),
+        exif_orientation=facts.exif_orientation,
+        had_alpha=facts.had_alpha,
+    )
+
+
+def facts_from_proto(message: image_pb2.ImageFacts) -> ImageFacts:
+    return ImageFacts(
+        digest=message.digest,
+        pixel_digest=message.pixel_digest,
+        format=image_pb2.ImageFormat.Name(message.format).removeprefix("IMAGE_FORMAT_"),
+        byte_size=message.byte_size,
+        width=message.size.width,
+        height=message.size.height,
+        exif_orientation=message.exif_orientation,
+        had_alpha=message.had_alpha,
+    )
+
+
+def count_to_proto(
+    geometry: Geometry, width: int, height: int, max_pixels: int, row_bytes: int
+) -> image_pb2.TokenCount:
+    """What an image of this size costs; `row_bytes` are those of one row."""
+    planned = geometry.plan(width, height, max_pixels)
+    return image_pb2.TokenCount(
+        original=image_pb2.Size(width=width, height=height),
+        planned=image_pb2.Size(width=planned.width, height=planned.height),
+        grid=grid_to_proto(planned.grid_thw),
+        patches=planned.patches,
+        tokens=planned.tokens,
+        row_bytes=planned.tokens * row_bytes,
+    )
+
+
+def grid_to_proto(grid: tuple[int, int, int]) -> image_pb2.GridThw:
+    return image_pb2.GridThw(t=grid[0], h=grid[1], w=grid[2])
+
+
+def _image_to_proto(image: ImageReceipt) -> receipt_pb2.ReceiptImage:
+    return receipt_pb2.ReceiptImage(
+        digest=image.digest,
+        original=image_pb2.Size(width=image.original[0], height=image.original[1]),
+        planned=image_pb2.Size(width=image.planned[0], height=image.planned[1]),
+        grid=grid_to_proto(image.grid_thw),
+        patches=image.patches,
+        tokens_full=image.tokens_full,
+        tokens=image.tokens,
+        steps=[receipt_pb2.ReceiptStep(**vars(step)) for step in image.steps],
+        source=source_to_proto(image.source),
+        encoder=image.encoder,
+        dtype=dtype_to_proto(image.dtype),
+        row_bytes=image.row_bytes,
+        wire_bytes=image.wire_bytes,
+        rows_digest=image.rows_digest,
+        repeat_of=image.repeat_of,
+    )
+
+
+def _image_from_proto(message: receipt_pb2.ReceiptImage) -> ImageReceipt:
+    return ImageReceipt(
+        digest=message.digest,
+        original=(message.original.width, message.original.height),
+        planned=(message.planned.width, message.planned.height),
+        grid_thw=(message.grid.t, message.grid.h, message.grid.w),
+        patches=message.patches,
+        tokens_full=message.tokens_full,
+        tokens=message.tokens,
+        steps=tuple(Step(s.name, s.before, s.after, s.reason) for s in message.steps),
+        source=source_from_proto(message.source),
+        encoder=message.encoder,
+        dtype=dtype_from_proto(message.dtype),
+        row_bytes=message.row_bytes,
+        wire_bytes=message.wire_bytes,
+        rows_digest=message.rows_digest,
+        repeat_of=message.repeat_of if message.HasField("repeat_of") else None,
+    )
+
+
+def receipt_to_proto(receipt: Receipt) -> receipt_pb2.Receipt:
+    return receipt_pb2.Receipt(
+        images=[_image_to_proto(image) for image in receipt.images],
+        totals=receipt_pb2.ReceiptTotals(**vars(receipt.totals)),
+        stages_ms=receipt_pb2.ReceiptStages(**vars(receipt.stages_ms)),
+        tier=receipt_pb2.ReceiptTier(path=receipt.tier.path, reason=receipt.tier.reason),
+        price=receipt_pb2.ReceiptPrice(**vars(receipt.price)),
+    )
+
+
+def receipt_from_proto(message: receipt_pb2.Receipt) -> Receipt:
+    totals, stages = message.totals, message.stages_ms
+    return Receipt(
+        images=tuple(_image_from_proto(image) for image in message.images),
+        totals=Totals(**{name: getattr(totals, name) for name in Totals.__dataclass_fields__}),
+        stages_ms=Stages(**{name: getattr(stages, name) for name in Stages.__dataclass_fields__}),
+        tier=Tier(tuple(message.tier.path), message.tier.reason),
+        price=Price(message.price.amount, message.price.currency),
+    )
