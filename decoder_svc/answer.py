@@ -93,7 +93,7 @@ class Answerer:
         request = EngineRequest(ask.id, prompt, ask.sampling)
         deltas = self._engine.submit(request, [fetch.chunks() for fetch in fetches], layout)
         last: Delta | None = None
-        async with aclosing(deltas) as stream:  # type: ignore[type-var]  # engines give generators
+        async with aclosing(deltas) as stream:
             async for last in stream:
                 if last.text or last.token_ids:
                     yield Text(last.text, last.token_ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +152,7 @@ async def _load(engine: NativeEngine, builder: PromptBuilder, layout: RowLayout)
     prompt = builder.build(messages, [(1, 2, 2)])
     row = np.zeros(layout.values, dtype=np.float32).tobytes()
 
-    async def rows():  # type: ignore[no-untyped-def]
+    async def rows() -> AsyncIterator[RowChunk]:
         yield RowChunk(0, 1, row)
 
     request = EngineRequest("dummy", prompt, Sampling(max_new_tokens=1))

@@ -8,7 +8,7 @@ not here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -161,6 +161,7 @@ class Limits:
     max_context: int = 8192
     max_new_tokens: int = 512
     max_waiting: int = 256
+    max_stop_strings: int = 16
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class Engine(Protocol):
         request: EngineRequest,
         rows: Sequence[AsyncIterator[RowChunk]],
         layout: RowLayout | None = None,
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         """Deltas of one answer, `rows` being one iterator an image, in the order of
         `prompt.images`.
 

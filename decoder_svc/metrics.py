@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -42,7 +43,7 @@ class DecoderMetrics:
             ("num_preemptions", "Requests put back since the start.", "preemptions"),
         ):
             gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
-            gauge.set_function(lambda field=field: getattr(load(), field, 0))
+            gauge.set_function(partial(_read, load, field))
         for name, value in vars(limits).items():
             Gauge(f"fovea_decoder_limit_{name}", "A limit.", registry=self._registry).set(value)
 
@@ -56,3 +57,7 @@ class DecoderMetrics:
         self._wire.inc(totals.wire_bytes)
         self._ttft.observe(receipt.stages_ms.ttft / 1000)
         self._total.observe(receipt.stages_ms.total / 1000)
+
+
+def _read(load: Callable[[], EngineLoad | None], field: str) -> float:
+    return float(getattr(load(), field, 0))

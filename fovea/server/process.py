@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import structlog
@@ -26,6 +26,7 @@ from fovea.server.metrics import CallMetrics
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class ServerProcess:
         """Return once SIGTERM or SIGINT came, or `stop` was called."""
         await self._stopping.wait()
 
-    async def unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
         """Finish `work`, unless asked to stop meanwhile; then it is cancelled and SystemExit raised."""
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)

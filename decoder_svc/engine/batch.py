@@ -1,0 +1,125 @@
+"""One step as tensors: the chunks of many sequences, laid end to end without padding.
+
+Everything that a layer needs is here, so that the model knows no request. Made on the host, moved
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from decoder_svc.engine.attention import AttentionPlan
+from decoder_svc.engine.rows import RowBuffer
+from decoder_svc.engine.scheduler import Chunk
+from fovea.rows import RowDtype
+
+TORCH_DTYPE = {
+    RowDtype.BF16: torch.bfloat16,
+    RowDtype.FP16: torch.float16,
+    RowDtype.FP32: torch.float32,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class VisualRows:
+    """Rows (n, 1 + levels, width) for the tokens of the batch from `start` on."""
+
+    start: int
+    rows: Tensor
+
+    @property
+    def place(self) -> slice:
+        return slice(self.start, self.start + len(self.rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """`tokens` of all chunks; logits are wanted after those at `sample_at`, in the order of the
+    chunks.
+    """
+
+    token_ids: Tensor  # (tokens,) int64
+    positions: Tensor  # (3, tokens) int64: T, H, W
+    slots: Tensor  # (tokens,) int64: where keys and values go in the pages
+    sample_at: Tensor  # int64
+    attention: AttentionPlan
+    visual: tuple[VisualRows, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        return replace(
+            self,
+            token_ids=self.token_ids.to(device),
+            positions=self.positions.to(device),
+            slots=self.slots.to(device),
+            sample_at=self.sample_at.to(device),
+            attention=self.attention.to(device),
+        )
+
+
+def make_batch(chunks: Sequence[Chunk], block_size: int) -> Batch:
+    """`chunks` is never empty."""
+    tables = _tables(chunks)
+    ends = np.cumsum([chunk.tokens for chunk in chunks])
+    parts = [(c.sequence, slice(c.sequence.computed, c.end)) for c in chunks]
+    return Batch(
+        token_ids=_tensor(np.concatenate([s.token_ids[part] for s, part in parts])),
+        positions=_tensor(np.concatenate([s.positions[:, part] for s, part in parts], axis=1)),
+        slots=_tensor(np.concatenate(list(_slots(chunks, tables, block_size)))),
+        sample_at=_tensor(ends[[chunk.completes for chunk in chunks]] - 1),
+        attention=AttentionPlan(
+            queries=tuple(chunk.tokens for chunk in chunks),
+            contexts=tuple(chunk.end for chunk in chunks),
+            tables=torch.from_numpy(tables),
+            query_starts=_starts(ends),
+            context_starts=_starts(np.cumsum([chunk.end for chunk in chunks])),
+        ),
+        visual=tuple(_visual(chunks)),
+    )
+
+
+def _tables(chunks: Sequence[Chunk]) -> NDArray[np.int32]:
+    tables = np.zeros((len(chunks), max(len(c.sequence.table) for c in chunks)), np.int32)
+    for row, chunk in zip(tables, chunks, strict=True):
+        row[: len(chunk.sequence.table)] = chunk.sequence.table
+    return tables
+
+
+def _slots(
+    chunks: Sequence[Chunk], tables: NDArray[np.int32], block_size: int
+) -> Iterator[NDArray[np.int64]]:
+    for row, chunk in zip(tables, chunks, strict=True):
+        block, offset = np.divmod(np.arange(chunk.sequence.computed, chunk.end), block_size)
+        yield row[block].astype(np.int64) * block_size + offset
+
+
+def _visual(chunks: Sequence[Chunk]) -> Iterator[VisualRows]:
+    """The rows that fall into the chunks, cut to them."""
+    base = 0
+    for chunk in chunks:
+        begin = chunk.sequence.computed
+        for image in chunk.sequence.images:
+            first, last = max(begin, image.span.start), min(chunk.end, image.span.end)
+            if first < last:
+                cut = slice(first - image.span.start, last - image.span.start)
+                yield VisualRows(base + first - begin, _rows(image, cut))
+        base += chunk.tokens
+
+
+def _rows(image: RowBuffer, cut: slice) -> Tensor:
+    layout = image.layout
+    values = torch.from_numpy(image.data[cut]).view(TORCH_DTYPE[layout.dtype])
+    return values.view(-1, 1 + layout.levels, layout.width)
+
+
+def _starts(ends: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32))
+
+
+def _tensor(values: NDArray[np.int32] | NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(values.astype(np.int64))

@@ -1,0 +1,103 @@
+"""From settings to a loaded engine: which devices, which attention, how many KV blocks.
+
+All that is decided once, at the start, is decided here. Takes as long as reading the weights takes.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from decoder_svc.core import Limits
+from decoder_svc.engine.attention import choose_attention
+from decoder_svc.engine.batch import TORCH_DTYPE
+from decoder_svc.engine.checkpoint import Checkpoint
+from decoder_svc.engine.detokenizer import Vocabulary
+from decoder_svc.engine.kv import BlockManager
+from decoder_svc.engine.model import TextDecoder
+from decoder_svc.engine.scheduler import Scheduler
+from decoder_svc.engine.weights import Progress
+from decoder_svc.engine.worker import Worker
+from fovea.rows import RowDtype
+
+log = logging.getLogger(__name__)
+CPU_KV_TOKENS = 32_768
+CUDA_KV_SHARE = 0.85  # of what the weights leave free; the rest is for activations
+
+
+@dataclass(frozen=True)
+class NativeSettings:
+    """Zero and empty mean: decide by the machine."""
+
+    checkpoint: Path
+    dtype: RowDtype = RowDtype.BF16
+    devices: tuple[str, ...] = ()  # layers are split over them in order
+    kv_tokens: int = 0
+    block_size: int = 0
+    prefill_chunk: int = 512  # prompt tokens a step, beside the decodes
+    max_running: int = 32
+    threads: int = 0
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A loaded engine, not yet running."""
+
+    checkpoint: Checkpoint
+    model: TextDecoder
+    vocabulary: Vocabulary
+    worker: Worker
+    description: str  # what was chosen, and why
+
+
+def build(settings: NativeSettings, progress: Progress | None = None) -> Parts:
+    """Raises CheckpointNotSupported, or ValueError where settings contradict model or memory."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    checkpoint = Checkpoint(settings.checkpoint)
+    vocabulary = Vocabulary(settings.checkpoint)
+    vocabulary.token_bytes  # noqa: B018  read now: the first request should not wait for it
+    devices = _devices(settings.devices)
+    dtype = TORCH_DTYPE[settings.dtype]
+    attention, why = choose_attention(devices[0], dtype)
+    description = f"attention by {attention.name}: {why}"
+    log.info(description)
+    model = TextDecoder(checkpoint, dtype, devices, attention, progress)
+    checkpoint.close()
+    blocks = _blocks(settings, model, attention.block_size)
+    model.allocate(blocks.total, blocks.block_size)
+    scheduler = Scheduler(blocks, settings.prefill_chunk, settings.max_running)
+    worker = Worker(model, scheduler, checkpoint.eos_ids)
+    return Parts(checkpoint, model, vocabulary, worker, description)
+
+
+def _devices(names: tuple[str, ...]) -> list[torch.device]:
+    if names:
+        return [torch.device(name) for name in names]
+    cuda = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    return cuda or [torch.device("cpu")]
+
+
+def _blocks(settings: NativeSettings, model: TextDecoder, suits: int) -> BlockManager:
+    """One request of the full context must fit, or a lone one could never end."""
+    context, most = settings.limits.max_context, model.config.max_position_embeddings
+    if context > most:
+        raise ValueError(f"max_context {context} is above the model's {most}")
+    size = settings.block_size or suits
+    blocks = (settings.kv_tokens or _kv_tokens(model)) // size
+    if blocks * size < context:
+        raise ValueError(f"a KV cache of {blocks * size} tokens is below max_context {context}")
+    return BlockManager(blocks, size)
+
+
+def _kv_tokens(model: TextDecoder) -> int:
+    """What fits beside the weights on the fullest GPU; a modest number on a CPU."""
+    if model.devices[0].type != "cuda":
+        return CPU_KV_TOKENS
+    used = set(model.devices)
+    free = min(torch.cuda.mem_get_info(device)[0] for device in used)
+    return int(CUDA_KV_SHARE * free * len(used) / model.token_bytes)

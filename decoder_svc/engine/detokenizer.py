@@ -1,0 +1,99 @@
+"""From token ids to text, a token at a time.
+
+Byte-level BPE only: a token is some bytes, so the text is their UTF-8 decoding, and no earlier
+token need be looked at again. Equal to decoding all tokens at once. Knows no model.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from decoder_svc.errors import CheckpointNotSupported
+
+
+def _byte_of_char() -> dict[str, int]:
+    """The bijection of byte-level BPE (GPT-2): printable bytes stand for themselves, others from
+    256 on.
+    """
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in set(printable)]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+class Vocabulary:
+    """The bytes of every token of a checkpoint's tokenizer; special tokens have none."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise CheckpointNotSupported("the checkpoint has no tokenizer.json")
+        kind = (json.loads(path.read_text()).get("decoder") or {}).get("type")
+        if kind != "ByteLevel":
+            raise CheckpointNotSupported(f"tokenizer of kind {kind}, not ByteLevel", decoder=kind)
+        self._tokenizer = Tokenizer.from_file(str(path))
+
+    @cached_property
+    def token_bytes(self) -> dict[int, bytes]:
+        byte = _byte_of_char()
+        special = {i for i, t in self._tokenizer.get_added_tokens_decoder().items() if t.special}
+        return {
+            token_id: bytes(byte[c] for c in token) if all(c in byte for c in token) else token.encode()
+            for token, token_id in self._tokenizer.get_vocab(with_added_tokens=True).items()
+            if token_id not in special
+        }
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text that is sure, and the stop string that ended it."""
+
+    text: str
+    stop: str | None = None
+
+
+class TextStream:
+    """The text of one answer. Holds back an unfinished character, and what may begin a stop
+    string.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, stop: tuple[str, ...] = ()) -> None:
+        self._bytes = vocabulary.token_bytes
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stop = stop
+        self._held = ""
+
+    def push(self, token_id: int) -> Piece:
+        self._held += self._utf8.decode(self._bytes.get(token_id, b""))
+        return self._match() or Piece(self._release(self._could_begin_stop()))
+
+    def finish(self) -> Piece:
+        """No more tokens: what was held back comes out, an unfinished character as U+FFFD."""
+        self._held += self._utf8.decode(b"", final=True)
+        return self._match() or Piece(self._release(0))
+
+    def _match(self) -> Piece | None:
+        """The earliest stop string in the held text; at the same place the longest."""
+        found = [(self._held.find(s), -len(s), s) for s in self._stop if s in self._held]
+        if not found:
+            return None
+        at, _, stop = min(found)
+        return Piece(self._held[:at], stop)
+
+    def _could_begin_stop(self) -> int:
+        """Length of the longest end of the held text that a stop string begins with."""
+        longest = max((len(s) for s in self._stop), default=0)
+        for n in range(min(longest, len(self._held)), 0, -1):
+            if any(s.startswith(self._held[-n:]) for s in self._stop):
+                return n
+        return 0
+
+    def _release(self, keep: int) -> str:
+        cut = len(self._held) - keep
+        text, self._held = self._held[:cut], self._held[cut:]
+        return text

@@ -1,0 +1,211 @@
+"""The native engine as the service sees it: the event loop's side of the worker thread.
+
+It checks a request, pulls its rows, passes its deltas on, and whatever way the request ends gives
+everything back. It never waits for a step. Knows no RPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import Sequence as Many
+from dataclasses import dataclass, field
+
+from decoder_svc.core import (
+    Capabilities,
+    Delta,
+    EngineLoad,
+    EngineRequest,
+    Limits,
+    Prompt,
+    RowChunk,
+    RowShape,
+)
+from decoder_svc.engine.build import NativeSettings, Parts, build
+from decoder_svc.engine.detokenizer import TextStream
+from decoder_svc.engine.draws import Draws
+from decoder_svc.engine.limits import check_context, check_prompt, check_rows, check_sampling
+from decoder_svc.engine.rows import RowBuffer, pull
+from decoder_svc.engine.sequence import Clock, Sequence
+from decoder_svc.engine.weights import Progress
+from decoder_svc.errors import EngineBusy, EngineUnavailable
+from fovea.errors import InvalidArgument
+from fovea.rows import RowLayout
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Call:
+    """A request that the engine holds, and what came out of it so far."""
+
+    sequence: Sequence
+    results: asyncio.Queue[Delta | BaseException] = field(default_factory=asyncio.Queue)
+    pulls: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class NativeEngine:
+    """Implements `decoder_svc.core.Engine`. All methods are for one event loop, that of `start`."""
+
+    capabilities = Capabilities(partial_rows=True, kept_positions=True)
+
+    def __init__(self, settings: NativeSettings, progress: Progress | None = None) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._calls: dict[str, Call] = {}
+        self._parts: Parts | None = None
+        self._failure: str | None = "the engine has not started"
+
+    async def start(self) -> None:
+        """Load the model, off the event loop, and begin to serve."""
+        self._loop = asyncio.get_running_loop()
+        self._parts = await asyncio.to_thread(build, self._settings, self._progress)
+        self._parts.worker.start(
+            lambda deltas: self._in_loop(self._deliver, deltas),
+            lambda error: self._in_loop(self._fail, f"the engine died: {type(error).__name__}"),
+        )
+        self._failure = None
+
+    async def close(self) -> None:
+        if self._parts is not None:
+            await asyncio.to_thread(self._parts.worker.stop)
+        self._fail("the engine is closed")
+
+    @property
+    def healthy(self) -> bool:
+        return self._failure is None
+
+    @property
+    def limits(self) -> Limits:
+        return self._settings.limits
+
+    @property
+    def layout(self) -> RowShape:
+        return self._running().model.layout
+
+    @property
+    def description(self) -> str:
+        return self._running().description
+
+    def load(self) -> EngineLoad:
+        return self._running().worker.load()
+
+    async def probe(self, prompt: Prompt) -> int:
+        """No prefix is reused yet, so nothing is ever cached."""
+        return 0
+
+    async def submit(
+        self,
+        request: EngineRequest,
+        rows: Many[AsyncIterator[RowChunk]],
+        layout: RowLayout | None = None,
+    ) -> AsyncGenerator[Delta, None]:
+        call: Call | None = None
+        try:
+            call = self._enter(request, rows, layout)
+            while True:
+                result = await call.results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+                if result.finish_reason is not None:
+                    return
+        finally:
+            if call is not None:
+                await self._leave(call)
+            await _close(rows)
+
+    def abort(self, request_id: str) -> None:
+        call = self._calls.get(request_id)
+        if call is not None and self._parts is not None:
+            self._parts.worker.abort(call.sequence)
+
+    def _running(self) -> Parts:
+        if self._parts is None or self._failure is not None:
+            raise EngineUnavailable(self._failure or "the engine has not started")
+        return self._parts
+
+    def _enter(
+        self,
+        request: EngineRequest,
+        rows: Many[AsyncIterator[RowChunk]],
+        layout: RowLayout | None,
+    ) -> Call:
+        parts = self._running()
+        self._check(parts, request, rows, layout)
+        prompt, sampling = request.prompt, request.sampling
+        images = tuple(RowBuffer(span, layout) for span in prompt.images if layout is not None)
+        sequence = Sequence(
+            request,
+            images,
+            TextStream(parts.vocabulary, sampling.stop),
+            Draws(sampling, parts.model.config.vocab_size, prompt.token_ids),
+            Clock(submitted=time.perf_counter()),
+        )
+        call = self._calls[request.id] = Call(sequence)
+        parts.worker.add(sequence)
+        for source, image in zip(rows, images, strict=True):
+            task = self._loop.create_task(pull(source, image, parts.worker.wake))
+            task.add_done_callback(lambda done: _pass_failure(done, call))
+            call.pulls.append(task)
+        return call
+
+    def _check(
+        self,
+        parts: Parts,
+        request: EngineRequest,
+        rows: Many[AsyncIterator[RowChunk]],
+        layout: RowLayout | None,
+    ) -> None:
+        """All that can be refused is refused before anything is held."""
+        limits, model = self.limits, parts.model
+        check_sampling(request.sampling, limits)
+        check_context(len(request.prompt.token_ids), request.sampling, limits)
+        check_prompt(request.prompt, parts.checkpoint.image_token_id, model.config.vocab_size)
+        check_rows(request.prompt, rows, layout, model.layout)
+        if request.id in self._calls:
+            raise InvalidArgument(f"request id {request.id} is in use", request_id=request.id)
+        waiting = len(self._calls) - self._settings.max_running
+        if waiting >= limits.max_waiting:
+            raise EngineBusy(limits.max_waiting, waiting, retry_after_s=1.0)
+
+    async def _leave(self, call: Call) -> None:
+        """Free slot and blocks before the next step, and let go of the rows."""
+        del self._calls[call.sequence.request.id]
+        if self._parts is not None:
+            self._parts.worker.remove(call.sequence)
+        for task in call.pulls:
+            task.cancel()
+        await asyncio.gather(*call.pulls, return_exceptions=True)
+
+    def _in_loop(self, function: object, argument: object) -> None:
+        self._loop.call_soon_threadsafe(function, argument)  # type: ignore[arg-type]
+
+    def _deliver(self, deltas: list[tuple[Sequence, Delta]]) -> None:
+        for sequence, delta in deltas:
+            call = self._calls.get(sequence.request.id)
+            if call is not None and call.sequence is sequence:  # its caller may have gone
+                call.results.put_nowait(delta)
+
+    def _fail(self, reason: str) -> None:
+        """No request can go on: tell all of them."""
+        self._failure = reason
+        for call in self._calls.values():
+            call.results.put_nowait(EngineUnavailable(reason))
+
+
+def _pass_failure(pull_task: asyncio.Task[None], call: Call) -> None:
+    """The failure of a row stream is that of its request."""
+    error = None if pull_task.cancelled() else pull_task.exception()
+    if error is not None:
+        call.results.put_nowait(error)
+
+
+async def _close(rows: Many[AsyncIterator[RowChunk]]) -> None:
+    for result in await asyncio.gather(
+        *(source.aclose() for source in rows if hasattr(source, "aclose")), return_exceptions=True
+    ):
+        if isinstance(result, Exception):
+            log.warning("a row stream did not close cleanly: %s", type(result).__name__)

@@ -1,0 +1,100 @@
+"""Fills transformers' text modules from a checkpoint, tensor by tensor, without building anything
+else.
+
+Modules are made without memory, each parameter is read, laid out, converted and put on its device;
+in the end none may be missing and none left over. Peak memory is the model and one tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from decoder_svc.engine.checkpoint import HEAD, TEXT, Checkpoint
+from decoder_svc.errors import CheckpointNotSupported
+
+Progress = Callable[[int, int], None]  # tensors loaded, tensors in all
+
+
+def load_text(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    devices: list[torch.device],
+    progress: Progress | None = None,
+) -> tuple[Any, Tensor]:
+    """The text model with layer i on devices[i], and the head's weight on the last device."""
+    text = _empty_model(checkpoint)
+    wanted = [name for name, _ in text.named_parameters()]
+    unknown = {n[len(TEXT) :] for n in checkpoint.files if n.startswith(TEXT)} - set(wanted)
+    if unknown:
+        raise CheckpointNotSupported(f"unknown tensors: {', '.join(sorted(unknown)[:3])}")
+    turned = _experts_are_transposed(checkpoint, text)
+    for done, name in enumerate(wanted, start=1):
+        tensor = _laid_out(checkpoint.read(TEXT + name), name, turned)
+        _put(text, name, tensor.to(_device_of(name, devices), dtype))
+        if progress:
+            progress(done, len(wanted))
+    # Its frequencies are no parameters: they were made without memory and must be made again.
+    text.rotary_emb = type(text.rotary_emb)(config=text.config).to(devices[0])
+    head = _head(checkpoint, text, dtype, devices[-1])
+    if any(t.is_meta for t in (*text.parameters(), *text.buffers())):
+        raise CheckpointNotSupported("some tensors of the text model were not filled")
+    return text.eval(), head
+
+
+def _empty_model(checkpoint: Checkpoint) -> Any:
+    from transformers import Qwen3VLMoeTextModel, Qwen3VLTextModel
+
+    kind = Qwen3VLMoeTextModel if checkpoint.model_type == "qwen3_vl_moe" else Qwen3VLTextModel
+    with torch.device("meta"):
+        return kind(checkpoint.config.text_config)
+
+
+def _experts_are_transposed(checkpoint: Checkpoint, text: Any) -> bool:
+    """Published checkpoints hold experts transposed against the modules, re-saved ones do not.
+
+    One of the two tensors may be square, but never both, so the pair tells.
+    """
+    names = [n for n, _ in text.named_parameters() if ".experts." in n][:2]
+    on_disk = [checkpoint.shape(TEXT + n) for n in names]
+    wanted = [tuple(text.get_parameter(n).shape) for n in names]
+    return on_disk != wanted and on_disk == [(e, b, a) for e, a, b in wanted]
+
+
+def _laid_out(tensor: Tensor, name: str, turned: bool) -> Tensor:
+    return tensor.transpose(1, 2).contiguous() if turned and ".experts." in name else tensor
+
+
+def _put(module: nn.Module, name: str, tensor: Tensor) -> None:
+    owner, _, leaf = name.rpartition(".")
+    parent = module.get_submodule(owner)
+    expected = tuple(getattr(parent, leaf).shape)
+    if tuple(tensor.shape) != expected:
+        raise CheckpointNotSupported(
+            f"{name} is {tuple(tensor.shape)}, the config asks for {expected}", tensor=name
+        )
+    setattr(parent, leaf, nn.Parameter(tensor, requires_grad=False))
+
+
+def _device_of(name: str, devices: list[torch.device]) -> torch.device:
+    if name.startswith("layers."):
+        return devices[int(name.split(".")[1])]
+    return devices[0] if name.startswith("embed_tokens.") else devices[-1]
+
+
+def _head(checkpoint: Checkpoint, text: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    embedding: Tensor = text.embed_tokens.weight
+    if checkpoint.config.tie_word_embeddings:
+        return embedding.detach().to(device)
+    head = checkpoint.read(HEAD).to(device, dtype)
+    if head.shape != embedding.shape:
+        raise CheckpointNotSupported(f"{HEAD} is {tuple(head.shape)}", tensor=HEAD)
+    return head
+
+
+def split_layers(layers: int, devices: list[torch.device]) -> list[torch.device]:
+    """A device for each layer: contiguous ranges, as even as can be."""
+    return [devices[i * len(devices) // layers] for i in range(layers)]

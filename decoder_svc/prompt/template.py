@@ -1,0 +1,120 @@
+"""The checkpoint's own chat template: where it stands in the folder, and how it is rendered.
+
+Rendered as `transformers` renders it (utils/chat_template_utils.py): Jinja's immutable sandbox,
+`trim_blocks`, `lstrip_blocks`, loop controls, `raise_exception`, `strftime_now` and a `tojson` that does not
+escape HTML. This module knows no tokens: it turns chat dictionaries into one string.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jinja2
+import jinja2.ext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from decoder_svc.prompt.errors import TemplateRefused
+from fovea.checkpoint import CheckpointNotSupported, read_json
+
+Chat = Sequence[Mapping[str, Any]]
+
+
+class ChatTemplate:
+    """A compiled template and the special token strings that templates may name (`eos_token` and kin)."""
+
+    def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
+        try:
+            self._template = _environment().from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise CheckpointNotSupported(
+                f"the checkpoint's chat template does not parse: line {error.lineno}", line=error.lineno
+            ) from error
+        self._variables = dict(variables or {})
+
+    @classmethod
+    def load(cls, directory: Path) -> ChatTemplate:
+        """A checkpoint folder's template: in chat_template.jinja, else .json, else tokenizer_config.json."""
+        config = _json(directory / "tokenizer_config.json")
+        source = _find(directory, config)
+        if source is None:
+            raise CheckpointNotSupported("the checkpoint folder has no chat template")
+        return cls(source, _special_strings(config))
+
+    def render(self, chat: Chat) -> str:
+        """The chat with the prompt for an answer at its end."""
+        try:
+            return self._template.render(
+                messages=chat,
+                tools=None,
+                documents=None,
+                add_generation_prompt=True,
+                **self._variables,
+            )
+        except jinja2.TemplateError as error:
+            raise TemplateRefused("the model's chat template does not take this chat") from error
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def _tojson(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)
+
+
+def _find(directory: Path, tokenizer_config: Mapping[str, Any]) -> str | None:
+    jinja = directory / "chat_template.jinja"
+    if jinja.is_file():
+        return jinja.read_text(encoding="utf-8")
+    for holder in (_json(directory / "chat_template.json"), tokenizer_config):
+        source = _default(holder.get("chat_template"))
+        if source is not None:
+            return source
+    return None
+
+
+def _default(entry: object) -> str | None:
+    """A template is a string, or one of several named ones, of which `default` is the one for chats."""
+    if isinstance(entry, list):
+        entry = {named.get("name"): named.get("template") for named in entry}
+    if isinstance(entry, dict):
+        entry = entry.get("default")
+    return entry if isinstance(entry, str) else None
+
+
+def _special_strings(tokenizer_config: Mapping[str, Any]) -> dict[str, str]:
+    """`eos_token`, `pad_token` ...: strings, or dictionaries with the string under `content`."""
+    named = {key: value for key, value in tokenizer_config.items() if key.endswith("_token")}
+    plain = {key: v.get("content") if isinstance(v, dict) else v for key, v in named.items()}
+    return {key: value for key, value in plain.items() if isinstance(value, str)}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in an optional file; empty where there is none."""
+    return read_json(path.parent, path.name) if path.is_file() else {}

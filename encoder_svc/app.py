@@ -1,0 +1,168 @@
+"""The whole assembly of the encoder, in order: settings, logs, checkpoint, store, server, tower, ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import closing
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from encoder_svc.encoder import Encoder, RowIdentity
+from encoder_svc.front import Card, Front, Limits
+from encoder_svc.images.decoder import ThreadDecoder
+from encoder_svc.images.limits import ImageLimits
+from encoder_svc.metrics import EncoderMetrics
+from encoder_svc.service import EncoderService
+from encoder_svc.settings import EncoderSettings
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.keys import tenant_id
+from encoder_svc.store.store import LmdbStore
+from encoder_svc.uploads import UploadPolicy, Uploads
+from encoder_svc.vision.batcher import Batcher, BatchLimits
+from encoder_svc.vision.prepare import Preparer
+from encoder_svc.vision.preprocess import Patches
+from fovea import logs, settings
+from fovea.encoder.v1 import encoder_pb2_grpc
+from fovea.errors import FoveaError
+from fovea.fingerprint import fingerprint, model_type
+from fovea.geometry import Geometry
+from fovea.machine import pick_devices, pick_dtype
+from fovea.rows import RowDtype
+from fovea.server.process import Binding, ServerProcess
+
+SERVICE = "fovea.encoder.v1.EncoderService"
+TENANT = "default"
+log = structlog.get_logger()
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run until SIGTERM. Exits with 2 for wrong settings, 1 where the start fails, with one clear line."""
+    chosen = settings.load(
+        EncoderSettings, argv, program="python -m encoder_svc", description="Fovea's encoder service"
+    )
+    logs.configure(chosen.log_form, chosen.log_level)
+    log.info("settings", **settings.printable(chosen))
+    try:
+        asyncio.run(serve(chosen))
+    except (FoveaError, OSError, ValueError) as error:
+        settings.refuse(f"encoder: {error}")
+
+
+def _image_limits(chosen: EncoderSettings) -> ImageLimits:
+    return ImageLimits(
+        max_bytes=chosen.max_image_bytes,
+        max_pixels=chosen.max_image_pixels,
+        max_side=chosen.max_image_side,
+        max_aspect=chosen.max_image_aspect,
+        max_scans=chosen.max_jpeg_scans,
+    )
+
+
+def _limits(chosen: EncoderSettings, geometry: Geometry) -> Limits:
+    return Limits(
+        max_message_bytes=chosen.max_message_bytes,
+        max_image_bytes=chosen.max_image_bytes,
+        max_image_pixels=chosen.max_image_pixels,
+        max_image_side=chosen.max_image_side,
+        max_image_aspect=chosen.max_image_aspect,
+        max_jpeg_scans=chosen.max_jpeg_scans,
+        default_max_pixels=chosen.max_pixels,
+        max_pixels=geometry.max_pixels,
+        min_pixels=geometry.min_pixels,
+        max_batch_patches=chosen.max_batch_patches,
+        max_queue=chosen.max_queue,
+        cache_bytes=chosen.cache_bytes,
+        uploads_bytes=chosen.uploads_bytes,
+    )
+
+
+async def serve(chosen: EncoderSettings) -> None:
+    """Open the store, bind, then load the tower, so that health and GetServerInfo answer meanwhile."""
+    model_type(chosen.model)
+    geometry = Geometry.from_checkpoint(chosen.model)
+    device = pick_devices(chosen.device)[0]
+    dtype = pick_dtype(chosen.dtype, chosen.device)
+    limits = StoreLimits(chosen.cache_bytes, chosen.uploads_bytes)
+    with closing(await asyncio.to_thread(LmdbStore, chosen.cache_dir, limits)) as store:
+        policy = UploadPolicy(chosen.max_image_bytes, chosen.upload_ttl_s, tenant_id(TENANT))
+        with closing(ThreadDecoder(_image_limits(chosen), chosen.decode_threads)) as decoder:
+            uploads = Uploads(store, decoder, policy)
+            name = chosen.model.resolve().name
+            card = Card(chosen.name, name, geometry, _limits(chosen, geometry), device, dtype.value)
+            front = Front(card, store, uploads)
+            with closing(Preparer(decoder, geometry, chosen.decode_threads)) as preparer:
+                await _serve(chosen, front, uploads, store, preparer, dtype)
+
+
+async def _serve(
+    chosen: EncoderSettings,
+    front: Front,
+    uploads: Uploads,
+    store: LmdbStore,
+    preparer: Preparer,
+    dtype: RowDtype,
+) -> None:
+    registry = CollectorRegistry()
+    metrics = EncoderMetrics(registry)
+    metrics.watch(front.load, front.card.limits)
+    front.on_served = metrics.served
+    process = ServerProcess(
+        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
+        SERVICE,
+        lambda server: encoder_pb2_grpc.add_EncoderServiceServicer_to_server(EncoderService(front), server),
+        registry,
+    )
+    await process.start()
+    log.info("listening", port=process.port, model=front.card.model, device=front.card.device)
+    encoder: Encoder | None = None
+    try:
+        encoder = await process.unless_stopped(_load(chosen, front, uploads, store, preparer, dtype))
+        front.open(encoder)
+        await process.ready()
+        log.info("ready", fingerprint=front.fingerprint, dtype=dtype.value, rows=str(front.layout))
+        await process.until_stopped()
+    finally:
+        front.draining = True
+        await process.drain(chosen.grace_s)
+        if encoder is not None:
+            await encoder.batcher.close()
+            await encoder.close()
+
+
+async def _load(
+    chosen: EncoderSettings,
+    front: Front,
+    uploads: Uploads,
+    store: LmdbStore,
+    preparer: Preparer,
+    dtype: RowDtype,
+) -> Encoder:
+    """Load the tower, which answers a dummy, and compute the fingerprint of what was loaded."""
+    from encoder_svc.vision.tower import Tower, set_threads  # torch: not before it is needed
+
+    def progress(done: int, total: int) -> None:
+        front.progress = 0.9 * done / max(1, total)
+
+    set_threads(chosen.threads)
+    tower = await asyncio.to_thread(Tower.load, chosen.model, front.card.device, dtype, progress)
+    identity = RowIdentity(
+        await asyncio.to_thread(fingerprint, chosen.model),
+        tower.layout(RowDtype(chosen.row_dtype)),
+        dtype.value,
+        front.card.geometry,
+    )
+
+    def compute(images: Sequence[Patches]) -> list[bytes]:
+        rows = tower.encode(images, identity.layout.dtype)
+        front.encodes += len(images)
+        return rows
+
+    wait = chosen.max_batch_wait_ms / 1000
+    batcher = Batcher(
+        compute,
+        BatchLimits(chosen.max_batch_patches, max_queue=chosen.max_queue, max_wait_s=wait),
+    )
+    batcher.start()
+    return Encoder(identity, uploads, store, preparer, batcher, chosen.max_pixels)

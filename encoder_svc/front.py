@@ -1,0 +1,177 @@
+"""The encoder as its service sees it: loading, then serving; its limits, its state, its figures.
+
+Calls that need the model are refused with NotReady until it has answered a dummy. Knows no protobuf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from encoder_svc.encoder import Encoder, Served
+from encoder_svc.errors import NotReady
+from encoder_svc.store.store import Store
+from encoder_svc.uploads import Intake, Uploads
+from fovea.facts import Stored
+from fovea.geometry import Geometry
+from fovea.rows import RowLayout
+
+FEATURES: tuple[str, ...] = ("put_image", "encode", "count_tokens", "cache_stats", "max_pixels")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of an encoder, as GetServerInfo tells them."""
+
+    max_message_bytes: int
+    max_image_bytes: int
+    max_image_pixels: int
+    max_image_side: int
+    max_image_aspect: int
+    max_jpeg_scans: int
+    default_max_pixels: int
+    max_pixels: int
+    min_pixels: int
+    max_batch_patches: int
+    max_queue: int
+    cache_bytes: int
+    uploads_bytes: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """What does not change while the process runs."""
+
+    name: str
+    model: str
+    geometry: Geometry
+    limits: Limits
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the encoder is doing now; `encodes` counts from the start."""
+
+    waiting: int = 0
+    running: int = 0
+    encodes: int = 0
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What a deletion freed."""
+
+    uploads: int
+    records: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    """The store's figures; sizes are true after a restart, events count from the start."""
+
+    records: int
+    record_bytes: int
+    record_capacity_bytes: int
+    uploads: int
+    upload_bytes: int
+    upload_capacity_bytes: int
+    hits: int
+    misses: int
+    evictions: int
+    failed_checks: int
+    skipped_puts: int
+
+
+class Front:
+    """One encoder process. `open` lets calls through once the tower has answered a dummy."""
+
+    features = FEATURES
+
+    def __init__(self, card: Card, store: Store, uploads: Uploads) -> None:
+        self.card = card
+        self.version = version("fovea")
+        self.progress = 0.0
+        self.draining = False
+        self.encodes = 0
+        self.on_served: Callable[[Served], None] = lambda served: None
+        self._store = store
+        self._uploads = uploads
+        self._encoder: Encoder | None = None
+
+    def open(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self.progress = 1.0
+
+    @property
+    def state(self) -> str:
+        if self.draining:
+            return "DRAINING"
+        if self._encoder is None:
+            return "LOADING"
+        return "SERVING" if self._encoder.batcher.healthy else "FAILED"
+
+    @property
+    def layout(self) -> RowLayout | None:
+        return self._encoder.identity.layout if self._encoder else None
+
+    @property
+    def fingerprint(self) -> str:
+        return self._encoder.identity.fingerprint if self._encoder else ""
+
+    def load(self) -> Load:
+        if self._encoder is None:
+            return Load()
+        batcher = self._encoder.batcher
+        return Load(batcher.waiting, batcher.running, self.encodes)
+
+    def receive(self) -> Intake:
+        """An upload that comes in piece by piece; possible while the model loads."""
+        return Intake(self._uploads)
+
+    async def describe(self, digest: str) -> Stored:
+        return await self._uploads.describe(digest)
+
+    async def encode(self, digest: str, max_pixels: int | None, fingerprint: str) -> Served:
+        served = await self._ready().encode(digest, max_pixels, fingerprint)
+        self.on_served(served)
+        return served
+
+    def limit(self, max_pixels: int | None) -> int:
+        return self._ready().limit(max_pixels)
+
+    async def delete(self, digest: str) -> Removed:
+        """Remove the upload and all rows of its pixels. Removing what is not there frees nothing."""
+        stored = await self._uploads.find(digest)
+        if stored is None:
+            return Removed(0, 0, 0)
+        upload = await self._uploads.delete(digest)
+        pixels = bytes.fromhex(stored.facts.pixel_digest.removeprefix("sha256:"))
+        rows = await asyncio.to_thread(self._store.delete_rows, self._uploads.policy.tenant, pixels)
+        return Removed(upload.records, rows.records, upload.bytes + rows.bytes)
+
+    async def cache_stats(self) -> CacheStats:
+        stats = await asyncio.to_thread(self._store.stats)
+        rows, uploads = stats.total.rows, stats.total.uploads
+        return CacheStats(
+            records=rows.records,
+            record_bytes=rows.bytes,
+            record_capacity_bytes=stats.limits.capacity_bytes,
+            uploads=uploads.records,
+            upload_bytes=uploads.bytes,
+            upload_capacity_bytes=stats.limits.uploads_bytes,
+            hits=rows.hits,
+            misses=rows.misses,
+            evictions=rows.evictions,
+            failed_checks=rows.failed_checks + uploads.failed_checks,
+            skipped_puts=rows.skipped_puts,
+        )
+
+    def _ready(self) -> Encoder:
+        if self._encoder is None:
+            raise NotReady(self.progress)
+        return self._encoder

@@ -1,0 +1,3 @@
+"""From the bytes of a file to the pixels that a viewer would show, and nothing dangerous on the
+way.
+"""

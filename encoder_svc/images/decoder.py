@@ -1,0 +1,39 @@
+"""Where decoding runs: a seam, because a thread cannot be killed and a decoder may have to be.
+
+`ThreadDecoder` decodes in threads of this process. A process that has limits of memory and time,
+and that may die without harm, fits behind the same protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from encoder_svc.images.decode import Picture, decode
+from encoder_svc.images.limits import ImageLimits
+
+
+class Decoder(Protocol):
+    """Turns the bytes of a file into a Picture, or raises what `decode` raises."""
+
+    async def decode(self, data: bytes) -> Picture: ...
+
+    def close(self) -> None: ...
+
+
+class ThreadDecoder:
+    """At most `threads` files at a time, first come, first served; Pillow lets go of the GIL
+    meanwhile.
+    """
+
+    def __init__(self, limits: ImageLimits, threads: int = 2) -> None:
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+    async def decode(self, data: bytes) -> Picture:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, decode, data, self._limits)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,19 @@
+"""What an image file may be. Each number is a setting and a field of GetServerInfo under the same
+meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """Checked on the header, before anything is decoded; a file must meet all of them."""
+
+    max_bytes: int = 32 * 1024 * 1024
+    max_pixels: int = 25_000_000
+    max_side: int = 16_384
+    max_aspect: int = 200
+    max_scans: int = 100
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF")

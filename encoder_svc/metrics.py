@@ -1,0 +1,42 @@
+"""The encoder's own metrics: gauges read when they are scraped, counters fed by what was served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from encoder_svc.encoder import Served
+from encoder_svc.front import Limits, Load
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class EncoderMetrics:
+    """Images, rows and stage times by source."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._images = Counter("fovea_encoder_images", "Images served.", ("source",), registry=registry)
+        self._rows = Counter("fovea_encoder_rows", "Rows served.", ("source",), registry=registry)
+        self._bytes = Counter("fovea_encoder_row_bytes", "Bytes of rows served.", registry=registry)
+        self._seconds = Histogram(
+            "fovea_encoder_stage_seconds", "Stages of a call.", ("stage",), buckets=SECONDS, registry=registry
+        )
+
+    def watch(self, load: Callable[[], Load], limits: Limits) -> None:
+        """Gauges of load and limits; `load` is asked at each scrape."""
+        waiting = Gauge("fovea_encoder_num_requests_waiting", "Images that wait.", registry=self._registry)
+        waiting.set_function(lambda: load().waiting)
+        running = Gauge("fovea_encoder_num_requests_running", "Images in the tower.", registry=self._registry)
+        running.set_function(lambda: load().running)
+        for name, value in vars(limits).items():
+            Gauge(f"fovea_encoder_limit_{name}", "A limit.", registry=self._registry).set(value)
+
+    def served(self, served: Served) -> None:
+        self._images.labels(served.source).inc()
+        self._rows.labels(served.source).inc(served.rows.count)
+        self._bytes.inc(served.rows.data.nbytes)
+        for name, ms in vars(served.timings).items():
+            if ms:
+                self._seconds.labels(name.removesuffix("_ms")).observe(ms / 1000)

@@ -1,0 +1,143 @@
+"""EncoderService: protobuf into plain values and back, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import grpc
+import xxhash
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from encoder_svc.encoder import Served
+from encoder_svc.front import Front
+from fovea import wire
+from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from fovea.facts import Stored
+from fovea.rows import chunks
+from fovea.vision.v1 import rows_pb2
+
+
+def timestamp(seconds: float) -> Timestamp:
+    moment = Timestamp()
+    moment.FromNanoseconds(int(seconds * 1e9))
+    return moment
+
+
+class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
+    """The RPCs of `fovea.encoder.v1.EncoderService` over a Front."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def PutImage(
+        self, requests: AsyncIterator[encoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.PutImageResponse:
+        upload = self._front.receive()
+        async for request in requests:
+            known = await upload.announce(request.header.digest, request.header.byte_size)
+            if known is not None:
+                return _put_response(known)
+            upload.add(request.data)
+        return _put_response(await upload.finish())
+
+    async def DescribeImage(
+        self, request: encoder_pb2.DescribeImageRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.DescribeImageResponse:
+        stored = await self._front.describe(request.digest)
+        return encoder_pb2.DescribeImageResponse(
+            facts=wire.facts_to_proto(stored.facts), expire_time=timestamp(stored.expires)
+        )
+
+    async def Encode(
+        self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[encoder_pb2.EncodeResponse]:
+        max_pixels = request.plan.max_pixels if request.plan.HasField("max_pixels") else None
+        served = await self._front.encode(request.digest, max_pixels, request.fingerprint)
+        yield encoder_pb2.EncodeResponse(header=_header(served, self._front))
+        for first, data in chunks(served.rows.data, served.rows.layout):
+            chunk = rows_pb2.RowChunk(
+                first_row=first,
+                rows=len(data) // served.rows.layout.row_bytes,
+                data=bytes(data),
+                xxh3=xxhash.xxh3_64_intdigest(data),
+            )
+            yield encoder_pb2.EncodeResponse(chunk=chunk)
+        yield encoder_pb2.EncodeResponse(summary=_summary(served))
+
+    async def CountTokens(
+        self, request: encoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.CountTokensResponse:
+        max_pixels = request.max_pixels if request.HasField("max_pixels") else None
+        layout = self._front.layout
+        count = wire.count_to_proto(
+            self._front.card.geometry,
+            request.width,
+            request.height,
+            self._front.limit(max_pixels),
+            layout.row_bytes if layout else 0,
+        )
+        return encoder_pb2.CountTokensResponse(count=count)
+
+    async def GetServerInfo(
+        self, request: encoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.GetServerInfoResponse:
+        return _info(self._front)
+
+    async def DeleteImage(
+        self, request: encoder_pb2.DeleteImageRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.DeleteImageResponse:
+        gone = await self._front.delete(request.digest)
+        return encoder_pb2.DeleteImageResponse(uploads=gone.uploads, records=gone.records, bytes=gone.bytes)
+
+    async def GetCacheStats(
+        self, request: encoder_pb2.GetCacheStatsRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.GetCacheStatsResponse:
+        return encoder_pb2.GetCacheStatsResponse(**vars(await self._front.cache_stats()))
+
+
+def _put_response(stored: Stored) -> encoder_pb2.PutImageResponse:
+    return encoder_pb2.PutImageResponse(
+        facts=wire.facts_to_proto(stored.facts),
+        already_stored=stored.already,
+        expire_time=timestamp(stored.expires),
+    )
+
+
+def _header(served: Served, front: Front) -> encoder_pb2.EncodeHeader:
+    return encoder_pb2.EncodeHeader(
+        layout=wire.layout_to_proto(served.rows.layout),
+        rows=served.rows.count,
+        count=wire.count_to_proto(
+            front.card.geometry, *served.size, served.max_pixels, served.rows.layout.row_bytes
+        ),
+        source=wire.source_to_proto(served.source),
+        fingerprint=front.fingerprint,
+        encoder=front.card.name,
+    )
+
+
+def _summary(served: Served) -> encoder_pb2.EncodeSummary:
+    return encoder_pb2.EncodeSummary(
+        rows=served.rows.count,
+        row_bytes=served.rows.data.nbytes,
+        rows_digest=served.rows.digest,
+        timings=encoder_pb2.EncodeTimings(**vars(served.timings)),
+    )
+
+
+def _info(front: Front) -> encoder_pb2.GetServerInfoResponse:
+    card = front.card
+    return encoder_pb2.GetServerInfoResponse(
+        version=front.version,
+        name=card.name,
+        model=card.model,
+        fingerprint=front.fingerprint,
+        layout=wire.layout_to_proto(front.layout) if front.layout else None,
+        limits=encoder_pb2.EncoderLimits(**vars(card.limits)),
+        load=encoder_pb2.EncoderLoad(**vars(front.load())),
+        features=front.features,
+        state=encoder_pb2.ServingState.Value(f"SERVING_STATE_{front.state}"),
+        loading_progress=front.progress,
+        device=card.device,
+        dtype=card.dtype,
+    )

@@ -1,0 +1,53 @@
+"""Every knob of the encoder, once: name, default, sentence. Flags and `FOVEA_ENCODER_...` follow from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from fovea.geometry import DEFAULT_MAX_PIXELS
+from fovea.settings import Settings
+
+MIB = 1024 * 1024
+
+
+class EncoderSettings(Settings):
+    """The encoder's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="FOVEA_ENCODER_")
+
+    model: Path = Field(description="Checkpoint folder: dense or MoE Qwen3-VL in the published layout")
+    name: str = Field("encoder-0", description="Name on receipts")
+    listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server; port 0 picks one")
+    metrics_listen: str = Field("127.0.0.1:9101", description="Address of the metrics; empty for none")
+    cache_dir: Path = Field(Path("var/encoder"), description="Folder of the store, on a local disk")
+    cache_bytes: int = Field(4096 * MIB, ge=MIB, description="Bound of the rows kept, in bytes")
+    uploads_bytes: int = Field(1024 * MIB, ge=MIB, description="Bound of the images kept, in bytes")
+    upload_ttl_s: int = Field(86_400, ge=1, description="Seconds an image is kept after its upload")
+    device: str = Field("auto", description="Where the tower runs: auto, cpu, cuda, cuda:1, ...")
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="Arithmetic of the tower; auto is bf16 on CUDA and fp32 elsewhere"
+    )
+    row_dtype: Literal["bf16", "fp16", "fp32"] = Field("bf16", description="How rows rest and travel")
+    threads: int = Field(0, ge=0, description="CPU threads of the tower; 0 leaves it to torch")
+    max_pixels: int = Field(
+        DEFAULT_MAX_PIXELS, ge=1, description="An image is shrunk to this many pixels where a plan names none"
+    )
+    max_batch_patches: int = Field(
+        16_384, ge=1, description="Patches of one tower call; a larger image goes alone"
+    )
+    max_batch_wait_ms: float = Field(2.0, ge=0, description="How long a batch waits for company")
+    max_queue: int = Field(256, ge=1, description="Images that may wait for the tower")
+    max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
+    max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
+    max_image_pixels: int = Field(25_000_000, ge=1, description="Most pixels of a file, before shrinking")
+    max_image_side: int = Field(16_384, ge=1, description="Longest side of a file, in pixels")
+    max_image_aspect: int = Field(200, ge=1, le=200, description="Longest side over the shortest")
+    max_jpeg_scans: int = Field(100, ge=1, description="Most scans of a JPEG")
+    decode_threads: int = Field(2, ge=1, description="Threads that decode and preprocess")
+    grace_s: float = Field(10.0, ge=0, description="Seconds that running calls get after SIGTERM")
+    log_form: Literal["console", "json"] = Field("console", description="Logs for people or for machines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")

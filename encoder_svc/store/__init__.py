@@ -1,0 +1,33 @@
+"""The encoder's store: visual rows and uploaded images on local disk, bounded, checked, warm after
+a restart.
+
+`keys` names records, `records` is their form on disk, `area` indexes them inside a transaction,
+`shelf` makes whole operations of that, `store` is what the service holds. Nothing here knows gRPC,
+asyncio or a model: calls block and belong in a thread.
+"""
+
+from encoder_svc.store.core import Amount, Put, Rows, StoreLimits, StoreStats, TenantStats, Upload
+from encoder_svc.store.errors import StoreClosed, StoreFailed, StoreForked, StoreInUse
+from encoder_svc.store.keys import RowKey, UploadKey, pixel_digest, tenant_id, variant
+from encoder_svc.store.store import LmdbStore, Store
+
+__all__ = [
+    "Amount",
+    "LmdbStore",
+    "Put",
+    "RowKey",
+    "Rows",
+    "Store",
+    "StoreClosed",
+    "StoreFailed",
+    "StoreForked",
+    "StoreInUse",
+    "StoreLimits",
+    "StoreStats",
+    "TenantStats",
+    "Upload",
+    "UploadKey",
+    "pixel_digest",
+    "tenant_id",
+    "variant",
+]

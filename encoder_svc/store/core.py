@@ -1,0 +1,141 @@
+"""The words of the store: limits, rows, uploads, outcomes and counts. Values only; no disk, no LMDB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from fovea.rows import RowLayout
+
+FILL = 0.8
+_MAP_FACTOR = 1.25
+_MAP_SLACK = 64 * 1024 * 1024
+
+Skip = Literal["too_large", "write_failed"]
+Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+Facts = Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class StoreLimits:
+    """How much disk the rows and the uploads may take. The oldest go when an area is 80 % full."""
+
+    capacity_bytes: int
+    uploads_bytes: int
+
+    def __post_init__(self) -> None:
+        if min(self.capacity_bytes, self.uploads_bytes) <= 0:
+            raise ValueError("a store needs room for rows and for uploads")
+
+    @property
+    def rows_bound(self) -> int:
+        return int(self.capacity_bytes * FILL)
+
+    @property
+    def uploads_bound(self) -> int:
+        return int(self.uploads_bytes * FILL)
+
+    @property
+    def map_bytes(self) -> int:
+        """The fixed size of LMDB's map, which is also the most the file can grow to.
+
+        Records take at most 80 % of the capacity, so at most 64 % of 1.25 times the capacity. The
+        rest is for pages that copy-on-write holds back (LMDB reuses a page two commits after it was
+        freed) and for gaps too short for a piece of 256 KiB. The 64 MiB let a small store take one
+        large record at all.
+        """
+        wanted = int((self.capacity_bytes + self.uploads_bytes) * _MAP_FACTOR) + _MAP_SLACK
+        return -(-wanted // 2**20) * 2**20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Visual rows as they rest and travel, in raster order: `count * layout.row_bytes` bytes."""
+
+    data: memoryview
+    layout: RowLayout
+    grid_thw: tuple[int, int, int]
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.data.nbytes == 0 or self.data.nbytes % self.layout.row_bytes:
+            raise ValueError(f"{self.data.nbytes} bytes are not whole rows of {self.layout.row_bytes} bytes")
+
+    @property
+    def count(self) -> int:
+        return self.data.nbytes // self.layout.row_bytes
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An image as it was uploaded, and what was measured about it then."""
+
+    data: memoryview
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Put:
+    """Whether a record was kept, and if not why. Never a reason to fail the caller's request."""
+
+    skipped: Skip | None = None
+
+    @property
+    def stored(self) -> bool:
+        return self.skipped is None
+
+
+@dataclass(frozen=True)
+class Amount:
+    """So many records, and the bytes they take on disk in whole pages."""
+
+    records: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.records + other.records, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True)
+class AreaStats:
+    """`records` and `bytes` (in whole pages) are on disk; the others count since the process began."""
+
+    records: int = 0
+    bytes: int = 0
+    hits: int = 0
+    misses: int = 0
+    puts: int = 0
+    skipped_puts: int = 0
+    evictions: int = 0
+    failed_checks: int = 0
+    errors: int = 0
+
+    def __add__(self, other: AreaStats) -> AreaStats:
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return AreaStats(**sums)
+
+
+@dataclass(frozen=True)
+class TenantStats:
+    """One tenant's share of the store."""
+
+    rows: AreaStats = field(default_factory=AreaStats)
+    uploads: AreaStats = field(default_factory=AreaStats)
+
+    def __add__(self, other: TenantStats) -> TenantStats:
+        return TenantStats(self.rows + other.rows, self.uploads + other.uploads)
+
+
+@dataclass(frozen=True)
+class StoreStats:
+    """The store by tenant id. `quarantined`: an unusable environment was set aside at opening."""
+
+    tenants: Mapping[bytes, TenantStats]
+    limits: StoreLimits
+    file_bytes: int
+    quarantined: bool
+
+    @property
+    def total(self) -> TenantStats:
+        return sum(self.tenants.values(), TenantStats())

@@ -1,0 +1,48 @@
+"""How long LMDB's data file must be, read from its two meta pages without opening it.
+
+LMDB maps the file and reads a page beyond its end as SIGBUS, which ends the process and cannot be
+caught. So the length is checked before opening. Layout: `MDB_meta` in lmdb.h 0.9, data version 1,
+64 bit.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+_MAGIC = 0xBEEFC0DE
+_DATA_VERSION = 1
+# Behind a page header of 16 bytes: magic, version, map address, map size, two trees of 48 bytes
+# (the first begins with the page size), last page, transaction.
+_META = struct.Struct("<16xII8x8xI44x48xQQ")
+_PAGE_SIZES = {1 << shift for shift in range(8, 17)}
+
+
+def missing_bytes(path: Path) -> int:
+    """How many bytes the newest meta page promises beyond the file's end.
+
+    0 for a file that is complete, absent or empty (LMDB makes a new one), and for one whose meta
+    pages are not what this module knows: those LMDB refuses itself.
+    """
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        first = _meta(file.read(_META.size))
+        if first is None:
+            return 0
+        page_size = first[0]
+        file.seek(page_size)
+        second = _meta(file.read(_META.size))
+    newest = max((meta for meta in (first, second) if meta), key=lambda meta: meta[2])
+    needed = (newest[1] + 1) * page_size
+    return max(0, needed - path.stat().st_size)
+
+
+def _meta(raw: bytes) -> tuple[int, int, int] | None:
+    """(page size, last page, transaction) of a meta page."""
+    if len(raw) < _META.size:
+        return None
+    magic, version, page_size, last_page, transaction = _META.unpack(raw)
+    if (magic, version) != (_MAGIC, _DATA_VERSION) or page_size not in _PAGE_SIZES:
+        return None
+    return page_size, last_page, transaction

@@ -1,0 +1,81 @@
+"""One store's directory: its lock, the folder of the environment, and the folder of one that was
+set aside.
+
+    lock            held as long as the store is open, by one process
+    env/            LMDB's data.mdb and lock.mdb, mode 0700
+    env.suspect     says that LMDB found its own pages damaged: the next opening starts empty
+    env.set-aside/  the last environment that could not be used, kept for a person to look at
+
+The environment is a folder inside, not the directory itself, because a mounted volume cannot be
+renamed. This module knows files, not records.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import structlog
+
+from encoder_svc.store.errors import StoreFailed, StoreInUse
+
+_log = structlog.get_logger(__name__)
+
+
+class StoreDirectory:
+    """Locks `path`, made where it is missing. StoreInUse where another store holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.env = path / "env"
+        self._suspect = path / "env.suspect"
+        self._set_aside = path / "env.set-aside"
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreFailed(
+                f"cannot open the store's directory: {error.strerror}", directory=path
+            ) from error
+        self._take_lock()
+
+    def _take_lock(self) -> None:
+        # flock and not lockf: lockf would let this process open the same environment twice.
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise StoreInUse(
+                f"the store at {self.path} is open already: one encoder, one directory",
+                directory=self.path,
+            ) from error
+
+    def make_env(self) -> Path:
+        """The environment's folder, readable by this user alone."""
+        self.env.mkdir(mode=0o700, exist_ok=True)
+        self.env.chmod(0o700)
+        return self.env
+
+    @property
+    def data_file(self) -> Path:
+        return self.env / "data.mdb"
+
+    @property
+    def is_suspect(self) -> bool:
+        return self._suspect.exists()
+
+    def mark_suspect(self) -> None:
+        self._suspect.touch(mode=0o600)
+
+    def quarantine(self, reason: str) -> None:
+        """Set the environment aside, in place of an earlier one, so that the next opening starts empty."""
+        shutil.rmtree(self._set_aside, ignore_errors=True)
+        if self.env.exists():
+            self.env.rename(self._set_aside)
+        self._suspect.unlink(missing_ok=True)
+        _log.warning("store_quarantined", reason=reason)
+
+    def release(self) -> None:
+        os.close(self._lock)

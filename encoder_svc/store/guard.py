@@ -1,0 +1,47 @@
+"""Who may touch the environment: this process, while it is open. Closing waits for those inside.
+
+Closing LMDB under a running read would unmap the bytes it copies, and using it in a forked child
+corrupts it; both end processes instead of raising. So every transaction is begun inside this gate.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from encoder_svc.store.errors import StoreClosed, StoreForked
+
+
+class Gate:
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._open = True
+        self._inside = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        self.check_process()
+        with self._changed:
+            if not self._open:
+                raise StoreClosed("the store is closed")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    def check_process(self) -> None:
+        # Before the lock: in a forked child another thread's copy of it may be held for ever.
+        if os.getpid() != self._pid:
+            raise StoreForked("the store was opened before a fork: open another in the child")
+
+    def shut(self) -> None:
+        """Let nobody in any more, and return when all are out."""
+        with self._changed:
+            self._open = False
+            self._changed.wait_for(lambda: self._inside == 0)

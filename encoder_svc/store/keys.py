@@ -1,0 +1,122 @@
+"""What a record is called: tenant, pixels and variant of rows; tenant and byte digest of an upload.
+
+Every digest is SHA-256 over fields that carry their lengths (and, in a variant, their names and
+types), so that no two different inputs give the same bytes to hash. Nothing here knows what the
+fields mean, and nothing here is a URL, a file name or a perceptual hash. The layout of keys is part
+of the schema on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+TENANT_BYTES = 16
+DIGEST_BYTES = 32
+
+Fields: TypeAlias = Mapping[str, str | int]
+
+
+@dataclass(frozen=True)
+class RowKey:
+    """Rows of one image under one plan: `tenant | pixels | variant`, enumerable by prefix."""
+
+    tenant: bytes
+    pixels: bytes
+    variant: bytes
+
+    def __post_init__(self) -> None:
+        _check_length("tenant", self.tenant, TENANT_BYTES)
+        _check_length("pixels", self.pixels, DIGEST_BYTES)
+        _check_length("variant", self.variant, DIGEST_BYTES)
+
+    @property
+    def raw(self) -> bytes:
+        return self.tenant + self.pixels + self.variant
+
+    @classmethod
+    def parse(cls, raw: bytes) -> RowKey:
+        end = TENANT_BYTES + DIGEST_BYTES
+        return cls(raw[:TENANT_BYTES], raw[TENANT_BYTES:end], raw[end:])
+
+
+@dataclass(frozen=True)
+class UploadKey:
+    """The bytes of one uploaded image: `tenant | SHA-256 of the bytes`."""
+
+    tenant: bytes
+    image: bytes
+
+    def __post_init__(self) -> None:
+        _check_length("tenant", self.tenant, TENANT_BYTES)
+        _check_length("image", self.image, DIGEST_BYTES)
+
+    @property
+    def raw(self) -> bytes:
+        return self.tenant + self.image
+
+    @property
+    def image_id(self) -> str:
+        """The public id, `sha256:<hex>`."""
+        return "sha256:" + self.image.hex()
+
+    @classmethod
+    def of(cls, tenant: bytes, image_id: str) -> UploadKey:
+        """The key of a public id. ValueError where it is not `sha256:` and 64 hex digits."""
+        scheme, _, digits = image_id.partition(":")
+        if scheme != "sha256" or len(digits) != 2 * DIGEST_BYTES:
+            raise ValueError("an image id is sha256: and 64 hex digits")
+        return cls(tenant, bytes.fromhex(digits))
+
+    @classmethod
+    def parse(cls, raw: bytes) -> UploadKey:
+        return cls(raw[:TENANT_BYTES], raw[TENANT_BYTES:])
+
+
+def tenant_id(name: str) -> bytes:
+    """16 bytes that stand for an authenticated tenant's name."""
+    return _digest(b"fovea.tenant.1", name.encode())[:TENANT_BYTES]
+
+
+def pixel_digest(mode: str, width: int, height: int, pixels: bytes | memoryview) -> bytes:
+    """SHA-256 over mode, size and canonical pixels (raster order, whole bytes a pixel).
+
+    ValueError where the bytes do not divide evenly over the pixels.
+    """
+    count = memoryview(pixels).nbytes
+    if width <= 0 or height <= 0 or count == 0 or count % (width * height):
+        raise ValueError(f"{count} bytes cannot be {width}x{height} pixels")
+    size = width.to_bytes(4, "big"), height.to_bytes(4, "big")
+    return _digest(b"fovea.pixels.1", mode.encode(), *size, pixels)
+
+
+def variant(fields: Fields) -> bytes:
+    """SHA-256 over the sorted fields, each framed and tagged with its type: 1 and "1" differ."""
+    parts: list[bytes] = []
+    for name in sorted(fields):
+        parts += [name.encode(), *_tagged(name, fields[name])]
+    return _digest(b"fovea.variant.1", *parts)
+
+
+def _tagged(name: str, value: str | int) -> tuple[bytes, bytes]:
+    # bool is an int to Python, but not in JSON, so the echo of a record would not match.
+    if isinstance(value, str):
+        return b"s", value.encode()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return b"i", str(value).encode()
+    raise TypeError(f"field {name!r} must be str or int, not {type(value).__name__}")
+
+
+def _digest(domain: bytes, *parts: bytes | memoryview) -> bytes:
+    sha = hashlib.sha256()
+    for part in (domain, *parts):
+        sha.update(memoryview(part).nbytes.to_bytes(8, "big"))
+        sha.update(part)
+    return sha.digest()
+
+
+def _check_length(name: str, value: bytes, expected: int) -> None:
+    if len(value) != expected:
+        raise ValueError(f"{name} is {len(value)} bytes, must be {expected}")

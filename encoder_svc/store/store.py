@@ -1,0 +1,190 @@
+"""What the encoder service holds: rows by key and fields, uploads by id, both by tenant, and their
+counts.
+
+`Store` is the seam for a fake or a shared second level; `LmdbStore` is the store on local disk.
+Calls block, may come from any thread, and belong beside an event loop, not on it. What comes back
+is a copy that is the caller's own. This module knows neither protobuf nor what rows mean.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import lmdb
+
+from encoder_svc.store.area import Area
+from encoder_svc.store.core import (
+    Amount,
+    AreaStats,
+    Facts,
+    Put,
+    Rows,
+    StoreLimits,
+    StoreStats,
+    TenantStats,
+    Upload,
+)
+from encoder_svc.store.directory import StoreDirectory
+from encoder_svc.store.environment import Environment
+from encoder_svc.store.errors import StoreFailed
+from encoder_svc.store.facts import pack_rows, pack_upload, unpack_rows, unpack_upload
+from encoder_svc.store.keys import DIGEST_BYTES, TENANT_BYTES, Fields, RowKey, UploadKey, variant
+from encoder_svc.store.shelf import Shelf
+
+# Last uses are noted in memory and written this often, or with the next put: a hit pays no commit.
+_TEND_SECONDS = 5.0
+_READER_CHECK_SECONDS = 60.0
+
+
+class Store(Protocol):
+    """Rows and uploads of many tenants. A get is a checked copy or a miss; a put may be skipped."""
+
+    def get(self, key: RowKey, fields: Fields) -> Rows | None: ...
+
+    def put(self, key: RowKey, fields: Fields, rows: Rows) -> Put: ...
+
+    def get_upload(self, key: UploadKey) -> Upload | None: ...
+
+    def put_upload(self, key: UploadKey, data: bytes | memoryview, facts: Facts) -> Put: ...
+
+    def describe(self, key: UploadKey) -> Facts | None: ...
+
+    def delete_upload(self, key: UploadKey) -> Amount: ...
+
+    def delete_rows(self, tenant: bytes, pixels: bytes) -> Amount: ...
+
+    def delete_tenant(self, tenant: bytes) -> Amount: ...
+
+    def stats(self) -> StoreStats: ...
+
+    def close(self) -> None: ...
+
+
+class LmdbStore:
+    """The store in one directory, for one process.
+
+    Opening raises StoreInUse where another store has the directory, StoreFailed where the disk
+    refuses; an environment that cannot be used is set aside and the store starts empty. After
+    `close` every call raises StoreClosed, in a forked child StoreForked.
+    """
+
+    def __init__(self, directory: Path, limits: StoreLimits) -> None:
+        self.limits = limits
+        self._directory = StoreDirectory(directory)
+        with ExitStack() as undo:
+            undo.callback(self._directory.release)
+            self._env = Environment(self._directory, limits.map_bytes)
+            undo.callback(self._env.close)
+            self._rows, self._uploads = self._shelves()
+            undo.pop_all()
+        self._closing = threading.Event()
+        self._tender = threading.Thread(target=self._tend, name="store-tend", daemon=True)
+        self._tender.start()
+
+    def get(self, key: RowKey, fields: Fields) -> Rows | None:
+        """The rows stored for `key`, if the record echoes `fields` and every check holds."""
+        found = self._rows.read(key.raw, lambda head: unpack_rows(head, fields))
+        return None if found is None else found[0].rows(found[1])
+
+    def put(self, key: RowKey, fields: Fields, rows: Rows) -> Put:
+        """Keep a copy of `rows`. ValueError where `fields` are not those of the key's variant."""
+        if variant(fields) != key.variant:
+            raise ValueError("these fields do not make the variant in the key")
+        return self._rows.write(key.raw, pack_rows(fields, rows), rows.data)
+
+    def get_upload(self, key: UploadKey) -> Upload | None:
+        found = self._uploads.read(key.raw, unpack_upload)
+        return None if found is None else Upload(data=found[1], facts=found[0])
+
+    def put_upload(self, key: UploadKey, data: bytes | memoryview, facts: Facts) -> Put:
+        """Keep a copy of an image's bytes with its facts, its pixel digest among them."""
+        return self._uploads.write(key.raw, pack_upload(facts), data)
+
+    def describe(self, key: UploadKey) -> Facts | None:
+        """The facts of an upload. Counts as a use: whoever asks is about to refer to it."""
+        return self._uploads.peek(key.raw, unpack_upload)
+
+    def delete_upload(self, key: UploadKey) -> Amount:
+        return self._uploads.remove(key.raw)
+
+    def delete_rows(self, tenant: bytes, pixels: bytes) -> Amount:
+        """Delete the rows of one image under every plan."""
+        return self._rows.remove(_prefix(tenant, pixels))
+
+    def delete_tenant(self, tenant: bytes) -> Amount:
+        """Delete rows and uploads of one tenant."""
+        return self._rows.remove(_prefix(tenant)) + self._uploads.remove(_prefix(tenant))
+
+    def row_keys(self, tenant: bytes) -> list[RowKey]:
+        return [RowKey.parse(raw) for raw in self._rows.keys(_prefix(tenant))]
+
+    def upload_keys(self, tenant: bytes) -> list[UploadKey]:
+        return [UploadKey.parse(raw) for raw in self._uploads.keys(_prefix(tenant))]
+
+    def stats(self) -> StoreStats:
+        rows, uploads = self._rows.stats(), self._uploads.stats()
+        tenants = {
+            tenant: TenantStats(rows.get(tenant, AreaStats()), uploads.get(tenant, AreaStats()))
+            for tenant in rows.keys() | uploads.keys()
+        }
+        return StoreStats(tenants, self.limits, self._env.file_bytes, self._env.quarantined)
+
+    def flush(self) -> None:
+        """Write down the last uses that gets have noted since the last put or flush."""
+        self._rows.flush()
+        self._uploads.flush()
+
+    def close(self) -> None:
+        """Flush, wait for calls under way, and let the directory go. Closing again does nothing."""
+        self._env.check_process()
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._tender.join()
+        self.flush()
+        self._env.close()
+        self._directory.release()
+
+    def __enter__(self) -> LmdbStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _shelves(self) -> tuple[Shelf, Shelf]:
+        limits = self.limits
+        try:
+            with self._env.write() as txn:
+                rows = Area(self._env.lmdb, txn, "rows", limits.rows_bound)
+                uploads = Area(self._env.lmdb, txn, "uploads", limits.uploads_bound)
+        except lmdb.Error as error:
+            raise StoreFailed(f"LMDB cannot prepare the store: {error}") from error
+        shelves = Shelf(self._env, rows), Shelf(self._env, uploads)
+        for shelf in shelves:
+            shelf.shrink()
+        return shelves
+
+    def _tend(self) -> None:
+        checked = time.monotonic()
+        while not self._closing.wait(_TEND_SECONDS):
+            self.flush()
+            if time.monotonic() - checked >= _READER_CHECK_SECONDS:
+                self._env.check_readers()
+                checked = time.monotonic()
+
+
+def _prefix(tenant: bytes, pixels: bytes | None = None) -> bytes:
+    """The beginning of keys. ValueError for a short one, which would also match other tenants."""
+    if len(tenant) != TENANT_BYTES or (pixels is not None and len(pixels) != DIGEST_BYTES):
+        raise ValueError(f"a tenant has {TENANT_BYTES} bytes and a pixel digest {DIGEST_BYTES}")
+    return tenant + (pixels or b"")

@@ -1,0 +1,34 @@
+"""Counts of one area by tenant since the process started. Sizes are not counted here but on disk."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from typing import Literal
+
+from encoder_svc.store.core import Amount, AreaStats
+
+Event = Literal["hits", "misses", "puts", "skipped_puts", "evictions", "failed_checks", "errors"]
+
+
+class Tally:
+    def __init__(self) -> None:
+        self._counts: defaultdict[bytes, Counter[Event]] = defaultdict(Counter)
+        self._lock = threading.Lock()
+
+    def add(self, tenant: bytes, *events: Event) -> None:
+        with self._lock:
+            self._counts[tenant].update(events)
+
+    def stats(self, sizes: dict[bytes, Amount]) -> dict[bytes, AreaStats]:
+        """The counts together with what each tenant has on disk."""
+        with self._lock:
+            counts = {tenant: Counter(events) for tenant, events in self._counts.items()}
+        return {
+            tenant: _area_stats(sizes.get(tenant, Amount()), counts.get(tenant, Counter()))
+            for tenant in sizes.keys() | counts.keys()
+        }
+
+
+def _area_stats(size: Amount, events: Counter[Event]) -> AreaStats:
+    return AreaStats(records=size.records, bytes=size.bytes, **dict(events))

@@ -1,0 +1,137 @@
+"""Uploads: bytes come in, are checked, and are kept with their facts under the id of their content.
+
+An id that is held already is answered at once. Nothing is kept that cannot be decoded. Knows the store and
+the image decoder; knows no rows and no RPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, replace
+
+from encoder_svc.errors import DigestInvalid, DigestMismatch, ImageNotStored, ImageTooLarge, StoreFull
+from encoder_svc.images.decoder import Decoder
+from encoder_svc.store.core import Amount
+from encoder_svc.store.keys import UploadKey
+from encoder_svc.store.store import Store
+from fovea.facts import ImageFacts, Stored
+from fovea.ids import is_digest
+
+
+@dataclass(frozen=True)
+class UploadPolicy:
+    """How large an upload may be, how long it is kept, and whose it is."""
+
+    max_bytes: int
+    ttl_s: int
+    tenant: bytes
+
+
+class Uploads:
+    """The images of one tenant."""
+
+    def __init__(self, store: Store, decoder: Decoder, policy: UploadPolicy) -> None:
+        self._store = store
+        self._decoder = decoder
+        self.policy = policy
+
+    def key(self, digest: str) -> UploadKey:
+        """Raises DigestInvalid where the text is no id."""
+        if not is_digest(digest):
+            raise DigestInvalid(digest)
+        return UploadKey.of(self.policy.tenant, digest)
+
+    async def find(self, digest: str) -> Stored | None:
+        """The facts of a stored image that has not expired."""
+        facts = await asyncio.to_thread(self._store.describe, self.key(digest))
+        if facts is None:
+            return None
+        values = dict(facts)
+        expires = float(values.pop("expires"))  # type: ignore[arg-type]  # written by `keep`
+        if expires < time.time():
+            await self.delete(digest)
+            return None
+        return Stored(ImageFacts(**values), already=True, expires=expires)  # type: ignore[arg-type]
+
+    async def describe(self, digest: str) -> Stored:
+        """As `find`; raises ImageNotStored."""
+        stored = await self.find(digest)
+        if stored is None:
+            raise ImageNotStored(digest)
+        return stored
+
+    async def data(self, digest: str) -> bytes:
+        """The bytes of a stored image; raises ImageNotStored."""
+        upload = await asyncio.to_thread(self._store.get_upload, self.key(digest))
+        if upload is None:
+            raise ImageNotStored(digest)
+        return bytes(upload.data)
+
+    async def keep(self, data: bytes) -> Stored:
+        """Decode, so that only whole images are kept; then store. Raises what the decoder raises."""
+        picture = await self._decoder.decode(data)
+        stored = Stored(picture.facts, already=False, expires=self._expiry())
+        await self._write(stored, data)
+        return stored
+
+    async def renew(self, stored: Stored) -> Stored:
+        """Move the expiry once half of the time is gone; before that the write is not worth it."""
+        if stored.expires - time.time() > self.policy.ttl_s / 2:
+            return stored
+        renewed = replace(stored, expires=self._expiry())
+        await self._write(renewed, await self.data(stored.facts.digest))
+        return renewed
+
+    async def delete(self, digest: str) -> Amount:
+        return await asyncio.to_thread(self._store.delete_upload, self.key(digest))
+
+    def _expiry(self) -> float:
+        return time.time() + self.policy.ttl_s
+
+    async def _write(self, stored: Stored, data: bytes) -> None:
+        facts = {**vars(stored.facts), "expires": stored.expires}
+        put = await asyncio.to_thread(self._store.put_upload, self.key(stored.facts.digest), data, facts)
+        if not put.stored:
+            raise StoreFull(str(put.skipped), len(data))
+
+
+class Intake:
+    """One upload as it comes in, message by message."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
+        self._announced = ""
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._hash = hashlib.sha256()
+
+    async def announce(self, digest: str, byte_size: int) -> Stored | None:
+        """What a header says. Returns the image if it is held already: the rest need not be sent."""
+        self._check_size(byte_size)
+        if not digest or digest == self._announced:
+            return None
+        self._announced = digest
+        stored = await self._uploads.find(digest)
+        return None if stored is None else await self._uploads.renew(stored)
+
+    def add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        self._check_size(self._size)
+        self._hash.update(piece)
+        self._pieces.append(piece)
+
+    async def finish(self) -> Stored:
+        digest = f"sha256:{self._hash.hexdigest()}"
+        if self._announced and self._announced != digest:
+            raise DigestMismatch(self._announced, digest)
+        stored = await self._uploads.find(digest)
+        if stored is not None:
+            return await self._uploads.renew(stored)
+        return await self._uploads.keep(b"".join(self._pieces))
+
+    def _check_size(self, size: int) -> None:
+        limit = self._uploads.policy.max_bytes
+        if size > limit:
+            raise ImageTooLarge(size, limit)

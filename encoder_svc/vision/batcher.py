@@ -1,0 +1,232 @@
+"""Collects the images of many calls into packed tower calls, and computes each key once.
+
+Images are prepared in parallel with the tower, which runs on one thread of its own. A batch holds
+at most `max_batch_patches`; it waits for others only while some are being prepared, and never
+longer than `max_wait_s`. It knows no torch and no store: the tower is a function, and a caller says
+how its image is prepared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import structlog
+
+from encoder_svc.errors import EncodeFailed, EncoderBusy, TowerFailed
+from encoder_svc.vision.flight import Encoded, Flight, Prepare
+from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.room import Room
+
+Compute = Callable[[Sequence[Patches]], list[bytes]]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """An image larger than `max_batch_patches` is computed alone. One patch prepared is 6 KiB of
+    memory.
+    """
+
+    max_batch_patches: int = 16_384
+    max_prepared_patches: int = 49_152
+    max_queue: int = 64
+    max_wait_s: float = 0.003
+    retry_after_s: float = 1.0
+
+
+class Batcher:
+    """Start it on the loop that calls it. `healthy` is false for good once the tower has failed."""
+
+    def __init__(self, compute: Compute, limits: BatchLimits | None = None) -> None:
+        self.limits = limits or BatchLimits()
+        self._compute = compute
+        self._flights: dict[Hashable, Flight] = {}
+        self._ready: deque[Flight] = deque()
+        self._changed = asyncio.Event()
+        self._room = Room(self.limits.max_prepared_patches)
+        self._preparing = 0
+        self._tower = ThreadPoolExecutor(1, thread_name_prefix="tower")
+        self._loop_task: asyncio.Task[None] | None = None
+        self._ended = False
+
+    def start(self) -> None:
+        self._loop_task = asyncio.create_task(self._serve(), name="batcher")
+
+    async def close(self) -> None:
+        """End at once: a tower call that runs is awaited, whoever still waits gets TowerFailed."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._loop_task
+        self._end()
+        await asyncio.to_thread(self._tower.shutdown)
+
+    @property
+    def healthy(self) -> bool:
+        return self._loop_task is not None and not self._ended
+
+    @property
+    def waiting(self) -> int:
+        """Images that the tower has not begun with."""
+        return sum(not flight.begun for flight in self._flights.values())
+
+    @property
+    def running(self) -> int:
+        """Images in the tower."""
+        return len(self._flights) - self.waiting
+
+    async def encode(self, key: Hashable, patches: int, prepare: Prepare) -> Encoded:
+        """The rows under `key`: of a computation that is under way, or of a new one.
+
+        `prepare` makes the image's `patches` patches; what it raises reaches all who wait for the
+        key. Raises EncoderBusy where the queue is full, EncodeFailed where the tower cannot compute
+        this image, TowerFailed where it computes none any more. Cancelling the call leaves the
+        others in peace.
+        """
+        flight = self._flights.get(key) or self._launch(key, patches, prepare)
+        flight.waiters += 1
+        try:
+            encoded = await asyncio.shield(flight.result)
+        finally:
+            flight.waiters -= 1
+            if not flight.waiters and not flight.begun and not flight.result.done():
+                self._abandon(flight)
+        return replace(encoded, first=flight.claim())
+
+    def _launch(self, key: Hashable, patches: int, prepare: Prepare) -> Flight:
+        if not self.healthy:
+            raise TowerFailed
+        if (waiting := self.waiting) >= self.limits.max_queue:
+            raise EncoderBusy(waiting, self.limits.max_queue, self.limits.retry_after_s)
+        result: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
+        flight = Flight(key, patches, prepare, result)
+        self._flights[key] = flight
+        result.add_done_callback(lambda _: self._forget(flight))
+        flight.task = asyncio.create_task(self._prepare(flight))
+        return flight
+
+    def _forget(self, flight: Flight) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+    def _abandon(self, flight: Flight) -> None:
+        """Nobody waits and the tower has not begun: give the computation up."""
+        flight.abandoned = True
+        flight.result.cancel()
+        self._forget(flight)
+        if flight.task is not None:
+            flight.task.cancel()
+
+    async def _prepare(self, flight: Flight) -> None:
+        await self._room.acquire(flight.patches)
+        self._preparing += 1
+        try:
+            flight.prepared = await flight.prepare()
+            self._ready.append(flight)
+        except Exception as error:
+            flight.fail(error)
+        finally:
+            self._preparing -= 1
+            if flight.prepared is None:
+                self._room.release(flight.patches)
+            self._changed.set()
+
+    async def _serve(self) -> None:
+        try:
+            while True:
+                batch = await self._gather()
+                try:
+                    await self._run(batch)
+                finally:
+                    self._room.release(sum(flight.patches for flight in batch))
+        except Exception as error:
+            log.error("tower_failed", exc_info=error)
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        for flight in list(self._flights.values()):
+            flight.fail(TowerFailed())
+            if flight.task is not None:
+                flight.task.cancel()
+
+    async def _gather(self) -> list[Flight]:
+        """The next batch, in the order in which images became ready."""
+        await self._until(lambda: bool(self._ready), None)
+        await self._until(self._full_or_alone, self.limits.max_wait_s)
+        return self._take()
+
+    async def _until(self, condition: Callable[[], bool], timeout_s: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+
+    def _full_or_alone(self) -> bool:
+        ready = sum(flight.patches for flight in self._ready)
+        return not self._preparing or ready >= self.limits.max_batch_patches
+
+    def _take(self) -> list[Flight]:
+        batch: list[Flight] = []
+        left = self.limits.max_batch_patches
+        while self._ready and (not batch or self._ready[0].patches <= left):
+            flight = self._ready.popleft()
+            if flight.abandoned:
+                self._room.release(flight.patches)
+                continue
+            flight.begun = True
+            left -= flight.patches
+            batch.append(flight)
+        return batch
+
+    async def _run(self, batch: Sequence[Flight]) -> None:
+        """Compute a batch; where that fails, each of its images alone, so that one does not fail
+        all.
+        """
+        if not batch:
+            return
+        started = time.perf_counter()
+        try:
+            rows = await self._on_tower([f.prepared.patches for f in batch if f.prepared])
+        except TowerFailed:
+            raise
+        except Exception as error:
+            log.warning("encode_failed", images=len(batch), exc_info=error)
+            await self._one_by_one(batch, error)
+            return
+        ended = time.perf_counter()
+        for flight, data in zip(batch, rows, strict=True):
+            flight.finish(data, started, ended)
+
+    async def _one_by_one(self, batch: Sequence[Flight], error: Exception) -> None:
+        if len(batch) == 1:
+            failed = EncodeFailed()
+            failed.__cause__ = error
+            batch[0].fail(failed)
+            return
+        for flight in batch:
+            await self._run([flight])
+
+    async def _on_tower(self, images: Sequence[Patches]) -> list[bytes]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._tower, _guarded, self._compute, images)
+
+
+def _guarded(compute: Compute, images: Sequence[Patches]) -> list[bytes]:
+    """On the tower's thread: what is no Exception would otherwise end the event loop, not this
+    worker.
+    """
+    try:
+        return compute(images)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise TowerFailed from error

@@ -1,0 +1,96 @@
+"""Loads the vision tower of a checkpoint, and nothing else of it.
+
+The module is built without memory, then filled tensor by tensor from the safetensors files; the
+language model is neither built nor read. A tensor that is missing, left over or of another shape
+refuses the checkpoint: a tower with random weights would answer too, and nobody would see it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import (
+    PreTrainedModel,
+    Qwen3VLMoeVisionConfig,
+    Qwen3VLMoeVisionModel,
+    Qwen3VLVisionConfig,
+    Qwen3VLVisionModel,
+)
+
+from encoder_svc.errors import CheckpointNotSupported
+from encoder_svc.vision.preprocess import check_processor
+from fovea.checkpoint import TensorEntry, read_json
+from fovea.fingerprint import Progress, model_type, vision_tensors
+
+_MODELS: dict[str, tuple[Any, Any]] = {
+    "qwen3_vl": (Qwen3VLVisionConfig, Qwen3VLVisionModel),
+    "qwen3_vl_moe": (Qwen3VLMoeVisionConfig, Qwen3VLMoeVisionModel),
+}
+
+
+def load(
+    directory: Path | str,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress = lambda done, total: None,
+) -> PreTrainedModel:
+    """The tower in evaluation mode on `device`, its weights converted to `dtype` as they arrive."""
+    check_processor(directory)
+    model = _empty(directory, device, dtype)
+    wanted = dict(model.state_dict())
+    found = vision_tensors(directory)
+    _compare(wanted, found)
+    done, total = 0, sum(entry.size for _, entry in found.values())
+    for name, (name_on_disk, entry) in found.items():
+        with safe_open(entry.file, framework="pt") as file:
+            wanted[name].copy_(file.get_tensor(name_on_disk))
+        done += entry.size
+        progress(done, total)
+    return model
+
+
+def attention(device: torch.device, dtype: torch.dtype) -> str:
+    """Flash attention packs images without a loop; without its package each image is attended
+    alone.
+    """
+    half = dtype in (torch.float16, torch.bfloat16)
+    if device.type == "cuda" and half and find_spec("flash_attn") is not None:
+        return "flash_attention_2"
+    return "sdpa"
+
+
+def _empty(directory: Path | str, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """The modules with memory but without values."""
+    config_class, model_class = _MODELS[model_type(directory)]
+    fields = dict(read_json(directory, "config.json")["vision_config"])
+    fields.pop("model_type", None)  # published as that of the whole model
+    config = config_class(**fields)
+    with torch.device("meta"):
+        model = model_class._from_config(config, dtype=dtype, attn_implementation=attention(device, dtype))
+    model = model.to_empty(device=device).requires_grad_(False).eval()
+    # Its frequencies are computed, not loaded, so emptying lost them; they stay in float32.
+    model.rotary_pos_emb = type(model.rotary_pos_emb)(config).to(device)
+    return model
+
+
+def _compare(wanted: dict[str, torch.Tensor], found: dict[str, tuple[str, TensorEntry]]) -> None:
+    missing = sorted(wanted.keys() - found.keys())
+    unexpected = sorted(found.keys() - wanted.keys())
+    reshaped = sorted(
+        name for name in wanted.keys() & found.keys() if wanted[name].shape != found[name][1].shape
+    )
+    for problem, names in (
+        ("lacks", missing),
+        ("has too many", unexpected),
+        ("has other shapes of", reshaped),
+    ):
+        if names:
+            raise CheckpointNotSupported(
+                f"the checkpoint {problem} {len(names)} vision tensors, such as {names[0]}",
+                tensor=names[0],
+                count=len(names),
+            )

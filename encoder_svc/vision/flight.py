@@ -1,0 +1,77 @@
+"""One computation and all who wait for it.
+
+However many calls ask for the rows under one key, there is one flight. It is given up only when the
+last of them has left before the tower began with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+
+from encoder_svc.vision.prepare import Prepared
+
+Prepare = Callable[[], Awaitable[Prepared]]
+
+
+@dataclass(frozen=True)
+class EncodeTimes:
+    """Milliseconds by stage; the tower's are of the whole batch, `queue_ms` is all that was
+    waiting.
+    """
+
+    queue_ms: float
+    decode_ms: float
+    preprocess_ms: float
+    tower_ms: float
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The rows of one image. `first` is true for one of those who asked: the one that should store
+    them.
+    """
+
+    rows: bytes
+    grid_thw: tuple[int, int, int]
+    times: EncodeTimes
+    first: bool = False
+
+
+@dataclass(eq=False)
+class Flight:
+    """`patches` is what the image will cost the tower, known from its size before it is prepared."""
+
+    key: Hashable
+    patches: int
+    prepare: Prepare
+    result: asyncio.Future[Encoded]
+    waiters: int = 0
+    begun: bool = False
+    abandoned: bool = False
+    claimed: bool = False
+    prepared: Prepared | None = None
+    task: asyncio.Task[None] | None = None
+    created: float = field(default_factory=time.perf_counter)
+
+    def finish(self, rows: bytes, started: float, ended: float) -> None:
+        """Hand the rows to all who wait; `started` and `ended` are those of the tower call."""
+        if self.result.done() or self.prepared is None:
+            return
+        decode_ms, preprocess_ms = self.prepared.decode_ms, self.prepared.preprocess_ms
+        before = 1e3 * (started - self.created)
+        queue_ms = max(0.0, before - decode_ms - preprocess_ms)
+        times = EncodeTimes(queue_ms, decode_ms, preprocess_ms, 1e3 * (ended - started))
+        self.result.set_result(Encoded(rows, self.prepared.patches.grid_thw, times))
+
+    def fail(self, error: Exception) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
+            self.result.exception()  # seen: nobody may be waiting any more
+
+    def claim(self) -> bool:
+        """True for the first who asks."""
+        claimed, self.claimed = self.claimed, True
+        return not claimed

@@ -1,0 +1,46 @@
+"""From the bytes of a stored file to patches: decode, then preprocess, both off the event loop.
+
+Times each stage. It knows no queue: `batcher.py` decides how many run ahead of the tower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from encoder_svc.images.decoder import Decoder
+from encoder_svc.vision.preprocess import Patches, patches
+from fovea.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the tower needs of one image, and what it took to make it."""
+
+    patches: Patches
+    decode_ms: float
+    preprocess_ms: float
+
+
+class Preparer:
+    """Preprocesses on `threads` threads; where decoding runs is the decoder's affair."""
+
+    def __init__(self, decoder: Decoder, geometry: Geometry, threads: int = 2) -> None:
+        self._decoder = decoder
+        self._geometry = geometry
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="preprocess")
+
+    async def prepare(self, data: bytes, max_pixels: int) -> Prepared:
+        """The patches of the file `data`, resized as planned under `max_pixels`."""
+        started = time.perf_counter()
+        picture = await self._decoder.decode(data)
+        decoded = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        made = await loop.run_in_executor(self._pool, patches, picture.rgb, self._geometry, max_pixels)
+        ended = time.perf_counter()
+        return Prepared(made, 1e3 * (decoded - started), 1e3 * (ended - decoded))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,82 @@
+"""From pixels to the patches that the vision tower reads, as the Qwen3-VL image processor makes
+them.
+
+Resize (bicubic, Pillow), rescale by 1/255, normalise by mean and deviation 0.5, cut into patches in
+merge order. Equal to the Pillow backend of the processor in `transformers` to the last bit, on
+Pillow and numpy alone. It knows no file format and no model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from encoder_svc.errors import CheckpointNotSupported
+from fovea.checkpoint import read_json
+from fovea.geometry import Geometry
+
+CHANNELS = 3
+_MEAN = _DEVIATION = 0.5
+
+# What each of the 256 byte values becomes, rounded to float32 where the processor rounds.
+_BYTE = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
+_NORMALISED = (_BYTE - np.float32(_MEAN)) / np.float32(_DEVIATION)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """`values` is float32 (patches, channels * temporal * patch * patch), 1536 wide for Qwen3-VL.
+
+    Four patches in a row (a 2x2 square of the grid) become one visual token.
+    """
+
+    values: npt.NDArray[np.float32]
+    grid_thw: tuple[int, int, int]
+
+    @property
+    def count(self) -> int:
+        return len(self.values)
+
+
+def check_processor(directory: Path | str) -> None:
+    """CheckpointNotSupported where the checkpoint asks for another normalisation than is done here."""
+    config = read_json(directory, "preprocessor_config.json")
+    expected = {"image_mean": [_MEAN] * CHANNELS, "image_std": [_DEVIATION] * CHANNELS}
+    for field, value in expected.items():
+        if config.get(field) != value:
+            raise CheckpointNotSupported(
+                f"{field} of the checkpoint's processor is {config.get(field)}; served is {value}",
+                field=field,
+                actual=config.get(field),
+                supported=value,
+            )
+
+
+def patches(rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None = None) -> Patches:
+    """The patches of an image (height, width, 3), in one resize to the size that `geometry` plans."""
+    height, width = rgb.shape[:2]
+    planned = geometry.plan(width, height, max_pixels)
+    return Patches(_patchify(_resized(rgb, planned.width, planned.height), geometry), planned.grid_thw)
+
+
+def _resized(rgb: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    image = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _patchify(rgb: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.float32]:
+    """Bytes are moved while they are bytes, then looked up; the temporal copies come last."""
+    patch, merge = geometry.patch, geometry.merge
+    rows, columns = rgb.shape[0] // geometry.cell, rgb.shape[1] // geometry.cell
+    split = rgb.reshape(rows, merge, patch, columns, merge, patch, CHANNELS)
+    ordered = np.ascontiguousarray(split.transpose(0, 3, 1, 4, 6, 2, 5))
+    count = rows * columns * merge**2
+    still = np.take(_NORMALISED, ordered.reshape(count, CHANNELS, 1, patch * patch))
+    moving = np.broadcast_to(still, (count, CHANNELS, geometry.temporal, patch * patch))
+    return moving.reshape(count, -1)

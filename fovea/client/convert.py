@@ -1,0 +1,95 @@
+"""From the messages of both services to the client's values. Calls nobody."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from fovea import wire
+from fovea.client.values import Count, Event, Finished, ServerInfo, Started, Text, TokenCount
+from fovea.decoder.v1 import decoder_pb2
+from fovea.facts import Stored
+
+_COMMON = {field.name for field in fields(ServerInfo)} | {"loading_progress"}
+
+
+def event(message: decoder_pb2.GenerateResponse) -> Event | None:
+    """None for an event that a later server sends and this client does not know."""
+    kind = message.WhichOneof("event")
+    if kind == "started":
+        return Started(**flat(message.started))
+    if kind == "delta":
+        return Text(message.delta.text, tuple(message.delta.token_ids))
+    if kind == "finished":
+        end = message.finished
+        reason = decoder_pb2.FinishReason.Name(end.finish_reason).removeprefix("FINISH_REASON_")
+        return Finished(reason.lower(), end.matched_stop, wire.receipt_from_proto(end.receipt))
+    return None
+
+
+def stored(message: Any) -> Stored:
+    """A PutImageResponse or DescribeImageResponse of either service."""
+    return Stored(
+        facts=wire.facts_from_proto(message.facts),
+        already=getattr(message, "already_stored", True),
+        expires=message.expire_time.ToNanoseconds() / 1e9,
+        encoder=getattr(message, "encoder", ""),
+    )
+
+
+def token_count(message: Any) -> TokenCount:
+    return TokenCount(
+        original=(message.original.width, message.original.height),
+        planned=(message.planned.width, message.planned.height),
+        grid_thw=(message.grid.t, message.grid.h, message.grid.w),
+        patches=message.patches,
+        tokens=message.tokens,
+        row_bytes=message.row_bytes,
+    )
+
+
+def count(message: decoder_pb2.CountTokensResponse) -> Count:
+    return Count(
+        prompt_tokens=message.prompt_tokens,
+        text_tokens=message.text_tokens,
+        visual_tokens=message.visual_tokens,
+        images=tuple(token_count(image) for image in message.images),
+        kv_bytes=message.kv_bytes,
+        fits_context=message.fits_context,
+    )
+
+
+def server_info(message: Any, states: Any) -> ServerInfo:
+    """A GetServerInfoResponse of either service; `states` is that service's ServingState."""
+    plain = flat(message)
+    return ServerInfo(
+        version=message.version,
+        model=message.model,
+        fingerprint=message.fingerprint,
+        state=states.Name(message.state).removeprefix("SERVING_STATE_").lower(),
+        progress=message.loading_progress,
+        dtype=message.dtype,
+        features=tuple(message.features),
+        limits=flat(message.limits),
+        load=flat(message.load),
+        details={name: value for name, value in plain.items() if name not in _COMMON} | _nested(message),
+    )
+
+
+def _nested(message: Any) -> dict[str, Any]:
+    layout = wire.layout_from_proto(message.layout)
+    described = None
+    if layout is not None:
+        described = {"width": layout.width, "levels": layout.levels, "dtype": layout.dtype.value}
+        described["row_bytes"] = layout.row_bytes
+    peers = [flat(peer) for peer in getattr(message, "encoders", ())]
+    return {"layout": described} | ({"encoders": peers} if peers else {})
+
+
+def flat(message: Any) -> dict[str, Any]:
+    """The single plain fields of a message by name: no lists, no messages inside."""
+    return {
+        field.name: getattr(message, field.name)
+        for field in message.DESCRIPTOR.fields
+        if field.message_type is None and not field.is_repeated
+    }

@@ -1,0 +1,115 @@
+"""A conversation as a Python caller writes it, and the request that it becomes.
+
+Images given as files are named by their id in the request; the files themselves are listed beside it, to be
+stored first. Nothing is sent from here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fovea.client.upload import Upload
+from fovea.decoder.v1 import decoder_pb2
+from fovea.ids import is_digest
+
+Source = str | os.PathLike[str] | bytes
+"""A path, the bytes of a file, or the id (`sha256:<hex>`) of an image that is stored."""
+
+_ROLES = {
+    "system": decoder_pb2.ROLE_SYSTEM,
+    "user": decoder_pb2.ROLE_USER,
+    "assistant": decoder_pb2.ROLE_ASSISTANT,
+}
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of a message."""
+
+    source: Source
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn; a part is text or an Image, in the order in which the model reads them."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: Sequence[str | Image]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen; None leaves a knob at the server's default, which is greedy and 256 tokens."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    stop: Sequence[str] | None = None
+    max_new_tokens: int | None = None
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A request, and the files that must be stored before it can be answered."""
+
+    request: decoder_pb2.GenerateRequest
+    uploads: tuple[Upload, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a caller asks, before any file was read. With a text, images come before it, so that a second
+    question about the same images finds their tokens at the same place."""
+
+    text: str | Sequence[Message]
+    images: Sequence[Source] = ()
+    max_pixels: int | None = None
+    sampling: Sampling = GREEDY
+    request_id: str = ""
+
+    def draft(self) -> Draft:
+        """Read the files for their ids. Raises OSError where one cannot be read."""
+        uploads: dict[str, Upload] = {}
+        given = {name: value for name, value in vars(self.sampling).items() if value is not None}
+        request = decoder_pb2.GenerateRequest(
+            messages=[_message(message, uploads) for message in self._messages()],
+            sampling=decoder_pb2.Sampling(**given),
+            visual=decoder_pb2.VisualBudget(max_pixels=self.max_pixels),
+            request_id=self.request_id,
+        )
+        return Draft(request, tuple(uploads.values()))
+
+    def _messages(self) -> Sequence[Message]:
+        if isinstance(self.text, str):
+            return [Message("user", [*(Image(source) for source in self.images), self.text])]
+        if self.images:
+            raise ValueError("images of a conversation stand in its messages, as Image parts")
+        return self.text
+
+
+def _message(message: Message, uploads: dict[str, Upload]) -> decoder_pb2.Message:
+    parts = [_part(part, uploads) for part in message.parts]
+    return decoder_pb2.Message(role=_ROLES[message.role], parts=parts)
+
+
+def _part(part: str | Image, uploads: dict[str, Upload]) -> decoder_pb2.Part:
+    if isinstance(part, str):
+        return decoder_pb2.Part(text=part)
+    return decoder_pb2.Part(image=decoder_pb2.Image(digest=_digest(part.source, uploads)))
+
+
+def _digest(source: Source, uploads: dict[str, Upload]) -> str:
+    if isinstance(source, str) and is_digest(source):
+        return source
+    upload = Upload.of(source)
+    uploads[upload.digest] = upload
+    return upload.digest

@@ -1,0 +1,139 @@
+"""What comes back from the services, as plain values. The field names are those of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fovea.receipt import Receipt
+
+
+@dataclass(frozen=True)
+class Started:
+    """The request was accepted: its images are stored and its prompt fits."""
+
+    request_id: str
+    model: str
+    prompt_tokens: int
+    visual_tokens: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """More of the answer."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The answer is complete. `finish_reason` is `stop` or `length`."""
+
+    finish_reason: str
+    matched_stop: str
+    receipt: Receipt
+
+
+Event = Started | Text | Finished
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer. `finish_reason` is `stop` or `length`."""
+
+    text: str
+    finish_reason: str
+    model: str
+    request_id: str
+    receipt: Receipt
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """What one image would cost; sizes are (width, height), `row_bytes` of all its rows."""
+
+    original: tuple[int, int]
+    planned: tuple[int, int]
+    grid_thw: tuple[int, int, int]
+    patches: int
+    tokens: int
+    row_bytes: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a whole request would cost. `fits_context` counts the room for the answer too."""
+
+    prompt_tokens: int
+    text_tokens: int
+    visual_tokens: int
+    images: tuple[TokenCount, ...]
+    kv_bytes: int
+    fits_context: bool
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What a service says of itself.
+
+    `state` is loading, serving, draining or failed; `progress` is the share of the model that is loaded.
+    `limits` and `load` carry the fields of the contract by name. `details` holds what only one of the two
+    services tells: the encoder its name and device, the decoder its engine, attention and encoders.
+    """
+
+    version: str
+    model: str
+    fingerprint: str
+    state: str
+    progress: float
+    dtype: str
+    features: tuple[str, ...]
+    limits: Mapping[str, int]
+    load: Mapping[str, int]
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a deletion removed: 1 where the upload was stored, row records, and the bytes of both."""
+
+    uploads: int
+    records: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    """The encoder's store. Sizes are true after a restart; events count from the start of the process."""
+
+    records: int
+    record_bytes: int
+    record_capacity_bytes: int
+    uploads: int
+    upload_bytes: int
+    upload_capacity_bytes: int
+    hits: int
+    misses: int
+    evictions: int
+    failed_checks: int
+    skipped_puts: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one image, checked. `data` is `count * row_bytes` bytes in raster order; `width`, `levels`
+    and `dtype` say how to read them. `timings` are the encoder's own milliseconds by stage."""
+
+    data: bytes
+    count: int
+    width: int
+    levels: int
+    dtype: str
+    grid_thw: tuple[int, int, int]
+    source: str
+    encoder: str
+    fingerprint: str
+    rows_digest: str
+    timings: Mapping[str, float]

@@ -1,0 +1,65 @@
+"""Chats that cannot become a prompt are refused with the field that is wrong."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from decoder_svc.prompt import ImagePart, Message, PromptBuilder, TextPart
+from decoder_svc.prompt.errors import (
+    ImageNotInUserMessage,
+    LastMessageNotUser,
+    MessagesEmpty,
+    MessagesInvalid,
+    MessageWithoutParts,
+    RoleUnknown,
+    SystemMessageNotFirst,
+)
+
+HI = Message("user", (TextPart("hi"),))
+SYSTEM = Message("system", (TextPart("be brief"),))
+PICTURE = Message("assistant", (ImagePart(0),))
+ANSWER = Message("assistant", (TextPart("hello"),))
+
+
+@pytest.mark.parametrize(
+    ("messages", "error", "field"),
+    [
+        ((), MessagesEmpty, "messages"),
+        ((Message("tool", (TextPart("x"),)), HI), RoleUnknown, "messages[0].role"),
+        ((Message("User", (TextPart("x"),)),), RoleUnknown, "messages[0].role"),
+        ((HI, SYSTEM, HI), SystemMessageNotFirst, "messages[1].role"),
+        ((HI, ANSWER), LastMessageNotUser, "messages[1].role"),
+        ((SYSTEM,), LastMessageNotUser, "messages[0].role"),
+        ((SYSTEM, Message("user", ())), MessageWithoutParts, "messages[1].parts"),
+        (
+            (Message("system", (TextPart("x"), ImagePart(0))), HI),
+            ImageNotInUserMessage,
+            "messages[0].parts[1].image",
+        ),
+        (
+            (HI, Message("assistant", (ImagePart(0),)), HI),
+            ImageNotInUserMessage,
+            "messages[1].parts[0].image",
+        ),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(
+    builder: PromptBuilder, messages: tuple[Message, ...], error: type[MessagesInvalid], field: str
+) -> None:
+    with pytest.raises(error) as caught:
+        builder.draft(messages)
+    assert [violation.field for violation in caught.value.violations] == [field]
+    assert caught.value.metadata["field"] == field
+    assert (caught.value.code, caught.value.reason) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "MESSAGES_INVALID",
+    )
+
+
+def test_chats_of_several_turns_are_taken(builder: PromptBuilder) -> None:
+    assert builder.draft((SYSTEM, HI, ANSWER, HI)).text_tokens > builder.draft((HI,)).text_tokens
+
+
+def test_empty_text_is_text(builder: PromptBuilder) -> None:
+    assert builder.draft((Message("user", (TextPart(""),)),)).text_tokens > 0

@@ -1,0 +1,35 @@
+"""Records for the store's tests: everything about record n follows from n, so any process can check it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from encoder_svc.store import RowKey, Rows, tenant_id, variant
+from fovea.rows import RowDtype, RowLayout
+
+FIELDS: dict[str, str | int] = {"model": "tiny", "revision": 3}
+LAYOUT = RowLayout(width=64, levels=3, dtype=RowDtype.BF16)
+ALICE = tenant_id("alice")
+BOB = tenant_id("bob")
+KIB = 1024
+
+
+def pixels(n: int) -> bytes:
+    return hashlib.sha256(n.to_bytes(8, "big")).digest()
+
+
+def row_key(n: int, tenant: bytes = ALICE) -> RowKey:
+    return RowKey(tenant, pixels(n), variant(FIELDS))
+
+
+def rows(n: int, size: int = 64 * KIB) -> Rows:
+    """About `size` bytes of rows, at least one."""
+    count = max(1, size // LAYOUT.row_bytes)
+    data = np.random.default_rng(n).integers(0, 256, count * LAYOUT.row_bytes, dtype=np.uint8)
+    return Rows(data.data, LAYOUT, (1, 2, 2 * count))
+
+
+def same(found: Rows | None, expected: Rows) -> bool:
+    return found is not None and found == expected

@@ -1,0 +1,351 @@
+"""The batcher on a tower of our own making, which can be held, watched and broken."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import numpy as np
+import pytest
+
+from encoder_svc.errors import EncodeFailed, EncoderBusy, ImageCorrupt, TowerFailed
+from encoder_svc.vision.batcher import Batcher, BatchLimits
+from encoder_svc.vision.prepare import Prepared
+from encoder_svc.vision.preprocess import Patches
+
+LIMITS = BatchLimits(max_batch_patches=16, max_prepared_patches=64, max_queue=8, max_wait_s=0.2)
+
+
+def patches(name: int, count: int = 4) -> Patches:
+    return Patches(np.full((count, 2), name, np.float32), (1, 2, count // 2))
+
+
+def rows(name: int, count: int = 4) -> bytes:
+    return bytes([name]) * count
+
+
+class FakeTower:
+    """Rows that spell the name of their image. Holds each call while `gate` is closed."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.broken: dict[int, BaseException] = {}
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, images: Sequence[Patches]) -> list[bytes]:
+        names = [int(image.values[0, 0]) for image in images]
+        self.batches.append(names)
+        if not self.gate.wait(timeout=20):
+            raise RuntimeError("the test never opened the gate")
+        for name in names:
+            if name in self.broken:
+                raise self.broken[name]
+        return [rows(name, image.count) for name, image in zip(names, images, strict=True)]
+
+    @property
+    def computed(self) -> list[int]:
+        return sorted(name for batch in self.batches for name in batch)
+
+
+class Preparations:
+    """Counts what was prepared; an image whose name is in `errors` fails, `hold` delays all."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.errors: dict[int, Exception] = {}
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+    def of(self, name: int, count: int = 4) -> Callable[[], Awaitable[Prepared]]:
+        async def prepare() -> Prepared:
+            self.begun.append(name)
+            await self.hold.wait()
+            if name in self.errors:
+                raise self.errors[name]
+            return Prepared(patches(name, count), decode_ms=1.0, preprocess_ms=2.0)
+
+        return prepare
+
+
+@pytest.fixture
+def tower() -> FakeTower:
+    return FakeTower()
+
+
+@pytest.fixture
+async def work() -> Preparations:
+    return Preparations()
+
+
+@pytest.fixture
+async def batcher(tower: FakeTower) -> AsyncIterator[Batcher]:
+    made = Batcher(tower, LIMITS)
+    made.start()
+    yield made
+    tower.gate.set()
+    await made.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - most conditions here have no event
+            await asyncio.sleep(0.002)
+
+
+async def test_one_image_comes_back_with_its_grid_and_times(batcher: Batcher, work: Preparations) -> None:
+    encoded = await batcher.encode("a", 4, work.of(1))
+    assert (encoded.rows, encoded.grid_thw, encoded.first) == (rows(1), (1, 2, 2), True)
+    assert (encoded.times.decode_ms, encoded.times.preprocess_ms) == (1.0, 2.0)
+    assert encoded.times.queue_ms >= 0
+    assert encoded.times.tower_ms > 0
+
+
+async def test_images_of_many_calls_share_a_tower_call_and_keep_their_own_rows(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    encoded = await asyncio.gather(*(batcher.encode(i, 4, work.of(i)) for i in range(4)))
+    assert [one.rows for one in encoded] == [rows(i) for i in range(4)]
+    assert len(tower.batches) == 1
+
+
+async def test_no_batch_exceeds_its_patches(batcher: Batcher, tower: FakeTower, work: Preparations) -> None:
+    sizes = [4, 8, 12, 4, 4, 8, 4]
+    await asyncio.gather(*(batcher.encode(i, size, work.of(i, size)) for i, size in enumerate(sizes)))
+    assert tower.computed == list(range(7))
+    assert all(sum(sizes[name] for name in batch) <= 16 for batch in tower.batches)
+    assert len(tower.batches) < 7
+
+
+async def test_an_image_larger_than_a_batch_and_than_the_room_is_computed_alone(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    small, large = batcher.encode("s", 4, work.of(1)), batcher.encode("l", 100, work.of(2, 100))
+    await asyncio.gather(small, large)
+    assert sorted(tower.batches) == [[1], [2]]
+
+
+async def test_a_lone_image_waits_for_nobody(tower: FakeTower, work: Preparations) -> None:
+    """With a wait of an hour, the call could not come back if the batcher waited without cause."""
+    patient = Batcher(tower, BatchLimits(max_wait_s=3600))
+    patient.start()
+    async with asyncio.timeout(10):
+        await patient.encode("a", 4, work.of(1))
+    await patient.close()
+
+
+async def test_preparation_goes_on_while_the_tower_is_busy(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    tower.gate.clear()
+    first = asyncio.create_task(batcher.encode(1, 16, work.of(1, 16)))
+    await until(lambda: tower.batches == [[1]])
+    second = asyncio.create_task(batcher.encode(2, 4, work.of(2)))
+    await until(lambda: work.begun == [1, 2])
+    assert (batcher.running, batcher.waiting) == (1, 1)
+    tower.gate.set()
+    await asyncio.gather(first, second)
+    assert (batcher.running, batcher.waiting) == (0, 0)
+
+
+async def test_prepared_patches_are_bounded(batcher: Batcher, tower: FakeTower, work: Preparations) -> None:
+    tower.gate.clear()
+    calls = [asyncio.create_task(batcher.encode(i, 16, work.of(i, 16))) for i in range(8)]
+    await until(lambda: len(work.begun) == 4)
+    await asyncio.sleep(0.05)
+    assert len(work.begun) == 4, "64 patches of room hold four images of 16"
+    tower.gate.set()
+    await asyncio.gather(*calls)
+    assert batcher._room.held == 0
+
+
+async def test_one_computation_however_many_ask(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    tower.gate.clear()
+    calls = [asyncio.create_task(batcher.encode("same", 4, work.of(7))) for _ in range(50)]
+    await until(lambda: tower.batches == [[7]])
+    calls += [asyncio.create_task(batcher.encode("same", 4, work.of(7))) for _ in range(50)]
+    await asyncio.sleep(0)
+    tower.gate.set()
+    encoded = await asyncio.gather(*calls)
+    assert tower.computed == work.begun == [7]
+    assert {one.rows for one in encoded} == {rows(7)}
+    assert sum(one.first for one in encoded) == 1
+
+
+async def test_a_key_that_is_done_is_computed_anew(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    await batcher.encode("a", 4, work.of(1))
+    await batcher.encode("a", 4, work.of(1))
+    assert tower.computed == [1, 1]
+
+
+async def test_a_waiter_that_leaves_does_not_take_the_others_along(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    work.hold.clear()
+    stays, leaves = (asyncio.create_task(batcher.encode("a", 4, work.of(1))) for _ in range(2))
+    await until(lambda: work.begun == [1])
+    leaves.cancel()
+    await asyncio.gather(leaves, return_exceptions=True)
+    work.hold.set()
+    assert (await stays).rows == rows(1)
+    assert leaves.cancelled()
+
+
+async def test_the_first_mark_goes_to_one_who_is_still_there(batcher: Batcher, work: Preparations) -> None:
+    work.hold.clear()
+    leader = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
+    await until(lambda: work.begun == [1])
+    follower = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
+    await asyncio.sleep(0)
+    leader.cancel()
+    work.hold.set()
+    assert (await follower).first
+
+
+async def test_the_last_waiter_takes_an_unbegun_computation_along(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    work.hold.clear()
+    calls = [asyncio.create_task(batcher.encode("a", 4, work.of(1))) for _ in range(3)]
+    await until(lambda: work.begun == [1])
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    work.hold.set()
+    await batcher.encode("b", 4, work.of(2))
+    assert tower.computed == [2]
+    assert (batcher.waiting, batcher._room.held) == (0, 0)
+
+
+async def test_a_ready_image_whose_callers_are_gone_is_left_out_of_the_batch(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    tower.gate.clear()
+    busy = asyncio.create_task(batcher.encode("busy", 4, work.of(1)))
+    await until(lambda: tower.batches == [[1]])
+    gone = asyncio.create_task(batcher.encode("gone", 4, work.of(2)))
+    stays = asyncio.create_task(batcher.encode("stays", 4, work.of(3)))
+    await until(lambda: len(batcher._ready) == 2)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    tower.gate.set()
+    await asyncio.gather(busy, stays)
+    assert tower.computed == [1, 3]
+    assert batcher._room.held == 0
+
+
+async def test_a_computation_that_has_begun_is_finished_for_who_comes_later(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    tower.gate.clear()
+    leaves = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
+    await until(lambda: tower.batches == [[1]])
+    leaves.cancel()
+    await asyncio.gather(leaves, return_exceptions=True)
+    comes = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
+    await asyncio.sleep(0)
+    tower.gate.set()
+    assert (await comes).rows == rows(1)
+    assert tower.computed == [1]
+
+
+async def test_hundreds_of_cancelled_calls_leave_nothing_behind(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    for turn in range(300):
+        call = asyncio.create_task(batcher.encode(turn % 5, 4, work.of(turn % 5)))
+        for _ in range(turn % 7):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    await until(lambda: not batcher._flights and not batcher._ready)
+    await until(lambda: batcher._room.held == 0)
+    assert (await batcher.encode("b", 4, work.of(9))).rows == rows(9)
+
+
+async def test_a_full_queue_is_refused_with_a_time_to_come_back(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    work.hold.clear()
+    calls = [asyncio.create_task(batcher.encode(i, 4, work.of(i))) for i in range(8)]
+    await until(lambda: batcher.waiting == 8)
+    with pytest.raises(EncoderBusy) as caught:
+        await batcher.encode("more", 4, work.of(99))
+    assert caught.value.retry_after_s == LIMITS.retry_after_s
+    assert caught.value.metadata == {"limit": "8", "actual": "8"}
+    joins = asyncio.create_task(batcher.encode(0, 4, work.of(0)))
+    work.hold.set()
+    await asyncio.gather(*calls, joins)
+    assert 99 not in work.begun
+
+
+async def test_what_preparation_raises_reaches_all_who_wait_and_nobody_else(
+    batcher: Batcher, work: Preparations
+) -> None:
+    work.errors[1] = ImageCorrupt("PNG")
+    bad = [batcher.encode("bad", 4, work.of(1)) for _ in range(3)]
+    results = await asyncio.gather(*bad, batcher.encode("good", 4, work.of(2)), return_exceptions=True)
+    assert all(isinstance(result, ImageCorrupt) for result in results[:3])
+    assert results[3].rows == rows(2)
+    assert batcher._room.held == 0
+
+
+async def test_one_bad_image_does_not_fail_its_neighbours(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    tower.broken[2] = RuntimeError("secret of the device 0xdeadbeef")
+    calls = [batcher.encode(i, 4, work.of(i)) for i in (1, 2, 3)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(results[1], EncodeFailed)
+    assert "secret" not in str(results[1])
+    assert [results[0].rows, results[2].rows] == [rows(1), rows(3)]
+    assert batcher.healthy
+    assert batcher._room.held == 0
+
+
+async def test_a_failed_key_is_tried_again_when_asked_again(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    tower.broken[1] = RuntimeError("out of memory")
+    with pytest.raises(EncodeFailed):
+        await batcher.encode("a", 4, work.of(1))
+    tower.broken.clear()
+    assert (await batcher.encode("a", 4, work.of(1))).rows == rows(1)
+
+
+@pytest.mark.parametrize("death", [TowerFailed(), SystemExit(1), KeyboardInterrupt()])
+async def test_a_dead_tower_fails_all_who_wait_and_all_who_come(
+    batcher: Batcher, tower: FakeTower, work: Preparations, death: BaseException
+) -> None:
+    tower.gate.clear()
+    tower.broken[1] = death
+    calls = [asyncio.create_task(batcher.encode(i, 16, work.of(i, 16))) for i in range(1, 5)]
+    await until(lambda: tower.batches == [[1]])
+    tower.gate.set()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(result, TowerFailed) for result in results)
+    assert not batcher.healthy
+    with pytest.raises(TowerFailed):
+        await batcher.encode("later", 4, work.of(9))
+
+
+async def test_closing_leaves_nobody_waiting(tower: FakeTower, work: Preparations) -> None:
+    closing = Batcher(tower, LIMITS)
+    closing.start()
+    work.hold.clear()
+    call = asyncio.create_task(closing.encode("a", 4, work.of(1)))
+    await until(lambda: work.begun == [1])
+    await closing.close()
+    with pytest.raises(TowerFailed):
+        await call
+    assert not closing.healthy
+
+
+async def test_a_batcher_that_was_not_started_refuses(tower: FakeTower, work: Preparations) -> None:
+    with pytest.raises(TowerFailed):
+        await Batcher(tower, LIMITS).encode("a", 4, work.of(1))
