@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup
+.PHONY: help setup proto lock demo lint test bench eval train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,3 +34,27 @@ proto: $(STAMP) ## check the contract and generate the Python stubs
 lock: $(UV) ## pin the dependencies anew
 	$(UV) pip compile pyproject.toml --extra encoder --extra decoder --extra dev --generate-hashes \
 	  --no-emit-index-url --no-header --python-version 3.11 --universal --quiet --output-file requirements.lock
+
+demo: $(STAMP) ## start both services, ask about four pictures, show the receipts
+	@$(BIN)/fovea demo
+
+lint: $(STAMP) ## ruff, mypy, buf
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/buf lint protos
+
+test: $(STAMP) ## every test that must never break
+	$(BIN)/pytest
+
+bench: $(STAMP) ## times and ratios of the spine; BENCH_ARGS="--quick" for a short run
+	$(BIN)/python -m bench.spine $(BENCH_ARGS)
+
+eval: $(STAMP) ## score the stand-in through both services; writes docs/eval.md
+	$(BIN)/python -m bench.eval $(EVAL_ARGS)
+
+train: $(STAMP) ## train the stand-in anew, or on from its weights (hours)
+	$(BIN)/python -m standin.train $(TRAIN_ARGS)
+
+clean: ## remove the environment, caches and local stores
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -175,6 +175,9 @@ class EngineLoad:
     preemptions: int  # since the start
 
 
+RowStreams = Sequence[AsyncIterator[RowChunk]]  # one an image, in the order of the prompt
+
+
 class Engine(Protocol):
     """What the service needs of an engine. All methods are called from one event loop."""
 
@@ -201,18 +204,13 @@ class Engine(Protocol):
         ...
 
     def submit(
-        self,
-        request: EngineRequest,
-        rows: Sequence[AsyncIterator[RowChunk]],
-        layout: RowLayout | None = None,
+        self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None = None
     ) -> AsyncGenerator[Delta, None]:
-        """Deltas of one answer, `rows` being one iterator an image, in the order of
-        `prompt.images`.
+        """Deltas of one answer. `layout` is that of the rows and may be None where there are none.
 
-        `layout` is that of the rows and may be None where there are none. Closing the iterator
-        frees all that the request holds and closes the row iterators. Raises a FoveaError before
-        the first delta if the request is refused, later if it fails; an error of a row iterator is
-        passed on unchanged.
+        Closing the generator frees all that the request holds and closes the row streams. Raises a
+        FoveaError before the first delta if the request is refused, later if it fails; what a row
+        stream raises is passed on unchanged.
         """
         ...
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import grpc
 
+from fovea.checkpoint import CheckpointNotSupported as CheckpointNotSupported
 from fovea.errors import FoveaError, InvalidArgument, Violation
 
 
@@ -102,13 +103,6 @@ class EngineUnavailable(FoveaError):
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "ENGINE_UNAVAILABLE"
-
-
-class CheckpointNotSupported(FoveaError):
-    """The checkpoint folder is not a Qwen3-VL that this decoder can load."""
-
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "CHECKPOINT_NOT_SUPPORTED"
 
 
 class EncoderMismatch(FoveaError):

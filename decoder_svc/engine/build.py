@@ -5,10 +5,10 @@ All that is decided once, at the start, is decided here. Takes as long as readin
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
 import torch
 
 from decoder_svc.core import Limits
@@ -23,7 +23,7 @@ from decoder_svc.engine.weights import Progress
 from decoder_svc.engine.worker import Worker
 from fovea.rows import RowDtype
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 CPU_KV_TOKENS = 32_768
 CUDA_KV_SHARE = 0.85  # of what the weights leave free; the rest is for activations
 
@@ -65,7 +65,7 @@ def build(settings: NativeSettings, progress: Progress | None = None) -> Parts:
     dtype = TORCH_DTYPE[settings.dtype]
     attention, why = choose_attention(devices[0], dtype)
     description = f"attention by {attention.name}: {why}"
-    log.info(description)
+    log.info("engine", attention=description)
     model = TextDecoder(checkpoint, dtype, devices, attention, progress)
     checkpoint.close()
     blocks = _blocks(settings, model, attention.block_size)

@@ -7,11 +7,11 @@ everything back. It never waits for a step. Knows no RPC.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from collections.abc import Sequence as Many
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+
+import structlog
 
 from decoder_svc.core import (
     Capabilities,
@@ -20,8 +20,8 @@ from decoder_svc.core import (
     EngineRequest,
     Limits,
     Prompt,
-    RowChunk,
     RowShape,
+    RowStreams,
 )
 from decoder_svc.engine.build import NativeSettings, Parts, build
 from decoder_svc.engine.detokenizer import TextStream
@@ -34,7 +34,7 @@ from decoder_svc.errors import EngineBusy, EngineUnavailable
 from fovea.errors import InvalidArgument
 from fovea.rows import RowLayout
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 @dataclass(eq=False)
@@ -62,9 +62,10 @@ class NativeEngine:
         """Load the model, off the event loop, and begin to serve."""
         self._loop = asyncio.get_running_loop()
         self._parts = await asyncio.to_thread(build, self._settings, self._progress)
+        post = self._loop.call_soon_threadsafe
         self._parts.worker.start(
-            lambda deltas: self._in_loop(self._deliver, deltas),
-            lambda error: self._in_loop(self._fail, f"the engine died: {type(error).__name__}"),
+            publish=lambda deltas: post(self._deliver, deltas),
+            died=lambda error: post(self._fail, f"the engine died: {type(error).__name__}"),
         )
         self._failure = None
 
@@ -90,17 +91,15 @@ class NativeEngine:
         return self._running().description
 
     def load(self) -> EngineLoad:
-        return self._running().worker.load()
+        """How full it is; all zeros until it has started."""
+        return self._parts.worker.load() if self._parts else EngineLoad(0, 0, 0, 0, 0)
 
     async def probe(self, prompt: Prompt) -> int:
         """No prefix is reused yet, so nothing is ever cached."""
         return 0
 
     async def submit(
-        self,
-        request: EngineRequest,
-        rows: Many[AsyncIterator[RowChunk]],
-        layout: RowLayout | None = None,
+        self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None = None
     ) -> AsyncGenerator[Delta, None]:
         call: Call | None = None
         try:
@@ -127,14 +126,9 @@ class NativeEngine:
             raise EngineUnavailable(self._failure or "the engine has not started")
         return self._parts
 
-    def _enter(
-        self,
-        request: EngineRequest,
-        rows: Many[AsyncIterator[RowChunk]],
-        layout: RowLayout | None,
-    ) -> Call:
+    def _enter(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> Call:
         parts = self._running()
-        self._check(parts, request, rows, layout)
+        self._check(request, rows, layout)
         prompt, sampling = request.prompt, request.sampling
         images = tuple(RowBuffer(span, layout) for span in prompt.images if layout is not None)
         sequence = Sequence(
@@ -152,15 +146,10 @@ class NativeEngine:
             call.pulls.append(task)
         return call
 
-    def _check(
-        self,
-        parts: Parts,
-        request: EngineRequest,
-        rows: Many[AsyncIterator[RowChunk]],
-        layout: RowLayout | None,
-    ) -> None:
+    def _check(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> None:
         """All that can be refused is refused before anything is held."""
-        limits, model = self.limits, parts.model
+        parts, limits = self._running(), self.limits
+        model = parts.model
         check_sampling(request.sampling, limits)
         check_context(len(request.prompt.token_ids), request.sampling, limits)
         check_prompt(request.prompt, parts.checkpoint.image_token_id, model.config.vocab_size)
@@ -179,9 +168,6 @@ class NativeEngine:
         for task in call.pulls:
             task.cancel()
         await asyncio.gather(*call.pulls, return_exceptions=True)
-
-    def _in_loop(self, function: object, argument: object) -> None:
-        self._loop.call_soon_threadsafe(function, argument)  # type: ignore[arg-type]
 
     def _deliver(self, deltas: list[tuple[Sequence, Delta]]) -> None:
         for sequence, delta in deltas:
@@ -203,9 +189,9 @@ def _pass_failure(pull_task: asyncio.Task[None], call: Call) -> None:
         call.results.put_nowait(error)
 
 
-async def _close(rows: Many[AsyncIterator[RowChunk]]) -> None:
+async def _close(rows: RowStreams) -> None:
     for result in await asyncio.gather(
         *(source.aclose() for source in rows if hasattr(source, "aclose")), return_exceptions=True
     ):
         if isinstance(result, Exception):
-            log.warning("a row stream did not close cleanly: %s", type(result).__name__)
+            log.warning("row_stream_not_closed", error=type(result).__name__)

@@ -7,7 +7,6 @@ two steps. Knows no event loop: deltas leave through `publish`.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+import structlog
 from torch import Tensor
 
 from decoder_svc.core import Delta, EngineLoad, FinishReason
@@ -24,8 +24,8 @@ from decoder_svc.engine.sampler import sample
 from decoder_svc.engine.scheduler import Chunk, Scheduler
 from decoder_svc.engine.sequence import Sequence
 
-log = logging.getLogger(__name__)
-Publish = Callable[[list[tuple[Sequence, Delta]]], None]
+log = structlog.get_logger()
+Publish = Callable[[list[tuple[Sequence, Delta]]], object]
 
 
 class Model(Protocol):
@@ -41,7 +41,7 @@ class Worker:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
-    def start(self, publish: Publish, died: Callable[[Exception], None]) -> None:
+    def start(self, publish: Publish, died: Callable[[Exception], object]) -> None:
         self._publish = publish
         self._died = died
         self._thread.start()
@@ -77,7 +77,7 @@ class Worker:
                 self._obey(wait=not busy)
                 busy = self._step()
         except Exception as error:
-            log.exception("the engine thread died")
+            log.exception("engine_died")
             self._died(error)
 
     def _obey(self, wait: bool) -> None:
