@@ -68,9 +68,7 @@ class Geometry:
 
     @classmethod
     def from_checkpoint(cls, directory: Path | str) -> Geometry:
-        """Read preprocessor_config.json, whose limits stand under `size` or, in older files, beside
-        it.
-        """
+        """Read preprocessor_config.json, whose limits stand under `size` or, in older files, beside it."""
         config = read_json(directory, FILE)
         try:
             return cls(
@@ -102,8 +100,7 @@ class Geometry:
         return Planned(new_width, new_height, grid, patches, patches // self.merge**2)
 
     def largest_fitting(self, width: int, height: int, tokens: int) -> int | None:
-        """The largest max_pixels (at most the checkpoint's) whose plan costs at most `tokens`; None
-        if none.
+        """The largest max_pixels (at most the checkpoint's) whose plan costs at most `tokens`, or None.
 
         Exact. Below the image's own rounded size the cost never falls as max_pixels grows, so
         halving finds the edge; from that size on the cost no longer depends on max_pixels and the

@@ -66,7 +66,7 @@ def make_batch(chunks: Sequence[Chunk], block_size: int) -> Batch:
     """`chunks` is never empty."""
     tables = _tables(chunks)
     ends = np.cumsum([chunk.tokens for chunk in chunks])
-    parts = [(c.sequence, slice(c.sequence.computed, c.end)) for c in chunks]
+    parts = [(c.sequence, slice(c.start, c.end)) for c in chunks]
     return Batch(
         token_ids=_tensor(np.concatenate([s.token_ids[part] for s, part in parts])),
         positions=_tensor(np.concatenate([s.positions[:, part] for s, part in parts], axis=1)),
@@ -94,7 +94,7 @@ def _slots(
     chunks: Sequence[Chunk], tables: NDArray[np.int32], block_size: int
 ) -> Iterator[NDArray[np.int64]]:
     for row, chunk in zip(tables, chunks, strict=True):
-        block, offset = np.divmod(np.arange(chunk.sequence.computed, chunk.end), block_size)
+        block, offset = np.divmod(np.arange(chunk.start, chunk.end), block_size)
         yield row[block].astype(np.int64) * block_size + offset
 
 
@@ -102,7 +102,7 @@ def _visual(chunks: Sequence[Chunk]) -> Iterator[VisualRows]:
     """The rows that fall into the chunks, cut to them."""
     base = 0
     for chunk in chunks:
-        begin = chunk.sequence.computed
+        begin = chunk.start
         for image in chunk.sequence.images:
             first, last = max(begin, image.span.start), min(chunk.end, image.span.end)
             if first < last:

@@ -18,14 +18,15 @@ from decoder_svc.engine.sequence import Sequence
 
 @dataclass(frozen=True)
 class Chunk:
-    """Compute `tokens` tokens of `sequence` from `sequence.computed` on."""
+    """Compute `tokens` tokens of `sequence` from `start` on."""
 
     sequence: Sequence
+    start: int
     tokens: int
 
     @property
     def end(self) -> int:
-        return self.sequence.computed + self.tokens
+        return self.start + self.tokens
 
     @property
     def completes(self) -> bool:
@@ -71,7 +72,7 @@ class Scheduler:
     def _decodes(self) -> list[Chunk]:
         # Victims are taken from the end, so never one that has its chunk already.
         return [
-            Chunk(s, 1)
+            Chunk(s, s.computed, 1)
             for s in self.running.copy()
             if s.can_decode and s in self.running and self._make_room(s)
         ]
@@ -114,6 +115,6 @@ class Scheduler:
         for sequence in self.running:
             tokens = min(budget, sequence.todo)
             if tokens and not sequence.can_decode:
-                chunks.append(Chunk(sequence, tokens))
+                chunks.append(Chunk(sequence, sequence.computed, tokens))
                 budget -= tokens
         return chunks

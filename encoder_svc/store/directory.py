@@ -19,34 +19,32 @@ from pathlib import Path
 
 import structlog
 
-from encoder_svc.store.errors import StoreFailed, StoreInUse
+from encoder_svc.store.errors import StoreInUse
 
 _log = structlog.get_logger(__name__)
 
 
 class StoreDirectory:
-    """Locks `path`, made where it is missing. StoreInUse where another store holds it."""
+    """Locks `path`, made where it is missing. StoreInUse where another store holds it; OSError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.env = path / "env"
         self._suspect = path / "env.suspect"
         self._set_aside = path / "env.set-aside"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StoreFailed(
-                f"cannot open the store's directory: {error.strerror}", directory=path
-            ) from error
-        self._take_lock()
+            self._take_lock()
+        except BaseException:
+            self.release()
+            raise
 
     def _take_lock(self) -> None:
         # flock and not lockf: lockf would let this process open the same environment twice.
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            os.close(self._lock)
             raise StoreInUse(
                 f"the store at {self.path} is open already: one encoder, one directory",
                 directory=self.path,

@@ -127,7 +127,7 @@ class Environment:
             )
         except _NOT_OURS:
             raise
-        except (lmdb.Error, OSError) as error:
+        except lmdb.Error as error:
             raise StoreFailed(
                 f"LMDB cannot open the store: {error}", directory=self._directory.path
             ) from error

@@ -75,13 +75,10 @@ class LmdbStore:
 
     def __init__(self, directory: Path, limits: StoreLimits) -> None:
         self.limits = limits
-        self._directory = StoreDirectory(directory)
-        with ExitStack() as undo:
-            undo.callback(self._directory.release)
-            self._env = Environment(self._directory, limits.map_bytes)
-            undo.callback(self._env.close)
-            self._rows, self._uploads = self._shelves()
-            undo.pop_all()
+        try:
+            self._open(directory)
+        except OSError as error:
+            raise StoreFailed(f"the disk refuses the store: {error}", directory=directory) from error
         self._closing = threading.Event()
         self._tender = threading.Thread(target=self._tend, name="store-tend", daemon=True)
         self._tender.start()
@@ -160,6 +157,15 @@ class LmdbStore:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _open(self, directory: Path) -> None:
+        with ExitStack() as undo:
+            self._directory = StoreDirectory(directory)
+            undo.callback(self._directory.release)
+            self._env = Environment(self._directory, self.limits.map_bytes)
+            undo.callback(self._env.close)
+            self._rows, self._uploads = self._shelves()
+            undo.pop_all()
 
     def _shelves(self) -> tuple[Shelf, Shelf]:
         limits = self.limits

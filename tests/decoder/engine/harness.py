@@ -62,12 +62,9 @@ class Reference:
         )
         best = torch.cat(out.logits).float().topk(2).values
         spans = tuple(
-            ImageSpan(start, grid, len(row))
-            for start, grid, row in zip(starts, grids, rows, strict=True)
+            ImageSpan(start, grid, len(row)) for start, grid, row in zip(starts, grids, rows, strict=True)
         )
-        prompt = Prompt(
-            ids, positions[:, 0].numpy().astype(np.int32), len(ids) + int(delta), spans
-        )
+        prompt = Prompt(ids, positions[:, 0].numpy().astype(np.int32), len(ids) + int(delta), spans)
         answer = tuple(out.sequences[0, len(ids) :].tolist())
         return Question(prompt, rows, answer, tuple((best[:, 0] - best[:, 1]).tolist()))
 

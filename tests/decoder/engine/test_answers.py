@@ -24,10 +24,7 @@ async def test_equal_seeds_give_equal_tokens_whatever_runs_beside(
     alone = [tokens(await answer(engine, q, WARM)) for q in asked]
     company = [replace(WARM, seed=i, temperature=2.0) for i in range(len(asked))]
     calls = [answer(engine, q, WARM, f"same {i}") for i, q in enumerate(asked)]
-    calls += [
-        answer(engine, q, s, f"else {i}")
-        for i, (q, s) in enumerate(zip(asked, company, strict=True))
-    ]
+    calls += [answer(engine, q, s, f"else {i}") for i, (q, s) in enumerate(zip(asked, company, strict=True))]
     together = [tokens(deltas) for deltas in await asyncio.gather(*calls)]
     assert together[: len(asked)] == alone
 

@@ -36,9 +36,7 @@ async def ties(folder: Path, asked: list[Question], together: bool, **changes: A
         else:
             answers = [await answer(engine, q, GREEDY) for q in asked]
         assert is_empty(engine)
-        return sum(
-            assert_equal_but_for_ties(tokens(a), q) for a, q in zip(answers, asked, strict=True)
-        )
+        return sum(assert_equal_but_for_ties(tokens(a), q) for a, q in zip(answers, asked, strict=True))
     finally:
         await engine.close()
 
@@ -54,9 +52,7 @@ async def test_greedy_tokens_equal_the_reference(
     chunk: int,
 ) -> None:
     """Chunks of 7 and of 1 cut inside images; blocks of 4 make every answer cross blocks."""
-    count = await ties(
-        checkpoints[kind], questions[kind], together, prefill_chunk=chunk, block_size=4
-    )
+    count = await ties(checkpoints[kind], questions[kind], together, prefill_chunk=chunk, block_size=4)
     print(f"{kind}: {count} of {len(questions[kind])} answers excused by a tie")
 
 

@@ -74,12 +74,13 @@ async def leave_by_cancel(engine: NativeEngine, q: Question, name: str, after: i
 
 
 async def leave_by_abort(engine: NativeEngine, q: Question, name: str, after: int) -> None:
-    seen = 0
-    async for delta in call(engine, q, name):
-        seen += 1
-        if seen == after + 1:
-            engine.abort(name)
-    assert delta.finish_reason in ("abort", "length")
+    deltas = call(engine, q, name)
+    for _ in range(after + 1):
+        await anext(deltas)
+    engine.abort(name)
+    *_, last = await collect(deltas)
+    assert last.finish_reason == "abort"
+    assert last.usage.output_tokens > after
 
 
 async def test_hundreds_of_departures_leave_nothing_behind(
@@ -109,8 +110,8 @@ async def test_a_refused_request_closes_its_row_streams(
 ) -> None:
     q = next(q for q in questions["moe"] if q.rows)
     streams = [CountedStream(stream(rows)) for rows in q.rows]
+    wrong = EngineRequest("refused", q.prompt, Sampling(top_p=0.0))
     with pytest.raises(InvalidArgument):
-        wrong = EngineRequest("refused", q.prompt, Sampling(top_p=0.0))
         await collect(engine.submit(wrong, streams, layout_of(q.rows[0])))
     assert CountedStream.open == 0
 
@@ -148,10 +149,7 @@ async def test_when_the_thread_dies_every_caller_is_told(
 ) -> None:
     engine = NativeEngine(settings(checkpoints["moe"], max_running=2))
     await engine.start()
-    calls = [
-        asyncio.ensure_future(collect(call(engine, q, str(i))))
-        for i, q in enumerate(questions["moe"])
-    ]
+    calls = [asyncio.ensure_future(collect(call(engine, q, str(i)))) for i, q in enumerate(questions["moe"])]
     await until(lambda: engine.load().running == 2)
 
     def fails(batch: object) -> None:

@@ -38,9 +38,7 @@ def test_experts_saved_in_the_layout_of_the_modules_load_alike(tmp_path: Path) -
     published = tiny.checkpoint(tmp_path / "published", "moe")
     saved = tiny.checkpoint(tmp_path / "saved", "moe")
     tensors = load_file(saved / "model.safetensors")
-    turned = {
-        n: t.transpose(1, 2).contiguous() if ".experts." in n else t for n, t in tensors.items()
-    }
+    turned = {n: t.transpose(1, 2).contiguous() if ".experts." in n else t for n, t in tensors.items()}
     save_file(turned, saved / "model.safetensors", metadata={"format": "pt"})
     ours = [load_text(Checkpoint(f), torch.float32, CPU)[0] for f in (published, saved)]
     for (name, a), (_, b) in zip(*(t.named_parameters() for t in ours), strict=True):

@@ -182,9 +182,7 @@ async def test_another_shape_of_rows_is_refused(
             await collect(engine.submit(request, [stream(q.rows[0])], wrong))
 
 
-async def test_as_many_streams_as_images(
-    engine: NativeEngine, questions: dict[str, list[Question]]
-) -> None:
+async def test_as_many_streams_as_images(engine: NativeEngine, questions: dict[str, list[Question]]) -> None:
     q = next(q for q in questions["moe"] if len(q.rows) == 1)
     request, layout = EngineRequest("count", q.prompt, GREEDY), layout_of(q.rows[0])
     for streams in ([], [stream(q.rows[0]), stream(q.rows[0])]):
@@ -202,8 +200,8 @@ async def test_a_placeholder_without_an_image_is_refused(
     moved = replace(p, images=(replace(span, start=span.start - 1),))
     short = replace(p, images=(replace(span, rows=span.rows - 1),))
     for prompt, streams in ((forgotten, []), (moved, [stream(q.rows[0])]), (short, [stream(q.rows[0])])):
+        request = EngineRequest("hole", prompt, GREEDY)
         with pytest.raises(RowsMismatch):
-            request = EngineRequest("hole", prompt, GREEDY)
             await collect(engine.submit(request, streams, layout_of(q.rows[0])))
 
 

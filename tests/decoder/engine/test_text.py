@@ -1,4 +1,4 @@
-"""Text comes out whole: equal to decoding everything at once, never inside a character, never a stop string."""
+"""Text comes out whole: as if decoded at once, never cut inside a character, never a stop string."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def test_pieces_add_up_to_the_decoded_whole(
 
 @given(text=st.text())
 @settings(max_examples=200, deadline=None)
-def test_no_piece_ends_inside_a_character(
-    vocabulary: Vocabulary, tokenizer: Tokenizer, text: str
-) -> None:
+def test_no_piece_ends_inside_a_character(vocabulary: Vocabulary, tokenizer: Tokenizer, text: str) -> None:
     text = tokenizer.normalizer.normalize_str(text)
     out = pieces(vocabulary, tokenizer.encode(text, add_special_tokens=False).ids)
     assert "".join(out) == tokenizer.decode(tokenizer.encode(text).ids)

@@ -62,7 +62,9 @@ def test_a_flipped_bit_in_a_piece_is_a_miss(open_store: Opener, data_file: Path,
     assert_evicted(open_store())
 
 
-@pytest.mark.parametrize("sample", [b'"grid_thw"', row_key(1).raw + b'{"dtype"', b"FVRC"])
+@pytest.mark.parametrize(
+    "sample", [b'"grid_thw"', row_key(1).raw + b'{"', b"FVRC"], ids=["facts", "key", "magic"]
+)
 def test_a_flipped_bit_in_a_header_is_a_miss(open_store: Opener, data_file: Path, sample: bytes) -> None:
     stored_two(open_store)
     flip(data_file, sample)

@@ -44,12 +44,12 @@ def test_rows_come_back_bit_for_bit(store: LmdbStore, size: int) -> None:
 
 @given(st.integers(1, 9), st.integers(0, 4), st.sampled_from(RowDtype), st.integers(1, 5))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_layout_and_grid_come_back(
+def test_layout_grid_and_digest_come_back(
     store: LmdbStore, width: int, levels: int, dtype: RowDtype, count: int
 ) -> None:
     layout = RowLayout(width, levels, dtype)
     data = memoryview(os.urandom(count * layout.row_bytes))
-    put = Rows(data, layout, (1, 2, 2 * count))
+    put = Rows(data, layout, (1, 2, 2 * count), digest="sha256:00ff")
     assert store.put(row_key(1), FIELDS, put).stored
     assert store.get(row_key(1), FIELDS) == put
 

@@ -1,0 +1,90 @@
+"""`fovea ask`: a question about images, the answer as it comes, then what it cost."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fovea.cli.options import DECODER, UINT32, DecoderAddress, Json, Token
+from fovea.cli.output import allow_any_text, clean, console, emit, reported
+
+if TYPE_CHECKING:
+    from fovea.client import Answer
+
+HINT = "Start both services with `fovea serve`, or name another decoder with --decoder"
+
+
+def ask(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, or ids of stored images.")],
+    question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")],
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(min=1, max=UINT32, metavar="N", help="Shrink each image to at most this many pixels."),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, max=UINT32, metavar="N", help="The longest answer, in tokens.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Keep this many tokens.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="Keep tokens this likely beside the first.")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 avoids repeating.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Makes sampling repeatable.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
+    as_json: Json = False,
+    token: Token = "",
+    decoder: DecoderAddress = DECODER,
+) -> None:
+    """Ask a question about images and print the answer as it comes, then its receipt."""
+    from fovea.client import Client, Sampling
+
+    allow_any_text()
+    sampling = Sampling(
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        stop=stop or None,
+        max_new_tokens=max_new_tokens,
+    )
+    show = _silent if as_json else _live
+    with reported(as_json, HINT), Client(decoder, token or None) as client:
+        answer = client.ask(question, images, max_pixels=max_pixels, sampling=sampling, on_text=show)
+        if as_json:
+            _emit(answer)
+        else:
+            _print_receipt(answer, images)
+
+
+def _silent(text: str) -> None:
+    """With --json nothing but the object goes to stdout."""
+
+
+def _live(text: str) -> None:
+    sys.stdout.write(clean(text))
+    sys.stdout.flush()
+
+
+def _emit(answer: Answer) -> None:
+    emit(
+        request_id=answer.request_id,
+        answer=answer.text,
+        finish_reason=answer.finish_reason,
+        model=answer.model,
+        receipt=answer.receipt.as_json(),
+    )
+
+
+def _print_receipt(answer: Answer, names: list[str]) -> None:
+    from fovea.cli.receipts import lines
+
+    out = console()
+    out.print("\n")
+    for line in lines(answer.receipt, names):
+        out.print(line, style="dim")
+    ended = {"stop": "", "length": ", cut off at the most tokens allowed"}.get(answer.finish_reason, "")
+    out.print(f"model   {answer.model}{ended}, request {answer.request_id}", style="dim")

@@ -1,0 +1,74 @@
+"""What the demo shows: plain lines, and on a terminal the answer as it comes. Knows no service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.status import Status
+from rich.text import Text
+
+from fovea.cli.output import clean, console
+from fovea.cli.receipts import one_line, size
+from fovea.cli.samples import Asked
+from fovea.client import Answer
+from fovea.facts import Stored
+
+QUESTION_COLUMNS = 44
+ANSWER_COLUMNS = 12
+
+
+class View:
+    """Prints the demo's progress to one console."""
+
+    def __init__(self, out: Console | None = None) -> None:
+        self._out = out or console()
+        self._status: Status | None = None
+
+    def line(self, text: str = "", style: str = "") -> None:
+        self._out.print(text, style=style)
+
+    def heading(self, text: str) -> None:
+        self._out.print(f"\n{text}", style="bold")
+
+    @contextmanager
+    def loading(self) -> Iterator[Callable[[str], None]]:
+        """A line that changes while services load; without a terminal there is none."""
+        if not self._out.is_terminal:
+            yield lambda text: None
+            return
+        with self._out.status("starting") as status:
+            yield status.update
+
+    def stored(self, name: str, stored: Stored) -> None:
+        facts = stored.facts
+        self.heading(f"{name}  {facts.width}x{facts.height}, {size(facts.byte_size)}, {facts.digest[:19]}...")
+
+    @contextmanager
+    def answering(self, question: str) -> Iterator[Callable[[str], None]]:
+        """Shows the answer grow, in a line that goes away: `answered` prints it with its mark."""
+        if not self._out.is_terminal:
+            yield lambda text: None
+            return
+        shown = Text(f"  {question:<{QUESTION_COLUMNS}} ")
+        with Live(shown, console=self._out, transient=True, refresh_per_second=20):
+
+            def hear(text: str) -> None:
+                shown.append(clean(text))  # Live draws it anew as it grows
+
+            yield hear
+
+    def answered(self, asked: Asked, answer: Answer) -> None:
+        right = asked.right(answer.text)
+        mark = "right" if right else f"WRONG, should be {asked.answer}"
+        line = Text(f"  {asked.question:<{QUESTION_COLUMNS}} ")
+        line.append(f"{clean(answer.text):<{ANSWER_COLUMNS}} ", style="bold")
+        line.append(mark, style="green" if right else "bold red")
+        self._out.print(line)
+        self._out.print(f"    {one_line(answer.receipt)}", style="dim")
+
+    def logs(self, lines: Sequence[tuple[str, str]]) -> None:
+        for name, line in lines:
+            self._out.print(f"  {name} | {clean(line)}", style="dim")

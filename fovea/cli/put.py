@@ -1,0 +1,65 @@
+"""`fovea put`: store an image, so that requests can name it by its id."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fovea.cli.options import DECODER, DecoderAddress, Json, Token
+from fovea.cli.output import console, emit, reported
+from fovea.facts import Stored
+
+if TYPE_CHECKING:
+    from fovea.client import Client
+
+HINT = "Start both services with `fovea serve`, or name another decoder with --decoder"
+
+
+def put(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file.")],
+    as_json: Json = False,
+    token: Token = "",
+    decoder: DecoderAddress = DECODER,
+) -> None:
+    """Store an image and print its id. Storing it again renews it and sends no bytes."""
+    from fovea.client import Client
+
+    with reported(as_json, HINT), Client(decoder, token or None) as client:
+        stored = _with_progress(client, image)
+        if as_json:
+            emit(**_fields(stored))
+        else:
+            _print(stored)
+
+
+def _with_progress(client: Client, image: str) -> Stored:
+    from rich.progress import Progress
+
+    with Progress(console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("sending", total=None)
+        return client.put(image, lambda sent, total: progress.update(task, completed=sent, total=total))
+
+
+def _expiry(stored: Stored) -> datetime:
+    return datetime.fromtimestamp(stored.expires, UTC)
+
+
+def _fields(stored: Stored) -> dict[str, object]:
+    return {
+        **vars(stored.facts),
+        "already_stored": stored.already,
+        "expire_time": _expiry(stored).isoformat(timespec="seconds"),
+        "encoder": stored.encoder,
+    }
+
+
+def _print(stored: Stored) -> None:
+    facts = stored.facts
+    held = "held already" if stored.already else "stored"
+    typer.echo(facts.digest)
+    typer.echo(
+        f"{facts.format} {facts.width}x{facts.height}, {facts.byte_size:,} bytes, {held} on {stored.encoder},"
+        f" kept until {_expiry(stored):%Y-%m-%d %H:%M} UTC"
+    )

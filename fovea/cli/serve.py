@@ -1,0 +1,122 @@
+"""`fovea serve`: encoder and decoder in one terminal, for development. In production each runs by itself.
+
+Every other setting of the services is taken from the environment, as they would take it themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from fovea.cli.children import Child, Children, Launch, Listener
+from fovea.cli.errors import ServiceDied
+from fovea.cli.options import DECODER, ENCODER
+from fovea.cli.output import allow_any_text, console
+
+LOAD_S = 3600.0
+"""Loading 60 GB from a slow disk is no failure."""
+
+
+def serve(
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, metavar="DIR", help="A checkpoint folder; without it the stand-in."
+        ),
+    ] = None,
+    encoder_listen: Annotated[
+        str, typer.Option(envvar="FOVEA_ENCODER_LISTEN", metavar="HOST:PORT", help="The encoder's address.")
+    ] = ENCODER,
+    decoder_listen: Annotated[
+        str, typer.Option(envvar="FOVEA_DECODER_LISTEN", metavar="HOST:PORT", help="The decoder's address.")
+    ] = DECODER,
+) -> None:
+    """Run encoder and decoder in this terminal until Ctrl-C."""
+    from fovea.cli.readiness import wait_until_ready
+
+    allow_any_text()
+    out = console()
+    folder = model or standin_dir()
+    stop = _Stop()
+    with Children(os.environ, _printer()) as children:
+        stop.watch(children)
+        waiting = [children.start(launch) for launch in launches(folder, encoder_listen, decoder_listen)]
+        out.print(f"fovea   | loading {folder}; Ctrl-C ends both services")
+        try:
+            wait_until_ready(children, waiting, LOAD_S, _ready, stop.wait)
+            if not stop.wait(0):
+                out.print(f"fovea   | try: fovea ask IMAGE -q TEXT --decoder {decoder_listen}")
+            while not stop.wait(0.2):
+                children.check()
+        except ServiceDied as died:
+            typer.echo(f"fovea: {died.message}; the other service is stopped", err=True)
+            raise typer.Exit(died.status) from None
+        out.print("fovea   | stopping")
+
+
+def launches(
+    model: Path,
+    encoder: str,
+    decoder: str,
+    encoder_flags: Sequence[str] = (),
+    decoder_flags: Sequence[str] = (),
+) -> tuple[Launch, Launch]:
+    """How both services are started for one checkpoint, the decoder asking the encoder."""
+    from fovea.cli.readiness import reachable
+
+    common = ["--model", str(model), "--listen"]
+    asked = ["--encoders", reachable(encoder)]
+    return (
+        Launch("encoder", "encoder_svc", encoder, [*common, encoder, *encoder_flags]),
+        Launch("decoder", "decoder_svc", decoder, [*common, decoder, *asked, *decoder_flags]),
+    )
+
+
+class _Stop:
+    """A wish to end, from Ctrl-C, SIGTERM or a closed terminal. A second one kills the services at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._children: Children | None = None
+
+    def watch(self, children: Children) -> None:
+        self._children = children
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, self._heard)
+
+    def wait(self, seconds: float) -> bool:
+        return self._event.wait(seconds)
+
+    def _heard(self, signum: int, frame: FrameType | None) -> None:
+        if self._event.is_set() and self._children is not None:
+            self._children.kill()
+        self._event.set()
+
+
+def standin_dir() -> Path:
+    from standin import model_dir
+
+    return model_dir()
+
+
+def _ready(child: Child, seconds: float) -> None:
+    console().print(f"fovea   | the {child.name} is ready on {child.address} after {seconds:.1f} s")
+
+
+def _printer() -> Listener:
+    """Log lines with the name of their service in front, one at a time."""
+    out, lock = console(), threading.Lock()
+
+    def show(name: str, line: str) -> None:
+        with lock:
+            out.print(f"{name:<8}| ", style="dim", end="")
+            out.print(line)
+
+    return show

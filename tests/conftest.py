@@ -1,0 +1,45 @@
+"""What tests of several folders share: tiny checkpoints, made once, and two running services.
+
+The services run in one event loop for the whole run, so tests that use them are marked with `loop_scope`
+session. Nothing heavy is imported before a fixture asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.house import House, running
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A tiny checkpoint by name: moe, dense or wide (a tower of the real width)."""
+    import torch
+
+    from tests import tiny
+
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("checkpoints")
+
+    def make(name: str) -> Path:
+        if not (root / name).exists():
+            if name == "wide":
+                tiny.wide(root / name)
+            else:
+                tiny.checkpoint(root / name, name)
+        return root / name
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(
+    checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
+    """The tiny MoE behind both services, in fp32 all the way."""
+    async with running(checkpoint("moe"), tmp_path_factory.mktemp("store")) as services:
+        yield services

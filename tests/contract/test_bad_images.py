@@ -1,0 +1,71 @@
+"""Bad images through the front door: a typed error each, both services go on, what was stored stays."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fovea.decoder.v1 import decoder_pb2
+from tests.contract.bad_images import BAD
+from tests.e2e.failures import Failure, failure
+from tests.e2e.house import CALL_S, House, digest_of, request
+from tests.e2e.pictures import picture
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+# What the metadata must name where a limit was broken.
+LIMITED = {
+    "IMAGE_TOO_MANY_PIXELS": "25000000",
+    "IMAGE_SIDE_TOO_LONG": "16384",
+    "IMAGE_ASPECT_TOO_EXTREME": "200",
+    "IMAGE_TOO_MANY_SCANS": "100",
+}
+
+
+def check(found: Failure, reason: str) -> None:
+    assert (found.code, found.reason) == ("INVALID_ARGUMENT", reason)
+    assert found.violations
+    if reason in LIMITED:
+        assert found.metadata["limit"] == LIMITED[reason]
+        assert float(found.metadata["actual"]) > float(LIMITED[reason])
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_image_is_refused_with_its_reason_by_every_door(house: House, name: str) -> None:
+    make, reason = BAD[name]
+    data = make()
+    asked = request("?", [data], max_new_tokens=1)
+    check(await failure(house.decoder.Generate(asked, timeout=CALL_S)), reason)
+    complete = decoder_pb2.CompleteRequest(request=asked)
+    check(await failure(house.decoder.Complete(complete, timeout=CALL_S)), reason)
+    count = decoder_pb2.CountTokensRequest(request=asked)
+    check(await failure(house.decoder.CountTokens(count, timeout=CALL_S)), reason)
+    check(await failure(house.put(data)), reason)
+    found = await failure(house.decoder.Generate(request("?", [digest_of(data)]), timeout=CALL_S))
+    assert found.reason == "IMAGE_NOT_STORED"
+
+
+async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> None:
+    """All of them at once, with good requests in between."""
+    good = request("What is it?", [picture(seed=751)], max_new_tokens=6)
+    before = await house.ask(good)
+    held = await house.stats()
+    bad = [
+        failure(house.decoder.Generate(request("?", [make()], max_new_tokens=1), timeout=CALL_S))
+        for make, _ in BAD.values()
+    ]
+    found, *answered = await asyncio.gather(asyncio.gather(*bad), *(house.ask(good) for _ in range(4)))
+    assert [f.reason for f in found] == [reason for _, reason in BAD.values()]
+    assert {tuple(a.token_ids) for a in answered} == {tuple(before.token_ids)}
+    assert {source for a in answered for source in a.sources} == {"ROW_SOURCE_ROWS"}
+    after = await house.stats()
+    assert (after.records, after.uploads) == (held.records, held.uploads)
+    assert after.upload_bytes == held.upload_bytes
+    assert await house.encoder_side.health() == await house.decoder_side.health() == "SERVING"
+
+
+async def test_one_bad_image_among_good_ones_fails_the_call(house: House) -> None:
+    """Never silently an answer about the others."""
+    make, reason = BAD["png cut off"]
+    asked = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)
+    check(await failure(house.decoder.Generate(asked, timeout=CALL_S)), reason)

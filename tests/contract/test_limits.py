@@ -1,0 +1,165 @@
+"""Requests above a limit: refused, never clamped, with the limit, the value, and what would fit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
+from fovea.encoder.v1 import encoder_pb2
+from tests.e2e.failures import failure
+from tests.e2e.house import CALL_S, House, decoder, read, request
+from tests.e2e.pictures import picture
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+CONTEXT = 256
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def narrow(house: House) -> AsyncIterator[decoder_pb2_grpc.DecoderServiceStub]:
+    """A decoder with a context of 256 tokens beside the other one, on the same encoder."""
+    changes = {"max_context": CONTEXT, "max_new_tokens": 32, "default_max_new_tokens": 16, "max_images": 3}
+    service = decoder(house.model, [house.encoder_side.address], kv_tokens=1024, **changes)
+    try:
+        await service.until_ready()
+        yield decoder_pb2_grpc.DecoderServiceStub(service.channel)
+    finally:
+        await service.stop()
+
+
+Stub = decoder_pb2_grpc.DecoderServiceStub
+
+
+@pytest.mark.parametrize("images", [1, 3])
+async def test_an_over_long_prompt_names_the_largest_size_that_fits(narrow: Stub, images: int) -> None:
+    """That size works, and one pixel more does not."""
+    data = [picture(640, 480 + 32 * at, seed=760 + at) for at in range(images)]
+    found = await failure(narrow.Generate(request("?", data, max_new_tokens=8), timeout=CALL_S))
+    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "CONTEXT_TOO_LONG")
+    assert found.metadata["limit"] == str(CONTEXT)
+    assert int(found.metadata["prompt_tokens"]) + 8 > CONTEXT
+    fits = int(found.metadata["max_pixels_that_fits"])
+    assert str(fits) in found.message
+    fitting = request("?", data, max_new_tokens=8, max_pixels=fits)
+    answered = await read(narrow.Generate(fitting, timeout=CALL_S))
+    assert answered.started.prompt_tokens + 8 <= CONTEXT
+    larger = request("?", data, max_new_tokens=8, max_pixels=fits + 1)
+    assert (await failure(narrow.Generate(larger, timeout=CALL_S))).reason == "CONTEXT_TOO_LONG"
+
+
+async def test_a_text_that_is_too_long_says_so_with_and_without_an_image(narrow: Stub) -> None:
+    text = "How many rows does the table have? " * 60
+    found = await failure(narrow.Generate(request(text), timeout=CALL_S))
+    assert found.reason == "CONTEXT_TOO_LONG"
+    found = await failure(narrow.Generate(request(text, [picture()]), timeout=CALL_S))
+    assert found.reason == "CONTEXT_TOO_LONG"
+    assert found.metadata.get("max_pixels_that_fits", "0") == "0"
+
+
+async def test_an_endless_text_is_refused_without_being_tokenised(narrow: Stub) -> None:
+    """Tokenising 20 MB takes many seconds; the others would wait."""
+    found = await failure(narrow.Generate(request("x" * 20_000_000), timeout=CALL_S))
+    assert found.reason == "CONTEXT_TOO_LONG"
+
+
+async def test_an_over_long_request_is_still_counted(narrow: Stub) -> None:
+    asked = request("?", [picture(640, 480, seed=760)], max_new_tokens=8)
+    count = await narrow.CountTokens(decoder_pb2.CountTokensRequest(request=asked), timeout=CALL_S)
+    assert not count.fits_context
+    assert count.visual_tokens == 300
+
+
+async def test_max_new_tokens_above_the_cap_is_refused_not_clamped(narrow: Stub) -> None:
+    found = await failure(narrow.Generate(request("?", max_new_tokens=33), timeout=CALL_S))
+    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "MAX_NEW_TOKENS_TOO_LARGE")
+    assert (found.metadata["limit"], found.metadata["max_new_tokens"]) == ("32", "33")
+    assert len((await read(narrow.Generate(request("?", max_new_tokens=32), timeout=CALL_S))).token_ids) <= 32
+
+
+async def test_without_max_new_tokens_the_default_holds(narrow: Stub) -> None:
+    asked = request("How many?")
+    asked.sampling.ClearField("max_new_tokens")
+    assert len((await read(narrow.Generate(asked, timeout=CALL_S))).token_ids) <= 16
+
+
+async def test_the_cap_of_an_unconfigured_server_is_512(house: House) -> None:
+    limits = (await house.info()).limits
+    defaults = (limits.max_new_tokens, limits.default_max_new_tokens, limits.max_context)
+    assert defaults == (512, 256, 8192)
+    found = await failure(house.decoder.Generate(request("?", max_new_tokens=513), timeout=CALL_S))
+    assert found.reason == "MAX_NEW_TOKENS_TOO_LARGE"
+
+
+async def test_more_images_than_allowed_are_refused(narrow: Stub) -> None:
+    asked = request("?", [picture(seed=770 + at) for at in range(4)])
+    found = await failure(narrow.Generate(asked, timeout=CALL_S))
+    assert (found.reason, found.metadata["limit"], found.metadata["actual"]) == ("TOO_MANY_IMAGES", "3", "4")
+
+
+@pytest.mark.parametrize("max_pixels", [1, 4095, 16_777_217, 2**32 - 1])
+async def test_max_pixels_outside_of_the_checkpoints_limits_is_refused(house: House, max_pixels: int) -> None:
+    asked = request("?", [picture()], max_pixels=max_pixels)
+    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert set(found.violations) == {"visual.max_pixels"}
+    assert (found.metadata["least"], found.metadata["limit"]) == ("4096", "16777216")
+
+
+async def test_max_pixels_of_zero_is_a_value_and_is_refused(house: House) -> None:
+    """The field is optional: 0 is set, not absent."""
+    asked = request("?", [picture()])
+    asked.visual.max_pixels = 0
+    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert set(found.violations) == {"visual.max_pixels"}
+    count = encoder_pb2.CountTokensRequest(width=64, height=64, max_pixels=0)
+    assert (await failure(house.encoder.CountTokens(count, timeout=CALL_S))).code == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("size", [(0, 64), (64, 0), (201, 1), (1, 4_000_000_000)])
+async def test_sizes_that_no_image_has_are_not_counted(house: House, size: tuple[int, int]) -> None:
+    asked = encoder_pb2.CountTokensRequest(width=size[0], height=size[1])
+    found = await failure(house.encoder.CountTokens(asked, timeout=CALL_S))
+    assert found.code == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", -1.0), ("temperature", float("nan")), ("temperature", float("inf")), ("top_p", 0.0),
+        ("top_p", 1.5), ("min_p", 2.0), ("repetition_penalty", 0.0), ("max_new_tokens", 0),
+        ("stop", [""]), ("stop", ["x"] * 17),
+    ],
+)  # fmt: skip
+async def test_sampling_outside_of_its_range_is_refused_by_field(
+    house: House, field: str, value: float | list[str]
+) -> None:
+    asked = request("?", max_new_tokens=1)
+    if isinstance(value, list):
+        asked.sampling.stop.extend(value)
+    else:
+        setattr(asked.sampling, field, value)
+    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert found.code == "INVALID_ARGUMENT"
+    assert set(found.violations) == {f"sampling.{field}"}
+
+
+async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) -> None:
+    service = decoder(
+        house.model, [house.encoder_side.address], max_running=1, max_waiting=1, max_context=512, kv_tokens=512
+    )
+    try:
+        await service.until_ready()
+        stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
+        calls = [stub.Generate(request("?", max_new_tokens=300), timeout=CALL_S) for _ in range(2)]
+        for call in calls:
+            assert (await call.read()).WhichOneof("event") == "started"
+        await asyncio.sleep(0.05)
+        found = await failure(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S))
+        assert (found.code, found.reason) == ("RESOURCE_EXHAUSTED", "ENGINE_BUSY")
+        assert found.retry_s
+        for call in calls:
+            call.cancel()
+    finally:
+        await service.stop()

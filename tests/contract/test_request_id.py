@@ -1,0 +1,75 @@
+"""The id of a request: the caller's where it is fit, else one of ours; always in the initial metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fovea.decoder.v1 import decoder_pb2
+from fovea.encoder.v1 import encoder_pb2
+from tests.e2e.failures import failure
+from tests.e2e.house import CALL_S, House, request
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+UNFIT = ["zwei Wörter\n", "tab\there", "x" * 129, "日本語", "\x00", "naïve"]
+
+
+def complete(house: House, request_id: str = "", **options: Any) -> Any:
+    asked = request("?", max_new_tokens=1)
+    asked.request_id = request_id
+    message = decoder_pb2.CompleteRequest(request=asked)
+    return house.decoder.Complete(message, timeout=CALL_S, **options)
+
+
+async def initial_id(call: Any) -> str:
+    ids = [value for key, value in await call.initial_metadata() if key == "x-request-id"]
+    assert len(ids) == 1
+    return str(ids[0])
+
+
+async def test_a_given_id_comes_back_everywhere(house: House) -> None:
+    call = complete(house, "order 66/a")
+    assert await initial_id(call) == "order 66/a" == (await call).request_id
+
+
+async def test_an_id_in_the_metadata_counts_where_the_field_is_empty(house: House) -> None:
+    sent = (("x-request-id", "from-metadata"),)
+    assert await initial_id(complete(house, metadata=sent)) == "from-metadata"
+    assert await initial_id(complete(house, "from-field", metadata=sent)) == "from-field"
+
+
+async def test_without_an_id_each_call_gets_its_own(house: House) -> None:
+    ids = [await initial_id(complete(house)) for _ in range(3)]
+    assert len(set(ids)) == 3
+    assert all(ids)
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+async def test_an_unfit_id_is_replaced_and_never_echoed(house: House, unfit: str) -> None:
+    call = complete(house, unfit)
+    found = await initial_id(call)
+    assert found != unfit
+    assert found.isascii()
+    assert (await call).request_id == found
+
+
+async def test_a_stream_and_the_encoder_have_it_too(house: House) -> None:
+    asked = request("?", max_new_tokens=1)
+    asked.request_id = "streamed"
+    call = house.decoder.Generate(asked, timeout=CALL_S)
+    assert await initial_id(call) == "streamed"
+    assert (await call.read()).started.request_id == "streamed"
+    call.cancel()
+    info = house.encoder.GetServerInfo(
+        encoder_pb2.GetServerInfoRequest(), timeout=CALL_S, metadata=(("x-request-id", "to-encoder"),)
+    )
+    assert await initial_id(info) == "to-encoder"
+
+
+async def test_a_failed_call_names_its_id_in_the_details(house: House) -> None:
+    asked = request("?", ["sha256:" + "0" * 64])
+    asked.request_id = "will-fail"
+    call = house.decoder.Generate(asked, timeout=CALL_S)
+    assert await initial_id(call) == "will-fail"
+    assert (await failure(call)).request_id == "will-fail"

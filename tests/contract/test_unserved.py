@@ -1,0 +1,98 @@
+"""A field of the contract that is not served yet is refused by name, never ignored.
+
+The fields are read from the descriptor, so a new one is either served, and named here, or refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor
+from google.protobuf.message import Message
+
+from fovea.decoder.v1 import decoder_pb2
+from fovea.encoder.v1 import encoder_pb2
+from tests.e2e.failures import failure
+from tests.e2e.house import CALL_S, House, request
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+# Acted on by this version; everything else in these messages must be refused.
+SERVED = {
+    "GenerateRequest": {"messages", "sampling", "visual", "request_id"},
+    "VisualBudget": {"max_pixels"},
+}
+# Messages of requests in which every field is acted on; a new field has to be looked at here first.
+WHOLE = {
+    decoder_pb2.Sampling: {
+        "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "max_new_tokens",
+    },
+    decoder_pb2.Message: {"role", "parts"},
+    decoder_pb2.Part: {"text", "image"},
+    decoder_pb2.Image: {"data", "digest"},
+    decoder_pb2.PutImageHeader: {"digest", "byte_size"},
+    decoder_pb2.PutImageRequest: {"header", "data"},
+    encoder_pb2.PutImageHeader: {"digest", "byte_size"},
+    encoder_pb2.PutImageRequest: {"header", "data"},
+    encoder_pb2.EncodeRequest: {"digest", "plan", "fingerprint"},
+    encoder_pb2.EncodePlan: {"max_pixels"},
+    encoder_pb2.CountTokensRequest: {"width", "height", "max_pixels"},
+}  # fmt: skip
+Field = descriptor.FieldDescriptor
+
+
+def unserved() -> list[str]:
+    """The paths of all fields that must be refused."""
+    top = [f.name for f in decoder_pb2.GenerateRequest.DESCRIPTOR.fields]
+    visual = [f.name for f in decoder_pb2.VisualBudget.DESCRIPTOR.fields]
+    return [name for name in top if name not in SERVED["GenerateRequest"]] + [
+        f"visual.{name}" for name in visual if name not in SERVED["VisualBudget"]
+    ]
+
+
+def set_field(message: Message, path: str) -> None:
+    """Give the field some value that is not its default."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        message = getattr(message, parent)
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if field.type == Field.TYPE_MESSAGE:
+        getattr(message, name).SetInParent()
+        return
+    values: dict[int, Any] = {Field.TYPE_STRING: "x", Field.TYPE_BOOL: True, Field.TYPE_BYTES: b"x"}
+    setattr(message, name, values.get(field.type, 1))
+
+
+@pytest.mark.parametrize("path", unserved())
+@pytest.mark.parametrize("rpc", ["Generate", "Complete", "CountTokens"])
+async def test_an_unserved_field_is_refused_by_name(house: House, rpc: str, path: str) -> None:
+    asked = request("?", max_new_tokens=1)
+    set_field(asked, path)
+    wrapped = {
+        "Generate": asked,
+        "Complete": decoder_pb2.CompleteRequest(request=asked),
+        "CountTokens": decoder_pb2.CountTokensRequest(request=asked),
+    }
+    found = await failure(getattr(house.decoder, rpc)(wrapped[rpc], timeout=CALL_S))
+    assert (found.code, found.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
+    assert set(found.violations) == {path}
+
+
+async def test_all_unserved_fields_are_named_at_once(house: House) -> None:
+    asked = request("?", max_new_tokens=1)
+    for path in unserved():
+        set_field(asked, path)
+    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert set(found.violations) == set(unserved())
+
+
+@pytest.mark.parametrize("message", WHOLE, ids=lambda message: message.DESCRIPTOR.full_name)
+def test_messages_that_are_served_whole_have_no_other_field(message: type[Message]) -> None:
+    assert {field.name for field in message.DESCRIPTOR.fields} == WHOLE[message]
+
+
+async def test_a_field_set_to_its_default_is_no_request_for_it(house: House) -> None:
+    asked = request("?", max_new_tokens=1)
+    asked.hop_limit, asked.tier, asked.allow_text_substitution = 0, "", False
+    asked.visual.detail = decoder_pb2.DETAIL_UNSPECIFIED
+    assert len((await house.ask(asked)).token_ids) == 1

@@ -1,0 +1,87 @@
+"""A failed call as a client without our code sees it: code, text and the google.rpc details."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+DETAILS_BYTES = 4096
+# What must never reach a caller: memory addresses, paths of the server, words of the libraries below.
+LEAKS = re.compile(
+    r"0x[0-9a-f]{4,}|/(?:root|home|tmp|usr|work|var)/|\.py\b|\bPIL\b|Pillow|Traceback|site-packages"
+    r"|<_io|object at|torch\.|lmdb\.",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Failure:
+    """`violations` by field; `retry_s` is None where no RetryInfo came."""
+
+    code: str
+    message: str
+    reason: str = ""
+    domain: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    violations: dict[str, str] = field(default_factory=dict)
+    retry_s: float | None = None
+    request_id: str = ""
+    details_bytes: int = 0
+    metadata_bytes: int = 0
+
+
+async def failure(call: Awaitable[Any] | Any) -> Failure:
+    """The failure of a call that must fail, unary or streamed; its form and its text are checked here."""
+    try:
+        if hasattr(call, "__aiter__"):
+            async for _ in call:
+                pass
+        else:
+            await call
+    except grpc.aio.AioRpcError as error:
+        found = _read(error)
+    else:
+        raise AssertionError("the call did not fail")
+    _check(found)
+    return found
+
+
+def _read(error: grpc.aio.AioRpcError) -> Failure:
+    found = Failure(error.code().name, error.details() or "")
+    trailing = list(error.trailing_metadata() or ())
+    found.metadata_bytes = sum(len(key) + len(value) for key, value in trailing)
+    status = rpc_status.from_call(error)  # raises where the details contradict code or text
+    if status is None:
+        return found
+    found.details_bytes = status.ByteSize()
+    for detail in status.details:
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            info = error_details_pb2.ErrorInfo.FromString(detail.value)
+            found.reason, found.domain, found.metadata = info.reason, info.domain, dict(info.metadata)
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad = error_details_pb2.BadRequest.FromString(detail.value)
+            found.violations = {v.field: v.description for v in bad.field_violations}
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
+            found.retry_s = delay.seconds + delay.nanos / 1e9
+        elif detail.Is(error_details_pb2.RequestInfo.DESCRIPTOR):
+            found.request_id = error_details_pb2.RequestInfo.FromString(detail.value).request_id
+    return found
+
+
+def _check(found: Failure) -> None:
+    from fovea.vision.v1 import errors_pb2
+
+    assert found.domain == "fovea.dev", f"an error that is not ours: {found}"
+    assert f"ERROR_REASON_{found.reason}" in errors_pb2.ErrorReason.keys(), found
+    assert found.request_id, found
+    assert found.details_bytes < DETAILS_BYTES, found
+    texts = (found.message, *found.metadata.values(), *found.violations.values())
+    leaked = [text for text in texts if LEAKS.search(text)]
+    assert not leaked, f"{found.reason} tells of our insides: {leaked}"

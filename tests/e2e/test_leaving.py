@@ -1,0 +1,124 @@
+"""A caller that leaves, or whose deadline passes, costs nothing afterwards: slot, KV blocks, encoder stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import grpc
+import pytest
+
+from tests.e2e.house import CALL_S, House, request
+from tests.e2e.metrics import in_flight, scrape
+from tests.e2e.pictures import picture
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+TIMES = 50
+PATIENCE_S = 30.0
+
+
+async def held(house: House) -> dict[str, float]:
+    """Everything that a call holds while it runs, as both services tell it."""
+    info = await house.info()
+    encoder, decoder = await scrape(house.encoder_side.metrics), await scrape(house.decoder_side.metrics)
+    return {
+        "running": info.load.running,
+        "waiting": info.load.waiting,
+        "kv blocks": info.load.kv_blocks_used,
+        "images waiting": info.encoders[0].waiting,
+        "images running": info.encoders[0].running,
+        "Encode streams": in_flight(encoder, "Encode"),
+        "Generate streams": in_flight(decoder, "Generate"),
+        "Complete calls": in_flight(decoder, "Complete"),
+    }
+
+
+async def until_free(house: House) -> None:
+    """The bound is a guard against hanging, no measurement: cancelling crosses two processes' loops."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE_S
+    while any((left := await held(house)).values()):
+        assert loop.time() < until, f"still held: {left}"
+        await asyncio.sleep(0.05)
+
+
+async def leave_at_once(house: House, at: int) -> None:
+    call = house.decoder.Generate(request("a", [picture(256, 256, seed=1000 + at)], max_new_tokens=200))
+    await asyncio.sleep(0.004 * (at % 10))
+    call.cancel()
+
+
+async def leave_at_start(house: House, at: int) -> None:
+    """When the request was accepted and the rows are on their way."""
+    call = house.decoder.Generate(request("b", [picture(256, 256, seed=2000 + at)], max_new_tokens=200))
+    await call.read()
+    await asyncio.sleep(0.004 * (at % 10))
+    call.cancel()
+
+
+async def leave_while_it_speaks(house: House, at: int) -> None:
+    call = house.decoder.Generate(request("c", [picture(96, 96, seed=3000)], max_new_tokens=400))
+    while (await call.read()).WhichOneof("event") != "delta":
+        pass
+    call.cancel()
+
+
+async def let_the_deadline_pass(house: House, at: int) -> None:
+    asked = request("d", [picture(256, 256, seed=4000 + at)], max_new_tokens=400)
+    try:
+        async for _ in house.decoder.Generate(asked, timeout=0.02 + 0.02 * (at % 10)):
+            pass
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # noqa: PT017  an early end is fine too
+
+
+Leave = Callable[[House, int], Awaitable[None]]
+
+
+@pytest.mark.parametrize(
+    "leave", [leave_at_once, leave_at_start, leave_while_it_speaks, let_the_deadline_pass]
+)
+async def test_who_leaves_gives_everything_back(house: House, leave: Leave) -> None:
+    await until_free(house)
+    for first in range(0, TIMES, 10):
+        await asyncio.gather(*(leave(house, at) for at in range(first, first + 10)))
+    await until_free(house)
+    answered = await house.ask(request("And now?", [picture(64, 64, seed=5000)], max_new_tokens=4))
+    assert len(answered.token_ids) == 4
+
+
+async def test_a_call_holds_blocks_while_it_runs(house: House) -> None:
+    """Guards the tests above: what they count does rise."""
+    call = house.decoder.Generate(
+        request("e", [picture(96, 96, seed=6000)], max_new_tokens=400), timeout=CALL_S
+    )
+    while (await call.read()).WhichOneof("event") != "delta":
+        pass
+    busy = await held(house)
+    call.cancel()
+    assert busy["running"] == 1
+    assert busy["kv blocks"] > 0
+    assert busy["Generate streams"] == 1
+    await until_free(house)
+
+
+async def test_a_caller_that_left_is_counted_as_cancelled(house: House) -> None:
+    from tests.e2e.metrics import calls
+
+    before = calls(await scrape(house.decoder_side.metrics), "Generate", "CANCELLED")
+    await leave_while_it_speaks(house, 0)
+    await until_free(house)
+    assert calls(await scrape(house.decoder_side.metrics), "Generate", "CANCELLED") == before + 1
+
+
+async def test_one_of_many_that_wait_for_an_image_may_leave(house: House) -> None:
+    """Those who stay get the image that the one who left began."""
+    asked = request("f", [picture(320, 320, seed=7000)], max_new_tokens=4)
+    before = await house.encodes()
+    leaving = house.decoder.Generate(asked)
+    await leaving.read()
+    staying = asyncio.gather(*(house.ask(asked) for _ in range(3)))
+    await asyncio.sleep(0.01)
+    leaving.cancel()
+    assert len({tuple(a.token_ids) for a in await staying}) == 1
+    assert await house.encodes() - before == 1

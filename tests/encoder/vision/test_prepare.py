@@ -1,0 +1,70 @@
+"""From the bytes of files to rows, through every part that an encoder puts together."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder_svc.errors import ImageCorrupt
+from encoder_svc.images.decoder import ThreadDecoder
+from encoder_svc.images.limits import ImageLimits
+from encoder_svc.vision.batcher import Batcher
+from encoder_svc.vision.prepare import Preparer
+from encoder_svc.vision.preprocess import patches
+from encoder_svc.vision.tower import Tower
+from fovea.geometry import Geometry
+from fovea.rows import RowDtype
+from tests.encoder.images.files import encoded, picture
+
+
+@pytest.fixture
+async def preparer(moe: Path) -> AsyncIterator[Preparer]:
+    decoder = ThreadDecoder(ImageLimits())
+    made = Preparer(decoder, Geometry.from_checkpoint(moe))
+    yield made
+    made.close()
+    decoder.close()
+
+
+async def test_a_prepared_file_is_its_pixels_in_patches(preparer: Preparer, moe: Path) -> None:
+    prepared = await preparer.prepare(encoded(picture(200, 100)), 16_384)
+    expected = patches(picture(200, 100), Geometry.from_checkpoint(moe), 16_384)
+    assert prepared.patches.grid_thw == expected.grid_thw
+    assert np.array_equal(prepared.patches.values, expected.values)
+    assert prepared.decode_ms > 0
+    assert prepared.preprocess_ms > 0
+
+
+async def test_a_corrupt_file_is_refused_and_the_next_one_served(preparer: Preparer) -> None:
+    with pytest.raises(ImageCorrupt):
+        await preparer.prepare(b"GIF89a", 16_384)
+    assert (await preparer.prepare(encoded(picture()), 16_384)).patches.count == 24
+
+
+async def test_files_become_the_rows_that_the_tower_gives_them_alone(preparer: Preparer, moe: Path) -> None:
+    """Up to float rounding between batches: the tolerance is that of test_tower."""
+    tower, geometry = Tower.load(moe), Geometry.from_checkpoint(moe)
+    batcher = Batcher(functools.partial(tower.encode, dtype=RowDtype.FP32))
+    batcher.start()
+    sizes = [(96, 64), (64, 96), (160, 128), (33, 70)]
+    encodings = await asyncio.gather(
+        *(
+            batcher.encode(
+                size,
+                geometry.plan(*size).patches,
+                functools.partial(preparer.prepare, encoded(picture(*size)), geometry.max_pixels),
+            )
+            for size in sizes
+        )
+    )
+    await batcher.close()
+    for size, made in zip(sizes, encodings, strict=True):
+        alone = tower.encode([patches(picture(*size), geometry)], RowDtype.FP32)[0]
+        assert made.grid_thw == geometry.plan(*size).grid_thw
+        ours, expected = (np.frombuffer(data, np.float32) for data in (made.rows, alone))
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fovea.cli.app import app
+from tests.fovea.client.fakes import FakeDecoder, FakeEncoder, png, served
+
+
+@pytest.fixture
+def fovea(monkeypatch) -> Callable[..., Result]:
+    """Runs the command in this process, without the variables of whoever runs the tests."""
+    for name in ("FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda *argv: CliRunner().invoke(app, [str(one) for one in argv], prog_name="fovea")
+
+
+@pytest.fixture
+def decoder() -> FakeDecoder:
+    return FakeDecoder()
+
+
+@pytest.fixture
+def decoder_address(decoder) -> Iterator[str]:
+    with served(decoder) as address:
+        yield address
+
+
+@pytest.fixture
+def encoder_address() -> Iterator[str]:
+    with served(FakeEncoder()) as address:
+        yield address
+
+
+@pytest.fixture
+def picture(tmp_path) -> str:
+    return png(tmp_path / "picture.png")

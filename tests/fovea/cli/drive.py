@@ -1,0 +1,43 @@
+"""`python -m tests.fovea.cli.drive EXTRA... -- ARGV...`: the command with pretended services.
+
+EXTRA is `name:flag`, a flag for one of them. The demo's questions are about a picture of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fovea.cli import demo, serve
+from fovea.cli.app import app
+from fovea.cli.children import Launch
+from fovea.cli.samples import Asked, Sample
+from tests.fovea.client.fakes import png
+
+split = sys.argv.index("--")
+extra, argv = sys.argv[1:split], sys.argv[split + 1 :]
+real = serve.launches
+
+
+def pretended(*args: object) -> tuple[Launch, ...]:
+    return tuple(replace(one, module="tests.fovea.cli.pretend", flags=_flags(one)) for one in real(*args))
+
+
+def _flags(launch: Launch) -> Sequence[str]:
+    own = [flag.partition(":")[2] for flag in extra if flag.startswith(launch.name)]
+    return [launch.name, *launch.flags, *own]
+
+
+def samples() -> list[Sample]:
+    """The pretended decoder says `forty two` to everything."""
+    path = Path(png(Path(tempfile.gettempdir()) / "fovea-demo-test.png"))
+    right = "twelve" if "wrong" in extra else "forty two"
+    return [Sample(path, (Asked("How many?", right), Asked("How many again?", "forty two")))]
+
+
+serve.launches = demo.launches = pretended
+demo.load = samples
+app(argv, prog_name="fovea")

@@ -1,0 +1,105 @@
+"""What people see of `ask`, `put`, `info` and `cache`; how failures end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fovea import client
+from fovea.cli import options
+from fovea.cli.output import clean
+from fovea.errors import InvalidArgument, Violation
+
+
+def test_the_answer_stands_before_its_receipt(fovea, decoder_address, picture):
+    result = fovea("ask", picture, "-q", "How many?", "--decoder", decoder_address)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("forty two\n")
+    assert f"{picture} 330x250, seen as 320x256: 80 tokens, miss on encoder-0, 100 B moved" in result.stdout
+    assert "80 visual + 10 text in, 2 out" in result.stdout
+    assert "encode 2.0, transfer 0.5, prefill 3.0" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_options_and_variables_reach_the_server(fovea, decoder, decoder_address, picture, monkeypatch):
+    monkeypatch.setenv("FOVEA_DECODER", decoder_address)
+    monkeypatch.setenv("FOVEA_TOKEN", "secret")
+    flags = (
+        "--max-pixels",
+        "65536",
+        "--max-new-tokens",
+        "7",
+        "--temperature",
+        "0.5",
+        "--stop",
+        "a",
+        "--stop",
+        "b",
+    )
+    assert fovea("ask", picture, "-q", "What?", *flags).exit_code == 0
+    request = decoder.requests[0]
+    assert request.visual.max_pixels == 65536
+    assert (request.sampling.max_new_tokens, request.sampling.temperature) == (7, 0.5)
+    assert list(request.sampling.stop) == ["a", "b"]
+    assert decoder.metadata["authorization"] == "Bearer secret"
+
+
+def test_a_failure_of_the_server_is_one_paragraph(fovea, decoder, decoder_address, picture):
+    decoder.failure = InvalidArgument(
+        "max_pixels is too small", violations=[Violation("visual.max_pixels", "tiny")]
+    )
+    argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
+    result = fovea(*argv)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "fovea: max_pixels is too small (visual.max_pixels: tiny). Request request-1 [INVALID_ARGUMENT]\n"
+    )
+    found = json.loads(fovea(*argv, "--json").stdout)
+    assert found["request_id"] == "request-1"
+
+
+def test_nobody_there_tells_what_to_do(fovea, picture):
+    result = fovea("ask", picture, "-q", "?", "--decoder", "127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "127.0.0.1:1" in result.stderr
+    assert "fovea serve" in result.stderr
+
+
+@pytest.mark.parametrize("argv", [("ask",), ("ask", "x.png"), ("nonsense",), ("cache", "nonsense"), ("put",)])
+def test_wrong_usage_ends_with_two(fovea, argv):
+    assert fovea(*argv).exit_code == 2
+
+
+def test_an_answer_cannot_steer_the_terminal(fovea, decoder, decoder_address, picture):
+    decoder.answer = "red\x1b[2J\x07\n\tgreen\x9b"
+    result = fovea("ask", picture, "-q", "?", "--decoder", decoder_address)
+    assert result.stdout.startswith("red[2J\n\tgreen\n")
+    assert clean("价格 → 42") == "价格 → 42"
+
+
+def test_put_says_whether_it_was_held_already(fovea, decoder_address, picture):
+    first = fovea("put", picture, "--decoder", decoder_address)
+    again = fovea("put", picture, "--decoder", decoder_address)
+    assert first.stdout.startswith("sha256:")
+    assert "stored on encoder-0" in first.stdout
+    assert "held already on encoder-0" in again.stdout
+
+
+def test_info_shows_the_one_that_can_be_reached(fovea, encoder_address):
+    result = fovea("info", "--decoder", "127.0.0.1:1", "--encoder", encoder_address)
+    assert result.exit_code == 0
+    assert "decoder  127.0.0.1:1  cannot be reached" in result.stdout
+    assert "loading (50%)" in result.stdout
+
+
+def test_cache_stats_and_delete_read_well(fovea, encoder_address):
+    result = fovea("cache", "stats", "--encoder", encoder_address)
+    assert "3 records, 3.0 MiB of 4.0 GiB" in result.stdout
+    assert "9 hits (75%), 3 misses" in result.stdout
+    result = fovea("cache", "delete", "sha256:" + "0" * 64, "--encoder", encoder_address)
+    assert "removed 1 upload and 2 row records, 4.0 KiB" in result.stdout
+
+
+def test_command_and_client_agree_on_where_services_are():
+    assert (options.DECODER, options.ENCODER) == (client.DEFAULT_DECODER, client.DEFAULT_ENCODER)

@@ -1,0 +1,136 @@
+"""`serve` and `demo` as whole processes: what they start ends with them, and their status says how it went."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from fovea.cli.readiness import reachable
+
+
+def free() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return f"127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.fixture
+def drive() -> Iterator:
+    started: list[subprocess.Popen] = []
+
+    def start(*argv: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fovea.cli.drive", *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def serve(*extra: str) -> tuple[str, ...]:
+    return (*extra, "--", "serve", "--encoder-listen", free(), "--decoder-listen", free())
+
+
+def read_until(process: subprocess.Popen, words: str) -> str:
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if words in line:
+            return seen
+    raise AssertionError(f"{words!r} never came:\n{seen}")
+
+
+def nobody_listens(text: str) -> bool:
+    """Whether all addresses that were named as ready are free again."""
+    addresses = re.findall(r"(?:ready on|on) (127\.0\.0\.1):(\d+)", text)
+    assert addresses
+    for host, port in addresses:
+        with socket.socket() as probe:
+            if probe.connect_ex((host, int(port))) == 0:
+                return False
+    return True
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_serve_shows_both_and_ends_both_when_asked(drive, signum):
+    process = drive(*serve())
+    seen = read_until(process, "try: fovea ask")
+    assert "encoder | encoder speaks" in seen
+    assert "decoder | decoder speaks" in seen
+    os.kill(process.pid, signum)
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    assert rest.index("decoder says goodbye") < rest.index("encoder says goodbye")
+    assert nobody_listens(seen)
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_serve_ends_with_the_status_of_the_one_that_died(drive, name):
+    process = drive(*serve(f"{name}:--die", f"{name}:1"))
+    seen = process.communicate(timeout=60)[0]
+    assert process.returncode == 7
+    assert f"the {name} ended with status 7" in seen
+    other = "decoder" if name == "encoder" else "encoder"
+    assert f"{other} says goodbye" in seen
+
+
+def test_serve_can_be_ended_while_it_waits(drive):
+    process = drive(*serve("decoder:--never"))
+    read_until(process, "the encoder is ready")
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_serve_passes_a_wrong_setting_on(drive):
+    process = drive("--", "serve", "--model", "/nowhere")
+    assert process.wait(60) == 2
+
+
+def test_demo_ends_well_where_all_is_right(drive):
+    process = drive("--", "demo")
+    seen = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, seen
+    assert "answers  4 of 4 right" in seen
+    assert (
+        "80 visual + 10 text tokens, miss, encode 2.0 transfer 0.5 prefill 3.0 decode 4.0 ms, 100 B" in seen
+    )
+    assert "encodes  1 for 4 questions" in seen
+    assert seen.count("ready after") == 3  # encoder, decoder, and the encoder once more
+    assert nobody_listens(seen)
+    assert "\x1b" not in seen
+
+
+def test_demo_fails_where_an_answer_is_wrong(drive):
+    process = drive("wrong", "--", "demo")
+    seen = process.communicate(timeout=120)[0]
+    assert process.returncode == 1
+    assert "WRONG, should be twelve" in seen
+    assert "answers  1 of 4 right" in seen
+
+
+def test_demo_shows_the_log_of_a_service_that_died(drive):
+    process = drive("decoder:--never", "encoder:--die", "encoder:0.1", "--", "demo")
+    seen = process.communicate(timeout=120)[0]
+    assert process.returncode == 1
+    assert "the encoder ended with status 7" in seen
+    assert "encoder | encoder speaks" in seen
+
+
+def test_a_service_on_all_interfaces_is_asked_on_loopback():
+    assert reachable("0.0.0.0:50051") == "127.0.0.1:50051"
+    assert reachable("[::]:50051") == "127.0.0.1:50051"
+    assert reachable("encoder:50051") == "encoder:50051"

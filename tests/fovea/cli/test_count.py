@@ -1,0 +1,112 @@
+"""`fovea count`: the arithmetic, the sizes of files, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fovea.cli.count import ROW_BYTES
+from tests.fovea.client.fakes import png
+
+NATIVE = ("--max-pixels", "16777216")
+TABLE = [
+    # size, flags, tokens, patches
+    ("1024x1024", (), "1,024", "4,096"),
+    ("768x768", (), "576", "2,304"),
+    ("1600x1200", NATIVE, "1,900", "7,600"),
+    ("4032x3024", (), "1,230", "4,920"),  # a phone photo, shrunk to fit
+    ("2480x3508", NATIVE, "8,580", "34,320"),  # A4 at 300 dpi
+]
+
+
+def counted(fovea, *argv) -> dict:
+    result = fovea("count", *argv, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(("size", "flags", "tokens", "patches"), TABLE)
+def test_sizes_cost_what_the_model_reads(fovea, size, flags, tokens, patches):
+    result = fovea("count", size, *flags)
+    assert result.exit_code == 0
+    assert f"{size}: {tokens} tokens ({patches} patches)" in result.stdout
+    assert "Patches are not tokens" in result.stdout
+
+
+def test_bytes_are_those_of_the_30b_model(fovea):
+    found = counted(fovea, "1024x1024")
+    assert found["row_bytes"] == 1024 * 16 * 1024
+    assert found["kv_bytes"] == 1024 * 96 * 1024
+    assert ROW_BYTES == 16 * 1024
+
+
+def test_an_a4_page_at_300_dpi_does_not_fit_the_context(fovea):
+    assert counted(fovea, "2480x3508", *NATIVE)["fits_context"] is False
+    assert counted(fovea, "2480x3508")["fits_context"] is True
+
+
+def test_a_file_costs_what_its_size_costs(fovea, tmp_path):
+    path = png(tmp_path / "page.png", 640, 333)
+    assert counted(fovea, path) == counted(fovea, "640x333")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "png"])
+def test_a_file_that_lies_on_its_side_is_counted_upright(fovea, tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"sideways.{suffix}"
+    Image.new("RGB", (400, 300)).save(path, exif=exif)
+    found = counted(fovea, path)
+    assert (found["width"], found["height"]) == (300, 400)
+
+
+def test_the_first_frame_of_a_gif_is_counted(fovea, tmp_path):
+    path = tmp_path / "two.gif"
+    Image.new("P", (200, 100)).save(path, save_all=True, append_images=[Image.new("P", (200, 100), 1)])
+    assert counted(fovea, path)["width"] == 200
+
+
+REFUSED = {
+    "no such file": ("nothing.png", "INVALID_ARGUMENT", "neither a file nor a size"),
+    "half a size": ("1024x", "INVALID_ARGUMENT", "neither a file nor a size"),
+    "no size": ("0x7", "INVALID_ARGUMENT", "at least 1"),
+    "too narrow": ("1x201", "IMAGE_ASPECT_TOO_EXTREME", "200 times"),
+    "text": ("text.png", "IMAGE_FORMAT_NOT_SUPPORTED", "not a JPEG, PNG, WebP or GIF"),
+    "empty": ("empty.png", "IMAGE_FORMAT_NOT_SUPPORTED", "not a JPEG, PNG, WebP or GIF"),
+    "other format": ("picture.bmp", "IMAGE_FORMAT_NOT_SUPPORTED", "not a JPEG, PNG, WebP or GIF"),
+    "bomb": ("bomb.png", "IMAGE_TOO_MANY_PIXELS", "more pixels"),
+    "folder": ("folder", "FILE_NOT_READABLE", "cannot read"),
+}
+
+
+@pytest.fixture
+def bad_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    Image.new("RGB", (10, 10)).save("picture.bmp")
+    data = bytearray(Path(png("small.png")).read_bytes())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (tmp_path / "bomb.png").write_bytes(data)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_counted_is_one_clear_error(fovea, bad_files, name):
+    argument, reason, words = REFUSED[name]
+    result = fovea("count", argument)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    result = fovea("count", argument, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["reason"] == reason
+
+
+def test_a_limit_of_no_pixels_is_a_usage_error(fovea):
+    assert fovea("count", "10x10", "--max-pixels", "0").exit_code == 2

@@ -1,0 +1,132 @@
+"""The JSON that machines rely on: keys and types of every command, of the receipt and of errors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+NUMBER = (int, float)
+IMAGE = {
+    "digest": str,
+    "original": list,
+    "planned": list,
+    "grid_thw": list,
+    "patches": int,
+    "tokens_full": int,
+    "tokens": int,
+    "steps": list,
+    "source": str,
+    "encoder": str,
+    "dtype": str,
+    "row_bytes": int,
+    "wire_bytes": int,
+    "rows_digest": str,
+    "repeat_of": (int, type(None)),
+}
+STEP = {"name": str, "before": int, "after": int, "reason": str}
+TOTALS = {
+    "visual_tokens": int,
+    "naive_visual_tokens": int,
+    "text_tokens": int,
+    "cached_prompt_tokens": int,
+    "output_tokens": int,
+    "encodes": int,
+    "wire_bytes": int,
+}
+STAGES = dict.fromkeys(["queue", "encode", "transfer", "prefill", "ttft", "decode", "total"], NUMBER)
+ASK = {"schema": int, "request_id": str, "answer": str, "finish_reason": str, "model": str, "receipt": dict}
+COUNT = {
+    "schema": int,
+    "width": int,
+    "height": int,
+    "resized": list,
+    "patches": int,
+    "tokens": int,
+    "row_bytes": int,
+    "kv_bytes": int,
+    "fits_context": bool,
+    "exact": bool,
+}
+ERROR = {"code": str, "reason": str, "message": str, "metadata": dict}
+
+
+def hold(value: dict, shape: dict) -> None:
+    """Additions are allowed, losses and other types are not; a bool is no number."""
+    for name, kind in shape.items():
+        assert name in value, name
+        assert isinstance(value[name], kind), (name, value[name])
+        assert kind is bool or not isinstance(value[name], bool), name
+
+
+def last_line(result) -> dict:
+    lines = result.stdout.splitlines()
+    found = json.loads(lines[-1])
+    assert found["schema"] == 1
+    return found
+
+
+def test_ask(fovea, decoder_address, picture):
+    result = fovea("ask", picture, "-q", "How many?", "--json", "--decoder", decoder_address)
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 1
+    found = last_line(result)
+    hold(found, ASK)
+    receipt = found["receipt"]
+    hold(receipt, {"images": list, "totals": dict, "stages_ms": dict, "tier": dict, "price": dict})
+    hold(receipt["images"][0], IMAGE)
+    hold(receipt["images"][0]["steps"][0], STEP)
+    hold(receipt["totals"], TOTALS)
+    hold(receipt["stages_ms"], STAGES)
+    hold(receipt["tier"], {"path": list, "reason": str})
+    hold(receipt["price"], {"amount": NUMBER, "currency": str})
+    assert receipt["images"][0]["source"] in ("encoded", "rows", "prefix", "none")
+    assert receipt["totals"]["cached_prompt_tokens"] == 0  # zeros are printed
+    assert (found["answer"], found["finish_reason"]) == ("forty two", "stop")
+
+
+def test_count(fovea):
+    found = last_line(fovea("count", "1024x1024", "--json"))
+    hold(found, COUNT)
+    assert set(found) == set(COUNT)
+    assert found["resized"] == [1024, 1024]
+
+
+def test_put_info_and_cache(fovea, decoder_address, encoder_address, picture):
+    found = last_line(fovea("put", picture, "--json", "--decoder", decoder_address))
+    hold(found, {"digest": str, "width": int, "height": int, "already_stored": bool, "expire_time": str})
+    where = ("--decoder", decoder_address, "--encoder", encoder_address)
+    found = last_line(fovea("info", "--json", *where))
+    shape = {"address": str, "model": str, "state": str, "progress": NUMBER, "limits": dict, "load": dict}
+    hold(found["decoder"], shape)
+    hold(found["encoder"], shape)
+    found = last_line(fovea("cache", "stats", "--json", "--encoder", encoder_address))
+    hold(found, dict.fromkeys(["records", "record_bytes", "hits", "misses", "evictions"], int))
+    some = "sha256:" + "0" * 64
+    found = last_line(fovea("cache", "delete", some, "--json", "--encoder", encoder_address))
+    hold(found, {"digest": str, "uploads": int, "records": int, "bytes": int})
+
+
+COMMANDS = {
+    "ask": ("ask", "PICTURE", "-q", "?", "--decoder", "127.0.0.1:1"),
+    "ask a missing file": ("ask", "none.png", "-q", "?", "--decoder", "127.0.0.1:1"),
+    "put": ("put", "PICTURE", "--decoder", "127.0.0.1:1"),
+    "info": ("info", "--decoder", "127.0.0.1:1", "--encoder", "127.0.0.1:1"),
+    "cache stats": ("cache", "stats", "--encoder", "127.0.0.1:1"),
+    "cache delete": ("cache", "delete", "sha256:0", "--encoder", "127.0.0.1:1"),
+    "count": ("count", "none.png"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_fails_in_one_shape(fovea, picture, name):
+    argv = [picture if one == "PICTURE" else one for one in COMMANDS[name]]
+    result = fovea(*argv, "--json")
+    assert result.exit_code == 1
+    found = last_line(result)
+    hold(found, {"schema": int, "request_id": str, "error": dict})
+    hold(found["error"], ERROR)
+    assert set(found["error"]) == set(ERROR)
+    plain = fovea(*argv)
+    assert (plain.exit_code, plain.stdout) == (1, "")
+    assert found["error"]["message"] in plain.stderr

@@ -1,0 +1,249 @@
+"""Both services as subclasses of their generated bases: they keep what they were sent and run no model."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import xxhash
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from PIL import Image as Pillow
+
+from fovea import wire
+from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
+from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from fovea.errors import FoveaError
+from fovea.facts import ImageFacts
+from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
+from fovea.receipt import ImageReceipt, Receipt, Stages, Step, Tier, Totals
+from fovea.rows import RowDtype, RowLayout, chunks, digest
+from fovea.server import status
+from fovea.vision.v1 import rows_pb2
+
+REQUEST_ID = "request-1"
+LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.BF16)
+LIMITS = {"max_context": 8192, "max_new_tokens": 512}
+
+
+class ImageNotStored(FoveaError):
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "IMAGE_NOT_STORED"
+
+
+def refuse(context: grpc.ServicerContext, error: FoveaError) -> None:
+    """As the real services do."""
+    answer = status.of(error, REQUEST_ID)
+    context.set_trailing_metadata(status.trailing(error, answer))
+    context.abort(error.code, answer.message)
+
+
+def facts_of(data: bytes) -> ImageFacts:
+    return ImageFacts(digest(data), "p" * 64, "PNG", len(data), 320, 240, 1, False)
+
+
+class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
+    """Answers every question with `answer`, word by word, about images that it was sent."""
+
+    def __init__(self, answer: str = "forty two") -> None:
+        self.answer = answer
+        self.stored: dict[str, bytes] = {}
+        self.encoded: set[str] = set()
+        self.forgets = 0
+        """How many Generate calls find that all images have gone."""
+        self.failure: FoveaError | None = None
+        self.silent = False
+        """A stream that ends at once and well."""
+        self.hang = False
+        """A stream that never ends."""
+        self.ended = threading.Event()
+        """Set when a Generate call has ended, however it did."""
+        self.requests: list[decoder_pb2.GenerateRequest] = []
+        self.metadata: dict[str, str] = {}
+        self.put_messages = 0
+        self.put_sizes: list[int] = []
+
+    def PutImage(self, requests, context):
+        self._note(context)
+        data, announced = b"", ""
+        for request in requests:
+            self.put_messages += 1
+            announced = announced or request.header.digest
+            if announced in self.stored:
+                return self._put_response(self.stored[announced], already=True)
+            data += request.data
+            self.put_sizes.append(len(request.data))
+        assert announced == digest(data)
+        self.stored[announced] = data
+        return self._put_response(data, already=False)
+
+    def Generate(self, request, context):
+        self._note(context)
+        self.requests.append(request)
+        context.add_callback(self.ended.set)
+        digests = [part.image.digest for m in request.messages for part in m.parts if part.HasField("image")]
+        if self.failure is not None:
+            refuse(context, self.failure)
+        if self.forgets:
+            self.forgets -= 1
+            self.stored.clear()
+        for one in digests:
+            if one not in self.stored:
+                refuse(context, ImageNotStored(f"image {one} is not stored", image=one))
+        if self.silent:
+            return
+        started = decoder_pb2.Started(
+            request_id=request.request_id or REQUEST_ID, model="fake", prompt_tokens=90, visual_tokens=80
+        )
+        yield decoder_pb2.GenerateResponse(started=started)
+        for place, word in enumerate(self.answer.split(" ")):
+            text = word if place == 0 else f" {word}"
+            yield decoder_pb2.GenerateResponse(delta=decoder_pb2.Delta(text=text, token_ids=[place]))
+        if self.hang:
+            self.ended.wait(30)
+            return
+        yield decoder_pb2.GenerateResponse(finished=self._finished(digests))
+
+    def CountTokens(self, request, context):
+        return decoder_pb2.CountTokensResponse(
+            prompt_tokens=90, text_tokens=10, visual_tokens=80, kv_bytes=90 * 98_304, fits_context=True
+        )
+
+    def GetServerInfo(self, request, context):
+        return decoder_pb2.GetServerInfoResponse(
+            version="0.1.0",
+            model="fake",
+            state=decoder_pb2.SERVING_STATE_SERVING,
+            loading_progress=1.0,
+            layout=wire.layout_to_proto(LAYOUT),
+            limits=decoder_pb2.DecoderLimits(**LIMITS),
+            features=["generate"],
+            encoders=[decoder_pb2.EncoderPeer(address="127.0.0.1:1", reachable=False)],
+        )
+
+    def _note(self, context: grpc.ServicerContext) -> None:
+        self.metadata = dict(context.invocation_metadata())
+
+    def _put_response(self, data: bytes, already: bool) -> decoder_pb2.PutImageResponse:
+        response = decoder_pb2.PutImageResponse(
+            facts=wire.facts_to_proto(facts_of(data)), already_stored=already, encoder="encoder-0"
+        )
+        response.expire_time.FromSeconds(2_000_000_000)
+        return response
+
+    def _finished(self, digests: list[str]) -> decoder_pb2.Finished:
+        images = tuple(self._image(one) for one in digests)
+        encodes = sum(image.source == "encoded" for image in images)
+        self.encoded.update(digests)
+        receipt = Receipt(
+            images,
+            Totals(80, 80, 10, 0, 2, encodes, 100),
+            Stages(0.1, 2.0, 0.5, 3.0, 6.0, 4.0, 10.0),
+            Tier(("fake",), "only tier"),
+        )
+        return decoder_pb2.Finished(
+            finish_reason=decoder_pb2.FINISH_REASON_STOP, receipt=wire.receipt_to_proto(receipt)
+        )
+
+    def _image(self, one: str) -> ImageReceipt:
+        source = "rows" if one in self.encoded else "encoded"
+        steps = (Step("resize", 90, 80, "max_pixels"),)
+        sizes = ((330, 250), (320, 256), (1, 16, 20))
+        return ImageReceipt(
+            one, *sizes, 320, 90, 80, steps, source, "encoder-0", "bf16", row_bytes=5120, wire_bytes=100
+        )
+
+
+class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
+    """Serves the same rows for every image; `tamper` may change each message of an Encode stream."""
+
+    def __init__(self) -> None:
+        self.deleted: list[str] = []
+        self.data = bytes(index % 251 for index in range(20_000 * LAYOUT.row_bytes))
+        self.tamper = lambda message: message
+
+    def Encode(self, request, context):
+        for message in self._stream(request):
+            changed = self.tamper(message)
+            if changed is not None:
+                yield changed
+
+    def _stream(self, request) -> Iterator[encoder_pb2.EncodeResponse]:
+        rows = len(self.data) // LAYOUT.row_bytes
+        header = encoder_pb2.EncodeHeader(
+            layout=wire.layout_to_proto(LAYOUT),
+            rows=rows,
+            count=wire.count_to_proto(Geometry(), 320, 240, DEFAULT_MAX_PIXELS, LAYOUT.row_bytes),
+            source=rows_pb2.ROW_SOURCE_ROWS,
+            fingerprint="sha256:f",
+            encoder="encoder-0",
+        )
+        yield encoder_pb2.EncodeResponse(header=header)
+        for first, data in chunks(memoryview(self.data), LAYOUT):
+            chunk = rows_pb2.RowChunk(
+                first_row=first,
+                rows=len(data) // LAYOUT.row_bytes,
+                data=bytes(data),
+                xxh3=xxhash.xxh3_64_intdigest(data),
+            )
+            yield encoder_pb2.EncodeResponse(chunk=chunk)
+        hashed = f"sha256:{hashlib.sha256(self.data).hexdigest()}"
+        summary = encoder_pb2.EncodeSummary(rows=rows, row_bytes=len(self.data), rows_digest=hashed)
+        summary.timings.tower_ms = 2.5
+        yield encoder_pb2.EncodeResponse(summary=summary)
+
+    def DescribeImage(self, request, context):
+        refuse(context, ImageNotStored(f"image {request.digest} is not stored", image=request.digest))
+
+    def CountTokens(self, request, context):
+        max_pixels = request.max_pixels if request.HasField("max_pixels") else DEFAULT_MAX_PIXELS
+        count = wire.count_to_proto(Geometry(), request.width, request.height, max_pixels, 64)
+        return encoder_pb2.CountTokensResponse(count=count)
+
+    def GetServerInfo(self, request, context):
+        return encoder_pb2.GetServerInfoResponse(
+            version="0.1.0",
+            name="encoder-0",
+            model="fake",
+            state=encoder_pb2.SERVING_STATE_LOADING,
+            loading_progress=0.5,
+            device="cpu",
+            limits=encoder_pb2.EncoderLimits(max_queue=256),
+        )
+
+    def DeleteImage(self, request, context):
+        self.deleted.append(request.digest)
+        return encoder_pb2.DeleteImageResponse(uploads=1, records=2, bytes=4096)
+
+    def GetCacheStats(self, request, context):
+        return encoder_pb2.GetCacheStatsResponse(
+            records=3, record_bytes=3 << 20, record_capacity_bytes=4 << 30, hits=9, misses=3
+        )
+
+
+@contextmanager
+def served(servicer: FakeDecoder | FakeEncoder, listen: str = "127.0.0.1:0") -> Iterator[str]:
+    """The address of a server around the servicer that says it is ready."""
+    server = grpc.server(ThreadPoolExecutor(4))
+    if isinstance(servicer, FakeDecoder):
+        decoder_pb2_grpc.add_DecoderServiceServicer_to_server(servicer, server)
+    else:
+        encoder_pb2_grpc.add_EncoderServiceServicer_to_server(servicer, server)
+    checks = health.HealthServicer()
+    checks.set("readiness", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    port = server.add_insecure_port(listen)
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(0)
+
+
+def png(path, width: int = 330, height: int = 250):
+    """A small picture on disk, as a string."""
+    Pillow.new("RGB", (width, height), (200, 30, 30)).save(path)
+    return str(path)

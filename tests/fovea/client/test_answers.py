@@ -1,0 +1,124 @@
+"""Asking: the order of events, images named by id, one more upload where a server forgot, clean leaving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fovea.client import Finished, Image, Message, Sampling, Started, Text
+from fovea.client.errors import AnswerIncomplete
+from fovea.decoder.v1 import decoder_pb2
+from fovea.errors import FoveaError
+from fovea.rows import digest
+
+
+def test_events_come_as_started_texts_finished(client, picture):
+    events = list(client.stream("How many?", [picture]))
+    assert [type(event) for event in events] == [Started, Text, Text, Finished]
+    assert events[0] == Started("request-1", "fake", 90, 80)
+    assert [event.text for event in events[1:3]] == ["forty", " two"]
+    assert events[2].token_ids == (1,)
+
+
+def test_an_answer_is_the_sum_of_its_texts(client, picture):
+    heard = []
+    answer = client.ask("How many?", [picture], on_text=heard.append)
+    assert (answer.text, "".join(heard)) == ("forty two", "forty two")
+    assert (answer.finish_reason, answer.model, answer.request_id) == ("stop", "fake", "request-1")
+    assert answer.receipt.totals.visual_tokens == 80
+    assert answer.receipt.images[0].steps[0].name == "resize"
+
+
+def test_files_are_stored_first_and_named_by_id(client, decoder, picture):
+    data = Path(picture).read_bytes()
+    known = "sha256:" + "0" * 64
+    decoder.stored[known] = b""
+    client.ask("What?", [picture, b"bytes", known])
+    parts = decoder.requests[0].messages[0].parts
+    assert [part.image.digest for part in parts[:3]] == [digest(data), digest(b"bytes"), known]
+    assert parts[3].text == "What?"
+    assert set(decoder.stored) == {digest(data), digest(b"bytes"), known}
+
+
+def test_one_file_in_two_places_is_uploaded_once(client, decoder, picture):
+    client.ask("Which?", [picture, picture])
+    assert decoder.put_messages == 2  # one header, one piece
+
+
+def test_a_conversation_keeps_roles_and_order(client, decoder, picture):
+    client.ask(
+        [
+            Message("system", ["Be short."]),
+            Message("user", ["Look: ", Image(picture), "well?"]),
+            Message("assistant", ["Yes."]),
+            Message("user", ["And now?"]),
+        ]
+    )
+    messages = decoder.requests[0].messages
+    roles = [decoder_pb2.Role.Name(message.role) for message in messages]
+    assert roles == ["ROLE_SYSTEM", "ROLE_USER", "ROLE_ASSISTANT", "ROLE_USER"]
+    assert [part.WhichOneof("part") for part in messages[1].parts] == ["text", "image", "text"]
+
+
+def test_images_beside_a_conversation_are_refused(client):
+    with pytest.raises(ValueError, match="Image parts"):
+        client.ask([Message("user", ["?"])], ["x.png"])
+
+
+def test_only_what_the_caller_set_is_sent(client, decoder):
+    client.ask("?", sampling=Sampling(top_p=0.5, stop=["\n"]), max_pixels=100_000, request_id="mine")
+    request = decoder.requests[0]
+    assert {field.name for field, _ in request.sampling.ListFields()} == {"top_p", "stop"}
+    assert request.visual.max_pixels == 100_000
+    assert request.request_id == "mine"
+    client.ask("?")
+    assert decoder.requests[1].sampling.ListFields() == []
+    assert decoder.requests[1].visual.ListFields() == []
+
+
+def test_an_image_that_has_gone_is_uploaded_once_more(client, decoder, picture):
+    decoder.forgets = 1
+    assert client.ask("How many?", [picture]).text == "forty two"
+    assert len(decoder.requests) == 2
+
+
+def test_an_image_that_goes_again_is_an_error(client, decoder, picture):
+    decoder.forgets = 2
+    with pytest.raises(FoveaError) as caught:
+        client.ask("How many?", [picture])
+    assert caught.value.reason == "IMAGE_NOT_STORED"
+    assert len(decoder.requests) == 2
+
+
+def test_an_unknown_id_is_not_tried_again(client, decoder):
+    with pytest.raises(FoveaError) as caught:
+        client.ask("How many?", ["sha256:" + "1" * 64])
+    assert caught.value.reason == "IMAGE_NOT_STORED"
+    assert caught.value.metadata == {"image": "sha256:" + "1" * 64}
+    assert len(decoder.requests) == 1
+
+
+def test_leaving_a_stream_cancels_the_call_on_the_server(client, decoder):
+    decoder.hang = True
+    events = client.stream("How long?")
+    assert isinstance(next(events), Started)
+    assert not decoder.ended.is_set()
+    events.close()
+    assert decoder.ended.wait(20)
+
+
+def test_a_stream_without_its_closing_message_is_an_error(client, decoder):
+    decoder.silent = True
+    with pytest.raises(AnswerIncomplete):
+        client.ask("?")
+
+
+def test_a_request_is_counted_and_the_server_tells_its_limits(client, picture):
+    count = client.count("How many?", [picture])
+    assert (count.prompt_tokens, count.visual_tokens, count.fits_context) == (90, 80, True)
+    info = client.info()
+    assert (info.model, info.state, info.features) == ("fake", "serving", ("generate",))
+    assert info.limits["max_context"] == 8192
+    assert info.details["layout"] == {"width": 8, "levels": 3, "dtype": "bf16", "row_bytes": 64}
+    assert info.details["encoders"][0]["reachable"] is False

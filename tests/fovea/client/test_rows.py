@@ -1,0 +1,106 @@
+"""The encoder's client: rows come whole and checked, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from fovea.client.errors import RowsMismatch
+from fovea.errors import FoveaError
+from fovea.rows import digest
+
+SOME = "sha256:" + "0" * 64
+
+
+def test_rows_are_put_together_bit_for_bit(encoder_client, encoder):
+    rows = encoder_client.encode(SOME, max_pixels=1_310_720)
+    assert rows.data == encoder.data
+    assert (rows.count, rows.width, rows.levels, rows.dtype) == (20_000, 8, 3, "bf16")
+    assert (rows.source, rows.encoder, rows.rows_digest) == ("rows", "encoder-0", digest(encoder.data))
+    assert rows.timings["tower_ms"] == 2.5
+
+
+def _of_chunk(change):
+    """A tamperer that changes the second chunk."""
+
+    def tamper(message):
+        if message.WhichOneof("event") == "chunk" and message.chunk.first_row > 0:
+            return change(message)
+        return message
+
+    return tamper
+
+
+def _flip(message):
+    message.chunk.data = b"\xff" + message.chunk.data[1:]
+    return message
+
+
+def _shift(message):
+    message.chunk.first_row += 1
+    return message
+
+
+def _shorten(message):
+    message.chunk.data = message.chunk.data[:-1]
+    return message
+
+
+def _without(kind):
+    return lambda message: None if message.WhichOneof("event") == kind else message
+
+
+def _wrong_digest(message):
+    if message.WhichOneof("event") == "summary":
+        message.summary.rows_digest = SOME
+    return message
+
+
+def _unknown_layout(message):
+    if message.WhichOneof("event") == "header":
+        message.header.layout.version = 99
+    return message
+
+
+TAMPERINGS = {
+    "flipped bit": _of_chunk(_flip),
+    "out of order": _of_chunk(_shift),
+    "short chunk": _of_chunk(_shorten),
+    "lost chunk": _of_chunk(lambda message: None),
+    "no header": _without("header"),
+    "no summary": _without("summary"),
+    "wrong digest": _wrong_digest,
+    "unknown layout": _unknown_layout,
+}
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_rows_that_are_not_as_announced_are_refused(encoder_client, encoder, name):
+    encoder.tamper = TAMPERINGS[name]
+    with pytest.raises(RowsMismatch):
+        encoder_client.encode(SOME)
+
+
+def test_an_image_that_is_not_there_is_said_so(encoder_client):
+    with pytest.raises(FoveaError) as caught:
+        encoder_client.describe(SOME)
+    assert caught.value.reason == "IMAGE_NOT_STORED"
+
+
+def test_the_cache_is_counted_and_emptied(encoder_client, encoder):
+    stats = encoder_client.cache_stats()
+    assert (stats.records, stats.hits, stats.record_capacity_bytes) == (3, 9, 4 << 30)
+    gone = encoder_client.delete(SOME)
+    assert (gone.uploads, gone.records, gone.bytes) == (1, 2, 4096)
+    assert encoder.deleted == [SOME]
+
+
+def test_a_size_is_counted_with_and_without_a_limit(encoder_client):
+    assert encoder_client.count(1024, 1024).tokens == 1024
+    assert encoder_client.count(1024, 1024, 262_144).tokens == 256
+    assert encoder_client.count(1600, 1200, 16_777_216).tokens == 1900
+
+
+def test_an_encoder_that_loads_tells_how_far(encoder_client):
+    info = encoder_client.info()
+    assert (info.state, info.progress, info.details["name"]) == ("loading", 0.5, "encoder-0")
+    assert info.details["layout"] is None

@@ -1,0 +1,190 @@
+"""What surrounds every call: the order of the layers, and what each of them sees of a call that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from prometheus_client import CollectorRegistry
+
+from fovea.errors import FoveaError, InvalidArgument, Violation
+from fovea.server import call as calls
+from fovea.server.call import CallInterceptor, clean_id, counted, errors, logged
+from fovea.server.metrics import CallMetrics
+from fovea.server.status import INTERNAL_TEXT
+from tests.e2e.failures import failure
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+SECRET = "password=hunter2 at 0x7f0000001234 in /root/keys.py"
+
+
+class Busy(FoveaError):
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "ENGINE_BUSY"
+
+
+async def act(what: bytes) -> bytes:
+    """The handler under test: does what the request says."""
+    if what == b"refuse":
+        raise InvalidArgument("a is wrong", violations=[Violation("a", "wrong")], limit=3)
+    if what == b"busy":
+        raise Busy("come back", retry_after_s=2.0)
+    if what == b"break":
+        raise ZeroDivisionError(SECRET)
+    if what == b"sleep":
+        await asyncio.sleep(60)
+    return calls.current_request_id().encode()
+
+
+async def one(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    return await act(request)
+
+
+async def many(request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    yield b"first"
+    yield await act(request)
+
+
+async def taken(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
+    return [await act(request) async for request in requests][-1]
+
+
+async def both(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    async for request in requests:
+        yield await act(request)
+
+
+HANDLERS = {
+    "One": grpc.unary_unary_rpc_method_handler(one),
+    "Many": grpc.unary_stream_rpc_method_handler(many),
+    "Taken": grpc.stream_unary_rpc_method_handler(taken),
+    "Both": grpc.stream_stream_rpc_method_handler(both),
+}
+
+
+class Kit:
+    """A server of four methods inside the layers, and its metrics."""
+
+    def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry) -> None:
+        self.channel = channel
+        self.registry = registry
+
+    def call(self, method: str, what: bytes, **options: Any) -> Any:
+        path = f"/test.Kit/{method}"
+        if method == "One":
+            return self.channel.unary_unary(path)(what, **options)
+        if method == "Many":
+            return self.channel.unary_stream(path)(what, **options)
+        if method == "Taken":
+            return self.channel.stream_unary(path)(iter([what]), **options)
+        return self.channel.stream_stream(path)(iter([what]), **options)
+
+    def handled(self, method: str, code: str) -> float:
+        labels = {"grpc_service": "test.Kit", "grpc_method": method, "grpc_code": code}
+        return self.registry.get_sample_value("grpc_server_handled_total", labels) or 0.0
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def kit() -> AsyncIterator[Kit]:
+    registry = CollectorRegistry()
+    server = grpc.aio.server(interceptors=(CallInterceptor(CallMetrics(registry)),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Kit", HANDLERS),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Kit(channel, registry)
+    await server.stop(0)
+
+
+def test_metrics_are_outside_of_the_log_and_the_log_outside_of_errors() -> None:
+    """In any other order calls that are refused would be counted as fine, or not at all."""
+    assert calls.LAYERS == (counted, logged, errors)
+
+
+@pytest.mark.parametrize("method", HANDLERS)
+async def test_a_refused_call_is_counted_under_its_code(kit: Kit, method: str) -> None:
+    found = await failure(kit.call(method, b"refuse"))
+    assert (found.code, found.reason, found.message) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "a is wrong")
+    assert found.violations == {"a": "wrong"}
+    assert found.metadata == {"limit": "3"}
+    assert kit.handled(method, "INVALID_ARGUMENT") == 1
+    assert kit.handled(method, "OK") == 0
+
+
+@pytest.mark.parametrize("method", HANDLERS)
+async def test_an_unexpected_exception_tells_the_client_nothing_but_the_request_id(
+    kit: Kit, method: str
+) -> None:
+    found = await failure(kit.call(method, b"break", metadata=(("x-request-id", "find-me"),)))
+    assert (found.code, found.reason, found.message) == ("INTERNAL", "INTERNAL", INTERNAL_TEXT)
+    assert found.request_id == "find-me"
+    assert not found.metadata
+    assert kit.handled(method, "INTERNAL") == 1
+
+
+async def test_overload_carries_when_to_come_back_in_the_details_and_as_pushback(kit: Kit) -> None:
+    call = kit.call("One", b"busy")
+    found = await failure(call)
+    assert found.retry_s == 2.0
+    trailing = dict(await call.trailing_metadata())
+    assert 2000 <= int(trailing["grpc-retry-pushback-ms"]) <= 2500
+
+
+@pytest.mark.parametrize("method", HANDLERS)
+async def test_each_handler_knows_the_id_of_its_own_call(kit: Kit, method: str) -> None:
+    async def ask(name: str) -> str:
+        call = kit.call(method, b"id", metadata=(("x-request-id", name),))
+        found = b"".join([part async for part in call]) if hasattr(call, "__aiter__") else await call
+        return str(found.decode().removeprefix("first"))
+
+    names = [f"call-{at}" for at in range(8)]
+    assert await asyncio.gather(*map(ask, names)) == names
+
+
+@pytest.mark.parametrize("method", HANDLERS)
+async def test_a_call_that_is_cancelled_is_counted_as_cancelled(kit: Kit, method: str) -> None:
+    call = kit.call(method, b"sleep")
+    await call.initial_metadata()
+    call.cancel()
+    await _until(lambda: kit.handled(method, "CANCELLED") == 1)
+    assert kit.handled(method, "OK") == 0
+
+
+@pytest.mark.parametrize("method", HANDLERS)
+async def test_a_passed_deadline_is_counted_as_such(kit: Kit, method: str) -> None:
+    call = kit.call(method, b"sleep", timeout=0.3)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        [part async for part in call] if hasattr(call, "__aiter__") else await call
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await _until(lambda: kit.handled(method, "DEADLINE_EXCEEDED") + kit.handled(method, "CANCELLED") == 1)
+
+
+async def test_a_stream_that_is_left_between_two_messages_is_counted_as_cancelled(kit: Kit) -> None:
+    call = kit.call("Many", b"sleep")
+    assert await call.read() == b"first"
+    call.cancel()
+    await _until(lambda: kit.handled("Many", "CANCELLED") == 1)
+    assert kit.handled("Many", "OK") == 0
+
+
+async def _until(condition: Any) -> None:
+    """The bound is a guard against hanging, no measurement."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("fit", ["a", "order 66/a", "x" * 128, "{}:;"])
+def test_a_fit_request_id_is_kept(fit: str) -> None:
+    assert clean_id(fit) == fit
+
+
+@pytest.mark.parametrize("unfit", ["", "x" * 129, "a\nb", "ä", "\x7f", "\u2028", "a\x00"])
+def test_an_unfit_request_id_is_replaced(unfit: str) -> None:
+    made = clean_id(unfit)
+    assert made != unfit
+    assert len(made) == 32

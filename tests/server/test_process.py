@@ -1,0 +1,99 @@
+"""One server in one process: a taken port is refused, draining lets running calls end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from fovea.server.process import Binding, ServerProcess
+from tests.e2e.house import free_address
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def slow(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    await asyncio.sleep(1.0)
+    return b"done"
+
+
+def made(listen: str, metrics: str = "") -> ServerProcess:
+    handlers = {"Slow": grpc.unary_unary_rpc_method_handler(slow)}
+    generic = grpc.method_handlers_generic_handler("test.Slow", handlers)
+    return ServerProcess(
+        Binding(listen, metrics, 1 << 20),
+        "test.Slow",
+        lambda server: server.add_generic_rpc_handlers((generic,)),
+        CollectorRegistry(),
+    )
+
+
+async def test_a_port_that_is_taken_is_refused_not_shared() -> None:
+    first = made("127.0.0.1:0")
+    await first.start()
+    try:
+        with pytest.raises(OSError, match="in use"):
+            await made(f"127.0.0.1:{first.port}").start()
+    finally:
+        await first.drain(0)
+
+
+async def test_a_metrics_port_that_is_taken_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = made("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(OSError, match="metrics"):
+            await server.start()
+        await server.drain(0)
+
+
+async def test_draining_tells_health_first_then_lets_running_calls_end_and_takes_no_new_one() -> None:
+    address = free_address()
+    server = made(address)
+    await server.start()
+    await server.ready()
+    async with grpc.aio.insecure_channel(address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="readiness"))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        call = channel.unary_unary("/test.Slow/Slow")(b"")
+        await call.initial_metadata()
+        draining = asyncio.create_task(server.drain(10))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert not call.done()
+        watch.cancel()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await channel.unary_unary("/test.Slow/Slow")(b"")
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert await call == b"done"
+        await draining
+
+
+async def test_a_health_watch_does_not_hold_up_the_draining() -> None:
+    """Load balancers watch for as long as they live; waiting for them would cost the whole grace."""
+    address = free_address()
+    server = made(address)
+    await server.start()
+    await server.ready()
+    async with grpc.aio.insecure_channel(address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
+        await watch.read()
+        async with asyncio.timeout(30):
+            await server.drain(600)
+
+
+async def test_work_is_given_up_when_the_process_is_asked_to_stop() -> None:
+    server = made("127.0.0.1:0")
+    asyncio.get_running_loop().call_soon(server.stop)
+    with pytest.raises(SystemExit):
+        await server.unless_stopped(asyncio.sleep(60))
+
+
+async def test_the_failure_of_work_is_passed_on() -> None:
+    async def fails() -> None:
+        raise ValueError("no weights")
+
+    with pytest.raises(ValueError, match="no weights"):
+        await made("127.0.0.1:0").unless_stopped(fails())

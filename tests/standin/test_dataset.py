@@ -1,0 +1,84 @@
+"""The split.
+
+What trains never tests, the held-out set is frozen, answers are balanced enough that nobody guesses them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter, defaultdict
+
+import pytest
+
+from standin.dataset import IGNORED, KINDS, Recipe, draw_picture, heldout, question_tokens, training_batches
+from standin.frozen import DIGEST, heldout_digest
+from standin.questions import CHANCE, FINE, FORMS, questions_about
+from standin.tokenizer import load_tokenizer
+
+
+def test_heldout_set_is_the_frozen_one() -> None:
+    assert heldout_digest() == DIGEST
+
+
+def test_another_seed_draws_another_set() -> None:
+    assert heldout_digest(seed=1) != DIGEST
+
+
+def test_splits_share_no_picture() -> None:
+    def pixels(split: str) -> set[bytes]:
+        drawn = (draw_picture(split, seed).canvas.image for seed in range(150))
+        return {hashlib.sha256(image.tobytes()).digest() for image in drawn}
+
+    train, test = pixels("train"), pixels("heldout")
+    assert len(train) == len(test) == 150
+    assert not train & test
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_yields_as_many_questions_as_asked(kind: str) -> None:
+    asked = list(heldout(kind, 3))
+    assert [one.kind for one in asked] == [kind] * 3
+    assert {one.tier for one in asked} == {"fine" if kind in FINE else "coarse"}
+    assert all(one.answer and one.question.strip() for one in asked)
+
+
+def test_no_constant_answer_beats_the_stated_chance() -> None:
+    seen: dict[str, Counter[str]] = defaultdict(Counter)
+    for seed in range(1500):
+        for one in questions_about(draw_picture("test-chance", seed), random.Random(seed)):
+            seen[one.kind][one.answer] += 1
+    for kind in KINDS:
+        count = sum(seen[kind].values())
+        best = seen[kind].most_common(1)[0][1]
+        # Four standard errors, the first maximum of many answers included.
+        assert best / count <= CHANCE[kind] + 4 * (CHANCE[kind] / count) ** 0.5, kind
+
+
+def test_chance_is_stated_for_every_form() -> None:
+    assert set(CHANCE) == set(FORMS)
+
+
+def test_training_batches_are_the_same_for_the_same_seed() -> None:
+    recipe = Recipe(pixels=60_000)
+    one, other = next(training_batches(7, recipe)), next(training_batches(7, recipe))
+    assert (one.pictures == other.pictures).all()
+    assert (one.tokens == other.tokens).all()
+    third = next(training_batches(8, recipe))
+    assert third.tokens.shape != one.tokens.shape or (third.tokens != one.tokens).any()
+
+
+def test_answer_tokens_are_the_answer_and_its_end_alone() -> None:
+    asked = next(iter(heldout("bar_value", 1)))
+    ids, answered = question_tokens(asked.question, asked.answer)
+    tokenizer = load_tokenizer()
+    assert tokenizer.decode(ids[-answered:-1]) == asked.answer
+    assert tokenizer.id_to_token(ids[-1]) == "<|im_end|>"
+
+
+def test_targets_stand_one_place_before_the_token_they_predict() -> None:
+    batch = next(training_batches(3, Recipe(pixels=60_000)))
+    there = batch.targets[:, :, :-1] != IGNORED
+    assert there.any()
+    assert (batch.targets[:, :, :-1][there] == batch.tokens[:, :, 1:][there]).all()
+    assert (batch.targets[:, :, -1] == IGNORED).all()
