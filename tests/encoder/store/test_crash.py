@@ -18,7 +18,7 @@ from tests.encoder.store.conftest import MIB
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, rows, same
 
 LIMITS = StoreLimits(256 * MIB, MIB)
-KILLS = 12
+KILLS = 10
 
 
 def size_of(n: int) -> int:

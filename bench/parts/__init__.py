@@ -1,0 +1,1 @@
+"""What benches are put together from: each module measures one thing and prints nothing."""

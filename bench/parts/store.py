@@ -1,0 +1,114 @@
+"""The store against the machine: get against memcpy, put against write plus fsync, at 16 MiB a record.
+
+memcpy and get are measured in turns, then write plus fsync and put, so that a busy moment of the machine
+falls on both sides alike. Not all four in turns: a process that has just waited for the disk is scheduled
+first, and only the step that comes next would profit. memcpy copies into memory that is mapped already, the
+hardest form of the comparison: a get must find fresh memory for what it returns. The plain file is a ring of
+records overwritten in place; in the store a put takes the place of an older record and so reuses its pages.
+Both are filled once before anything is counted. Knows the store's public face only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from encoder_svc.store import LmdbStore, RowKey, Rows, StoreLimits, tenant_id, variant
+from fovea.rows import RowDtype, RowLayout
+
+RECORD_BYTES = 16 * 1024 * 1024
+_KEYS = range(8)
+_FIELDS: dict[str, str | int] = {"bench": "store", "revision": 1}
+_LAYOUT = RowLayout(width=2048, levels=3, dtype=RowDtype.BF16)
+
+Steps = dict[str, Callable[[int], object]]
+
+
+def measure(seconds: float = 10.0) -> dict[str, float | int]:
+    """Medians in milliseconds, the two ratios of them, and how often each pair was measured."""
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, RECORD_BYTES, dtype=np.uint8)
+    # Every key fits, so a put replaces and nothing is evicted.
+    limits = StoreLimits(2 * len(_KEYS) * RECORD_BYTES, RECORD_BYTES)
+    with (
+        tempfile.TemporaryDirectory(prefix="fovea-bench-") as folder,
+        LmdbStore(Path(folder) / "store", limits) as store,
+        (Path(folder) / "plain").open("wb", buffering=0) as plain,
+    ):
+        disk = _disk_steps(store, plain.fileno(), data)
+        for turn in range(2 * len(_KEYS)):
+            for step in disk.values():
+                step(turn)
+        return _summary(_in_turns(_memory_steps(store, data), seconds / 2) | _in_turns(disk, seconds / 2))
+
+
+def _memory_steps(store: LmdbStore, data: np.ndarray) -> Steps:
+    warm = np.empty_like(data)
+    return {
+        "memcpy": lambda turn: np.copyto(warm, data),
+        "get": lambda turn: _found(store.get(_key(turn), _FIELDS)),
+    }
+
+
+def _disk_steps(store: LmdbStore, file: int, data: np.ndarray) -> Steps:
+    rows = Rows(data.data, _LAYOUT, (1, 64, 64))
+
+    def write_and_fsync(turn: int) -> None:
+        os.pwrite(file, data.data, turn % len(_KEYS) * RECORD_BYTES)
+        os.fsync(file)
+
+    return {
+        "write_fsync": write_and_fsync,
+        "put": lambda turn: _stored(store.put(_key(turn), _FIELDS, rows).stored),
+    }
+
+
+def _in_turns(steps: Steps, seconds: float) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    deadline, turn = time.perf_counter() + seconds, 0
+    while time.perf_counter() < deadline or turn < len(_KEYS):
+        for name, step in steps.items():
+            begin = time.perf_counter()
+            step(turn)
+            times[name].append(time.perf_counter() - begin)
+        turn += 1
+    return times
+
+
+def _summary(times: dict[str, list[float]]) -> dict[str, float | int]:
+    median = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        "store_get_vs_memcpy": median["memcpy"] / median["get"],
+        "store_put_vs_write_fsync": median["write_fsync"] / median["put"],
+        **{f"{name}_ms": 1000 * value for name, value in median.items()},
+        "record_bytes": RECORD_BYTES,
+        "n_get": len(times["get"]),
+        "n_put": len(times["put"]),
+    }
+
+
+def _key(turn: int) -> RowKey:
+    pixels = (turn % len(_KEYS)).to_bytes(32, "big")
+    return RowKey(tenant_id("bench"), pixels, variant(_FIELDS))
+
+
+def _found(rows: Rows | None) -> None:
+    if rows is None or rows.data.nbytes != RECORD_BYTES:
+        raise RuntimeError("the store did not give back what was put")
+
+
+def _stored(stored: bool) -> None:
+    if not stored:
+        raise RuntimeError("the store did not keep what was put")
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0)))
