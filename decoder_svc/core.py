@@ -94,14 +94,12 @@ class RowChunk:
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds since submission, except where a stage is named; zero until the stage has
-    happened.
-    """
+    """Milliseconds a stage. Queue, rows and prefill add up to ttft; all are zero before the first token."""
 
-    queue_ms: float = 0.0  # until a slot and KV blocks were given
-    rows_ms: float = 0.0  # with a slot, but nothing to do except wait for rows
-    prefill_ms: float = 0.0  # from the slot to the first token, less rows_ms
-    ttft_ms: float = 0.0
+    queue_ms: float = 0.0  # until a slot and KV blocks were given, less the wait for rows
+    rows_ms: float = 0.0  # nothing else to do than wait for rows
+    prefill_ms: float = 0.0  # from the slot to the first token, less the wait for rows
+    ttft_ms: float = 0.0  # from submission to the first token
     decode_ms: float = 0.0  # from the first token to the last
 
 

@@ -38,7 +38,6 @@ class TextDecoder:
         self.layout = RowShape(self.config.hidden_size, checkpoint.levels)
         self._attention = attention
         self._text, self._head = load_text(checkpoint, dtype, self.devices, progress)
-        # What dtype the kernels see; pages are of the same.
         self._pages: list[LayerPages] = []
 
     @property

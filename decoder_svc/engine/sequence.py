@@ -19,9 +19,7 @@ from decoder_svc.engine.rows import RowBuffer
 
 @dataclass
 class Clock:
-    """The moments of a request, in seconds; `blocked` adds up while only missing rows hold it
-    back.
-    """
+    """The moments of a request, in seconds; `blocked_*` add up while only missing rows hold it back."""
 
     submitted: float
     admitted: float | None = None

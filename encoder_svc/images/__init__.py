@@ -1,3 +1,1 @@
-"""From the bytes of a file to the pixels that a viewer would show, and nothing dangerous on the
-way.
-"""
+"""From the bytes of a file to the pixels that a viewer would show, with nothing dangerous between."""

@@ -28,9 +28,7 @@ class Picture:
 
 
 def decode(data: bytes, limits: ImageLimits) -> Picture:
-    """The first frame of `data`; a subclass of ImageInvalid, or ImageAspectTooExtreme, where it has
-    none.
-    """
+    """The first frame of `data`. Raises a subclass of ImageInvalid, or ImageAspectTooExtreme."""
     image, format = opened(data, limits)
     with guarded(format, limits):
         image.load()

@@ -23,9 +23,7 @@ class Decoder(Protocol):
 
 
 class ThreadDecoder:
-    """At most `threads` files at a time, first come, first served; Pillow lets go of the GIL
-    meanwhile.
-    """
+    """At most `threads` files at a time, in order; Pillow lets go of the GIL meanwhile."""
 
     def __init__(self, limits: ImageLimits, threads: int = 2) -> None:
         self._limits = limits

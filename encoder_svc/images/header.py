@@ -64,9 +64,7 @@ def guarded(format: str, limits: ImageLimits) -> Iterator[None]:
 
 
 def check_bytes(data: bytes, limits: ImageLimits) -> str:
-    """The format of the file; a typed error where its length, its format or its scans are not
-    allowed.
-    """
+    """The format of the file; a typed error where length, format or scans are not allowed."""
     if not data:
         raise ImageEmpty
     if len(data) > limits.max_bytes:

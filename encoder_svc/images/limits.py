@@ -1,6 +1,4 @@
-"""What an image file may be. Each number is a setting and a field of GetServerInfo under the same
-meaning.
-"""
+"""What an image file may be. Each number is a setting and a field of GetServerInfo."""
 
 from __future__ import annotations
 

@@ -30,9 +30,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """An image larger than `max_batch_patches` is computed alone. One patch prepared is 6 KiB of
-    memory.
-    """
+    """An image larger than `max_batch_patches` is computed alone. A patch prepared takes 6 KiB."""
 
     max_batch_patches: int = 16_384
     max_prepared_patches: int = 49_152
@@ -96,9 +94,13 @@ class Batcher:
             encoded = await asyncio.shield(flight.result)
         finally:
             flight.waiters -= 1
-            if not flight.waiters and not flight.begun and not flight.result.done():
-                self._abandon(flight)
-        return replace(encoded, first=flight.claim())
+            if not flight.waiters:
+                self._left(flight)
+        first = flight.claim()
+        if first:
+            # Not earlier: whoever asks before the first has his rows must find this computation.
+            self._forget(flight)
+        return replace(encoded, first=first)
 
     def _launch(self, key: Hashable, patches: int, prepare: Prepare) -> Flight:
         if not self.healthy:
@@ -108,13 +110,25 @@ class Batcher:
         result: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
         flight = Flight(key, patches, prepare, result)
         self._flights[key] = flight
-        result.add_done_callback(lambda _: self._forget(flight))
+        result.add_done_callback(lambda _: self._landed(flight))
         flight.task = asyncio.create_task(self._prepare(flight))
         return flight
 
     def _forget(self, flight: Flight) -> None:
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
+
+    def _landed(self, flight: Flight) -> None:
+        """A flight that failed, or that nobody waits for, is over; else its first waiter ends it."""
+        if flight.failed or not flight.waiters:
+            self._forget(flight)
+
+    def _left(self, flight: Flight) -> None:
+        """The last waiter has gone, with the rows or without."""
+        if flight.result.done():
+            self._forget(flight)
+        elif not flight.begun:
+            self._abandon(flight)
 
     def _abandon(self, flight: Flight) -> None:
         """Nobody waits and the tower has not begun: give the computation up."""
@@ -188,9 +202,7 @@ class Batcher:
         return batch
 
     async def _run(self, batch: Sequence[Flight]) -> None:
-        """Compute a batch; where that fails, each of its images alone, so that one does not fail
-        all.
-        """
+        """Compute a batch; where that fails, each image alone, so that one does not fail all."""
         if not batch:
             return
         started = time.perf_counter()

@@ -71,6 +71,10 @@ class Flight:
             self.result.set_exception(error)
             self.result.exception()  # seen: nobody may be waiting any more
 
+    @property
+    def failed(self) -> bool:
+        return self.result.done() and (self.result.cancelled() or self.result.exception() is not None)
+
     def claim(self) -> bool:
         """True for the first who asks."""
         claimed, self.claimed = self.claimed, True

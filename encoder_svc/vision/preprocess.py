@@ -1,5 +1,4 @@
-"""From pixels to the patches that the vision tower reads, as the Qwen3-VL image processor makes
-them.
+"""From pixels to the patches that the tower reads, as the Qwen3-VL image processor makes them.
 
 Resize (bicubic, Pillow), rescale by 1/255, normalise by mean and deviation 0.5, cut into patches in
 merge order. Equal to the Pillow backend of the processor in `transformers` to the last bit, on

@@ -70,9 +70,7 @@ class Tower:
         dtype: RowDtype = RowDtype.FP32,
         progress: Progress = lambda done, total: None,
     ) -> Tower:
-        """The tower of a checkpoint folder, computing in `dtype`; it has answered a dummy on
-        return.
-        """
+        """The tower of a checkpoint folder, computing in `dtype`; it has answered a dummy by then."""
         model = checkpoint.load(directory, torch.device(device), TORCH_DTYPES[dtype], progress)
         return cls(model, Geometry.from_checkpoint(directory))
 
@@ -80,8 +78,7 @@ class Tower:
         return RowLayout(self.width, self.levels, dtype)
 
     def encode(self, images: Sequence[Patches], dtype: RowDtype) -> list[bytes]:
-        """The rows of each image in `layout(dtype)`, raster order; copies that pin nothing of the
-        batch.
+        """The rows of each image in `layout(dtype)`, raster order, copied out of the batch.
 
         TowerFailed where the device is lost for good. ArithmeticError where a value is not finite,
         which fp16 can bring about: such rows would poison every answer about the image.

@@ -102,8 +102,10 @@ class Reference:
         features = self.model.model.get_image_features(
             inputs["pixel_values"], inputs["image_grid_thw"], return_dict=True
         )
+        # Older transformers split the pooled rows by image, newer ones the deepstack levels too.
         levels = [features.pooler_output, *features.deepstack_features]
-        return tuple(torch.stack(image, dim=1) for image in zip(*levels, strict=True))
+        whole = [level if torch.is_tensor(level) else torch.cat(level) for level in levels]
+        return torch.stack(whole, dim=1).split([len(image) for image in features.pooler_output])
 
 
 def layout_of(rows: torch.Tensor) -> RowLayout:

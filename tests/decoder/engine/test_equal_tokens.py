@@ -161,3 +161,14 @@ async def test_rows_levels_and_places_all_matter(
             Question(line, q.rows, (), ()),
         ):
             assert tokens(await answer(engine, wrong, GREEDY)) != q.answer
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+async def test_layers_split_over_devices_give_the_same_tokens(
+    checkpoints: dict[str, Path], questions: dict[str, list[Question]]
+) -> None:
+    """The second half of the layers, their pages and the head live on another device."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    for kind, asked in questions.items():
+        await ties(checkpoints[kind], asked, together=True, devices=("cpu", "cuda:0"))

@@ -83,6 +83,7 @@ def test_put_says_whether_it_was_held_already(fovea, decoder_address, picture):
     again = fovea("put", picture, "--decoder", decoder_address)
     assert first.stdout.startswith("sha256:")
     assert "stored on encoder-0" in first.stdout
+    assert first.stderr == ""
     assert "held already on encoder-0" in again.stdout
 
 
@@ -98,7 +99,7 @@ def test_cache_stats_and_delete_read_well(fovea, encoder_address):
     assert "3 records, 3.0 MiB of 4.0 GiB" in result.stdout
     assert "9 hits (75%), 3 misses" in result.stdout
     result = fovea("cache", "delete", "sha256:" + "0" * 64, "--encoder", encoder_address)
-    assert "removed 1 upload and 2 row records, 4.0 KiB" in result.stdout
+    assert "removed: uploads 1, row records 2, 4.0 KiB" in result.stdout
 
 
 def test_command_and_client_agree_on_where_services_are():
