@@ -48,7 +48,7 @@ def delete(
     if as_json:
         emit(digest=digest, **vars(gone))
     elif gone.uploads or gone.records:
-        typer.echo(f"removed {gone.uploads} upload and {gone.records} row records, {size(gone.bytes)}")
+        typer.echo(f"removed: uploads {gone.uploads}, row records {gone.records}, {size(gone.bytes)}")
     else:
         typer.echo("nothing was stored under this id")
 

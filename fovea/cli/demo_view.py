@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.live import Live
 from rich.status import Status
@@ -52,7 +53,7 @@ class View:
         if not self._out.is_terminal:
             yield lambda text: None
             return
-        shown = Text(f"  {question:<{QUESTION_COLUMNS}} ")
+        shown = _asking(question)
         with Live(shown, console=self._out, transient=True, refresh_per_second=20):
 
             def hear(text: str) -> None:
@@ -63,7 +64,7 @@ class View:
     def answered(self, asked: Asked, answer: Answer) -> None:
         right = asked.right(answer.text)
         mark = "right" if right else f"WRONG, should be {asked.answer}"
-        line = Text(f"  {asked.question:<{QUESTION_COLUMNS}} ")
+        line = _asking(asked.question)
         line.append(f"{clean(answer.text):<{ANSWER_COLUMNS}} ", style="bold")
         line.append(mark, style="green" if right else "bold red")
         self._out.print(line)
@@ -72,3 +73,9 @@ class View:
     def logs(self, lines: Sequence[tuple[str, str]]) -> None:
         for name, line in lines:
             self._out.print(f"  {name} | {clean(line)}", style="dim")
+
+
+def _asking(question: str) -> Text:
+    """The question, as wide on the screen whatever its script."""
+    width = max(QUESTION_COLUMNS, cell_len(question))
+    return Text(f"  {set_cell_size(question, width)} ")

@@ -37,7 +37,8 @@ def put(
 def _with_progress(client: Client, image: str) -> Stored:
     from rich.progress import Progress
 
-    with Progress(console=console(stderr=True), transient=True) as progress:
+    out = console(stderr=True)
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("sending", total=None)
         return client.put(image, lambda sent, total: progress.update(task, completed=sent, total=total))
 

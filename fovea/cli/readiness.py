@@ -15,22 +15,18 @@ from fovea.cli.errors import NotReadyInTime
 SERVICE = "readiness"
 ASK_S = 2.0
 PAUSE_S = 0.25
-# Our polls must not wait for gRPC's own ever longer pauses between attempts.
-_OPTIONS = (
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
-)
+# Without a pool of its own, a new channel would inherit gRPC's ever longer pauses between attempts.
+_OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
 
 
-def is_ready(channel: grpc.Channel) -> bool:
-    """Whether the service behind the channel says that it serves; False where it cannot be reached."""
+def is_ready(address: str) -> bool:
+    """Whether the service says that it serves; False where it cannot be reached."""
     request = health_pb2.HealthCheckRequest(service=SERVICE)
-    try:
-        reply = health_pb2_grpc.HealthStub(channel).Check(request, timeout=ASK_S)
-    except grpc.RpcError:
-        return False
+    with closing(grpc.insecure_channel(reachable(address), options=_OPTIONS)) as channel:
+        try:
+            reply = health_pb2_grpc.HealthStub(channel).Check(request, timeout=ASK_S)
+        except grpc.RpcError:
+            return False
     return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
@@ -51,13 +47,14 @@ def wait_until_ready(
 
     `ready` hears each as it gets ready, with the seconds that took. Raises ServiceDied or NotReadyInTime.
     """
-    began = time.monotonic()
-    for child in waiting:
-        with closing(grpc.insecure_channel(reachable(child.address), options=_OPTIONS)) as channel:
-            while not is_ready(channel):
-                children.check()
-                if time.monotonic() - began > timeout_s:
-                    raise NotReadyInTime(child.name, timeout_s)
-                if stopped(PAUSE_S):
-                    return
-        ready(child, time.monotonic() - began)
+    began, left = time.monotonic(), list(waiting)
+    while left:
+        for child in list(left):
+            if is_ready(child.address):
+                left.remove(child)
+                ready(child, time.monotonic() - began)
+        children.check()
+        if left and time.monotonic() - began > timeout_s:
+            raise NotReadyInTime(left[0].name, timeout_s)
+        if left and stopped(PAUSE_S):
+            return
