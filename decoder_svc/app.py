@@ -67,7 +67,7 @@ def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
         max_new_tokens=chosen.max_new_tokens,
         default_max_new_tokens=min(chosen.default_max_new_tokens, chosen.max_new_tokens),
         max_images=chosen.max_images,
-        default_max_pixels=chosen.max_pixels,
+        default_max_pixels=geometry.within(chosen.max_pixels),
         max_pixels=geometry.max_pixels,
         min_pixels=geometry.min_pixels,
         max_running=chosen.max_running,
@@ -107,9 +107,7 @@ async def serve(chosen: DecoderSettings) -> None:
     geometry = Geometry.from_checkpoint(chosen.model)
     dtype = pick_dtype(chosen.dtype, chosen.device)
     expected = chosen.fingerprint or await asyncio.to_thread(fingerprint, chosen.model)
-    facts = ModelFacts(
-        chosen.model.resolve().name, expected, geometry, kv_bytes_per_token(chosen.model, dtype)
-    )
+    facts = ModelFacts(chosen.model_title, expected, geometry, kv_bytes_per_token(chosen.model, dtype))
     builder = await asyncio.to_thread(PromptBuilder, chosen.model, chosen.max_context)
     vision = read_json(chosen.model, "config.json")["vision_config"]
     width, levels = vision["out_hidden_size"], len(vision["deepstack_visual_indexes"])
@@ -131,7 +129,7 @@ async def serve(chosen: DecoderSettings) -> None:
     )
     await process.start()
     log.info("listening", port=process.port, model=facts.name, fingerprint=expected)
-    ask_limits = AskLimits(chosen.max_images, chosen.max_image_bytes, chosen.max_pixels)
+    ask_limits = AskLimits(limits.max_images, limits.max_image_bytes, limits.default_max_pixels)
     try:
         await process.unless_stopped(_load(engine, builder, RowLayout(width, levels, RowDtype.FP32)))
         front.open(Answerer(engine, builder, pool, facts, ask_limits), engine.description)

@@ -120,6 +120,12 @@ class Front:
     async def count(self, ask: Ask, deadline: Deadline) -> Count:
         return await self._ready().count(ask, deadline)
 
+    def check_size(self, byte_size: int) -> None:
+        """Raises ImageTooLarge."""
+        limit = self.card.limits.max_image_bytes
+        if byte_size > limit:
+            raise ImageTooLarge(limit, byte_size)
+
     async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
         """Store on the owner of the digest; without a digest the bytes are gathered to find it."""
         bounded = self._bounded(pieces)
@@ -135,11 +141,10 @@ class Front:
         return await self._pool.put(digest, bounded, deadline)
 
     async def _bounded(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        size, limit = 0, self.card.limits.max_image_bytes
+        size = 0
         async for piece in pieces:
             size += len(piece)
-            if size > limit:
-                raise ImageTooLarge(limit, size)
+            self.check_size(size)
             yield piece
 
     def load(self) -> EngineLoad | None:

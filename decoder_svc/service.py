@@ -34,6 +34,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         self, requests: AsyncIterator[decoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
     ) -> decoder_pb2.PutImageResponse:
         first = await anext(aiter(requests), decoder_pb2.PutImageRequest())
+        self._front.check_size(first.header.byte_size)
 
         async def pieces() -> AsyncIterator[bytes]:
             yield first.data

@@ -20,6 +20,7 @@ class DecoderSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="FOVEA_DECODER_", populate_by_name=True)
 
     model: Path = Field(description="Checkpoint folder: dense or MoE Qwen3-VL in the published layout")
+    served_model_name: str = Field("", description="Name on receipts; empty takes the folder's name")
     encoders: str = Field(
         "127.0.0.1:50051",
         validation_alias="FOVEA_ENCODERS",
@@ -70,3 +71,7 @@ class DecoderSettings(Settings):
     @property
     def encoder_addresses(self) -> list[str]:
         return [part.strip() for part in self.encoders.split(",") if part.strip()]
+
+    @property
+    def model_title(self) -> str:
+        return self.served_model_name or self.model.resolve().name

@@ -68,7 +68,7 @@ def _limits(chosen: EncoderSettings, geometry: Geometry) -> Limits:
         max_image_side=chosen.max_image_side,
         max_image_aspect=chosen.max_image_aspect,
         max_jpeg_scans=chosen.max_jpeg_scans,
-        default_max_pixels=chosen.max_pixels,
+        default_max_pixels=geometry.within(chosen.max_pixels),
         max_pixels=geometry.max_pixels,
         min_pixels=geometry.min_pixels,
         max_batch_patches=chosen.max_batch_patches,
@@ -89,8 +89,14 @@ async def serve(chosen: EncoderSettings) -> None:
         policy = UploadPolicy(chosen.max_image_bytes, chosen.upload_ttl_s, tenant_id(TENANT))
         with closing(ThreadDecoder(_image_limits(chosen), chosen.decode_threads)) as decoder:
             uploads = Uploads(store, decoder, policy)
-            name = chosen.model.resolve().name
-            card = Card(chosen.name, name, geometry, _limits(chosen, geometry), device, dtype.value)
+            card = Card(
+                chosen.name,
+                chosen.model_title,
+                geometry,
+                _limits(chosen, geometry),
+                device,
+                dtype.value,
+            )
             front = Front(card, store, uploads)
             with closing(Preparer(decoder, geometry, chosen.decode_threads)) as preparer:
                 await _serve(chosen, front, uploads, store, preparer, dtype)

@@ -106,7 +106,7 @@ class Encoder:
         """The limit of a plan. Raises MaxPixelsOutOfRange."""
         geometry = self.identity.geometry
         if max_pixels is None:
-            return max(geometry.min_pixels, min(self._default_max_pixels, geometry.max_pixels))
+            return geometry.within(self._default_max_pixels)
         if not geometry.min_pixels <= max_pixels <= geometry.max_pixels:
             raise MaxPixelsOutOfRange(geometry.min_pixels, geometry.max_pixels, max_pixels)
         return max_pixels

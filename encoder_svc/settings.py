@@ -20,6 +20,7 @@ class EncoderSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="FOVEA_ENCODER_")
 
     model: Path = Field(description="Checkpoint folder: dense or MoE Qwen3-VL in the published layout")
+    served_model_name: str = Field("", description="Name on receipts; empty takes the folder's name")
     name: str = Field("encoder-0", description="Name on receipts")
     listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server; port 0 picks one")
     metrics_listen: str = Field("127.0.0.1:9101", description="Address of the metrics; empty for none")
@@ -51,3 +52,7 @@ class EncoderSettings(Settings):
     grace_s: float = Field(10.0, ge=0, description="Seconds that running calls get after SIGTERM")
     log_form: Literal["console", "json"] = Field("console", description="Logs for people or for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
+
+    @property
+    def model_title(self) -> str:
+        return self.served_model_name or self.model.resolve().name

@@ -123,6 +123,10 @@ class Geometry:
         planned = self.plan(width, height, max_pixels)
         return planned.width, planned.height
 
+    def within(self, max_pixels: int) -> int:
+        """The nearest max_pixels that the checkpoint's own limits allow."""
+        return max(self.min_pixels, min(max_pixels, self.max_pixels))
+
     def _limit(self, max_pixels: int | None) -> int:
         if max_pixels is None:
             return self.max_pixels

@@ -52,7 +52,7 @@ def error_of(call: grpc.RpcError) -> RemoteError:
     """The failure behind an RpcError of a sync or an aio call."""
     code = call.code()
     message = call.details() or code.name
-    error = RemoteError(code, _PLAIN.get(code, code.name), message)
+    error = RemoteError(code, _PLAIN.get(code, "UNKNOWN"), message)
     for key, value in call.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             _read(error, status_pb2.Status.FromString(value))

@@ -17,7 +17,7 @@ from tests.e2e.house import House, running
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A tiny checkpoint by name: moe, dense or wide (a tower of the real width)."""
+    """A tiny checkpoint by name: moe, dense, wide (a tower of the real width), other (other weights)."""
     import torch
 
     from tests import tiny
@@ -29,6 +29,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         if not (root / name).exists():
             if name == "wide":
                 tiny.wide(root / name)
+            elif name == "other":
+                tiny.checkpoint(root / name, "moe", seed=1)
             else:
                 tiny.checkpoint(root / name, name)
         return root / name

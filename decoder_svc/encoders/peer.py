@@ -30,6 +30,8 @@ from fovea.vision.v1 import rows_pb2
 UPLOAD_CHUNK = 1024 * 1024
 HANDSHAKE_S = 5.0
 RETRY_AFTER_S = 1.0
+# gRPC would wait up to two minutes before it looks again for an encoder that was down; retries are ours to decide.
+CHANNEL = (("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 2000))
 # Failures of the link or the process; anything else is the encoder's considered answer.
 LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN)
 
@@ -51,7 +53,7 @@ class EncoderPeer:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._channel = grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)])
+        self._channel = grpc.aio.insecure_channel(address, options=CHANNEL)
         self._stub = encoder_pb2_grpc.EncoderServiceStub(self._channel)
         self._info: PeerInfo | None = None
 
@@ -121,7 +123,7 @@ class EncoderPeer:
             wire.facts_from_proto(reply.facts),
             reply.already_stored,
             reply.expire_time.ToNanoseconds() / 1e9,
-            self.address,
+            self._info.name if self._info else self.address,
         )
 
     def fetch(self, wanted: RowsWanted, deadline: Deadline) -> WireFetch:

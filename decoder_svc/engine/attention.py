@@ -128,7 +128,7 @@ class FlashAttention:
 def choose_attention(device: torch.device, dtype: torch.dtype) -> tuple[Attention, str]:
     """The implementation for this machine, and why."""
     if device.type != "cuda":
-        return SdpaAttention(), f"no CUDA on {device.type}"
+        return SdpaAttention(), "torch's own kernel"
     if dtype is torch.float32:
         return SdpaAttention(), "flash-attn knows no fp32"
     if importlib.util.find_spec("flash_attn") is None:

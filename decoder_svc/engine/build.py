@@ -64,7 +64,7 @@ def build(settings: NativeSettings, progress: Progress | None = None) -> Parts:
     devices = _devices(settings.devices)
     dtype = TORCH_DTYPE[settings.dtype]
     attention, why = choose_attention(devices[0], dtype)
-    description = f"attention by {attention.name}: {why}"
+    description = f"{attention.name} on {devices[0].type} ({why})"
     log.info("engine", attention=description)
     model = TextDecoder(checkpoint, dtype, devices, attention, progress)
     checkpoint.close()

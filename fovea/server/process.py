@@ -1,8 +1,8 @@
 """One gRPC server in one process: bind, be ready, drain on SIGTERM.
 
-Health per service starts as NOT_SERVING and is set before binding; `liveness` is true as soon as the process
-answers, `readiness` and the service's own name once `ready` was called. Draining first tells health, then
-refuses new calls, then waits for running ones.
+Health per service starts as NOT_SERVING; `liveness` is true as soon as the process answers, `readiness` and the
+service's own name once `ready` was called. Draining first tells health, then refuses new calls, then waits for
+running ones.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from typing import Any, TypeVar
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
 from fovea.server.call import CallInterceptor
+from fovea.server.health import Health
 from fovea.server.metrics import CallMetrics
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -60,8 +59,7 @@ class ServerProcess:
         registry: CollectorRegistry,
     ) -> None:
         self._binding = binding
-        self._ready_names = ("", service, "readiness")
-        self._health = health.aio.HealthServicer()
+        self._health = Health(("", service, "readiness"), ("liveness",))
         self._server = grpc.aio.server(
             interceptors=(CallInterceptor(CallMetrics(registry)),),
             options=_options(binding.max_message_bytes),
@@ -78,9 +76,6 @@ class ServerProcess:
 
     async def start(self) -> None:
         """Bind and answer, not ready yet. Raises OSError where an address is taken."""
-        for name in self._ready_names:
-            await self._health.set(name, NOT_SERVING)
-        await self._health.set("liveness", SERVING)
         try:
             self.port = self._server.add_insecure_port(self._binding.listen)
         except RuntimeError as error:
@@ -99,8 +94,7 @@ class ServerProcess:
                 ) from error
 
     async def ready(self) -> None:
-        for name in self._ready_names:
-            await self._health.set(name, SERVING)
+        self._health.ready()
 
     def stop(self) -> None:
         """Ask for draining; safe from a signal handler."""
@@ -123,7 +117,7 @@ class ServerProcess:
     async def drain(self, grace_s: float) -> None:
         """Health first, then no new calls, then wait up to `grace_s` for running ones."""
         log.info("draining", grace_s=grace_s)
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
         await self._server.stop(grace_s)
         if self._metrics_server is not None:
             self._metrics_server[0].shutdown()

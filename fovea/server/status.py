@@ -16,13 +16,17 @@ from google.rpc import error_details_pb2, status_pb2
 from fovea.errors import DOMAIN, FoveaError, Violation
 
 DETAILS_BYTES = 4096
-TEXT_CHARS = 256
+TEXT_BYTES = 256
 INTERNAL_TEXT = "internal error; the request id finds it in the server's log"
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
+    """At most TEXT_BYTES of UTF-8: limits of metadata are in bytes, and callers choose the characters."""
+    data = text.encode(errors="replace")
+    if len(data) <= TEXT_BYTES:
+        return text
+    return data[: TEXT_BYTES - 3].decode(errors="ignore") + "…"
 
 
 def _pack(message: Message) -> any_pb2.Any:

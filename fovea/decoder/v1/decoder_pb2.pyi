@@ -665,7 +665,7 @@ class Started(_message.Message):
     request_id: _builtins.str
     """The request's id, as in the initial metadata `x-request-id`."""
     model: _builtins.str
-    """The checkpoint's folder name."""
+    """The name of the model: a setting, or the checkpoint's folder name."""
     prompt_tokens: _builtins.int
     """Tokens of the prompt, text and visual."""
     visual_tokens: _builtins.int
@@ -823,7 +823,7 @@ class CompleteResponse(_message.Message):
     request_id: _builtins.str
     """The request's id."""
     model: _builtins.str
-    """The checkpoint's folder name."""
+    """The name of the model: a setting, or the checkpoint's folder name."""
     text: _builtins.str
     """The answer."""
     finish_reason: Global___FinishReason.ValueType
@@ -1110,7 +1110,7 @@ class GetServerInfoResponse(_message.Message):
     version: _builtins.str
     """The server's version."""
     model: _builtins.str
-    """The checkpoint's folder name."""
+    """The name of the model: a setting, or the checkpoint's folder name."""
     fingerprint: _builtins.str
     """The rows fingerprint that it expects of encoders."""
     state: Global___ServingState.ValueType

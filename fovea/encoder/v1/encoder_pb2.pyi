@@ -608,7 +608,7 @@ class GetServerInfoResponse(_message.Message):
     name: _builtins.str
     """The name by which this encoder stands on receipts."""
     model: _builtins.str
-    """The checkpoint's folder name."""
+    """The name of the model: a setting, or the checkpoint's folder name."""
     fingerprint: _builtins.str
     """The rows fingerprint; empty while loading."""
     state: Global___ServingState.ValueType

@@ -65,7 +65,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ENCODER_MISMATCH: _ErrorReason.ValueType  # 20
     """FAILED_PRECONDITION: the encoder serves another model than the decoder."""
     ERROR_REASON_ROWS_MISMATCH: _ErrorReason.ValueType  # 21
-    """INTERNAL: the rows received are not the rows announced."""
+    """DATA_LOSS: the rows received are not the rows announced."""
     ERROR_REASON_CHECKPOINT_NOT_SUPPORTED: _ErrorReason.ValueType  # 22
     """FAILED_PRECONDITION: the checkpoint is not one that Fovea serves."""
     ERROR_REASON_NOT_READY: _ErrorReason.ValueType  # 23
@@ -80,6 +80,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the messages of a request do not make a conversation."""
     ERROR_REASON_STORE_IN_USE: _ErrorReason.ValueType  # 28
     """FAILED_PRECONDITION: another process holds the store's directory."""
+    ERROR_REASON_IMAGES_MISMATCH: _ErrorReason.ValueType  # 29
+    """INVALID_ARGUMENT: the prompt speaks of another number of images than there are."""
+    ERROR_REASON_ENGINE_UNAVAILABLE: _ErrorReason.ValueType  # 30
+    """UNAVAILABLE: the engine is not running."""
+    ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 31
+    """RESOURCE_EXHAUSTED: the image could not be kept: the disk refuses, or it is larger than the whole store."""
+    ERROR_REASON_STORE_FAILED: _ErrorReason.ValueType  # 32
+    """UNAVAILABLE: the encoder's store refuses to be read, counted or cleared."""
+    ERROR_REASON_STORE_CLOSED: _ErrorReason.ValueType  # 33
+    """UNAVAILABLE: the encoder is shutting down and its store is closed."""
+    ERROR_REASON_STORE_FORKED: _ErrorReason.ValueType  # 34
+    """INTERNAL: a defect of the server: its store was used in a forked process."""
+    ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 35
+    """UNAVAILABLE: nobody answers at the address, or the connection was lost. Made by the caller's side."""
+    ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 36
+    """RESOURCE_EXHAUSTED: a message is larger than one side receives. Made by gRPC."""
+    ERROR_REASON_UNKNOWN: _ErrorReason.ValueType  # 37
+    """Any code: a status without our details, from a proxy or from gRPC itself; the code is all that is known."""
+    ERROR_REASON_ANSWER_INCOMPLETE: _ErrorReason.ValueType  # 38
+    """INTERNAL: a stream ended well but without its closing message. Made by the Python client."""
+    ERROR_REASON_FILE_NOT_READABLE: _ErrorReason.ValueType  # 39
+    """INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command."""
+    ERROR_REASON_SERVICE_DIED: _ErrorReason.ValueType  # 40
+    """UNAVAILABLE: a service that the command started has ended by itself. Made by the command."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -129,7 +153,7 @@ ERROR_REASON_ENCODER_UNAVAILABLE: ErrorReason.ValueType  # 19
 ERROR_REASON_ENCODER_MISMATCH: ErrorReason.ValueType  # 20
 """FAILED_PRECONDITION: the encoder serves another model than the decoder."""
 ERROR_REASON_ROWS_MISMATCH: ErrorReason.ValueType  # 21
-"""INTERNAL: the rows received are not the rows announced."""
+"""DATA_LOSS: the rows received are not the rows announced."""
 ERROR_REASON_CHECKPOINT_NOT_SUPPORTED: ErrorReason.ValueType  # 22
 """FAILED_PRECONDITION: the checkpoint is not one that Fovea serves."""
 ERROR_REASON_NOT_READY: ErrorReason.ValueType  # 23
@@ -144,4 +168,28 @@ ERROR_REASON_MESSAGES_INVALID: ErrorReason.ValueType  # 27
 """INVALID_ARGUMENT: the messages of a request do not make a conversation."""
 ERROR_REASON_STORE_IN_USE: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: another process holds the store's directory."""
+ERROR_REASON_IMAGES_MISMATCH: ErrorReason.ValueType  # 29
+"""INVALID_ARGUMENT: the prompt speaks of another number of images than there are."""
+ERROR_REASON_ENGINE_UNAVAILABLE: ErrorReason.ValueType  # 30
+"""UNAVAILABLE: the engine is not running."""
+ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 31
+"""RESOURCE_EXHAUSTED: the image could not be kept: the disk refuses, or it is larger than the whole store."""
+ERROR_REASON_STORE_FAILED: ErrorReason.ValueType  # 32
+"""UNAVAILABLE: the encoder's store refuses to be read, counted or cleared."""
+ERROR_REASON_STORE_CLOSED: ErrorReason.ValueType  # 33
+"""UNAVAILABLE: the encoder is shutting down and its store is closed."""
+ERROR_REASON_STORE_FORKED: ErrorReason.ValueType  # 34
+"""INTERNAL: a defect of the server: its store was used in a forked process."""
+ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 35
+"""UNAVAILABLE: nobody answers at the address, or the connection was lost. Made by the caller's side."""
+ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 36
+"""RESOURCE_EXHAUSTED: a message is larger than one side receives. Made by gRPC."""
+ERROR_REASON_UNKNOWN: ErrorReason.ValueType  # 37
+"""Any code: a status without our details, from a proxy or from gRPC itself; the code is all that is known."""
+ERROR_REASON_ANSWER_INCOMPLETE: ErrorReason.ValueType  # 38
+"""INTERNAL: a stream ended well but without its closing message. Made by the Python client."""
+ERROR_REASON_FILE_NOT_READABLE: ErrorReason.ValueType  # 39
+"""INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command."""
+ERROR_REASON_SERVICE_DIED: ErrorReason.ValueType  # 40
+"""UNAVAILABLE: a service that the command started has ended by itself. Made by the command."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

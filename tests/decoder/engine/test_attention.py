@@ -83,7 +83,6 @@ def test_what_is_chosen_on_a_gpu_is_dense_attention(sizes: tuple[tuple[int, int]
 
 
 def test_flash_is_not_chosen_where_it_cannot_run() -> None:
-    attention, why = choose_attention(torch.device("cpu"), torch.bfloat16)
+    attention, _ = choose_attention(torch.device("cpu"), torch.bfloat16)
     assert isinstance(attention, SdpaAttention)
-    assert "CUDA" in why
     assert FlashAttention.block_size % 256 == 0  # what FlashAttention 2 asks of pages

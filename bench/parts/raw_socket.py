@@ -1,0 +1,56 @@
+"""The other side of a raw loopback socket: sends the same bytes again for every byte it receives.
+
+    python -m bench.parts.raw_socket BYTES
+
+Prints its port, serves one connection, ends with it. No framing, no checks: what the machine's loopback can
+do at best with a process on each side.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.host import ROOT
+
+
+def serve(count: int) -> None:
+    data = os.urandom(count)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        print(server.getsockname()[1], flush=True)
+        connection, _ = server.accept()
+        with connection:
+            while connection.recv(1):
+                connection.sendall(data)
+
+
+@contextmanager
+def peer(count: int) -> Iterator[socket.socket]:
+    """A connection to a process of its own that sends `count` bytes for every byte it is sent."""
+    command = [sys.executable, "-m", "bench.parts.raw_socket", str(count)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        try:
+            port = int(process.stdout.readline()) if process.stdout else 0
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                yield connection
+        finally:
+            process.terminate()
+
+
+def receive(connection: socket.socket, into: memoryview) -> None:
+    """Ask once and fill `into`."""
+    connection.sendall(b"\0")
+    at = 0
+    while at < len(into):
+        got = connection.recv_into(into[at:])
+        if got == 0:
+            raise ConnectionError("the raw socket was closed early")
+        at += got
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -1,0 +1,87 @@
+"""Rows over the Encode stream against the same bytes over a raw loopback socket, in turns.
+
+The stream is read as the decoder reads it, by its own code: every chunk's place and XXH3 checked, every
+byte copied to where it is used. On the other side the encoder takes the rows out of its store. So the ratio
+is what is left of the loopback after store, checks, protobuf and gRPC. Rows are as wide as those of 30B-A3B
+(2048 values, 3 deepstack levels, bf16) and 16 MiB an image; the tower that computed them is small and
+random, and nothing of it is timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.parts import raw_socket
+from bench.parts.photo import photo
+from bench.turns import turns
+from decoder_svc.encoders.peer import EncoderPeer
+from decoder_svc.encoders.rows import RowsWanted
+from fovea.client import EncoderClient
+from fovea.deadline import Deadline
+
+SIDE = 1024
+WIDTH = 2048
+
+
+@dataclass
+class WireTimes:
+    """Seconds, a value a turn, for `rows` rows of `row_bytes`."""
+
+    rows: int
+    row_bytes: int
+    wire: list[float] = field(default_factory=list)
+    socket: list[float] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        return self.rows * self.row_bytes
+
+
+def checkpoint(folder: Path) -> Path:
+    """A checkpoint of a small random tower whose rows have the width and the levels of 30B-A3B."""
+    from tests import tiny  # writes with torch: not before it is needed
+
+    return tiny.checkpoint(folder, text_hidden=WIDTH, text_layers=1, dtype="bfloat16")
+
+
+def measure(address: str, seconds: float, least: int, seed: int) -> WireTimes:
+    """Against a running encoder of `checkpoint`."""
+    with asyncio.Runner() as runner:
+        peer, wanted = runner.run(_prepared(address, seed))
+        times = WireTimes(wanted.rows, wanted.layout.row_bytes)
+        buffer = memoryview(bytearray(times.bytes))
+        with raw_socket.peer(times.bytes) as connection:
+            for turn in turns(seconds, least + 1):
+                begin = time.perf_counter()
+                runner.run(_fetch(peer, wanted, buffer))
+                between = time.perf_counter()
+                raw_socket.receive(connection, buffer)
+                if turn:  # the first connects and touches the memory
+                    times.wire.append(between - begin)
+                    times.socket.append(time.perf_counter() - between)
+        runner.run(peer.close())
+    return times
+
+
+async def _prepared(address: str, seed: int) -> tuple[EncoderPeer, RowsWanted]:
+    """One image, encoded and in the store, and the peer that reads it."""
+    with EncoderClient(address) as client:
+        digest = client.put(photo(seed, SIDE)).facts.digest
+        client.encode(digest)
+        planned = client.count(SIDE, SIDE)
+    peer = EncoderPeer(address)
+    info = await peer.info(Deadline())
+    wanted = RowsWanted(digest, SIDE * SIDE, planned.grid_thw, planned.tokens, info.fingerprint, info.layout)
+    return peer, wanted
+
+
+async def _fetch(peer: EncoderPeer, wanted: RowsWanted, buffer: memoryview) -> None:
+    fetch, at = peer.fetch(wanted, Deadline()), 0
+    async for chunk in fetch.chunks():
+        buffer[at : at + len(chunk.data)] = chunk.data
+        at += len(chunk.data)
+    if fetch.report.source != "rows" or at != len(buffer):
+        raise RuntimeError(f"{at} bytes came from {fetch.report.source}, expected a hit of {len(buffer)}")

@@ -1,0 +1,61 @@
+"""grpc.health.v1: what this server says of itself, name by name.
+
+Unlike the servicer of `grpc_health` its watches end once they were told of the draining, because load balancers
+watch for as long as they live and would hold up every shutdown for the whole grace. Knows no server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class Health(health_pb2_grpc.HealthServicer):
+    """`ready_names` follow the model and the draining; `live_names` are served as long as the process is."""
+
+    def __init__(self, ready_names: tuple[str, ...], live_names: tuple[str, ...]) -> None:
+        self._ready_names = ready_names
+        self._status = dict.fromkeys(ready_names, NOT_SERVING) | dict.fromkeys(live_names, SERVING)
+        self._draining = False
+        self._changed = asyncio.Event()
+
+    def ready(self) -> None:
+        """Serve from now on; too late once draining has begun."""
+        if not self._draining:
+            self._set(SERVING)
+
+    def drain(self) -> None:
+        self._draining = True
+        self._set(NOT_SERVING)
+
+    async def Check(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        if request.service not in self._status:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such service here")
+        return health_pb2.HealthCheckResponse(status=self._status[request.service])
+
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        told = None
+        while True:
+            changed, status = self._changed, self._status.get(request.service, UNKNOWN)
+            if status != told:
+                yield health_pb2.HealthCheckResponse(status=status)
+            if self._draining:
+                return
+            told = status
+            await changed.wait()
+
+    def _set(self, status: int) -> None:
+        self._status.update(dict.fromkeys(self._ready_names, status))
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,63 @@
+"""Each bench runs as a command, prints one JSON line on stdout, and measures what it promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.test_result import LINE, MEASURE
+
+ROOT = Path(__file__).parents[2]
+SPINE = {
+    "encode_ms", "hit_ms", "store_get_vs_memcpy", "wire_vs_socket", "ttft_cold_ms", "ttft_warm_ms",
+    "tokens_per_s",
+}  # fmt: skip
+
+
+def run(*arguments: str) -> tuple[dict[str, Any], int]:
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, env=os.environ.copy()
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 1, done.stderr[-2000:]
+    return json.loads(lines[0]), done.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_spine_measures_all_it_promises() -> None:
+    line, status = run("bench/spine.py", "--quick", "--check")
+    assert set(line) == LINE
+    assert set(line["measures"]) >= SPINE
+    assert line["owed"] == []
+    for measure in line["measures"].values():
+        assert set(measure) == MEASURE
+        assert 0 < measure["lower"] <= measure["value"] <= measure["upper"]
+    assert status == (0 if line["ok"] else 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_eval_asks_through_the_services_and_writes_its_page(tmp_path: Path) -> None:
+    page = tmp_path / "eval.md"
+    line, status = run("-m", "bench.eval", "--per-kind", "2", "--seed", "1", "--out", str(page))
+    assert status == 0
+    assert set(line) == LINE
+    assert line["config"]["asks"] == 2 * 28 * 3
+    assert line["config"]["encodes"] <= line["config"]["images"]
+    assert page.exists()
+    assert (tmp_path / "img" / "eval.png").exists()
+
+
+def test_a_wrong_flag_is_refused_before_anything_starts() -> None:
+    done = subprocess.run(
+        [sys.executable, "bench/eval.py", "--per-kind", "1"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "at least 2" in done.stderr

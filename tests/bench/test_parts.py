@@ -1,0 +1,33 @@
+"""The peers that benches compare with do what they are taken for."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from bench.parts import raw_socket
+from bench.parts.photo import photo
+from bench.turns import turns
+
+
+def test_raw_socket_sends_as_many_bytes_as_it_is_asked_for_every_time() -> None:
+    count = 3_000_001
+    first, again = bytearray(count), bytearray(count)
+    with raw_socket.peer(count) as connection:
+        raw_socket.receive(connection, memoryview(first))
+        raw_socket.receive(connection, memoryview(again))
+    assert first == again
+    assert any(first[-1000:])
+
+
+def test_photos_differ_by_seed_and_repeat_with_it() -> None:
+    assert photo(1, 64) == photo(1, 64)
+    assert photo(1, 64) != photo(2, 64)
+    assert Image.open(io.BytesIO(photo(1, 64))).size == (64, 64)
+
+
+@pytest.mark.parametrize("least", [1, 5])
+def test_turns_are_never_too_few(least: int) -> None:
+    assert list(turns(0.0, least)) == list(range(least))

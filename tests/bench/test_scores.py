@@ -1,0 +1,93 @@
+"""Shares, differences and alarms follow from right and wrong, and the page shows all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.evaluation import plot, report, scores
+from bench.evaluation.sheets import VIEWS
+from standin.dataset import COARSE, KINDS
+from standin.questions import CHANCE
+
+N = 200
+FACTS = {
+    "model": "standin/model", "per_kind": N, "kinds": len(KINDS), "seed": 0, "dataset": "ab" * 32,
+    "concurrency": 8, "asks": 1, "images": 1, "encodes": 1, "seconds": 1.0, "asks_per_s": 1.0, "cores": 2,
+}  # fmt: skip
+
+
+def outcomes(native: float, half: float, blank: float | None = None) -> dict[str, np.ndarray]:
+    """The first so many of each kind right; a blank image gets `blank`, or what guessing gets."""
+
+    def view(shares: list[float]) -> np.ndarray:
+        return np.array([[row < round(share * N) for row in range(N)] for share in shares])
+
+    guessed = [CHANCE[kind] if blank is None else blank for kind in KINDS]
+    shares = {"native": [native] * len(KINDS), "half": [half] * len(KINDS), "blank": guessed}
+    return {name: view(shares[name]) for name in VIEWS}
+
+
+def test_shares_are_those_of_the_answers() -> None:
+    found = scores.by_kind(outcomes(0.9, 0.5), seed=0)
+    assert sorted(score.name for score in found) == sorted(KINDS)
+    assert {score.views["native"].value for score in found} == {0.9}
+    assert all(score.lost.value == pytest.approx(0.4) for score in found)
+    assert [score.tier for score in found[: len(COARSE)]] == ["coarse"] * len(COARSE)
+
+
+def test_difference_is_paired() -> None:
+    right = outcomes(0.9, 0.9)
+    assert scores.by_kind(right, 0)[0].lost.upper == 0
+    right["half"] = right["half"][:, ::-1]
+    assert scores.by_kind(right, 0)[0].lost.upper > 0
+
+
+def test_questions_about_one_picture_do_not_narrow_the_bounds() -> None:
+    rng = np.random.default_rng(0)
+    shared = np.tile(rng.random(N) < 0.5, (len(KINDS), 1))
+    alone = rng.random((len(KINDS), N)) < 0.5
+
+    def width(right: np.ndarray) -> float:
+        found = scores.by_tier(dict.fromkeys(VIEWS, right), 0)[0].views["native"]
+        return found.upper - found.lower
+
+    # 17 kinds: independent answers narrow the bounds of their mean by about 4, shared ones not at all.
+    assert width(shared) > 3 * width(alone)
+
+
+def test_guessing_raises_no_alarm_and_knowing_does() -> None:
+    assert scores.alarms(scores.by_kind(outcomes(1, 1), 0)) == []
+    known = outcomes(1, 1)
+    place = KINDS.index("page_word")
+    known["blank"][place, : N // 4] = True
+    assert scores.alarms(scores.by_kind(known, 0)) == ["page_word"]
+
+
+def test_targets_are_met_by_a_model_that_meets_them_and_by_no_other() -> None:
+    good = scores.measures(outcomes(0.98, 0.5), 0)
+    assert {name: one.met for name, one in good.items() if one.target is not None} == {
+        "coarse_native": True, "fine_native": True, "fine_drop_half": True, "blank_above_chance": True,
+    }  # fmt: skip
+    bad = scores.measures(outcomes(0.5, 0.45, blank=0.9), 0)
+    assert {one.met for one in bad.values() if one.target is not None} == {False}
+
+
+def test_page_shows_every_kind_and_every_target(tmp_path: Path) -> None:
+    right = outcomes(0.98, 0.5)
+    kinds, tiers = scores.by_kind(right, 0), scores.by_tier(right, 0)
+    text = report.page(FACTS, kinds, tiers, scores.measures(right, 0), "img/eval.png")
+    for kind in KINDS:
+        assert text.count(f"| `{kind}` |") == 1
+    for target in ("coarse_native", "fine_native", "fine_drop_half", "blank_above_chance"):
+        assert f"| `{target}` |" in text
+    assert "](img/eval.png)" in text
+    assert text == report.page(FACTS, kinds, tiers, scores.measures(right, 0), "img/eval.png")
+
+
+def test_plot_is_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "img" / "eval.png"
+    plot.draw(path, scores.by_kind(outcomes(0.98, 0.5), 0), "trial")
+    assert path.read_bytes().startswith(b"\x89PNG")
