@@ -45,7 +45,7 @@ lint: $(STAMP) ## ruff, mypy, buf
 	$(BIN)/buf lint protos
 
 test: $(STAMP) ## every test that must never break
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 
 bench: $(STAMP) ## times and ratios of the spine; BENCH_ARGS="--quick" for a short run
 	$(BIN)/python -m bench.spine $(BENCH_ARGS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import closing
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -31,6 +33,9 @@ from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
 from fovea.rows import RowDtype
 from fovea.server.process import Binding, ServerProcess
+
+if TYPE_CHECKING:
+    from encoder_svc.vision.tower import Tower
 
 SERVICE = "fovea.encoder.v1.EncoderService"
 TENANT = "default"
@@ -146,13 +151,16 @@ async def _load(
     dtype: RowDtype,
 ) -> Encoder:
     """Load the tower, which answers a dummy, and compute the fingerprint of what was loaded."""
-    from encoder_svc.vision.tower import Tower, set_threads  # torch: not before it is needed
+    # Importing torch takes seconds: beside the event loop, so that health answers meanwhile.
+    tower_module = await asyncio.to_thread(import_module, "encoder_svc.vision.tower")
 
     def progress(done: int, total: int) -> None:
         front.progress = 0.9 * done / max(1, total)
 
-    set_threads(chosen.threads)
-    tower = await asyncio.to_thread(Tower.load, chosen.model, front.card.device, dtype, progress)
+    tower_module.set_threads(chosen.threads)
+    tower: Tower = await asyncio.to_thread(
+        tower_module.Tower.load, chosen.model, front.card.device, dtype, progress
+    )
     identity = RowIdentity(
         await asyncio.to_thread(fingerprint, chosen.model),
         tower.layout(RowDtype(chosen.row_dtype)),

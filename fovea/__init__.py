@@ -1,4 +1,4 @@
-"""What both services and every Python caller share: the contract, the arithmetic of visual tokens, the client.
+"""What both services and every Python caller share: the contract, token arithmetic, the client.
 
 Knows no model and imports no torch.
 """

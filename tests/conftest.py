@@ -1,11 +1,11 @@
 """What tests of several folders share: tiny checkpoints, made once, and two running services.
 
-The services run in one event loop for the whole run, so tests that use them are marked with `loop_scope`
-session. Nothing heavy is imported before a fixture asks for it.
+The services run in one event loop for the whole run, and so do the tests of the folders that use them. Nothing heavy is imported before a fixture asks for it.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,6 +13,15 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.house import House, running
+
+ONE_LOOP = ("e2e", "contract", "server")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Before their own marks, so that no test of these folders can forget it."""
+    for item in items:
+        if item.path.parent.name in ONE_LOOP and inspect.iscoroutinefunction(item.function):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from fovea.vision.v1 import rows_pb2
 UPLOAD_CHUNK = 1024 * 1024
 HANDSHAKE_S = 5.0
 RETRY_AFTER_S = 1.0
-# gRPC would wait up to two minutes before it looks again for an encoder that was down; retries are ours to decide.
+# gRPC would wait up to two minutes before it looks again for an encoder that was down; retries are ours.
 CHANNEL = (("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 2000))
 # Failures of the link or the process; anything else is the encoder's considered answer.
 LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN)

@@ -12,7 +12,7 @@ from tests.e2e.failures import Failure, failure
 from tests.e2e.house import CALL_S, House, digest_of, request
 from tests.e2e.pictures import picture
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 # What the metadata must name where a limit was broken.
 LIMITED = {
     "IMAGE_TOO_MANY_PIXELS": "25000000",

@@ -9,7 +9,6 @@ from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House
 from tests.e2e.pictures import picture
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 SYSTEM, USER, ASSISTANT = decoder_pb2.ROLE_SYSTEM, decoder_pb2.ROLE_USER, decoder_pb2.ROLE_ASSISTANT
 
 

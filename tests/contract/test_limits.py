@@ -14,7 +14,7 @@ from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, decoder, read, request
 from tests.e2e.pictures import picture
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 CONTEXT = 256
 
 
@@ -147,7 +147,12 @@ async def test_sampling_outside_of_its_range_is_refused_by_field(
 
 async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) -> None:
     service = decoder(
-        house.model, [house.encoder_side.address], max_running=1, max_waiting=1, max_context=512, kv_tokens=512
+        house.model,
+        [house.encoder_side.address],
+        max_running=1,
+        max_waiting=1,
+        max_context=512,
+        kv_tokens=512,
     )
     try:
         await service.until_ready()

@@ -18,7 +18,7 @@ from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, Service, decoder, digest_of, encoder, request
 from tests.e2e.pictures import picture
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -14,7 +14,7 @@ from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, digest_of
 from tests.e2e.pictures import picture
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 MIB = 1024 * 1024
 
 
@@ -97,7 +97,9 @@ async def test_bytes_of_another_digest_are_refused(door: Door) -> None:
     assert set(found.violations) == {"header.digest"}
 
 
-@pytest.mark.parametrize("unfit", ["sha256:", "sha256:" + "G" * 64, "sha256:" + "A" * 64, "0" * 64, "../../x"])
+@pytest.mark.parametrize(
+    "unfit", ["sha256:", "sha256:" + "G" * 64, "sha256:" + "A" * 64, "0" * 64, "../../x"]
+)
 async def test_a_text_that_is_no_digest_is_refused(door: Door, unfit: str) -> None:
     found = await failure(door.put(iter([door.message(picture(), digest=unfit)])))
     assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")

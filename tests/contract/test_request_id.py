@@ -11,7 +11,6 @@ from fovea.encoder.v1 import encoder_pb2
 from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, request
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNFIT = ["zwei Wörter\n", "tab\there", "x" * 129, "日本語", "\x00", "naïve"]
 
 

@@ -12,11 +12,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 from fovea.vision.v1 import errors_pb2, image_pb2, rows_pb2
-from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, Service, digest_of, put_on_encoder, request, rows_of
 from tests.e2e.pictures import picture
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 ENCODER, DECODER = "fovea.encoder.v1.EncoderService", "fovea.decoder.v1.DecoderService"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MIB = 1024 * 1024
@@ -129,9 +127,7 @@ async def test_limits_are_told_by_get_server_info(house: House) -> None:
         assert not unset
     shared = {f.name for f in ours.DESCRIPTOR.fields} & {f.name for f in theirs.DESCRIPTOR.fields}
     assert shared >= {"max_message_bytes", "max_image_bytes", "max_pixels", "min_pixels"}
-    assert {name: getattr(ours, name) for name in shared} == {
-        name: getattr(theirs, name) for name in shared
-    }
+    assert {name: getattr(ours, name) for name in shared} == {name: getattr(theirs, name) for name in shared}
     assert ours.max_message_bytes == 32 * MIB
 
 

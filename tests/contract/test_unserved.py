@@ -16,7 +16,6 @@ from fovea.encoder.v1 import encoder_pb2
 from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, request
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 # Acted on by this version; everything else in these messages must be refused.
 SERVED = {
     "GenerateRequest": {"messages", "sampling", "visual", "request_id"},

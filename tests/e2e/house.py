@@ -80,7 +80,9 @@ def encoder(model: Path, cache: Path, **changes: Any) -> Service:
         "cache_bytes": 256 << 20, "uploads_bytes": 128 << 20,
     }  # fmt: skip
     values |= changes
-    return Service(values["listen"], values["metrics_listen"], asyncio.create_task(serve(EncoderSettings(**values))))
+    return Service(
+        values["listen"], values["metrics_listen"], asyncio.create_task(serve(EncoderSettings(**values)))
+    )
 
 
 def decoder(model: Path, encoders: Sequence[str], **changes: Any) -> Service:
@@ -93,7 +95,9 @@ def decoder(model: Path, encoders: Sequence[str], **changes: Any) -> Service:
         "dtype": "fp32", "threads": 1, "device": "cpu", "kv_tokens": 16_384, "grace_s": 2.0,
     }  # fmt: skip
     values |= changes
-    return Service(values["listen"], values["metrics_listen"], asyncio.create_task(serve(DecoderSettings(**values))))
+    return Service(
+        values["listen"], values["metrics_listen"], asyncio.create_task(serve(DecoderSettings(**values)))
+    )
 
 
 class House:

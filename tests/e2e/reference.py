@@ -58,7 +58,12 @@ class Monolith:
         expanded = pieces[0] + "".join(PAD * n + rest for n, rest in zip(counts, pieces[1:], strict=True))
         ids = self.tokenizer(expanded, add_special_tokens=False, return_tensors="pt")["input_ids"]
         types = (ids == self.model.config.image_token_id).int()
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": types, **pixels}
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "mm_token_type_ids": types,
+            **pixels,
+        }
 
     def _pixels(self, images: Sequence[bytes], max_pixels: int | None) -> dict[str, torch.Tensor]:
         shown = [Image.open(io.BytesIO(data)).convert("RGB") for data in images]

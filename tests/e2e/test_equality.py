@@ -18,7 +18,7 @@ from tests.e2e.house import Answered, House, request, running
 from tests.e2e.pictures import picture, some
 from tests.e2e.reference import TIE, Monolith, Said
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 TOKENS = 16
 MODELS = ("moe", "dense", "wide", "standin")
 

@@ -12,7 +12,7 @@ from tests.e2e.house import CALL_S, House, request
 from tests.e2e.metrics import in_flight, scrape
 from tests.e2e.pictures import picture
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 TIMES = 50
 PATIENCE_S = 30.0
 

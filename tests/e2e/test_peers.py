@@ -17,7 +17,7 @@ from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, Service, decoder, encoder, free_address, read, request, running
 from tests.e2e.pictures import picture
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 Make = Callable[[str], Path]
 
 

@@ -18,7 +18,7 @@ from fovea.rows import RowDtype, RowLayout
 from tests.e2e.house import House, digest_of, put_on_encoder, request, rows_of, running
 from tests.e2e.pictures import picture, some
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 GRIDS = ((1, 4, 4), (1, 10, 6), (1, 4, 12), (1, 8, 2))  # of the first four pictures
 TENANT = tenant_id("default")
 

@@ -18,7 +18,6 @@ from fovea.server.metrics import CallMetrics
 from fovea.server.status import INTERNAL_TEXT
 from tests.e2e.failures import failure
 
-loop = pytest.mark.asyncio(loop_scope="session")
 SECRET = "password=hunter2 at 0x7f0000001234 in /root/keys.py"
 
 
@@ -106,10 +105,9 @@ async def kit() -> AsyncIterator[Kit]:
 
 def test_metrics_are_outside_of_the_log_and_the_log_outside_of_errors() -> None:
     """In any other order calls that are refused would be counted as fine, or not at all."""
-    assert calls.LAYERS == (counted, logged, errors)
+    assert (counted, logged, errors) == calls.LAYERS
 
 
-@loop
 @pytest.mark.parametrize("method", HANDLERS)
 async def test_a_refused_call_is_counted_under_its_code(kit: Kit, method: str) -> None:
     found = await failure(kit.call(method, b"refuse"))
@@ -120,7 +118,6 @@ async def test_a_refused_call_is_counted_under_its_code(kit: Kit, method: str) -
     assert kit.handled(method, "OK") == 0
 
 
-@loop
 @pytest.mark.parametrize("method", HANDLERS)
 async def test_an_unexpected_exception_tells_the_client_nothing_but_the_request_id(
     kit: Kit, method: str
@@ -132,7 +129,6 @@ async def test_an_unexpected_exception_tells_the_client_nothing_but_the_request_
     assert kit.handled(method, "INTERNAL") == 1
 
 
-@loop
 async def test_overload_carries_when_to_come_back_in_the_details_and_as_pushback(kit: Kit) -> None:
     call = kit.call("One", b"busy")
     found = await failure(call)
@@ -141,7 +137,6 @@ async def test_overload_carries_when_to_come_back_in_the_details_and_as_pushback
     assert 2000 <= int(trailing["grpc-retry-pushback-ms"]) <= 2500
 
 
-@loop
 @pytest.mark.parametrize("method", HANDLERS)
 async def test_each_handler_knows_the_id_of_its_own_call(kit: Kit, method: str) -> None:
     async def ask(name: str) -> str:
@@ -153,7 +148,6 @@ async def test_each_handler_knows_the_id_of_its_own_call(kit: Kit, method: str) 
     assert await asyncio.gather(*map(ask, names)) == names
 
 
-@loop
 @pytest.mark.parametrize("method", HANDLERS)
 async def test_a_call_that_is_cancelled_is_counted_as_cancelled(kit: Kit, method: str) -> None:
     call = kit.call(method, b"sleep")
@@ -163,7 +157,6 @@ async def test_a_call_that_is_cancelled_is_counted_as_cancelled(kit: Kit, method
     assert kit.handled(method, "OK") == 0
 
 
-@loop
 @pytest.mark.parametrize("method", HANDLERS)
 async def test_a_passed_deadline_is_counted_as_such(kit: Kit, method: str) -> None:
     call = kit.call(method, b"sleep", timeout=0.3)
@@ -173,7 +166,6 @@ async def test_a_passed_deadline_is_counted_as_such(kit: Kit, method: str) -> No
     await _until(lambda: kit.handled(method, "DEADLINE_EXCEEDED") + kit.handled(method, "CANCELLED") == 1)
 
 
-@loop
 async def test_a_stream_that_is_left_between_two_messages_is_counted_as_cancelled(kit: Kit) -> None:
     call = kit.call("Many", b"sleep")
     assert await call.read() == b"first"

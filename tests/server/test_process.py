@@ -13,8 +13,6 @@ from prometheus_client import CollectorRegistry
 from fovea.server.process import Binding, ServerProcess
 from tests.e2e.house import free_address
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def slow(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
     await asyncio.sleep(1.0)

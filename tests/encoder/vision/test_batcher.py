@@ -90,7 +90,7 @@ async def batcher(tower: FakeTower) -> AsyncIterator[Batcher]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - most conditions here have no event
+        while not condition():  # most conditions here have no event
             await asyncio.sleep(0.002)
 
 
