@@ -189,12 +189,12 @@ class TowerFailed(FoveaError):
 
 
 class DigestInvalid(InvalidArgument):
-    """A text that is no id of an image."""
+    """A text that is no id of an image; `field` is where it stood in the request."""
 
-    def __init__(self, actual: str) -> None:
+    def __init__(self, actual: str, field: str = "digest") -> None:
         super().__init__(
-            "digest must be sha256: and 64 lower-case hexadecimal digits",
-            violations=[Violation("digest", "must be sha256: and 64 lower-case hexadecimal digits")],
+            f"{field} must be sha256: and 64 lower-case hexadecimal digits",
+            violations=[Violation(field, "must be sha256: and 64 lower-case hexadecimal digits")],
             actual=actual[:80],
         )
 

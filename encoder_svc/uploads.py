@@ -112,6 +112,8 @@ class Intake:
         self._check_size(byte_size)
         if not digest or digest == self._announced:
             return None
+        if not is_digest(digest):
+            raise DigestInvalid(digest, "header.digest")
         self._announced = digest
         stored = await self._uploads.find(digest)
         return None if stored is None else await self._uploads.renew(stored)

@@ -6,6 +6,7 @@ was asked for. The only module of the decoder beside `service.py` that touches p
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -109,16 +110,18 @@ class EncoderPeer:
         return wire.facts_from_proto(reply.facts)
 
     async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
-        """Upload; `digest` may be empty where the caller did not say. Safe to repeat."""
+        """Upload; `digest` may be empty where the caller did not say. Safe to repeat.
 
-        async def requests() -> AsyncIterator[encoder_pb2.PutImageRequest]:
-            header = encoder_pb2.PutImageHeader(digest=digest)
-            yield encoder_pb2.PutImageRequest(header=header)
-            async for piece in pieces:
-                for at in range(0, len(piece), UPLOAD_CHUNK):
-                    yield encoder_pb2.PutImageRequest(data=piece[at : at + UPLOAD_CHUNK])
-
-        reply = await self._call(self._stub.PutImage(requests(), timeout=deadline.timeout()))
+        A failure of `pieces` is passed on. gRPC only cancels the call for it, which would look as if the
+        caller had left.
+        """
+        upload = _Upload(digest, pieces)
+        try:
+            reply = await self._call(self._stub.PutImage(upload.requests(), timeout=deadline.timeout()))
+        except asyncio.CancelledError:
+            if upload.failure is None:
+                raise
+            raise upload.failure from None
         return Stored(
             wire.facts_from_proto(reply.facts),
             reply.already_stored,
@@ -154,6 +157,25 @@ class EncoderPeer:
             retry_after_s=RETRY_AFTER_S,
             encoder=self.address,
         )
+
+
+@dataclass
+class _Upload:
+    """The messages of an upload, and what went wrong while its pieces came in."""
+
+    digest: str
+    pieces: AsyncIterator[bytes]
+    failure: FoveaError | None = None
+
+    async def requests(self) -> AsyncIterator[encoder_pb2.PutImageRequest]:
+        yield encoder_pb2.PutImageRequest(header=encoder_pb2.PutImageHeader(digest=self.digest))
+        try:
+            async for piece in self.pieces:
+                for at in range(0, len(piece), UPLOAD_CHUNK):
+                    yield encoder_pb2.PutImageRequest(data=piece[at : at + UPLOAD_CHUNK])
+        except FoveaError as error:
+            self.failure = error
+            raise
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """grpc.health.v1: what this server says of itself, name by name.
 
 Unlike the servicer of `grpc_health` its watches end once they were told of the draining, because load
-balancers watch for as long as they live and would hold up every shutdown for the whole grace. Knows no server.
+balancers watch for as long as they live and would hold up every shutdown. Knows no server.
 """
 
 from __future__ import annotations

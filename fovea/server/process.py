@@ -1,8 +1,8 @@
 """One gRPC server in one process: bind, be ready, drain on SIGTERM.
 
 Health per service starts as NOT_SERVING; `liveness` is true as soon as the process answers, `readiness` and
-the service's own name once `ready` was called. Draining first tells health, then refuses new calls, then waits
-for running ones.
+the service's own name once `ready` was called. Draining first tells health, then refuses new calls, then
+waits for running ones.
 """
 
 from __future__ import annotations

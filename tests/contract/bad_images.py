@@ -65,8 +65,10 @@ def _flat(width: int, height: int) -> bytes:
     return out.getvalue()
 
 
-def _no_palette_gif() -> bytes:
-    return b"GIF89a" + struct.pack("<HH", 60_000, 60_000) + b"\x00\x00\x00" + b"\x3b"
+def _vast_gif() -> bytes:
+    screen = b"GIF89a" + struct.pack("<HH", 60_000, 60_000) + b"\x00\x00\x00"
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0) + b"\x02\x02\x4c\x01\x00"
+    return screen + frame + b"\x3b"
 
 
 CORRUPT, FORMAT = "IMAGE_CORRUPT", "IMAGE_FORMAT_NOT_SUPPORTED"
@@ -98,7 +100,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "png that says 2^31 x 2^31": (lambda: _png(2**31 - 1, 2**31 - 1), PIXELS),
     "png of 5001x5000": (lambda: _flat(5001, 5000), PIXELS),
     "webp of 34 bytes": (_webp_of_34_bytes, PIXELS),
-    "gif that says 60000x60000": (_no_palette_gif, PIXELS),
+    "gif that says 60000x60000": (_vast_gif, PIXELS),
     "png with a side of 17000": (lambda: _flat(17_000, 100), SIDE),
     "png of 201:1": (lambda: _flat(402, 2), ASPECT),
     "jpeg of 500 scans": (_many_scans, SCANS),

@@ -160,7 +160,7 @@ async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) ->
         calls = [stub.Generate(request("?", max_new_tokens=300), timeout=CALL_S) for _ in range(2)]
         for call in calls:
             assert (await call.read()).WhichOneof("event") == "started"
-        await asyncio.sleep(0.05)
+        await _until_held(stub, 2)
         found = await failure(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S))
         assert (found.code, found.reason) == ("RESOURCE_EXHAUSTED", "ENGINE_BUSY")
         assert found.retry_s
@@ -168,3 +168,12 @@ async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) ->
             call.cancel()
     finally:
         await service.stop()
+
+
+async def _until_held(stub: Stub, requests: int) -> None:
+    """`started` is sent before the engine has the request; the bound is a guard against hanging."""
+    async with asyncio.timeout(30):
+        while True:
+            info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
+            if info.load.running + info.load.waiting == requests:
+                return

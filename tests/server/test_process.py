@@ -14,12 +14,15 @@ from fovea.server.process import Binding, ServerProcess
 from tests.e2e.house import free_address
 
 
-async def slow(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
-    await asyncio.sleep(1.0)
-    return b"done"
+def made(listen: str, metrics: str = "", begun: asyncio.Event | None = None) -> ServerProcess:
+    """A server of one method, which tells that it has begun and takes its time."""
 
+    async def slow(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        if begun is not None:
+            begun.set()
+        await asyncio.sleep(1.0)
+        return b"done"
 
-def made(listen: str, metrics: str = "") -> ServerProcess:
     handlers = {"Slow": grpc.unary_unary_rpc_method_handler(slow)}
     generic = grpc.method_handlers_generic_handler("test.Slow", handlers)
     return ServerProcess(
@@ -49,23 +52,23 @@ async def test_a_metrics_port_that_is_taken_is_refused() -> None:
 
 
 async def test_draining_tells_health_first_then_lets_running_calls_end_and_takes_no_new_one() -> None:
-    address = free_address()
-    server = made(address)
+    address, begun = free_address(), asyncio.Event()
+    server = made(address, begun=begun)
     await server.start()
     await server.ready()
     async with grpc.aio.insecure_channel(address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="readiness"))
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
         call = channel.unary_unary("/test.Slow/Slow")(b"")
-        await call.initial_metadata()
+        waiting = asyncio.ensure_future(call)
+        await begun.wait()
         draining = asyncio.create_task(server.drain(10))
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert not call.done()
-        watch.cancel()
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await channel.unary_unary("/test.Slow/Slow")(b"")
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert await call == b"done"
+        assert await waiting == b"done"
         await draining
 
 

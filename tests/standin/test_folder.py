@@ -30,7 +30,7 @@ LIMIT = 12_000_000  # bytes, both folders together
 
 def shapes(folder: Path) -> dict[str, tuple[list[int], str]]:
     with safe_open(folder / "model.safetensors", "pt") as file:
-        parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        parts = {name: file.get_slice(name) for name in file.keys()}
         return {name: (part.get_shape(), part.get_dtype()) for name, part in parts.items()}
 
 
