@@ -126,7 +126,7 @@ class EncoderPeer:
             wire.facts_from_proto(reply.facts),
             reply.already_stored,
             reply.expire_time.ToNanoseconds() / 1e9,
-            self._info.name if self._info else self.address,
+            self.address,
         )
 
     def fetch(self, wanted: RowsWanted, deadline: Deadline) -> WireFetch:

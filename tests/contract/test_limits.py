@@ -11,7 +11,7 @@ import pytest_asyncio
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.encoder.v1 import encoder_pb2
 from tests.e2e.failures import failure
-from tests.e2e.house import CALL_S, House, decoder, read, request
+from tests.e2e.house import CALL_S, LONG_WINDED, House, decoder, read, request
 from tests.e2e.pictures import picture
 
 pytestmark = pytest.mark.timeout(120)
@@ -157,7 +157,7 @@ async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) ->
     try:
         await service.until_ready()
         stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
-        calls = [stub.Generate(request("?", max_new_tokens=300), timeout=CALL_S) for _ in range(2)]
+        calls = [stub.Generate(request(LONG_WINDED, max_new_tokens=300), timeout=CALL_S) for _ in range(2)]
         for call in calls:
             assert (await call.read()).WhichOneof("event") == "started"
         await _until_held(stub, 2)

@@ -23,6 +23,8 @@ from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 
 START_S = 120.0
 CALL_S = 120.0
+# The tiny MoE answers this with hundreds of tokens; most other texts it ends after a few.
+LONG_WINDED = "Tell me 41 things."
 
 
 def free_address() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 
-from tests.e2e.house import CALL_S, House, request
+from tests.e2e.house import CALL_S, LONG_WINDED, House, request
 from tests.e2e.metrics import in_flight, scrape
 from tests.e2e.pictures import picture
 
@@ -57,7 +57,7 @@ async def leave_at_start(house: House, at: int) -> None:
 
 
 async def leave_while_it_speaks(house: House, at: int) -> None:
-    call = house.decoder.Generate(request("c", [picture(96, 96, seed=3000)], max_new_tokens=400))
+    call = house.decoder.Generate(request(LONG_WINDED, max_new_tokens=400))
     while (await call.read()).WhichOneof("event") != "delta":
         pass
     call.cancel()
@@ -89,9 +89,7 @@ async def test_who_leaves_gives_everything_back(house: House, leave: Leave) -> N
 
 async def test_a_call_holds_blocks_while_it_runs(house: House) -> None:
     """Guards the tests above: what they count does rise."""
-    call = house.decoder.Generate(
-        request("e", [picture(96, 96, seed=6000)], max_new_tokens=400), timeout=CALL_S
-    )
+    call = house.decoder.Generate(request(LONG_WINDED, max_new_tokens=400), timeout=CALL_S)
     while (await call.read()).WhichOneof("event") != "delta":
         pass
     busy = await held(house)

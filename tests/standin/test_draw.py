@@ -20,10 +20,11 @@ from standin.draw.page import PageFacts, draw_page
 from standin.draw.pie import PieFacts, draw_pie
 from standin.draw.scene import SceneFacts, draw_scene
 from standin.draw.table import TableFacts, draw_table
-from standin.labels import CLASSES, SLOTS, dense_labels
-from standin.lexicon import COLOUR_ID, GLYPH_ID, WORD_ID
+from standin.labels import BONDS, CLASSES, SLOTS, dense_labels
+from standin.lexicon import BOND_ID, COLOUR_ID, GLYPH_ID, WORD_ID
 
 SEEDS = range(12)
+COLOUR = len(CLASSES) - 1
 
 
 def printed(canvas: Canvas) -> list[str]:
@@ -126,10 +127,19 @@ def test_dense_labels_name_the_patch_of_each_glyph() -> None:
     canvas.text(34, 2, "47", 14)
     canvas.rectangle((0, 32, 31, 63), (200, 0, 0), "red")
     labels = dense_labels(canvas, 64, 64)
-    assert labels.shape == (16, len(CLASSES))
+    assert labels.shape == (16, len(CLASSES) + BONDS)
     # The 2x2 block of the top right: its first patch is the fifth in the tower's order.
     assert labels[4, :SLOTS].tolist() == [GLYPH_ID["4"], GLYPH_ID["7"], 0]
     assert labels[4, SLOTS] == len(WORD_ID) + 1
     assert labels[4, SLOTS + 1 : SLOTS + 3].tolist() == [5, 8]
-    assert (labels[8:12, -1] == COLOUR_ID["red"]).all()
-    assert labels[:, -1].astype(bool).sum() == 4
+    assert (labels[8:12, COLOUR] == COLOUR_ID["red"]).all()
+    assert labels[:, COLOUR].astype(bool).sum() == 4
+
+
+def test_dense_labels_bind_a_number_to_the_words_that_name_it() -> None:
+    canvas = Canvas(64, 64)
+    canvas.text(34, 2, "47", 14)
+    canvas.bind(40, 8, "north", "sales")
+    labels = dense_labels(canvas, 64, 64)
+    assert labels[4, -BONDS:].tolist() == [BOND_ID["north"], BOND_ID["sales"]]
+    assert not labels[:4, -BONDS:].any()

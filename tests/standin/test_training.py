@@ -9,7 +9,7 @@ import torch
 from standin.checkpoint import load_state, load_weights, save_state, steps_done
 from standin.model import build_model
 from standin.optimiser import Pair, orthogonalised
-from standin.recipe import CONTROL, LAST, STAGES
+from standin.recipe import CONTROL, LAST, RESUMED, STAGES
 from standin.train import dropped_rows
 
 
@@ -75,5 +75,6 @@ def test_control_differs_from_the_model_in_dropping_alone() -> None:
     differing = {n for n in vars(LAST) if getattr(LAST, n) != getattr(CONTROL, n)}
     assert differing == {"name", "drop"}
     assert all(stage.start in ("tower", *STAGES) for stage in STAGES.values())
+    assert [stage.start for stage in RESUMED.values()] == ["tower", "more", "more"]
     assert LAST.rate_at(0) == LAST.rate
     assert LAST.rate_at(LAST.steps) == LAST.final_rate

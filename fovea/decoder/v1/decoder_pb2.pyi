@@ -250,7 +250,7 @@ class PutImageResponse(_message.Message):
     already_stored: _builtins.bool
     """True where the bytes were stored before this call."""
     encoder: _builtins.str
-    """The encoder that holds it."""
+    """The address of the encoder that holds it."""
     @_builtins.property
     def facts(self) -> _image_pb2.ImageFacts:
         """What is known of it."""

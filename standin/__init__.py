@@ -1,0 +1,18 @@
+"""The stand-in: a real Qwen3-VL-MoE of three million parameters that reads small drawn pictures.
+
+Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def model_dir() -> Path:
+    """The folder of the stand-in's weights, in the published checkpoint layout."""
+    return Path(__file__).parent / "model"
+
+
+def trunk_dir() -> Path:
+    """The weights before the last phase: what more training, and a control without row dropping, start from."""
+    return Path(__file__).parent / "trunk"

@@ -1,0 +1,154 @@
+"""Writes a checkpoint as a model folder in the published layout.
+
+Expert tensors transposed, bf16, key names as published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from standin.config import IMAGE_SIZE, TEXT, VISION
+from standin.tokenizer import SPECIALS, special_ids, train_tokenizer, vocabulary_size
+
+TEMPLATE = Path(__file__).parent / "chat_template.jinja"
+
+
+def published_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters by their transformers names to what Hugging Face published.
+
+    Bf16, fused experts as [E, in, out].
+    """
+    published = {}
+    for name, value in tensors.items():
+        if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            value = value.transpose(1, 2)
+        published[name] = value.to(torch.bfloat16).contiguous()
+    return published
+
+
+def write_folder(tensors: dict[str, Tensor], folder: Path) -> None:
+    """Write all files beside the folder first, then move them in one by one, weights last."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name, value in _json_files().items():
+        (fresh / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    shutil.copyfile(TEMPLATE, fresh / "chat_template.jinja")
+    (fresh / "tokenizer.json").write_text(train_tokenizer().to_str(pretty=False))
+    save_file(published_tensors(tensors), fresh / "model.safetensors", metadata={"format": "pt"})
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(fresh.iterdir(), key=lambda one: one.suffix == ".safetensors"):
+        os.replace(path, folder / path.name)
+    fresh.rmdir()
+
+
+def _json_files() -> dict[str, object]:
+    ids = special_ids()
+    processor = {
+        "size": IMAGE_SIZE,
+        "patch_size": 16,
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    return {
+        "config.json": _config(ids),
+        "generation_config.json": {
+            "bos_token_id": ids["<|endoftext|>"],
+            "pad_token_id": ids["<|endoftext|>"],
+            "eos_token_id": [ids["<|im_end|>"], ids["<|endoftext|>"]],
+            "do_sample": False,
+        },
+        "preprocessor_config.json": {
+            **processor,
+            "processor_class": "Qwen3VLProcessor",
+            "image_processor_type": "Qwen2VLImageProcessorFast",
+        },
+        "video_preprocessor_config.json": {
+            **processor,
+            "processor_class": "Qwen3VLProcessor",
+            "video_processor_type": "Qwen3VLVideoProcessor",
+        },
+        "tokenizer_config.json": _tokenizer_config(ids),
+    }
+
+
+def _config(ids: dict[str, int]) -> dict[str, object]:
+    text = {
+        **TEXT,
+        "vocab_size": vocabulary_size(),
+        "bos_token_id": ids["<|endoftext|>"],
+        "eos_token_id": ids["<|im_end|>"],
+        "dtype": "bfloat16",
+    }
+    return {
+        "architectures": ["Qwen3VLMoeForConditionalGeneration"],
+        "model_type": "qwen3_vl_moe",
+        "dtype": "bfloat16",
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": ids["<|video_pad|>"],
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+        "tie_word_embeddings": False,
+        "text_config": text,
+        "vision_config": VISION,
+    }
+
+
+def _tokenizer_config(ids: dict[str, int]) -> dict[str, object]:
+    added = {
+        str(ids[text]): {
+            "content": text,
+            "special": True,
+            "normalized": False,
+            "lstrip": False,
+            "rstrip": False,
+            "single_word": False,
+        }
+        for text in SPECIALS
+    }
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "processor_class": "Qwen3VLProcessor",
+        "model_max_length": TEXT["max_position_embeddings"],
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "bos_token": None,
+        "unk_token": None,
+        "additional_special_tokens": [
+            text for text in SPECIALS if text not in ("<|endoftext|>", "<|im_end|>")
+        ],
+        "image_token": "<|image_pad|>",
+        "video_token": "<|video_pad|>",
+        "vision_bos_token": "<|vision_start|>",
+        "vision_eos_token": "<|vision_end|>",
+        "clean_up_tokenization_spaces": False,
+        "added_tokens_decoder": added,
+    }
+
+
+def checkpoint_tensors(path: Path) -> dict[str, Tensor]:
+    """The model's parameters of a training checkpoint, by their transformers names."""
+    start = "weight.model."
+    return {n.removeprefix(start): v for n, v in load_file(path).items() if n.startswith(start)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    write_folder(checkpoint_tensors(options.checkpoint), options.folder)
+
+
+if __name__ == "__main__":
+    main()

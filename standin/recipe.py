@@ -1,0 +1,75 @@
+"""The recipe: which stages make the stand-in and its control, how long and on what. Runs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from standin.dataset import SIZES, Recipe
+
+DENSE_LEVELS = [1.0, 0.0, 0.0, 0.2]  # weights of the dense labels: pooled rows, then the deepstack levels
+BALANCE = 0.01  # weight of the routers' balance
+MOST_DROPPED = 0.6  # part of the visual rows that a picture can lose
+
+TOWER_STEPS = 1400
+TOWER_RATE = 2e-3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of the trainer. The learning rate falls in a straight line from `rate` to `final_rate`."""
+
+    name: str
+    steps: int
+    rate: float
+    final_rate: float
+    seed: int
+    start: str  # the stage whose weights it takes
+    exported: bool = False
+    dense: float = 0.2  # weight of the dense labels beside the answers
+    naming: float = 0.3  # weight of naming what the visual rows show
+    drop: float = 0.0  # share of the pictures that lose a random part of their visual rows
+    half: float = 0.05  # share of the batches at half size
+    coarse: float = 0.35  # share of coarse questions
+    largest: int = 10**9  # pixels of the largest picture
+    questions: int = 10  # behind one picture
+    pixels: int = 590_000  # in a batch of one process
+    warm_up: int = 100  # steps, after every start
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, warm-up apart."""
+        done = step / self.steps
+        return self.rate * (1 - done) + self.final_rate * done
+
+    def data(self) -> Recipe:
+        """What the training stream of this stage is made of."""
+        return Recipe(
+            sizes=tuple(size for size in SIZES if size[0] * size[1] <= self.largest),
+            questions=self.questions,
+            coarse_share=self.coarse,
+            half_share=self.half,
+            pixels=self.pixels,
+        )
+
+
+TRUNK = Stage(
+    "trunk", steps=4500, rate=2e-3, final_rate=1.1e-3, seed=1, start="tower", coarse=0.25, largest=50176
+)
+MORE = replace(TRUNK, name="more", steps=1200, rate=1.5e-3, seed=3, coarse=0.35, largest=10**9)
+LAST = Stage(
+    "model",
+    steps=420,
+    rate=1.4e-3,
+    final_rate=0.0,
+    seed=2,
+    start="trunk",
+    exported=True,
+    dense=0.1,
+    naming=0.2,
+    drop=0.4,
+    half=0.08,
+    warm_up=15,
+)
+CONTROL = replace(LAST, name="control", drop=0.0)
+STAGES = {stage.name: stage for stage in (TRUNK, LAST, CONTROL)}
+# From the committed trunk: more of the same on all sizes, then both last phases.
+RESUMED = {stage.name: stage for stage in (MORE, replace(LAST, start="more"), replace(CONTROL, start="more"))}

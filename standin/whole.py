@@ -1,0 +1,143 @@
+"""The whole model's loss on a packed batch: answers, dense labels and the routers' balance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from standin.dataset import IGNORED, encode
+from standin.labels import BONDS, NUMBER, SLOTS
+from standin.lexicon import BOND_ID, WORDS
+from standin.text import Layout, text_hidden
+from standin.tower import patches_of, tower_rows
+
+ALIGNING = 1.0  # weight of aligning rows with word embeddings, beside naming
+BINDING = 1.0  # weight of aligning rows with the words that belong to them
+SHARPNESS = 15.0  # what a cosine of one is worth as a logit
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch gave.
+
+    The loss of the answers, the routers' balance, visual rows by level, right answers (B, questions).
+    """
+
+    answers: Tensor
+    balance: Tensor
+    named: Tensor
+    rows: list[Tensor]
+    right: Tensor
+
+
+def prefix_ids(tokens: int) -> Tensor:
+    """Ids of a user turn up to the end of its picture of so many visual tokens."""
+    return torch.tensor(
+        encode("<|im_start|>user\n<|vision_start|>")
+        + encode("<|image_pad|>") * tokens
+        + encode("<|vision_end|>")
+    )
+
+
+def run_batch(
+    model: nn.Module,
+    pictures: Tensor,
+    tokens: Tensor,
+    targets: Tensor,
+    kept: Tensor | None = None,
+    labels: Tensor | None = None,
+) -> Outcome:
+    """pictures (B, H, W, 3) uint8, tokens and targets (B, questions, length).
+
+    Kept (B, visual tokens) or None for all.
+    """
+    count, height, width, _ = pictures.shape
+    layout = Layout(height // 32, width // 32, tokens.shape[1], tokens.shape[2])
+    rows = tower_rows(model.model.visual, patches_of(pictures), height // 16, width // 16)
+    text = model.model.language_model
+    visual = layout.rows * layout.cols
+    ids = torch.cat([prefix_ids(visual).expand(count, -1), tokens.flatten(1)], dim=1)
+    embeds = text.embed_tokens(ids)
+    embeds = torch.cat([embeds[:, : layout.visual.start], rows[0], embeds[:, layout.prefix - 1 :]], dim=1)
+    hidden, balance = text_hidden(text, embeds, rows[1:], layout, kept)
+    flat = targets.reshape(-1)
+    there = flat != IGNORED
+    logits = model.lm_head(hidden[:, layout.prefix :].reshape(len(flat), -1)[there])
+    loss = F.cross_entropy(logits, flat[there])
+    named = hidden.new_zeros(())
+    if labels is not None:
+        named = (
+            _naming_loss(model, hidden[:, layout.visual], labels)
+            + ALIGNING * _aligning_loss(model, rows[0], labels)
+            + BINDING * _binding_loss(model, rows, labels)
+        )
+    wrong = torch.zeros(flat.shape, dtype=torch.bool)
+    wrong[there] = logits.detach().argmax(-1) != flat[there]
+    return Outcome(loss, balance, named, rows, ~wrong.view(targets.shape).any(-1))
+
+
+def _naming_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
+    """How well the text model names, at each visual token, the word or first digit that is printed there.
+
+    Not needed to answer, but it teaches the output layer what printed words look like before retrieval works.
+    """
+    item, digit = _first_items(labels, hidden)
+    words, digits = _token_tables()
+    target = torch.where(item == NUMBER, digits[digit], words[item]).flatten()
+    there = target != IGNORED
+    return F.cross_entropy(model.lm_head(hidden.flatten(0, 1)[there]), target[there])
+
+
+def _aligning_loss(model: nn.Module, pooled: Tensor, labels: Tensor) -> Tensor:
+    """How well a pooled row that shows a word points where the word's own embedding points.
+
+    A question that quotes a word then finds the row by likeness, without having to learn every word's pair.
+    """
+    item, _ = _first_items(labels, pooled)
+    return _likeness(model, pooled, _token_tables()[0][item])
+
+
+def _binding_loss(model: nn.Module, rows: list[Tensor], labels: Tensor) -> Tensor:
+    """How well the rows of a number point where the embeddings of the words that name it point.
+
+    The first word (a table's row) in the last deepstack level, the second (its column) in the pooled row.
+    """
+    bonds = labels[..., -BONDS:].long().view(*rows[0].shape[:2], 4, BONDS).amax(dim=2)
+    tokens = _bond_tokens()
+    first, second = (tokens[bonds[..., place]] for place in range(BONDS))
+    return _likeness(model, rows[-1], first) + _likeness(model, rows[0], second)
+
+
+def _likeness(model: nn.Module, rows: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy of the cosines between rows (B, tokens, H) and all embeddings; zero without targets."""
+    there = target.flatten() != IGNORED
+    if not there.any():
+        return rows.new_zeros(())
+    pointed = F.normalize(rows.flatten(0, 1)[there], dim=-1)
+    words = F.normalize(model.model.language_model.embed_tokens.weight, dim=-1)
+    return F.cross_entropy(SHARPNESS * pointed @ words.T, target.flatten()[there])
+
+
+def _first_items(labels: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Item label and first digit's label of the first printed item of each visual token, (B, tokens) each."""
+    items = labels[..., SLOTS : SLOTS + 2].long().view(*rows.shape[:2], 4, 2)
+    first = (items[..., 0] > 0).int().argmax(-1, keepdim=True)
+    item, digit = items.gather(2, first[..., None].expand(-1, -1, -1, 2)).squeeze(2).unbind(-1)
+    return item, digit
+
+
+@lru_cache(maxsize=1)
+def _bond_tokens() -> Tensor:
+    """Token ids by bond label, IGNORED for none."""
+    return torch.tensor([IGNORED, *(encode(word)[0] for word in BOND_ID)])
+
+
+@lru_cache(maxsize=1)
+def _token_tables() -> tuple[Tensor, Tensor]:
+    """Token ids by word label and by digit label, IGNORED where a label names no token."""
+    words = [IGNORED, *(encode(word)[0] for word in WORDS), IGNORED]
+    return torch.tensor(words), torch.tensor([IGNORED, *(encode(digit)[0] for digit in "0123456789")])
