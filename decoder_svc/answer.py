@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
@@ -57,7 +58,7 @@ class _Prepared:
 
 
 class Answerer:
-    """Answers requests; holds no state of any."""
+    """Answers requests; holds no state of any, only counts them."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Answerer:
         self._pool = pool
         self._model = model
         self._limits = limits
+        self._numbers = itertools.count()
 
     async def count(self, ask: Ask, deadline: Deadline) -> Count:
         """What the request would cost; puts nothing in the engine. Over-long requests are counted too."""
@@ -90,7 +92,8 @@ class Answerer:
         fetches = self._fetches(prepared.count, layout, deadline)
         yield Started(len(prompt.token_ids), prompt.visual_tokens)
         submitted = (time.monotonic() - began) * 1000
-        request = EngineRequest(ask.id, prompt, ask.sampling)
+        # Callers may give several calls one id, to find them together in the logs; the engine may not.
+        request = EngineRequest(f"{ask.id} {next(self._numbers)}", prompt, ask.sampling)
         deltas = self._engine.submit(request, [fetch.chunks() for fetch in fetches], layout)
         last: Delta | None = None
         async with aclosing(deltas) as stream:

@@ -26,6 +26,7 @@ from fovea.errors import FoveaError
 from fovea.facts import ImageFacts, Stored
 from fovea.remote import RemoteError, error_of
 from fovea.rows import RowLayout
+from fovea.server.call import REQUEST_ID, current_request_id
 from fovea.vision.v1 import rows_pb2
 
 UPLOAD_CHUNK = 1024 * 1024
@@ -49,6 +50,12 @@ class PeerInfo:
     encodes: int
 
 
+def _on_behalf() -> tuple[tuple[str, str], ...]:
+    """The id of the request that causes this call, so that both logs name it alike."""
+    request_id = current_request_id()
+    return ((REQUEST_ID, request_id),) if request_id else ()
+
+
 class EncoderPeer:
     """A client of one encoder. Cheap to make; connects on first use and again after a loss."""
 
@@ -65,7 +72,9 @@ class EncoderPeer:
         """Ask anew. Raises EncoderUnavailable, or EncoderMismatch for a layout that we do not know."""
         reply = await self._call(
             self._stub.GetServerInfo(
-                encoder_pb2.GetServerInfoRequest(), timeout=deadline.timeout(HANDSHAKE_S)
+                encoder_pb2.GetServerInfoRequest(),
+                timeout=deadline.timeout(HANDSHAKE_S),
+                metadata=_on_behalf(),
             )
         )
         if not reply.fingerprint:
@@ -106,7 +115,9 @@ class EncoderPeer:
     async def describe(self, digest: str, deadline: Deadline) -> ImageFacts:
         """Raises ImageNotStored (as a RemoteError) where the encoder does not hold it."""
         request = encoder_pb2.DescribeImageRequest(digest=digest)
-        reply = await self._call(self._stub.DescribeImage(request, timeout=deadline.timeout()))
+        reply = await self._call(
+            self._stub.DescribeImage(request, timeout=deadline.timeout(), metadata=_on_behalf())
+        )
         return wire.facts_from_proto(reply.facts)
 
     async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
@@ -117,7 +128,9 @@ class EncoderPeer:
         """
         upload = _Upload(digest, pieces)
         try:
-            reply = await self._call(self._stub.PutImage(upload.requests(), timeout=deadline.timeout()))
+            reply = await self._call(
+                self._stub.PutImage(upload.requests(), timeout=deadline.timeout(), metadata=_on_behalf())
+            )
         except asyncio.CancelledError:
             if upload.failure is None:
                 raise
@@ -138,7 +151,7 @@ class EncoderPeer:
             plan=encoder_pb2.EncodePlan(max_pixels=wanted.max_pixels),
             fingerprint=wanted.fingerprint,
         )
-        return self._stub.Encode(request, timeout=deadline.timeout())
+        return self._stub.Encode(request, timeout=deadline.timeout(), metadata=_on_behalf())
 
     async def _call(self, call: Any) -> Any:
         try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+import structlog
 
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, request
+from tests.e2e.pictures import picture
 
 UNFIT = ["zwei Wörter\n", "tab\there", "x" * 129, "日本語", "\x00", "naïve"]
 
@@ -72,3 +75,21 @@ async def test_a_failed_call_names_its_id_in_the_details(house: House) -> None:
     call = house.decoder.Generate(asked, timeout=CALL_S)
     assert await initial_id(call) == "will-fail"
     assert (await failure(call)).request_id == "will-fail"
+
+
+async def test_the_encoder_logs_the_id_of_the_request_that_caused_its_call(house: House) -> None:
+    asked = request("?", [picture(seed=790)], max_new_tokens=1)
+    asked.request_id = "caused by me"
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        await house.ask(asked)
+    calls = {line["method"].split("/")[-1] for line in lines if line.get("request_id") == "caused by me"}
+    assert calls >= {"DescribeImage", "PutImage", "Encode", "Generate"}
+
+
+async def test_calls_that_share_an_id_are_all_answered(house: House) -> None:
+    """One trace may cause several calls; the id names them in the logs and does nothing else."""
+    asked = request("?", max_new_tokens=4)
+    asked.request_id = "one trace"
+    answered = await asyncio.gather(*(house.ask(asked) for _ in range(5)))
+    assert {a.started.request_id for a in answered} == {"one trace"}
+    assert len({tuple(a.token_ids) for a in answered}) == 1

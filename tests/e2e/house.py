@@ -167,6 +167,14 @@ async def read(stream: AsyncIterator[decoder_pb2.GenerateResponse]) -> Answered:
     )
 
 
+async def rest_of(call: grpc.aio.UnaryStreamCall) -> list[Any]:
+    """What still comes on a stream of which some was read already; gRPC does not let the two ways mix."""
+    events = []
+    while (event := await call.read()) is not grpc.aio.EOF:
+        events.append(event)
+    return events
+
+
 @asynccontextmanager
 async def running(
     model: Path, cache: Path, *, encoder_changes: Any = None, decoder_changes: Any = None

@@ -80,7 +80,8 @@ async def next_token(engine: NativeEngine, name: str, prompt: Prompt, rows: byte
     layout = RowLayout(engine.layout.width, engine.layout.levels, RowDtype.BF16)
     asked = EngineRequest(name, prompt, Sampling(max_new_tokens=1))
     deltas = [delta async for delta in engine.submit(asked, [stream(rows, layout)], layout)]
-    return [token for delta in deltas for token in delta.token_ids][0]
+    (token,) = [token for delta in deltas for token in delta.token_ids]
+    return token
 
 
 @asynccontextmanager

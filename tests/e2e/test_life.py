@@ -15,8 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fovea.decoder.v1 import decoder_pb2_grpc
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from fovea.remote import error_of
 from tests.e2e.failures import failure
-from tests.e2e.house import CALL_S, LONG_WINDED, Answered, decoder, free_address, read, request
+from tests.e2e.house import CALL_S, LONG_WINDED, Answered, decoder, free_address, read, request, rest_of
 from tests.e2e.pictures import picture
 from tests.e2e.processes import Process, decoder_process, encoder_process
 
@@ -113,11 +114,8 @@ async def test_a_kill_in_the_middle_of_calls_fails_them_by_name_and_loses_nothin
 
 async def _end_of(call: grpc.aio.UnaryStreamCall) -> str:
     try:
-        async for _ in call:
-            pass
+        await rest_of(call)
     except grpc.aio.AioRpcError as error:
-        from fovea.remote import error_of
-
         return error_of(error).reason
     return "answered"
 
@@ -150,7 +148,7 @@ async def test_sigterm_lets_a_running_call_end_after_health_was_told(
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await read(late)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-        events += [event async for event in call]
+        events += await rest_of(call)
         assert events[-1].WhichOneof("event") == "finished"
         assert sum(len(event.delta.token_ids) for event in events) > 100
         assert await process.ended() == 0
