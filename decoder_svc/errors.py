@@ -119,23 +119,6 @@ class EncoderUnavailable(FoveaError):
     reason = "ENCODER_UNAVAILABLE"
 
 
-class ImageNotStored(FoveaError):
-    """A digest that no encoder holds (any more): upload the image again."""
-
-    code = grpc.StatusCode.NOT_FOUND
-    reason = "IMAGE_NOT_STORED"
-
-    def __init__(self, image: str) -> None:
-        super().__init__(f"image {image} is not stored here: upload it again", image=image)
-
-
-class DeadlineExceeded(FoveaError):
-    """The caller's deadline passed before the answer was complete."""
-
-    code = grpc.StatusCode.DEADLINE_EXCEEDED
-    reason = "DEADLINE_EXCEEDED"
-
-
 class Aborted(FoveaError):
     """The request was ended from outside before its answer was complete."""
 
