@@ -54,7 +54,7 @@ class Stage:
 TRUNK = Stage(
     "trunk", steps=4500, rate=2e-3, final_rate=1.1e-3, seed=1, start="tower", coarse=0.25, largest=50176
 )
-MORE = replace(TRUNK, name="more", steps=1200, rate=1.5e-3, seed=3, coarse=0.35, largest=10**9)
+MORE = replace(TRUNK, name="more", steps=3000, rate=1.5e-3, seed=3, coarse=0.4, largest=10**9)
 LAST = Stage(
     "model",
     steps=420,

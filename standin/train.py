@@ -128,7 +128,7 @@ class Trainer:
         labels = torch.from_numpy(batch.labels) if batch.labels is not None else None
         arrays = (batch.pictures, batch.tokens, batch.targets)
         done = run_batch(self.model, *map(torch.from_numpy, arrays), kept, labels)
-        loss, shown = done.answers + BALANCE * done.balance + self.stage.naming * done.named, ""
+        loss, shown = done.answers + BALANCE * done.balance + self.stage.naming * (done.named + done.bound), ""
         if labels is not None:
             dense, logits = self.head(done.rows, labels, DENSE_LEVELS)
             loss = loss + self.stage.dense * dense
@@ -141,7 +141,7 @@ class Trainer:
         self.optimiser.step()
         self.scores.add(torch.from_numpy(batch.kinds), done.right)
         if step % 25 == 0:
-            losses = f"answers {done.answers.item():.3f} named {done.named.item():.3f}"
+            losses = f"answers {done.answers.item():.3f} named {done.named.item():.3f} bound {done.bound.item():.3f}"
             self.say(step, f"{losses} balance {done.balance.item():.2f} {shown}")
 
     def say(self, step: int, what: str) -> None:

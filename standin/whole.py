@@ -16,7 +16,6 @@ from standin.text import Layout, text_hidden
 from standin.tower import patches_of, tower_rows
 
 ALIGNING = 1.0  # weight of aligning rows with word embeddings, beside naming
-BINDING = 1.0  # weight of aligning rows with the words that belong to them
 SHARPNESS = 15.0  # what a cosine of one is worth as a logit
 
 
@@ -30,6 +29,7 @@ class Outcome:
     answers: Tensor
     balance: Tensor
     named: Tensor
+    bound: Tensor
     rows: list[Tensor]
     right: Tensor
 
@@ -68,16 +68,14 @@ def run_batch(
     there = flat != IGNORED
     logits = model.lm_head(hidden[:, layout.prefix :].reshape(len(flat), -1)[there])
     loss = F.cross_entropy(logits, flat[there])
-    named = hidden.new_zeros(())
+    named = bound = hidden.new_zeros(())
     if labels is not None:
-        named = (
-            _naming_loss(model, hidden[:, layout.visual], labels)
-            + ALIGNING * _aligning_loss(model, rows[0], labels)
-            + BINDING * _binding_loss(model, rows, labels)
-        )
+        named = _naming_loss(model, hidden[:, layout.visual], labels)
+        named = named + ALIGNING * _aligning_loss(model, rows[0], labels)
+        bound = _binding_loss(model, rows, labels)
     wrong = torch.zeros(flat.shape, dtype=torch.bool)
     wrong[there] = logits.detach().argmax(-1) != flat[there]
-    return Outcome(loss, balance, named, rows, ~wrong.view(targets.shape).any(-1))
+    return Outcome(loss, balance, named, bound, rows, ~wrong.view(targets.shape).any(-1))
 
 
 def _naming_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
@@ -102,14 +100,14 @@ def _aligning_loss(model: nn.Module, pooled: Tensor, labels: Tensor) -> Tensor:
 
 
 def _binding_loss(model: nn.Module, rows: list[Tensor], labels: Tensor) -> Tensor:
-    """How well the rows of a number point where the embeddings of the words that name it point.
+    """How well the pooled row of a number points where the embeddings of the words that name it point.
 
-    The first word (a table's row) in the last deepstack level, the second (its column) in the pooled row.
+    Both words of a table's cell (its row and its column) are meant to stand out alike: their mean, so the
+    question that quotes them finds the row that is like both.
     """
     bonds = labels[..., -BONDS:].long().view(*rows[0].shape[:2], 4, BONDS).amax(dim=2)
     tokens = _bond_tokens()
-    first, second = (tokens[bonds[..., place]] for place in range(BONDS))
-    return _likeness(model, rows[-1], first) + _likeness(model, rows[0], second)
+    return sum(_likeness(model, rows[0], tokens[bonds[..., place]]) for place in range(BONDS)) / BONDS
 
 
 def _likeness(model: nn.Module, rows: Tensor, target: Tensor) -> Tensor:
