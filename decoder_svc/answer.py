@@ -141,7 +141,7 @@ class Answerer:
 
     async def _facts(self, image: ImageInput, deadline: Deadline) -> ImageFacts:
         try:
-            return await self._pool.describe(image.digest, deadline)
+            return (await self._pool.describe(image.digest, deadline)).facts
         except FoveaError as error:
             if error.reason != "IMAGE_NOT_STORED" or image.data is None:
                 raise

@@ -133,12 +133,14 @@ class Front:
             data = b"".join([piece async for piece in bounded])
             digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
             bounded = _one(data)
-        elif not is_digest(digest):
-            what = "must be sha256: and 64 lower-case hexadecimal digits"
-            raise InvalidArgument(
-                f"header.digest {what}", violations=[Violation("header.digest", what)], actual=digest[:80]
-            )
+        else:
+            _check_digest("header.digest", digest)
         return await self._pool.put(digest, bounded, deadline)
+
+    async def describe(self, digest: str, deadline: Deadline) -> Stored:
+        """Raises IMAGE_NOT_STORED where the owner of the digest does not hold it."""
+        _check_digest("digest", digest)
+        return await self._pool.describe(digest, deadline)
 
     async def _bounded(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size = 0
@@ -168,6 +170,12 @@ class Front:
             attention=self.attention,
             encoders=await self._pool.states(Deadline.after(INFO_S)),
         )
+
+
+def _check_digest(field: str, digest: str) -> None:
+    if not is_digest(digest):
+        what = "must be sha256: and 64 lower-case hexadecimal digits"
+        raise InvalidArgument(f"{field} {what}", violations=[Violation(field, what)], actual=digest[:80])
 
 
 async def _one(data: bytes) -> AsyncIterator[bytes]:

@@ -42,12 +42,20 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
                 yield request.data
 
         stored = await self._front.put(first.header.digest, pieces(), _deadline(context))
-        moment = Timestamp()
-        moment.FromNanoseconds(int(stored.expires * 1e9))
         return decoder_pb2.PutImageResponse(
             facts=wire.facts_to_proto(stored.facts),
             already_stored=stored.already,
-            expire_time=moment,
+            expire_time=_moment(stored.expires),
+            encoder=stored.encoder,
+        )
+
+    async def DescribeImage(
+        self, request: decoder_pb2.DescribeImageRequest, context: grpc.aio.ServicerContext
+    ) -> decoder_pb2.DescribeImageResponse:
+        stored = await self._front.describe(request.digest, _deadline(context))
+        return decoder_pb2.DescribeImageResponse(
+            facts=wire.facts_to_proto(stored.facts),
+            expire_time=_moment(stored.expires),
             encoder=stored.encoder,
         )
 
@@ -97,6 +105,12 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         self, request: decoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.GetServerInfoResponse:
         return _info(await self._front.status())
+
+
+def _moment(seconds: float) -> Timestamp:
+    moment = Timestamp()
+    moment.FromNanoseconds(int(seconds * 1e9))
+    return moment
 
 
 def _deadline(context: grpc.aio.ServicerContext) -> Deadline:

@@ -128,7 +128,10 @@ class Trainer:
         labels = torch.from_numpy(batch.labels) if batch.labels is not None else None
         arrays = (batch.pictures, batch.tokens, batch.targets)
         done = run_batch(self.model, *map(torch.from_numpy, arrays), kept, labels)
-        loss, shown = done.answers + BALANCE * done.balance + self.stage.naming * (done.named + done.bound), ""
+        loss, shown = (
+            done.answers + BALANCE * done.balance + self.stage.naming * (done.named + done.bound),
+            "",
+        )
         if labels is not None:
             dense, logits = self.head(done.rows, labels, DENSE_LEVELS)
             loss = loss + self.stage.dense * dense

@@ -23,7 +23,7 @@ from fovea import wire
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.errors import FoveaError
-from fovea.facts import ImageFacts, Stored
+from fovea.facts import Stored
 from fovea.remote import RemoteError, error_of
 from fovea.rows import RowLayout
 from fovea.server.call import REQUEST_ID, current_request_id
@@ -112,13 +112,13 @@ class EncoderPeer:
         """The next handshake asks again: the process behind the address may be another one."""
         self._info = None
 
-    async def describe(self, digest: str, deadline: Deadline) -> ImageFacts:
+    async def describe(self, digest: str, deadline: Deadline) -> Stored:
         """Raises ImageNotStored (as a RemoteError) where the encoder does not hold it."""
         request = encoder_pb2.DescribeImageRequest(digest=digest)
         reply = await self._call(
             self._stub.DescribeImage(request, timeout=deadline.timeout(), metadata=_on_behalf())
         )
-        return wire.facts_from_proto(reply.facts)
+        return self._stored(reply, already=True)
 
     async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
         """Upload; `digest` may be empty where the caller did not say. Safe to repeat.
@@ -135,12 +135,11 @@ class EncoderPeer:
             if upload.failure is None:
                 raise
             raise upload.failure from None
-        return Stored(
-            wire.facts_from_proto(reply.facts),
-            reply.already_stored,
-            reply.expire_time.ToNanoseconds() / 1e9,
-            self.address,
-        )
+        return self._stored(reply, reply.already_stored)
+
+    def _stored(self, reply: Any, already: bool) -> Stored:
+        facts, expires = wire.facts_from_proto(reply.facts), reply.expire_time.ToNanoseconds() / 1e9
+        return Stored(facts, already, expires, self.address)
 
     def fetch(self, wanted: RowsWanted, deadline: Deadline) -> WireFetch:
         return WireFetch(self, wanted, deadline)

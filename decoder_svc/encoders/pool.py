@@ -17,7 +17,7 @@ from decoder_svc.encoders.rows import Fetch, RowsWanted
 from decoder_svc.errors import EncoderMismatch
 from fovea.deadline import Deadline
 from fovea.errors import FoveaError
-from fovea.facts import ImageFacts, Stored
+from fovea.facts import Stored
 from fovea.rows import RowLayout
 
 
@@ -61,7 +61,7 @@ class EncoderPool:
     def of(self, digest: str) -> EncoderPeer:
         return self._peers[owner(digest, list(self._peers))]
 
-    async def describe(self, digest: str, deadline: Deadline) -> ImageFacts:
+    async def describe(self, digest: str, deadline: Deadline) -> Stored:
         return await self.of(digest).describe(digest, deadline)
 
     async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:

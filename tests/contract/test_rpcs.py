@@ -157,3 +157,18 @@ async def test_json_of_an_answer_shows_numbers_and_readable_ids(house: House) ->
     assert image["tokens"] == 6
     assert image["patches"] == 24
     assert receipt["totals"]["output_tokens"] == 3
+
+
+async def test_the_front_door_describes_what_it_stored_and_only_that(house: House) -> None:
+    data = picture(seed=702)
+    request = decoder_pb2.DescribeImageRequest(digest=digest_of(data))
+    with pytest.raises(grpc.aio.AioRpcError) as missing:
+        await house.decoder.DescribeImage(request, timeout=CALL_S)
+    assert missing.value.code() is grpc.StatusCode.NOT_FOUND
+    put = await house.put(data)
+    described = await house.decoder.DescribeImage(request, timeout=CALL_S)
+    assert (described.facts, described.expire_time) == (put.facts, put.expire_time)
+    assert described.encoder == put.encoder == house.encoder_side.address
+    with pytest.raises(grpc.aio.AioRpcError) as wrong:
+        await house.decoder.DescribeImage(decoder_pb2.DescribeImageRequest(digest="chart"), timeout=CALL_S)
+    assert wrong.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -276,6 +276,62 @@ class PutImageResponse(_message.Message):
 Global___PutImageResponse: _TypeAlias = PutImageResponse  # noqa: Y015
 
 @_typing.final
+class DescribeImageRequest(_message.Message):
+    """Names a stored image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """REQUIRED. `sha256:<hex>`."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeImageRequest: _TypeAlias = DescribeImageRequest  # noqa: Y015
+
+@_typing.final
+class DescribeImageResponse(_message.Message):
+    """A stored image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ENCODER_FIELD_NUMBER: _builtins.int
+    encoder: _builtins.str
+    """The address of the encoder that holds it."""
+    @_builtins.property
+    def facts(self) -> _image_pb2.ImageFacts:
+        """What is known of it."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """As in PutImageResponse."""
+
+    def __init__(
+        self,
+        *,
+        facts: _image_pb2.ImageFacts | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        encoder: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoder", b"encoder", "expire_time", b"expire_time", "facts", b"facts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeImageResponse: _TypeAlias = DescribeImageResponse  # noqa: Y015
+
+@_typing.final
 class Image(_message.Message):
     """An image of a message."""
 

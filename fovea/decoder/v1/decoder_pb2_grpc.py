@@ -40,6 +40,11 @@ class DecoderServiceStub:
                 request_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.PutImageRequest.SerializeToString,
                 response_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.PutImageResponse.FromString,
                 _registered_method=True)
+        self.DescribeImage = channel.unary_unary(
+                '/fovea.decoder.v1.DecoderService/DescribeImage',
+                request_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.DescribeImageRequest.SerializeToString,
+                response_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.DescribeImageResponse.FromString,
+                _registered_method=True)
         self.Generate = channel.unary_stream(
                 '/fovea.decoder.v1.DecoderService/Generate',
                 request_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.GenerateRequest.SerializeToString,
@@ -68,6 +73,14 @@ class DecoderServiceServicer:
 
     def PutImage(self, request_iterator, context):
         """Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeImage(self, request, context):
+        """Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
+        where its owner does not, or no longer, hold it. Does not renew it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +121,11 @@ def add_DecoderServiceServicer_to_server(servicer, server):
                     servicer.PutImage,
                     request_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.PutImageRequest.FromString,
                     response_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.PutImageResponse.SerializeToString,
+            ),
+            'DescribeImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeImage,
+                    request_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.DescribeImageRequest.FromString,
+                    response_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.DescribeImageResponse.SerializeToString,
             ),
             'Generate': grpc.unary_stream_rpc_method_handler(
                     servicer.Generate,
@@ -158,6 +176,33 @@ class DecoderService:
             '/fovea.decoder.v1.DecoderService/PutImage',
             fovea_dot_decoder_dot_v1_dot_decoder__pb2.PutImageRequest.SerializeToString,
             fovea_dot_decoder_dot_v1_dot_decoder__pb2.PutImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fovea.decoder.v1.DecoderService/DescribeImage',
+            fovea_dot_decoder_dot_v1_dot_decoder__pb2.DescribeImageRequest.SerializeToString,
+            fovea_dot_decoder_dot_v1_dot_decoder__pb2.DescribeImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

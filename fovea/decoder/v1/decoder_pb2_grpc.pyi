@@ -35,6 +35,10 @@ class DecoderServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DecoderServiceAsyncStub: ...
     PutImage: _grpc.StreamUnaryMultiCallable[_decoder_pb2.PutImageRequest, _decoder_pb2.PutImageResponse]
     """Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent."""
+    DescribeImage: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.DescribeImageRequest, _decoder_pb2.DescribeImageResponse]
+    """Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
+    where its owner does not, or no longer, hold it. Does not renew it.
+    """
     Generate: _grpc.UnaryStreamMultiCallable[_decoder_pb2.GenerateRequest, _decoder_pb2.GenerateResponse]
     """Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt."""
     Complete: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.CompleteRequest, _decoder_pb2.CompleteResponse]
@@ -51,6 +55,10 @@ class DecoderServiceAsyncStub(DecoderServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutImage: _aio.StreamUnaryMultiCallable[_decoder_pb2.PutImageRequest, _decoder_pb2.PutImageResponse]  # type: ignore[assignment]
     """Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent."""
+    DescribeImage: _aio.UnaryUnaryMultiCallable[_decoder_pb2.DescribeImageRequest, _decoder_pb2.DescribeImageResponse]  # type: ignore[assignment]
+    """Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
+    where its owner does not, or no longer, hold it. Does not renew it.
+    """
     Generate: _aio.UnaryStreamMultiCallable[_decoder_pb2.GenerateRequest, _decoder_pb2.GenerateResponse]  # type: ignore[assignment]
     """Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt."""
     Complete: _aio.UnaryUnaryMultiCallable[_decoder_pb2.CompleteRequest, _decoder_pb2.CompleteResponse]  # type: ignore[assignment]
@@ -70,6 +78,16 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_decoder_pb2.PutImageResponse, _abc.Awaitable[_decoder_pb2.PutImageResponse]]:
         """Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def DescribeImage(
+        self,
+        request: _decoder_pb2.DescribeImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decoder_pb2.DescribeImageResponse, _abc.Awaitable[_decoder_pb2.DescribeImageResponse]]:
+        """Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
+        where its owner does not, or no longer, hold it. Does not renew it.
+        """
 
     @_abc_1.abstractmethod
     def Generate(
