@@ -1,4 +1,4 @@
-"""Bounds at 95 % for what was measured, by bootstrap and by order statistics. Knows no file and no service.
+"""Bounds at 95 % for what was measured: exact for shares, else by bootstrap. Knows no file and no service.
 
 The bootstrap is the percentile bootstrap with 2,000 resamples: what was measured together (a turn of a bench,
 the questions about one picture) is drawn together, so that what they share cannot narrow the bounds.
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 RESAMPLES = 2000
 TAILS = (2.5, 97.5)
+NORMAL = 1.959964
 FEWEST_ROUNDS = 6
 
 Floats = npt.NDArray[np.float64]
@@ -49,6 +50,34 @@ def mean(samples: npt.ArrayLike, seed: int = 0) -> Bounded:
     """The mean of independent observations, or of paired differences."""
     values = np.asarray(samples, dtype=np.float64)
     return bootstrap(values, lambda drawn: drawn.mean(axis=1), seed)
+
+
+def share(right: int, n: int) -> Bounded:
+    """Independent yes or no answers, by the exact binomial (Clopper and Pearson)."""
+    tail = (100 - TAILS[1]) / 100
+    lower = _edge(lambda chance: chance_of_at_least(right, n, chance) >= tail) if right else 0.0
+    upper = _edge(lambda chance: 1 - chance_of_at_least(right + 1, n, chance) <= tail) if right < n else 1.0
+    return Bounded(right / n, lower, upper, n)
+
+
+def difference_of_shares(gained: int, lost: int, n: int) -> Bounded:
+    """Of `n` pairs, those right only the first time less those right only the second (Agresti and Min, 2005).
+
+    Half an observation in each cell of the paired table keeps the bounds apart where all pairs agree.
+    """
+    pairs, difference = n + 2, (gained - lost) / (n + 2)
+    error = math.sqrt((gained + lost + 1) / pairs - difference**2) / math.sqrt(pairs)
+    lower, upper = (difference + sign * NORMAL * error for sign in (-1, 1))
+    return Bounded((gained - lost) / n, max(-1.0, lower), min(1.0, upper), n)
+
+
+def _edge(reached: Callable[[float], bool]) -> float:
+    """The smallest chance at which `reached` holds, by halving; it holds from there on."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high
 
 
 def ratio_of_medians(above: Sequence[float], below: Sequence[float], seed: int = 0) -> Bounded:

@@ -115,7 +115,7 @@ def _name(model: Path) -> str:
 
 def _publish(facts: dict[str, Any], tally: Tally, result: Result, path: Path) -> None:
     """The page, the plot beside it, and the card."""
-    kinds = scores.by_kind(tally.right, result.seed)
+    kinds = scores.by_kind(tally.right)
     picture = Path("img") / f"{path.stem}.png"
     tiers = scores.by_tier(tally.right, result.seed)
     report.write(path, report.page(facts, kinds, tiers, result.measures, str(picture)))

@@ -30,9 +30,9 @@ client with Pillow; blank is a white picture of the native size. Each question i
 differences are paired."""
 
 NOTES = """\
-Figures are percent, with 95 % bounds by bootstrap over rows of questions that share pictures (2,000
-resamples); where every answer was right, or every one wrong, the bounds have no width. A tier is the mean of
-its kinds. Chance is what the best constant answer gets. `blank_above_chance` counts kinds that a blank image
+Figures are percent, with 95 % bounds: of a kind the exact binomial, of its paired difference by
+Agresti and Min, of a tier a bootstrap over rows of questions that share pictures (2,000 resamples). A tier is the mean of its
+kinds. Chance is what the best constant answer gets. `blank_above_chance` counts kinds that a blank image
 answers better than that (exact binomial test, at most 5 % false alarms over all kinds together)."""
 
 

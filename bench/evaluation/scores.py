@@ -1,7 +1,8 @@
 """From right and wrong to shares with bounds, by kind and by tier.
 
-All views of a question are paired, and questions about one picture stand in one row: rows are resampled, so
-that neither pairing nor sharing a picture is lost. Knows no service.
+Every question of a kind has a picture of its own, so the bounds of a kind are those of independent answers.
+The kinds of a tier share pictures, and such questions stand in one row: rows are resampled, so that neither
+pairing nor sharing is lost. Knows no service.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.bounds import Bounded, chance_of_at_least, mean
+from bench.bounds import Bounded, chance_of_at_least, difference_of_shares, mean, share
 from bench.evaluation.sheets import VIEWS
 from bench.result import Measure
 from standin.dataset import COARSE, KINDS
@@ -46,27 +47,32 @@ def tier_of(kind: str) -> str:
     return "coarse" if kind in COARSE else "fine"
 
 
-def by_kind(right: Mapping[str, Bools], seed: int) -> Sequence[Score]:
+def by_kind(right: Mapping[str, Bools]) -> Sequence[Score]:
     """A score for every kind, coarse ones first."""
-    scores = [_score(kind, tier_of(kind), right, [place], seed) for place, kind in enumerate(KINDS)]
+    scores = [_kind(kind, {view: right[view][place] for view in VIEWS}) for place, kind in enumerate(KINDS)]
     return sorted(scores, key=lambda score: TIERS.index(score.tier))
 
 
 def by_tier(right: Mapping[str, Bools], seed: int) -> Sequence[Score]:
     """The mean over the kinds of a tier, each kind counting alike."""
-    return [
-        _score(tier, tier, right, [place for place, kind in enumerate(KINDS) if tier_of(kind) == tier], seed)
-        for tier in TIERS
-    ]
+    return [_tier(tier, right, seed) for tier in TIERS]
 
 
-def _score(name: str, tier: str, right: Mapping[str, Bools], places: list[int], seed: int) -> Score:
+def _kind(kind: str, right: Mapping[str, Bools]) -> Score:
+    native, half, n = right["native"], right["half"], right["native"].size
+    gained, lost = int((native & ~half).sum()), int((half & ~native).sum())
+    views = {view: share(int(right[view].sum()), n) for view in VIEWS}
+    return Score(kind, tier_of(kind), n, views, difference_of_shares(gained, lost, n), CHANCE[kind])
+
+
+def _tier(tier: str, right: Mapping[str, Bools], seed: int) -> Score:
+    places = [place for place, kind in enumerate(KINDS) if tier_of(kind) == tier]
     shares = {view: right[view][places].mean(axis=0) for view in VIEWS}
     return Score(
-        name,
+        tier,
         tier,
         right["native"][places].size,
-        {view: mean(share, seed) for view, share in shares.items()},
+        {view: mean(values, seed) for view, values in shares.items()},
         mean(shares["native"] - shares["half"], seed),
         float(np.mean([CHANCE[KINDS[place]] for place in places])),
     )
@@ -83,7 +89,7 @@ def alarms(kinds: Sequence[Score]) -> Sequence[str]:
 
 def measures(right: Mapping[str, Bools], seed: int) -> dict[str, Measure]:
     """The figures that are promised, by name."""
-    kinds = by_kind(right, seed)
+    kinds = by_kind(right)
     coarse, fine = by_tier(right, seed)
     return {
         "coarse_native": _measure(coarse, lambda score: score.views["native"], 0.97),

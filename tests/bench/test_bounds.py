@@ -74,3 +74,22 @@ def test_chance_of_a_score_is_the_binomial_tail(right: int, n: int, chance: floa
 def test_chance_of_a_score_stays_a_probability_at_thousands() -> None:
     assert bounds.chance_of_at_least(1, 5000, 0.5) == pytest.approx(1)
     assert 0 < bounds.chance_of_at_least(2700, 5000, 0.5) < 1e-6
+
+
+def test_bounds_of_a_share_are_the_exact_ones() -> None:
+    all_right = bounds.share(60, 60)
+    assert (all_right.value, all_right.upper) == (1.0, 1.0)
+    assert all_right.lower == pytest.approx(0.025 ** (1 / 60))
+    some = bounds.share(7, 50)  # by Clopper and Pearson's tables
+    assert (some.lower, some.upper) == (pytest.approx(0.0582, abs=1e-4), pytest.approx(0.2674, abs=1e-4))
+    none = bounds.share(0, 60)
+    assert (none.lower, none.upper) == (0.0, pytest.approx(1 - 0.025 ** (1 / 60)))
+
+
+def test_bounds_of_a_paired_difference_hold_as_often_as_promised() -> None:
+    rng, inside = np.random.default_rng(5), 0
+    for _ in range(400):
+        cell = rng.multinomial(200, [0.7, 0.15, 0.05, 0.1])  # both, only first, only second, neither
+        found = bounds.difference_of_shares(cell[1], cell[2], 200)
+        inside += found.lower <= 0.10 <= found.upper
+    assert 366 <= inside <= 394  # 380 are 95 %, the standard error is 4.4
