@@ -30,10 +30,10 @@ client with Pillow; blank is a white picture of the native size. Each question i
 differences are paired."""
 
 NOTES = """\
-Figures are percent, with 95 % bounds: of a kind the exact binomial, of its paired difference by
-Agresti and Min, of a tier a bootstrap over rows of questions that share pictures (2,000 resamples). A tier is the mean of its
-kinds. Chance is what the best constant answer gets. `blank_above_chance` counts kinds that a blank image
-answers better than that (exact binomial test, at most 5 % false alarms over all kinds together)."""
+Figures are percent, with 95 % bounds: of a kind the exact binomial, of its paired difference by Agresti
+and Min, of a tier a bootstrap over rows of questions that share pictures (2,000 resamples). A tier is the
+mean of its kinds. Chance is what the best constant answer gets. `blank_above_chance` counts kinds that a
+blank image answers better than that (exact binomial test, at most 5 % false alarms over all kinds)."""
 
 
 def page(

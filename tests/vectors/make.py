@@ -7,6 +7,7 @@ Python tests beside them, `clients/go` and `clients/java` read the same files.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import random
 import sys
@@ -140,7 +141,7 @@ def rows() -> dict[str, Any]:
     """One good stream, and streams that a client must refuse as ROWS_MISMATCH."""
     values = np.random.default_rng(SEED).integers(0, 256, ROWS * WIDTH * (1 + LEVELS) * 2, np.uint8)
     data = values.tobytes()
-    good = [header(), *(chunk(data, a, b) for a, b in zip(CUTS, CUTS[1:], strict=False)), summary(data)]
+    good = [header(), *(chunk(data, a, b) for a, b in itertools.pairwise(CUTS)), summary(data)]
     flipped, forged = chunk(data, 13, 14), summary(data[::-1])
     flipped.chunk.data = bytes([flipped.chunk.data[0] ^ 1]) + flipped.chunk.data[1:]
     cut = chunk(data, 13, 14)
