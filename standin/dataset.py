@@ -9,6 +9,7 @@ two meet.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,7 @@ SIZES: tuple[tuple[int, int], ...] = (
     (320, 192), (256, 256), (320, 224),
 )  # fmt: skip
 IGNORED = -100
+QUOTED = re.compile('"([^"]+)"')
 # How often training draws each kind of picture (bar, line, pie, table, card, scene, page): what is learnt
 # last, looking a number up by name and counting, gets the most.
 DRAWER_WEIGHTS = (2.0, 1.2, 0.8, 2.0, 0.5, 2.0, 0.9)
@@ -98,7 +100,8 @@ class Batch:
     pictures (B, H, W, 3) uint8, labels (B, patches, 8) int16 (None at reduced size), tokens and targets
     (B, questions, length)
     int64 where a target is IGNORED unless its token is an answer's, kinds (B, questions) int64 places in
-    KINDS.
+    KINDS, looks (B, questions, 3) int64 where a question quotes names: the
+    visual token that they lead to and the places of the first and the last of them, else IGNORED.
     """
 
     pictures: np.ndarray
@@ -106,6 +109,7 @@ class Batch:
     tokens: np.ndarray
     targets: np.ndarray
     kinds: np.ndarray
+    looks: np.ndarray
 
 
 @lru_cache(maxsize=50_000)
@@ -120,20 +124,39 @@ def question_tokens(question: str, answer: str) -> tuple[list[int], int]:
     return [*asked, *answered], len(answered)
 
 
-def pack(pictures: list[np.ndarray], labels: list[np.ndarray] | None, asked: list[list[Asked]]) -> Batch:
+def looked_up(question: str, canvas: Canvas, width: int, height: int) -> int:
+    """The visual token of a canvas at width x height that the quoted words of a question name, or IGNORED."""
+    quoted = set(QUOTED.findall(question))
+    for bond in canvas.bonds:
+        if quoted == {bond.first, bond.second}:
+            row, col = int(bond.y * height / canvas.size[1]) // 32, int(bond.x * width / canvas.size[0]) // 32
+            return row * (width // 32) + col
+    return IGNORED
+
+
+def pack(
+    pictures: list[np.ndarray],
+    labels: list[np.ndarray] | None,
+    asked: list[list[Asked]],
+    looked: list[list[int]] | None = None,
+) -> Batch:
     """Pad the questions of all pictures to one number and one length."""
     turns = [[question_tokens(one.question, one.answer) for one in group] for group in asked]
     many, length = max(map(len, turns)), max(len(turn[0]) for group in turns for turn in group)
     tokens = np.zeros((len(turns), many, length), np.int64)
     targets = np.full((len(turns), many, length), IGNORED, np.int64)
     kinds = np.full((len(turns), many), -1, np.int64)
+    looks = np.full((len(turns), many, 3), IGNORED, np.int64)
     for row, group in enumerate(turns):
         for column, (ids, answered) in enumerate(group):
             tokens[row, column, : len(ids)] = ids
             # The token before predicts it, so targets stand one place earlier.
             targets[row, column, len(ids) - answered - 1 : len(ids) - 1] = ids[-answered:]
             kinds[row, column] = KINDS.index(asked[row][column].kind)
-    return Batch(np.stack(pictures), np.stack(labels) if labels else None, tokens, targets, kinds)
+            if looked and looked[row][column] != IGNORED:
+                names = [ids.index(encode(name)[0]) for name in QUOTED.findall(asked[row][column].question)]
+                looks[row, column] = looked[row][column], names[0], names[-1]
+    return Batch(np.stack(pictures), np.stack(labels) if labels else None, tokens, targets, kinds, looks)
 
 
 @dataclass(frozen=True)
@@ -157,7 +180,7 @@ def training_batches(seed: int, recipe: Recipe) -> Iterator[Batch]:
         half = rng.random() < recipe.half_share
         target = (_halved(width, rng), _halved(height, rng)) if half else (width, height)
         count = max(2, recipe.pixels // (width * height))
-        images, labels, asked = [], [], []
+        images, labels, asked, looked = [], [], [], []
         for _ in range(count):
             odd = rng.random() < recipe.odd_share
             size = (width + rng.randint(-15, 15), height + rng.randint(-9, 15)) if odd else (width, height)
@@ -168,7 +191,8 @@ def training_batches(seed: int, recipe: Recipe) -> Iterator[Batch]:
             if not half:
                 labels.append(dense_labels(picture.canvas, *target))
             asked.append(choose(questions_about(picture, rng), rng, recipe))
-        yield pack(images, labels or None, asked)
+            looked.append([looked_up(one.question, picture.canvas, *target) for one in asked[-1]])
+        yield pack(images, labels or None, asked, looked)
 
 
 def _halved(side: int, rng: random.Random) -> int:

@@ -8,6 +8,7 @@ from standin.dataset import SIZES, Recipe
 
 DENSE_LEVELS = [1.0, 0.0, 0.0, 0.2]  # weights of the dense labels: pooled rows, then the deepstack levels
 BALANCE = 0.01  # weight of the routers' balance
+LOOKING = 0.2  # weight of looking where a quoted name leads
 MOST_DROPPED = 0.6  # part of the visual rows that a picture can lose
 
 TOWER_STEPS = 1400
@@ -54,10 +55,10 @@ class Stage:
 TRUNK = Stage(
     "trunk", steps=4500, rate=2e-3, final_rate=1.1e-3, seed=1, start="tower", coarse=0.25, largest=50176
 )
-MORE = replace(TRUNK, name="more", steps=3000, rate=1.5e-3, seed=3, coarse=0.4, largest=10**9)
+MORE = replace(TRUNK, name="more", steps=2000, rate=1.5e-3, seed=3, coarse=0.4, largest=10**9)
 LAST = Stage(
     "model",
-    steps=420,
+    steps=700,
     rate=1.4e-3,
     final_rate=0.0,
     seed=2,

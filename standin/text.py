@@ -22,6 +22,17 @@ HEAD = 4  # <|im_start|> user \n <|vision_start|>
 
 
 @dataclass(frozen=True)
+class Looks:
+    """Where the questions' tokens look in one layer, mean over the heads.
+
+    `rows` (B, questions, length, visual tokens), `own` (B, questions, length, length): at its own tokens.
+    """
+
+    rows: Tensor
+    own: Tensor
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where everything stands.
 
@@ -69,24 +80,26 @@ def mrope(positions: Tensor, head_dim: int, theta: float, section: list[int]) ->
 
 def text_hidden(
     text: nn.Module, embeds: Tensor, deepstack: list[Tensor], layout: Layout, kept: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """(B, sequence, H) embeddings and (B, tokens, H) deepstack rows to (last hidden state, balance loss).
+) -> tuple[Tensor, Tensor, list[Looks]]:
+    """(B, sequence, H) embeddings and (B, tokens, H) deepstack rows to last hidden state, balance loss, looks.
 
-    `kept` (B, tokens) marks visual rows that were not dropped; a dropped row is seen by nobody.
+    The looks are those of every layer. `kept` (B, tokens) marks visual rows that were not dropped; a dropped row is seen by nobody.
     """
     rope = text.config.rope_parameters
     cos, sin = mrope(layout.positions(), text.config.head_dim, rope["rope_theta"], rope["mrope_section"])
     masks = _masks(layout, kept)
-    x, balance = embeds, embeds.new_zeros(())
+    x, balance, looks = embeds, embeds.new_zeros(()), []
     for place, layer in enumerate(text.layers):
-        x = x + _attend(layer.self_attn, layer.input_layernorm(x), cos, sin, layout, masks)
+        attended, looked = _attend(layer.self_attn, layer.input_layernorm(x), cos, sin, layout, masks)
+        x = x + attended
+        looks.append(looked)
         mixed, uneven = _experts(layer.mlp, layer.post_attention_layernorm(x))
         x, balance = x + mixed, balance + uneven
         if place < len(deepstack):
             x = torch.cat(
                 [x[:, :HEAD], x[:, layout.visual] + deepstack[place], x[:, layout.prefix - 1 :]], dim=1
             )
-    return text.norm(x), balance / len(text.layers)
+    return text.norm(x), balance / len(text.layers), looks
 
 
 def _masks(layout: Layout, kept: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,7 +119,7 @@ def _masks(layout: Layout, kept: Tensor | None) -> tuple[Tensor, Tensor, Tensor]
 
 def _attend(
     attn: nn.Module, x: Tensor, cos: Tensor, sin: Tensor, layout: Layout, masks: tuple[Tensor, Tensor, Tensor]
-) -> Tensor:
+) -> tuple[Tensor, Looks]:
     count, length, _ = x.shape
     shape = (count, length, -1, attn.head_dim)
     q = attn.q_norm(attn.q_proj(x).view(shape)).transpose(1, 2)
@@ -118,12 +131,14 @@ def _attend(
     cut = layout.prefix
     prefix, cross, own = masks
     seen = F.scaled_dot_product_attention(q[:, :, :cut], k[:, :, :cut], v[:, :, :cut], prefix)
-    asked = _questions_attend(q[:, :, cut:] * attn.scaling, k, v, layout, cross, own)
+    asked, looks = _questions_attend(q[:, :, cut:] * attn.scaling, k, v, layout, cross, own)
     mixed = torch.cat([seen, asked], dim=2)
-    return attn.o_proj(mixed.transpose(1, 2).reshape(count, length, -1))
+    return attn.o_proj(mixed.transpose(1, 2).reshape(count, length, -1)), looks
 
 
-def _questions_attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout, cross: Tensor, own: Tensor) -> Tensor:
+def _questions_attend(
+    q: Tensor, k: Tensor, v: Tensor, layout: Layout, cross: Tensor, own: Tensor
+) -> tuple[Tensor, Looks]:
     """Attention of every question over the shared prefix and over itself, one softmax over both."""
     count, heads, _, dim = q.shape
     cut, apart = layout.prefix, (count, heads, layout.count, layout.length, dim)
@@ -131,8 +146,12 @@ def _questions_attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout, cross: Te
     over_self = q.view(apart) @ k[:, :, cut:].reshape(apart).transpose(3, 4) + own
     scores = torch.cat([over_prefix, over_self.reshape(count, heads, -1, layout.length)], dim=-1)
     weights = scores.softmax(dim=-1)
-    from_self = weights[..., cut:].view(*apart[:-1], layout.length) @ v[:, :, cut:].reshape(apart)
-    return weights[..., :cut] @ v[:, :, :cut] + from_self.reshape(count, heads, -1, dim)
+    over_prefix, over_self = weights[..., :cut], weights[..., cut:].view(*apart[:-1], layout.length)
+    mixed = over_prefix @ v[:, :, :cut] + (over_self @ v[:, :, cut:].reshape(apart)).reshape(
+        count, heads, -1, dim
+    )
+    rows = over_prefix[..., layout.visual].mean(dim=1)
+    return mixed, Looks(rows.view(count, layout.count, layout.length, -1), over_self.mean(dim=1))
 
 
 def _experts(mlp: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:

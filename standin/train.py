@@ -27,7 +27,7 @@ from standin.optimiser import Pair
 from standin.parallel import average_gradients, launch
 from standin.pretrain import pretrain
 from standin.questions import FINE
-from standin.recipe import BALANCE, DENSE_LEVELS, MOST_DROPPED, RESUMED, STAGES, Stage
+from standin.recipe import BALANCE, DENSE_LEVELS, LOOKING, MOST_DROPPED, RESUMED, STAGES, Stage
 from standin.whole import run_batch
 
 
@@ -127,11 +127,10 @@ class Trainer:
         kept = dropped_rows(len(batch.pictures), rows, self.stage.drop)
         labels = torch.from_numpy(batch.labels) if batch.labels is not None else None
         arrays = (batch.pictures, batch.tokens, batch.targets)
-        done = run_batch(self.model, *map(torch.from_numpy, arrays), kept, labels)
-        loss, shown = (
-            done.answers + BALANCE * done.balance + self.stage.naming * (done.named + done.bound),
-            "",
-        )
+        looks = torch.from_numpy(batch.looks)
+        done = run_batch(self.model, *map(torch.from_numpy, arrays), kept, labels, looks)
+        loss = done.answers + BALANCE * done.balance + self.stage.naming * (done.named + done.bound)
+        loss, shown = loss + LOOKING * done.looked, ""
         if labels is not None:
             dense, logits = self.head(done.rows, labels, DENSE_LEVELS)
             loss = loss + self.stage.dense * dense
@@ -144,7 +143,8 @@ class Trainer:
         self.optimiser.step()
         self.scores.add(torch.from_numpy(batch.kinds), done.right)
         if step % 25 == 0:
-            losses = f"answers {done.answers.item():.3f} named {done.named.item():.3f} bound {done.bound.item():.3f}"
+            parts = {"answers": done.answers, "named": done.named, "bound": done.bound, "looked": done.looked}
+            losses = " ".join(f"{name} {value.item():.3f}" for name, value in parts.items())
             self.say(step, f"{losses} balance {done.balance.item():.2f} {shown}")
 
     def say(self, step: int, what: str) -> None:

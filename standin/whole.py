@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from standin.dataset import IGNORED, encode
 from standin.labels import BONDS, NUMBER, SLOTS
 from standin.lexicon import BOND_ID, WORDS
-from standin.text import Layout, text_hidden
+from standin.text import Layout, Looks, text_hidden
 from standin.tower import patches_of, tower_rows
 
 ALIGNING = 1.0  # weight of aligning rows with word embeddings, beside naming
@@ -30,6 +30,7 @@ class Outcome:
     balance: Tensor
     named: Tensor
     bound: Tensor
+    looked: Tensor
     rows: list[Tensor]
     right: Tensor
 
@@ -50,6 +51,7 @@ def run_batch(
     targets: Tensor,
     kept: Tensor | None = None,
     labels: Tensor | None = None,
+    looks: Tensor | None = None,
 ) -> Outcome:
     """pictures (B, H, W, 3) uint8, tokens and targets (B, questions, length).
 
@@ -63,7 +65,7 @@ def run_batch(
     ids = torch.cat([prefix_ids(visual).expand(count, -1), tokens.flatten(1)], dim=1)
     embeds = text.embed_tokens(ids)
     embeds = torch.cat([embeds[:, : layout.visual.start], rows[0], embeds[:, layout.prefix - 1 :]], dim=1)
-    hidden, balance = text_hidden(text, embeds, rows[1:], layout, kept)
+    hidden, balance, seen = text_hidden(text, embeds, rows[1:], layout, kept)
     flat = targets.reshape(-1)
     there = flat != IGNORED
     logits = model.lm_head(hidden[:, layout.prefix :].reshape(len(flat), -1)[there])
@@ -73,9 +75,10 @@ def run_batch(
         named = _naming_loss(model, hidden[:, layout.visual], labels)
         named = named + ALIGNING * _aligning_loss(model, rows[0], labels)
         bound = _binding_loss(model, rows, labels)
+    looked = hidden.new_zeros(()) if looks is None else _looking_loss(seen, targets, looks)
     wrong = torch.zeros(flat.shape, dtype=torch.bool)
     wrong[there] = logits.detach().argmax(-1) != flat[there]
-    return Outcome(loss, balance, named, bound, rows, ~wrong.view(targets.shape).any(-1))
+    return Outcome(loss, balance, named, bound, looked, rows, ~wrong.view(targets.shape).any(-1))
 
 
 def _naming_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
@@ -108,6 +111,29 @@ def _binding_loss(model: nn.Module, rows: list[Tensor], labels: Tensor) -> Tenso
     bonds = labels[..., -BONDS:].long().view(*rows[0].shape[:2], 4, BONDS).amax(dim=2)
     tokens = _bond_tokens()
     return sum(_likeness(model, rows[0], tokens[bonds[..., place]]) for place in range(BONDS)) / BONDS
+
+
+def _looking_loss(seen: list[Looks], targets: Tensor, looks: Tensor) -> Tensor:
+    """How little a question that quotes names looks where they lead, in three steps that a layer can take each.
+
+    The last name looks at the first, then, knowing both, at the visual token that they lead to; the tokens that
+    answer look at the last name. A row that was dropped teaches nothing.
+    """
+    there = looks[..., 0] != IGNORED
+    if not there.any():
+        return targets.new_zeros((), dtype=torch.float32)
+    row, first, last = looks[there].unbind(-1)
+    each = torch.arange(len(row))
+    both = first != last
+    answering = targets[there] != IGNORED
+    steps = [
+        seen[0].own[there][each, last, first][both],
+        seen[1].rows[there][each, last, row],
+        seen[2]
+        .own[there]
+        .gather(2, last[:, None, None].expand(-1, answering.shape[1], 1))[..., 0][answering],
+    ]
+    return sum(-step.clamp_min(1e-4).log().mean() for step in steps if len(step))
 
 
 def _likeness(model: nn.Module, rows: Tensor, target: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def test_packed_questions_equal_each_alone_in_transformers(model: Qwen3VLMoeForC
     ids = torch.cat([prefix_ids(layout.rows * layout.cols).expand(count, -1), tokens.flatten(1)], dim=1)
     embeds = model.model.language_model.embed_tokens(ids)
     embeds[:, layout.visual] = rows[0]
-    hidden, _ = text_hidden(model.model.language_model, embeds, rows[1:], layout, None)
+    hidden, _, _ = text_hidden(model.model.language_model, embeds, rows[1:], layout, None)
     packed = model.lm_head(hidden[:, layout.prefix :]).view(*tokens.shape, -1)
     for question in range(tokens.shape[1]):
         alone = torch.cat([ids[:, : layout.prefix], tokens[:, question]], dim=1)
@@ -83,8 +83,8 @@ def test_a_dropped_row_changes_nothing_for_anybody(model: Qwen3VLMoeForCondition
     other = embeds.clone()
     other[:, layout.visual.start] += 1.0
     text = model.model.language_model
-    one, _ = text_hidden(text, embeds, [], layout, kept)
-    two, _ = text_hidden(text, other, [], layout, kept)
+    one, _, _ = text_hidden(text, embeds, [], layout, kept)
+    two, _, _ = text_hidden(text, other, [], layout, kept)
     assert torch.equal(one[:, layout.visual.start + 1 :], two[:, layout.visual.start + 1 :])
 
 
