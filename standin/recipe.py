@@ -55,14 +55,15 @@ class Stage:
 TRUNK = Stage(
     "trunk", steps=4500, rate=2e-3, final_rate=1.1e-3, seed=1, start="tower", coarse=0.25, largest=50176
 )
-MORE = replace(TRUNK, name="more", steps=2000, rate=1.5e-3, seed=3, coarse=0.4, largest=10**9)
+# All sizes, and the labels that say where a quoted name leads.
+MORE = replace(TRUNK, name="more", steps=2000, rate=1.5e-3, seed=3, start="trunk", coarse=0.4, largest=10**9)
 LAST = Stage(
     "model",
-    steps=700,
+    steps=1100,
     rate=1.4e-3,
     final_rate=0.0,
     seed=2,
-    start="trunk",
+    start="more",
     exported=True,
     dense=0.1,
     naming=0.2,
@@ -71,6 +72,6 @@ LAST = Stage(
     warm_up=15,
 )
 CONTROL = replace(LAST, name="control", drop=0.0)
-STAGES = {stage.name: stage for stage in (TRUNK, LAST, CONTROL)}
-# From the committed trunk: more of the same on all sizes, then both last phases.
-RESUMED = {stage.name: stage for stage in (MORE, replace(LAST, start="more"), replace(CONTROL, start="more"))}
+STAGES = {stage.name: stage for stage in (TRUNK, MORE, LAST, CONTROL)}
+# What --resume runs: the committed trunk stands in for the stage before the first of them.
+RESUMED = ("more", "model", "control")

@@ -181,13 +181,13 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    stages = RESUMED if options.resume else STAGES
     for name in RESUMED if options.resume else options.stages:
         if name == "tower":
             pretrain(options.out, options.processes)
             continue
-        stage = stages[name]
-        start = trunk_dir() if stage is RESUMED["more"] else options.out / f"{stage.start}.safetensors"
+        stage = STAGES[name]
+        resumed = options.resume and name == RESUMED[0]
+        start = trunk_dir() if resumed else options.out / f"{stage.start}.safetensors"
         job = Job(stage, options.out, start)
         if steps_done(job.path) < stage.steps:
             launch(work, options.processes, job)
