@@ -80,7 +80,7 @@ def receipt(
         text_tokens=count.text_tokens,
         cached_prompt_tokens=usage.cached_prompt_tokens,
         output_tokens=usage.output_tokens,
-        encodes=sum(report.source == "encoded" for report in reports),
+        encodes=sum(report.source == "encoded" and not report.joined for report in reports),
         wire_bytes=sum(report.wire_bytes for report in reports),
     )
     return Receipt(images, totals, _stages(reports, timings, clock), Tier((model,), "only tier"))

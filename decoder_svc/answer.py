@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from decoder_svc.account import Clock, receipt
 from decoder_svc.core import Delta, Engine, EngineRequest, Prompt
-from decoder_svc.encoders.pool import EncoderPool
+from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.rows import Fetch, RowsWanted
 from decoder_svc.engine.limits import check_sampling
 from decoder_svc.errors import Aborted, ImagesMismatch, MaxPixelsOutOfRange, TooManyImages
@@ -58,38 +58,36 @@ class _Prepared:
 
 
 class Answerer:
-    """Answers requests; holds no state of any, only counts them."""
+    """Answers requests, each from the encoders that it is given; holds no state of any, only counts them."""
 
     def __init__(
         self,
         engine: Engine,
         builder: PromptBuilder,
-        pool: EncoderPool,
         model: ModelFacts,
         limits: AskLimits,
     ) -> None:
         self._engine = engine
         self._builder = builder
-        self._pool = pool
         self._model = model
         self._limits = limits
         self._numbers = itertools.count()
 
-    async def count(self, ask: Ask, deadline: Deadline) -> Count:
+    async def count(self, ask: Ask, encoders: Fleet, deadline: Deadline) -> Count:
         """What the request would cost; puts nothing in the engine. Over-long requests are counted too."""
         self._check(ask)
-        return (await self._prepare(ask, deadline)).count
+        return (await self._prepare(ask, encoders, deadline)).count
 
-    async def answer(self, ask: Ask, deadline: Deadline) -> AsyncGenerator[Event, None]:
+    async def answer(self, ask: Ask, encoders: Fleet, deadline: Deadline) -> AsyncGenerator[Event, None]:
         """One Started, Texts, one Finished. Raises a FoveaError where the request is refused or fails."""
         began = time.monotonic()
         self._check(ask)
         check_sampling(ask.sampling, self._engine.limits)
-        prepared = await self._prepare(ask, deadline)
+        prepared = await self._prepare(ask, encoders, deadline)
         self._check_fit(ask, prepared)
         prompt = self._prompt(prepared)
-        layout = await self._pool.layout([image.digest for image in prepared.count.images], deadline)
-        fetches = self._fetches(prepared.count, layout, deadline)
+        layout = await encoders.layout([image.digest for image in prepared.count.images], deadline)
+        fetches = self._fetches(prepared.count, encoders, layout, deadline)
         yield Started(len(prompt.token_ids), prompt.visual_tokens)
         submitted = (time.monotonic() - began) * 1000
         # Callers may give several calls one id, to find them together in the logs; the engine may not.
@@ -112,9 +110,9 @@ class Answerer:
         if ask.max_pixels is not None and not geometry.min_pixels <= ask.max_pixels <= geometry.max_pixels:
             raise MaxPixelsOutOfRange(geometry.min_pixels, geometry.max_pixels, ask.max_pixels)
 
-    async def _prepare(self, ask: Ask, deadline: Deadline) -> _Prepared:
+    async def _prepare(self, ask: Ask, encoders: Fleet, deadline: Deadline) -> _Prepared:
         draft = await asyncio.to_thread(self._builder.draft, ask.messages)
-        facts = await self._locate(ask.images, deadline)
+        facts = await _locate(ask.images, encoders, deadline)
         limit = ask.max_pixels or self._limits.max_pixels
         plans = plan([(fact.width, fact.height) for fact in facts], limit, self._model.geometry)
         images = tuple(
@@ -131,22 +129,6 @@ class Answerer:
         return PlannedImage(
             image.digest, facts.width, facts.height, planned.max_pixels, planned.planned, full.tokens
         )
-
-    async def _locate(self, images: Sequence[ImageInput], deadline: Deadline) -> list[ImageFacts]:
-        """The facts of every image, inline ones stored first; each distinct image once, side by side."""
-        distinct = {image.digest: image for image in images}
-        found = await _all([self._facts(image, deadline) for image in distinct.values()])
-        facts = dict(zip(distinct, found, strict=True))
-        return [facts[image.digest] for image in images]
-
-    async def _facts(self, image: ImageInput, deadline: Deadline) -> ImageFacts:
-        try:
-            return (await self._pool.describe(image.digest, deadline)).facts
-        except FoveaError as error:
-            if error.reason != "IMAGE_NOT_STORED" or image.data is None:
-                raise
-        stored = await self._pool.put(image.digest, _whole(image.data), deadline)
-        return stored.facts
 
     def _check_fit(self, ask: Ask, prepared: _Prepared) -> None:
         check_fit(
@@ -173,11 +155,13 @@ class Answerer:
         text = f"{self._model.fingerprint}\n{image.digest}\n{image.planned.grid_thw}"
         return hashlib.sha256(text.encode()).digest()
 
-    def _fetches(self, count: Count, layout: RowLayout | None, deadline: Deadline) -> list[Fetch]:
+    def _fetches(
+        self, count: Count, encoders: Fleet, layout: RowLayout | None, deadline: Deadline
+    ) -> list[Fetch]:
         if layout is None:
             return []
         return [
-            self._pool.fetch(
+            encoders.fetch(
                 RowsWanted(
                     image.digest,
                     image.max_pixels,
@@ -204,6 +188,23 @@ class Answerer:
             self._model.name,
         )
         return Finished(str(last.finish_reason), last.matched_stop or "", account)
+
+
+async def _locate(images: Sequence[ImageInput], encoders: Fleet, deadline: Deadline) -> list[ImageFacts]:
+    """The facts of every image, inline ones stored first; each distinct image once, side by side."""
+    distinct = {image.digest: image for image in images}
+    found = await _all([_facts(image, encoders, deadline) for image in distinct.values()])
+    facts = dict(zip(distinct, found, strict=True))
+    return [facts[image.digest] for image in images]
+
+
+async def _facts(image: ImageInput, encoders: Fleet, deadline: Deadline) -> ImageFacts:
+    try:
+        return (await encoders.describe(image.digest, deadline)).facts
+    except FoveaError as error:
+        if error.reason != "IMAGE_NOT_STORED" or image.data is None:
+            raise
+    return (await encoders.put(image.digest, _whole(image.data), deadline)).facts
 
 
 async def _all(calls: Sequence[Awaitable[ImageFacts]]) -> list[ImageFacts]:

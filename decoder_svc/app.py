@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry
 from decoder_svc.answer import Answerer, AskLimits, ModelFacts
 from decoder_svc.core import EngineRequest, RowChunk, Sampling
 from decoder_svc.core import Limits as EngineLimits
-from decoder_svc.encoders.pool import EncoderPool, Expected
+from decoder_svc.encoders.fleet import Expected
+from decoder_svc.encoders.pool import EncoderPool
+from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
 from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
 from decoder_svc.front import Card, Front, Limits
@@ -101,7 +103,7 @@ def _engine(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> Nat
     )
 
 
-async def serve(chosen: DecoderSettings) -> None:
+async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     """Bind first, so that health and GetServerInfo answer while the model loads; then load, then be ready."""
     model_type(chosen.model)
     geometry = Geometry.from_checkpoint(chosen.model)
@@ -111,7 +113,7 @@ async def serve(chosen: DecoderSettings) -> None:
     builder = await asyncio.to_thread(PromptBuilder, chosen.model, chosen.max_context)
     vision = read_json(chosen.model, "config.json")["vision_config"]
     width, levels = vision["out_hidden_size"], len(vision["deepstack_visual_indexes"])
-    pool = EncoderPool(chosen.encoder_addresses, Expected(expected, width, levels))
+    pool = EncoderPool(Expected(expected, width, levels), chosen.encoders, chosen.encoder_addresses)
     fronts: list[Front] = []
     engine = _engine(chosen, dtype, fronts)
     limits = _limits(chosen, geometry)
@@ -130,9 +132,10 @@ async def serve(chosen: DecoderSettings) -> None:
     await process.start()
     log.info("listening", port=process.port, model=facts.name, fingerprint=expected)
     ask_limits = AskLimits(limits.max_images, limits.max_image_bytes, limits.default_max_pixels)
+    following = asyncio.create_task(_follow(chosen, pool, lookup))
     try:
         await process.unless_stopped(_load(engine, builder, RowLayout(width, levels, RowDtype.FP32)))
-        front.open(Answerer(engine, builder, pool, facts, ask_limits), engine.description)
+        front.open(Answerer(engine, builder, facts, ask_limits), engine.description)
         await process.ready()
         log.info("ready", attention=engine.description, dtype=dtype.value)
         await process.until_stopped()
@@ -140,7 +143,14 @@ async def serve(chosen: DecoderSettings) -> None:
         front.draining = True
         await process.drain(chosen.grace_s)
         await engine.close()
+        following.cancel()
         await pool.close()
+
+
+async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) -> None:
+    """Keep the pool true to the DNS name of the encoders, where they are found by one."""
+    if chosen.encoder_name:
+        await Resolver(chosen.encoder_name, chosen.resolve_s, pool.update, lookup).run()
 
 
 async def _load(engine: NativeEngine, builder: PromptBuilder, layout: RowLayout) -> None:

@@ -13,7 +13,8 @@ from importlib.metadata import version
 
 from decoder_svc.answer import Answerer
 from decoder_svc.core import Engine, EngineLoad
-from decoder_svc.encoders.pool import EncoderPool, PeerState
+from decoder_svc.encoders.fleet import PeerState
+from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.errors import ImageTooLarge, NotReady
 from decoder_svc.request import Ask, Count, Event, Finished
 from fovea.deadline import Deadline
@@ -111,14 +112,18 @@ class Front:
 
     async def answer(self, ask: Ask, deadline: Deadline) -> AsyncGenerator[Event, None]:
         """As `Answerer.answer`; counts every receipt."""
-        async with aclosing(self._ready().answer(ask, deadline)) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    self._answered(event.receipt)
-                yield event
+        answerer = self._ready()
+        with self._pool.held() as encoders:
+            async with aclosing(answerer.answer(ask, encoders, deadline)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        self._answered(event.receipt)
+                    yield event
 
     async def count(self, ask: Ask, deadline: Deadline) -> Count:
-        return await self._ready().count(ask, deadline)
+        answerer = self._ready()
+        with self._pool.held() as encoders:
+            return await answerer.count(ask, encoders, deadline)
 
     def check_size(self, byte_size: int) -> None:
         """Raises ImageTooLarge."""
@@ -135,12 +140,14 @@ class Front:
             bounded = _one(data)
         else:
             _check_digest("header.digest", digest)
-        return await self._pool.put(digest, bounded, deadline)
+        with self._pool.held() as encoders:
+            return await encoders.put(digest, bounded, deadline)
 
     async def describe(self, digest: str, deadline: Deadline) -> Stored:
         """Raises IMAGE_NOT_STORED where the owner of the digest does not hold it."""
         _check_digest("digest", digest)
-        return await self._pool.describe(digest, deadline)
+        with self._pool.held() as encoders:
+            return await encoders.describe(digest, deadline)
 
     async def _bounded(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size = 0

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from decoder_svc import convert
-from decoder_svc.encoders.pool import PeerState
+from decoder_svc.encoders.fleet import PeerState
 from decoder_svc.front import Front, Status
 from decoder_svc.request import Ask, Finished, Started, Text
 from fovea import wire

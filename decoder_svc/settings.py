@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from decoder_svc.encoders.resolver import SCHEME, DnsName
 from fovea.geometry import DEFAULT_MAX_PIXELS
 from fovea.settings import Settings
 
@@ -24,8 +25,10 @@ class DecoderSettings(Settings):
     encoders: str = Field(
         "127.0.0.1:50051",
         validation_alias="FOVEA_ENCODERS",
-        description="Addresses of the encoders, separated by commas",
+        description="Addresses of the encoders, separated by commas; a host name there is one encoder."
+        " Or one dns:///host:port, all of whose IP addresses are encoders, those that join later too",
     )
+    resolve_s: float = Field(5.0, gt=0, description="Seconds between lookups of the encoders' dns:/// name")
     fingerprint: str = Field(
         "", description="Rows fingerprint to expect, where the folder has no vision tensors"
     )
@@ -64,13 +67,25 @@ class DecoderSettings(Settings):
     @field_validator("encoders")
     @classmethod
     def _some_encoder(cls, value: str) -> str:
-        if not any(part.strip() for part in value.split(",")):
+        """Addresses, or one name; never both, because only one of them can be looked up again."""
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        if not parts:
             raise ValueError("names no encoder")
-        return value
+        if any(part.startswith(SCHEME) for part in parts):
+            if len(parts) > 1:
+                raise ValueError("a dns: name stands alone")
+            DnsName.parse(parts[0])
+        return ",".join(parts)
+
+    @property
+    def encoder_name(self) -> DnsName | None:
+        """The one name of all encoders; None where they are listed."""
+        return DnsName.parse(self.encoders) if self.encoders.startswith(SCHEME) else None
 
     @property
     def encoder_addresses(self) -> list[str]:
-        return [part.strip() for part in self.encoders.split(",") if part.strip()]
+        """The listed encoders; none where they are found by a name."""
+        return [] if self.encoder_name else self.encoders.split(",")
 
     @property
     def model_title(self) -> str:

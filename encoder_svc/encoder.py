@@ -68,13 +68,17 @@ class Timings:
 
 @dataclass(frozen=True)
 class Served:
-    """The rows of one image as they go out; `size` is its width and height, `source` encoded or rows."""
+    """The rows of one image as they go out; `size` is its width and height, `source` encoded or rows.
+
+    `joined` where another call had asked first: the tower ran once for both.
+    """
 
     rows: Rows
     source: str
     size: tuple[int, int]
     max_pixels: int
     timings: Timings
+    joined: bool = False
 
 
 class Encoder:
@@ -127,7 +131,7 @@ class Encoder:
             return served(rows, "rows", timings=Timings(store_ms=_ms(asked), total_ms=_ms(began)))
         encoded = await self.batcher.encode(key, planned.patches, partial(self._prepare, image, limit))
         rows = await asyncio.shield(self._fresh(key, encoded))
-        return served(rows, "encoded", timings=_timings(encoded, began))
+        return served(rows, "encoded", timings=_timings(encoded, began), joined=not encoded.first)
 
     def _key(self, facts: ImageFacts, grid: tuple[int, int, int]) -> RowKey:
         pixels = bytes.fromhex(facts.pixel_digest.removeprefix("sha256:"))

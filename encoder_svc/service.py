@@ -113,6 +113,7 @@ def _header(served: Served, front: Front) -> encoder_pb2.EncodeHeader:
         source=wire.source_to_proto(served.source),
         fingerprint=front.fingerprint,
         encoder=front.card.name,
+        joined=served.joined,
     )
 
 

@@ -246,6 +246,7 @@ class WireFetch:
             raise self._mismatch(f"{header.rows} rows of grid {grid}, expected {wanted.rows}")
         self.report.source = wire.source_from_proto(header.source)
         self.report.encoder = header.encoder
+        self.report.joined = header.joined
 
     def _checked(self, chunk: rows_pb2.RowChunk) -> RowChunk:
         row_bytes = self.wanted.layout.row_bytes

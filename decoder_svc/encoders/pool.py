@@ -1,102 +1,70 @@
-"""All encoders of a decoder: each image has one owner, by rendezvous hashing of its id.
+"""The encoders now: one that joins gets images from then on, one that leaves is let go when its calls end.
 
-The owner of an image does not change when another encoder joins or leaves, so that its rows stay where they
-are. This module chooses; `peer` talks.
+A request holds the fleet that it began with, so that it finds its images where it has put them. This module
+keeps count of who is held; which addresses there are, others say, and `fleet` chooses among them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
-import xxhash
+import structlog
 
-from decoder_svc.encoders.peer import EncoderPeer, PeerInfo
-from decoder_svc.encoders.rows import Fetch, RowsWanted
-from decoder_svc.errors import EncoderMismatch
+from decoder_svc.encoders.fleet import Expected, Fleet, PeerState
+from decoder_svc.encoders.peer import EncoderPeer
 from fovea.deadline import Deadline
-from fovea.errors import FoveaError
-from fovea.facts import Stored
-from fovea.rows import RowLayout
 
-
-@dataclass(frozen=True)
-class Expected:
-    """What the rows of every encoder must fit: the decoder's own model."""
-
-    fingerprint: str
-    width: int
-    levels: int
-
-
-@dataclass(frozen=True)
-class PeerState:
-    """An encoder as the decoder sees it now; `info` is None where it did not answer."""
-
-    address: str
-    info: PeerInfo | None
-    compatible: bool
-
-
-def owner(digest: str, addresses: Sequence[str]) -> str:
-    """The address with the highest hash of it and the digest (rendezvous hashing, Thaler and Ravishankar)."""
-
-    def weight(address: str) -> tuple[int, str]:
-        return xxhash.xxh3_64_intdigest(f"{address}\n{digest}".encode()), address
-
-    return max(addresses, key=weight)
+log = structlog.get_logger()
 
 
 class EncoderPool:
-    """The encoders by address, and the model that they must serve."""
+    """The fleet of the moment, and the peers that are still open. Lives in one event loop."""
 
-    def __init__(self, addresses: Sequence[str], expected: Expected) -> None:
-        self._peers = {address: EncoderPeer(address) for address in addresses}
-        self._expected = expected
+    def __init__(self, expected: Expected, found_by: str, addresses: Iterable[str] = ()) -> None:
+        self._fleet = Fleet({}, expected, found_by)
+        self._holders: Counter[EncoderPeer] = Counter()
+        self._closing: set[asyncio.Task[None]] = set()
+        self.update(addresses)
 
-    async def close(self) -> None:
-        await asyncio.gather(*(peer.close() for peer in self._peers.values()))
+    def update(self, addresses: Iterable[str]) -> None:
+        """These are the encoders from now on. Who stays keeps its connection."""
+        old = self._fleet.peers
+        new = {address: old.get(address) or EncoderPeer(address) for address in addresses}
+        for address in sorted(new.keys() - old.keys()):
+            log.info("encoder joined", encoder=address)
+        for address in sorted(old.keys() - new.keys()):
+            log.info("encoder left", encoder=address)
+        self._fleet = replace(self._fleet, peers=new)
+        self._holders.update(new.values())
+        self._release(old.values())
 
-    def of(self, digest: str) -> EncoderPeer:
-        return self._peers[owner(digest, list(self._peers))]
+    @contextmanager
+    def held(self) -> Iterator[Fleet]:
+        """The fleet as it is now; none of its peers is closed before the block ends."""
+        fleet = self._fleet
+        self._holders.update(fleet.peers.values())
+        try:
+            yield fleet
+        finally:
+            self._release(fleet.peers.values())
 
-    async def describe(self, digest: str, deadline: Deadline) -> Stored:
-        return await self.of(digest).describe(digest, deadline)
-
-    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
-        return await self.of(digest).put(digest, pieces, deadline)
-
-    async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:
-        """The layout that the owners of these images share; None where there are no images."""
-        owners = {peer.address: peer for peer in map(self.of, digests)}
-        want = self._expected
-        layouts = await asyncio.gather(
-            *(peer.handshake(want.fingerprint, want.width, want.levels, deadline) for peer in owners.values())
-        )
-        if len(set(layouts)) > 1:
-            raise EncoderMismatch(
-                "the encoders of this request serve rows in different dtypes",
-                actual=",".join(sorted(layout.dtype.value for layout in set(layouts))),
-            )
-        return layouts[0] if layouts else None
-
-    def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
-        return self.of(wanted.digest).fetch(wanted, deadline)
+    def _release(self, peers: Iterable[EncoderPeer]) -> None:
+        for peer in peers:
+            self._holders[peer] -= 1
+            if not self._holders[peer]:
+                del self._holders[peer]
+                task = asyncio.create_task(peer.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
 
     async def states(self, deadline: Deadline) -> list[PeerState]:
-        """Every encoder asked anew, side by side."""
-        return list(await asyncio.gather(*(self._state(peer, deadline) for peer in self._peers.values())))
+        with self.held() as fleet:
+            return await fleet.states(deadline)
 
-    async def _state(self, peer: EncoderPeer, deadline: Deadline) -> PeerState:
-        try:
-            info = await peer.info(deadline)
-        except FoveaError:
-            return PeerState(peer.address, None, False)
-        want = self._expected
-        fits = (info.fingerprint, info.layout.width, info.layout.levels) == (
-            want.fingerprint,
-            want.width,
-            want.levels,
-        )
-        return PeerState(peer.address, info, fits)
+    async def close(self) -> None:
+        """Close all, held or not. The last thing that happens to a pool."""
+        await asyncio.gather(*self._closing, *(peer.close() for peer in self._holders))

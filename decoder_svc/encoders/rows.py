@@ -32,6 +32,7 @@ class FetchReport:
     """What fetching cost; true once the fetch has ended. Times in milliseconds."""
 
     source: str = "none"
+    joined: bool = False
     encoder: str = ""
     row_bytes: int = 0
     wire_bytes: int = 0

@@ -29,6 +29,7 @@ class _Knobs:
     uniform: Tensor
 
 
+@torch.inference_mode()
 def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
     """One token a row of `logits` (rows, vocabulary), fp32; changes `logits`."""
     for row, draw in enumerate(draws):

@@ -1108,7 +1108,7 @@ class EncoderPeer(_message.Message):
     RUNNING_FIELD_NUMBER: _builtins.int
     ENCODES_FIELD_NUMBER: _builtins.int
     address: _builtins.str
-    """Where it listens."""
+    """Where it listens; the DNS name of the encoders while that has no address yet."""
     name: _builtins.str
     """Its name, once it has answered."""
     reachable: _builtins.bool

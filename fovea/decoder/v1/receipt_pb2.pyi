@@ -166,7 +166,9 @@ class ReceiptTotals(_message.Message):
     output_tokens: _builtins.int
     """Tokens of the answer."""
     encodes: _builtins.int
-    """Images that the vision tower computed for this answer."""
+    """Images that the vision tower computed for this answer. Where several answers asked for one image at the same
+    time, one of them counts it, so that receipts add up to the tower's work.
+    """
     wire_bytes: _builtins.int
     """Bytes of rows that travelled."""
     def __init__(

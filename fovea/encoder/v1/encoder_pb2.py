@@ -27,7 +27,7 @@ from fovea.vision.v1 import rows_pb2 as fovea_dot_vision_dot_v1_dot_rows__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66ovea/encoder/v1/encoder.proto\x12\x10\x66ovea.encoder.v1\x1a\x1b\x66ovea/vision/v1/image.proto\x1a\x1a\x66ovea/vision/v1/rows.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"3\n\x0ePutImageHeader\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x11\n\tbyte_size\x18\x02 \x01(\r\"Q\n\x0fPutImageRequest\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32 .fovea.encoder.v1.PutImageHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x87\x01\n\x10PutImageResponse\x12*\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1b.fovea.vision.v1.ImageFacts\x12\x16\n\x0e\x61lready_stored\x18\x02 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x14\x44\x65scribeImageRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"t\n\x15\x44\x65scribeImageResponse\x12*\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1b.fovea.vision.v1.ImageFacts\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"4\n\nEncodePlan\x12\x17\n\nmax_pixels\x18\x01 \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_max_pixels\"`\n\rEncodeRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12*\n\x04plan\x18\x02 \x01(\x0b\x32\x1c.fovea.encoder.v1.EncodePlan\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\"\xc6\x01\n\x0c\x45ncodeHeader\x12*\n\x06layout\x18\x01 \x01(\x0b\x32\x1a.fovea.vision.v1.RowLayout\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12*\n\x05\x63ount\x18\x03 \x01(\x0b\x32\x1b.fovea.vision.v1.TokenCount\x12*\n\x06source\x18\x04 \x01(\x0e\x32\x1a.fovea.vision.v1.RowSource\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x06 \x01(\t\"\x81\x01\n\rEncodeTimings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x02\x12\x11\n\tdecode_ms\x18\x02 \x01(\x02\x12\x15\n\rpreprocess_ms\x18\x03 \x01(\x02\x12\x10\n\x08tower_ms\x18\x04 \x01(\x02\x12\x10\n\x08store_ms\x18\x05 \x01(\x02\x12\x10\n\x08total_ms\x18\x06 \x01(\x02\"w\n\rEncodeSummary\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x11\n\trow_bytes\x18\x02 \x01(\r\x12\x13\n\x0brows_digest\x18\x03 \x01(\t\x12\x30\n\x07timings\x18\x04 \x01(\x0b\x32\x1f.fovea.encoder.v1.EncodeTimings\"\xab\x01\n\x0e\x45ncodeResponse\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.fovea.encoder.v1.EncodeHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.fovea.vision.v1.RowChunkH\x00\x12\x32\n\x07summary\x18\x03 \x01(\x0b\x32\x1f.fovea.encoder.v1.EncodeSummaryH\x00\x42\x07\n\x05\x65vent\"[\n\x12\x43ountTokensRequest\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x17\n\nmax_pixels\x18\x03 \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_max_pixels\"A\n\x13\x43ountTokensResponse\x12*\n\x05\x63ount\x18\x01 \x01(\x0b\x32\x1b.fovea.vision.v1.TokenCount\"\x16\n\x14GetServerInfoRequest\"\xc5\x02\n\rEncoderLimits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\r\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\r\x12\x18\n\x10max_image_pixels\x18\x03 \x01(\r\x12\x16\n\x0emax_image_side\x18\x04 \x01(\r\x12\x18\n\x10max_image_aspect\x18\x05 \x01(\r\x12\x16\n\x0emax_jpeg_scans\x18\x06 \x01(\r\x12\x1a\n\x12\x64\x65\x66\x61ult_max_pixels\x18\x07 \x01(\r\x12\x12\n\nmax_pixels\x18\x08 \x01(\r\x12\x12\n\nmin_pixels\x18\t \x01(\r\x12\x19\n\x11max_batch_patches\x18\n \x01(\r\x12\x11\n\tmax_queue\x18\x0b \x01(\r\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x0c \x01(\x04\x12\x15\n\ruploads_bytes\x18\r \x01(\x04\"@\n\x0b\x45ncoderLoad\x12\x0f\n\x07waiting\x18\x01 \x01(\r\x12\x0f\n\x07running\x18\x02 \x01(\r\x12\x0f\n\x07\x65ncodes\x18\x03 \x01(\r\"\xde\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12*\n\x06layout\x18\x05 \x01(\x0b\x32\x1a.fovea.vision.v1.RowLayout\x12/\n\x06limits\x18\x06 \x01(\x0b\x32\x1f.fovea.encoder.v1.EncoderLimits\x12+\n\x04load\x18\x07 \x01(\x0b\x32\x1d.fovea.encoder.v1.EncoderLoad\x12\x10\n\x08\x66\x65\x61tures\x18\x08 \x03(\t\x12-\n\x05state\x18\t \x01(\x0e\x32\x1e.fovea.encoder.v1.ServingState\x12\x18\n\x10loading_progress\x18\n \x01(\x02\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12\r\n\x05\x64type\x18\x0c \x01(\t\"$\n\x12\x44\x65leteImageRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"F\n\x13\x44\x65leteImageResponse\x12\x0f\n\x07uploads\x18\x01 \x01(\r\x12\x0f\n\x07records\x18\x02 \x01(\r\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\"\x16\n\x14GetCacheStatsRequest\"\x81\x02\n\x15GetCacheStatsResponse\x12\x0f\n\x07records\x18\x01 \x01(\r\x12\x14\n\x0crecord_bytes\x18\x02 \x01(\x04\x12\x1d\n\x15record_capacity_bytes\x18\x03 \x01(\x04\x12\x0f\n\x07uploads\x18\x04 \x01(\r\x12\x14\n\x0cupload_bytes\x18\x05 \x01(\x04\x12\x1d\n\x15upload_capacity_bytes\x18\x06 \x01(\x04\x12\x0c\n\x04hits\x18\x07 \x01(\r\x12\x0e\n\x06misses\x18\x08 \x01(\r\x12\x11\n\tevictions\x18\t \x01(\r\x12\x15\n\rfailed_checks\x18\n \x01(\r\x12\x14\n\x0cskipped_puts\x18\x0b \x01(\r*\x99\x01\n\x0cServingState\x12\x1d\n\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SERVING_STATE_LOADING\x10\x01\x12\x19\n\x15SERVING_STATE_SERVING\x10\x02\x12\x1a\n\x16SERVING_STATE_DRAINING\x10\x03\x12\x18\n\x14SERVING_STATE_FAILED\x10\x04\x32\x92\x05\n\x0e\x45ncoderService\x12S\n\x08PutImage\x12!.fovea.encoder.v1.PutImageRequest\x1a\".fovea.encoder.v1.PutImageResponse(\x01\x12`\n\rDescribeImage\x12&.fovea.encoder.v1.DescribeImageRequest\x1a\'.fovea.encoder.v1.DescribeImageResponse\x12M\n\x06\x45ncode\x12\x1f.fovea.encoder.v1.EncodeRequest\x1a .fovea.encoder.v1.EncodeResponse0\x01\x12Z\n\x0b\x43ountTokens\x12$.fovea.encoder.v1.CountTokensRequest\x1a%.fovea.encoder.v1.CountTokensResponse\x12`\n\rGetServerInfo\x12&.fovea.encoder.v1.GetServerInfoRequest\x1a\'.fovea.encoder.v1.GetServerInfoResponse\x12Z\n\x0b\x44\x65leteImage\x12$.fovea.encoder.v1.DeleteImageRequest\x1a%.fovea.encoder.v1.DeleteImageResponse\x12`\n\rGetCacheStats\x12&.fovea.encoder.v1.GetCacheStatsRequest\x1a\'.fovea.encoder.v1.GetCacheStatsResponseBA\n\x14\x64\x65v.fovea.encoder.v1P\x01Z\'fovea.dev/go/fovea/encoder/v1;encoderv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66ovea/encoder/v1/encoder.proto\x12\x10\x66ovea.encoder.v1\x1a\x1b\x66ovea/vision/v1/image.proto\x1a\x1a\x66ovea/vision/v1/rows.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"3\n\x0ePutImageHeader\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x11\n\tbyte_size\x18\x02 \x01(\r\"Q\n\x0fPutImageRequest\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32 .fovea.encoder.v1.PutImageHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x87\x01\n\x10PutImageResponse\x12*\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1b.fovea.vision.v1.ImageFacts\x12\x16\n\x0e\x61lready_stored\x18\x02 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x14\x44\x65scribeImageRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"t\n\x15\x44\x65scribeImageResponse\x12*\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1b.fovea.vision.v1.ImageFacts\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"4\n\nEncodePlan\x12\x17\n\nmax_pixels\x18\x01 \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_max_pixels\"`\n\rEncodeRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12*\n\x04plan\x18\x02 \x01(\x0b\x32\x1c.fovea.encoder.v1.EncodePlan\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\"\xd6\x01\n\x0c\x45ncodeHeader\x12*\n\x06layout\x18\x01 \x01(\x0b\x32\x1a.fovea.vision.v1.RowLayout\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12*\n\x05\x63ount\x18\x03 \x01(\x0b\x32\x1b.fovea.vision.v1.TokenCount\x12*\n\x06source\x18\x04 \x01(\x0e\x32\x1a.fovea.vision.v1.RowSource\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x06 \x01(\t\x12\x0e\n\x06joined\x18\x07 \x01(\x08\"\x81\x01\n\rEncodeTimings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x02\x12\x11\n\tdecode_ms\x18\x02 \x01(\x02\x12\x15\n\rpreprocess_ms\x18\x03 \x01(\x02\x12\x10\n\x08tower_ms\x18\x04 \x01(\x02\x12\x10\n\x08store_ms\x18\x05 \x01(\x02\x12\x10\n\x08total_ms\x18\x06 \x01(\x02\"w\n\rEncodeSummary\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x11\n\trow_bytes\x18\x02 \x01(\r\x12\x13\n\x0brows_digest\x18\x03 \x01(\t\x12\x30\n\x07timings\x18\x04 \x01(\x0b\x32\x1f.fovea.encoder.v1.EncodeTimings\"\xab\x01\n\x0e\x45ncodeResponse\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.fovea.encoder.v1.EncodeHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.fovea.vision.v1.RowChunkH\x00\x12\x32\n\x07summary\x18\x03 \x01(\x0b\x32\x1f.fovea.encoder.v1.EncodeSummaryH\x00\x42\x07\n\x05\x65vent\"[\n\x12\x43ountTokensRequest\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x17\n\nmax_pixels\x18\x03 \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_max_pixels\"A\n\x13\x43ountTokensResponse\x12*\n\x05\x63ount\x18\x01 \x01(\x0b\x32\x1b.fovea.vision.v1.TokenCount\"\x16\n\x14GetServerInfoRequest\"\xc5\x02\n\rEncoderLimits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\r\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\r\x12\x18\n\x10max_image_pixels\x18\x03 \x01(\r\x12\x16\n\x0emax_image_side\x18\x04 \x01(\r\x12\x18\n\x10max_image_aspect\x18\x05 \x01(\r\x12\x16\n\x0emax_jpeg_scans\x18\x06 \x01(\r\x12\x1a\n\x12\x64\x65\x66\x61ult_max_pixels\x18\x07 \x01(\r\x12\x12\n\nmax_pixels\x18\x08 \x01(\r\x12\x12\n\nmin_pixels\x18\t \x01(\r\x12\x19\n\x11max_batch_patches\x18\n \x01(\r\x12\x11\n\tmax_queue\x18\x0b \x01(\r\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x0c \x01(\x04\x12\x15\n\ruploads_bytes\x18\r \x01(\x04\"@\n\x0b\x45ncoderLoad\x12\x0f\n\x07waiting\x18\x01 \x01(\r\x12\x0f\n\x07running\x18\x02 \x01(\r\x12\x0f\n\x07\x65ncodes\x18\x03 \x01(\r\"\xde\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12*\n\x06layout\x18\x05 \x01(\x0b\x32\x1a.fovea.vision.v1.RowLayout\x12/\n\x06limits\x18\x06 \x01(\x0b\x32\x1f.fovea.encoder.v1.EncoderLimits\x12+\n\x04load\x18\x07 \x01(\x0b\x32\x1d.fovea.encoder.v1.EncoderLoad\x12\x10\n\x08\x66\x65\x61tures\x18\x08 \x03(\t\x12-\n\x05state\x18\t \x01(\x0e\x32\x1e.fovea.encoder.v1.ServingState\x12\x18\n\x10loading_progress\x18\n \x01(\x02\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12\r\n\x05\x64type\x18\x0c \x01(\t\"$\n\x12\x44\x65leteImageRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"F\n\x13\x44\x65leteImageResponse\x12\x0f\n\x07uploads\x18\x01 \x01(\r\x12\x0f\n\x07records\x18\x02 \x01(\r\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\"\x16\n\x14GetCacheStatsRequest\"\x81\x02\n\x15GetCacheStatsResponse\x12\x0f\n\x07records\x18\x01 \x01(\r\x12\x14\n\x0crecord_bytes\x18\x02 \x01(\x04\x12\x1d\n\x15record_capacity_bytes\x18\x03 \x01(\x04\x12\x0f\n\x07uploads\x18\x04 \x01(\r\x12\x14\n\x0cupload_bytes\x18\x05 \x01(\x04\x12\x1d\n\x15upload_capacity_bytes\x18\x06 \x01(\x04\x12\x0c\n\x04hits\x18\x07 \x01(\r\x12\x0e\n\x06misses\x18\x08 \x01(\r\x12\x11\n\tevictions\x18\t \x01(\r\x12\x15\n\rfailed_checks\x18\n \x01(\r\x12\x14\n\x0cskipped_puts\x18\x0b \x01(\r*\x99\x01\n\x0cServingState\x12\x1d\n\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SERVING_STATE_LOADING\x10\x01\x12\x19\n\x15SERVING_STATE_SERVING\x10\x02\x12\x1a\n\x16SERVING_STATE_DRAINING\x10\x03\x12\x18\n\x14SERVING_STATE_FAILED\x10\x04\x32\x92\x05\n\x0e\x45ncoderService\x12S\n\x08PutImage\x12!.fovea.encoder.v1.PutImageRequest\x1a\".fovea.encoder.v1.PutImageResponse(\x01\x12`\n\rDescribeImage\x12&.fovea.encoder.v1.DescribeImageRequest\x1a\'.fovea.encoder.v1.DescribeImageResponse\x12M\n\x06\x45ncode\x12\x1f.fovea.encoder.v1.EncodeRequest\x1a .fovea.encoder.v1.EncodeResponse0\x01\x12Z\n\x0b\x43ountTokens\x12$.fovea.encoder.v1.CountTokensRequest\x1a%.fovea.encoder.v1.CountTokensResponse\x12`\n\rGetServerInfo\x12&.fovea.encoder.v1.GetServerInfoRequest\x1a\'.fovea.encoder.v1.GetServerInfoResponse\x12Z\n\x0b\x44\x65leteImage\x12$.fovea.encoder.v1.DeleteImageRequest\x1a%.fovea.encoder.v1.DeleteImageResponse\x12`\n\rGetCacheStats\x12&.fovea.encoder.v1.GetCacheStatsRequest\x1a\'.fovea.encoder.v1.GetCacheStatsResponseBA\n\x14\x64\x65v.fovea.encoder.v1P\x01Z\'fovea.dev/go/fovea/encoder/v1;encoderv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fovea.encoder.v1.encoder_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024dev.fovea.encoder.v1P\001Z\'fovea.dev/go/fovea/encoder/v1;encoderv1'
-  _globals['_SERVINGSTATE']._serialized_start=2680
-  _globals['_SERVINGSTATE']._serialized_end=2833
+  _globals['_SERVINGSTATE']._serialized_start=2696
+  _globals['_SERVINGSTATE']._serialized_end=2849
   _globals['_PUTIMAGEHEADER']._serialized_start=142
   _globals['_PUTIMAGEHEADER']._serialized_end=193
   _globals['_PUTIMAGEREQUEST']._serialized_start=195
@@ -52,33 +52,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENCODEREQUEST']._serialized_start=628
   _globals['_ENCODEREQUEST']._serialized_end=724
   _globals['_ENCODEHEADER']._serialized_start=727
-  _globals['_ENCODEHEADER']._serialized_end=925
-  _globals['_ENCODETIMINGS']._serialized_start=928
-  _globals['_ENCODETIMINGS']._serialized_end=1057
-  _globals['_ENCODESUMMARY']._serialized_start=1059
-  _globals['_ENCODESUMMARY']._serialized_end=1178
-  _globals['_ENCODERESPONSE']._serialized_start=1181
-  _globals['_ENCODERESPONSE']._serialized_end=1352
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=1354
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=1445
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1447
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1512
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=1514
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=1536
-  _globals['_ENCODERLIMITS']._serialized_start=1539
-  _globals['_ENCODERLIMITS']._serialized_end=1864
-  _globals['_ENCODERLOAD']._serialized_start=1866
-  _globals['_ENCODERLOAD']._serialized_end=1930
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=1933
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=2283
-  _globals['_DELETEIMAGEREQUEST']._serialized_start=2285
-  _globals['_DELETEIMAGEREQUEST']._serialized_end=2321
-  _globals['_DELETEIMAGERESPONSE']._serialized_start=2323
-  _globals['_DELETEIMAGERESPONSE']._serialized_end=2393
-  _globals['_GETCACHESTATSREQUEST']._serialized_start=2395
-  _globals['_GETCACHESTATSREQUEST']._serialized_end=2417
-  _globals['_GETCACHESTATSRESPONSE']._serialized_start=2420
-  _globals['_GETCACHESTATSRESPONSE']._serialized_end=2677
-  _globals['_ENCODERSERVICE']._serialized_start=2836
-  _globals['_ENCODERSERVICE']._serialized_end=3494
+  _globals['_ENCODEHEADER']._serialized_end=941
+  _globals['_ENCODETIMINGS']._serialized_start=944
+  _globals['_ENCODETIMINGS']._serialized_end=1073
+  _globals['_ENCODESUMMARY']._serialized_start=1075
+  _globals['_ENCODESUMMARY']._serialized_end=1194
+  _globals['_ENCODERESPONSE']._serialized_start=1197
+  _globals['_ENCODERESPONSE']._serialized_end=1368
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=1370
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=1461
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1463
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1528
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=1530
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=1552
+  _globals['_ENCODERLIMITS']._serialized_start=1555
+  _globals['_ENCODERLIMITS']._serialized_end=1880
+  _globals['_ENCODERLOAD']._serialized_start=1882
+  _globals['_ENCODERLOAD']._serialized_end=1946
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=1949
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=2299
+  _globals['_DELETEIMAGEREQUEST']._serialized_start=2301
+  _globals['_DELETEIMAGEREQUEST']._serialized_end=2337
+  _globals['_DELETEIMAGERESPONSE']._serialized_start=2339
+  _globals['_DELETEIMAGERESPONSE']._serialized_end=2409
+  _globals['_GETCACHESTATSREQUEST']._serialized_start=2411
+  _globals['_GETCACHESTATSREQUEST']._serialized_end=2433
+  _globals['_GETCACHESTATSRESPONSE']._serialized_start=2436
+  _globals['_GETCACHESTATSRESPONSE']._serialized_end=2693
+  _globals['_ENCODERSERVICE']._serialized_start=2852
+  _globals['_ENCODERSERVICE']._serialized_end=3510
 # @@protoc_insertion_point(module_scope)

@@ -262,6 +262,7 @@ class EncodeHeader(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     ENCODER_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """How many rows follow."""
     source: _rows_pb2.RowSource.ValueType
@@ -270,6 +271,8 @@ class EncodeHeader(_message.Message):
     """The rows fingerprint: which vision weights and processor computed them."""
     encoder: _builtins.str
     """The name of the encoder that answers."""
+    joined: _builtins.bool
+    """True where the rows were computed for a call that had asked a moment before: who counts encodes skips this one."""
     @_builtins.property
     def layout(self) -> _rows_pb2.RowLayout:
         """The layout of every row that follows."""
@@ -287,10 +290,11 @@ class EncodeHeader(_message.Message):
         source: _rows_pb2.RowSource.ValueType = ...,
         fingerprint: _builtins.str = ...,
         encoder: _builtins.str = ...,
+        joined: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "layout", b"layout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "encoder", b"encoder", "fingerprint", b"fingerprint", "layout", b"layout", "rows", b"rows", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "encoder", b"encoder", "fingerprint", b"fingerprint", "joined", b"joined", "layout", b"layout", "rows", b"rows", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,112 @@
+"""The encoders as one request sees them: each image has one owner, by rendezvous hashing of its id.
+
+The owner of an image does not change when another encoder joins or leaves, so that its rows stay where they
+are. A fleet never changes; `pool` makes the next one. This module chooses; `peer` talks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import xxhash
+
+from decoder_svc.encoders.peer import RETRY_AFTER_S, EncoderPeer, PeerInfo
+from decoder_svc.encoders.rows import Fetch, RowsWanted
+from decoder_svc.errors import EncoderMismatch, EncoderUnavailable
+from fovea.deadline import Deadline
+from fovea.errors import FoveaError
+from fovea.facts import Stored
+from fovea.rows import RowLayout
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the rows of every encoder must fit: the decoder's own model."""
+
+    fingerprint: str
+    width: int
+    levels: int
+
+
+@dataclass(frozen=True)
+class PeerState:
+    """An encoder as the decoder sees it now; `info` is None where it did not answer."""
+
+    address: str
+    info: PeerInfo | None
+    compatible: bool
+
+
+def owner(digest: str, addresses: Iterable[str]) -> str:
+    """The address with the highest hash of it and the digest (rendezvous hashing, Thaler and Ravishankar).
+
+    The address is hashed as it was given: a name keeps its images when the host behind it moves.
+    """
+
+    def weight(address: str) -> tuple[int, str]:
+        return xxhash.xxh3_64_intdigest(f"{address}\n{digest}".encode()), address
+
+    return max(addresses, key=weight)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The encoders by address, the model that they must serve, and the setting that they were found by."""
+
+    peers: Mapping[str, EncoderPeer]
+    expected: Expected
+    found_by: str
+
+    def of(self, digest: str) -> EncoderPeer:
+        """Raises EncoderUnavailable where there is no encoder: a DNS name that was never resolved."""
+        if not self.peers:
+            raise EncoderUnavailable(
+                f"no address of an encoder is known: {self.found_by} has not been resolved",
+                retry_after_s=RETRY_AFTER_S,
+                encoder=self.found_by,
+            )
+        return self.peers[owner(digest, self.peers)]
+
+    async def describe(self, digest: str, deadline: Deadline) -> Stored:
+        return await self.of(digest).describe(digest, deadline)
+
+    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
+        return await self.of(digest).put(digest, pieces, deadline)
+
+    async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:
+        """The layout that the owners of these images share; None where there are no images."""
+        owners = {peer.address: peer for peer in map(self.of, digests)}
+        want = self.expected
+        layouts = await asyncio.gather(
+            *(peer.handshake(want.fingerprint, want.width, want.levels, deadline) for peer in owners.values())
+        )
+        if len(set(layouts)) > 1:
+            raise EncoderMismatch(
+                "the encoders of this request serve rows in different dtypes",
+                actual=",".join(sorted(layout.dtype.value for layout in set(layouts))),
+            )
+        return layouts[0] if layouts else None
+
+    def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
+        return self.of(wanted.digest).fetch(wanted, deadline)
+
+    async def states(self, deadline: Deadline) -> list[PeerState]:
+        """Every encoder asked anew, side by side. A name without an address is told as one that is silent."""
+        if not self.peers:
+            return [PeerState(self.found_by, None, False)]
+        return list(await asyncio.gather(*(self._state(peer, deadline) for peer in self.peers.values())))
+
+    async def _state(self, peer: EncoderPeer, deadline: Deadline) -> PeerState:
+        try:
+            info = await peer.info(deadline)
+        except FoveaError:
+            return PeerState(peer.address, None, False)
+        want = self.expected
+        fits = (info.fingerprint, info.layout.width, info.layout.levels) == (
+            want.fingerprint,
+            want.width,
+            want.levels,
+        )
+        return PeerState(peer.address, info, fits)

@@ -1,0 +1,71 @@
+"""Who owns an image: spread evenly, and moved only where its own encoder leaves or a new one takes it.
+
+Every id here is fixed, so nothing of this is left to chance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+import pytest
+
+from decoder_svc.encoders.fleet import owner
+
+IDS = [f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number in range(6000)]
+# Upper bounds of chi-square at p = 0.001, by degrees of freedom: a fair hash stays below for 999 of 1,000 sets.
+CHI_SQUARE = {2: 13.82, 4: 18.47}
+FORMS = ("10.0.0.{}:50051", "encoder-{}.encoders.example:50051", "127.0.0.1:5005{}")
+
+
+def fleet(form: str, count: int) -> list[str]:
+    return [form.format(number + 1) for number in range(count)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("count", [3, 5])
+def test_images_are_spread_evenly(form: str, count: int) -> None:
+    load = Counter(owner(one, fleet(form, count)) for one in IDS)
+    even = len(IDS) / count
+    assert sum((n - even) ** 2 / even for n in load.values()) < CHI_SQUARE[count - 1]
+    assert len(load) == count
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_only_the_images_of_the_one_that_leaves_move(form: str, count: int) -> None:
+    before = fleet(form, count)
+    for leaver in before:
+        after = [address for address in before if address != leaver]
+        moved = {one for one in IDS if owner(one, before) != owner(one, after)}
+        assert moved == {one for one in IDS if owner(one, before) == leaver}
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_images_of_the_one_that_leaves_are_spread_over_the_others(count: int) -> None:
+    before = fleet(FORMS[0], count + 1)
+    orphans = [one for one in IDS if owner(one, before) == before[0]]
+    load = Counter(owner(one, before[1:]) for one in orphans)
+    assert len(load) == count
+    assert max(load.values()) < 1.2 * len(orphans) / count
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_one_that_joins_takes_its_share_and_nobody_else_takes_any(form: str, count: int) -> None:
+    after = fleet(form, count + 1)
+    moved = [one for one in IDS if owner(one, after[:-1]) != owner(one, after)]
+    assert {owner(one, after) for one in moved} == {after[-1]}
+    assert len(moved) / len(IDS) == pytest.approx(1 / (count + 1), rel=0.1)
+
+
+def test_the_order_of_the_addresses_does_not_matter() -> None:
+    addresses = fleet(FORMS[0], 5)
+    for one in IDS[:200]:
+        assert owner(one, addresses) == owner(one, addresses[::-1])
+
+
+def test_owners_are_the_same_in_every_version() -> None:
+    """Another hash would move every image of every running fleet."""
+    found = [owner(one, fleet(FORMS[0], 3)) for one in IDS[:6]]
+    assert [address[7] for address in found] == ["2", "3", "3", "2", "3", "2"]

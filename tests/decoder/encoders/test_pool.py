@@ -1,0 +1,150 @@
+"""Encoders that join and leave: who gets images, who is closed and when, and the load of each."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from decoder_svc.encoders.peer import EncoderPeer
+from decoder_svc.encoders.pool import EncoderPool
+from decoder_svc.errors import EncoderUnavailable
+from fovea.deadline import Deadline
+from tests.decoder.encoders.fakes import EXPECTED, FakeEncoder, served
+from tests.e2e.house import free_address
+
+NAME = "dns:///encoders.example:50051"
+DEADLINE = Deadline()
+IDS = [f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number in range(64)]
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The addresses of the peers that were closed, in order."""
+    addresses: list[str] = []
+    really = EncoderPeer.close
+
+    async def close(peer: EncoderPeer) -> None:
+        addresses.append(peer.address)
+        await really(peer)
+
+    monkeypatch.setattr(EncoderPeer, "close", close)
+    return addresses
+
+
+def pool_of(*addresses: str) -> EncoderPool:
+    return EncoderPool(EXPECTED, NAME, addresses)
+
+
+async def test_a_newcomer_gets_images_and_the_others_keep_their_connections() -> None:
+    pool = pool_of("a:1", "b:1")
+    with pool.held() as before:
+        pool.update(["a:1", "b:1", "c:1"])
+        with pool.held() as after:
+            assert {peer.address for peer in map(before.of, IDS)} == {"a:1", "b:1"}
+            assert {peer.address for peer in map(after.of, IDS)} == {"a:1", "b:1", "c:1"}
+            assert all(after.peers[address] is before.peers[address] for address in ("a:1", "b:1"))
+    await pool.close()
+
+
+async def test_one_that_leaves_is_closed_once_its_calls_have_ended(closed: list[str]) -> None:
+    staying, leaving = FakeEncoder("staying"), FakeEncoder("leaving")
+    leaving.go.clear()
+    async with served([staying, leaving]):
+        pool = pool_of(staying.address, leaving.address)
+        digest = await _owned_by(pool, leaving.address)
+
+        async def ask() -> str:
+            with pool.held() as fleet:
+                return (await fleet.describe(digest, DEADLINE)).encoder
+
+        running = asyncio.create_task(ask())
+        await leaving.asked.wait()
+        pool.update([staying.address])
+        assert await ask() == staying.address
+        assert (closed, running.done()) == ([], False)
+        leaving.go.set()
+        assert await running == leaving.address
+        await asyncio.sleep(0)
+        assert closed == [leaving.address]
+        await pool.close()
+    assert sorted(closed) == sorted([staying.address, leaving.address])
+
+
+async def _owned_by(pool: EncoderPool, address: str) -> str:
+    with pool.held() as fleet:
+        return next(one for one in IDS if fleet.of(one).address == address)
+
+
+async def test_a_request_finds_its_images_where_it_put_them(closed: list[str]) -> None:
+    """Whoever joins or leaves meanwhile: its facts, its layout and its rows are of one fleet."""
+    pool = pool_of("a:1")
+    with pool.held() as fleet:
+        pool.update(["b:1"])
+        pool.update(["b:1", "c:1"])
+        assert {fleet.of(one).address for one in IDS} == {"a:1"}
+        await asyncio.sleep(0)
+        assert closed == []
+    await asyncio.sleep(0)
+    assert closed == ["a:1"]
+    await pool.close()
+
+
+async def test_one_that_comes_back_while_it_is_held_is_connected_anew(closed: list[str]) -> None:
+    pool = pool_of("a:1")
+    with pool.held() as old:
+        pool.update(["b:1"])
+        pool.update(["a:1"])
+        with pool.held() as new:
+            assert new.of(IDS[0]) is not old.of(IDS[0])
+    await asyncio.sleep(0)
+    assert closed == ["b:1", "a:1"]
+    with pool.held() as fleet:
+        assert fleet.of(IDS[0]) is new.of(IDS[0])
+    await pool.close()
+
+
+async def test_joins_and_leaves_are_one_line_each_and_the_same_again_is_none() -> None:
+    with capture_logs() as logs:
+        pool = pool_of("a:1")
+        pool.update(["b:1", "a:1"])
+        pool.update(["a:1", "b:1"])
+        pool.update(["b:1"])
+        await pool.close()
+    lines = [(line["event"], line["encoder"]) for line in logs]
+    assert lines == [("encoder joined", "a:1"), ("encoder joined", "b:1"), ("encoder left", "a:1")]
+
+
+async def test_without_an_address_the_failure_names_the_dns_name() -> None:
+    pool = pool_of()
+    with pool.held() as fleet:
+        assert await fleet.layout([], DEADLINE) is None
+        with pytest.raises(EncoderUnavailable, match=r"dns:///encoders\.example:50051") as raised:
+            await fleet.describe(IDS[0], DEADLINE)
+    assert raised.value.metadata == {"encoder": NAME}
+    assert raised.value.retry_after_s
+    (state,) = await pool.states(DEADLINE)
+    assert (state.address, state.info, state.compatible) == (NAME, None, False)
+    await pool.close()
+
+
+async def test_each_encoder_tells_its_own_load_and_a_silent_one_none() -> None:
+    encoders = [FakeEncoder("one", 3, 2, 100), FakeEncoder("two", 0, 1, 7), FakeEncoder("three", 9, 0, 0)]
+    async with served(encoders):
+        nobody = free_address()
+        pool = pool_of(*(encoder.address for encoder in encoders), nobody)
+        for _ in range(2):  # asked anew each time
+            states = {state.address: state for state in await pool.states(Deadline.after(20))}
+            for encoder in encoders:
+                told = states[encoder.address].info
+                assert told is not None
+                assert (told.name, told.waiting, told.running, told.encodes) == (
+                    encoder.name, encoder.load.waiting, encoder.load.running, encoder.load.encodes,
+                )  # fmt: skip
+                encoder.load.encodes += 1
+            assert (states[nobody].info, states[nobody].compatible) == (None, False)
+            assert len(states) == 4
+        await pool.close()

@@ -1,0 +1,135 @@
+"""A DNS name and its addresses: joins, leaves, failures; and what the setting accepts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from decoder_svc.encoders.resolver import DnsName, Resolver, lookup
+from decoder_svc.settings import DecoderSettings
+
+NAME = DnsName("encoders.example", 50051)
+
+
+class Zone:
+    """What a DNS server would answer; None is no answer."""
+
+    def __init__(self, *answers: Sequence[str] | None) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, int]] = []
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append((host, port))
+        answer = self.answers.pop(0)
+        if answer is None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return answer
+
+
+async def looked(zone: Zone) -> list[Sequence[str]]:
+    """What the listener hears while all of the zone's answers are used up."""
+    heard: list[Sequence[str]] = []
+    resolver = Resolver(NAME, 5.0, heard.append, zone)
+    while zone.answers:
+        await resolver.look()
+    return heard
+
+
+async def test_every_answer_is_told() -> None:
+    zone = Zone(["a"], ["a", "b"], ["b"])
+    assert await looked(zone) == [["a"], ["a", "b"], ["b"]]
+    assert zone.asked == [("encoders.example", 50051)] * 3
+
+
+async def test_a_failure_tells_nothing_and_is_logged_once_until_it_is_over() -> None:
+    with capture_logs() as logs:
+        heard = await looked(Zone(["a"], None, None, None, ["a", "b"], None, ["b"]))
+    assert heard == [["a"], ["a", "b"], ["b"]]
+    failed, again = "encoders not resolved", "encoders resolved again"
+    assert [line["event"] for line in logs] == [failed, again, failed, again]
+    assert {line["name"] for line in logs} == {"dns:///encoders.example:50051"}
+
+
+async def test_it_looks_again_and_again_whatever_the_answer() -> None:
+    done = asyncio.Event()
+    zone = Zone(None, ["a"], None, ["b"], ["c"])
+
+    def hear(addresses: Sequence[str]) -> None:
+        if addresses == ["c"]:
+            done.set()
+
+    task = asyncio.create_task(Resolver(NAME, 0.001, hear, zone).run())
+    await asyncio.wait_for(done.wait(), 60)
+    task.cancel()
+
+
+async def test_localhost_by_the_real_resolver() -> None:
+    assert await lookup("localhost", 50051) == ["127.0.0.1:50051"]
+
+
+async def test_a_slow_lookup_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop turns while the system's resolver hangs."""
+    go = threading.Event()
+
+    def hanging(*args, **kwargs):
+        assert go.wait(60)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 50051))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    task = asyncio.create_task(lookup("encoders.example", 50051))
+    for _ in range(10):
+        await asyncio.sleep(0.001)
+    assert not task.done()
+    go.set()
+    assert await task == ["10.0.0.1:50051"]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["10.0.0.2", "10.0.0.1", "10.0.0.2"], ["10.0.0.1:50051", "10.0.0.2:50051"]),
+        (["fd00::2", "10.0.0.1", "fd00::1"], ["10.0.0.1:50051"]),
+        (["fd00::2", "fd00::1"], ["[fd00::1]:50051", "[fd00::2]:50051"]),
+    ],
+)
+async def test_one_address_an_encoder(
+    monkeypatch: pytest.MonkeyPatch, found: list[str], expected: list[str]
+) -> None:
+    """A host of two families has two addresses and is one encoder."""
+
+    def answer(host, port, *args):
+        return [
+            (socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port))
+            for ip in found
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    assert await lookup("encoders.example", 50051) == expected
+
+
+def chosen(encoders: str) -> DecoderSettings:
+    return DecoderSettings(model="m", encoders=encoders)
+
+
+def test_a_dns_name_is_one_name_and_a_plain_one_is_an_address() -> None:
+    by_name = chosen("dns:///encoders.example.:50051")
+    assert (by_name.encoder_name, by_name.encoder_addresses) == (DnsName("encoders.example.", 50051), [])
+    listed = chosen(" encoder-a:50051, 10.0.0.2:50051 ,")
+    assert (listed.encoder_name, listed.encoder_addresses) == (None, ["encoder-a:50051", "10.0.0.2:50051"])
+
+
+@pytest.mark.parametrize(
+    "encoders",
+    [
+        "", " , ", "dns:///a:1,dns:///b:1", "dns:///a:1,10.0.0.1:1", "dns:///a", "dns:///a:0", "dns:///a:65536",
+        "dns:///:50051", "dns:a:50051", "dns://8.8.8.8/a:50051", "dns:///a..b:50051", "dns:///a b:50051",
+    ],
+)  # fmt: skip
+def test_what_can_not_be_meant_is_refused_at_start(encoders: str) -> None:
+    with pytest.raises(ValueError, match=r"names no encoder|stands alone|not of the form"):
+        chosen(encoders)

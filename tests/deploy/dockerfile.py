@@ -1,0 +1,34 @@
+"""The steps of deploy/Dockerfile, and where the files that it copies come to lie."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tests.deploy.compose import ROOT
+
+FILE = ROOT / "deploy" / "Dockerfile"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction: its word, and the rest of its line with continuation lines joined."""
+
+    word: str
+    rest: str
+
+
+def steps() -> list[Step]:
+    lines = re.sub(r"\\\n\s*", "", FILE.read_text()).splitlines()
+    found = [line.split(" ", 1) for line in lines if line and not line.startswith("#")]
+    return [Step(word, rest) for word, rest in found]
+
+
+def copies() -> list[tuple[str, str]]:
+    """From the context to the image, as (source, destination)."""
+    found = []
+    for step in steps():
+        if step.word == "COPY" and not step.rest.startswith("--from="):
+            *sources, destination = step.rest.split()
+            found += [(source, destination) for source in sources]
+    return found

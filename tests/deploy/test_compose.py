@@ -1,0 +1,128 @@
+"""The compose file: well formed, every setting one that exists, nothing open to the world."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from decoder_svc.settings import DecoderSettings
+from encoder_svc.settings import EncoderSettings
+from fovea.settings import unknown_variables
+from tests.deploy.compose import FILE, ROOT, Service, parse, seconds, services
+
+SETTINGS = {"encoder_svc": EncoderSettings, "decoder_svc": DecoderSettings}
+SERVICES = services()
+EACH = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
+
+
+def chosen(service: Service, monkeypatch: pytest.MonkeyPatch) -> EncoderSettings | DecoderSettings:
+    """The settings that the process in this container would have."""
+    for name in os.environ:
+        if name.startswith("FOVEA_"):
+            monkeypatch.delenv(name)
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    return SETTINGS[service.package]()
+
+
+def test_one_decoder_and_two_encoders() -> None:
+    packages = {name: service.package for name, service in SERVICES.items()}
+    assert packages == {"encoder-a": "encoder_svc", "encoder-b": "encoder_svc", "decoder": "decoder_svc"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("restart: unless-stopped", "restart: sometimes"),
+        ("mem_limit: 2g", "mem_limit: plenty"),
+        ("init: true", "init: true\n  volume: []"),
+        ("  retries: 3", "  retries: three"),
+        ("services:", "servises:"),
+        ("FOVEA_ENCODER_DEVICE: cpu", "FOVEA_ENCODER_DEVICE: cpu\n  FOVEA_ENCODER_DEVICE: cuda"),
+        ('FOVEA_ENCODER_THREADS: "1"', "FOVEA_ENCODER_THREADS: 1"),
+        ("- 127.0.0.1:9102:9102", "- 9102"),
+    ],
+)
+def test_a_file_with_a_mistake_is_refused(change: tuple[str, str]) -> None:
+    source = FILE.read_text()
+    assert parse(source)
+    assert change[0] in source
+    with pytest.raises(ValueError, match=r"form|twice"):
+        parse(source.replace(*change))
+
+
+@EACH
+def test_every_variable_is_a_setting_and_every_setting_is_taken(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = SETTINGS[service.package]
+    assert set(service.environment) <= kind.variables()
+    assert unknown_variables(kind, service.environment) == []
+    settings = chosen(service, monkeypatch)
+    for field in kind.model_fields:
+        if value := service.environment.get(kind.variable(field)):
+            assert str(getattr(settings, field)) == value
+
+
+@EACH
+def test_it_is_held_alive_within_bounds(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = service.fields
+    assert fields["restart"] == "unless-stopped"
+    assert fields["mem_limit"]
+    assert (fields["cap_drop"], fields["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
+    grace = chosen(service, monkeypatch).grace_s
+    assert seconds(fields["stop_grace_period"]) > grace, "it would be killed while calls still run"
+
+
+@EACH
+def test_its_health_is_asked_where_it_listens(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = chosen(service, monkeypatch).listen.rpartition(":")[2]
+    assert f"'127.0.0.1:{port}'" in service.health[-1]
+    assert set(service.fields["healthcheck"]) == {"test", "interval", "timeout", "retries", "start_period"}
+
+
+@EACH
+def test_nothing_is_open_to_another_machine(service: Service) -> None:
+    for port in service.fields.get("ports", ()):
+        host, outside, inside = port.split(":")
+        assert (host, outside) == ("127.0.0.1", inside)
+        assert inside in service.ports
+
+
+def test_the_decoder_asks_every_encoder_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    listening = [
+        f"{name}:{chosen(service, monkeypatch).listen.rpartition(':')[2]}"
+        for name, service in SERVICES.items()
+        if service.package == "encoder_svc"
+    ]
+    assert chosen(SERVICES["decoder"], monkeypatch).encoder_addresses == listening
+
+
+def test_every_encoder_has_a_name_and_a_store_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = []
+    for name, service in SERVICES.items():
+        if service.package == "encoder_svc":
+            settings = chosen(service, monkeypatch)
+            assert settings.name == name
+            volumes.append(service.folders[str(settings.cache_dir)])
+    assert sorted(volumes) == sorted(parse(FILE.read_text())["volumes"])
+
+
+def test_all_run_one_image_that_is_built_here() -> None:
+    images = {service.fields["image"] for service in SERVICES.values()}
+    assert len(images) == 1
+    for service in SERVICES.values():
+        build = service.fields["build"]
+        context = (FILE.parent / build["context"]).resolve()
+        assert context == ROOT
+        assert (context / build["dockerfile"]).is_file()
+
+
+def test_the_readme_names_files_and_services_that_there_are() -> None:
+    text = (FILE.parent / "README.md").read_text()
+    for path in re.findall(r"(?:deploy|standin)/[\w./-]+\w", text):
+        assert (ROOT / path).exists(), path
+    for variable in set(re.findall(r"FOVEA_[A-Z_]+", text)):
+        assert variable in EncoderSettings.variables() | DecoderSettings.variables(), variable
