@@ -46,10 +46,19 @@ class Call:
     code: str = "OK"
     reason: str = ""
     started: float = field(default_factory=time.monotonic)
+    announced: bool = False
 
     @property
     def quiet(self) -> bool:
         return self.method.startswith(QUIET)
+
+    async def announce(self) -> None:
+        """Sends the request id ahead of the first response, and not before there is one: once headers have
+        come, no client of gRPC tries a call again. A call that fails without any names its id in the
+        details."""
+        if not (self.announced or self.quiet):
+            self.announced = True
+            await self.context.send_initial_metadata(((REQUEST_ID, self.request_id),))
 
 
 @asynccontextmanager
@@ -145,23 +154,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         _request_id.set(call.request_id)
         for layer in LAYERS:
             await stack.enter_async_context(layer(call))
-        if not call.quiet:
-            await context.send_initial_metadata(((REQUEST_ID, call.request_id),))
         return call
 
     def _one(self, handler: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
         async def handle(request: Any, context: Any) -> Any:
             async with AsyncExitStack() as stack:
-                await self._enter(stack, method, request, context)
-                return await handler(request, context)
+                call = await self._enter(stack, method, request, context)
+                response = await handler(request, context)
+                await call.announce()
+                return response
 
         return handle
 
     def _many(self, handler: Callable[..., Any], method: str) -> Callable[..., Any]:
         async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
             async with AsyncExitStack() as stack:
-                await self._enter(stack, method, request, context)
+                call = await self._enter(stack, method, request, context)
                 async for response in handler(request, context):
+                    await call.announce()
                     yield response
 
         return handle

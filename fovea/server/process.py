@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from fovea.server.call import CallInterceptor
 from fovea.server.health import Health
 from fovea.server.metrics import CallMetrics
+from fovea.server.reflection import Pool
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -67,7 +68,7 @@ class ServerProcess:
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
-            (service, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+            (service, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server, pool=Pool()
         )
         self._registry = registry
         self._metrics_server: tuple[Any, threading.Thread] | None = None

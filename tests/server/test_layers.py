@@ -129,6 +129,16 @@ async def test_an_unexpected_exception_tells_the_client_nothing_but_the_request_
     assert kit.handled(method, "INTERNAL") == 1
 
 
+@pytest.mark.parametrize("method", ["One", "Taken"])
+async def test_a_failure_comes_without_headers_so_that_clients_may_try_again(kit: Kit, method: str) -> None:
+    """gRPC tries no call again of which headers have come; those of an answer name the request."""
+    answered, refused = kit.call(method, b"id"), kit.call(method, b"busy")
+    await answered
+    await failure(refused)
+    assert "x-request-id" in dict(await answered.initial_metadata())
+    assert not dict(await refused.initial_metadata())
+
+
 async def test_overload_carries_when_to_come_back_in_the_details_and_as_pushback(kit: Kit) -> None:
     call = kit.call("One", b"busy")
     found = await failure(call)

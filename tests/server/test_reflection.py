@@ -1,0 +1,24 @@
+"""Whatever a tool asks reflection for by name, it is found in the file where it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from fovea.decoder.v1 import decoder_pb2  # noqa: F401  registers the contract
+from fovea.server.reflection import Pool
+
+FILE = "fovea/decoder/v1/decoder.proto"
+
+
+@pytest.mark.parametrize(
+    "symbol", ["DecoderService", "DecoderService.Complete", "Image", "Image.data", "Role"]
+)
+def test_a_symbol_is_found_in_its_file(symbol: str) -> None:
+    pool = Pool()
+    assert pool.FindFileContainingSymbol(f"fovea.decoder.v1.{symbol}") is pool.FindFileByName(FILE)
+
+
+@pytest.mark.parametrize("symbol", ["Nobody", "DecoderService.Nothing", "Image.nothing"])
+def test_what_is_not_there_is_not_found(symbol: str) -> None:
+    with pytest.raises(KeyError):
+        Pool().FindFileContainingSymbol(f"fovea.decoder.v1.{symbol}")
