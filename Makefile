@@ -6,10 +6,10 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto lock demo lint test bench eval train clean
+.PHONY: help setup proto check-generated baseline lock demo lint test test-clients bench eval train clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(UV):
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Fovea needs Python 3.11 or newer; this is " + sys.version.split()[0])'
@@ -26,10 +26,23 @@ setup: $(STAMP) ## make the environment in .venv
 PROTOS   := $(patsubst protos/%,%,$(wildcard protos/fovea/*/v1/*.proto))
 SERVICES := fovea/encoder/v1/encoder.proto fovea/decoder/v1/decoder.proto
 PROTOC   := $(BIN)/python -m grpc_tools.protoc -Iprotos
-proto: $(STAMP) ## check the contract and generate the Python stubs
+proto: $(STAMP) ## check the contract, generate the Python, Go and Java code and docs/api.md
 	$(BIN)/buf lint protos
 	$(PROTOC) --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --python_out=. --mypy_out=quiet:. $(PROTOS)
 	$(PROTOC) --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --grpc_python_out=. --mypy_grpc_out=quiet:. $(SERVICES)
+	$(BIN)/python -m tools.apidoc
+	tools/clients generate
+
+GENERATED := $(wildcard fovea/*/v1) clients/go/fovea clients/java/src/generated docs/api.md
+check-generated: proto ## generate everything anew; fail where it is not what is committed
+	git diff --exit-code -- $(GENERATED)
+	@new=$$(git ls-files --others --exclude-standard -- $(GENERATED)); [ -z "$$new" ] || { echo "not committed: $$new"; exit 1; }
+
+BASELINE := $(wildcard protos/baseline/*.binpb)
+baseline: $(STAMP) ## keep the contract as of a tag, to be held to it from then on; TAG=v1.2.3
+	@[ -n "$(TAG)" ] || { echo "make baseline TAG=v1.2.3: the tag that is being set"; exit 1; }
+	rm -f $(BASELINE)
+	$(BIN)/buf build protos --exclude-source-info --output protos/baseline/$(TAG).binpb
 
 lock: $(UV) ## pin the dependencies anew
 	$(UV) pip compile pyproject.toml --extra encoder --extra decoder --extra dev --generate-hashes \
@@ -43,9 +56,18 @@ lint: $(STAMP) ## ruff, mypy, buf
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/buf lint protos
+	$(BIN)/buf breaking protos --against $(BASELINE)
 
 test: $(STAMP) ## every test that must never break
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not clients"
+
+TOOLS := build/tools
+$(TOOLS)/.ready: tools/go.mod tools/go.sum
+	cd tools && go build -p 1 -ldflags=-s -o ../$(TOOLS)/ tool
+	@touch $@
+
+test-clients: $(STAMP) ## the Go and Java clients, grpcurl and ghz against the real services
+	tools/clients test
 
 bench: $(STAMP) ## times and ratios of the spine; BENCH_ARGS="--quick" for a short run
 	$(BIN)/python -m bench.spine $(BENCH_ARGS)
@@ -57,4 +79,4 @@ train: $(STAMP) ## train the stand-in anew, or on from its weights (hours)
 	$(BIN)/python -m standin.train $(TRAIN_ARGS)
 
 clean: ## remove the environment, caches and local stores
-	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) var .mypy_cache .ruff_cache .pytest_cache .hypothesis

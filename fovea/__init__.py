@@ -1,4 +1,27 @@
 """What both services and every Python caller share: the contract, token arithmetic, the client.
 
-Knows no model and imports no torch.
+    from fovea import Client
+
+    with Client("127.0.0.1:50052") as client:
+        answer = client.ask("What is the title?", ["chart.png"])
+        print(answer.text, answer.receipt.totals.visual_tokens)
+
+Knows no model and imports no torch. The clients are loaded when they are first named, so that a service,
+which needs this package and no client, starts without them.
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fovea.client import AsyncClient, Client
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from fovea import client
+
+        return getattr(client, name)
+
+
+__all__ = ["AsyncClient", "Client"]

@@ -23,6 +23,9 @@ def ask(
         int | None,
         typer.Option(min=1, max=UINT32, metavar="N", help="Shrink each image to at most this many pixels."),
     ] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Shrink files before they are uploaded; costs the same tokens.")
+    ] = False,
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, max=UINT32, metavar="N", help="The longest answer, in tokens.")
     ] = None,
@@ -53,7 +56,7 @@ def ask(
     )
     show = _silent if as_json else _live
     with reported(as_json, HINT), Client(decoder, token or None) as client:
-        answer = client.ask(question, images, max_pixels=max_pixels, sampling=sampling, on_text=show)
+        answer = client.ask(question, images, max_pixels=max_pixels, sampling=sampling, fit=fit, on_text=show)
         if as_json:
             _emit(answer)
         else:

@@ -23,7 +23,7 @@ def put(
     token: Token = "",
     decoder: DecoderAddress = DECODER,
 ) -> None:
-    """Store an image and print its id. Storing it again renews it and sends no bytes."""
+    """Store an image and print its id. One that is held is not sent again, unless it would soon expire."""
     from fovea.client import Client
 
     with reported(as_json, HINT), Client(decoder, token or None) as client:

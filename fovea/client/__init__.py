@@ -1,15 +1,27 @@
 """The Python client: ask about images, with plain values in and plain values out.
 
+    from fovea import Client
+
     with Client() as client:
         answer = client.ask("What is the title?", ["chart.png"])
         print(answer.text, answer.receipt.totals.visual_tokens)
 
-Every failure is a `fovea.errors.FoveaError` with the server's own code, reason and facts; a local file that
-cannot be read is an OSError. No protobuf type leaves this package, and it imports no torch.
+The same with asyncio, as the answer comes:
+
+    from fovea import AsyncClient
+
+    async with AsyncClient() as client:
+        async for event in client.stream("What is the title?", ["chart.png"]):
+            print(event)
+
+`EncoderClient` and `AsyncEncoderClient` look after an encoder's cache and fetch rows. Every failure of a call
+is one of `fovea.client.errors`, one class a reason; a local file that cannot be read is an OSError. No
+protobuf type leaves this package, and it imports no torch.
 """
 
-from fovea.client.decoder import DEFAULT_DECODER, Client
-from fovea.client.encoder import DEFAULT_ENCODER, EncoderClient
+from fovea.client.decoder import DEFAULT_DECODER, AsyncClient, Client
+from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderClient
+from fovea.client.fitting import fit
 from fovea.client.messages import Image, Message, Sampling
 from fovea.client.values import Answer, Count, Finished, ServerInfo, Started, Text
 
@@ -17,6 +29,8 @@ __all__ = [
     "DEFAULT_DECODER",
     "DEFAULT_ENCODER",
     "Answer",
+    "AsyncClient",
+    "AsyncEncoderClient",
     "Client",
     "Count",
     "EncoderClient",
@@ -27,4 +41,5 @@ __all__ = [
     "ServerInfo",
     "Started",
     "Text",
+    "fit",
 ]

@@ -1,54 +1,178 @@
-"""One channel to one service: the token and the deadline on every call, typed errors out of every call.
+"""One channel to one service, twice: for callers that block, and for callers that await.
 
-Knows no RPC of either service. The receive limit stays at gRPC's default of 4 MiB: no answer needs more.
+What is asked, and in which order, is written once, as the generators in `fovea.client.steps`; both classes
+here run them. They put the token and the deadline on every call and make typed errors of what comes back.
+Neither knows an RPC. Both connect with the first call, and again after a loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias, TypeVar
 
 import grpc
 
-from fovea.client.errors import Unreachable
+from fovea.client.channel import OPTIONS
+from fovea.client.errors import BY_REASON, Unreachable
+from fovea.errors import FoveaError
 from fovea.remote import error_of
 
 TIMEOUT_S = 120.0
+T = TypeVar("T")
 
 
-class Connection:
-    """Cheap to make: it connects with the first call, and again after a loss."""
+@dataclass(frozen=True)
+class Call:
+    """One RPC by name. The request is a message or, for an upload, an iterator of messages."""
+
+    method: str
+    request: Any
+
+
+@dataclass(frozen=True)
+class Open(Call):
+    """An RPC whose responses are a stream. Its reply is a generator of them, the first of which has come
+    already: a call that is refused fails when it is opened. Closing the generator cancels the call on the
+    server too."""
+
+
+Steps: TypeAlias = Generator[Call, Any, T]
+"""Calls to make, one after the other; each gets its reply, or its failure, where it was yielded."""
+
+
+def failure(failed: grpc.RpcError, address: str) -> FoveaError:
+    """A status without our details and with the code UNAVAILABLE comes from gRPC: nobody was there to say
+    more."""
+    error = error_of(failed, BY_REASON)
+    if isinstance(error, Unreachable):
+        return Unreachable(f"no service can be reached at {address}", address=address)
+    return error
+
+
+class _Settings:
+    """What goes along with every call."""
 
     def __init__(self, address: str, token: str | None, timeout_s: float) -> None:
         self.address = address
-        self.channel = grpc.insecure_channel(address)
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self._timeout_s = timeout_s
+        self._options = {
+            "timeout": timeout_s,
+            "metadata": (("authorization", f"Bearer {token}"),) if token else (),
+        }
+
+
+class Connection(_Settings):
+    """Blocks. One object serves many threads."""
+
+    def __init__(self, address: str, token: str | None, timeout_s: float, stub: Callable[..., Any]) -> None:
+        super().__init__(address, token, timeout_s)
+        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._stub = stub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        self.channel.close()
+        """Calls that still run are cancelled."""
+        self._channel.close()
 
-    def one(self, method: Any, request: Any) -> Any:
-        """The response to `request`, which is a message or, for an upload, an iterator of messages."""
-        with self._typed_errors():
-            return method(request, timeout=self._timeout_s, metadata=self._metadata)
-
-    def many(self, method: Any, request: Any) -> Generator[Any, None, None]:
-        """The responses, one by one. Closing the generator early cancels the call on the server too."""
-        with self._typed_errors():
-            call = method(request, timeout=self._timeout_s, metadata=self._metadata)
-            try:
-                yield from call
-            finally:
-                call.cancel()  # does nothing where the call has ended
-
-    @contextmanager
-    def _typed_errors(self) -> Iterator[None]:
+    def _run(self, steps: Steps[T]) -> T:
         try:
-            yield
+            call = next(steps)
+            while True:
+                try:
+                    reply = self._reply(call)
+                except FoveaError as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(reply)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+    def _reply(self, call: Call) -> Any:
+        if isinstance(call, Open):
+            messages = self._messages(call)
+            return _resumed(next(messages, None), messages)
+        try:
+            return getattr(self._stub, call.method)(call.request, **self._options)
         except grpc.RpcError as failed:
-            error = error_of(failed)
-            if error.code is grpc.StatusCode.UNAVAILABLE and not (error.metadata or error.request_id):
-                raise Unreachable(self.address) from failed
-            raise error from failed
+            raise failure(failed, self.address) from failed
+
+    def _messages(self, call: Open) -> Generator[Any, None, None]:
+        stream = getattr(self._stub, call.method)(call.request, **self._options)
+        try:
+            yield from stream
+        except grpc.RpcError as failed:
+            raise failure(failed, self.address) from failed
+        finally:
+            stream.cancel()  # does nothing where the call has ended
+
+
+class AsyncConnection(_Settings):
+    """Awaits. Made, used and closed in one event loop; one object serves many tasks."""
+
+    def __init__(self, address: str, token: str | None, timeout_s: float, stub: Callable[..., Any]) -> None:
+        super().__init__(address, token, timeout_s)
+        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._stub = stub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failed: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Calls that still run are cancelled."""
+        await self._channel.close()
+
+    async def _run(self, steps: Steps[T]) -> T:
+        try:
+            call = next(steps)
+            while True:
+                try:
+                    reply = await self._reply(call)
+                except FoveaError as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(reply)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+    async def _reply(self, call: Call) -> Any:
+        if isinstance(call, Open):
+            messages = self._messages(call)
+            return _aresumed(await anext(messages, None), messages)
+        try:
+            return await getattr(self._stub, call.method)(call.request, **self._options)
+        except grpc.RpcError as failed:
+            raise failure(failed, self.address) from failed
+
+    async def _messages(self, call: Open) -> AsyncGenerator[Any, None]:
+        stream = getattr(self._stub, call.method)(call.request, **self._options)
+        try:
+            async for message in stream:
+                yield message
+        except grpc.RpcError as failed:
+            raise failure(failed, self.address) from failed
+        finally:
+            stream.cancel()  # does nothing where the call has ended
+
+
+def _resumed(first: Any, rest: Generator[Any, None, None]) -> Generator[Any, None, None]:
+    with closing(rest):
+        if first is not None:
+            yield first
+            yield from rest
+
+
+async def _aresumed(first: Any, rest: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    async with aclosing(rest):
+        if first is not None:
+            yield first
+            async for message in rest:
+                yield message

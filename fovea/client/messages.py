@@ -6,16 +6,16 @@ stored first. Nothing is sent from here.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
-from fovea.client.upload import Upload
+from fovea.client.fitting import fit
+from fovea.client.upload import File, Upload
 from fovea.decoder.v1 import decoder_pb2
 from fovea.ids import is_digest
 
-Source = str | os.PathLike[str] | bytes
+Source = File
 """A path, the bytes of a file, or the id (`sha256:<hex>`) of an image that is stored."""
 
 _ROLES = {
@@ -57,6 +57,20 @@ class Sampling:
 GREEDY = Sampling()
 
 
+class Options(TypedDict, total=False):
+    """How something is asked, the same for an answer, a stream and a count.
+
+    `max_pixels` shrinks each image to at most that many pixels; the server's default is 1310720. `fit`
+    shrinks files to that size here, before they are uploaded. `request_id` names the request in the servers'
+    logs.
+    """
+
+    max_pixels: int | None
+    sampling: Sampling
+    request_id: str
+    fit: bool
+
+
 @dataclass(frozen=True)
 class Draft:
     """A request, and the files that must be stored before it can be answered."""
@@ -75,10 +89,11 @@ class Question:
     max_pixels: int | None = None
     sampling: Sampling = GREEDY
     request_id: str = ""
+    fit: bool = False
 
     def draft(self) -> Draft:
         """Read the files for their ids. Raises OSError where one cannot be read."""
-        uploads: dict[str, Upload] = {}
+        uploads = _Uploads(self.max_pixels, self.fit)
         given = {name: value for name, value in vars(self.sampling).items() if value is not None}
         request = decoder_pb2.GenerateRequest(
             messages=[_message(message, uploads) for message in self._messages()],
@@ -86,7 +101,7 @@ class Question:
             visual=decoder_pb2.VisualBudget(max_pixels=self.max_pixels),
             request_id=self.request_id,
         )
-        return Draft(request, tuple(uploads.values()))
+        return Draft(request, tuple(uploads.found.values()))
 
     def _messages(self) -> Sequence[Message]:
         if isinstance(self.text, str):
@@ -96,20 +111,33 @@ class Question:
         return self.text
 
 
-def _message(message: Message, uploads: dict[str, Upload]) -> decoder_pb2.Message:
+def id_of(image: Source) -> str:
+    """The id of an image that is given by it, or as a file. Raises OSError where that cannot be read."""
+    return image if isinstance(image, str) and is_digest(image) else Upload.of(image).digest
+
+
+class _Uploads:
+    """The files of a request by their ids, each once; shrunk, where the caller wants that."""
+
+    def __init__(self, max_pixels: int | None, shrink: bool) -> None:
+        self.found: dict[str, Upload] = {}
+        self._max_pixels = max_pixels
+        self._shrink = shrink
+
+    def id_of(self, source: Source) -> str:
+        if isinstance(source, str) and is_digest(source):
+            return source
+        upload = Upload.of(fit(source, self._max_pixels) if self._shrink else source)
+        self.found[upload.digest] = upload
+        return upload.digest
+
+
+def _message(message: Message, uploads: _Uploads) -> decoder_pb2.Message:
     parts = [_part(part, uploads) for part in message.parts]
     return decoder_pb2.Message(role=_ROLES[message.role], parts=parts)
 
 
-def _part(part: str | Image, uploads: dict[str, Upload]) -> decoder_pb2.Part:
+def _part(part: str | Image, uploads: _Uploads) -> decoder_pb2.Part:
     if isinstance(part, str):
         return decoder_pb2.Part(text=part)
-    return decoder_pb2.Part(image=decoder_pb2.Image(digest=_digest(part.source, uploads)))
-
-
-def _digest(source: Source, uploads: dict[str, Upload]) -> str:
-    if isinstance(source, str) and is_digest(source):
-        return source
-    upload = Upload.of(source)
-    uploads[upload.digest] = upload
-    return upload.digest
+    return decoder_pb2.Part(image=decoder_pb2.Image(digest=uploads.id_of(part.source)))

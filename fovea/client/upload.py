@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+File = str | os.PathLike[str] | bytes
+"""A path, or the bytes of a file."""
+
 PIECE_BYTES = 1024 * 1024
 MOST_BYTES = 2**32 - 1
 """What the header's field can say; every service refuses far smaller files."""
 
 Progress = Callable[[int, int], None]
-"""Called with (bytes sent, bytes in all)."""
+"""Called with (bytes sent, bytes in all), in whatever thread sends. Not called where nothing needs to be
+sent."""
 
 
 def unheard(sent: int, total: int) -> None:
@@ -35,7 +39,7 @@ class Upload:
     byte_size: int
 
     @classmethod
-    def of(cls, source: str | os.PathLike[str] | bytes) -> Upload:
+    def of(cls, source: File) -> Upload:
         """Read it once for its id. Raises OSError where it cannot be read."""
         kept = source if isinstance(source, bytes) else Path(source)
         hasher, size = hashlib.sha256(), 0

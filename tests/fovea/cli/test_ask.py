@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from fovea import client
 from fovea.cli import options
 from fovea.cli.output import clean
 from fovea.errors import InvalidArgument, Violation
+from tests.fovea.client.fakes import png
 
 
 def test_the_answer_stands_before_its_receipt(fovea, decoder_address, picture):
@@ -43,6 +45,15 @@ def test_options_and_variables_reach_the_server(fovea, decoder, decoder_address,
     assert (request.sampling.max_new_tokens, request.sampling.temperature) == (7, 0.5)
     assert list(request.sampling.stop) == ["a", "b"]
     assert decoder.metadata["authorization"] == "Bearer secret"
+
+
+def test_files_that_are_to_fit_are_shrunk_before_they_are_sent(fovea, decoder, decoder_address, tmp_path):
+    path = png(tmp_path / "large.png", 1600, 1200)
+    argv = ("ask", path, "-q", "?", "--max-pixels", "262144", "--decoder", decoder_address)
+    assert fovea(*argv).exit_code == fovea(*argv, "--fit").exit_code == 0
+    as_it_is, shrunk = decoder.stored.values()
+    assert as_it_is == Path(path).read_bytes()
+    assert shrunk == client.fit(path, 262_144) != as_it_is
 
 
 def test_a_failure_of_the_server_is_one_paragraph(fovea, decoder, decoder_address, picture):

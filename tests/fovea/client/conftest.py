@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from fovea.client import Client, EncoderClient
+from tests.fovea.client import driven
 from tests.fovea.client.fakes import FakeDecoder, FakeEncoder, png, served
 
 
@@ -18,15 +19,21 @@ def encoder() -> FakeEncoder:
     return FakeEncoder()
 
 
+@pytest.fixture(params=driven.KINDS)
+def kind(request) -> str:
+    """Everything holds for both kinds of clients."""
+    return request.param
+
+
 @pytest.fixture
-def client(decoder) -> Iterator[Client]:
-    with served(decoder) as address, Client(address, timeout_s=30) as client:
+def client(kind, decoder) -> Iterator[Any]:
+    with served(decoder) as address, driven.decoder_client(kind, address, timeout_s=30) as client:
         yield client
 
 
 @pytest.fixture
-def encoder_client(encoder) -> Iterator[EncoderClient]:
-    with served(encoder) as address, EncoderClient(address, timeout_s=30) as client:
+def encoder_client(kind, encoder) -> Iterator[Any]:
+    with served(encoder) as address, driven.encoder_client(kind, address, timeout_s=30) as client:
         yield client
 
 

@@ -34,6 +34,11 @@ class ImageNotStored(FoveaError):
     reason = "IMAGE_NOT_STORED"
 
 
+class NotReady(FoveaError):
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "NOT_READY"
+
+
 def refuse(context: grpc.ServicerContext, error: FoveaError) -> None:
     """As the real services do."""
     answer = status.of(error, REQUEST_ID)
@@ -55,19 +60,39 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self.forgets = 0
         """How many Generate calls find that all images have gone."""
         self.failure: FoveaError | None = None
+        self.garbles = False
+        """A status whose details are no message."""
         self.silent = False
         """A stream that ends at once and well."""
         self.hang = False
         """A stream that never ends."""
+        self.breaks = False
+        """A stream whose server gives up in the middle."""
         self.ended = threading.Event()
         """Set when a Generate call has ended, however it did."""
+        self.expires = 4_000_000_000
+        """Until when every image is kept, in seconds since the epoch."""
+        self.unready = 0
+        """How many calls are refused as NOT_READY, once all of their request has come."""
+        self.pushback_s = 0.01
+        self.calls: list[str] = []
+        """The name of each call, in order; one that is tried again is here again."""
         self.requests: list[decoder_pb2.GenerateRequest] = []
         self.metadata: dict[str, str] = {}
         self.put_messages = 0
         self.put_sizes: list[int] = []
 
+    def DescribeImage(self, request, context):
+        self._note("DescribeImage", context)
+        if request.digest not in self.stored:
+            refuse(context, ImageNotStored(f"image {request.digest} is not stored", image=request.digest))
+        held = self._put_response(self.stored[request.digest], already=True)
+        return decoder_pb2.DescribeImageResponse(
+            facts=held.facts, expire_time=held.expire_time, encoder=held.encoder
+        )
+
     def PutImage(self, requests, context):
-        self._note(context)
+        self._note("PutImage", context)
         data, announced = b"", ""
         for request in requests:
             self.put_messages += 1
@@ -76,15 +101,20 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
                 return self._put_response(self.stored[announced], already=True)
             data += request.data
             self.put_sizes.append(len(request.data))
+        self._refuse_while_unready(context)
         assert announced == digest(data)
         self.stored[announced] = data
         return self._put_response(data, already=False)
 
     def Generate(self, request, context):
-        self._note(context)
+        self._note("Generate", context)
         self.requests.append(request)
+        self._refuse_while_unready(context)
         context.add_callback(self.ended.set)
         digests = [part.image.digest for m in request.messages for part in m.parts if part.HasField("image")]
+        if self.garbles:
+            context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff"),))
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "garbled")
         if self.failure is not None:
             refuse(context, self.failure)
         if self.forgets:
@@ -102,12 +132,15 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         for place, word in enumerate(self.answer.split(" ")):
             text = word if place == 0 else f" {word}"
             yield decoder_pb2.GenerateResponse(delta=decoder_pb2.Delta(text=text, token_ids=[place]))
+        if self.breaks:
+            refuse(context, NotReady("going down"))
         if self.hang:
             self.ended.wait(30)
             return
         yield decoder_pb2.GenerateResponse(finished=self._finished(digests))
 
     def CountTokens(self, request, context):
+        self._note("CountTokens", context)
         return decoder_pb2.CountTokensResponse(
             prompt_tokens=90, text_tokens=10, visual_tokens=80, kv_bytes=90 * 98_304, fits_context=True
         )
@@ -124,14 +157,20 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             encoders=[decoder_pb2.EncoderPeer(address="127.0.0.1:1", reachable=False)],
         )
 
-    def _note(self, context: grpc.ServicerContext) -> None:
+    def _note(self, method: str, context: grpc.ServicerContext) -> None:
+        self.calls.append(method)
         self.metadata = dict(context.invocation_metadata())
+
+    def _refuse_while_unready(self, context: grpc.ServicerContext) -> None:
+        if self.unready:
+            self.unready -= 1
+            refuse(context, NotReady("the model is still loading", retry_after_s=self.pushback_s))
 
     def _put_response(self, data: bytes, already: bool) -> decoder_pb2.PutImageResponse:
         response = decoder_pb2.PutImageResponse(
             facts=wire.facts_to_proto(facts_of(data)), already_stored=already, encoder="encoder-0"
         )
-        response.expire_time.FromSeconds(2_000_000_000)
+        response.expire_time.FromSeconds(self.expires)
         return response
 
     def _finished(self, digests: list[str]) -> decoder_pb2.Finished:
@@ -227,7 +266,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 @contextmanager
 def served(servicer: FakeDecoder | FakeEncoder, listen: str = "127.0.0.1:0") -> Iterator[str]:
     """The address of a server around the servicer that says it is ready."""
-    server = grpc.server(ThreadPoolExecutor(4))
+    server = grpc.server(ThreadPoolExecutor(4), options=(("grpc.max_receive_message_length", 32 << 20),))
     if isinstance(servicer, FakeDecoder):
         decoder_pb2_grpc.add_DecoderServiceServicer_to_server(servicer, server)
     else:

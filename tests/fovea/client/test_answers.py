@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fovea.client import Finished, Image, Message, Sampling, Started, Text
-from fovea.client.errors import AnswerIncomplete
+from fovea.client import Finished, Image, Message, Sampling, Started, Text, fit
+from fovea.client.errors import AnswerIncomplete, ImageNotStored
 from fovea.decoder.v1 import decoder_pb2
-from fovea.errors import FoveaError
 from fovea.rows import digest
+from tests.fovea.client.fakes import png
 
 
 def test_events_come_as_started_texts_finished(client, picture):
@@ -80,21 +80,19 @@ def test_only_what_the_caller_set_is_sent(client, decoder):
 def test_an_image_that_has_gone_is_uploaded_once_more(client, decoder, picture):
     decoder.forgets = 1
     assert client.ask("How many?", [picture]).text == "forty two"
-    assert len(decoder.requests) == 2
+    assert decoder.calls == ["PutImage", "Generate", "PutImage", "Generate"]
 
 
 def test_an_image_that_goes_again_is_an_error(client, decoder, picture):
     decoder.forgets = 2
-    with pytest.raises(FoveaError) as caught:
+    with pytest.raises(ImageNotStored):
         client.ask("How many?", [picture])
-    assert caught.value.reason == "IMAGE_NOT_STORED"
     assert len(decoder.requests) == 2
 
 
 def test_an_unknown_id_is_not_tried_again(client, decoder):
-    with pytest.raises(FoveaError) as caught:
+    with pytest.raises(ImageNotStored) as caught:
         client.ask("How many?", ["sha256:" + "1" * 64])
-    assert caught.value.reason == "IMAGE_NOT_STORED"
     assert caught.value.metadata == {"image": "sha256:" + "1" * 64}
     assert len(decoder.requests) == 1
 
@@ -112,6 +110,15 @@ def test_a_stream_without_its_closing_message_is_an_error(client, decoder):
     decoder.silent = True
     with pytest.raises(AnswerIncomplete):
         client.ask("?")
+
+
+def test_a_picture_that_is_to_fit_is_stored_and_counted_smaller(client, decoder, tmp_path):
+    path = png(tmp_path / "large.png", 1600, 1200)
+    client.ask("?", [path], max_pixels=262_144, fit=True)
+    client.count("?", [path], max_pixels=262_144, fit=True)
+    (stored,) = decoder.stored.values()
+    assert stored == fit(path, 262_144) != Path(path).read_bytes()
+    assert decoder.calls.count("CountTokens") == 1
 
 
 def test_a_request_is_counted_and_the_server_tells_its_limits(client, picture):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from fovea.client import Client
-from fovea.client.errors import Unreachable
+from fovea.client import errors
 from fovea.errors import FoveaError, InvalidArgument, Violation
-from tests.fovea.client.fakes import FakeDecoder, served
+from fovea.remote import RemoteError
+from fovea.vision.v1 import errors_pb2
+from tests.fovea.client.driven import decoder_client
+from tests.fovea.client.fakes import served
+
+MADE_BY_THE_COMMAND = {"FILE_NOT_READABLE", "SERVICE_DIED"}
 
 
 class EngineBusy(FoveaError):
@@ -16,55 +20,88 @@ class EngineBusy(FoveaError):
     reason = "ENGINE_BUSY"
 
 
+class LaterReason(FoveaError):
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TIER_ASLEEP"
+
+
+def test_every_reason_that_a_client_can_hear_has_a_class():
+    reasons = {name.removeprefix("ERROR_REASON_") for name in errors_pb2.ErrorReason.keys()}
+    assert set(errors.BY_REASON) == reasons - {"UNSPECIFIED", "UNKNOWN"} - MADE_BY_THE_COMMAND
+    assert errors.BY_REASON["IMAGE_TOO_MANY_PIXELS"] is errors.ImageTooManyPixels
+    assert errors.BY_REASON["UNAVAILABLE"] is errors.Unreachable
+
+
 def test_an_error_keeps_code_reason_facts_and_request(client, decoder):
     decoder.failure = EngineBusy("3 wait", retry_after_s=1.5, limit=3, waiting=3)
-    with pytest.raises(FoveaError) as caught:
+    with pytest.raises(errors.EngineBusy) as caught:
         client.ask("?")
     error = caught.value
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ENGINE_BUSY")
     assert error.metadata == {"limit": "3", "waiting": "3"}
     assert (error.retry_after_s, error.request_id, error.message) == (1.5, "request-1", "3 wait")
+    assert isinstance(error, FoveaError)
 
 
 def test_field_violations_come_back(client, decoder):
     violation = Violation("messages[0].parts", "empty")
     decoder.failure = InvalidArgument("no parts", violations=[violation])
-    with pytest.raises(FoveaError) as caught:
+    with pytest.raises(errors.InvalidArgument) as caught:
         client.ask("?")
     assert caught.value.violations == (violation,)
 
 
-def test_nobody_there_is_said_with_the_address():
-    with Client("127.0.0.1:1", timeout_s=10) as client, pytest.raises(Unreachable) as caught:
-        client.info()
-    assert caught.value.metadata == {"address": "127.0.0.1:1"}
+def test_a_reason_of_a_later_version_is_kept(client, decoder):
+    decoder.failure = LaterReason("not yet awake")
+    with pytest.raises(RemoteError) as caught:
+        client.ask("?")
+    error = caught.value
+    assert type(error) is RemoteError
+    assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "TIER_ASLEEP")
+
+
+def test_details_that_cannot_be_read_leave_code_and_text(client, decoder):
+    decoder.garbles = True
+    with pytest.raises(errors.MessageTooLarge) as caught:
+        client.ask("?")
+    assert (caught.value.message, caught.value.metadata) == ("garbled", {})
+
+
+def test_nobody_there_is_said_with_the_address(kind):
+    with decoder_client(kind, "127.0.0.1:1", timeout_s=60) as client:
+        with pytest.raises(errors.Unreachable) as caught:
+            client.info()
+        assert caught.value.metadata == {"address": "127.0.0.1:1"}
+        with pytest.raises(errors.Unreachable):
+            client.ask("?")
 
 
 def test_an_unavailable_that_the_server_explains_stays_as_it_is(client, decoder):
-    decoder.failure = type("NotReady", (FoveaError,), {"code": grpc.StatusCode.UNAVAILABLE})("loading")
-    decoder.failure.reason = "NOT_READY"
-    with pytest.raises(FoveaError) as caught:
+    decoder.unready = 99
+    with pytest.raises(errors.NotReady) as caught:
         client.ask("?")
-    assert caught.value.reason == "NOT_READY"
+    assert caught.value.message == "the model is still loading"
 
 
-def test_a_deadline_ends_a_call_that_does_not_end():
-    decoder = FakeDecoder()
+def test_a_deadline_ends_a_call_that_does_not_end(kind, decoder):
     decoder.hang = True
-    with (
-        served(decoder) as address,
-        Client(address, timeout_s=0.5) as client,
-        pytest.raises(FoveaError) as caught,
-    ):
+    with served(decoder) as address, decoder_client(kind, address, timeout_s=0.5) as client:
+        with pytest.raises(errors.DeadlineExceeded):
+            client.ask("?")
+        assert decoder.ended.wait(20)
+
+
+def test_an_answer_above_the_limit_that_clients_have_by_default_is_refused(client, decoder):
+    decoder.answer = "x" * (5 << 20)
+    with pytest.raises(errors.MessageTooLarge):
         client.ask("?")
-    assert caught.value.reason == "DEADLINE_EXCEEDED"
 
 
-def test_the_token_goes_along_as_a_bearer_token(decoder):
+def test_the_token_goes_along_as_a_bearer_token(kind, decoder):
     with served(decoder) as address:
-        with Client(address, "secret") as client:
+        with decoder_client(kind, address, "secret") as client:
             client.put(b"x")
             assert decoder.metadata["authorization"] == "Bearer secret"
-        with Client(address) as client:
+        with decoder_client(kind, address) as client:
             client.put(b"x")
             assert "authorization" not in decoder.metadata

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fovea.client.errors import RowsMismatch
-from fovea.errors import FoveaError
+from fovea.client.errors import ImageNotStored, RowsMismatch
 from fovea.rows import digest
 
 SOME = "sha256:" + "0" * 64
@@ -81,9 +80,8 @@ def test_rows_that_are_not_as_announced_are_refused(encoder_client, encoder, nam
 
 
 def test_an_image_that_is_not_there_is_said_so(encoder_client):
-    with pytest.raises(FoveaError) as caught:
+    with pytest.raises(ImageNotStored):
         encoder_client.describe(SOME)
-    assert caught.value.reason == "IMAGE_NOT_STORED"
 
 
 def test_the_cache_is_counted_and_emptied(encoder_client, encoder):

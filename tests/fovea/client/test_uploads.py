@@ -1,11 +1,13 @@
-"""Storing images: the id goes first, known bytes are not read, pieces are small."""
+"""Storing images: the id goes first, known images are not sent, pieces are small."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from fovea.client.errors import ImageNotStored
 from fovea.client.upload import PIECE_BYTES, Upload
 from fovea.rows import digest
 
@@ -20,14 +22,50 @@ def test_a_file_and_its_bytes_have_one_id(picture):
 def test_a_stored_image_comes_back_with_its_facts(client, decoder, picture):
     stored = client.put(picture)
     assert stored.facts.digest == digest(Path(picture).read_bytes())
-    assert (stored.already, stored.encoder, stored.expires) == (False, "encoder-0", 2_000_000_000.0)
+    assert (stored.already, stored.encoder, stored.expires) == (False, "encoder-0", 4_000_000_000.0)
     assert decoder.stored[stored.facts.digest] == Path(picture).read_bytes()
 
 
-def test_a_known_image_is_answered_after_its_header_alone(client, decoder):
+def test_a_known_image_is_not_uploaded_at_all(client, decoder):
     decoder.stored[digest(LARGE)] = LARGE
+    heard = []
+    stored = client.put(LARGE, lambda sent, total: heard.append(sent))
+    assert (stored.already, stored.facts.digest, stored.expires) == (True, digest(LARGE), 4_000_000_000.0)
+    assert (decoder.calls, heard) == (["DescribeImage"], [])
+
+
+def test_an_unknown_large_image_is_asked_about_first(client, decoder):
+    assert not client.put(LARGE).already
+    assert decoder.calls == ["DescribeImage", "PutImage"]
+    assert decoder.stored == {digest(LARGE): LARGE}
+
+
+def test_a_small_image_is_sent_at_once(client, decoder, picture):
+    client.put(picture)
+    assert decoder.calls == ["PutImage"]
+
+
+def test_an_image_that_is_about_to_expire_is_renewed_by_its_header(client, decoder):
+    decoder.stored[digest(LARGE)] = LARGE
+    decoder.expires = int(time.time()) + 60
     assert client.put(LARGE).already
+    assert decoder.calls == ["DescribeImage", "PutImage"]
     assert decoder.put_messages == 1
+
+
+def test_an_image_is_described_by_its_id_or_as_a_file(client, decoder, picture):
+    stored = client.put(picture)
+    for image in (stored.facts.digest, picture, Path(picture).read_bytes()):
+        described = client.describe(image)
+        assert (described.facts, described.expires) == (stored.facts, stored.expires)
+        assert described.already
+    assert decoder.calls == ["PutImage", *["DescribeImage"] * 3]
+
+
+def test_an_image_that_is_not_stored_is_not_described(client):
+    with pytest.raises(ImageNotStored) as caught:
+        client.describe(b"nowhere")
+    assert caught.value.metadata == {"image": digest(b"nowhere")}
 
 
 def test_a_large_file_travels_in_pieces_of_a_mebibyte(client, decoder):
@@ -45,5 +83,4 @@ def test_an_empty_file_is_the_servers_to_refuse(client, decoder):
 def test_a_missing_file_is_an_oserror_before_any_call(client, decoder, tmp_path):
     with pytest.raises(FileNotFoundError):
         client.ask("?", [tmp_path / "none.png"])
-    assert decoder.requests == []
-    assert decoder.put_messages == 0
+    assert decoder.calls == []

@@ -1,0 +1,183 @@
+package fovea
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+
+	decoderv1 "fovea.dev/go/fovea/decoder/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+)
+
+// A Client asks one decoder service. It serves many goroutines at once.
+type Client struct {
+	link link
+	stub decoderv1.DecoderServiceClient
+}
+
+// Dial makes a client of the decoder at address: `host:port`, or `dns:///name:port` to spread calls over all
+// addresses of a name. It connects with the first call, and again after a loss, so it cannot fail; an address
+// that cannot be one fails the calls.
+func Dial(address string, options ...Option) *Client {
+	l := dial(address, options)
+	return &Client{l, decoderv1.NewDecoderServiceClient(l.channel)}
+}
+
+// Close ends the connection and all calls on it.
+func (c *Client) Close() error { return c.link.close() }
+
+// Put stores an image, so that requests can name it by its id. One that is held already is not sent again, but
+// its expiry is renewed. Of an [Image], which is an id, it tells only what is known.
+func (c *Client) Put(ctx context.Context, image Source, options ...PutOption) (Stored, error) {
+	ctx, cancel := c.link.bound(ctx)
+	defer cancel()
+	return put(ctx, c, image, options)
+}
+
+// Describe tells what is known of a stored image; [ReasonImageNotStored] where it is not, or no longer, held.
+func (c *Client) Describe(ctx context.Context, id string) (Stored, error) {
+	ctx, cancel := c.link.bound(ctx)
+	defer cancel()
+	return c.describe(ctx, id)
+}
+
+// Ask gives the whole answer. Files are stored first, where the service does not hold them.
+func (c *Client) Ask(ctx context.Context, request Request) (*Answer, error) {
+	ctx, cancel := c.link.bound(ctx)
+	defer cancel()
+	var reply *decoderv1.CompleteResponse
+	err := c.stored(ctx, request, func(sent *decoderv1.GenerateRequest) (err error) {
+		reply, err = c.stub.Complete(ctx, &decoderv1.CompleteRequest{Request: sent})
+		return errorOf(err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answerOf(reply), nil
+}
+
+// Stream gives the answer as it comes: one [Started], [Delta]s, one [Finished]. An error is the last thing it
+// gives. Leaving the loop early cancels the request on the service. Each loop over it asks anew.
+func (c *Client) Stream(ctx context.Context, request Request) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		ctx, cancel := c.link.bound(ctx)
+		defer cancel()
+		stream, message, err := c.open(ctx, request)
+		for ; err == nil; message, err = stream.Recv() {
+			event := eventOf(message)
+			if _, last := event.(Finished); last {
+				err = ended(stream) // first, so that leaving the loop now cancels nothing
+				if err != nil {
+					break
+				}
+				yield(event, nil)
+				return
+			}
+			if event != nil && !yield(event, nil) {
+				return
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			err = refused(codes.Internal, ReasonAnswerIncomplete, "the answer ended without its closing message")
+		}
+		yield(nil, errorOf(err))
+	}
+}
+
+// CountTokens tells what a request would cost; no model runs. Files are stored on the way.
+func (c *Client) CountTokens(ctx context.Context, request Request) (Count, error) {
+	ctx, cancel := c.link.bound(ctx)
+	defer cancel()
+	var reply *decoderv1.CountTokensResponse
+	err := c.stored(ctx, request, func(sent *decoderv1.GenerateRequest) (err error) {
+		reply, err = c.stub.CountTokens(ctx, &decoderv1.CountTokensRequest{Request: sent})
+		return errorOf(err)
+	})
+	if err != nil {
+		return Count{}, err
+	}
+	return countOf(reply), nil
+}
+
+// Info tells the service's model, state, limits, load and encoders.
+func (c *Client) Info(ctx context.Context) (*ServerInfo, error) {
+	ctx, cancel := c.link.bound(ctx)
+	defer cancel()
+	reply, err := c.stub.GetServerInfo(ctx, &decoderv1.GetServerInfoRequest{})
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	return serverInfoOf(reply), nil
+}
+
+// stored makes a call whose files are stored. Where the service has let one of them go meanwhile, it is stored
+// once more and the call is made again.
+func (c *Client) stored(ctx context.Context, request Request, call func(*decoderv1.GenerateRequest) error) error {
+	draft, err := newDraft(request)
+	if err != nil {
+		return err
+	}
+	for again := false; ; again = true {
+		for _, u := range draft.uploads {
+			if _, err := keep(ctx, c, u); err != nil {
+				return err
+			}
+		}
+		err := call(draft.request)
+		failed, ok := errors.AsType[*Error](err)
+		if !ok || failed.Reason != ReasonImageNotStored || again || draft.uploads[failed.Metadata["digest"]] == nil {
+			return err
+		}
+	}
+}
+
+// open starts a stream and waits for its first message: until then a missing image can still be stored.
+func (c *Client) open(ctx context.Context, request Request) (
+	stream grpc.ServerStreamingClient[decoderv1.GenerateResponse], first *decoderv1.GenerateResponse, err error,
+) {
+	err = c.stored(ctx, request, func(sent *decoderv1.GenerateRequest) (err error) {
+		if stream, err = c.stub.Generate(ctx, sent); err == nil {
+			first, err = stream.Recv()
+		}
+		if errors.Is(err, io.EOF) {
+			return err
+		}
+		return errorOf(err)
+	})
+	return stream, first, err
+}
+
+// ended waits until a stream has ended well.
+func ended(stream grpc.ServerStreamingClient[decoderv1.GenerateResponse]) error {
+	for {
+		if _, err := stream.Recv(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) describe(ctx context.Context, id string) (Stored, error) {
+	reply, err := c.stub.DescribeImage(ctx, &decoderv1.DescribeImageRequest{Digest: id})
+	if err != nil {
+		return Stored{}, errorOf(err)
+	}
+	return storedOf(reply, true), nil
+}
+
+func (c *Client) send(ctx context.Context, u *upload, whole bool) (Stored, error) {
+	stream, err := c.stub.PutImage(ctx)
+	if err != nil {
+		return Stored{}, errorOf(err)
+	}
+	header := &decoderv1.PutImageHeader{Digest: u.id, ByteSize: u.announced()}
+	reply, err := sendPieces(stream, u, whole, &decoderv1.PutImageRequest{Header: header},
+		func(piece []byte) *decoderv1.PutImageRequest { return &decoderv1.PutImageRequest{Data: piece} })
+	if err != nil {
+		return Stored{}, err
+	}
+	return storedOf(reply, reply.AlreadyStored), nil
+}

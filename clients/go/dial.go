@@ -1,0 +1,129 @@
+package fovea
+
+import (
+	"context"
+	"crypto/tls"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+)
+
+// DefaultTimeout bounds a call whose context has no deadline, unless [WithTimeout] says otherwise.
+const DefaultTimeout = 2 * time.Minute
+
+// retryBytes is what gRPC keeps of a call to send it again. Services take messages of 32 MiB; gRPC's own 256 KiB
+// would give up on every larger request.
+const retryBytes = 33 << 20
+
+// serviceConfig spreads calls over all addresses of a name, and sends a call again that a service refused as
+// UNAVAILABLE, when the service says so or after a while. Together the pauses outlast maxReconnect, so a call
+// that meets a restarted service finds it. A channel on which most calls fail stops trying again.
+const serviceConfig = `{
+	"loadBalancingConfig": [{"round_robin": {}}],
+	"retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
+	"methodConfig": [{
+		"name": [{}],
+		"waitForReady": false,
+		"retryPolicy": {
+			"maxAttempts": 4,
+			"initialBackoff": "0.5s",
+			"maxBackoff": "5s",
+			"backoffMultiplier": 2,
+			"retryableStatusCodes": ["UNAVAILABLE"]
+		}
+	}]
+}`
+
+// maxReconnect is how long a lost service is left alone; gRPC's own two minutes would outlast its restart.
+const maxReconnect = 2 * time.Second
+
+// An Option changes how [Dial] and [DialEncoder] reach a service.
+type Option func(*dialing)
+
+type dialing struct {
+	timeout     time.Duration
+	credentials credentials.TransportCredentials
+	options     []grpc.DialOption
+}
+
+// WithTimeout bounds every call whose context has no deadline. A call is one method of a client: for
+// [Client.Ask] the uploads and the answer together.
+func WithTimeout(timeout time.Duration) Option {
+	return func(d *dialing) { d.timeout = timeout }
+}
+
+// WithToken sends `authorization: Bearer token` with every call. Without [WithTLS] anyone on the way can read it.
+func WithToken(token string) Option {
+	return WithDialOptions(grpc.WithPerRPCCredentials(bearer(token)))
+}
+
+// WithTLS encrypts the connection; nil takes the system's roots. Without it connections are in the clear.
+func WithTLS(config *tls.Config) Option {
+	return func(d *dialing) { d.credentials = credentials.NewTLS(config) }
+}
+
+// WithDialOptions passes options on to gRPC, after this package's own: interceptors, tracing, a custom dialer.
+func WithDialOptions(options ...grpc.DialOption) Option {
+	return func(d *dialing) { d.options = append(d.options, options...) }
+}
+
+// bearer is a token as gRPC asks for it.
+type bearer string
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+func (bearer) RequireTransportSecurity() bool { return false }
+
+// link is one channel to one service. It knows no RPC. The receive limit stays at gRPC's 4 MiB: nothing needs more.
+type link struct {
+	channel grpc.ClientConnInterface
+	timeout time.Duration
+	close   func() error
+}
+
+func dial(address string, options []Option) link {
+	d := dialing{timeout: DefaultTimeout, credentials: insecure.NewCredentials()}
+	for _, option := range options {
+		option(&d)
+	}
+	patience := backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnect}
+	all := append([]grpc.DialOption{
+		grpc.WithTransportCredentials(d.credentials),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithDisableServiceConfig(), // one from DNS would replace ours
+		grpc.WithDefaultCallOptions(grpc.MaxRetryRPCBufferSize(retryBytes), grpc.MaxCallRecvMsgSize(8<<20)),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: patience, MinConnectTimeout: 10 * time.Second}),
+		// Services allow a ping every 30 seconds, also between calls.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: time.Minute, Timeout: 20 * time.Second, PermitWithoutStream: true,
+		}),
+	}, d.options...)
+	channel, err := grpc.NewClient(address, all...)
+	if err != nil {
+		return link{broken{invalid("address", err.Error())}, d.timeout, func() error { return nil }}
+	}
+	return link{channel, d.timeout, channel.Close}
+}
+
+// bound gives a context without a deadline the default one. The caller must call cancel.
+func (l link) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, l.timeout)
+}
+
+// broken is the channel to an address that cannot be one: every call says so.
+type broken struct{ err error }
+
+func (b broken) Invoke(context.Context, string, any, any, ...grpc.CallOption) error { return b.err }
+
+func (b broken) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, b.err
+}

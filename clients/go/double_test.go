@@ -1,0 +1,73 @@
+package fovea
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	decoderv1 "fovea.dev/go/fovea/decoder/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// A double is a decoder whose answers a test writes, for what real services do not do on demand.
+type double struct {
+	decoderv1.UnimplementedDecoderServiceServer
+	complete func(context.Context, *decoderv1.CompleteRequest) (*decoderv1.CompleteResponse, error)
+	generate func(grpc.ServerStreamingServer[decoderv1.GenerateResponse]) error
+	put      func(grpc.ClientStreamingServer[decoderv1.PutImageRequest, decoderv1.PutImageResponse]) error
+}
+
+func (d *double) Complete(ctx context.Context, r *decoderv1.CompleteRequest) (*decoderv1.CompleteResponse, error) {
+	return d.complete(ctx, r)
+}
+
+func (d *double) Generate(_ *decoderv1.GenerateRequest, s grpc.ServerStreamingServer[decoderv1.GenerateResponse]) error {
+	return d.generate(s)
+}
+
+func (d *double) PutImage(s grpc.ClientStreamingServer[decoderv1.PutImageRequest, decoderv1.PutImageResponse]) error {
+	return d.put(s)
+}
+
+func (d *double) DescribeImage(context.Context, *decoderv1.DescribeImageRequest) (*decoderv1.DescribeImageResponse, error) {
+	return nil, refusal(codes.NotFound, ReasonImageNotStored, 0)
+}
+
+// start serves it until the test ends.
+func (d *double) start(t *testing.T, options ...grpc.ServerOption) string {
+	t.Helper()
+	server := grpc.NewServer(append(options, grpc.MaxRecvMsgSize(32<<20))...)
+	decoderv1.RegisterDecoderServiceServer(server, d)
+	return listen(t, server)
+}
+
+func listen(t *testing.T, server *grpc.Server) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.Serve(listener)
+	t.Cleanup(server.Stop)
+	return listener.Addr().String()
+}
+
+func dialDouble(t *testing.T, address string, options ...Option) *Client {
+	t.Helper()
+	client := Dial(address, options...)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// refusal is an error as Fovea's services send it.
+func refusal(code codes.Code, reason Reason, after time.Duration) error {
+	return must(status.New(code, "not now").WithDetails(
+		&errdetails.ErrorInfo{Reason: string(reason), Domain: domain},
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(after)},
+	)).Err()
+}

@@ -1,0 +1,126 @@
+package fovea
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// domain marks the ErrorInfo that is ours.
+const domain = "fovea.dev"
+
+// plain is what a status without our details means, by its code.
+var plain = map[codes.Code]Reason{
+	codes.Unavailable:       ReasonUnavailable,
+	codes.DeadlineExceeded:  ReasonDeadlineExceeded,
+	codes.Canceled:          ReasonAborted,
+	codes.ResourceExhausted: ReasonMessageTooLarge,
+	codes.Unimplemented:     ReasonNotServed,
+}
+
+// An Error is a failed call. Get it with errors.As, or only its reason with [ReasonOf].
+//
+// errors.Is finds context.DeadlineExceeded and context.Canceled in an Error of that code.
+type Error struct {
+	// Code is the canonical code of gRPC.
+	Code codes.Code
+	// Reason says why, for machines.
+	Reason Reason
+	// Message says why, for people. What varies in it stands in Metadata too.
+	Message string
+	// Metadata are the facts, mostly `limit` and `actual`.
+	Metadata map[string]string
+	// Violations are the fields that are wrong.
+	Violations []Violation
+	// RetryAfter is the service's advice when to try again; 0 where it gives none.
+	RetryAfter time.Duration
+	// RequestID finds the call in the service's log; empty where no service answered.
+	RequestID string
+
+	cause error
+}
+
+// A Violation is one field of a request and what is wrong with it.
+type Violation struct {
+	// Field is its path in the request, for instance `sampling.top_p`.
+	Field string
+	// Description says what is wrong.
+	Description string
+}
+
+// Error gives message and reason.
+func (e *Error) Error() string { return fmt.Sprintf("fovea: %s (%s)", e.Message, e.Reason) }
+
+// Unwrap gives the error of gRPC, so that its package status reads an Error too.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Is tells a passed deadline and a cancelled call as the errors of package context.
+func (e *Error) Is(target error) bool {
+	return target == context.DeadlineExceeded && e.Code == codes.DeadlineExceeded ||
+		target == context.Canceled && e.Code == codes.Canceled
+}
+
+// ReasonOf is the reason of an [*Error] in err's chain, or empty.
+func ReasonOf(err error) Reason {
+	if failed, ok := errors.AsType[*Error](err); ok {
+		return failed.Reason
+	}
+	return ""
+}
+
+// errorOf reads the error of a gRPC call. An [*Error] and nil stay what they are.
+func errorOf(err error) error {
+	if err == nil || ReasonOf(err) != "" {
+		return err
+	}
+	found := status.Convert(err)
+	if carrier, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err); ok { // gRPC wraps the status of a call that it retried, and Convert mixes its words into the message
+		found = carrier.GRPCStatus()
+	}
+	failed := &Error{Code: found.Code(), Reason: plain[found.Code()], Message: found.Message(), cause: err}
+	if failed.Reason == "" {
+		failed.Reason = ReasonUnknown
+	}
+	for _, detail := range found.Details() {
+		failed.read(detail)
+	}
+	return failed
+}
+
+func (e *Error) read(detail any) {
+	switch d := detail.(type) {
+	case *errdetails.ErrorInfo:
+		if d.Domain == domain {
+			e.Reason, e.Metadata = Reason(d.Reason), d.Metadata
+		}
+	case *errdetails.BadRequest:
+		for _, v := range d.FieldViolations {
+			e.Violations = append(e.Violations, Violation{v.Field, v.Description})
+		}
+	case *errdetails.RetryInfo:
+		e.RetryAfter = d.RetryDelay.AsDuration()
+	case *errdetails.RequestInfo:
+		e.RequestID = d.RequestId
+	}
+}
+
+// refused is a failure that this side finds.
+func refused(code codes.Code, reason Reason, format string, args ...any) *Error {
+	message := fmt.Sprintf(format, args...)
+	return &Error{Code: code, Reason: reason, Message: message, cause: status.Error(code, message)}
+}
+
+// invalid is a field that no service would take.
+func invalid(field, what string) *Error {
+	failed := refused(codes.InvalidArgument, ReasonInvalidArgument, "%s %s", field, what)
+	failed.Violations = []Violation{{field, what}}
+	return failed
+}

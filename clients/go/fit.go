@@ -1,0 +1,164 @@
+package fovea
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"os"
+
+	"golang.org/x/image/draw"
+)
+
+const (
+	// fitQuality is that of the JPEGs that Fit writes.
+	fitQuality = 92
+	// mostDecoded bounds the memory that Fit takes.
+	mostDecoded = 100_000_000
+)
+
+// Fit reads an image file and shrinks it as [FitBytes] does.
+func Fit(path string, maxPixels int) (Source, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Source{}, err
+	}
+	return Bytes(FitBytes(data, maxPixels)), nil
+}
+
+// FitBytes shrinks an image file to the size that a service would plan for it, so that fewer bytes travel and the
+// cost stays the same. maxPixels is the MaxPixels of the request; 0 is [DefaultMaxPixels]. A JPEG stays a JPEG, a
+// PNG stays a PNG with its transparency; the result stands upright and holds no EXIF and no colour profile, which
+// services do not read either.
+//
+// The file comes back unchanged where nothing is gained: it is small enough already, its shrunk form would have as
+// many bytes or another cost, or it cannot be decoded here, which is for the service to say. WebP and GIF are
+// never changed: Go cannot write a WebP, and as PNG both mostly grow.
+//
+// The result has an id of its own: fit a picture always or never, or its rows are computed twice.
+func FitBytes(data []byte, maxPixels int) []byte {
+	if maxPixels <= 0 {
+		maxPixels = DefaultMaxPixels
+	}
+	config, format, err := decodeConfig(data)
+	if err != nil {
+		return data
+	}
+	orientation, ok := turned(data, format)
+	lying := Size{config.Width, config.Height}
+	target, shrinks := shrunk(uprightSize(lying, orientation), maxPixels)
+	if !ok || !shrinks || lying.pixels() > mostDecoded {
+		return data
+	}
+	picture, err := decode(data, format)
+	if err != nil {
+		return data
+	}
+	small := upright(resample(picture, uprightSize(target, orientation)), orientation)
+	var out bytes.Buffer
+	if format == "jpeg" {
+		err = jpeg.Encode(&out, small, &jpeg.Options{Quality: fitQuality})
+	} else {
+		err = png.Encode(&out, small)
+	}
+	if err != nil || out.Len() >= len(data) {
+		return data
+	}
+	return out.Bytes()
+}
+
+// shrunk is the planned size of a picture, where that is smaller and a service would plan the same for it again.
+func shrunk(size Size, maxPixels int) (Size, bool) {
+	plan, err := Published.Plan(size, maxPixels)
+	if err != nil || plan.Size == size || plan.Size.Width > size.Width || plan.Size.Height > size.Height {
+		return size, false
+	}
+	again, err := Published.Plan(plan.Size, maxPixels)
+	return plan.Size, err == nil && again.Size == plan.Size
+}
+
+var signatures = map[string]string{"jpeg": "\xff\xd8\xff", "png": "\x89PNG\r\n\x1a\n"}
+
+func decodeConfig(data []byte) (image.Config, string, error) {
+	for format, signature := range signatures {
+		if !bytes.HasPrefix(data, []byte(signature)) {
+			continue
+		}
+		read := jpeg.DecodeConfig
+		if format == "png" {
+			read = png.DecodeConfig
+		}
+		config, err := read(bytes.NewReader(data))
+		return config, format, err
+	}
+	return image.Config{}, "", image.ErrFormat
+}
+
+func decode(data []byte, format string) (image.Image, error) {
+	if format == "jpeg" {
+		return jpeg.Decode(bytes.NewReader(data))
+	}
+	return png.Decode(bytes.NewReader(data))
+}
+
+func resample(picture image.Image, size Size) draw.Image {
+	small := blank(picture.ColorModel(), size)
+	draw.CatmullRom.Scale(small, small.Bounds(), picture, picture.Bounds(), draw.Src, nil)
+	return small
+}
+
+// blank keeps grey pictures grey: they are a third of the bytes.
+func blank(model color.Model, size Size) draw.Image {
+	bounds := image.Rect(0, 0, size.Width, size.Height)
+	if model == color.GrayModel || model == color.Gray16Model {
+		return image.NewGray(bounds)
+	}
+	return image.NewRGBA(bounds)
+}
+
+// uprightSize is the size after turning, and the size before: it is its own inverse.
+func uprightSize(size Size, orientation int) Size {
+	if orientation >= 5 {
+		return Size{size.Height, size.Width}
+	}
+	return size
+}
+
+// upright turns a picture as its EXIF orientation asks.
+func upright(lying draw.Image, orientation int) draw.Image {
+	if orientation == 1 {
+		return lying
+	}
+	width, height := lying.Bounds().Dx(), lying.Bounds().Dy()
+	size := uprightSize(Size{width, height}, orientation)
+	standing := blank(lying.ColorModel(), size)
+	for y := range size.Height {
+		for x := range size.Width {
+			from := origin(x, y, width-1, height-1, orientation)
+			standing.Set(x, y, lying.At(from.X, from.Y))
+		}
+	}
+	return standing
+}
+
+// origin is where a pixel of the upright picture lies in the file, whose last column and row are right and bottom.
+func origin(x, y, right, bottom, orientation int) image.Point {
+	switch orientation {
+	case 2:
+		return image.Pt(right-x, y)
+	case 3:
+		return image.Pt(right-x, bottom-y)
+	case 4:
+		return image.Pt(x, bottom-y)
+	case 5:
+		return image.Pt(y, x)
+	case 6:
+		return image.Pt(y, bottom-x)
+	case 7:
+		return image.Pt(right-y, bottom-x)
+	case 8:
+		return image.Pt(right-y, x)
+	}
+	return image.Pt(x, y)
+}

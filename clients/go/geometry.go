@@ -1,0 +1,95 @@
+package fovea
+
+import (
+	"fmt"
+	"math"
+
+	"google.golang.org/grpc/codes"
+)
+
+// DefaultMaxPixels is the most pixels of an image where a request names none: 1,280 tokens.
+const DefaultMaxPixels = 1_310_720
+
+// maxAspect is the longest side over the shortest that the processor of Qwen3-VL takes.
+const maxAspect = 200
+
+// A Size is in pixels.
+type Size struct{ Width, Height int }
+
+// String is for instance 1600x1200.
+func (s Size) String() string { return fmt.Sprintf("%dx%d", s.Width, s.Height) }
+
+func (s Size) pixels() int { return s.Width * s.Height }
+
+// A Grid is the patch grid of a planned image: temporal patches, rows, columns.
+type Grid struct{ T, H, W int }
+
+// A Plan is what an image becomes: its size after one resize, its grid of patches, and its cost.
+type Plan struct {
+	Size    Size
+	Grid    Grid
+	Patches int
+	Tokens  int
+}
+
+// A Geometry turns the size of an image into visual tokens, as the image processor of Qwen3-VL does. A token is
+// a square of Merge x Merge patches, so 32 x 32 pixels: patches are four times as many.
+type Geometry struct {
+	// Patch is the side of a patch in pixels, Merge the side of a token in patches.
+	Patch, Merge int
+	// MinPixels is what an image is enlarged to, MaxPixels what it is shrunk to.
+	MinPixels, MaxPixels int
+}
+
+// Published is the geometry of every published Qwen3-VL checkpoint.
+var Published = Geometry{Patch: 16, Merge: 2, MinPixels: 65_536, MaxPixels: 16_777_216}
+
+// Plan sizes an image of the given size, as a viewer shows it. maxPixels lowers the geometry's own limit and
+// never raises it; 0 leaves that limit alone. It bounds the cost except where a side is shorter than one token,
+// which is still drawn one token high, and where the image is enlarged to MinPixels.
+func (g Geometry) Plan(size Size, maxPixels int) (Plan, error) {
+	if maxPixels < 0 {
+		return Plan{}, invalid("max_pixels", "must be at least 1")
+	}
+	if err := checkSize(size); err != nil {
+		return Plan{}, err
+	}
+	limit := g.MaxPixels
+	if maxPixels > 0 {
+		limit = min(limit, maxPixels)
+	}
+	planned := g.resize(size, limit)
+	grid := Grid{1, planned.Height / g.Patch, planned.Width / g.Patch}
+	patches := grid.H * grid.W
+	return Plan{planned, grid, patches, patches / (g.Merge * g.Merge)}, nil
+}
+
+// resize rounds the sides to multiples of a token, half to even, then scales both by one factor and floors them
+// where there are too many pixels, or ceils them where there are too few. From `smart_resize` of transformers.
+func (g Geometry) resize(size Size, limit int) Size {
+	cell := float64(g.Patch * g.Merge)
+	width, height := float64(size.Width), float64(size.Height)
+	newWidth, newHeight := math.RoundToEven(width/cell)*cell, math.RoundToEven(height/cell)*cell
+	if newWidth*newHeight > float64(limit) {
+		scale := math.Sqrt(width * height / float64(limit))
+		newWidth = max(cell, math.Floor(width/scale/cell)*cell)
+		newHeight = max(cell, math.Floor(height/scale/cell)*cell)
+	} else if newWidth*newHeight < float64(g.MinPixels) {
+		scale := math.Sqrt(float64(g.MinPixels) / (width * height))
+		newWidth = math.Ceil(width*scale/cell) * cell
+		newHeight = math.Ceil(height*scale/cell) * cell
+	}
+	return Size{int(newWidth), int(newHeight)}
+}
+
+func checkSize(size Size) error {
+	short, long := min(size.Width, size.Height), max(size.Width, size.Height)
+	if short < 1 {
+		return invalid("size", fmt.Sprintf("must be at least 1x1, not %s", size))
+	}
+	if float64(long)/float64(short) > maxAspect {
+		return refused(codes.InvalidArgument, ReasonImageAspectTooExtreme,
+			"the image is %s: one side may be at most %d times the other", size, maxAspect)
+	}
+	return nil
+}

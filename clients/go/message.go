@@ -1,0 +1,182 @@
+package fovea
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+
+	decoderv1 "fovea.dev/go/fovea/decoder/v1"
+)
+
+// A Request is a conversation to continue. [Question] makes one of a single question.
+type Request struct {
+	// Messages are the turns so far; the last is the user's.
+	Messages []Message
+	// Sampling says how the answer's tokens are chosen.
+	Sampling Sampling
+	// MaxPixels shrinks each image to at most this many pixels; 0 leaves it to the service.
+	MaxPixels int
+	// ID names the request in logs and on the answer; empty lets the service make one.
+	ID string
+}
+
+// Question asks about images. They come before the text, so that a second question about the same images finds
+// their tokens in the same places.
+func Question(text string, images ...Source) Request {
+	parts := make([]Part, 0, len(images)+1)
+	for _, image := range images {
+		parts = append(parts, image)
+	}
+	return Request{Messages: []Message{User(append(parts, Text(text))...)}}
+}
+
+// A Role says who speaks in a message.
+type Role string
+
+// The roles.
+const (
+	RoleSystem    Role = "system"
+	RoleUser      Role = "user"
+	RoleAssistant Role = "assistant"
+)
+
+var roles = map[Role]decoderv1.Role{
+	RoleSystem:    decoderv1.Role_ROLE_SYSTEM,
+	RoleUser:      decoderv1.Role_ROLE_USER,
+	RoleAssistant: decoderv1.Role_ROLE_ASSISTANT,
+}
+
+// A Message is one turn of a conversation.
+type Message struct {
+	Role Role
+	// Parts stand in the order in which the model reads them.
+	Parts []Part
+}
+
+// A Part is a piece of a message: [Text] or a [Source].
+type Part interface{ part() }
+
+// Text is text exactly as written; special tokens in it are text too.
+type Text string
+
+func (Text) part() {}
+
+// System gives instructions; only as the first message.
+func System(text string) Message { return Message{RoleSystem, []Part{Text(text)}} }
+
+// User is the one who asks.
+func User(parts ...Part) Message { return Message{RoleUser, parts} }
+
+// Assistant is an earlier answer.
+func Assistant(text string) Message { return Message{RoleAssistant, []Part{Text(text)}} }
+
+// Sampling says how tokens are chosen. Its zero value always takes the likeliest, up to the service's default
+// number of tokens; so does each field alone.
+type Sampling struct {
+	// Temperature 0 always takes the likeliest token.
+	Temperature float64
+	// TopP keeps the likeliest tokens that together reach this probability; 0 keeps all.
+	TopP float64
+	// TopK keeps the k likeliest tokens; 0 keeps all.
+	TopK int
+	// MinP keeps tokens at least this fraction as likely as the likeliest.
+	MinP float64
+	// RepetitionPenalty divides the logits of tokens seen before; 0 changes nothing.
+	RepetitionPenalty float64
+	// Seed makes sampling repeatable: new(7). Without one it is not.
+	Seed *uint32
+	// Stop ends the answer before any of these.
+	Stop []string
+	// MaxNewTokens is the longest answer; 0 leaves it to the service. Above its cap the call is refused.
+	MaxNewTokens int
+}
+
+// draft is a request as it is sent, and the files that must be stored before it can be answered.
+type draft struct {
+	request *decoderv1.GenerateRequest
+	uploads map[string]*upload
+}
+
+func newDraft(r Request) (*draft, error) {
+	sampling, samplingErr := samplingTo(r.Sampling)
+	maxPixels, pixelsErr := count32("visual.max_pixels", r.MaxPixels)
+	if err := cmp.Or(samplingErr, pixelsErr); err != nil {
+		return nil, err
+	}
+	d := &draft{&decoderv1.GenerateRequest{Sampling: sampling, RequestId: r.ID}, map[string]*upload{}}
+	d.request.Visual = &decoderv1.VisualBudget{MaxPixels: unlessZero(maxPixels)}
+	for _, message := range r.Messages {
+		sent := &decoderv1.Message{Role: roles[message.Role]}
+		for _, part := range message.Parts {
+			piece, err := d.part(part)
+			if err != nil {
+				return nil, err
+			}
+			sent.Parts = append(sent.Parts, piece)
+		}
+		d.request.Messages = append(d.request.Messages, sent)
+	}
+	return d, nil
+}
+
+func (d *draft) part(part Part) (*decoderv1.Part, error) {
+	switch p := part.(type) {
+	case Text:
+		return &decoderv1.Part{Part: &decoderv1.Part_Text{Text: string(p)}}, nil
+	case Source:
+		image, err := d.image(p)
+		return &decoderv1.Part{Part: &decoderv1.Part_Image{Image: image}}, err
+	default:
+		return &decoderv1.Part{}, nil // the service names the place
+	}
+}
+
+func (d *draft) image(source Source) (*decoderv1.Image, error) {
+	switch source.kind {
+	case ofInline:
+		return &decoderv1.Image{Source: &decoderv1.Image_Data{Data: source.data}}, nil
+	case ofID:
+		return &decoderv1.Image{Source: &decoderv1.Image_Digest{Digest: source.name}}, nil
+	}
+	u, err := newUpload(source)
+	if err != nil {
+		return nil, err
+	}
+	d.uploads[u.id] = u
+	return &decoderv1.Image{Source: &decoderv1.Image_Digest{Digest: u.id}}, nil
+}
+
+func samplingTo(s Sampling) (*decoderv1.Sampling, error) {
+	topK, kErr := count32("sampling.top_k", s.TopK)
+	maxNewTokens, maxErr := count32("sampling.max_new_tokens", s.MaxNewTokens)
+	if err := cmp.Or(kErr, maxErr); err != nil {
+		return nil, err
+	}
+	return &decoderv1.Sampling{
+		Temperature:       float32(s.Temperature),
+		TopP:              unlessZero(float32(s.TopP)),
+		TopK:              topK,
+		MinP:              float32(s.MinP),
+		RepetitionPenalty: unlessZero(float32(s.RepetitionPenalty)),
+		Seed:              s.Seed,
+		Stop:              s.Stop,
+		MaxNewTokens:      unlessZero(maxNewTokens),
+	}, nil
+}
+
+// count32 is n as the contract writes it.
+func count32(field string, n int) (uint32, error) {
+	if n < 0 || int64(n) > math.MaxUint32 {
+		return 0, invalid(field, fmt.Sprintf("must be between 0 and %d", uint32(math.MaxUint32)))
+	}
+	return uint32(n), nil
+}
+
+// unlessZero leaves a field out whose zero value stands for the service's default.
+func unlessZero[N comparable](n N) *N {
+	var zero N
+	if n == zero {
+		return nil
+	}
+	return &n
+}

@@ -1,0 +1,213 @@
+package fovea
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	decoderv1 "fovea.dev/go/fovea/decoder/v1"
+	visionv1 "fovea.dev/go/fovea/vision/v1"
+)
+
+// A RowSource says where the rows of an image came from.
+type RowSource string
+
+// The sources.
+const (
+	// SourceEncoded are rows that the vision tower computed for this call, or for one at the same time.
+	SourceEncoded RowSource = "encoded"
+	// SourceRows are rows of the encoder's store: a hit.
+	SourceRows RowSource = "rows"
+	// SourcePrefix is an image whose prefix the KV cache held: no row travelled.
+	SourcePrefix RowSource = "prefix"
+	// SourceNone is an image that needed no rows, as a step of the receipt says.
+	SourceNone RowSource = "none"
+)
+
+// A Receipt is the account of one answer. Printed, it is a small table.
+type Receipt struct {
+	// Images stand in the order of the request.
+	Images []ReceiptImage
+	Totals ReceiptTotals
+	Stages ReceiptStages
+	// Tiers are those that were tried, the last of which answered; TierReason says why that one.
+	Tiers      []string
+	TierReason string
+	// Price is by the operator's tariff; its Currency is empty where none is set.
+	Price Price
+}
+
+// A ReceiptImage is what one image cost.
+type ReceiptImage struct {
+	// ID is that of the file.
+	ID string
+	// Original is the size as a viewer shows the image, Planned the size that the model saw.
+	Original, Planned Size
+	// Grid is the patch grid of the planned size, Patches how many patches it has.
+	Grid    Grid
+	Patches int
+	// TokensFull are the visual tokens at the checkpoint's own limits, Tokens those that the model was given.
+	TokensFull, Tokens int
+	// Steps are what was done to the image, in order.
+	Steps []ReceiptStep
+	// Source says where its rows came from, Encoder who served them, Dtype how they travelled.
+	Source  RowSource
+	Encoder string
+	Dtype   string
+	// RowBytes are those of its rows, WireBytes those that travelled for this answer.
+	RowBytes, WireBytes int
+	// RowsDigest is `sha256:<hex>` over the rows that were served.
+	RowsDigest string
+	// RepeatOf is the place, from 0, of the earlier image of this request that it repeats; -1 where it repeats none.
+	RepeatOf int
+}
+
+// A ReceiptStep is something that was done to an image; Before and After are visual tokens.
+type ReceiptStep struct {
+	Name          string
+	Before, After int
+	Reason        string
+}
+
+// ReceiptTotals are the sums over a request.
+type ReceiptTotals struct {
+	// VisualTokens are what the model was given, NaiveVisualTokens what a service that plans nothing would have spent.
+	VisualTokens, NaiveVisualTokens int
+	// TextTokens are those of the prompt, CachedPromptTokens those that the KV cache held already.
+	TextTokens, CachedPromptTokens int
+	// OutputTokens are those of the answer.
+	OutputTokens int
+	// Encodes are images that the vision tower computed for this answer.
+	Encodes int
+	// WireBytes are the bytes of rows that travelled.
+	WireBytes int64
+}
+
+// ReceiptStages say where the time went. Encode and Transfer are those of the slowest image: images overlap.
+type ReceiptStages struct {
+	// Queue is the wait for a place in the engine.
+	Queue time.Duration
+	// Encode is the encoder's work up to the first row, Transfer from the first row to the last.
+	Encode, Transfer time.Duration
+	// Prefill is the model reading the prompt, FirstToken the time from the call to the first token.
+	Prefill, FirstToken time.Duration
+	// Decode is from the first token to the last, Total from the call to the last token.
+	Decode, Total time.Duration
+}
+
+// A Price is an amount in a currency of ISO 4217.
+type Price struct {
+	Amount   float64
+	Currency string
+}
+
+// String is a table of the images, then a line of tokens and a line of times.
+func (r Receipt) String() string {
+	var out strings.Builder
+	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "IMAGE\tSIZE\tSEEN AS\tTOKENS\tROWS\tENCODER\tMOVED")
+	for _, image := range r.Images {
+		fmt.Fprintf(table, "%.19s\t%s\t%s\t%d\t%s\t%s\t%s\n", image.ID, image.Original, image.Planned,
+			image.Tokens, image.Source, image.Encoder, byteSize(int64(image.WireBytes)))
+	}
+	table.Flush()
+	t, s := r.Totals, r.Stages
+	fmt.Fprintf(&out, "tokens  %d visual + %d text in, %d out\n", t.VisualTokens, t.TextTokens, t.OutputTokens)
+	fmt.Fprintf(&out, "times   queue %s, encode %s, transfer %s, prefill %s, first token %s, decode %s, total %s\n",
+		short(s.Queue), short(s.Encode), short(s.Transfer), short(s.Prefill), short(s.FirstToken), short(s.Decode),
+		short(s.Total))
+	return out.String()
+}
+
+func short(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
+
+// byteSize writes bytes in the unit that keeps the figure short.
+func byteSize(n int64) string {
+	for _, unit := range []struct {
+		name string
+		one  int64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if n >= unit.one {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(unit.one), unit.name)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+func receiptOf(m *decoderv1.Receipt) Receipt {
+	return Receipt{
+		Images:     each(m.GetImages(), receiptImageOf),
+		Totals:     totalsOf(m.GetTotals()),
+		Stages:     stagesOf(m.GetStagesMs()),
+		Tiers:      m.GetTier().GetPath(),
+		TierReason: m.GetTier().GetReason(),
+		Price:      Price{m.GetPrice().GetAmount(), m.GetPrice().GetCurrency()},
+	}
+}
+
+func receiptImageOf(m *decoderv1.ReceiptImage) ReceiptImage {
+	image := ReceiptImage{
+		ID:         m.Digest,
+		Original:   sizeOf(m.Original),
+		Planned:    sizeOf(m.Planned),
+		Grid:       gridOf(m.Grid),
+		Patches:    int(m.Patches),
+		TokensFull: int(m.TokensFull),
+		Tokens:     int(m.Tokens),
+		Steps:      each(m.Steps, stepOf),
+		Source:     sourceOf(m.Source),
+		Encoder:    m.Encoder,
+		Dtype:      dtypeOf(m.Dtype),
+		RowBytes:   int(m.RowBytes),
+		WireBytes:  int(m.WireBytes),
+		RowsDigest: m.RowsDigest,
+		RepeatOf:   -1,
+	}
+	if m.RepeatOf != nil {
+		image.RepeatOf = int(*m.RepeatOf)
+	}
+	return image
+}
+
+func stepOf(m *decoderv1.ReceiptStep) ReceiptStep {
+	return ReceiptStep{m.Name, int(m.Before), int(m.After), m.Reason}
+}
+
+func totalsOf(m *decoderv1.ReceiptTotals) ReceiptTotals {
+	return ReceiptTotals{
+		VisualTokens:       int(m.GetVisualTokens()),
+		NaiveVisualTokens:  int(m.GetNaiveVisualTokens()),
+		TextTokens:         int(m.GetTextTokens()),
+		CachedPromptTokens: int(m.GetCachedPromptTokens()),
+		OutputTokens:       int(m.GetOutputTokens()),
+		Encodes:            int(m.GetEncodes()),
+		WireBytes:          int64(m.GetWireBytes()),
+	}
+}
+
+func stagesOf(m *decoderv1.ReceiptStages) ReceiptStages {
+	return ReceiptStages{
+		Queue:      ms(m.GetQueue()),
+		Encode:     ms(m.GetEncode()),
+		Transfer:   ms(m.GetTransfer()),
+		Prefill:    ms(m.GetPrefill()),
+		FirstToken: ms(m.GetTtft()),
+		Decode:     ms(m.GetDecode()),
+		Total:      ms(m.GetTotal()),
+	}
+}
+
+func ms(n float32) time.Duration { return time.Duration(float64(n) * float64(time.Millisecond)) }
+
+func sourceOf(source visionv1.RowSource) RowSource {
+	return RowSource(plainName(source.String(), "ROW_SOURCE_"))
+}
+
+// dtypeOf is bf16, fp16 or fp32; empty where none is named.
+func dtypeOf(dtype visionv1.RowDtype) string {
+	if dtype == visionv1.RowDtype_ROW_DTYPE_UNSPECIFIED {
+		return ""
+	}
+	return plainName(dtype.String(), "ROW_DTYPE_")
+}

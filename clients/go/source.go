@@ -1,0 +1,88 @@
+package fovea
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"iter"
+	"os"
+	"slices"
+)
+
+// A Source is an image of a message: a file, bytes in memory, or the id of an image that is stored.
+// It is a [Part].
+type Source struct {
+	kind kind
+	name string // a path or an id
+	data []byte
+}
+
+type kind int
+
+const (
+	ofBytes kind = iota
+	ofFile
+	ofID
+	ofInline
+)
+
+func (Source) part() {}
+
+// File is an image file. It is read when it is asked about, once for its id and again where it must be sent.
+func File(path string) Source { return Source{kind: ofFile, name: path} }
+
+// Bytes is an image file in memory. The bytes must not change while a call uses them.
+func Bytes(data []byte) Source { return Source{kind: ofBytes, data: data} }
+
+// Inline is an image file in memory that travels inside the request, without asking first whether the service
+// holds it: one round trip less, and all its bytes every time. For small images that are asked about once.
+func Inline(data []byte) Source { return Source{kind: ofInline, data: data} }
+
+// Image is an image that is stored, by its id `sha256:<hex>`. Where it has gone the call fails with
+// [ReasonImageNotStored].
+func Image(id string) Source { return Source{kind: ofID, name: id} }
+
+// ID is the public id of an image file: `sha256:` and the lower-case hexadecimal SHA-256 of its bytes.
+func ID(data []byte) string {
+	sum := sha256.Sum256(data)
+	return idOf(sum[:])
+}
+
+func idOf(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
+
+// pieceBytes is the size of the pieces in which files are read and sent.
+const pieceBytes = 1 << 20
+
+// pieces reads the file. A piece is not changed after it was given.
+func (s Source) pieces() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		if s.kind != ofFile {
+			for piece := range slices.Chunk(s.data, pieceBytes) {
+				if !yield(piece, nil) {
+					return
+				}
+			}
+			return
+		}
+		file, err := os.Open(s.name)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer file.Close()
+		for {
+			piece := make([]byte, pieceBytes)
+			n, err := io.ReadFull(file, piece)
+			if n > 0 && !yield(piece[:n], nil) {
+				return
+			}
+			if err == io.EOF || err == io.ErrUnexpectedEOF {
+				return
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+	}
+}

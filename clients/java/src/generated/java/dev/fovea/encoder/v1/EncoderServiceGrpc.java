@@ -1,0 +1,916 @@
+package dev.fovea.encoder.v1;
+
+import static io.grpc.MethodDescriptor.generateFullMethodName;
+
+/**
+ * <pre>
+ * Stores images by content and turns each into visual rows once.
+ * </pre>
+ */
+@io.grpc.stub.annotations.GrpcGenerated
+public final class EncoderServiceGrpc {
+
+  private EncoderServiceGrpc() {}
+
+  public static final java.lang.String SERVICE_NAME = "fovea.encoder.v1.EncoderService";
+
+  // Static method descriptors that strictly reflect the proto.
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.PutImageRequest,
+      dev.fovea.encoder.v1.PutImageResponse> getPutImageMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "PutImage",
+      requestType = dev.fovea.encoder.v1.PutImageRequest.class,
+      responseType = dev.fovea.encoder.v1.PutImageResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.CLIENT_STREAMING)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.PutImageRequest,
+      dev.fovea.encoder.v1.PutImageResponse> getPutImageMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.PutImageRequest, dev.fovea.encoder.v1.PutImageResponse> getPutImageMethod;
+    if ((getPutImageMethod = EncoderServiceGrpc.getPutImageMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getPutImageMethod = EncoderServiceGrpc.getPutImageMethod) == null) {
+          EncoderServiceGrpc.getPutImageMethod = getPutImageMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.PutImageRequest, dev.fovea.encoder.v1.PutImageResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.CLIENT_STREAMING)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "PutImage"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.PutImageRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.PutImageResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("PutImage"))
+              .build();
+        }
+      }
+    }
+    return getPutImageMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.DescribeImageRequest,
+      dev.fovea.encoder.v1.DescribeImageResponse> getDescribeImageMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "DescribeImage",
+      requestType = dev.fovea.encoder.v1.DescribeImageRequest.class,
+      responseType = dev.fovea.encoder.v1.DescribeImageResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.DescribeImageRequest,
+      dev.fovea.encoder.v1.DescribeImageResponse> getDescribeImageMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.DescribeImageRequest, dev.fovea.encoder.v1.DescribeImageResponse> getDescribeImageMethod;
+    if ((getDescribeImageMethod = EncoderServiceGrpc.getDescribeImageMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getDescribeImageMethod = EncoderServiceGrpc.getDescribeImageMethod) == null) {
+          EncoderServiceGrpc.getDescribeImageMethod = getDescribeImageMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.DescribeImageRequest, dev.fovea.encoder.v1.DescribeImageResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "DescribeImage"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.DescribeImageRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.DescribeImageResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("DescribeImage"))
+              .build();
+        }
+      }
+    }
+    return getDescribeImageMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.EncodeRequest,
+      dev.fovea.encoder.v1.EncodeResponse> getEncodeMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "Encode",
+      requestType = dev.fovea.encoder.v1.EncodeRequest.class,
+      responseType = dev.fovea.encoder.v1.EncodeResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.SERVER_STREAMING)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.EncodeRequest,
+      dev.fovea.encoder.v1.EncodeResponse> getEncodeMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.EncodeRequest, dev.fovea.encoder.v1.EncodeResponse> getEncodeMethod;
+    if ((getEncodeMethod = EncoderServiceGrpc.getEncodeMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getEncodeMethod = EncoderServiceGrpc.getEncodeMethod) == null) {
+          EncoderServiceGrpc.getEncodeMethod = getEncodeMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.EncodeRequest, dev.fovea.encoder.v1.EncodeResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.SERVER_STREAMING)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "Encode"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.EncodeRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.EncodeResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("Encode"))
+              .build();
+        }
+      }
+    }
+    return getEncodeMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.CountTokensRequest,
+      dev.fovea.encoder.v1.CountTokensResponse> getCountTokensMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "CountTokens",
+      requestType = dev.fovea.encoder.v1.CountTokensRequest.class,
+      responseType = dev.fovea.encoder.v1.CountTokensResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.CountTokensRequest,
+      dev.fovea.encoder.v1.CountTokensResponse> getCountTokensMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.CountTokensRequest, dev.fovea.encoder.v1.CountTokensResponse> getCountTokensMethod;
+    if ((getCountTokensMethod = EncoderServiceGrpc.getCountTokensMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getCountTokensMethod = EncoderServiceGrpc.getCountTokensMethod) == null) {
+          EncoderServiceGrpc.getCountTokensMethod = getCountTokensMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.CountTokensRequest, dev.fovea.encoder.v1.CountTokensResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "CountTokens"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.CountTokensRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.CountTokensResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("CountTokens"))
+              .build();
+        }
+      }
+    }
+    return getCountTokensMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.GetServerInfoRequest,
+      dev.fovea.encoder.v1.GetServerInfoResponse> getGetServerInfoMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "GetServerInfo",
+      requestType = dev.fovea.encoder.v1.GetServerInfoRequest.class,
+      responseType = dev.fovea.encoder.v1.GetServerInfoResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.GetServerInfoRequest,
+      dev.fovea.encoder.v1.GetServerInfoResponse> getGetServerInfoMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.GetServerInfoRequest, dev.fovea.encoder.v1.GetServerInfoResponse> getGetServerInfoMethod;
+    if ((getGetServerInfoMethod = EncoderServiceGrpc.getGetServerInfoMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getGetServerInfoMethod = EncoderServiceGrpc.getGetServerInfoMethod) == null) {
+          EncoderServiceGrpc.getGetServerInfoMethod = getGetServerInfoMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.GetServerInfoRequest, dev.fovea.encoder.v1.GetServerInfoResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetServerInfo"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.GetServerInfoRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.GetServerInfoResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("GetServerInfo"))
+              .build();
+        }
+      }
+    }
+    return getGetServerInfoMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.DeleteImageRequest,
+      dev.fovea.encoder.v1.DeleteImageResponse> getDeleteImageMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "DeleteImage",
+      requestType = dev.fovea.encoder.v1.DeleteImageRequest.class,
+      responseType = dev.fovea.encoder.v1.DeleteImageResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.DeleteImageRequest,
+      dev.fovea.encoder.v1.DeleteImageResponse> getDeleteImageMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.DeleteImageRequest, dev.fovea.encoder.v1.DeleteImageResponse> getDeleteImageMethod;
+    if ((getDeleteImageMethod = EncoderServiceGrpc.getDeleteImageMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getDeleteImageMethod = EncoderServiceGrpc.getDeleteImageMethod) == null) {
+          EncoderServiceGrpc.getDeleteImageMethod = getDeleteImageMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.DeleteImageRequest, dev.fovea.encoder.v1.DeleteImageResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "DeleteImage"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.DeleteImageRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.DeleteImageResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("DeleteImage"))
+              .build();
+        }
+      }
+    }
+    return getDeleteImageMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.GetCacheStatsRequest,
+      dev.fovea.encoder.v1.GetCacheStatsResponse> getGetCacheStatsMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "GetCacheStats",
+      requestType = dev.fovea.encoder.v1.GetCacheStatsRequest.class,
+      responseType = dev.fovea.encoder.v1.GetCacheStatsResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.GetCacheStatsRequest,
+      dev.fovea.encoder.v1.GetCacheStatsResponse> getGetCacheStatsMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.GetCacheStatsRequest, dev.fovea.encoder.v1.GetCacheStatsResponse> getGetCacheStatsMethod;
+    if ((getGetCacheStatsMethod = EncoderServiceGrpc.getGetCacheStatsMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getGetCacheStatsMethod = EncoderServiceGrpc.getGetCacheStatsMethod) == null) {
+          EncoderServiceGrpc.getGetCacheStatsMethod = getGetCacheStatsMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.GetCacheStatsRequest, dev.fovea.encoder.v1.GetCacheStatsResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetCacheStats"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.GetCacheStatsRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.GetCacheStatsResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("GetCacheStats"))
+              .build();
+        }
+      }
+    }
+    return getGetCacheStatsMethod;
+  }
+
+  /**
+   * Creates a new async stub that supports all call types for the service
+   */
+  public static EncoderServiceStub newStub(io.grpc.Channel channel) {
+    io.grpc.stub.AbstractStub.StubFactory<EncoderServiceStub> factory =
+      new io.grpc.stub.AbstractStub.StubFactory<EncoderServiceStub>() {
+        @java.lang.Override
+        public EncoderServiceStub newStub(io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+          return new EncoderServiceStub(channel, callOptions);
+        }
+      };
+    return EncoderServiceStub.newStub(factory, channel);
+  }
+
+  /**
+   * Creates a new blocking-style stub that supports all types of calls on the service
+   */
+  public static EncoderServiceBlockingV2Stub newBlockingV2Stub(
+      io.grpc.Channel channel) {
+    io.grpc.stub.AbstractStub.StubFactory<EncoderServiceBlockingV2Stub> factory =
+      new io.grpc.stub.AbstractStub.StubFactory<EncoderServiceBlockingV2Stub>() {
+        @java.lang.Override
+        public EncoderServiceBlockingV2Stub newStub(io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+          return new EncoderServiceBlockingV2Stub(channel, callOptions);
+        }
+      };
+    return EncoderServiceBlockingV2Stub.newStub(factory, channel);
+  }
+
+  /**
+   * Creates a new blocking-style stub that supports unary and streaming output calls on the service
+   */
+  public static EncoderServiceBlockingStub newBlockingStub(
+      io.grpc.Channel channel) {
+    io.grpc.stub.AbstractStub.StubFactory<EncoderServiceBlockingStub> factory =
+      new io.grpc.stub.AbstractStub.StubFactory<EncoderServiceBlockingStub>() {
+        @java.lang.Override
+        public EncoderServiceBlockingStub newStub(io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+          return new EncoderServiceBlockingStub(channel, callOptions);
+        }
+      };
+    return EncoderServiceBlockingStub.newStub(factory, channel);
+  }
+
+  /**
+   * Creates a new ListenableFuture-style stub that supports unary calls on the service
+   */
+  public static EncoderServiceFutureStub newFutureStub(
+      io.grpc.Channel channel) {
+    io.grpc.stub.AbstractStub.StubFactory<EncoderServiceFutureStub> factory =
+      new io.grpc.stub.AbstractStub.StubFactory<EncoderServiceFutureStub>() {
+        @java.lang.Override
+        public EncoderServiceFutureStub newStub(io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+          return new EncoderServiceFutureStub(channel, callOptions);
+        }
+      };
+    return EncoderServiceFutureStub.newStub(factory, channel);
+  }
+
+  /**
+   * <pre>
+   * Stores images by content and turns each into visual rows once.
+   * </pre>
+   */
+  public interface AsyncService {
+
+    /**
+     * <pre>
+     * Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
+     * is stored already, the answer comes at once and the rest need not be sent. Idempotent.
+     * </pre>
+     */
+    default io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PutImageRequest> putImage(
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PutImageResponse> responseObserver) {
+      return io.grpc.stub.ServerCalls.asyncUnimplementedStreamingCall(getPutImageMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * </pre>
+     */
+    default void describeImage(dev.fovea.encoder.v1.DescribeImageRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.DescribeImageResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getDescribeImageMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+     * </pre>
+     */
+    default void encode(dev.fovea.encoder.v1.EncodeRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.EncodeResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getEncodeMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Counts the tokens of an image from its width and height alone.
+     * </pre>
+     */
+    default void countTokens(dev.fovea.encoder.v1.CountTokensRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.CountTokensResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getCountTokensMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Tells the model, the limits, the features and the load.
+     * </pre>
+     */
+    default void getServerInfo(dev.fovea.encoder.v1.GetServerInfoRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.GetServerInfoResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getGetServerInfoMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * </pre>
+     */
+    default void deleteImage(dev.fovea.encoder.v1.DeleteImageRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.DeleteImageResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getDeleteImageMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Tells what the store holds and how often it was hit.
+     * </pre>
+     */
+    default void getCacheStats(dev.fovea.encoder.v1.GetCacheStatsRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.GetCacheStatsResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getGetCacheStatsMethod(), responseObserver);
+    }
+  }
+
+  /**
+   * Base class for the server implementation of the service EncoderService.
+   * <pre>
+   * Stores images by content and turns each into visual rows once.
+   * </pre>
+   */
+  public static abstract class EncoderServiceImplBase
+      implements io.grpc.BindableService, AsyncService {
+
+    @java.lang.Override public final io.grpc.ServerServiceDefinition bindService() {
+      return EncoderServiceGrpc.bindService(this);
+    }
+  }
+
+  /**
+   * A stub to allow clients to do asynchronous rpc calls to service EncoderService.
+   * <pre>
+   * Stores images by content and turns each into visual rows once.
+   * </pre>
+   */
+  public static final class EncoderServiceStub
+      extends io.grpc.stub.AbstractAsyncStub<EncoderServiceStub> {
+    private EncoderServiceStub(
+        io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+      super(channel, callOptions);
+    }
+
+    @java.lang.Override
+    protected EncoderServiceStub build(
+        io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+      return new EncoderServiceStub(channel, callOptions);
+    }
+
+    /**
+     * <pre>
+     * Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
+     * is stored already, the answer comes at once and the rest need not be sent. Idempotent.
+     * </pre>
+     */
+    public io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PutImageRequest> putImage(
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PutImageResponse> responseObserver) {
+      return io.grpc.stub.ClientCalls.asyncClientStreamingCall(
+          getChannel().newCall(getPutImageMethod(), getCallOptions()), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * </pre>
+     */
+    public void describeImage(dev.fovea.encoder.v1.DescribeImageRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.DescribeImageResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getDescribeImageMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+     * </pre>
+     */
+    public void encode(dev.fovea.encoder.v1.EncodeRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.EncodeResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncServerStreamingCall(
+          getChannel().newCall(getEncodeMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Counts the tokens of an image from its width and height alone.
+     * </pre>
+     */
+    public void countTokens(dev.fovea.encoder.v1.CountTokensRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.CountTokensResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getCountTokensMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Tells the model, the limits, the features and the load.
+     * </pre>
+     */
+    public void getServerInfo(dev.fovea.encoder.v1.GetServerInfoRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.GetServerInfoResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getGetServerInfoMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * </pre>
+     */
+    public void deleteImage(dev.fovea.encoder.v1.DeleteImageRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.DeleteImageResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getDeleteImageMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Tells what the store holds and how often it was hit.
+     * </pre>
+     */
+    public void getCacheStats(dev.fovea.encoder.v1.GetCacheStatsRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.GetCacheStatsResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getGetCacheStatsMethod(), getCallOptions()), request, responseObserver);
+    }
+  }
+
+  /**
+   * A stub to allow clients to do synchronous rpc calls to service EncoderService.
+   * <pre>
+   * Stores images by content and turns each into visual rows once.
+   * </pre>
+   */
+  public static final class EncoderServiceBlockingV2Stub
+      extends io.grpc.stub.AbstractBlockingStub<EncoderServiceBlockingV2Stub> {
+    private EncoderServiceBlockingV2Stub(
+        io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+      super(channel, callOptions);
+    }
+
+    @java.lang.Override
+    protected EncoderServiceBlockingV2Stub build(
+        io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+      return new EncoderServiceBlockingV2Stub(channel, callOptions);
+    }
+
+    /**
+     * <pre>
+     * Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
+     * is stored already, the answer comes at once and the rest need not be sent. Idempotent.
+     * </pre>
+     */
+    @io.grpc.ExperimentalApi("https://github.com/grpc/grpc-java/issues/10918")
+    public io.grpc.stub.BlockingClientCall<dev.fovea.encoder.v1.PutImageRequest, dev.fovea.encoder.v1.PutImageResponse>
+        putImage() {
+      return io.grpc.stub.ClientCalls.blockingClientStreamingCall(
+          getChannel(), getPutImageMethod(), getCallOptions());
+    }
+
+    /**
+     * <pre>
+     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.DescribeImageResponse describeImage(dev.fovea.encoder.v1.DescribeImageRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getDescribeImageMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+     * </pre>
+     */
+    @io.grpc.ExperimentalApi("https://github.com/grpc/grpc-java/issues/10918")
+    public io.grpc.stub.BlockingClientCall<?, dev.fovea.encoder.v1.EncodeResponse>
+        encode(dev.fovea.encoder.v1.EncodeRequest request) {
+      return io.grpc.stub.ClientCalls.blockingV2ServerStreamingCall(
+          getChannel(), getEncodeMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Counts the tokens of an image from its width and height alone.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.CountTokensResponse countTokens(dev.fovea.encoder.v1.CountTokensRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getCountTokensMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Tells the model, the limits, the features and the load.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.GetServerInfoResponse getServerInfo(dev.fovea.encoder.v1.GetServerInfoRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getGetServerInfoMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.DeleteImageResponse deleteImage(dev.fovea.encoder.v1.DeleteImageRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getDeleteImageMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Tells what the store holds and how often it was hit.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.GetCacheStatsResponse getCacheStats(dev.fovea.encoder.v1.GetCacheStatsRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getGetCacheStatsMethod(), getCallOptions(), request);
+    }
+  }
+
+  /**
+   * A stub to allow clients to do limited synchronous rpc calls to service EncoderService.
+   * <pre>
+   * Stores images by content and turns each into visual rows once.
+   * </pre>
+   */
+  public static final class EncoderServiceBlockingStub
+      extends io.grpc.stub.AbstractBlockingStub<EncoderServiceBlockingStub> {
+    private EncoderServiceBlockingStub(
+        io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+      super(channel, callOptions);
+    }
+
+    @java.lang.Override
+    protected EncoderServiceBlockingStub build(
+        io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+      return new EncoderServiceBlockingStub(channel, callOptions);
+    }
+
+    /**
+     * <pre>
+     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.DescribeImageResponse describeImage(dev.fovea.encoder.v1.DescribeImageRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getDescribeImageMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+     * </pre>
+     */
+    public java.util.Iterator<dev.fovea.encoder.v1.EncodeResponse> encode(
+        dev.fovea.encoder.v1.EncodeRequest request) {
+      return io.grpc.stub.ClientCalls.blockingServerStreamingCall(
+          getChannel(), getEncodeMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Counts the tokens of an image from its width and height alone.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.CountTokensResponse countTokens(dev.fovea.encoder.v1.CountTokensRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getCountTokensMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Tells the model, the limits, the features and the load.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.GetServerInfoResponse getServerInfo(dev.fovea.encoder.v1.GetServerInfoRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getGetServerInfoMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.DeleteImageResponse deleteImage(dev.fovea.encoder.v1.DeleteImageRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getDeleteImageMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Tells what the store holds and how often it was hit.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.GetCacheStatsResponse getCacheStats(dev.fovea.encoder.v1.GetCacheStatsRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getGetCacheStatsMethod(), getCallOptions(), request);
+    }
+  }
+
+  /**
+   * A stub to allow clients to do ListenableFuture-style rpc calls to service EncoderService.
+   * <pre>
+   * Stores images by content and turns each into visual rows once.
+   * </pre>
+   */
+  public static final class EncoderServiceFutureStub
+      extends io.grpc.stub.AbstractFutureStub<EncoderServiceFutureStub> {
+    private EncoderServiceFutureStub(
+        io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+      super(channel, callOptions);
+    }
+
+    @java.lang.Override
+    protected EncoderServiceFutureStub build(
+        io.grpc.Channel channel, io.grpc.CallOptions callOptions) {
+      return new EncoderServiceFutureStub(channel, callOptions);
+    }
+
+    /**
+     * <pre>
+     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.DescribeImageResponse> describeImage(
+        dev.fovea.encoder.v1.DescribeImageRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getDescribeImageMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
+     * Counts the tokens of an image from its width and height alone.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.CountTokensResponse> countTokens(
+        dev.fovea.encoder.v1.CountTokensRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getCountTokensMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
+     * Tells the model, the limits, the features and the load.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.GetServerInfoResponse> getServerInfo(
+        dev.fovea.encoder.v1.GetServerInfoRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getGetServerInfoMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
+     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.DeleteImageResponse> deleteImage(
+        dev.fovea.encoder.v1.DeleteImageRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getDeleteImageMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
+     * Tells what the store holds and how often it was hit.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.GetCacheStatsResponse> getCacheStats(
+        dev.fovea.encoder.v1.GetCacheStatsRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getGetCacheStatsMethod(), getCallOptions()), request);
+    }
+  }
+
+  private static final int METHODID_DESCRIBE_IMAGE = 0;
+  private static final int METHODID_ENCODE = 1;
+  private static final int METHODID_COUNT_TOKENS = 2;
+  private static final int METHODID_GET_SERVER_INFO = 3;
+  private static final int METHODID_DELETE_IMAGE = 4;
+  private static final int METHODID_GET_CACHE_STATS = 5;
+  private static final int METHODID_PUT_IMAGE = 6;
+
+  private static final class MethodHandlers<Req, Resp> implements
+      io.grpc.stub.ServerCalls.UnaryMethod<Req, Resp>,
+      io.grpc.stub.ServerCalls.ServerStreamingMethod<Req, Resp>,
+      io.grpc.stub.ServerCalls.ClientStreamingMethod<Req, Resp>,
+      io.grpc.stub.ServerCalls.BidiStreamingMethod<Req, Resp> {
+    private final AsyncService serviceImpl;
+    private final int methodId;
+
+    MethodHandlers(AsyncService serviceImpl, int methodId) {
+      this.serviceImpl = serviceImpl;
+      this.methodId = methodId;
+    }
+
+    @java.lang.Override
+    @java.lang.SuppressWarnings("unchecked")
+    public void invoke(Req request, io.grpc.stub.StreamObserver<Resp> responseObserver) {
+      switch (methodId) {
+        case METHODID_DESCRIBE_IMAGE:
+          serviceImpl.describeImage((dev.fovea.encoder.v1.DescribeImageRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.DescribeImageResponse>) responseObserver);
+          break;
+        case METHODID_ENCODE:
+          serviceImpl.encode((dev.fovea.encoder.v1.EncodeRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.EncodeResponse>) responseObserver);
+          break;
+        case METHODID_COUNT_TOKENS:
+          serviceImpl.countTokens((dev.fovea.encoder.v1.CountTokensRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.CountTokensResponse>) responseObserver);
+          break;
+        case METHODID_GET_SERVER_INFO:
+          serviceImpl.getServerInfo((dev.fovea.encoder.v1.GetServerInfoRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.GetServerInfoResponse>) responseObserver);
+          break;
+        case METHODID_DELETE_IMAGE:
+          serviceImpl.deleteImage((dev.fovea.encoder.v1.DeleteImageRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.DeleteImageResponse>) responseObserver);
+          break;
+        case METHODID_GET_CACHE_STATS:
+          serviceImpl.getCacheStats((dev.fovea.encoder.v1.GetCacheStatsRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.GetCacheStatsResponse>) responseObserver);
+          break;
+        default:
+          throw new AssertionError();
+      }
+    }
+
+    @java.lang.Override
+    @java.lang.SuppressWarnings("unchecked")
+    public io.grpc.stub.StreamObserver<Req> invoke(
+        io.grpc.stub.StreamObserver<Resp> responseObserver) {
+      switch (methodId) {
+        case METHODID_PUT_IMAGE:
+          return (io.grpc.stub.StreamObserver<Req>) serviceImpl.putImage(
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PutImageResponse>) responseObserver);
+        default:
+          throw new AssertionError();
+      }
+    }
+  }
+
+  public static final io.grpc.ServerServiceDefinition bindService(AsyncService service) {
+    return io.grpc.ServerServiceDefinition.builder(getServiceDescriptor())
+        .addMethod(
+          getPutImageMethod(),
+          io.grpc.stub.ServerCalls.asyncClientStreamingCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.PutImageRequest,
+              dev.fovea.encoder.v1.PutImageResponse>(
+                service, METHODID_PUT_IMAGE)))
+        .addMethod(
+          getDescribeImageMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.DescribeImageRequest,
+              dev.fovea.encoder.v1.DescribeImageResponse>(
+                service, METHODID_DESCRIBE_IMAGE)))
+        .addMethod(
+          getEncodeMethod(),
+          io.grpc.stub.ServerCalls.asyncServerStreamingCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.EncodeRequest,
+              dev.fovea.encoder.v1.EncodeResponse>(
+                service, METHODID_ENCODE)))
+        .addMethod(
+          getCountTokensMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.CountTokensRequest,
+              dev.fovea.encoder.v1.CountTokensResponse>(
+                service, METHODID_COUNT_TOKENS)))
+        .addMethod(
+          getGetServerInfoMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.GetServerInfoRequest,
+              dev.fovea.encoder.v1.GetServerInfoResponse>(
+                service, METHODID_GET_SERVER_INFO)))
+        .addMethod(
+          getDeleteImageMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.DeleteImageRequest,
+              dev.fovea.encoder.v1.DeleteImageResponse>(
+                service, METHODID_DELETE_IMAGE)))
+        .addMethod(
+          getGetCacheStatsMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.GetCacheStatsRequest,
+              dev.fovea.encoder.v1.GetCacheStatsResponse>(
+                service, METHODID_GET_CACHE_STATS)))
+        .build();
+  }
+
+  private static abstract class EncoderServiceBaseDescriptorSupplier
+      implements io.grpc.protobuf.ProtoFileDescriptorSupplier, io.grpc.protobuf.ProtoServiceDescriptorSupplier {
+    EncoderServiceBaseDescriptorSupplier() {}
+
+    @java.lang.Override
+    public com.google.protobuf.Descriptors.FileDescriptor getFileDescriptor() {
+      return dev.fovea.encoder.v1.Encoder.getDescriptor();
+    }
+
+    @java.lang.Override
+    public com.google.protobuf.Descriptors.ServiceDescriptor getServiceDescriptor() {
+      return getFileDescriptor().findServiceByName("EncoderService");
+    }
+  }
+
+  private static final class EncoderServiceFileDescriptorSupplier
+      extends EncoderServiceBaseDescriptorSupplier {
+    EncoderServiceFileDescriptorSupplier() {}
+  }
+
+  private static final class EncoderServiceMethodDescriptorSupplier
+      extends EncoderServiceBaseDescriptorSupplier
+      implements io.grpc.protobuf.ProtoMethodDescriptorSupplier {
+    private final java.lang.String methodName;
+
+    EncoderServiceMethodDescriptorSupplier(java.lang.String methodName) {
+      this.methodName = methodName;
+    }
+
+    @java.lang.Override
+    public com.google.protobuf.Descriptors.MethodDescriptor getMethodDescriptor() {
+      return getServiceDescriptor().findMethodByName(methodName);
+    }
+  }
+
+  private static volatile io.grpc.ServiceDescriptor serviceDescriptor;
+
+  public static io.grpc.ServiceDescriptor getServiceDescriptor() {
+    io.grpc.ServiceDescriptor result = serviceDescriptor;
+    if (result == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        result = serviceDescriptor;
+        if (result == null) {
+          serviceDescriptor = result = io.grpc.ServiceDescriptor.newBuilder(SERVICE_NAME)
+              .setSchemaDescriptor(new EncoderServiceFileDescriptorSupplier())
+              .addMethod(getPutImageMethod())
+              .addMethod(getDescribeImageMethod())
+              .addMethod(getEncodeMethod())
+              .addMethod(getCountTokensMethod())
+              .addMethod(getGetServerInfoMethod())
+              .addMethod(getDeleteImageMethod())
+              .addMethod(getGetCacheStatsMethod())
+              .build();
+        }
+      }
+    }
+    return result;
+  }
+}

@@ -1,0 +1,91 @@
+package dev.fovea.client;
+
+import dev.fovea.decoder.v1.GenerateResponse;
+import io.grpc.Status;
+import java.util.Iterator;
+import java.util.NoSuchElementException;
+import java.util.function.Consumer;
+
+/**
+ * An answer as it comes: one Started, Texts in order, one Finished. The server waits for whoever
+ * reads slowly. Closing it early cancels the request on the server. For one thread at a time.
+ */
+public final class AnswerStream implements Iterator<Event>, AutoCloseable {
+  private final Call<?, GenerateResponse> call;
+  private Event next;
+  private boolean ended;
+
+  /** Waits for the first event, so that a refused request fails here. */
+  AnswerStream(Call<?, GenerateResponse> call) {
+    this.call = call;
+    try {
+      hasNext();
+    } catch (RuntimeException failed) {
+      call.close();
+      throw failed;
+    }
+  }
+
+  /** Waits for the next event or the end. */
+  @Override
+  public boolean hasNext() {
+    while (next == null && !ended) {
+      GenerateResponse message = call.next();
+      ended = message == null;
+      next = ended ? null : Convert.event(message);
+    }
+    if (next instanceof Event.Finished && !ended) {
+      // Whoever leaves at the last event has left nothing unread: the call ends well on both sides.
+      ended = call.next() == null;
+    }
+    return next != null;
+  }
+
+  @Override
+  public Event next() {
+    if (!hasNext()) {
+      throw new NoSuchElementException("the answer has ended");
+    }
+    Event event = next;
+    next = null;
+    return event;
+  }
+
+  /** The whole answer from here on; {@code onText} hears each piece as it comes. */
+  Answer collect(Consumer<String> onText) {
+    StringBuilder text = new StringBuilder();
+    Event.Started started = null;
+    Event.Finished finished = null;
+    while (hasNext()) {
+      Event event = next();
+      if (event instanceof Event.Started first) {
+        started = first;
+      } else if (event instanceof Event.Text more) {
+        text.append(more.text());
+        onText.accept(more.text());
+      } else if (event instanceof Event.Finished last) {
+        finished = last;
+      }
+    }
+    if (started == null || finished == null) {
+      throw new FoveaException(
+          Status.Code.INTERNAL,
+          Reason.ANSWER_INCOMPLETE,
+          "the answer ended without its closing message");
+    }
+    return new Answer(
+        text.toString(),
+        finished.reason(),
+        finished.matchedStop(),
+        started.model(),
+        started.requestId(),
+        finished.receipt());
+  }
+
+  @Override
+  public void close() {
+    next = null;
+    ended = true;
+    call.close();
+  }
+}

@@ -1,0 +1,59 @@
+package dev.fovea.client;
+
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * What a decoder says of itself. {@code fingerprint} and {@code layout} are those of the rows that it
+ * expects; {@code progress} is the share of the model that is loaded.
+ */
+public record DecoderInfo(
+    String version,
+    String model,
+    String fingerprint,
+    Optional<RowLayout> layout,
+    Limits limits,
+    Load load,
+    List<String> features,
+    ServingState state,
+    double progress,
+    String engine,
+    String attention,
+    String dtype,
+    List<Encoder> encoders,
+    long kvBytesPerToken) {
+
+  /** The settings that limit a request. */
+  public record Limits(
+      long maxMessageBytes,
+      int maxContext,
+      int maxNewTokens,
+      int defaultMaxNewTokens,
+      int maxImages,
+      int defaultMaxPixels,
+      int maxPixels,
+      int minPixels,
+      int maxRunning,
+      int maxWaiting,
+      int maxStopStrings,
+      long maxImageBytes) {}
+
+  /** Requests that wait and that are computed, and the KV blocks that they hold. */
+  public record Load(int waiting, int running, int kvBlocksUsed, int kvBlocks) {}
+
+  /** An encoder as this decoder sees it; {@code encodes} since the encoder's start. */
+  public record Encoder(
+      String address,
+      String name,
+      boolean reachable,
+      String fingerprint,
+      boolean compatible,
+      int waiting,
+      int running,
+      long encodes) {}
+
+  /** The arithmetic of this decoder's model. */
+  public Geometry geometry() {
+    return new Geometry(limits.minPixels(), limits.maxPixels());
+  }
+}

@@ -1,0 +1,87 @@
+package dev.fovea.client;
+
+import dev.fovea.decoder.v1.GenerateRequest;
+import dev.fovea.decoder.v1.Role;
+import dev.fovea.decoder.v1.VisualBudget;
+import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/**
+ * A question as a request, in which files are named by their ids, and the files that must be stored
+ * before it can be answered. Nothing is sent from here.
+ */
+record Draft(GenerateRequest request, Collection<Upload> uploads) {
+
+  /** Reads the files for their ids. */
+  static Draft of(Question question) {
+    Map<String, Upload> uploads = new LinkedHashMap<>();
+    GenerateRequest.Builder request =
+        GenerateRequest.newBuilder().setRequestId(question.requestId());
+    question.messages().forEach(message -> request.addMessages(message(message, uploads)));
+    request.setSampling(sampling(question.sampling()));
+    question
+        .maxPixels()
+        .ifPresent(most -> request.setVisual(VisualBudget.newBuilder().setMaxPixels(most)));
+    return new Draft(request.build(), uploads.values());
+  }
+
+  private static dev.fovea.decoder.v1.Message message(
+      Message message, Map<String, Upload> uploads) {
+    var built = dev.fovea.decoder.v1.Message.newBuilder().setRole(role(message.role()));
+    message.parts().forEach(part -> built.addParts(part(part, uploads)));
+    return built.build();
+  }
+
+  private static Role role(Message.Role role) {
+    return switch (role) {
+      case SYSTEM -> Role.ROLE_SYSTEM;
+      case USER -> Role.ROLE_USER;
+      case ASSISTANT -> Role.ROLE_ASSISTANT;
+    };
+  }
+
+  private static dev.fovea.decoder.v1.Part part(Part part, Map<String, Upload> uploads) {
+    var built = dev.fovea.decoder.v1.Part.newBuilder();
+    if (part instanceof Part.Text text) {
+      return built.setText(text.text()).build();
+    }
+    String digest = digest((Image) part, uploads);
+    return built.setImage(dev.fovea.decoder.v1.Image.newBuilder().setDigest(digest)).build();
+  }
+
+  private static String digest(Image image, Map<String, Upload> uploads) {
+    if (image instanceof Image.Id id) {
+      return id.digest();
+    }
+    Upload upload = Shelf.upload(image);
+    uploads.putIfAbsent(upload.digest(), upload);
+    return upload.digest();
+  }
+
+  private static dev.fovea.decoder.v1.Sampling sampling(Sampling chosen) {
+    var built = dev.fovea.decoder.v1.Sampling.newBuilder().addAllStop(chosen.stop());
+    if (chosen.temperature() != null) {
+      built.setTemperature(chosen.temperature());
+    }
+    if (chosen.topP() != null) {
+      built.setTopP(chosen.topP());
+    }
+    if (chosen.topK() != null) {
+      built.setTopK(chosen.topK());
+    }
+    if (chosen.minP() != null) {
+      built.setMinP(chosen.minP());
+    }
+    if (chosen.repetitionPenalty() != null) {
+      built.setRepetitionPenalty(chosen.repetitionPenalty());
+    }
+    if (chosen.seed() != null) {
+      built.setSeed(chosen.seed());
+    }
+    if (chosen.maxNewTokens() != null) {
+      built.setMaxNewTokens(chosen.maxNewTokens());
+    }
+    return built.build();
+  }
+}

@@ -1,0 +1,16 @@
+package dev.fovea.client;
+
+import java.util.List;
+
+/** A piece of a streamed answer: one Started, Texts in order, one Finished. */
+public sealed interface Event {
+  /** The request was accepted: its images are stored and its prompt fits. */
+  record Started(String requestId, String model, int promptTokens, int visualTokens)
+      implements Event {}
+
+  /** More of the answer, and the tokens that were chosen for it. */
+  record Text(String text, List<Integer> tokenIds) implements Event {}
+
+  /** The answer is complete. {@code matchedStop} is the stop string that ended it, or empty. */
+  record Finished(FinishReason reason, String matchedStop, Receipt receipt) implements Event {}
+}

@@ -1,0 +1,10 @@
+package dev.fovea.client;
+
+/** Why an answer ended. */
+public enum FinishReason {
+  /** The model ended it, or a stop string did. */
+  STOP,
+  /** maxNewTokens was reached. */
+  LENGTH,
+  UNKNOWN
+}

@@ -1,0 +1,108 @@
+package dev.fovea.client;
+
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.util.Iterator;
+import java.util.Optional;
+import javax.imageio.IIOImage;
+import javax.imageio.ImageIO;
+import javax.imageio.ImageReader;
+import javax.imageio.ImageWriteParam;
+import javax.imageio.ImageWriter;
+import javax.imageio.stream.ImageInputStream;
+import javax.imageio.stream.MemoryCacheImageInputStream;
+import javax.imageio.stream.MemoryCacheImageOutputStream;
+
+/**
+ * Shrinks a file before upload to the size that the service would shrink it to, so that fewer bytes
+ * travel and the answer stays what it was. The result is upright and lies on white, as the service
+ * would see it; a JPEG stays a JPEG, all others become PNG. Never enlarges. A file that would not
+ * become smaller, or that is not understood here (WebP, damaged, of unclear orientation), comes back
+ * as it is: the service judges it.
+ *
+ * <p>{@code maxPixels} is that of the question; {@code geometry} that of the model.
+ */
+public record Fit(Geometry geometry, int maxPixels) {
+  /** For the published checkpoints and a question without maxPixels. */
+  public static final Fit STANDARD = new Fit(Geometry.STANDARD, Geometry.DEFAULT_MAX_PIXELS);
+
+  private static final float JPEG_QUALITY = 0.92f;
+
+  /** The file, shrunk; or the same array. */
+  public byte[] shrink(byte[] file) {
+    String format = FileHead.format(file);
+    int orientation = FileHead.orientation(file);
+    if (format.isEmpty() || orientation == FileHead.UNCLEAR) {
+      return file;
+    }
+    try {
+      byte[] shrunk = shrink(file, format, Orientation.of(orientation));
+      return shrunk.length < file.length ? shrunk : file;
+    } catch (IOException | RuntimeException notUnderstood) {
+      // ImageIO answers damaged files with both. The service will say what is wrong with the file.
+      return file;
+    }
+  }
+
+  /**
+   * The size that an upright picture of this size is shrunk to; absent where it stays as it is. Its
+   * cost is that of the original, to within one token.
+   */
+  public Optional<Size> target(int width, int height) {
+    Geometry.Plan plan = geometry.plan(width, height, maxPixels);
+    Size size = plan.size();
+    boolean shrinks = size.width() <= width && size.height() <= height;
+    if (!shrinks || size.equals(new Size(width, height)) || !costsTheSame(plan)) {
+      return Optional.empty();
+    }
+    return Optional.of(size);
+  }
+
+  /** Strips and small limits can be planned to a size that would itself be planned anew. */
+  private boolean costsTheSame(Geometry.Plan plan) {
+    Size size = plan.size();
+    if (Geometry.tooLong(size.width(), size.height())) {
+      return false;
+    }
+    int again = geometry.plan(size.width(), size.height(), maxPixels).tokens();
+    return Math.abs(again - plan.tokens()) <= 1;
+  }
+
+  private byte[] shrink(byte[] file, String format, Orientation orientation) throws IOException {
+    ImageReader reader = ImageIO.getImageReadersByFormatName(format).next();
+    try (ImageInputStream in = new MemoryCacheImageInputStream(new ByteArrayInputStream(file))) {
+      reader.setInput(in, true, true);
+      Size lying = new Size(reader.getWidth(0), reader.getHeight(0));
+      Size upright = orientation.turned(lying);
+      Optional<Size> target = target(upright.width(), upright.height());
+      if (target.isEmpty() || !FileHead.wholeFrame(file, lying)) {
+        return file;
+      }
+      Pixels pixels = Pixels.of(reader.read(0));
+      BufferedImage small = Scaler.scale(pixels, orientation.turned(target.get()), orientation);
+      return format.equals("jpeg") ? written(small, "jpeg") : written(small, "png");
+    } finally {
+      reader.dispose();
+    }
+  }
+
+  private static byte[] written(BufferedImage image, String format) throws IOException {
+    Iterator<ImageWriter> writers = ImageIO.getImageWritersByFormatName(format);
+    ImageWriter writer = writers.next();
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    try (var out = new MemoryCacheImageOutputStream(bytes)) {
+      ImageWriteParam how = writer.getDefaultWriteParam();
+      if (format.equals("jpeg")) {
+        how.setCompressionMode(ImageWriteParam.MODE_EXPLICIT);
+        how.setCompressionQuality(JPEG_QUALITY);
+      }
+      writer.setOutput(out);
+      writer.write(null, new IIOImage(image, null, null), how);
+    } finally {
+      writer.dispose();
+    }
+    return bytes.toByteArray();
+  }
+}

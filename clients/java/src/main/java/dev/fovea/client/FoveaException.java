@@ -1,0 +1,89 @@
+package dev.fovea.client;
+
+import io.grpc.Status;
+import java.io.Serializable;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** A failed call. Whatever varies in the message stands in the metadata too. */
+public final class FoveaException extends RuntimeException {
+  private static final long serialVersionUID = 1;
+
+  /** One field of a request and what is wrong with it. */
+  public record Violation(String field, String description) implements Serializable {}
+
+  private final Status.Code code;
+  private final String reasonName;
+  private final Map<String, String> metadata;
+  private final List<Violation> violations;
+  private final Duration retryAfter;
+  private final String requestId;
+
+  FoveaException(
+      Status.Code code,
+      String reasonName,
+      String message,
+      Map<String, String> metadata,
+      List<Violation> violations,
+      Duration retryAfter,
+      String requestId,
+      Throwable cause) {
+    super(message, cause);
+    this.code = code;
+    this.reasonName = reasonName;
+    this.metadata = Map.copyOf(metadata);
+    this.violations = List.copyOf(violations);
+    this.retryAfter = retryAfter;
+    this.requestId = requestId;
+  }
+
+  FoveaException(Status.Code code, Reason reason, String message, Throwable cause) {
+    this(code, reason.name(), message, Map.of(), List.of(), null, "", cause);
+  }
+
+  FoveaException(Status.Code code, Reason reason, String message) {
+    this(code, reason, message, null);
+  }
+
+  /** The canonical code. */
+  public Status.Code code() {
+    return code;
+  }
+
+  /** Why; {@link Reason#UNKNOWN} for a reason that this client does not know yet. */
+  public Reason reason() {
+    return Reason.of(reasonName);
+  }
+
+  /** The reason as the server wrote it. */
+  public String reasonName() {
+    return reasonName;
+  }
+
+  /** The facts of the failure, mostly {@code limit} and {@code actual}. */
+  public Map<String, String> metadata() {
+    return metadata;
+  }
+
+  /** The fields of the request that are wrong. */
+  public List<Violation> violations() {
+    return violations;
+  }
+
+  /** When to try again, where the server says so. */
+  public Optional<Duration> retryAfter() {
+    return Optional.ofNullable(retryAfter);
+  }
+
+  /** Finds the call in the server's log; empty where the server did not say. */
+  public String requestId() {
+    return requestId;
+  }
+
+  @Override
+  public String toString() {
+    return getClass().getName() + ": " + code + "/" + reasonName + ": " + getMessage();
+  }
+}

@@ -1,0 +1,90 @@
+package dev.fovea.client;
+
+import io.grpc.Status;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * From the width and height of an image to the visual tokens that it costs, as the services count
+ * them. A patch is 16x16 pixels; a visual token is a square of 2x2 patches, so 32x32 pixels. Limits
+ * count pixels: those of a checkpoint, as GetServerInfo tells them.
+ */
+public record Geometry(int minPixels, int maxPixels) {
+  /** The limits of the published checkpoints. */
+  public static final Geometry STANDARD = new Geometry(65_536, 16_777_216);
+
+  /** What a service takes where a request names no maxPixels: 1,280 tokens. */
+  public static final int DEFAULT_MAX_PIXELS = 1_310_720;
+
+  private static final int PATCH = 16;
+  private static final int CELL = 32;
+  private static final int MAX_ASPECT = 200;
+
+  /** What an image becomes: its size after one resize, its grid of patches, its cost. */
+  public record Plan(Size size, Grid grid, int patches, int tokens) {}
+
+  /** The plan at the checkpoint's own limit. */
+  public Plan plan(int width, int height) {
+    return plan(width, height, maxPixels);
+  }
+
+  /** The plan of an upright image; {@code most} lowers the checkpoint's limit, never raises it. */
+  public Plan plan(int width, int height, int most) {
+    check(width, height);
+    if (most < 1) {
+      throw refused(Reason.INVALID_ARGUMENT, width, height, "maxPixels must be at least 1");
+    }
+    Size size = resize(width, height, Math.min(most, maxPixels));
+    Grid grid = new Grid(1, size.height() / PATCH, size.width() / PATCH);
+    int patches = grid.h() * grid.w();
+    return new Plan(size, grid, patches, patches / 4);
+  }
+
+  /**
+   * As `smart_resize` of transformers' Qwen2-VL image processor: sides are rounded to multiples of a
+   * cell, half to even, then scaled by one factor and floored where there are too many pixels, or
+   * scaled and ceiled where there are too few.
+   */
+  private Size resize(int width, int height, int most) {
+    double pixels = (double) width * height;
+    double newWidth = Math.rint((double) width / CELL) * CELL;
+    double newHeight = Math.rint((double) height / CELL) * CELL;
+    if (newHeight * newWidth > most) {
+      double scale = Math.sqrt(pixels / most);
+      newHeight = Math.max(CELL, Math.floor(height / scale / CELL) * CELL);
+      newWidth = Math.max(CELL, Math.floor(width / scale / CELL) * CELL);
+    } else if (newHeight * newWidth < minPixels) {
+      double scale = Math.sqrt(minPixels / pixels);
+      newHeight = Math.ceil(height * scale / CELL) * CELL;
+      newWidth = Math.ceil(width * scale / CELL) * CELL;
+    }
+    return new Size((int) newWidth, (int) newHeight);
+  }
+
+  private static void check(int width, int height) {
+    if (Math.min(width, height) < 1) {
+      throw refused(Reason.INVALID_ARGUMENT, width, height, "both sides must be at least 1");
+    }
+    if (tooLong(width, height)) {
+      String why = "one side may be at most " + MAX_ASPECT + " times the other";
+      throw refused(Reason.IMAGE_ASPECT_TOO_EXTREME, width, height, why);
+    }
+  }
+
+  /** Whether one side is more than 200 times the other, which the model's processor refuses. */
+  static boolean tooLong(int width, int height) {
+    return (double) Math.max(width, height) / Math.min(width, height) > MAX_ASPECT;
+  }
+
+  private static FoveaException refused(Reason reason, int width, int height, String why) {
+    return new FoveaException(
+        Status.Code.INVALID_ARGUMENT,
+        reason.name(),
+        "the image is " + width + "x" + height + ": " + why,
+        Map.of("width", Integer.toString(width), "height", Integer.toString(height)),
+        List.of(),
+        null,
+        "",
+        null);
+  }
+}

@@ -1,0 +1,53 @@
+package dev.fovea.client;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** An image to ask about: a file, the bytes of one, or the id of one that is stored. */
+public sealed interface Image extends Part {
+  /** A file: JPEG, PNG, WebP or GIF. It is read when it is needed, and never held whole. */
+  record File(Path path) implements Image {}
+
+  /** A file in memory. The bytes are not copied: leave them as they are. */
+  record Bytes(byte[] data) implements Image {}
+
+  /** An image that the service holds, by its id {@code sha256:<hex>}. */
+  record Id(String digest) implements Image {}
+
+  /** A file by its path. */
+  static Image of(Path path) {
+    return new File(path);
+  }
+
+  /** A file in memory. */
+  static Image of(byte[] data) {
+    return new Bytes(data);
+  }
+
+  /** A stored image by its id. */
+  static Image stored(String digest) {
+    return new Id(digest);
+  }
+
+  /** This image shrunk to what the service would see of it anyway, so that fewer bytes travel. */
+  default Image fit() {
+    return fit(Fit.STANDARD);
+  }
+
+  /** As {@link #fit()}, for a question with another {@code maxPixels} or for another model. */
+  default Image fit(Fit fit) {
+    if (this instanceof Bytes bytes) {
+      return of(fit.shrink(bytes.data()));
+    }
+    if (this instanceof File file) {
+      try {
+        return of(fit.shrink(Files.readAllBytes(file.path())));
+      } catch (IOException unreadable) {
+        throw new UncheckedIOException(unreadable);
+      }
+    }
+    return this;
+  }
+}

@@ -1,0 +1,118 @@
+package dev.fovea.client;
+
+import io.grpc.CallOptions;
+import io.grpc.ChannelCredentials;
+import io.grpc.ConnectivityState;
+import io.grpc.Grpc;
+import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A channel to one service: its retries, keepalive, token and deadlines. Knows no RPC. The receive
+ * limit stays at gRPC's default of 4 MiB: no answer needs more.
+ */
+final class Link implements AutoCloseable {
+  /** The largest request that a server takes is kept until it is answered, to be sent again. */
+  static final long CALL_BUFFER_BYTES = (32 << 20) + (64 << 10);
+
+  private static final long CHANNEL_BUFFER_BYTES = 4 * CALL_BUFFER_BYTES;
+  private static final long CLOSE_S = 5;
+  private static final Metadata.Key<String> AUTHORIZATION =
+      Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+
+  /** How a channel behaves: calls go round all addresses, and again where no server took them. */
+  static final Map<String, ?> SERVICE_CONFIG =
+      Map.of(
+          "loadBalancingConfig",
+          List.of(Map.of("round_robin", Map.of())),
+          "methodConfig",
+          List.of(
+              Map.of(
+                  "name",
+                  List.of(Map.of()),
+                  "retryPolicy",
+                  Map.of(
+                      "maxAttempts",
+                      4.0,
+                      "initialBackoff",
+                      "0.2s",
+                      "maxBackoff",
+                      "2s",
+                      "backoffMultiplier",
+                      2.0,
+                      "retryableStatusCodes",
+                      List.of("UNAVAILABLE")))));
+
+  private final String address;
+  private final ManagedChannel channel;
+  private final String token;
+  private final Duration timeout;
+
+  Link(String address, ChannelCredentials credentials, String token, Duration timeout) {
+    this.address = address;
+    this.token = token;
+    this.timeout = timeout;
+    channel =
+        Grpc.newChannelBuilder(address, credentials)
+            .defaultServiceConfig(SERVICE_CONFIG)
+            .disableServiceConfigLookUp()
+            .enableRetry()
+            .perRpcBufferLimit(CALL_BUFFER_BYTES)
+            .retryBufferSize(CHANNEL_BUFFER_BYTES)
+            .keepAliveTime(60, TimeUnit.SECONDS)
+            .keepAliveWithoutCalls(true)
+            .build();
+  }
+
+  /** The answer to a request of one message. */
+  <Q, A> A one(MethodDescriptor<Q, A> method, Q request) {
+    try (Call<Q, A> call = open(method)) {
+      call.ask(request);
+      return call.only();
+    }
+  }
+
+  /** A call that has been started, within the default deadline. */
+  <Q, A> Call<Q, A> open(MethodDescriptor<Q, A> method) {
+    return open(method, timeout);
+  }
+
+  /** A call that has been started, within a deadline of its own. */
+  <Q, A> Call<Q, A> open(MethodDescriptor<Q, A> method, Duration within) {
+    if (channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
+      // A caller who asks now does not want to wait out the minutes of a connection's backoff.
+      channel.resetConnectBackoff();
+    }
+    CallOptions options =
+        CallOptions.DEFAULT.withDeadlineAfter(within.toNanos(), TimeUnit.NANOSECONDS);
+    return new Call<>(channel.newCall(method, options), headers(), address);
+  }
+
+  Duration timeout() {
+    return timeout;
+  }
+
+  private Metadata headers() {
+    Metadata headers = new Metadata();
+    if (token != null) {
+      headers.put(AUTHORIZATION, "Bearer " + token);
+    }
+    return headers;
+  }
+
+  /** Ends the calls that still run. */
+  @Override
+  public void close() {
+    channel.shutdownNow();
+    try {
+      channel.awaitTermination(CLOSE_S, TimeUnit.SECONDS);
+    } catch (InterruptedException left) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

@@ -1,0 +1,46 @@
+package dev.fovea.client;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/** One turn of a conversation. */
+public record Message(Role role, List<Part> parts) {
+  /** Who speaks. */
+  public enum Role {
+    /** Instructions; only as the first message. */
+    SYSTEM,
+    /** The one who asks; the last message is the user's. */
+    USER,
+    /** An earlier answer. */
+    ASSISTANT
+  }
+
+  public Message {
+    parts = List.copyOf(parts);
+  }
+
+  /** Instructions. */
+  public static Message system(String text) {
+    return new Message(Role.SYSTEM, List.of(Part.text(text)));
+  }
+
+  /** What the user says, with images at their places. */
+  public static Message user(Part... parts) {
+    return new Message(Role.USER, List.of(parts));
+  }
+
+  /**
+   * A question about images. They come first, so that a second question about the same images finds
+   * their tokens at the same place.
+   */
+  public static Message user(String question, Image... images) {
+    List<Part> parts = new ArrayList<>(List.of(images));
+    parts.add(Part.text(question));
+    return new Message(Role.USER, parts);
+  }
+
+  /** An earlier answer. */
+  public static Message assistant(String text) {
+    return new Message(Role.ASSISTANT, List.of(Part.text(text)));
+  }
+}

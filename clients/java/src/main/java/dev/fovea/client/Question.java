@@ -1,0 +1,52 @@
+package dev.fovea.client;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * What a caller asks: a conversation, and how it is to be answered. {@code requestId} names it in
+ * logs; empty lets the server choose. {@code timeout} is that of the answer; absent, the client's.
+ */
+public record Question(
+    List<Message> messages,
+    OptionalInt maxPixels,
+    Sampling sampling,
+    String requestId,
+    Optional<Duration> timeout) {
+
+  public Question {
+    messages = List.copyOf(messages);
+  }
+
+  /** A question about images. */
+  public static Question of(String question, Image... images) {
+    return of(List.of(Message.user(question, images)));
+  }
+
+  /** A whole conversation. */
+  public static Question of(List<Message> messages) {
+    return new Question(messages, OptionalInt.empty(), Sampling.DEFAULT, "", Optional.empty());
+  }
+
+  /** Each image is shrunk to at most this many pixels; the server's default is 1,310,720. */
+  public Question withMaxPixels(int most) {
+    return new Question(messages, OptionalInt.of(most), sampling, requestId, timeout);
+  }
+
+  /** How tokens are chosen. */
+  public Question withSampling(Sampling sampling) {
+    return new Question(messages, maxPixels, sampling, requestId, timeout);
+  }
+
+  /** At most 128 printable ASCII characters. */
+  public Question withRequestId(String requestId) {
+    return new Question(messages, maxPixels, sampling, requestId, timeout);
+  }
+
+  /** The answer must be complete by then. */
+  public Question withTimeout(Duration timeout) {
+    return new Question(messages, maxPixels, sampling, requestId, Optional.of(timeout));
+  }
+}

@@ -1,0 +1,99 @@
+package dev.fovea.client;
+
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalInt;
+
+/** What one answer cost, image by image and stage by stage. */
+public record Receipt(List<Image> images, Totals totals, Stages stagesMs, Tier tier, Price price) {
+
+  /**
+   * One image. {@code tokensFull} is its cost at the checkpoint's own limits; {@code wireBytes} are
+   * the bytes of rows that travelled for this answer; {@code repeatOf} is the place of the earlier
+   * image that it repeats.
+   */
+  public record Image(
+      String digest,
+      Size original,
+      Size planned,
+      Grid grid,
+      int patches,
+      int tokensFull,
+      int tokens,
+      List<Step> steps,
+      RowSource source,
+      String encoder,
+      RowDtype dtype,
+      long rowBytes,
+      long wireBytes,
+      String rowsDigest,
+      OptionalInt repeatOf) {}
+
+  /** Something that was done to an image; counts are visual tokens. */
+  public record Step(String name, int before, int after, String reason) {}
+
+  /** Sums; {@code naiveVisualTokens} is what a server that plans nothing would have spent. */
+  public record Totals(
+      int visualTokens,
+      int naiveVisualTokens,
+      int textTokens,
+      int cachedPromptTokens,
+      int outputTokens,
+      int encodes,
+      long wireBytes) {}
+
+  /** Milliseconds. Encoding and transfer are those of the slowest image, since images overlap. */
+  public record Stages(
+      double queue,
+      double encode,
+      double transfer,
+      double prefill,
+      double ttft,
+      double decode,
+      double total) {}
+
+  /** The tiers that were tried, the last of which answered, and why. */
+  public record Tier(List<String> path, String reason) {}
+
+  /** By the operator's tariff; zero and empty where none is set. */
+  public record Price(double amount, String currency) {}
+
+  /** A small table for people. */
+  public String table() {
+    StringBuilder table = new StringBuilder();
+    line(table, "%-12s %11s %11s %7s %-8s %10s", "image", "original", "planned", "tokens", "rows", "moved");
+    for (Image image : images) {
+      String id = image.digest().replace("sha256:", "");
+      line(
+          table,
+          "%-12s %11s %11s %,7d %-8s %,8d B",
+          id.substring(0, Math.min(12, id.length())),
+          image.original(),
+          image.planned(),
+          image.tokens(),
+          image.source().name().toLowerCase(Locale.ROOT),
+          image.wireBytes());
+    }
+    line(
+        table,
+        "tokens       %,d visual + %,d text in, %,d out; %d encoded",
+        totals.visualTokens(),
+        totals.textTokens(),
+        totals.outputTokens(),
+        totals.encodes());
+    line(
+        table,
+        "ms           encode %.1f, transfer %.1f, prefill %.1f, first token %.1f, decode %.1f, total %.1f",
+        stagesMs.encode(),
+        stagesMs.transfer(),
+        stagesMs.prefill(),
+        stagesMs.ttft(),
+        stagesMs.decode(),
+        stagesMs.total());
+    return table.toString();
+  }
+
+  private static void line(StringBuilder table, String format, Object... values) {
+    table.append(String.format(Locale.ROOT, format, values).stripTrailing()).append('\n');
+  }
+}

@@ -1,0 +1,9 @@
+package dev.fovea.client;
+
+/** A row is {@code width} values of the pooled features, then as many of each deepstack level. */
+public record RowLayout(int width, int levels, RowDtype dtype) {
+  /** Bytes of one row. */
+  public int rowBytes() {
+    return width * (1 + levels) * dtype.bytes();
+  }
+}

@@ -1,0 +1,89 @@
+package dev.fovea.client;
+
+import com.google.protobuf.ByteString;
+import com.google.protobuf.UnsafeByteOperations;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.function.Function;
+
+/**
+ * A file on its way to a service: its id, its length, its pieces. It is read twice rather than held
+ * in memory; should it change in between, the service refuses it, because the bytes no longer have
+ * the id that was announced.
+ */
+record Upload(Source source, String digest, long size) {
+  private static final int PIECE_BYTES = 1 << 20;
+  private static final long MOST_BYTES = 0xFFFF_FFFFL;
+
+  /** Opens the bytes anew each time. */
+  interface Source {
+    InputStream open() throws IOException;
+  }
+
+  static Upload of(Path file) {
+    return of(() -> Files.newInputStream(file));
+  }
+
+  static Upload of(byte[] data) {
+    return of(() -> new ByteArrayInputStream(data));
+  }
+
+  private static Upload of(Source source) {
+    MessageDigest sha256 = sha256();
+    long size = 0;
+    try (InputStream file = source.open()) {
+      for (byte[] piece; (piece = file.readNBytes(PIECE_BYTES)).length > 0; ) {
+        sha256.update(piece);
+        size += piece.length;
+      }
+    } catch (IOException unreadable) {
+      throw new UncheckedIOException(unreadable);
+    }
+    return new Upload(source, id(sha256.digest()), size);
+  }
+
+  /** The public id of bytes whose SHA-256 this is. */
+  static String id(byte[] hash) {
+    return "sha256:" + HexFormat.of().formatHex(hash);
+  }
+
+  static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException never) {
+      throw new AssertionError("every Java has SHA-256", never);
+    }
+  }
+
+  /** The length as the header's field can say it; every service refuses far smaller files. */
+  int announcedSize() {
+    return (int) Math.min(size, MOST_BYTES);
+  }
+
+  /** Sends header and pieces, for as long as the other side wants them. Returns its answer. */
+  <Q, A> A send(Call<Q, A> call, Q header, Function<ByteString, Q> message, Progress progress) {
+    boolean wanted = call.send(header);
+    long sent = 0;
+    try (InputStream file = source.open()) {
+      byte[] piece;
+      while (wanted && (piece = file.readNBytes(PIECE_BYTES)).length > 0) {
+        wanted = call.send(message.apply(UnsafeByteOperations.unsafeWrap(piece)));
+        if (wanted) {
+          sent += piece.length;
+          progress.sent(sent, size);
+        }
+      }
+    } catch (IOException unreadable) {
+      throw new UncheckedIOException(unreadable);
+    }
+    call.end();
+    return call.only();
+  }
+}

@@ -1,0 +1,77 @@
+package dev.fovea.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import io.grpc.ServerCredentials;
+import io.grpc.TlsServerCredentials;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyStore;
+import java.util.Base64;
+import javax.net.ssl.KeyManagerFactory;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Encryption, with a certificate made for the test. */
+@Timeout(120)
+class TlsTest {
+  private static final char[] PASSWORD = "changeit".toCharArray();
+
+  @TempDir private Path folder;
+
+  @Test
+  void aServerIsTrustedByItsAuthorityAlone() throws Exception {
+    KeyStore keys = keys();
+    Path authority = folder.resolve("authority.pem");
+    String encoded =
+        Base64.getMimeEncoder().encodeToString(keys.getCertificate("fovea").getEncoded());
+    Files.writeString(
+        authority, "-----BEGIN CERTIFICATE-----\n" + encoded + "\n-----END CERTIFICATE-----\n");
+    Question question = Question.of("?");
+    try (FakeDecoder server = new FakeDecoder(credentials(keys));
+        Fovea trusting = Fovea.builder(server.address()).tls(authority).build();
+        Fovea wary = Fovea.builder(server.address()).tls().build();
+        Fovea plain = Fovea.connect(server.address())) {
+      assertEquals(1, trusting.countTokens(question).promptTokens());
+      for (Fovea other : new Fovea[] {wary, plain}) {
+        var failure = assertThrows(FoveaException.class, () -> other.countTokens(question));
+        assertEquals(Reason.UNAVAILABLE, failure.reason());
+      }
+      assertEquals(1, server.asked.size());
+    }
+  }
+
+  private static ServerCredentials credentials(KeyStore keys) throws Exception {
+    var factory = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+    factory.init(keys, PASSWORD);
+    return TlsServerCredentials.newBuilder().keyManager(factory.getKeyManagers()).build();
+  }
+
+  private KeyStore keys() throws Exception {
+    Path store = folder.resolve("keys.p12");
+    Process made =
+        new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "keytool").toString(),
+                "-genkeypair",
+                "-alias",
+                "fovea",
+                "-keyalg",
+                "EC",
+                "-dname",
+                "CN=localhost",
+                "-ext",
+                "SAN=dns:localhost",
+                "-storetype",
+                "PKCS12",
+                "-keystore",
+                store.toString(),
+                "-storepass",
+                new String(PASSWORD))
+            .inheritIO()
+            .start();
+    assertEquals(0, made.waitFor());
+    return KeyStore.getInstance(store.toFile(), PASSWORD);
+  }
+}

@@ -1,0 +1,40 @@
+"""The events of a stream, put together to one answer. Does not know where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fovea.client.errors import AnswerIncomplete
+from fovea.client.values import Answer, Event, Finished, Started, Text
+
+
+class Gathered:
+    """`take` each event, then ask for the `answer`; `on_text` hears each piece of text at once."""
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self._on_text = on_text
+        self._pieces: list[str] = []
+        self._started: Started | None = None
+        self._finished: Finished | None = None
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._started = event
+        elif isinstance(event, Text):
+            self._pieces.append(event.text)
+            self._on_text(event.text)
+        else:
+            self._finished = event
+
+    def answer(self) -> Answer:
+        """Raises AnswerIncomplete where the first or the last event is missing."""
+        started, finished = self._started, self._finished
+        if started is None or finished is None:
+            raise AnswerIncomplete("the answer ended without its closing message")
+        return Answer(
+            text="".join(self._pieces),
+            finish_reason=finished.finish_reason,
+            model=started.model,
+            request_id=started.request_id,
+            receipt=finished.receipt,
+        )

@@ -1,0 +1,91 @@
+"""Shrinks a picture before it is uploaded, to the size that the service would plan for it anyway.
+
+Fewer bytes travel and the answer costs the same: the service counts within one token of what it would have
+counted for the original. Pixels are treated as the service treats them (upright, transparency on white, one
+bicubic resize). Where nothing is won, or Pillow cannot read the file, the bytes come back as they are, and
+what is wrong with them is for the service to say. It asks no service, and knows the published limits of
+Qwen3-VL.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from fovea.client.upload import File
+from fovea.errors import FoveaError
+from fovea.geometry import DEFAULT_MAX_PIXELS, AspectTooExtreme, Geometry
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+QUALITY = 92
+TOKENS_APART = 1
+
+
+def fit(image: File, max_pixels: int | None = None) -> bytes:
+    """The bytes of a smaller picture that costs the same tokens at `max_pixels`, or those of the file.
+
+    `max_pixels` is 1310720 where it is not given, as in a request. JPEG stays JPEG, everything else becomes
+    PNG. The picture has an id of its own, and the same for the same file: fit an image always or never, or
+    its rows are computed twice. Raises OSError where `image` is a path that cannot be read.
+    """
+    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
+    try:
+        smaller = _smaller(data, limit)
+    except (FoveaError, MemoryError):
+        raise
+    except Exception:  # Pillow's, which refuses damaged files in many ways
+        return data
+    return smaller if smaller is not None and len(smaller) < len(data) else data
+
+
+def fitted_size(width: int, height: int, max_pixels: int) -> tuple[int, int] | None:
+    """The planned (width, height) of a picture, None where shrinking to it is of no use.
+
+    Of no use is a plan that enlarges, and one that the service would not repeat for its own result: sides are
+    rounded down, so a small limit may leave fewer than the fewest pixels, and a long thin picture may get too
+    thin.
+    """
+    try:
+        planned = Geometry().plan(width, height, max_pixels)
+        again = Geometry().plan(planned.width, planned.height, max_pixels)
+    except AspectTooExtreme:
+        return None
+    if planned.width > width or planned.height > height or (planned.width, planned.height) == (width, height):
+        return None
+    if abs(again.tokens - planned.tokens) > TOKENS_APART:
+        return None
+    return planned.width, planned.height
+
+
+def _smaller(data: bytes, max_pixels: int) -> bytes | None:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        # Before anything is decoded. Lying on its side, a picture has the same use of being shrunk.
+        if fitted_size(*opened.size, max_pixels) is None or opened.mode.startswith(("I", "F")):
+            return None
+        format = "JPEG" if opened.format in ("JPEG", "MPO") else "PNG"
+        picture = _flat(ImageOps.exif_transpose(opened))
+    size = fitted_size(*picture.size, max_pixels)
+    return _written(picture.resize(size, Image.Resampling.BICUBIC), format) if size else None
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """Grey where it is grey, else RGB; transparency on white."""
+    if not image.has_transparency_data:
+        return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    layered = image.convert("RGBA")
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(layered, mask=layered.getchannel("A"))
+    return canvas
+
+
+def _written(picture: Image.Image, format: str) -> bytes:
+    """A JPEG keeps its colours at full resolution: coloured text is what is read most."""
+    out = io.BytesIO()
+    if format == "JPEG":
+        picture.save(out, format, quality=QUALITY, subsampling="4:4:4")
+    else:
+        picture.save(out, format)
+    return out.getvalue()

@@ -1,0 +1,107 @@
+"""What the clients ask and in which order, written once for the blocking and the awaiting ones.
+
+Each function is a generator of calls that gets the replies where it yielded them, and returns a value of the
+client; `fovea.client.connection` makes the calls. Nothing here waits, and nothing here knows how a call is
+made. `api` is the module of a service's messages, where both services have the same call.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fovea.client import convert
+from fovea.client.connection import Call, Open, Steps
+from fovea.client.errors import ImageNotStored
+from fovea.client.messages import Draft
+from fovea.client.upload import Progress, Upload, unheard
+from fovea.client.values import CacheStats, Count, Deleted, ServerInfo, TokenCount
+from fovea.decoder.v1 import decoder_pb2
+from fovea.encoder.v1 import encoder_pb2
+from fovea.facts import Stored
+
+ASK_FIRST_BYTES = 64 * 1024
+"""Files above this are announced before they are sent. Smaller ones are gone before a question would be
+answered: they fit into what HTTP/2 sends without waiting."""
+
+RENEW_S = 3600.0
+"""An image that is kept for less than this is sent again, although it is stored: `DescribeImage` does not
+renew, and who stores an image means to use it. The service renews it at the header of the upload and takes no
+more than is on its way by then. An hour is more than clocks differ and than a conversation about an image
+lasts, and little of the day for which images are kept by default, so that it costs an upload at most once a
+day. Should the image be gone all the same when it is asked about, `answered` stores it once more."""
+
+
+def put(api: Any, upload: Upload, progress: Progress = unheard) -> Steps[Stored]:
+    """Store a file, unless it is stored and will be for a while."""
+    if upload.byte_size > ASK_FIRST_BYTES:
+        try:
+            held = yield from describe(api, upload.digest)
+        except ImageNotStored:
+            pass
+        else:
+            if held.expires - time.time() > RENEW_S:
+                return held
+    return (yield from _send(api, upload, progress))
+
+
+def _send(api: Any, upload: Upload, progress: Progress = unheard) -> Steps[Stored]:
+    requests = upload.requests(api.PutImageHeader, api.PutImageRequest, progress)
+    return convert.stored((yield Call("PutImage", requests)))
+
+
+def describe(api: Any, digest: str) -> Steps[Stored]:
+    return convert.stored((yield Call("DescribeImage", api.DescribeImageRequest(digest=digest))))
+
+
+def answered(draft: Draft, call: Call) -> Steps[Any]:
+    """The reply to a call about a draft, whose files are stored first. An image that a server has let go
+    since then is sent once more, unless only its id is known here; a second loss is the caller's to hear
+    of."""
+    for upload in draft.uploads:
+        yield from put(decoder_pb2, upload)
+    try:
+        return (yield call)
+    except ImageNotStored:
+        if not draft.uploads:
+            raise
+    for upload in draft.uploads:
+        yield from _send(decoder_pb2, upload)
+    return (yield call)
+
+
+def generate(draft: Draft) -> Steps[Any]:
+    """The open stream of an answer."""
+    return (yield from answered(draft, Open("Generate", draft.request)))
+
+
+def count(draft: Draft) -> Steps[Count]:
+    request = decoder_pb2.CountTokensRequest(request=draft.request)
+    return convert.count((yield from answered(draft, Call("CountTokens", request))))
+
+
+def info(api: Any) -> Steps[ServerInfo]:
+    reply = yield Call("GetServerInfo", api.GetServerInfoRequest())
+    return convert.server_info(reply, api.ServingState)
+
+
+def count_size(width: int, height: int, max_pixels: int | None) -> Steps[TokenCount]:
+    request = encoder_pb2.CountTokensRequest(width=width, height=height, max_pixels=max_pixels)
+    return convert.token_count((yield Call("CountTokens", request)).count)
+
+
+def encode(digest: str, max_pixels: int | None, fingerprint: str) -> Steps[Any]:
+    """The open stream of an image's rows."""
+    plan = encoder_pb2.EncodePlan(max_pixels=max_pixels)
+    request = encoder_pb2.EncodeRequest(digest=digest, plan=plan, fingerprint=fingerprint)
+    return (yield Open("Encode", request))
+
+
+def delete(digest: str) -> Steps[Deleted]:
+    reply = yield Call("DeleteImage", encoder_pb2.DeleteImageRequest(digest=digest))
+    return Deleted(**convert.flat(reply))
+
+
+def cache_stats() -> Steps[CacheStats]:
+    plain = convert.flat((yield Call("GetCacheStats", encoder_pb2.GetCacheStatsRequest())))
+    return CacheStats(**{name: plain[name] for name in CacheStats.__dataclass_fields__})

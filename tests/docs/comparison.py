@@ -1,0 +1,20 @@
+"""Whether two outputs of a command are the same, but for what differs from run to run.
+
+The last section of docs/grpcurl.md tells the reader the same; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Names of fields whose values differ: by the clock, by the draw, by the float unit, by the size of a page.
+VOLATILE = (
+    "expire_time", "request_id", "stages_ms", "fingerprint", "rows_digest",
+    "record_bytes", "upload_bytes", "bytes",
+)  # fmt: skip
+_VALUE = re.compile(rf'"({"|".join(VOLATILE)})": (?:"[^"]*"|\{{[^{{}}]*\}}|[-\d.e]+)')
+
+
+def steady(output: str) -> str:
+    """The output without the values that may differ; that they are there is kept."""
+    return _VALUE.sub(r'"\1": ...', output)

@@ -1,0 +1,43 @@
+"""The page docs/grpcurl.md; `python -m tests.docs.grpcurl --write` puts the output of a real run into it.
+
+Where the new output differs from the old only in values that differ from run to run, the old one stays.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.docs.comparison import steady
+from tests.docs.page import Block, blocks, with_outputs
+from tests.docs.shell import ROOT, run, services
+
+PAGE = ROOT / "docs" / "grpcurl.md"
+
+
+def told() -> list[Block]:
+    """The commands of the page and the outputs that it shows."""
+    return blocks(PAGE.read_text(encoding="utf-8"))
+
+
+def printed(folder: Path) -> list[str]:
+    """What the commands print now, with a fresh encoder that keeps its store in `folder`."""
+    with services(folder) as at:
+        return run([block.command for block in told()], at)
+
+
+def write() -> None:
+    """Put what the commands print now into the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [
+            block.output if steady(block.output) == steady(now) else now
+            for block, now in zip(told(), printed(Path(folder)), strict=True)
+        ]
+    PAGE.write_text(with_outputs(PAGE.read_text(encoding="utf-8"), outputs), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--write"]:
+        sys.exit("usage: python -m tests.docs.grpcurl --write")
+    write()

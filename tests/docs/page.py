@@ -1,0 +1,50 @@
+"""A page with commands: each `sh` block, and the block after it that shows what it prints.
+
+Knows neither grpcurl nor the services; it reads and writes Markdown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# A block of commands, and right after it, if it prints anything, a block of another language.
+_BLOCK = re.compile(
+    r"^```sh\n(?P<command>.*?)^```\n(?:\n```(?:json|text)\n(?P<output>.*?)^```\n)?", re.M | re.S
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands, and what the page says that they print; empty where it says nothing."""
+
+    command: str
+    output: str
+
+    @property
+    def name(self) -> str:
+        """The call that the block is about, or its first line: for the name of a test."""
+        calls = re.findall(r"\.v1\.(\w+/\w+)", self.command)
+        return calls[-1] if calls else self.command.splitlines()[0]
+
+
+def blocks(page: str) -> list[Block]:
+    """The commands of a page, in order."""
+    return [Block(found["command"], found["output"] or "") for found in _BLOCK.finditer(page)]
+
+
+def with_outputs(page: str, outputs: Sequence[str]) -> str:
+    """The page with these outputs in the place of its own. Raises ValueError where one has no block to stand in."""
+    rest = list(outputs)
+
+    def put(found: re.Match[str]) -> str:
+        output = rest.pop(0)
+        if found["output"] is not None:
+            start, end = (place - found.start() for place in found.span("output"))
+            return found[0][:start] + output + found[0][end:]
+        if output:
+            raise ValueError(f"no block for the output of {found['command']!r}: {output!r}")
+        return found[0]
+
+    return _BLOCK.sub(put, page)

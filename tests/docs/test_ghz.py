@@ -1,0 +1,36 @@
+"""The loads of bench/ghz run as they are, and every call is answered."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.docs.shell import GUARD_S, ROOT, Addresses
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
+LOADS = ROOT / "bench" / "ghz"
+
+
+@pytest.mark.parametrize(("load", "service"), [("count.json", "encoder"), ("complete.json", "decoder")])
+def test_200_calls_8_at_a_time_are_all_ok(
+    load: str, service: str, tool: Callable[[str], Path], request: pytest.FixtureRequest
+) -> None:
+    ghz = tool("ghz")
+    addresses: Addresses = request.getfixturevalue("addresses")
+    command = [ghz, "--config", LOADS / load, "--format", "json", getattr(addresses, service)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=GUARD_S,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    told = json.loads(done.stdout)
+    assert told["options"]["concurrency"] == 8
+    assert told["statusCodeDistribution"] == {"OK": 200}

@@ -1,0 +1,126 @@
+"""Shrinking before an upload: what the service would do anyway, never more, and only where bytes are saved."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fovea.client import fit
+from fovea.client.fitting import fitted_size
+from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry, SizeInvalid
+from tests.e2e.pictures import pixels
+
+LIMIT = 131_072
+LARGE = (640, 480)
+
+
+def file(image: Image.Image, format: str, **options) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+def noise(width: int = LARGE[0], height: int = LARGE[1], seed: int = 0) -> Image.Image:
+    return Image.fromarray(pixels(width, height, seed))
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize(
+    ("format", "becomes"), [("JPEG", "JPEG"), ("PNG", "PNG"), ("WEBP", "PNG"), ("GIF", "PNG")]
+)
+def test_a_large_picture_becomes_what_is_planned_for_it(format, becomes):
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = file(noise(), format, **options)
+    fitted = fit(data, LIMIT)
+    planned = Geometry().plan(*LARGE, LIMIT)
+    assert opened(fitted).format == becomes
+    assert opened(fitted).size == (planned.width, planned.height) != LARGE
+    assert len(fitted) < len(data)
+
+
+def test_without_a_limit_it_is_the_one_of_requests():
+    data = file(noise(1600, 1200), "JPEG", quality=95)
+    fitted = fit(data)
+    assert opened(fitted).size == (1312, 960)
+    assert fitted == fit(data, DEFAULT_MAX_PIXELS)
+
+
+def test_a_picture_of_a_path_is_read_and_gives_the_same_bytes_each_time(tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(file(noise(), "PNG"))
+    assert fit(path, LIMIT) == fit(str(path), LIMIT) == fit(path.read_bytes(), LIMIT) != path.read_bytes()
+    with pytest.raises(FileNotFoundError):
+        fit(tmp_path / "none.png")
+
+
+def test_its_pixels_are_those_that_the_service_would_compute():
+    planned = Geometry().plan(*LARGE, LIMIT)
+    fitted = opened(fit(file(noise(), "PNG"), LIMIT))
+    expected = noise().resize((planned.width, planned.height), Image.Resampling.BICUBIC)
+    assert np.array_equal(np.asarray(fitted), np.asarray(expected))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_that_lies_on_its_side_comes_out_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    fitted = opened(fit(file(noise(), "PNG", exif=exif), LIMIT))
+    shown = LARGE if orientation < 5 else LARGE[::-1]
+    planned = Geometry().plan(*shown, LIMIT)
+    assert fitted.size == (planned.width, planned.height)
+    assert fitted.getexif().get(0x0112, 1) == 1
+
+
+def test_transparency_is_laid_on_white():
+    layered = noise().convert("RGBA")
+    alpha = np.zeros(LARGE[::-1], np.uint8)
+    alpha[: LARGE[1] // 2] = 255
+    layered.putalpha(Image.fromarray(alpha))
+    fitted = opened(fit(file(layered, "PNG"), LIMIT))
+    below = np.asarray(fitted)[-32:]
+    assert fitted.mode == "RGB"
+    assert below.min() == 255
+    assert np.asarray(fitted)[:32].min() < 255
+
+
+def test_grey_stays_grey():
+    assert opened(fit(file(noise().convert("L"), "JPEG", quality=95), LIMIT)).mode == "L"
+
+
+UNCHANGED = {
+    "small enough": file(noise(320, 256), "PNG"),
+    "would be enlarged": file(noise(96, 64), "PNG"),
+    "would be enlarged on one side": file(noise(300, 340), "PNG"),
+    "smaller as it was written": file(Image.new("P", LARGE), "PNG"),
+    "longer than allowed": file(Image.new("RGB", (4020, 20)), "PNG"),
+    "16 bits of grey": file(Image.fromarray(np.arange(640 * 480, dtype=np.uint16).reshape(480, 640)), "PNG"),
+    "cut off": file(noise(), "JPEG")[:50_000],
+    "damaged": file(noise(), "PNG")[:60] + bytes(200_000),
+    "another format": file(noise(), "BMP"),
+    "text": b"not a picture",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+def test_where_nothing_is_won_or_nothing_can_be_read_the_bytes_stay(name):
+    assert fit(UNCHANGED[name], LIMIT) is UNCHANGED[name]
+
+
+def test_a_size_is_given_up_where_the_service_would_plan_anew_for_it():
+    """63 tokens at the least limit are too few pixels: the service would enlarge them to 80."""
+    assert fitted_size(1296, 1008, 65_536) is None
+    assert fitted_size(20_000, 100, DEFAULT_MAX_PIXELS) is None, "16192x64 is too thin"
+
+
+def test_a_limit_of_no_pixels_is_the_callers_mistake():
+    with pytest.raises(SizeInvalid):
+        fit(UNCHANGED["small enough"], 0)

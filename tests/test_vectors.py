@@ -1,0 +1,131 @@
+"""The Python client agrees with the vectors that the Go and the Java client are held to, and so do the services."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from fovea.client.errors import BY_REASON, RowsMismatch
+from fovea.client.fitting import TOKENS_APART, fitted_size
+from fovea.client.messages import id_of
+from fovea.client.rows import Assembly
+from fovea.client.values import Rows
+from fovea.encoder.v1 import encoder_pb2
+from fovea.errors import InvalidArgument
+from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, Geometry
+from fovea.remote import DETAILS, RemoteError, error_of
+
+ROOT = Path(__file__).parents[1]
+
+
+def vectors(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "tests" / "vectors" / f"{name}.json").read_text())
+
+
+GEOMETRY, ROWS = vectors("geometry"), vectors("rows")
+ERRORS = {one["reason"]: one for one in vectors("errors")["errors"]}
+
+
+def test_the_files_are_what_the_services_code_says() -> None:
+    command = [sys.executable, "-m", "tests.vectors.make", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_ids() -> None:
+    cases = vectors("ids")["ids"]
+    assert [id_of(base64.b64decode(one["bytes"])) for one in cases] == [one["id"] for one in cases]
+
+
+def test_the_rule_is_the_published_one() -> None:
+    told = dict(GEOMETRY["geometry"])
+    assert told.pop("default_max_pixels") == DEFAULT_MAX_PIXELS
+    assert told.pop("max_aspect") == MAX_ASPECT
+    assert vars(Geometry()) == told | {"temporal": 2}
+
+
+def test_planned_sizes() -> None:
+    for one in GEOMETRY["cases"]:
+        plan = Geometry().plan(one["width"], one["height"], one["max_pixels"])
+        assert [plan.width, plan.height] == one["planned"]
+        assert list(plan.grid_thw) == one["grid_thw"]
+        assert (plan.patches, plan.tokens) == (one["patches"], one["tokens"])
+
+
+@pytest.mark.parametrize("one", GEOMETRY["refused"], ids=str)
+def test_sizes_that_are_refused(one: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        Geometry().plan(one["width"], one["height"])
+    assert caught.value.reason == one["reason"]
+
+
+def test_a_fitted_picture_costs_what_the_original_costs() -> None:
+    """Of every size, at every limit; and most of the large ones are worth shrinking at all."""
+    shrunk = 0
+    for one in GEOMETRY["cases"]:
+        limit = one["max_pixels"] or Geometry().max_pixels
+        size = fitted_size(one["width"], one["height"], limit)
+        if size is None:
+            continue
+        shrunk += 1
+        assert list(size) == one["planned"]
+        assert abs(Geometry().plan(*size, limit).tokens - one["tokens"]) <= TOKENS_APART
+        assert size[0] <= one["width"]
+        assert size[1] <= one["height"]
+    assert shrunk > len(GEOMETRY["cases"]) / 2
+
+
+def assembled(stream: list[str]) -> Rows:
+    assembly = Assembly()
+    for message in stream:
+        assembly.take(encoder_pb2.EncodeResponse.FromString(base64.b64decode(message)))
+    return assembly.rows()
+
+
+def test_rows_of_a_good_stream() -> None:
+    rows = assembled(ROWS["stream"])
+    assert rows.data == base64.b64decode(ROWS["data"])
+    assert len(rows.data) == ROWS["rows"] * ROWS["row_bytes"]
+    told = (rows.count, rows.width, rows.levels, rows.dtype, rows.rows_digest)
+    assert told == tuple(ROWS[name] for name in ("rows", "width", "levels", "dtype", "rows_digest"))
+
+
+@pytest.mark.parametrize("one", ROWS["refused"], ids=lambda one: one["why"])
+def test_rows_that_are_refused(one: dict[str, Any]) -> None:
+    with pytest.raises(RowsMismatch):
+        assembled(one["stream"])
+
+
+class Status(grpc.RpcError):
+    """A failed call as gRPC hands it over."""
+
+    def __init__(self, code: grpc.StatusCode, message: str, details: bytes) -> None:
+        self.code = lambda: code
+        self.details = lambda: message
+        self.trailing_metadata = lambda: ((DETAILS, details),)
+
+
+@pytest.mark.parametrize("one", ERRORS.values(), ids=ERRORS)
+def test_an_error_says_all_that_its_status_does(one: dict[str, Any]) -> None:
+    code = grpc.StatusCode[one["code"]]
+    error = error_of(Status(code, one["message"], base64.b64decode(one["status"])), BY_REASON)
+    assert (error.reason, error.code, error.message) == (one["reason"], code, one["message"])
+    assert error.metadata == one["metadata"]
+    assert [vars(violation) for violation in error.violations] == one["violations"]
+    assert error.request_id == one["request_id"]
+    retry_ms = None if error.retry_after_s is None else error.retry_after_s * 1000
+    assert retry_ms == one["retry_after_ms"]
+    kind = BY_REASON.get(one["reason"], RemoteError)
+    assert type(error) is kind
+    assert kind is RemoteError or (kind.reason, kind.code) == (one["reason"], code)
+
+
+def test_all_reasons_that_have_a_class_are_in_the_vectors() -> None:
+    assert set(BY_REASON) < set(ERRORS)
