@@ -73,5 +73,3 @@ LAST = Stage(
 )
 CONTROL = replace(LAST, name="control", drop=0.0)
 STAGES = {stage.name: stage for stage in (TRUNK, MORE, LAST, CONTROL)}
-# What --resume runs: the committed trunk stands in for the stage before the first of them.
-RESUMED = ("more", "model", "control")

@@ -39,7 +39,7 @@ WANTED = (
     Wanted(
         "chart.png", DRAWERS.index(draw_bar), (256, 192), ("bar_tallest", "bar_count", "bar_value", "title")
     ),
-    Wanted("table.png", DRAWERS.index(draw_table), (224, 160), ("picture_kind", "table_rows")),
+    Wanted("table.png", DRAWERS.index(draw_table), (224, 160), ("picture_kind", "table_rows", "table_cell")),
     Wanted("scene.jpg", DRAWERS.index(draw_scene), (224, 192), ("scene_biggest", "scene_time", "scene_sign")),
     Wanted("page.png", DRAWERS.index(draw_page), (224, 160), ("picture_kind", "page_lines", "page_word")),
 )

@@ -27,7 +27,7 @@ from standin.optimiser import Pair
 from standin.parallel import average_gradients, launch
 from standin.pretrain import pretrain
 from standin.questions import FINE
-from standin.recipe import BALANCE, DENSE_LEVELS, LOOKING, MOST_DROPPED, RESUMED, STAGES, Stage
+from standin.recipe import BALANCE, DENSE_LEVELS, LOOKING, MORE, MOST_DROPPED, STAGES, Stage
 from standin.whole import run_batch
 
 
@@ -170,25 +170,24 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stages", nargs="*", default=["tower", *STAGES], help="default: all, in order")
     parser.add_argument("--out", type=Path, default=Path("build/standin"))
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="train the committed trunk further instead: the stages more, model, control",
-    )
     parser.add_argument("--processes", type=int, default=2)
     return parser.parse_args()
 
 
+def start_of(stage: Stage, out: Path) -> Path:
+    """The checkpoint whose weights a stage takes; the committed trunk where the stage before was not run."""
+    trained = out / f"{stage.start}.safetensors"
+    return trunk_dir() if stage.start == MORE.name and not trained.exists() else trained
+
+
 def main() -> None:
     options = parse()
-    for name in RESUMED if options.resume else options.stages:
+    for name in options.stages:
         if name == "tower":
             pretrain(options.out, options.processes)
             continue
         stage = STAGES[name]
-        resumed = options.resume and name == RESUMED[0]
-        start = trunk_dir() if resumed else options.out / f"{stage.start}.safetensors"
-        job = Job(stage, options.out, start)
+        job = Job(stage, options.out, start_of(stage, options.out))
         if steps_done(job.path) < stage.steps:
             launch(work, options.processes, job)
         if stage.exported:

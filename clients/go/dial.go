@@ -23,7 +23,7 @@ const retryBytes = 33 << 20
 // UNAVAILABLE, when the service says so or after a while. Together the pauses outlast maxReconnect, so a call
 // that meets a restarted service finds it. A channel on which most calls fail stops trying again.
 const serviceConfig = `{
-	"loadBalancingConfig": [{"round_robin": {}}],
+	
 	"retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
 	"methodConfig": [{
 		"name": [{}],
@@ -97,7 +97,7 @@ func dial(address string, options []Option) link {
 		grpc.WithTransportCredentials(d.credentials),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(), // one from DNS would replace ours
-		grpc.WithDefaultCallOptions(grpc.MaxRetryRPCBufferSize(retryBytes), grpc.MaxCallRecvMsgSize(8<<20)),
+		grpc.WithDefaultCallOptions(grpc.MaxRetryRPCBufferSize(retryBytes)),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: patience, MinConnectTimeout: 10 * time.Second}),
 		// Services allow a ping every 30 seconds, also between calls.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{

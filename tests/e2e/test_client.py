@@ -7,7 +7,6 @@ token after the other at random: the stand-in itself answers in a few words.
 from __future__ import annotations
 
 import asyncio
-import io
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +15,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from fovea.cli.samples import Asked, Sample, load
 from fovea.client import (
@@ -26,7 +23,6 @@ from fovea.client import (
     Client,
     EncoderClient,
     Finished,
-    Message,
     Sampling,
     Started,
     Text,
@@ -35,12 +31,12 @@ from fovea.client import (
 )
 from fovea.client.channel import ATTEMPTS
 from fovea.client.upload import Upload
-from fovea.errors import FoveaError
 from standin import model_dir
 from tests.e2e.house import free_address
-from tests.e2e.pictures import picture, pixels
+from tests.e2e.pictures import picture
 from tests.e2e.processes import Process, decoder_process, encoder_process
 from tests.fovea.client.driven import KINDS, decoder_client, encoder_client
+from tests.fovea.client.material import LARGE_PICTURES, MIB, REFUSED, noise_of_20_mib
 
 pytestmark = pytest.mark.timeout(1200)
 CALL_S = 600.0
@@ -48,7 +44,6 @@ PATIENCE_S = 120.0
 PARALLEL = 20
 LEAST = 65_536
 BRIEF = Sampling(max_new_tokens=4)
-MIB = 1024 * 1024
 
 
 def rambling(tokens: int) -> Sampling:
@@ -198,37 +193,6 @@ def test_a_deadline_ends_the_call_and_frees_its_slot(client: Any, kind: str, ser
     until_free(client)
 
 
-def png(width: int, height: int) -> bytes:
-    out = io.BytesIO()
-    Image.new("1", (width, height)).save(out, "PNG")
-    return out.getvalue()
-
-
-UNKNOWN = "sha256:" + "0" * 64
-REFUSED: dict[str, tuple[type[FoveaError], Callable[[Any], Any]]] = {
-    "an unknown id": (errors.ImageNotStored, lambda c: c.ask("?", [UNKNOWN])),
-    "an unknown id, described": (errors.ImageNotStored, lambda c: c.describe(UNKNOWN)),
-    "an unknown id, counted": (errors.ImageNotStored, lambda c: c.count("?", [UNKNOWN])),
-    "no bytes": (errors.ImageEmpty, lambda c: c.put(b"")),
-    "a text": (errors.ImageFormatNotSupported, lambda c: c.put(b"not a picture")),
-    "half a picture": (errors.ImageCorrupt, lambda c: c.put(picture(300, 300)[:100_000])),
-    "33 MiB": (errors.ImageTooLarge, lambda c: c.put(bytes(33 * MIB))),
-    "26 megapixels": (errors.ImageTooManyPixels, lambda c: c.put(png(5200, 5000))),
-    "a side of 16,385 pixels": (errors.ImageSideTooLong, lambda c: c.put(png(16_385, 100))),
-    "201 to 1": (errors.ImageAspectTooExtreme, lambda c: c.put(png(4020, 20))),
-    "33 images": (errors.TooManyImages, lambda c: c.ask("?", [UNKNOWN] * 33)),
-    "one pixel": (errors.InvalidArgument, lambda c: c.ask("?", [UNKNOWN], max_pixels=1)),
-    "a cold temperature": (errors.InvalidArgument, lambda c: c.ask("?", sampling=Sampling(temperature=-1.0))),
-    "a long answer": (
-        errors.MaxNewTokensTooLarge,
-        lambda c: c.ask("?", sampling=Sampling(max_new_tokens=9999)),
-    ),
-    "a long question": (errors.ContextTooLong, lambda c: c.ask("timber " * 9000)),
-    "no question": (errors.MessagesInvalid, lambda c: c.ask([Message("assistant", ["Yes."])])),
-    "33 MiB of text": (errors.MessageTooLarge, lambda c: c.ask("x" * (33 * MIB))),
-}
-
-
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_is_an_exception_of_its_reason(client: Any, name: str) -> None:
     reason, call = REFUSED[name]
@@ -247,16 +211,8 @@ def test_a_refusal_says_what_would_have_been_allowed(client: Any) -> None:
     assert caught.value.retry_after_s is None
 
 
-def large_picture(seed: int) -> bytes:
-    """A picture of a little more than 20 MiB: noise, not compressed."""
-    noise = np.random.default_rng(seed).integers(0, 256, (2660, 2660, 3), np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(noise).save(out, "PNG", compress_level=0)
-    return out.getvalue()
-
-
 def test_a_picture_of_20_mib_is_uploaded_once_and_asked_about(client: Any, own: int) -> None:
-    data, first, second = large_picture(own), [], []
+    data, first, second = noise_of_20_mib(own), [], []
     assert len(data) > 20 * MIB
     assert not client.put(data, lambda sent, total: first.append((sent, total))).already
     assert first[-1] == (len(data), len(data))
@@ -279,29 +235,12 @@ def test_a_reader_who_is_slow_misses_nothing(client: Any) -> None:
     assert seen[-1].receipt.totals == expected.receipt.totals
 
 
-def jpeg(width: int, height: int, orientation: int) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    out = io.BytesIO()
-    Image.fromarray(pixels(width, height)).save(out, "JPEG", quality=95, exif=exif)
-    return out.getvalue()
-
-
-LARGE = {
-    "a page": picture(1240, 1754),
-    "a photo, upright": jpeg(2016, 1512, 1),
-    "a photo on its side": jpeg(2016, 1512, 6),
-    "a strip": picture(3000, 60),
-    "a small one": picture(200, 130),
-}
-
-
 @pytest.mark.parametrize("max_pixels", [None, 262_144, LEAST])
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", LARGE_PICTURES)
 def test_a_fitted_picture_costs_what_the_original_costs(
     client: Any, name: str, max_pixels: int | None
 ) -> None:
-    data = LARGE[name]
+    data = LARGE_PICTURES[name]
     whole = client.count("?", [data], max_pixels=max_pixels)
     fitted = client.count("?", [data], max_pixels=max_pixels, fit=True)
     assert abs(fitted.visual_tokens - whole.visual_tokens) <= 1
@@ -309,7 +248,7 @@ def test_a_fitted_picture_costs_what_the_original_costs(
 
 
 def test_a_fitted_picture_is_what_is_stored_and_seen(client: Any) -> None:
-    data = LARGE["a photo on its side"]
+    data = LARGE_PICTURES["a photo on its side"]
     fitted = Upload.of(fit(data, 262_144))
     (image,) = client.ask("?", [data], max_pixels=262_144, fit=True, sampling=BRIEF).receipt.images
     assert fitted.byte_size < len(data) / 4

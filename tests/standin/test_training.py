@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from standin import trunk_dir
 from standin.checkpoint import load_state, load_weights, save_state, steps_done
 from standin.model import build_model
 from standin.optimiser import Pair, orthogonalised
-from standin.recipe import CONTROL, LAST, RESUMED, STAGES
-from standin.train import dropped_rows
+from standin.recipe import CONTROL, LAST, STAGES
+from standin.train import dropped_rows, start_of
 
 
 def module() -> torch.nn.ModuleDict:
@@ -75,6 +76,12 @@ def test_control_differs_from_the_model_in_dropping_alone() -> None:
     differing = {n for n in vars(LAST) if getattr(LAST, n) != getattr(CONTROL, n)}
     assert differing == {"name", "drop"}
     assert all(stage.start in ("tower", *STAGES) for stage in STAGES.values())
-    assert [STAGES[name].start for name in RESUMED[1:]] == ["more", "more"]
     assert LAST.rate_at(0) == LAST.rate
     assert LAST.rate_at(LAST.steps) == LAST.final_rate
+
+
+def test_the_last_phases_start_from_the_committed_trunk_unless_one_was_trained(tmp_path: Path) -> None:
+    assert start_of(CONTROL, tmp_path) == start_of(LAST, tmp_path) == trunk_dir()
+    trained = tmp_path / "more.safetensors"
+    trained.touch()
+    assert start_of(CONTROL, tmp_path) == trained
