@@ -719,7 +719,9 @@ class Started(_message.Message):
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     VISUAL_TOKENS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """The request's id, as in the initial metadata `x-request-id`."""
+    """The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
+    google.rpc.RequestInfo of the status details alone.
+    """
     model: _builtins.str
     """The name of the model: a setting, or the checkpoint's folder name."""
     prompt_tokens: _builtins.int

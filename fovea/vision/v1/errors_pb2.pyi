@@ -31,7 +31,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_SERVED: _ErrorReason.ValueType  # 3
     """UNIMPLEMENTED: a field is set that this version does not act on; the field violations say which."""
     ERROR_REASON_IMAGE_NOT_STORED: _ErrorReason.ValueType  # 4
-    """NOT_FOUND: no image with this id is stored, or no longer. Upload it again."""
+    """NOT_FOUND: no image with this id is stored, or no longer; `digest` in the metadata is the id. Upload it again."""
     ERROR_REASON_IMAGE_EMPTY: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT: an image of no bytes."""
     ERROR_REASON_IMAGE_CORRUPT: _ErrorReason.ValueType  # 6
@@ -119,7 +119,7 @@ ERROR_REASON_INVALID_ARGUMENT: ErrorReason.ValueType  # 2
 ERROR_REASON_NOT_SERVED: ErrorReason.ValueType  # 3
 """UNIMPLEMENTED: a field is set that this version does not act on; the field violations say which."""
 ERROR_REASON_IMAGE_NOT_STORED: ErrorReason.ValueType  # 4
-"""NOT_FOUND: no image with this id is stored, or no longer. Upload it again."""
+"""NOT_FOUND: no image with this id is stored, or no longer; `digest` in the metadata is the id. Upload it again."""
 ERROR_REASON_IMAGE_EMPTY: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT: an image of no bytes."""
 ERROR_REASON_IMAGE_CORRUPT: ErrorReason.ValueType  # 6

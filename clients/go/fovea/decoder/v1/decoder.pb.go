@@ -1463,7 +1463,8 @@ func (x *GenerateRequest) GetAllowTextSubstitution() bool {
 // The request was accepted: its images are stored and its prompt fits.
 type Started struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The request's id, as in the initial metadata `x-request-id`.
+	// The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
+	// google.rpc.RequestInfo of the status details alone.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// The name of the model: a setting, or the checkpoint's folder name.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`

@@ -36,7 +36,7 @@ const (
 	ErrorReason_ERROR_REASON_INVALID_ARGUMENT ErrorReason = 2
 	// UNIMPLEMENTED: a field is set that this version does not act on; the field violations say which.
 	ErrorReason_ERROR_REASON_NOT_SERVED ErrorReason = 3
-	// NOT_FOUND: no image with this id is stored, or no longer. Upload it again.
+	// NOT_FOUND: no image with this id is stored, or no longer; `digest` in the metadata is the id. Upload it again.
 	ErrorReason_ERROR_REASON_IMAGE_NOT_STORED ErrorReason = 4
 	// INVALID_ARGUMENT: an image of no bytes.
 	ErrorReason_ERROR_REASON_IMAGE_EMPTY ErrorReason = 5

@@ -59,7 +59,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object requestId_ = "";
   /**
    * <pre>
-   * The request's id, as in the initial metadata `x-request-id`.
+   * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
+   * google.rpc.RequestInfo of the status details alone.
    * </pre>
    *
    * <code>string request_id = 1;</code>
@@ -80,7 +81,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The request's id, as in the initial metadata `x-request-id`.
+   * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
+   * google.rpc.RequestInfo of the status details alone.
    * </pre>
    *
    * <code>string request_id = 1;</code>
@@ -553,7 +555,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object requestId_ = "";
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`.
+     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
+     * google.rpc.RequestInfo of the status details alone.
      * </pre>
      *
      * <code>string request_id = 1;</code>
@@ -573,7 +576,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`.
+     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
+     * google.rpc.RequestInfo of the status details alone.
      * </pre>
      *
      * <code>string request_id = 1;</code>
@@ -594,7 +598,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`.
+     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
+     * google.rpc.RequestInfo of the status details alone.
      * </pre>
      *
      * <code>string request_id = 1;</code>
@@ -611,7 +616,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`.
+     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
+     * google.rpc.RequestInfo of the status details alone.
      * </pre>
      *
      * <code>string request_id = 1;</code>
@@ -625,7 +631,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`.
+     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
+     * google.rpc.RequestInfo of the status details alone.
      * </pre>
      *
      * <code>string request_id = 1;</code>

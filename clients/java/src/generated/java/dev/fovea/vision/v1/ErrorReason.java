@@ -50,7 +50,7 @@ public enum ErrorReason
   ERROR_REASON_NOT_SERVED(3),
   /**
    * <pre>
-   * NOT_FOUND: no image with this id is stored, or no longer. Upload it again.
+   * NOT_FOUND: no image with this id is stored, or no longer; `digest` in the metadata is the id. Upload it again.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_NOT_STORED = 4;</code>
@@ -390,7 +390,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_NOT_SERVED_VALUE = 3;
   /**
    * <pre>
-   * NOT_FOUND: no image with this id is stored, or no longer. Upload it again.
+   * NOT_FOUND: no image with this id is stored, or no longer; `digest` in the metadata is the id. Upload it again.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_NOT_STORED = 4;</code>
