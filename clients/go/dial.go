@@ -23,7 +23,7 @@ const retryBytes = 33 << 20
 // UNAVAILABLE, when the service says so or after a while. Together the pauses outlast maxReconnect, so a call
 // that meets a restarted service finds it. A channel on which most calls fail stops trying again.
 const serviceConfig = `{
-	
+	"loadBalancingConfig": [{"round_robin": {}}],
 	"retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
 	"methodConfig": [{
 		"name": [{}],
