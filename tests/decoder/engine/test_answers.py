@@ -37,6 +37,17 @@ async def test_other_seeds_give_other_tokens(
     assert len({tokens(await answer(engine, q, s)) for s in seeds}) == 5
 
 
+async def test_a_penalty_on_what_was_said_changes_the_answer_and_the_engine_lives(
+    engine: NativeEngine, questions: dict[str, list[Question]]
+) -> None:
+    q, plain = questions["moe"][0], Sampling(max_new_tokens=20, ignore_eos=True)
+    said = tokens(await answer(engine, q, plain))
+    penalised = tokens(await answer(engine, q, replace(plain, repetition_penalty=10.0)))
+    assert len(set(penalised)) == len(penalised) == 20
+    assert penalised != said
+    assert tokens(await answer(engine, q, plain)) == said
+
+
 async def test_length_ends_at_max_new_tokens(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
