@@ -121,10 +121,9 @@ type rowVectors struct {
 	}
 }
 
-func assemble(t *testing.T, stream [][]byte) (*Rows, error) {
-	t.Helper()
+func assemble(messages []*encoderv1.EncodeResponse) (*Rows, error) {
 	var rows assembly
-	for _, message := range encodeMessages(t, stream) {
+	for _, message := range messages {
 		if err := rows.take(message); err != nil {
 			return nil, err
 		}
@@ -148,7 +147,7 @@ func encodeMessages(t *testing.T, stream [][]byte) []*encoderv1.EncodeResponse {
 func TestRowsOfTheVectors(t *testing.T) {
 	var v rowVectors
 	readVectors(t, "rows.json", &v)
-	rows, err := assemble(t, v.Stream)
+	rows, err := assemble(encodeMessages(t, v.Stream))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,9 +158,40 @@ func TestRowsOfTheVectors(t *testing.T) {
 		t.Errorf("%d bytes, digest %s, source %s", len(rows.Data), rows.Digest, rows.Source)
 	}
 	for _, bad := range v.Refused {
-		if _, err := assemble(t, bad.Stream); ReasonOf(err) != ReasonRowsMismatch {
+		if _, err := assemble(encodeMessages(t, bad.Stream)); ReasonOf(err) != ReasonRowsMismatch {
 			t.Errorf("%s: %v", bad.Why, err)
 		}
+	}
+}
+
+// Each check stands alone: here the bytes are right and only what is said of them is wrong.
+func TestEachCheckOfRowsStandsAlone(t *testing.T) {
+	var v rowVectors
+	readVectors(t, "rows.json", &v)
+	type stream = []*encoderv1.EncodeResponse
+	for name, tamper := range map[string]func(stream) stream{
+		"a checksum":           func(s stream) stream { s[2].GetChunk().Xxh3++; return s },
+		"a place":              func(s stream) stream { s[2].GetChunk().FirstRow++; return s },
+		"a count":              func(s stream) stream { s[2].GetChunk().Rows++; return s },
+		"the number of rows":   func(s stream) stream { s[0].GetHeader().Rows++; return s },
+		"too few rows":         func(s stream) stream { s[0].GetHeader().Rows--; return s },
+		"the summary's rows":   func(s stream) stream { s[5].GetSummary().Rows++; return s },
+		"the summary's bytes":  func(s stream) stream { s[5].GetSummary().RowBytes++; return s },
+		"the layout's version": func(s stream) stream { s[0].GetHeader().Layout.Version++; return s },
+		"the layout's width":   func(s stream) stream { s[0].GetHeader().Layout.Width++; return s },
+		"the layout's dtype":   func(s stream) stream { s[0].GetHeader().Layout.Dtype = 0; return s },
+		"no layout":            func(s stream) stream { s[0].GetHeader().Layout = nil; return s },
+		"two headers":          func(s stream) stream { return append(s[:1:1], s...) },
+		"two summaries":        func(s stream) stream { return append(s, s[5]) },
+		"rows after the end":   func(s stream) stream { return append(s[:4:4], s[5], s[4]) },
+	} {
+		if _, err := assemble(tamper(encodeMessages(t, v.Stream))); ReasonOf(err) != ReasonRowsMismatch {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	later := encodeMessages(t, v.Stream)
+	if _, err := assemble(append(later, &encoderv1.EncodeResponse{})); err != nil {
+		t.Errorf("a message of later times: %v", err)
 	}
 }
 
