@@ -97,8 +97,8 @@ func TestAnImageLargerThanTheStoreIsRefused(t *testing.T) {
 	}
 }
 
-// Stops the stranger's encoder and starts its decoder anew, so it is the last of the file.
-func TestADecoderWithoutAnEncoderAndOneThatLoads(t *testing.T) {
+// Stops the stranger's encoder and starts it again, so it is the last of the file.
+func TestADecoderWithoutAnEncoderAndAnEncoderThatLoads(t *testing.T) {
 	pair := narrow(t)
 	client := Dial(pair.decoder.address, WithDialOptions(grpc.WithDisableRetry()))
 	defer client.Close()
@@ -109,17 +109,16 @@ func TestADecoderWithoutAnEncoderAndOneThatLoads(t *testing.T) {
 	if failed.Code != codes.Unavailable || failed.RetryAfter <= 0 || failed.Metadata["encoder"] != pair.encoder.address {
 		t.Errorf("%+v", failed)
 	}
-	pair.decoder.stop()
-	pair.decoder.start()
-	until(t, "the decoder says that it loads", func() bool {
-		_, err := client.Ask(ctx, wordy(1))
-		if ReasonOf(err) != ReasonNotReady {
-			return false
-		}
-		failed := failure(t, err, ReasonNotReady)
-		return failed.Code == codes.Unavailable && failed.RetryAfter > 0 && failed.Metadata["progress"] != ""
-	})
 	pair.encoder.start()
+	until(t, "the encoder answers", func() bool {
+		encoder := DialEncoder(pair.encoder.address, WithDialOptions(grpc.WithDisableRetry())) // a new one tries at once
+		defer encoder.Close()
+		_, err = encoder.CountTokens(ctx, Size{640, 480}, 0)
+		return ReasonOf(err) != ReasonUnavailable
+	})
+	failed = failure(t, err, ReasonNotReady) // it imports its libraries after it has begun to listen
+	if failed.Code != codes.Unavailable || failed.RetryAfter <= 0 || failed.Metadata["progress"] == "" {
+		t.Errorf("%+v", failed)
+	}
 	pair.encoder.ready(t)
-	pair.decoder.ready(t)
 }
