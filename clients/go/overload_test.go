@@ -2,6 +2,7 @@ package fovea
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -59,8 +60,10 @@ func TestAFullEncoderSaysWhenToComeBack(t *testing.T) {
 	results := make(chan error)
 	var ids []string
 	for i := range 8 {
-		stored, err := client.Put(ctx, Bytes(flat(512+32*i, 512)))
-		if err != nil {
+		file := flat(800+32*i, 800)
+		_, gone := client.Delete(ctx, ID(file)) // and its rows, which would be a hit
+		stored, err := client.Put(ctx, Bytes(file))
+		if err := errors.Join(gone, err); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, stored.Facts.ID)

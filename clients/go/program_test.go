@@ -1,6 +1,7 @@
 package fovea
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,39 +47,39 @@ func TestTheShortestProgramHasFifteenLinesAndStandsInTheDocumentation(t *testing
 }
 
 // run builds a main package of this module and runs it.
-func run(t *testing.T, folder string, args ...string) (string, error) {
+func run(t *testing.T, build []string, args ...string) (string, error) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "program")
-	if out, err := exec.Command("go", "build", "-o", binary, folder).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", append([]string{"build", "-o", binary}, build...)...).CombinedOutput(); err != nil {
 		t.Fatalf("%s", out)
 	}
 	out, err := exec.Command(binary, args...).CombinedOutput()
 	return string(out), err
 }
 
+// The program is overlaid on the module, where it finds the package, and never written into it.
 func TestTheShortestProgramRuns(t *testing.T) {
 	code := strings.NewReplacer("127.0.0.1:50052", house(t).decoder.address, "chart.png", absolute(ChartOfTheTests)).
 		Replace(program(t))
-	folder, err := os.MkdirTemp(".", "program-") // inside the module, so that it finds the package
-	if err != nil {
-		t.Fatal(err)
+	file, overlay := filepath.Join(t.TempDir(), "main.go"), filepath.Join(t.TempDir(), "overlay.json")
+	added := map[string]any{"Replace": map[string]string{absolute("examples/shortest/main.go"): file}}
+	for path, content := range map[string][]byte{file: []byte(code), overlay: must(json.Marshal(added))} {
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	defer os.RemoveAll(folder)
-	if err := os.WriteFile(filepath.Join(folder, "main.go"), []byte(code), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out, err := run(t, "./"+folder)
+	out, err := run(t, []string{"-overlay", overlay, "./examples/shortest"})
 	if err != nil || !strings.HasPrefix(out, "yellow\n\nIMAGE") || !strings.Contains(out, "48 visual + 16 text in, 2 out") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func TestTheExampleStreamsTheAnswerAndPrintsTheReceipt(t *testing.T) {
-	out, err := run(t, "./examples/ask", "-decoder", house(t).decoder.address, ChartOfTheTests, "Read the title.")
+	out, err := run(t, []string{"./examples/ask"}, "-decoder", house(t).decoder.address, ChartOfTheTests, "Read the title.")
 	if err != nil || !strings.HasPrefix(out, "timber\n\nIMAGE") || !strings.Contains(out, "256x192") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	out, err = run(t, "./examples/ask", "-decoder", house(t).decoder.address, "none.png", "Read the title.")
+	out, err = run(t, []string{"./examples/ask"}, "-decoder", house(t).decoder.address, "none.png", "Read the title.")
 	if err == nil || !strings.Contains(out, "none.png: no such file") {
 		t.Errorf("%v\n%s", err, out)
 	}
