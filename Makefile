@@ -79,4 +79,4 @@ train: $(STAMP) ## train the stand-in anew, or on from its weights (hours)
 	$(BIN)/python -m standin.train $(TRAIN_ARGS)
 
 clean: ## remove the environment, caches and local stores
-	rm -rf $(VENV) $(TOOLS) var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) clients/java/target var .mypy_cache .ruff_cache .pytest_cache .hypothesis

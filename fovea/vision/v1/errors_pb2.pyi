@@ -99,7 +99,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNKNOWN: _ErrorReason.ValueType  # 37
     """Any code: a status without our details, from a proxy or from gRPC itself; the code is all that is known."""
     ERROR_REASON_ANSWER_INCOMPLETE: _ErrorReason.ValueType  # 38
-    """INTERNAL: a stream ended well but without its closing message. Made by the Python client."""
+    """INTERNAL: a stream ended well but without its closing message. Made by a client."""
     ERROR_REASON_FILE_NOT_READABLE: _ErrorReason.ValueType  # 39
     """INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command."""
     ERROR_REASON_SERVICE_DIED: _ErrorReason.ValueType  # 40
@@ -187,7 +187,7 @@ ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 36
 ERROR_REASON_UNKNOWN: ErrorReason.ValueType  # 37
 """Any code: a status without our details, from a proxy or from gRPC itself; the code is all that is known."""
 ERROR_REASON_ANSWER_INCOMPLETE: ErrorReason.ValueType  # 38
-"""INTERNAL: a stream ended well but without its closing message. Made by the Python client."""
+"""INTERNAL: a stream ended well but without its closing message. Made by a client."""
 ERROR_REASON_FILE_NOT_READABLE: ErrorReason.ValueType  # 39
 """INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command."""
 ERROR_REASON_SERVICE_DIED: ErrorReason.ValueType  # 40

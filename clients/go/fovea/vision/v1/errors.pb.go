@@ -104,7 +104,7 @@ const (
 	ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE ErrorReason = 36
 	// Any code: a status without our details, from a proxy or from gRPC itself; the code is all that is known.
 	ErrorReason_ERROR_REASON_UNKNOWN ErrorReason = 37
-	// INTERNAL: a stream ended well but without its closing message. Made by the Python client.
+	// INTERNAL: a stream ended well but without its closing message. Made by a client.
 	ErrorReason_ERROR_REASON_ANSWER_INCOMPLETE ErrorReason = 38
 	// INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command.
 	ErrorReason_ERROR_REASON_FILE_NOT_READABLE ErrorReason = 39

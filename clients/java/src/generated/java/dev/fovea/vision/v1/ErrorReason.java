@@ -322,7 +322,7 @@ public enum ErrorReason
   ERROR_REASON_UNKNOWN(37),
   /**
    * <pre>
-   * INTERNAL: a stream ended well but without its closing message. Made by the Python client.
+   * INTERNAL: a stream ended well but without its closing message. Made by a client.
    * </pre>
    *
    * <code>ERROR_REASON_ANSWER_INCOMPLETE = 38;</code>
@@ -662,7 +662,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_UNKNOWN_VALUE = 37;
   /**
    * <pre>
-   * INTERNAL: a stream ended well but without its closing message. Made by the Python client.
+   * INTERNAL: a stream ended well but without its closing message. Made by a client.
    * </pre>
    *
    * <code>ERROR_REASON_ANSWER_INCOMPLETE = 38;</code>
