@@ -1,5 +1,4 @@
-"""Bounds at 95 % for what was measured, by the binomial, by bootstrap, by order statistics. Knows no file and no
-service.
+"""Bounds at 95 % for what was measured: binomial, bootstrap, order statistics. Knows no file and no service.
 
 The bootstrap is the percentile bootstrap with 2,000 resamples: what was measured together (a turn of a bench,
 the questions about one picture) is drawn together, so that what they share cannot narrow the bounds.
