@@ -9,9 +9,21 @@ import hashlib
 import random
 from collections import Counter, defaultdict
 
+import numpy as np
 import pytest
 
-from standin.dataset import IGNORED, KINDS, Recipe, draw_picture, heldout, question_tokens, training_batches
+from standin.dataset import (
+    IGNORED,
+    KINDS,
+    QUOTED,
+    Recipe,
+    draw_picture,
+    heldout,
+    looked_up,
+    pack,
+    question_tokens,
+    training_batches,
+)
 from standin.frozen import DIGEST, heldout_digest
 from standin.questions import CHANCE, FINE, FORMS, questions_about
 from standin.tokenizer import load_tokenizer
@@ -82,3 +94,29 @@ def test_targets_stand_one_place_before_the_token_they_predict() -> None:
     assert there.any()
     assert (batch.targets[:, :, :-1][there] == batch.tokens[:, :, 1:][there]).all()
     assert (batch.targets[:, :, -1] == IGNORED).all()
+
+
+def test_quoted_names_lead_to_the_visual_token_that_shows_the_answer() -> None:
+    found = 0
+    for seed in range(30):
+        picture = draw_picture(
+            "train", seed, (256, 192), drawer=3 if seed % 2 else 0
+        )  # tables and bar charts
+        canvas, (width, height) = picture.canvas, (128, 96)
+        for one in questions_about(picture, random.Random(seed)):
+            token = looked_up(one.question, canvas, width, height)
+            assert (token == IGNORED) is (one.kind not in ("table_cell", "bar_named"))
+            if token == IGNORED:
+                continue
+            shown = [
+                item.text
+                for item in canvas.items
+                if int(item.y / 2) // 32 * 4 + int(item.x / 2) // 32 == token
+            ]
+            assert one.answer in shown
+            batch = pack([np.zeros((height, width, 3), np.uint8)], None, [[one]], [[token]])
+            names = [load_tokenizer().decode([batch.tokens[0, 0, at]]) for at in batch.looks[0, 0, 1:]]
+            assert batch.looks[0, 0, 0] == token
+            assert names == [QUOTED.findall(one.question)[0], QUOTED.findall(one.question)[-1]]
+            found += 1
+    assert found > 50
