@@ -18,6 +18,17 @@ from numpy.typing import NDArray
 from fovea.rows import RowLayout
 
 FinishReason = Literal["stop", "length", "abort"]
+FormatKind = Literal["json_schema", "regex", "choice"]
+
+
+@dataclass(frozen=True)
+class ResponseFormat:
+    """What every answer must match. `source` is the JSON schema or the regular expression; for
+    `choice`, each of its entries is one answer that is allowed.
+    """
+
+    kind: FormatKind
+    source: tuple[str, ...]  # one entry, but for `choice`
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,8 @@ class Sampling:
     stop: tuple[str, ...] = ()
     max_new_tokens: int = 256
     ignore_eos: bool = False
+    response_format: ResponseFormat | None = None
+    logprobs: bool = False  # tell the log-probability of every chosen token
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +142,7 @@ class Delta:
     timings: Timings
     finish_reason: FinishReason | None = None
     matched_stop: str | None = None
+    logprobs: tuple[float, ...] = ()  # natural, one a token of `token_ids`; none unless asked for
 
 
 @dataclass(frozen=True)
