@@ -26,7 +26,14 @@ def _steps(image: PlannedImage) -> tuple[Step, ...]:
     return (Step("resize", image.tokens_full, tokens, f"max_pixels {image.max_pixels}"),)
 
 
-def _image(image: PlannedImage, report: FetchReport, dtype: str, repeat_of: int | None) -> ImageReceipt:
+def _source(report: FetchReport, usage: Usage) -> str:
+    """Rows that nobody fetched were not needed: their keys and values were in the cache."""
+    return "prefix" if report.source == "none" and usage.cached_prompt_tokens else report.source
+
+
+def _image(
+    image: PlannedImage, report: FetchReport, source: str, dtype: str, repeat_of: int | None
+) -> ImageReceipt:
     return ImageReceipt(
         digest=image.digest,
         original=(image.width, image.height),
@@ -36,7 +43,7 @@ def _image(image: PlannedImage, report: FetchReport, dtype: str, repeat_of: int 
         tokens_full=image.tokens_full,
         tokens=image.planned.tokens,
         steps=_steps(image),
-        source=report.source,
+        source=source,
         encoder=report.encoder,
         dtype=dtype,
         row_bytes=report.row_bytes,
@@ -71,7 +78,7 @@ def receipt(
     digests = [image.digest for image in count.images]
     firsts = [digests.index(digest) for digest in digests]
     images = tuple(
-        _image(image, report, dtype, first if first < at else None)
+        _image(image, report, _source(report, usage), dtype, first if first < at else None)
         for at, (image, report, first) in enumerate(zip(count.images, reports, firsts, strict=True))
     )
     totals = Totals(

@@ -85,8 +85,8 @@ class Answerer:
         check_sampling(ask.sampling, self._engine.limits)
         prepared = await self._prepare(ask, encoders, deadline)
         self._check_fit(ask, prepared)
-        prompt = self._prompt(prepared)
         layout = await encoders.layout([image.digest for image in prepared.count.images], deadline)
+        prompt = self._prompt(prepared, layout)
         fetches = self._fetches(prepared.count, encoders, layout, deadline)
         yield Started(len(prompt.token_ids), prompt.visual_tokens)
         submitted = (time.monotonic() - began) * 1000
@@ -139,20 +139,20 @@ class Answerer:
             self._model.geometry,
         )
 
-    def _prompt(self, prepared: _Prepared) -> Prompt:
+    def _prompt(self, prepared: _Prepared, layout: RowLayout | None) -> Prompt:
         images = prepared.count.images
         prompt = self._builder.expand(
             prepared.draft,
             [image.planned.grid_thw for image in images],
-            keys=[self._key(image) for image in images],
+            keys=[self._key(image, layout) for image in images],
         )
         if len(prompt.images) != len(images):
             raise ImagesMismatch(len(images), len(prompt.images))
         return prompt
 
-    def _key(self, image: PlannedImage) -> bytes:
-        """What the rows of an image are, for prefix reuse: model, content and plan."""
-        text = f"{self._model.fingerprint}\n{image.digest}\n{image.planned.grid_thw}"
+    def _key(self, image: PlannedImage, layout: RowLayout | None) -> bytes:
+        """What the rows of an image are, for prefix reuse: model, content, plan and row layout."""
+        text = f"{self._model.fingerprint}\n{image.digest}\n{image.planned.grid_thw}\n{layout}"
         return hashlib.sha256(text.encode()).digest()
 
     def _fetches(

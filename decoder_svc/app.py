@@ -95,6 +95,9 @@ def _engine(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> Nat
             prefill_chunk=chosen.prefill_chunk,
             max_running=chosen.max_running,
             threads=chosen.threads,
+            quantization=chosen.quantization,
+            prefix_cache=chosen.prefix_cache,
+            overlap=chosen.overlap,
             limits=EngineLimits(
                 chosen.max_context, chosen.max_new_tokens, chosen.max_waiting, chosen.max_stop_strings
             ),

@@ -74,13 +74,15 @@ class Prompt:
     """Expanded token ids (L,), their M-RoPE positions (3, L) for T, H, W, and the images in order
     of place.
 
-    `next_position` is what the first generated token gets on all three axes.
+    `next_position` is what the first generated token gets on all three axes. Only prompts of the
+    same `salt` share what is cached of them.
     """
 
     token_ids: NDArray[np.int32]
     positions: NDArray[np.int32]
     next_position: int
     images: tuple[ImageSpan, ...] = ()
+    salt: bytes = b""
 
     @property
     def visual_tokens(self) -> int:

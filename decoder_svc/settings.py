@@ -52,6 +52,11 @@ class DecoderSettings(Settings):
     max_running: int = Field(32, ge=1, description="Requests computed at once")
     max_waiting: int = Field(256, ge=1, description="Requests that may wait")
     prefill_chunk: int = Field(512, ge=1, description="Prompt tokens of one step")
+    quantization: Literal["none", "int8"] = Field(
+        "none", description="Weights at rest: none keeps the dtype, int8 halves projections and experts"
+    )
+    prefix_cache: bool = Field(True, description="Keep what was computed of prompts, for others like them")
+    overlap: bool = Field(True, description="Compute a prompt while rows of its later images are on the way")
     kv_tokens: int = Field(
         0,
         ge=0,

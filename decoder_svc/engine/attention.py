@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from decoder_svc.engine.kv import LayerPages
+
+PAGING_ERROR = 0.03  # of values of size one: bf16 is off by 0.01, one key too few by more
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,79 +35,141 @@ class AttentionPlan:
     tables: Tensor
     query_starts: Tensor  # (sequences + 1,) int32
     context_starts: Tensor
+    lengths: Tensor  # the contexts (sequences,) int32
 
     @property
     def decodes(self) -> int:
         """How many sequences at the front have a single query."""
         return next((i for i, n in enumerate(self.queries) if n != 1), len(self.queries))
 
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The decodes, with others of about the same context each, so that padding stays small."""
+        by_length = sorted(range(self.decodes), key=self.contexts.__getitem__)
+        groups: list[list[int]] = []
+        for i in by_length:
+            if not groups or self.contexts[i] > 2 * self.contexts[groups[-1][0]] + 64:
+                groups.append([])
+            groups[-1].append(i)
+        return tuple(self._group(group) for group in groups)
+
+    def _group(self, members: list[int]) -> Group:
+        longest = max(self.contexts[i] for i in members)
+        rows = torch.tensor(members, device=self.tables.device)
+        seen = torch.arange(longest, device=self.tables.device) < self.lengths[rows, None]
+        even = all(self.contexts[i] == longest for i in members)
+        return Group(rows, longest, None if even else seen[:, None, None])
+
     def to(self, device: torch.device) -> AttentionPlan:
+        if device == self.tables.device:
+            return self
         return replace(
             self,
             tables=self.tables.to(device),
             query_starts=self.query_starts.to(device),
             context_starts=self.context_starts.to(device),
+            lengths=self.lengths.to(device),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Decodes that are computed together: their places, the longest context, and what each sees of
+    it (sequences, 1, 1, longest); None where all see all.
+    """
+
+    rows: Tensor
+    longest: int
+    seen: Tensor | None
 
 
 class Attention(Protocol):
     name: str
     block_size: int  # that suits it
+    captures: bool  # whether a CUDA graph may hold its decodes
 
     def __call__(self, q: Tensor, pages: LayerPages, plan: AttentionPlan, scale: float) -> Tensor:
         """(tokens, heads, head_dim) -> the same shape. Causal: a query sees itself and all before."""
         ...
 
 
-class SdpaAttention:
-    """torch's own kernel over gathered pages: one call for all decodes, one for each prompt chunk."""
+class GatheredAttention:
+    """torch's own kernels over gathered pages: a call for decodes of like length, two a prompt chunk."""
 
     name = "sdpa"
     block_size = 16
+    captures = False
 
     def __call__(self, q: Tensor, pages: LayerPages, plan: AttentionPlan, scale: float) -> Tensor:
         decodes = plan.decodes
-        out = [self._decode(q[:decodes], pages, plan, scale)] if decodes else []
+        if decodes == len(plan.queries) and len(plan.groups) == 1 and plan.groups[0].seen is None:
+            return self._decode(q, pages, plan.tables, plan.groups[0], scale)
+        out = torch.empty_like(q)
+        for group in plan.groups:
+            out[group.rows] = self._decode(q[group.rows], pages, plan.tables[group.rows], group, scale)
         start = decodes
         for i in range(decodes, len(plan.queries)):
             end = start + plan.queries[i]
-            k, v = _gather(pages, plan.tables[i : i + 1], plan.contexts[i])
-            out.append(_sdpa(q[start:end].transpose(0, 1)[None], k, v, scale)[0].transpose(0, 1))
+            out[start:end] = self._chunk(q[start:end], pages, plan.tables[i], plan.contexts[i], scale)
             start = end
-        return torch.cat(out)
+        return out
 
     @staticmethod
-    def _decode(q: Tensor, pages: LayerPages, plan: AttentionPlan, scale: float) -> Tensor:
-        """One query a sequence; the shorter contexts are padded to the longest and masked."""
-        longest = max(plan.contexts[: len(q)])
-        k, v = _gather(pages, plan.tables[: len(q)], longest)
-        contexts = plan.context_starts[: len(q) + 1].diff()
-        seen = torch.arange(longest, device=q.device) < contexts[:, None]
-        return _sdpa(q[:, :, None], k, v, scale, seen[:, None, None])[:, :, 0]
+    def _decode(q: Tensor, pages: LayerPages, tables: Tensor, group: Group, scale: float) -> Tensor:
+        """One query a sequence; heads that share keys are queries of one head, so nothing is repeated."""
+        kv = _gather(pages, tables, group.longest)
+        k, v = kv.permute(2, 0, 3, 1, 4)
+        grouped = q.view(len(q), k.shape[1], -1, q.shape[2])
+        out = F.scaled_dot_product_attention(grouped, k, v, group.seen, scale=scale)
+        return out.flatten(1, 2)
+
+    @staticmethod
+    def _chunk(q: Tensor, pages: LayerPages, table: Tensor, context: int, scale: float) -> Tensor:
+        """A chunk of one prompt: what it sees of itself and all of its past, joined without a mask."""
+        kv, past = _gather(pages, table[None], context)[0], context - len(q)
+        own = _attend(q, kv[past:], scale, causal=True)
+        return own[0] if not past else _join(own, _attend(q, kv[:past], scale, causal=False))
 
 
-def _gather(pages: LayerPages, tables: Tensor, context: int) -> tuple[Tensor, Tensor]:
-    """Keys and values (sequences, kv heads, context, head_dim) out of their blocks."""
-    blocks = tables[:, : -(-context // pages.keys.shape[1])]
-    k = pages.keys[blocks].flatten(1, 2)[:, :context].transpose(1, 2)
-    v = pages.values[blocks].flatten(1, 2)[:, :context].transpose(1, 2)
-    return k, v
+def _gather(pages: LayerPages, tables: Tensor, context: int) -> Tensor:
+    """(sequences, context, 2, kv heads, head_dim) out of their blocks."""
+    blocks = tables[:, : -(-context // pages.kv.shape[1])]
+    kv = pages.kv.index_select(0, blocks.flatten())
+    return kv.view(len(blocks), -1, *kv.shape[2:])[:, :context]
 
 
-def _sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None = None) -> Tensor:
-    n, context = q.shape[2], k.shape[2]
-    if 1 < n < context:  # a chunk with a past: the diagonal ends in the lower right corner
-        mask = torch.ones(n, context, dtype=torch.bool, device=q.device).tril(context - n)
-    return F.scaled_dot_product_attention(
-        q, k, v, mask, is_causal=1 < n == context, scale=scale, enable_gqa=True
-    )
+def _attend(q: Tensor, kv: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
+    """Output (tokens, heads, head_dim) and the logarithm of the softmax's sum (tokens, heads), fp32.
+
+    Heads that share keys are a batch of their own whose keys have no stride.
+    """
+    kv_heads = kv.shape[2]
+    grouped = q.view(len(q), kv_heads, -1, q.shape[2]).permute(1, 2, 0, 3)
+    k, v = (kv[:, i].transpose(0, 1)[:, None].expand(-1, grouped.shape[1], -1, -1) for i in (0, 1))
+    if q.device.type == "cpu":
+        found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            grouped, k, v, 0.0, causal, scale=scale
+        )
+    else:
+        found = torch.ops.aten._scaled_dot_product_efficient_attention(
+            grouped, k, v, None, True, 0.0, causal, scale=scale
+        )
+    out, total = found[0], found[1][..., : len(q)]
+    return out.permute(2, 0, 1, 3).flatten(1, 2), total.permute(2, 0, 1).flatten(1).float()
+
+
+def _join(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
+    """The softmax over two disjoint sets of keys from those over each."""
+    share = torch.sigmoid(one[1] - other[1])[..., None].to(one[0].dtype)
+    return torch.lerp(other[0], one[0], share)
 
 
 class FlashAttention:
     """The flash-attn package: all sequences in one call, straight from the pages."""
 
-    name = "flash"
+    name = "flash-attn"
     block_size = 256  # FlashAttention 2 takes pages of multiples of 256
+    captures = True
 
     def __init__(self) -> None:
         self._kernel: Any = importlib.import_module("flash_attn").flash_attn_varlen_func
@@ -125,12 +190,90 @@ class FlashAttention:
         return out
 
 
-def choose_attention(device: torch.device, dtype: torch.dtype) -> tuple[Attention, str]:
+class VarlenAttention:
+    """torch's variable-length attention: all sequences in one call, straight from the pages."""
+
+    name = "varlen"
+    block_size = 256
+    captures = True
+
+    def __init__(self) -> None:
+        self._kernel: Any = importlib.import_module("torch.nn.attention.varlen").varlen_attn
+
+    def __call__(self, q: Tensor, pages: LayerPages, plan: AttentionPlan, scale: float) -> Tensor:
+        out: Tensor = self._kernel(
+            q,
+            pages.keys,
+            pages.values,
+            plan.query_starts,
+            None,
+            max(plan.queries),
+            max(plan.contexts),
+            scale=scale,
+            window_size=(-1, 0),
+            enable_gqa=True,
+            seqused_k=plan.lengths,
+            block_table=plan.tables,
+        )
+        return out
+
+
+def choose_attention(device: torch.device, dtype: torch.dtype, shape: Shape) -> tuple[Attention, str]:
     """The implementation for this machine, and why."""
     if device.type != "cuda":
-        return SdpaAttention(), "torch's own kernel"
+        return GatheredAttention(), "torch's own kernel"
     if dtype is torch.float32:
-        return SdpaAttention(), "flash-attn knows no fp32"
-    if importlib.util.find_spec("flash_attn") is None:
-        return SdpaAttention(), "the flash-attn package is not installed"
-    return FlashAttention(), "CUDA and the flash-attn package"
+        return GatheredAttention(), "flash attention knows no fp32"
+    if importlib.util.find_spec("flash_attn") is not None:
+        return FlashAttention(), "CUDA and the flash-attn package"
+    found = _proven(VarlenAttention, device, dtype, shape)
+    if isinstance(found, str):
+        return GatheredAttention(), f"no flash-attn package, and torch's paging failed its test: {found}"
+    return found, "no flash-attn package; torch's paging passed its test"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of the model's attention."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+
+
+def _proven(
+    kind: type[VarlenAttention], device: torch.device, dtype: torch.dtype, shape: Shape
+) -> Attention | str:
+    """The kernel if it reads shuffled pages as gathered attention does; else what went wrong."""
+    try:
+        kernel = kind()
+        error = paging_error(kernel, device, dtype, shape)
+    except Exception as failure:  # whatever a kernel that lacks paging raises
+        return f"{type(failure).__name__}: {str(failure)[:200]}"
+    return kernel if error < PAGING_ERROR else f"off by {error:.2g}"
+
+
+@torch.inference_mode()
+def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, shape: Shape) -> float:
+    """The largest difference from gathered attention over a decode, a chunk with a past and one
+    without, in pages out of order; values are of size one.
+    """
+    random = torch.Generator().manual_seed(0)
+
+    def noise(*size: int) -> Tensor:
+        return torch.randn(size, generator=random).to(device, dtype)
+
+    pages = LayerPages(noise(8, kernel.block_size, 2, shape.kv_heads, shape.head_dim))
+    queries, size = (1, 5, 7), kernel.block_size
+    contexts = (2 * size + 3, size + 9, 7)
+    plan = AttentionPlan(
+        queries,
+        contexts,
+        torch.tensor([[6, 1, 4], [3, 7, 0], [2, 0, 0]], dtype=torch.int32, device=device),
+        torch.tensor([0, 1, 6, 13], dtype=torch.int32, device=device),
+        torch.tensor([0, *contexts], dtype=torch.int32, device=device).cumsum(0, dtype=torch.int32),
+        torch.tensor(contexts, dtype=torch.int32, device=device),
+    )
+    q, scale = noise(sum(queries), shape.heads, shape.head_dim), shape.head_dim**-0.5
+    expected = GatheredAttention()(q.float(), LayerPages(pages.kv.float()), plan, scale)
+    return float((kernel(q, pages, plan, scale).float() - expected).abs().max())

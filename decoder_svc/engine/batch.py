@@ -78,6 +78,7 @@ def make_batch(chunks: Sequence[Chunk], block_size: int) -> Batch:
             tables=torch.from_numpy(tables),
             query_starts=_starts(ends),
             context_starts=_starts(np.cumsum([chunk.end for chunk in chunks])),
+            lengths=torch.tensor([chunk.end for chunk in chunks], dtype=torch.int32),
         ),
         visual=tuple(_visual(chunks)),
     )

@@ -10,21 +10,24 @@ from pathlib import Path
 
 import structlog
 import torch
+from torch import Tensor
 
 from decoder_svc.core import Limits
-from decoder_svc.engine.attention import choose_attention
-from decoder_svc.engine.batch import TORCH_DTYPE
+from decoder_svc.engine.attention import Attention, Shape, choose_attention
+from decoder_svc.engine.batch import TORCH_DTYPE, Batch
 from decoder_svc.engine.checkpoint import Checkpoint
 from decoder_svc.engine.detokenizer import Vocabulary
+from decoder_svc.engine.graphs import DecodeGraphs, difference
 from decoder_svc.engine.kv import BlockManager
 from decoder_svc.engine.model import TextDecoder
-from decoder_svc.engine.scheduler import Scheduler
-from decoder_svc.engine.weights import Progress
+from decoder_svc.engine.scheduler import Rules, Scheduler
+from decoder_svc.engine.weights import Progress, Quantization
 from decoder_svc.engine.worker import Worker
 from fovea.rows import RowDtype
 
 log = structlog.get_logger()
 CPU_KV_TOKENS = 32_768
+GRAPH_ERROR = 0.02  # of the largest logit
 CUDA_KV_SHARE = 0.85  # of what the weights leave free; the rest is for activations
 
 
@@ -40,6 +43,9 @@ class NativeSettings:
     prefill_chunk: int = 512  # prompt tokens a step, beside the decodes
     max_running: int = 32
     threads: int = 0
+    quantization: Quantization = "none"
+    prefix_cache: bool = True
+    overlap: bool = True  # compute a prompt while rows of its later images are on the way
     limits: Limits = field(default_factory=Limits)
 
 
@@ -63,16 +69,54 @@ def build(settings: NativeSettings, progress: Progress | None = None) -> Parts:
     vocabulary.token_bytes  # noqa: B018  read now: the first request should not wait for it
     devices = _devices(settings.devices)
     dtype = TORCH_DTYPE[settings.dtype]
-    attention, why = choose_attention(devices[0], dtype)
-    description = f"{attention.name} on {devices[0].type} ({why})"
-    log.info("engine", attention=description)
-    model = TextDecoder(checkpoint, dtype, devices, attention, progress)
+    attention, why = choose_attention(devices[0], dtype, _shape(checkpoint))
+    model = TextDecoder(checkpoint, dtype, devices, attention, settings.quantization, progress)
     checkpoint.close()
     blocks = _blocks(settings, model, attention.block_size)
-    model.allocate(blocks.total, blocks.block_size)
-    scheduler = Scheduler(blocks, settings.prefill_chunk, settings.max_running)
-    worker = Worker(model, scheduler, checkpoint.eos_ids)
+    model.allocate(blocks.total + 1, blocks.block_size)
+    graphs, how = _graphs(settings, model, attention, blocks)
+    description = f"{attention.name} on {devices[0].type} ({why}); decode {how}"
+    log.info("engine", attention=description, quantization=settings.quantization, kv_blocks=blocks.total)
+    rules = Rules(settings.prefill_chunk, settings.max_running, settings.overlap, settings.prefix_cache)
+    worker = Worker(Stepper(model, graphs), Scheduler(blocks, rules), checkpoint.eos_ids)
     return Parts(checkpoint, model, vocabulary, worker, description)
+
+
+def _shape(checkpoint: Checkpoint) -> Shape:
+    c = checkpoint.config.text_config
+    return Shape(c.num_attention_heads, c.num_key_value_heads, c.head_dim)
+
+
+@dataclass(frozen=True, eq=False)
+class Stepper:
+    """Computes a step by a recorded graph where one fits, else call by call."""
+
+    model: TextDecoder
+    graphs: DecodeGraphs | None
+
+    def forward(self, batch: Batch) -> Tensor:
+        if self.graphs is not None and self.graphs.fits(batch):
+            return self.graphs(batch)
+        return self.model.forward(batch)
+
+
+def _graphs(
+    settings: NativeSettings, model: TextDecoder, attention: Attention, blocks: BlockManager
+) -> tuple[DecodeGraphs | None, str]:
+    """Recorded decodes, if they say what computed ones do; and how decodes run, for the log."""
+    device = model.devices[0]
+    if device.type != "cuda" or len(set(model.devices)) > 1 or not attention.captures:
+        return None, "call by call"
+    width = -(-settings.limits.max_context // blocks.block_size)
+    graphs = DecodeGraphs(model.forward, device, width, blocks.block_size, spare=blocks.total)
+    try:
+        graphs.record(settings.max_running)
+        error = difference(graphs, model.forward, graphs.sample(min(3, settings.max_running)))
+    except RuntimeError as failure:
+        return None, f"call by call (CUDA graphs failed: {str(failure)[:200]})"
+    if error > GRAPH_ERROR:
+        return None, f"call by call (CUDA graphs were off by {error:.2g})"
+    return graphs, f"in CUDA graphs of up to {settings.max_running}"
 
 
 def _devices(names: tuple[str, ...]) -> list[torch.device]:

@@ -1,16 +1,33 @@
-"""The paged KV cache: which blocks are free, and the tensors they index.
+"""The paged KV cache: which blocks are free, what the others hold, and the tensors they index.
 
-A block is `block_size` tokens of keys and values in every layer. The manager counts and hands out;
-it does not know what is written into a block, nor who waits for one.
+A block is `block_size` tokens of keys and values in every layer. A full block can be kept under its
+content and what stands before it; whoever has the same beginning shares it. It is kept until nobody
+holds it and its place is needed, the longest unused first. The manager does not know what content
+is, nor who waits for a block.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Key = tuple[Hashable, Hashable]
+"""What stands before a block (the serial of a kept one, or the salt of the prompt), and its content."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A block whose content is known. `serial` is never given twice: whoever follows a block that
+    was evicted is not found any more.
+    """
+
+    block: int
+    serial: int
+    key: Key
 
 
 class BlockManager:
@@ -20,49 +37,100 @@ class BlockManager:
         self.total = blocks
         self.block_size = block_size
         self._free: deque[int] = deque(range(blocks))
-        self._held: set[int] = set()
+        self._holders = [0] * blocks
+        self._kept: dict[Key, Kept] = {}
+        self._kept_at: dict[int, Kept] = {}
+        self._idle: OrderedDict[int, None] = OrderedDict()  # kept, held by nobody; longest first
+        self._serials = 0
 
     @property
     def used(self) -> int:
-        return len(self._held)
+        """Blocks that somebody holds."""
+        return self.total - len(self._free) - len(self._idle)
+
+    @property
+    def kept(self) -> int:
+        return len(self._kept)
 
     def missing(self, table: list[int], tokens: int) -> int:
         """How many blocks `table` lacks to hold `tokens` tokens."""
         return max(0, -(-tokens // self.block_size) - len(table))
 
     def can_extend(self, table: list[int], tokens: int) -> bool:
-        return self.missing(table, tokens) <= len(self._free)
+        return self.missing(table, tokens) <= len(self._free) + len(self._idle)
 
     def extend(self, table: list[int], tokens: int) -> None:
         """Let `table` hold `tokens` tokens; all blocks are given, or none."""
         if not self.can_extend(table, tokens):
-            raise RuntimeError(f"{tokens} tokens do not fit: {len(self._free)} blocks are free")
-        fresh = [self._free.popleft() for _ in range(self.missing(table, tokens))]
-        self._held.update(fresh)
-        table.extend(fresh)
+            free = len(self._free) + len(self._idle)
+            raise RuntimeError(f"{tokens} tokens do not fit: {free} blocks are free")
+        for _ in range(self.missing(table, tokens)):
+            block = self._free.popleft() if self._free else self._evict()
+            self._holders[block] = 1
+            table.append(block)
 
     def free(self, table: list[int]) -> None:
-        """Take all blocks of `table` back and empty it."""
-        if not self._held.issuperset(table):
+        """Take all blocks of `table` back and empty it; the last ones will be evicted first."""
+        while table:
+            self._release(table.pop())
+
+    def find(self, key: Key) -> Kept | None:
+        """A hash finds it, equality confirms it. Safe to ask from any thread."""
+        return self._kept.get(key)
+
+    def share(self, table: list[int], place: int, kept: Kept) -> None:
+        """Let `table` hold a kept block at `place`: its end, or instead of the one that is there."""
+        self._holders[kept.block] += 1
+        self._idle.pop(kept.block, None)
+        if place == len(table):
+            table.append(kept.block)
+        else:
+            self._release(table[place])
+            table[place] = kept.block
+
+    def keep(self, block: int, key: Key) -> int:
+        """Remember what a held block contains. Returns the serial for what follows it."""
+        if key not in self._kept:
+            self._serials += 1
+            self._kept[key] = self._kept_at[block] = Kept(block, self._serials, key)
+        return self._kept[key].serial
+
+    def _release(self, block: int) -> None:
+        if not self._holders[block]:
             raise RuntimeError("a block was freed twice")
-        self._held.difference_update(table)
-        self._free.extend(table)
-        table.clear()
+        self._holders[block] -= 1
+        if self._holders[block]:
+            return
+        if block in self._kept_at:
+            self._idle[block] = None
+        else:
+            self._free.append(block)
+
+    def _evict(self) -> int:
+        block, _ = self._idle.popitem(last=False)
+        del self._kept[self._kept_at.pop(block).key]
+        return block
 
 
 @dataclass(frozen=True, eq=False)
 class LayerPages:
-    """Keys and values of one layer, each (blocks, block_size, kv heads, head_dim)."""
+    """Keys and values of one layer side by side: (blocks, block_size, 2, kv heads, head_dim)."""
 
-    keys: Tensor
-    values: Tensor
+    kv: Tensor
 
-    def write(self, slots: Tensor, keys: Tensor, values: Tensor) -> None:
-        """Put (tokens, kv heads, head_dim) at flat token places `slots` (block * block_size +
+    @property
+    def keys(self) -> Tensor:
+        return self.kv[:, :, 0]
+
+    @property
+    def values(self) -> Tensor:
+        return self.kv[:, :, 1]
+
+    def write(self, slots: Tensor, kv: Tensor) -> None:
+        """Put (tokens, 2, kv heads, head_dim) at flat token places `slots` (block * block_size +
         offset).
         """
-        self.keys.flatten(0, 1).index_copy_(0, slots, keys)
-        self.values.flatten(0, 1).index_copy_(0, slots, values)
+        self.kv.flatten(0, 1).index_copy_(0, slots, kv)
 
 
 def allocate_pages(
@@ -74,11 +142,5 @@ def allocate_pages(
     devices: list[torch.device],
 ) -> list[LayerPages]:
     """The pages of every layer, on the device of that layer."""
-    shape = (blocks, block_size, kv_heads, head_dim)
-    return [
-        LayerPages(
-            torch.zeros(shape, dtype=dtype, device=device),
-            torch.zeros(shape, dtype=dtype, device=device),
-        )
-        for device in devices
-    ]
+    shape = (blocks, block_size, 2, kv_heads, head_dim)
+    return [LayerPages(torch.zeros(shape, dtype=dtype, device=device)) for device in devices]

@@ -1,4 +1,4 @@
-"""The forward pass: transformers' layers, with paged attention in their middle.
+"""The forward pass: transformers' weights, with paged attention in their middle.
 
 Takes a flat batch of tokens of many sequences and answers with logits. Knows no request, no image
 and no sampling; positions, page slots and visual rows come in the batch.
@@ -6,19 +6,17 @@ and no sampling; positions, page slots and visual rows come in the batch.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from decoder_svc.core import RowShape
 from decoder_svc.engine.attention import Attention
 from decoder_svc.engine.batch import Batch
 from decoder_svc.engine.checkpoint import Checkpoint
 from decoder_svc.engine.kv import LayerPages, allocate_pages
-from decoder_svc.engine.weights import Progress, load_text, split_layers
+from decoder_svc.engine.layer import Layer, rotary
+from decoder_svc.engine.weights import Progress, Quantization, load_text, split_layers
 
 
 class TextDecoder:
@@ -30,14 +28,16 @@ class TextDecoder:
         dtype: torch.dtype,
         devices: list[torch.device],
         attention: Attention,
+        quantization: Quantization = "none",
         progress: Progress | None = None,
     ) -> None:
         self.config = checkpoint.config.text_config
         self.dtype = dtype
         self.devices = split_layers(self.config.num_hidden_layers, devices)
         self.layout = RowShape(self.config.hidden_size, checkpoint.levels)
-        self._attention = attention
-        self._text, self._head = load_text(checkpoint, dtype, self.devices, progress)
+        weights = load_text(checkpoint, dtype, self.devices, quantization, progress)
+        self.text, self._head = weights.text, weights.head
+        self._layers = [Layer(weights, i, attention) for i in range(len(self.devices))]
         self._pages: list[LayerPages] = []
 
     @property
@@ -57,26 +57,24 @@ class TextDecoder:
         """Logits (samples, vocabulary) in fp32 after the tokens at `batch.sample_at`."""
         batch = batch.to(self.devices[0])
         hidden, deepstack = self._embed(batch)
-        cos, sin = self._text.rotary_emb(hidden, batch.positions[:, None])
-        rotary = (cos[0], sin[0])
-        for i, layer in enumerate(self._text.layers):
+        cos, sin = self.text.rotary_emb(hidden, batch.positions[:, None])
+        turn = rotary(cos[0], sin[0])
+        for i, layer in enumerate(self._layers):
             if hidden.device != self.devices[i]:  # the border between two GPUs
                 hidden, deepstack = hidden.to(self.devices[i]), deepstack.to(self.devices[i])
-                rotary = (rotary[0].to(self.devices[i]), rotary[1].to(self.devices[i]))
+                turn = (turn[0].to(self.devices[i]), turn[1].to(self.devices[i]))
                 batch = batch.to(self.devices[i])
-            normed = layer.input_layernorm(hidden)
-            hidden = hidden + self._attend(layer.self_attn, normed, rotary, batch, self._pages[i])
-            hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden)[None])[0]
+            hidden = layer(hidden, turn, batch.slots, self._pages[i], batch.attention)
             if i < len(deepstack):
                 hidden = hidden + deepstack[i]
-        last = self._text.norm(hidden[batch.sample_at])
+        last = self.text.norm(hidden[batch.sample_at])
         return F.linear(last, self._head).float()
 
     def _embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Token embeddings with visual rows in their places, and what deepstack adds: (levels,
         tokens, hidden), zero at the places of text; no level at all in a batch without images.
         """
-        hidden: Tensor = self._text.embed_tokens(batch.token_ids)
+        hidden: Tensor = F.embedding(batch.token_ids, self.text.embed_tokens.weight)
         levels = self.layout.levels if batch.visual else 0
         deepstack = hidden.new_zeros(levels, *hidden.shape)
         for visual in batch.visual:
@@ -84,21 +82,3 @@ class TextDecoder:
             hidden[visual.place] = rows[:, 0]
             deepstack[:, visual.place] = rows[:, 1:].transpose(0, 1)
         return hidden, deepstack
-
-    def _attend(
-        self,
-        layer: Any,
-        hidden: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        batch: Batch,
-        pages: LayerPages,
-    ) -> Tensor:
-        heads = (len(hidden), -1, layer.head_dim)
-        q = layer.q_norm(layer.q_proj(hidden).view(heads))
-        k = layer.k_norm(layer.k_proj(hidden).view(heads))
-        v = layer.v_proj(hidden).view(heads)
-        q, k = apply_rotary_pos_emb(q, k, *rotary)
-        pages.write(batch.slots, k, v)
-        out = self._attention(q, pages, batch.attention, layer.scaling)
-        projected: Tensor = layer.o_proj(out.flatten(1))
-        return projected

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -42,8 +42,26 @@ class Call:
     """A request that the engine holds, and what came out of it so far."""
 
     sequence: Sequence
+    rows: RowStreams
+    turns: asyncio.Semaphore  # of the streams that may be pulled at once
     results: asyncio.Queue[Delta | BaseException] = field(default_factory=asyncio.Queue)
     pulls: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def next(self) -> Delta:
+        """All deltas that have come since the last one, as one: a slow caller costs no more than a
+        quick one. Raises what ended the request.
+        """
+        result = await self.results.get()
+        while isinstance(result, Delta) and not self.results.empty():
+            later = self.results.get_nowait()
+            result = joined(result, later) if isinstance(later, Delta) else later
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    async def pull(self, number: int, arrived: Callable[[], None]) -> None:
+        async with self.turns:
+            await pull(self.rows[number], self.sequence.images[number], arrived)
 
 
 class NativeEngine:
@@ -95,8 +113,8 @@ class NativeEngine:
         return self._parts.worker.load() if self._parts else EngineLoad(0, 0, 0, 0, 0)
 
     async def probe(self, prompt: Prompt) -> int:
-        """No prefix is reused yet, so nothing is ever cached."""
-        return 0
+        """As of now: others may need the place before it is submitted."""
+        return self._running().worker.probe(prompt)
 
     async def submit(
         self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None = None
@@ -105,11 +123,9 @@ class NativeEngine:
         try:
             call = self._enter(request, rows, layout)
             while True:
-                result = await call.results.get()
-                if isinstance(result, BaseException):
-                    raise result
-                yield result
-                if result.finish_reason is not None:
+                delta = await call.next()
+                yield delta
+                if delta.finish_reason is not None:
                     return
         finally:
             if call is not None:
@@ -137,14 +153,22 @@ class NativeEngine:
             TextStream(parts.vocabulary, sampling.stop),
             Draws(sampling, parts.model.config.vocab_size, prompt.token_ids),
             Clock(submitted=time.perf_counter()),
+            fetch=lambda number: self._loop.call_soon_threadsafe(self._fetch, request.id, number),
+            hint=parts.worker.probe(prompt),
         )
-        call = self._calls[request.id] = Call(sequence)
+        at_once = len(rows) if self._settings.overlap else 1
+        call = self._calls[request.id] = Call(sequence, rows, asyncio.Semaphore(max(1, at_once)))
+        sequence.want_rows(sequence.hint)
         parts.worker.add(sequence)
-        for source, image in zip(rows, images, strict=True):
-            task = self._loop.create_task(pull(source, image, parts.worker.wake))
+        return call
+
+    def _fetch(self, request_id: str, number: int) -> None:
+        """Begin to pull the rows of an image; those of a prompt that is cached are never asked for."""
+        call = self._calls.get(request_id)
+        if call is not None and self._parts is not None:
+            task = self._loop.create_task(call.pull(number, self._parts.worker.wake))
             task.add_done_callback(lambda done: _pass_failure(done, call))
             call.pulls.append(task)
-        return call
 
     def _check(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> None:
         """All that can be refused is refused before anything is held."""
@@ -187,6 +211,15 @@ def _pass_failure(pull_task: asyncio.Task[None], call: Call) -> None:
     error = None if pull_task.cancelled() else pull_task.exception()
     if error is not None:
         call.results.put_nowait(error)
+
+
+def joined(first: Delta, later: Delta) -> Delta:
+    return replace(
+        later,
+        token_ids=first.token_ids + later.token_ids,
+        text=first.text + later.text,
+        logprobs=first.logprobs + later.logprobs,
+    )
 
 
 async def _close(rows: RowStreams) -> None:

@@ -24,15 +24,16 @@ class RowBuffer:
         self.span = span
         self.layout = layout
         self.data: NDArray[np.uint8] = np.empty((span.rows, layout.row_bytes), np.uint8)
+        self.wanted = False  # asked for; a prompt that is cached needs no rows
+        self.ended = False  # all are here, and their stream said so
         self._arrived = 0
-        self._ended = False
 
     @property
     def ready(self) -> int:
         """Rows that may be used. The last one waits for the clean end of its stream, so that no
         token is ever sampled from an image whose stream fails after its last row.
         """
-        return self._arrived if self._ended else min(self._arrived, self.span.rows - 1)
+        return self._arrived if self.ended else min(self._arrived, self.span.rows - 1)
 
     def write(self, chunk: RowChunk) -> None:
         if chunk.first_row != self._arrived:
@@ -49,7 +50,7 @@ class RowBuffer:
         """The stream ended: all rows must be here."""
         if self._arrived != self.span.rows:
             raise self._mismatch("rows are missing", self.span.rows, self._arrived)
-        self._ended = True
+        self.ended = True
 
     def _mismatch(self, what: str, expected: int, received: int) -> RowsMismatch:
         return RowsMismatch(

@@ -2,9 +2,9 @@
 
 A step is every decode that can go on, plus at most `prefill_chunk` prompt tokens: so prompts never
 starve answers, and answers never starve prompts. Requests enter in order of arrival, when the
-blocks for their prompt and one more step are free. Where an answer needs a block and none is free,
-the youngest running sequence gives all of its own back and is computed again later. Knows no model
-and no thread.
+blocks for what is not cached of their prompt and one more step are free. Where an answer needs a
+block and none is free, the youngest running sequence gives all of its own back and is computed
+again later. Knows no model and no thread.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from decoder_svc.engine.kv import BlockManager
+from decoder_svc.core import Prompt
+from decoder_svc.engine.kv import BlockManager, Key
+from decoder_svc.engine.prefix import Prefixes
 from decoder_svc.engine.sequence import Sequence
 
 
@@ -34,11 +36,21 @@ class Chunk:
         return self.end == self.sequence.length
 
 
+@dataclass(frozen=True)
+class Rules:
+    """`overlap`: a prompt may be computed while rows of its later images are on the way."""
+
+    prefill_chunk: int
+    max_running: int
+    overlap: bool = True
+    prefix_cache: bool = True
+
+
 class Scheduler:
-    def __init__(self, blocks: BlockManager, prefill_chunk: int, max_running: int) -> None:
+    def __init__(self, blocks: BlockManager, rules: Rules) -> None:
         self.blocks = blocks
-        self.prefill_chunk = prefill_chunk
-        self.max_running = max_running
+        self.rules = rules
+        self.prefixes = Prefixes(blocks)
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # oldest first
         self.preemptions = 0
@@ -57,17 +69,38 @@ class Scheduler:
             self.waiting.remove(sequence)
         self.blocks.free(sequence.table)
 
+    def probe(self, prompt: Prompt) -> int:
+        """Leading tokens that need not be computed, as of now. Safe to ask from any thread."""
+        return self.prefixes.probe(prompt) if self.rules.prefix_cache else 0
+
+    def computed(self, chunks: list[Chunk]) -> None:
+        """The step is done: its tokens are in the pages, for others too."""
+        for chunk in chunks:
+            sequence = chunk.sequence
+            sequence.computed = chunk.end
+            sequence.reached = max(sequence.reached, chunk.end)
+            if self.rules.prefix_cache:
+                self.prefixes.keep(sequence)
+
     def schedule(self, now: float) -> list[Chunk]:
         """The chunks of the next step; none where everyone waits. `now` in seconds is for the
         clocks.
         """
         for sequence in (*self.waiting, *self.running):
             if sequence.clock.first_token is None:
-                starved = sequence.todo == 0 or not (sequence.table or sequence.can_start)
+                starved = not sequence.todo if sequence.table else not self._can_start(sequence)
                 sequence.clock.mark_blocked(starved, now)
         decodes = self._decodes()
         self._admit(now)
-        return decodes + self._prefills()
+        if self.rules.prefix_cache:
+            for sequence in self.running:
+                self.prefixes.adopt(sequence)
+        return decodes + self._prefills({chunk.sequence for chunk in decodes})
+
+    def _can_start(self, sequence: Sequence) -> bool:
+        if self.rules.overlap:
+            return sequence.can_start(sequence.hint)
+        return sequence.ready(sequence.hint) == sequence.length
 
     def _decodes(self) -> list[Chunk]:
         # Victims are taken from the end, so never one that has its chunk already.
@@ -83,38 +116,73 @@ class Scheduler:
         """
         while not self.blocks.can_extend(sequence.table, sequence.length):
             victim = self.running.pop()
-            self._preempt(victim)
+            self._give_back(victim)
+            self.waiting.appendleft(victim)
+            self.preemptions += 1
             if victim is sequence:
                 return False
         self.blocks.extend(sequence.table, sequence.length)
         return True
 
-    def _preempt(self, victim: Sequence) -> None:
-        self.blocks.free(victim.table)
-        victim.computed = 0
-        self.waiting.appendleft(victim)
-        self.preemptions += 1
+    def _give_back(self, sequence: Sequence) -> None:
+        """All blocks; most of what they held can be adopted again, unless others need the place."""
+        self.blocks.free(sequence.table)
+        sequence.serials.clear()
+        sequence.computed = 0
+        sequence.hint = self.probe(sequence.request.prompt)
 
     def _admit(self, now: float) -> None:
         for sequence in self.waiting.copy():
-            if not sequence.can_start:
+            if not self._can_start(sequence):
+                sequence.want_rows(sequence.hint)
                 continue  # its rows are on the way: others may pass
-            if len(self.running) == self.max_running or not self.blocks.can_extend(
-                sequence.table, sequence.length + 1
-            ):
+            if len(self.running) == self.rules.max_running:
                 return
+            if not self._take_place(sequence):
+                return
+            if not sequence.todo:  # less is cached than was thought
+                sequence.want_rows(sequence.computed)
+                self._give_back(sequence)
+                continue
+            sequence.want_rows(sequence.computed)
             self.waiting.remove(sequence)
-            self.blocks.extend(sequence.table, sequence.length + 1)
             self.running.append(sequence)
             if sequence.clock.admitted is None:
                 sequence.clock.admitted = now
 
-    def _prefills(self) -> list[Chunk]:
+    def _take_place(self, sequence: Sequence) -> bool:
+        """Adopt what is cached and hold blocks for the rest and one more step; all or nothing."""
+        if self.rules.prefix_cache:
+            self.prefixes.adopt(sequence)
+        if not self.blocks.can_extend(sequence.table, sequence.length + 1):
+            self._give_back(sequence)
+            return False
+        self.blocks.extend(sequence.table, sequence.length + 1)
+        return True
+
+    def _prefills(self, decoding: set[Sequence]) -> list[Chunk]:
+        """In order of arrival. Who needs what another computes in this step waits, and adopts it."""
+        cached: list[Chunk] = []  # all but the last token: no more than a decode
         chunks: list[Chunk] = []
-        budget = self.prefill_chunk
+        budget = self.rules.prefill_chunk
+        computing: set[Key] = set()
         for sequence in self.running:
+            if sequence in decoding:
+                continue
+            if sequence.can_decode:
+                cached.append(Chunk(sequence, sequence.computed, 1))
+                continue
             tokens = min(budget, sequence.todo)
-            if tokens and not sequence.can_decode:
+            if tokens and not self._is_computed_by(computing, sequence):
                 chunks.append(Chunk(sequence, sequence.computed, tokens))
                 budget -= tokens
-        return chunks
+        return cached + chunks
+
+    def _is_computed_by(self, others: set[Key], sequence: Sequence) -> bool:
+        """Whether one of them computes what it needs next; if not, it becomes one of them."""
+        key = self.prefixes.key(sequence) if self.rules.prefix_cache else None
+        if key in others:
+            return True
+        if key is not None:
+            others.add(key)
+        return False

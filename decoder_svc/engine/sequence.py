@@ -6,6 +6,7 @@ Knows no torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,7 +59,7 @@ class Clock:
 @dataclass(eq=False)
 class Sequence:
     """`length` tokens are known, the first `computed` of them are in the KV cache, in the blocks
-    of `table`.
+    of `table`, of which the first ones are kept under `serials`.
     """
 
     request: EngineRequest
@@ -66,8 +67,13 @@ class Sequence:
     text: TextStream
     draws: Draws
     clock: Clock
+    fetch: Callable[[int], object]  # have the rows of an image fetched; from any thread
+    hint: int = 0  # tokens that seemed to be cached when last looked, while it waits
     table: list[int] = field(default_factory=list)
+    serials: list[int] = field(default_factory=list)
     computed: int = 0
+    reached: int = 0  # the most that was ever computed
+    cached: int = 0  # found in the cache instead of computed, the first time
 
     def __post_init__(self) -> None:
         prompt, answer = self.request.prompt, self.request.sampling.max_new_tokens
@@ -88,33 +94,54 @@ class Sequence:
         return self.length == len(self.token_ids)
 
     @property
-    def ready(self) -> int:
-        """How many leading tokens could be computed with the rows that are here."""
+    def before(self) -> Hashable:
+        """What the next block to be kept follows: a serial, or who may share the first block."""
+        return self.serials[-1] if self.serials else self.request.prompt.salt
+
+    def ready(self, computed: int) -> int:
+        """How many leading tokens could be computed with the rows that are here, where `computed`
+        of them are.
+        """
         for image in self.images:
-            if image.ready < image.span.rows:
-                return image.span.start + image.ready
+            if image.span.end > computed and image.ready < image.span.rows:
+                return max(computed, image.span.start + image.ready)
         return self.length
+
+    def can_start(self, computed: int) -> bool:
+        """Whether a row has come of the first image that is not computed; text alone is not worth a
+        slot, lest slow encoders hold them all.
+        """
+        first = next((i.span.start for i in self.images if i.span.end > computed), computed)
+        return self.ready(computed) > max(first, computed)
 
     @property
     def todo(self) -> int:
         """Tokens that could be computed now. Zero: it waits for rows."""
-        return max(0, self.ready - self.computed)
+        return self.ready(self.computed) - self.computed
 
     @property
-    def can_start(self) -> bool:
-        """Worth a slot: with images, not before the first row has come, lest slow encoders hold
-        the slots.
+    def proven(self) -> int:
+        """How many computed tokens others may share: up to the first image whose stream has not
+        ended well yet.
         """
-        return not self.images or self.ready > self.images[0].span.start
+        unproven = (i.span.start for i in self.images if i.wanted and not i.ended)
+        return min(self.computed, *unproven, self.computed)
 
     @property
     def can_decode(self) -> bool:
         """One token short of the next one."""
         return self.computed == self.length - 1 > 0 and self.todo == 1
 
+    def want_rows(self, computed: int) -> None:
+        """Have the rows fetched of every image that is not wholly among the first `computed` tokens."""
+        for number, image in enumerate(self.images):
+            if image.span.end > computed and not image.wanted:
+                image.wanted = True
+                self.fetch(number)
+
     def append(self, token_id: int) -> None:
         self.token_ids[self.length] = token_id
         self.length += 1
 
     def usage(self) -> Usage:
-        return Usage(self.prompt_tokens, 0, self.output_tokens)
+        return Usage(self.prompt_tokens, self.cached, self.output_tokens)

@@ -7,34 +7,69 @@ in the end none may be missing and none left over. Peak memory is the model and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from decoder_svc.engine.checkpoint import HEAD, TEXT, Checkpoint
+from decoder_svc.engine.linear import Int8, Weight, stack
 from decoder_svc.errors import CheckpointNotSupported
 
 Progress = Callable[[int, int], None]  # tensors loaded, tensors in all
+Quantization = Literal["none", "int8"]
+
+
+class TextWeights:
+    """transformers' text model, filled, with layer i on devices[i]; and the head, on the last device.
+
+    With int8 the projections and experts of `text` hold integers; the scales stand beside them.
+    """
+
+    def __init__(self, text: Any, head: Tensor, scales: dict[str, Tensor]) -> None:
+        self.text = text
+        self.head = head
+        self._scales = scales
+
+    def one(self, name: str) -> Weight:
+        values: Tensor = self.text.get_parameter(name).detach()
+        return Int8(values, self._scales[name]) if name in self._scales else values
+
+    def stacked(self, names: Sequence[str]) -> Weight:
+        """Several weights over the same input as one; the module's become views of it, so nothing is
+        held twice.
+        """
+        parts = [self.one(name) for name in names]
+        whole = stack(parts)
+        values, start = whole.values if isinstance(whole, Int8) else whole, 0
+        for name, part in zip(names, parts, strict=True):
+            _put(self.text, name, values[start : start + len(part)])
+            start += len(part)
+        return whole
 
 
 def load_text(
     checkpoint: Checkpoint,
     dtype: torch.dtype,
     devices: list[torch.device],
+    quantization: Quantization = "none",
     progress: Progress | None = None,
-) -> tuple[Any, Tensor]:
-    """The text model with layer i on devices[i], and the head's weight on the last device."""
+) -> TextWeights:
+    """Raises CheckpointNotSupported."""
     text = _empty_model(checkpoint)
     wanted = [name for name, _ in text.named_parameters()]
     unknown = {n[len(TEXT) :] for n in checkpoint.files if n.startswith(TEXT)} - set(wanted)
     if unknown:
         raise CheckpointNotSupported(f"unknown tensors: {', '.join(sorted(unknown)[:3])}")
     turned = _experts_are_transposed(checkpoint, text)
+    scales: dict[str, Tensor] = {}
     for done, name in enumerate(wanted, start=1):
-        tensor = _laid_out(checkpoint.read(TEXT + name), name, turned)
-        _put(text, name, tensor.to(_device_of(name, devices), dtype))
+        tensor = _laid_out(checkpoint.read(TEXT + name), name, turned).to(_device_of(name, devices), dtype)
+        if quantization == "int8" and _is_projection(name):
+            small = Int8.of(tensor)
+            tensor, scales[name] = small.values, small.scales
+        _put(text, name, tensor)
         if progress:
             progress(done, len(wanted))
     # Its frequencies are no parameters: they were made without memory and must be made again.
@@ -42,7 +77,12 @@ def load_text(
     head = _head(checkpoint, text, dtype, devices[-1])
     if any(t.is_meta for t in (*text.parameters(), *text.buffers())):
         raise CheckpointNotSupported("some tensors of the text model were not filled")
-    return text.eval(), head
+    return TextWeights(text.eval(), head, scales)
+
+
+def _is_projection(name: str) -> bool:
+    """Nearly all bytes are in these; norms, router, embedding and head stay as they are."""
+    return name.removesuffix(".weight").endswith("_proj")
 
 
 def _empty_model(checkpoint: Checkpoint) -> Any:

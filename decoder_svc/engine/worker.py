@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 from torch import Tensor
 
-from decoder_svc.core import Delta, EngineLoad, FinishReason
+from decoder_svc.core import Delta, EngineLoad, FinishReason, Prompt
 from decoder_svc.engine.batch import Batch, make_batch
 from decoder_svc.engine.detokenizer import Piece
 from decoder_svc.engine.sampler import sample
@@ -65,6 +65,10 @@ class Worker:
         """Something that the scheduler looks at has changed: rows have arrived."""
         self._inbox.put(lambda: None)
 
+    def probe(self, prompt: Prompt) -> int:
+        """Leading tokens that are in the cache, as of now, from any thread."""
+        return self._scheduler.probe(prompt)
+
     def load(self) -> EngineLoad:
         """As of now, from any thread: single numbers, each right for itself."""
         s = self._scheduler
@@ -98,8 +102,7 @@ class Worker:
         return True
 
     def _deliver(self, chunks: list[Chunk], sampled: list[Sequence], tokens: list[int]) -> None:
-        for chunk in chunks:
-            chunk.sequence.computed = chunk.end
+        self._scheduler.computed(chunks)
         now = time.perf_counter()
         deltas = [(s, self._advance(s, token, now)) for s, token in zip(sampled, tokens, strict=True)]
         for sequence, delta in deltas:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from decoder_svc.engine.attention import (
+    PAGING_ERROR,
     AttentionPlan,
     FlashAttention,
-    SdpaAttention,
+    GatheredAttention,
+    Shape,
     choose_attention,
+    paging_error,
 )
 from decoder_svc.engine.kv import LayerPages, allocate_pages
 
 HEADS, KV_HEADS, WIDTH = 8, 2, 64
+SHAPE = Shape(HEADS, KV_HEADS, WIDTH)
 # (queries, context) of the sequences of a step: decodes first, then prompts with and without a past.
 STEPS = (
     ((1, 1),),
@@ -42,7 +47,7 @@ def step(
         slots = row[places // size].long() * size + places % size
         q, k, v = (torch.randn(m, h, WIDTH).to(dtype)
                    for m, h in ((n, HEADS), (context, KV_HEADS), (context, KV_HEADS)))  # fmt: skip
-        pages.write(slots.to(device), k.to(device), v.to(device))
+        pages.write(slots.to(device), torch.stack([k, v], 1).to(device))
         queries.append(q)
         expected.append(dense(q.double(), k.double(), v.double()))
     plan = AttentionPlan(
@@ -51,6 +56,7 @@ def step(
         tables,
         torch.tensor([0, *np.cumsum([n for n, _ in sizes])], dtype=torch.int32),
         torch.tensor([0, *np.cumsum([c for _, c in sizes])], dtype=torch.int32),
+        torch.tensor([c for _, c in sizes], dtype=torch.int32),
     )
     return torch.cat(queries).to(device), pages, plan.to(torch.device(device)), torch.cat(expected)
 
@@ -67,7 +73,7 @@ def dense(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 def test_sdpa_over_pages_is_dense_attention(sizes: tuple[tuple[int, int], ...], block_size: int) -> None:
     sizes = tuple(s for s in sizes if block_size > 1 or s[1] < 20) or ((1, 1),)
     q, pages, plan, expected = step(sizes, block_size, torch.float32, "cpu")
-    out = SdpaAttention()(q, pages, plan, WIDTH**-0.5)
+    out = GatheredAttention()(q, pages, plan, WIDTH**-0.5)
     torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)  # fp32 rounding
 
 
@@ -75,7 +81,7 @@ def test_sdpa_over_pages_is_dense_attention(sizes: tuple[tuple[int, int], ...], 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("sizes", STEPS)
 def test_what_is_chosen_on_a_gpu_is_dense_attention(sizes: tuple[tuple[int, int], ...]) -> None:
-    attention, _ = choose_attention(torch.device("cuda"), torch.bfloat16)
+    attention, _ = choose_attention(torch.device("cuda"), torch.bfloat16, SHAPE)
     q, pages, plan, expected = step(sizes, attention.block_size, torch.bfloat16, "cuda")
     out = attention(q, pages, plan, WIDTH**-0.5)
     # bf16 keeps 8 bits: sums of about one are right to 2^-7.
@@ -83,6 +89,29 @@ def test_what_is_chosen_on_a_gpu_is_dense_attention(sizes: tuple[tuple[int, int]
 
 
 def test_flash_is_not_chosen_where_it_cannot_run() -> None:
-    attention, _ = choose_attention(torch.device("cpu"), torch.bfloat16)
-    assert isinstance(attention, SdpaAttention)
+    attention, _ = choose_attention(torch.device("cpu"), torch.bfloat16, SHAPE)
+    assert isinstance(attention, GatheredAttention)
     assert FlashAttention.block_size % 256 == 0  # what FlashAttention 2 asks of pages
+
+
+def test_the_test_of_paging_tells_right_from_wrong() -> None:
+    """It chooses the kernel on a GPU: a kernel that ignores the tables, or the end of a context, fails it."""
+
+    class Large(GatheredAttention):
+        block_size = 256
+
+    class WrongTables(Large):
+        def __call__(self, q, pages, plan, scale):
+            return super().__call__(q, pages, replace(plan, tables=plan.tables.sort(-1).values), scale)
+
+    class OneTooFew(Large):
+        def __call__(self, q, pages, plan, scale):
+            fewer = tuple(max(n, c - 1) for n, c in zip(plan.queries, plan.contexts, strict=True))
+            return super().__call__(q, pages, replace(plan, contexts=fewer), scale)
+
+    errors = [
+        paging_error(kind(), torch.device("cpu"), torch.float32, SHAPE)
+        for kind in (Large, WrongTables, OneTooFew)
+    ]
+    assert errors[0] < 1e-5
+    assert min(errors[1:]) > PAGING_ERROR

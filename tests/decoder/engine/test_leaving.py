@@ -140,7 +140,7 @@ async def test_a_full_queue_says_when_to_come_back(
         await anext(call(engine, q, "fourth"))
     assert refused.value.retry_after_s > 0
     assert refused.value.metadata["limit"] == "2"
-    assert all(len(deltas) == LONG.max_new_tokens for deltas in await asyncio.gather(*held))
+    assert all(len(tokens(deltas)) == LONG.max_new_tokens for deltas in await asyncio.gather(*held))
     await engine.close()
 
 
@@ -155,7 +155,7 @@ async def test_when_the_thread_dies_every_caller_is_told(
     def fails(batch: object) -> None:
         raise RuntimeError("out of memory")
 
-    engine._parts.worker._model.forward = fails
+    engine._parts.model.forward = fails
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(result) for result in results} == {EngineUnavailable}
     assert not engine.healthy

@@ -29,7 +29,7 @@ def test_square_experts_are_turned_as_published(tmp_path: Path) -> None:
     name = "layers.1.mlp.experts.gate_up_proj"
     published = disk["model.language_model." + name]
     assert published.shape[1] == published.shape[2]
-    text, _ = load_text(Checkpoint(folder), torch.float32, CPU)
+    text = load_text(Checkpoint(folder), torch.float32, CPU).text
     assert torch.equal(text.get_parameter(name), published.transpose(1, 2))
 
 
@@ -40,14 +40,14 @@ def test_experts_saved_in_the_layout_of_the_modules_load_alike(tmp_path: Path) -
     tensors = load_file(saved / "model.safetensors")
     turned = {n: t.transpose(1, 2).contiguous() if ".experts." in n else t for n, t in tensors.items()}
     save_file(turned, saved / "model.safetensors", metadata={"format": "pt"})
-    ours = [load_text(Checkpoint(f), torch.float32, CPU)[0] for f in (published, saved)]
+    ours = [load_text(Checkpoint(f), torch.float32, CPU).text for f in (published, saved)]
     for (name, a), (_, b) in zip(*(t.named_parameters() for t in ours), strict=True):
         assert torch.equal(a, b), name
 
 
 def test_rotary_frequencies_are_those_of_a_module_made_in_the_ordinary_way(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tiny.checkpoint(tmp_path, "moe"))
-    text, _ = load_text(checkpoint, torch.bfloat16, CPU)
+    text = load_text(checkpoint, torch.bfloat16, CPU).text
     ordinary = type(text.rotary_emb)(config=checkpoint.config.text_config)
     assert torch.equal(text.rotary_emb.inv_freq, ordinary.inv_freq)
     assert text.rotary_emb.inv_freq.dtype is torch.float32
@@ -56,8 +56,8 @@ def test_rotary_frequencies_are_those_of_a_module_made_in_the_ordinary_way(tmp_p
 def test_tied_heads_share_the_embedding_and_others_do_not(tmp_path: Path) -> None:
     for kind, tied in (("dense", True), ("dense", False), ("moe", True)):
         folder = tiny.checkpoint(tmp_path / f"{kind}{tied}", kind, tied=tied)
-        text, head = load_text(Checkpoint(folder), torch.float32, CPU)
-        assert torch.equal(head, text.embed_tokens.weight) is tied
+        weights = load_text(Checkpoint(folder), torch.float32, CPU)
+        assert torch.equal(weights.head, weights.text.embed_tokens.weight) is tied
 
 
 def test_the_vision_tower_is_not_read(tmp_path: Path) -> None:

@@ -10,25 +10,26 @@ from hypothesis import strategies as st
 from decoder_svc.core import EngineRequest, Prompt, Sampling
 from decoder_svc.engine.draws import Draws
 from decoder_svc.engine.kv import BlockManager
-from decoder_svc.engine.scheduler import Chunk, Scheduler
+from decoder_svc.engine.scheduler import Chunk, Rules, Scheduler
 from decoder_svc.engine.sequence import Clock, Sequence
 
 BLOCK = 4
 
 
-def sequence(name: str, prompt: int, answer: int) -> Sequence:
-    ids = np.zeros(prompt, np.int32)
+def sequence(name: str, prompt: int, answer: int, first: int | None = None) -> Sequence:
+    """A prompt of its own, or one that begins like all others with the same `first`."""
+    ids = np.full(prompt, int(name, 36) if first is None else first, np.int32)
     positions = np.zeros((3, prompt), np.int32)
     sampling = Sampling(max_new_tokens=answer)
     request = EngineRequest(name, Prompt(ids, positions, prompt), sampling)
-    return Sequence(request, (), None, Draws(sampling, 10, ids), Clock(0.0))
+    return Sequence(request, (), None, Draws(sampling, 10, ids), Clock(0.0), fetch=lambda number: None)
 
 
 def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[Sequence]:
     """What the worker does with a step, less the model. Returns who has ended."""
     ended = []
+    scheduler.computed(chunks)
     for chunk in chunks:
-        chunk.sequence.computed = chunk.end
         if chunk.completes:
             chunk.sequence.append(1)
             if chunk.sequence.is_full:
@@ -48,8 +49,8 @@ def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[Sequence]:
 def test_all_end_whatever_the_room(sizes: list[tuple[int, int]], spare: int, chunk: int, slots: int) -> None:
     """With room for the largest request and little more, all requests end, in steps that keep the rules."""
     blocks = BlockManager(-(-max(p + a for p, a in sizes) // BLOCK) + spare, BLOCK)
-    scheduler = Scheduler(blocks, chunk, slots)
-    everyone = [sequence(str(i), p, a) for i, (p, a) in enumerate(sizes)]
+    scheduler = Scheduler(blocks, Rules(chunk, slots))
+    everyone = [sequence(str(i), p, a, first=i % 3) for i, (p, a) in enumerate(sizes)]
     for one in everyone:
         scheduler.add(one)
     ended: list[Sequence] = []
@@ -67,18 +68,20 @@ def check_step(scheduler: Scheduler, chunks: list[Chunk]) -> None:
     assert chunks, "somebody waits, and nobody is computed"
     chosen = [chunk.sequence for chunk in chunks]
     assert len(set(map(id, chosen))) == len(chosen)
-    assert len(scheduler.running) <= scheduler.max_running
+    assert len(scheduler.running) <= scheduler.rules.max_running
     assert all(s.can_decode <= (s in chosen) for s in scheduler.running), "an answer starves"
     prompts = [chunk.tokens for chunk in chunks if not chunk.sequence.can_decode]
-    assert sum(prompts) <= scheduler.prefill_chunk
+    assert sum(prompts) <= scheduler.rules.prefill_chunk
     assert all(c.end <= len(c.sequence.table) * BLOCK for c in chunks)
     held = [block for s in scheduler.running for block in s.table]
-    assert len(held) == len(set(held)) == scheduler.blocks.used
+    assert len(set(held)) == scheduler.blocks.used
+    own = [block for s in scheduler.running for block in s.table[len(s.serials) :]]
+    assert len(own) == len(set(own)), "two write to one block"
 
 
 def test_nobody_who_is_ready_is_overtaken() -> None:
     """A small request does not slip past a large one that waits for blocks."""
-    scheduler = Scheduler(BlockManager(10, BLOCK), 100, 8)
+    scheduler = Scheduler(BlockManager(10, BLOCK), Rules(100, 8))
     first, large, small = sequence("a", 20, 4), sequence("b", 30, 4), sequence("c", 2, 2)
     for one in (first, large, small):
         scheduler.add(one)
@@ -87,7 +90,7 @@ def test_nobody_who_is_ready_is_overtaken() -> None:
 
 
 def test_the_youngest_gives_way_and_comes_back_first() -> None:
-    scheduler = Scheduler(BlockManager(4, BLOCK), 100, 8)
+    scheduler = Scheduler(BlockManager(4, BLOCK), Rules(100, 8))
     old, young, late = sequence("old", 7, 8), sequence("young", 7, 8), sequence("late", 3, 2)
     for one in (old, young, late):
         scheduler.add(one)

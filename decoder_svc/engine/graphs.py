@@ -1,0 +1,117 @@
+"""Decode steps as CUDA graphs: one launch instead of hundreds.
+
+A graph is recorded for some numbers of sequences; a step is padded to the next of them, with rows
+that read and write a block which belongs to nobody. Prompts and images are computed without. Knows
+no request.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from decoder_svc.engine.attention import AttentionPlan
+from decoder_svc.engine.batch import Batch
+
+Forward = Callable[[Batch], Tensor]
+
+
+def sizes(most: int) -> list[int]:
+    """1, 2, 4, 8, then in steps of 8."""
+    return sorted({*(n for n in (1, 2, 4) if n < most), *range(8, most, 8), most})
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A graph, the tensors that it reads and the one that it writes."""
+
+    graph: torch.cuda.CUDAGraph
+    batch: Batch
+    logits: Tensor
+
+
+class DecodeGraphs:
+    """`spare` is a block that the manager never gives away; tables have `width` blocks."""
+
+    def __init__(
+        self, forward: Forward, device: torch.device, width: int, block_size: int, spare: int
+    ) -> None:
+        self._forward = forward
+        self._device = device
+        self._width, self._block_size, self._spare = width, block_size, spare
+        self._recorded: dict[int, Recorded] = {}
+
+    def record(self, most: int) -> None:
+        """Largest first, so that the smaller ones reuse its memory."""
+        pool = None
+        for size in reversed(sizes(most)):
+            batch = self._blank(size)
+            self._forward(batch)  # kernels are chosen and their memory taken outside of the recording
+            torch.cuda.synchronize(self._device)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool):
+                logits = self._forward(batch)
+            pool = graph.pool()
+            self._recorded[size] = Recorded(graph, batch, logits)
+
+    def fits(self, batch: Batch) -> bool:
+        plan = batch.attention
+        return bool(self._recorded) and plan.decodes == len(plan.queries) <= max(self._recorded)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The logits of a batch that fits; to be read before the next call."""
+        count = len(batch.token_ids)
+        known = sorted(self._recorded)
+        recorded = self._recorded[known[bisect_left(known, count)]]
+        _fill(recorded.batch.token_ids, batch.token_ids, 0)
+        _fill(recorded.batch.positions.T, batch.positions.T, 0)
+        _fill(recorded.batch.slots, batch.slots, self._spare * self._block_size)
+        into, plan = recorded.batch.attention, batch.attention
+        into.tables.fill_(self._spare)
+        into.tables[:count, : plan.tables.shape[1]].copy_(plan.tables, non_blocking=True)
+        _fill(into.lengths, plan.lengths, 1)
+        into.context_starts[1:] = into.lengths.cumsum(0)
+        recorded.graph.replay()
+        return recorded.logits[:count]
+
+    def sample(self, size: int) -> Batch:
+        """Made-up first tokens to try a graph with, each in a block of its own."""
+        batch, own = self._blank(size), torch.arange(size, device=self._device)
+        batch.token_ids.copy_(own)
+        batch.slots.copy_(own * self._block_size)
+        batch.attention.tables[:, 0] = own
+        return batch
+
+    def _blank(self, size: int) -> Batch:
+        def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=self._device)
+
+        longest = self._width * self._block_size
+        starts = torch.arange(size + 1, dtype=torch.int32, device=self._device)
+        plan = AttentionPlan(
+            queries=(1,) * size,
+            contexts=(longest,) * size,  # the kernel is chosen for the longest there can be
+            tables=torch.full((size, self._width), self._spare, dtype=torch.int32, device=self._device),
+            query_starts=starts,
+            context_starts=starts.clone(),
+            lengths=torch.ones(size, dtype=torch.int32, device=self._device),
+        )
+        everyone = torch.arange(size, device=self._device)
+        slots = torch.full((size,), self._spare * self._block_size, device=self._device)
+        return Batch(zeros(size), zeros(3, size), slots, everyone, plan, ())
+
+
+def _fill(into: Tensor, values: Tensor, padding: int) -> None:
+    into[: len(values)].copy_(values, non_blocking=True)
+    into[len(values) :] = padding
+
+
+@torch.inference_mode()
+def difference(graphs: DecodeGraphs, forward: Forward, batch: Batch) -> float:
+    """How far replayed logits are from computed ones, relative to the largest."""
+    expected = forward(batch).clone()
+    return float((graphs(batch) - expected).abs().max() / expected.abs().max())

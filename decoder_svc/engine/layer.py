@@ -1,0 +1,105 @@
+"""One transformer layer of Qwen3-VL over a flat batch of tokens: few calls, no synchronisation.
+
+The weights are those of transformers' module, the arithmetic too; projections over the same input
+are one product, and keys and values go to the pages in one write. Knows no request and no image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from decoder_svc.engine.attention import Attention, AttentionPlan
+from decoder_svc.engine.experts import Experts
+from decoder_svc.engine.kv import LayerPages
+from decoder_svc.engine.linear import linear
+from decoder_svc.engine.weights import TextWeights
+
+Mlp = Callable[[Tensor], Tensor]
+
+
+class Layer:
+    def __init__(self, weights: TextWeights, number: int, attention: Attention) -> None:
+        module, prefix = weights.text.layers[number], f"layers.{number}."
+        attend, size = module.self_attn, module.self_attn.head_dim
+        self._heads = attend.q_proj.out_features // size
+        self._kv_heads = attend.k_proj.out_features // size
+        self._qkv = weights.stacked([f"{prefix}self_attn.{name}_proj.weight" for name in "qkv"])
+        self._out = weights.one(f"{prefix}self_attn.o_proj.weight")
+        self._scale: float = attend.scaling
+        self._attention = attention
+        self._eps: float = module.input_layernorm.variance_epsilon
+        self._before, self._between = module.input_layernorm.weight, module.post_attention_layernorm.weight
+        # One weight a head: queries and keys are normed and rotated together.
+        self._qk_norm = torch.cat(
+            [
+                attend.q_norm.weight.expand(self._heads, size),
+                attend.k_norm.weight.expand(self._kv_heads, size),
+            ]
+        )
+        mixed = hasattr(module.mlp, "experts")
+        self._mlp: Mlp = (Mixture if mixed else Dense)(weights, f"{prefix}mlp.", module.mlp)
+
+    def __call__(
+        self, hidden: Tensor, rotary: Rotary, slots: Tensor, pages: LayerPages, plan: AttentionPlan
+    ) -> Tensor:
+        """`hidden` (tokens, hidden) to the same shape."""
+        normed = _norm(hidden, self._before, self._eps)
+        hidden = hidden + self._attend(normed, rotary, slots, pages, plan)
+        return hidden + self._mlp(_norm(hidden, self._between, self._eps))
+
+    def _attend(
+        self, x: Tensor, rotary: Rotary, slots: Tensor, pages: LayerPages, plan: AttentionPlan
+    ) -> Tensor:
+        cos, sin = rotary
+        heads, rotated = self._heads, self._heads + self._kv_heads
+        qkv = linear(x, self._qkv).view(len(x), rotated + self._kv_heads, -1)
+        qk = F.rms_norm(qkv[:, :rotated], qkv.shape[-1:], None, self._eps) * self._qk_norm
+        qk = torch.addcmul(qk * cos, qk.roll(qk.shape[-1] // 2, -1), sin)
+        qkv[:, heads:rotated] = qk[:, heads:]
+        pages.write(slots, qkv[:, heads:].view(len(x), 2, self._kv_heads, -1))
+        return linear(self._attention(qk[:, :heads], pages, plan, self._scale).flatten(1), self._out)
+
+
+Rotary = tuple[Tensor, Tensor]
+"""Cosine and sine (tokens, 1, head_dim); the first half of the sine negated, for halves that were swapped."""
+
+
+def rotary(cos: Tensor, sin: Tensor) -> Rotary:
+    """From transformers' tables (tokens, head_dim): x * cos + rotate_half(x) * sin, without concatenation."""
+    half = sin.shape[-1] // 2
+    return cos[:, None], torch.cat([-sin[:, :half], sin[:, half:]], -1)[:, None]
+
+
+class Dense:
+    """A gated feed-forward network."""
+
+    def __init__(self, weights: TextWeights, prefix: str, module: Any) -> None:
+        self._gate_up = weights.stacked([f"{prefix}gate_proj.weight", f"{prefix}up_proj.weight"])
+        self._down = weights.one(f"{prefix}down_proj.weight")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        gate, up = linear(x, self._gate_up).chunk(2, -1)
+        return linear(F.silu(gate) * up, self._down)
+
+
+class Mixture:
+    """The k best experts of a token by softmax; their shares add up to one."""
+
+    def __init__(self, weights: TextWeights, prefix: str, module: Any) -> None:
+        self._gate, self._k = module.gate.weight, module.gate.top_k
+        gate_up, down = (weights.one(f"{prefix}experts.{name}_proj") for name in ("gate_up", "down"))
+        self._experts = Experts(gate_up, down)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        shares, chosen = F.linear(x, self._gate).softmax(-1, dtype=torch.float32).topk(self._k, -1)
+        shares = shares / shares.sum(-1, keepdim=True)
+        return self._experts(x, chosen, shares.to(x.dtype))
+
+
+def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return F.rms_norm(x, x.shape[-1:], weight, eps)
