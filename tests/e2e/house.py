@@ -95,6 +95,7 @@ def decoder(model: Path, encoders: Sequence[str], **changes: Any) -> Service:
     values: dict[str, Any] = {
         "model": model, "encoders": ",".join(encoders), "listen": free_address(), "metrics_listen": free_address(),
         "dtype": "fp32", "threads": 1, "device": "cpu", "kv_tokens": 16_384, "grace_s": 2.0,
+        "prefix_cache": False,  # so that a second ask shows what the encoder has kept
     }  # fmt: skip
     values |= changes
     return Service(

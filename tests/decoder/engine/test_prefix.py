@@ -56,7 +56,9 @@ class Pulled:
             yield chunk
 
 
-async def ask(engine: NativeEngine, q: Question, prompt: Prompt, name: str = "a") -> tuple[list[Delta], list[bool]]:
+async def ask(
+    engine: NativeEngine, q: Question, prompt: Prompt, name: str = "a"
+) -> tuple[list[Delta], list[bool]]:
     pulled = Pulled(q.rows)
     layout = layout_of(q.rows[0]) if q.rows else None
     deltas = await collect(engine.submit(EngineRequest(name, prompt, GREEDY), pulled.streams, layout))
@@ -158,7 +160,9 @@ async def test_what_was_evicted_is_fetched_after_all(
     engine = NativeEngine(tight)
     await engine.start()
     mixed = [questions["moe"][i] for i in (3, 1, 2, 7, 5, 6)] * 2
-    answers = await asyncio.gather(*(ask(engine, q, keyed(q, key=bytes([i % 6])), str(i)) for i, q in enumerate(mixed)))
+    answers = await asyncio.gather(
+        *(ask(engine, q, keyed(q, key=bytes([i % 6])), str(i)) for i, q in enumerate(mixed))
+    )
     for (deltas, _), q in zip(answers, mixed, strict=True):
         assert_equal_but_for_ties(tokens(deltas), q)
     assert is_empty(engine) or await until(lambda: is_empty(engine)) is None
