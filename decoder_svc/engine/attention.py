@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -45,20 +46,28 @@ class AttentionPlan:
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The decodes, with others of about the same context each, so that padding stays small."""
-        by_length = sorted(range(self.decodes), key=self.contexts.__getitem__)
+        contexts = self.contexts[: self.decodes]
+        if not contexts:
+            return ()
+        if max(contexts) <= 2 * min(contexts) + 64:
+            return (self._group(slice(0, self.decodes), contexts),)
         groups: list[list[int]] = []
-        for i in by_length:
-            if not groups or self.contexts[i] > 2 * self.contexts[groups[-1][0]] + 64:
+        for i in sorted(range(self.decodes), key=contexts.__getitem__):
+            if not groups or contexts[i] > 2 * contexts[groups[-1][0]] + 64:
                 groups.append([])
             groups[-1].append(i)
-        return tuple(self._group(group) for group in groups)
+        device = self.tables.device
+        return tuple(self._group(torch.tensor(g, device=device), [contexts[i] for i in g]) for g in groups)
 
-    def _group(self, members: list[int]) -> Group:
-        longest = max(self.contexts[i] for i in members)
-        rows = torch.tensor(members, device=self.tables.device)
-        seen = torch.arange(longest, device=self.tables.device) < self.lengths[rows, None]
-        even = all(self.contexts[i] == longest for i in members)
-        return Group(rows, longest, None if even else seen[:, None, None])
+    def _group(self, rows: slice | Tensor, contexts: Sequence[int]) -> Group:
+        longest, lengths = max(contexts), self.lengths[rows]
+        if min(contexts) == longest:
+            return Group(rows, longest, None)
+        unseen = torch.arange(longest, device=lengths.device) >= lengths[:, None]
+        # Added to the scores, not a bool: that would be turned into this in every layer.
+        return Group(
+            rows, longest, torch.zeros(unseen.shape, device=lengths.device).masked_fill_(unseen, -torch.inf)
+        )
 
     def to(self, device: torch.device) -> AttentionPlan:
         if device == self.tables.device:
@@ -74,13 +83,13 @@ class AttentionPlan:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Decodes that are computed together: their places, the longest context, and what each sees of
-    it (sequences, 1, 1, longest); None where all see all.
+    """Decodes that are computed together: their places, the longest context, and what is added to the
+    scores of each (sequences, longest), 0 or -inf; None where all see all.
     """
 
-    rows: Tensor
+    rows: slice | Tensor
     longest: int
-    seen: Tensor | None
+    mask: Tensor | None
 
 
 class Attention(Protocol):
@@ -101,14 +110,13 @@ class GatheredAttention:
     captures = False
 
     def __call__(self, q: Tensor, pages: LayerPages, plan: AttentionPlan, scale: float) -> Tensor:
-        decodes = plan.decodes
-        if decodes == len(plan.queries) and len(plan.groups) == 1 and plan.groups[0].seen is None:
+        start = plan.decodes
+        if start == len(q) and len(plan.groups) == 1:
             return self._decode(q, pages, plan.tables, plan.groups[0], scale)
-        out = torch.empty_like(q)
+        out = torch.empty_like(q, memory_format=torch.contiguous_format)
         for group in plan.groups:
             out[group.rows] = self._decode(q[group.rows], pages, plan.tables[group.rows], group, scale)
-        start = decodes
-        for i in range(decodes, len(plan.queries)):
+        for i in range(start, len(plan.queries)):
             end = start + plan.queries[i]
             out[start:end] = self._chunk(q[start:end], pages, plan.tables[i], plan.contexts[i], scale)
             start = end
@@ -120,7 +128,8 @@ class GatheredAttention:
         kv = _gather(pages, tables, group.longest)
         k, v = kv.permute(2, 0, 3, 1, 4)
         grouped = q.view(len(q), k.shape[1], -1, q.shape[2])
-        out = F.scaled_dot_product_attention(grouped, k, v, group.seen, scale=scale)
+        mask = None if group.mask is None else group.mask.to(q.dtype)[:, None, None]
+        out = F.scaled_dot_product_attention(grouped, k, v, mask, scale=scale)
         return out.flatten(1, 2)
 
     @staticmethod

@@ -56,8 +56,8 @@ class Experts:
 
 def _all(x: Tensor, chosen: Tensor, weights: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
     share = x.new_zeros(len(x), len(gate_up)).scatter_(1, chosen, weights)
-    inner = _gate(torch.matmul(x, gate_up.transpose(1, 2))) * share.T[:, :, None]
-    return torch.matmul(inner, down.transpose(1, 2)).sum(0)
+    inner = _gate(F.linear(x, gate_up.flatten(0, 1)).view(len(x), len(gate_up), -1)) * share[:, :, None]
+    return torch.bmm(inner.transpose(0, 1), down.transpose(1, 2)).sum(0)
 
 
 def _gathered(x: Tensor, chosen: Tensor, weights: Tensor, gate_up: Int8, down: Int8) -> Tensor:
