@@ -108,6 +108,15 @@ def test_rows_larger_than_the_bound_are_not_stored_and_cost_nothing(store: LmdbS
     assert store.stats().tenants[ALICE].rows.skipped_puts == 1
 
 
+def test_without_room_for_rows_uploads_are_kept_and_rows_are_not(open_store: Opener) -> None:
+    store = open_store(StoreLimits(0, 8 * MIB))
+    assert store.put(row_key(1), FIELDS, rows(1)) == Put("off")
+    assert store.put_upload(PICTURE, b"x", FACTS).stored
+    assert store.get(row_key(1), FIELDS) is None
+    assert store.describe(PICTURE) == FACTS
+    assert store.stats().tenants[ALICE].rows.skipped_puts == 0
+
+
 def test_an_upload_is_described_without_its_bytes(store: LmdbStore) -> None:
     store.put_upload(PICTURE, b"x" * MIB, FACTS)
     assert store.describe(PICTURE) == FACTS
