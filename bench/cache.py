@@ -84,7 +84,9 @@ def measures(visits: Visits, restarts: Restarts, seed: int) -> dict[str, Measure
         "restart": Measure.of("ratio", after, RESTART_TARGET, "at most"),
         "ttft_cold_ms": _median(_ttft(cold), seed),
         "ttft_rows_ms": _median(_ttft(rows), seed),
-        "ttft_prefix_ms": _median(_ttft(visits.prefix), seed) if visits.prefixes_were_hit else Measure("ms", None),
+        "ttft_prefix_ms": _median(_ttft(visits.prefix), seed)
+        if visits.prefixes_were_hit
+        else Measure("ms", None),
         "ttft_restart_ms": _median(restarts.first, seed),
     }
 

@@ -1,7 +1,9 @@
-"""Qwen3-VL-30B-A3B on one GPU, from its published config with random weights: what tower and engine make of it.
+"""Qwen3-VL-30B-A3B on one GPU, from its published config with random weights: what tower and engine make of
+it.
 
-Needs torch, transformers, safetensors, tokenizers, numpy, Pillow, and of the others grpcio, structlog and rich;
-neither LMDB nor a download. Tower, engine and the reference of transformers share one copy of the weights.
+Needs torch, transformers, safetensors, tokenizers, numpy, Pillow, and of the others grpcio, structlog and
+rich; neither LMDB nor a download. Tower, engine and the reference of transformers share one copy of the
+weights.
 
 - `encode_768`, `encode_1024`: images a second; `..._share` of the measured rate of a matrix product;
 - `prefill_share`: arithmetic of a text prompt a second against that rate;
@@ -9,9 +11,10 @@ neither LMDB nor a download. Tower, engine and the reference of transformers sha
   time the step takes: the experts that these very tokens touch, the other weights and the KV, at the measured
   bandwidth of a copy;
 - `vs_generate`: tokens a second of one sequence against `generate` of transformers;
-- `ttft_cold_ms`, `ttft_rows_ms`, `ttft_prefix_ms`: a picture of 1024x1024, in this process: no wire, no store;
-- `mismatches`: tokens of a greedy answer that the reference, given the same tokens before them, would not have
-  chosen, but for ties within the arithmetic's precision.
+- `ttft_cold_ms`, `ttft_rows_ms`, `ttft_prefix_ms`: a picture of 1024x1024, in this process: no wire, no
+  store;
+- `mismatches`: tokens of a greedy answer that the reference, given the same tokens before them, would not
+  have chosen, but for ties within the arithmetic's precision.
 
 Without a GPU it runs a small config on the CPU, which proves the script and measures nothing: all figures but
 `mismatches` are owed then.
@@ -110,7 +113,9 @@ def main() -> int:
 def _flags() -> argparse.Namespace:
     cuda = torch.cuda.is_available()
     made = parser("Measure the tower and the engine on one GPU, with random weights.")
-    made.add_argument("--device", default="cuda" if cuda else "cpu", help="where [default cuda if there is one]")
+    made.add_argument(
+        "--device", default="cuda" if cuda else "cpu", help="where [default cuda if there is one]"
+    )
     made.add_argument("--model", choices=MODELS, default="30b" if cuda else "small", help="the config")
     return made.parse_args()
 
@@ -118,7 +123,10 @@ def _flags() -> argparse.Namespace:
 def run(options: Options, place: Place) -> Result:
     logs.configure("console", "warning")
     effort = _effort(options, place)
-    with tempfile.TemporaryDirectory(prefix="fovea-gpu-") as folder, Console(stderr=True).status("") as status:
+    with (
+        tempfile.TemporaryDirectory(prefix="fovea-gpu-") as folder,
+        Console(stderr=True).status("") as status,
+    ):
         setup = gpu_run.Setup(Path(folder), MODELS[place.model], place.device, place.dtype, options.seed)
         found = asyncio.run(gpu_run.measure(setup, effort, status.update))
     taken = measures(found, effort, options.seed)

@@ -25,7 +25,8 @@ from bench.card import show
 from bench.host import versions
 from bench.options import Options, finish, parser
 from bench.parts import flags
-from bench.parts.reuse import SIDE, Load, Protocol, run as run_load
+from bench.parts.reuse import SIDE, Load, Protocol
+from bench.parts.reuse import run as run_load
 from bench.result import Measure, Result
 from standin import model_dir
 
@@ -43,8 +44,8 @@ class Effort:
     protocol: Protocol
 
 
-FULL = Effort(6, Protocol(requests=200, pictures=40, concurrency=64, words=240, tokens=150))
-QUICK = Effort(2, Protocol(requests=10, pictures=2, concurrency=8, words=240, tokens=150))
+FULL = Effort(6, Protocol(requests=200, pictures=40, concurrency=64, words=165, tokens=150))
+QUICK = Effort(2, Protocol(requests=10, pictures=2, concurrency=8, words=165, tokens=150))
 
 
 def main() -> int:

@@ -53,7 +53,9 @@ class Effort:
     grid: Grid
 
 
-FULL = Effort(200, 1000, 8, 48, (1, 2, 4, 8, 16, 32), Grid((256, 1024, 4096, 8192), (1, 4, 8, 32), 65_536, 24))
+FULL = Effort(
+    200, 1000, 8, 48, (1, 2, 4, 8, 16, 32), Grid((256, 1024, 4096, 8192), (1, 4, 8, 32), 65_536, 24)
+)
 QUICK = Effort(12, 60, 2, 8, (1, 4, 16), Grid((256, 2048, 8192), (1, 4, 16), 16_384, 10))
 
 Bursts = Sequence[tuple[float, float]]
@@ -95,7 +97,8 @@ def run(options: Options) -> Result:
 def _running() -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory(prefix="fovea-scale-") as name:
         launched = [
-            services.pair(model_dir(), Path(name) / str(number), ONE_THREAD)[0] for number in range(max(FLEETS))
+            services.pair(model_dir(), Path(name) / str(number), ONE_THREAD)[0]
+            for number in range(max(FLEETS))
         ]
         with services.started(launched) as running:
             running.ready()

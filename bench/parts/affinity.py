@@ -1,7 +1,7 @@
 """Encoders that share the images by affinity: each image has one owner, as the decoder chooses it.
 
-Asks the encoders directly, each image at its owner, so that no cache of a decoder stands before the rows. Knows
-running encoders; the more of them are named, the larger the fleet.
+Asks the encoders directly, each image at its owner, so that no cache of a decoder stands before the rows.
+Knows running encoders; the more of them are named, the larger the fleet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One run on one device: the machine's own rates first, then tower, engine and reference on shared weights.
 
-Puts the parts together in the order that the memory allows, and keeps the plain times, with the arithmetic and
-the bytes that belong to them. Knows no target.
+Puts the parts together in the order that the memory allows, and keeps the plain times, with the arithmetic
+and the bytes that belong to them. Knows no target.
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ class _Run:
             prompts = self._prompts(batch)
             steps[batch] = await gpu_times.decode(self._engine, prompts, self._effort.samples)
             distinct = self._reference.touched([prompt.token_ids for prompt in prompts])
-            step_bytes[batch] = self._text.step_bytes(distinct, steps[batch].context, self._setup.dtype.itemsize)
+            step_bytes[batch] = self._text.step_bytes(
+                distinct, steps[batch].context, self._setup.dtype.itemsize
+            )
         return steps, step_bytes
 
     def _prompts(self, batch: int) -> Any:

@@ -1,7 +1,7 @@
 """What one device does with tower, engine and reference, a figure after the other.
 
-Every function measures one thing and gives a value a turn; sides that are compared take turns within it. Knows
-no target and no share: those are arithmetic over these times.
+Every function measures one thing and gives a value a turn; sides that are compared take turns within it.
+Knows no target and no share: those are arithmetic over these times.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from fovea.receipt import Receipt
 
 @dataclass(frozen=True)
 class Heard:
-    """Milliseconds from before the call, uploads included; an answer that is empty has its end as `ttft_ms`."""
+    """Milliseconds from before the call, uploads included. The end counts where an answer is empty."""
 
     ttft_ms: float
     total_ms: float

@@ -1,7 +1,7 @@
 """Tower and engine in one process, on the same random checkpoint: what both services run, without them.
 
-Pictures are made up, rows go from the one to the other in memory, as bytes in the layout of the wire. Knows no
-service, no store and no network.
+Pictures are made up, rows go from the one to the other in memory, as bytes in the layout of the wire. Knows
+no service, no store and no network.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from transformers import Qwen3VLMoeVisionModel
 
@@ -36,12 +37,13 @@ _numbers = itertools.count()
 def load_tower(checkpoint: RandomCheckpoint) -> Tower:
     """On the tensors of the checkpoint, wherever they lie."""
     config = checkpoint.config.vision_config
-    model = Qwen3VLMoeVisionModel._from_config(
-        config,
-        dtype=checkpoint.dtype,
-        attn_implementation=attention(checkpoint.device, checkpoint.dtype),
-    ).to(checkpoint.device)
+    with torch.device("meta"):
+        model = Qwen3VLMoeVisionModel._from_config(
+            config, attn_implementation=attention(checkpoint.device, checkpoint.dtype)
+        )
     checkpoint.fill(model, "model.visual.")
+    # Its frequencies are computed, not read.
+    model.rotary_pos_emb = type(model.rotary_pos_emb)(config).to(checkpoint.device)
     return Tower(model.eval(), GEOMETRY)
 
 
@@ -105,7 +107,9 @@ async def answer(engine: NativeEngine, prompt: Prompt, encoded: Encoded, tokens:
 async def first_delta(engine: NativeEngine, prompt: Prompt, encoded: Encoded | None) -> tuple[Delta, float]:
     """The first token, and the milliseconds until it was there; the answer is left then."""
     begin = time.perf_counter()
-    async with aclosing(_submit(engine, prompt, Sampling(max_new_tokens=2, ignore_eos=True), encoded)) as deltas:
+    async with aclosing(
+        _submit(engine, prompt, Sampling(max_new_tokens=2, ignore_eos=True), encoded)
+    ) as deltas:
         return await anext(deltas), ms_since(begin)
 
 

@@ -5,6 +5,8 @@ Knows one decoder at a time; which way it is set is its caller's business.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bench.parts.heard import Heard, hear
 from bench.parts.photo import photo
 from fovea.client import Client, Sampling
@@ -12,6 +14,13 @@ from fovea.client import Client, Sampling
 SIDE = 768
 IMAGES = 4
 SHORT = Sampling(max_new_tokens=4)
+
+
+def even(folder: Path) -> Path:
+    """A random checkpoint whose two halves take about as long as each other for a picture of `SIDE`."""
+    from tests import tiny  # writes with torch: not before it is needed
+
+    return tiny.checkpoint(folder, text_hidden=256, text_layers=20)
 
 
 class Strangers:

@@ -1,7 +1,7 @@
 """Configs by which a model is built without a download: Qwen3-VL-30B-A3B as published, and a small one.
 
-The small one has the same parts, every expert layout and M-RoPE section in proportion, so that what runs on it
-runs on the large one. Values only.
+The small one has the same parts, experts and M-RoPE sections among them, so that what runs on it runs on the
+large one. Values only.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """A checkpoint whose weights are random and made where they are wanted, when they are read.
 
-It stands in for a checkpoint folder where 58 GiB on disk are out of the question: the folder holds the config
-and a tokenizer of single bytes, and every tensor is drawn on the device from a generator of its own name, with
-the scale that a trained one has, so that another prompt gives other tokens. A tensor that was made is kept,
-and given again as the same memory: whoever reads it without converting it, the engine, the tower and the
-reference, shares one copy. Layouts are those of the modules, so nothing has to be transposed.
+It stands in for a checkpoint folder where 58 GiB on disk are out of the question: the folder holds the
+config and a tokenizer of single bytes, and every tensor is drawn on the device from a generator of its own
+name, with the scale that a trained one has, so that another prompt gives other tokens. A tensor that was made
+is kept, and given again as the same memory: whoever reads it without converting it, the engine, the tower and
+the reference, shares one copy. Layouts are those of the modules, so nothing has to be transposed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The monolithic model of transformers, on the very tensors that the engine and the tower run on.
 
-It says which token it would have chosen at every place of an answer, how long its own `generate` takes a token,
-and which experts the tokens of a step touch. One sequence layout, no paging, no service.
+It says which token it would have chosen at every place of an answer, how long its own `generate` takes a
+token, and which experts the tokens of a step touch. No paging, no rows from elsewhere, no service.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Reference:
 
     @torch.inference_mode()
     def touched(self, prompts: Sequence[NDArray[np.int32]]) -> list[int]:
-        """How many different experts of each layer the last tokens of these prompts choose, taken together."""
+        """How many experts of each layer the last tokens of these prompts choose, all prompts together."""
         layers: list[set[int]] = [set() for _ in self._routers()]
         for first in range(0, len(prompts), AT_ONCE):
             some = torch.cat([self._tensor(prompt.tolist()) for prompt in prompts[first : first + AT_ONCE]])

@@ -92,7 +92,9 @@ def test_sizes_are_those_of_the_modules(checkpoint: RandomCheckpoint) -> None:
         if name.startswith((TEXT, HEAD)) and "embed_tokens" not in name
     )
     assert size.step_bytes([size.experts] * size.layers, 0, itemsize=1) == weights
-    assert size.step_bytes([0] * size.layers, 10, 2) - size.step_bytes([0] * size.layers, 0, 2) == 20 * size.kv
+    assert (
+        size.step_bytes([0] * size.layers, 10, 2) - size.step_bytes([0] * size.layers, 0, 2) == 20 * size.kv
+    )
 
 
 def test_the_published_model_reads_what_is_known_of_it(tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def test_the_folder_is_for_this_user_alone(store: LmdbStore, data_file: Path) ->
     assert data_file.stat().st_mode & 0o077 == 0
 
 
-def test_a_store_without_room_is_refused() -> None:
+@pytest.mark.parametrize(("rows_bytes", "uploads_bytes"), [(1, 0), (-1, 1)])
+def test_a_store_without_room_for_uploads_is_refused(rows_bytes: int, uploads_bytes: int) -> None:
     with pytest.raises(ValueError, match="room"):
-        StoreLimits(0, 1)
+        StoreLimits(rows_bytes, uploads_bytes)
