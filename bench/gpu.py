@@ -157,7 +157,7 @@ def measures(found: Found, effort: Effort, seed: int) -> dict[str, Measure]:
         "vs_generate": Measure.of("ratio", bounds.ratio_of_medians(found.generate_s, found.alone_s, seed)),
         **_first_tokens(found, seed),
         "mismatches": Measure.of("tokens", mismatches(found)),
-        "memory_gib": Measure("GiB", found.memory_bytes / 2**30 or None, 1),
+        "memory_gib": _exactly("GiB", found.memory_bytes / 2**30),
     }
     return PROMISED | {name: _with_target(name, measure) for name, measure in taken.items()}
 
@@ -186,9 +186,15 @@ def _first_tokens(found: Found, seed: int) -> dict[str, Measure]:
 
 
 def mismatches(found: Found) -> Bounded:
-    """Tokens behind the reference's best by more than a tie."""
-    tokens = len(found.verdicts)
-    wrong = sum(verdict.behind > found.tie * max(1.0, abs(verdict.best)) for verdict in found.verdicts)
+    """Tokens behind the reference's best by more than a tie. In bf16 a router may choose other experts for a
+    difference in the last bits, so a tie is twice what the reference's own answer shows of it, if that is
+    more; but never half of the best logit, behind which other models' tokens lie.
+    """
+    tokens, noise = len(found.verdicts), 2 * max(verdict.behind for verdict in found.own)
+    wrong = sum(
+        verdict.behind > min(max(found.tie * abs(verdict.best), noise), abs(verdict.best) / 2)
+        for verdict in found.verdicts
+    )
     share = bounds.share(wrong, tokens)
     return Bounded(float(wrong), tokens * share.lower, tokens * share.upper, tokens)
 
@@ -203,6 +209,11 @@ def owed(taken: Mapping[str, Measure]) -> dict[str, Measure]:
 
 def _median(unit: str, values: Sequence[float], seed: int) -> Measure:
     return Measure.of(unit, bounds.median(values, seed))
+
+
+def _exactly(unit: str, value: float) -> Measure:
+    """A count; 0 is none."""
+    return Measure(unit, value, 1, value, value) if value else Measure(unit, None)
 
 
 def _with_target(name: str, measure: Measure) -> Measure:

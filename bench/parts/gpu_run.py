@@ -63,7 +63,8 @@ class Setup:
 @dataclass(frozen=True)
 class Found:
     """Plain times, a value a turn, and what they are to be held against. `images_per_s` and `image_flops` are
-    by side, `steps` and `step_bytes` by batch; `alone_s` and `generate_s` are seconds a token.
+    by side, `steps` and `step_bytes` by batch; `alone_s` and `generate_s` are seconds a token. `own` are the
+    verdicts of the reference on its own answer.
     """
 
     engine: str
@@ -78,6 +79,7 @@ class Found:
     generate_s: list[float]
     first: FirstTokens
     verdicts: list[Verdict]
+    own: list[Verdict]
     tie: float
     memory_bytes: int
 
@@ -126,7 +128,7 @@ class _Run:
     async def all(self, machine: Roofline) -> Found:
         effort, seed = self._effort, self._setup.seed
         self._tell("a greedy answer against the reference")
-        verdicts = await gpu_times.verdicts(
+        verdicts, own = await gpu_times.judged(
             self._tower, self._engine, self._reference, self._words, effort.sides[0], effort.answer, seed
         )
         self._tell("images")
@@ -156,6 +158,7 @@ class _Run:
             generate_s=generated,
             first=first,
             verdicts=verdicts,
+            own=own,
             tie=TIES[self._setup.dtype],
             memory_bytes=_peak_memory(self._setup.device),
         )

@@ -49,14 +49,20 @@ def images_per_s(tower: Tower, side: int, at_once: int, rounds: int, seed: int) 
     return rates
 
 
-async def verdicts(
+async def judged(
     tower: Tower, engine: NativeEngine, reference: Reference, words: Words, side: int, tokens: int, seed: int
-) -> list[Verdict]:
-    """A greedy answer about a picture, judged token by token by the model that has seen the same tokens."""
+) -> tuple[list[Verdict], list[Verdict]]:
+    """Two greedy answers about a picture, the engine's and that of `generate`, judged token by token by the
+    reference that has seen the same tokens. How it judges its own says what its arithmetic is good for.
+    """
     encoded = encode(tower, picture(seed, side), RowDtype.FP32)
     prompt = words.about(encoded, words.random(TEXT, seed + 1), words.random(TEXT, seed + 2))
-    said = await answer(engine, prompt, encoded, tokens)
-    return reference.verdicts(prompt.token_ids, encoded.image, said)
+    answers = (
+        await answer(engine, prompt, encoded, tokens),
+        reference.answer(prompt.token_ids, encoded.image, tokens),
+    )
+    ours, own = (reference.verdicts(prompt.token_ids, encoded.image, said) for said in answers)
+    return ours, own
 
 
 async def prefill_s(engine: NativeEngine, words: Words, length: int, rounds: int, seed: int) -> list[float]:

@@ -55,19 +55,19 @@ class Reference:
     def verdicts(self, prompt: NDArray[np.int32], image: Patches, answer: Sequence[int]) -> list[Verdict]:
         """On every token of `answer`, given the prompt and the tokens before it."""
         ids = self._tensor([*prompt.tolist(), *answer[:-1]])
-        out = self._model(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            mm_token_type_ids=(ids == self._image_token_id).int(),
-            pixel_values=torch.from_numpy(image.values).to(self._device),
-            image_grid_thw=torch.tensor([image.grid_thw], device=self._device),
-            logits_to_keep=len(answer),
-            use_cache=False,
-        )
+        out = self._model(**self._inputs(ids, image), logits_to_keep=len(answer), use_cache=False)
         logits = out.logits[0].float()
         chosen = logits[torch.arange(len(answer)), torch.tensor(answer)]
         best = logits.max(dim=1).values
         return [Verdict(float(b), float(b - c)) for b, c in zip(best, chosen, strict=True)]
+
+    @torch.inference_mode()
+    def answer(self, prompt: NDArray[np.int32], image: Patches, tokens: int) -> list[int]:
+        """What it says itself, by `generate`."""
+        ids = self._tensor(prompt.tolist())
+        out: Tensor = self._model.generate(**self._inputs(ids, image), max_new_tokens=tokens)
+        said: list[int] = out[0, ids.shape[1] :].tolist()
+        return said
 
     @torch.inference_mode()
     def token_seconds(self, prompt: NDArray[np.int32], tokens: int) -> float:
@@ -113,6 +113,15 @@ class Reference:
         if out.shape[1] != ids.shape[1] + tokens:
             raise RuntimeError(f"generate gave {out.shape[1] - ids.shape[1]} tokens, not {tokens}")
         return time.perf_counter() - begin
+
+    def _inputs(self, ids: Tensor, image: Patches) -> dict[str, Tensor]:
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "mm_token_type_ids": (ids == self._image_token_id).int(),
+            "pixel_values": torch.from_numpy(image.values).to(self._device),
+            "image_grid_thw": torch.tensor([image.grid_thw], device=self._device),
+        }
 
     def _tensor(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor([ids], device=self._device)

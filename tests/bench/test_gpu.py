@@ -22,6 +22,7 @@ from decoder_svc.engine.weights import load_text
 from fovea.rows import RowDtype
 
 CPU = torch.device("cpu")
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
