@@ -21,7 +21,7 @@ from bench.parts.reference import Reference, Verdict
 from bench.parts.roofline import Roofline
 from bench.parts.sizes import TextSize, VisionSize
 from bench.parts.steps import Steps, random_prompts
-from decoder_svc.core import Limits
+from decoder_svc.core import Limits, Prompt
 from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
 from encoder_svc.vision.tower import Tower
@@ -179,7 +179,7 @@ class _Run:
             )
         return steps, step_bytes
 
-    def _prompts(self, batch: int) -> Any:
+    def _prompts(self, batch: int) -> list[Prompt]:
         return random_prompts(self._words.plain, batch, self._effort.context, self._setup.seed + batch)
 
 

@@ -19,6 +19,7 @@ from decoder_svc.core import Delta, EngineRequest, Prompt, Sampling
 from decoder_svc.engine.native import NativeEngine
 
 WARM_UP = 2
+IDLE_POLL_S = 0.001
 _numbers = itertools.count()
 
 
@@ -58,6 +59,9 @@ async def decode_steps(engine: NativeEngine, prompts: Sequence[Prompt], samples:
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
+    # What was left may be in a last step, beside whatever is timed next, and no event tells its end.
+    while engine.load().running:  # noqa: ASYNC110
+        await asyncio.sleep(IDLE_POLL_S)
     if not watch.enough.is_set():
         raise RuntimeError(f"an answer ended with {len(watch.seconds)} of {samples} steps seen")
     return Steps(tuple(watch.seconds), float(np.mean(watch.contexts)))
