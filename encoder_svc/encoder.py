@@ -170,7 +170,7 @@ class Encoder:
         try:
             rows = await fresh
             put = await asyncio.to_thread(self._store.put, key, self.identity.fields(rows.grid_thw), rows)
-            if not put.stored:
+            if not put.stored and put.skipped != "off":
                 log.warning("rows_not_stored", why=put.skipped, bytes=rows.data.nbytes)
         finally:
             del self._unwritten[key]

@@ -25,7 +25,7 @@ class EncoderSettings(Settings):
     listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server; port 0 picks one")
     metrics_listen: str = Field("127.0.0.1:9101", description="Address of the metrics; empty for none")
     cache_dir: Path = Field(Path("var/encoder"), description="Folder of the store, on a local disk")
-    cache_bytes: int = Field(4096 * MIB, ge=MIB, description="Bound of the rows kept, in bytes")
+    cache_bytes: int = Field(4096 * MIB, ge=0, description="Bound of the rows kept, in bytes; 0 keeps none")
     uploads_bytes: int = Field(1024 * MIB, ge=MIB, description="Bound of the images kept, in bytes")
     upload_ttl_s: int = Field(86_400, ge=1, description="Seconds an image is kept after its upload")
     device: str = Field("auto", description="Where the tower runs: auto, cpu, cuda, cuda:1, ...")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 
+from bench.parts.heard import hear
 from bench.parts.photo import photo
-from bench.turns import ms_since, turns
-from fovea.client import Client, Finished, Sampling, Text
+from bench.turns import turns
+from fovea.client import Client, Sampling
 
 SIDE = 768
 SMALL = 256
@@ -51,15 +51,7 @@ def _picture(seed: int, turn: int) -> bytes:
 
 
 def _first(client: Client, question: str, picture: bytes) -> float:
-    """From before the upload until the first text; an answer that is empty has its end instead."""
-    begin, spent = time.perf_counter(), None
-    with closing(client.stream(question, [picture], sampling=FIRST)) as events:
-        for event in events:
-            if spent is None and isinstance(event, Text | Finished):
-                spent = ms_since(begin)
-    if spent is None:
-        raise RuntimeError("the stream ended without an answer")
-    return spent
+    return hear(client, question, [picture], FIRST).ttft_ms
 
 
 def rates(

@@ -60,11 +60,16 @@ class Parts:
     description: str  # what was chosen, and why
 
 
-def build(settings: NativeSettings, progress: Progress | None = None) -> Parts:
-    """Raises CheckpointNotSupported, or ValueError where settings contradict model or memory."""
+def build(
+    settings: NativeSettings, progress: Progress | None = None, source: Checkpoint | None = None
+) -> Parts:
+    """Raises CheckpointNotSupported, or ValueError where settings contradict model or memory.
+
+    The weights come from the folder of the settings, unless a `source` gives them instead.
+    """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    checkpoint = Checkpoint(settings.checkpoint)
+    checkpoint = source or Checkpoint(settings.checkpoint)
     vocabulary = Vocabulary(settings.checkpoint)
     vocabulary.token_bytes  # noqa: B018  read now: the first request should not wait for it
     devices = _devices(settings.devices)

@@ -24,6 +24,7 @@ from decoder_svc.core import (
     RowStreams,
 )
 from decoder_svc.engine.build import NativeSettings, Parts, build
+from decoder_svc.engine.checkpoint import Checkpoint
 from decoder_svc.engine.detokenizer import TextStream
 from decoder_svc.engine.draws import Draws
 from decoder_svc.engine.limits import check_context, check_prompt, check_rows, check_sampling
@@ -69,9 +70,15 @@ class NativeEngine:
 
     capabilities = Capabilities(partial_rows=True, kept_positions=True)
 
-    def __init__(self, settings: NativeSettings, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        settings: NativeSettings,
+        progress: Progress | None = None,
+        source: Checkpoint | None = None,
+    ) -> None:
         self._settings = settings
         self._progress = progress
+        self._source = source
         self._calls: dict[str, Call] = {}
         self._parts: Parts | None = None
         self._failure: str | None = "the engine has not started"
@@ -79,7 +86,7 @@ class NativeEngine:
     async def start(self) -> None:
         """Load the model, off the event loop, and begin to serve."""
         self._loop = asyncio.get_running_loop()
-        self._parts = await asyncio.to_thread(build, self._settings, self._progress)
+        self._parts = await asyncio.to_thread(build, self._settings, self._progress, self._source)
         post = self._loop.call_soon_threadsafe
         self._parts.worker.start(
             publish=lambda deltas: post(self._deliver, deltas),

@@ -12,21 +12,24 @@ FILL = 0.8
 _MAP_FACTOR = 1.25
 _MAP_SLACK = 64 * 1024 * 1024
 
-Skip = Literal["too_large", "write_failed"]
+Skip = Literal["off", "too_large", "write_failed"]
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Facts = Mapping[str, Json]
 
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """How much disk the rows and the uploads may take. The oldest go when an area is 80 % full."""
+    """How much disk the rows and the uploads may take. The oldest go when an area is 80 % full.
+
+    A capacity of 0 keeps no rows; uploads are always kept.
+    """
 
     capacity_bytes: int
     uploads_bytes: int
 
     def __post_init__(self) -> None:
-        if min(self.capacity_bytes, self.uploads_bytes) <= 0:
-            raise ValueError("a store needs room for rows and for uploads")
+        if self.capacity_bytes < 0 or self.uploads_bytes <= 0:
+            raise ValueError("a store needs room for uploads; without any for rows it keeps none")
 
     @property
     def rows_bound(self) -> int:

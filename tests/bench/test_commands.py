@@ -20,6 +20,18 @@ SPINE = {
 }  # fmt: skip
 
 
+PROMISED = {
+    "cache": {"hit_encode_share", "prefix", "restart"},
+    "reuse": {"ttft_mean", "ttft_p90", "ttft_p99", "tokens_per_s"},
+    "overlap": {"ttft"},
+    "scale": {"hit_rate_loss", "encode_slope", "step_slope"},
+    "gpu": {
+        "encode_768", "encode_1024", "prefill_share", "decode_floor_1", "decode_floor_64", "vs_generate",
+        "ttft_cold_ms", "ttft_rows_ms", "ttft_prefix_ms", "mismatches",
+    },
+}  # fmt: skip
+
+
 def run(*arguments: str) -> tuple[dict[str, Any], int]:
     done = subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, env=os.environ.copy()
@@ -39,6 +51,21 @@ def test_spine_measures_all_it_promises() -> None:
     for measure in line["measures"].values():
         assert set(measure) == MEASURE
         assert 0 < measure["lower"] <= measure["value"] <= measure["upper"]
+    assert status == (0 if line["ok"] else 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("bench", PROMISED)
+def test_a_bench_measures_all_it_promises_or_owes_it(bench: str) -> None:
+    line, status = run("-m", f"bench.{bench}", "--quick", "--check")
+    assert set(line) == LINE
+    assert set(line["measures"]) >= PROMISED[bench]
+    for name, measure in line["measures"].items():
+        assert set(measure) == MEASURE
+        assert (measure["value"] is None) == (name in line["owed"])
+        if measure["value"] is not None:
+            assert measure["lower"] <= measure["value"] <= measure["upper"]
     assert status == (0 if line["ok"] else 1)
 
 

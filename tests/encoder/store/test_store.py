@@ -108,6 +108,15 @@ def test_rows_larger_than_the_bound_are_not_stored_and_cost_nothing(store: LmdbS
     assert store.stats().tenants[ALICE].rows.skipped_puts == 1
 
 
+def test_without_room_for_rows_uploads_are_kept_and_rows_are_not(open_store: Opener) -> None:
+    store = open_store(StoreLimits(0, 8 * MIB))
+    assert store.put(row_key(1), FIELDS, rows(1)) == Put("off")
+    assert store.put_upload(PICTURE, b"x", FACTS).stored
+    assert store.get(row_key(1), FIELDS) is None
+    assert store.describe(PICTURE) == FACTS
+    assert store.stats().tenants[ALICE].rows.skipped_puts == 0
+
+
 def test_an_upload_is_described_without_its_bytes(store: LmdbStore) -> None:
     store.put_upload(PICTURE, b"x" * MIB, FACTS)
     assert store.describe(PICTURE) == FACTS
@@ -178,6 +187,7 @@ def test_the_folder_is_for_this_user_alone(store: LmdbStore, data_file: Path) ->
     assert data_file.stat().st_mode & 0o077 == 0
 
 
-def test_a_store_without_room_is_refused() -> None:
+@pytest.mark.parametrize(("rows_bytes", "uploads_bytes"), [(1, 0), (-1, 1)])
+def test_a_store_without_room_for_uploads_is_refused(rows_bytes: int, uploads_bytes: int) -> None:
     with pytest.raises(ValueError, match="room"):
-        StoreLimits(0, 1)
+        StoreLimits(rows_bytes, uploads_bytes)

@@ -1,0 +1,122 @@
+"""Tower and engine in one process, on the same random checkpoint: what both services run, without them.
+
+Pictures are made up, rows go from the one to the other in memory, as bytes in the layout of the wire. Knows
+no service, no store and no network.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import Qwen3VLMoeVisionModel
+
+from bench.parts.random_checkpoint import RandomCheckpoint
+from bench.turns import ms_since
+from decoder_svc.core import Delta, EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
+from decoder_svc.engine.native import NativeEngine
+from decoder_svc.prompt.positions import PlacedImage, mrope_positions
+from encoder_svc.vision.checkpoint import attention
+from encoder_svc.vision.preprocess import Patches, patches
+from encoder_svc.vision.tower import Tower
+from fovea.geometry import Geometry
+from fovea.rows import RowDtype, RowLayout
+
+# Sides are given in whole cells, so nothing is ever resized.
+GEOMETRY = Geometry(min_pixels=32 * 32)
+Rgb = NDArray[np.uint8]
+_numbers = itertools.count()
+
+
+def load_tower(checkpoint: RandomCheckpoint) -> Tower:
+    """On the tensors of the checkpoint, wherever they lie."""
+    config = checkpoint.config.vision_config
+    with torch.device("meta"):
+        model = Qwen3VLMoeVisionModel._from_config(
+            config, attn_implementation=attention(checkpoint.device, checkpoint.dtype)
+        )
+    checkpoint.fill(model, "model.visual.")
+    # Its frequencies are computed, not read.
+    model.rotary_pos_emb = type(model.rotary_pos_emb)(config).to(checkpoint.device)
+    return Tower(model.eval(), GEOMETRY)
+
+
+def picture(seed: int, side: int) -> Rgb:
+    """Noise: no two are alike."""
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A picture's rows as bytes, and the patches they were computed from."""
+
+    image: Patches
+    rows: bytes
+    layout: RowLayout
+
+    @property
+    def count(self) -> int:
+        return len(self.rows) // self.layout.row_bytes
+
+    async def stream(self) -> AsyncIterator[RowChunk]:
+        yield RowChunk(0, self.count, self.rows)
+
+
+def encode(tower: Tower, rgb: Rgb, dtype: RowDtype) -> Encoded:
+    """Preprocessed and computed."""
+    image = patches(rgb, GEOMETRY)
+    return Encoded(image, tower.encode([image], dtype)[0], tower.layout(dtype))
+
+
+@dataclass(frozen=True)
+class Words:
+    """The token ids that a prompt about a picture is made of; `plain` ids are below it."""
+
+    image: int
+    start: int
+    end: int
+    plain: int
+
+    def random(self, count: int, seed: int) -> list[int]:
+        ids: list[int] = np.random.default_rng(seed).integers(self.plain, size=count).tolist()
+        return ids
+
+    def about(self, encoded: Encoded, front: Sequence[int], back: Sequence[int], key: bytes = b"") -> Prompt:
+        """Text, the picture between its tags, text."""
+        short = [*front, self.start, self.image, self.end, *back]
+        place, grid = len(front) + 1, encoded.image.grid_thw
+        positions, following = mrope_positions(len(short), [PlacedImage(place, grid)], GEOMETRY.merge)
+        ids = [*short[:place], *[self.image] * encoded.count, *short[place + 1 :]]
+        span = ImageSpan(place, grid, encoded.count, key=key)
+        return Prompt(np.asarray(ids, np.int32), positions, following, (span,))
+
+
+async def answer(engine: NativeEngine, prompt: Prompt, encoded: Encoded, tokens: int) -> list[int]:
+    """The greedy answer, `tokens` long."""
+    sampling = Sampling(max_new_tokens=tokens, ignore_eos=True)
+    deltas = _submit(engine, prompt, sampling, encoded)
+    return [token async for delta in deltas for token in delta.token_ids]
+
+
+async def first_delta(engine: NativeEngine, prompt: Prompt, encoded: Encoded | None) -> tuple[Delta, float]:
+    """The first token, and the milliseconds until it was there; the answer is left then."""
+    begin = time.perf_counter()
+    async with aclosing(
+        _submit(engine, prompt, Sampling(max_new_tokens=2, ignore_eos=True), encoded)
+    ) as deltas:
+        return await anext(deltas), ms_since(begin)
+
+
+def _submit(
+    engine: NativeEngine, prompt: Prompt, sampling: Sampling, encoded: Encoded | None
+) -> AsyncIterator[Delta]:
+    request = EngineRequest(f"in process {next(_numbers)}", prompt, sampling)
+    if encoded is None:
+        return engine.submit(request, [])
+    return engine.submit(request, [encoded.stream()], encoded.layout)

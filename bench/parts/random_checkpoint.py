@@ -1,0 +1,95 @@
+"""A checkpoint whose weights are random and made where they are wanted, when they are read.
+
+It stands in for a checkpoint folder where 58 GiB on disk are out of the question: the folder holds the
+config and a tokenizer of single bytes, and every tensor is drawn on the device from a generator of its own
+name, with the scale that a trained one has, so that another prompt gives other tokens. A tensor that was made
+is kept, and given again as the same memory: whoever reads it without converting it, the engine, the tower and
+the reference, shares one copy. Layouts are those of the modules, so nothing has to be transposed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor, nn
+from transformers import Qwen3VLMoeForConditionalGeneration
+
+from decoder_svc.engine.checkpoint import Checkpoint
+
+
+class RandomCheckpoint(Checkpoint):
+    """`read` gives tensors on `device` in `dtype`. `folder` is written to."""
+
+    def __init__(
+        self, folder: Path, config: dict[str, Any], device: torch.device, dtype: torch.dtype, seed: int = 0
+    ) -> None:
+        _write(folder, config)
+        super().__init__(folder)
+        self.device = device
+        self.dtype = dtype
+        self._seed = seed
+        self._made: dict[str, Tensor] = {}
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every parameter of the whole model, by its published name."""
+        with torch.device("meta"):
+            whole = Qwen3VLMoeForConditionalGeneration(self.config)
+        return {name: tuple(parameter.shape) for name, parameter in whole.named_parameters()}
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        return dict.fromkeys(self.shapes, "")
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.shapes[name]
+
+    def read(self, name: str) -> Tensor:
+        if name not in self._made:
+            self._made[name] = self._draw(name)
+        return self._made[name]
+
+    def fill(self, module: nn.Module, prefix: str) -> None:
+        """Give every parameter of a module its tensor, in place of what it had: no memory is copied."""
+        for name, _ in list(module.named_parameters()):
+            owner, _, leaf = name.rpartition(".")
+            parameter = nn.Parameter(self.read(prefix + name), requires_grad=False)
+            setattr(module.get_submodule(owner), leaf, parameter)
+
+    def _draw(self, name: str) -> Tensor:
+        generator = torch.Generator(self.device).manual_seed(zlib.crc32(f"{self._seed}:{name}".encode()))
+        values = torch.empty(self.shapes[name], device=self.device, dtype=self.dtype)
+        centre, spread = _scale(name, self.shapes[name])
+        return values.normal_(generator=generator).mul_(spread).add_(centre)
+
+
+def _scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Centre and deviation of the values of a tensor."""
+    if "q_norm" in name or "k_norm" in name:  # sharp attention: what is read depends on positions
+        return 2.0, 0.2
+    if "norm" in name and name.endswith("weight"):
+        return 1.0, 0.1
+    if name.endswith("bias") or "embed_tokens" in name:
+        return 0.0, 0.1
+    if "pos_embed" in name:
+        return 0.0, 0.5
+    inputs = shape[-1] if "experts." in name else math.prod(shape[1:])
+    gain = 3.0 if "o_proj" in name else 1.0  # more from the context than from the last token
+    return 0.0, gain / math.sqrt(inputs)
+
+
+def _write(folder: Path, config: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={byte: at for at, byte in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
