@@ -32,6 +32,7 @@ from fovea.fingerprint import fingerprint, model_type
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
 from fovea.rows import RowDtype, RowLayout
+from fovea.server.allocator import keep_freed_memory
 from fovea.server.process import Binding, ServerProcess
 
 SERVICE = "fovea.decoder.v1.DecoderService"
@@ -43,6 +44,7 @@ def main(argv: Sequence[str]) -> None:
     chosen = settings.load(
         DecoderSettings, argv, program="python -m decoder_svc", description="Fovea's decoder service"
     )
+    keep_freed_memory()
     logs.configure(chosen.log_form, chosen.log_level)
     log.info("settings", **settings.printable(chosen))
     try:

@@ -21,6 +21,7 @@ from decoder_svc.encoders.peer import EncoderPeer
 from decoder_svc.encoders.rows import RowsWanted
 from fovea.client import EncoderClient
 from fovea.deadline import Deadline
+from fovea.server.allocator import keep_freed_memory
 
 SIDE = 1024
 WIDTH = 2048
@@ -48,7 +49,8 @@ def checkpoint(folder: Path) -> Path:
 
 
 def measure(address: str, seconds: float, least: int, seed: int) -> WireTimes:
-    """Against a running encoder of `checkpoint`."""
+    """Against a running encoder of `checkpoint`. This process keeps its memory, as the decoder's does."""
+    keep_freed_memory()
     with asyncio.Runner() as runner:
         peer, wanted = runner.run(_prepared(address, seed))
         times = WireTimes(wanted.rows, wanted.layout.row_bytes)
