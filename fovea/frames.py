@@ -1,9 +1,9 @@
 """A chunk of rows as one message of an Encode stream, written and read without protobuf's copies.
 
-The bytes are those of `EncodeResponse{chunk: RowChunk{...}}`. A message of 1 MiB goes through protobuf in four
-or five copies a side; here it is one on the way out and none on the way in, where `data` is a view of the
-message. What is not plainly such a message, `read` leaves to protobuf. Knows the numbers of the fields and
-nothing of what they mean; a test holds it to protobuf's own reading and writing.
+The bytes are those of `EncodeResponse{chunk: RowChunk{...}}`. A message of 1 MiB goes through protobuf in
+four or five copies a side; here it is one on the way out and none on the way in, where `data` is a view of
+the message. What is not plainly such a message, `read` leaves to protobuf. Knows the numbers of the fields
+and nothing of what they mean; a test holds it to protobuf's own reading and writing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def write(frame: Frame) -> bytes:
 
 
 def read(message: bytes) -> Frame | None:
-    """The chunk in a message; None for every other message, also for one that protobuf might take for a chunk."""
+    """The chunk in a message; None for every other one, also where protobuf might find a chunk in it."""
     try:
         return _read(message)
     except (_Strange, IndexError):

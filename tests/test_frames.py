@@ -56,7 +56,9 @@ def test_data_is_a_view_of_the_message_and_as_large_as_a_message_may_be() -> Non
 
 
 @given(FRAMES, st.data())
-def test_a_damaged_message_is_read_as_protobuf_reads_it_or_left_to_it(frame: Frame, data: st.DataObject) -> None:
+def test_a_damaged_message_is_read_as_protobuf_reads_it_or_left_to_it(
+    frame: Frame, data: st.DataObject
+) -> None:
     message = bytearray(frames.write(frame))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, min(len(message) - 1, 24)))

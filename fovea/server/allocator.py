@@ -1,9 +1,9 @@
 """What the C library does with memory that was freed, chosen once for the process of a service.
 
-By default glibc gives large blocks back to the kernel as soon as they are free. Every message of rows is such a
-block, several times over, so each is paged in anew: half of the processor time of whoever receives rows. Here a
-process keeps up to `KEPT_BYTES` at the end of its heap instead. Blocks beyond `LARGE_BYTES` (a photo that was
-decoded) go back as before. Where the C library is another one, nothing happens.
+By default glibc gives large blocks back to the kernel as soon as they are free. Every message of rows is
+such a block, several times over, so each is paged in anew: half of the processor time of whoever receives
+rows. Here a process keeps up to `KEPT_BYTES` at the end of its heap instead. Blocks beyond `LARGE_BYTES` (a
+photo that was decoded) go back as before. Where the C library is another one, nothing happens.
 """
 
 from __future__ import annotations

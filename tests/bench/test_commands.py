@@ -44,6 +44,17 @@ def test_spine_measures_all_it_promises() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_handoff_measures_what_is_built_and_owes_the_rest() -> None:
+    line, status = run("bench/handoff.py", "--quick", "--check")
+    assert set(line) == LINE
+    assert set(line["measures"]) >= {"bf16", "fp8", "same_host"}
+    assert line["owed"] == ["fp8", "same_host"]
+    assert line["measures"]["bf16"]["value"] > 0
+    assert status == (0 if line["ok"] else 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_eval_asks_through_the_services_and_writes_its_page(tmp_path: Path) -> None:
     page = tmp_path / "eval.md"
     line, status = run("-m", "bench.eval", "--per-kind", "2", "--seed", "1", "--out", str(page))
