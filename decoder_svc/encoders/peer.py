@@ -219,7 +219,7 @@ class WireFetch:
     report: FetchReport = field(default_factory=FetchReport)
     _next: int = 0
 
-    async def chunks(self) -> AsyncIterator[RowChunk]:
+    async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         call = self.peer.open_rows(self.wanted, self.deadline)
         try:
             async with aclosing(self._read(call)) as chunks:
