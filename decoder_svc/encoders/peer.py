@@ -238,6 +238,8 @@ class WireFetch:
                 started = time.monotonic()
                 self._check_header(event)
             elif isinstance(event, Frame):
+                if not started:
+                    raise self._mismatch("rows came before their header")
                 chunk = self._checked(event)
                 if self._next < self.wanted.rows:
                     yield chunk
