@@ -22,7 +22,7 @@ BYTES = 1 << 20
 async def keeping(house: House) -> AsyncIterator[tuple[decoder_pb2_grpc.DecoderServiceStub, str]]:
     """A decoder with room for rows, beside the other one on the same encoder, and where its metrics are."""
     changes = {"row_cache_bytes": BYTES, "row_cache_s": 60}
-    service = decoder(house.model, [house.encoder_side.address], kv_tokens=1024, **changes)
+    service = decoder(house.model, [house.encoder_side.address], **changes)
     try:
         await service.until_ready()
         yield decoder_pb2_grpc.DecoderServiceStub(service.channel), service.metrics
