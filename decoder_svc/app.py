@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from decoder_svc.answer import Answerer, AskLimits, ModelFacts
 from decoder_svc.core import EngineRequest, RowChunk, Sampling
 from decoder_svc.core import Limits as EngineLimits
+from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Expected
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
@@ -32,6 +33,7 @@ from fovea.fingerprint import fingerprint, model_type
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
 from fovea.rows import RowDtype, RowLayout
+from fovea.server.allocator import keep_freed_memory
 from fovea.server.process import Binding, ServerProcess
 
 SERVICE = "fovea.decoder.v1.DecoderService"
@@ -43,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
     chosen = settings.load(
         DecoderSettings, argv, program="python -m decoder_svc", description="Fovea's decoder service"
     )
+    keep_freed_memory()
     logs.configure(chosen.log_form, chosen.log_level)
     log.info("settings", **settings.printable(chosen))
     try:
@@ -76,6 +79,8 @@ def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
         max_waiting=chosen.max_waiting,
         max_stop_strings=chosen.max_stop_strings,
         max_image_bytes=chosen.max_image_bytes,
+        row_cache_bytes=chosen.row_cache_bytes,
+        row_cache_s=chosen.row_cache_s,
     )
 
 
@@ -116,7 +121,8 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     builder = await asyncio.to_thread(PromptBuilder, chosen.model, chosen.max_context)
     vision = read_json(chosen.model, "config.json")["vision_config"]
     width, levels = vision["out_hidden_size"], len(vision["deepstack_visual_indexes"])
-    pool = EncoderPool(Expected(expected, width, levels), chosen.encoders, chosen.encoder_addresses)
+    cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
+    pool = EncoderPool(Expected(expected, width, levels), chosen.encoders, chosen.encoder_addresses, cache)
     fronts: list[Front] = []
     engine = _engine(chosen, dtype, fronts)
     limits = _limits(chosen, geometry)
@@ -126,6 +132,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     front = Front(card, engine, pool, metrics.answered)
     fronts.append(front)
     metrics.watch(front.load, limits)
+    metrics.watch_cache(cache)
     process = ServerProcess(
         Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
         SERVICE,

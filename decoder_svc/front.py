@@ -44,6 +44,8 @@ class Limits:
     max_waiting: int
     max_stop_strings: int
     max_image_bytes: int
+    row_cache_bytes: int
+    row_cache_s: int
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from decoder_svc.core import EngineLoad
+from decoder_svc.encoders.cache import RowCache
 from decoder_svc.front import Limits
 from fovea.receipt import Receipt
 
@@ -46,6 +47,17 @@ class DecoderMetrics:
             gauge.set_function(partial(_read, load, field))
         for name, value in vars(limits).items():
             Gauge(f"fovea_decoder_limit_{name}", "A limit.", registry=self._registry).set(value)
+
+    def watch_cache(self, cache: RowCache) -> None:
+        """Gauges of the rows in memory."""
+        for name, text, field in (
+            ("row_cache_used_bytes", "Bytes of rows in memory.", "used_bytes"),
+            ("row_cache_hits", "Images whose rows were in memory, since the start.", "hits"),
+            ("row_cache_misses", "Images whose rows were not, since the start.", "misses"),
+            ("row_cache_evictions", "Images let go to make room, since the start.", "evictions"),
+        ):
+            gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
+            gauge.set_function(partial(getattr, cache, field))
 
     def answered(self, receipt: Receipt) -> None:
         totals = receipt.totals

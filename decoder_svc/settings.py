@@ -62,6 +62,12 @@ class DecoderSettings(Settings):
         ge=0,
         description="Tokens of the KV cache; 0 is 32,768 on a CPU, most of the free memory on a GPU",
     )
+    row_cache_bytes: int = Field(
+        0, ge=0, description="Bound of the rows kept in this process's memory, in bytes; 0 keeps none"
+    )
+    row_cache_s: int = Field(
+        600, ge=1, description="Seconds for which rows are kept there: deleting an image does not reach them"
+    )
     max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
     max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
     max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")

@@ -16,7 +16,7 @@ from encoder_svc.front import Card, Front, Limits
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.metrics import EncoderMetrics
-from encoder_svc.service import EncoderService
+from encoder_svc.service import SERVICE, EncoderService, register
 from encoder_svc.settings import EncoderSettings
 from encoder_svc.store.core import StoreLimits
 from encoder_svc.store.keys import tenant_id
@@ -26,18 +26,17 @@ from encoder_svc.vision.batcher import Batcher, BatchLimits
 from encoder_svc.vision.prepare import Preparer
 from encoder_svc.vision.preprocess import Patches
 from fovea import logs, settings
-from fovea.encoder.v1 import encoder_pb2_grpc
 from fovea.errors import FoveaError
 from fovea.fingerprint import fingerprint, model_type
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
 from fovea.rows import RowDtype
+from fovea.server.allocator import keep_freed_memory
 from fovea.server.process import Binding, ServerProcess
 
 if TYPE_CHECKING:
     from encoder_svc.vision.tower import Tower
 
-SERVICE = "fovea.encoder.v1.EncoderService"
 TENANT = "default"
 log = structlog.get_logger()
 
@@ -47,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
     chosen = settings.load(
         EncoderSettings, argv, program="python -m encoder_svc", description="Fovea's encoder service"
     )
+    keep_freed_memory()
     logs.configure(chosen.log_form, chosen.log_level)
     log.info("settings", **settings.printable(chosen))
     try:
@@ -122,7 +122,7 @@ async def _serve(
     process = ServerProcess(
         Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
         SERVICE,
-        lambda server: encoder_pb2_grpc.add_EncoderServiceServicer_to_server(EncoderService(front), server),
+        lambda server: register(EncoderService(front), server),
         registry,
     )
     await process.start()

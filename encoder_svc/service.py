@@ -10,11 +10,28 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from encoder_svc.encoder import Served
 from encoder_svc.front import Front
-from fovea import wire
+from fovea import frames, wire
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.facts import Stored
+from fovea.frames import Frame
 from fovea.rows import chunks
-from fovea.vision.v1 import rows_pb2
+
+SERVICE = "fovea.encoder.v1.EncoderService"
+
+
+def register(service: EncoderService, server: grpc.aio.Server) -> None:
+    """As the generated function does, and then Encode once more, with chunks that are written by hand."""
+    encoder_pb2_grpc.add_EncoderServiceServicer_to_server(service, server)
+    encode = grpc.unary_stream_rpc_method_handler(
+        service.Encode,
+        request_deserializer=encoder_pb2.EncodeRequest.FromString,
+        response_serializer=_written,
+    )
+    server.add_registered_method_handlers(SERVICE, {"Encode": encode})
+
+
+def _written(response: encoder_pb2.EncodeResponse | Frame) -> bytes:
+    return frames.write(response) if isinstance(response, Frame) else response.SerializeToString()
 
 
 def timestamp(seconds: float) -> Timestamp:
@@ -48,20 +65,15 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
             facts=wire.facts_to_proto(stored.facts), expire_time=timestamp(stored.expires)
         )
 
-    async def Encode(
+    async def Encode(  # type: ignore[override]  # its chunks are frames: see `register`
         self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[encoder_pb2.EncodeResponse]:
+    ) -> AsyncIterator[encoder_pb2.EncodeResponse | Frame]:
         max_pixels = request.plan.max_pixels if request.plan.HasField("max_pixels") else None
         served = await self._front.encode(request.digest, max_pixels, request.fingerprint)
         yield encoder_pb2.EncodeResponse(header=_header(served, self._front))
         for first, data in chunks(served.rows.data, served.rows.layout):
-            chunk = rows_pb2.RowChunk(
-                first_row=first,
-                rows=len(data) // served.rows.layout.row_bytes,
-                data=bytes(data),
-                xxh3=xxhash.xxh3_64_intdigest(data),
-            )
-            yield encoder_pb2.EncodeResponse(chunk=chunk)
+            count = len(data) // served.rows.layout.row_bytes
+            yield Frame(first, count, data, xxhash.xxh3_64_intdigest(data))
         yield encoder_pb2.EncodeResponse(summary=_summary(served))
 
     async def CountTokens(

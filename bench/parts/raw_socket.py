@@ -2,8 +2,8 @@
 
     python -m bench.parts.raw_socket BYTES
 
-Prints its port, serves one connection, ends with it. No framing, no checks: what the machine's loopback can
-do at best with a process on each side.
+Prints its port and serves every connection on a thread of its own, until it is stopped. No framing, no
+checks: what the machine's loopback can do at best with a process on each side.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from bench.host import ROOT
 
@@ -22,23 +23,32 @@ def serve(count: int) -> None:
     data = os.urandom(count)
     with socket.create_server(("127.0.0.1", 0)) as server:
         print(server.getsockname()[1], flush=True)
-        connection, _ = server.accept()
-        with connection:
-            while connection.recv(1):
-                connection.sendall(data)
+        while True:
+            connection, _ = server.accept()
+            threading.Thread(target=_send, args=(connection, data), daemon=True).start()
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    with connection:
+        while connection.recv(1):
+            connection.sendall(data)
+
+
+@contextmanager
+def peers(count: int, connections: int) -> Iterator[list[socket.socket]]:
+    """Connections to a process of its own that sends `count` bytes for every byte it is sent."""
+    command = [sys.executable, "-m", "bench.parts.raw_socket", str(count)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process, ExitStack() as stack:
+        stack.callback(process.terminate)
+        port = int(process.stdout.readline()) if process.stdout else 0
+        yield [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(connections)]
 
 
 @contextmanager
 def peer(count: int) -> Iterator[socket.socket]:
-    """A connection to a process of its own that sends `count` bytes for every byte it is sent."""
-    command = [sys.executable, "-m", "bench.parts.raw_socket", str(count)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        try:
-            port = int(process.stdout.readline()) if process.stdout else 0
-            with socket.create_connection(("127.0.0.1", port)) as connection:
-                yield connection
-        finally:
-            process.terminate()
+    """One such connection."""
+    with peers(count, 1) as (connection,):
+        yield connection
 
 
 def receive(connection: socket.socket, into: memoryview) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from decoder_svc.encoders.peer import EncoderPeer
 from decoder_svc.encoders.rows import RowsWanted
 from fovea.client import EncoderClient
 from fovea.deadline import Deadline
+from fovea.server.allocator import keep_freed_memory
 
 SIDE = 1024
 WIDTH = 2048
@@ -28,15 +31,17 @@ WIDTH = 2048
 
 @dataclass
 class WireTimes:
-    """Seconds, a value a turn, for `rows` rows of `row_bytes`."""
+    """Seconds, a value a turn, for `images` images at once, each of `rows` rows of `row_bytes`."""
 
     rows: int
     row_bytes: int
+    images: int = 1
     wire: list[float] = field(default_factory=list)
     socket: list[float] = field(default_factory=list)
 
     @property
     def bytes(self) -> int:
+        """Of one image."""
         return self.rows * self.row_bytes
 
 
@@ -47,18 +52,19 @@ def checkpoint(folder: Path) -> Path:
     return tiny.checkpoint(folder, text_hidden=WIDTH, text_layers=1, dtype="bfloat16")
 
 
-def measure(address: str, seconds: float, least: int, seed: int) -> WireTimes:
-    """Against a running encoder of `checkpoint`."""
+def measure(address: str, seconds: float, least: int, seed: int, images: int = 1) -> WireTimes:
+    """Against a running encoder of `checkpoint`. This process keeps its memory, as the decoder's does."""
+    keep_freed_memory()
     with asyncio.Runner() as runner:
         peer, wanted = runner.run(_prepared(address, seed))
-        times = WireTimes(wanted.rows, wanted.layout.row_bytes)
-        buffer = memoryview(bytearray(times.bytes))
-        with raw_socket.peer(times.bytes) as connection:
+        times = WireTimes(wanted.rows, wanted.layout.row_bytes, images)
+        buffers = [memoryview(bytearray(times.bytes)) for _ in range(images)]
+        with raw_socket.peers(times.bytes, images) as connections, ThreadPoolExecutor(images) as threads:
             for turn in turns(seconds, least + 1):
                 begin = time.perf_counter()
-                runner.run(_fetch(peer, wanted, buffer))
+                runner.run(_fetch_all(peer, wanted, buffers))
                 between = time.perf_counter()
-                raw_socket.receive(connection, buffer)
+                list(threads.map(raw_socket.receive, connections, buffers))
                 if turn:  # the first connects and touches the memory
                     times.wire.append(between - begin)
                     times.socket.append(time.perf_counter() - between)
@@ -76,6 +82,10 @@ async def _prepared(address: str, seed: int) -> tuple[EncoderPeer, RowsWanted]:
     info = await peer.info(Deadline())
     wanted = RowsWanted(digest, SIDE * SIDE, planned.grid_thw, planned.tokens, info.fingerprint, info.layout)
     return peer, wanted
+
+
+async def _fetch_all(peer: EncoderPeer, wanted: RowsWanted, buffers: Sequence[memoryview]) -> None:
+    await asyncio.gather(*(_fetch(peer, wanted, buffer) for buffer in buffers))
 
 
 async def _fetch(peer: EncoderPeer, wanted: RowsWanted, buffer: memoryview) -> None:

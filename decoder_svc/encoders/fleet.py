@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import xxhash
 
+from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.peer import RETRY_AFTER_S, EncoderPeer, PeerInfo
 from decoder_svc.encoders.rows import Fetch, RowsWanted
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable
@@ -53,11 +54,15 @@ def owner(digest: str, addresses: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Fleet:
-    """The encoders by address, the model that they must serve, and the setting that they were found by."""
+    """The encoders by address, the model that they must serve, and the setting that they were found by.
+
+    `cache` keeps rows of all of them, whichever joins or leaves.
+    """
 
     peers: Mapping[str, EncoderPeer]
     expected: Expected
     found_by: str
+    cache: RowCache = field(default_factory=RowCache)
 
     def of(self, digest: str) -> EncoderPeer:
         """Raises EncoderUnavailable where there is no encoder: a DNS name that was never resolved."""
@@ -90,7 +95,7 @@ class Fleet:
         return layouts[0] if layouts else None
 
     def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
-        return self.of(wanted.digest).fetch(wanted, deadline)
+        return self.cache.over(self.of(wanted.digest)).fetch(wanted, deadline)
 
     async def states(self, deadline: Deadline) -> list[PeerState]:
         """Every encoder asked anew, side by side. A name without an address is told as one that is silent."""

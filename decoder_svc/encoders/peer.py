@@ -19,16 +19,17 @@ import xxhash
 from decoder_svc.core import RowChunk
 from decoder_svc.encoders.rows import FetchReport, RowsWanted
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable, RowsMismatch
-from fovea import wire
+from fovea import frames, wire
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.errors import FoveaError
 from fovea.facts import Stored
+from fovea.frames import Frame
 from fovea.remote import RemoteError, error_of
 from fovea.rows import RowLayout
 from fovea.server.call import REQUEST_ID, current_request_id
-from fovea.vision.v1 import rows_pb2
 
+ENCODE = "/fovea.encoder.v1.EncoderService/Encode"
 UPLOAD_CHUNK = 1024 * 1024
 HANDSHAKE_S = 5.0
 RETRY_AFTER_S = 1.0
@@ -50,6 +51,19 @@ class PeerInfo:
     encodes: int
 
 
+def _event(message: bytes) -> encoder_pb2.EncodeHeader | encoder_pb2.EncodeSummary | Frame | None:
+    """One message of an Encode stream; None for a kind that this version does not know."""
+    frame = frames.read(message)
+    if frame is not None:
+        return frame
+    response = encoder_pb2.EncodeResponse.FromString(message)
+    kind = response.WhichOneof("event")
+    if kind == "chunk":
+        chunk = response.chunk
+        return Frame(chunk.first_row, chunk.rows, chunk.data, chunk.xxh3)
+    return getattr(response, kind) if kind else None
+
+
 def _on_behalf() -> tuple[tuple[str, str], ...]:
     """The id of the request that causes this call, so that both logs name it alike."""
     request_id = current_request_id()
@@ -63,6 +77,11 @@ class EncoderPeer:
         self.address = address
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL)
         self._stub = encoder_pb2_grpc.EncoderServiceStub(self._channel)
+        self._encode = self._channel.unary_stream(
+            ENCODE,
+            request_serializer=encoder_pb2.EncodeRequest.SerializeToString,
+            response_deserializer=_event,
+        )
         self._info: PeerInfo | None = None
 
     async def close(self) -> None:
@@ -150,7 +169,7 @@ class EncoderPeer:
             plan=encoder_pb2.EncodePlan(max_pixels=wanted.max_pixels),
             fingerprint=wanted.fingerprint,
         )
-        return self._stub.Encode(request, timeout=deadline.timeout(), metadata=_on_behalf())
+        return self._encode(request, timeout=deadline.timeout(), metadata=_on_behalf())
 
     async def _call(self, call: Any) -> Any:
         try:
@@ -200,7 +219,7 @@ class WireFetch:
     report: FetchReport = field(default_factory=FetchReport)
     _next: int = 0
 
-    async def chunks(self) -> AsyncIterator[RowChunk]:
+    async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         call = self.peer.open_rows(self.wanted, self.deadline)
         try:
             async with aclosing(self._read(call)) as chunks:
@@ -214,20 +233,21 @@ class WireFetch:
     async def _read(self, call: grpc.aio.UnaryStreamCall) -> AsyncGenerator[RowChunk, None]:
         started = 0.0
         last: RowChunk | None = None
-        async for message in call:
-            event = message.WhichOneof("event")
-            if event == "header":
+        async for event in call:
+            if isinstance(event, encoder_pb2.EncodeHeader):
                 started = time.monotonic()
-                self._check_header(message.header)
-            elif event == "chunk":
-                chunk = self._checked(message.chunk)
+                self._check_header(event)
+            elif isinstance(event, Frame):
+                if not started:
+                    raise self._mismatch("rows came before their header")
+                chunk = self._checked(event)
                 if self._next < self.wanted.rows:
                     yield chunk
                 else:
                     last = chunk  # held until the summary is here: who has all rows also has the report
-            elif event == "summary":
+            elif isinstance(event, encoder_pb2.EncodeSummary):
                 self.report.transfer_ms = (time.monotonic() - started) * 1000
-                self._close(message.summary)
+                self._close(event)
         if last is None or not self.report.rows_digest:
             raise self._mismatch("the stream ended without a summary")
         yield last
@@ -248,7 +268,7 @@ class WireFetch:
         self.report.encoder = header.encoder
         self.report.joined = header.joined
 
-    def _checked(self, chunk: rows_pb2.RowChunk) -> RowChunk:
+    def _checked(self, chunk: Frame) -> RowChunk:
         row_bytes = self.wanted.layout.row_bytes
         in_order = chunk.first_row == self._next and self._next + chunk.rows <= self.wanted.rows
         if not in_order or chunk.rows == 0 or len(chunk.data) != chunk.rows * row_bytes:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import structlog
 
+from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Expected, Fleet, PeerState
 from decoder_svc.encoders.peer import EncoderPeer
 from fovea.deadline import Deadline
@@ -24,8 +25,14 @@ log = structlog.get_logger()
 class EncoderPool:
     """The fleet of the moment, and the peers that are still open. Lives in one event loop."""
 
-    def __init__(self, expected: Expected, found_by: str, addresses: Iterable[str] = ()) -> None:
-        self._fleet = Fleet({}, expected, found_by)
+    def __init__(
+        self,
+        expected: Expected,
+        found_by: str,
+        addresses: Iterable[str] = (),
+        cache: RowCache | None = None,
+    ) -> None:
+        self._fleet = Fleet({}, expected, found_by, cache or RowCache())
         self._holders: Counter[EncoderPeer] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self.update(addresses)

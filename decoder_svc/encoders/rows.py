@@ -1,12 +1,12 @@
 """The seam through which rows reach the decoder.
 
-A `RowSource` turns (image, plan) into a fetch; today the wire is the only one. A fetch streams checked chunks
-and afterwards tells what it cost. Nothing here knows gRPC.
+A `RowSource` turns (image, plan) into a fetch: over the wire, or out of memory before it. A fetch streams
+checked chunks and afterwards tells what it cost. Nothing here knows gRPC.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,7 +46,7 @@ class Fetch(Protocol):
 
     report: FetchReport
 
-    def chunks(self) -> AsyncIterator[RowChunk]:
+    def chunks(self) -> AsyncGenerator[RowChunk, None]:
         """The rows in order. Raises RowsMismatch, EncoderMismatch, ImageNotStored, EncoderUnavailable."""
         ...
 

@@ -24,7 +24,7 @@ class Assembly:
         self._header: encoder_pb2.EncodeHeader | None = None
         self._summary: encoder_pb2.EncodeSummary | None = None
         self._layout: RowLayout | None = None
-        self._data = bytearray()
+        self._data: list[bytes] = []
         self._next = 0
 
     def take(self, message: encoder_pb2.EncodeResponse) -> None:
@@ -46,22 +46,23 @@ class Assembly:
     def _add(self, chunk: rows_pb2.RowChunk) -> None:
         if self._header is None or self._layout is None:
             raise RowsMismatch("rows came before their header")
+        data = chunk.data  # a copy, each time that it is asked for
         in_order = chunk.first_row == self._next and self._next + chunk.rows <= self._header.rows
-        if not in_order or len(chunk.data) != chunk.rows * self._layout.row_bytes:
+        if not in_order or len(data) != chunk.rows * self._layout.row_bytes:
             raise RowsMismatch(f"{chunk.rows} rows at {chunk.first_row} came after {self._next} rows")
-        if xxhash.xxh3_64_intdigest(chunk.data) != chunk.xxh3:
+        if xxhash.xxh3_64_intdigest(data) != chunk.xxh3:
             raise RowsMismatch(f"the checksum of the rows at {chunk.first_row} does not fit")
         self._next += chunk.rows
-        self._data += chunk.data
+        self._data.append(data)
 
     def rows(self) -> Rows:
         """All rows. Raises RowsMismatch where the stream was not whole."""
         header, layout, summary = self._header, self._layout, self._summary
         if header is None or layout is None or summary is None:
             raise RowsMismatch("the stream ended without a header or a summary")
-        if not (self._next == header.rows == summary.rows and len(self._data) == summary.row_bytes):
+        data = b"".join(self._data)
+        if not (self._next == header.rows == summary.rows and len(data) == summary.row_bytes):
             raise RowsMismatch(f"{self._next} rows came, {header.rows} were announced")
-        data = bytes(self._data)
         if digest(data) != summary.rows_digest:
             raise RowsMismatch("the digest of the rows does not fit")
         return Rows(

@@ -21,6 +21,7 @@ SPINE = {
 
 
 PROMISED = {
+    "handoff": {"bf16", "fp8", "same_host"},
     "cache": {"hit_encode_share", "prefix", "restart"},
     "reuse": {"ttft_mean", "ttft_p90", "ttft_p99", "tokens_per_s"},
     "overlap": {"ttft"},

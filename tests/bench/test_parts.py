@@ -22,6 +22,14 @@ def test_raw_socket_sends_as_many_bytes_as_it_is_asked_for_every_time() -> None:
     assert any(first[-1000:])
 
 
+def test_raw_sockets_send_side_by_side() -> None:
+    buffers = [bytearray(100_000) for _ in range(3)]
+    with raw_socket.peers(100_000, 3) as connections:
+        for connection, buffer in zip(connections, buffers, strict=True):
+            raw_socket.receive(connection, memoryview(buffer))
+    assert buffers[0] == buffers[1] == buffers[2] != bytearray(100_000)
+
+
 def test_photos_differ_by_seed_and_repeat_with_it() -> None:
     assert photo(1, 64) == photo(1, 64)
     assert photo(1, 64) != photo(2, 64)

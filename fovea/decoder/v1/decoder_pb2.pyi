@@ -1013,6 +1013,8 @@ class DecoderLimits(_message.Message):
     MAX_WAITING_FIELD_NUMBER: _builtins.int
     MAX_STOP_STRINGS_FIELD_NUMBER: _builtins.int
     MAX_IMAGE_BYTES_FIELD_NUMBER: _builtins.int
+    ROW_CACHE_BYTES_FIELD_NUMBER: _builtins.int
+    ROW_CACHE_S_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that is received, in bytes."""
     max_context: _builtins.int
@@ -1037,6 +1039,10 @@ class DecoderLimits(_message.Message):
     """The most stop strings of a request."""
     max_image_bytes: _builtins.int
     """The largest file, in bytes."""
+    row_cache_bytes: _builtins.int
+    """Bytes of the rows that are kept in the decoder's memory; 0 where none are."""
+    row_cache_s: _builtins.int
+    """Seconds for which they are kept."""
     def __init__(
         self,
         *,
@@ -1052,10 +1058,12 @@ class DecoderLimits(_message.Message):
         max_waiting: _builtins.int = ...,
         max_stop_strings: _builtins.int = ...,
         max_image_bytes: _builtins.int = ...,
+        row_cache_bytes: _builtins.int = ...,
+        row_cache_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "max_context", b"max_context", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "max_context", b"max_context", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

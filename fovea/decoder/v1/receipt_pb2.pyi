@@ -86,7 +86,7 @@ class ReceiptImage(_message.Message):
     source: _rows_pb2.RowSource.ValueType
     """Where its rows came from."""
     encoder: _builtins.str
-    """The encoder that served it."""
+    """The encoder that served it; empty where rows lay in the decoder's memory."""
     dtype: _rows_pb2.RowDtype.ValueType
     """How its rows travelled."""
     row_bytes: _builtins.int

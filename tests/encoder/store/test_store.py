@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,19 @@ def test_what_comes_back_is_a_copy_of_its_own(store: LmdbStore) -> None:
         store.put(row_key(n), FIELDS, rows(n))
     store.close()
     assert same(found, rows(1))
+
+
+def test_a_get_takes_memory_for_one_copy_and_no_more(store: LmdbStore) -> None:
+    size = 4 * MIB
+    store.put(row_key(1), FIELDS, rows(1, size))
+    tracemalloc.start()
+    try:
+        found = store.get(row_key(1), FIELDS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert size <= peak < 1.1 * size
 
 
 def test_a_later_put_takes_the_place_of_an_earlier(store: LmdbStore) -> None:

@@ -135,6 +135,21 @@ async def test_a_lone_image_waits_for_nobody(tower: FakeTower, work: Preparation
     await patient.close()
 
 
+async def test_a_batch_waits_for_company_no_longer_than_its_limit(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    """The other image's preparation ends only after the first one has been computed."""
+    work.hold.clear()
+    slow = asyncio.create_task(batcher.encode("slow", 4, work.of(2)))
+    await until(lambda: work.begun == [2])
+    quick = Preparations()
+    async with asyncio.timeout(10):
+        await batcher.encode("quick", 4, quick.of(1))
+    assert tower.batches == [[1]]
+    work.hold.set()
+    await slow
+
+
 async def test_preparation_goes_on_while_the_tower_is_busy(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:

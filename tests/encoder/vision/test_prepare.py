@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +40,29 @@ async def test_a_prepared_file_is_its_pixels_in_patches(preparer: Preparer, moe:
     assert np.array_equal(prepared.patches.values, expected.values)
     assert prepared.decode_ms > 0
     assert prepared.preprocess_ms > 0
+
+
+async def test_decoding_and_preprocessing_leave_the_event_loop_free(
+    preparer: Preparer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stage waits for something that only the loop can do meanwhile."""
+    from encoder_svc.images import decoder
+    from encoder_svc.vision import prepare
+
+    loop, gate = asyncio.get_running_loop(), threading.Event()
+
+    def held(stage: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            gate.clear()
+            loop.call_soon_threadsafe(gate.set)
+            assert gate.wait(timeout=10), "the event loop is held up"
+            return stage(*arguments)
+
+        return run
+
+    monkeypatch.setattr(decoder, "decode", held(decoder.decode))
+    monkeypatch.setattr(prepare, "patches", held(prepare.patches))
+    assert (await preparer.prepare(encoded(picture()), 16_384)).patches.count == 24
 
 
 async def test_a_corrupt_file_is_refused_and_the_next_one_served(preparer: Preparer) -> None:

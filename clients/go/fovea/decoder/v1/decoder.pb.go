@@ -2095,6 +2095,10 @@ type DecoderLimits struct {
 	MaxStopStrings uint32 `protobuf:"varint,11,opt,name=max_stop_strings,json=maxStopStrings,proto3" json:"max_stop_strings,omitempty"`
 	// The largest file, in bytes.
 	MaxImageBytes uint32 `protobuf:"varint,12,opt,name=max_image_bytes,json=maxImageBytes,proto3" json:"max_image_bytes,omitempty"`
+	// Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+	RowCacheBytes uint64 `protobuf:"varint,13,opt,name=row_cache_bytes,json=rowCacheBytes,proto3" json:"row_cache_bytes,omitempty"`
+	// Seconds for which they are kept.
+	RowCacheS     uint32 `protobuf:"varint,14,opt,name=row_cache_s,json=rowCacheS,proto3" json:"row_cache_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2209,6 +2213,20 @@ func (x *DecoderLimits) GetMaxStopStrings() uint32 {
 func (x *DecoderLimits) GetMaxImageBytes() uint32 {
 	if x != nil {
 		return x.MaxImageBytes
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetRowCacheBytes() uint64 {
+	if x != nil {
+		return x.RowCacheBytes
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetRowCacheS() uint32 {
+	if x != nil {
+		return x.RowCacheS
 	}
 	return 0
 }
@@ -2681,7 +2699,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x06images\x18\x04 \x03(\v2\x1b.fovea.vision.v1.TokenCountR\x06images\x12\x19\n" +
 	"\bkv_bytes\x18\x05 \x01(\x04R\akvBytes\x12!\n" +
 	"\ffits_context\x18\x06 \x01(\bR\vfitsContext\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xd6\x03\n" +
+	"\x14GetServerInfoRequest\"\x9e\x04\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
 	"\vmax_context\x18\x02 \x01(\rR\n" +
@@ -2701,7 +2719,9 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	" \x01(\rR\n" +
 	"maxWaiting\x12(\n" +
 	"\x10max_stop_strings\x18\v \x01(\rR\x0emaxStopStrings\x12&\n" +
-	"\x0fmax_image_bytes\x18\f \x01(\rR\rmaxImageBytes\"\x84\x01\n" +
+	"\x0fmax_image_bytes\x18\f \x01(\rR\rmaxImageBytes\x12&\n" +
+	"\x0frow_cache_bytes\x18\r \x01(\x04R\rrowCacheBytes\x12\x1e\n" +
+	"\vrow_cache_s\x18\x0e \x01(\rR\trowCacheS\"\x84\x01\n" +
 	"\vDecoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12$\n" +

@@ -118,7 +118,7 @@ type ReceiptImage struct {
 	Steps []*ReceiptStep `protobuf:"bytes,8,rep,name=steps,proto3" json:"steps,omitempty"`
 	// Where its rows came from.
 	Source v1.RowSource `protobuf:"varint,9,opt,name=source,proto3,enum=fovea.vision.v1.RowSource" json:"source,omitempty"`
-	// The encoder that served it.
+	// The encoder that served it; empty where rows lay in the decoder's memory.
 	Encoder string `protobuf:"bytes,10,opt,name=encoder,proto3" json:"encoder,omitempty"`
 	// How its rows travelled.
 	Dtype v1.RowDtype `protobuf:"varint,11,opt,name=dtype,proto3,enum=fovea.vision.v1.RowDtype" json:"dtype,omitempty"`

@@ -249,7 +249,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "\002 \001(\r\022\025\n\rvisual_tokens\030\003 \001(\r\022+\n\006images\030\004" +
       " \003(\0132\033.fovea.vision.v1.TokenCount\022\020\n\010kv_" +
       "bytes\030\005 \001(\004\022\024\n\014fits_context\030\006 \001(\010\"\026\n\024Get" +
-      "ServerInfoRequest\"\254\002\n\rDecoderLimits\022\031\n\021m" +
+      "ServerInfoRequest\"\332\002\n\rDecoderLimits\022\031\n\021m" +
       "ax_message_bytes\030\001 \001(\r\022\023\n\013max_context\030\002 " +
       "\001(\r\022\026\n\016max_new_tokens\030\003 \001(\r\022\036\n\026default_m" +
       "ax_new_tokens\030\004 \001(\r\022\022\n\nmax_images\030\005 \001(\r\022" +
@@ -257,55 +257,56 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "s\030\007 \001(\r\022\022\n\nmin_pixels\030\010 \001(\r\022\023\n\013max_runni" +
       "ng\030\t \001(\r\022\023\n\013max_waiting\030\n \001(\r\022\030\n\020max_sto" +
       "p_strings\030\013 \001(\r\022\027\n\017max_image_bytes\030\014 \001(\r" +
-      "\"Z\n\013DecoderLoad\022\017\n\007waiting\030\001 \001(\r\022\017\n\007runn" +
-      "ing\030\002 \001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r\022\021\n\tkv_" +
-      "blocks\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007address\030" +
-      "\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\treachable\030\003 \001(\010\022\023" +
-      "\n\013fingerprint\030\004 \001(\t\022\022\n\ncompatible\030\005 \001(\010\022" +
-      "\017\n\007waiting\030\006 \001(\r\022\017\n\007running\030\007 \001(\r\022\017\n\007enc" +
-      "odes\030\010 \001(\r\"\260\003\n\025GetServerInfoResponse\022\017\n\007" +
-      "version\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013fingerpr" +
-      "int\030\003 \001(\t\022*\n\006layout\030\004 \001(\0132\032.fovea.vision" +
-      ".v1.RowLayout\022/\n\006limits\030\005 \001(\0132\037.fovea.de" +
-      "coder.v1.DecoderLimits\022+\n\004load\030\006 \001(\0132\035.f" +
-      "ovea.decoder.v1.DecoderLoad\022\020\n\010features\030" +
-      "\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fovea.decoder.v1." +
-      "ServingState\022\030\n\020loading_progress\030\t \001(\002\022\016" +
-      "\n\006engine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t\022\r\n\005dty" +
-      "pe\030\014 \001(\t\022/\n\010encoders\030\r \003(\0132\035.fovea.decod" +
-      "er.v1.EncoderPeer\022\032\n\022kv_bytes_per_token\030" +
-      "\016 \001(\r*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017\n\013R" +
-      "OLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROLE_ASSI" +
-      "STANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPECIFIED\020" +
-      "\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DE" +
-      "TAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_OVER_B" +
-      "UDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUDGET_FI" +
-      "T\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014Repeat" +
-      "Policy\022\035\n\031REPEAT_POLICY_UNSPECIFIED\020\000\022\026\n" +
-      "\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_POLICY_R" +
-      "EFERENCE\020\002*_\n\014FinishReason\022\035\n\031FINISH_REA" +
-      "SON_UNSPECIFIED\020\000\022\026\n\022FINISH_REASON_STOP\020" +
-      "\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001\n\014ServingS" +
-      "tate\022\035\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025S" +
-      "ERVING_STATE_LOADING\020\001\022\031\n\025SERVING_STATE_" +
-      "SERVING\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n" +
-      "\024SERVING_STATE_FAILED\020\0042\255\004\n\016DecoderServi" +
-      "ce\022S\n\010PutImage\022!.fovea.decoder.v1.PutIma" +
-      "geRequest\032\".fovea.decoder.v1.PutImageRes" +
-      "ponse(\001\022`\n\rDescribeImage\022&.fovea.decoder" +
-      ".v1.DescribeImageRequest\032\'.fovea.decoder" +
-      ".v1.DescribeImageResponse\022S\n\010Generate\022!." +
-      "fovea.decoder.v1.GenerateRequest\032\".fovea" +
-      ".decoder.v1.GenerateResponse0\001\022Q\n\010Comple" +
-      "te\022!.fovea.decoder.v1.CompleteRequest\032\"." +
-      "fovea.decoder.v1.CompleteResponse\022Z\n\013Cou" +
-      "ntTokens\022$.fovea.decoder.v1.CountTokensR" +
-      "equest\032%.fovea.decoder.v1.CountTokensRes" +
-      "ponse\022`\n\rGetServerInfo\022&.fovea.decoder.v" +
-      "1.GetServerInfoRequest\032\'.fovea.decoder.v" +
-      "1.GetServerInfoResponseBA\n\024dev.fovea.dec" +
-      "oder.v1P\001Z\'fovea.dev/go/fovea/decoder/v1" +
-      ";decoderv1b\006proto3"
+      "\022\027\n\017row_cache_bytes\030\r \001(\004\022\023\n\013row_cache_s" +
+      "\030\016 \001(\r\"Z\n\013DecoderLoad\022\017\n\007waiting\030\001 \001(\r\022\017" +
+      "\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r\022" +
+      "\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007ad" +
+      "dress\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\treachable\030\003" +
+      " \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\ncompatible\030" +
+      "\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007running\030\007 \001(\r\022" +
+      "\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServerInfoRespon" +
+      "se\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013fi" +
+      "ngerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(\0132\032.fovea." +
+      "vision.v1.RowLayout\022/\n\006limits\030\005 \001(\0132\037.fo" +
+      "vea.decoder.v1.DecoderLimits\022+\n\004load\030\006 \001" +
+      "(\0132\035.fovea.decoder.v1.DecoderLoad\022\020\n\010fea" +
+      "tures\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fovea.decod" +
+      "er.v1.ServingState\022\030\n\020loading_progress\030\t" +
+      " \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t\022" +
+      "\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(\0132\035.fovea" +
+      ".decoder.v1.EncoderPeer\022\032\n\022kv_bytes_per_" +
+      "token\030\016 \001(\r*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020" +
+      "\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROL" +
+      "E_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPEC" +
+      "IFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002" +
+      "\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_" +
+      "OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUD" +
+      "GET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014" +
+      "RepeatPolicy\022\035\n\031REPEAT_POLICY_UNSPECIFIE" +
+      "D\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_PO" +
+      "LICY_REFERENCE\020\002*_\n\014FinishReason\022\035\n\031FINI" +
+      "SH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_REASON" +
+      "_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001\n\014Se" +
+      "rvingState\022\035\n\031SERVING_STATE_UNSPECIFIED\020" +
+      "\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SERVING_" +
+      "STATE_SERVING\020\002\022\032\n\026SERVING_STATE_DRAININ" +
+      "G\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\255\004\n\016Decode" +
+      "rService\022S\n\010PutImage\022!.fovea.decoder.v1." +
+      "PutImageRequest\032\".fovea.decoder.v1.PutIm" +
+      "ageResponse(\001\022`\n\rDescribeImage\022&.fovea.d" +
+      "ecoder.v1.DescribeImageRequest\032\'.fovea.d" +
+      "ecoder.v1.DescribeImageResponse\022S\n\010Gener" +
+      "ate\022!.fovea.decoder.v1.GenerateRequest\032\"" +
+      ".fovea.decoder.v1.GenerateResponse0\001\022Q\n\010" +
+      "Complete\022!.fovea.decoder.v1.CompleteRequ" +
+      "est\032\".fovea.decoder.v1.CompleteResponse\022" +
+      "Z\n\013CountTokens\022$.fovea.decoder.v1.CountT" +
+      "okensRequest\032%.fovea.decoder.v1.CountTok" +
+      "ensResponse\022`\n\rGetServerInfo\022&.fovea.dec" +
+      "oder.v1.GetServerInfoRequest\032\'.fovea.dec" +
+      "oder.v1.GetServerInfoResponseBA\n\024dev.fov" +
+      "ea.decoder.v1P\001Z\'fovea.dev/go/fovea/deco" +
+      "der/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -464,7 +465,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
       getDescriptor().getMessageType(25);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new

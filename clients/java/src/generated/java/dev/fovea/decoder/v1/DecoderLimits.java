@@ -232,6 +232,36 @@ private static final long serialVersionUID = 0L;
     return maxImageBytes_;
   }
 
+  public static final int ROW_CACHE_BYTES_FIELD_NUMBER = 13;
+  private long rowCacheBytes_ = 0L;
+  /**
+   * <pre>
+   * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+   * </pre>
+   *
+   * <code>uint64 row_cache_bytes = 13;</code>
+   * @return The rowCacheBytes.
+   */
+  @java.lang.Override
+  public long getRowCacheBytes() {
+    return rowCacheBytes_;
+  }
+
+  public static final int ROW_CACHE_S_FIELD_NUMBER = 14;
+  private int rowCacheS_ = 0;
+  /**
+   * <pre>
+   * Seconds for which they are kept.
+   * </pre>
+   *
+   * <code>uint32 row_cache_s = 14;</code>
+   * @return The rowCacheS.
+   */
+  @java.lang.Override
+  public int getRowCacheS() {
+    return rowCacheS_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -281,6 +311,12 @@ private static final long serialVersionUID = 0L;
     }
     if (maxImageBytes_ != 0) {
       output.writeUInt32(12, maxImageBytes_);
+    }
+    if (rowCacheBytes_ != 0L) {
+      output.writeUInt64(13, rowCacheBytes_);
+    }
+    if (rowCacheS_ != 0) {
+      output.writeUInt32(14, rowCacheS_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -334,6 +370,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(12, maxImageBytes_);
     }
+    if (rowCacheBytes_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(13, rowCacheBytes_);
+    }
+    if (rowCacheS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(14, rowCacheS_);
+    }
     return size;
   }
   @java.lang.Override
@@ -382,6 +426,10 @@ private static final long serialVersionUID = 0L;
         != other.getMaxStopStrings()) return false;
     if (getMaxImageBytes()
         != other.getMaxImageBytes()) return false;
+    if (getRowCacheBytes()
+        != other.getRowCacheBytes()) return false;
+    if (getRowCacheS()
+        != other.getRowCacheS()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -417,6 +465,11 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getMaxStopStrings();
     hash = (37 * hash) + MAX_IMAGE_BYTES_FIELD_NUMBER;
     hash = (53 * hash) + getMaxImageBytes();
+    hash = (37 * hash) + ROW_CACHE_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getRowCacheBytes());
+    hash = (37 * hash) + ROW_CACHE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getRowCacheS();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -564,6 +617,8 @@ private static final long serialVersionUID = 0L;
       maxWaiting_ = 0;
       maxStopStrings_ = 0;
       maxImageBytes_ = 0;
+      rowCacheBytes_ = 0L;
+      rowCacheS_ = 0;
       return this;
     }
 
@@ -633,6 +688,12 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000800) != 0)) {
         result.maxImageBytes_ = maxImageBytes_;
       }
+      if (((from_bitField0_ & 0x00001000) != 0)) {
+        result.rowCacheBytes_ = rowCacheBytes_;
+      }
+      if (((from_bitField0_ & 0x00002000) != 0)) {
+        result.rowCacheS_ = rowCacheS_;
+      }
     }
 
     @java.lang.Override
@@ -682,6 +743,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxImageBytes() != 0) {
         setMaxImageBytes(other.getMaxImageBytes());
+      }
+      if (other.getRowCacheBytes() != 0L) {
+        setRowCacheBytes(other.getRowCacheBytes());
+      }
+      if (other.getRowCacheS() != 0) {
+        setRowCacheS(other.getRowCacheS());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -769,6 +836,16 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000800;
               break;
             } // case 96
+            case 104: {
+              rowCacheBytes_ = input.readUInt64();
+              bitField0_ |= 0x00001000;
+              break;
+            } // case 104
+            case 112: {
+              rowCacheS_ = input.readUInt32();
+              bitField0_ |= 0x00002000;
+              break;
+            } // case 112
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1310,6 +1387,94 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxImageBytes() {
       bitField0_ = (bitField0_ & ~0x00000800);
       maxImageBytes_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private long rowCacheBytes_ ;
+    /**
+     * <pre>
+     * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+     * </pre>
+     *
+     * <code>uint64 row_cache_bytes = 13;</code>
+     * @return The rowCacheBytes.
+     */
+    @java.lang.Override
+    public long getRowCacheBytes() {
+      return rowCacheBytes_;
+    }
+    /**
+     * <pre>
+     * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+     * </pre>
+     *
+     * <code>uint64 row_cache_bytes = 13;</code>
+     * @param value The rowCacheBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setRowCacheBytes(long value) {
+
+      rowCacheBytes_ = value;
+      bitField0_ |= 0x00001000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+     * </pre>
+     *
+     * <code>uint64 row_cache_bytes = 13;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearRowCacheBytes() {
+      bitField0_ = (bitField0_ & ~0x00001000);
+      rowCacheBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int rowCacheS_ ;
+    /**
+     * <pre>
+     * Seconds for which they are kept.
+     * </pre>
+     *
+     * <code>uint32 row_cache_s = 14;</code>
+     * @return The rowCacheS.
+     */
+    @java.lang.Override
+    public int getRowCacheS() {
+      return rowCacheS_;
+    }
+    /**
+     * <pre>
+     * Seconds for which they are kept.
+     * </pre>
+     *
+     * <code>uint32 row_cache_s = 14;</code>
+     * @param value The rowCacheS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setRowCacheS(int value) {
+
+      rowCacheS_ = value;
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds for which they are kept.
+     * </pre>
+     *
+     * <code>uint32 row_cache_s = 14;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearRowCacheS() {
+      bitField0_ = (bitField0_ & ~0x00002000);
+      rowCacheS_ = 0;
       onChanged();
       return this;
     }

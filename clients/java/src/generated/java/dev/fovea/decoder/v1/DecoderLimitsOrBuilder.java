@@ -129,4 +129,24 @@ public interface DecoderLimitsOrBuilder extends
    * @return The maxImageBytes.
    */
   int getMaxImageBytes();
+
+  /**
+   * <pre>
+   * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+   * </pre>
+   *
+   * <code>uint64 row_cache_bytes = 13;</code>
+   * @return The rowCacheBytes.
+   */
+  long getRowCacheBytes();
+
+  /**
+   * <pre>
+   * Seconds for which they are kept.
+   * </pre>
+   *
+   * <code>uint32 row_cache_s = 14;</code>
+   * @return The rowCacheS.
+   */
+  int getRowCacheS();
 }

@@ -357,7 +357,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object encoder_ = "";
   /**
    * <pre>
-   * The encoder that served it.
+   * The encoder that served it; empty where rows lay in the decoder's memory.
    * </pre>
    *
    * <code>string encoder = 10;</code>
@@ -378,7 +378,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The encoder that served it.
+   * The encoder that served it; empty where rows lay in the decoder's memory.
    * </pre>
    *
    * <code>string encoder = 10;</code>
@@ -2348,7 +2348,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object encoder_ = "";
     /**
      * <pre>
-     * The encoder that served it.
+     * The encoder that served it; empty where rows lay in the decoder's memory.
      * </pre>
      *
      * <code>string encoder = 10;</code>
@@ -2368,7 +2368,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder that served it.
+     * The encoder that served it; empty where rows lay in the decoder's memory.
      * </pre>
      *
      * <code>string encoder = 10;</code>
@@ -2389,7 +2389,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder that served it.
+     * The encoder that served it; empty where rows lay in the decoder's memory.
      * </pre>
      *
      * <code>string encoder = 10;</code>
@@ -2406,7 +2406,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder that served it.
+     * The encoder that served it; empty where rows lay in the decoder's memory.
      * </pre>
      *
      * <code>string encoder = 10;</code>
@@ -2420,7 +2420,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder that served it.
+     * The encoder that served it; empty where rows lay in the decoder's memory.
      * </pre>
      *
      * <code>string encoder = 10;</code>

@@ -206,7 +206,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * The encoder that served it.
+   * The encoder that served it; empty where rows lay in the decoder's memory.
    * </pre>
    *
    * <code>string encoder = 10;</code>
@@ -215,7 +215,7 @@ public interface ReceiptImageOrBuilder extends
   java.lang.String getEncoder();
   /**
    * <pre>
-   * The encoder that served it.
+   * The encoder that served it; empty where rows lay in the decoder's memory.
    * </pre>
    *
    * <code>string encoder = 10;</code>

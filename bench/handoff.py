@@ -1,0 +1,117 @@
+"""The hand-off: rows a second from an encoder to a decoder, against the same bytes over a raw socket.
+
+Rows are as wide as those of 30B-A3B, 16 MiB an image, and lie in the encoder's store: every image is a hit.
+Both sides of a comparison are measured in the same turns, with one image at a time, which is the figure that
+is promised, and with several at once. What is not built is owed: fp8 rows, and the path on one host.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import bounds, services
+from bench.card import show
+from bench.host import versions
+from bench.options import Options, finish, parser
+from bench.parts import wire
+from bench.parts.wire import WireTimes
+from bench.result import Measure, Result
+
+BF16_TARGET = 0.4
+FP8_TARGET = 0.7
+SAME_HOST_TARGET = 5.0
+AT_ONCE = (1, 8, 32)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long each comparison is measured."""
+
+    part_s: float = 20.0
+    least: int = 10
+
+
+QUICK = Effort(part_s=3.0, least=4)
+
+
+def main() -> int:
+    options = Options.of(parser("Measure rows a second from encoder to decoder.").parse_args())
+    return finish("handoff", options.check, lambda: run(options))
+
+
+def run(options: Options) -> Result:
+    effort = QUICK if options.quick else Effort()
+    console = Console(stderr=True)
+    with console.status("starting an encoder") as status, _encoder() as address:
+        wired = {}
+        for images in AT_ONCE:
+            status.update(f"{images} at once")
+            wired[images] = wire.measure(address, effort.part_s, effort.least, options.seed, images)
+    result = Result(
+        bench="handoff",
+        seed=options.seed,
+        quick=options.quick,
+        config={"rows": wired[1].rows, "row_bytes": wired[1].row_bytes, "at_once": AT_ONCE, **vars(effort)},
+        sides=_sides(wired),
+        measures=_measures(wired, options.seed),
+    )
+    show("handoff", result)
+    return result
+
+
+@contextmanager
+def _encoder() -> Iterator[str]:
+    """The address of an encoder with wide rows."""
+    with tempfile.TemporaryDirectory(prefix="fovea-handoff-") as name:
+        folder = Path(name)
+        encoder = services.encoder(wire.checkpoint(folder / "wide"), folder / "cache")
+        with services.started((encoder,)) as running:
+            running.ready()
+            yield encoder.address
+
+
+def _measures(wired: Mapping[int, WireTimes], seed: int) -> dict[str, Measure]:
+    """`bf16` is of one image at a time; the others with their number behind the name have no target."""
+    ratios = {
+        "bf16" if images == 1 else f"bf16_{images}": Measure.of(
+            "ratio",
+            bounds.ratio_of_medians(times.socket, times.wire, seed),
+            BF16_TARGET if images == 1 else None,
+        )
+        for images, times in wired.items()
+    }
+    return {
+        **ratios,
+        "fp8": Measure("ratio", None, target=FP8_TARGET),
+        "same_host": Measure("ratio", None, target=SAME_HOST_TARGET),
+    }
+
+
+def _sides(wired: Mapping[int, WireTimes]) -> dict[str, dict[str, Any]]:
+    def rows_per_s(side: str) -> dict[str, int]:
+        return {
+            f"rows_per_s_{images}": round(images * times.rows / bounds.median(getattr(times, side)).value)
+            for images, times in wired.items()
+        }
+
+    return {
+        "ours": {"version": versions("fovea")["fovea"], "args": "", **rows_per_s("wire")},
+        "socket": {
+            "version": platform.release(),
+            "args": "loopback, sendall to recv_into, a process each side, a thread each connection",
+            **rows_per_s("socket"),
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

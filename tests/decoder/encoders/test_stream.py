@@ -1,0 +1,158 @@
+"""The rows of an encoder that cannot be trusted: whatever does not fit ends the fetch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import xxhash
+
+from decoder_svc.encoders.peer import EncoderPeer, WireFetch, _event
+from decoder_svc.encoders.rows import RowsWanted
+from decoder_svc.errors import EncoderMismatch, RowsMismatch
+from fovea import frames, wire
+from fovea.deadline import Deadline
+from fovea.encoder.v1 import encoder_pb2
+from fovea.frames import Frame
+from fovea.vision.v1 import rows_pb2
+from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
+
+ROWS, GRID = 6, (1, 4, 6)
+DATA = bytes(range(256)) * (ROWS * LAYOUT.row_bytes // 256 + 1)
+WANTED = RowsWanted("sha256:" + "a" * 64, 65_536, GRID, ROWS, EXPECTED.fingerprint, LAYOUT)
+Messages = list[encoder_pb2.EncodeResponse]
+
+
+class Streaming(FakeEncoder):
+    """Answers Encode with these messages, in protobuf's own writing."""
+
+    def __init__(self, messages: Messages) -> None:
+        super().__init__("streaming")
+        self.messages = messages
+
+    async def Encode(self, request, context) -> AsyncIterator[encoder_pb2.EncodeResponse]:
+        for message in self.messages:
+            yield message
+
+
+def chunk(first: int, count: int = 2) -> encoder_pb2.EncodeResponse:
+    data = DATA[first * LAYOUT.row_bytes : (first + count) * LAYOUT.row_bytes]
+    check = xxhash.xxh3_64_intdigest(data)
+    return encoder_pb2.EncodeResponse(
+        chunk=rows_pb2.RowChunk(first_row=first, rows=count, data=data, xxh3=check)
+    )
+
+
+def good() -> Messages:
+    header = encoder_pb2.EncodeHeader(
+        layout=wire.layout_to_proto(LAYOUT), rows=ROWS, fingerprint=EXPECTED.fingerprint, encoder="streaming",
+        source=rows_pb2.ROW_SOURCE_ROWS,
+    )  # fmt: skip
+    header.count.grid.t, header.count.grid.h, header.count.grid.w = GRID
+    size = ROWS * LAYOUT.row_bytes
+    summary = encoder_pb2.EncodeSummary(rows=ROWS, row_bytes=size, rows_digest="sha256:" + "d" * 64)
+    return [
+        encoder_pb2.EncodeResponse(header=header),
+        *(chunk(first) for first in range(0, ROWS, 2)),
+        encoder_pb2.EncodeResponse(summary=summary),
+    ]
+
+
+async def fetched(messages: Messages) -> tuple[bytes, WireFetch]:
+    encoder = Streaming(messages)
+    async with served([encoder]):
+        peer = EncoderPeer(encoder.address)
+        try:
+            fetch = peer.fetch(WANTED, Deadline.after(30))
+            return b"".join([bytes(part.data) async for part in fetch.chunks()]), fetch
+        finally:
+            await peer.close()
+
+
+async def test_a_good_stream_is_read_with_its_report() -> None:
+    data, fetch = await fetched(good())
+    size = ROWS * LAYOUT.row_bytes
+    assert data == DATA[:size]
+    report = fetch.report
+    assert (report.source, report.encoder, report.wire_bytes, report.row_bytes) == (
+        "rows", "streaming", size, size,
+    )  # fmt: skip
+
+
+def _flipped(messages: Messages) -> None:
+    data = bytearray(messages[2].chunk.data)
+    data[7] ^= 1
+    messages[2].chunk.data = bytes(data)
+
+
+def _other_check(messages: Messages) -> None:
+    messages[2].chunk.xxh3 = 0
+
+
+def _shorter(messages: Messages) -> None:
+    messages[2].chunk.data = messages[2].chunk.data[:-1]
+
+
+def _without(place: int) -> Callable[[Messages], None]:
+    def drop(messages: Messages) -> None:
+        del messages[place]
+
+    return drop
+
+
+def _again(messages: Messages) -> None:
+    messages.insert(4, chunk(4))
+
+
+def _swapped(messages: Messages) -> None:
+    messages[1], messages[2] = messages[2], messages[1]
+
+
+def _other_grid(messages: Messages) -> None:
+    messages[0].header.count.grid.w += 2
+
+
+def _other_layout(messages: Messages) -> None:
+    messages[0].header.layout.levels += 1
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        _flipped, _other_check, _shorter, _again, _swapped, _other_grid, _other_layout,
+        *(_without(place) for place in range(5)),
+    ],
+)  # fmt: skip
+async def test_what_does_not_fit_is_refused(harm: Callable[[Messages], None]) -> None:
+    messages = good()
+    harm(messages)
+    with pytest.raises(RowsMismatch):
+        await fetched(messages)
+
+
+async def test_rows_of_another_model_are_refused() -> None:
+    messages = good()
+    messages[0].header.fingerprint = "sha256:" + "0" * 64
+    with pytest.raises(EncoderMismatch):
+        await fetched(messages)
+
+
+UNKNOWN_FIELD = bytes([15 << 3, 1])
+
+
+@pytest.mark.parametrize("extra", [b"", UNKNOWN_FIELD])
+def test_a_chunk_of_a_newer_encoder_is_read_by_protobuf(extra: bytes) -> None:
+    """A field that this version does not know is skipped, as protobuf promises."""
+    message = chunk(2).SerializeToString() + extra
+    assert (frames.read(message) is None) == bool(extra)
+    found = _event(message)
+    assert isinstance(found, Frame)
+    known = chunk(2).chunk
+    assert (found.first_row, found.rows, bytes(found.data), found.xxh3) == (2, 2, known.data, known.xxh3)
+
+
+def test_other_messages_are_what_they_are() -> None:
+    header, *_, summary = good()
+    assert _event(header.SerializeToString()) == header.header
+    assert _event(summary.SerializeToString()) == summary.summary
+    assert _event(b"") is None

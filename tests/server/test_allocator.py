@@ -1,0 +1,37 @@
+"""Memory that was freed is used again without being paged in anew."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource, sys
+from fovea.server.allocator import keep_freed_memory
+if sys.argv[1] == "kept" and not keep_freed_memory():
+    sys.exit("another C library")
+
+def faults(turns):
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(turns):
+        blocks = [bytearray(b"x") * 1_000_000 for _ in range(8)]
+        del blocks
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin) / turns
+
+faults(5)
+print(faults(20))
+"""
+
+
+def faults(how: str) -> float:
+    done = subprocess.run([sys.executable, "-c", SCRIPT, how], capture_output=True, text=True)
+    if "another C library" in done.stderr:
+        pytest.skip("the C library is not glibc")
+    return float(done.stdout)
+
+
+def test_blocks_of_rows_cost_no_page_faults_once_they_were_there() -> None:
+    assert faults("kept") < 50
+    assert faults("as it comes") > 10 * 50, "there is nothing left to mend"
