@@ -79,10 +79,10 @@ def test_a_token_that_the_reference_would_not_choose_is_seen(
 
 
 def test_engine_and_reference_share_one_copy_of_the_weights(checkpoint: RandomCheckpoint) -> None:
-    text, head = load_text(checkpoint, torch.float32, [CPU] * 4)
+    weights = load_text(checkpoint, torch.float32, [CPU] * 4)
     name = "layers.0.mlp.experts.gate_up_proj"
-    assert text.get_parameter(name).data_ptr() == checkpoint.read(TEXT + name).data_ptr()
-    assert head.data_ptr() == checkpoint.read(HEAD).data_ptr()
+    assert weights.text.get_parameter(name).data_ptr() == checkpoint.read(TEXT + name).data_ptr()
+    assert weights.head.data_ptr() == checkpoint.read(HEAD).data_ptr()
 
 
 def test_sizes_are_those_of_the_modules(checkpoint: RandomCheckpoint) -> None:
