@@ -232,6 +232,21 @@ private static final long serialVersionUID = 0L;
     return maxImageBytes_;
   }
 
+  public static final int MAX_FORMAT_BYTES_FIELD_NUMBER = 13;
+  private int maxFormatBytes_ = 0;
+  /**
+   * <pre>
+   * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+   * </pre>
+   *
+   * <code>uint32 max_format_bytes = 13;</code>
+   * @return The maxFormatBytes.
+   */
+  @java.lang.Override
+  public int getMaxFormatBytes() {
+    return maxFormatBytes_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -281,6 +296,9 @@ private static final long serialVersionUID = 0L;
     }
     if (maxImageBytes_ != 0) {
       output.writeUInt32(12, maxImageBytes_);
+    }
+    if (maxFormatBytes_ != 0) {
+      output.writeUInt32(13, maxFormatBytes_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -334,6 +352,10 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(12, maxImageBytes_);
     }
+    if (maxFormatBytes_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(13, maxFormatBytes_);
+    }
     return size;
   }
   @java.lang.Override
@@ -382,6 +404,8 @@ private static final long serialVersionUID = 0L;
         != other.getMaxStopStrings()) return false;
     if (getMaxImageBytes()
         != other.getMaxImageBytes()) return false;
+    if (getMaxFormatBytes()
+        != other.getMaxFormatBytes()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -417,6 +441,8 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getMaxStopStrings();
     hash = (37 * hash) + MAX_IMAGE_BYTES_FIELD_NUMBER;
     hash = (53 * hash) + getMaxImageBytes();
+    hash = (37 * hash) + MAX_FORMAT_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxFormatBytes();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -564,6 +590,7 @@ private static final long serialVersionUID = 0L;
       maxWaiting_ = 0;
       maxStopStrings_ = 0;
       maxImageBytes_ = 0;
+      maxFormatBytes_ = 0;
       return this;
     }
 
@@ -633,6 +660,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000800) != 0)) {
         result.maxImageBytes_ = maxImageBytes_;
       }
+      if (((from_bitField0_ & 0x00001000) != 0)) {
+        result.maxFormatBytes_ = maxFormatBytes_;
+      }
     }
 
     @java.lang.Override
@@ -682,6 +712,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxImageBytes() != 0) {
         setMaxImageBytes(other.getMaxImageBytes());
+      }
+      if (other.getMaxFormatBytes() != 0) {
+        setMaxFormatBytes(other.getMaxFormatBytes());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -769,6 +802,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000800;
               break;
             } // case 96
+            case 104: {
+              maxFormatBytes_ = input.readUInt32();
+              bitField0_ |= 0x00001000;
+              break;
+            } // case 104
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1310,6 +1348,50 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxImageBytes() {
       bitField0_ = (bitField0_ & ~0x00000800);
       maxImageBytes_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxFormatBytes_ ;
+    /**
+     * <pre>
+     * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+     * </pre>
+     *
+     * <code>uint32 max_format_bytes = 13;</code>
+     * @return The maxFormatBytes.
+     */
+    @java.lang.Override
+    public int getMaxFormatBytes() {
+      return maxFormatBytes_;
+    }
+    /**
+     * <pre>
+     * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+     * </pre>
+     *
+     * <code>uint32 max_format_bytes = 13;</code>
+     * @param value The maxFormatBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxFormatBytes(int value) {
+
+      maxFormatBytes_ = value;
+      bitField0_ |= 0x00001000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+     * </pre>
+     *
+     * <code>uint32 max_format_bytes = 13;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxFormatBytes() {
+      bitField0_ = (bitField0_ & ~0x00001000);
+      maxFormatBytes_ = 0;
       onChanged();
       return this;
     }

@@ -129,4 +129,14 @@ public interface DecoderLimitsOrBuilder extends
    * @return The maxImageBytes.
    */
   int getMaxImageBytes();
+
+  /**
+   * <pre>
+   * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+   * </pre>
+   *
+   * <code>uint32 max_format_bytes = 13;</code>
+   * @return The maxFormatBytes.
+   */
+  int getMaxFormatBytes();
 }
