@@ -76,6 +76,7 @@ def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
         max_waiting=chosen.max_waiting,
         max_stop_strings=chosen.max_stop_strings,
         max_image_bytes=chosen.max_image_bytes,
+        max_format_bytes=chosen.max_format_bytes,
     )
 
 
@@ -96,7 +97,11 @@ def _engine(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> Nat
             max_running=chosen.max_running,
             threads=chosen.threads,
             limits=EngineLimits(
-                chosen.max_context, chosen.max_new_tokens, chosen.max_waiting, chosen.max_stop_strings
+                chosen.max_context,
+                chosen.max_new_tokens,
+                chosen.max_waiting,
+                chosen.max_stop_strings,
+                chosen.max_format_bytes,
             ),
         ),
         progress,

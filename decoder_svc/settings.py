@@ -12,7 +12,7 @@ from decoder_svc.encoders.resolver import SCHEME, DnsName
 from fovea.geometry import DEFAULT_MAX_PIXELS
 from fovea.settings import Settings
 
-MIB = 1024 * 1024
+KIB, MIB = 1024, 1024 * 1024
 
 
 class DecoderSettings(Settings):
@@ -58,6 +58,7 @@ class DecoderSettings(Settings):
         description="Tokens of the KV cache; 0 is 32,768 on a CPU, most of the free memory on a GPU",
     )
     max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
+    max_format_bytes: int = Field(64 * KIB, ge=1, description="Largest response_format, in bytes")
     max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
     max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
     grace_s: float = Field(30.0, ge=0, description="Seconds that running calls get after SIGTERM")

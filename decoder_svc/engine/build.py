@@ -16,6 +16,7 @@ from decoder_svc.engine.attention import choose_attention
 from decoder_svc.engine.batch import TORCH_DTYPE
 from decoder_svc.engine.checkpoint import Checkpoint
 from decoder_svc.engine.detokenizer import Vocabulary
+from decoder_svc.engine.grammar import Grammars
 from decoder_svc.engine.kv import BlockManager
 from decoder_svc.engine.model import TextDecoder
 from decoder_svc.engine.scheduler import Scheduler
@@ -50,6 +51,7 @@ class Parts:
     checkpoint: Checkpoint
     model: TextDecoder
     vocabulary: Vocabulary
+    grammars: Grammars
     worker: Worker
     description: str  # what was chosen, and why
 
@@ -72,7 +74,8 @@ def build(settings: NativeSettings, progress: Progress | None = None) -> Parts:
     model.allocate(blocks.total, blocks.block_size)
     scheduler = Scheduler(blocks, settings.prefill_chunk, settings.max_running)
     worker = Worker(model, scheduler, checkpoint.eos_ids)
-    return Parts(checkpoint, model, vocabulary, worker, description)
+    grammars = Grammars(settings.checkpoint, model.config.vocab_size, checkpoint.eos_ids)
+    return Parts(checkpoint, model, vocabulary, grammars, worker, description)
 
 
 def _devices(names: tuple[str, ...]) -> list[torch.device]:

@@ -22,10 +22,12 @@ from decoder_svc.core import (
     Prompt,
     RowShape,
     RowStreams,
+    Sampling,
 )
 from decoder_svc.engine.build import NativeSettings, Parts, build
 from decoder_svc.engine.detokenizer import TextStream
 from decoder_svc.engine.draws import Draws
+from decoder_svc.engine.grammar import Grammar
 from decoder_svc.engine.limits import check_context, check_prompt, check_rows, check_sampling
 from decoder_svc.engine.rows import RowBuffer, pull
 from decoder_svc.engine.sequence import Clock, Sequence
@@ -103,11 +105,13 @@ class NativeEngine:
     ) -> AsyncGenerator[Delta, None]:
         call: Call | None = None
         try:
-            call = self._enter(request, rows, layout)
+            grammar = await self._compile(request.sampling)
+            call = self._enter(request, rows, layout, grammar)
             while True:
                 result = await call.results.get()
                 if isinstance(result, BaseException):
                     raise result
+                call.sequence.draws.check()
                 yield result
                 if result.finish_reason is not None:
                     return
@@ -126,7 +130,16 @@ class NativeEngine:
             raise EngineUnavailable(self._failure or "the engine has not started")
         return self._parts
 
-    def _enter(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> Call:
+    async def _compile(self, sampling: Sampling) -> Grammar | None:
+        """The request's format, made ready off the event loop: it may take a second."""
+        if sampling.response_format is None:
+            return None
+        check_sampling(sampling, self.limits)
+        return await asyncio.to_thread(self._running().grammars.compile, sampling.response_format)
+
+    def _enter(
+        self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None, grammar: Grammar | None
+    ) -> Call:
         parts = self._running()
         self._check(request, rows, layout)
         prompt, sampling = request.prompt, request.sampling
@@ -135,7 +148,7 @@ class NativeEngine:
             request,
             images,
             TextStream(parts.vocabulary, sampling.stop),
-            Draws(sampling, parts.model.config.vocab_size, prompt.token_ids),
+            Draws(sampling, parts.model.config.vocab_size, prompt.token_ids, grammar),
             Clock(submitted=time.perf_counter()),
         )
         call = self._calls[request.id] = Call(sequence)
