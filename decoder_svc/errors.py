@@ -172,8 +172,7 @@ class FormatNotEnforceable(InvalidArgument):
     """A response_format that is wrong, uses what is not supported, or costs more than is spent on one."""
 
     def __init__(self, field: str, why: str) -> None:
-        told = " ".join(why.replace("<non-verbose/>", "").split())
-        told = told if len(told) <= 300 else f"{told[:299]}…"
+        told = why if len(why) <= 300 else f"{why[:299]}…"
         super().__init__(f"{field} cannot be enforced: {told}", violations=[Violation(field, told)])
 
 

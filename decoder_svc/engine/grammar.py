@@ -27,6 +27,7 @@ from fovea.errors import InvalidArgument
 # A tenth of llguidance's own: `(a{1000}){1000}` is then given up after 0.2 s and 20 MiB, not 2 s and
 # 250 MiB, and a list of 5,000 words still passes. A lexer state is a kilobyte or two.
 BOUNDS = LLParserLimits(initial_lexer_fuel=100_000, max_lexer_states=25_000, verbose_errors=False)
+_VIEW = re.compile(r"\s*(\d+ \| .*|\^+|<non-verbose/>)\s*")
 KEPT = 32  # formats; callers who extract fields send the same one again and again
 # Free whitespace invites a model to print nothing else; one space more or less covers what JSON writers do.
 JSON_RULES: dict[str, Any] = {"whitespace_pattern": " ?", "lenient": False}
@@ -45,7 +46,13 @@ def check_format(wanted: ResponseFormat) -> None:
     """
     why = LLMatcher.validate_grammar(_source(wanted), limits=BOUNDS)
     if why:
-        raise FormatNotEnforceable(field_of(wanted), why)
+        raise FormatNotEnforceable(field_of(wanted), _reason(why))
+
+
+def _reason(why: str) -> str:
+    """llguidance's message without its view of a grammar that the caller has not written."""
+    lines = (line for line in why.splitlines() if not _VIEW.fullmatch(line))
+    return re.sub(r"^at \d+\(\d+\): ", "", " ".join(" ".join(lines).split()))
 
 
 def _source(wanted: ResponseFormat) -> str:
@@ -90,7 +97,7 @@ class Grammar:
 
     def check(self) -> None:
         if self.failure is None and self.matcher.is_error():
-            self.failure = FormatNotEnforceable(self._field, self.matcher.get_error())
+            self.failure = FormatNotEnforceable(self._field, _reason(self.matcher.get_error()))
 
 
 class Grammars:
