@@ -24,13 +24,13 @@ from decoder_svc.core import ResponseFormat
 from decoder_svc.errors import FormatNotEnforceable
 from fovea.errors import InvalidArgument
 
-# A tenth of llguidance's own: `(a{1000}){1000}` is then given up after 0.2 s and 20 MiB, not 2 s and
-# 250 MiB, and a list of 5,000 words still passes. A lexer state is a kilobyte or two.
+# A tenth of llguidance's own: with 152k tokens `(a{1000}){1000}` is then given up after 0.4 s and 20 MiB,
+# not 8 s and 170 MiB, and a list of 5,000 words still passes. A lexer state is a kilobyte or two.
 BOUNDS = LLParserLimits(initial_lexer_fuel=100_000, max_lexer_states=25_000, verbose_errors=False)
-_VIEW = re.compile(r"\s*(\d+ \| .*|\^+|<non-verbose/>)\s*")
 KEPT = 32  # formats; callers who extract fields send the same one again and again
 # Free whitespace invites a model to print nothing else; one space more or less covers what JSON writers do.
 JSON_RULES: dict[str, Any] = {"whitespace_pattern": " ?", "lenient": False}
+_VIEW = re.compile(r"\s*(\d+ \| .*|\^+|<non-verbose/>)\s*")
 
 
 def field_of(wanted: ResponseFormat) -> str:
@@ -63,7 +63,10 @@ def _source(wanted: ResponseFormat) -> str:
         return LLMatcher.grammar_from_json_schema(_schema(wanted), overrides=JSON_RULES)  # type: ignore[arg-type]
     if wanted.kind == "choice":
         return LLMatcher.grammar_from_regex("|".join(re.escape(option) for option in wanted.source))
-    return LLMatcher.grammar_from_regex(wanted.source[0])
+    pattern = wanted.source[0]
+    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:  # llguidance would read it as a backslash
+        raise FormatNotEnforceable(field_of(wanted), "ends in a lone backslash")
+    return LLMatcher.grammar_from_regex(pattern)
 
 
 def _schema(wanted: ResponseFormat) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def _decodes(data: bytes) -> bool:
     [
         (regex("(a|b"), "unclosed group"),
         (regex("(?=a)b"), "look-around"),
+        (regex("a\\\\\\"), "lone backslash"),
         (schema("colour: red"), "not JSON"),
         (schema('{}},{"lark_grammar":"start: /.*/"'), "not JSON"),
         (schema("[1]"), "must be a JSON object"),
