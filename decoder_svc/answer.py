@@ -18,6 +18,7 @@ from decoder_svc.account import Clock, receipt
 from decoder_svc.core import Delta, Engine, EngineRequest, Prompt
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.rows import Fetch, RowsWanted
+from decoder_svc.engine.grammar import check_format
 from decoder_svc.engine.limits import check_sampling
 from decoder_svc.errors import Aborted, ImagesMismatch, MaxPixelsOutOfRange, TooManyImages
 from decoder_svc.planner import Plan, check_fit, plan
@@ -83,6 +84,8 @@ class Answerer:
         began = time.monotonic()
         self._check(ask)
         check_sampling(ask.sampling, self._engine.limits)
+        if ask.sampling.response_format is not None:
+            await asyncio.to_thread(check_format, ask.sampling.response_format)
         prepared = await self._prepare(ask, encoders, deadline)
         self._check_fit(ask, prepared)
         layout = await encoders.layout([image.digest for image in prepared.count.images], deadline)
@@ -97,7 +100,7 @@ class Answerer:
         async with aclosing(deltas) as stream:
             async for last in stream:
                 if last.text or last.token_ids:
-                    yield Text(last.text, last.token_ids)
+                    yield Text(last.text, last.token_ids, last.logprobs)
         if last is None or last.finish_reason in (None, "abort"):
             raise Aborted(ask.id)
         clock = Clock(submitted, (time.monotonic() - began) * 1000)

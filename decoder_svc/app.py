@@ -81,6 +81,7 @@ def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
         max_image_bytes=chosen.max_image_bytes,
         row_cache_bytes=chosen.row_cache_bytes,
         row_cache_s=chosen.row_cache_s,
+        max_format_bytes=chosen.max_format_bytes,
     )
 
 
@@ -104,7 +105,11 @@ def _engine(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> Nat
             prefix_cache=chosen.prefix_cache,
             overlap=chosen.overlap,
             limits=EngineLimits(
-                chosen.max_context, chosen.max_new_tokens, chosen.max_waiting, chosen.max_stop_strings
+                chosen.max_context,
+                chosen.max_new_tokens,
+                chosen.max_waiting,
+                chosen.max_stop_strings,
+                chosen.max_format_bytes,
             ),
         ),
         progress,

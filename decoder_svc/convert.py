@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from google.protobuf.message import Message as Proto
 
-from decoder_svc.core import Sampling
+from decoder_svc.core import ResponseFormat, Sampling
 from decoder_svc.errors import ImageTooLarge
 from decoder_svc.prompt.messages import ImagePart, Message, Part, TextPart
 from decoder_svc.request import Ask, Count, Finished, ImageInput, PlannedImage
@@ -24,8 +24,6 @@ _NOT_SERVED = (
     "parent_request_id",
     "hop_limit",
     "tier",
-    "logprobs",
-    "response_format",
     "allow_text_substitution",
 )
 _VISUAL_SERVED = ("max_pixels",)
@@ -46,11 +44,23 @@ def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
     unserved = [name for name in _NOT_SERVED if name in _set_fields(request)]
     visual = sorted(_set_fields(request.visual) - set(_VISUAL_SERVED))
     unserved += [f"visual.{name}" for name in visual]
+    unserved += [f"logprobs.{name}" for name in _set_fields(request.logprobs)]
     if unserved:
         raise NotServed(*unserved)
 
 
-def sampling(message: decoder_pb2.Sampling, default_max_new_tokens: int) -> Sampling:
+def response_format(message: decoder_pb2.ResponseFormat) -> ResponseFormat:
+    """Raises InvalidArgument where it names no form. What the form says is looked at later."""
+    kind = message.WhichOneof("format")
+    if kind is None:
+        raise _invalid("response_format", "needs json_schema, regex or choice")
+    source = message.choice.options if kind == "choice" else [getattr(message, kind)]
+    return ResponseFormat(kind, tuple(source))
+
+
+def sampling(request: decoder_pb2.GenerateRequest, default_max_new_tokens: int) -> Sampling:
+    message = request.sampling
+
     def given(name: str, default: float) -> float:
         return getattr(message, name) if message.HasField(name) else default  # type: ignore[arg-type]
 
@@ -63,6 +73,10 @@ def sampling(message: decoder_pb2.Sampling, default_max_new_tokens: int) -> Samp
         seed=message.seed if message.HasField("seed") else None,
         stop=tuple(message.stop),
         max_new_tokens=int(given("max_new_tokens", default_max_new_tokens)),
+        response_format=response_format(request.response_format)
+        if request.HasField("response_format")
+        else None,
+        logprobs=request.HasField("logprobs"),
     )
 
 
@@ -121,7 +135,7 @@ def ask(
         request_id,
         messages,
         tuple(reader.images),
-        sampling(request.sampling, default_max_new_tokens),
+        sampling(request, default_max_new_tokens),
         max_pixels,
     )
 

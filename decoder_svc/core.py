@@ -176,6 +176,7 @@ class Limits:
     max_new_tokens: int = 512
     max_waiting: int = 256
     max_stop_strings: int = 16
+    max_format_bytes: int = 65_536
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,26 @@ class MaxPixelsOutOfRange(InvalidArgument):
         )
 
 
+class FormatTooLarge(InvalidArgument):
+    """A response_format of more bytes than this server looks at."""
+
+    def __init__(self, field: str, limit: int, actual: int) -> None:
+        super().__init__(
+            f"{field} has {actual} bytes; at most {limit} are allowed",
+            violations=[Violation(field, f"more than {limit} bytes")],
+            limit=limit,
+            actual=actual,
+        )
+
+
+class FormatNotEnforceable(InvalidArgument):
+    """A response_format that is wrong, uses what is not supported, or costs more than is spent on one."""
+
+    def __init__(self, field: str, why: str) -> None:
+        told = why if len(why) <= 300 else f"{why[:299]}…"
+        super().__init__(f"{field} cannot be enforced: {told}", violations=[Violation(field, told)])
+
+
 class ImageTooLarge(InvalidArgument):
     """A file of more bytes than this server takes."""
 

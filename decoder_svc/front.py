@@ -24,7 +24,9 @@ from fovea.ids import is_digest
 from fovea.receipt import Receipt
 from fovea.rows import RowDtype, RowLayout
 
-FEATURES: tuple[str, ...] = ("generate", "complete", "count_tokens", "put_image", "max_pixels")
+FEATURES: tuple[str, ...] = (
+    "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
+)  # fmt: skip
 INFO_S = 2.0
 
 
@@ -46,6 +48,7 @@ class Limits:
     max_image_bytes: int
     row_cache_bytes: int
     row_cache_s: int
+    max_format_bytes: int
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class Text:
 
     text: str
     token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

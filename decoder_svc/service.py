@@ -71,7 +71,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
                     )
                     yield decoder_pb2.GenerateResponse(started=started)
                 elif isinstance(event, Text):
-                    delta = decoder_pb2.Delta(text=event.text, token_ids=event.token_ids)
+                    delta = decoder_pb2.Delta(**vars(event))
                     yield decoder_pb2.GenerateResponse(delta=delta)
                 else:
                     yield decoder_pb2.GenerateResponse(finished=convert.finished(event))
@@ -86,6 +86,8 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
             async for event in events:
                 if isinstance(event, Text):
                     text.append(event.text)
+                    response.token_ids.extend(event.token_ids)
+                    response.logprobs.extend(event.logprobs)
                 elif isinstance(event, Finished):
                     end = convert.finished(event)
                     response.finish_reason = end.finish_reason

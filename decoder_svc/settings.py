@@ -12,7 +12,7 @@ from decoder_svc.encoders.resolver import SCHEME, DnsName
 from fovea.geometry import DEFAULT_MAX_PIXELS
 from fovea.settings import Settings
 
-MIB = 1024 * 1024
+KIB, MIB = 1024, 1024 * 1024
 
 
 class DecoderSettings(Settings):
@@ -69,6 +69,7 @@ class DecoderSettings(Settings):
         600, ge=1, description="Seconds for which rows are kept there: deleting an image does not reach them"
     )
     max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
+    max_format_bytes: int = Field(64 * KIB, ge=1, description="Largest response_format, in bytes")
     max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
     max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
     grace_s: float = Field(30.0, ge=0, description="Seconds that running calls get after SIGTERM")

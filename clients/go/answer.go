@@ -9,7 +9,7 @@ type FinishReason string
 const (
 	// FinishStop is an answer that the model ended, or a stop string did.
 	FinishStop FinishReason = "stop"
-	// FinishLength is an answer that reached MaxNewTokens.
+	// FinishLength is an answer that reached MaxNewTokens: it is cut, and need not have its [Format].
 	FinishLength FinishReason = "length"
 )
 
@@ -24,6 +24,9 @@ type Answer struct {
 	Model string
 	// RequestID finds the request in the logs.
 	RequestID string
+	// TokenIDs are its tokens, Logprobs the natural log-probability of each, where [Request] asks for them.
+	TokenIDs []uint32
+	Logprobs []float32
 	// Receipt is what it cost.
 	Receipt Receipt
 }
@@ -45,6 +48,8 @@ type Delta struct {
 	Text string
 	// TokenIDs are the tokens chosen since the last Delta.
 	TokenIDs []uint32
+	// Logprobs are the natural log-probability of each, where [Request] asks for them.
+	Logprobs []float32
 }
 
 // Finished says that the answer is complete.
@@ -65,7 +70,7 @@ func eventOf(m *decoderv1.GenerateResponse) Event {
 		s := e.Started
 		return Started{s.RequestId, s.Model, int(s.PromptTokens), int(s.VisualTokens)}
 	case *decoderv1.GenerateResponse_Delta:
-		return Delta{e.Delta.Text, e.Delta.TokenIds}
+		return Delta{e.Delta.Text, e.Delta.TokenIds, e.Delta.Logprobs}
 	case *decoderv1.GenerateResponse_Finished:
 		f := e.Finished
 		return Finished{finishOf(f.FinishReason), f.MatchedStop, receiptOf(f.Receipt)}
@@ -80,6 +85,8 @@ func answerOf(m *decoderv1.CompleteResponse) *Answer {
 		MatchedStop:  m.MatchedStop,
 		Model:        m.Model,
 		RequestID:    m.RequestId,
+		TokenIDs:     m.TokenIds,
+		Logprobs:     m.Logprobs,
 		Receipt:      receiptOf(m.Receipt),
 	}
 }

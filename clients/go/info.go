@@ -62,6 +62,8 @@ type Limits struct {
 	MaxRunning, MaxWaiting int
 	// MaxStopStrings is the most stop strings of a request.
 	MaxStopStrings int
+	// MaxFormatBytes is the largest [Format].
+	MaxFormatBytes int
 }
 
 // Load is what a decoder is doing now.
@@ -157,6 +159,7 @@ func serverInfoOf(m *decoderv1.GetServerInfoResponse) *ServerInfo {
 			MaxRunning:          int(l.GetMaxRunning()),
 			MaxWaiting:          int(l.GetMaxWaiting()),
 			MaxStopStrings:      int(l.GetMaxStopStrings()),
+			MaxFormatBytes:      int(l.GetMaxFormatBytes()),
 		},
 		Load: Load{
 			Waiting:      int(load.GetWaiting()),

@@ -16,6 +16,10 @@ type Request struct {
 	Sampling Sampling
 	// MaxPixels shrinks each image to at most this many pixels; 0 leaves it to the service.
 	MaxPixels int
+	// Format is the form that the answer must have; nil leaves it free.
+	Format Format
+	// Logprobs asks for the log-probability of every token.
+	Logprobs bool
 	// ID names the request in logs and on the answer; empty lets the service make one.
 	ID string
 }
@@ -105,6 +109,12 @@ func newDraft(r Request) (*draft, error) {
 	}
 	d := &draft{&decoderv1.GenerateRequest{Sampling: sampling, RequestId: r.ID}, map[string]*upload{}}
 	d.request.Visual = &decoderv1.VisualBudget{MaxPixels: unlessZero(maxPixels)}
+	if r.Format != nil {
+		d.request.ResponseFormat = r.Format.format()
+	}
+	if r.Logprobs {
+		d.request.Logprobs = &decoderv1.Logprobs{}
+	}
 	for _, message := range r.Messages {
 		sent := &decoderv1.Message{Role: roles[message.Role]}
 		for _, part := range message.Parts {

@@ -17,6 +17,7 @@ from decoder_svc.engine.attention import Attention, Shape, choose_attention
 from decoder_svc.engine.batch import TORCH_DTYPE, Batch
 from decoder_svc.engine.checkpoint import Checkpoint
 from decoder_svc.engine.detokenizer import Vocabulary
+from decoder_svc.engine.grammar import Grammars
 from decoder_svc.engine.graphs import DecodeGraphs, difference
 from decoder_svc.engine.kv import BlockManager
 from decoder_svc.engine.model import TextDecoder
@@ -56,6 +57,7 @@ class Parts:
     checkpoint: Checkpoint
     model: TextDecoder
     vocabulary: Vocabulary
+    grammars: Grammars
     worker: Worker
     description: str  # what was chosen, and why
 
@@ -84,7 +86,8 @@ def build(
     log.info("engine", attention=description, quantization=settings.quantization, kv_blocks=blocks.total)
     rules = Rules(settings.prefill_chunk, settings.max_running, settings.overlap, settings.prefix_cache)
     worker = Worker(Stepper(model, graphs), Scheduler(blocks, rules), checkpoint.eos_ids)
-    return Parts(checkpoint, model, vocabulary, worker, description)
+    grammars = Grammars(settings.checkpoint, model.config.vocab_size, checkpoint.eos_ids)
+    return Parts(checkpoint, model, vocabulary, grammars, worker, description)
 
 
 def _shape(checkpoint: Checkpoint) -> Shape:

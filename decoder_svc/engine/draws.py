@@ -1,5 +1,5 @@
 """What one request brings to every draw of a token: its knobs, its generator, the tokens it has
-seen.
+seen, the format it is held to.
 
 The state of sampling, apart from its arithmetic (`sampler`), so that it can rest and go on. Knows
 no torch.
@@ -11,13 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder_svc.core import Sampling
+from decoder_svc.engine.grammar import Grammar
 
 
 class Draws:
-    """What one request brings to every draw: its generator, and the tokens it has seen."""
+    """What one request brings to every draw: its generator, the tokens it has seen, its place in its format.
 
-    def __init__(self, sampling: Sampling, vocab_size: int, prompt: NDArray[np.int32]) -> None:
+    `logprobs` is that of the last token, where the request asks for it.
+    """
+
+    grammar: Grammar | None = None
+    logprobs: tuple[float, ...] = ()
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        vocab_size: int,
+        prompt: NDArray[np.int32],
+        grammar: Grammar | None = None,
+    ) -> None:
         self.sampling = sampling
+        self.grammar = grammar
         self._random = np.random.default_rng(sampling.seed)
         self.seen: NDArray[np.bool_] | None = None
         if sampling.repetition_penalty != 1.0:
@@ -34,3 +48,10 @@ class Draws:
     def saw(self, token_id: int) -> None:
         if self.seen is not None:
             self.seen[token_id] = True
+        if self.grammar is not None:
+            self.grammar.advance(token_id)
+
+    def check(self) -> None:
+        """Raises FormatNotEnforceable where the answer can no longer be held to its format."""
+        if self.grammar is not None and self.grammar.failure is not None:
+            raise self.grammar.failure

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from decoder_svc.core import Limits, Prompt, RowShape, Sampling
+from decoder_svc.core import Limits, Prompt, ResponseFormat, RowShape, Sampling
 from decoder_svc.errors import (
     ContextTooLong,
+    FormatTooLarge,
     ImagesMismatch,
     MaxNewTokensTooLarge,
     RowsMismatch,
@@ -35,6 +36,7 @@ def check_sampling(sampling: Sampling, limits: Limits) -> None:
             ("stop", all(s.stop), "without empty strings"),
             ("stop", len(s.stop) <= limits.max_stop_strings, f"at most {limits.max_stop_strings}"),
             ("max_new_tokens", s.max_new_tokens >= 1, "positive"),
+            ("ignore_eos", not (s.ignore_eos and s.response_format), "off with a response_format"),
         )
         if not fine
     ]
@@ -42,6 +44,19 @@ def check_sampling(sampling: Sampling, limits: Limits) -> None:
         raise InvalidArgument("; ".join(f"{v.field} {v.description}" for v in wrong), violations=wrong)
     if s.max_new_tokens > limits.max_new_tokens:
         raise MaxNewTokensTooLarge(limits.max_new_tokens, s.max_new_tokens)
+    if s.response_format is not None:
+        check_format_size(s.response_format, limits.max_format_bytes)
+
+
+def check_format_size(wanted: ResponseFormat, limit: int) -> None:
+    """Something is asked for, and small enough to be looked at, or InvalidArgument or FormatTooLarge."""
+    field = f"response_format.{wanted.kind}"
+    if not wanted.source or not all(wanted.source):
+        what = "must not be empty"
+        raise InvalidArgument(f"{field} {what}", violations=[Violation(field, what)])
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in wanted.source)
+    if size > limit:
+        raise FormatTooLarge(field, limit, size)
 
 
 def check_context(prompt_tokens: int, sampling: Sampling, limits: Limits) -> None:

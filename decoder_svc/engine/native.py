@@ -22,11 +22,13 @@ from decoder_svc.core import (
     Prompt,
     RowShape,
     RowStreams,
+    Sampling,
 )
 from decoder_svc.engine.build import NativeSettings, Parts, build
 from decoder_svc.engine.checkpoint import Checkpoint
 from decoder_svc.engine.detokenizer import TextStream
 from decoder_svc.engine.draws import Draws
+from decoder_svc.engine.grammar import Grammar
 from decoder_svc.engine.limits import check_context, check_prompt, check_rows, check_sampling
 from decoder_svc.engine.rows import RowBuffer, pull
 from decoder_svc.engine.sequence import Clock, Sequence
@@ -128,9 +130,11 @@ class NativeEngine:
     ) -> AsyncGenerator[Delta, None]:
         call: Call | None = None
         try:
-            call = self._enter(request, rows, layout)
+            grammar = await self._compile(request.sampling)
+            call = self._enter(request, rows, layout, grammar)
             while True:
                 delta = await call.next()
+                call.sequence.draws.check()
                 yield delta
                 if delta.finish_reason is not None:
                     return
@@ -149,7 +153,16 @@ class NativeEngine:
             raise EngineUnavailable(self._failure or "the engine has not started")
         return self._parts
 
-    def _enter(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> Call:
+    async def _compile(self, sampling: Sampling) -> Grammar | None:
+        """The request's format, made ready off the event loop: it may take a second."""
+        if sampling.response_format is None:
+            return None
+        check_sampling(sampling, self.limits)
+        return await asyncio.to_thread(self._running().grammars.compile, sampling.response_format)
+
+    def _enter(
+        self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None, grammar: Grammar | None
+    ) -> Call:
         parts = self._running()
         self._check(request, rows, layout)
         prompt, sampling = request.prompt, request.sampling
@@ -158,7 +171,7 @@ class NativeEngine:
             request,
             images,
             TextStream(parts.vocabulary, sampling.stop),
-            Draws(sampling, parts.model.config.vocab_size, prompt.token_ids),
+            Draws(sampling, parts.model.config.vocab_size, prompt.token_ids, grammar),
             Clock(submitted=time.perf_counter()),
             fetch=lambda number: self._loop.call_soon_threadsafe(self._fetch, request.id, number),
             hint=parts.worker.probe(prompt),

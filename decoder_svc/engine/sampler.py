@@ -1,8 +1,9 @@
 """From logits to tokens, for a batch of requests that each sample in their own way.
 
-Penalty, temperature, top-k, top-p, min-p, in the order of transformers' processors. A draw spends
-one uniform number of the request's own generator and is resolved on the sorted probabilities of
-its own row: who shares the batch has no say.
+Penalty, format, temperature, top-k, top-p, min-p, in the order of transformers' processors. A draw
+spends one uniform number of the request's own generator and is resolved on the sorted probabilities
+of its own row: who shares the batch has no say. Log-probabilities are those of the model itself,
+before any of it, as OpenAI and vLLM report them: a format shows in them as surprise.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from decoder_svc.engine.draws import Draws
+from decoder_svc.engine.grammar import allowed
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +34,14 @@ class _Knobs:
 @torch.inference_mode()
 def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
     """One token a row of `logits` (rows, vocabulary), fp32; changes `logits`."""
+    told = [row for row, draw in enumerate(draws) if draw.sampling.logprobs]
+    known = logits[told].log_softmax(-1) if told else None
     for row, draw in enumerate(draws):
         if draw.seen is not None:
             _penalise(logits[row], draw.seen, draw.sampling.repetition_penalty)
+    held = [row for row, draw in enumerate(draws) if draw.grammar is not None]
+    if held:
+        logits[held] = _hold(logits[held], [draws[row] for row in held])
     tokens: list[int] = logits.argmax(-1).tolist()
     drawn = [row for row, draw in enumerate(draws) if not draw.is_greedy]
     if drawn:
@@ -43,7 +50,24 @@ def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
             tokens[row] = token
     for draw, token in zip(draws, tokens, strict=True):
         draw.saw(token)
+    if known is not None:
+        _tell(known, [draws[row] for row in told], [tokens[row] for row in told])
     return tokens
+
+
+def _hold(logits: Tensor, draws: Sequence[Draws]) -> Tensor:
+    """The rows without the tokens that their formats do not allow next."""
+    size = logits.shape[-1]
+    words = torch.from_numpy(allowed([draw.grammar for draw in draws if draw.grammar], size))
+    places = torch.arange(32, dtype=torch.int32, device=logits.device)
+    bits = (words.to(logits.device)[:, :, None] >> places) & 1
+    return logits.masked_fill(bits.flatten(1)[:, :size] == 0, -torch.inf)
+
+
+def _tell(known: Tensor, draws: Sequence[Draws], tokens: Sequence[int]) -> None:
+    chosen = known.gather(-1, torch.tensor(tokens, device=known.device)[:, None])[:, 0]
+    for draw, value in zip(draws, chosen.tolist(), strict=True):
+        draw.logprobs = (value,)
 
 
 def _penalise(logits: Tensor, seen: NDArray[np.bool_], penalty: float) -> None:
@@ -73,7 +97,7 @@ def _draw(logits: Tensor, knobs: _Knobs) -> Tensor:
     ranked = ranked.masked_fill(rank >= knobs.top_k, -torch.inf)
     probs = ranked.softmax(-1)
     before = probs.cumsum(-1) - probs
-    cut = (before >= knobs.top_p) | (probs < knobs.min_p * probs[:, :1])
+    cut = (before >= knobs.top_p) | (probs < knobs.min_p * probs[:, :1]) | (probs == 0)
     cut[:, 0] = False
     mass = probs.masked_fill(cut, 0.0).double().cumsum(-1)
     # `right` steps over tokens without mass; the last place is never past the kept ones.

@@ -125,6 +125,7 @@ class Worker:
             timings=sequence.clock.timings(),
             finish_reason=reason,
             matched_stop=piece.stop,
+            logprobs=sequence.draws.logprobs,
         )
 
     def _finish_reason(self, sequence: Sequence, token: int, piece: Piece) -> FinishReason | None:

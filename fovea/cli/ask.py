@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fovea.cli.form import form
 from fovea.cli.options import DECODER, UINT32, DecoderAddress, Json, Token
 from fovea.cli.output import allow_any_text, clean, console, emit, reported
 
@@ -36,6 +37,11 @@ def ask(
     repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 avoids repeating.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Makes sampling repeatable.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
+    json_schema: Annotated[
+        str | None, typer.Option(metavar="FILE|JSON", help="Answer with JSON that is valid by this schema.")
+    ] = None,
+    regex: Annotated[str | None, typer.Option(help="Answer with text that this expression matches.")] = None,
+    choice: Annotated[list[str] | None, typer.Option(help="Answer with one of these; repeat it.")] = None,
     as_json: Json = False,
     token: Token = "",
     decoder: DecoderAddress = DECODER,
@@ -56,7 +62,15 @@ def ask(
     )
     show = _silent if as_json else _live
     with reported(as_json, HINT), Client(decoder, token or None) as client:
-        answer = client.ask(question, images, max_pixels=max_pixels, sampling=sampling, fit=fit, on_text=show)
+        answer = client.ask(
+            question,
+            images,
+            max_pixels=max_pixels,
+            sampling=sampling,
+            fit=fit,
+            response_format=form(json_schema, regex, choice or ()),
+            on_text=show,
+        )
         if as_json:
             _emit(answer)
         else:

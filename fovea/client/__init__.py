@@ -22,6 +22,7 @@ protobuf type leaves this package, and it imports no torch.
 from fovea.client.decoder import DEFAULT_DECODER, AsyncClient, Client
 from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderClient
 from fovea.client.fitting import fit
+from fovea.client.format import Format
 from fovea.client.messages import Image, Message, Sampling
 from fovea.client.values import Answer, Count, Finished, ServerInfo, Started, Text
 
@@ -35,6 +36,7 @@ __all__ = [
     "Count",
     "EncoderClient",
     "Finished",
+    "Format",
     "Image",
     "Message",
     "Sampling",

@@ -13,7 +13,7 @@ class Gathered:
 
     def __init__(self, on_text: Callable[[str], None]) -> None:
         self._on_text = on_text
-        self._pieces: list[str] = []
+        self._pieces: list[Text] = []
         self._started: Started | None = None
         self._finished: Finished | None = None
 
@@ -21,7 +21,7 @@ class Gathered:
         if isinstance(event, Started):
             self._started = event
         elif isinstance(event, Text):
-            self._pieces.append(event.text)
+            self._pieces.append(event)
             self._on_text(event.text)
         else:
             self._finished = event
@@ -32,9 +32,11 @@ class Gathered:
         if started is None or finished is None:
             raise AnswerIncomplete("the answer ended without its closing message")
         return Answer(
-            text="".join(self._pieces),
+            text="".join(piece.text for piece in self._pieces),
             finish_reason=finished.finish_reason,
             model=started.model,
             request_id=started.request_id,
             receipt=finished.receipt,
+            token_ids=tuple(token for piece in self._pieces for token in piece.token_ids),
+            logprobs=tuple(value for piece in self._pieces for value in piece.logprobs),
         )

@@ -19,7 +19,8 @@ def event(message: decoder_pb2.GenerateResponse) -> Event | None:
     if kind == "started":
         return Started(**flat(message.started))
     if kind == "delta":
-        return Text(message.delta.text, tuple(message.delta.token_ids))
+        delta = message.delta
+        return Text(delta.text, tuple(delta.token_ids), tuple(delta.logprobs))
     if kind == "finished":
         end = message.finished
         reason = decoder_pb2.FinishReason.Name(end.finish_reason).removeprefix("FINISH_REASON_")

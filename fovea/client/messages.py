@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from fovea.client.fitting import fit
+from fovea.client.format import Format
 from fovea.client.upload import File, Upload
 from fovea.decoder.v1 import decoder_pb2
 from fovea.ids import is_digest
@@ -62,13 +63,16 @@ class Options(TypedDict, total=False):
 
     `max_pixels` shrinks each image to at most that many pixels; the server's default is 1310720. `fit`
     shrinks files to that size here, before they are uploaded. `request_id` names the request in the servers'
-    logs.
+    logs. `response_format` holds the answer to a form; without it the form is free. `logprobs` asks for the
+    log-probability of every token.
     """
 
     max_pixels: int | None
     sampling: Sampling
     request_id: str
     fit: bool
+    response_format: Format | None
+    logprobs: bool
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Question:
     sampling: Sampling = GREEDY
     request_id: str = ""
     fit: bool = False
+    response_format: Format | None = None
+    logprobs: bool = False
 
     def draft(self) -> Draft:
         """Read the files for their ids. Raises OSError where one cannot be read."""
@@ -100,6 +106,8 @@ class Question:
             sampling=decoder_pb2.Sampling(**given),
             visual=decoder_pb2.VisualBudget(max_pixels=self.max_pixels),
             request_id=self.request_id,
+            response_format=self.response_format.message() if self.response_format else None,
+            logprobs=decoder_pb2.Logprobs() if self.logprobs else None,
         )
         return Draft(request, tuple(uploads.found.values()))
 

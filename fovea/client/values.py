@@ -21,10 +21,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Text:
-    """More of the answer."""
+    """More of the answer. `logprobs` are one a token, natural, where they were asked for."""
 
     text: str
     token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,17 @@ Event = Started | Text | Finished
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer. `finish_reason` is `stop` or `length`."""
+    """A whole answer. `finish_reason` is `stop`, or `length` where it was cut: then it need not have the form
+    that was asked for. `logprobs` are one a token, natural, where they were asked for.
+    """
 
     text: str
     finish_reason: str
     model: str
     request_id: str
     receipt: Receipt
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tests.e2e.house import CALL_S, House, request
 
 # Acted on by this version; everything else in these messages must be refused.
 SERVED = {
-    "GenerateRequest": {"messages", "sampling", "visual", "request_id"},
+    "GenerateRequest": {"messages", "sampling", "visual", "request_id", "logprobs", "response_format"},
     "VisualBudget": {"max_pixels"},
 }
 # Messages of requests in which every field is acted on; a new field has to be looked at here first.
@@ -26,6 +26,8 @@ WHOLE = {
     decoder_pb2.Sampling: {
         "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "max_new_tokens",
     },
+    decoder_pb2.ResponseFormat: {"json_schema", "regex", "choice"},
+    decoder_pb2.Choice: {"options"},
     decoder_pb2.Message: {"role", "parts"},
     decoder_pb2.Part: {"text", "image"},
     decoder_pb2.Image: {"data", "digest"},
@@ -44,9 +46,9 @@ def unserved() -> list[str]:
     """The paths of all fields that must be refused."""
     top = [f.name for f in decoder_pb2.GenerateRequest.DESCRIPTOR.fields]
     visual = [f.name for f in decoder_pb2.VisualBudget.DESCRIPTOR.fields]
-    return [name for name in top if name not in SERVED["GenerateRequest"]] + [
-        f"visual.{name}" for name in visual if name not in SERVED["VisualBudget"]
-    ]
+    unserved = [name for name in top if name not in SERVED["GenerateRequest"]]
+    unserved += [f"visual.{name}" for name in visual if name not in SERVED["VisualBudget"]]
+    return [*unserved, *(f"logprobs.{field.name}" for field in decoder_pb2.Logprobs.DESCRIPTOR.fields)]
 
 
 def set_field(message: Message, path: str) -> None:

@@ -7,6 +7,7 @@ token after the other at random: the stand-in itself answers in a few words.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from fovea.client import (
     Client,
     EncoderClient,
     Finished,
+    Format,
     Sampling,
     Started,
     Text,
@@ -125,6 +127,28 @@ def test_the_answers_are_right(client: Any) -> None:
         assert answer.text.strip() == asked.answer, asked.question
         assert answer.finish_reason == "stop"
         assert answer.receipt.totals.output_tokens > 0
+
+
+def test_an_answer_has_the_form_that_was_asked_for(client: Any) -> None:
+    """The model has seen no JSON; its own answer is not touched by a form that allows it."""
+    sample, asked = questions()[0]
+    free = client.ask(asked.question, [sample.path], logprobs=True)
+    assert len(free.logprobs) == len(free.token_ids) == free.receipt.totals.output_tokens
+    allowed = Format.choice("something else", free.text)
+    same = client.ask(asked.question, [sample.path], response_format=allowed, logprobs=True)
+    assert (same.text, same.token_ids) == (free.text, free.token_ids)
+    assert same.logprobs == pytest.approx(free.logprobs, abs=1e-3)
+    colours = ["red", "blue", "green"]
+    schema = {"type": "object", "properties": {"colour": {"enum": colours}}, "required": ["colour"]}
+    form = Format.json_schema({**schema, "additionalProperties": False})
+    hot = [Sampling(temperature=1.5, seed=seed) for seed in range(3)]
+    said = [client.ask("?", [sample.path], sampling=s, response_format=form) for s in hot]
+    assert {json.loads(answer.text)["colour"] for answer in said} <= set(colours)
+    assert {answer.finish_reason for answer in said} == {"stop"}
+    assert client.ask("?", sampling=BRIEF, response_format=form).finish_reason == "length"
+    with pytest.raises(errors.InvalidArgument) as refused:
+        client.ask("?", response_format=Format.regex("(?=a)b"))
+    assert refused.value.violations[0].field == "response_format.regex"
 
 
 def test_the_second_ask_finds_the_rows_of_the_first(client: Any, own: int) -> None:

@@ -138,17 +138,19 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     FINISH_REASON_STOP: _FinishReason.ValueType  # 1
     """The model ended it, or a stop string did."""
     FINISH_REASON_LENGTH: _FinishReason.ValueType  # 2
-    """max_new_tokens was reached."""
+    """max_new_tokens was reached: the answer is cut, and with a `response_format` it may not match."""
 
 class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper):
-    """Why an answer ended."""
+    """Why an answer ended. A call that was cancelled, or whose time ran out, has no such message: its status says CANCELLED
+    or DEADLINE_EXCEEDED, and what came before is the beginning of an answer.
+    """
 
 FINISH_REASON_UNSPECIFIED: FinishReason.ValueType  # 0
 """Not known."""
 FINISH_REASON_STOP: FinishReason.ValueType  # 1
 """The model ended it, or a stop string did."""
 FINISH_REASON_LENGTH: FinishReason.ValueType  # 2
-"""max_new_tokens was reached."""
+"""max_new_tokens was reached: the answer is cut, and with a `response_format` it may not match."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 class _ServingState:
@@ -560,13 +562,13 @@ Global___VisualBudget: _TypeAlias = VisualBudget  # noqa: Y015
 
 @_typing.final
 class Logprobs(_message.Message):
-    """Asks for the log-probabilities of the answer's tokens. Not served yet."""
+    """Asks for the log-probabilities of the answer's tokens."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TOP_FIELD_NUMBER: _builtins.int
     top: _builtins.int
-    """How many alternatives of each token; 0 gives the chosen token alone."""
+    """How many alternatives of each token; 0 gives the chosen token alone. Not served yet."""
     def __init__(
         self,
         *,
@@ -582,7 +584,11 @@ Global___Logprobs: _TypeAlias = Logprobs  # noqa: Y015
 
 @_typing.final
 class ResponseFormat(_message.Message):
-    """Constrains the answer's form. Not served yet."""
+    """What the answer must match, from its first character to its last. Enforced while tokens are chosen: a token that
+    could not lead to a match is never taken. An answer that ends by itself matches; one that max_new_tokens cuts, or a
+    stop string, is the beginning of a match. What cannot be enforced is refused as INVALID_ARGUMENT, with the reason at
+    the field; all of it together may hold `max_format_bytes`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -590,12 +596,14 @@ class ResponseFormat(_message.Message):
     REGEX_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
     json_schema: _builtins.str
-    """A JSON schema."""
+    """A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+    enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+    """
     regex: _builtins.str
-    """A regular expression."""
+    """A regular expression in the syntax of Rust's `regex`: no look-around, no back-references."""
     @_builtins.property
     def choice(self) -> Global___Choice:
-        """One of these."""
+        """One of these answers."""
 
     def __init__(
         self,
@@ -623,7 +631,7 @@ class Choice(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """REQUIRED. The answers."""
+        """REQUIRED. The answers, none of them empty."""
 
     def __init__(
         self,
@@ -680,11 +688,11 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def logprobs(self) -> Global___Logprobs:
-        """OPTIONAL. Not served yet."""
+        """OPTIONAL. Present, it asks for the log-probability of every token."""
 
     @_builtins.property
     def response_format(self) -> Global___ResponseFormat:
-        """OPTIONAL. Not served yet."""
+        """OPTIONAL. The form of the answer; without it the form is free."""
 
     def __init__(
         self,
@@ -752,21 +760,29 @@ class Delta(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Text that follows what came before. May be empty."""
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The tokens that were chosen since the last delta."""
 
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+        itself gives the token, before penalty, temperature, cuts and format.
+        """
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        logprobs: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -878,6 +894,8 @@ class CompleteResponse(_message.Message):
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     MATCHED_STOP_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request's id."""
     model: _builtins.str
@@ -892,6 +910,14 @@ class CompleteResponse(_message.Message):
     def receipt(self) -> _receipt_pb2.Receipt:
         """What it cost."""
 
+    @_builtins.property
+    def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The tokens of the answer."""
+
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """As in Delta: one for each of `token_ids`, where `logprobs` was asked for."""
+
     def __init__(
         self,
         *,
@@ -901,10 +927,12 @@ class CompleteResponse(_message.Message):
         finish_reason: Global___FinishReason.ValueType = ...,
         matched_stop: _builtins.str = ...,
         receipt: _receipt_pb2.Receipt | None = ...,
+        token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        logprobs: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "matched_stop", b"matched_stop", "model", b"model", "receipt", b"receipt", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "logprobs", b"logprobs", "matched_stop", b"matched_stop", "model", b"model", "receipt", b"receipt", "request_id", b"request_id", "text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1015,6 +1043,7 @@ class DecoderLimits(_message.Message):
     MAX_IMAGE_BYTES_FIELD_NUMBER: _builtins.int
     ROW_CACHE_BYTES_FIELD_NUMBER: _builtins.int
     ROW_CACHE_S_FIELD_NUMBER: _builtins.int
+    MAX_FORMAT_BYTES_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that is received, in bytes."""
     max_context: _builtins.int
@@ -1043,6 +1072,8 @@ class DecoderLimits(_message.Message):
     """Bytes of the rows that are kept in the decoder's memory; 0 where none are."""
     row_cache_s: _builtins.int
     """Seconds for which they are kept."""
+    max_format_bytes: _builtins.int
+    """The largest response_format, in bytes: of the schema, of the expression, or of all options together."""
     def __init__(
         self,
         *,
@@ -1060,10 +1091,11 @@ class DecoderLimits(_message.Message):
         max_image_bytes: _builtins.int = ...,
         row_cache_bytes: _builtins.int = ...,
         row_cache_s: _builtins.int = ...,
+        max_format_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "max_context", b"max_context", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

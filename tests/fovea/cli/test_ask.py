@@ -47,6 +47,24 @@ def test_options_and_variables_reach_the_server(fovea, decoder, decoder_address,
     assert decoder.metadata["authorization"] == "Bearer secret"
 
 
+def test_one_form_of_the_answer_reaches_the_server(fovea, decoder, decoder_address, picture, tmp_path):
+    argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
+    (tmp_path / "schema.json").write_text('{"type": "integer"}')
+    for flags in (
+        ("--json-schema", str(tmp_path / "schema.json")),
+        ("--json-schema", ' {"type": "null"}'),
+        ("--regex", "[a-z]+"),
+        ("--choice", "yes", "--choice", "no"),
+    ):
+        assert fovea(*argv, *flags).exit_code == 0
+    schema, inline, regex, choice = [request.response_format for request in decoder.requests]
+    assert (schema.json_schema, inline.json_schema) == ('{"type": "integer"}', ' {"type": "null"}')
+    assert (regex.regex, list(choice.choice.options)) == ("[a-z]+", ["yes", "no"])
+    assert fovea(*argv, "--choice", "yes", "--regex", "no").exit_code == 2
+    missing = fovea(*argv, "--json-schema", "none.json")
+    assert (missing.exit_code, "none.json" in missing.stderr) == (1, True)
+
+
 def test_files_that_are_to_fit_are_shrunk_before_they_are_sent(fovea, decoder, decoder_address, tmp_path):
     path = png(tmp_path / "large.png", 1600, 1200)
     argv = ("ask", path, "-q", "?", "--max-pixels", "262144", "--decoder", decoder_address)

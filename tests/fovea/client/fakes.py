@@ -131,7 +131,10 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         yield decoder_pb2.GenerateResponse(started=started)
         for place, word in enumerate(self.answer.split(" ")):
             text = word if place == 0 else f" {word}"
-            yield decoder_pb2.GenerateResponse(delta=decoder_pb2.Delta(text=text, token_ids=[place]))
+            delta = decoder_pb2.Delta(text=text, token_ids=[place])
+            if request.HasField("logprobs"):
+                delta.logprobs.append(-0.5 - place)
+            yield decoder_pb2.GenerateResponse(delta=delta)
         if self.breaks:
             refuse(context, NotReady("going down"))
         if self.hang:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
 
-from fovea.client import Finished, Image, Message, Sampling, Started, Text, fit
+from fovea.client import Finished, Format, Image, Message, Sampling, Started, Text, fit
 from fovea.client.errors import AnswerIncomplete, ImageNotStored
 from fovea.decoder.v1 import decoder_pb2
 from fovea.rows import digest
@@ -75,6 +76,30 @@ def test_only_what_the_caller_set_is_sent(client, decoder):
     client.ask("?")
     assert decoder.requests[1].sampling.ListFields() == []
     assert decoder.requests[1].visual.ListFields() == []
+
+
+@pytest.mark.parametrize(
+    ("form", "sent"),
+    [
+        (Format.json_schema({"type": "object"}), 'json_schema: "{\\"type\\": \\"object\\"}"'),
+        (Format.json_schema("{}"), 'json_schema: "{}"'),
+        (Format.regex("[0-9]+"), 'regex: "[0-9]+"'),
+        (Format.choice("a", "b"), 'choice { options: "a" options: "b" }'),
+    ],
+)
+def test_the_form_of_the_answer_is_sent(client, decoder, form, sent):
+    client.ask("?", response_format=form)
+    client.count("?", response_format=form)
+    assert text_format.MessageToString(decoder.requests[0].response_format, as_one_line=True) == sent
+    assert not decoder.requests[0].HasField("logprobs")
+
+
+def test_log_probabilities_come_a_token_where_they_are_asked_for(client):
+    answer = client.ask("?", logprobs=True)
+    assert (answer.token_ids, answer.logprobs) == ((0, 1), (-0.5, -1.5))
+    texts = [event for event in client.stream("?", logprobs=True) if isinstance(event, Text)]
+    assert [event.logprobs for event in texts] == [(-0.5,), (-1.5,)]
+    assert client.ask("?").logprobs == ()
 
 
 def test_an_image_that_has_gone_is_uploaded_once_more(client, decoder, picture):

@@ -245,7 +245,8 @@ func (RepeatPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{3}
 }
 
-// Why an answer ended.
+// Why an answer ended. A call that was cancelled, or whose time ran out, has no such message: its status says CANCELLED
+// or DEADLINE_EXCEEDED, and what came before is the beginning of an answer.
 type FinishReason int32
 
 const (
@@ -253,7 +254,7 @@ const (
 	FinishReason_FINISH_REASON_UNSPECIFIED FinishReason = 0
 	// The model ended it, or a stop string did.
 	FinishReason_FINISH_REASON_STOP FinishReason = 1
-	// max_new_tokens was reached.
+	// max_new_tokens was reached: the answer is cut, and with a `response_format` it may not match.
 	FinishReason_FINISH_REASON_LENGTH FinishReason = 2
 )
 
@@ -1136,10 +1137,10 @@ func (x *VisualBudget) GetReduction() *Reduction {
 	return nil
 }
 
-// Asks for the log-probabilities of the answer's tokens. Not served yet.
+// Asks for the log-probabilities of the answer's tokens.
 type Logprobs struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many alternatives of each token; 0 gives the chosen token alone.
+	// How many alternatives of each token; 0 gives the chosen token alone. Not served yet.
 	Top           uint32 `protobuf:"varint,1,opt,name=top,proto3" json:"top,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1182,10 +1183,13 @@ func (x *Logprobs) GetTop() uint32 {
 	return 0
 }
 
-// Constrains the answer's form. Not served yet.
+// What the answer must match, from its first character to its last. Enforced while tokens are chosen: a token that
+// could not lead to a match is never taken. An answer that ends by itself matches; one that max_new_tokens cuts, or a
+// stop string, is the beginning of a match. What cannot be enforced is refused as INVALID_ARGUMENT, with the reason at
+// the field; all of it together may hold `max_format_bytes`.
 type ResponseFormat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which form.
+	// REQUIRED. Which form.
 	//
 	// Types that are valid to be assigned to Format:
 	//
@@ -1266,17 +1270,18 @@ type isResponseFormat_Format interface {
 }
 
 type ResponseFormat_JsonSchema struct {
-	// A JSON schema.
+	// A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+	// enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
 	JsonSchema string `protobuf:"bytes,1,opt,name=json_schema,json=jsonSchema,proto3,oneof"`
 }
 
 type ResponseFormat_Regex struct {
-	// A regular expression.
+	// A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
 	Regex string `protobuf:"bytes,2,opt,name=regex,proto3,oneof"`
 }
 
 type ResponseFormat_Choice struct {
-	// One of these.
+	// One of these answers.
 	Choice *Choice `protobuf:"bytes,3,opt,name=choice,proto3,oneof"`
 }
 
@@ -1289,7 +1294,7 @@ func (*ResponseFormat_Choice) isResponseFormat_Format() {}
 // Some answers, of which one is to be given.
 type Choice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// REQUIRED. The answers.
+	// REQUIRED. The answers, none of them empty.
 	Options       []string `protobuf:"bytes,1,rep,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1350,9 +1355,9 @@ type GenerateRequest struct {
 	HopLimit uint32 `protobuf:"varint,6,opt,name=hop_limit,json=hopLimit,proto3" json:"hop_limit,omitempty"`
 	// OPTIONAL. The tier that must answer. Not served yet.
 	Tier string `protobuf:"bytes,7,opt,name=tier,proto3" json:"tier,omitempty"`
-	// OPTIONAL. Not served yet.
+	// OPTIONAL. Present, it asks for the log-probability of every token.
 	Logprobs *Logprobs `protobuf:"bytes,8,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
-	// OPTIONAL. Not served yet.
+	// OPTIONAL. The form of the answer; without it the form is free.
 	ResponseFormat *ResponseFormat `protobuf:"bytes,9,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
 	// OPTIONAL. Text read from an image may stand in for its pixels. Not served yet.
 	AllowTextSubstitution bool `protobuf:"varint,10,opt,name=allow_text_substitution,json=allowTextSubstitution,proto3" json:"allow_text_substitution,omitempty"`
@@ -1540,7 +1545,10 @@ type Delta struct {
 	// Text that follows what came before. May be empty.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// The tokens that were chosen since the last delta.
-	TokenIds      []uint32 `protobuf:"varint,2,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
+	TokenIds []uint32 `protobuf:"varint,2,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
+	// One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+	// itself gives the token, before penalty, temperature, cuts and format.
+	Logprobs      []float32 `protobuf:"fixed32,3,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1585,6 +1593,13 @@ func (x *Delta) GetText() string {
 func (x *Delta) GetTokenIds() []uint32 {
 	if x != nil {
 		return x.TokenIds
+	}
+	return nil
+}
+
+func (x *Delta) GetLogprobs() []float32 {
+	if x != nil {
+		return x.Logprobs
 	}
 	return nil
 }
@@ -1817,7 +1832,11 @@ type CompleteResponse struct {
 	// The stop string that ended it, if one did.
 	MatchedStop string `protobuf:"bytes,5,opt,name=matched_stop,json=matchedStop,proto3" json:"matched_stop,omitempty"`
 	// What it cost.
-	Receipt       *Receipt `protobuf:"bytes,6,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Receipt *Receipt `protobuf:"bytes,6,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	// The tokens of the answer.
+	TokenIds []uint32 `protobuf:"varint,7,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
+	// As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+	Logprobs      []float32 `protobuf:"fixed32,8,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1890,6 +1909,20 @@ func (x *CompleteResponse) GetMatchedStop() string {
 func (x *CompleteResponse) GetReceipt() *Receipt {
 	if x != nil {
 		return x.Receipt
+	}
+	return nil
+}
+
+func (x *CompleteResponse) GetTokenIds() []uint32 {
+	if x != nil {
+		return x.TokenIds
+	}
+	return nil
+}
+
+func (x *CompleteResponse) GetLogprobs() []float32 {
+	if x != nil {
+		return x.Logprobs
 	}
 	return nil
 }
@@ -2098,9 +2131,11 @@ type DecoderLimits struct {
 	// Bytes of the rows that are kept in the decoder's memory; 0 where none are.
 	RowCacheBytes uint64 `protobuf:"varint,13,opt,name=row_cache_bytes,json=rowCacheBytes,proto3" json:"row_cache_bytes,omitempty"`
 	// Seconds for which they are kept.
-	RowCacheS     uint32 `protobuf:"varint,14,opt,name=row_cache_s,json=rowCacheS,proto3" json:"row_cache_s,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RowCacheS uint32 `protobuf:"varint,14,opt,name=row_cache_s,json=rowCacheS,proto3" json:"row_cache_s,omitempty"`
+	// The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+	MaxFormatBytes uint32 `protobuf:"varint,15,opt,name=max_format_bytes,json=maxFormatBytes,proto3" json:"max_format_bytes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DecoderLimits) Reset() {
@@ -2227,6 +2262,13 @@ func (x *DecoderLimits) GetRowCacheBytes() uint64 {
 func (x *DecoderLimits) GetRowCacheS() uint32 {
 	if x != nil {
 		return x.RowCacheS
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxFormatBytes() uint32 {
+	if x != nil {
+		return x.MaxFormatBytes
 	}
 	return 0
 }
@@ -2666,10 +2708,11 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12#\n" +
 	"\rprompt_tokens\x18\x03 \x01(\rR\fpromptTokens\x12#\n" +
-	"\rvisual_tokens\x18\x04 \x01(\rR\fvisualTokens\"8\n" +
+	"\rvisual_tokens\x18\x04 \x01(\rR\fvisualTokens\"T\n" +
 	"\x05Delta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1b\n" +
-	"\ttoken_ids\x18\x02 \x03(\rR\btokenIds\"\xa7\x01\n" +
+	"\ttoken_ids\x18\x02 \x03(\rR\btokenIds\x12\x1a\n" +
+	"\blogprobs\x18\x03 \x03(\x02R\blogprobs\"\xa7\x01\n" +
 	"\bFinished\x12C\n" +
 	"\rfinish_reason\x18\x01 \x01(\x0e2\x1e.fovea.decoder.v1.FinishReasonR\ffinishReason\x12!\n" +
 	"\fmatched_stop\x18\x02 \x01(\tR\vmatchedStop\x123\n" +
@@ -2680,7 +2723,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bfinished\x18\x03 \x01(\v2\x1a.fovea.decoder.v1.FinishedH\x00R\bfinishedB\a\n" +
 	"\x05event\"N\n" +
 	"\x0fCompleteRequest\x12;\n" +
-	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\xf8\x01\n" +
+	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\xb1\x02\n" +
 	"\x10CompleteResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +
@@ -2688,7 +2731,9 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12C\n" +
 	"\rfinish_reason\x18\x04 \x01(\x0e2\x1e.fovea.decoder.v1.FinishReasonR\ffinishReason\x12!\n" +
 	"\fmatched_stop\x18\x05 \x01(\tR\vmatchedStop\x123\n" +
-	"\areceipt\x18\x06 \x01(\v2\x19.fovea.decoder.v1.ReceiptR\areceipt\"Q\n" +
+	"\areceipt\x18\x06 \x01(\v2\x19.fovea.decoder.v1.ReceiptR\areceipt\x12\x1b\n" +
+	"\ttoken_ids\x18\a \x03(\rR\btokenIds\x12\x1a\n" +
+	"\blogprobs\x18\b \x03(\x02R\blogprobs\"Q\n" +
 	"\x12CountTokensRequest\x12;\n" +
 	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\xf3\x01\n" +
 	"\x13CountTokensResponse\x12#\n" +
@@ -2699,7 +2744,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x06images\x18\x04 \x03(\v2\x1b.fovea.vision.v1.TokenCountR\x06images\x12\x19\n" +
 	"\bkv_bytes\x18\x05 \x01(\x04R\akvBytes\x12!\n" +
 	"\ffits_context\x18\x06 \x01(\bR\vfitsContext\"\x16\n" +
-	"\x14GetServerInfoRequest\"\x9e\x04\n" +
+	"\x14GetServerInfoRequest\"\xc8\x04\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
 	"\vmax_context\x18\x02 \x01(\rR\n" +
@@ -2721,7 +2766,8 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x10max_stop_strings\x18\v \x01(\rR\x0emaxStopStrings\x12&\n" +
 	"\x0fmax_image_bytes\x18\f \x01(\rR\rmaxImageBytes\x12&\n" +
 	"\x0frow_cache_bytes\x18\r \x01(\x04R\rrowCacheBytes\x12\x1e\n" +
-	"\vrow_cache_s\x18\x0e \x01(\rR\trowCacheS\"\x84\x01\n" +
+	"\vrow_cache_s\x18\x0e \x01(\rR\trowCacheS\x12(\n" +
+	"\x10max_format_bytes\x18\x0f \x01(\rR\x0emaxFormatBytes\"\x84\x01\n" +
 	"\vDecoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12$\n" +

@@ -2,7 +2,9 @@ package dev.fovea.client;
 
 import dev.fovea.decoder.v1.GenerateResponse;
 import io.grpc.Status;
+import java.util.ArrayList;
 import java.util.Iterator;
+import java.util.List;
 import java.util.NoSuchElementException;
 import java.util.function.Consumer;
 
@@ -54,6 +56,8 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
   /** The whole answer from here on; {@code onText} hears each piece as it comes. */
   Answer collect(Consumer<String> onText) {
     StringBuilder text = new StringBuilder();
+    List<Integer> tokenIds = new ArrayList<>();
+    List<Float> logprobs = new ArrayList<>();
     Event.Started started = null;
     Event.Finished finished = null;
     while (hasNext()) {
@@ -62,6 +66,8 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
         started = first;
       } else if (event instanceof Event.Text more) {
         text.append(more.text());
+        tokenIds.addAll(more.tokenIds());
+        logprobs.addAll(more.logprobs());
         onText.accept(more.text());
       } else if (event instanceof Event.Finished last) {
         finished = last;
@@ -79,6 +85,8 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
         finished.matchedStop(),
         started.model(),
         started.requestId(),
+        List.copyOf(tokenIds),
+        List.copyOf(logprobs),
         finished.receipt());
   }
 

@@ -27,8 +27,10 @@ final class Convert {
             event.getPromptTokens(),
             event.getVisualTokens());
       }
-      case DELTA ->
-          new Event.Text(message.getDelta().getText(), message.getDelta().getTokenIdsList());
+      case DELTA -> {
+        var event = message.getDelta();
+        yield new Event.Text(event.getText(), event.getTokenIdsList(), event.getLogprobsList());
+      }
       case FINISHED -> {
         var event = message.getFinished();
         yield new Event.Finished(
@@ -169,7 +171,8 @@ final class Convert {
             limits.getMaxRunning(),
             limits.getMaxWaiting(),
             limits.getMaxStopStrings(),
-            Integer.toUnsignedLong(limits.getMaxImageBytes())),
+            Integer.toUnsignedLong(limits.getMaxImageBytes()),
+            Integer.toUnsignedLong(limits.getMaxFormatBytes())),
         new DecoderInfo.Load(
             load.getWaiting(), load.getRunning(), load.getKvBlocksUsed(), load.getKvBlocks()),
         message.getFeaturesList(),

@@ -36,7 +36,8 @@ public record DecoderInfo(
       int maxRunning,
       int maxWaiting,
       int maxStopStrings,
-      long maxImageBytes) {}
+      long maxImageBytes,
+      long maxFormatBytes) {}
 
   /** Requests that wait and that are computed, and the KV blocks that they hold. */
   public record Load(int waiting, int running, int kvBlocksUsed, int kvBlocks) {}

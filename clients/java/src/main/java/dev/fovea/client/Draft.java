@@ -1,10 +1,14 @@
 package dev.fovea.client;
 
+import dev.fovea.decoder.v1.Choice;
 import dev.fovea.decoder.v1.GenerateRequest;
+import dev.fovea.decoder.v1.Logprobs;
+import dev.fovea.decoder.v1.ResponseFormat;
 import dev.fovea.decoder.v1.Role;
 import dev.fovea.decoder.v1.VisualBudget;
 import java.util.Collection;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -23,6 +27,10 @@ record Draft(GenerateRequest request, Collection<Upload> uploads) {
     question
         .maxPixels()
         .ifPresent(most -> request.setVisual(VisualBudget.newBuilder().setMaxPixels(most)));
+    question.format().ifPresent(format -> request.setResponseFormat(format(format)));
+    if (question.logprobs()) {
+      request.setLogprobs(Logprobs.getDefaultInstance());
+    }
     return new Draft(request.build(), uploads.values());
   }
 
@@ -57,6 +65,18 @@ record Draft(GenerateRequest request, Collection<Upload> uploads) {
     Upload upload = Shelf.upload(image);
     uploads.putIfAbsent(upload.digest(), upload);
     return upload.digest();
+  }
+
+  private static ResponseFormat format(Format format) {
+    var built = ResponseFormat.newBuilder();
+    if (format instanceof Format.JsonSchema json) {
+      return built.setJsonSchema(json.schema()).build();
+    }
+    if (format instanceof Format.Regex regex) {
+      return built.setRegex(regex.pattern()).build();
+    }
+    List<String> options = ((Format.Choice) format).options();
+    return built.setChoice(Choice.newBuilder().addAllOptions(options)).build();
   }
 
   private static dev.fovea.decoder.v1.Sampling sampling(Sampling chosen) {

@@ -8,8 +8,8 @@ public sealed interface Event {
   record Started(String requestId, String model, int promptTokens, int visualTokens)
       implements Event {}
 
-  /** More of the answer, and the tokens that were chosen for it. */
-  record Text(String text, List<Integer> tokenIds) implements Event {}
+  /** More of the answer, and the tokens that were chosen for it, with log-probabilities on request. */
+  record Text(String text, List<Integer> tokenIds, List<Float> logprobs) implements Event {}
 
   /** The answer is complete. {@code matchedStop} is the stop string that ended it, or empty. */
   record Finished(FinishReason reason, String matchedStop, Receipt receipt) implements Event {}

@@ -4,7 +4,7 @@ package dev.fovea.client;
 public enum FinishReason {
   /** The model ended it, or a stop string did. */
   STOP,
-  /** maxNewTokens was reached. */
+  /** maxNewTokens was reached: the answer is cut, and need not have its {@link Format}. */
   LENGTH,
   UNKNOWN
 }

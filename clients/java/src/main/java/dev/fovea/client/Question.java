@@ -14,7 +14,9 @@ public record Question(
     OptionalInt maxPixels,
     Sampling sampling,
     String requestId,
-    Optional<Duration> timeout) {
+    Optional<Duration> timeout,
+    Optional<Format> format,
+    boolean logprobs) {
 
   public Question {
     messages = List.copyOf(messages);
@@ -27,26 +29,46 @@ public record Question(
 
   /** A whole conversation. */
   public static Question of(List<Message> messages) {
-    return new Question(messages, OptionalInt.empty(), Sampling.DEFAULT, "", Optional.empty());
+    return new Question(
+        messages,
+        OptionalInt.empty(),
+        Sampling.DEFAULT,
+        "",
+        Optional.empty(),
+        Optional.empty(),
+        false);
   }
 
   /** Each image is shrunk to at most this many pixels; the server's default is 1,310,720. */
   public Question withMaxPixels(int most) {
-    return new Question(messages, OptionalInt.of(most), sampling, requestId, timeout);
+    return new Question(
+        messages, OptionalInt.of(most), sampling, requestId, timeout, format, logprobs);
   }
 
   /** How tokens are chosen. */
   public Question withSampling(Sampling sampling) {
-    return new Question(messages, maxPixels, sampling, requestId, timeout);
+    return new Question(messages, maxPixels, sampling, requestId, timeout, format, logprobs);
   }
 
   /** At most 128 printable ASCII characters. */
   public Question withRequestId(String requestId) {
-    return new Question(messages, maxPixels, sampling, requestId, timeout);
+    return new Question(messages, maxPixels, sampling, requestId, timeout, format, logprobs);
   }
 
   /** The answer must be complete by then. */
   public Question withTimeout(Duration timeout) {
-    return new Question(messages, maxPixels, sampling, requestId, Optional.of(timeout));
+    return new Question(
+        messages, maxPixels, sampling, requestId, Optional.of(timeout), format, logprobs);
+  }
+
+  /** The form that the answer must have; without one it is free. */
+  public Question withFormat(Format format) {
+    return new Question(
+        messages, maxPixels, sampling, requestId, timeout, Optional.of(format), logprobs);
+  }
+
+  /** Asks for the log-probability of every token. */
+  public Question withLogprobs() {
+    return new Question(messages, maxPixels, sampling, requestId, timeout, format, true);
   }
 }

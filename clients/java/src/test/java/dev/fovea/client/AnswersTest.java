@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.gson.JsonElement;
@@ -196,6 +197,32 @@ class AnswersTest {
     Answer answer = fovea.ask(Question.of(TALLEST, Image.of(CHART)).withSampling(sampling));
     assertEquals("yel", answer.text());
     assertEquals("low", answer.matchedStop());
+  }
+
+  @Test
+  void anAnswerHasTheFormThatWasAskedFor() {
+    Question question = Question.of(TALLEST, Image.of(CHART));
+    String schema =
+        "{\"type\":\"object\",\"properties\":{\"colour\":{\"enum\":[\"red\",\"yellow\"]}},"
+            + "\"required\":[\"colour\"],\"additionalProperties\":false}";
+    Answer json = fovea.ask(question.withFormat(Format.jsonSchema(schema)));
+    assertTrue(json.text().matches("\\{ ?\"colour\" ?: ?\"(red|yellow)\" ?}"), json::text);
+    assertEquals(FinishReason.STOP, json.finishReason());
+    assertEquals("yellow", fovea.ask(question.withFormat(Format.regex("[a-z]{6}"))).text());
+    assertEquals("yellow", fovea.ask(question.withFormat(Format.choice("blue", "yellow"))).text());
+    Question wrong = question.withFormat(Format.regex("(a"));
+    FoveaException refused = assertThrows(FoveaException.class, () -> fovea.ask(wrong));
+    assertEquals("response_format.regex", refused.violations().get(0).field());
+  }
+
+  @Test
+  void logProbabilitiesAreToldWhereTheyAreAskedFor() {
+    Question question = Question.of(TALLEST, Image.of(CHART));
+    Answer told = fovea.ask(question.withLogprobs());
+    assertEquals(told.receipt().totals().outputTokens(), told.tokenIds().size());
+    assertEquals(told.tokenIds().size(), told.logprobs().size());
+    assertTrue(told.logprobs().stream().allMatch(value -> value <= 0));
+    assertEquals(List.of(), fovea.ask(question).logprobs());
   }
 
   @Test

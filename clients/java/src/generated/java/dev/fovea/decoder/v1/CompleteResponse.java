@@ -37,6 +37,8 @@ private static final long serialVersionUID = 0L;
     text_ = "";
     finishReason_ = 0;
     matchedStop_ = "";
+    tokenIds_ = emptyIntList();
+    logprobs_ = emptyFloatList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -310,6 +312,90 @@ private static final long serialVersionUID = 0L;
     return receipt_ == null ? dev.fovea.decoder.v1.Receipt.getDefaultInstance() : receipt_;
   }
 
+  public static final int TOKEN_IDS_FIELD_NUMBER = 7;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.Internal.IntList tokenIds_ =
+      emptyIntList();
+  /**
+   * <pre>
+   * The tokens of the answer.
+   * </pre>
+   *
+   * <code>repeated uint32 token_ids = 7;</code>
+   * @return A list containing the tokenIds.
+   */
+  @java.lang.Override
+  public java.util.List<java.lang.Integer>
+      getTokenIdsList() {
+    return tokenIds_;
+  }
+  /**
+   * <pre>
+   * The tokens of the answer.
+   * </pre>
+   *
+   * <code>repeated uint32 token_ids = 7;</code>
+   * @return The count of tokenIds.
+   */
+  public int getTokenIdsCount() {
+    return tokenIds_.size();
+  }
+  /**
+   * <pre>
+   * The tokens of the answer.
+   * </pre>
+   *
+   * <code>repeated uint32 token_ids = 7;</code>
+   * @param index The index of the element to return.
+   * @return The tokenIds at the given index.
+   */
+  public int getTokenIds(int index) {
+    return tokenIds_.getInt(index);
+  }
+  private int tokenIdsMemoizedSerializedSize = -1;
+
+  public static final int LOGPROBS_FIELD_NUMBER = 8;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.Internal.FloatList logprobs_ =
+      emptyFloatList();
+  /**
+   * <pre>
+   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 8;</code>
+   * @return A list containing the logprobs.
+   */
+  @java.lang.Override
+  public java.util.List<java.lang.Float>
+      getLogprobsList() {
+    return logprobs_;
+  }
+  /**
+   * <pre>
+   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 8;</code>
+   * @return The count of logprobs.
+   */
+  public int getLogprobsCount() {
+    return logprobs_.size();
+  }
+  /**
+   * <pre>
+   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 8;</code>
+   * @param index The index of the element to return.
+   * @return The logprobs at the given index.
+   */
+  public float getLogprobs(int index) {
+    return logprobs_.getFloat(index);
+  }
+  private int logprobsMemoizedSerializedSize = -1;
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -324,6 +410,7 @@ private static final long serialVersionUID = 0L;
   @java.lang.Override
   public void writeTo(com.google.protobuf.CodedOutputStream output)
                       throws java.io.IOException {
+    getSerializedSize();
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(requestId_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 1, requestId_);
     }
@@ -341,6 +428,20 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000001) != 0)) {
       output.writeMessage(6, getReceipt());
+    }
+    if (getTokenIdsList().size() > 0) {
+      output.writeUInt32NoTag(58);
+      output.writeUInt32NoTag(tokenIdsMemoizedSerializedSize);
+    }
+    for (int i = 0; i < tokenIds_.size(); i++) {
+      output.writeUInt32NoTag(tokenIds_.getInt(i));
+    }
+    if (getLogprobsList().size() > 0) {
+      output.writeUInt32NoTag(66);
+      output.writeUInt32NoTag(logprobsMemoizedSerializedSize);
+    }
+    for (int i = 0; i < logprobs_.size(); i++) {
+      output.writeFloatNoTag(logprobs_.getFloat(i));
     }
     getUnknownFields().writeTo(output);
   }
@@ -365,6 +466,31 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000001) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(6, getReceipt());
+    }
+    {
+      int dataSize = 0;
+      for (int i = 0; i < tokenIds_.size(); i++) {
+        dataSize += com.google.protobuf.CodedOutputStream
+          .computeUInt32SizeNoTag(tokenIds_.getInt(i));
+      }
+      size += dataSize;
+      if (!getTokenIdsList().isEmpty()) {
+        size += 1;
+        size += com.google.protobuf.CodedOutputStream
+            .computeInt32SizeNoTag(dataSize);
+      }
+      tokenIdsMemoizedSerializedSize = dataSize;
+    }
+    {
+      int dataSize = 0;
+      dataSize = 4 * getLogprobsList().size();
+      size += dataSize;
+      if (!getLogprobsList().isEmpty()) {
+        size += 1;
+        size += com.google.protobuf.CodedOutputStream
+            .computeInt32SizeNoTag(dataSize);
+      }
+      logprobsMemoizedSerializedSize = dataSize;
     }
     return size;
   }
@@ -404,6 +530,10 @@ private static final long serialVersionUID = 0L;
       if (!getReceipt()
           .equals(other.getReceipt())) return false;
     }
+    if (!getTokenIdsList()
+        .equals(other.getTokenIdsList())) return false;
+    if (!getLogprobsList()
+        .equals(other.getLogprobsList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -428,6 +558,14 @@ private static final long serialVersionUID = 0L;
     if (hasReceipt()) {
       hash = (37 * hash) + RECEIPT_FIELD_NUMBER;
       hash = (53 * hash) + getReceipt().hashCode();
+    }
+    if (getTokenIdsCount() > 0) {
+      hash = (37 * hash) + TOKEN_IDS_FIELD_NUMBER;
+      hash = (53 * hash) + getTokenIdsList().hashCode();
+    }
+    if (getLogprobsCount() > 0) {
+      hash = (37 * hash) + LOGPROBS_FIELD_NUMBER;
+      hash = (53 * hash) + getLogprobsList().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -580,6 +718,8 @@ private static final long serialVersionUID = 0L;
         receiptBuilder_.dispose();
         receiptBuilder_ = null;
       }
+      tokenIds_ = emptyIntList();
+      logprobs_ = emptyFloatList();
       return this;
     }
 
@@ -635,6 +775,14 @@ private static final long serialVersionUID = 0L;
             : receiptBuilder_.build();
         to_bitField0_ |= 0x00000001;
       }
+      if (((from_bitField0_ & 0x00000040) != 0)) {
+        tokenIds_.makeImmutable();
+        result.tokenIds_ = tokenIds_;
+      }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        logprobs_.makeImmutable();
+        result.logprobs_ = logprobs_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -675,6 +823,28 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasReceipt()) {
         mergeReceipt(other.getReceipt());
+      }
+      if (!other.tokenIds_.isEmpty()) {
+        if (tokenIds_.isEmpty()) {
+          tokenIds_ = other.tokenIds_;
+          tokenIds_.makeImmutable();
+          bitField0_ |= 0x00000040;
+        } else {
+          ensureTokenIdsIsMutable();
+          tokenIds_.addAll(other.tokenIds_);
+        }
+        onChanged();
+      }
+      if (!other.logprobs_.isEmpty()) {
+        if (logprobs_.isEmpty()) {
+          logprobs_ = other.logprobs_;
+          logprobs_.makeImmutable();
+          bitField0_ |= 0x00000080;
+        } else {
+          ensureLogprobsIsMutable();
+          logprobs_.addAll(other.logprobs_);
+        }
+        onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -734,6 +904,39 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000020;
               break;
             } // case 50
+            case 56: {
+              int v = input.readUInt32();
+              ensureTokenIdsIsMutable();
+              tokenIds_.addInt(v);
+              break;
+            } // case 56
+            case 58: {
+              int length = input.readRawVarint32();
+              int limit = input.pushLimit(length);
+              ensureTokenIdsIsMutable();
+              while (input.getBytesUntilLimit() > 0) {
+                tokenIds_.addInt(input.readUInt32());
+              }
+              input.popLimit(limit);
+              break;
+            } // case 58
+            case 69: {
+              float v = input.readFloat();
+              ensureLogprobsIsMutable();
+              logprobs_.addFloat(v);
+              break;
+            } // case 69
+            case 66: {
+              int length = input.readRawVarint32();
+              int limit = input.pushLimit(length);
+              int alloc = length > 4096 ? 4096 : length;
+              ensureLogprobsIsMutable(alloc / 4);
+              while (input.getBytesUntilLimit() > 0) {
+                logprobs_.addFloat(input.readFloat());
+              }
+              input.popLimit(limit);
+              break;
+            } // case 66
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1346,6 +1549,236 @@ private static final long serialVersionUID = 0L;
         receipt_ = null;
       }
       return receiptBuilder_;
+    }
+
+    private com.google.protobuf.Internal.IntList tokenIds_ = emptyIntList();
+    private void ensureTokenIdsIsMutable() {
+      if (!tokenIds_.isModifiable()) {
+        tokenIds_ = makeMutableCopy(tokenIds_);
+      }
+      bitField0_ |= 0x00000040;
+    }
+    /**
+     * <pre>
+     * The tokens of the answer.
+     * </pre>
+     *
+     * <code>repeated uint32 token_ids = 7;</code>
+     * @return A list containing the tokenIds.
+     */
+    public java.util.List<java.lang.Integer>
+        getTokenIdsList() {
+      tokenIds_.makeImmutable();
+      return tokenIds_;
+    }
+    /**
+     * <pre>
+     * The tokens of the answer.
+     * </pre>
+     *
+     * <code>repeated uint32 token_ids = 7;</code>
+     * @return The count of tokenIds.
+     */
+    public int getTokenIdsCount() {
+      return tokenIds_.size();
+    }
+    /**
+     * <pre>
+     * The tokens of the answer.
+     * </pre>
+     *
+     * <code>repeated uint32 token_ids = 7;</code>
+     * @param index The index of the element to return.
+     * @return The tokenIds at the given index.
+     */
+    public int getTokenIds(int index) {
+      return tokenIds_.getInt(index);
+    }
+    /**
+     * <pre>
+     * The tokens of the answer.
+     * </pre>
+     *
+     * <code>repeated uint32 token_ids = 7;</code>
+     * @param index The index to set the value at.
+     * @param value The tokenIds to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTokenIds(
+        int index, int value) {
+
+      ensureTokenIdsIsMutable();
+      tokenIds_.setInt(index, value);
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The tokens of the answer.
+     * </pre>
+     *
+     * <code>repeated uint32 token_ids = 7;</code>
+     * @param value The tokenIds to add.
+     * @return This builder for chaining.
+     */
+    public Builder addTokenIds(int value) {
+
+      ensureTokenIdsIsMutable();
+      tokenIds_.addInt(value);
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The tokens of the answer.
+     * </pre>
+     *
+     * <code>repeated uint32 token_ids = 7;</code>
+     * @param values The tokenIds to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllTokenIds(
+        java.lang.Iterable<? extends java.lang.Integer> values) {
+      ensureTokenIdsIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, tokenIds_);
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The tokens of the answer.
+     * </pre>
+     *
+     * <code>repeated uint32 token_ids = 7;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTokenIds() {
+      tokenIds_ = emptyIntList();
+      bitField0_ = (bitField0_ & ~0x00000040);
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.Internal.FloatList logprobs_ = emptyFloatList();
+    private void ensureLogprobsIsMutable() {
+      if (!logprobs_.isModifiable()) {
+        logprobs_ = makeMutableCopy(logprobs_);
+      }
+      bitField0_ |= 0x00000080;
+    }
+    private void ensureLogprobsIsMutable(int capacity) {
+      if (!logprobs_.isModifiable()) {
+        logprobs_ = makeMutableCopy(logprobs_, capacity);
+      }
+      bitField0_ |= 0x00000080;
+    }
+    /**
+     * <pre>
+     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 8;</code>
+     * @return A list containing the logprobs.
+     */
+    public java.util.List<java.lang.Float>
+        getLogprobsList() {
+      logprobs_.makeImmutable();
+      return logprobs_;
+    }
+    /**
+     * <pre>
+     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 8;</code>
+     * @return The count of logprobs.
+     */
+    public int getLogprobsCount() {
+      return logprobs_.size();
+    }
+    /**
+     * <pre>
+     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 8;</code>
+     * @param index The index of the element to return.
+     * @return The logprobs at the given index.
+     */
+    public float getLogprobs(int index) {
+      return logprobs_.getFloat(index);
+    }
+    /**
+     * <pre>
+     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 8;</code>
+     * @param index The index to set the value at.
+     * @param value The logprobs to set.
+     * @return This builder for chaining.
+     */
+    public Builder setLogprobs(
+        int index, float value) {
+
+      ensureLogprobsIsMutable();
+      logprobs_.setFloat(index, value);
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 8;</code>
+     * @param value The logprobs to add.
+     * @return This builder for chaining.
+     */
+    public Builder addLogprobs(float value) {
+
+      ensureLogprobsIsMutable();
+      logprobs_.addFloat(value);
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 8;</code>
+     * @param values The logprobs to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllLogprobs(
+        java.lang.Iterable<? extends java.lang.Float> values) {
+      ensureLogprobsIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, logprobs_);
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 8;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearLogprobs() {
+      logprobs_ = emptyFloatList();
+      bitField0_ = (bitField0_ & ~0x00000080);
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.CompleteResponse)

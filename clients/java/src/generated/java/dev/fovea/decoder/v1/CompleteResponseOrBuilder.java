@@ -135,4 +135,62 @@ public interface CompleteResponseOrBuilder extends
    * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
    */
   dev.fovea.decoder.v1.ReceiptOrBuilder getReceiptOrBuilder();
+
+  /**
+   * <pre>
+   * The tokens of the answer.
+   * </pre>
+   *
+   * <code>repeated uint32 token_ids = 7;</code>
+   * @return A list containing the tokenIds.
+   */
+  java.util.List<java.lang.Integer> getTokenIdsList();
+  /**
+   * <pre>
+   * The tokens of the answer.
+   * </pre>
+   *
+   * <code>repeated uint32 token_ids = 7;</code>
+   * @return The count of tokenIds.
+   */
+  int getTokenIdsCount();
+  /**
+   * <pre>
+   * The tokens of the answer.
+   * </pre>
+   *
+   * <code>repeated uint32 token_ids = 7;</code>
+   * @param index The index of the element to return.
+   * @return The tokenIds at the given index.
+   */
+  int getTokenIds(int index);
+
+  /**
+   * <pre>
+   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 8;</code>
+   * @return A list containing the logprobs.
+   */
+  java.util.List<java.lang.Float> getLogprobsList();
+  /**
+   * <pre>
+   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 8;</code>
+   * @return The count of logprobs.
+   */
+  int getLogprobsCount();
+  /**
+   * <pre>
+   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 8;</code>
+   * @param index The index of the element to return.
+   * @return The logprobs at the given index.
+   */
+  float getLogprobs(int index);
 }

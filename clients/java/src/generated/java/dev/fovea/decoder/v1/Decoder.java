@@ -227,86 +227,88 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "ResponseFormat\022\037\n\027allow_text_substitutio" +
       "n\030\n \001(\010\"Z\n\007Started\022\022\n\nrequest_id\030\001 \001(\t\022\r" +
       "\n\005model\030\002 \001(\t\022\025\n\rprompt_tokens\030\003 \001(\r\022\025\n\r" +
-      "visual_tokens\030\004 \001(\r\"(\n\005Delta\022\014\n\004text\030\001 \001" +
-      "(\t\022\021\n\ttoken_ids\030\002 \003(\r\"\203\001\n\010Finished\0225\n\rfi" +
-      "nish_reason\030\001 \001(\0162\036.fovea.decoder.v1.Fin" +
-      "ishReason\022\024\n\014matched_stop\030\002 \001(\t\022*\n\007recei" +
-      "pt\030\003 \001(\0132\031.fovea.decoder.v1.Receipt\"\243\001\n\020" +
-      "GenerateResponse\022,\n\007started\030\001 \001(\0132\031.fove" +
-      "a.decoder.v1.StartedH\000\022(\n\005delta\030\002 \001(\0132\027." +
-      "fovea.decoder.v1.DeltaH\000\022.\n\010finished\030\003 \001" +
-      "(\0132\032.fovea.decoder.v1.FinishedH\000B\007\n\005even" +
-      "t\"E\n\017CompleteRequest\0222\n\007request\030\001 \001(\0132!." +
-      "fovea.decoder.v1.GenerateRequest\"\274\001\n\020Com" +
-      "pleteResponse\022\022\n\nrequest_id\030\001 \001(\t\022\r\n\005mod" +
-      "el\030\002 \001(\t\022\014\n\004text\030\003 \001(\t\0225\n\rfinish_reason\030" +
-      "\004 \001(\0162\036.fovea.decoder.v1.FinishReason\022\024\n" +
-      "\014matched_stop\030\005 \001(\t\022*\n\007receipt\030\006 \001(\0132\031.f" +
-      "ovea.decoder.v1.Receipt\"H\n\022CountTokensRe" +
-      "quest\0222\n\007request\030\001 \001(\0132!.fovea.decoder.v" +
-      "1.GenerateRequest\"\255\001\n\023CountTokensRespons" +
-      "e\022\025\n\rprompt_tokens\030\001 \001(\r\022\023\n\013text_tokens\030" +
-      "\002 \001(\r\022\025\n\rvisual_tokens\030\003 \001(\r\022+\n\006images\030\004" +
-      " \003(\0132\033.fovea.vision.v1.TokenCount\022\020\n\010kv_" +
-      "bytes\030\005 \001(\004\022\024\n\014fits_context\030\006 \001(\010\"\026\n\024Get" +
-      "ServerInfoRequest\"\332\002\n\rDecoderLimits\022\031\n\021m" +
-      "ax_message_bytes\030\001 \001(\r\022\023\n\013max_context\030\002 " +
-      "\001(\r\022\026\n\016max_new_tokens\030\003 \001(\r\022\036\n\026default_m" +
-      "ax_new_tokens\030\004 \001(\r\022\022\n\nmax_images\030\005 \001(\r\022" +
-      "\032\n\022default_max_pixels\030\006 \001(\r\022\022\n\nmax_pixel" +
-      "s\030\007 \001(\r\022\022\n\nmin_pixels\030\010 \001(\r\022\023\n\013max_runni" +
-      "ng\030\t \001(\r\022\023\n\013max_waiting\030\n \001(\r\022\030\n\020max_sto" +
-      "p_strings\030\013 \001(\r\022\027\n\017max_image_bytes\030\014 \001(\r" +
-      "\022\027\n\017row_cache_bytes\030\r \001(\004\022\023\n\013row_cache_s" +
-      "\030\016 \001(\r\"Z\n\013DecoderLoad\022\017\n\007waiting\030\001 \001(\r\022\017" +
-      "\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r\022" +
-      "\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007ad" +
-      "dress\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\treachable\030\003" +
-      " \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\ncompatible\030" +
-      "\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007running\030\007 \001(\r\022" +
-      "\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServerInfoRespon" +
-      "se\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013fi" +
-      "ngerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(\0132\032.fovea." +
-      "vision.v1.RowLayout\022/\n\006limits\030\005 \001(\0132\037.fo" +
-      "vea.decoder.v1.DecoderLimits\022+\n\004load\030\006 \001" +
-      "(\0132\035.fovea.decoder.v1.DecoderLoad\022\020\n\010fea" +
-      "tures\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fovea.decod" +
-      "er.v1.ServingState\022\030\n\020loading_progress\030\t" +
-      " \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t\022" +
-      "\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(\0132\035.fovea" +
-      ".decoder.v1.EncoderPeer\022\032\n\022kv_bytes_per_" +
-      "token\030\016 \001(\r*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020" +
-      "\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROL" +
-      "E_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPEC" +
-      "IFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002" +
-      "\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_" +
-      "OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUD" +
-      "GET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014" +
-      "RepeatPolicy\022\035\n\031REPEAT_POLICY_UNSPECIFIE" +
-      "D\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_PO" +
-      "LICY_REFERENCE\020\002*_\n\014FinishReason\022\035\n\031FINI" +
-      "SH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_REASON" +
-      "_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001\n\014Se" +
-      "rvingState\022\035\n\031SERVING_STATE_UNSPECIFIED\020" +
-      "\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SERVING_" +
-      "STATE_SERVING\020\002\022\032\n\026SERVING_STATE_DRAININ" +
-      "G\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\255\004\n\016Decode" +
-      "rService\022S\n\010PutImage\022!.fovea.decoder.v1." +
-      "PutImageRequest\032\".fovea.decoder.v1.PutIm" +
-      "ageResponse(\001\022`\n\rDescribeImage\022&.fovea.d" +
-      "ecoder.v1.DescribeImageRequest\032\'.fovea.d" +
-      "ecoder.v1.DescribeImageResponse\022S\n\010Gener" +
-      "ate\022!.fovea.decoder.v1.GenerateRequest\032\"" +
-      ".fovea.decoder.v1.GenerateResponse0\001\022Q\n\010" +
-      "Complete\022!.fovea.decoder.v1.CompleteRequ" +
-      "est\032\".fovea.decoder.v1.CompleteResponse\022" +
-      "Z\n\013CountTokens\022$.fovea.decoder.v1.CountT" +
-      "okensRequest\032%.fovea.decoder.v1.CountTok" +
-      "ensResponse\022`\n\rGetServerInfo\022&.fovea.dec" +
-      "oder.v1.GetServerInfoRequest\032\'.fovea.dec" +
-      "oder.v1.GetServerInfoResponseBA\n\024dev.fov" +
-      "ea.decoder.v1P\001Z\'fovea.dev/go/fovea/deco" +
-      "der/v1;decoderv1b\006proto3"
+      "visual_tokens\030\004 \001(\r\":\n\005Delta\022\014\n\004text\030\001 \001" +
+      "(\t\022\021\n\ttoken_ids\030\002 \003(\r\022\020\n\010logprobs\030\003 \003(\002\"" +
+      "\203\001\n\010Finished\0225\n\rfinish_reason\030\001 \001(\0162\036.fo" +
+      "vea.decoder.v1.FinishReason\022\024\n\014matched_s" +
+      "top\030\002 \001(\t\022*\n\007receipt\030\003 \001(\0132\031.fovea.decod" +
+      "er.v1.Receipt\"\243\001\n\020GenerateResponse\022,\n\007st" +
+      "arted\030\001 \001(\0132\031.fovea.decoder.v1.StartedH\000" +
+      "\022(\n\005delta\030\002 \001(\0132\027.fovea.decoder.v1.Delta" +
+      "H\000\022.\n\010finished\030\003 \001(\0132\032.fovea.decoder.v1." +
+      "FinishedH\000B\007\n\005event\"E\n\017CompleteRequest\0222" +
+      "\n\007request\030\001 \001(\0132!.fovea.decoder.v1.Gener" +
+      "ateRequest\"\341\001\n\020CompleteResponse\022\022\n\nreque" +
+      "st_id\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\014\n\004text\030\003 \001(\t" +
+      "\0225\n\rfinish_reason\030\004 \001(\0162\036.fovea.decoder." +
+      "v1.FinishReason\022\024\n\014matched_stop\030\005 \001(\t\022*\n" +
+      "\007receipt\030\006 \001(\0132\031.fovea.decoder.v1.Receip" +
+      "t\022\021\n\ttoken_ids\030\007 \003(\r\022\020\n\010logprobs\030\010 \003(\002\"H" +
+      "\n\022CountTokensRequest\0222\n\007request\030\001 \001(\0132!." +
+      "fovea.decoder.v1.GenerateRequest\"\255\001\n\023Cou" +
+      "ntTokensResponse\022\025\n\rprompt_tokens\030\001 \001(\r\022" +
+      "\023\n\013text_tokens\030\002 \001(\r\022\025\n\rvisual_tokens\030\003 " +
+      "\001(\r\022+\n\006images\030\004 \003(\0132\033.fovea.vision.v1.To" +
+      "kenCount\022\020\n\010kv_bytes\030\005 \001(\004\022\024\n\014fits_conte" +
+      "xt\030\006 \001(\010\"\026\n\024GetServerInfoRequest\"\364\002\n\rDec" +
+      "oderLimits\022\031\n\021max_message_bytes\030\001 \001(\r\022\023\n" +
+      "\013max_context\030\002 \001(\r\022\026\n\016max_new_tokens\030\003 \001" +
+      "(\r\022\036\n\026default_max_new_tokens\030\004 \001(\r\022\022\n\nma" +
+      "x_images\030\005 \001(\r\022\032\n\022default_max_pixels\030\006 \001" +
+      "(\r\022\022\n\nmax_pixels\030\007 \001(\r\022\022\n\nmin_pixels\030\010 \001" +
+      "(\r\022\023\n\013max_running\030\t \001(\r\022\023\n\013max_waiting\030\n" +
+      " \001(\r\022\030\n\020max_stop_strings\030\013 \001(\r\022\027\n\017max_im" +
+      "age_bytes\030\014 \001(\r\022\027\n\017row_cache_bytes\030\r \001(\004" +
+      "\022\023\n\013row_cache_s\030\016 \001(\r\022\030\n\020max_format_byte" +
+      "s\030\017 \001(\r\"Z\n\013DecoderLoad\022\017\n\007waiting\030\001 \001(\r\022" +
+      "\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r" +
+      "\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007a" +
+      "ddress\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\treachable\030" +
+      "\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\ncompatible" +
+      "\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007running\030\007 \001(\r" +
+      "\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServerInfoRespo" +
+      "nse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013f" +
+      "ingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(\0132\032.fovea" +
+      ".vision.v1.RowLayout\022/\n\006limits\030\005 \001(\0132\037.f" +
+      "ovea.decoder.v1.DecoderLimits\022+\n\004load\030\006 " +
+      "\001(\0132\035.fovea.decoder.v1.DecoderLoad\022\020\n\010fe" +
+      "atures\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fovea.deco" +
+      "der.v1.ServingState\022\030\n\020loading_progress\030" +
+      "\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t" +
+      "\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(\0132\035.fove" +
+      "a.decoder.v1.EncoderPeer\022\032\n\022kv_bytes_per" +
+      "_token\030\016 \001(\r*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED" +
+      "\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016RO" +
+      "LE_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPE" +
+      "CIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020" +
+      "\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON" +
+      "_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BU" +
+      "DGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n" +
+      "\014RepeatPolicy\022\035\n\031REPEAT_POLICY_UNSPECIFI" +
+      "ED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_P" +
+      "OLICY_REFERENCE\020\002*_\n\014FinishReason\022\035\n\031FIN" +
+      "ISH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_REASO" +
+      "N_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001\n\014S" +
+      "ervingState\022\035\n\031SERVING_STATE_UNSPECIFIED" +
+      "\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SERVING" +
+      "_STATE_SERVING\020\002\022\032\n\026SERVING_STATE_DRAINI" +
+      "NG\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\255\004\n\016Decod" +
+      "erService\022S\n\010PutImage\022!.fovea.decoder.v1" +
+      ".PutImageRequest\032\".fovea.decoder.v1.PutI" +
+      "mageResponse(\001\022`\n\rDescribeImage\022&.fovea." +
+      "decoder.v1.DescribeImageRequest\032\'.fovea." +
+      "decoder.v1.DescribeImageResponse\022S\n\010Gene" +
+      "rate\022!.fovea.decoder.v1.GenerateRequest\032" +
+      "\".fovea.decoder.v1.GenerateResponse0\001\022Q\n" +
+      "\010Complete\022!.fovea.decoder.v1.CompleteReq" +
+      "uest\032\".fovea.decoder.v1.CompleteResponse" +
+      "\022Z\n\013CountTokens\022$.fovea.decoder.v1.Count" +
+      "TokensRequest\032%.fovea.decoder.v1.CountTo" +
+      "kensResponse\022`\n\rGetServerInfo\022&.fovea.de" +
+      "coder.v1.GetServerInfoRequest\032\'.fovea.de" +
+      "coder.v1.GetServerInfoResponseBA\n\024dev.fo" +
+      "vea.decoder.v1P\001Z\'fovea.dev/go/fovea/dec" +
+      "oder/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -417,7 +419,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_Delta_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Delta_descriptor,
-        new java.lang.String[] { "Text", "TokenIds", });
+        new java.lang.String[] { "Text", "TokenIds", "Logprobs", });
     internal_static_fovea_decoder_v1_Finished_descriptor =
       getDescriptor().getMessageType(17);
     internal_static_fovea_decoder_v1_Finished_fieldAccessorTable = new
@@ -441,7 +443,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_CompleteResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_CompleteResponse_descriptor,
-        new java.lang.String[] { "RequestId", "Model", "Text", "FinishReason", "MatchedStop", "Receipt", });
+        new java.lang.String[] { "RequestId", "Model", "Text", "FinishReason", "MatchedStop", "Receipt", "TokenIds", "Logprobs", });
     internal_static_fovea_decoder_v1_CountTokensRequest_descriptor =
       getDescriptor().getMessageType(21);
     internal_static_fovea_decoder_v1_CountTokensRequest_fieldAccessorTable = new
@@ -465,7 +467,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
       getDescriptor().getMessageType(25);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new

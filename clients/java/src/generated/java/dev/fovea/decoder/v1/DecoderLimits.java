@@ -262,6 +262,21 @@ private static final long serialVersionUID = 0L;
     return rowCacheS_;
   }
 
+  public static final int MAX_FORMAT_BYTES_FIELD_NUMBER = 15;
+  private int maxFormatBytes_ = 0;
+  /**
+   * <pre>
+   * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+   * </pre>
+   *
+   * <code>uint32 max_format_bytes = 15;</code>
+   * @return The maxFormatBytes.
+   */
+  @java.lang.Override
+  public int getMaxFormatBytes() {
+    return maxFormatBytes_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -317,6 +332,9 @@ private static final long serialVersionUID = 0L;
     }
     if (rowCacheS_ != 0) {
       output.writeUInt32(14, rowCacheS_);
+    }
+    if (maxFormatBytes_ != 0) {
+      output.writeUInt32(15, maxFormatBytes_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -378,6 +396,10 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(14, rowCacheS_);
     }
+    if (maxFormatBytes_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(15, maxFormatBytes_);
+    }
     return size;
   }
   @java.lang.Override
@@ -430,6 +452,8 @@ private static final long serialVersionUID = 0L;
         != other.getRowCacheBytes()) return false;
     if (getRowCacheS()
         != other.getRowCacheS()) return false;
+    if (getMaxFormatBytes()
+        != other.getMaxFormatBytes()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -470,6 +494,8 @@ private static final long serialVersionUID = 0L;
         getRowCacheBytes());
     hash = (37 * hash) + ROW_CACHE_S_FIELD_NUMBER;
     hash = (53 * hash) + getRowCacheS();
+    hash = (37 * hash) + MAX_FORMAT_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxFormatBytes();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -619,6 +645,7 @@ private static final long serialVersionUID = 0L;
       maxImageBytes_ = 0;
       rowCacheBytes_ = 0L;
       rowCacheS_ = 0;
+      maxFormatBytes_ = 0;
       return this;
     }
 
@@ -694,6 +721,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00002000) != 0)) {
         result.rowCacheS_ = rowCacheS_;
       }
+      if (((from_bitField0_ & 0x00004000) != 0)) {
+        result.maxFormatBytes_ = maxFormatBytes_;
+      }
     }
 
     @java.lang.Override
@@ -749,6 +779,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getRowCacheS() != 0) {
         setRowCacheS(other.getRowCacheS());
+      }
+      if (other.getMaxFormatBytes() != 0) {
+        setMaxFormatBytes(other.getMaxFormatBytes());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -846,6 +879,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00002000;
               break;
             } // case 112
+            case 120: {
+              maxFormatBytes_ = input.readUInt32();
+              bitField0_ |= 0x00004000;
+              break;
+            } // case 120
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1475,6 +1513,50 @@ private static final long serialVersionUID = 0L;
     public Builder clearRowCacheS() {
       bitField0_ = (bitField0_ & ~0x00002000);
       rowCacheS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxFormatBytes_ ;
+    /**
+     * <pre>
+     * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+     * </pre>
+     *
+     * <code>uint32 max_format_bytes = 15;</code>
+     * @return The maxFormatBytes.
+     */
+    @java.lang.Override
+    public int getMaxFormatBytes() {
+      return maxFormatBytes_;
+    }
+    /**
+     * <pre>
+     * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+     * </pre>
+     *
+     * <code>uint32 max_format_bytes = 15;</code>
+     * @param value The maxFormatBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxFormatBytes(int value) {
+
+      maxFormatBytes_ = value;
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+     * </pre>
+     *
+     * <code>uint32 max_format_bytes = 15;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxFormatBytes() {
+      bitField0_ = (bitField0_ & ~0x00004000);
+      maxFormatBytes_ = 0;
       onChanged();
       return this;
     }

@@ -149,4 +149,14 @@ public interface DecoderLimitsOrBuilder extends
    * @return The rowCacheS.
    */
   int getRowCacheS();
+
+  /**
+   * <pre>
+   * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+   * </pre>
+   *
+   * <code>uint32 max_format_bytes = 15;</code>
+   * @return The maxFormatBytes.
+   */
+  int getMaxFormatBytes();
 }

@@ -34,6 +34,7 @@ private static final long serialVersionUID = 0L;
   private Delta() {
     text_ = "";
     tokenIds_ = emptyIntList();
+    logprobs_ = emptyFloatList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -143,6 +144,51 @@ private static final long serialVersionUID = 0L;
   }
   private int tokenIdsMemoizedSerializedSize = -1;
 
+  public static final int LOGPROBS_FIELD_NUMBER = 3;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.Internal.FloatList logprobs_ =
+      emptyFloatList();
+  /**
+   * <pre>
+   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+   * itself gives the token, before penalty, temperature, cuts and format.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 3;</code>
+   * @return A list containing the logprobs.
+   */
+  @java.lang.Override
+  public java.util.List<java.lang.Float>
+      getLogprobsList() {
+    return logprobs_;
+  }
+  /**
+   * <pre>
+   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+   * itself gives the token, before penalty, temperature, cuts and format.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 3;</code>
+   * @return The count of logprobs.
+   */
+  public int getLogprobsCount() {
+    return logprobs_.size();
+  }
+  /**
+   * <pre>
+   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+   * itself gives the token, before penalty, temperature, cuts and format.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 3;</code>
+   * @param index The index of the element to return.
+   * @return The logprobs at the given index.
+   */
+  public float getLogprobs(int index) {
+    return logprobs_.getFloat(index);
+  }
+  private int logprobsMemoizedSerializedSize = -1;
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -168,6 +214,13 @@ private static final long serialVersionUID = 0L;
     for (int i = 0; i < tokenIds_.size(); i++) {
       output.writeUInt32NoTag(tokenIds_.getInt(i));
     }
+    if (getLogprobsList().size() > 0) {
+      output.writeUInt32NoTag(26);
+      output.writeUInt32NoTag(logprobsMemoizedSerializedSize);
+    }
+    for (int i = 0; i < logprobs_.size(); i++) {
+      output.writeFloatNoTag(logprobs_.getFloat(i));
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -188,6 +241,17 @@ private static final long serialVersionUID = 0L;
             .computeInt32SizeNoTag(dataSize);
       }
       tokenIdsMemoizedSerializedSize = dataSize;
+    }
+    {
+      int dataSize = 0;
+      dataSize = 4 * getLogprobsList().size();
+      size += dataSize;
+      if (!getLogprobsList().isEmpty()) {
+        size += 1;
+        size += com.google.protobuf.CodedOutputStream
+            .computeInt32SizeNoTag(dataSize);
+      }
+      logprobsMemoizedSerializedSize = dataSize;
     }
     return size;
   }
@@ -217,6 +281,8 @@ private static final long serialVersionUID = 0L;
         .equals(other.getText())) return false;
     if (!getTokenIdsList()
         .equals(other.getTokenIdsList())) return false;
+    if (!getLogprobsList()
+        .equals(other.getLogprobsList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -233,6 +299,10 @@ private static final long serialVersionUID = 0L;
     if (getTokenIdsCount() > 0) {
       hash = (37 * hash) + TOKEN_IDS_FIELD_NUMBER;
       hash = (53 * hash) + getTokenIdsList().hashCode();
+    }
+    if (getLogprobsCount() > 0) {
+      hash = (37 * hash) + LOGPROBS_FIELD_NUMBER;
+      hash = (53 * hash) + getLogprobsList().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -371,6 +441,7 @@ private static final long serialVersionUID = 0L;
       bitField0_ = 0;
       text_ = "";
       tokenIds_ = emptyIntList();
+      logprobs_ = emptyFloatList();
       return this;
     }
 
@@ -411,6 +482,10 @@ private static final long serialVersionUID = 0L;
         tokenIds_.makeImmutable();
         result.tokenIds_ = tokenIds_;
       }
+      if (((from_bitField0_ & 0x00000004) != 0)) {
+        logprobs_.makeImmutable();
+        result.logprobs_ = logprobs_;
+      }
     }
 
     @java.lang.Override
@@ -438,6 +513,17 @@ private static final long serialVersionUID = 0L;
         } else {
           ensureTokenIdsIsMutable();
           tokenIds_.addAll(other.tokenIds_);
+        }
+        onChanged();
+      }
+      if (!other.logprobs_.isEmpty()) {
+        if (logprobs_.isEmpty()) {
+          logprobs_ = other.logprobs_;
+          logprobs_.makeImmutable();
+          bitField0_ |= 0x00000004;
+        } else {
+          ensureLogprobsIsMutable();
+          logprobs_.addAll(other.logprobs_);
         }
         onChanged();
       }
@@ -488,6 +574,23 @@ private static final long serialVersionUID = 0L;
               input.popLimit(limit);
               break;
             } // case 18
+            case 29: {
+              float v = input.readFloat();
+              ensureLogprobsIsMutable();
+              logprobs_.addFloat(v);
+              break;
+            } // case 29
+            case 26: {
+              int length = input.readRawVarint32();
+              int limit = input.pushLimit(length);
+              int alloc = length > 4096 ? 4096 : length;
+              ensureLogprobsIsMutable(alloc / 4);
+              while (input.getBytesUntilLimit() > 0) {
+                logprobs_.addFloat(input.readFloat());
+              }
+              input.popLimit(limit);
+              break;
+            } // case 26
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -705,6 +808,131 @@ private static final long serialVersionUID = 0L;
     public Builder clearTokenIds() {
       tokenIds_ = emptyIntList();
       bitField0_ = (bitField0_ & ~0x00000002);
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.Internal.FloatList logprobs_ = emptyFloatList();
+    private void ensureLogprobsIsMutable() {
+      if (!logprobs_.isModifiable()) {
+        logprobs_ = makeMutableCopy(logprobs_);
+      }
+      bitField0_ |= 0x00000004;
+    }
+    private void ensureLogprobsIsMutable(int capacity) {
+      if (!logprobs_.isModifiable()) {
+        logprobs_ = makeMutableCopy(logprobs_, capacity);
+      }
+      bitField0_ |= 0x00000004;
+    }
+    /**
+     * <pre>
+     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+     * itself gives the token, before penalty, temperature, cuts and format.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 3;</code>
+     * @return A list containing the logprobs.
+     */
+    public java.util.List<java.lang.Float>
+        getLogprobsList() {
+      logprobs_.makeImmutable();
+      return logprobs_;
+    }
+    /**
+     * <pre>
+     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+     * itself gives the token, before penalty, temperature, cuts and format.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 3;</code>
+     * @return The count of logprobs.
+     */
+    public int getLogprobsCount() {
+      return logprobs_.size();
+    }
+    /**
+     * <pre>
+     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+     * itself gives the token, before penalty, temperature, cuts and format.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 3;</code>
+     * @param index The index of the element to return.
+     * @return The logprobs at the given index.
+     */
+    public float getLogprobs(int index) {
+      return logprobs_.getFloat(index);
+    }
+    /**
+     * <pre>
+     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+     * itself gives the token, before penalty, temperature, cuts and format.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 3;</code>
+     * @param index The index to set the value at.
+     * @param value The logprobs to set.
+     * @return This builder for chaining.
+     */
+    public Builder setLogprobs(
+        int index, float value) {
+
+      ensureLogprobsIsMutable();
+      logprobs_.setFloat(index, value);
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+     * itself gives the token, before penalty, temperature, cuts and format.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 3;</code>
+     * @param value The logprobs to add.
+     * @return This builder for chaining.
+     */
+    public Builder addLogprobs(float value) {
+
+      ensureLogprobsIsMutable();
+      logprobs_.addFloat(value);
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+     * itself gives the token, before penalty, temperature, cuts and format.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 3;</code>
+     * @param values The logprobs to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllLogprobs(
+        java.lang.Iterable<? extends java.lang.Float> values) {
+      ensureLogprobsIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, logprobs_);
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+     * itself gives the token, before penalty, temperature, cuts and format.
+     * </pre>
+     *
+     * <code>repeated float logprobs = 3;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearLogprobs() {
+      logprobs_ = emptyFloatList();
+      bitField0_ = (bitField0_ & ~0x00000004);
       onChanged();
       return this;
     }

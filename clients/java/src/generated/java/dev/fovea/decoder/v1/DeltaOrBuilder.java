@@ -58,4 +58,36 @@ public interface DeltaOrBuilder extends
    * @return The tokenIds at the given index.
    */
   int getTokenIds(int index);
+
+  /**
+   * <pre>
+   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+   * itself gives the token, before penalty, temperature, cuts and format.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 3;</code>
+   * @return A list containing the logprobs.
+   */
+  java.util.List<java.lang.Float> getLogprobsList();
+  /**
+   * <pre>
+   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+   * itself gives the token, before penalty, temperature, cuts and format.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 3;</code>
+   * @return The count of logprobs.
+   */
+  int getLogprobsCount();
+  /**
+   * <pre>
+   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
+   * itself gives the token, before penalty, temperature, cuts and format.
+   * </pre>
+   *
+   * <code>repeated float logprobs = 3;</code>
+   * @param index The index of the element to return.
+   * @return The logprobs at the given index.
+   */
+  float getLogprobs(int index);
 }

@@ -7,7 +7,8 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Why an answer ended.
+ * Why an answer ended. A call that was cancelled, or whose time ran out, has no such message: its status says CANCELLED
+ * or DEADLINE_EXCEEDED, and what came before is the beginning of an answer.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.FinishReason}
@@ -33,7 +34,7 @@ public enum FinishReason
   FINISH_REASON_STOP(1),
   /**
    * <pre>
-   * max_new_tokens was reached.
+   * max_new_tokens was reached: the answer is cut, and with a `response_format` it may not match.
    * </pre>
    *
    * <code>FINISH_REASON_LENGTH = 2;</code>
@@ -69,7 +70,7 @@ public enum FinishReason
   public static final int FINISH_REASON_STOP_VALUE = 1;
   /**
    * <pre>
-   * max_new_tokens was reached.
+   * max_new_tokens was reached: the answer is cut, and with a `response_format` it may not match.
    * </pre>
    *
    * <code>FINISH_REASON_LENGTH = 2;</code>

@@ -356,7 +356,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.Logprobs logprobs_;
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. Present, it asks for the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -368,7 +368,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. Present, it asks for the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -380,7 +380,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. Present, it asks for the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -394,7 +394,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.ResponseFormat responseFormat_;
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. The form of the answer; without it the form is free.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -406,7 +406,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. The form of the answer; without it the form is free.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -418,7 +418,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. The form of the answer; without it the form is free.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2033,7 +2033,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.Logprobs, dev.fovea.decoder.v1.Logprobs.Builder, dev.fovea.decoder.v1.LogprobsOrBuilder> logprobsBuilder_;
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. Present, it asks for the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2044,7 +2044,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. Present, it asks for the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2059,7 +2059,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. Present, it asks for the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2079,7 +2079,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. Present, it asks for the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2097,7 +2097,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. Present, it asks for the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2122,7 +2122,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. Present, it asks for the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2139,7 +2139,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. Present, it asks for the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2151,7 +2151,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. Present, it asks for the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2166,7 +2166,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. Present, it asks for the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2190,7 +2190,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.ResponseFormat, dev.fovea.decoder.v1.ResponseFormat.Builder, dev.fovea.decoder.v1.ResponseFormatOrBuilder> responseFormatBuilder_;
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. The form of the answer; without it the form is free.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2201,7 +2201,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. The form of the answer; without it the form is free.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2216,7 +2216,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. The form of the answer; without it the form is free.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2236,7 +2236,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. The form of the answer; without it the form is free.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2254,7 +2254,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. The form of the answer; without it the form is free.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2279,7 +2279,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. The form of the answer; without it the form is free.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2296,7 +2296,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. The form of the answer; without it the form is free.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2308,7 +2308,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. The form of the answer; without it the form is free.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2323,7 +2323,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Not served yet.
+     * OPTIONAL. The form of the answer; without it the form is free.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>

@@ -182,7 +182,7 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. Present, it asks for the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -191,7 +191,7 @@ public interface GenerateRequestOrBuilder extends
   boolean hasLogprobs();
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. Present, it asks for the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -200,7 +200,7 @@ public interface GenerateRequestOrBuilder extends
   dev.fovea.decoder.v1.Logprobs getLogprobs();
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. Present, it asks for the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -209,7 +209,7 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. The form of the answer; without it the form is free.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -218,7 +218,7 @@ public interface GenerateRequestOrBuilder extends
   boolean hasResponseFormat();
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. The form of the answer; without it the form is free.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -227,7 +227,7 @@ public interface GenerateRequestOrBuilder extends
   dev.fovea.decoder.v1.ResponseFormat getResponseFormat();
   /**
    * <pre>
-   * OPTIONAL. Not served yet.
+   * OPTIONAL. The form of the answer; without it the form is free.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>

@@ -7,7 +7,10 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Constrains the answer's form. Not served yet.
+ * What the answer must match, from its first character to its last. Enforced while tokens are chosen: a token that
+ * could not lead to a match is never taken. An answer that ends by itself matches; one that max_new_tokens cuts, or a
+ * stop string, is the beginning of a match. What cannot be enforced is refused as INVALID_ARGUMENT, with the reason at
+ * the field; all of it together may hold `max_format_bytes`.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.ResponseFormat}
@@ -99,7 +102,8 @@ private static final long serialVersionUID = 0L;
   public static final int JSON_SCHEMA_FIELD_NUMBER = 1;
   /**
    * <pre>
-   * A JSON schema.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -110,7 +114,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A JSON schema.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -133,7 +138,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A JSON schema.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -159,7 +165,7 @@ private static final long serialVersionUID = 0L;
   public static final int REGEX_FIELD_NUMBER = 2;
   /**
    * <pre>
-   * A regular expression.
+   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -170,7 +176,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A regular expression.
+   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -193,7 +199,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A regular expression.
+   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -219,7 +225,7 @@ private static final long serialVersionUID = 0L;
   public static final int CHOICE_FIELD_NUMBER = 3;
   /**
    * <pre>
-   * One of these.
+   * One of these answers.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -231,7 +237,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * One of these.
+   * One of these answers.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -246,7 +252,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * One of these.
+   * One of these answers.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -463,7 +469,10 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Constrains the answer's form. Not served yet.
+   * What the answer must match, from its first character to its last. Enforced while tokens are chosen: a token that
+   * could not lead to a match is never taken. An answer that ends by itself matches; one that max_new_tokens cuts, or a
+   * stop string, is the beginning of a match. What cannot be enforced is refused as INVALID_ARGUMENT, with the reason at
+   * the field; all of it together may hold `max_format_bytes`.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.ResponseFormat}
@@ -659,7 +668,8 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * A JSON schema.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -671,7 +681,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -695,7 +706,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -720,7 +732,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -737,7 +750,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -753,7 +767,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -772,7 +787,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * A regular expression.
+     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -784,7 +799,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression.
+     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -808,7 +823,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression.
+     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -833,7 +848,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression.
+     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -850,7 +865,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression.
+     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -866,7 +881,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression.
+     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -887,7 +902,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.Choice, dev.fovea.decoder.v1.Choice.Builder, dev.fovea.decoder.v1.ChoiceOrBuilder> choiceBuilder_;
     /**
      * <pre>
-     * One of these.
+     * One of these answers.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -899,7 +914,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these.
+     * One of these answers.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -921,7 +936,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these.
+     * One of these answers.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -941,7 +956,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these.
+     * One of these answers.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -959,7 +974,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these.
+     * One of these answers.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -986,7 +1001,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these.
+     * One of these answers.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -1009,7 +1024,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these.
+     * One of these answers.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -1019,7 +1034,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these.
+     * One of these answers.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -1037,7 +1052,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these.
+     * One of these answers.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>

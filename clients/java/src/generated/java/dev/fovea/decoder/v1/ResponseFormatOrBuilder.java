@@ -12,7 +12,8 @@ public interface ResponseFormatOrBuilder extends
 
   /**
    * <pre>
-   * A JSON schema.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -21,7 +22,8 @@ public interface ResponseFormatOrBuilder extends
   boolean hasJsonSchema();
   /**
    * <pre>
-   * A JSON schema.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -30,7 +32,8 @@ public interface ResponseFormatOrBuilder extends
   java.lang.String getJsonSchema();
   /**
    * <pre>
-   * A JSON schema.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
+   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -41,7 +44,7 @@ public interface ResponseFormatOrBuilder extends
 
   /**
    * <pre>
-   * A regular expression.
+   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -50,7 +53,7 @@ public interface ResponseFormatOrBuilder extends
   boolean hasRegex();
   /**
    * <pre>
-   * A regular expression.
+   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -59,7 +62,7 @@ public interface ResponseFormatOrBuilder extends
   java.lang.String getRegex();
   /**
    * <pre>
-   * A regular expression.
+   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -70,7 +73,7 @@ public interface ResponseFormatOrBuilder extends
 
   /**
    * <pre>
-   * One of these.
+   * One of these answers.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -79,7 +82,7 @@ public interface ResponseFormatOrBuilder extends
   boolean hasChoice();
   /**
    * <pre>
-   * One of these.
+   * One of these answers.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -88,7 +91,7 @@ public interface ResponseFormatOrBuilder extends
   dev.fovea.decoder.v1.Choice getChoice();
   /**
    * <pre>
-   * One of these.
+   * One of these answers.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>

@@ -1,0 +1,70 @@
+"""A form that is asked for, and log-probabilities, on the wire: where they come back, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fovea.decoder.v1 import decoder_pb2
+from tests.e2e.failures import failure
+from tests.e2e.house import CALL_S, House, request
+
+ENUM = {
+    "type": "object",
+    "properties": {"a": {"enum": ["x", "y"]}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+
+
+async def test_generate_and_complete_tell_the_same_tokens_and_log_probabilities(house: House) -> None:
+    asked = request("Which colour?", max_new_tokens=32)
+    asked.response_format.json_schema = json.dumps(ENUM)
+    asked.logprobs.SetInParent()
+    events = [event async for event in house.decoder.Generate(asked, timeout=CALL_S)]
+    deltas = [event.delta for event in events if event.HasField("delta")]
+    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S)
+    assert json.loads(whole.text)["a"] in ("x", "y")
+    assert whole.finish_reason == decoder_pb2.FINISH_REASON_STOP
+    assert list(whole.token_ids) == [token for delta in deltas for token in delta.token_ids]
+    assert [len(delta.logprobs) for delta in deltas] == [len(delta.token_ids) for delta in deltas]
+    assert list(whole.logprobs) == pytest.approx(
+        [value for delta in deltas for value in delta.logprobs], abs=1e-5
+    )
+    assert max(whole.logprobs) <= 0 > min(whole.logprobs)
+
+
+async def test_log_probabilities_come_only_where_they_are_asked_for(house: House) -> None:
+    asked = request("Which colour?", max_new_tokens=4)
+    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S)
+    assert (len(whole.logprobs), bool(whole.token_ids)) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        (decoder_pb2.ResponseFormat(), "response_format"),
+        (decoder_pb2.ResponseFormat(json_schema=""), "response_format.json_schema"),
+        (decoder_pb2.ResponseFormat(json_schema='{"type": "objct"}'), "response_format.json_schema"),
+        (decoder_pb2.ResponseFormat(regex="(a"), "response_format.regex"),
+        (decoder_pb2.ResponseFormat(regex="a" * 65_537), "response_format.regex"),
+        (decoder_pb2.ResponseFormat(choice=decoder_pb2.Choice()), "response_format.choice"),
+    ],
+    ids=["none", "empty", "schema", "expression", "large", "no choice"],
+)
+async def test_a_form_that_cannot_be_enforced_is_refused_by_field_before_anything_starts(
+    house: House, wanted: decoder_pb2.ResponseFormat, field: str
+) -> None:
+    asked = request("?", ["sha256:" + "0" * 64], max_new_tokens=1)
+    asked.response_format.CopyFrom(wanted)
+    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert (found.code, set(found.violations)) == ("INVALID_ARGUMENT", {field})
+
+
+async def test_the_limit_of_a_form_is_told_and_named(house: House) -> None:
+    assert (await house.info()).limits.max_format_bytes == 65_536
+    asked = request("?", max_new_tokens=1)
+    asked.response_format.regex = "a" * 65_537
+    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert (found.metadata["limit"], found.metadata["actual"]) == ("65536", "65537")
