@@ -34,7 +34,9 @@ class DecoderSettings(Settings):
     )
     listen: str = Field("127.0.0.1:50052", description="Address of the gRPC server; port 0 picks one")
     metrics_listen: str = Field("127.0.0.1:9102", description="Address of the metrics; empty for none")
-    engine: Literal["native"] = Field("native", description="Engine that runs the language model")
+    engine: Literal["native", "vllm"] = Field(
+        "native", description="Engine that runs the language model; vllm needs an environment of its own"
+    )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:0,cuda:1, ...")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Arithmetic of the model; auto is bf16 on CUDA and fp32 elsewhere"
@@ -57,6 +59,13 @@ class DecoderSettings(Settings):
         ge=0,
         description="Tokens of the KV cache; 0 is 32,768 on a CPU, most of the free memory on a GPU",
     )
+    quantization: str = Field("", description="vllm: how weights are quantised, as fp8; empty is as stored")
+    tensor_parallel: int = Field(1, ge=1, description="vllm: GPUs that share each layer")
+    pipeline_parallel: int = Field(1, ge=1, description="vllm: groups of GPUs that share the layers")
+    gpu_memory_utilization: float = Field(
+        0.9, gt=0, le=1, description="vllm: share of a GPU's memory for weights and KV cache"
+    )
+    enforce_eager: bool = Field(False, description="vllm: compile nothing; starts faster, runs slower")
     max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
     max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
     max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
