@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +131,10 @@ def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> VllmE
     )
 
 
-ENGINES = {"native": _native, "vllm": _vllm}
+ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[Front]], Engine]] = {
+    "native": _native,
+    "vllm": _vllm,
+}
 
 
 async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:

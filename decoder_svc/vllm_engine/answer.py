@@ -61,7 +61,7 @@ class Answer:
         self._made = 0
 
     def deltas(self, output: Any) -> Iterator[Delta]:
-        """One delta a token, none after the one that ends the answer. vLLM may give several tokens at once."""
+        """One delta a token (vLLM may give several at once), none after the one that ends the answer."""
         stats = output.metrics
         self.times.mark_token(stats.scheduled_ts - stats.queued_ts if stats else 0.0)
         self._cached = output.num_cached_tokens or 0

@@ -1,8 +1,8 @@
 """vLLM as the service sees it: checks a request, gathers its rows, submits it, passes its deltas on.
 
-vLLM takes an image whole, so nothing is submitted before the last row is here; and it believes every tensor, so
-nothing is submitted unchecked. However a request ends, its rows, its place in vLLM and its streams are given
-back. Knows no RPC.
+vLLM takes an image whole, so nothing is submitted before the last row is here; and it believes every tensor,
+so nothing is submitted unchecked. However a request ends, its rows, its place in vLLM and its streams are
+given back. Knows no RPC.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An image as vLLM sees it: rows, their grid, and which places of the grid they have.
 
-vLLM knows `image_embeds` and `image_grid_thw`, and takes every image to be whole. Two fields more, `image_rows`
-(how many rows each image brings) and `image_kept` (their raster indexes), are declared to its parser and its
-processor here, so that a reduced image has as many placeholders as rows. Knows no weights.
+vLLM knows `image_embeds` and `image_grid_thw`, and takes every image to be whole. Two fields more,
+`image_rows` (how many rows each image brings) and `image_kept` (their raster indexes), are declared to its
+parser and its processor here, so that a reduced image has as many placeholders as rows. Knows no weights.
 """
 
 from __future__ import annotations

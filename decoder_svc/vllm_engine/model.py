@@ -8,19 +8,19 @@ engine's prompts are made with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from vllm.model_executor.models.qwen3_vl import Qwen3VLDummyInputsBuilder, Qwen3VLForConditionalGeneration
 from vllm.model_executor.models.qwen3_vl_moe import Qwen3VLMoeForConditionalGeneration
-from vllm.model_executor.models.utils import AutoWeightsLoader
+from vllm.model_executor.models.utils import WeightsMapper
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from decoder_svc.prompt.positions import PlacedImage, mrope_positions
 from decoder_svc.vllm_engine.fields import MoeRowsInfo, RowsInfo, RowsProcessor
 
-TOWER = "visual."
+NO_TOWER_WEIGHTS = WeightsMapper(orig_to_new_prefix={"model.visual.": None})
 
 
 class NoTower(torch.nn.Module):
@@ -35,14 +35,11 @@ class NoTower(torch.nn.Module):
 class FromRows:
     """What our two classes change of vLLM's."""
 
+    hf_to_vllm_mapper = Qwen3VLForConditionalGeneration.hf_to_vllm_mapper | NO_TOWER_WEIGHTS
+
     def drop_tower(self: Any) -> None:
         """The tower was made with the rest, uninitialised; its weights are never read."""
         self.visual = NoTower(self.model_config.dtype, self.config.vision_config.spatial_merge_size)
-
-    def load_weights(self: Any, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
-        loader = AutoWeightsLoader(self, skip_prefixes=[TOWER])
-        loaded: set[str] = loader.load_weights(weights, mapper=self.hf_to_vllm_mapper)
-        return loaded
 
     def embed_multimodal(self: Any, **inputs: Any) -> tuple[torch.Tensor, ...]:
         """One tensor (rows, width * levels) an image."""

@@ -14,7 +14,7 @@ from fovea.errors import InvalidArgument
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raises InvalidArgument for what vLLM refuses (a schema, an expression), EngineUnavailable for its death."""
+    """InvalidArgument for what vLLM refuses (a schema, an expression), EngineUnavailable for its death."""
     try:
         yield
     except VLLMClientError as error:

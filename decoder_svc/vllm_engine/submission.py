@@ -1,7 +1,7 @@
 """A request in vLLM's form: one placeholder an image, rows as tensors, our key as their identity.
 
-Refuses what vLLM would compute otherwise than the prompt says, or would die of: it trusts these tensors. Knows
-no vLLM.
+Refuses what vLLM would compute otherwise than the prompt says, or would die of: it trusts these tensors.
+Knows no vLLM.
 """
 
 from __future__ import annotations
