@@ -74,8 +74,9 @@ class VllmEngine:
         for call in [*self._calls.values()]:
             call.results.put_nowait(EngineUnavailable("the engine is closed"))
         self._failure = "the engine is closed"
-        if self._llm is not None:
-            await asyncio.to_thread(self._llm.shutdown)
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            await asyncio.to_thread(llm.shutdown)
 
     @property
     def healthy(self) -> bool:

@@ -69,11 +69,16 @@ def arguments(settings: VllmSettings, checkpoint: Checkpoint, on_cpu: bool) -> d
 
 
 def _prepare_environment(settings: VllmSettings) -> None:
-    """vLLM's processes inherit ours; it reads these before it reads its arguments."""
+    """vLLM's processes inherit ours; it reads these before it reads its arguments.
+
+    `enforce_eager` alone leaves some helpers to be compiled by their first request, the log-probabilities' one.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if settings.threads:
         os.environ |= {"OMP_NUM_THREADS": str(settings.threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    if settings.enforce_eager:
+        os.environ["TORCH_COMPILE_DISABLE"] = "1"
 
 
 def _require_plugin() -> None:

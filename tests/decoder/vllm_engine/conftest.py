@@ -14,11 +14,13 @@ from decoder_svc.core import Limits
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea.rows import RowDtype
-from tests.decoder.engine.conftest import checkpoints, questions, references  # noqa: F401  fixtures
+from tests import tiny
+from tests.decoder.engine.conftest import questions, references  # noqa: F401  fixtures
 from tests.decoder.engine.harness import is_empty, until
 
-# Keys and values, 4 layers, 2 KV heads, heads of 16, fp32: tests/tiny.py.
-TOKEN_BYTES = 2 * 4 * 2 * 16 * 4
+HEAD = 32  # vLLM's attention on a CPU takes no heads of 16
+# Keys and values, 4 layers, 2 KV heads, fp32: tests/tiny.py.
+TOKEN_BYTES = 2 * 4 * 2 * HEAD * 4
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
@@ -42,8 +44,14 @@ def settings(folder: Path, **changes: Any) -> VllmSettings:
     return VllmSettings(folder, **(defaults | changes))
 
 
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("vllm")
+    return {kind: tiny.checkpoint(root / kind, kind, head_dim=HEAD) for kind in ("moe", "dense")}
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def engines(checkpoints: dict[str, Path]) -> AsyncIterator[dict[str, VllmEngine]]:  # noqa: F811
+async def engines(checkpoints: dict[str, Path]) -> AsyncIterator[dict[str, VllmEngine]]:
     running = {kind: VllmEngine(settings(folder)) for kind, folder in checkpoints.items()}
     try:
         for engine in running.values():
