@@ -80,6 +80,9 @@ class GenerateSide:
 
 
 def _features(levels: Sequence[torch.Tensor]) -> Any:
+    """What the tower would have put out: each level cut by image, of which there is one."""
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-    return BaseModelOutputWithDeepstackFeatures(pooler_output=levels[0], deepstack_features=list(levels[1:]))
+    return BaseModelOutputWithDeepstackFeatures(
+        pooler_output=[levels[0]], deepstack_features=[[level] for level in levels[1:]]
+    )

@@ -71,7 +71,7 @@ def arguments(settings: VllmSettings, checkpoint: Checkpoint, on_cpu: bool) -> d
 def _prepare_environment(settings: VllmSettings) -> None:
     """vLLM's processes inherit ours; it reads these before it reads its arguments.
 
-    `enforce_eager` alone leaves some helpers to be compiled by their first request, the log-probabilities' one.
+    `enforce_eager` alone leaves the helper of log-probabilities to be compiled by the first request for them.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
