@@ -1,8 +1,8 @@
 """Our two services over gRPC against vLLM's OpenAI server over HTTP, from a picture to its answer.
 
-Both get the same pictures, never seen before, ours as bytes and vLLM's as base64 in a data URL; both draw
-as many tokens at a temperature at which no answer ends early. Only one side computes at a time, in turns.
-vLLM runs at its best: prefix caching on, and the better of eager and compiled, tried first.
+Both get the same pictures, never seen before, ours as bytes and vLLM's as base64 in a data URL; both answer
+greedily with as many tokens. Only one side computes at a time, in turns. vLLM runs at its best: prefix
+caching on, and the better of eager and compiled, tried first.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bench.card import show
 from bench.environments import vllm_environ, vllm_python
 from bench.host import versions
 from bench.options import Options, finish, parser
+from bench.parts.endless import endless
 from bench.parts.photo import photo
 from bench.result import Measure, Result, Sense
 from bench.sides.openai import Asked, Heard, OpenAiServer, flags, serving
@@ -36,8 +37,6 @@ PLAIN = 8
 """The concurrency whose measures have the plain names."""
 CONCURRENCIES = (1, 8, 32)
 SIDE = 256
-# So hot that the end of the answer is as unlikely as any other token: the length is what was asked for.
-HOT = 100.0
 TARGETS: dict[str, tuple[float, Sense]] = {
     "tokens_vs_vllm": (1.2, "at least"),
     "ttft_p50_vs_vllm": (1.0, "at most"),
@@ -85,8 +84,9 @@ def run(options: Options) -> Result:
     with tempfile.TemporaryDirectory(prefix="fovea-serving-") as name, ExitStack() as stack:
         console = Console(stderr=True)
         with console.status("starting the sides") as status:
-            ask = {"ours": stack.enter_context(_ours(Path(name)))}
-            server = _vllm(stack, Path(name), effort, peer, options.seed)
+            model = endless(model_dir(), Path(name) / model_dir().name)
+            ask = {"ours": stack.enter_context(_ours(model, Path(name)))}
+            server = _vllm(stack, model, Path(name), effort, peer, options.seed)
             if server is not None:
                 ask["vllm"] = _asleep_between(server)
             for concurrency in effort.concurrencies:
@@ -109,8 +109,8 @@ RoundOf = Callable[[Sequence[Asked]], tuple[float, list[Heard]]]
 
 
 @contextmanager
-def _ours(folder: Path) -> Iterator[RoundOf]:
-    encoder, decoder = services.pair(model_dir(), folder / "cache")
+def _ours(model: Path, folder: Path) -> Iterator[RoundOf]:
+    encoder, decoder = services.pair(model, folder / "cache")
     with services.started((encoder, decoder)) as running:
         running.ready()
         with Client(decoder.address) as client:
@@ -122,7 +122,7 @@ def _ours(folder: Path) -> Iterator[RoundOf]:
 
 
 def _heard(client: Client, asked: Asked) -> Heard:
-    sampling = Sampling(temperature=asked.temperature, seed=asked.seed, max_new_tokens=asked.max_new_tokens)
+    sampling = Sampling(max_new_tokens=asked.max_new_tokens)
     begin, first, tokens = time.perf_counter(), 0.0, 0
     with closing(client.stream(asked.text, [asked.picture], sampling=sampling)) as events:
         for event in events:
@@ -134,7 +134,7 @@ def _heard(client: Client, asked: Asked) -> Heard:
 
 
 def _vllm(
-    stack: ExitStack, folder: Path, effort: Effort, peer: dict[str, Any], seed: int
+    stack: ExitStack, model: Path, folder: Path, effort: Effort, peer: dict[str, Any], seed: int
 ) -> OpenAiServer | None:
     """The better of eager and compiled; None where there is no vLLM."""
     python = vllm_python()
@@ -142,7 +142,7 @@ def _vllm(
         return None
     tried: list[tuple[float, OpenAiServer, list[str]]] = []
     for eager in (True, False) if effort.compiled else (True,):
-        arguments = flags(model_dir(), max(effort.concurrencies), eager)
+        arguments = flags(model, max(effort.concurrencies), eager)
         environ = vllm_environ(python, len(os.sched_getaffinity(0)))
         server = stack.enter_context(serving(python, arguments, environ, folder / f"vllm-{eager}.log"))
         ask, rate = _asleep_between(server), 0.0
@@ -174,7 +174,7 @@ def _together(ask: Callable[[Asked], Heard], asked: Sequence[Asked]) -> tuple[fl
 def _questions(concurrency: int, turn: int, tokens: int, seed: int) -> list[Asked]:
     first = 9_000_011 * (seed + 1) + 100_000 * concurrency + 100 * (turn + 2)
     return [
-        Asked(f"What is shown in picture {place}?", photo(first + place, SIDE), HOT, first + place, tokens)
+        Asked(f"What is shown in picture {place}?", photo(first + place, SIDE), tokens)
         for place in range(concurrency)
     ]
 

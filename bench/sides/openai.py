@@ -29,12 +29,10 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Asked:
-    """One question about one picture, and how its answer is drawn."""
+    """One question about one picture, and how long its answer is."""
 
     text: str
     picture: bytes
-    temperature: float
-    seed: int
     max_new_tokens: int
 
 
@@ -51,7 +49,7 @@ def flags(model: Path, concurrency: int, eager: bool) -> list[str]:
     return [
         "--model", str(model), "--served-model-name", MODEL, "--dtype", "float32", "--max-model-len", "2048",
         "--max-num-seqs", str(concurrency), "--kv-cache-memory-bytes", str(2 * GIB),
-        "--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--disable-log-requests",
+        "--limit-mm-per-prompt", '{"image": 1, "video": 0}',
         *(["--enforce-eager"] if eager else []),
     ]  # fmt: skip
 
@@ -151,8 +149,7 @@ def _body(asked: Asked) -> dict[str, Any]:
     return {
         "model": MODEL,
         "messages": [{"role": "user", "content": content}],
-        "temperature": asked.temperature,
-        "seed": asked.seed,
+        "temperature": 0,
         "max_tokens": asked.max_new_tokens,
         "ignore_eos": True,
         "stream": True,

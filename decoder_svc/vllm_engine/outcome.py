@@ -22,4 +22,6 @@ def translated() -> Iterator[None]:
     except EngineDeadError as error:
         raise EngineUnavailable("vLLM is dead") from error
     except EngineGenerateError as error:
+        if isinstance(error.__cause__, ValueError):  # a check of vLLM's that has no class of its own
+            raise InvalidArgument(f"vLLM refuses the request: {error.__cause__}") from error
         raise EngineUnavailable(f"vLLM failed: {type(error.__cause__).__name__}") from error

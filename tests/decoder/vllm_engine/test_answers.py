@@ -96,7 +96,7 @@ async def test_the_answer_has_the_form_that_was_asked_for(
 async def test_a_form_that_vllm_cannot_read_is_refused(
     engine: VllmEngine, questions: dict[str, list[Question]]
 ) -> None:
-    broken = Sampling(response_format=ResponseFormat("regex", ("[0-9",)))
+    broken = replace(GREEDY, response_format=ResponseFormat("regex", ("[0-9",)))
     with pytest.raises(InvalidArgument, match="vLLM refuses"):
         await answer(engine, with_images(questions, 0), broken)
 
