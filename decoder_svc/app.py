@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from decoder_svc.answer import Answerer, AskLimits, ModelFacts
-from decoder_svc.core import EngineRequest, RowChunk, Sampling
+from decoder_svc.core import Engine, EngineRequest, RowChunk, Sampling
 from decoder_svc.core import Limits as EngineLimits
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Expected
@@ -25,6 +25,8 @@ from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ImagePart, Message, TextPart
 from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
+from decoder_svc.vllm_engine.engine import VllmEngine
+from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea import logs, settings
 from fovea.checkpoint import read_json
 from fovea.decoder.v1 import decoder_pb2_grpc
@@ -85,7 +87,17 @@ def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
     )
 
 
-def _engine(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> NativeEngine:
+def _engine_limits(chosen: DecoderSettings) -> EngineLimits:
+    return EngineLimits(
+        chosen.max_context,
+        chosen.max_new_tokens,
+        chosen.max_waiting,
+        chosen.max_stop_strings,
+        chosen.max_format_bytes,
+    )
+
+
+def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> NativeEngine:
     """The engine, not started; its loading progress goes to the front once there is one."""
 
     def progress(done: int, total: int) -> None:
@@ -101,19 +113,41 @@ def _engine(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> Nat
             prefill_chunk=chosen.prefill_chunk,
             max_running=chosen.max_running,
             threads=chosen.threads,
-            quantization=chosen.quantization,
+            quantization="int8" if chosen.quantization == "int8" else "none",
             prefix_cache=chosen.prefix_cache,
             overlap=chosen.overlap,
-            limits=EngineLimits(
-                chosen.max_context,
-                chosen.max_new_tokens,
-                chosen.max_waiting,
-                chosen.max_stop_strings,
-                chosen.max_format_bytes,
-            ),
+            limits=_engine_limits(chosen),
         ),
         progress,
     )
+
+
+def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> VllmEngine:
+    """The engine, not started. vLLM tells no progress while it loads."""
+    return VllmEngine(
+        VllmSettings(
+            checkpoint=chosen.model,
+            dtype=dtype,
+            kv_tokens=chosen.kv_tokens,
+            kv_token_bytes=kv_bytes_per_token(chosen.model, dtype),
+            prefill_chunk=chosen.prefill_chunk,
+            max_running=chosen.max_running,
+            max_images=chosen.max_images,
+            threads=chosen.threads,
+            quantization=chosen.quantization,
+            tensor_parallel=chosen.tensor_parallel,
+            pipeline_parallel=chosen.pipeline_parallel,
+            gpu_memory_utilization=chosen.gpu_memory_utilization,
+            enforce_eager=chosen.enforce_eager,
+            limits=_engine_limits(chosen),
+        )
+    )
+
+
+ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[Front]], Engine]] = {
+    "native": _native,
+    "vllm": _vllm,
+}
 
 
 async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
@@ -129,7 +163,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
     pool = EncoderPool(Expected(expected, width, levels), chosen.encoders, chosen.encoder_addresses, cache)
     fronts: list[Front] = []
-    engine = _engine(chosen, dtype, fronts)
+    engine = ENGINES[chosen.engine](chosen, dtype, fronts)
     limits = _limits(chosen, geometry)
     card = Card(facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits)
     registry = CollectorRegistry()
@@ -168,7 +202,7 @@ async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) ->
         await Resolver(chosen.encoder_name, chosen.resolve_s, pool.update, lookup).run()
 
 
-async def _load(engine: NativeEngine, builder: PromptBuilder, layout: RowLayout) -> None:
+async def _load(engine: Engine, builder: PromptBuilder, layout: RowLayout) -> None:
     """Load the weights and let the model answer a dummy of one image of one row."""
     await engine.start()
     messages = (Message("user", (ImagePart(0), TextPart("?"))),)

@@ -2,7 +2,7 @@
 other.
 
 Plain frozen dataclasses over numpy, and the protocol every engine speaks. This module knows no
-torch, no protobuf, no network; what a number may be is checked where it enters (`engine.limits`),
+torch, no protobuf, no network; what a number may be is checked where it enters (`limits`),
 not here.
 """
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fovea.rows import RowLayout
 
 FinishReason = Literal["stop", "length", "abort"]
+Quantization = Literal["none", "int8"]  # of the native engine
 FormatKind = Literal["json_schema", "regex", "choice"]
 
 
@@ -207,6 +208,11 @@ class Engine(Protocol):
 
     @property
     def healthy(self) -> bool: ...
+
+    @property
+    def description(self) -> str:
+        """What runs the model and why, once it has started; for the log and GetServerInfo."""
+        ...
 
     async def start(self) -> None: ...
 

@@ -105,6 +105,13 @@ class EngineUnavailable(FoveaError):
     reason = "ENGINE_UNAVAILABLE"
 
 
+class EngineNotInstalled(EngineUnavailable):
+    """The engine that the settings name is not in this environment."""
+
+    def __init__(self, package: str, why: str) -> None:
+        super().__init__(f"{why}; `make test-vllm` shows how an environment for it is made", package=package)
+
+
 class EncoderMismatch(FoveaError):
     """The encoder serves another model: its rows mean nothing to this decoder."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from decoder_svc.core import Quantization
 from decoder_svc.encoders.resolver import SCHEME, DnsName
 from fovea.geometry import DEFAULT_MAX_PIXELS
 from fovea.settings import Settings
@@ -34,7 +35,9 @@ class DecoderSettings(Settings):
     )
     listen: str = Field("127.0.0.1:50052", description="Address of the gRPC server; port 0 picks one")
     metrics_listen: str = Field("127.0.0.1:9102", description="Address of the metrics; empty for none")
-    engine: Literal["native"] = Field("native", description="Engine that runs the language model")
+    engine: Literal["native", "vllm"] = Field(
+        "native", description="Engine that runs the language model; vllm needs an environment of its own"
+    )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:0,cuda:1, ...")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Arithmetic of the model; auto is bf16 on CUDA and fp32 elsewhere"
@@ -52,8 +55,10 @@ class DecoderSettings(Settings):
     max_running: int = Field(32, ge=1, description="Requests computed at once")
     max_waiting: int = Field(256, ge=1, description="Requests that may wait")
     prefill_chunk: int = Field(512, ge=1, description="Prompt tokens of one step")
-    quantization: Literal["none", "int8"] = Field(
-        "none", description="Weights at rest: none keeps the dtype, int8 halves projections and experts"
+    quantization: str = Field(
+        "none",
+        description="Weights at rest: none keeps them as they are, int8 (native) halves projections and"
+        " experts; vllm: what it takes, as fp8",
     )
     prefix_cache: bool = Field(True, description="Keep what was computed of prompts, for others like them")
     overlap: bool = Field(True, description="Compute a prompt while rows of its later images are on the way")
@@ -68,6 +73,12 @@ class DecoderSettings(Settings):
     row_cache_s: int = Field(
         600, ge=1, description="Seconds for which rows are kept there: deleting an image does not reach them"
     )
+    tensor_parallel: int = Field(1, ge=1, description="vllm: GPUs that share each layer")
+    pipeline_parallel: int = Field(1, ge=1, description="vllm: groups of GPUs that share the layers")
+    gpu_memory_utilization: float = Field(
+        0.9, gt=0, le=1, description="vllm: share of a GPU's memory for weights and KV cache"
+    )
+    enforce_eager: bool = Field(False, description="vllm: compile nothing; starts faster, runs slower")
     max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
     max_format_bytes: int = Field(64 * KIB, ge=1, description="Largest response_format, in bytes")
     max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
@@ -88,6 +99,13 @@ class DecoderSettings(Settings):
                 raise ValueError("a dns: name stands alone")
             DnsName.parse(parts[0])
         return ",".join(parts)
+
+    @model_validator(mode="after")
+    def _known_to_the_engine(self) -> DecoderSettings:
+        known = get_args(Quantization)
+        if self.engine == "native" and self.quantization not in known:
+            raise ValueError(f"quantization {self.quantization}: native has {', '.join(known)}")
+        return self
 
     @property
     def encoder_name(self) -> DnsName | None:

@@ -91,6 +91,7 @@ class Spec:
     deepstack: tuple[int, ...]
     text_layers: int
     text_hidden: int
+    head_dim: int
     tied: bool
     dtype: str
     min_pixels: int
@@ -107,6 +108,7 @@ def checkpoint(
     deepstack: tuple[int, ...] = (0, 1, 2),
     text_layers: int = 4,
     text_hidden: int = 64,
+    head_dim: int = 16,
     tied: bool | None = None,
     dtype: str = "float32",
     min_pixels: int = 4096,
@@ -130,6 +132,7 @@ def checkpoint(
         deepstack=tuple(deepstack),
         text_layers=text_layers,
         text_hidden=text_hidden,
+        head_dim=head_dim,
         tied=tied,
         dtype=dtype,
         min_pixels=min_pixels,
@@ -175,6 +178,7 @@ def _config(spec: Spec, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _text_config(spec: Spec, model_type: str, tokenizer: Tokenizer) -> dict[str, Any]:
+    sections = [spec.head_dim // 4, spec.head_dim // 8, spec.head_dim // 8]
     common = {
         "model_type": f"{model_type}_text",
         "dtype": spec.dtype,
@@ -183,12 +187,12 @@ def _text_config(spec: Spec, model_type: str, tokenizer: Tokenizer) -> dict[str,
         "num_hidden_layers": spec.text_layers,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "head_dim": 16,
+        "head_dim": spec.head_dim,
         "vocab_size": tokenizer.get_vocab_size(),
         "max_position_embeddings": 32768,
         "rms_norm_eps": 1e-6,
         "rope_theta": 5_000_000,
-        "rope_scaling": {"mrope_interleaved": True, "mrope_section": [4, 2, 2], "rope_type": "default"},
+        "rope_scaling": {"mrope_interleaved": True, "mrope_section": sections, "rope_type": "default"},
         "bos_token_id": tokenizer.token_to_id("<|endoftext|>"),
         "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
         "tie_word_embeddings": spec.tied,

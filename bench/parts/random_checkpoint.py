@@ -21,7 +21,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 from transformers import Qwen3VLMoeForConditionalGeneration
 
-from decoder_svc.engine.checkpoint import Checkpoint
+from decoder_svc.model.checkpoint import Checkpoint
 
 
 class RandomCheckpoint(Checkpoint):

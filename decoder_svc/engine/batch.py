@@ -1,65 +1,18 @@
-"""One step as tensors: the chunks of many sequences, laid end to end without padding.
-
-Everything that a layer needs is here, so that the model knows no request. Made on the host, moved
-once.
-"""
+"""From the chunks of a step to what the model takes. Made on the host, moved once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decoder_svc.engine.attention import AttentionPlan
 from decoder_svc.engine.rows import RowBuffer
 from decoder_svc.engine.scheduler import Chunk
-from fovea.rows import RowDtype
-
-TORCH_DTYPE = {
-    RowDtype.BF16: torch.bfloat16,
-    RowDtype.FP16: torch.float16,
-    RowDtype.FP32: torch.float32,
-}
-
-
-@dataclass(frozen=True, eq=False)
-class VisualRows:
-    """Rows (n, 1 + levels, width) for the tokens of the batch from `start` on."""
-
-    start: int
-    rows: Tensor
-
-    @property
-    def place(self) -> slice:
-        return slice(self.start, self.start + len(self.rows))
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """`tokens` of all chunks; logits are wanted after those at `sample_at`, in the order of the
-    chunks.
-    """
-
-    token_ids: Tensor  # (tokens,) int64
-    positions: Tensor  # (3, tokens) int64: T, H, W
-    slots: Tensor  # (tokens,) int64: where keys and values go in the pages
-    sample_at: Tensor  # int64
-    attention: AttentionPlan
-    visual: tuple[VisualRows, ...]
-
-    def to(self, device: torch.device) -> Batch:
-        return replace(
-            self,
-            token_ids=self.token_ids.to(device),
-            positions=self.positions.to(device),
-            slots=self.slots.to(device),
-            sample_at=self.sample_at.to(device),
-            attention=self.attention.to(device),
-        )
+from decoder_svc.model.attention import AttentionPlan
+from decoder_svc.model.batch import TORCH_DTYPE, Batch, VisualRows
 
 
 def make_batch(chunks: Sequence[Chunk], block_size: int) -> Batch:

@@ -5,26 +5,31 @@ All that is decided once, at the start, is decided here. Takes as long as readin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import torch
 from torch import Tensor
 
-from decoder_svc.core import Limits
-from decoder_svc.engine.attention import Attention, Shape, choose_attention
-from decoder_svc.engine.batch import TORCH_DTYPE, Batch
-from decoder_svc.engine.checkpoint import Checkpoint
-from decoder_svc.engine.detokenizer import Vocabulary
-from decoder_svc.engine.grammar import Grammars
-from decoder_svc.engine.graphs import DecodeGraphs, difference
+from decoder_svc.core import Limits, Quantization, ResponseFormat
 from decoder_svc.engine.kv import BlockManager
-from decoder_svc.engine.model import TextDecoder
 from decoder_svc.engine.scheduler import Rules, Scheduler
-from decoder_svc.engine.weights import Progress, Quantization
 from decoder_svc.engine.worker import Worker
+from decoder_svc.model.attention import Attention, Shape, choose_attention
+from decoder_svc.model.batch import TORCH_DTYPE, Batch
+from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.model.graphs import DecodeGraphs, difference
+from decoder_svc.model.load import Progress
+from decoder_svc.model.text import TextDecoder
+from decoder_svc.sampling.detokenizer import Vocabulary
 from fovea.rows import RowDtype
+
+if TYPE_CHECKING:
+    from decoder_svc.sampling.grammar import Grammar, Grammars
 
 log = structlog.get_logger()
 CPU_KV_TOKENS = 32_768
@@ -57,9 +62,13 @@ class Parts:
     checkpoint: Checkpoint
     model: TextDecoder
     vocabulary: Vocabulary
-    grammars: Grammars
+    grammars: Callable[[], Grammars]  # made by the first format: it reads the tokenizer anew
     worker: Worker
     description: str  # what was chosen, and why
+
+    def compile(self, wanted: ResponseFormat) -> Grammar:
+        """Slow, for a thread of its own. Raises FormatNotEnforceable."""
+        return self.grammars().compile(wanted)
 
 
 def build(
@@ -86,8 +95,14 @@ def build(
     log.info("engine", attention=description, quantization=settings.quantization, kv_blocks=blocks.total)
     rules = Rules(settings.prefill_chunk, settings.max_running, settings.overlap, settings.prefix_cache)
     worker = Worker(Stepper(model, graphs), Scheduler(blocks, rules), checkpoint.eos_ids)
-    grammars = Grammars(settings.checkpoint, model.config.vocab_size, checkpoint.eos_ids)
-    return Parts(checkpoint, model, vocabulary, grammars, worker, description)
+    grammars = partial(_grammars, checkpoint, model.config.vocab_size)
+    return Parts(checkpoint, model, vocabulary, cache(grammars), worker, description)
+
+
+def _grammars(checkpoint: Checkpoint, vocab_size: int) -> Grammars:
+    from decoder_svc.sampling.grammar import Grammars  # only who asks for a format needs llguidance
+
+    return Grammars(checkpoint.folder, vocab_size, checkpoint.eos_ids)
 
 
 def _shape(checkpoint: Checkpoint) -> Shape:

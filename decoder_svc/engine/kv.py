@@ -1,4 +1,4 @@
-"""The paged KV cache: which blocks are free, what the others hold, and the tensors they index.
+"""The paged KV cache: which blocks are free, and what the others hold.
 
 A block is `block_size` tokens of keys and values in every layer. A full block can be kept under its
 content and what stands before it; whoever has the same beginning shares it. It is kept until nobody
@@ -11,9 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 Key = tuple[Hashable, Hashable]
 """What stands before a block (the serial of a kept one, or the salt of the prompt), and its content."""
@@ -110,37 +107,3 @@ class BlockManager:
         block, _ = self._idle.popitem(last=False)
         del self._kept[self._kept_at.pop(block).key]
         return block
-
-
-@dataclass(frozen=True, eq=False)
-class LayerPages:
-    """Keys and values of one layer side by side: (blocks, block_size, 2, kv heads, head_dim)."""
-
-    kv: Tensor
-
-    @property
-    def keys(self) -> Tensor:
-        return self.kv[:, :, 0]
-
-    @property
-    def values(self) -> Tensor:
-        return self.kv[:, :, 1]
-
-    def write(self, slots: Tensor, kv: Tensor) -> None:
-        """Put (tokens, 2, kv heads, head_dim) at flat token places `slots` (block * block_size +
-        offset).
-        """
-        self.kv.flatten(0, 1).index_copy_(0, slots, kv)
-
-
-def allocate_pages(
-    blocks: int,
-    block_size: int,
-    kv_heads: int,
-    head_dim: int,
-    dtype: torch.dtype,
-    devices: list[torch.device],
-) -> list[LayerPages]:
-    """The pages of every layer, on the device of that layer."""
-    shape = (blocks, block_size, 2, kv_heads, head_dim)
-    return [LayerPages(torch.zeros(shape, dtype=dtype, device=device)) for device in devices]

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,17 +26,19 @@ from decoder_svc.core import (
     Sampling,
 )
 from decoder_svc.engine.build import NativeSettings, Parts, build
-from decoder_svc.engine.checkpoint import Checkpoint
-from decoder_svc.engine.detokenizer import TextStream
-from decoder_svc.engine.draws import Draws
-from decoder_svc.engine.grammar import Grammar
-from decoder_svc.engine.limits import check_context, check_prompt, check_rows, check_sampling
 from decoder_svc.engine.rows import RowBuffer, pull
 from decoder_svc.engine.sequence import Clock, Sequence
-from decoder_svc.engine.weights import Progress
 from decoder_svc.errors import EngineBusy, EngineUnavailable
+from decoder_svc.limits import check_context, check_prompt, check_rows, check_sampling
+from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.model.load import Progress
+from decoder_svc.sampling.detokenizer import TextStream
+from decoder_svc.sampling.draws import Draws
 from fovea.errors import InvalidArgument
 from fovea.rows import RowLayout
+
+if TYPE_CHECKING:
+    from decoder_svc.sampling.grammar import Grammar
 
 log = structlog.get_logger()
 
@@ -158,7 +161,7 @@ class NativeEngine:
         if sampling.response_format is None:
             return None
         check_sampling(sampling, self.limits)
-        return await asyncio.to_thread(self._running().grammars.compile, sampling.response_format)
+        return await asyncio.to_thread(self._running().compile, sampling.response_format)
 
     def _enter(
         self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None, grammar: Grammar | None

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder_svc.core import EngineRequest, Timings, Usage
-from decoder_svc.engine.detokenizer import TextStream
-from decoder_svc.engine.draws import Draws
 from decoder_svc.engine.rows import RowBuffer
+from decoder_svc.sampling.detokenizer import TextStream
+from decoder_svc.sampling.draws import Draws
 
 
 @dataclass

@@ -18,11 +18,12 @@ import structlog
 from torch import Tensor
 
 from decoder_svc.core import Delta, EngineLoad, FinishReason, Prompt
-from decoder_svc.engine.batch import Batch, make_batch
-from decoder_svc.engine.detokenizer import Piece
-from decoder_svc.engine.sampler import sample
+from decoder_svc.engine.batch import make_batch
 from decoder_svc.engine.scheduler import Chunk, Scheduler
 from decoder_svc.engine.sequence import Sequence
+from decoder_svc.model.batch import Batch
+from decoder_svc.sampling.detokenizer import Piece
+from decoder_svc.sampling.sampler import sample
 
 log = structlog.get_logger()
 Publish = Callable[[list[tuple[Sequence, Delta]]], object]

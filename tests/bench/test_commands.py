@@ -19,6 +19,9 @@ SPINE = {
     "tokens_per_s",
 }  # fmt: skip
 
+ENGINE = ("engine", {"mismatches", "vs_generate"}, {"vs_vllm", "ttft_vs_vllm"})
+SERVING = ("serving", set[str](), {"tokens_vs_vllm", "ttft_p50_vs_vllm", "ttft_p99_vs_vllm"})
+
 
 PROMISED = {
     "handoff": {"bf16", "fp8", "same_host"},
@@ -52,6 +55,18 @@ def test_spine_measures_all_it_promises() -> None:
     for measure in line["measures"].values():
         assert set(measure) == MEASURE
         assert 0 < measure["lower"] <= measure["value"] <= measure["upper"]
+    assert status == (0 if line["ok"] else 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("bench", [ENGINE, SERVING], ids=["engine", "serving"])
+def test_a_bench_against_vllm_measures_or_owes(bench: tuple[str, set[str], set[str]]) -> None:
+    name, always, with_vllm = bench
+    line, status = run(f"bench/{name}.py", "--quick", "--check")
+    assert set(line) == LINE
+    assert set(line["measures"]) == always | with_vllm
+    assert set(line["owed"]) in (set(), with_vllm)
     assert status == (0 if line["ok"] else 1)
 
 

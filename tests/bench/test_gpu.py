@@ -17,8 +17,8 @@ from bench.parts.random_checkpoint import RandomCheckpoint
 from bench.parts.reference import Reference
 from bench.parts.sizes import TextSize, expected_distinct
 from bench.parts.steps import random_prompts
-from decoder_svc.engine.checkpoint import HEAD, TEXT
-from decoder_svc.engine.weights import load_text
+from decoder_svc.model.checkpoint import HEAD, TEXT
+from decoder_svc.model.load import load_text
 from fovea.rows import RowDtype
 
 CPU = torch.device("cpu")

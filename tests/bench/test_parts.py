@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from bench.parts import raw_socket
+from bench.parts.endless import endless
 from bench.parts.photo import photo
 from bench.turns import turns
+from standin import model_dir
 
 
 def test_raw_socket_sends_as_many_bytes_as_it_is_asked_for_every_time() -> None:
@@ -39,3 +43,12 @@ def test_photos_differ_by_seed_and_repeat_with_it() -> None:
 @pytest.mark.parametrize("least", [1, 5])
 def test_turns_are_never_too_few(least: int) -> None:
     assert list(turns(0.0, least)) == list(range(least))
+
+
+def test_an_endless_checkpoint_differs_in_its_end_token_alone(tmp_path: Path) -> None:
+    folder = endless(model_dir(), tmp_path / "endless")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in model_dir().iterdir()}
+    differing = [p.name for p in folder.iterdir() if p.read_bytes() != (model_dir() / p.name).read_bytes()]
+    assert differing == ["generation_config.json"]
+    generation = json.loads((folder / "generation_config.json").read_text())
+    assert generation["eos_token_id"] == json.loads((folder / "config.json").read_text())["video_token_id"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from decoder_svc.engine.attention import (
+from decoder_svc.model.attention import (
     PAGING_ERROR,
     AttentionPlan,
     FlashAttention,
@@ -18,7 +18,7 @@ from decoder_svc.engine.attention import (
     choose_attention,
     paging_error,
 )
-from decoder_svc.engine.kv import LayerPages, allocate_pages
+from decoder_svc.model.pages import LayerPages, allocate_pages
 
 HEADS, KV_HEADS, WIDTH = 8, 2, 64
 SHAPE = Shape(HEADS, KV_HEADS, WIDTH)

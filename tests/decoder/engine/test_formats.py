@@ -183,7 +183,7 @@ async def test_a_format_that_fails_in_the_middle_ends_its_own_answer_alone(
     engine: NativeEngine, questions: dict[str, list[Question]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = ResponseFormat("choice", ("yellow",))
-    spoilt = engine._parts.grammars.compile(wanted)
+    spoilt = engine._parts.compile(wanted)
     spoilt.matcher.consume_token(0)
     assert spoilt.matcher.is_error()
     monkeypatch.setattr(engine._parts.grammars, "compile", lambda wanted: spoilt)

@@ -12,10 +12,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from decoder_svc.core import Limits, ResponseFormat, Sampling
-from decoder_svc.engine.detokenizer import Vocabulary
-from decoder_svc.engine.grammar import Grammar, Grammars, allowed, check_format
-from decoder_svc.engine.limits import check_sampling
 from decoder_svc.errors import FormatNotEnforceable, FormatTooLarge
+from decoder_svc.limits import check_sampling
+from decoder_svc.sampling.detokenizer import Vocabulary
+from decoder_svc.sampling.grammar import Grammar, Grammars, allowed, check_format
 from fovea.errors import InvalidArgument
 from standin import model_dir
 

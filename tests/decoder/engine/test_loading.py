@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from decoder_svc.core import Limits
 from decoder_svc.engine.build import build
-from decoder_svc.engine.checkpoint import Checkpoint
-from decoder_svc.engine.weights import load_text, split_layers
 from decoder_svc.errors import CheckpointNotSupported
+from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.model.load import load_text, split_layers
 from fovea.rows import RowDtype
 from tests import tiny
 from tests.decoder.engine.harness import settings

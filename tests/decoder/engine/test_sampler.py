@@ -16,8 +16,8 @@ from transformers import (
 )
 
 from decoder_svc.core import Sampling
-from decoder_svc.engine.draws import Draws
-from decoder_svc.engine.sampler import sample
+from decoder_svc.sampling.draws import Draws
+from decoder_svc.sampling.sampler import sample
 
 VOCABULARY = 50
 PROMPT = torch.tensor([3, 7, 7, 11])

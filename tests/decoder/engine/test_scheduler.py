@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decoder_svc.core import EngineRequest, Prompt, Sampling
-from decoder_svc.engine.draws import Draws
 from decoder_svc.engine.kv import BlockManager
 from decoder_svc.engine.scheduler import Chunk, Rules, Scheduler
 from decoder_svc.engine.sequence import Clock, Sequence
+from decoder_svc.sampling.draws import Draws
 
 BLOCK = 4
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from decoder_svc.engine.detokenizer import TextStream, Vocabulary
 from decoder_svc.errors import CheckpointNotSupported
+from decoder_svc.sampling.detokenizer import TextStream, Vocabulary
 from tests import tiny
 
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from decoder_svc.engine.checkpoint import Checkpoint
-from decoder_svc.engine.experts import Experts, _all, _gathered
-from decoder_svc.engine.linear import KERNEL_TOKENS, Int8, dense, linear, stack
-from decoder_svc.engine.weights import Quantization, load_text
+from decoder_svc.core import Quantization
+from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.model.experts import Experts, _all, _gathered
+from decoder_svc.model.linear import KERNEL_TOKENS, Int8, dense, linear, stack
+from decoder_svc.model.load import load_text
 
 EXPERTS, K, HIDDEN, INNER = 6, 2, 64, 32
 

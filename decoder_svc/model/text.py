@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoder_svc.core import RowShape
-from decoder_svc.engine.attention import Attention
-from decoder_svc.engine.batch import Batch
-from decoder_svc.engine.checkpoint import Checkpoint
-from decoder_svc.engine.kv import LayerPages, allocate_pages
-from decoder_svc.engine.layer import Layer, rotary
-from decoder_svc.engine.weights import Progress, Quantization, load_text, split_layers
+from decoder_svc.core import Quantization, RowShape
+from decoder_svc.model.attention import Attention
+from decoder_svc.model.batch import Batch
+from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.model.layer import Layer, rotary
+from decoder_svc.model.load import Progress, load_text, split_layers
+from decoder_svc.model.pages import LayerPages, allocate_pages
 
 
 class TextDecoder:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decoder_svc.engine.attention import AttentionPlan
-from decoder_svc.engine.batch import Batch
+from decoder_svc.model.attention import AttentionPlan
+from decoder_svc.model.batch import Batch
 
 Forward = Callable[[Batch], Tensor]
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoder_svc.engine.kv import LayerPages
+from decoder_svc.model.pages import LayerPages
 
 PAGING_ERROR = 0.03  # of values of size one: bf16 is off by 0.01, one key too few by more
 

@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decoder_svc.engine.draws import Draws
-from decoder_svc.engine.grammar import allowed
+from decoder_svc.sampling.draws import Draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +57,8 @@ def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
 def _hold(logits: Tensor, draws: Sequence[Draws]) -> Tensor:
     """The rows without the tokens that their formats do not allow next."""
     size = logits.shape[-1]
+    from decoder_svc.sampling.grammar import allowed  # only who asks for a format needs llguidance
+
     words = torch.from_numpy(allowed([draw.grammar for draw in draws if draw.grammar], size))
     places = torch.arange(32, dtype=torch.int32, device=logits.device)
     bits = (words.to(logits.device)[:, :, None] >> places) & 1

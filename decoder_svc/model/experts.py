@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoder_svc.engine.linear import Int8, dense
+from decoder_svc.model.linear import Int8, dense
 
 FEW_TOKENS = 32  # above it arithmetic outweighs calls
 

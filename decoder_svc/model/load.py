@@ -8,17 +8,17 @@ in the end none may be missing and none left over. Peak memory is the model and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from decoder_svc.engine.checkpoint import HEAD, TEXT, Checkpoint
-from decoder_svc.engine.linear import Int8, Weight, stack
+from decoder_svc.core import Quantization
 from decoder_svc.errors import CheckpointNotSupported
+from decoder_svc.model.checkpoint import HEAD, TEXT, Checkpoint
+from decoder_svc.model.linear import Int8, Weight, stack
 
 Progress = Callable[[int, int], None]  # tensors loaded, tensors in all
-Quantization = Literal["none", "int8"]
 
 
 class TextWeights:

@@ -7,11 +7,15 @@ no torch.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from decoder_svc.core import Sampling
-from decoder_svc.engine.grammar import Grammar
+
+if TYPE_CHECKING:
+    from decoder_svc.sampling.grammar import Grammar
 
 
 class Draws:

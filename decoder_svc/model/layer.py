@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoder_svc.engine.attention import Attention, AttentionPlan
-from decoder_svc.engine.experts import Experts
-from decoder_svc.engine.kv import LayerPages
-from decoder_svc.engine.linear import linear
-from decoder_svc.engine.weights import TextWeights
+from decoder_svc.model.attention import Attention, AttentionPlan
+from decoder_svc.model.experts import Experts
+from decoder_svc.model.linear import linear
+from decoder_svc.model.load import TextWeights
+from decoder_svc.model.pages import LayerPages
 
 Mlp = Callable[[Tensor], Tensor]
 

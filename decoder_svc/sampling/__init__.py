@@ -1,0 +1,1 @@
+"""How the next token is chosen, held to a format, and turned into text. Knows no model."""

@@ -1,0 +1,90 @@
+"""From our settings to a running AsyncLLM: its arguments, its environment, its failures as ours.
+
+Takes as long as vLLM takes to load the weights and, unless eager, to compile.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+from typing import Any
+
+import structlog
+
+from decoder_svc.errors import EngineNotInstalled, EngineUnavailable
+from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.vllm_engine.plugin import ARCHITECTURES
+from decoder_svc.vllm_engine.settings import VllmSettings
+from fovea.rows import RowDtype
+
+log = structlog.get_logger()
+DTYPE = {RowDtype.FP32: "float32", RowDtype.BF16: "bfloat16", RowDtype.FP16: "float16"}
+PLUGINS = ("vllm.general_plugins", "fovea")
+# No reports to anybody, nothing from a hub, and logs as terse as ours; what the operator sets stands.
+QUIET = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+
+
+def launch(settings: VllmSettings, checkpoint: Checkpoint, stat_logger: Any) -> Any:
+    """An AsyncLLM. Raises EngineNotInstalled, EngineUnavailable, or ValueError where settings contradict."""
+    _prepare_environment(settings)
+    try:
+        from vllm import AsyncEngineArgs
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.async_llm import AsyncLLM
+    except ImportError as error:
+        raise EngineNotInstalled("vllm", f"vLLM cannot be imported: {error}") from error
+    _require_plugin()
+    chosen = arguments(settings, checkpoint, current_platform.is_cpu())
+    log.info("vllm", **{name: value for name, value in chosen.items() if name != "hf_overrides"})
+    try:
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**chosen), stat_loggers=[stat_logger])
+    except RuntimeError as error:
+        raise EngineUnavailable(f"vLLM did not start: {error}") from error
+
+
+def arguments(settings: VllmSettings, checkpoint: Checkpoint, on_cpu: bool) -> dict[str, Any]:
+    """The arguments of AsyncEngineArgs."""
+    return {
+        "model": str(settings.checkpoint),
+        "dtype": DTYPE[settings.dtype],
+        "hf_overrides": {"architectures": [ARCHITECTURES[str(checkpoint.model_type)]]},
+        "max_model_len": settings.limits.max_context,
+        "max_num_seqs": settings.max_running,
+        # vLLM wants room for one token of every running request.
+        "max_num_batched_tokens": max(settings.prefill_chunk, settings.max_running),
+        "kv_cache_memory_bytes": settings.kv_bytes(on_cpu),
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "quantization": None if settings.quantization == "none" else settings.quantization,
+        "tensor_parallel_size": settings.tensor_parallel,
+        "pipeline_parallel_size": settings.pipeline_parallel,
+        "enforce_eager": settings.enforce_eager,
+        "enable_prefix_caching": True,
+        "enable_mm_embeds": True,
+        # At least one image, or vLLM drops deepstack and answers wrong without a word.
+        "limit_mm_per_prompt": {"image": settings.max_images, "video": 0},
+        "skip_mm_profiling": True,  # there is no tower to profile
+        # The encoder keeps rows already; two caches that must agree across processes can only disagree.
+        "mm_processor_cache_gb": 0,
+    }
+
+
+def _prepare_environment(settings: VllmSettings) -> None:
+    """vLLM's processes inherit ours; it reads these before it reads its arguments.
+
+    `enforce_eager` alone leaves the helper of log-probabilities to be compiled by the first request for them.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if settings.threads:
+        os.environ |= {"OMP_NUM_THREADS": str(settings.threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    if settings.enforce_eager:
+        os.environ["TORCH_COMPILE_DISABLE"] = "1"
+
+
+def _require_plugin() -> None:
+    """vLLM finds our model classes in each of its processes by an entry point of the installed package."""
+    group, name = PLUGINS
+    if not entry_points(group=group, name=name):
+        raise EngineNotInstalled(
+            "fovea", f"fovea is not installed beside vLLM: no entry point {name} in {group}"
+        )

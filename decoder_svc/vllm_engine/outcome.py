@@ -1,0 +1,27 @@
+"""vLLM's failures as ours: a request that it refuses, and its own death."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vllm.exceptions import VLLMClientError
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+from decoder_svc.errors import EngineUnavailable
+from fovea.errors import InvalidArgument
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """InvalidArgument for what vLLM refuses (a schema, an expression), EngineUnavailable for its death."""
+    try:
+        yield
+    except VLLMClientError as error:
+        raise InvalidArgument(f"vLLM refuses the request: {error}") from error
+    except EngineDeadError as error:
+        raise EngineUnavailable("vLLM is dead") from error
+    except EngineGenerateError as error:
+        if isinstance(error.__cause__, ValueError):  # a check of vLLM's that has no class of its own
+            raise InvalidArgument(f"vLLM refuses the request: {error.__cause__}") from error
+        raise EngineUnavailable(f"vLLM failed: {type(error.__cause__).__name__}") from error

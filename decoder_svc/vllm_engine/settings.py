@@ -1,0 +1,37 @@
+"""What the vLLM engine is started with. Plain values; knows no vLLM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from decoder_svc.core import Limits
+from fovea.rows import RowDtype
+
+CPU_KV_TOKENS = 32_768
+
+
+@dataclass(frozen=True)
+class VllmSettings:
+    """Zero and empty mean: vLLM decides."""
+
+    checkpoint: Path
+    dtype: RowDtype = RowDtype.BF16
+    kv_tokens: int = 0  # on a CPU 0 is CPU_KV_TOKENS, because vLLM would claim most of the memory
+    kv_token_bytes: int = 0  # keys and values of one token in all layers
+    prefill_chunk: int = 512
+    max_running: int = 32
+    max_images: int = 32
+    threads: int = 0
+    quantization: str = "none"
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    gpu_memory_utilization: float = 0.9
+    enforce_eager: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def kv_bytes(self, on_cpu: bool) -> int | None:
+        """Bytes of the KV cache on each device; None leaves it to `gpu_memory_utilization`."""
+        tokens = self.kv_tokens or (CPU_KV_TOKENS if on_cpu else 0)
+        share = self.tensor_parallel * self.pipeline_parallel
+        return -(-tokens * self.kv_token_bytes // share) or None

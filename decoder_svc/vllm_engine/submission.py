@@ -1,0 +1,104 @@
+"""A request in vLLM's form: one placeholder an image, rows as tensors, our key as their identity.
+
+Refuses what vLLM would compute otherwise than the prompt says, or would die of: it trusts these tensors.
+Knows no vLLM.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from decoder_svc.core import ImageSpan, Prompt
+from decoder_svc.engine.rows import RowBuffer
+from decoder_svc.errors import RowsMismatch
+from decoder_svc.prompt.positions import PlacedImage, mrope_positions, rows_of
+from fovea.errors import InvalidArgument
+from fovea.rows import RowDtype
+
+TORCH_DTYPE = {RowDtype.FP32: torch.float32, RowDtype.BF16: torch.bfloat16, RowDtype.FP16: torch.float16}
+
+
+def check_images(prompt: Prompt, merge: int) -> None:
+    """Grids and kept places that vLLM can take, at the positions that it will give them."""
+    for number, image in enumerate(prompt.images):
+        _check_image(number, image, merge)
+    surplus = np.cumsum([0, *(image.rows - 1 for image in prompt.images)])
+    placed = [
+        PlacedImage(image.start - int(before), image.grid_thw, image.kept)
+        for image, before in zip(prompt.images, surplus[:-1], strict=True)
+    ]
+    positions, following = mrope_positions(len(prompt.token_ids) - int(surplus[-1]), placed, merge)
+    if following != prompt.next_position or not np.array_equal(positions, prompt.positions):
+        raise InvalidArgument("the vLLM engine takes only the positions that follow from the images' grids")
+
+
+def _check_image(number: int, image: ImageSpan, merge: int) -> None:
+    t, h, w = image.grid_thw
+    if t != 1 or h < 1 or w < 1 or h % merge or w % merge:
+        raise RowsMismatch(f"image {number} has a grid of {t}x{h}x{w} patches", image=number)
+    full, kept = rows_of(image.grid_thw, merge), _kept(image)
+    ascending = len(kept) > 0 and kept[0] >= 0 and kept[-1] < full and bool(np.all(np.diff(kept) > 0))
+    if len(kept) != image.rows or not ascending or (image.kept is None and image.rows != full):
+        raise RowsMismatch(
+            f"image {number} has {image.rows} rows, its grid gives {full}, {len(kept)} are kept",
+            image=number,
+            expected=full if image.kept is None else len(kept),
+            received=image.rows,
+        )
+
+
+def _kept(image: ImageSpan) -> NDArray[np.int32]:
+    """The raster indexes of the rows that are present."""
+    return np.arange(image.rows, dtype=np.int32) if image.kept is None else image.kept
+
+
+def vllm_prompt(prompt: Prompt, rows: Sequence[RowBuffer]) -> dict[str, Any]:
+    """What `AsyncLLM.generate` takes; the rows are complete."""
+    found: dict[str, Any] = {"prompt_token_ids": _with_one_placeholder_an_image(prompt)}
+    if prompt.images:
+        found["multi_modal_data"] = {"image": _image_fields(prompt.images, rows)}
+        found["multi_modal_uuids"] = {"image": [identity(image) for image in prompt.images]}
+    return found
+
+
+def _with_one_placeholder_an_image(prompt: Prompt) -> list[int]:
+    present = np.ones(len(prompt.token_ids), bool)
+    for image in prompt.images:
+        present[image.start + 1 : image.end] = False
+    ids: list[int] = prompt.token_ids[present].tolist()
+    return ids
+
+
+def _image_fields(images: Sequence[ImageSpan], rows: Sequence[RowBuffer]) -> dict[str, torch.Tensor]:
+    """Fields of `vllm_engine.fields`; the rows of all images one after another."""
+    return {
+        "image_embeds": torch.cat([_tensor(buffer) for buffer in rows]),
+        "image_grid_thw": torch.tensor([image.grid_thw for image in images]),
+        "image_kept": torch.from_numpy(np.concatenate([_kept(image) for image in images])).long(),
+        "image_rows": torch.tensor([[image.rows] for image in images]),
+    }
+
+
+def _tensor(buffer: RowBuffer) -> torch.Tensor:
+    """(rows, values), without a copy."""
+    return torch.from_numpy(buffer.data).view(TORCH_DTYPE[buffer.layout.dtype])
+
+
+def identity(image: ImageSpan) -> str:
+    """Names the rows in vLLM's prefix and encoder caches, which trust it blindly: key, grid and kept places.
+
+    An image without a key is like no other.
+    """
+    if not image.key:
+        return secrets.token_hex(32)
+    digest = hashlib.sha256(image.key)
+    digest.update(repr(image.grid_thw).encode())
+    digest.update(b"" if image.kept is None else image.kept.astype("<i4").tobytes())
+    return digest.hexdigest()
