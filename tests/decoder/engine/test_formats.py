@@ -186,7 +186,7 @@ async def test_a_format_that_fails_in_the_middle_ends_its_own_answer_alone(
     spoilt = engine._parts.compile(wanted)
     spoilt.matcher.consume_token(0)
     assert spoilt.matcher.is_error()
-    monkeypatch.setattr(engine._parts.grammars, "compile", lambda wanted: spoilt)
+    monkeypatch.setattr(engine._parts.grammars(), "compile", lambda wanted: spoilt)
     q = questions["moe"][0]
     beside = asyncio.create_task(answer(engine, q, Sampling(max_new_tokens=12), "beside"))
     with pytest.raises(FormatNotEnforceable):
