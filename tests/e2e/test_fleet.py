@@ -161,7 +161,7 @@ async def following_door(model: Path, name: str, lookup: Lookup) -> AsyncIterato
 
     chosen = DecoderSettings(
         model=model, encoders=name, resolve_s=0.05, listen=free_address(), metrics_listen="", dtype="fp32",
-        threads=1, device="cpu", kv_tokens=16_384, grace_s=2.0,
+        threads=1, device="cpu", kv_tokens=16_384, grace_s=2.0, prefix_cache=False,
     )  # fmt: skip
     service = Service(chosen.listen, "", asyncio.create_task(serve(chosen, lookup)))
     try:
