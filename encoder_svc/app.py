@@ -76,7 +76,7 @@ def _limits(chosen: EncoderSettings, geometry: Geometry) -> Limits:
         default_max_pixels=geometry.within(chosen.max_pixels),
         max_pixels=geometry.max_pixels,
         min_pixels=geometry.min_pixels,
-        max_batch_patches=chosen.max_batch_patches,
+        max_batch_patches=chosen.batch_patches,
         max_queue=chosen.max_queue,
         cache_bytes=chosen.cache_bytes,
         uploads_bytes=chosen.uploads_bytes,
@@ -176,7 +176,7 @@ async def _load(
     wait = chosen.max_batch_wait_ms / 1000
     batcher = Batcher(
         compute,
-        BatchLimits(chosen.max_batch_patches, max_queue=chosen.max_queue, max_wait_s=wait),
+        BatchLimits(chosen.batch_patches, max_queue=chosen.max_queue, max_wait_s=wait),
     )
     batcher.start()
     return Encoder(identity, uploads, store, preparer, batcher, chosen.max_pixels)
