@@ -6,7 +6,7 @@ Calls that need the model are refused with NotReady until it has answered a dumm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -163,8 +163,8 @@ class Front:
         self.on_served(leased.served)
         return leased
 
-    def release(self, lease: str) -> bool:
-        return self._leases is not None and self._leases.release(lease)
+    def release(self, leases: Iterable[str]) -> int:
+        return self._leases.release(leases) if self._leases else 0
 
     def limit(self, max_pixels: int | None) -> int:
         return self._ready().limit(max_pixels)

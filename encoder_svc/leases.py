@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -79,8 +80,9 @@ class RowLeases:
         encoder.used(asked)
         return self._leased(slot, _again(served, asked, waited))
 
-    def release(self, lease: str) -> bool:
-        return self._slots.release(lease)
+    def release(self, leases: Iterable[str]) -> int:
+        """How many of them had not ended."""
+        return sum(map(self._slots.release, leases))
 
     def drop(self, tenant: bytes, pixels: bytes) -> None:
         """The rows of an image answer no more, under any plan."""

@@ -78,6 +78,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def LeaseRows(
         self, request: encoder_pb2.LeaseRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.LeaseRowsResponse:
+        self._front.release(request.release_ids)
         leased = await self._front.lease(*_asked(request.encode))
         return encoder_pb2.LeaseRowsResponse(
             header=_header(leased.served, self._front),
@@ -92,7 +93,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def ReleaseRows(
         self, request: encoder_pb2.ReleaseRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.ReleaseRowsResponse:
-        return encoder_pb2.ReleaseRowsResponse(released=self._front.release(request.lease_id))
+        return encoder_pb2.ReleaseRowsResponse(released=self._front.release(request.lease_ids))
 
     async def CountTokens(
         self, request: encoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext

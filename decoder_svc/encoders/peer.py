@@ -33,6 +33,7 @@ ENCODE = "/fovea.encoder.v1.EncoderService/Encode"
 UPLOAD_CHUNK = 1024 * 1024
 HANDSHAKE_S = 5.0
 RETRY_AFTER_S = 1.0
+RELEASE_S = 0.2
 # gRPC would wait up to two minutes before it looks again for an encoder that was down; retries are ours.
 CHANNEL = (("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 2000))
 # Failures of the link or the process; anything else is the encoder's considered answer.
@@ -84,7 +85,8 @@ class EncoderPeer:
             response_deserializer=_event,
         )
         self._info: PeerInfo | None = None
-        self._releases: set[asyncio.Task[None]] = set()
+        self._released: list[str] = []
+        self._releasing: asyncio.Task[None] | None = None
 
     @property
     def arena(self) -> str:
@@ -92,7 +94,9 @@ class EncoderPeer:
         return self._info.arena if self._info else ""
 
     async def close(self) -> None:
-        await asyncio.gather(*self._releases)
+        if self._releasing is not None:
+            self._releasing.cancel()
+            await self._release()
         await self._channel.close()
 
     async def info(self, deadline: Deadline) -> PeerInfo:
@@ -178,7 +182,7 @@ class EncoderPeer:
 
     async def lease(self, wanted: RowsWanted, deadline: Deadline) -> LeasedRows:
         """The rows in the encoder's arena. Raises as a stream does; a RemoteError where there is no room."""
-        request = encoder_pb2.LeaseRowsRequest(encode=_request(wanted))
+        request = encoder_pb2.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
         reply = await self._call(
             self._stub.LeaseRows(request, timeout=deadline.timeout(), metadata=_on_behalf())
         )
@@ -192,15 +196,26 @@ class EncoderPeer:
         return LeasedRows(reply.arena, reply.offset_bytes, tuple(reply.xxh3), reply.lease_id, report)
 
     def release(self, lease: str) -> None:
-        """Give a lease back, beside what the caller does next. Where that fails, it ends by itself."""
-        task = asyncio.create_task(self._release(lease))
-        self._releases.add(task)
-        task.add_done_callback(self._releases.discard)
+        """Give a lease back: with the next one, or alone where none follows. Otherwise it just ends."""
+        self._released.append(lease)
+        if self._releasing is None:
+            self._releasing = asyncio.create_task(self._release_later())
 
-    async def _release(self, lease: str) -> None:
-        with suppress(grpc.aio.AioRpcError):
-            request = encoder_pb2.ReleaseRowsRequest(lease_id=lease)
-            await self._stub.ReleaseRows(request, timeout=HANDSHAKE_S, metadata=_on_behalf())
+    def _take_released(self) -> list[str]:
+        released, self._released = self._released, []
+        return released
+
+    async def _release_later(self) -> None:
+        while self._released:
+            await asyncio.sleep(RELEASE_S)
+            await self._release()
+        self._releasing = None
+
+    async def _release(self) -> None:
+        if released := self._take_released():
+            with suppress(grpc.aio.AioRpcError):
+                request = encoder_pb2.ReleaseRowsRequest(lease_ids=released)
+                await self._stub.ReleaseRows(request, timeout=HANDSHAKE_S)
 
     async def _call(self, call: Any) -> Any:
         try:

@@ -28,6 +28,8 @@ from fovea.remote import RemoteError
 PAUSE_S = 30.0
 """For an arena that cannot be read here."""
 FULL_PAUSE_S = 1.0
+BREATHE = 4
+"""Chunks between two turns of the event loop: about a millisecond."""
 _USE_THE_WIRE = ("ARENA_FULL", "NOT_SERVED")
 log = structlog.get_logger()
 
@@ -114,7 +116,7 @@ class SharedFetch:
 
     async def _shared(self, arena: OpenArena, leased: LeasedRows) -> AsyncGenerator[RowChunk, None]:
         """Ends early where something does not fit. The lease ends with the last copy."""
-        started, held = time.monotonic(), True
+        started, held, layout = time.monotonic(), True, self.wanted.layout
         try:
             self._check(arena, leased)
             vars(self.report).update(vars(leased.report))
@@ -126,7 +128,8 @@ class SharedFetch:
                     self.peer.release(leased.lease)
                     held = False
                 yield chunk
-                await asyncio.sleep(0)  # copying a large image must not hold up the others
+                if self._next // layout.rows_per_chunk % BREATHE == 0:
+                    await asyncio.sleep(0)  # copying a large image must not hold up the others
         except ArenaUnusable as error:
             self.same_host.pause(self.peer, str(error))
         finally:

@@ -423,18 +423,24 @@ class LeaseRowsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENCODE_FIELD_NUMBER: _builtins.int
+    RELEASE_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def encode(self) -> Global___EncodeRequest:
         """REQUIRED. Which rows; as for Encode."""
+
+    @_builtins.property
+    def release_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then."""
 
     def __init__(
         self,
         *,
         encode: Global___EncodeRequest | None = ...,
+        release_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["encode", b"encode"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encode", b"encode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encode", b"encode", "release_ids", b"release_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,21 +506,23 @@ Global___LeaseRowsResponse: _TypeAlias = LeaseRowsResponse  # noqa: Y015
 
 @_typing.final
 class ReleaseRowsRequest(_message.Message):
-    """Names a lease that is not needed any more."""
+    """Names leases that are not needed any more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    LEASE_ID_FIELD_NUMBER: _builtins.int
-    lease_id: _builtins.str
-    """REQUIRED. As in LeaseRowsResponse."""
+    LEASE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lease_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """REQUIRED. As in LeaseRowsResponse."""
+
     def __init__(
         self,
         *,
-        lease_id: _builtins.str = ...,
+        lease_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_id", b"lease_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_ids", b"lease_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -522,17 +530,17 @@ Global___ReleaseRowsRequest: _TypeAlias = ReleaseRowsRequest  # noqa: Y015
 
 @_typing.final
 class ReleaseRowsResponse(_message.Message):
-    """The lease has ended."""
+    """The leases have ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RELEASED_FIELD_NUMBER: _builtins.int
-    released: _builtins.bool
-    """False where it had ended before."""
+    released: _builtins.int
+    """How many of them had not ended before."""
     def __init__(
         self,
         *,
-        released: _builtins.bool = ...,
+        released: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -118,7 +118,7 @@ class EncoderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseRows(self, request, context):
-        """Gives a lease back, so that its memory may be used again before the lease ends. Idempotent.
+        """Gives leases back, so that their memory may be used again before they end. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

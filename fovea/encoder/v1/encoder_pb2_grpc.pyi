@@ -47,7 +47,7 @@ class EncoderServiceStub:
     NOT_SERVED where there is no arena: Encode answers then.
     """
     ReleaseRows: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.ReleaseRowsRequest, _encoder_pb2.ReleaseRowsResponse]
-    """Gives a lease back, so that its memory may be used again before the lease ends. Idempotent."""
+    """Gives leases back, so that their memory may be used again before they end. Idempotent."""
     CountTokens: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse]
     """Counts the tokens of an image from its width and height alone."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse]
@@ -76,7 +76,7 @@ class EncoderServiceAsyncStub(EncoderServiceStub):
     NOT_SERVED where there is no arena: Encode answers then.
     """
     ReleaseRows: _aio.UnaryUnaryMultiCallable[_encoder_pb2.ReleaseRowsRequest, _encoder_pb2.ReleaseRowsResponse]  # type: ignore[assignment]
-    """Gives a lease back, so that its memory may be used again before the lease ends. Idempotent."""
+    """Gives leases back, so that their memory may be used again before they end. Idempotent."""
     CountTokens: _aio.UnaryUnaryMultiCallable[_encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of an image from its width and height alone."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse]  # type: ignore[assignment]
@@ -132,7 +132,7 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _encoder_pb2.ReleaseRowsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_encoder_pb2.ReleaseRowsResponse, _abc.Awaitable[_encoder_pb2.ReleaseRowsResponse]]:
-        """Gives a lease back, so that its memory may be used again before the lease ends. Idempotent."""
+        """Gives leases back, so that their memory may be used again before they end. Idempotent."""
 
     @_abc_1.abstractmethod
     def CountTokens(

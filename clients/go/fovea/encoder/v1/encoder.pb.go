@@ -843,7 +843,9 @@ func (*EncodeResponse_Summary) isEncodeResponse_Event() {}
 type LeaseRowsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED. Which rows; as for Encode.
-	Encode        *EncodeRequest `protobuf:"bytes,1,opt,name=encode,proto3" json:"encode,omitempty"`
+	Encode *EncodeRequest `protobuf:"bytes,1,opt,name=encode,proto3" json:"encode,omitempty"`
+	// OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+	ReleaseIds    []string `protobuf:"bytes,2,rep,name=release_ids,json=releaseIds,proto3" json:"release_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -881,6 +883,13 @@ func (*LeaseRowsRequest) Descriptor() ([]byte, []int) {
 func (x *LeaseRowsRequest) GetEncode() *EncodeRequest {
 	if x != nil {
 		return x.Encode
+	}
+	return nil
+}
+
+func (x *LeaseRowsRequest) GetReleaseIds() []string {
+	if x != nil {
+		return x.ReleaseIds
 	}
 	return nil
 }
@@ -987,11 +996,11 @@ func (x *LeaseRowsResponse) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// Names a lease that is not needed any more.
+// Names leases that are not needed any more.
 type ReleaseRowsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED. As in LeaseRowsResponse.
-	LeaseId       string `protobuf:"bytes,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
+	LeaseIds      []string `protobuf:"bytes,1,rep,name=lease_ids,json=leaseIds,proto3" json:"lease_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1026,18 +1035,18 @@ func (*ReleaseRowsRequest) Descriptor() ([]byte, []int) {
 	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *ReleaseRowsRequest) GetLeaseId() string {
+func (x *ReleaseRowsRequest) GetLeaseIds() []string {
 	if x != nil {
-		return x.LeaseId
+		return x.LeaseIds
 	}
-	return ""
+	return nil
 }
 
-// The lease has ended.
+// The leases have ended.
 type ReleaseRowsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// False where it had ended before.
-	Released      bool `protobuf:"varint,1,opt,name=released,proto3" json:"released,omitempty"`
+	// How many of them had not ended before.
+	Released      uint32 `protobuf:"varint,1,opt,name=released,proto3" json:"released,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1072,11 +1081,11 @@ func (*ReleaseRowsResponse) Descriptor() ([]byte, []int) {
 	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *ReleaseRowsResponse) GetReleased() bool {
+func (x *ReleaseRowsResponse) GetReleased() uint32 {
 	if x != nil {
 		return x.Released
 	}
-	return false
+	return 0
 }
 
 // Asks what an image of a size would cost.
@@ -1956,9 +1965,11 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x06header\x18\x01 \x01(\v2\x1e.fovea.encoder.v1.EncodeHeaderH\x00R\x06header\x121\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x19.fovea.vision.v1.RowChunkH\x00R\x05chunk\x12;\n" +
 	"\asummary\x18\x03 \x01(\v2\x1f.fovea.encoder.v1.EncodeSummaryH\x00R\asummaryB\a\n" +
-	"\x05event\"K\n" +
+	"\x05event\"l\n" +
 	"\x10LeaseRowsRequest\x127\n" +
-	"\x06encode\x18\x01 \x01(\v2\x1f.fovea.encoder.v1.EncodeRequestR\x06encode\"\xab\x02\n" +
+	"\x06encode\x18\x01 \x01(\v2\x1f.fovea.encoder.v1.EncodeRequestR\x06encode\x12\x1f\n" +
+	"\vrelease_ids\x18\x02 \x03(\tR\n" +
+	"releaseIds\"\xab\x02\n" +
 	"\x11LeaseRowsResponse\x126\n" +
 	"\x06header\x18\x01 \x01(\v2\x1e.fovea.encoder.v1.EncodeHeaderR\x06header\x129\n" +
 	"\asummary\x18\x02 \x01(\v2\x1f.fovea.encoder.v1.EncodeSummaryR\asummary\x12\x14\n" +
@@ -1967,11 +1978,11 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x04xxh3\x18\x05 \x03(\x06R\x04xxh3\x12\x19\n" +
 	"\blease_id\x18\x06 \x01(\tR\aleaseId\x12;\n" +
 	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"/\n" +
-	"\x12ReleaseRowsRequest\x12\x19\n" +
-	"\blease_id\x18\x01 \x01(\tR\aleaseId\"1\n" +
+	"expireTime\"1\n" +
+	"\x12ReleaseRowsRequest\x12\x1b\n" +
+	"\tlease_ids\x18\x01 \x03(\tR\bleaseIds\"1\n" +
 	"\x13ReleaseRowsResponse\x12\x1a\n" +
-	"\breleased\x18\x01 \x01(\bR\breleased\"u\n" +
+	"\breleased\x18\x01 \x01(\rR\breleased\"u\n" +
 	"\x12CountTokensRequest\x12\x14\n" +
 	"\x05width\x18\x01 \x01(\rR\x05width\x12\x16\n" +
 	"\x06height\x18\x02 \x01(\rR\x06height\x12\"\n" +

@@ -49,7 +49,7 @@ type EncoderServiceClient interface {
 	// opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
 	// NOT_SERVED where there is no arena: Encode answers then.
 	LeaseRows(ctx context.Context, in *LeaseRowsRequest, opts ...grpc.CallOption) (*LeaseRowsResponse, error)
-	// Gives a lease back, so that its memory may be used again before the lease ends. Idempotent.
+	// Gives leases back, so that their memory may be used again before they end. Idempotent.
 	ReleaseRows(ctx context.Context, in *ReleaseRowsRequest, opts ...grpc.CallOption) (*ReleaseRowsResponse, error)
 	// Counts the tokens of an image from its width and height alone.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
@@ -188,7 +188,7 @@ type EncoderServiceServer interface {
 	// opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
 	// NOT_SERVED where there is no arena: Encode answers then.
 	LeaseRows(context.Context, *LeaseRowsRequest) (*LeaseRowsResponse, error)
-	// Gives a lease back, so that its memory may be used again before the lease ends. Idempotent.
+	// Gives leases back, so that their memory may be used again before they end. Idempotent.
 	ReleaseRows(context.Context, *ReleaseRowsRequest) (*ReleaseRowsResponse, error)
 	// Counts the tokens of an image from its width and height alone.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)

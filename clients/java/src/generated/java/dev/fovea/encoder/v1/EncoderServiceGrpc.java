@@ -405,7 +405,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives a lease back, so that its memory may be used again before the lease ends. Idempotent.
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
      * </pre>
      */
     default void releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request,
@@ -536,7 +536,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives a lease back, so that its memory may be used again before the lease ends. Idempotent.
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
      * </pre>
      */
     public void releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request,
@@ -658,7 +658,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives a lease back, so that its memory may be used again before the lease ends. Idempotent.
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
      * </pre>
      */
     public dev.fovea.encoder.v1.ReleaseRowsResponse releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request) throws io.grpc.StatusException {
@@ -761,7 +761,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives a lease back, so that its memory may be used again before the lease ends. Idempotent.
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
      * </pre>
      */
     public dev.fovea.encoder.v1.ReleaseRowsResponse releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request) {
@@ -855,7 +855,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives a lease back, so that its memory may be used again before the lease ends. Idempotent.
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.ReleaseRowsResponse> releaseRows(

@@ -32,6 +32,8 @@ private static final long serialVersionUID = 0L;
     super(builder);
   }
   private LeaseRowsRequest() {
+    releaseIds_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -91,6 +93,59 @@ private static final long serialVersionUID = 0L;
     return encode_ == null ? dev.fovea.encoder.v1.EncodeRequest.getDefaultInstance() : encode_;
   }
 
+  public static final int RELEASE_IDS_FIELD_NUMBER = 2;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.LazyStringArrayList releaseIds_ =
+      com.google.protobuf.LazyStringArrayList.emptyList();
+  /**
+   * <pre>
+   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * </pre>
+   *
+   * <code>repeated string release_ids = 2;</code>
+   * @return A list containing the releaseIds.
+   */
+  public com.google.protobuf.ProtocolStringList
+      getReleaseIdsList() {
+    return releaseIds_;
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * </pre>
+   *
+   * <code>repeated string release_ids = 2;</code>
+   * @return The count of releaseIds.
+   */
+  public int getReleaseIdsCount() {
+    return releaseIds_.size();
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * </pre>
+   *
+   * <code>repeated string release_ids = 2;</code>
+   * @param index The index of the element to return.
+   * @return The releaseIds at the given index.
+   */
+  public java.lang.String getReleaseIds(int index) {
+    return releaseIds_.get(index);
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * </pre>
+   *
+   * <code>repeated string release_ids = 2;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the releaseIds at the given index.
+   */
+  public com.google.protobuf.ByteString
+      getReleaseIdsBytes(int index) {
+    return releaseIds_.getByteString(index);
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -108,6 +163,9 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000001) != 0)) {
       output.writeMessage(1, getEncode());
     }
+    for (int i = 0; i < releaseIds_.size(); i++) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 2, releaseIds_.getRaw(i));
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -115,6 +173,14 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000001) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(1, getEncode());
+    }
+    {
+      int dataSize = 0;
+      for (int i = 0; i < releaseIds_.size(); i++) {
+        dataSize += computeStringSizeNoTag(releaseIds_.getRaw(i));
+      }
+      size += dataSize;
+      size += 1 * getReleaseIdsList().size();
     }
     return size;
   }
@@ -145,6 +211,8 @@ private static final long serialVersionUID = 0L;
       if (!getEncode()
           .equals(other.getEncode())) return false;
     }
+    if (!getReleaseIdsList()
+        .equals(other.getReleaseIdsList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -159,6 +227,10 @@ private static final long serialVersionUID = 0L;
     if (hasEncode()) {
       hash = (37 * hash) + ENCODE_FIELD_NUMBER;
       hash = (53 * hash) + getEncode().hashCode();
+    }
+    if (getReleaseIdsCount() > 0) {
+      hash = (37 * hash) + RELEASE_IDS_FIELD_NUMBER;
+      hash = (53 * hash) + getReleaseIdsList().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -306,6 +378,8 @@ private static final long serialVersionUID = 0L;
         encodeBuilder_.dispose();
         encodeBuilder_ = null;
       }
+      releaseIds_ =
+          com.google.protobuf.LazyStringArrayList.emptyList();
       return this;
     }
 
@@ -346,6 +420,10 @@ private static final long serialVersionUID = 0L;
             : encodeBuilder_.build();
         to_bitField0_ |= 0x00000001;
       }
+      if (((from_bitField0_ & 0x00000002) != 0)) {
+        releaseIds_.makeImmutable();
+        result.releaseIds_ = releaseIds_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -363,6 +441,16 @@ private static final long serialVersionUID = 0L;
       if (other == dev.fovea.encoder.v1.LeaseRowsRequest.getDefaultInstance()) return this;
       if (other.hasEncode()) {
         mergeEncode(other.getEncode());
+      }
+      if (!other.releaseIds_.isEmpty()) {
+        if (releaseIds_.isEmpty()) {
+          releaseIds_ = other.releaseIds_;
+          bitField0_ |= 0x00000002;
+        } else {
+          ensureReleaseIdsIsMutable();
+          releaseIds_.addAll(other.releaseIds_);
+        }
+        onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -397,6 +485,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000001;
               break;
             } // case 10
+            case 18: {
+              ensureReleaseIdsIsMutable();
+              releaseIds_.add(input.readStringRequireUtf8());
+              break;
+            } // case 18
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -569,6 +662,153 @@ private static final long serialVersionUID = 0L;
         encode_ = null;
       }
       return encodeBuilder_;
+    }
+
+    private com.google.protobuf.LazyStringArrayList releaseIds_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+    private void ensureReleaseIdsIsMutable() {
+      if (!releaseIds_.isModifiable()) {
+        releaseIds_ = new com.google.protobuf.LazyStringArrayList(releaseIds_);
+      }
+      bitField0_ |= 0x00000002;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * </pre>
+     *
+     * <code>repeated string release_ids = 2;</code>
+     * @return A list containing the releaseIds.
+     */
+    public com.google.protobuf.ProtocolStringList
+        getReleaseIdsList() {
+      releaseIds_.makeImmutable();
+      return releaseIds_;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * </pre>
+     *
+     * <code>repeated string release_ids = 2;</code>
+     * @return The count of releaseIds.
+     */
+    public int getReleaseIdsCount() {
+      return releaseIds_.size();
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * </pre>
+     *
+     * <code>repeated string release_ids = 2;</code>
+     * @param index The index of the element to return.
+     * @return The releaseIds at the given index.
+     */
+    public java.lang.String getReleaseIds(int index) {
+      return releaseIds_.get(index);
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * </pre>
+     *
+     * <code>repeated string release_ids = 2;</code>
+     * @param index The index of the value to return.
+     * @return The bytes of the releaseIds at the given index.
+     */
+    public com.google.protobuf.ByteString
+        getReleaseIdsBytes(int index) {
+      return releaseIds_.getByteString(index);
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * </pre>
+     *
+     * <code>repeated string release_ids = 2;</code>
+     * @param index The index to set the value at.
+     * @param value The releaseIds to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReleaseIds(
+        int index, java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureReleaseIdsIsMutable();
+      releaseIds_.set(index, value);
+      bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * </pre>
+     *
+     * <code>repeated string release_ids = 2;</code>
+     * @param value The releaseIds to add.
+     * @return This builder for chaining.
+     */
+    public Builder addReleaseIds(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureReleaseIdsIsMutable();
+      releaseIds_.add(value);
+      bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * </pre>
+     *
+     * <code>repeated string release_ids = 2;</code>
+     * @param values The releaseIds to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllReleaseIds(
+        java.lang.Iterable<java.lang.String> values) {
+      ensureReleaseIdsIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, releaseIds_);
+      bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * </pre>
+     *
+     * <code>repeated string release_ids = 2;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReleaseIds() {
+      releaseIds_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+      bitField0_ = (bitField0_ & ~0x00000002);;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * </pre>
+     *
+     * <code>repeated string release_ids = 2;</code>
+     * @param value The bytes of the releaseIds to add.
+     * @return This builder for chaining.
+     */
+    public Builder addReleaseIdsBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      ensureReleaseIdsIsMutable();
+      releaseIds_.add(value);
+      bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.encoder.v1.LeaseRowsRequest)

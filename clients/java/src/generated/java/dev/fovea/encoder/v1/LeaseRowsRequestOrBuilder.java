@@ -36,4 +36,45 @@ public interface LeaseRowsRequestOrBuilder extends
    * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
    */
   dev.fovea.encoder.v1.EncodeRequestOrBuilder getEncodeOrBuilder();
+
+  /**
+   * <pre>
+   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * </pre>
+   *
+   * <code>repeated string release_ids = 2;</code>
+   * @return A list containing the releaseIds.
+   */
+  java.util.List<java.lang.String>
+      getReleaseIdsList();
+  /**
+   * <pre>
+   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * </pre>
+   *
+   * <code>repeated string release_ids = 2;</code>
+   * @return The count of releaseIds.
+   */
+  int getReleaseIdsCount();
+  /**
+   * <pre>
+   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * </pre>
+   *
+   * <code>repeated string release_ids = 2;</code>
+   * @param index The index of the element to return.
+   * @return The releaseIds at the given index.
+   */
+  java.lang.String getReleaseIds(int index);
+  /**
+   * <pre>
+   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * </pre>
+   *
+   * <code>repeated string release_ids = 2;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the releaseIds at the given index.
+   */
+  com.google.protobuf.ByteString
+      getReleaseIdsBytes(int index);
 }

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Names a lease that is not needed any more.
+ * Names leases that are not needed any more.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.ReleaseRowsRequest}
@@ -32,7 +32,8 @@ private static final long serialVersionUID = 0L;
     super(builder);
   }
   private ReleaseRowsRequest() {
-    leaseId_ = "";
+    leaseIds_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -53,51 +54,57 @@ private static final long serialVersionUID = 0L;
             dev.fovea.encoder.v1.ReleaseRowsRequest.class, dev.fovea.encoder.v1.ReleaseRowsRequest.Builder.class);
   }
 
-  public static final int LEASE_ID_FIELD_NUMBER = 1;
+  public static final int LEASE_IDS_FIELD_NUMBER = 1;
   @SuppressWarnings("serial")
-  private volatile java.lang.Object leaseId_ = "";
+  private com.google.protobuf.LazyStringArrayList leaseIds_ =
+      com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
    * REQUIRED. As in LeaseRowsResponse.
    * </pre>
    *
-   * <code>string lease_id = 1;</code>
-   * @return The leaseId.
+   * <code>repeated string lease_ids = 1;</code>
+   * @return A list containing the leaseIds.
    */
-  @java.lang.Override
-  public java.lang.String getLeaseId() {
-    java.lang.Object ref = leaseId_;
-    if (ref instanceof java.lang.String) {
-      return (java.lang.String) ref;
-    } else {
-      com.google.protobuf.ByteString bs = 
-          (com.google.protobuf.ByteString) ref;
-      java.lang.String s = bs.toStringUtf8();
-      leaseId_ = s;
-      return s;
-    }
+  public com.google.protobuf.ProtocolStringList
+      getLeaseIdsList() {
+    return leaseIds_;
   }
   /**
    * <pre>
    * REQUIRED. As in LeaseRowsResponse.
    * </pre>
    *
-   * <code>string lease_id = 1;</code>
-   * @return The bytes for leaseId.
+   * <code>repeated string lease_ids = 1;</code>
+   * @return The count of leaseIds.
    */
-  @java.lang.Override
+  public int getLeaseIdsCount() {
+    return leaseIds_.size();
+  }
+  /**
+   * <pre>
+   * REQUIRED. As in LeaseRowsResponse.
+   * </pre>
+   *
+   * <code>repeated string lease_ids = 1;</code>
+   * @param index The index of the element to return.
+   * @return The leaseIds at the given index.
+   */
+  public java.lang.String getLeaseIds(int index) {
+    return leaseIds_.get(index);
+  }
+  /**
+   * <pre>
+   * REQUIRED. As in LeaseRowsResponse.
+   * </pre>
+   *
+   * <code>repeated string lease_ids = 1;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the leaseIds at the given index.
+   */
   public com.google.protobuf.ByteString
-      getLeaseIdBytes() {
-    java.lang.Object ref = leaseId_;
-    if (ref instanceof java.lang.String) {
-      com.google.protobuf.ByteString b = 
-          com.google.protobuf.ByteString.copyFromUtf8(
-              (java.lang.String) ref);
-      leaseId_ = b;
-      return b;
-    } else {
-      return (com.google.protobuf.ByteString) ref;
-    }
+      getLeaseIdsBytes(int index) {
+    return leaseIds_.getByteString(index);
   }
 
   private byte memoizedIsInitialized = -1;
@@ -114,15 +121,20 @@ private static final long serialVersionUID = 0L;
   @java.lang.Override
   public void writeTo(com.google.protobuf.CodedOutputStream output)
                       throws java.io.IOException {
-    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(leaseId_)) {
-      com.google.protobuf.GeneratedMessage.writeString(output, 1, leaseId_);
+    for (int i = 0; i < leaseIds_.size(); i++) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 1, leaseIds_.getRaw(i));
     }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
     int size = 0;
-    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(leaseId_)) {
-      size += com.google.protobuf.GeneratedMessage.computeStringSize(1, leaseId_);
+    {
+      int dataSize = 0;
+      for (int i = 0; i < leaseIds_.size(); i++) {
+        dataSize += computeStringSizeNoTag(leaseIds_.getRaw(i));
+      }
+      size += dataSize;
+      size += 1 * getLeaseIdsList().size();
     }
     return size;
   }
@@ -148,8 +160,8 @@ private static final long serialVersionUID = 0L;
     }
     dev.fovea.encoder.v1.ReleaseRowsRequest other = (dev.fovea.encoder.v1.ReleaseRowsRequest) obj;
 
-    if (!getLeaseId()
-        .equals(other.getLeaseId())) return false;
+    if (!getLeaseIdsList()
+        .equals(other.getLeaseIdsList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -161,8 +173,10 @@ private static final long serialVersionUID = 0L;
     }
     int hash = 41;
     hash = (19 * hash) + getDescriptor().hashCode();
-    hash = (37 * hash) + LEASE_ID_FIELD_NUMBER;
-    hash = (53 * hash) + getLeaseId().hashCode();
+    if (getLeaseIdsCount() > 0) {
+      hash = (37 * hash) + LEASE_IDS_FIELD_NUMBER;
+      hash = (53 * hash) + getLeaseIdsList().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -262,7 +276,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Names a lease that is not needed any more.
+   * Names leases that are not needed any more.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.ReleaseRowsRequest}
@@ -298,7 +312,8 @@ private static final long serialVersionUID = 0L;
     public Builder clear() {
       super.clear();
       bitField0_ = 0;
-      leaseId_ = "";
+      leaseIds_ =
+          com.google.protobuf.LazyStringArrayList.emptyList();
       return this;
     }
 
@@ -333,7 +348,8 @@ private static final long serialVersionUID = 0L;
     private void buildPartial0(dev.fovea.encoder.v1.ReleaseRowsRequest result) {
       int from_bitField0_ = bitField0_;
       if (((from_bitField0_ & 0x00000001) != 0)) {
-        result.leaseId_ = leaseId_;
+        leaseIds_.makeImmutable();
+        result.leaseIds_ = leaseIds_;
       }
     }
 
@@ -349,9 +365,14 @@ private static final long serialVersionUID = 0L;
 
     public Builder mergeFrom(dev.fovea.encoder.v1.ReleaseRowsRequest other) {
       if (other == dev.fovea.encoder.v1.ReleaseRowsRequest.getDefaultInstance()) return this;
-      if (!other.getLeaseId().isEmpty()) {
-        leaseId_ = other.leaseId_;
-        bitField0_ |= 0x00000001;
+      if (!other.leaseIds_.isEmpty()) {
+        if (leaseIds_.isEmpty()) {
+          leaseIds_ = other.leaseIds_;
+          bitField0_ |= 0x00000001;
+        } else {
+          ensureLeaseIdsIsMutable();
+          leaseIds_.addAll(other.leaseIds_);
+        }
         onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
@@ -381,8 +402,8 @@ private static final long serialVersionUID = 0L;
               done = true;
               break;
             case 10: {
-              leaseId_ = input.readStringRequireUtf8();
-              bitField0_ |= 0x00000001;
+              ensureLeaseIdsIsMutable();
+              leaseIds_.add(input.readStringRequireUtf8());
               break;
             } // case 10
             default: {
@@ -402,61 +423,78 @@ private static final long serialVersionUID = 0L;
     }
     private int bitField0_;
 
-    private java.lang.Object leaseId_ = "";
-    /**
-     * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
-     * </pre>
-     *
-     * <code>string lease_id = 1;</code>
-     * @return The leaseId.
-     */
-    public java.lang.String getLeaseId() {
-      java.lang.Object ref = leaseId_;
-      if (!(ref instanceof java.lang.String)) {
-        com.google.protobuf.ByteString bs =
-            (com.google.protobuf.ByteString) ref;
-        java.lang.String s = bs.toStringUtf8();
-        leaseId_ = s;
-        return s;
-      } else {
-        return (java.lang.String) ref;
+    private com.google.protobuf.LazyStringArrayList leaseIds_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+    private void ensureLeaseIdsIsMutable() {
+      if (!leaseIds_.isModifiable()) {
+        leaseIds_ = new com.google.protobuf.LazyStringArrayList(leaseIds_);
       }
+      bitField0_ |= 0x00000001;
     }
     /**
      * <pre>
      * REQUIRED. As in LeaseRowsResponse.
      * </pre>
      *
-     * <code>string lease_id = 1;</code>
-     * @return The bytes for leaseId.
+     * <code>repeated string lease_ids = 1;</code>
+     * @return A list containing the leaseIds.
+     */
+    public com.google.protobuf.ProtocolStringList
+        getLeaseIdsList() {
+      leaseIds_.makeImmutable();
+      return leaseIds_;
+    }
+    /**
+     * <pre>
+     * REQUIRED. As in LeaseRowsResponse.
+     * </pre>
+     *
+     * <code>repeated string lease_ids = 1;</code>
+     * @return The count of leaseIds.
+     */
+    public int getLeaseIdsCount() {
+      return leaseIds_.size();
+    }
+    /**
+     * <pre>
+     * REQUIRED. As in LeaseRowsResponse.
+     * </pre>
+     *
+     * <code>repeated string lease_ids = 1;</code>
+     * @param index The index of the element to return.
+     * @return The leaseIds at the given index.
+     */
+    public java.lang.String getLeaseIds(int index) {
+      return leaseIds_.get(index);
+    }
+    /**
+     * <pre>
+     * REQUIRED. As in LeaseRowsResponse.
+     * </pre>
+     *
+     * <code>repeated string lease_ids = 1;</code>
+     * @param index The index of the value to return.
+     * @return The bytes of the leaseIds at the given index.
      */
     public com.google.protobuf.ByteString
-        getLeaseIdBytes() {
-      java.lang.Object ref = leaseId_;
-      if (ref instanceof String) {
-        com.google.protobuf.ByteString b = 
-            com.google.protobuf.ByteString.copyFromUtf8(
-                (java.lang.String) ref);
-        leaseId_ = b;
-        return b;
-      } else {
-        return (com.google.protobuf.ByteString) ref;
-      }
+        getLeaseIdsBytes(int index) {
+      return leaseIds_.getByteString(index);
     }
     /**
      * <pre>
      * REQUIRED. As in LeaseRowsResponse.
      * </pre>
      *
-     * <code>string lease_id = 1;</code>
-     * @param value The leaseId to set.
+     * <code>repeated string lease_ids = 1;</code>
+     * @param index The index to set the value at.
+     * @param value The leaseIds to set.
      * @return This builder for chaining.
      */
-    public Builder setLeaseId(
-        java.lang.String value) {
+    public Builder setLeaseIds(
+        int index, java.lang.String value) {
       if (value == null) { throw new NullPointerException(); }
-      leaseId_ = value;
+      ensureLeaseIdsIsMutable();
+      leaseIds_.set(index, value);
       bitField0_ |= 0x00000001;
       onChanged();
       return this;
@@ -466,12 +504,16 @@ private static final long serialVersionUID = 0L;
      * REQUIRED. As in LeaseRowsResponse.
      * </pre>
      *
-     * <code>string lease_id = 1;</code>
+     * <code>repeated string lease_ids = 1;</code>
+     * @param value The leaseIds to add.
      * @return This builder for chaining.
      */
-    public Builder clearLeaseId() {
-      leaseId_ = getDefaultInstance().getLeaseId();
-      bitField0_ = (bitField0_ & ~0x00000001);
+    public Builder addLeaseIds(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureLeaseIdsIsMutable();
+      leaseIds_.add(value);
+      bitField0_ |= 0x00000001;
       onChanged();
       return this;
     }
@@ -480,15 +522,49 @@ private static final long serialVersionUID = 0L;
      * REQUIRED. As in LeaseRowsResponse.
      * </pre>
      *
-     * <code>string lease_id = 1;</code>
-     * @param value The bytes for leaseId to set.
+     * <code>repeated string lease_ids = 1;</code>
+     * @param values The leaseIds to add.
      * @return This builder for chaining.
      */
-    public Builder setLeaseIdBytes(
+    public Builder addAllLeaseIds(
+        java.lang.Iterable<java.lang.String> values) {
+      ensureLeaseIdsIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, leaseIds_);
+      bitField0_ |= 0x00000001;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * REQUIRED. As in LeaseRowsResponse.
+     * </pre>
+     *
+     * <code>repeated string lease_ids = 1;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearLeaseIds() {
+      leaseIds_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+      bitField0_ = (bitField0_ & ~0x00000001);;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * REQUIRED. As in LeaseRowsResponse.
+     * </pre>
+     *
+     * <code>repeated string lease_ids = 1;</code>
+     * @param value The bytes of the leaseIds to add.
+     * @return This builder for chaining.
+     */
+    public Builder addLeaseIdsBytes(
         com.google.protobuf.ByteString value) {
       if (value == null) { throw new NullPointerException(); }
       checkByteStringIsUtf8(value);
-      leaseId_ = value;
+      ensureLeaseIdsIsMutable();
+      leaseIds_.add(value);
       bitField0_ |= 0x00000001;
       onChanged();
       return this;

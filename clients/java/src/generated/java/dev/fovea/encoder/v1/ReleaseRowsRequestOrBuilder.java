@@ -15,18 +15,39 @@ public interface ReleaseRowsRequestOrBuilder extends
    * REQUIRED. As in LeaseRowsResponse.
    * </pre>
    *
-   * <code>string lease_id = 1;</code>
-   * @return The leaseId.
+   * <code>repeated string lease_ids = 1;</code>
+   * @return A list containing the leaseIds.
    */
-  java.lang.String getLeaseId();
+  java.util.List<java.lang.String>
+      getLeaseIdsList();
   /**
    * <pre>
    * REQUIRED. As in LeaseRowsResponse.
    * </pre>
    *
-   * <code>string lease_id = 1;</code>
-   * @return The bytes for leaseId.
+   * <code>repeated string lease_ids = 1;</code>
+   * @return The count of leaseIds.
+   */
+  int getLeaseIdsCount();
+  /**
+   * <pre>
+   * REQUIRED. As in LeaseRowsResponse.
+   * </pre>
+   *
+   * <code>repeated string lease_ids = 1;</code>
+   * @param index The index of the element to return.
+   * @return The leaseIds at the given index.
+   */
+  java.lang.String getLeaseIds(int index);
+  /**
+   * <pre>
+   * REQUIRED. As in LeaseRowsResponse.
+   * </pre>
+   *
+   * <code>repeated string lease_ids = 1;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the leaseIds at the given index.
    */
   com.google.protobuf.ByteString
-      getLeaseIdBytes();
+      getLeaseIdsBytes(int index);
 }

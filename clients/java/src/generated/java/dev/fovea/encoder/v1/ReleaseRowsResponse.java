@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * The lease has ended.
+ * The leases have ended.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.ReleaseRowsResponse}
@@ -53,17 +53,17 @@ private static final long serialVersionUID = 0L;
   }
 
   public static final int RELEASED_FIELD_NUMBER = 1;
-  private boolean released_ = false;
+  private int released_ = 0;
   /**
    * <pre>
-   * False where it had ended before.
+   * How many of them had not ended before.
    * </pre>
    *
-   * <code>bool released = 1;</code>
+   * <code>uint32 released = 1;</code>
    * @return The released.
    */
   @java.lang.Override
-  public boolean getReleased() {
+  public int getReleased() {
     return released_;
   }
 
@@ -81,16 +81,16 @@ private static final long serialVersionUID = 0L;
   @java.lang.Override
   public void writeTo(com.google.protobuf.CodedOutputStream output)
                       throws java.io.IOException {
-    if (released_ != false) {
-      output.writeBool(1, released_);
+    if (released_ != 0) {
+      output.writeUInt32(1, released_);
     }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
     int size = 0;
-    if (released_ != false) {
+    if (released_ != 0) {
       size += com.google.protobuf.CodedOutputStream
-        .computeBoolSize(1, released_);
+        .computeUInt32Size(1, released_);
     }
     return size;
   }
@@ -130,8 +130,7 @@ private static final long serialVersionUID = 0L;
     int hash = 41;
     hash = (19 * hash) + getDescriptor().hashCode();
     hash = (37 * hash) + RELEASED_FIELD_NUMBER;
-    hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
-        getReleased());
+    hash = (53 * hash) + getReleased();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -231,7 +230,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The lease has ended.
+   * The leases have ended.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.ReleaseRowsResponse}
@@ -267,7 +266,7 @@ private static final long serialVersionUID = 0L;
     public Builder clear() {
       super.clear();
       bitField0_ = 0;
-      released_ = false;
+      released_ = 0;
       return this;
     }
 
@@ -318,7 +317,7 @@ private static final long serialVersionUID = 0L;
 
     public Builder mergeFrom(dev.fovea.encoder.v1.ReleaseRowsResponse other) {
       if (other == dev.fovea.encoder.v1.ReleaseRowsResponse.getDefaultInstance()) return this;
-      if (other.getReleased() != false) {
+      if (other.getReleased() != 0) {
         setReleased(other.getReleased());
       }
       this.mergeUnknownFields(other.getUnknownFields());
@@ -348,7 +347,7 @@ private static final long serialVersionUID = 0L;
               done = true;
               break;
             case 8: {
-              released_ = input.readBool();
+              released_ = input.readUInt32();
               bitField0_ |= 0x00000001;
               break;
             } // case 8
@@ -369,29 +368,29 @@ private static final long serialVersionUID = 0L;
     }
     private int bitField0_;
 
-    private boolean released_ ;
+    private int released_ ;
     /**
      * <pre>
-     * False where it had ended before.
+     * How many of them had not ended before.
      * </pre>
      *
-     * <code>bool released = 1;</code>
+     * <code>uint32 released = 1;</code>
      * @return The released.
      */
     @java.lang.Override
-    public boolean getReleased() {
+    public int getReleased() {
       return released_;
     }
     /**
      * <pre>
-     * False where it had ended before.
+     * How many of them had not ended before.
      * </pre>
      *
-     * <code>bool released = 1;</code>
+     * <code>uint32 released = 1;</code>
      * @param value The released to set.
      * @return This builder for chaining.
      */
-    public Builder setReleased(boolean value) {
+    public Builder setReleased(int value) {
 
       released_ = value;
       bitField0_ |= 0x00000001;
@@ -400,15 +399,15 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * False where it had ended before.
+     * How many of them had not ended before.
      * </pre>
      *
-     * <code>bool released = 1;</code>
+     * <code>uint32 released = 1;</code>
      * @return This builder for chaining.
      */
     public Builder clearReleased() {
       bitField0_ = (bitField0_ & ~0x00000001);
-      released_ = false;
+      released_ = 0;
       onChanged();
       return this;
     }

@@ -12,11 +12,11 @@ public interface ReleaseRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * False where it had ended before.
+   * How many of them had not ended before.
    * </pre>
    *
-   * <code>bool released = 1;</code>
+   * <code>uint32 released = 1;</code>
    * @return The released.
    */
-  boolean getReleased();
+  int getReleased();
 }
