@@ -57,9 +57,11 @@ class Arena:
             os.pwrite(self._file, _HEADER.pack(_MAGIC, self.id.encode(), size), 0)
             fcntl.flock(self._file, fcntl.LOCK_EX)
             unnamed.rename(self.path)
-        except OSError:
+        except OSError as error:
             self.close()
-            raise
+            raise OSError(
+                error.errno, f"no arena of {size} bytes: {error.strerror}", str(self.path)
+            ) from error
 
     def write(self, offset: int, pieces: Iterable[bytes | memoryview]) -> None:
         """Pieces one behind the other from `offset` on."""
