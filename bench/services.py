@@ -85,9 +85,9 @@ def asking(encoder: Launch, decoder: Launch) -> Launch:
     return replace(decoder, flags=[*decoder.flags, "--encoders", encoder.address])
 
 
-def encoder(model: Path, folder: Path) -> Launch:
+def encoder(model: Path, folder: Path, flags: Sequence[str] = ()) -> Launch:
     """How to start an encoder alone."""
-    return pair(model, folder)[0]
+    return pair(model, folder, encoder_flags=flags)[0]
 
 
 def _start(children: Children, launched: Sequence[Launch], cores: Sequence[int]) -> Iterator[Child]:

@@ -17,6 +17,7 @@ from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Expected
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
+from decoder_svc.encoders.samehost import SameHost
 from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
 from decoder_svc.front import Card, Front, Limits
@@ -161,7 +162,9 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     vision = read_json(chosen.model, "config.json")["vision_config"]
     width, levels = vision["out_hidden_size"], len(vision["deepstack_visual_indexes"])
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
-    pool = EncoderPool(Expected(expected, width, levels), chosen.encoders, chosen.encoder_addresses, cache)
+    same_host = SameHost(chosen.same_host)
+    fits = Expected(expected, width, levels)
+    pool = EncoderPool(fits, chosen.encoders, chosen.encoder_addresses, cache, same_host)
     fronts: list[Front] = []
     engine = ENGINES[chosen.engine](chosen, dtype, fronts)
     limits = _limits(chosen, geometry)
@@ -172,6 +175,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     fronts.append(front)
     metrics.watch(front.load, limits)
     metrics.watch_cache(cache)
+    metrics.watch_same_host(same_host)
     process = ServerProcess(
         Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
         SERVICE,

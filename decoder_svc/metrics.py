@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from decoder_svc.core import EngineLoad
 from decoder_svc.encoders.cache import RowCache
+from decoder_svc.encoders.samehost import SameHost
 from decoder_svc.front import Limits
 from fovea.receipt import Receipt
 
@@ -58,6 +59,19 @@ class DecoderMetrics:
         ):
             gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
             gauge.set_function(partial(getattr, cache, field))
+
+    def watch_same_host(self, same_host: SameHost) -> None:
+        """Gauges of the rows that were read out of shared memory, and of the times that this was given up."""
+        for name, text, field in (
+            ("same_host_reads", "Images whose rows were in shared memory, since the start.", "reads"),
+            (
+                "same_host_fallbacks",
+                "Times that the wire was used instead, since the start.",
+                "fallbacks",
+            ),
+        ):
+            gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
+            gauge.set_function(partial(getattr, same_host, field))
 
     def answered(self, receipt: Receipt) -> None:
         totals = receipt.totals

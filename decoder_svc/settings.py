@@ -70,6 +70,7 @@ class DecoderSettings(Settings):
     row_cache_bytes: int = Field(
         0, ge=0, description="Bound of the rows kept in this process's memory, in bytes; 0 keeps none"
     )
+    same_host: bool = Field(True, description="Read rows of encoders on this host out of shared memory")
     row_cache_s: int = Field(
         600, ge=1, description="Seconds for which rows are kept there: deleting an image does not reach them"
     )

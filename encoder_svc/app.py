@@ -15,6 +15,7 @@ from encoder_svc.encoder import Encoder, RowIdentity
 from encoder_svc.front import Card, Front, Limits
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
+from encoder_svc.leases import RowLeases
 from encoder_svc.metrics import EncoderMetrics
 from encoder_svc.service import SERVICE, EncoderService, register
 from encoder_svc.settings import EncoderSettings
@@ -26,6 +27,7 @@ from encoder_svc.vision.batcher import Batcher, BatchLimits
 from encoder_svc.vision.prepare import Preparer
 from encoder_svc.vision.preprocess import Patches
 from fovea import logs, settings
+from fovea.arena import Arena
 from fovea.errors import FoveaError
 from fovea.fingerprint import fingerprint, model_type
 from fovea.geometry import Geometry
@@ -80,6 +82,8 @@ def _limits(chosen: EncoderSettings, geometry: Geometry) -> Limits:
         max_queue=chosen.max_queue,
         cache_bytes=chosen.cache_bytes,
         uploads_bytes=chosen.uploads_bytes,
+        arena_bytes=chosen.arena_bytes,
+        arena_lease_s=chosen.arena_lease_s,
     )
 
 
@@ -118,6 +122,7 @@ async def _serve(
     registry = CollectorRegistry()
     metrics = EncoderMetrics(registry)
     metrics.watch(front.load, front.card.limits)
+    metrics.watch_arena(front.arena_use)
     front.on_served = metrics.served
     process = ServerProcess(
         Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
@@ -128,9 +133,12 @@ async def _serve(
     await process.start()
     log.info("listening", port=process.port, model=front.card.model, device=front.card.device)
     encoder: Encoder | None = None
+    leases: RowLeases | None = None
     try:
         encoder = await process.unless_stopped(_load(chosen, front, uploads, store, preparer, dtype))
-        front.open(encoder)
+        if chosen.arena_bytes:
+            leases = RowLeases(await asyncio.to_thread(Arena, chosen.arena_bytes), chosen.arena_lease_s)
+        front.open(encoder, leases)
         await process.ready()
         log.info("ready", fingerprint=front.fingerprint, dtype=dtype.value, rows=str(front.layout))
         await process.until_stopped()
@@ -140,6 +148,8 @@ async def _serve(
         if encoder is not None:
             await encoder.batcher.close()
             await encoder.close()
+        if leases is not None:
+            await leases.close()
 
 
 async def _load(

@@ -23,7 +23,7 @@ from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.flight import Encoded
 from encoder_svc.vision.prepare import Prepared, Preparer
 from fovea.facts import ImageFacts
-from fovea.geometry import Geometry
+from fovea.geometry import Geometry, Planned
 from fovea.rows import RowLayout, digest
 
 # Raise by one whenever our code would compute other rows from the same pixels: old records no longer fit.
@@ -52,6 +52,18 @@ class RowIdentity:
             "width": self.layout.width,
             "levels": self.layout.levels,
         }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The rows that a call asks for, once it is sure that they can be had: their key and what they cost."""
+
+    image: str
+    key: RowKey
+    size: tuple[int, int]
+    max_pixels: int
+    planned: Planned
+    began: float
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,11 @@ class Encoder:
         return max_pixels
 
     async def encode(self, image: str, max_pixels: int | None, fingerprint: str) -> Served:
-        """Raises ImageNotStored, EncoderMismatch, EncoderBusy, and what decoding and the tower raise."""
+        """Raises what `asked` and `rows` raise."""
+        return await self.rows(await self.asked(image, max_pixels, fingerprint))
+
+    async def asked(self, image: str, max_pixels: int | None, fingerprint: str) -> Asked:
+        """All checks of a call. Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange."""
         began = time.perf_counter()
         if fingerprint and fingerprint != self.identity.fingerprint:
             raise EncoderMismatch(fingerprint, self.identity.fingerprint)
@@ -124,14 +140,24 @@ class Encoder:
         facts = (await self.uploads.describe(image)).facts
         planned = self.identity.geometry.plan(facts.width, facts.height, limit)
         key = self._key(facts, planned.grid_thw)
-        served = partial(Served, size=(facts.width, facts.height), max_pixels=limit)
-        asked = time.perf_counter()
+        return Asked(image, key, (facts.width, facts.height), limit, planned, began)
+
+    async def rows(self, asked: Asked) -> Served:
+        """Out of the store, or computed. Raises EncoderBusy, and what decoding and the tower raise."""
+        key, planned = asked.key, asked.planned
+        served = partial(Served, size=asked.size, max_pixels=asked.max_pixels)
+        looked = time.perf_counter()
         rows = await self._held(key, planned.grid_thw)
         if rows is not None:
-            return served(rows, "rows", timings=Timings(store_ms=_ms(asked), total_ms=_ms(began)))
-        encoded = await self.batcher.encode(key, planned.patches, partial(self._prepare, image, limit))
+            return served(rows, "rows", timings=Timings(store_ms=_ms(looked), total_ms=_ms(asked.began)))
+        prepare = partial(self._prepare, asked.image, asked.max_pixels)
+        encoded = await self.batcher.encode(key, planned.patches, prepare)
         rows = await asyncio.shield(self._fresh(key, encoded))
-        return served(rows, "encoded", timings=_timings(encoded, began), joined=not encoded.first)
+        return served(rows, "encoded", timings=_timings(encoded, asked.began), joined=not encoded.first)
+
+    def used(self, asked: Asked) -> None:
+        """Rows that were found elsewhere count as found in the store, and as used there."""
+        self._store.note_use(asked.key)
 
     def _key(self, facts: ImageFacts, grid: tuple[int, int, int]) -> RowKey:
         pixels = bytes.fromhex(facts.pixel_digest.removeprefix("sha256:"))

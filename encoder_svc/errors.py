@@ -234,6 +234,28 @@ class StoreFull(FoveaError):
         super().__init__(f"the image of {actual} bytes could not be stored: {why}", why=why, actual=actual)
 
 
+class ArenaFull(FoveaError):
+    """No room in shared memory beside what is leased. Worth asking for over the wire."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "ARENA_FULL"
+
+    def __init__(self, actual: int, limit: int) -> None:
+        super().__init__(
+            f"{actual} bytes of rows find no place in the arena of {limit} bytes", limit=limit, actual=actual
+        )
+
+
+class ArenaOff(FoveaError):
+    """Rows are not handed out in shared memory here."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+    reason = "NOT_SERVED"
+
+    def __init__(self) -> None:
+        super().__init__("this encoder has no arena: arena_bytes is 0, so ask for the rows with Encode")
+
+
 class NotReady(FoveaError):
     """The model is still being loaded."""
 

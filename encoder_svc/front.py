@@ -6,12 +6,13 @@ Calls that need the model are refused with NotReady until it has answered a dumm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from encoder_svc.encoder import Encoder, Served
-from encoder_svc.errors import NotReady
+from encoder_svc.errors import ArenaOff, NotReady
+from encoder_svc.leases import ArenaUse, Leased, RowLeases
 from encoder_svc.store.store import Store
 from encoder_svc.uploads import Intake, Uploads
 from fovea.facts import Stored
@@ -38,6 +39,8 @@ class Limits:
     max_queue: int
     cache_bytes: int
     uploads_bytes: int
+    arena_bytes: int
+    arena_lease_s: int
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,11 @@ class Front:
         self._store = store
         self._uploads = uploads
         self._encoder: Encoder | None = None
+        self._leases: RowLeases | None = None
 
-    def open(self, encoder: Encoder) -> None:
+    def open(self, encoder: Encoder, leases: RowLeases | None) -> None:
         self._encoder = encoder
+        self._leases = leases
         self.progress = 1.0
 
     @property
@@ -122,6 +127,14 @@ class Front:
     @property
     def fingerprint(self) -> str:
         return self._encoder.identity.fingerprint if self._encoder else ""
+
+    @property
+    def arena(self) -> str:
+        """The id of the arena; empty where there is none."""
+        return self._leases.arena if self._leases else ""
+
+    def arena_use(self) -> ArenaUse:
+        return self._leases.use() if self._leases else ArenaUse()
 
     def load(self) -> Load:
         if self._encoder is None:
@@ -141,6 +154,18 @@ class Front:
         self.on_served(served)
         return served
 
+    async def lease(self, digest: str, max_pixels: int | None, fingerprint: str) -> Leased:
+        """The same rows, in shared memory. Raises ArenaOff and ArenaFull too."""
+        encoder = self._ready()
+        if self._leases is None:
+            raise ArenaOff
+        leased = await self._leases.lease(encoder, await encoder.asked(digest, max_pixels, fingerprint))
+        self.on_served(leased.served)
+        return leased
+
+    def release(self, leases: Iterable[str]) -> int:
+        return self._leases.release(leases) if self._leases else 0
+
     def limit(self, max_pixels: int | None) -> int:
         return self._ready().limit(max_pixels)
 
@@ -151,6 +176,8 @@ class Front:
             return Removed(0, 0, 0)
         upload = await self._uploads.delete(digest)
         pixels = bytes.fromhex(stored.facts.pixel_digest.removeprefix("sha256:"))
+        if self._leases is not None:
+            self._leases.drop(self._uploads.policy.tenant, pixels)
         rows = await asyncio.to_thread(self._store.delete_rows, self._uploads.policy.tenant, pixels)
         return Removed(upload.records, rows.records, upload.bytes + rows.bytes)
 

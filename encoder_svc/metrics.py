@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from encoder_svc.encoder import Served
 from encoder_svc.front import Limits, Load
+from encoder_svc.leases import ArenaUse
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -23,6 +24,15 @@ class EncoderMetrics:
         self._seconds = Histogram(
             "fovea_encoder_stage_seconds", "Stages of a call.", ("stage",), buckets=SECONDS, registry=registry
         )
+
+    def watch_arena(self, use: Callable[[], ArenaUse]) -> None:
+        """Gauges of the arena; zeros where there is none."""
+        used = Gauge(
+            "fovea_encoder_arena_used_bytes", "Bytes of rows in shared memory.", registry=self._registry
+        )
+        used.set_function(lambda: use().used_bytes)
+        leases = Gauge("fovea_encoder_arena_leases", "Leases of rows there.", registry=self._registry)
+        leases.set_function(lambda: use().leases)
 
     def watch(self, load: Callable[[], Load], limits: Limits) -> None:
         """Gauges of load and limits; `load` is asked at each scrape."""

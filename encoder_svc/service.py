@@ -68,13 +68,32 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def Encode(  # type: ignore[override]  # its chunks are frames: see `register`
         self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[encoder_pb2.EncodeResponse | Frame]:
-        max_pixels = request.plan.max_pixels if request.plan.HasField("max_pixels") else None
-        served = await self._front.encode(request.digest, max_pixels, request.fingerprint)
+        served = await self._front.encode(*_asked(request))
         yield encoder_pb2.EncodeResponse(header=_header(served, self._front))
         for first, data in chunks(served.rows.data, served.rows.layout):
             count = len(data) // served.rows.layout.row_bytes
             yield Frame(first, count, data, xxhash.xxh3_64_intdigest(data))
         yield encoder_pb2.EncodeResponse(summary=_summary(served))
+
+    async def LeaseRows(
+        self, request: encoder_pb2.LeaseRowsRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.LeaseRowsResponse:
+        self._front.release(request.release_ids)
+        leased = await self._front.lease(*_asked(request.encode))
+        return encoder_pb2.LeaseRowsResponse(
+            header=_header(leased.served, self._front),
+            summary=_summary(leased.served),
+            arena=self._front.arena,
+            offset_bytes=leased.offset,
+            xxh3=leased.checks,
+            lease_id=leased.lease,
+            expire_time=timestamp(leased.expires),
+        )
+
+    async def ReleaseRows(
+        self, request: encoder_pb2.ReleaseRowsRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.ReleaseRowsResponse:
+        return encoder_pb2.ReleaseRowsResponse(released=self._front.release(request.lease_ids))
 
     async def CountTokens(
         self, request: encoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
@@ -105,6 +124,11 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         self, request: encoder_pb2.GetCacheStatsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.GetCacheStatsResponse:
         return encoder_pb2.GetCacheStatsResponse(**vars(await self._front.cache_stats()))
+
+
+def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, int | None, str]:
+    max_pixels = request.plan.max_pixels if request.plan.HasField("max_pixels") else None
+    return request.digest, max_pixels, request.fingerprint
 
 
 def _put_response(stored: Stored) -> encoder_pb2.PutImageResponse:
@@ -153,4 +177,5 @@ def _info(front: Front) -> encoder_pb2.GetServerInfoResponse:
         loading_progress=front.progress,
         device=card.device,
         dtype=card.dtype,
+        arena=front.arena,
     )

@@ -28,6 +28,10 @@ class EncoderSettings(Settings):
     cache_dir: Path = Field(Path("var/encoder"), description="Folder of the store, on a local disk")
     cache_bytes: int = Field(4096 * MIB, ge=0, description="Bound of the rows kept, in bytes; 0 keeps none")
     uploads_bytes: int = Field(1024 * MIB, ge=MIB, description="Bound of the images kept, in bytes")
+    arena_bytes: int = Field(
+        0, ge=0, description="Bytes of shared memory in which decoders on this host find rows; 0 is none"
+    )
+    arena_lease_s: int = Field(30, ge=1, description="Seconds that a decoder may read rows there")
     upload_ttl_s: int = Field(86_400, ge=1, description="Seconds an image is kept after its upload")
     device: str = Field("auto", description="Where the tower runs: auto, cpu, cuda, cuda:1, ...")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(

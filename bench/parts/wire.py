@@ -1,9 +1,10 @@
-"""Rows over the Encode stream against the same bytes over a raw loopback socket, in turns.
+"""Rows over the Encode stream, out of shared memory, and the same bytes over a raw loopback socket, in turns.
 
 The stream is read as the decoder reads it, by its own code: every chunk's place and XXH3 checked, every
 byte copied to where it is used. On the other side the encoder takes the rows out of its store. So the ratio
-is what is left of the loopback after store, checks, protobuf and gRPC. Rows are as wide as those of 30B-A3B
-(2048 values, 3 deepstack levels, bf16) and 16 MiB an image; the tower that computed them is small and
+is what is left of the loopback after store, checks, protobuf and gRPC. Out of shared memory they are leased
+and read by the decoder's code too, with the same checks and the same last copy. Rows are as wide as those of
+30B-A3B (2048 values, 3 deepstack levels, bf16) and 16 MiB an image; the tower that computed them is small and
 random, and nothing of it is timed.
 """
 
@@ -20,7 +21,8 @@ from bench.parts import raw_socket
 from bench.parts.photo import photo
 from bench.turns import turns
 from decoder_svc.encoders.peer import EncoderPeer
-from decoder_svc.encoders.rows import RowsWanted
+from decoder_svc.encoders.rows import RowSource, RowsWanted
+from decoder_svc.encoders.samehost import SameHost
 from fovea.client import EncoderClient
 from fovea.deadline import Deadline
 from fovea.server.allocator import keep_freed_memory
@@ -37,6 +39,7 @@ class WireTimes:
     row_bytes: int
     images: int = 1
     wire: list[float] = field(default_factory=list)
+    same_host: list[float] = field(default_factory=list)
     socket: list[float] = field(default_factory=list)
 
     @property
@@ -55,6 +58,7 @@ def checkpoint(folder: Path) -> Path:
 def measure(address: str, seconds: float, least: int, seed: int, images: int = 1) -> WireTimes:
     """Against a running encoder of `checkpoint`. This process keeps its memory, as the decoder's does."""
     keep_freed_memory()
+    same_host = SameHost()
     with asyncio.Runner() as runner:
         peer, wanted = runner.run(_prepared(address, seed))
         times = WireTimes(wanted.rows, wanted.layout.row_bytes, images)
@@ -65,9 +69,14 @@ def measure(address: str, seconds: float, least: int, seed: int, images: int = 1
                 runner.run(_fetch_all(peer, wanted, buffers))
                 between = time.perf_counter()
                 list(threads.map(raw_socket.receive, connections, buffers))
+                ended = time.perf_counter()
+                runner.run(_fetch_all(same_host.over(peer), wanted, buffers))
                 if turn:  # the first connects and touches the memory
                     times.wire.append(between - begin)
-                    times.socket.append(time.perf_counter() - between)
+                    times.socket.append(ended - between)
+                    times.same_host.append(time.perf_counter() - ended)
+        if same_host.fallbacks:
+            raise RuntimeError("rows that lie in shared memory came over the wire")
         runner.run(peer.close())
     return times
 
@@ -84,12 +93,12 @@ async def _prepared(address: str, seed: int) -> tuple[EncoderPeer, RowsWanted]:
     return peer, wanted
 
 
-async def _fetch_all(peer: EncoderPeer, wanted: RowsWanted, buffers: Sequence[memoryview]) -> None:
-    await asyncio.gather(*(_fetch(peer, wanted, buffer) for buffer in buffers))
+async def _fetch_all(source: RowSource, wanted: RowsWanted, buffers: Sequence[memoryview]) -> None:
+    await asyncio.gather(*(_fetch(source, wanted, buffer) for buffer in buffers))
 
 
-async def _fetch(peer: EncoderPeer, wanted: RowsWanted, buffer: memoryview) -> None:
-    fetch, at = peer.fetch(wanted, Deadline()), 0
+async def _fetch(source: RowSource, wanted: RowsWanted, buffer: memoryview) -> None:
+    fetch, at = source.fetch(wanted, Deadline()), 0
     async for chunk in fetch.chunks():
         buffer[at : at + len(chunk.data)] = chunk.data
         at += len(chunk.data)

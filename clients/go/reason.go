@@ -86,4 +86,6 @@ const (
 	ReasonFileNotReadable Reason = "FILE_NOT_READABLE"
 	// ReasonServiceDied is UNAVAILABLE; only the fovea command makes it.
 	ReasonServiceDied Reason = "SERVICE_DIED"
+	// ReasonArenaFull is RESOURCE_EXHAUSTED: no room in the encoder's shared memory beside what is leased.
+	ReasonArenaFull Reason = "ARENA_FULL"
 )

@@ -15,6 +15,7 @@ import xxhash
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.peer import RETRY_AFTER_S, EncoderPeer, PeerInfo
 from decoder_svc.encoders.rows import Fetch, RowsWanted
+from decoder_svc.encoders.samehost import SameHost
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable
 from fovea.deadline import Deadline
 from fovea.errors import FoveaError
@@ -56,13 +57,14 @@ def owner(digest: str, addresses: Iterable[str]) -> str:
 class Fleet:
     """The encoders by address, the model that they must serve, and the setting that they were found by.
 
-    `cache` keeps rows of all of them, whichever joins or leaves.
+    `cache` keeps rows of all of them, whichever joins or leaves. `same_host` reads those of our host.
     """
 
     peers: Mapping[str, EncoderPeer]
     expected: Expected
     found_by: str
     cache: RowCache = field(default_factory=RowCache)
+    same_host: SameHost = field(default_factory=SameHost)
 
     def of(self, digest: str) -> EncoderPeer:
         """Raises EncoderUnavailable where there is no encoder: a DNS name that was never resolved."""
@@ -95,7 +97,7 @@ class Fleet:
         return layouts[0] if layouts else None
 
     def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
-        return self.cache.over(self.of(wanted.digest)).fetch(wanted, deadline)
+        return self.cache.over(self.same_host.over(self.of(wanted.digest))).fetch(wanted, deadline)
 
     async def states(self, deadline: Deadline) -> list[PeerState]:
         """Every encoder asked anew, side by side. A name without an address is told as one that is silent."""

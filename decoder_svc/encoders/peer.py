@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ import grpc
 import xxhash
 
 from decoder_svc.core import RowChunk
-from decoder_svc.encoders.rows import FetchReport, RowsWanted
+from decoder_svc.encoders.rows import FetchReport, LeasedRows, RowsWanted
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable, RowsMismatch
 from fovea import frames, wire
 from fovea.deadline import Deadline
@@ -33,6 +33,7 @@ ENCODE = "/fovea.encoder.v1.EncoderService/Encode"
 UPLOAD_CHUNK = 1024 * 1024
 HANDSHAKE_S = 5.0
 RETRY_AFTER_S = 1.0
+RELEASE_S = 0.2
 # gRPC would wait up to two minutes before it looks again for an encoder that was down; retries are ours.
 CHANNEL = (("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 2000))
 # Failures of the link or the process; anything else is the encoder's considered answer.
@@ -49,6 +50,7 @@ class PeerInfo:
     waiting: int
     running: int
     encodes: int
+    arena: str = ""
 
 
 def _event(message: bytes) -> encoder_pb2.EncodeHeader | encoder_pb2.EncodeSummary | Frame | None:
@@ -83,8 +85,18 @@ class EncoderPeer:
             response_deserializer=_event,
         )
         self._info: PeerInfo | None = None
+        self._released: list[str] = []
+        self._releasing: asyncio.Task[None] | None = None
+
+    @property
+    def arena(self) -> str:
+        """The id of its arena, as it was told last; empty where none was."""
+        return self._info.arena if self._info else ""
 
     async def close(self) -> None:
+        if self._releasing is not None:
+            self._releasing.cancel()
+            await self._release()
         await self._channel.close()
 
     async def info(self, deadline: Deadline) -> PeerInfo:
@@ -110,7 +122,9 @@ class EncoderPeer:
                 actual=reply.layout.version,
             )
         load = reply.load
-        self._info = PeerInfo(reply.name, reply.fingerprint, layout, load.waiting, load.running, load.encodes)
+        self._info = PeerInfo(
+            reply.name, reply.fingerprint, layout, load.waiting, load.running, load.encodes, reply.arena
+        )
         return self._info
 
     async def handshake(self, fingerprint: str, width: int, levels: int, deadline: Deadline) -> RowLayout:
@@ -164,12 +178,44 @@ class EncoderPeer:
         return WireFetch(self, wanted, deadline)
 
     def open_rows(self, wanted: RowsWanted, deadline: Deadline) -> grpc.aio.UnaryStreamCall:
-        request = encoder_pb2.EncodeRequest(
-            digest=wanted.digest,
-            plan=encoder_pb2.EncodePlan(max_pixels=wanted.max_pixels),
-            fingerprint=wanted.fingerprint,
+        return self._encode(_request(wanted), timeout=deadline.timeout(), metadata=_on_behalf())
+
+    async def lease(self, wanted: RowsWanted, deadline: Deadline) -> LeasedRows:
+        """The rows in the encoder's arena. Raises as a stream does; a RemoteError where there is no room."""
+        request = encoder_pb2.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
+        reply = await self._call(
+            self._stub.LeaseRows(request, timeout=deadline.timeout(), metadata=_on_behalf())
         )
-        return self._encode(request, timeout=deadline.timeout(), metadata=_on_behalf())
+        report = FetchReport()
+        try:
+            _take_header(self, wanted, reply.header, report)
+            _take_summary(self, wanted, reply.summary, report)
+        except FoveaError:
+            self.release(reply.lease_id)
+            raise
+        return LeasedRows(reply.arena, reply.offset_bytes, tuple(reply.xxh3), reply.lease_id, report)
+
+    def release(self, lease: str) -> None:
+        """Give a lease back: with the next one, or alone where none follows. Otherwise it just ends."""
+        self._released.append(lease)
+        if self._releasing is None:
+            self._releasing = asyncio.create_task(self._release_later())
+
+    def _take_released(self) -> list[str]:
+        released, self._released = self._released, []
+        return released
+
+    async def _release_later(self) -> None:
+        while self._released:
+            await asyncio.sleep(RELEASE_S)
+            await self._release()
+        self._releasing = None
+
+    async def _release(self) -> None:
+        if released := self._take_released():
+            with suppress(grpc.aio.AioRpcError):
+                request = encoder_pb2.ReleaseRowsRequest(lease_ids=released)
+                await self._stub.ReleaseRows(request, timeout=HANDSHAKE_S)
 
     async def _call(self, call: Any) -> Any:
         try:
@@ -236,7 +282,7 @@ class WireFetch:
         async for event in call:
             if isinstance(event, encoder_pb2.EncodeHeader):
                 started = time.monotonic()
-                self._check_header(event)
+                _take_header(self.peer, self.wanted, event, self.report)
             elif isinstance(event, Frame):
                 if not started:
                     raise self._mismatch("rows came before their header")
@@ -252,22 +298,6 @@ class WireFetch:
             raise self._mismatch("the stream ended without a summary")
         yield last
 
-    def _check_header(self, header: encoder_pb2.EncodeHeader) -> None:
-        wanted, grid = self.wanted, (header.count.grid.t, header.count.grid.h, header.count.grid.w)
-        if wire.layout_from_proto(header.layout) != wanted.layout:
-            self.peer.forget()
-            raise self._mismatch("the layout is not the one agreed on")
-        if header.fingerprint != wanted.fingerprint:
-            self.peer.forget()
-            raise EncoderMismatch(
-                f"encoder {self.peer.address} serves rows of another model", encoder=self.peer.address
-            )
-        if grid != wanted.grid_thw or header.rows != wanted.rows:
-            raise self._mismatch(f"{header.rows} rows of grid {grid}, expected {wanted.rows}")
-        self.report.source = wire.source_from_proto(header.source)
-        self.report.encoder = header.encoder
-        self.report.joined = header.joined
-
     def _checked(self, chunk: Frame) -> RowChunk:
         row_bytes = self.wanted.layout.row_bytes
         in_order = chunk.first_row == self._next and self._next + chunk.rows <= self.wanted.rows
@@ -282,11 +312,48 @@ class WireFetch:
     def _close(self, summary: encoder_pb2.EncodeSummary) -> None:
         if self._next != self.wanted.rows:
             raise self._mismatch(f"{self._next} rows came, expected {self.wanted.rows}")
-        self.report.row_bytes = summary.row_bytes
-        self.report.rows_digest = summary.rows_digest
-        self.report.encode_ms = summary.timings.total_ms
+        _take_summary(self.peer, self.wanted, summary, self.report)
 
     def _mismatch(self, what: str) -> RowsMismatch:
-        return RowsMismatch(
-            f"rows of {self.wanted.digest} from {self.peer.address}: {what}", encoder=self.peer.address
-        )
+        return mismatch(self.peer.address, self.wanted, what)
+
+
+def mismatch(address: str, wanted: RowsWanted, what: str) -> RowsMismatch:
+    return RowsMismatch(f"rows of {wanted.digest} from {address}: {what}", encoder=address)
+
+
+def _request(wanted: RowsWanted) -> encoder_pb2.EncodeRequest:
+    return encoder_pb2.EncodeRequest(
+        digest=wanted.digest,
+        plan=encoder_pb2.EncodePlan(max_pixels=wanted.max_pixels),
+        fingerprint=wanted.fingerprint,
+    )
+
+
+def _take_header(
+    peer: EncoderPeer, wanted: RowsWanted, header: encoder_pb2.EncodeHeader, report: FetchReport
+) -> None:
+    """Note what it tells, once it fits what was asked for."""
+    grid = (header.count.grid.t, header.count.grid.h, header.count.grid.w)
+    if wire.layout_from_proto(header.layout) != wanted.layout:
+        peer.forget()
+        raise mismatch(peer.address, wanted, "the layout is not the one agreed on")
+    if header.fingerprint != wanted.fingerprint:
+        peer.forget()
+        raise EncoderMismatch(f"encoder {peer.address} serves rows of another model", encoder=peer.address)
+    if grid != wanted.grid_thw or header.rows != wanted.rows:
+        raise mismatch(peer.address, wanted, f"{header.rows} rows of grid {grid}, expected {wanted.rows}")
+    report.source = wire.source_from_proto(header.source)
+    report.encoder = header.encoder
+    report.joined = header.joined
+
+
+def _take_summary(
+    peer: EncoderPeer, wanted: RowsWanted, summary: encoder_pb2.EncodeSummary, report: FetchReport
+) -> None:
+    size = wanted.rows * wanted.layout.row_bytes
+    if summary.row_bytes != size or not summary.rows_digest:
+        raise mismatch(peer.address, wanted, f"a summary of {summary.row_bytes} bytes, expected {size}")
+    report.row_bytes = summary.row_bytes
+    report.rows_digest = summary.rows_digest
+    report.encode_ms = summary.timings.total_ms

@@ -17,6 +17,7 @@ import structlog
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Expected, Fleet, PeerState
 from decoder_svc.encoders.peer import EncoderPeer
+from decoder_svc.encoders.samehost import SameHost
 from fovea.deadline import Deadline
 
 log = structlog.get_logger()
@@ -31,8 +32,9 @@ class EncoderPool:
         found_by: str,
         addresses: Iterable[str] = (),
         cache: RowCache | None = None,
+        same_host: SameHost | None = None,
     ) -> None:
-        self._fleet = Fleet({}, expected, found_by, cache or RowCache())
+        self._fleet = Fleet({}, expected, found_by, cache or RowCache(), same_host or SameHost())
         self._holders: Counter[EncoderPeer] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self.update(addresses)

@@ -41,6 +41,17 @@ class FetchReport:
     transfer_ms: float = 0.0
 
 
+@dataclass(frozen=True)
+class LeasedRows:
+    """Where the rows of one image lie in an arena of this host: one behind the other, a check a chunk."""
+
+    arena: str
+    offset: int
+    checks: tuple[int, ...]
+    lease: str
+    report: FetchReport
+
+
 class Fetch(Protocol):
     """Rows on their way. Closing the iterator ends the transfer."""
 

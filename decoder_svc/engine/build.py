@@ -122,6 +122,9 @@ class Stepper:
             return self.graphs(batch)
         return self.model.forward(batch)
 
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        self.model.copy(source, target, tokens)
+
 
 def _graphs(
     settings: NativeSettings, model: TextDecoder, attention: Attention, blocks: BlockManager

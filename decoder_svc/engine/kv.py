@@ -24,7 +24,6 @@ class Kept:
 
     block: int
     serial: int
-    key: Key
 
 
 class BlockManager:
@@ -36,7 +35,7 @@ class BlockManager:
         self._free: deque[int] = deque(range(blocks))
         self._holders = [0] * blocks
         self._kept: dict[Key, Kept] = {}
-        self._kept_at: dict[int, Kept] = {}
+        self._keys_of: dict[int, list[Key]] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # kept, held by nobody; longest first
         self._serials = 0
 
@@ -86,10 +85,11 @@ class BlockManager:
             table[place] = kept.block
 
     def keep(self, block: int, key: Key) -> int:
-        """Remember what a held block contains. Returns the serial for what follows it."""
+        """Remember what a held block, or its beginning, contains. Returns the serial for what follows."""
         if key not in self._kept:
             self._serials += 1
-            self._kept[key] = self._kept_at[block] = Kept(block, self._serials, key)
+            self._kept[key] = Kept(block, self._serials)
+            self._keys_of.setdefault(block, []).append(key)
         return self._kept[key].serial
 
     def _release(self, block: int) -> None:
@@ -98,12 +98,13 @@ class BlockManager:
         self._holders[block] -= 1
         if self._holders[block]:
             return
-        if block in self._kept_at:
+        if block in self._keys_of:
             self._idle[block] = None
         else:
             self._free.append(block)
 
     def _evict(self) -> int:
         block, _ = self._idle.popitem(last=False)
-        del self._kept[self._kept_at.pop(block).key]
+        for key in self._keys_of.pop(block):
+            del self._kept[key]
         return block

@@ -1,13 +1,16 @@
 """Prefix reuse by content: what a request shares with those before it is not computed again.
 
 A block is found by what it contains and what stands before it, so an image matches by the key of its
-content and the range of its rows, never by its placeholders. The last token is always computed: its
-logits are wanted. Knows blocks and sequences; does not decide who runs.
+content and the range of its rows, never by its placeholders. Full blocks are shared; the block in
+which an image ends is copied up to there, so that another question about it needs none of its rows.
+The last token is always computed: its logits are wanted. Knows blocks and sequences; does not decide
+who runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +40,15 @@ def content(
     return tuple(parts)
 
 
+@dataclass(frozen=True)
+class Copy:
+    """The first `tokens` tokens of one block, to be put into another before the next step."""
+
+    source: int
+    target: int
+    tokens: int
+
+
 class Prefixes:
     def __init__(self, blocks: BlockManager) -> None:
         self._blocks = blocks
@@ -45,33 +57,51 @@ class Prefixes:
     def probe(self, prompt: Prompt) -> int:
         """How many leading tokens are in the cache now. A hint: safe to ask from any thread."""
         before: Hashable = prompt.salt
-        for start in range(0, len(prompt.token_ids) - self._size, self._size):
-            place = slice(start, start + self._size)
-            found = content(prompt.token_ids, prompt.positions, prompt.images, place)
-            kept = None if found is None else self._blocks.find((before, found))
-            if kept is None:
-                return start
+        for start in range(0, len(prompt.token_ids), self._size):
+            key = _key(prompt, before, slice(start, start + self._size))
+            kept = None if key is None else self._blocks.find(key)
+            if kept is None or start + self._size >= len(prompt.token_ids):
+                ends = (end for end, _ in self._ends(prompt, before, start))
+                return max(ends, default=start)
             before = kept.serial
-        return max(0, (len(prompt.token_ids) - 1) // self._size * self._size)
+        return 0
 
     def adopt(self, sequence: Sequence) -> None:
         """Share the blocks that others have computed, from where the sequence stands on."""
         while (kept := self._next(sequence)) is not None:
             self._blocks.share(sequence.table, len(sequence.serials), kept)
             sequence.serials.append(kept.serial)
-            sequence.computed += self._size
-            if sequence.computed > sequence.reached:
-                sequence.cached += self._size
-                sequence.reached = sequence.computed
+            sequence.skip(self._size)
+
+    def adopt_end(self, sequence: Sequence) -> Copy | None:
+        """Take over an image that ends inside a block, up to its end: the question behind it is another
+        one. The sequence must hold the block already.
+        """
+        number, start = len(sequence.serials), len(sequence.serials) * self._size
+        if sequence.computed != start:
+            return None
+        found = dict(self._ends(sequence.request.prompt, sequence.before, start))
+        if not found:
+            return None
+        end = max(found)
+        sequence.skip(end - start)
+        return Copy(found[end].block, sequence.table[number], end - start)
 
     def keep(self, sequence: Sequence) -> None:
-        """Let others share the blocks that the sequence has filled with rows that are proven."""
-        while len(sequence.serials) < sequence.proven // self._size:
-            key = self.key(sequence)
+        """Let others share what the sequence has filled with rows that are proven."""
+        while True:
+            number = len(sequence.serials)
+            place = slice(number * self._size, (number + 1) * self._size)
+            for image in sequence.request.prompt.images:
+                if max(place.start, sequence.shared) < image.end < min(place.stop, sequence.proven + 1):
+                    key = _key(sequence.request.prompt, sequence.before, slice(place.start, image.end))
+                    sequence.shared = image.end
+                    if key is not None:
+                        self._blocks.keep(sequence.table[number], key)
+            key = self.key(sequence) if place.stop <= sequence.proven else None
             if key is None:
                 return
-            block = sequence.table[len(sequence.serials)]
-            sequence.serials.append(self._blocks.keep(block, key))
+            sequence.serials.append(self._blocks.keep(sequence.table[number], key))
 
     def key(self, sequence: Sequence) -> Key | None:
         """Under what the next block that is not kept yet would be found; None where it never will."""
@@ -87,3 +117,17 @@ class Prefixes:
             return None
         key = self.key(sequence)
         return None if key is None else self._blocks.find(key)
+
+    def _ends(self, prompt: Prompt, before: Hashable, start: int) -> Iterator[tuple[int, Kept]]:
+        """Where images end inside the block at `start`, if it is kept up to there."""
+        for image in prompt.images:
+            if start < image.end < min(start + self._size, len(prompt.token_ids)):
+                key = _key(prompt, before, slice(start, image.end))
+                kept = None if key is None else self._blocks.find(key)
+                if kept is not None:
+                    yield image.end, kept
+
+
+def _key(prompt: Prompt, before: Hashable, place: slice) -> Key | None:
+    found = content(prompt.token_ids, prompt.positions, prompt.images, place)
+    return None if found is None else (before, found)

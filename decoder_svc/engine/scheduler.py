@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from decoder_svc.core import Prompt
 from decoder_svc.engine.kv import BlockManager, Key
-from decoder_svc.engine.prefix import Prefixes
+from decoder_svc.engine.prefix import Copy, Prefixes
 from decoder_svc.engine.sequence import Sequence
 
 
@@ -54,6 +54,7 @@ class Scheduler:
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # oldest first
         self.preemptions = 0
+        self._copies: list[Copy] = []
 
     def add(self, sequence: Sequence) -> None:
         self.waiting.append(sequence)
@@ -94,7 +95,7 @@ class Scheduler:
         self._admit(now)
         if self.rules.prefix_cache:
             for sequence in self.running:
-                self.prefixes.adopt(sequence)
+                self._adopt(sequence)
         return decodes + self._prefills({chunk.sequence for chunk in decodes})
 
     def _can_start(self, sequence: Sequence) -> bool:
@@ -158,7 +159,20 @@ class Scheduler:
             self._give_back(sequence)
             return False
         self.blocks.extend(sequence.table, sequence.length + 1)
+        if self.rules.prefix_cache:
+            self._adopt(sequence)
         return True
+
+    def _adopt(self, sequence: Sequence) -> None:
+        self.prefixes.adopt(sequence)
+        copy = self.prefixes.adopt_end(sequence)
+        if copy is not None:
+            self._copies.append(copy)
+
+    def take_copies(self) -> list[Copy]:
+        """What must be copied between blocks before the step that was scheduled."""
+        copies, self._copies = self._copies, []
+        return copies
 
     def _prefills(self, decoding: set[Sequence]) -> list[Chunk]:
         """In order of arrival. Who needs what another computes in this step waits, and adopts it."""

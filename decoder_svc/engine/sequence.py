@@ -74,6 +74,7 @@ class Sequence:
     computed: int = 0
     reached: int = 0  # the most that was ever computed
     cached: int = 0  # found in the cache instead of computed, the first time
+    shared: int = 0  # the end of the last image that others may take over
 
     def __post_init__(self) -> None:
         prompt, answer = self.request.prompt, self.request.sampling.max_new_tokens
@@ -138,6 +139,13 @@ class Sequence:
             if image.span.end > computed and not image.wanted:
                 image.wanted = True
                 self.fetch(number)
+
+    def skip(self, tokens: int) -> None:
+        """They were found in the cache."""
+        self.computed += tokens
+        if self.computed > self.reached:
+            self.cached += self.computed - self.reached
+            self.reached = self.computed
 
     def append(self, token_id: int) -> None:
         self.token_ids[self.length] = token_id

@@ -32,6 +32,8 @@ Publish = Callable[[list[tuple[Sequence, Delta]]], object]
 class Model(Protocol):
     def forward(self, batch: Batch) -> Tensor: ...
 
+    def copy(self, source: int, target: int, tokens: int) -> None: ...
+
 
 class Worker:
     def __init__(self, model: Model, scheduler: Scheduler, eos_ids: frozenset[int]) -> None:
@@ -94,6 +96,8 @@ class Worker:
 
     def _step(self) -> bool:
         chunks = self._scheduler.schedule(time.perf_counter())
+        for copy in self._scheduler.take_copies():
+            self._model.copy(copy.source, copy.target, copy.tokens)
         if not chunks:
             return False
         logits = self._model.forward(make_batch(chunks, self._scheduler.blocks.block_size))

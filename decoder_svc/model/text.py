@@ -53,6 +53,12 @@ class TextDecoder:
         )
 
     @torch.inference_mode()
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        """Keys and values of the first tokens of a block into another, in every layer."""
+        for pages in self._pages:
+            pages.kv[target, :tokens] = pages.kv[source, :tokens]
+
+    @torch.inference_mode()
     def forward(self, batch: Batch) -> Tensor:
         """Logits (samples, vocabulary) in fp32 after the tokens at `batch.sample_at`."""
         batch = batch.to(self.devices[0])

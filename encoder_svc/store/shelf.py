@@ -55,6 +55,11 @@ class Shelf:
         """What `decode` makes of the header, without reading the payload."""
         return self._checked(key, lambda txn, head: decode(head))
 
+    def note_use(self, key: bytes) -> None:
+        """Count a hit and move the record, if there is one, to the end of the order."""
+        self._tally.add(_tenant(key), "hits")
+        self._touch(key)
+
     def write(self, key: bytes, facts: bytes, data: bytes | memoryview) -> Put:
         """Keep a copy of `data` under `key`, in place of what is there. An area of 0 bytes is off."""
         if self._area.bound_bytes == 0:

@@ -46,6 +46,8 @@ class Store(Protocol):
 
     def get(self, key: RowKey, fields: Fields) -> Rows | None: ...
 
+    def note_use(self, key: RowKey) -> None: ...
+
     def put(self, key: RowKey, fields: Fields, rows: Rows) -> Put: ...
 
     def get_upload(self, key: UploadKey) -> Upload | None: ...
@@ -87,6 +89,10 @@ class LmdbStore:
         """The rows stored for `key`, if the record echoes `fields` and every check holds."""
         found = self._rows.read(key.raw, lambda head: unpack_rows(head, fields))
         return None if found is None else found[0].rows(found[1])
+
+    def note_use(self, key: RowKey) -> None:
+        """Rows of this key were served without a get. A hit and a use, and no wait: it is noted in memory."""
+        self._rows.note_use(key.raw)
 
     def put(self, key: RowKey, fields: Fields, rows: Rows) -> Put:
         """Keep a copy of `rows`. ValueError where `fields` are not those of the key's variant."""

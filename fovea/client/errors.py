@@ -159,6 +159,10 @@ class StoreFull(_Reason, code=Code.RESOURCE_EXHAUSTED):
     """The image could not be kept: the disk refuses, or it is larger than the whole store."""
 
 
+class ArenaFull(_Reason, code=Code.RESOURCE_EXHAUSTED):
+    """The encoder's shared memory has no room for rows beside those that are leased: `encode` answers."""
+
+
 class StoreFailed(_Reason, code=Code.UNAVAILABLE):
     """The encoder's store refuses to be read, counted or cleared."""
 

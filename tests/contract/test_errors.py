@@ -42,7 +42,8 @@ def test_every_failure_of_the_code_has_a_reason_of_the_contract() -> None:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            assert error.name == "vllm", "only vLLM has an environment of its own"
+            if error.name != "vllm":  # it has an environment of its own
+                raise
     ours = {e for e in _failures() if e.__module__.split(".")[0] in ("fovea", "encoder_svc", "decoder_svc")}
     assert len(ours) > 40
     unknown = {f"{e.__module__}.{e.__qualname__}: {e.reason}" for e in ours if e.reason not in REASONS}

@@ -119,14 +119,14 @@ async def test_health_tells_each_name_and_refuses_others(house: House, side: str
 
 
 async def test_limits_are_told_by_get_server_info(house: House) -> None:
-    """Every limit of both services has a value, and those that both know are equal. A row cache is kept only
-    where it was asked for, so that its 0 is the truth.
+    """Every limit of both services has a value, and those that both know are equal. A row cache and
+    an arena are kept only where they were asked for, so that their 0 is the truth.
     """
     ours = (await house.info()).limits
     theirs = (await house.encoder.GetServerInfo(encoder_pb2.GetServerInfoRequest(), timeout=CALL_S)).limits
     for limits in (ours, theirs):
         unset = [f.name for f in limits.DESCRIPTOR.fields if not getattr(limits, f.name)]
-        assert not set(unset) - {"row_cache_bytes"}
+        assert not set(unset) - {"row_cache_bytes", "arena_bytes"}
     shared = {f.name for f in ours.DESCRIPTOR.fields} & {f.name for f in theirs.DESCRIPTOR.fields}
     assert shared >= {"max_message_bytes", "max_image_bytes", "max_pixels", "min_pixels"}
     assert {name: getattr(ours, name) for name in shared} == {name: getattr(theirs, name) for name in shared}

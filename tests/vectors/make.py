@@ -236,9 +236,10 @@ _CODES = {
     "UNKNOWN": grpc.StatusCode.UNKNOWN,
     "ANSWER_INCOMPLETE": grpc.StatusCode.INTERNAL,
     "SERVICE_DIED": grpc.StatusCode.UNAVAILABLE,
+    "ARENA_FULL": grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-_FINAL = ("ENGINE_FAILED", "STORE_FULL", "MESSAGE_TOO_LARGE", "SERVICE_DIED")
+_FINAL = ("ENGINE_FAILED", "STORE_FULL", "MESSAGE_TOO_LARGE", "SERVICE_DIED", "ARENA_FULL")
 
 FILES = {"ids": ids, "geometry": geometry, "rows": rows, "errors": errors}
 

@@ -417,6 +417,140 @@ class EncodeResponse(_message.Message):
 Global___EncodeResponse: _TypeAlias = EncodeResponse  # noqa: Y015
 
 @_typing.final
+class LeaseRowsRequest(_message.Message):
+    """Asks for the rows of a stored image in shared memory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODE_FIELD_NUMBER: _builtins.int
+    RELEASE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def encode(self) -> Global___EncodeRequest:
+        """REQUIRED. Which rows; as for Encode."""
+
+    @_builtins.property
+    def release_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then."""
+
+    def __init__(
+        self,
+        *,
+        encode: Global___EncodeRequest | None = ...,
+        release_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["encode", b"encode"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encode", b"encode", "release_ids", b"release_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaseRowsRequest: _TypeAlias = LeaseRowsRequest  # noqa: Y015
+
+@_typing.final
+class LeaseRowsResponse(_message.Message):
+    """Where the rows lie. Copy them, hold the copy to `xxh3`, and give the lease back: once it has ended, the memory may
+    show other rows.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    ARENA_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    XXH3_FIELD_NUMBER: _builtins.int
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    arena: _builtins.str
+    """The id of the arena; another one than GetServerInfo told where the encoder was started again."""
+    offset_bytes: _builtins.int
+    """Where the rows begin, in bytes from the start of the arena's file."""
+    lease_id: _builtins.str
+    """Gives the lease back."""
+    @_builtins.property
+    def header(self) -> Global___EncodeHeader:
+        """As in an Encode stream."""
+
+    @_builtins.property
+    def summary(self) -> Global___EncodeSummary:
+        """As in an Encode stream."""
+
+    @_builtins.property
+    def xxh3(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
+        the rest.
+        """
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the lease ends by itself."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___EncodeHeader | None = ...,
+        summary: Global___EncodeSummary | None = ...,
+        arena: _builtins.str = ...,
+        offset_bytes: _builtins.int = ...,
+        xxh3: _abc.Iterable[_builtins.int] | None = ...,
+        lease_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "header", b"header", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena", b"arena", "expire_time", b"expire_time", "header", b"header", "lease_id", b"lease_id", "offset_bytes", b"offset_bytes", "summary", b"summary", "xxh3", b"xxh3"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaseRowsResponse: _TypeAlias = LeaseRowsResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseRowsRequest(_message.Message):
+    """Names leases that are not needed any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lease_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """REQUIRED. As in LeaseRowsResponse."""
+
+    def __init__(
+        self,
+        *,
+        lease_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_ids", b"lease_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseRowsRequest: _TypeAlias = ReleaseRowsRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseRowsResponse(_message.Message):
+    """The leases have ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASED_FIELD_NUMBER: _builtins.int
+    released: _builtins.int
+    """How many of them had not ended before."""
+    def __init__(
+        self,
+        *,
+        released: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["released", b"released"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseRowsResponse: _TypeAlias = ReleaseRowsResponse  # noqa: Y015
+
+@_typing.final
 class CountTokensRequest(_message.Message):
     """Asks what an image of a size would cost."""
 
@@ -508,6 +642,8 @@ class EncoderLimits(_message.Message):
     MAX_QUEUE_FIELD_NUMBER: _builtins.int
     CACHE_BYTES_FIELD_NUMBER: _builtins.int
     UPLOADS_BYTES_FIELD_NUMBER: _builtins.int
+    ARENA_BYTES_FIELD_NUMBER: _builtins.int
+    ARENA_LEASE_S_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that is received, in bytes."""
     max_image_bytes: _builtins.int
@@ -534,6 +670,10 @@ class EncoderLimits(_message.Message):
     """Bytes of the rows' store."""
     uploads_bytes: _builtins.int
     """Bytes of the uploads' store."""
+    arena_bytes: _builtins.int
+    """Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena."""
+    arena_lease_s: _builtins.int
+    """Seconds after which a lease of rows in shared memory ends by itself."""
     def __init__(
         self,
         *,
@@ -550,10 +690,12 @@ class EncoderLimits(_message.Message):
         max_queue: _builtins.int = ...,
         cache_bytes: _builtins.int = ...,
         uploads_bytes: _builtins.int = ...,
+        arena_bytes: _builtins.int = ...,
+        arena_lease_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_bytes", b"cache_bytes", "default_max_pixels", b"default_max_pixels", "max_batch_patches", b"max_batch_patches", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "default_max_pixels", b"default_max_pixels", "max_batch_patches", b"max_batch_patches", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -607,6 +749,7 @@ class GetServerInfoResponse(_message.Message):
     LOADING_PROGRESS_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     DTYPE_FIELD_NUMBER: _builtins.int
+    ARENA_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The server's version."""
     name: _builtins.str
@@ -623,6 +766,10 @@ class GetServerInfoResponse(_message.Message):
     """Where the tower runs, for instance `cpu` or `cuda:0`."""
     dtype: _builtins.str
     """The dtype of the tower's arithmetic: bf16, fp16 or fp32."""
+    arena: _builtins.str
+    """The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-<id>` in /dev/shm of
+    the encoder's host. Empty while loading, and where there is none.
+    """
     @_builtins.property
     def layout(self) -> _rows_pb2.RowLayout:
         """The layout of the rows it serves; measured with a dummy image at start."""
@@ -654,10 +801,11 @@ class GetServerInfoResponse(_message.Message):
         loading_progress: _builtins.float = ...,
         device: _builtins.str = ...,
         dtype: _builtins.str = ...,
+        arena: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "limits", b"limits", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "dtype", b"dtype", "features", b"features", "fingerprint", b"fingerprint", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "name", b"name", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena", b"arena", "device", b"device", "dtype", b"dtype", "features", b"features", "fingerprint", b"fingerprint", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "name", b"name", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,16 @@ class EncoderServiceStub:
                 request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeRequest.SerializeToString,
                 response_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeResponse.FromString,
                 _registered_method=True)
+        self.LeaseRows = channel.unary_unary(
+                '/fovea.encoder.v1.EncoderService/LeaseRows',
+                request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.LeaseRowsRequest.SerializeToString,
+                response_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.LeaseRowsResponse.FromString,
+                _registered_method=True)
+        self.ReleaseRows = channel.unary_unary(
+                '/fovea.encoder.v1.EncoderService/ReleaseRows',
+                request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsRequest.SerializeToString,
+                response_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsResponse.FromString,
+                _registered_method=True)
         self.CountTokens = channel.unary_unary(
                 '/fovea.encoder.v1.EncoderService/CountTokens',
                 request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.CountTokensRequest.SerializeToString,
@@ -93,6 +103,22 @@ class EncoderServiceServicer:
 
     def Encode(self, request, context):
         """Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaseRows(self, request, context):
+        """Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+        opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+        NOT_SERVED where there is no arena: Encode answers then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseRows(self, request, context):
+        """Gives leases back, so that their memory may be used again before they end. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +169,16 @@ def add_EncoderServiceServicer_to_server(servicer, server):
                     servicer.Encode,
                     request_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeRequest.FromString,
                     response_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeResponse.SerializeToString,
+            ),
+            'LeaseRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaseRows,
+                    request_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.LeaseRowsRequest.FromString,
+                    response_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.LeaseRowsResponse.SerializeToString,
+            ),
+            'ReleaseRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseRows,
+                    request_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsRequest.FromString,
+                    response_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsResponse.SerializeToString,
             ),
             'CountTokens': grpc.unary_unary_rpc_method_handler(
                     servicer.CountTokens,
@@ -247,6 +283,60 @@ class EncoderService:
             '/fovea.encoder.v1.EncoderService/Encode',
             fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeRequest.SerializeToString,
             fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaseRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fovea.encoder.v1.EncoderService/LeaseRows',
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.LeaseRowsRequest.SerializeToString,
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.LeaseRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fovea.encoder.v1.EncoderService/ReleaseRows',
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsRequest.SerializeToString,
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,13 @@ class EncoderServiceStub:
     """Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here."""
     Encode: _grpc.UnaryStreamMultiCallable[_encoder_pb2.EncodeRequest, _encoder_pb2.EncodeResponse]
     """Streams the rows of a stored image under a plan: a header, chunks in order, a summary."""
+    LeaseRows: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.LeaseRowsRequest, _encoder_pb2.LeaseRowsResponse]
+    """Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+    opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+    NOT_SERVED where there is no arena: Encode answers then.
+    """
+    ReleaseRows: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.ReleaseRowsRequest, _encoder_pb2.ReleaseRowsResponse]
+    """Gives leases back, so that their memory may be used again before they end. Idempotent."""
     CountTokens: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse]
     """Counts the tokens of an image from its width and height alone."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse]
@@ -63,6 +70,13 @@ class EncoderServiceAsyncStub(EncoderServiceStub):
     """Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here."""
     Encode: _aio.UnaryStreamMultiCallable[_encoder_pb2.EncodeRequest, _encoder_pb2.EncodeResponse]  # type: ignore[assignment]
     """Streams the rows of a stored image under a plan: a header, chunks in order, a summary."""
+    LeaseRows: _aio.UnaryUnaryMultiCallable[_encoder_pb2.LeaseRowsRequest, _encoder_pb2.LeaseRowsResponse]  # type: ignore[assignment]
+    """Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+    opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+    NOT_SERVED where there is no arena: Encode answers then.
+    """
+    ReleaseRows: _aio.UnaryUnaryMultiCallable[_encoder_pb2.ReleaseRowsRequest, _encoder_pb2.ReleaseRowsResponse]  # type: ignore[assignment]
+    """Gives leases back, so that their memory may be used again before they end. Idempotent."""
     CountTokens: _aio.UnaryUnaryMultiCallable[_encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of an image from its width and height alone."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse]  # type: ignore[assignment]
@@ -100,6 +114,25 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_encoder_pb2.EncodeResponse], _abc.AsyncIterator[_encoder_pb2.EncodeResponse]]:
         """Streams the rows of a stored image under a plan: a header, chunks in order, a summary."""
+
+    @_abc_1.abstractmethod
+    def LeaseRows(
+        self,
+        request: _encoder_pb2.LeaseRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_encoder_pb2.LeaseRowsResponse, _abc.Awaitable[_encoder_pb2.LeaseRowsResponse]]:
+        """Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+        opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+        NOT_SERVED where there is no arena: Encode answers then.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseRows(
+        self,
+        request: _encoder_pb2.ReleaseRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_encoder_pb2.ReleaseRowsResponse, _abc.Awaitable[_encoder_pb2.ReleaseRowsResponse]]:
+        """Gives leases back, so that their memory may be used again before they end. Idempotent."""
 
     @_abc_1.abstractmethod
     def CountTokens(

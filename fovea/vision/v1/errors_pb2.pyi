@@ -104,6 +104,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command."""
     ERROR_REASON_SERVICE_DIED: _ErrorReason.ValueType  # 40
     """UNAVAILABLE: a service that the command started has ended by itself. Made by the command."""
+    ERROR_REASON_ARENA_FULL: _ErrorReason.ValueType  # 41
+    """RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -192,4 +194,6 @@ ERROR_REASON_FILE_NOT_READABLE: ErrorReason.ValueType  # 39
 """INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command."""
 ERROR_REASON_SERVICE_DIED: ErrorReason.ValueType  # 40
 """UNAVAILABLE: a service that the command started has ended by itself. Made by the command."""
+ERROR_REASON_ARENA_FULL: ErrorReason.ValueType  # 41
+"""RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

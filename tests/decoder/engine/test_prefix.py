@@ -180,3 +180,31 @@ async def test_switched_off_nothing_is_found(
         assert asked == [True]
         assert deltas[-1].usage.cached_prompt_tokens == 0
     await engine.close()
+
+
+async def test_another_question_about_an_image_needs_none_of_its_rows(
+    checkpoints: dict[str, Path], questions: dict[str, list[Question]]
+) -> None:
+    """The image ends inside a block; the block is copied up to there, and both questions go on for themselves."""
+    on, off = (
+        NativeEngine(settings(checkpoints["moe"], block_size=24, prefix_cache=p)) for p in (True, False)
+    )
+    await asyncio.gather(on.start(), off.start())
+    for number in (1, 2, 3, 5):
+        q = questions["moe"][number]
+        end = q.prompt.images[-1].end
+        assert end % 24, "the image ends with a block"
+        prompt = keyed(q, key=bytes([number]))
+        ids = prompt.token_ids.copy()
+        ids[end:] = (ids[end:] + 7) % 300
+        other = replace(prompt, token_ids=ids)
+        await ask(on, q, prompt)
+        assert await on.probe(other) == end
+        for asked_for in (other, prompt, other):
+            deltas, asked = await ask(on, q, asked_for)
+            assert not any(asked)
+            assert deltas[-1].usage.cached_prompt_tokens >= end
+            expected, _ = await ask(off, q, asked_for)
+            assert tokens(deltas) == tokens(expected)
+    assert is_empty(on)
+    await asyncio.gather(on.close(), off.close())

@@ -90,6 +90,18 @@ def test_a_get_keeps_a_record_from_being_evicted(open_store: Opener) -> None:
     assert stats.evictions == 20 - stats.records
 
 
+def test_a_use_that_is_only_noted_counts_as_a_get(open_store: Opener) -> None:
+    """Rows that were served out of shared memory stay in the store; a key that is not there harms nothing."""
+    store = open_store(LIMITS)
+    for n in range(3):
+        store.put(row_key(n), FIELDS, rows(n, 250 * KIB))
+    store.note_use(row_key(9))
+    store.note_use(row_key(0))
+    store.put(row_key(3), FIELDS, rows(3, 250 * KIB))
+    assert set(store.row_keys(ALICE)) == {row_key(0), row_key(2), row_key(3)}
+    assert store.stats().total.rows.hits == 2
+
+
 def test_a_use_just_before_closing_counts_after_the_restart(open_store: Opener) -> None:
     first = open_store(LIMITS)
     for n in range(3):

@@ -839,6 +839,255 @@ func (*EncodeResponse_Chunk) isEncodeResponse_Event() {}
 
 func (*EncodeResponse_Summary) isEncodeResponse_Event() {}
 
+// Asks for the rows of a stored image in shared memory.
+type LeaseRowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REQUIRED. Which rows; as for Encode.
+	Encode *EncodeRequest `protobuf:"bytes,1,opt,name=encode,proto3" json:"encode,omitempty"`
+	// OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+	ReleaseIds    []string `protobuf:"bytes,2,rep,name=release_ids,json=releaseIds,proto3" json:"release_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseRowsRequest) Reset() {
+	*x = LeaseRowsRequest{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseRowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseRowsRequest) ProtoMessage() {}
+
+func (x *LeaseRowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseRowsRequest.ProtoReflect.Descriptor instead.
+func (*LeaseRowsRequest) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *LeaseRowsRequest) GetEncode() *EncodeRequest {
+	if x != nil {
+		return x.Encode
+	}
+	return nil
+}
+
+func (x *LeaseRowsRequest) GetReleaseIds() []string {
+	if x != nil {
+		return x.ReleaseIds
+	}
+	return nil
+}
+
+// Where the rows lie. Copy them, hold the copy to `xxh3`, and give the lease back: once it has ended, the memory may
+// show other rows.
+type LeaseRowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in an Encode stream.
+	Header *EncodeHeader `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// As in an Encode stream.
+	Summary *EncodeSummary `protobuf:"bytes,2,opt,name=summary,proto3" json:"summary,omitempty"`
+	// The id of the arena; another one than GetServerInfo told where the encoder was started again.
+	Arena string `protobuf:"bytes,3,opt,name=arena,proto3" json:"arena,omitempty"`
+	// Where the rows begin, in bytes from the start of the arena's file.
+	OffsetBytes uint64 `protobuf:"varint,4,opt,name=offset_bytes,json=offsetBytes,proto3" json:"offset_bytes,omitempty"`
+	// XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
+	// the rest.
+	Xxh3 []uint64 `protobuf:"fixed64,5,rep,packed,name=xxh3,proto3" json:"xxh3,omitempty"`
+	// Gives the lease back.
+	LeaseId string `protobuf:"bytes,6,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
+	// When the lease ends by itself.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseRowsResponse) Reset() {
+	*x = LeaseRowsResponse{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseRowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseRowsResponse) ProtoMessage() {}
+
+func (x *LeaseRowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseRowsResponse.ProtoReflect.Descriptor instead.
+func (*LeaseRowsResponse) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LeaseRowsResponse) GetHeader() *EncodeHeader {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *LeaseRowsResponse) GetSummary() *EncodeSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+func (x *LeaseRowsResponse) GetArena() string {
+	if x != nil {
+		return x.Arena
+	}
+	return ""
+}
+
+func (x *LeaseRowsResponse) GetOffsetBytes() uint64 {
+	if x != nil {
+		return x.OffsetBytes
+	}
+	return 0
+}
+
+func (x *LeaseRowsResponse) GetXxh3() []uint64 {
+	if x != nil {
+		return x.Xxh3
+	}
+	return nil
+}
+
+func (x *LeaseRowsResponse) GetLeaseId() string {
+	if x != nil {
+		return x.LeaseId
+	}
+	return ""
+}
+
+func (x *LeaseRowsResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// Names leases that are not needed any more.
+type ReleaseRowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REQUIRED. As in LeaseRowsResponse.
+	LeaseIds      []string `protobuf:"bytes,1,rep,name=lease_ids,json=leaseIds,proto3" json:"lease_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRowsRequest) Reset() {
+	*x = ReleaseRowsRequest{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRowsRequest) ProtoMessage() {}
+
+func (x *ReleaseRowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRowsRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseRowsRequest) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReleaseRowsRequest) GetLeaseIds() []string {
+	if x != nil {
+		return x.LeaseIds
+	}
+	return nil
+}
+
+// The leases have ended.
+type ReleaseRowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many of them had not ended before.
+	Released      uint32 `protobuf:"varint,1,opt,name=released,proto3" json:"released,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRowsResponse) Reset() {
+	*x = ReleaseRowsResponse{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRowsResponse) ProtoMessage() {}
+
+func (x *ReleaseRowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRowsResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseRowsResponse) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReleaseRowsResponse) GetReleased() uint32 {
+	if x != nil {
+		return x.Released
+	}
+	return 0
+}
+
 // Asks what an image of a size would cost.
 type CountTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -854,7 +1103,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[11]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +1115,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[11]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +1128,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{11}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CountTokensRequest) GetWidth() uint32 {
@@ -914,7 +1163,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[12]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1175,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[12]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1188,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{12}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CountTokensResponse) GetCount() *v1.TokenCount {
@@ -958,7 +1207,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[13]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1219,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[13]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1232,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{13}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{17}
 }
 
 // The limits of an encoder. Each is a setting of the same name.
@@ -1014,14 +1263,18 @@ type EncoderLimits struct {
 	// Bytes of the rows' store.
 	CacheBytes uint64 `protobuf:"varint,12,opt,name=cache_bytes,json=cacheBytes,proto3" json:"cache_bytes,omitempty"`
 	// Bytes of the uploads' store.
-	UploadsBytes  uint64 `protobuf:"varint,13,opt,name=uploads_bytes,json=uploadsBytes,proto3" json:"uploads_bytes,omitempty"`
+	UploadsBytes uint64 `protobuf:"varint,13,opt,name=uploads_bytes,json=uploadsBytes,proto3" json:"uploads_bytes,omitempty"`
+	// Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+	ArenaBytes uint64 `protobuf:"varint,14,opt,name=arena_bytes,json=arenaBytes,proto3" json:"arena_bytes,omitempty"`
+	// Seconds after which a lease of rows in shared memory ends by itself.
+	ArenaLeaseS   uint32 `protobuf:"varint,15,opt,name=arena_lease_s,json=arenaLeaseS,proto3" json:"arena_lease_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EncoderLimits) Reset() {
 	*x = EncoderLimits{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[14]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1286,7 @@ func (x *EncoderLimits) String() string {
 func (*EncoderLimits) ProtoMessage() {}
 
 func (x *EncoderLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[14]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1299,7 @@ func (x *EncoderLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderLimits.ProtoReflect.Descriptor instead.
 func (*EncoderLimits) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{14}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EncoderLimits) GetMaxMessageBytes() uint32 {
@@ -1140,6 +1393,20 @@ func (x *EncoderLimits) GetUploadsBytes() uint64 {
 	return 0
 }
 
+func (x *EncoderLimits) GetArenaBytes() uint64 {
+	if x != nil {
+		return x.ArenaBytes
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetArenaLeaseS() uint32 {
+	if x != nil {
+		return x.ArenaLeaseS
+	}
+	return 0
+}
+
 // What an encoder is doing now.
 type EncoderLoad struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1155,7 +1422,7 @@ type EncoderLoad struct {
 
 func (x *EncoderLoad) Reset() {
 	*x = EncoderLoad{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[15]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1434,7 @@ func (x *EncoderLoad) String() string {
 func (*EncoderLoad) ProtoMessage() {}
 
 func (x *EncoderLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[15]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1447,7 @@ func (x *EncoderLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderLoad.ProtoReflect.Descriptor instead.
 func (*EncoderLoad) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{15}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EncoderLoad) GetWaiting() uint32 {
@@ -1230,14 +1497,17 @@ type GetServerInfoResponse struct {
 	// Where the tower runs, for instance `cpu` or `cuda:0`.
 	Device string `protobuf:"bytes,11,opt,name=device,proto3" json:"device,omitempty"`
 	// The dtype of the tower's arithmetic: bf16, fp16 or fp32.
-	Dtype         string `protobuf:"bytes,12,opt,name=dtype,proto3" json:"dtype,omitempty"`
+	Dtype string `protobuf:"bytes,12,opt,name=dtype,proto3" json:"dtype,omitempty"`
+	// The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-<id>` in /dev/shm of
+	// the encoder's host. Empty while loading, and where there is none.
+	Arena         string `protobuf:"bytes,13,opt,name=arena,proto3" json:"arena,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[16]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1519,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[16]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1532,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{16}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -1349,6 +1619,13 @@ func (x *GetServerInfoResponse) GetDtype() string {
 	return ""
 }
 
+func (x *GetServerInfoResponse) GetArena() string {
+	if x != nil {
+		return x.Arena
+	}
+	return ""
+}
+
 // Names an image to remove.
 type DeleteImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1360,7 +1637,7 @@ type DeleteImageRequest struct {
 
 func (x *DeleteImageRequest) Reset() {
 	*x = DeleteImageRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[17]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1649,7 @@ func (x *DeleteImageRequest) String() string {
 func (*DeleteImageRequest) ProtoMessage() {}
 
 func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[17]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1662,7 @@ func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
 func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{17}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteImageRequest) GetDigest() string {
@@ -1410,7 +1687,7 @@ type DeleteImageResponse struct {
 
 func (x *DeleteImageResponse) Reset() {
 	*x = DeleteImageResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1699,7 @@ func (x *DeleteImageResponse) String() string {
 func (*DeleteImageResponse) ProtoMessage() {}
 
 func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1712,7 @@ func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
 func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{18}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteImageResponse) GetUploads() uint32 {
@@ -1468,7 +1745,7 @@ type GetCacheStatsRequest struct {
 
 func (x *GetCacheStatsRequest) Reset() {
 	*x = GetCacheStatsRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1480,7 +1757,7 @@ func (x *GetCacheStatsRequest) String() string {
 func (*GetCacheStatsRequest) ProtoMessage() {}
 
 func (x *GetCacheStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1493,7 +1770,7 @@ func (x *GetCacheStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCacheStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetCacheStatsRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{19}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{23}
 }
 
 // The store's figures. Sizes are true after a restart; events count from the start of the process.
@@ -1527,7 +1804,7 @@ type GetCacheStatsResponse struct {
 
 func (x *GetCacheStatsResponse) Reset() {
 	*x = GetCacheStatsResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1816,7 @@ func (x *GetCacheStatsResponse) String() string {
 func (*GetCacheStatsResponse) ProtoMessage() {}
 
 func (x *GetCacheStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1829,7 @@ func (x *GetCacheStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCacheStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetCacheStatsResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{20}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetCacheStatsResponse) GetRecords() uint32 {
@@ -1688,7 +1965,24 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x06header\x18\x01 \x01(\v2\x1e.fovea.encoder.v1.EncodeHeaderH\x00R\x06header\x121\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x19.fovea.vision.v1.RowChunkH\x00R\x05chunk\x12;\n" +
 	"\asummary\x18\x03 \x01(\v2\x1f.fovea.encoder.v1.EncodeSummaryH\x00R\asummaryB\a\n" +
-	"\x05event\"u\n" +
+	"\x05event\"l\n" +
+	"\x10LeaseRowsRequest\x127\n" +
+	"\x06encode\x18\x01 \x01(\v2\x1f.fovea.encoder.v1.EncodeRequestR\x06encode\x12\x1f\n" +
+	"\vrelease_ids\x18\x02 \x03(\tR\n" +
+	"releaseIds\"\xab\x02\n" +
+	"\x11LeaseRowsResponse\x126\n" +
+	"\x06header\x18\x01 \x01(\v2\x1e.fovea.encoder.v1.EncodeHeaderR\x06header\x129\n" +
+	"\asummary\x18\x02 \x01(\v2\x1f.fovea.encoder.v1.EncodeSummaryR\asummary\x12\x14\n" +
+	"\x05arena\x18\x03 \x01(\tR\x05arena\x12!\n" +
+	"\foffset_bytes\x18\x04 \x01(\x04R\voffsetBytes\x12\x12\n" +
+	"\x04xxh3\x18\x05 \x03(\x06R\x04xxh3\x12\x19\n" +
+	"\blease_id\x18\x06 \x01(\tR\aleaseId\x12;\n" +
+	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"1\n" +
+	"\x12ReleaseRowsRequest\x12\x1b\n" +
+	"\tlease_ids\x18\x01 \x03(\tR\bleaseIds\"1\n" +
+	"\x13ReleaseRowsResponse\x12\x1a\n" +
+	"\breleased\x18\x01 \x01(\rR\breleased\"u\n" +
 	"\x12CountTokensRequest\x12\x14\n" +
 	"\x05width\x18\x01 \x01(\rR\x05width\x12\x16\n" +
 	"\x06height\x18\x02 \x01(\rR\x06height\x12\"\n" +
@@ -1697,7 +1991,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xfe\x03\n" +
+	"\x14GetServerInfoRequest\"\xc3\x04\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -1715,11 +2009,14 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\tmax_queue\x18\v \x01(\rR\bmaxQueue\x12\x1f\n" +
 	"\vcache_bytes\x18\f \x01(\x04R\n" +
 	"cacheBytes\x12#\n" +
-	"\ruploads_bytes\x18\r \x01(\x04R\fuploadsBytes\"[\n" +
+	"\ruploads_bytes\x18\r \x01(\x04R\fuploadsBytes\x12\x1f\n" +
+	"\varena_bytes\x18\x0e \x01(\x04R\n" +
+	"arenaBytes\x12\"\n" +
+	"\rarena_lease_s\x18\x0f \x01(\rR\varenaLeaseS\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +
-	"\aencodes\x18\x03 \x01(\rR\aencodes\"\xc8\x03\n" +
+	"\aencodes\x18\x03 \x01(\rR\aencodes\"\xde\x03\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1733,7 +2030,8 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x10loading_progress\x18\n" +
 	" \x01(\x02R\x0floadingProgress\x12\x16\n" +
 	"\x06device\x18\v \x01(\tR\x06device\x12\x14\n" +
-	"\x05dtype\x18\f \x01(\tR\x05dtype\",\n" +
+	"\x05dtype\x18\f \x01(\tR\x05dtype\x12\x14\n" +
+	"\x05arena\x18\r \x01(\tR\x05arena\",\n" +
 	"\x12DeleteImageRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"_\n" +
 	"\x13DeleteImageResponse\x12\x18\n" +
@@ -1759,11 +2057,13 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x15SERVING_STATE_LOADING\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_SERVING\x10\x02\x12\x1a\n" +
 	"\x16SERVING_STATE_DRAINING\x10\x03\x12\x18\n" +
-	"\x14SERVING_STATE_FAILED\x10\x042\x92\x05\n" +
+	"\x14SERVING_STATE_FAILED\x10\x042\xc4\x06\n" +
 	"\x0eEncoderService\x12S\n" +
 	"\bPutImage\x12!.fovea.encoder.v1.PutImageRequest\x1a\".fovea.encoder.v1.PutImageResponse(\x01\x12`\n" +
 	"\rDescribeImage\x12&.fovea.encoder.v1.DescribeImageRequest\x1a'.fovea.encoder.v1.DescribeImageResponse\x12M\n" +
-	"\x06Encode\x12\x1f.fovea.encoder.v1.EncodeRequest\x1a .fovea.encoder.v1.EncodeResponse0\x01\x12Z\n" +
+	"\x06Encode\x12\x1f.fovea.encoder.v1.EncodeRequest\x1a .fovea.encoder.v1.EncodeResponse0\x01\x12T\n" +
+	"\tLeaseRows\x12\".fovea.encoder.v1.LeaseRowsRequest\x1a#.fovea.encoder.v1.LeaseRowsResponse\x12Z\n" +
+	"\vReleaseRows\x12$.fovea.encoder.v1.ReleaseRowsRequest\x1a%.fovea.encoder.v1.ReleaseRowsResponse\x12Z\n" +
 	"\vCountTokens\x12$.fovea.encoder.v1.CountTokensRequest\x1a%.fovea.encoder.v1.CountTokensResponse\x12`\n" +
 	"\rGetServerInfo\x12&.fovea.encoder.v1.GetServerInfoRequest\x1a'.fovea.encoder.v1.GetServerInfoResponse\x12Z\n" +
 	"\vDeleteImage\x12$.fovea.encoder.v1.DeleteImageRequest\x1a%.fovea.encoder.v1.DeleteImageResponse\x12`\n" +
@@ -1783,7 +2083,7 @@ func file_fovea_encoder_v1_encoder_proto_rawDescGZIP() []byte {
 }
 
 var file_fovea_encoder_v1_encoder_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fovea_encoder_v1_encoder_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_fovea_encoder_v1_encoder_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_fovea_encoder_v1_encoder_proto_goTypes = []any{
 	(ServingState)(0),             // 0: fovea.encoder.v1.ServingState
 	(*PutImageHeader)(nil),        // 1: fovea.encoder.v1.PutImageHeader
@@ -1797,61 +2097,73 @@ var file_fovea_encoder_v1_encoder_proto_goTypes = []any{
 	(*EncodeTimings)(nil),         // 9: fovea.encoder.v1.EncodeTimings
 	(*EncodeSummary)(nil),         // 10: fovea.encoder.v1.EncodeSummary
 	(*EncodeResponse)(nil),        // 11: fovea.encoder.v1.EncodeResponse
-	(*CountTokensRequest)(nil),    // 12: fovea.encoder.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),   // 13: fovea.encoder.v1.CountTokensResponse
-	(*GetServerInfoRequest)(nil),  // 14: fovea.encoder.v1.GetServerInfoRequest
-	(*EncoderLimits)(nil),         // 15: fovea.encoder.v1.EncoderLimits
-	(*EncoderLoad)(nil),           // 16: fovea.encoder.v1.EncoderLoad
-	(*GetServerInfoResponse)(nil), // 17: fovea.encoder.v1.GetServerInfoResponse
-	(*DeleteImageRequest)(nil),    // 18: fovea.encoder.v1.DeleteImageRequest
-	(*DeleteImageResponse)(nil),   // 19: fovea.encoder.v1.DeleteImageResponse
-	(*GetCacheStatsRequest)(nil),  // 20: fovea.encoder.v1.GetCacheStatsRequest
-	(*GetCacheStatsResponse)(nil), // 21: fovea.encoder.v1.GetCacheStatsResponse
-	(*v1.ImageFacts)(nil),         // 22: fovea.vision.v1.ImageFacts
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*v1.RowLayout)(nil),          // 24: fovea.vision.v1.RowLayout
-	(*v1.TokenCount)(nil),         // 25: fovea.vision.v1.TokenCount
-	(v1.RowSource)(0),             // 26: fovea.vision.v1.RowSource
-	(*v1.RowChunk)(nil),           // 27: fovea.vision.v1.RowChunk
+	(*LeaseRowsRequest)(nil),      // 12: fovea.encoder.v1.LeaseRowsRequest
+	(*LeaseRowsResponse)(nil),     // 13: fovea.encoder.v1.LeaseRowsResponse
+	(*ReleaseRowsRequest)(nil),    // 14: fovea.encoder.v1.ReleaseRowsRequest
+	(*ReleaseRowsResponse)(nil),   // 15: fovea.encoder.v1.ReleaseRowsResponse
+	(*CountTokensRequest)(nil),    // 16: fovea.encoder.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),   // 17: fovea.encoder.v1.CountTokensResponse
+	(*GetServerInfoRequest)(nil),  // 18: fovea.encoder.v1.GetServerInfoRequest
+	(*EncoderLimits)(nil),         // 19: fovea.encoder.v1.EncoderLimits
+	(*EncoderLoad)(nil),           // 20: fovea.encoder.v1.EncoderLoad
+	(*GetServerInfoResponse)(nil), // 21: fovea.encoder.v1.GetServerInfoResponse
+	(*DeleteImageRequest)(nil),    // 22: fovea.encoder.v1.DeleteImageRequest
+	(*DeleteImageResponse)(nil),   // 23: fovea.encoder.v1.DeleteImageResponse
+	(*GetCacheStatsRequest)(nil),  // 24: fovea.encoder.v1.GetCacheStatsRequest
+	(*GetCacheStatsResponse)(nil), // 25: fovea.encoder.v1.GetCacheStatsResponse
+	(*v1.ImageFacts)(nil),         // 26: fovea.vision.v1.ImageFacts
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*v1.RowLayout)(nil),          // 28: fovea.vision.v1.RowLayout
+	(*v1.TokenCount)(nil),         // 29: fovea.vision.v1.TokenCount
+	(v1.RowSource)(0),             // 30: fovea.vision.v1.RowSource
+	(*v1.RowChunk)(nil),           // 31: fovea.vision.v1.RowChunk
 }
 var file_fovea_encoder_v1_encoder_proto_depIdxs = []int32{
 	1,  // 0: fovea.encoder.v1.PutImageRequest.header:type_name -> fovea.encoder.v1.PutImageHeader
-	22, // 1: fovea.encoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	23, // 2: fovea.encoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	22, // 3: fovea.encoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	23, // 4: fovea.encoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	26, // 1: fovea.encoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	27, // 2: fovea.encoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	26, // 3: fovea.encoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	27, // 4: fovea.encoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
 	6,  // 5: fovea.encoder.v1.EncodeRequest.plan:type_name -> fovea.encoder.v1.EncodePlan
-	24, // 6: fovea.encoder.v1.EncodeHeader.layout:type_name -> fovea.vision.v1.RowLayout
-	25, // 7: fovea.encoder.v1.EncodeHeader.count:type_name -> fovea.vision.v1.TokenCount
-	26, // 8: fovea.encoder.v1.EncodeHeader.source:type_name -> fovea.vision.v1.RowSource
+	28, // 6: fovea.encoder.v1.EncodeHeader.layout:type_name -> fovea.vision.v1.RowLayout
+	29, // 7: fovea.encoder.v1.EncodeHeader.count:type_name -> fovea.vision.v1.TokenCount
+	30, // 8: fovea.encoder.v1.EncodeHeader.source:type_name -> fovea.vision.v1.RowSource
 	9,  // 9: fovea.encoder.v1.EncodeSummary.timings:type_name -> fovea.encoder.v1.EncodeTimings
 	8,  // 10: fovea.encoder.v1.EncodeResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
-	27, // 11: fovea.encoder.v1.EncodeResponse.chunk:type_name -> fovea.vision.v1.RowChunk
+	31, // 11: fovea.encoder.v1.EncodeResponse.chunk:type_name -> fovea.vision.v1.RowChunk
 	10, // 12: fovea.encoder.v1.EncodeResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
-	25, // 13: fovea.encoder.v1.CountTokensResponse.count:type_name -> fovea.vision.v1.TokenCount
-	24, // 14: fovea.encoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
-	15, // 15: fovea.encoder.v1.GetServerInfoResponse.limits:type_name -> fovea.encoder.v1.EncoderLimits
-	16, // 16: fovea.encoder.v1.GetServerInfoResponse.load:type_name -> fovea.encoder.v1.EncoderLoad
-	0,  // 17: fovea.encoder.v1.GetServerInfoResponse.state:type_name -> fovea.encoder.v1.ServingState
-	2,  // 18: fovea.encoder.v1.EncoderService.PutImage:input_type -> fovea.encoder.v1.PutImageRequest
-	4,  // 19: fovea.encoder.v1.EncoderService.DescribeImage:input_type -> fovea.encoder.v1.DescribeImageRequest
-	7,  // 20: fovea.encoder.v1.EncoderService.Encode:input_type -> fovea.encoder.v1.EncodeRequest
-	12, // 21: fovea.encoder.v1.EncoderService.CountTokens:input_type -> fovea.encoder.v1.CountTokensRequest
-	14, // 22: fovea.encoder.v1.EncoderService.GetServerInfo:input_type -> fovea.encoder.v1.GetServerInfoRequest
-	18, // 23: fovea.encoder.v1.EncoderService.DeleteImage:input_type -> fovea.encoder.v1.DeleteImageRequest
-	20, // 24: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
-	3,  // 25: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
-	5,  // 26: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
-	11, // 27: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
-	13, // 28: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
-	17, // 29: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
-	19, // 30: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
-	21, // 31: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
-	25, // [25:32] is the sub-list for method output_type
-	18, // [18:25] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	7,  // 13: fovea.encoder.v1.LeaseRowsRequest.encode:type_name -> fovea.encoder.v1.EncodeRequest
+	8,  // 14: fovea.encoder.v1.LeaseRowsResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
+	10, // 15: fovea.encoder.v1.LeaseRowsResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
+	27, // 16: fovea.encoder.v1.LeaseRowsResponse.expire_time:type_name -> google.protobuf.Timestamp
+	29, // 17: fovea.encoder.v1.CountTokensResponse.count:type_name -> fovea.vision.v1.TokenCount
+	28, // 18: fovea.encoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
+	19, // 19: fovea.encoder.v1.GetServerInfoResponse.limits:type_name -> fovea.encoder.v1.EncoderLimits
+	20, // 20: fovea.encoder.v1.GetServerInfoResponse.load:type_name -> fovea.encoder.v1.EncoderLoad
+	0,  // 21: fovea.encoder.v1.GetServerInfoResponse.state:type_name -> fovea.encoder.v1.ServingState
+	2,  // 22: fovea.encoder.v1.EncoderService.PutImage:input_type -> fovea.encoder.v1.PutImageRequest
+	4,  // 23: fovea.encoder.v1.EncoderService.DescribeImage:input_type -> fovea.encoder.v1.DescribeImageRequest
+	7,  // 24: fovea.encoder.v1.EncoderService.Encode:input_type -> fovea.encoder.v1.EncodeRequest
+	12, // 25: fovea.encoder.v1.EncoderService.LeaseRows:input_type -> fovea.encoder.v1.LeaseRowsRequest
+	14, // 26: fovea.encoder.v1.EncoderService.ReleaseRows:input_type -> fovea.encoder.v1.ReleaseRowsRequest
+	16, // 27: fovea.encoder.v1.EncoderService.CountTokens:input_type -> fovea.encoder.v1.CountTokensRequest
+	18, // 28: fovea.encoder.v1.EncoderService.GetServerInfo:input_type -> fovea.encoder.v1.GetServerInfoRequest
+	22, // 29: fovea.encoder.v1.EncoderService.DeleteImage:input_type -> fovea.encoder.v1.DeleteImageRequest
+	24, // 30: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
+	3,  // 31: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
+	5,  // 32: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
+	11, // 33: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
+	13, // 34: fovea.encoder.v1.EncoderService.LeaseRows:output_type -> fovea.encoder.v1.LeaseRowsResponse
+	15, // 35: fovea.encoder.v1.EncoderService.ReleaseRows:output_type -> fovea.encoder.v1.ReleaseRowsResponse
+	17, // 36: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
+	21, // 37: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
+	23, // 38: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
+	25, // 39: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
+	31, // [31:40] is the sub-list for method output_type
+	22, // [22:31] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_fovea_encoder_v1_encoder_proto_init() }
@@ -1865,14 +2177,14 @@ func file_fovea_encoder_v1_encoder_proto_init() {
 		(*EncodeResponse_Chunk)(nil),
 		(*EncodeResponse_Summary)(nil),
 	}
-	file_fovea_encoder_v1_encoder_proto_msgTypes[11].OneofWrappers = []any{}
+	file_fovea_encoder_v1_encoder_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_encoder_v1_encoder_proto_rawDesc), len(file_fovea_encoder_v1_encoder_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

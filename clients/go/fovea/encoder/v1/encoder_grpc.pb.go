@@ -24,6 +24,8 @@ const (
 	EncoderService_PutImage_FullMethodName      = "/fovea.encoder.v1.EncoderService/PutImage"
 	EncoderService_DescribeImage_FullMethodName = "/fovea.encoder.v1.EncoderService/DescribeImage"
 	EncoderService_Encode_FullMethodName        = "/fovea.encoder.v1.EncoderService/Encode"
+	EncoderService_LeaseRows_FullMethodName     = "/fovea.encoder.v1.EncoderService/LeaseRows"
+	EncoderService_ReleaseRows_FullMethodName   = "/fovea.encoder.v1.EncoderService/ReleaseRows"
 	EncoderService_CountTokens_FullMethodName   = "/fovea.encoder.v1.EncoderService/CountTokens"
 	EncoderService_GetServerInfo_FullMethodName = "/fovea.encoder.v1.EncoderService/GetServerInfo"
 	EncoderService_DeleteImage_FullMethodName   = "/fovea.encoder.v1.EncoderService/DeleteImage"
@@ -43,6 +45,12 @@ type EncoderServiceClient interface {
 	DescribeImage(ctx context.Context, in *DescribeImageRequest, opts ...grpc.CallOption) (*DescribeImageResponse, error)
 	// Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
 	Encode(ctx context.Context, in *EncodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EncodeResponse], error)
+	// Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+	// opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+	// NOT_SERVED where there is no arena: Encode answers then.
+	LeaseRows(ctx context.Context, in *LeaseRowsRequest, opts ...grpc.CallOption) (*LeaseRowsResponse, error)
+	// Gives leases back, so that their memory may be used again before they end. Idempotent.
+	ReleaseRows(ctx context.Context, in *ReleaseRowsRequest, opts ...grpc.CallOption) (*ReleaseRowsResponse, error)
 	// Counts the tokens of an image from its width and height alone.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
 	// Tells the model, the limits, the features and the load.
@@ -103,6 +111,26 @@ func (c *encoderServiceClient) Encode(ctx context.Context, in *EncodeRequest, op
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EncoderService_EncodeClient = grpc.ServerStreamingClient[EncodeResponse]
 
+func (c *encoderServiceClient) LeaseRows(ctx context.Context, in *LeaseRowsRequest, opts ...grpc.CallOption) (*LeaseRowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LeaseRowsResponse)
+	err := c.cc.Invoke(ctx, EncoderService_LeaseRows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *encoderServiceClient) ReleaseRows(ctx context.Context, in *ReleaseRowsRequest, opts ...grpc.CallOption) (*ReleaseRowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseRowsResponse)
+	err := c.cc.Invoke(ctx, EncoderService_ReleaseRows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *encoderServiceClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CountTokensResponse)
@@ -156,6 +184,12 @@ type EncoderServiceServer interface {
 	DescribeImage(context.Context, *DescribeImageRequest) (*DescribeImageResponse, error)
 	// Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
 	Encode(*EncodeRequest, grpc.ServerStreamingServer[EncodeResponse]) error
+	// Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+	// opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+	// NOT_SERVED where there is no arena: Encode answers then.
+	LeaseRows(context.Context, *LeaseRowsRequest) (*LeaseRowsResponse, error)
+	// Gives leases back, so that their memory may be used again before they end. Idempotent.
+	ReleaseRows(context.Context, *ReleaseRowsRequest) (*ReleaseRowsResponse, error)
 	// Counts the tokens of an image from its width and height alone.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
 	// Tells the model, the limits, the features and the load.
@@ -182,6 +216,12 @@ func (UnimplementedEncoderServiceServer) DescribeImage(context.Context, *Describ
 }
 func (UnimplementedEncoderServiceServer) Encode(*EncodeRequest, grpc.ServerStreamingServer[EncodeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Encode not implemented")
+}
+func (UnimplementedEncoderServiceServer) LeaseRows(context.Context, *LeaseRowsRequest) (*LeaseRowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LeaseRows not implemented")
+}
+func (UnimplementedEncoderServiceServer) ReleaseRows(context.Context, *ReleaseRowsRequest) (*ReleaseRowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseRows not implemented")
 }
 func (UnimplementedEncoderServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
@@ -251,6 +291,42 @@ func _EncoderService_Encode_Handler(srv interface{}, stream grpc.ServerStream) e
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EncoderService_EncodeServer = grpc.ServerStreamingServer[EncodeResponse]
+
+func _EncoderService_LeaseRows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaseRowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EncoderServiceServer).LeaseRows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EncoderService_LeaseRows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EncoderServiceServer).LeaseRows(ctx, req.(*LeaseRowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EncoderService_ReleaseRows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseRowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EncoderServiceServer).ReleaseRows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EncoderService_ReleaseRows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EncoderServiceServer).ReleaseRows(ctx, req.(*ReleaseRowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _EncoderService_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CountTokensRequest)
@@ -334,6 +410,14 @@ var EncoderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DescribeImage",
 			Handler:    _EncoderService_DescribeImage_Handler,
+		},
+		{
+			MethodName: "LeaseRows",
+			Handler:    _EncoderService_LeaseRows_Handler,
+		},
+		{
+			MethodName: "ReleaseRows",
+			Handler:    _EncoderService_ReleaseRows_Handler,
 		},
 		{
 			MethodName: "CountTokens",

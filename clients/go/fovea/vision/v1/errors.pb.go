@@ -110,6 +110,8 @@ const (
 	ErrorReason_ERROR_REASON_FILE_NOT_READABLE ErrorReason = 39
 	// UNAVAILABLE: a service that the command started has ended by itself. Made by the command.
 	ErrorReason_ERROR_REASON_SERVICE_DIED ErrorReason = 40
+	// RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased.
+	ErrorReason_ERROR_REASON_ARENA_FULL ErrorReason = 41
 )
 
 // Enum value maps for ErrorReason.
@@ -156,6 +158,7 @@ var (
 		38: "ERROR_REASON_ANSWER_INCOMPLETE",
 		39: "ERROR_REASON_FILE_NOT_READABLE",
 		40: "ERROR_REASON_SERVICE_DIED",
+		41: "ERROR_REASON_ARENA_FULL",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -199,6 +202,7 @@ var (
 		"ERROR_REASON_ANSWER_INCOMPLETE":          38,
 		"ERROR_REASON_FILE_NOT_READABLE":          39,
 		"ERROR_REASON_SERVICE_DIED":               40,
+		"ERROR_REASON_ARENA_FULL":                 41,
 	}
 )
 
@@ -233,8 +237,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xf9\n" +
-	"\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\x96\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -277,7 +280,8 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x14ERROR_REASON_UNKNOWN\x10%\x12\"\n" +
 	"\x1eERROR_REASON_ANSWER_INCOMPLETE\x10&\x12\"\n" +
 	"\x1eERROR_REASON_FILE_NOT_READABLE\x10'\x12\x1d\n" +
-	"\x19ERROR_REASON_SERVICE_DIED\x10(B>\n" +
+	"\x19ERROR_REASON_SERVICE_DIED\x10(\x12\x1b\n" +
+	"\x17ERROR_REASON_ARENA_FULL\x10)B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -41,6 +41,7 @@ public enum Reason {
   ANSWER_INCOMPLETE,
   FILE_NOT_READABLE,
   SERVICE_DIED,
+  ARENA_FULL,
   /** A status without our details, or a reason that is younger than this client. */
   UNKNOWN;
 

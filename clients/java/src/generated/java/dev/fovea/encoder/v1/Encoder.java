@@ -82,6 +82,26 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_encoder_v1_EncodeResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_LeaseRowsRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_LeaseRowsRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_LeaseRowsResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_LeaseRowsResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_ReleaseRowsRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_ReleaseRowsRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_ReleaseRowsResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_ReleaseRowsResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_encoder_v1_CountTokensRequest_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -174,62 +194,78 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       "coder.v1.EncodeHeaderH\000\022*\n\005chunk\030\002 \001(\0132\031" +
       ".fovea.vision.v1.RowChunkH\000\0222\n\007summary\030\003" +
       " \001(\0132\037.fovea.encoder.v1.EncodeSummaryH\000B" +
-      "\007\n\005event\"[\n\022CountTokensRequest\022\r\n\005width\030" +
-      "\001 \001(\r\022\016\n\006height\030\002 \001(\r\022\027\n\nmax_pixels\030\003 \001(" +
-      "\rH\000\210\001\001B\r\n\013_max_pixels\"A\n\023CountTokensResp" +
-      "onse\022*\n\005count\030\001 \001(\0132\033.fovea.vision.v1.To" +
-      "kenCount\"\026\n\024GetServerInfoRequest\"\305\002\n\rEnc" +
-      "oderLimits\022\031\n\021max_message_bytes\030\001 \001(\r\022\027\n" +
-      "\017max_image_bytes\030\002 \001(\r\022\030\n\020max_image_pixe" +
-      "ls\030\003 \001(\r\022\026\n\016max_image_side\030\004 \001(\r\022\030\n\020max_" +
-      "image_aspect\030\005 \001(\r\022\026\n\016max_jpeg_scans\030\006 \001" +
-      "(\r\022\032\n\022default_max_pixels\030\007 \001(\r\022\022\n\nmax_pi" +
-      "xels\030\010 \001(\r\022\022\n\nmin_pixels\030\t \001(\r\022\031\n\021max_ba" +
-      "tch_patches\030\n \001(\r\022\021\n\tmax_queue\030\013 \001(\r\022\023\n\013" +
-      "cache_bytes\030\014 \001(\004\022\025\n\ruploads_bytes\030\r \001(\004" +
-      "\"@\n\013EncoderLoad\022\017\n\007waiting\030\001 \001(\r\022\017\n\007runn" +
-      "ing\030\002 \001(\r\022\017\n\007encodes\030\003 \001(\r\"\336\002\n\025GetServer" +
-      "InfoResponse\022\017\n\007version\030\001 \001(\t\022\014\n\004name\030\002 " +
-      "\001(\t\022\r\n\005model\030\003 \001(\t\022\023\n\013fingerprint\030\004 \001(\t\022" +
-      "*\n\006layout\030\005 \001(\0132\032.fovea.vision.v1.RowLay" +
-      "out\022/\n\006limits\030\006 \001(\0132\037.fovea.encoder.v1.E" +
-      "ncoderLimits\022+\n\004load\030\007 \001(\0132\035.fovea.encod" +
-      "er.v1.EncoderLoad\022\020\n\010features\030\010 \003(\t\022-\n\005s" +
-      "tate\030\t \001(\0162\036.fovea.encoder.v1.ServingSta" +
-      "te\022\030\n\020loading_progress\030\n \001(\002\022\016\n\006device\030\013" +
-      " \001(\t\022\r\n\005dtype\030\014 \001(\t\"$\n\022DeleteImageReques" +
-      "t\022\016\n\006digest\030\001 \001(\t\"F\n\023DeleteImageResponse" +
-      "\022\017\n\007uploads\030\001 \001(\r\022\017\n\007records\030\002 \001(\r\022\r\n\005by" +
-      "tes\030\003 \001(\004\"\026\n\024GetCacheStatsRequest\"\201\002\n\025Ge" +
-      "tCacheStatsResponse\022\017\n\007records\030\001 \001(\r\022\024\n\014" +
-      "record_bytes\030\002 \001(\004\022\035\n\025record_capacity_by" +
-      "tes\030\003 \001(\004\022\017\n\007uploads\030\004 \001(\r\022\024\n\014upload_byt" +
-      "es\030\005 \001(\004\022\035\n\025upload_capacity_bytes\030\006 \001(\004\022" +
-      "\014\n\004hits\030\007 \001(\r\022\016\n\006misses\030\010 \001(\r\022\021\n\tevictio" +
-      "ns\030\t \001(\r\022\025\n\rfailed_checks\030\n \001(\r\022\024\n\014skipp" +
-      "ed_puts\030\013 \001(\r*\231\001\n\014ServingState\022\035\n\031SERVIN" +
-      "G_STATE_UNSPECIFIED\020\000\022\031\n\025SERVING_STATE_L" +
-      "OADING\020\001\022\031\n\025SERVING_STATE_SERVING\020\002\022\032\n\026S" +
-      "ERVING_STATE_DRAINING\020\003\022\030\n\024SERVING_STATE" +
-      "_FAILED\020\0042\222\005\n\016EncoderService\022S\n\010PutImage" +
-      "\022!.fovea.encoder.v1.PutImageRequest\032\".fo" +
-      "vea.encoder.v1.PutImageResponse(\001\022`\n\rDes" +
-      "cribeImage\022&.fovea.encoder.v1.DescribeIm" +
-      "ageRequest\032\'.fovea.encoder.v1.DescribeIm" +
-      "ageResponse\022M\n\006Encode\022\037.fovea.encoder.v1" +
-      ".EncodeRequest\032 .fovea.encoder.v1.Encode" +
-      "Response0\001\022Z\n\013CountTokens\022$.fovea.encode" +
-      "r.v1.CountTokensRequest\032%.fovea.encoder." +
-      "v1.CountTokensResponse\022`\n\rGetServerInfo\022" +
-      "&.fovea.encoder.v1.GetServerInfoRequest\032" +
-      "\'.fovea.encoder.v1.GetServerInfoResponse" +
-      "\022Z\n\013DeleteImage\022$.fovea.encoder.v1.Delet" +
-      "eImageRequest\032%.fovea.encoder.v1.DeleteI" +
-      "mageResponse\022`\n\rGetCacheStats\022&.fovea.en" +
-      "coder.v1.GetCacheStatsRequest\032\'.fovea.en" +
-      "coder.v1.GetCacheStatsResponseBA\n\024dev.fo" +
-      "vea.encoder.v1P\001Z\'fovea.dev/go/fovea/enc" +
-      "oder/v1;encoderv1b\006proto3"
+      "\007\n\005event\"X\n\020LeaseRowsRequest\022/\n\006encode\030\001" +
+      " \001(\0132\037.fovea.encoder.v1.EncodeRequest\022\023\n" +
+      "\013release_ids\030\002 \003(\t\"\353\001\n\021LeaseRowsResponse" +
+      "\022.\n\006header\030\001 \001(\0132\036.fovea.encoder.v1.Enco" +
+      "deHeader\0220\n\007summary\030\002 \001(\0132\037.fovea.encode" +
+      "r.v1.EncodeSummary\022\r\n\005arena\030\003 \001(\t\022\024\n\014off" +
+      "set_bytes\030\004 \001(\004\022\014\n\004xxh3\030\005 \003(\006\022\020\n\010lease_i" +
+      "d\030\006 \001(\t\022/\n\013expire_time\030\007 \001(\0132\032.google.pr" +
+      "otobuf.Timestamp\"\'\n\022ReleaseRowsRequest\022\021" +
+      "\n\tlease_ids\030\001 \003(\t\"\'\n\023ReleaseRowsResponse" +
+      "\022\020\n\010released\030\001 \001(\r\"[\n\022CountTokensRequest" +
+      "\022\r\n\005width\030\001 \001(\r\022\016\n\006height\030\002 \001(\r\022\027\n\nmax_p" +
+      "ixels\030\003 \001(\rH\000\210\001\001B\r\n\013_max_pixels\"A\n\023Count" +
+      "TokensResponse\022*\n\005count\030\001 \001(\0132\033.fovea.vi" +
+      "sion.v1.TokenCount\"\026\n\024GetServerInfoReque" +
+      "st\"\361\002\n\rEncoderLimits\022\031\n\021max_message_byte" +
+      "s\030\001 \001(\r\022\027\n\017max_image_bytes\030\002 \001(\r\022\030\n\020max_" +
+      "image_pixels\030\003 \001(\r\022\026\n\016max_image_side\030\004 \001" +
+      "(\r\022\030\n\020max_image_aspect\030\005 \001(\r\022\026\n\016max_jpeg" +
+      "_scans\030\006 \001(\r\022\032\n\022default_max_pixels\030\007 \001(\r" +
+      "\022\022\n\nmax_pixels\030\010 \001(\r\022\022\n\nmin_pixels\030\t \001(\r" +
+      "\022\031\n\021max_batch_patches\030\n \001(\r\022\021\n\tmax_queue" +
+      "\030\013 \001(\r\022\023\n\013cache_bytes\030\014 \001(\004\022\025\n\ruploads_b" +
+      "ytes\030\r \001(\004\022\023\n\013arena_bytes\030\016 \001(\004\022\025\n\rarena" +
+      "_lease_s\030\017 \001(\r\"@\n\013EncoderLoad\022\017\n\007waiting" +
+      "\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\017\n\007encodes\030\003 \001(\r" +
+      "\"\355\002\n\025GetServerInfoResponse\022\017\n\007version\030\001 " +
+      "\001(\t\022\014\n\004name\030\002 \001(\t\022\r\n\005model\030\003 \001(\t\022\023\n\013fing" +
+      "erprint\030\004 \001(\t\022*\n\006layout\030\005 \001(\0132\032.fovea.vi" +
+      "sion.v1.RowLayout\022/\n\006limits\030\006 \001(\0132\037.fove" +
+      "a.encoder.v1.EncoderLimits\022+\n\004load\030\007 \001(\013" +
+      "2\035.fovea.encoder.v1.EncoderLoad\022\020\n\010featu" +
+      "res\030\010 \003(\t\022-\n\005state\030\t \001(\0162\036.fovea.encoder" +
+      ".v1.ServingState\022\030\n\020loading_progress\030\n \001" +
+      "(\002\022\016\n\006device\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022\r\n\005are" +
+      "na\030\r \001(\t\"$\n\022DeleteImageRequest\022\016\n\006digest" +
+      "\030\001 \001(\t\"F\n\023DeleteImageResponse\022\017\n\007uploads" +
+      "\030\001 \001(\r\022\017\n\007records\030\002 \001(\r\022\r\n\005bytes\030\003 \001(\004\"\026" +
+      "\n\024GetCacheStatsRequest\"\201\002\n\025GetCacheStats" +
+      "Response\022\017\n\007records\030\001 \001(\r\022\024\n\014record_byte" +
+      "s\030\002 \001(\004\022\035\n\025record_capacity_bytes\030\003 \001(\004\022\017" +
+      "\n\007uploads\030\004 \001(\r\022\024\n\014upload_bytes\030\005 \001(\004\022\035\n" +
+      "\025upload_capacity_bytes\030\006 \001(\004\022\014\n\004hits\030\007 \001" +
+      "(\r\022\016\n\006misses\030\010 \001(\r\022\021\n\tevictions\030\t \001(\r\022\025\n" +
+      "\rfailed_checks\030\n \001(\r\022\024\n\014skipped_puts\030\013 \001" +
+      "(\r*\231\001\n\014ServingState\022\035\n\031SERVING_STATE_UNS" +
+      "PECIFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n" +
+      "\025SERVING_STATE_SERVING\020\002\022\032\n\026SERVING_STAT" +
+      "E_DRAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\304" +
+      "\006\n\016EncoderService\022S\n\010PutImage\022!.fovea.en" +
+      "coder.v1.PutImageRequest\032\".fovea.encoder" +
+      ".v1.PutImageResponse(\001\022`\n\rDescribeImage\022" +
+      "&.fovea.encoder.v1.DescribeImageRequest\032" +
+      "\'.fovea.encoder.v1.DescribeImageResponse" +
+      "\022M\n\006Encode\022\037.fovea.encoder.v1.EncodeRequ" +
+      "est\032 .fovea.encoder.v1.EncodeResponse0\001\022" +
+      "T\n\tLeaseRows\022\".fovea.encoder.v1.LeaseRow" +
+      "sRequest\032#.fovea.encoder.v1.LeaseRowsRes" +
+      "ponse\022Z\n\013ReleaseRows\022$.fovea.encoder.v1." +
+      "ReleaseRowsRequest\032%.fovea.encoder.v1.Re" +
+      "leaseRowsResponse\022Z\n\013CountTokens\022$.fovea" +
+      ".encoder.v1.CountTokensRequest\032%.fovea.e" +
+      "ncoder.v1.CountTokensResponse\022`\n\rGetServ" +
+      "erInfo\022&.fovea.encoder.v1.GetServerInfoR" +
+      "equest\032\'.fovea.encoder.v1.GetServerInfoR" +
+      "esponse\022Z\n\013DeleteImage\022$.fovea.encoder.v" +
+      "1.DeleteImageRequest\032%.fovea.encoder.v1." +
+      "DeleteImageResponse\022`\n\rGetCacheStats\022&.f" +
+      "ovea.encoder.v1.GetCacheStatsRequest\032\'.f" +
+      "ovea.encoder.v1.GetCacheStatsResponseBA\n" +
+      "\024dev.fovea.encoder.v1P\001Z\'fovea.dev/go/fo" +
+      "vea/encoder/v1;encoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -304,62 +340,86 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncodeResponse_descriptor,
         new java.lang.String[] { "Header", "Chunk", "Summary", "Event", });
-    internal_static_fovea_encoder_v1_CountTokensRequest_descriptor =
+    internal_static_fovea_encoder_v1_LeaseRowsRequest_descriptor =
       getDescriptor().getMessageType(11);
+    internal_static_fovea_encoder_v1_LeaseRowsRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_LeaseRowsRequest_descriptor,
+        new java.lang.String[] { "Encode", "ReleaseIds", });
+    internal_static_fovea_encoder_v1_LeaseRowsResponse_descriptor =
+      getDescriptor().getMessageType(12);
+    internal_static_fovea_encoder_v1_LeaseRowsResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_LeaseRowsResponse_descriptor,
+        new java.lang.String[] { "Header", "Summary", "Arena", "OffsetBytes", "Xxh3", "LeaseId", "ExpireTime", });
+    internal_static_fovea_encoder_v1_ReleaseRowsRequest_descriptor =
+      getDescriptor().getMessageType(13);
+    internal_static_fovea_encoder_v1_ReleaseRowsRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_ReleaseRowsRequest_descriptor,
+        new java.lang.String[] { "LeaseIds", });
+    internal_static_fovea_encoder_v1_ReleaseRowsResponse_descriptor =
+      getDescriptor().getMessageType(14);
+    internal_static_fovea_encoder_v1_ReleaseRowsResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_ReleaseRowsResponse_descriptor,
+        new java.lang.String[] { "Released", });
+    internal_static_fovea_encoder_v1_CountTokensRequest_descriptor =
+      getDescriptor().getMessageType(15);
     internal_static_fovea_encoder_v1_CountTokensRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_CountTokensRequest_descriptor,
         new java.lang.String[] { "Width", "Height", "MaxPixels", });
     internal_static_fovea_encoder_v1_CountTokensResponse_descriptor =
-      getDescriptor().getMessageType(12);
+      getDescriptor().getMessageType(16);
     internal_static_fovea_encoder_v1_CountTokensResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_CountTokensResponse_descriptor,
         new java.lang.String[] { "Count", });
     internal_static_fovea_encoder_v1_GetServerInfoRequest_descriptor =
-      getDescriptor().getMessageType(13);
+      getDescriptor().getMessageType(17);
     internal_static_fovea_encoder_v1_GetServerInfoRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetServerInfoRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_encoder_v1_EncoderLimits_descriptor =
-      getDescriptor().getMessageType(14);
+      getDescriptor().getMessageType(18);
     internal_static_fovea_encoder_v1_EncoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxImageBytes", "MaxImagePixels", "MaxImageSide", "MaxImageAspect", "MaxJpegScans", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxBatchPatches", "MaxQueue", "CacheBytes", "UploadsBytes", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxImageBytes", "MaxImagePixels", "MaxImageSide", "MaxImageAspect", "MaxJpegScans", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxBatchPatches", "MaxQueue", "CacheBytes", "UploadsBytes", "ArenaBytes", "ArenaLeaseS", });
     internal_static_fovea_encoder_v1_EncoderLoad_descriptor =
-      getDescriptor().getMessageType(15);
+      getDescriptor().getMessageType(19);
     internal_static_fovea_encoder_v1_EncoderLoad_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncoderLoad_descriptor,
         new java.lang.String[] { "Waiting", "Running", "Encodes", });
     internal_static_fovea_encoder_v1_GetServerInfoResponse_descriptor =
-      getDescriptor().getMessageType(16);
+      getDescriptor().getMessageType(20);
     internal_static_fovea_encoder_v1_GetServerInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetServerInfoResponse_descriptor,
-        new java.lang.String[] { "Version", "Name", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Device", "Dtype", });
+        new java.lang.String[] { "Version", "Name", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Device", "Dtype", "Arena", });
     internal_static_fovea_encoder_v1_DeleteImageRequest_descriptor =
-      getDescriptor().getMessageType(17);
+      getDescriptor().getMessageType(21);
     internal_static_fovea_encoder_v1_DeleteImageRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_DeleteImageRequest_descriptor,
         new java.lang.String[] { "Digest", });
     internal_static_fovea_encoder_v1_DeleteImageResponse_descriptor =
-      getDescriptor().getMessageType(18);
+      getDescriptor().getMessageType(22);
     internal_static_fovea_encoder_v1_DeleteImageResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_DeleteImageResponse_descriptor,
         new java.lang.String[] { "Uploads", "Records", "Bytes", });
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor =
-      getDescriptor().getMessageType(19);
+      getDescriptor().getMessageType(23);
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_encoder_v1_GetCacheStatsResponse_descriptor =
-      getDescriptor().getMessageType(20);
+      getDescriptor().getMessageType(24);
     internal_static_fovea_encoder_v1_GetCacheStatsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetCacheStatsResponse_descriptor,

@@ -247,6 +247,36 @@ private static final long serialVersionUID = 0L;
     return uploadsBytes_;
   }
 
+  public static final int ARENA_BYTES_FIELD_NUMBER = 14;
+  private long arenaBytes_ = 0L;
+  /**
+   * <pre>
+   * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+   * </pre>
+   *
+   * <code>uint64 arena_bytes = 14;</code>
+   * @return The arenaBytes.
+   */
+  @java.lang.Override
+  public long getArenaBytes() {
+    return arenaBytes_;
+  }
+
+  public static final int ARENA_LEASE_S_FIELD_NUMBER = 15;
+  private int arenaLeaseS_ = 0;
+  /**
+   * <pre>
+   * Seconds after which a lease of rows in shared memory ends by itself.
+   * </pre>
+   *
+   * <code>uint32 arena_lease_s = 15;</code>
+   * @return The arenaLeaseS.
+   */
+  @java.lang.Override
+  public int getArenaLeaseS() {
+    return arenaLeaseS_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -299,6 +329,12 @@ private static final long serialVersionUID = 0L;
     }
     if (uploadsBytes_ != 0L) {
       output.writeUInt64(13, uploadsBytes_);
+    }
+    if (arenaBytes_ != 0L) {
+      output.writeUInt64(14, arenaBytes_);
+    }
+    if (arenaLeaseS_ != 0) {
+      output.writeUInt32(15, arenaLeaseS_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -356,6 +392,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt64Size(13, uploadsBytes_);
     }
+    if (arenaBytes_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(14, arenaBytes_);
+    }
+    if (arenaLeaseS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(15, arenaLeaseS_);
+    }
     return size;
   }
   @java.lang.Override
@@ -406,6 +450,10 @@ private static final long serialVersionUID = 0L;
         != other.getCacheBytes()) return false;
     if (getUploadsBytes()
         != other.getUploadsBytes()) return false;
+    if (getArenaBytes()
+        != other.getArenaBytes()) return false;
+    if (getArenaLeaseS()
+        != other.getArenaLeaseS()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -445,6 +493,11 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + UPLOADS_BYTES_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
         getUploadsBytes());
+    hash = (37 * hash) + ARENA_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getArenaBytes());
+    hash = (37 * hash) + ARENA_LEASE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getArenaLeaseS();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -593,6 +646,8 @@ private static final long serialVersionUID = 0L;
       maxQueue_ = 0;
       cacheBytes_ = 0L;
       uploadsBytes_ = 0L;
+      arenaBytes_ = 0L;
+      arenaLeaseS_ = 0;
       return this;
     }
 
@@ -665,6 +720,12 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00001000) != 0)) {
         result.uploadsBytes_ = uploadsBytes_;
       }
+      if (((from_bitField0_ & 0x00002000) != 0)) {
+        result.arenaBytes_ = arenaBytes_;
+      }
+      if (((from_bitField0_ & 0x00004000) != 0)) {
+        result.arenaLeaseS_ = arenaLeaseS_;
+      }
     }
 
     @java.lang.Override
@@ -717,6 +778,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getUploadsBytes() != 0L) {
         setUploadsBytes(other.getUploadsBytes());
+      }
+      if (other.getArenaBytes() != 0L) {
+        setArenaBytes(other.getArenaBytes());
+      }
+      if (other.getArenaLeaseS() != 0) {
+        setArenaLeaseS(other.getArenaLeaseS());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -809,6 +876,16 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00001000;
               break;
             } // case 104
+            case 112: {
+              arenaBytes_ = input.readUInt64();
+              bitField0_ |= 0x00002000;
+              break;
+            } // case 112
+            case 120: {
+              arenaLeaseS_ = input.readUInt32();
+              bitField0_ |= 0x00004000;
+              break;
+            } // case 120
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1394,6 +1471,94 @@ private static final long serialVersionUID = 0L;
     public Builder clearUploadsBytes() {
       bitField0_ = (bitField0_ & ~0x00001000);
       uploadsBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private long arenaBytes_ ;
+    /**
+     * <pre>
+     * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+     * </pre>
+     *
+     * <code>uint64 arena_bytes = 14;</code>
+     * @return The arenaBytes.
+     */
+    @java.lang.Override
+    public long getArenaBytes() {
+      return arenaBytes_;
+    }
+    /**
+     * <pre>
+     * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+     * </pre>
+     *
+     * <code>uint64 arena_bytes = 14;</code>
+     * @param value The arenaBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setArenaBytes(long value) {
+
+      arenaBytes_ = value;
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+     * </pre>
+     *
+     * <code>uint64 arena_bytes = 14;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearArenaBytes() {
+      bitField0_ = (bitField0_ & ~0x00002000);
+      arenaBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int arenaLeaseS_ ;
+    /**
+     * <pre>
+     * Seconds after which a lease of rows in shared memory ends by itself.
+     * </pre>
+     *
+     * <code>uint32 arena_lease_s = 15;</code>
+     * @return The arenaLeaseS.
+     */
+    @java.lang.Override
+    public int getArenaLeaseS() {
+      return arenaLeaseS_;
+    }
+    /**
+     * <pre>
+     * Seconds after which a lease of rows in shared memory ends by itself.
+     * </pre>
+     *
+     * <code>uint32 arena_lease_s = 15;</code>
+     * @param value The arenaLeaseS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setArenaLeaseS(int value) {
+
+      arenaLeaseS_ = value;
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds after which a lease of rows in shared memory ends by itself.
+     * </pre>
+     *
+     * <code>uint32 arena_lease_s = 15;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearArenaLeaseS() {
+      bitField0_ = (bitField0_ & ~0x00004000);
+      arenaLeaseS_ = 0;
       onChanged();
       return this;
     }

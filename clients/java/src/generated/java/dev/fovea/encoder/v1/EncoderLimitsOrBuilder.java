@@ -139,4 +139,24 @@ public interface EncoderLimitsOrBuilder extends
    * @return The uploadsBytes.
    */
   long getUploadsBytes();
+
+  /**
+   * <pre>
+   * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+   * </pre>
+   *
+   * <code>uint64 arena_bytes = 14;</code>
+   * @return The arenaBytes.
+   */
+  long getArenaBytes();
+
+  /**
+   * <pre>
+   * Seconds after which a lease of rows in shared memory ends by itself.
+   * </pre>
+   *
+   * <code>uint32 arena_lease_s = 15;</code>
+   * @return The arenaLeaseS.
+   */
+  int getArenaLeaseS();
 }

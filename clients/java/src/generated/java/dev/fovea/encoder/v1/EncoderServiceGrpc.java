@@ -108,6 +108,68 @@ public final class EncoderServiceGrpc {
     return getEncodeMethod;
   }
 
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.LeaseRowsRequest,
+      dev.fovea.encoder.v1.LeaseRowsResponse> getLeaseRowsMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "LeaseRows",
+      requestType = dev.fovea.encoder.v1.LeaseRowsRequest.class,
+      responseType = dev.fovea.encoder.v1.LeaseRowsResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.LeaseRowsRequest,
+      dev.fovea.encoder.v1.LeaseRowsResponse> getLeaseRowsMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.LeaseRowsRequest, dev.fovea.encoder.v1.LeaseRowsResponse> getLeaseRowsMethod;
+    if ((getLeaseRowsMethod = EncoderServiceGrpc.getLeaseRowsMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getLeaseRowsMethod = EncoderServiceGrpc.getLeaseRowsMethod) == null) {
+          EncoderServiceGrpc.getLeaseRowsMethod = getLeaseRowsMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.LeaseRowsRequest, dev.fovea.encoder.v1.LeaseRowsResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "LeaseRows"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.LeaseRowsRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.LeaseRowsResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("LeaseRows"))
+              .build();
+        }
+      }
+    }
+    return getLeaseRowsMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.ReleaseRowsRequest,
+      dev.fovea.encoder.v1.ReleaseRowsResponse> getReleaseRowsMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "ReleaseRows",
+      requestType = dev.fovea.encoder.v1.ReleaseRowsRequest.class,
+      responseType = dev.fovea.encoder.v1.ReleaseRowsResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.ReleaseRowsRequest,
+      dev.fovea.encoder.v1.ReleaseRowsResponse> getReleaseRowsMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.ReleaseRowsRequest, dev.fovea.encoder.v1.ReleaseRowsResponse> getReleaseRowsMethod;
+    if ((getReleaseRowsMethod = EncoderServiceGrpc.getReleaseRowsMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getReleaseRowsMethod = EncoderServiceGrpc.getReleaseRowsMethod) == null) {
+          EncoderServiceGrpc.getReleaseRowsMethod = getReleaseRowsMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.ReleaseRowsRequest, dev.fovea.encoder.v1.ReleaseRowsResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "ReleaseRows"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.ReleaseRowsRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.ReleaseRowsResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("ReleaseRows"))
+              .build();
+        }
+      }
+    }
+    return getReleaseRowsMethod;
+  }
+
   private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.CountTokensRequest,
       dev.fovea.encoder.v1.CountTokensResponse> getCountTokensMethod;
 
@@ -331,6 +393,28 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+     * NOT_SERVED where there is no arena: Encode answers then.
+     * </pre>
+     */
+    default void leaseRows(dev.fovea.encoder.v1.LeaseRowsRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.LeaseRowsResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getLeaseRowsMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * </pre>
+     */
+    default void releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.ReleaseRowsResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getReleaseRowsMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height alone.
      * </pre>
      */
@@ -439,6 +523,30 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+     * NOT_SERVED where there is no arena: Encode answers then.
+     * </pre>
+     */
+    public void leaseRows(dev.fovea.encoder.v1.LeaseRowsRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.LeaseRowsResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getLeaseRowsMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * </pre>
+     */
+    public void releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.ReleaseRowsResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getReleaseRowsMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height alone.
      * </pre>
      */
@@ -538,6 +646,28 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+     * NOT_SERVED where there is no arena: Encode answers then.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.LeaseRowsResponse leaseRows(dev.fovea.encoder.v1.LeaseRowsRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getLeaseRowsMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.ReleaseRowsResponse releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getReleaseRowsMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height alone.
      * </pre>
      */
@@ -619,6 +749,28 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+     * NOT_SERVED where there is no arena: Encode answers then.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.LeaseRowsResponse leaseRows(dev.fovea.encoder.v1.LeaseRowsRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getLeaseRowsMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.ReleaseRowsResponse releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getReleaseRowsMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height alone.
      * </pre>
      */
@@ -690,6 +842,30 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
+     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
+     * NOT_SERVED where there is no arena: Encode answers then.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.LeaseRowsResponse> leaseRows(
+        dev.fovea.encoder.v1.LeaseRowsRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getLeaseRowsMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
+     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.ReleaseRowsResponse> releaseRows(
+        dev.fovea.encoder.v1.ReleaseRowsRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getReleaseRowsMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height alone.
      * </pre>
      */
@@ -735,11 +911,13 @@ public final class EncoderServiceGrpc {
 
   private static final int METHODID_DESCRIBE_IMAGE = 0;
   private static final int METHODID_ENCODE = 1;
-  private static final int METHODID_COUNT_TOKENS = 2;
-  private static final int METHODID_GET_SERVER_INFO = 3;
-  private static final int METHODID_DELETE_IMAGE = 4;
-  private static final int METHODID_GET_CACHE_STATS = 5;
-  private static final int METHODID_PUT_IMAGE = 6;
+  private static final int METHODID_LEASE_ROWS = 2;
+  private static final int METHODID_RELEASE_ROWS = 3;
+  private static final int METHODID_COUNT_TOKENS = 4;
+  private static final int METHODID_GET_SERVER_INFO = 5;
+  private static final int METHODID_DELETE_IMAGE = 6;
+  private static final int METHODID_GET_CACHE_STATS = 7;
+  private static final int METHODID_PUT_IMAGE = 8;
 
   private static final class MethodHandlers<Req, Resp> implements
       io.grpc.stub.ServerCalls.UnaryMethod<Req, Resp>,
@@ -765,6 +943,14 @@ public final class EncoderServiceGrpc {
         case METHODID_ENCODE:
           serviceImpl.encode((dev.fovea.encoder.v1.EncodeRequest) request,
               (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.EncodeResponse>) responseObserver);
+          break;
+        case METHODID_LEASE_ROWS:
+          serviceImpl.leaseRows((dev.fovea.encoder.v1.LeaseRowsRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.LeaseRowsResponse>) responseObserver);
+          break;
+        case METHODID_RELEASE_ROWS:
+          serviceImpl.releaseRows((dev.fovea.encoder.v1.ReleaseRowsRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.ReleaseRowsResponse>) responseObserver);
           break;
         case METHODID_COUNT_TOKENS:
           serviceImpl.countTokens((dev.fovea.encoder.v1.CountTokensRequest) request,
@@ -824,6 +1010,20 @@ public final class EncoderServiceGrpc {
               dev.fovea.encoder.v1.EncodeRequest,
               dev.fovea.encoder.v1.EncodeResponse>(
                 service, METHODID_ENCODE)))
+        .addMethod(
+          getLeaseRowsMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.LeaseRowsRequest,
+              dev.fovea.encoder.v1.LeaseRowsResponse>(
+                service, METHODID_LEASE_ROWS)))
+        .addMethod(
+          getReleaseRowsMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.ReleaseRowsRequest,
+              dev.fovea.encoder.v1.ReleaseRowsResponse>(
+                service, METHODID_RELEASE_ROWS)))
         .addMethod(
           getCountTokensMethod(),
           io.grpc.stub.ServerCalls.asyncUnaryCall(
@@ -903,6 +1103,8 @@ public final class EncoderServiceGrpc {
               .addMethod(getPutImageMethod())
               .addMethod(getDescribeImageMethod())
               .addMethod(getEncodeMethod())
+              .addMethod(getLeaseRowsMethod())
+              .addMethod(getReleaseRowsMethod())
               .addMethod(getCountTokensMethod())
               .addMethod(getGetServerInfoMethod())
               .addMethod(getDeleteImageMethod())

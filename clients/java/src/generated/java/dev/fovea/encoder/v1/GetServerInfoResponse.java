@@ -41,6 +41,7 @@ private static final long serialVersionUID = 0L;
     state_ = 0;
     device_ = "";
     dtype_ = "";
+    arena_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -552,6 +553,55 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int ARENA_FIELD_NUMBER = 13;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object arena_ = "";
+  /**
+   * <pre>
+   * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
+   * the encoder's host. Empty while loading, and where there is none.
+   * </pre>
+   *
+   * <code>string arena = 13;</code>
+   * @return The arena.
+   */
+  @java.lang.Override
+  public java.lang.String getArena() {
+    java.lang.Object ref = arena_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      arena_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
+   * the encoder's host. Empty while loading, and where there is none.
+   * </pre>
+   *
+   * <code>string arena = 13;</code>
+   * @return The bytes for arena.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getArenaBytes() {
+    java.lang.Object ref = arena_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      arena_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -602,6 +652,9 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(dtype_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 12, dtype_);
     }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(arena_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 13, arena_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -651,6 +704,9 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(dtype_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(12, dtype_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(arena_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(13, arena_);
     }
     return size;
   }
@@ -709,6 +765,8 @@ private static final long serialVersionUID = 0L;
         .equals(other.getDevice())) return false;
     if (!getDtype()
         .equals(other.getDtype())) return false;
+    if (!getArena()
+        .equals(other.getArena())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -753,6 +811,8 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getDevice().hashCode();
     hash = (37 * hash) + DTYPE_FIELD_NUMBER;
     hash = (53 * hash) + getDtype().hashCode();
+    hash = (37 * hash) + ARENA_FIELD_NUMBER;
+    hash = (53 * hash) + getArena().hashCode();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -921,6 +981,7 @@ private static final long serialVersionUID = 0L;
       loadingProgress_ = 0F;
       device_ = "";
       dtype_ = "";
+      arena_ = "";
       return this;
     }
 
@@ -1001,6 +1062,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000800) != 0)) {
         result.dtype_ = dtype_;
       }
+      if (((from_bitField0_ & 0x00001000) != 0)) {
+        result.arena_ = arena_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1069,6 +1133,11 @@ private static final long serialVersionUID = 0L;
       if (!other.getDtype().isEmpty()) {
         dtype_ = other.dtype_;
         bitField0_ |= 0x00000800;
+        onChanged();
+      }
+      if (!other.getArena().isEmpty()) {
+        arena_ = other.arena_;
+        bitField0_ |= 0x00001000;
         onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
@@ -1163,6 +1232,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000800;
               break;
             } // case 98
+            case 106: {
+              arena_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00001000;
+              break;
+            } // case 106
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2462,6 +2536,103 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       dtype_ = value;
       bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object arena_ = "";
+    /**
+     * <pre>
+     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
+     * the encoder's host. Empty while loading, and where there is none.
+     * </pre>
+     *
+     * <code>string arena = 13;</code>
+     * @return The arena.
+     */
+    public java.lang.String getArena() {
+      java.lang.Object ref = arena_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        arena_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
+     * the encoder's host. Empty while loading, and where there is none.
+     * </pre>
+     *
+     * <code>string arena = 13;</code>
+     * @return The bytes for arena.
+     */
+    public com.google.protobuf.ByteString
+        getArenaBytes() {
+      java.lang.Object ref = arena_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        arena_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
+     * the encoder's host. Empty while loading, and where there is none.
+     * </pre>
+     *
+     * <code>string arena = 13;</code>
+     * @param value The arena to set.
+     * @return This builder for chaining.
+     */
+    public Builder setArena(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      arena_ = value;
+      bitField0_ |= 0x00001000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
+     * the encoder's host. Empty while loading, and where there is none.
+     * </pre>
+     *
+     * <code>string arena = 13;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearArena() {
+      arena_ = getDefaultInstance().getArena();
+      bitField0_ = (bitField0_ & ~0x00001000);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
+     * the encoder's host. Empty while loading, and where there is none.
+     * </pre>
+     *
+     * <code>string arena = 13;</code>
+     * @param value The bytes for arena to set.
+     * @return This builder for chaining.
+     */
+    public Builder setArenaBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      arena_ = value;
+      bitField0_ |= 0x00001000;
       onChanged();
       return this;
     }

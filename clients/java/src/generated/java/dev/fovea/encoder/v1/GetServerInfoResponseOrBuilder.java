@@ -280,4 +280,26 @@ public interface GetServerInfoResponseOrBuilder extends
    */
   com.google.protobuf.ByteString
       getDtypeBytes();
+
+  /**
+   * <pre>
+   * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
+   * the encoder's host. Empty while loading, and where there is none.
+   * </pre>
+   *
+   * <code>string arena = 13;</code>
+   * @return The arena.
+   */
+  java.lang.String getArena();
+  /**
+   * <pre>
+   * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
+   * the encoder's host. Empty while loading, and where there is none.
+   * </pre>
+   *
+   * <code>string arena = 13;</code>
+   * @return The bytes for arena.
+   */
+  com.google.protobuf.ByteString
+      getArenaBytes();
 }

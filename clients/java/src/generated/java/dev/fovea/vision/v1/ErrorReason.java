@@ -344,6 +344,14 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVICE_DIED = 40;</code>
    */
   ERROR_REASON_SERVICE_DIED(40),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ARENA_FULL = 41;</code>
+   */
+  ERROR_REASON_ARENA_FULL(41),
   UNRECOGNIZED(-1),
   ;
 
@@ -684,6 +692,14 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVICE_DIED = 40;</code>
    */
   public static final int ERROR_REASON_SERVICE_DIED_VALUE = 40;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ARENA_FULL = 41;</code>
+   */
+  public static final int ERROR_REASON_ARENA_FULL_VALUE = 41;
 
 
   public final int getNumber() {
@@ -751,6 +767,7 @@ public enum ErrorReason
       case 38: return ERROR_REASON_ANSWER_INCOMPLETE;
       case 39: return ERROR_REASON_FILE_NOT_READABLE;
       case 40: return ERROR_REASON_SERVICE_DIED;
+      case 41: return ERROR_REASON_ARENA_FULL;
       default: return null;
     }
   }

@@ -1,0 +1,135 @@
+"""Rows in shared memory for decoders on the same host: written there once, then leased to whoever asks.
+
+A lease is answered after the same checks as a stream, under the same key as in the store: another tenant,
+plan or dtype never answers. Rows that are found here count as used in the store, so that both let go of the
+same rows first. Knows encoder, slots and arena; knows no protobuf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import xxhash
+
+from encoder_svc.encoder import Asked, Encoder, Served, Timings
+from encoder_svc.slots import Slot, Slots
+from encoder_svc.store.core import Rows
+from encoder_svc.store.keys import RowKey
+from fovea.arena import PAGE, Arena
+from fovea.rows import chunks
+
+
+@dataclass(frozen=True)
+class Leased:
+    """Where rows lie, the XXH3 of each chunk, and until when; `expires` in seconds since the epoch.
+
+    `served.rows.data` is a view of the arena, and shows other rows after the lease.
+    """
+
+    served: Served
+    offset: int
+    checks: tuple[int, ...]
+    lease: str
+    expires: float
+
+
+@dataclass(frozen=True)
+class ArenaUse:
+    """What lies in the arena, and how much of it is being read."""
+
+    used_bytes: int = 0
+    leases: int = 0
+
+
+@dataclass(frozen=True)
+class _Filled:
+    served: Served
+    checks: tuple[int, ...]
+
+
+class RowLeases:
+    """Leases of one arena, which it closes. Lives in one event loop."""
+
+    def __init__(self, arena: Arena, lease_s: float) -> None:
+        self.arena = arena.id
+        self._arena = arena
+        self._slots: Slots[RowKey] = Slots(PAGE, PAGE + arena.size, lease_s)
+        self._fills: WeakKeyDictionary[Slot, asyncio.Task[_Filled]] = WeakKeyDictionary()
+
+    async def close(self) -> None:
+        """Wait for rows that are being written; the file goes then."""
+        await asyncio.gather(*self._fills.values(), return_exceptions=True)
+        self._arena.close()
+
+    def use(self) -> ArenaUse:
+        return ArenaUse(self._slots.used_bytes, self._slots.leases)
+
+    async def lease(self, encoder: Encoder, asked: Asked) -> Leased:
+        """Raises ArenaFull before anything is computed, and what encoding raises."""
+        slot = self._slots.find(asked.key)
+        if slot is None:
+            slot = self._slots.place(asked.key, asked.planned.tokens * encoder.identity.layout.row_bytes)
+            self._fills[slot] = self._filling(slot, encoder, asked)
+            return self._leased(slot, (await self._until_filled(slot)).served)
+        waited = not self._fills[slot].done()
+        served = (await self._until_filled(slot)).served
+        encoder.used(asked)
+        return self._leased(slot, _again(served, asked, waited))
+
+    def release(self, leases: Iterable[str]) -> int:
+        """How many of them had not ended."""
+        return sum(map(self._slots.release, leases))
+
+    def drop(self, tenant: bytes, pixels: bytes) -> None:
+        """The rows of an image answer no more, under any plan."""
+        self._slots.drop(lambda key: (key.tenant, key.pixels) == (tenant, pixels))
+
+    def _leased(self, slot: Slot, served: Served) -> Leased:
+        checks = self._fills[slot].result().checks
+        expires = time.time() + self._slots.lease_s
+        return Leased(served, slot.offset, checks, self._slots.lease(slot), expires)
+
+    async def _until_filled(self, slot: Slot) -> _Filled:
+        """Pinned meanwhile. Who leaves does not end the writing, which others may wait for."""
+        pin = self._slots.hold(slot)
+        try:
+            return await asyncio.shield(self._fills[slot])
+        finally:
+            self._slots.release(pin)
+
+    def _filling(self, slot: Slot, encoder: Encoder, asked: Asked) -> asyncio.Task[_Filled]:
+        """Pinned until the last byte is written, so that nothing is written into the slot of another key."""
+        pin = self._slots.hold(slot)
+
+        def ended(fill: asyncio.Task[_Filled]) -> None:
+            self._slots.release(pin)
+            if fill.cancelled() or fill.exception():
+                self._slots.drop(lambda key: self._slots.is_at(key, slot))
+
+        fill = asyncio.create_task(self._fill(slot, encoder, asked))
+        fill.add_done_callback(ended)
+        return fill
+
+    async def _fill(self, slot: Slot, encoder: Encoder, asked: Asked) -> _Filled:
+        served = await encoder.rows(asked)
+        rows = served.rows
+        checks = await asyncio.to_thread(self._write, slot.offset, rows)
+        here = replace(rows, data=self._arena.view(slot.offset, rows.data.nbytes))
+        return _Filled(replace(served, rows=here), checks)
+
+    def _write(self, offset: int, rows: Rows) -> tuple[int, ...]:
+        pieces = [piece for _, piece in chunks(rows.data, rows.layout)]
+        self._arena.write(offset, pieces)
+        return tuple(xxhash.xxh3_64_intdigest(piece) for piece in pieces)
+
+
+def _again(served: Served, asked: Asked, waited: bool) -> Served:
+    """As it is told to those who did not bring the rows here: joined where they came for another call."""
+    timings = Timings(total_ms=(time.perf_counter() - asked.began) * 1000)
+    if waited and served.source == "encoded":
+        return replace(served, size=asked.size, timings=timings, joined=True)
+    return replace(served, source="rows", size=asked.size, timings=timings, joined=False)

@@ -1,0 +1,135 @@
+"""Places in an arena: which bytes are whose, who reads them, and which go first when room is needed.
+
+A place that is leased is pinned until the lease is given back or has run out. Of the others the least
+recently used go first. A placing that cannot succeed evicts nothing. Knows keys and numbers; knows no file,
+no rows and no protobuf. Lives in one event loop.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from encoder_svc.errors import ArenaFull
+
+K = TypeVar("K", bound=Hashable)
+ALIGN = 64
+
+
+@dataclass(eq=False)
+class Slot:
+    """`length` bytes at `offset`; `leases` by id with the moment when each ends."""
+
+    offset: int
+    length: int
+    leases: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+class Slots(Generic[K]):
+    """Slots of one arena from `start` to `end`, a slot a key."""
+
+    def __init__(
+        self, start: int, end: int, lease_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.lease_s = lease_s
+        self._clock = clock
+        self._slots: OrderedDict[K, Slot] = OrderedDict()
+        self._dropped: list[Slot] = []
+        self._leased: dict[str, Slot] = {}
+
+    @property
+    def leases(self) -> int:
+        self._reclaim()
+        return len(self._leased)
+
+    @property
+    def used_bytes(self) -> int:
+        self._reclaim()
+        return sum(slot.length for slot in self._live())
+
+    def find(self, key: K) -> Slot | None:
+        """The slot of a key, now the most recently used one."""
+        slot = self._slots.get(key)
+        if slot is not None:
+            self._slots.move_to_end(key)
+        return slot
+
+    def place(self, key: K, length: int) -> Slot:
+        """A new slot; there must be none of this key. Raises ArenaFull."""
+        self._reclaim()
+        size = -(-length // ALIGN) * ALIGN
+        pinned = [slot for slot in self._live() if slot.leases]
+        if self._gap(pinned, size) is None:
+            raise ArenaFull(length, self.end - self.start)
+        while (offset := self._gap(list(self._live()), size)) is None:
+            del self._slots[next(key for key, slot in self._slots.items() if not slot.leases)]
+        slot = self._slots[key] = Slot(offset, size)
+        return slot
+
+    def lease(self, slot: Slot) -> str:
+        """Pin it for `lease_s`; the id gives it back. No one can guess an id."""
+        return self._pin(slot, self._clock() + self.lease_s)
+
+    def hold(self, slot: Slot) -> str:
+        """A lease that does not end by itself, for those who write."""
+        return self._pin(slot, math.inf)
+
+    def release(self, lease: str) -> bool:
+        """False where there is no such lease, or no longer."""
+        self._reclaim()
+        return self._end(lease)
+
+    def is_at(self, key: K, slot: Slot) -> bool:
+        return self._slots.get(key) is slot
+
+    def drop(self, wanted: Callable[[K], bool]) -> None:
+        """These keys answer no more. What of them is leased keeps its place until the leases end."""
+        for key in [key for key in self._slots if wanted(key)]:
+            slot = self._slots.pop(key)
+            if slot.leases:
+                self._dropped.append(slot)
+
+    def _pin(self, slot: Slot, until: float) -> str:
+        lease = secrets.token_hex(16)
+        slot.leases[lease] = until
+        self._leased[lease] = slot
+        return lease
+
+    def _live(self) -> Iterator[Slot]:
+        yield from self._slots.values()
+        yield from self._dropped
+
+    def _gap(self, taken: list[Slot], size: int) -> int | None:
+        """The first place between `taken` that is large enough."""
+        at = self.start
+        for slot in sorted(taken, key=lambda slot: slot.offset):
+            if slot.offset - at >= size:
+                return at
+            at = slot.end
+        return at if self.end - at >= size else None
+
+    def _reclaim(self) -> None:
+        now = self._clock()
+        for lease, slot in list(self._leased.items()):
+            if slot.leases[lease] <= now:
+                self._end(lease)
+
+    def _end(self, lease: str) -> bool:
+        slot = self._leased.pop(lease, None)
+        if slot is None:
+            return False
+        del slot.leases[lease]
+        if not slot.leases and slot in self._dropped:
+            self._dropped.remove(slot)
+        return True

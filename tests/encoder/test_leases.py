@@ -1,0 +1,93 @@
+"""Rows on their way into shared memory: who leaves does not stop them, and what fails leaves no place behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from encoder_svc.encoder import Asked, Served, Timings
+from encoder_svc.errors import EncodeFailed
+from encoder_svc.leases import ArenaUse, RowLeases
+from encoder_svc.store.core import Rows
+from encoder_svc.store.keys import RowKey
+from fovea.arena import Arena, OpenArena
+from fovea.geometry import Planned
+from fovea.rows import RowDtype, RowLayout
+
+LAYOUT = RowLayout(8, 3, RowDtype.BF16)
+DATA = bytes(range(256)) * 2  # 8 rows
+
+
+class FakeEncoder:
+    """Has the rows once `go` is set, or `failure`."""
+
+    identity = SimpleNamespace(layout=LAYOUT)
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.failure: Exception | None = None
+        self.computed = 0
+        self.noted = 0
+
+    async def rows(self, asked: Asked) -> Served:
+        self.computed += 1
+        await self.go.wait()
+        if self.failure:
+            raise self.failure
+        rows = Rows(memoryview(DATA), LAYOUT, asked.planned.grid_thw, "sha256:d")
+        return Served(rows, "encoded", asked.size, asked.max_pixels, Timings())
+
+    def used(self, asked: Asked) -> None:
+        self.noted += 1
+
+
+def asked(tenant: bytes = b"t") -> Asked:
+    key = RowKey(tenant * 16, b"p" * 32, b"v" * 32)
+    return Asked("sha256:i", key, (64, 128), 65_536, Planned(64, 128, (1, 8, 4), 32, 8), 0.0)
+
+
+@pytest_asyncio.fixture
+async def leases(tmp_path: Path) -> AsyncIterator[Any]:
+    made = RowLeases(Arena(2 * len(DATA), tmp_path), 60.0)
+    yield made
+    await made.close()
+
+
+async def test_who_leaves_does_not_stop_the_writing_for_others(leases: Any, tmp_path: Path) -> None:
+    encoder = FakeEncoder()
+    first = asyncio.create_task(leases.lease(encoder, asked()))
+    second = asyncio.create_task(leases.lease(encoder, asked()))
+    await asyncio.sleep(0)
+    first.cancel()
+    encoder.go.set()
+    leased = await second
+    assert (encoder.computed, leased.served.joined) == (1, True)
+    assert OpenArena(leases.arena, tmp_path).copy(leased.offset, len(DATA)) == DATA
+    assert leases.use() == ArenaUse(len(DATA), 1)
+    again = await leases.lease(encoder, asked())
+    assert (again.served.source, again.offset, encoder.noted) == ("rows", leased.offset, 2)
+
+
+async def test_another_tenant_finds_nothing_of_the_first(leases: Any) -> None:
+    encoder = FakeEncoder()
+    encoder.go.set()
+    one, other = [await leases.lease(encoder, asked(tenant)) for tenant in (b"t", b"u")]
+    assert encoder.computed == 2
+    assert one.offset != other.offset
+
+
+async def test_rows_that_fail_leave_no_place_behind(leases: Any) -> None:
+    encoder = FakeEncoder()
+    encoder.go.set()
+    encoder.failure = EncodeFailed()
+    with pytest.raises(EncodeFailed):
+        await leases.lease(encoder, asked())
+    assert leases.use() == ArenaUse()
+    encoder.failure = None
+    assert (await leases.lease(encoder, asked())).served.source == "encoded"

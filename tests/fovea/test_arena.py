@@ -1,0 +1,88 @@
+"""The file of an arena: what its owner wrote is read, and nothing else is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fovea.arena import PAGE, Arena, ArenaUnusable, OpenArena, sweep
+
+SIZE = 10_000
+
+
+def test_what_is_written_is_read_and_is_gone_with_its_owner(tmp_path: Path) -> None:
+    arena = Arena(SIZE, tmp_path)
+    opened = OpenArena(arena.id, tmp_path)
+    arena.write(PAGE + 100, [b"one", memoryview(b"two")])
+    assert opened.copy(PAGE + 100, 6) == b"onetwo" == bytes(arena.view(PAGE + 100, 6))
+    assert arena.path.stat().st_mode & 0o777 == 0o600
+    arena.close()
+    assert not list(tmp_path.iterdir())
+    assert opened.copy(PAGE + 100, 6) == b"onetwo"
+    arena.close()
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, 4), (PAGE - 1, 4), (PAGE, SIZE + 1), (PAGE + SIZE, 1), (PAGE, -1)]
+)
+def test_nothing_outside_of_the_rows_is_read(tmp_path: Path, offset: int, length: int) -> None:
+    arena = Arena(SIZE, tmp_path)
+    with pytest.raises(ArenaUnusable):
+        OpenArena(arena.id, tmp_path).copy(offset, length)
+    arena.close()
+
+
+def _other_size(path: Path) -> None:
+    os.truncate(path, PAGE)
+
+
+def _other_header(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"something")
+
+
+def _writable(path: Path) -> None:
+    path.chmod(0o666)
+
+
+def _link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, _other_size, _other_header, _writable, _link, _pipe])
+def test_a_file_that_is_not_an_arena_is_not_read(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    arena = Arena(SIZE, tmp_path)
+    harm(arena.path)
+    with pytest.raises(ArenaUnusable):
+        OpenArena(arena.id, tmp_path)
+    arena.close()
+
+
+def test_an_id_is_no_path(tmp_path: Path) -> None:
+    for arena in ("", "../x", "0" * 31 + "/", "0" * 32 + "\n"):
+        with pytest.raises(ArenaUnusable):
+            OpenArena(arena, tmp_path)
+
+
+def test_arenas_whose_owner_was_killed_are_removed_and_others_stay(tmp_path: Path) -> None:
+    alive = Arena(SIZE, tmp_path)
+    (tmp_path / f"fovea-arena-{'0' * 32}").write_bytes(b"left")
+    (tmp_path / "other").write_bytes(b"")
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {alive.path.name, "other"}
+    alive.close()
+
+
+def test_no_room_is_an_error_at_the_start_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"too large|No space|Invalid"):
+        Arena(1 << 62, tmp_path)
+    assert not list(tmp_path.iterdir())
