@@ -187,13 +187,13 @@ async def test_another_question_about_an_image_needs_none_of_its_rows(
 ) -> None:
     """The image ends inside a block; the block is copied up to there, and both questions go on for themselves."""
     on, off = (
-        NativeEngine(settings(checkpoints["moe"], block_size=24, prefix_cache=p)) for p in (True, False)
+        NativeEngine(settings(checkpoints["moe"], block_size=13, prefix_cache=p)) for p in (True, False)
     )
     await asyncio.gather(on.start(), off.start())
     for number in (1, 2, 3, 5):
         q = questions["moe"][number]
         end = q.prompt.images[-1].end
-        assert end % 24, "the image ends with a block"
+        assert end % 13, "the image ends with a block"
         prompt = keyed(q, key=bytes([number]))
         ids = prompt.token_ids.copy()
         ids[end:] = (ids[end:] + 7) % 300
