@@ -117,6 +117,7 @@ def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> Nat
             quantization="int8" if chosen.quantization == "int8" else "none",
             prefix_cache=chosen.prefix_cache,
             overlap=chosen.overlap,
+            delta_interval_s=chosen.delta_interval_ms / 1000,
             limits=_engine_limits(chosen),
         ),
         progress,

@@ -80,6 +80,11 @@ class DecoderSettings(Settings):
         0.9, gt=0, le=1, description="vllm: share of a GPU's memory for weights and KV cache"
     )
     enforce_eager: bool = Field(False, description="vllm: compile nothing; starts faster, runs slower")
+    delta_interval_ms: float = Field(
+        20.0,
+        ge=0,
+        description="An answer's tokens go out no more often, but for the first and the last; 0 is at once",
+    )
     max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
     max_format_bytes: int = Field(64 * KIB, ge=1, description="Largest response_format, in bytes")
     max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")

@@ -52,6 +52,7 @@ class NativeSettings:
     quantization: Quantization = "none"
     prefix_cache: bool = True
     overlap: bool = True  # compute a prompt while rows of its later images are on the way
+    delta_interval_s: float = 0.0  # an answer's tokens are told no more often
     limits: Limits = field(default_factory=Limits)
 
 

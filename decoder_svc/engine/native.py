@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,6 +26,7 @@ from decoder_svc.core import (
     Sampling,
 )
 from decoder_svc.engine.build import NativeSettings, Parts, build
+from decoder_svc.engine.outbox import Outbox
 from decoder_svc.engine.rows import RowBuffer, pull
 from decoder_svc.engine.sequence import Clock, Sequence
 from decoder_svc.errors import EngineBusy, EngineUnavailable
@@ -50,20 +51,8 @@ class Call:
     sequence: Sequence
     rows: RowStreams
     turns: asyncio.Semaphore  # of the streams that may be pulled at once
-    results: asyncio.Queue[Delta | BaseException] = field(default_factory=asyncio.Queue)
+    outbox: Outbox
     pulls: list[asyncio.Task[None]] = field(default_factory=list)
-
-    async def next(self) -> Delta:
-        """All deltas that have come since the last one, as one: a slow caller costs no more than a
-        quick one. Raises what ended the request.
-        """
-        result = await self.results.get()
-        while isinstance(result, Delta) and not self.results.empty():
-            later = self.results.get_nowait()
-            result = joined(result, later) if isinstance(later, Delta) else later
-        if isinstance(result, BaseException):
-            raise result
-        return result
 
     async def pull(self, number: int, arrived: Callable[[], None]) -> None:
         async with self.turns:
@@ -136,7 +125,7 @@ class NativeEngine:
             grammar = await self._compile(request.sampling)
             call = self._enter(request, rows, layout, grammar)
             while True:
-                delta = await call.next()
+                delta = await call.outbox.next()
                 call.sequence.draws.check()
                 yield delta
                 if delta.finish_reason is not None:
@@ -180,7 +169,8 @@ class NativeEngine:
             hint=parts.worker.probe(prompt),
         )
         at_once = len(rows) if self._settings.overlap else 1
-        call = self._calls[request.id] = Call(sequence, rows, asyncio.Semaphore(max(1, at_once)))
+        outbox = Outbox(self._settings.delta_interval_s)
+        call = self._calls[request.id] = Call(sequence, rows, asyncio.Semaphore(max(1, at_once)), outbox)
         sequence.want_rows(sequence.hint)
         parts.worker.add(sequence)
         return call
@@ -220,29 +210,20 @@ class NativeEngine:
         for sequence, delta in deltas:
             call = self._calls.get(sequence.request.id)
             if call is not None and call.sequence is sequence:  # its caller may have gone
-                call.results.put_nowait(delta)
+                call.outbox.put(delta)
 
     def _fail(self, reason: str) -> None:
         """No request can go on: tell all of them."""
         self._failure = reason
         for call in self._calls.values():
-            call.results.put_nowait(EngineUnavailable(reason))
+            call.outbox.fail(EngineUnavailable(reason))
 
 
 def _pass_failure(pull_task: asyncio.Task[None], call: Call) -> None:
     """The failure of a row stream is that of its request."""
     error = None if pull_task.cancelled() else pull_task.exception()
     if error is not None:
-        call.results.put_nowait(error)
-
-
-def joined(first: Delta, later: Delta) -> Delta:
-    return replace(
-        later,
-        token_ids=first.token_ids + later.token_ids,
-        text=first.text + later.text,
-        logprobs=first.logprobs + later.logprobs,
-    )
+        call.outbox.fail(error)
 
 
 async def _close(rows: RowStreams) -> None:
