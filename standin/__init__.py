@@ -13,6 +13,6 @@ def model_dir() -> Path:
     return Path(__file__).parent / "model"
 
 
-def trunk_dir() -> Path:
-    """The weights before the last phase: what more training, and a control without row dropping, start from."""
-    return Path(__file__).parent / "trunk"
+def control_dir() -> Path:
+    """The same model, trained the same way but never with dropped rows: what tolerance to dropping is told from."""
+    return Path(__file__).parent / "control"

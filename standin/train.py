@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from standin import trunk_dir
+from standin import control_dir, model_dir
 from standin.checkpoint import load_folder, load_state, load_weights, save_state, steps_done
 from standin.dataset import KINDS, Batch, training_batches
 from standin.dense_head import DenseHead, recall
@@ -175,9 +175,13 @@ def parse() -> argparse.Namespace:
 
 
 def start_of(stage: Stage, out: Path) -> Path:
-    """The checkpoint whose weights a stage takes; the committed trunk where the stage before was not run."""
+    """The checkpoint whose weights a stage takes. A last phase goes on from its own committed weights where
+    the stage before was not run.
+    """
     trained = out / f"{stage.start}.safetensors"
-    return trunk_dir() if stage.start == MORE.name and not trained.exists() else trained
+    if stage.start != MORE.name or trained.exists():
+        return trained
+    return model_dir() if stage.drop else control_dir()
 
 
 def main() -> None:

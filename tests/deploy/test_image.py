@@ -46,7 +46,7 @@ def test_every_source_is_there_and_reaches_the_builder() -> None:
 @pytest.mark.parametrize(
     "path",
     [".git/HEAD", ".venv/bin/python", "tests/tiny.py", "var/encoder/data.mdb", "fovea/__pycache__/ids.pyc",
-     "standin/trunk/model.safetensors", "deploy/Dockerfile", "notes.txt"],
+     "standin/control/model.safetensors", "deploy/Dockerfile", "notes.txt"],
 )  # fmt: skip
 def test_nothing_else_reaches_the_builder(path: str) -> None:
     assert ignored(path)

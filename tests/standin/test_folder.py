@@ -10,11 +10,11 @@ import torch
 from safetensors import safe_open
 from transformers import AutoTokenizer, Qwen3VLMoeForConditionalGeneration
 
-from standin import model_dir, trunk_dir
+from standin import control_dir, model_dir
 from standin.export import published_tensors
 from standin.tokenizer import SPECIALS
 
-FOLDERS = [model_dir(), trunk_dir()]
+FOLDERS = [model_dir(), control_dir()]
 FILES = {
     "config.json",
     "generation_config.json",

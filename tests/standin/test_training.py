@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from standin import trunk_dir
+from standin import control_dir, model_dir
 from standin.checkpoint import load_state, load_weights, save_state, steps_done
 from standin.model import build_model
 from standin.optimiser import Pair, orthogonalised
@@ -80,8 +80,8 @@ def test_control_differs_from_the_model_in_dropping_alone() -> None:
     assert LAST.rate_at(LAST.steps) == LAST.final_rate
 
 
-def test_the_last_phases_start_from_the_committed_trunk_unless_one_was_trained(tmp_path: Path) -> None:
-    assert start_of(CONTROL, tmp_path) == start_of(LAST, tmp_path) == trunk_dir()
+def test_the_last_phases_go_on_from_their_own_weights_unless_the_stage_before_was_run(tmp_path: Path) -> None:
+    assert (start_of(LAST, tmp_path), start_of(CONTROL, tmp_path)) == (model_dir(), control_dir())
     trained = tmp_path / "more.safetensors"
     trained.touch()
-    assert start_of(CONTROL, tmp_path) == trained
+    assert start_of(CONTROL, tmp_path) == start_of(LAST, tmp_path) == trained
