@@ -82,8 +82,9 @@ $(VLLM)/.ready: requirements-vllm.lock pyproject.toml | $(UV)
 test-vllm: $(VLLM)/.ready ## the vLLM engine on a CPU, in an environment of its own
 	$(VLLM)/bin/pytest tests/decoder/vllm_engine -m vllm
 
-bench: $(STAMP) ## times and ratios of the spine; BENCH_ARGS="--quick" for a short run
-	$(BIN)/python -m bench.spine $(BENCH_ARGS)
+BENCH := spine
+bench: $(STAMP) ## a bench of bench/, the spine unless BENCH=engine or another; BENCH_ARGS="--quick" for a short run
+	$(BIN)/python -m bench.$(BENCH) $(BENCH_ARGS)
 
 eval: $(STAMP) ## score the stand-in through both services; writes docs/eval.md
 	$(BIN)/python -m bench.eval $(EVAL_ARGS)

@@ -44,6 +44,7 @@ def _flags() -> argparse.Namespace:
     made = parser("Score the stand-in on held-out questions through the two services.")
     made.add_argument("--per-kind", type=int, help=f"questions of each kind [default {PER_KIND}]")
     made.add_argument("--model", type=Path, default=model_dir(), help="checkpoint [default the stand-in]")
+    made.add_argument("--quantization", default="none", help="the decoder's [default none]")
     made.add_argument("--concurrency", type=int, default=CONCURRENCY, help="questions at a time")
     made.add_argument("--out", type=Path, help="page to write; the plot goes to img/ beside it")
     flags = made.parse_args()
@@ -56,7 +57,8 @@ def _flags() -> argparse.Namespace:
 def run(options: Options, flags: argparse.Namespace) -> Result:
     digest = sheets.digest(options.seed)
     with tempfile.TemporaryDirectory(prefix="fovea-eval-") as folder:
-        encoder, decoder = services.pair(flags.model.resolve(), Path(folder), FLAGS)
+        quantized = ("--quantization", flags.quantization)
+        encoder, decoder = services.pair(flags.model.resolve(), Path(folder), FLAGS, decoder_flags=quantized)
         with services.started((encoder, decoder)) as running:
             running.ready()
             begin = time.perf_counter()
@@ -89,6 +91,7 @@ def _facts(
 ) -> dict[str, Any]:
     return {
         "model": _name(flags.model),
+        "quantization": flags.quantization,
         "per_kind": flags.per_kind,
         "kinds": len(KINDS),
         "views": list(sheets.VIEWS),
@@ -129,8 +132,10 @@ _SHOWN = ("asks", "images", "encodes", "seconds", "asks_per_s")
 
 
 def _page(options: Options, flags: argparse.Namespace) -> Path:
-    published = options.seed == SEED and flags.per_kind >= PER_KIND and flags.model.resolve() == model_dir()
-    return ROOT / "docs" / "eval.md" if published else ROOT / "build" / "eval" / f"{flags.model.name}.md"
+    usual = flags.model.resolve() == model_dir() and flags.quantization == "none"
+    if usual and options.seed == SEED and flags.per_kind >= PER_KIND:
+        return ROOT / "docs" / "eval.md"
+    return ROOT / "build" / "eval" / f"{flags.model.name}-{flags.quantization}.md"
 
 
 if __name__ == "__main__":

@@ -137,6 +137,7 @@ def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> VllmE
             max_images=chosen.max_images,
             threads=chosen.threads,
             quantization=chosen.quantization,
+            prefix_cache=chosen.prefix_cache,
             tensor_parallel=chosen.tensor_parallel,
             pipeline_parallel=chosen.pipeline_parallel,
             gpu_memory_utilization=chosen.gpu_memory_utilization,

@@ -60,8 +60,12 @@ class DecoderSettings(Settings):
         description="Weights at rest: none keeps them as they are, int8 (native) halves projections and"
         " experts; vllm: what it takes, as fp8",
     )
-    prefix_cache: bool = Field(True, description="Keep what was computed of prompts, for others like them")
-    overlap: bool = Field(True, description="Compute a prompt while rows of its later images are on the way")
+    prefix_cache: bool = Field(
+        True, description="Keep what was computed of prompts, for others like them"
+    )
+    overlap: bool = Field(
+        True, description="native: compute a prompt while rows of its later images are on the way"
+    )
     kv_tokens: int = Field(
         0,
         ge=0,
@@ -83,7 +87,7 @@ class DecoderSettings(Settings):
     delta_interval_ms: float = Field(
         20.0,
         ge=0,
-        description="An answer's tokens go out no more often, but for the first and the last; 0 is at once",
+        description="native: tokens of an answer go out no more often, but the first and last; 0 is at once",
     )
     max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
     max_format_bytes: int = Field(64 * KIB, ge=1, description="Largest response_format, in bytes")

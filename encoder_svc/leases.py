@@ -74,11 +74,11 @@ class RowLeases:
         if slot is None:
             slot = self._slots.place(asked.key, asked.planned.tokens * encoder.identity.layout.row_bytes)
             self._fills[slot] = self._filling(slot, encoder, asked)
-            return self._leased(slot, (await self._until_filled(slot)).served)
+            return await self._leased(slot)
         waited = not self._fills[slot].done()
-        served = (await self._until_filled(slot)).served
+        leased = await self._leased(slot)
         encoder.used(asked)
-        return self._leased(slot, _again(served, asked, waited))
+        return replace(leased, served=_again(leased.served, asked, waited))
 
     def release(self, leases: Iterable[str]) -> int:
         """How many of them had not ended."""
@@ -88,16 +88,15 @@ class RowLeases:
         """The rows of an image answer no more, under any plan."""
         self._slots.drop(lambda key: (key.tenant, key.pixels) == (tenant, pixels))
 
-    def _leased(self, slot: Slot, served: Served) -> Leased:
-        checks = self._fills[slot].result().checks
-        expires = time.time() + self._slots.lease_s
-        return Leased(served, slot.offset, checks, self._slots.lease(slot), expires)
-
-    async def _until_filled(self, slot: Slot) -> _Filled:
-        """Pinned meanwhile. Who leaves does not end the writing, which others may wait for."""
+    async def _leased(self, slot: Slot) -> Leased:
+        """Once it is filled; pinned until the lease is taken, for the image may be removed meanwhile. Who
+        leaves does not end the writing, which others may wait for.
+        """
         pin = self._slots.hold(slot)
         try:
-            return await asyncio.shield(self._fills[slot])
+            filled = await asyncio.shield(self._fills[slot])
+            expires = time.time() + self._slots.lease_s
+            return Leased(filled.served, slot.offset, filled.checks, self._slots.lease(slot), expires)
         finally:
             self._slots.release(pin)
 

@@ -48,14 +48,14 @@ class Arena:
         within = within or folder()
         sweep(within)
         self.path = within / f"{_PREFIX}{self.id}"
-        unnamed = within / f".{self.path.name}"  # not swept: nobody holds its lock yet
+        unnamed = within / f".{self.path.name}"  # no reader finds it yet
         self._file = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._close = weakref.finalize(self, _remove, self._file, unnamed, self.path)
         try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             os.posix_fallocate(self._file, 0, PAGE + size)
             self._view = memoryview(mmap.mmap(self._file, PAGE + size, prot=mmap.PROT_READ))
             os.pwrite(self._file, _HEADER.pack(_MAGIC, self.id.encode(), size), 0)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
             unnamed.rename(self.path)
         except OSError as error:
             self.close()
@@ -110,7 +110,7 @@ class OpenArena:
 
 def sweep(within: Path) -> None:
     """Remove arenas of ours whose owner is gone: killed, it could not. A lock says that it lives."""
-    for path in within.glob(f"{_PREFIX}*"):
+    for path in (*within.glob(f"{_PREFIX}*"), *within.glob(f".{_PREFIX}*")):
         try:
             file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:

@@ -50,12 +50,14 @@ class SameHost:
 
     def arena_of(self, peer: EncoderPeer) -> OpenArena | None:
         """None where there is none, where it cannot be opened here, and while it is left alone."""
+        known = self._arenas.get(peer.address)
+        if known is not None and known.id != peer.arena:
+            del self._arenas[peer.address]  # a map would keep the memory of one that was removed
         paused, until = self._paused.get(peer.address, ("", 0.0))
         if not peer.arena or (paused == peer.arena and self._clock() < until):
             return None
         arena = self._arenas.get(peer.address)
-        if arena is None or arena.id != peer.arena:
-            self._arenas.pop(peer.address, None)
+        if arena is None:
             try:
                 arena = self._arenas[peer.address] = OpenArena(peer.arena)
             except ArenaUnusable as error:

@@ -141,7 +141,7 @@ def _graphs(
         error = difference(graphs, model.forward, graphs.sample(min(3, settings.max_running)))
     except RuntimeError as failure:
         return None, f"call by call (CUDA graphs failed: {str(failure)[:200]})"
-    if error > GRAPH_ERROR:
+    if not error <= GRAPH_ERROR:  # nan too
         return None, f"call by call (CUDA graphs were off by {error:.2g})"
     return graphs, f"in CUDA graphs of up to {settings.max_running}"
 

@@ -32,7 +32,9 @@ class Outbox:
             self._timer = self._loop.call_at(self._due, self._ring)
 
     def fail(self, failure: BaseException) -> None:
-        """The request cannot go on; what the reader has not seen is lost."""
+        """The request cannot go on; what the reader has not seen is lost, but for a whole answer."""
+        if self._pending is not None and self._pending.finish_reason is not None:
+            return
         self._failure = failure
         self._awake.set()
 

@@ -78,8 +78,7 @@ class Scheduler:
         """The step is done: its tokens are in the pages, for others too."""
         for chunk in chunks:
             sequence = chunk.sequence
-            sequence.computed = chunk.end
-            sequence.reached = max(sequence.reached, chunk.end)
+            sequence.advance(chunk.end)
             if self.rules.prefix_cache:
                 self.prefixes.keep(sequence)
 
@@ -128,8 +127,7 @@ class Scheduler:
     def _give_back(self, sequence: Sequence) -> None:
         """All blocks; most of what they held can be adopted again, unless others need the place."""
         self.blocks.free(sequence.table)
-        sequence.serials.clear()
-        sequence.computed = 0
+        sequence.forget()
         sequence.hint = self.probe(sequence.request.prompt)
 
     def _admit(self, now: float) -> None:

@@ -143,9 +143,19 @@ class Sequence:
     def skip(self, tokens: int) -> None:
         """They were found in the cache."""
         self.computed += tokens
-        if self.computed > self.reached:
-            self.cached += self.computed - self.reached
-            self.reached = self.computed
+        self.cached += max(0, self.computed - max(self.reached, self.computed - tokens))
+
+    def advance(self, computed: int) -> None:
+        """The first `computed` tokens are in the pages now."""
+        self.computed = computed
+        self.reached = max(self.reached, computed)
+
+    def forget(self) -> None:
+        """Its blocks were given back. What was only found, and never gone on from, may be found no more."""
+        if not self.reached:
+            self.cached = 0
+        self.serials.clear()
+        self.computed = self.shared = 0
 
     def append(self, token_id: int) -> None:
         self.token_ids[self.length] = token_id

@@ -1,8 +1,8 @@
 """The thread that steps the model.
 
 A step: obey commands, schedule, compute, sample, deliver. Everything it owns (sequences, blocks,
-pages) is touched by this thread alone; others leave commands in the inbox, which are run between
-two steps. Knows no event loop: deltas leave through `publish`.
+pages) is changed by this thread alone; others leave commands in the inbox, which are run between
+two steps, and may ask `probe` and `load`. Knows no event loop: deltas leave through `publish`.
 """
 
 from __future__ import annotations

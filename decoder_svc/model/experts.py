@@ -2,7 +2,7 @@
 
 Three ways that give the same: every expert for every token (few tokens on a CPU, where fewer calls
 win), tokens sorted by expert (many, or a GPU: no synchronisation, so it fits a CUDA graph), and one
-touched expert after another (weights in int8 on a CPU). Knows no layer.
+touched expert after another (large ones or int8 on a CPU). Knows no layer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoder_svc.model.linear import Int8, dense
+from decoder_svc.model.linear import Int8, Weight, dense, is_large, linear
 
 FEW_TOKENS = 32  # above it arithmetic outweighs calls
 
@@ -19,7 +19,7 @@ FEW_TOKENS = 32  # above it arithmetic outweighs calls
 class Experts:
     """`gate_up` (experts, 2 * inner, hidden) and `down` (experts, hidden, inner)."""
 
-    def __init__(self, gate_up: Tensor | Int8, down: Tensor | Int8) -> None:
+    def __init__(self, gate_up: Weight, down: Weight) -> None:
         self._gate_up, self._down = gate_up, down
         self._count = len(gate_up)
         self._ends = torch.arange(1, self._count + 1, device=gate_up.device)
@@ -29,9 +29,11 @@ class Experts:
         on_cpu, asked = x.device.type == "cpu", chosen.numel()
         if isinstance(self._gate_up, Int8) and isinstance(self._down, Int8):
             if on_cpu:
-                return self._one_by_one(x, chosen, weights, self._gate_up, self._down)
+                return self._one_by_one(x, chosen, weights)
             if asked < self._count:
                 return _gathered(x, chosen, weights, self._gate_up, self._down)
+        elif on_cpu and is_large(self._gate_up):
+            return self._one_by_one(x, chosen, weights)
         gate_up, down = dense(self._gate_up, x.dtype), dense(self._down, x.dtype)
         if on_cpu and len(x) <= FEW_TOKENS and asked >= self._count:
             return _all(x, chosen, weights, gate_up, down)
@@ -44,14 +46,17 @@ class Experts:
         out = F.grouped_mm(inner, down.transpose(1, 2), offs=ends)
         return _weighted(out[order.argsort()], weights)
 
-    @staticmethod
-    def _one_by_one(x: Tensor, chosen: Tensor, weights: Tensor, gate_up: Int8, down: Int8) -> Tensor:
-        out = torch.zeros_like(x)
-        for expert in sorted(set(chosen.flatten().tolist())):
-            token, place = (chosen == expert).nonzero(as_tuple=True)
-            inner = _gate(gate_up[expert].linear(x[token]))
-            out.index_add_(0, token, down[expert].linear(inner) * weights[token, place, None])
-        return out
+    def _one_by_one(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        order = chosen.flatten().argsort()
+        rows = x[order // chosen.shape[1]]
+        out, start = torch.empty_like(rows), 0
+        for expert, count in enumerate(chosen.flatten().bincount(minlength=self._count).tolist()):
+            if count:
+                place = slice(start, start + count)
+                inner = _gate(linear(rows[place], self._gate_up[expert]))
+                out[place] = linear(inner, self._down[expert])
+                start += count
+        return _weighted(out[order.argsort()], weights)
 
 
 def _all(x: Tensor, chosen: Tensor, weights: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:

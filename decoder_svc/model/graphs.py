@@ -48,19 +48,22 @@ class DecodeGraphs:
     def record(self, most: int) -> None:
         """Largest first, so that the smaller ones reuse its memory."""
         pool = None
-        for size in reversed(sizes(most)):
-            batch = self._blank(size)
-            self._forward(batch)  # kernels are chosen and their memory taken outside of the recording
-            torch.cuda.synchronize(self._device)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool):
-                logits = self._forward(batch)
-            pool = graph.pool()
-            self._recorded[size] = Recorded(graph, batch, logits)
+        with torch.cuda.device(self._device):  # a graph holds what runs on the current device
+            for size in reversed(sizes(most)):
+                batch = self._blank(size)
+                self._forward(batch)  # kernels are chosen and their memory taken outside of the recording
+                torch.cuda.synchronize()
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, pool=pool):
+                    logits = self._forward(batch)
+                pool = graph.pool()
+                self._recorded[size] = Recorded(graph, batch, logits)
 
     def fits(self, batch: Batch) -> bool:
-        plan = batch.attention
-        return bool(self._recorded) and plan.decodes == len(plan.queries) <= max(self._recorded)
+        """Decodes alone: a prompt's last token may look like one, a visual row or a chunk too."""
+        plan, count = batch.attention, len(batch.attention.queries)
+        decodes = plan.decodes == count == len(batch.sample_at) and not batch.visual
+        return bool(self._recorded) and decodes and count <= max(self._recorded)
 
     def __call__(self, batch: Batch) -> Tensor:
         """The logits of a batch that fits; to be read before the next call."""
@@ -81,7 +84,8 @@ class DecodeGraphs:
     def sample(self, size: int) -> Batch:
         """Made-up first tokens to try a graph with, each in a block of its own."""
         batch, own = self._blank(size), torch.arange(size, device=self._device)
-        batch.token_ids.copy_(own)
+        batch.token_ids.copy_(own + 1)  # not what was recorded: a dead graph must show
+        batch.positions.copy_(own + 5)
         batch.slots.copy_(own * self._block_size)
         batch.attention.tables[:, 0] = own
         return batch

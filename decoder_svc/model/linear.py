@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LARGE = 1 << 18  # values of a weight
+PIECE, PIECES_TOKENS = 64, 1024  # rows of a piece; with more tokens the whole product is as fast
 KERNEL_TOKENS = 32  # above it, float once and a large product is faster than the int8 kernel
 
 
@@ -25,10 +27,10 @@ class Int8:
 
     @classmethod
     def of(cls, weight: Tensor) -> Int8:
-        """Symmetric, by output row; the largest of a row is exact."""
-        scales = weight.float().abs().amax(-1).clamp_min(1e-12) / 127
-        values = (weight.float() / scales[..., None]).round_().to(torch.int8)
-        return cls(values, scales.to(weight.dtype))
+        """Symmetric, by output row."""
+        scales = (weight.float().abs().amax(-1).clamp_min(1e-12) / 127).to(weight.dtype)
+        values = (weight.float() / scales.float()[..., None]).round_().clamp_(-127, 127).to(torch.int8)
+        return cls(values, scales)
 
     @classmethod
     def cat(cls, parts: Sequence[Int8]) -> Int8:
@@ -64,7 +66,29 @@ def dense(weight: Weight, dtype: torch.dtype) -> Tensor:
 
 
 def linear(x: Tensor, weight: Weight) -> Tensor:
-    return F.linear(x, weight) if isinstance(weight, Tensor) else weight.linear(x)
+    """`x` (tokens, in) times `weight` (out, in), to (tokens, out)."""
+    if not isinstance(weight, Tensor):
+        return weight.linear(x)
+    return _in_pieces(x, weight) if _is_slow_whole(x, weight) else F.linear(x, weight)
+
+
+def is_large(weight: Weight) -> bool:
+    """Whether reading it takes longer than a few calls."""
+    rows, width = (weight if isinstance(weight, Tensor) else weight.values).shape[-2:]
+    return rows * width >= LARGE
+
+
+def _is_slow_whole(x: Tensor, weight: Tensor) -> bool:
+    """On a CPU torch's product of few tokens with a large fp32 weight runs at a tenth of memory's speed."""
+    fp32_on_cpu = x.device.type == "cpu" and x.dtype is torch.float32
+    return fp32_on_cpu and 1 < len(x) <= PIECES_TOKENS and is_large(weight) and len(weight) % PIECE == 0
+
+
+def _in_pieces(x: Tensor, weight: Tensor) -> Tensor:
+    """Many small products, which the threads share, instead of a large one, which they do not."""
+    pieces = weight.view(-1, PIECE, weight.shape[1]).transpose(1, 2)
+    out = torch.bmm(x.expand(len(pieces), -1, -1), pieces)
+    return out.transpose(0, 1).reshape(len(x), -1)
 
 
 def stack(parts: Sequence[Weight]) -> Weight:

@@ -15,6 +15,7 @@ from decoder_svc.model.attention import Attention
 from decoder_svc.model.batch import Batch
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.layer import Layer, rotary
+from decoder_svc.model.linear import linear
 from decoder_svc.model.load import Progress, load_text, split_layers
 from decoder_svc.model.pages import LayerPages, allocate_pages
 
@@ -74,7 +75,7 @@ class TextDecoder:
             if i < len(deepstack):
                 hidden = hidden + deepstack[i]
         last = self.text.norm(hidden[batch.sample_at])
-        return F.linear(last, self._head).float()
+        return linear(last, self._head).float()
 
     def _embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Token embeddings with visual rows in their places, and what deepstack adds: (levels,

@@ -58,7 +58,7 @@ def arguments(settings: VllmSettings, checkpoint: Checkpoint, on_cpu: bool) -> d
         "tensor_parallel_size": settings.tensor_parallel,
         "pipeline_parallel_size": settings.pipeline_parallel,
         "enforce_eager": settings.enforce_eager,
-        "enable_prefix_caching": True,
+        "enable_prefix_caching": settings.prefix_cache,
         "enable_mm_embeds": True,
         # At least one image, or vLLM drops deepstack and answers wrong without a word.
         "limit_mm_per_prompt": {"image": settings.max_images, "video": 0},

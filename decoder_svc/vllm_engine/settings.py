@@ -24,6 +24,7 @@ class VllmSettings:
     max_images: int = 32
     threads: int = 0
     quantization: str = "none"
+    prefix_cache: bool = True
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     gpu_memory_utilization: float = 0.9

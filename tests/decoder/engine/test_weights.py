@@ -41,6 +41,12 @@ def test_a_product_with_int8_is_that_with_its_floats(tokens: int) -> None:
     torch.testing.assert_close(linear(x, both)[:, :48], linear(x, small))
 
 
+@pytest.mark.parametrize("tokens", [1, 2, 300])
+def test_a_large_product_on_a_cpu_is_that_of_torch(tokens: int) -> None:
+    weight, x = noise(640, 512), noise(tokens, 512, seed=1)
+    torch.testing.assert_close(linear(x, weight), F.linear(x, weight), atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("tokens", [1, 5, 40])
 def test_every_way_to_compute_experts_gives_the_same(tokens: int) -> None:
     gate_up, down = noise(EXPERTS, 2 * INNER, HIDDEN) / 8, noise(EXPERTS, HIDDEN, INNER, seed=1) / 6
@@ -51,6 +57,7 @@ def test_every_way_to_compute_experts_gives_the_same(tokens: int) -> None:
     for out in (
         experts(x, chosen, shares),
         experts._sorted(x, chosen, shares, gate_up, down),
+        experts._one_by_one(x, chosen, shares),
         _all(x, chosen, shares, gate_up, down),
     ):
         torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
