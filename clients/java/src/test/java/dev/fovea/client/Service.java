@@ -40,7 +40,8 @@ final class Service implements AutoCloseable {
 
   static Service decoder(Path model, Path folder, String encoder, String... flags) {
     List<String> all = new ArrayList<>(List.of("--model", model.toString()));
-    all.addAll(List.of("--encoders", encoder));
+    // So that a second ask shows what the encoder has kept.
+    all.addAll(List.of("--encoders", encoder, "--prefix-cache", "false"));
     all.addAll(List.of(flags));
     return new Service("decoder_svc", folder.resolve("decoder.log"), all);
   }
