@@ -102,10 +102,12 @@ class Demo:
                 for asked in sample.asked:
                     self._ask(client, sample, asked)
             first = samples[0]
-            self._view.heading(f"{first.path.name} again: its rows are in the encoder's cache")
+            self._view.heading(f"{first.path.name} again: the decoder has computed it, so no row travels")
             self._ask_cached(client, first)
-            self._view.heading("The encoder is stopped and started again; its cache lies on the disk")
-            self._wait([self._children.restart(encoder, self._launches[0])])
+        self._view.heading("Both are stopped and started again; the encoder's cache lies on the disk")
+        children = zip((encoder, decoder), self._launches, strict=True)
+        self._wait([self._children.restart(child, launch) for child, launch in children])
+        with Client(decoder.address) as client:
             self._ask_cached(client, first)
 
     def _start(self) -> tuple[Child, Child]:
