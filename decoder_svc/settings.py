@@ -60,9 +60,7 @@ class DecoderSettings(Settings):
         description="Weights at rest: none keeps them as they are, int8 (native) halves projections and"
         " experts; vllm: what it takes, as fp8",
     )
-    prefix_cache: bool = Field(
-        True, description="Keep what was computed of prompts, for others like them"
-    )
+    prefix_cache: bool = Field(True, description="Keep what was computed of prompts, for others like them")
     overlap: bool = Field(
         True, description="native: compute a prompt while rows of its later images are on the way"
     )

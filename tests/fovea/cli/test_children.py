@@ -107,7 +107,7 @@ def test_demo_ends_well_where_all_is_right(drive):
         "80 visual + 10 text tokens, miss, encode 2.0 transfer 0.5 prefill 3.0 decode 4.0 ms, 100 B" in seen
     )
     assert "encodes  1 for 4 questions" in seen
-    assert seen.count("ready after") == 3  # encoder, decoder, and the encoder once more
+    assert seen.count("ready after") == 4  # both, and both once more
     assert nobody_listens(seen)
     assert "\x1b" not in seen
 
