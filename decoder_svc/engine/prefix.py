@@ -89,16 +89,17 @@ class Prefixes:
 
     def keep(self, sequence: Sequence) -> None:
         """Let others share what the sequence has filled with rows that are proven."""
+        proven = sequence.proven
         while True:
             number = len(sequence.serials)
             place = slice(number * self._size, (number + 1) * self._size)
             for image in sequence.request.prompt.images:
-                if max(place.start, sequence.shared) < image.end < min(place.stop, sequence.proven + 1):
+                if max(place.start, sequence.shared) < image.end < min(place.stop, proven + 1):
                     key = _key(sequence.request.prompt, sequence.before, slice(place.start, image.end))
                     sequence.shared = image.end
                     if key is not None:
                         self._blocks.keep(sequence.table[number], key)
-            key = self.key(sequence) if place.stop <= sequence.proven else None
+            key = self.key(sequence) if place.stop <= proven else None
             if key is None:
                 return
             sequence.serials.append(self._blocks.keep(sequence.table[number], key))

@@ -74,6 +74,7 @@ class Sequence:
     computed: int = 0
     reached: int = 0  # the most that was ever computed
     cached: int = 0  # found in the cache instead of computed, the first time
+    found: int = 0  # of those, what no step has gone on from yet
     shared: int = 0  # the end of the last image that others may take over
 
     def __post_init__(self) -> None:
@@ -143,19 +144,19 @@ class Sequence:
     def skip(self, tokens: int) -> None:
         """They were found in the cache."""
         self.computed += tokens
-        self.cached += max(0, self.computed - max(self.reached, self.computed - tokens))
+        self.found += min(tokens, max(0, self.computed - self.reached))
 
     def advance(self, computed: int) -> None:
         """The first `computed` tokens are in the pages now."""
         self.computed = computed
         self.reached = max(self.reached, computed)
+        self.cached += self.found
+        self.found = 0
 
     def forget(self) -> None:
-        """Its blocks were given back. What was only found, and never gone on from, may be found no more."""
-        if not self.reached:
-            self.cached = 0
+        """Its blocks were given back. What was found, and not gone on from yet, may be found no more."""
         self.serials.clear()
-        self.computed = self.shared = 0
+        self.computed = self.shared = self.found = 0
 
     def append(self, token_id: int) -> None:
         self.token_ids[self.length] = token_id

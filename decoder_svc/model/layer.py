@@ -102,7 +102,7 @@ class Mixture:
 
 
 def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """In fp32 inside. On a CPU torch's own is taken apart into three times as many calls."""
+    """In fp32 inside. On a CPU torch's own is taken apart into more calls than these."""
     if x.device.type != "cpu":
         return F.rms_norm(x, x.shape[-1:], None, eps) * weight
     wide = x.float()
