@@ -44,10 +44,6 @@ class BlockManager:
         """Blocks that somebody holds."""
         return self.total - len(self._free) - len(self._idle)
 
-    @property
-    def kept(self) -> int:
-        return len(self._kept)
-
     def missing(self, table: list[int], tokens: int) -> int:
         """How many blocks `table` lacks to hold `tokens` tokens."""
         return max(0, -(-tokens // self.block_size) - len(table))
