@@ -6,8 +6,10 @@ Everything that crosses the wire is checked here or by its reader; nothing here 
 from __future__ import annotations
 
 from fovea.decoder.v1 import receipt_pb2
+from fovea.encoder.v1 import encoder_pb2
 from fovea.facts import ImageFacts
 from fovea.geometry import Geometry
+from fovea.plan import Reducer, RowChoice, RowPlan
 from fovea.receipt import SOURCES, ImageReceipt, Price, Receipt, Stages, Step, Tier, Totals
 from fovea.rows import LAYOUT_VERSION, RowDtype, RowLayout
 from fovea.vision.v1 import image_pb2, rows_pb2
@@ -57,6 +59,42 @@ def source_from_proto(number: rows_pb2.RowSource.ValueType) -> str:
     return name if name in SOURCES else "none"
 
 
+def reducer_to_proto(reducer: Reducer) -> rows_pb2.Reducer.ValueType:
+    return rows_pb2.Reducer.Value(f"REDUCER_{reducer.name}")
+
+
+def reducer_from_proto(number: rows_pb2.Reducer.ValueType, default: Reducer) -> Reducer:
+    return Reducer[rows_pb2.Reducer.Name(number).removeprefix("REDUCER_")] if number else default
+
+
+def plan_to_proto(plan: RowPlan) -> encoder_pb2.EncodePlan:
+    message = encoder_pb2.EncodePlan(max_pixels=plan.max_pixels, flat_tolerance=plan.flat_tolerance)
+    if not plan.rows.all:
+        choice = plan.rows
+        message.rows.CopyFrom(
+            encoder_pb2.RowChoice(
+                keep=None if choice.auto else choice.keep,
+                auto=choice.auto,
+                reducer=reducer_to_proto(choice.reducer),
+            )
+        )
+    return message
+
+
+def plan_from_proto(message: encoder_pb2.EncodePlan) -> RowPlan:
+    """As it was sent, unchecked."""
+    choice = message.rows
+    return RowPlan(
+        message.max_pixels if message.HasField("max_pixels") else None,
+        message.flat_tolerance if message.HasField("flat_tolerance") else None,
+        RowChoice(
+            choice.keep if choice.HasField("keep") else 1.0,
+            choice.auto,
+            reducer_from_proto(choice.reducer, Reducer.SCOPE),
+        ),
+    )
+
+
 def facts_to_proto(facts: ImageFacts) -> image_pb2.ImageFacts:
     return image_pb2.ImageFacts(
         digest=facts.digest,
@@ -66,6 +104,10 @@ def facts_to_proto(facts: ImageFacts) -> image_pb2.ImageFacts:
         size=image_pb2.Size(width=facts.width, height=facts.height),
         exif_orientation=facts.exif_orientation,
         had_alpha=facts.had_alpha,
+        text_height=facts.text_height,
+        edge_density=facts.edge_density,
+        uniform_share=facts.uniform_share,
+        kind=image_pb2.ImageKind.Value(f"IMAGE_KIND_{facts.kind}"),
     )
 
 
@@ -79,6 +121,10 @@ def facts_from_proto(message: image_pb2.ImageFacts) -> ImageFacts:
         height=message.size.height,
         exif_orientation=message.exif_orientation,
         had_alpha=message.had_alpha,
+        text_height=message.text_height,
+        edge_density=message.edge_density,
+        uniform_share=message.uniform_share,
+        kind=image_pb2.ImageKind.Name(message.kind).removeprefix("IMAGE_KIND_"),
     )
 
 

@@ -60,23 +60,23 @@ class _DetailEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Detail.ValueTy
     DETAIL_UNSPECIFIED: _Detail.ValueType  # 0
     """The server's choice."""
     DETAIL_LOW: _Detail.ValueType  # 1
-    """The least."""
+    """The least: each image at the checkpoint's fewest pixels, or 256 tokens where those are fewer."""
     DETAIL_HIGH: _Detail.ValueType  # 2
-    """All that is there."""
+    """All that is there, up to `max_pixels`."""
     DETAIL_AUTO: _Detail.ValueType  # 3
-    """The smallest size that suffices."""
+    """The smallest size at which text stays readable; images without text are shrunk further."""
 
 class Detail(_Detail, metaclass=_DetailEnumTypeWrapper):
-    """How much an image may matter. The field of the OpenAI API. Not served yet."""
+    """How much of an image matters. The field of the OpenAI API."""
 
 DETAIL_UNSPECIFIED: Detail.ValueType  # 0
 """The server's choice."""
 DETAIL_LOW: Detail.ValueType  # 1
-"""The least."""
+"""The least: each image at the checkpoint's fewest pixels, or 256 tokens where those are fewer."""
 DETAIL_HIGH: Detail.ValueType  # 2
-"""All that is there."""
+"""All that is there, up to `max_pixels`."""
 DETAIL_AUTO: Detail.ValueType  # 3
-"""The smallest size that suffices."""
+"""The smallest size at which text stays readable; images without text are shrunk further."""
 Global___Detail: _TypeAlias = Detail  # noqa: Y015
 
 class _OnOverBudget:
@@ -86,21 +86,21 @@ class _OnOverBudget:
 class _OnOverBudgetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnOverBudget.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_OVER_BUDGET_UNSPECIFIED: _OnOverBudget.ValueType  # 0
-    """Fit."""
+    """The server's choice."""
     ON_OVER_BUDGET_FIT: _OnOverBudget.ValueType  # 1
-    """Shrink the images until they fit."""
+    """Shrink the images until they fit. Refused where even the smallest sizes do not."""
     ON_OVER_BUDGET_REFUSE: _OnOverBudget.ValueType  # 2
-    """Refuse, and say what would fit."""
+    """Refuse with VISUAL_BUDGET_EXCEEDED, and say what would fit."""
 
 class OnOverBudget(_OnOverBudget, metaclass=_OnOverBudgetEnumTypeWrapper):
-    """What to do with images that do not fit the budget. Not served yet."""
+    """What to do with images that do not fit the budget."""
 
 ON_OVER_BUDGET_UNSPECIFIED: OnOverBudget.ValueType  # 0
-"""Fit."""
+"""The server's choice."""
 ON_OVER_BUDGET_FIT: OnOverBudget.ValueType  # 1
-"""Shrink the images until they fit."""
+"""Shrink the images until they fit. Refused where even the smallest sizes do not."""
 ON_OVER_BUDGET_REFUSE: OnOverBudget.ValueType  # 2
-"""Refuse, and say what would fit."""
+"""Refuse with VISUAL_BUDGET_EXCEEDED, and say what would fit."""
 Global___OnOverBudget: _TypeAlias = OnOverBudget  # noqa: Y015
 
 class _RepeatPolicy:
@@ -110,22 +110,54 @@ class _RepeatPolicy:
 class _RepeatPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RepeatPolicy.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REPEAT_POLICY_UNSPECIFIED: _RepeatPolicy.ValueType  # 0
-    """Keep."""
+    """The server's choice."""
     REPEAT_POLICY_KEEP: _RepeatPolicy.ValueType  # 1
-    """Encode and fetch it once, keep its tokens in each place."""
+    """Keep its tokens in each place."""
     REPEAT_POLICY_REFERENCE: _RepeatPolicy.ValueType  # 2
     """Replace later copies by a reference in the text."""
 
 class RepeatPolicy(_RepeatPolicy, metaclass=_RepeatPolicyEnumTypeWrapper):
-    """What to do with an image that stands in a request twice. Not served yet."""
+    """What to do with an image that stands in a request twice. It is encoded and fetched once in any case."""
 
 REPEAT_POLICY_UNSPECIFIED: RepeatPolicy.ValueType  # 0
-"""Keep."""
+"""The server's choice."""
 REPEAT_POLICY_KEEP: RepeatPolicy.ValueType  # 1
-"""Encode and fetch it once, keep its tokens in each place."""
+"""Keep its tokens in each place."""
 REPEAT_POLICY_REFERENCE: RepeatPolicy.ValueType  # 2
 """Replace later copies by a reference in the text."""
 Global___RepeatPolicy: _TypeAlias = RepeatPolicy  # noqa: Y015
+
+class _ReductionMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReductionModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReductionMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REDUCTION_MODE_UNSPECIFIED: _ReductionMode.ValueType  # 0
+    """The server's choice."""
+    REDUCTION_MODE_OFF: _ReductionMode.ValueType  # 1
+    """Keep all."""
+    REDUCTION_MODE_ECONOMY: _ReductionMode.ValueType  # 2
+    """Keep three quarters."""
+    REDUCTION_MODE_STRONG: _ReductionMode.ValueType  # 3
+    """Keep half."""
+    REDUCTION_MODE_AUTO: _ReductionMode.ValueType  # 4
+    """Keep what adds something, image by image."""
+
+class ReductionMode(_ReductionMode, metaclass=_ReductionModeEnumTypeWrapper):
+    """How far visual tokens are reduced after the tower."""
+
+REDUCTION_MODE_UNSPECIFIED: ReductionMode.ValueType  # 0
+"""The server's choice."""
+REDUCTION_MODE_OFF: ReductionMode.ValueType  # 1
+"""Keep all."""
+REDUCTION_MODE_ECONOMY: ReductionMode.ValueType  # 2
+"""Keep three quarters."""
+REDUCTION_MODE_STRONG: ReductionMode.ValueType  # 3
+"""Keep half."""
+REDUCTION_MODE_AUTO: ReductionMode.ValueType  # 4
+"""Keep what adds something, image by image."""
+Global___ReductionMode: _TypeAlias = ReductionMode  # noqa: Y015
 
 class _FinishReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -341,21 +373,27 @@ class Image(_message.Message):
 
     DATA_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """The file itself: JPEG, PNG, WebP or GIF."""
     digest: _builtins.str
     """The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again."""
+    @_builtins.property
+    def size(self) -> _image_pb2.Size:
+        """An image of this size that has not been sent. Only in CountTokens."""
+
     def __init__(
         self,
         *,
         data: _builtins.bytes = ...,
         digest: _builtins.str = ...,
+        size: _image_pb2.Size | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest", b"digest", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest", b"digest", "size", b"size", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest", b"digest", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest", b"digest", "size", b"size", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["data", "digest"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["data", "digest", "size"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
@@ -488,31 +526,60 @@ Global___Sampling: _TypeAlias = Sampling  # noqa: Y015
 
 @_typing.final
 class Reduction(_message.Message):
-    """How visual tokens are reduced after the tower. Not served yet."""
+    """How visual tokens are reduced."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KEEP_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    REDUCER_FIELD_NUMBER: _builtins.int
+    FLAT_TOLERANCE_FIELD_NUMBER: _builtins.int
+    NEAR_REPEATS_FIELD_NUMBER: _builtins.int
     keep: _builtins.float
-    """OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1."""
+    """OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`."""
+    mode: Global___ReductionMode.ValueType
+    """OPTIONAL."""
+    reducer: _rows_pb2.Reducer.ValueType
+    """OPTIONAL. Which tokens are kept."""
+    flat_tolerance: _builtins.int
+    """OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+    values of a colour may differ by this much, at most 32.
+    """
+    near_repeats: _builtins.float
+    """OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+    most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+    """
     def __init__(
         self,
         *,
         keep: _builtins.float | None = ...,
+        mode: Global___ReductionMode.ValueType = ...,
+        reducer: _rows_pb2.Reducer.ValueType = ...,
+        flat_tolerance: _builtins.int | None = ...,
+        near_repeats: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flat_tolerance", b"_flat_tolerance", "_keep", b"_keep", "_near_repeats", b"_near_repeats", "flat_tolerance", b"flat_tolerance", "keep", b"keep", "near_repeats", b"near_repeats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flat_tolerance", b"_flat_tolerance", "_keep", b"_keep", "_near_repeats", b"_near_repeats", "flat_tolerance", b"flat_tolerance", "keep", b"keep", "mode", b"mode", "near_repeats", b"near_repeats", "reducer", b"reducer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flat_tolerance: _TypeAlias = _typing.Literal["flat_tolerance"]  # noqa: Y015
+    _WhichOneofArgType__flat_tolerance: _TypeAlias = _typing.Literal["_flat_tolerance", b"_flat_tolerance"]  # noqa: Y015
     _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
     _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
+    _WhichOneofReturnType__near_repeats: _TypeAlias = _typing.Literal["near_repeats"]  # noqa: Y015
+    _WhichOneofArgType__near_repeats: _TypeAlias = _typing.Literal["_near_repeats", b"_near_repeats"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flat_tolerance) -> _WhichOneofReturnType__flat_tolerance | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__near_repeats) -> _WhichOneofReturnType__near_repeats | None: ...
 
 Global___Reduction: _TypeAlias = Reduction  # noqa: Y015
 
 @_typing.final
 class VisualBudget(_message.Message):
-    """What the images of a request may cost."""
+    """What the images of a request may cost. A field that is not set is the server's choice."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -523,21 +590,30 @@ class VisualBudget(_message.Message):
     ON_OVER_BUDGET_FIELD_NUMBER: _builtins.int
     REPEAT_POLICY_FIELD_NUMBER: _builtins.int
     REDUCTION_FIELD_NUMBER: _builtins.int
+    MIN_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_SHORT_SIDE_FIELD_NUMBER: _builtins.int
+    MAX_LONG_SIDE_FIELD_NUMBER: _builtins.int
     max_pixels: _builtins.int
     """Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens."""
     max_visual_tokens: _builtins.int
-    """The most visual tokens of the whole request; 0 is no bound. Not served yet."""
+    """The most visual tokens of the whole request; 0 is no bound."""
     detail: Global___Detail.ValueType
-    """Not served yet."""
+    """How much of each image matters."""
     min_detail: Global___Detail.ValueType
-    """Under pressure detail is not lowered below this. Not served yet."""
+    """Under pressure detail is not lowered below this."""
     on_over_budget: Global___OnOverBudget.ValueType
-    """Not served yet."""
+    """What to do where images do not fit `max_visual_tokens`."""
     repeat_policy: Global___RepeatPolicy.ValueType
-    """Not served yet."""
+    """What to do with an image that stands here twice."""
+    min_tokens: _builtins.int
+    """No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer."""
+    max_short_side: _builtins.int
+    """The shorter side of each image is shrunk to at most this many pixels; 0 is no bound."""
+    max_long_side: _builtins.int
+    """The longer side of each image is shrunk to at most this many pixels; 0 is no bound."""
     @_builtins.property
     def reduction(self) -> Global___Reduction:
-        """Not served yet."""
+        """How tokens are reduced after the tower."""
 
     def __init__(
         self,
@@ -549,10 +625,13 @@ class VisualBudget(_message.Message):
         on_over_budget: Global___OnOverBudget.ValueType = ...,
         repeat_policy: Global___RepeatPolicy.ValueType = ...,
         reduction: Global___Reduction | None = ...,
+        min_tokens: _builtins.int = ...,
+        max_short_side: _builtins.int = ...,
+        max_long_side: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels", "reduction", b"reduction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "detail", b"detail", "max_pixels", b"max_pixels", "max_visual_tokens", b"max_visual_tokens", "min_detail", b"min_detail", "on_over_budget", b"on_over_budget", "reduction", b"reduction", "repeat_policy", b"repeat_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "detail", b"detail", "max_long_side", b"max_long_side", "max_pixels", b"max_pixels", "max_short_side", b"max_short_side", "max_visual_tokens", b"max_visual_tokens", "min_detail", b"min_detail", "min_tokens", b"min_tokens", "on_over_budget", b"on_over_budget", "reduction", b"reduction", "repeat_policy", b"repeat_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]  # noqa: Y015
     _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]  # noqa: Y015
@@ -974,6 +1053,13 @@ class CountTokensResponse(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     KV_BYTES_FIELD_NUMBER: _builtins.int
     FITS_CONTEXT_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    VISUAL_TOKENS_MIN_FIELD_NUMBER: _builtins.int
+    ROW_BYTES_FIELD_NUMBER: _builtins.int
+    PREFILL_FLOPS_FIELD_NUMBER: _builtins.int
+    PREFILL_MS_FIELD_NUMBER: _builtins.int
+    PLANS_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """Tokens of the prompt, text and visual."""
     text_tokens: _builtins.int
@@ -984,9 +1070,29 @@ class CountTokensResponse(_message.Message):
     """Bytes of KV cache of the prompt."""
     fits_context: _builtins.bool
     """Whether prompt and max_new_tokens fit the context."""
+    exact: _builtins.bool
+    """True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
+    is the most that it would.
+    """
+    visual_tokens_min: _builtins.int
+    """The fewest that it would."""
+    row_bytes: _builtins.int
+    """Bytes of the rows of all images, each different one once."""
+    prefill_flops: _builtins.float
+    """Arithmetic of the language model to read the prompt, in floating point operations."""
+    prefill_ms: _builtins.float
+    """How long that took lately, in milliseconds; 0 where nothing was read yet."""
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.TokenCount]:
         """Image by image."""
+
+    @_builtins.property
+    def plans(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImagePlan]:
+        """What is done to each image, in the order of `images`."""
+
+    @_builtins.property
+    def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
+        """What other budgets would cost."""
 
     def __init__(
         self,
@@ -997,14 +1103,115 @@ class CountTokensResponse(_message.Message):
         images: _abc.Iterable[_image_pb2.TokenCount] | None = ...,
         kv_bytes: _builtins.int = ...,
         fits_context: _builtins.bool = ...,
+        exact: _builtins.bool = ...,
+        visual_tokens_min: _builtins.int = ...,
+        row_bytes: _builtins.int = ...,
+        prefill_flops: _builtins.float = ...,
+        prefill_ms: _builtins.float = ...,
+        plans: _abc.Iterable[Global___ImagePlan] | None = ...,
+        alternatives: _abc.Iterable[Global___Alternative] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fits_context", b"fits_context", "images", b"images", "kv_bytes", b"kv_bytes", "prompt_tokens", b"prompt_tokens", "text_tokens", b"text_tokens", "visual_tokens", b"visual_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "exact", b"exact", "fits_context", b"fits_context", "images", b"images", "kv_bytes", b"kv_bytes", "plans", b"plans", "prefill_flops", b"prefill_flops", "prefill_ms", b"prefill_ms", "prompt_tokens", b"prompt_tokens", "row_bytes", b"row_bytes", "text_tokens", b"text_tokens", "visual_tokens", b"visual_tokens", "visual_tokens_min", b"visual_tokens_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountTokensResponse: _TypeAlias = CountTokensResponse  # noqa: Y015
+
+@_typing.final
+class ImagePlan(_message.Message):
+    """What is done to an image, and what it then costs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    TOKENS_MIN_FIELD_NUMBER: _builtins.int
+    REPEAT_OF_FIELD_NUMBER: _builtins.int
+    tokens: _builtins.int
+    """The most visual tokens that it costs."""
+    tokens_min: _builtins.int
+    """The fewest."""
+    repeat_of: _builtins.int
+    """The place (from 0) of the earlier image that it repeats; by default it repeats none."""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[_receipt_pb2.ReceiptStep]:
+        """In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[_receipt_pb2.ReceiptStep] | None = ...,
+        tokens: _builtins.int = ...,
+        tokens_min: _builtins.int = ...,
+        repeat_of: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "repeat_of", b"repeat_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "repeat_of", b"repeat_of", "steps", b"steps", "tokens", b"tokens", "tokens_min", b"tokens_min"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__repeat_of: _TypeAlias = _typing.Literal["repeat_of"]  # noqa: Y015
+    _WhichOneofArgType__repeat_of: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repeat_of) -> _WhichOneofReturnType__repeat_of | None: ...
+
+Global___ImagePlan: _TypeAlias = ImagePlan  # noqa: Y015
+
+@_typing.final
+class Alternative(_message.Message):
+    """The same request under another budget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VISUAL_FIELD_NUMBER: _builtins.int
+    VISUAL_TOKENS_FIELD_NUMBER: _builtins.int
+    VISUAL_TOKENS_MIN_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    ROW_BYTES_FIELD_NUMBER: _builtins.int
+    KV_BYTES_FIELD_NUMBER: _builtins.int
+    PREFILL_FLOPS_FIELD_NUMBER: _builtins.int
+    FITS_CONTEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What it is called: `detail high`, for instance."""
+    visual_tokens: _builtins.int
+    """Visual tokens, at most."""
+    visual_tokens_min: _builtins.int
+    """Visual tokens, at least."""
+    exact: _builtins.bool
+    """Whether both are the same for sure."""
+    row_bytes: _builtins.int
+    """Bytes of the rows of all images."""
+    kv_bytes: _builtins.int
+    """Bytes of KV cache of the prompt."""
+    prefill_flops: _builtins.float
+    """Arithmetic to read the prompt, in floating point operations."""
+    fits_context: _builtins.bool
+    """Whether prompt and max_new_tokens fit the context."""
+    @_builtins.property
+    def visual(self) -> Global___VisualBudget:
+        """The budget, to be sent as it is."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        visual: Global___VisualBudget | None = ...,
+        visual_tokens: _builtins.int = ...,
+        visual_tokens_min: _builtins.int = ...,
+        exact: _builtins.bool = ...,
+        row_bytes: _builtins.int = ...,
+        kv_bytes: _builtins.int = ...,
+        prefill_flops: _builtins.float = ...,
+        fits_context: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["visual", b"visual"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "fits_context", b"fits_context", "kv_bytes", b"kv_bytes", "name", b"name", "prefill_flops", b"prefill_flops", "row_bytes", b"row_bytes", "visual", b"visual", "visual_tokens", b"visual_tokens", "visual_tokens_min", b"visual_tokens_min"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):

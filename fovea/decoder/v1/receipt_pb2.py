@@ -26,7 +26,7 @@ from fovea.vision.v1 import image_pb2 as fovea_dot_vision_dot_v1_dot_image__pb2
 from fovea.vision.v1 import rows_pb2 as fovea_dot_vision_dot_v1_dot_rows__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66ovea/decoder/v1/receipt.proto\x12\x10\x66ovea.decoder.v1\x1a\x1b\x66ovea/vision/v1/image.proto\x1a\x1a\x66ovea/vision/v1/rows.proto\"J\n\x0bReceiptStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xc4\x03\n\x0cReceiptImage\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\'\n\x08original\x18\x02 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12&\n\x07planned\x18\x03 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12&\n\x04grid\x18\x04 \x01(\x0b\x32\x18.fovea.vision.v1.GridThw\x12\x0f\n\x07patches\x18\x05 \x01(\r\x12\x13\n\x0btokens_full\x18\x06 \x01(\r\x12\x0e\n\x06tokens\x18\x07 \x01(\r\x12,\n\x05steps\x18\x08 \x03(\x0b\x32\x1d.fovea.decoder.v1.ReceiptStep\x12*\n\x06source\x18\t \x01(\x0e\x32\x1a.fovea.vision.v1.RowSource\x12\x0f\n\x07\x65ncoder\x18\n \x01(\t\x12(\n\x05\x64type\x18\x0b \x01(\x0e\x32\x19.fovea.vision.v1.RowDtype\x12\x11\n\trow_bytes\x18\x0c \x01(\r\x12\x12\n\nwire_bytes\x18\r \x01(\r\x12\x13\n\x0brows_digest\x18\x0e \x01(\t\x12\x16\n\trepeat_of\x18\x0f \x01(\rH\x00\x88\x01\x01\x42\x0c\n\n_repeat_of\"\xb2\x01\n\rReceiptTotals\x12\x15\n\rvisual_tokens\x18\x01 \x01(\r\x12\x1b\n\x13naive_visual_tokens\x18\x02 \x01(\r\x12\x13\n\x0btext_tokens\x18\x03 \x01(\r\x12\x1c\n\x14\x63\x61\x63hed_prompt_tokens\x18\x04 \x01(\r\x12\x15\n\routput_tokens\x18\x05 \x01(\r\x12\x0f\n\x07\x65ncodes\x18\x06 \x01(\r\x12\x12\n\nwire_bytes\x18\x07 \x01(\x04\"~\n\rReceiptStages\x12\r\n\x05queue\x18\x01 \x01(\x02\x12\x0e\n\x06\x65ncode\x18\x02 \x01(\x02\x12\x10\n\x08transfer\x18\x03 \x01(\x02\x12\x0f\n\x07prefill\x18\x04 \x01(\x02\x12\x0c\n\x04ttft\x18\x05 \x01(\x02\x12\x0e\n\x06\x64\x65\x63ode\x18\x06 \x01(\x02\x12\r\n\x05total\x18\x07 \x01(\x02\"+\n\x0bReceiptTier\x12\x0c\n\x04path\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"0\n\x0cReceiptPrice\x12\x0e\n\x06\x61mount\x18\x01 \x01(\x01\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"\xfa\x01\n\x07Receipt\x12.\n\x06images\x18\x01 \x03(\x0b\x32\x1e.fovea.decoder.v1.ReceiptImage\x12/\n\x06totals\x18\x02 \x01(\x0b\x32\x1f.fovea.decoder.v1.ReceiptTotals\x12\x32\n\tstages_ms\x18\x03 \x01(\x0b\x32\x1f.fovea.decoder.v1.ReceiptStages\x12+\n\x04tier\x18\x04 \x01(\x0b\x32\x1d.fovea.decoder.v1.ReceiptTier\x12-\n\x05price\x18\x05 \x01(\x0b\x32\x1e.fovea.decoder.v1.ReceiptPriceBA\n\x14\x64\x65v.fovea.decoder.v1P\x01Z\'fovea.dev/go/fovea/decoder/v1;decoderv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66ovea/decoder/v1/receipt.proto\x12\x10\x66ovea.decoder.v1\x1a\x1b\x66ovea/vision/v1/image.proto\x1a\x1a\x66ovea/vision/v1/rows.proto\"J\n\x0bReceiptStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xee\x03\n\x0cReceiptImage\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\'\n\x08original\x18\x02 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12&\n\x07planned\x18\x03 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12&\n\x04grid\x18\x04 \x01(\x0b\x32\x18.fovea.vision.v1.GridThw\x12\x0f\n\x07patches\x18\x05 \x01(\r\x12\x13\n\x0btokens_full\x18\x06 \x01(\r\x12\x0e\n\x06tokens\x18\x07 \x01(\r\x12,\n\x05steps\x18\x08 \x03(\x0b\x32\x1d.fovea.decoder.v1.ReceiptStep\x12*\n\x06source\x18\t \x01(\x0e\x32\x1a.fovea.vision.v1.RowSource\x12\x0f\n\x07\x65ncoder\x18\n \x01(\t\x12(\n\x05\x64type\x18\x0b \x01(\x0e\x32\x19.fovea.vision.v1.RowDtype\x12\x11\n\trow_bytes\x18\x0c \x01(\r\x12\x12\n\nwire_bytes\x18\r \x01(\r\x12\x13\n\x0brows_digest\x18\x0e \x01(\t\x12\x16\n\trepeat_of\x18\x0f \x01(\rH\x00\x88\x01\x01\x12(\n\x04kind\x18\x10 \x01(\x0e\x32\x1a.fovea.vision.v1.ImageKindB\x0c\n\n_repeat_of\"\xed\x01\n\rReceiptTotals\x12\x15\n\rvisual_tokens\x18\x01 \x01(\r\x12\x1b\n\x13naive_visual_tokens\x18\x02 \x01(\r\x12\x13\n\x0btext_tokens\x18\x03 \x01(\r\x12\x1c\n\x14\x63\x61\x63hed_prompt_tokens\x18\x04 \x01(\r\x12\x15\n\routput_tokens\x18\x05 \x01(\r\x12\x0f\n\x07\x65ncodes\x18\x06 \x01(\r\x12\x12\n\nwire_bytes\x18\x07 \x01(\x04\x12\x11\n\trow_bytes\x18\x08 \x01(\x04\x12\x0f\n\x07patches\x18\t \x01(\x04\x12\x15\n\rnaive_patches\x18\n \x01(\x04\"~\n\rReceiptStages\x12\r\n\x05queue\x18\x01 \x01(\x02\x12\x0e\n\x06\x65ncode\x18\x02 \x01(\x02\x12\x10\n\x08transfer\x18\x03 \x01(\x02\x12\x0f\n\x07prefill\x18\x04 \x01(\x02\x12\x0c\n\x04ttft\x18\x05 \x01(\x02\x12\x0e\n\x06\x64\x65\x63ode\x18\x06 \x01(\x02\x12\r\n\x05total\x18\x07 \x01(\x02\"+\n\x0bReceiptTier\x12\x0c\n\x04path\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"F\n\x0cReceiptPrice\x12\x0e\n\x06\x61mount\x18\x01 \x01(\x01\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0cnaive_amount\x18\x03 \x01(\x01\"\x8c\x02\n\x07Receipt\x12.\n\x06images\x18\x01 \x03(\x0b\x32\x1e.fovea.decoder.v1.ReceiptImage\x12/\n\x06totals\x18\x02 \x01(\x0b\x32\x1f.fovea.decoder.v1.ReceiptTotals\x12\x32\n\tstages_ms\x18\x03 \x01(\x0b\x32\x1f.fovea.decoder.v1.ReceiptStages\x12+\n\x04tier\x18\x04 \x01(\x0b\x32\x1d.fovea.decoder.v1.ReceiptTier\x12-\n\x05price\x18\x05 \x01(\x0b\x32\x1e.fovea.decoder.v1.ReceiptPrice\x12\x10\n\x08\x64\x65graded\x18\x06 \x01(\x08\x42\x41\n\x14\x64\x65v.fovea.decoder.v1P\x01Z\'fovea.dev/go/fovea/decoder/v1;decoderv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,15 +37,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECEIPTSTEP']._serialized_start=109
   _globals['_RECEIPTSTEP']._serialized_end=183
   _globals['_RECEIPTIMAGE']._serialized_start=186
-  _globals['_RECEIPTIMAGE']._serialized_end=638
-  _globals['_RECEIPTTOTALS']._serialized_start=641
-  _globals['_RECEIPTTOTALS']._serialized_end=819
-  _globals['_RECEIPTSTAGES']._serialized_start=821
-  _globals['_RECEIPTSTAGES']._serialized_end=947
-  _globals['_RECEIPTTIER']._serialized_start=949
-  _globals['_RECEIPTTIER']._serialized_end=992
-  _globals['_RECEIPTPRICE']._serialized_start=994
-  _globals['_RECEIPTPRICE']._serialized_end=1042
-  _globals['_RECEIPT']._serialized_start=1045
-  _globals['_RECEIPT']._serialized_end=1295
+  _globals['_RECEIPTIMAGE']._serialized_end=680
+  _globals['_RECEIPTTOTALS']._serialized_start=683
+  _globals['_RECEIPTTOTALS']._serialized_end=920
+  _globals['_RECEIPTSTAGES']._serialized_start=922
+  _globals['_RECEIPTSTAGES']._serialized_end=1048
+  _globals['_RECEIPTTIER']._serialized_start=1050
+  _globals['_RECEIPTTIER']._serialized_end=1093
+  _globals['_RECEIPTPRICE']._serialized_start=1095
+  _globals['_RECEIPTPRICE']._serialized_end=1165
+  _globals['_RECEIPT']._serialized_start=1168
+  _globals['_RECEIPT']._serialized_end=1436
 # @@protoc_insertion_point(module_scope)

@@ -75,6 +75,7 @@ class ReceiptImage(_message.Message):
     WIRE_BYTES_FIELD_NUMBER: _builtins.int
     ROWS_DIGEST_FIELD_NUMBER: _builtins.int
     REPEAT_OF_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """The id of the bytes."""
     patches: _builtins.int
@@ -97,6 +98,8 @@ class ReceiptImage(_message.Message):
     """`sha256:<hex>` over the rows that were served."""
     repeat_of: _builtins.int
     """The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none."""
+    kind: _image_pb2.ImageKind.ValueType
+    """What it mostly shows."""
     @_builtins.property
     def original(self) -> _image_pb2.Size:
         """The size as a viewer shows it."""
@@ -131,10 +134,11 @@ class ReceiptImage(_message.Message):
         wire_bytes: _builtins.int = ...,
         rows_digest: _builtins.str = ...,
         repeat_of: _builtins.int | None = ...,
+        kind: _image_pb2.ImageKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "grid", b"grid", "original", b"original", "planned", b"planned", "repeat_of", b"repeat_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "digest", b"digest", "dtype", b"dtype", "encoder", b"encoder", "grid", b"grid", "original", b"original", "patches", b"patches", "planned", b"planned", "repeat_of", b"repeat_of", "row_bytes", b"row_bytes", "rows_digest", b"rows_digest", "source", b"source", "steps", b"steps", "tokens", b"tokens", "tokens_full", b"tokens_full", "wire_bytes", b"wire_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "digest", b"digest", "dtype", b"dtype", "encoder", b"encoder", "grid", b"grid", "kind", b"kind", "original", b"original", "patches", b"patches", "planned", b"planned", "repeat_of", b"repeat_of", "row_bytes", b"row_bytes", "rows_digest", b"rows_digest", "source", b"source", "steps", b"steps", "tokens", b"tokens", "tokens_full", b"tokens_full", "wire_bytes", b"wire_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__repeat_of: _TypeAlias = _typing.Literal["repeat_of"]  # noqa: Y015
     _WhichOneofArgType__repeat_of: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of"]  # noqa: Y015
@@ -155,6 +159,9 @@ class ReceiptTotals(_message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     ENCODES_FIELD_NUMBER: _builtins.int
     WIRE_BYTES_FIELD_NUMBER: _builtins.int
+    ROW_BYTES_FIELD_NUMBER: _builtins.int
+    PATCHES_FIELD_NUMBER: _builtins.int
+    NAIVE_PATCHES_FIELD_NUMBER: _builtins.int
     visual_tokens: _builtins.int
     """Visual tokens that the language model was given."""
     naive_visual_tokens: _builtins.int
@@ -171,6 +178,12 @@ class ReceiptTotals(_message.Message):
     """
     wire_bytes: _builtins.int
     """Bytes of rows that travelled."""
+    row_bytes: _builtins.int
+    """Bytes of the rows of all images, each different one once."""
+    patches: _builtins.int
+    """16x16 patches that the vision tower computed for this answer."""
+    naive_patches: _builtins.int
+    """16x16 patches that a server that plans nothing, and keeps nothing, would have computed."""
     def __init__(
         self,
         *,
@@ -181,10 +194,13 @@ class ReceiptTotals(_message.Message):
         output_tokens: _builtins.int = ...,
         encodes: _builtins.int = ...,
         wire_bytes: _builtins.int = ...,
+        row_bytes: _builtins.int = ...,
+        patches: _builtins.int = ...,
+        naive_patches: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_prompt_tokens", b"cached_prompt_tokens", "encodes", b"encodes", "naive_visual_tokens", b"naive_visual_tokens", "output_tokens", b"output_tokens", "text_tokens", b"text_tokens", "visual_tokens", b"visual_tokens", "wire_bytes", b"wire_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_prompt_tokens", b"cached_prompt_tokens", "encodes", b"encodes", "naive_patches", b"naive_patches", "naive_visual_tokens", b"naive_visual_tokens", "output_tokens", b"output_tokens", "patches", b"patches", "row_bytes", b"row_bytes", "text_tokens", b"text_tokens", "visual_tokens", b"visual_tokens", "wire_bytes", b"wire_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -272,19 +288,23 @@ class ReceiptPrice(_message.Message):
 
     AMOUNT_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    NAIVE_AMOUNT_FIELD_NUMBER: _builtins.int
     amount: _builtins.float
     """The amount; 0 where no tariff is set."""
     currency: _builtins.str
     """ISO 4217; empty where no tariff is set."""
+    naive_amount: _builtins.float
+    """What a server that plans nothing, and keeps nothing, would have had to take by the same tariff."""
     def __init__(
         self,
         *,
         amount: _builtins.float = ...,
         currency: _builtins.str = ...,
+        naive_amount: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "currency", b"currency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "currency", b"currency", "naive_amount", b"naive_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -301,6 +321,9 @@ class Receipt(_message.Message):
     STAGES_MS_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
+    DEGRADED_FIELD_NUMBER: _builtins.int
+    degraded: _builtins.bool
+    """True where images lost detail because the server was near a limit."""
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceiptImage]:
         """Image by image, in the order of the request."""
@@ -329,10 +352,11 @@ class Receipt(_message.Message):
         stages_ms: Global___ReceiptStages | None = ...,
         tier: Global___ReceiptTier | None = ...,
         price: Global___ReceiptPrice | None = ...,
+        degraded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "stages_ms", b"stages_ms", "tier", b"tier", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "price", b"price", "stages_ms", b"stages_ms", "tier", b"tier", "totals", b"totals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded", b"degraded", "images", b"images", "price", b"price", "stages_ms", b"stages_ms", "tier", b"tier", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

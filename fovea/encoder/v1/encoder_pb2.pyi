@@ -201,22 +201,71 @@ class EncodePlan(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    FLAT_TOLERANCE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     max_pixels: _builtins.int
     """The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges."""
+    flat_tolerance: _builtins.int
+    """OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+    says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+    """
+    @_builtins.property
+    def rows(self) -> Global___RowChoice:
+        """OPTIONAL. Which of the encoded rows are sent; default all."""
+
     def __init__(
         self,
         *,
         max_pixels: _builtins.int | None = ...,
+        flat_tolerance: _builtins.int | None = ...,
+        rows: Global___RowChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flat_tolerance", b"_flat_tolerance", "_max_pixels", b"_max_pixels", "flat_tolerance", b"flat_tolerance", "max_pixels", b"max_pixels", "rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels", "max_pixels", b"max_pixels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flat_tolerance", b"_flat_tolerance", "_max_pixels", b"_max_pixels", "flat_tolerance", b"flat_tolerance", "max_pixels", b"max_pixels", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flat_tolerance: _TypeAlias = _typing.Literal["flat_tolerance"]  # noqa: Y015
+    _WhichOneofArgType__flat_tolerance: _TypeAlias = _typing.Literal["_flat_tolerance", b"_flat_tolerance"]  # noqa: Y015
     _WhichOneofReturnType__max_pixels: _TypeAlias = _typing.Literal["max_pixels"]  # noqa: Y015
     _WhichOneofArgType__max_pixels: _TypeAlias = _typing.Literal["_max_pixels", b"_max_pixels"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flat_tolerance) -> _WhichOneofReturnType__flat_tolerance | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pixels) -> _WhichOneofReturnType__max_pixels | None: ...
 
 Global___EncodePlan: _TypeAlias = EncodePlan  # noqa: Y015
+
+@_typing.final
+class RowChoice(_message.Message):
+    """The best rows of an image, by an order that depends on the image alone. At least 16 rows are kept, or all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEEP_FIELD_NUMBER: _builtins.int
+    AUTO_FIELD_NUMBER: _builtins.int
+    REDUCER_FIELD_NUMBER: _builtins.int
+    keep: _builtins.float
+    """The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`."""
+    auto: _builtins.bool
+    """As many as add something: the order is cut where the gain of one more row flattens."""
+    reducer: _rows_pb2.Reducer.ValueType
+    """Default SCOPE. RESIZE is refused."""
+    def __init__(
+        self,
+        *,
+        keep: _builtins.float | None = ...,
+        auto: _builtins.bool = ...,
+        reducer: _rows_pb2.Reducer.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "keep", b"keep"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep", b"_keep", "auto", b"auto", "keep", b"keep", "reducer", b"reducer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
+    _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
+
+Global___RowChoice: _TypeAlias = RowChoice  # noqa: Y015
 
 @_typing.final
 class EncodeRequest(_message.Message):
@@ -263,6 +312,7 @@ class EncodeHeader(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     ENCODER_FIELD_NUMBER: _builtins.int
     JOINED_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """How many rows follow."""
     source: _rows_pb2.RowSource.ValueType
@@ -281,6 +331,10 @@ class EncodeHeader(_message.Message):
     def count(self) -> _image_pb2.TokenCount:
         """The planned size and its cost."""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The places of the rows that follow, in raster order of the merged grid; empty where all rows follow."""
+
     def __init__(
         self,
         *,
@@ -291,10 +345,11 @@ class EncodeHeader(_message.Message):
         fingerprint: _builtins.str = ...,
         encoder: _builtins.str = ...,
         joined: _builtins.bool = ...,
+        kept: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "layout", b"layout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "encoder", b"encoder", "fingerprint", b"fingerprint", "joined", b"joined", "layout", b"layout", "rows", b"rows", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "encoder", b"encoder", "fingerprint", b"fingerprint", "joined", b"joined", "kept", b"kept", "layout", b"layout", "rows", b"rows", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,6 +470,78 @@ class EncodeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___EncodeResponse: _TypeAlias = EncodeResponse  # noqa: Y015
+
+@_typing.final
+class PlaceRowsRequest(_message.Message):
+    """Asks which rows a plan sends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODE_FIELD_NUMBER: _builtins.int
+    STORED_ONLY_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    stored_only: _builtins.bool
+    """Never run the tower for this: `known` is false where that would be needed."""
+    order: _builtins.bool
+    """Tell the order of the rows too."""
+    @_builtins.property
+    def encode(self) -> Global___EncodeRequest:
+        """REQUIRED. As for Encode."""
+
+    def __init__(
+        self,
+        *,
+        encode: Global___EncodeRequest | None = ...,
+        stored_only: _builtins.bool = ...,
+        order: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["encode", b"encode"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encode", b"encode", "order", b"order", "stored_only", b"stored_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlaceRowsRequest: _TypeAlias = PlaceRowsRequest  # noqa: Y015
+
+@_typing.final
+class PlaceRowsResponse(_message.Message):
+    """Which rows a plan sends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KNOWN_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    known: _builtins.bool
+    """False where only the tower could tell. `header` then has the layout and the count of the whole image."""
+    @_builtins.property
+    def header(self) -> Global___EncodeHeader:
+        """As in an Encode stream; `source` is NONE where the tower was not needed."""
+
+    @_builtins.property
+    def timings(self) -> Global___EncodeTimings:
+        """As in an Encode stream."""
+
+    @_builtins.property
+    def order(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first."""
+
+    def __init__(
+        self,
+        *,
+        known: _builtins.bool = ...,
+        header: Global___EncodeHeader | None = ...,
+        timings: Global___EncodeTimings | None = ...,
+        order: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "timings", b"timings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "known", b"known", "order", b"order", "timings", b"timings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlaceRowsResponse: _TypeAlias = PlaceRowsResponse  # noqa: Y015
 
 @_typing.final
 class LeaseRowsRequest(_message.Message):

@@ -50,6 +50,11 @@ class EncoderServiceStub:
                 request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeRequest.SerializeToString,
                 response_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeResponse.FromString,
                 _registered_method=True)
+        self.PlaceRows = channel.unary_unary(
+                '/fovea.encoder.v1.EncoderService/PlaceRows',
+                request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.PlaceRowsRequest.SerializeToString,
+                response_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.PlaceRowsResponse.FromString,
+                _registered_method=True)
         self.LeaseRows = channel.unary_unary(
                 '/fovea.encoder.v1.EncoderService/LeaseRows',
                 request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.LeaseRowsRequest.SerializeToString,
@@ -103,6 +108,14 @@ class EncoderServiceServicer:
 
     def Encode(self, request, context):
         """Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlaceRows(self, request, context):
+        """Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+        are computed and stored where that is needed to know it; the Encode that follows finds them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +182,11 @@ def add_EncoderServiceServicer_to_server(servicer, server):
                     servicer.Encode,
                     request_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeRequest.FromString,
                     response_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeResponse.SerializeToString,
+            ),
+            'PlaceRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceRows,
+                    request_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.PlaceRowsRequest.FromString,
+                    response_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.PlaceRowsResponse.SerializeToString,
             ),
             'LeaseRows': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaseRows,
@@ -283,6 +301,33 @@ class EncoderService:
             '/fovea.encoder.v1.EncoderService/Encode',
             fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeRequest.SerializeToString,
             fovea_dot_encoder_dot_v1_dot_encoder__pb2.EncodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fovea.encoder.v1.EncoderService/PlaceRows',
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.PlaceRowsRequest.SerializeToString,
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.PlaceRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class EncoderServiceStub:
     """Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here."""
     Encode: _grpc.UnaryStreamMultiCallable[_encoder_pb2.EncodeRequest, _encoder_pb2.EncodeResponse]
     """Streams the rows of a stored image under a plan: a header, chunks in order, a summary."""
+    PlaceRows: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.PlaceRowsRequest, _encoder_pb2.PlaceRowsResponse]
+    """Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+    are computed and stored where that is needed to know it; the Encode that follows finds them.
+    """
     LeaseRows: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.LeaseRowsRequest, _encoder_pb2.LeaseRowsResponse]
     """Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
     opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
@@ -70,6 +74,10 @@ class EncoderServiceAsyncStub(EncoderServiceStub):
     """Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here."""
     Encode: _aio.UnaryStreamMultiCallable[_encoder_pb2.EncodeRequest, _encoder_pb2.EncodeResponse]  # type: ignore[assignment]
     """Streams the rows of a stored image under a plan: a header, chunks in order, a summary."""
+    PlaceRows: _aio.UnaryUnaryMultiCallable[_encoder_pb2.PlaceRowsRequest, _encoder_pb2.PlaceRowsResponse]  # type: ignore[assignment]
+    """Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+    are computed and stored where that is needed to know it; the Encode that follows finds them.
+    """
     LeaseRows: _aio.UnaryUnaryMultiCallable[_encoder_pb2.LeaseRowsRequest, _encoder_pb2.LeaseRowsResponse]  # type: ignore[assignment]
     """Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
     opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
@@ -114,6 +122,16 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_encoder_pb2.EncodeResponse], _abc.AsyncIterator[_encoder_pb2.EncodeResponse]]:
         """Streams the rows of a stored image under a plan: a header, chunks in order, a summary."""
+
+    @_abc_1.abstractmethod
+    def PlaceRows(
+        self,
+        request: _encoder_pb2.PlaceRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_encoder_pb2.PlaceRowsResponse, _abc.Awaitable[_encoder_pb2.PlaceRowsResponse]]:
+        """Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+        are computed and stored where that is needed to know it; the Encode that follows finds them.
+        """
 
     @_abc_1.abstractmethod
     def LeaseRows(

@@ -106,6 +106,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: a service that the command started has ended by itself. Made by the command."""
     ERROR_REASON_ARENA_FULL: _ErrorReason.ValueType  # 41
     """RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased."""
+    ERROR_REASON_VISUAL_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 42
+    """INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
+    pixels an image they would fit, 0 where they never do.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -196,4 +200,8 @@ ERROR_REASON_SERVICE_DIED: ErrorReason.ValueType  # 40
 """UNAVAILABLE: a service that the command started has ended by itself. Made by the command."""
 ERROR_REASON_ARENA_FULL: ErrorReason.ValueType  # 41
 """RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased."""
+ERROR_REASON_VISUAL_BUDGET_EXCEEDED: ErrorReason.ValueType  # 42
+"""INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
+pixels an image they would fit, 0 where they never do.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -49,6 +49,34 @@ IMAGE_FORMAT_GIF: ImageFormat.ValueType  # 4
 """GIF; of an animation the first frame."""
 Global___ImageFormat: _TypeAlias = ImageFormat  # noqa: Y015
 
+class _ImageKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ImageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IMAGE_KIND_UNSPECIFIED: _ImageKind.ValueType  # 0
+    """Not known."""
+    IMAGE_KIND_TEXT: _ImageKind.ValueType  # 1
+    """Lines of text: a page, a table, a screen."""
+    IMAGE_KIND_GRAPHIC: _ImageKind.ValueType  # 2
+    """Flat colours and few edges: a chart, a drawing, a logo."""
+    IMAGE_KIND_PHOTO: _ImageKind.ValueType  # 3
+    """Everything else: a photograph."""
+
+class ImageKind(_ImageKind, metaclass=_ImageKindEnumTypeWrapper):
+    """What an image mostly shows, as far as edges and colours tell."""
+
+IMAGE_KIND_UNSPECIFIED: ImageKind.ValueType  # 0
+"""Not known."""
+IMAGE_KIND_TEXT: ImageKind.ValueType  # 1
+"""Lines of text: a page, a table, a screen."""
+IMAGE_KIND_GRAPHIC: ImageKind.ValueType  # 2
+"""Flat colours and few edges: a chart, a drawing, a logo."""
+IMAGE_KIND_PHOTO: ImageKind.ValueType  # 3
+"""Everything else: a photograph."""
+Global___ImageKind: _TypeAlias = ImageKind  # noqa: Y015
+
 @_typing.final
 class Size(_message.Message):
     """A size in pixels."""
@@ -120,6 +148,10 @@ class ImageFacts(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     EXIF_ORIENTATION_FIELD_NUMBER: _builtins.int
     HAD_ALPHA_FIELD_NUMBER: _builtins.int
+    TEXT_HEIGHT_FIELD_NUMBER: _builtins.int
+    EDGE_DENSITY_FIELD_NUMBER: _builtins.int
+    UNIFORM_SHARE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent."""
     pixel_digest: _builtins.str
@@ -132,6 +164,16 @@ class ImageFacts(_message.Message):
     """The EXIF orientation that was applied, 1 to 8; 1 changes nothing."""
     had_alpha: _builtins.bool
     """True where transparent pixels were laid on white."""
+    text_height: _builtins.float
+    """The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
+    on; 0 where no text was found.
+    """
+    edge_density: _builtins.float
+    """The share of pixels at which the brightness changes sharply, 0 to 1."""
+    uniform_share: _builtins.float
+    """The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1."""
+    kind: Global___ImageKind.ValueType
+    """What it mostly shows."""
     @_builtins.property
     def size(self) -> Global___Size:
         """The size as a viewer shows it: after the EXIF orientation was applied."""
@@ -146,10 +188,14 @@ class ImageFacts(_message.Message):
         size: Global___Size | None = ...,
         exif_orientation: _builtins.int = ...,
         had_alpha: _builtins.bool = ...,
+        text_height: _builtins.float = ...,
+        edge_density: _builtins.float = ...,
+        uniform_share: _builtins.float = ...,
+        kind: Global___ImageKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest", "exif_orientation", b"exif_orientation", "format", b"format", "had_alpha", b"had_alpha", "pixel_digest", b"pixel_digest", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest", "edge_density", b"edge_density", "exif_orientation", b"exif_orientation", "format", b"format", "had_alpha", b"had_alpha", "kind", b"kind", "pixel_digest", b"pixel_digest", "size", b"size", "text_height", b"text_height", "uniform_share", b"uniform_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

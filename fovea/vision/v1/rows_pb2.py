@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66ovea/vision/v1/rows.proto\x12\x0f\x66ovea.vision.v1\"x\n\tRowLayout\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06levels\x18\x03 \x01(\r\x12(\n\x05\x64type\x18\x04 \x01(\x0e\x32\x19.fovea.vision.v1.RowDtype\x12\x11\n\trow_bytes\x18\x05 \x01(\r\"G\n\x08RowChunk\x12\x11\n\tfirst_row\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04xxh3\x18\x04 \x01(\x06*a\n\x08RowDtype\x12\x19\n\x15ROW_DTYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROW_DTYPE_BF16\x10\x01\x12\x12\n\x0eROW_DTYPE_FP16\x10\x02\x12\x12\n\x0eROW_DTYPE_FP32\x10\x03*\x80\x01\n\tRowSource\x12\x1a\n\x16ROW_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12ROW_SOURCE_ENCODED\x10\x01\x12\x13\n\x0fROW_SOURCE_ROWS\x10\x02\x12\x15\n\x11ROW_SOURCE_PREFIX\x10\x03\x12\x13\n\x0fROW_SOURCE_NONE\x10\x04\x42>\n\x13\x64\x65v.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66ovea/vision/v1/rows.proto\x12\x0f\x66ovea.vision.v1\"x\n\tRowLayout\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06levels\x18\x03 \x01(\r\x12(\n\x05\x64type\x18\x04 \x01(\x0e\x32\x19.fovea.vision.v1.RowDtype\x12\x11\n\trow_bytes\x18\x05 \x01(\r\"G\n\x08RowChunk\x12\x11\n\tfirst_row\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04xxh3\x18\x04 \x01(\x06*\x88\x01\n\x08RowDtype\x12\x19\n\x15ROW_DTYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROW_DTYPE_BF16\x10\x01\x12\x12\n\x0eROW_DTYPE_FP16\x10\x02\x12\x12\n\x0eROW_DTYPE_FP32\x10\x03\x12\x11\n\rROW_DTYPE_FP8\x10\x04\x12\x12\n\x0eROW_DTYPE_INT8\x10\x05*\x80\x01\n\tRowSource\x12\x1a\n\x16ROW_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12ROW_SOURCE_ENCODED\x10\x01\x12\x13\n\x0fROW_SOURCE_ROWS\x10\x02\x12\x15\n\x11ROW_SOURCE_PREFIX\x10\x03\x12\x13\n\x0fROW_SOURCE_NONE\x10\x04*\x87\x01\n\x07Reducer\x12\x17\n\x13REDUCER_UNSPECIFIED\x10\x00\x12\x12\n\x0eREDUCER_RESIZE\x10\x01\x12\x11\n\rREDUCER_SCOPE\x10\x02\x12\x14\n\x10REDUCER_DIVPRUNE\x10\x03\x12\x12\n\x0eREDUCER_STRIDE\x10\x04\x12\x12\n\x0eREDUCER_RANDOM\x10\x05\x42>\n\x13\x64\x65v.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fovea.vision.v1.rows_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.fovea.vision.v1P\001Z%fovea.dev/go/fovea/vision/v1;visionv1'
-  _globals['_ROWDTYPE']._serialized_start=242
-  _globals['_ROWDTYPE']._serialized_end=339
-  _globals['_ROWSOURCE']._serialized_start=342
-  _globals['_ROWSOURCE']._serialized_end=470
+  _globals['_ROWDTYPE']._serialized_start=243
+  _globals['_ROWDTYPE']._serialized_end=379
+  _globals['_ROWSOURCE']._serialized_start=382
+  _globals['_ROWSOURCE']._serialized_end=510
+  _globals['_REDUCER']._serialized_start=513
+  _globals['_REDUCER']._serialized_end=648
   _globals['_ROWLAYOUT']._serialized_start=47
   _globals['_ROWLAYOUT']._serialized_end=167
   _globals['_ROWCHUNK']._serialized_start=169

@@ -31,6 +31,10 @@ class _RowDtypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RowDtype.Val
     """IEEE half precision, 2 bytes."""
     ROW_DTYPE_FP32: _RowDtype.ValueType  # 3
     """IEEE single precision, 4 bytes."""
+    ROW_DTYPE_FP8: _RowDtype.ValueType  # 4
+    """float8 e4m3fn, 1 byte; behind the values of a row one fp32 scale for each level, in the order of the levels."""
+    ROW_DTYPE_INT8: _RowDtype.ValueType  # 5
+    """int8, 1 byte; behind the values of a row one fp32 scale for each 64 values of a level, in their order."""
 
 class RowDtype(_RowDtype, metaclass=_RowDtypeEnumTypeWrapper):
     """How one value of a row is written; always little-endian."""
@@ -43,6 +47,10 @@ ROW_DTYPE_FP16: RowDtype.ValueType  # 2
 """IEEE half precision, 2 bytes."""
 ROW_DTYPE_FP32: RowDtype.ValueType  # 3
 """IEEE single precision, 4 bytes."""
+ROW_DTYPE_FP8: RowDtype.ValueType  # 4
+"""float8 e4m3fn, 1 byte; behind the values of a row one fp32 scale for each level, in the order of the levels."""
+ROW_DTYPE_INT8: RowDtype.ValueType  # 5
+"""int8, 1 byte; behind the values of a row one fp32 scale for each 64 values of a level, in their order."""
 Global___RowDtype: _TypeAlias = RowDtype  # noqa: Y015
 
 class _RowSource:
@@ -77,6 +85,44 @@ ROW_SOURCE_NONE: RowSource.ValueType  # 4
 """No rows were needed: the image was replaced or left out, as a step of the receipt says."""
 Global___RowSource: _TypeAlias = RowSource  # noqa: Y015
 
+class _Reducer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReducerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reducer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REDUCER_UNSPECIFIED: _Reducer.ValueType  # 0
+    """The server's choice."""
+    REDUCER_RESIZE: _Reducer.ValueType  # 1
+    """The image is made smaller until it has the wanted number of rows. The decoder plans it so; encoders drop nothing."""
+    REDUCER_SCOPE: _Reducer.ValueType  # 2
+    """By the attention that a row gets in the tower, and by how much it adds to what is kept already."""
+    REDUCER_DIVPRUNE: _Reducer.ValueType  # 3
+    """By how different a row is from those kept already."""
+    REDUCER_STRIDE: _Reducer.ValueType  # 4
+    """Evenly over the image."""
+    REDUCER_RANDOM: _Reducer.ValueType  # 5
+    """At random, the same for every image of a size. For comparison."""
+
+class Reducer(_Reducer, metaclass=_ReducerEnumTypeWrapper):
+    """Which rows of an image are kept where not all are. All but RESIZE put the rows of an image in an order that depends
+    on the image alone, so that one encode serves every number of rows.
+    """
+
+REDUCER_UNSPECIFIED: Reducer.ValueType  # 0
+"""The server's choice."""
+REDUCER_RESIZE: Reducer.ValueType  # 1
+"""The image is made smaller until it has the wanted number of rows. The decoder plans it so; encoders drop nothing."""
+REDUCER_SCOPE: Reducer.ValueType  # 2
+"""By the attention that a row gets in the tower, and by how much it adds to what is kept already."""
+REDUCER_DIVPRUNE: Reducer.ValueType  # 3
+"""By how different a row is from those kept already."""
+REDUCER_STRIDE: Reducer.ValueType  # 4
+"""Evenly over the image."""
+REDUCER_RANDOM: Reducer.ValueType  # 5
+"""At random, the same for every image of a size. For comparison."""
+Global___Reducer: _TypeAlias = Reducer  # noqa: Y015
+
 @_typing.final
 class RowLayout(_message.Message):
     """The layout of a row: `width * (1 + levels)` values, the pooled features first, then each deepstack level.
@@ -99,7 +145,7 @@ class RowLayout(_message.Message):
     dtype: Global___RowDtype.ValueType
     """How a value is written."""
     row_bytes: _builtins.int
-    """Bytes of one row: width * (1 + levels) * bytes of a value."""
+    """Bytes of one row: those of its values, and of its scales where the dtype has some."""
     def __init__(
         self,
         *,

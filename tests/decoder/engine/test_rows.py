@@ -137,7 +137,7 @@ async def test_prefill_runs_on_the_rows_that_are_here(
     sources = [stream(q.rows[0]), held_up()]
     call = asyncio.ensure_future(collect(engine.submit(request, sources, layout_of(q.rows[0]))))
     arrived = q.prompt.images[1].start + 1
-    await until(lambda: any(s.computed == arrived for s in running(engine)))
+    await until(lambda: any(s.computed == arrived and s.clock.blocked_since for s in running(engine)))
     may_go_on.set()
     deltas = await call
     assert_equal_but_for_ties(tokens(deltas), q)

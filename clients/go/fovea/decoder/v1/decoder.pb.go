@@ -82,17 +82,17 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{0}
 }
 
-// How much an image may matter. The field of the OpenAI API. Not served yet.
+// How much of an image matters. The field of the OpenAI API.
 type Detail int32
 
 const (
 	// The server's choice.
 	Detail_DETAIL_UNSPECIFIED Detail = 0
-	// The least.
+	// The least: each image at the checkpoint's fewest pixels, or 256 tokens where those are fewer.
 	Detail_DETAIL_LOW Detail = 1
-	// All that is there.
+	// All that is there, up to `max_pixels`.
 	Detail_DETAIL_HIGH Detail = 2
-	// The smallest size that suffices.
+	// The smallest size at which text stays readable; images without text are shrunk further.
 	Detail_DETAIL_AUTO Detail = 3
 )
 
@@ -139,15 +139,15 @@ func (Detail) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{1}
 }
 
-// What to do with images that do not fit the budget. Not served yet.
+// What to do with images that do not fit the budget.
 type OnOverBudget int32
 
 const (
-	// Fit.
+	// The server's choice.
 	OnOverBudget_ON_OVER_BUDGET_UNSPECIFIED OnOverBudget = 0
-	// Shrink the images until they fit.
+	// Shrink the images until they fit. Refused where even the smallest sizes do not.
 	OnOverBudget_ON_OVER_BUDGET_FIT OnOverBudget = 1
-	// Refuse, and say what would fit.
+	// Refuse with VISUAL_BUDGET_EXCEEDED, and say what would fit.
 	OnOverBudget_ON_OVER_BUDGET_REFUSE OnOverBudget = 2
 )
 
@@ -192,13 +192,13 @@ func (OnOverBudget) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{2}
 }
 
-// What to do with an image that stands in a request twice. Not served yet.
+// What to do with an image that stands in a request twice. It is encoded and fetched once in any case.
 type RepeatPolicy int32
 
 const (
-	// Keep.
+	// The server's choice.
 	RepeatPolicy_REPEAT_POLICY_UNSPECIFIED RepeatPolicy = 0
-	// Encode and fetch it once, keep its tokens in each place.
+	// Keep its tokens in each place.
 	RepeatPolicy_REPEAT_POLICY_KEEP RepeatPolicy = 1
 	// Replace later copies by a reference in the text.
 	RepeatPolicy_REPEAT_POLICY_REFERENCE RepeatPolicy = 2
@@ -245,6 +245,67 @@ func (RepeatPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{3}
 }
 
+// How far visual tokens are reduced after the tower.
+type ReductionMode int32
+
+const (
+	// The server's choice.
+	ReductionMode_REDUCTION_MODE_UNSPECIFIED ReductionMode = 0
+	// Keep all.
+	ReductionMode_REDUCTION_MODE_OFF ReductionMode = 1
+	// Keep three quarters.
+	ReductionMode_REDUCTION_MODE_ECONOMY ReductionMode = 2
+	// Keep half.
+	ReductionMode_REDUCTION_MODE_STRONG ReductionMode = 3
+	// Keep what adds something, image by image.
+	ReductionMode_REDUCTION_MODE_AUTO ReductionMode = 4
+)
+
+// Enum value maps for ReductionMode.
+var (
+	ReductionMode_name = map[int32]string{
+		0: "REDUCTION_MODE_UNSPECIFIED",
+		1: "REDUCTION_MODE_OFF",
+		2: "REDUCTION_MODE_ECONOMY",
+		3: "REDUCTION_MODE_STRONG",
+		4: "REDUCTION_MODE_AUTO",
+	}
+	ReductionMode_value = map[string]int32{
+		"REDUCTION_MODE_UNSPECIFIED": 0,
+		"REDUCTION_MODE_OFF":         1,
+		"REDUCTION_MODE_ECONOMY":     2,
+		"REDUCTION_MODE_STRONG":      3,
+		"REDUCTION_MODE_AUTO":        4,
+	}
+)
+
+func (x ReductionMode) Enum() *ReductionMode {
+	p := new(ReductionMode)
+	*p = x
+	return p
+}
+
+func (x ReductionMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReductionMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[4].Descriptor()
+}
+
+func (ReductionMode) Type() protoreflect.EnumType {
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[4]
+}
+
+func (x ReductionMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReductionMode.Descriptor instead.
+func (ReductionMode) EnumDescriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{4}
+}
+
 // Why an answer ended. A call that was cancelled, or whose time ran out, has no such message: its status says CANCELLED
 // or DEADLINE_EXCEEDED, and what came before is the beginning of an answer.
 type FinishReason int32
@@ -283,11 +344,11 @@ func (x FinishReason) String() string {
 }
 
 func (FinishReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_fovea_decoder_v1_decoder_proto_enumTypes[4].Descriptor()
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[5].Descriptor()
 }
 
 func (FinishReason) Type() protoreflect.EnumType {
-	return &file_fovea_decoder_v1_decoder_proto_enumTypes[4]
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[5]
 }
 
 func (x FinishReason) Number() protoreflect.EnumNumber {
@@ -296,7 +357,7 @@ func (x FinishReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FinishReason.Descriptor instead.
 func (FinishReason) EnumDescriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{4}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{5}
 }
 
 // Whether a server can answer yet.
@@ -344,11 +405,11 @@ func (x ServingState) String() string {
 }
 
 func (ServingState) Descriptor() protoreflect.EnumDescriptor {
-	return file_fovea_decoder_v1_decoder_proto_enumTypes[5].Descriptor()
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[6].Descriptor()
 }
 
 func (ServingState) Type() protoreflect.EnumType {
-	return &file_fovea_decoder_v1_decoder_proto_enumTypes[5]
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[6]
 }
 
 func (x ServingState) Number() protoreflect.EnumNumber {
@@ -357,7 +418,7 @@ func (x ServingState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ServingState.Descriptor instead.
 func (ServingState) EnumDescriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{5}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{6}
 }
 
 // What the caller announces of an upload.
@@ -662,6 +723,7 @@ type Image struct {
 	//
 	//	*Image_Data
 	//	*Image_Digest
+	//	*Image_Size
 	Source        isImage_Source `protobuf_oneof:"source"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -722,6 +784,15 @@ func (x *Image) GetDigest() string {
 	return ""
 }
 
+func (x *Image) GetSize() *v1.Size {
+	if x != nil {
+		if x, ok := x.Source.(*Image_Size); ok {
+			return x.Size
+		}
+	}
+	return nil
+}
+
 type isImage_Source interface {
 	isImage_Source()
 }
@@ -736,9 +807,16 @@ type Image_Digest struct {
 	Digest string `protobuf:"bytes,2,opt,name=digest,proto3,oneof"`
 }
 
+type Image_Size struct {
+	// An image of this size that has not been sent. Only in CountTokens.
+	Size *v1.Size `protobuf:"bytes,3,opt,name=size,proto3,oneof"`
+}
+
 func (*Image_Data) isImage_Source() {}
 
 func (*Image_Digest) isImage_Source() {}
+
+func (*Image_Size) isImage_Source() {}
 
 // A piece of a message.
 type Part struct {
@@ -991,11 +1069,21 @@ func (x *Sampling) GetMaxNewTokens() uint32 {
 	return 0
 }
 
-// How visual tokens are reduced after the tower. Not served yet.
+// How visual tokens are reduced.
 type Reduction struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1.
-	Keep          *float32 `protobuf:"fixed32,1,opt,name=keep,proto3,oneof" json:"keep,omitempty"`
+	// OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+	Keep *float32 `protobuf:"fixed32,1,opt,name=keep,proto3,oneof" json:"keep,omitempty"`
+	// OPTIONAL.
+	Mode ReductionMode `protobuf:"varint,2,opt,name=mode,proto3,enum=fovea.decoder.v1.ReductionMode" json:"mode,omitempty"`
+	// OPTIONAL. Which tokens are kept.
+	Reducer v1.Reducer `protobuf:"varint,3,opt,name=reducer,proto3,enum=fovea.vision.v1.Reducer" json:"reducer,omitempty"`
+	// OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+	// values of a colour may differ by this much, at most 32.
+	FlatTolerance *uint32 `protobuf:"varint,4,opt,name=flat_tolerance,json=flatTolerance,proto3,oneof" json:"flat_tolerance,omitempty"`
+	// OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+	// most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+	NearRepeats   *float32 `protobuf:"fixed32,5,opt,name=near_repeats,json=nearRepeats,proto3,oneof" json:"near_repeats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1037,23 +1125,57 @@ func (x *Reduction) GetKeep() float32 {
 	return 0
 }
 
-// What the images of a request may cost.
+func (x *Reduction) GetMode() ReductionMode {
+	if x != nil {
+		return x.Mode
+	}
+	return ReductionMode_REDUCTION_MODE_UNSPECIFIED
+}
+
+func (x *Reduction) GetReducer() v1.Reducer {
+	if x != nil {
+		return x.Reducer
+	}
+	return v1.Reducer(0)
+}
+
+func (x *Reduction) GetFlatTolerance() uint32 {
+	if x != nil && x.FlatTolerance != nil {
+		return *x.FlatTolerance
+	}
+	return 0
+}
+
+func (x *Reduction) GetNearRepeats() float32 {
+	if x != nil && x.NearRepeats != nil {
+		return *x.NearRepeats
+	}
+	return 0
+}
+
+// What the images of a request may cost. A field that is not set is the server's choice.
 type VisualBudget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
 	MaxPixels *uint32 `protobuf:"varint,1,opt,name=max_pixels,json=maxPixels,proto3,oneof" json:"max_pixels,omitempty"`
-	// The most visual tokens of the whole request; 0 is no bound. Not served yet.
+	// The most visual tokens of the whole request; 0 is no bound.
 	MaxVisualTokens uint32 `protobuf:"varint,2,opt,name=max_visual_tokens,json=maxVisualTokens,proto3" json:"max_visual_tokens,omitempty"`
-	// Not served yet.
+	// How much of each image matters.
 	Detail Detail `protobuf:"varint,3,opt,name=detail,proto3,enum=fovea.decoder.v1.Detail" json:"detail,omitempty"`
-	// Under pressure detail is not lowered below this. Not served yet.
+	// Under pressure detail is not lowered below this.
 	MinDetail Detail `protobuf:"varint,4,opt,name=min_detail,json=minDetail,proto3,enum=fovea.decoder.v1.Detail" json:"min_detail,omitempty"`
-	// Not served yet.
+	// What to do where images do not fit `max_visual_tokens`.
 	OnOverBudget OnOverBudget `protobuf:"varint,5,opt,name=on_over_budget,json=onOverBudget,proto3,enum=fovea.decoder.v1.OnOverBudget" json:"on_over_budget,omitempty"`
-	// Not served yet.
+	// What to do with an image that stands here twice.
 	RepeatPolicy RepeatPolicy `protobuf:"varint,6,opt,name=repeat_policy,json=repeatPolicy,proto3,enum=fovea.decoder.v1.RepeatPolicy" json:"repeat_policy,omitempty"`
-	// Not served yet.
-	Reduction     *Reduction `protobuf:"bytes,7,opt,name=reduction,proto3" json:"reduction,omitempty"`
+	// How tokens are reduced after the tower.
+	Reduction *Reduction `protobuf:"bytes,7,opt,name=reduction,proto3" json:"reduction,omitempty"`
+	// No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+	MinTokens uint32 `protobuf:"varint,8,opt,name=min_tokens,json=minTokens,proto3" json:"min_tokens,omitempty"`
+	// The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+	MaxShortSide uint32 `protobuf:"varint,9,opt,name=max_short_side,json=maxShortSide,proto3" json:"max_short_side,omitempty"`
+	// The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+	MaxLongSide   uint32 `protobuf:"varint,10,opt,name=max_long_side,json=maxLongSide,proto3" json:"max_long_side,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1135,6 +1257,27 @@ func (x *VisualBudget) GetReduction() *Reduction {
 		return x.Reduction
 	}
 	return nil
+}
+
+func (x *VisualBudget) GetMinTokens() uint32 {
+	if x != nil {
+		return x.MinTokens
+	}
+	return 0
+}
+
+func (x *VisualBudget) GetMaxShortSide() uint32 {
+	if x != nil {
+		return x.MaxShortSide
+	}
+	return 0
+}
+
+func (x *VisualBudget) GetMaxLongSide() uint32 {
+	if x != nil {
+		return x.MaxLongSide
+	}
+	return 0
 }
 
 // Asks for the log-probabilities of the answer's tokens.
@@ -1987,7 +2130,22 @@ type CountTokensResponse struct {
 	// Bytes of KV cache of the prompt.
 	KvBytes uint64 `protobuf:"varint,5,opt,name=kv_bytes,json=kvBytes,proto3" json:"kv_bytes,omitempty"`
 	// Whether prompt and max_new_tokens fit the context.
-	FitsContext   bool `protobuf:"varint,6,opt,name=fits_context,json=fitsContext,proto3" json:"fits_context,omitempty"`
+	FitsContext bool `protobuf:"varint,6,opt,name=fits_context,json=fitsContext,proto3" json:"fits_context,omitempty"`
+	// True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
+	// is the most that it would.
+	Exact bool `protobuf:"varint,7,opt,name=exact,proto3" json:"exact,omitempty"`
+	// The fewest that it would.
+	VisualTokensMin uint32 `protobuf:"varint,8,opt,name=visual_tokens_min,json=visualTokensMin,proto3" json:"visual_tokens_min,omitempty"`
+	// Bytes of the rows of all images, each different one once.
+	RowBytes uint64 `protobuf:"varint,9,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
+	// Arithmetic of the language model to read the prompt, in floating point operations.
+	PrefillFlops float64 `protobuf:"fixed64,10,opt,name=prefill_flops,json=prefillFlops,proto3" json:"prefill_flops,omitempty"`
+	// How long that took lately, in milliseconds; 0 where nothing was read yet.
+	PrefillMs float32 `protobuf:"fixed32,11,opt,name=prefill_ms,json=prefillMs,proto3" json:"prefill_ms,omitempty"`
+	// What is done to each image, in the order of `images`.
+	Plans []*ImagePlan `protobuf:"bytes,12,rep,name=plans,proto3" json:"plans,omitempty"`
+	// What other budgets would cost.
+	Alternatives  []*Alternative `protobuf:"bytes,13,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2064,6 +2222,246 @@ func (x *CountTokensResponse) GetFitsContext() bool {
 	return false
 }
 
+func (x *CountTokensResponse) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+func (x *CountTokensResponse) GetVisualTokensMin() uint32 {
+	if x != nil {
+		return x.VisualTokensMin
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetRowBytes() uint64 {
+	if x != nil {
+		return x.RowBytes
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetPrefillFlops() float64 {
+	if x != nil {
+		return x.PrefillFlops
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetPrefillMs() float32 {
+	if x != nil {
+		return x.PrefillMs
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetPlans() []*ImagePlan {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
+func (x *CountTokensResponse) GetAlternatives() []*Alternative {
+	if x != nil {
+		return x.Alternatives
+	}
+	return nil
+}
+
+// What is done to an image, and what it then costs.
+type ImagePlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+	Steps []*ReceiptStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	// The most visual tokens that it costs.
+	Tokens uint32 `protobuf:"varint,2,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	// The fewest.
+	TokensMin uint32 `protobuf:"varint,3,opt,name=tokens_min,json=tokensMin,proto3" json:"tokens_min,omitempty"`
+	// The place (from 0) of the earlier image that it repeats; by default it repeats none.
+	RepeatOf      *uint32 `protobuf:"varint,4,opt,name=repeat_of,json=repeatOf,proto3,oneof" json:"repeat_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImagePlan) Reset() {
+	*x = ImagePlan{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImagePlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImagePlan) ProtoMessage() {}
+
+func (x *ImagePlan) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImagePlan.ProtoReflect.Descriptor instead.
+func (*ImagePlan) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ImagePlan) GetSteps() []*ReceiptStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *ImagePlan) GetTokens() uint32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
+func (x *ImagePlan) GetTokensMin() uint32 {
+	if x != nil {
+		return x.TokensMin
+	}
+	return 0
+}
+
+func (x *ImagePlan) GetRepeatOf() uint32 {
+	if x != nil && x.RepeatOf != nil {
+		return *x.RepeatOf
+	}
+	return 0
+}
+
+// The same request under another budget.
+type Alternative struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is called: `detail high`, for instance.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The budget, to be sent as it is.
+	Visual *VisualBudget `protobuf:"bytes,2,opt,name=visual,proto3" json:"visual,omitempty"`
+	// Visual tokens, at most.
+	VisualTokens uint32 `protobuf:"varint,3,opt,name=visual_tokens,json=visualTokens,proto3" json:"visual_tokens,omitempty"`
+	// Visual tokens, at least.
+	VisualTokensMin uint32 `protobuf:"varint,4,opt,name=visual_tokens_min,json=visualTokensMin,proto3" json:"visual_tokens_min,omitempty"`
+	// Whether both are the same for sure.
+	Exact bool `protobuf:"varint,5,opt,name=exact,proto3" json:"exact,omitempty"`
+	// Bytes of the rows of all images.
+	RowBytes uint64 `protobuf:"varint,6,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
+	// Bytes of KV cache of the prompt.
+	KvBytes uint64 `protobuf:"varint,7,opt,name=kv_bytes,json=kvBytes,proto3" json:"kv_bytes,omitempty"`
+	// Arithmetic to read the prompt, in floating point operations.
+	PrefillFlops float64 `protobuf:"fixed64,8,opt,name=prefill_flops,json=prefillFlops,proto3" json:"prefill_flops,omitempty"`
+	// Whether prompt and max_new_tokens fit the context.
+	FitsContext   bool `protobuf:"varint,9,opt,name=fits_context,json=fitsContext,proto3" json:"fits_context,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alternative) Reset() {
+	*x = Alternative{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alternative) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alternative) ProtoMessage() {}
+
+func (x *Alternative) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alternative.ProtoReflect.Descriptor instead.
+func (*Alternative) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Alternative) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Alternative) GetVisual() *VisualBudget {
+	if x != nil {
+		return x.Visual
+	}
+	return nil
+}
+
+func (x *Alternative) GetVisualTokens() uint32 {
+	if x != nil {
+		return x.VisualTokens
+	}
+	return 0
+}
+
+func (x *Alternative) GetVisualTokensMin() uint32 {
+	if x != nil {
+		return x.VisualTokensMin
+	}
+	return 0
+}
+
+func (x *Alternative) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+func (x *Alternative) GetRowBytes() uint64 {
+	if x != nil {
+		return x.RowBytes
+	}
+	return 0
+}
+
+func (x *Alternative) GetKvBytes() uint64 {
+	if x != nil {
+		return x.KvBytes
+	}
+	return 0
+}
+
+func (x *Alternative) GetPrefillFlops() float64 {
+	if x != nil {
+		return x.PrefillFlops
+	}
+	return 0
+}
+
+func (x *Alternative) GetFitsContext() bool {
+	if x != nil {
+		return x.FitsContext
+	}
+	return false
+}
+
 // Asks for the server's facts.
 type GetServerInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2073,7 +2471,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2483,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2496,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{23}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{25}
 }
 
 // The limits of a decoder. Each is a setting of the same name.
@@ -2140,7 +2538,7 @@ type DecoderLimits struct {
 
 func (x *DecoderLimits) Reset() {
 	*x = DecoderLimits{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2550,7 @@ func (x *DecoderLimits) String() string {
 func (*DecoderLimits) ProtoMessage() {}
 
 func (x *DecoderLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2563,7 @@ func (x *DecoderLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecoderLimits.ProtoReflect.Descriptor instead.
 func (*DecoderLimits) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{24}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DecoderLimits) GetMaxMessageBytes() uint32 {
@@ -2290,7 +2688,7 @@ type DecoderLoad struct {
 
 func (x *DecoderLoad) Reset() {
 	*x = DecoderLoad{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2302,7 +2700,7 @@ func (x *DecoderLoad) String() string {
 func (*DecoderLoad) ProtoMessage() {}
 
 func (x *DecoderLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2315,7 +2713,7 @@ func (x *DecoderLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecoderLoad.ProtoReflect.Descriptor instead.
 func (*DecoderLoad) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{25}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DecoderLoad) GetWaiting() uint32 {
@@ -2371,7 +2769,7 @@ type EncoderPeer struct {
 
 func (x *EncoderPeer) Reset() {
 	*x = EncoderPeer{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2383,7 +2781,7 @@ func (x *EncoderPeer) String() string {
 func (*EncoderPeer) ProtoMessage() {}
 
 func (x *EncoderPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2396,7 +2794,7 @@ func (x *EncoderPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderPeer.ProtoReflect.Descriptor instead.
 func (*EncoderPeer) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{26}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EncoderPeer) GetAddress() string {
@@ -2492,7 +2890,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2902,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2915,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{27}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -2641,10 +3039,11 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x05facts\x18\x01 \x01(\v2\x1b.fovea.vision.v1.ImageFactsR\x05facts\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x18\n" +
-	"\aencoder\x18\x03 \x01(\tR\aencoder\"A\n" +
+	"\aencoder\x18\x03 \x01(\tR\aencoder\"n\n" +
 	"\x05Image\x12\x14\n" +
 	"\x04data\x18\x01 \x01(\fH\x00R\x04data\x12\x18\n" +
-	"\x06digest\x18\x02 \x01(\tH\x00R\x06digestB\b\n" +
+	"\x06digest\x18\x02 \x01(\tH\x00R\x06digest\x12+\n" +
+	"\x04size\x18\x03 \x01(\v2\x15.fovea.vision.v1.SizeH\x00R\x04sizeB\b\n" +
 	"\x06source\"U\n" +
 	"\x04Part\x12\x14\n" +
 	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x12/\n" +
@@ -2665,10 +3064,16 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x06_top_pB\x15\n" +
 	"\x13_repetition_penaltyB\a\n" +
 	"\x05_seedB\x11\n" +
-	"\x0f_max_new_tokens\"-\n" +
+	"\x0f_max_new_tokens\"\x8e\x02\n" +
 	"\tReduction\x12\x17\n" +
-	"\x04keep\x18\x01 \x01(\x02H\x00R\x04keep\x88\x01\x01B\a\n" +
-	"\x05_keep\"\x9e\x03\n" +
+	"\x04keep\x18\x01 \x01(\x02H\x00R\x04keep\x88\x01\x01\x123\n" +
+	"\x04mode\x18\x02 \x01(\x0e2\x1f.fovea.decoder.v1.ReductionModeR\x04mode\x122\n" +
+	"\areducer\x18\x03 \x01(\x0e2\x18.fovea.vision.v1.ReducerR\areducer\x12*\n" +
+	"\x0eflat_tolerance\x18\x04 \x01(\rH\x01R\rflatTolerance\x88\x01\x01\x12&\n" +
+	"\fnear_repeats\x18\x05 \x01(\x02H\x02R\vnearRepeats\x88\x01\x01B\a\n" +
+	"\x05_keepB\x11\n" +
+	"\x0f_flat_toleranceB\x0f\n" +
+	"\r_near_repeats\"\x87\x04\n" +
 	"\fVisualBudget\x12\"\n" +
 	"\n" +
 	"max_pixels\x18\x01 \x01(\rH\x00R\tmaxPixels\x88\x01\x01\x12*\n" +
@@ -2678,7 +3083,12 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"min_detail\x18\x04 \x01(\x0e2\x18.fovea.decoder.v1.DetailR\tminDetail\x12D\n" +
 	"\x0eon_over_budget\x18\x05 \x01(\x0e2\x1e.fovea.decoder.v1.OnOverBudgetR\fonOverBudget\x12C\n" +
 	"\rrepeat_policy\x18\x06 \x01(\x0e2\x1e.fovea.decoder.v1.RepeatPolicyR\frepeatPolicy\x129\n" +
-	"\treduction\x18\a \x01(\v2\x1b.fovea.decoder.v1.ReductionR\treductionB\r\n" +
+	"\treduction\x18\a \x01(\v2\x1b.fovea.decoder.v1.ReductionR\treduction\x12\x1d\n" +
+	"\n" +
+	"min_tokens\x18\b \x01(\rR\tminTokens\x12$\n" +
+	"\x0emax_short_side\x18\t \x01(\rR\fmaxShortSide\x12\"\n" +
+	"\rmax_long_side\x18\n" +
+	" \x01(\rR\vmaxLongSideB\r\n" +
 	"\v_max_pixels\"\x1c\n" +
 	"\bLogprobs\x12\x10\n" +
 	"\x03top\x18\x01 \x01(\rR\x03top\"\x89\x01\n" +
@@ -2735,7 +3145,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\ttoken_ids\x18\a \x03(\rR\btokenIds\x12\x1a\n" +
 	"\blogprobs\x18\b \x03(\x02R\blogprobs\"Q\n" +
 	"\x12CountTokensRequest\x12;\n" +
-	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\xf3\x01\n" +
+	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\x8c\x04\n" +
 	"\x13CountTokensResponse\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\rR\fpromptTokens\x12\x1f\n" +
 	"\vtext_tokens\x18\x02 \x01(\rR\n" +
@@ -2743,7 +3153,34 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\rvisual_tokens\x18\x03 \x01(\rR\fvisualTokens\x123\n" +
 	"\x06images\x18\x04 \x03(\v2\x1b.fovea.vision.v1.TokenCountR\x06images\x12\x19\n" +
 	"\bkv_bytes\x18\x05 \x01(\x04R\akvBytes\x12!\n" +
-	"\ffits_context\x18\x06 \x01(\bR\vfitsContext\"\x16\n" +
+	"\ffits_context\x18\x06 \x01(\bR\vfitsContext\x12\x14\n" +
+	"\x05exact\x18\a \x01(\bR\x05exact\x12*\n" +
+	"\x11visual_tokens_min\x18\b \x01(\rR\x0fvisualTokensMin\x12\x1b\n" +
+	"\trow_bytes\x18\t \x01(\x04R\browBytes\x12#\n" +
+	"\rprefill_flops\x18\n" +
+	" \x01(\x01R\fprefillFlops\x12\x1d\n" +
+	"\n" +
+	"prefill_ms\x18\v \x01(\x02R\tprefillMs\x121\n" +
+	"\x05plans\x18\f \x03(\v2\x1b.fovea.decoder.v1.ImagePlanR\x05plans\x12A\n" +
+	"\falternatives\x18\r \x03(\v2\x1d.fovea.decoder.v1.AlternativeR\falternatives\"\xa7\x01\n" +
+	"\tImagePlan\x123\n" +
+	"\x05steps\x18\x01 \x03(\v2\x1d.fovea.decoder.v1.ReceiptStepR\x05steps\x12\x16\n" +
+	"\x06tokens\x18\x02 \x01(\rR\x06tokens\x12\x1d\n" +
+	"\n" +
+	"tokens_min\x18\x03 \x01(\rR\ttokensMin\x12 \n" +
+	"\trepeat_of\x18\x04 \x01(\rH\x00R\brepeatOf\x88\x01\x01B\f\n" +
+	"\n" +
+	"_repeat_of\"\xc0\x02\n" +
+	"\vAlternative\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x126\n" +
+	"\x06visual\x18\x02 \x01(\v2\x1e.fovea.decoder.v1.VisualBudgetR\x06visual\x12#\n" +
+	"\rvisual_tokens\x18\x03 \x01(\rR\fvisualTokens\x12*\n" +
+	"\x11visual_tokens_min\x18\x04 \x01(\rR\x0fvisualTokensMin\x12\x14\n" +
+	"\x05exact\x18\x05 \x01(\bR\x05exact\x12\x1b\n" +
+	"\trow_bytes\x18\x06 \x01(\x04R\browBytes\x12\x19\n" +
+	"\bkv_bytes\x18\a \x01(\x04R\akvBytes\x12#\n" +
+	"\rprefill_flops\x18\b \x01(\x01R\fprefillFlops\x12!\n" +
+	"\ffits_context\x18\t \x01(\bR\vfitsContext\"\x16\n" +
 	"\x14GetServerInfoRequest\"\xc8\x04\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
@@ -2818,7 +3255,13 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\fRepeatPolicy\x12\x1d\n" +
 	"\x19REPEAT_POLICY_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12REPEAT_POLICY_KEEP\x10\x01\x12\x1b\n" +
-	"\x17REPEAT_POLICY_REFERENCE\x10\x02*_\n" +
+	"\x17REPEAT_POLICY_REFERENCE\x10\x02*\x97\x01\n" +
+	"\rReductionMode\x12\x1e\n" +
+	"\x1aREDUCTION_MODE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12REDUCTION_MODE_OFF\x10\x01\x12\x1a\n" +
+	"\x16REDUCTION_MODE_ECONOMY\x10\x02\x12\x19\n" +
+	"\x15REDUCTION_MODE_STRONG\x10\x03\x12\x17\n" +
+	"\x13REDUCTION_MODE_AUTO\x10\x04*_\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x18\n" +
@@ -2850,101 +3293,114 @@ func file_fovea_decoder_v1_decoder_proto_rawDescGZIP() []byte {
 	return file_fovea_decoder_v1_decoder_proto_rawDescData
 }
 
-var file_fovea_decoder_v1_decoder_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_fovea_decoder_v1_decoder_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(Role)(0),                     // 0: fovea.decoder.v1.Role
 	(Detail)(0),                   // 1: fovea.decoder.v1.Detail
 	(OnOverBudget)(0),             // 2: fovea.decoder.v1.OnOverBudget
 	(RepeatPolicy)(0),             // 3: fovea.decoder.v1.RepeatPolicy
-	(FinishReason)(0),             // 4: fovea.decoder.v1.FinishReason
-	(ServingState)(0),             // 5: fovea.decoder.v1.ServingState
-	(*PutImageHeader)(nil),        // 6: fovea.decoder.v1.PutImageHeader
-	(*PutImageRequest)(nil),       // 7: fovea.decoder.v1.PutImageRequest
-	(*PutImageResponse)(nil),      // 8: fovea.decoder.v1.PutImageResponse
-	(*DescribeImageRequest)(nil),  // 9: fovea.decoder.v1.DescribeImageRequest
-	(*DescribeImageResponse)(nil), // 10: fovea.decoder.v1.DescribeImageResponse
-	(*Image)(nil),                 // 11: fovea.decoder.v1.Image
-	(*Part)(nil),                  // 12: fovea.decoder.v1.Part
-	(*Message)(nil),               // 13: fovea.decoder.v1.Message
-	(*Sampling)(nil),              // 14: fovea.decoder.v1.Sampling
-	(*Reduction)(nil),             // 15: fovea.decoder.v1.Reduction
-	(*VisualBudget)(nil),          // 16: fovea.decoder.v1.VisualBudget
-	(*Logprobs)(nil),              // 17: fovea.decoder.v1.Logprobs
-	(*ResponseFormat)(nil),        // 18: fovea.decoder.v1.ResponseFormat
-	(*Choice)(nil),                // 19: fovea.decoder.v1.Choice
-	(*GenerateRequest)(nil),       // 20: fovea.decoder.v1.GenerateRequest
-	(*Started)(nil),               // 21: fovea.decoder.v1.Started
-	(*Delta)(nil),                 // 22: fovea.decoder.v1.Delta
-	(*Finished)(nil),              // 23: fovea.decoder.v1.Finished
-	(*GenerateResponse)(nil),      // 24: fovea.decoder.v1.GenerateResponse
-	(*CompleteRequest)(nil),       // 25: fovea.decoder.v1.CompleteRequest
-	(*CompleteResponse)(nil),      // 26: fovea.decoder.v1.CompleteResponse
-	(*CountTokensRequest)(nil),    // 27: fovea.decoder.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),   // 28: fovea.decoder.v1.CountTokensResponse
-	(*GetServerInfoRequest)(nil),  // 29: fovea.decoder.v1.GetServerInfoRequest
-	(*DecoderLimits)(nil),         // 30: fovea.decoder.v1.DecoderLimits
-	(*DecoderLoad)(nil),           // 31: fovea.decoder.v1.DecoderLoad
-	(*EncoderPeer)(nil),           // 32: fovea.decoder.v1.EncoderPeer
-	(*GetServerInfoResponse)(nil), // 33: fovea.decoder.v1.GetServerInfoResponse
-	(*v1.ImageFacts)(nil),         // 34: fovea.vision.v1.ImageFacts
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*Receipt)(nil),               // 36: fovea.decoder.v1.Receipt
-	(*v1.TokenCount)(nil),         // 37: fovea.vision.v1.TokenCount
-	(*v1.RowLayout)(nil),          // 38: fovea.vision.v1.RowLayout
+	(ReductionMode)(0),            // 4: fovea.decoder.v1.ReductionMode
+	(FinishReason)(0),             // 5: fovea.decoder.v1.FinishReason
+	(ServingState)(0),             // 6: fovea.decoder.v1.ServingState
+	(*PutImageHeader)(nil),        // 7: fovea.decoder.v1.PutImageHeader
+	(*PutImageRequest)(nil),       // 8: fovea.decoder.v1.PutImageRequest
+	(*PutImageResponse)(nil),      // 9: fovea.decoder.v1.PutImageResponse
+	(*DescribeImageRequest)(nil),  // 10: fovea.decoder.v1.DescribeImageRequest
+	(*DescribeImageResponse)(nil), // 11: fovea.decoder.v1.DescribeImageResponse
+	(*Image)(nil),                 // 12: fovea.decoder.v1.Image
+	(*Part)(nil),                  // 13: fovea.decoder.v1.Part
+	(*Message)(nil),               // 14: fovea.decoder.v1.Message
+	(*Sampling)(nil),              // 15: fovea.decoder.v1.Sampling
+	(*Reduction)(nil),             // 16: fovea.decoder.v1.Reduction
+	(*VisualBudget)(nil),          // 17: fovea.decoder.v1.VisualBudget
+	(*Logprobs)(nil),              // 18: fovea.decoder.v1.Logprobs
+	(*ResponseFormat)(nil),        // 19: fovea.decoder.v1.ResponseFormat
+	(*Choice)(nil),                // 20: fovea.decoder.v1.Choice
+	(*GenerateRequest)(nil),       // 21: fovea.decoder.v1.GenerateRequest
+	(*Started)(nil),               // 22: fovea.decoder.v1.Started
+	(*Delta)(nil),                 // 23: fovea.decoder.v1.Delta
+	(*Finished)(nil),              // 24: fovea.decoder.v1.Finished
+	(*GenerateResponse)(nil),      // 25: fovea.decoder.v1.GenerateResponse
+	(*CompleteRequest)(nil),       // 26: fovea.decoder.v1.CompleteRequest
+	(*CompleteResponse)(nil),      // 27: fovea.decoder.v1.CompleteResponse
+	(*CountTokensRequest)(nil),    // 28: fovea.decoder.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),   // 29: fovea.decoder.v1.CountTokensResponse
+	(*ImagePlan)(nil),             // 30: fovea.decoder.v1.ImagePlan
+	(*Alternative)(nil),           // 31: fovea.decoder.v1.Alternative
+	(*GetServerInfoRequest)(nil),  // 32: fovea.decoder.v1.GetServerInfoRequest
+	(*DecoderLimits)(nil),         // 33: fovea.decoder.v1.DecoderLimits
+	(*DecoderLoad)(nil),           // 34: fovea.decoder.v1.DecoderLoad
+	(*EncoderPeer)(nil),           // 35: fovea.decoder.v1.EncoderPeer
+	(*GetServerInfoResponse)(nil), // 36: fovea.decoder.v1.GetServerInfoResponse
+	(*v1.ImageFacts)(nil),         // 37: fovea.vision.v1.ImageFacts
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(*v1.Size)(nil),               // 39: fovea.vision.v1.Size
+	(v1.Reducer)(0),               // 40: fovea.vision.v1.Reducer
+	(*Receipt)(nil),               // 41: fovea.decoder.v1.Receipt
+	(*v1.TokenCount)(nil),         // 42: fovea.vision.v1.TokenCount
+	(*ReceiptStep)(nil),           // 43: fovea.decoder.v1.ReceiptStep
+	(*v1.RowLayout)(nil),          // 44: fovea.vision.v1.RowLayout
 }
 var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
-	6,  // 0: fovea.decoder.v1.PutImageRequest.header:type_name -> fovea.decoder.v1.PutImageHeader
-	34, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	35, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	34, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	35, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 5: fovea.decoder.v1.Part.image:type_name -> fovea.decoder.v1.Image
-	0,  // 6: fovea.decoder.v1.Message.role:type_name -> fovea.decoder.v1.Role
-	12, // 7: fovea.decoder.v1.Message.parts:type_name -> fovea.decoder.v1.Part
-	1,  // 8: fovea.decoder.v1.VisualBudget.detail:type_name -> fovea.decoder.v1.Detail
-	1,  // 9: fovea.decoder.v1.VisualBudget.min_detail:type_name -> fovea.decoder.v1.Detail
-	2,  // 10: fovea.decoder.v1.VisualBudget.on_over_budget:type_name -> fovea.decoder.v1.OnOverBudget
-	3,  // 11: fovea.decoder.v1.VisualBudget.repeat_policy:type_name -> fovea.decoder.v1.RepeatPolicy
-	15, // 12: fovea.decoder.v1.VisualBudget.reduction:type_name -> fovea.decoder.v1.Reduction
-	19, // 13: fovea.decoder.v1.ResponseFormat.choice:type_name -> fovea.decoder.v1.Choice
-	13, // 14: fovea.decoder.v1.GenerateRequest.messages:type_name -> fovea.decoder.v1.Message
-	14, // 15: fovea.decoder.v1.GenerateRequest.sampling:type_name -> fovea.decoder.v1.Sampling
-	16, // 16: fovea.decoder.v1.GenerateRequest.visual:type_name -> fovea.decoder.v1.VisualBudget
-	17, // 17: fovea.decoder.v1.GenerateRequest.logprobs:type_name -> fovea.decoder.v1.Logprobs
-	18, // 18: fovea.decoder.v1.GenerateRequest.response_format:type_name -> fovea.decoder.v1.ResponseFormat
-	4,  // 19: fovea.decoder.v1.Finished.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	36, // 20: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
-	21, // 21: fovea.decoder.v1.GenerateResponse.started:type_name -> fovea.decoder.v1.Started
-	22, // 22: fovea.decoder.v1.GenerateResponse.delta:type_name -> fovea.decoder.v1.Delta
-	23, // 23: fovea.decoder.v1.GenerateResponse.finished:type_name -> fovea.decoder.v1.Finished
-	20, // 24: fovea.decoder.v1.CompleteRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
-	4,  // 25: fovea.decoder.v1.CompleteResponse.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	36, // 26: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
-	20, // 27: fovea.decoder.v1.CountTokensRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
-	37, // 28: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
-	38, // 29: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
-	30, // 30: fovea.decoder.v1.GetServerInfoResponse.limits:type_name -> fovea.decoder.v1.DecoderLimits
-	31, // 31: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
-	5,  // 32: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
-	32, // 33: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
-	7,  // 34: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
-	9,  // 35: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
-	20, // 36: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
-	25, // 37: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
-	27, // 38: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
-	29, // 39: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
-	8,  // 40: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
-	10, // 41: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
-	24, // 42: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
-	26, // 43: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
-	28, // 44: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
-	33, // 45: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
-	40, // [40:46] is the sub-list for method output_type
-	34, // [34:40] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	7,  // 0: fovea.decoder.v1.PutImageRequest.header:type_name -> fovea.decoder.v1.PutImageHeader
+	37, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	38, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	37, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	38, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	39, // 5: fovea.decoder.v1.Image.size:type_name -> fovea.vision.v1.Size
+	12, // 6: fovea.decoder.v1.Part.image:type_name -> fovea.decoder.v1.Image
+	0,  // 7: fovea.decoder.v1.Message.role:type_name -> fovea.decoder.v1.Role
+	13, // 8: fovea.decoder.v1.Message.parts:type_name -> fovea.decoder.v1.Part
+	4,  // 9: fovea.decoder.v1.Reduction.mode:type_name -> fovea.decoder.v1.ReductionMode
+	40, // 10: fovea.decoder.v1.Reduction.reducer:type_name -> fovea.vision.v1.Reducer
+	1,  // 11: fovea.decoder.v1.VisualBudget.detail:type_name -> fovea.decoder.v1.Detail
+	1,  // 12: fovea.decoder.v1.VisualBudget.min_detail:type_name -> fovea.decoder.v1.Detail
+	2,  // 13: fovea.decoder.v1.VisualBudget.on_over_budget:type_name -> fovea.decoder.v1.OnOverBudget
+	3,  // 14: fovea.decoder.v1.VisualBudget.repeat_policy:type_name -> fovea.decoder.v1.RepeatPolicy
+	16, // 15: fovea.decoder.v1.VisualBudget.reduction:type_name -> fovea.decoder.v1.Reduction
+	20, // 16: fovea.decoder.v1.ResponseFormat.choice:type_name -> fovea.decoder.v1.Choice
+	14, // 17: fovea.decoder.v1.GenerateRequest.messages:type_name -> fovea.decoder.v1.Message
+	15, // 18: fovea.decoder.v1.GenerateRequest.sampling:type_name -> fovea.decoder.v1.Sampling
+	17, // 19: fovea.decoder.v1.GenerateRequest.visual:type_name -> fovea.decoder.v1.VisualBudget
+	18, // 20: fovea.decoder.v1.GenerateRequest.logprobs:type_name -> fovea.decoder.v1.Logprobs
+	19, // 21: fovea.decoder.v1.GenerateRequest.response_format:type_name -> fovea.decoder.v1.ResponseFormat
+	5,  // 22: fovea.decoder.v1.Finished.finish_reason:type_name -> fovea.decoder.v1.FinishReason
+	41, // 23: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
+	22, // 24: fovea.decoder.v1.GenerateResponse.started:type_name -> fovea.decoder.v1.Started
+	23, // 25: fovea.decoder.v1.GenerateResponse.delta:type_name -> fovea.decoder.v1.Delta
+	24, // 26: fovea.decoder.v1.GenerateResponse.finished:type_name -> fovea.decoder.v1.Finished
+	21, // 27: fovea.decoder.v1.CompleteRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
+	5,  // 28: fovea.decoder.v1.CompleteResponse.finish_reason:type_name -> fovea.decoder.v1.FinishReason
+	41, // 29: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
+	21, // 30: fovea.decoder.v1.CountTokensRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
+	42, // 31: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
+	30, // 32: fovea.decoder.v1.CountTokensResponse.plans:type_name -> fovea.decoder.v1.ImagePlan
+	31, // 33: fovea.decoder.v1.CountTokensResponse.alternatives:type_name -> fovea.decoder.v1.Alternative
+	43, // 34: fovea.decoder.v1.ImagePlan.steps:type_name -> fovea.decoder.v1.ReceiptStep
+	17, // 35: fovea.decoder.v1.Alternative.visual:type_name -> fovea.decoder.v1.VisualBudget
+	44, // 36: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
+	33, // 37: fovea.decoder.v1.GetServerInfoResponse.limits:type_name -> fovea.decoder.v1.DecoderLimits
+	34, // 38: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
+	6,  // 39: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
+	35, // 40: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
+	8,  // 41: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
+	10, // 42: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
+	21, // 43: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
+	26, // 44: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
+	28, // 45: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
+	32, // 46: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
+	9,  // 47: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
+	11, // 48: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
+	25, // 49: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
+	27, // 50: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
+	29, // 51: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
+	36, // 52: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
+	47, // [47:53] is the sub-list for method output_type
+	41, // [41:47] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_fovea_decoder_v1_decoder_proto_init() }
@@ -2956,6 +3412,7 @@ func file_fovea_decoder_v1_decoder_proto_init() {
 	file_fovea_decoder_v1_decoder_proto_msgTypes[5].OneofWrappers = []any{
 		(*Image_Data)(nil),
 		(*Image_Digest)(nil),
+		(*Image_Size)(nil),
 	}
 	file_fovea_decoder_v1_decoder_proto_msgTypes[6].OneofWrappers = []any{
 		(*Part_Text)(nil),
@@ -2974,13 +3431,14 @@ func file_fovea_decoder_v1_decoder_proto_init() {
 		(*GenerateResponse_Delta)(nil),
 		(*GenerateResponse_Finished)(nil),
 	}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_decoder_v1_decoder_proto_rawDesc), len(file_fovea_decoder_v1_decoder_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   28,
+			NumEnums:      7,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -129,7 +129,9 @@ type ReceiptImage struct {
 	// `sha256:<hex>` over the rows that were served.
 	RowsDigest string `protobuf:"bytes,14,opt,name=rows_digest,json=rowsDigest,proto3" json:"rows_digest,omitempty"`
 	// The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
-	RepeatOf      *uint32 `protobuf:"varint,15,opt,name=repeat_of,json=repeatOf,proto3,oneof" json:"repeat_of,omitempty"`
+	RepeatOf *uint32 `protobuf:"varint,15,opt,name=repeat_of,json=repeatOf,proto3,oneof" json:"repeat_of,omitempty"`
+	// What it mostly shows.
+	Kind          v1.ImageKind `protobuf:"varint,16,opt,name=kind,proto3,enum=fovea.vision.v1.ImageKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,6 +271,13 @@ func (x *ReceiptImage) GetRepeatOf() uint32 {
 	return 0
 }
 
+func (x *ReceiptImage) GetKind() v1.ImageKind {
+	if x != nil {
+		return x.Kind
+	}
+	return v1.ImageKind(0)
+}
+
 // Sums over the request.
 type ReceiptTotals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -286,7 +295,13 @@ type ReceiptTotals struct {
 	// time, one of them counts it, so that receipts add up to the tower's work.
 	Encodes uint32 `protobuf:"varint,6,opt,name=encodes,proto3" json:"encodes,omitempty"`
 	// Bytes of rows that travelled.
-	WireBytes     uint64 `protobuf:"varint,7,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"`
+	WireBytes uint64 `protobuf:"varint,7,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"`
+	// Bytes of the rows of all images, each different one once.
+	RowBytes uint64 `protobuf:"varint,8,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
+	// 16x16 patches that the vision tower computed for this answer.
+	Patches uint64 `protobuf:"varint,9,opt,name=patches,proto3" json:"patches,omitempty"`
+	// 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+	NaivePatches  uint64 `protobuf:"varint,10,opt,name=naive_patches,json=naivePatches,proto3" json:"naive_patches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +381,27 @@ func (x *ReceiptTotals) GetEncodes() uint32 {
 func (x *ReceiptTotals) GetWireBytes() uint64 {
 	if x != nil {
 		return x.WireBytes
+	}
+	return 0
+}
+
+func (x *ReceiptTotals) GetRowBytes() uint64 {
+	if x != nil {
+		return x.RowBytes
+	}
+	return 0
+}
+
+func (x *ReceiptTotals) GetPatches() uint64 {
+	if x != nil {
+		return x.Patches
+	}
+	return 0
+}
+
+func (x *ReceiptTotals) GetNaivePatches() uint64 {
+	if x != nil {
+		return x.NaivePatches
 	}
 	return 0
 }
@@ -531,7 +567,9 @@ type ReceiptPrice struct {
 	// The amount; 0 where no tariff is set.
 	Amount float64 `protobuf:"fixed64,1,opt,name=amount,proto3" json:"amount,omitempty"`
 	// ISO 4217; empty where no tariff is set.
-	Currency      string `protobuf:"bytes,2,opt,name=currency,proto3" json:"currency,omitempty"`
+	Currency string `protobuf:"bytes,2,opt,name=currency,proto3" json:"currency,omitempty"`
+	// What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+	NaiveAmount   float64 `protobuf:"fixed64,3,opt,name=naive_amount,json=naiveAmount,proto3" json:"naive_amount,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -580,6 +618,13 @@ func (x *ReceiptPrice) GetCurrency() string {
 	return ""
 }
 
+func (x *ReceiptPrice) GetNaiveAmount() float64 {
+	if x != nil {
+		return x.NaiveAmount
+	}
+	return 0
+}
+
 // The account of one answer.
 type Receipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -592,7 +637,9 @@ type Receipt struct {
 	// Who answered.
 	Tier *ReceiptTier `protobuf:"bytes,4,opt,name=tier,proto3" json:"tier,omitempty"`
 	// The price.
-	Price         *ReceiptPrice `protobuf:"bytes,5,opt,name=price,proto3" json:"price,omitempty"`
+	Price *ReceiptPrice `protobuf:"bytes,5,opt,name=price,proto3" json:"price,omitempty"`
+	// True where images lost detail because the server was near a limit.
+	Degraded      bool `protobuf:"varint,6,opt,name=degraded,proto3" json:"degraded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -662,6 +709,13 @@ func (x *Receipt) GetPrice() *ReceiptPrice {
 	return nil
 }
 
+func (x *Receipt) GetDegraded() bool {
+	if x != nil {
+		return x.Degraded
+	}
+	return false
+}
+
 var File_fovea_decoder_v1_receipt_proto protoreflect.FileDescriptor
 
 const file_fovea_decoder_v1_receipt_proto_rawDesc = "" +
@@ -671,7 +725,7 @@ const file_fovea_decoder_v1_receipt_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\rR\x06before\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\rR\x05after\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xcc\x04\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xfc\x04\n" +
 	"\fReceiptImage\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x121\n" +
 	"\boriginal\x18\x02 \x01(\v2\x15.fovea.vision.v1.SizeR\boriginal\x12/\n" +
@@ -691,9 +745,10 @@ const file_fovea_decoder_v1_receipt_proto_rawDesc = "" +
 	"wire_bytes\x18\r \x01(\rR\twireBytes\x12\x1f\n" +
 	"\vrows_digest\x18\x0e \x01(\tR\n" +
 	"rowsDigest\x12 \n" +
-	"\trepeat_of\x18\x0f \x01(\rH\x00R\brepeatOf\x88\x01\x01B\f\n" +
+	"\trepeat_of\x18\x0f \x01(\rH\x00R\brepeatOf\x88\x01\x01\x12.\n" +
+	"\x04kind\x18\x10 \x01(\x0e2\x1a.fovea.vision.v1.ImageKindR\x04kindB\f\n" +
 	"\n" +
-	"_repeat_of\"\x95\x02\n" +
+	"_repeat_of\"\xf1\x02\n" +
 	"\rReceiptTotals\x12#\n" +
 	"\rvisual_tokens\x18\x01 \x01(\rR\fvisualTokens\x12.\n" +
 	"\x13naive_visual_tokens\x18\x02 \x01(\rR\x11naiveVisualTokens\x12\x1f\n" +
@@ -703,7 +758,11 @@ const file_fovea_decoder_v1_receipt_proto_rawDesc = "" +
 	"\routput_tokens\x18\x05 \x01(\rR\foutputTokens\x12\x18\n" +
 	"\aencodes\x18\x06 \x01(\rR\aencodes\x12\x1d\n" +
 	"\n" +
-	"wire_bytes\x18\a \x01(\x04R\twireBytes\"\xb5\x01\n" +
+	"wire_bytes\x18\a \x01(\x04R\twireBytes\x12\x1b\n" +
+	"\trow_bytes\x18\b \x01(\x04R\browBytes\x12\x18\n" +
+	"\apatches\x18\t \x01(\x04R\apatches\x12#\n" +
+	"\rnaive_patches\x18\n" +
+	" \x01(\x04R\fnaivePatches\"\xb5\x01\n" +
 	"\rReceiptStages\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\x02R\x05queue\x12\x16\n" +
 	"\x06encode\x18\x02 \x01(\x02R\x06encode\x12\x1a\n" +
@@ -714,16 +773,18 @@ const file_fovea_decoder_v1_receipt_proto_rawDesc = "" +
 	"\x05total\x18\a \x01(\x02R\x05total\"9\n" +
 	"\vReceiptTier\x12\x12\n" +
 	"\x04path\x18\x01 \x03(\tR\x04path\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"B\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"e\n" +
 	"\fReceiptPrice\x12\x16\n" +
 	"\x06amount\x18\x01 \x01(\x01R\x06amount\x12\x1a\n" +
-	"\bcurrency\x18\x02 \x01(\tR\bcurrency\"\xa1\x02\n" +
+	"\bcurrency\x18\x02 \x01(\tR\bcurrency\x12!\n" +
+	"\fnaive_amount\x18\x03 \x01(\x01R\vnaiveAmount\"\xbd\x02\n" +
 	"\aReceipt\x126\n" +
 	"\x06images\x18\x01 \x03(\v2\x1e.fovea.decoder.v1.ReceiptImageR\x06images\x127\n" +
 	"\x06totals\x18\x02 \x01(\v2\x1f.fovea.decoder.v1.ReceiptTotalsR\x06totals\x12<\n" +
 	"\tstages_ms\x18\x03 \x01(\v2\x1f.fovea.decoder.v1.ReceiptStagesR\bstagesMs\x121\n" +
 	"\x04tier\x18\x04 \x01(\v2\x1d.fovea.decoder.v1.ReceiptTierR\x04tier\x124\n" +
-	"\x05price\x18\x05 \x01(\v2\x1e.fovea.decoder.v1.ReceiptPriceR\x05priceBA\n" +
+	"\x05price\x18\x05 \x01(\v2\x1e.fovea.decoder.v1.ReceiptPriceR\x05price\x12\x1a\n" +
+	"\bdegraded\x18\x06 \x01(\bR\bdegradedBA\n" +
 	"\x14dev.fovea.decoder.v1P\x01Z'fovea.dev/go/fovea/decoder/v1;decoderv1b\x06proto3"
 
 var (
@@ -751,6 +812,7 @@ var file_fovea_decoder_v1_receipt_proto_goTypes = []any{
 	(*v1.GridThw)(nil),    // 8: fovea.vision.v1.GridThw
 	(v1.RowSource)(0),     // 9: fovea.vision.v1.RowSource
 	(v1.RowDtype)(0),      // 10: fovea.vision.v1.RowDtype
+	(v1.ImageKind)(0),     // 11: fovea.vision.v1.ImageKind
 }
 var file_fovea_decoder_v1_receipt_proto_depIdxs = []int32{
 	7,  // 0: fovea.decoder.v1.ReceiptImage.original:type_name -> fovea.vision.v1.Size
@@ -759,16 +821,17 @@ var file_fovea_decoder_v1_receipt_proto_depIdxs = []int32{
 	0,  // 3: fovea.decoder.v1.ReceiptImage.steps:type_name -> fovea.decoder.v1.ReceiptStep
 	9,  // 4: fovea.decoder.v1.ReceiptImage.source:type_name -> fovea.vision.v1.RowSource
 	10, // 5: fovea.decoder.v1.ReceiptImage.dtype:type_name -> fovea.vision.v1.RowDtype
-	1,  // 6: fovea.decoder.v1.Receipt.images:type_name -> fovea.decoder.v1.ReceiptImage
-	2,  // 7: fovea.decoder.v1.Receipt.totals:type_name -> fovea.decoder.v1.ReceiptTotals
-	3,  // 8: fovea.decoder.v1.Receipt.stages_ms:type_name -> fovea.decoder.v1.ReceiptStages
-	4,  // 9: fovea.decoder.v1.Receipt.tier:type_name -> fovea.decoder.v1.ReceiptTier
-	5,  // 10: fovea.decoder.v1.Receipt.price:type_name -> fovea.decoder.v1.ReceiptPrice
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	11, // 6: fovea.decoder.v1.ReceiptImage.kind:type_name -> fovea.vision.v1.ImageKind
+	1,  // 7: fovea.decoder.v1.Receipt.images:type_name -> fovea.decoder.v1.ReceiptImage
+	2,  // 8: fovea.decoder.v1.Receipt.totals:type_name -> fovea.decoder.v1.ReceiptTotals
+	3,  // 9: fovea.decoder.v1.Receipt.stages_ms:type_name -> fovea.decoder.v1.ReceiptStages
+	4,  // 10: fovea.decoder.v1.Receipt.tier:type_name -> fovea.decoder.v1.ReceiptTier
+	5,  // 11: fovea.decoder.v1.Receipt.price:type_name -> fovea.decoder.v1.ReceiptPrice
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_fovea_decoder_v1_receipt_proto_init() }

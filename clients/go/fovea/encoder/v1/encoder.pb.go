@@ -365,7 +365,12 @@ func (x *DescribeImageResponse) GetExpireTime() *timestamppb.Timestamp {
 type EncodePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
-	MaxPixels     *uint32 `protobuf:"varint,1,opt,name=max_pixels,json=maxPixels,proto3,oneof" json:"max_pixels,omitempty"`
+	MaxPixels *uint32 `protobuf:"varint,1,opt,name=max_pixels,json=maxPixels,proto3,oneof" json:"max_pixels,omitempty"`
+	// OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+	// says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+	FlatTolerance *uint32 `protobuf:"varint,2,opt,name=flat_tolerance,json=flatTolerance,proto3,oneof" json:"flat_tolerance,omitempty"`
+	// OPTIONAL. Which of the encoded rows are sent; default all.
+	Rows          *RowChoice `protobuf:"bytes,3,opt,name=rows,proto3" json:"rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -407,6 +412,84 @@ func (x *EncodePlan) GetMaxPixels() uint32 {
 	return 0
 }
 
+func (x *EncodePlan) GetFlatTolerance() uint32 {
+	if x != nil && x.FlatTolerance != nil {
+		return *x.FlatTolerance
+	}
+	return 0
+}
+
+func (x *EncodePlan) GetRows() *RowChoice {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// The best rows of an image, by an order that depends on the image alone. At least 16 rows are kept, or all.
+type RowChoice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+	Keep *float32 `protobuf:"fixed32,1,opt,name=keep,proto3,oneof" json:"keep,omitempty"`
+	// As many as add something: the order is cut where the gain of one more row flattens.
+	Auto bool `protobuf:"varint,2,opt,name=auto,proto3" json:"auto,omitempty"`
+	// Default SCOPE. RESIZE is refused.
+	Reducer       v1.Reducer `protobuf:"varint,3,opt,name=reducer,proto3,enum=fovea.vision.v1.Reducer" json:"reducer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowChoice) Reset() {
+	*x = RowChoice{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowChoice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowChoice) ProtoMessage() {}
+
+func (x *RowChoice) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowChoice.ProtoReflect.Descriptor instead.
+func (*RowChoice) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RowChoice) GetKeep() float32 {
+	if x != nil && x.Keep != nil {
+		return *x.Keep
+	}
+	return 0
+}
+
+func (x *RowChoice) GetAuto() bool {
+	if x != nil {
+		return x.Auto
+	}
+	return false
+}
+
+func (x *RowChoice) GetReducer() v1.Reducer {
+	if x != nil {
+		return x.Reducer
+	}
+	return v1.Reducer(0)
+}
+
 // Asks for the rows of a stored image.
 type EncodeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -422,7 +505,7 @@ type EncodeRequest struct {
 
 func (x *EncodeRequest) Reset() {
 	*x = EncodeRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[6]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +517,7 @@ func (x *EncodeRequest) String() string {
 func (*EncodeRequest) ProtoMessage() {}
 
 func (x *EncodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[6]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +530,7 @@ func (x *EncodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeRequest.ProtoReflect.Descriptor instead.
 func (*EncodeRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{6}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EncodeRequest) GetDigest() string {
@@ -487,14 +570,16 @@ type EncodeHeader struct {
 	// The name of the encoder that answers.
 	Encoder string `protobuf:"bytes,6,opt,name=encoder,proto3" json:"encoder,omitempty"`
 	// True where the rows were computed for a call that had asked a moment before: who counts encodes skips this one.
-	Joined        bool `protobuf:"varint,7,opt,name=joined,proto3" json:"joined,omitempty"`
+	Joined bool `protobuf:"varint,7,opt,name=joined,proto3" json:"joined,omitempty"`
+	// The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+	Kept          []uint32 `protobuf:"varint,8,rep,packed,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EncodeHeader) Reset() {
 	*x = EncodeHeader{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[7]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +591,7 @@ func (x *EncodeHeader) String() string {
 func (*EncodeHeader) ProtoMessage() {}
 
 func (x *EncodeHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[7]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +604,7 @@ func (x *EncodeHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeHeader.ProtoReflect.Descriptor instead.
 func (*EncodeHeader) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{7}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EncodeHeader) GetLayout() *v1.RowLayout {
@@ -571,6 +656,13 @@ func (x *EncodeHeader) GetJoined() bool {
 	return false
 }
 
+func (x *EncodeHeader) GetKept() []uint32 {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
 // Milliseconds that an encoder spent on a call, by stage. 0 where a stage did not happen.
 type EncodeTimings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -592,7 +684,7 @@ type EncodeTimings struct {
 
 func (x *EncodeTimings) Reset() {
 	*x = EncodeTimings{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[8]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +696,7 @@ func (x *EncodeTimings) String() string {
 func (*EncodeTimings) ProtoMessage() {}
 
 func (x *EncodeTimings) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[8]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +709,7 @@ func (x *EncodeTimings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeTimings.ProtoReflect.Descriptor instead.
 func (*EncodeTimings) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{8}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EncodeTimings) GetQueueMs() float32 {
@@ -679,7 +771,7 @@ type EncodeSummary struct {
 
 func (x *EncodeSummary) Reset() {
 	*x = EncodeSummary{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[9]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +783,7 @@ func (x *EncodeSummary) String() string {
 func (*EncodeSummary) ProtoMessage() {}
 
 func (x *EncodeSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[9]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +796,7 @@ func (x *EncodeSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeSummary.ProtoReflect.Descriptor instead.
 func (*EncodeSummary) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{9}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EncodeSummary) GetRows() uint32 {
@@ -752,7 +844,7 @@ type EncodeResponse struct {
 
 func (x *EncodeResponse) Reset() {
 	*x = EncodeResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[10]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +856,7 @@ func (x *EncodeResponse) String() string {
 func (*EncodeResponse) ProtoMessage() {}
 
 func (x *EncodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[10]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +869,7 @@ func (x *EncodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeResponse.ProtoReflect.Descriptor instead.
 func (*EncodeResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{10}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EncodeResponse) GetEvent() isEncodeResponse_Event {
@@ -839,6 +931,143 @@ func (*EncodeResponse_Chunk) isEncodeResponse_Event() {}
 
 func (*EncodeResponse_Summary) isEncodeResponse_Event() {}
 
+// Asks which rows a plan sends.
+type PlaceRowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REQUIRED. As for Encode.
+	Encode *EncodeRequest `protobuf:"bytes,1,opt,name=encode,proto3" json:"encode,omitempty"`
+	// Never run the tower for this: `known` is false where that would be needed.
+	StoredOnly bool `protobuf:"varint,2,opt,name=stored_only,json=storedOnly,proto3" json:"stored_only,omitempty"`
+	// Tell the order of the rows too.
+	Order         bool `protobuf:"varint,3,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceRowsRequest) Reset() {
+	*x = PlaceRowsRequest{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceRowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceRowsRequest) ProtoMessage() {}
+
+func (x *PlaceRowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceRowsRequest.ProtoReflect.Descriptor instead.
+func (*PlaceRowsRequest) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PlaceRowsRequest) GetEncode() *EncodeRequest {
+	if x != nil {
+		return x.Encode
+	}
+	return nil
+}
+
+func (x *PlaceRowsRequest) GetStoredOnly() bool {
+	if x != nil {
+		return x.StoredOnly
+	}
+	return false
+}
+
+func (x *PlaceRowsRequest) GetOrder() bool {
+	if x != nil {
+		return x.Order
+	}
+	return false
+}
+
+// Which rows a plan sends.
+type PlaceRowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False where only the tower could tell. `header` then has the layout and the count of the whole image.
+	Known bool `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
+	// As in an Encode stream; `source` is NONE where the tower was not needed.
+	Header *EncodeHeader `protobuf:"bytes,2,opt,name=header,proto3" json:"header,omitempty"`
+	// As in an Encode stream.
+	Timings *EncodeTimings `protobuf:"bytes,3,opt,name=timings,proto3" json:"timings,omitempty"`
+	// Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+	Order         []uint32 `protobuf:"varint,4,rep,packed,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceRowsResponse) Reset() {
+	*x = PlaceRowsResponse{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceRowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceRowsResponse) ProtoMessage() {}
+
+func (x *PlaceRowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceRowsResponse.ProtoReflect.Descriptor instead.
+func (*PlaceRowsResponse) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PlaceRowsResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *PlaceRowsResponse) GetHeader() *EncodeHeader {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *PlaceRowsResponse) GetTimings() *EncodeTimings {
+	if x != nil {
+		return x.Timings
+	}
+	return nil
+}
+
+func (x *PlaceRowsResponse) GetOrder() []uint32 {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
 // Asks for the rows of a stored image in shared memory.
 type LeaseRowsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -852,7 +1081,7 @@ type LeaseRowsRequest struct {
 
 func (x *LeaseRowsRequest) Reset() {
 	*x = LeaseRowsRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[11]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +1093,7 @@ func (x *LeaseRowsRequest) String() string {
 func (*LeaseRowsRequest) ProtoMessage() {}
 
 func (x *LeaseRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[11]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +1106,7 @@ func (x *LeaseRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRowsRequest.ProtoReflect.Descriptor instead.
 func (*LeaseRowsRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{11}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LeaseRowsRequest) GetEncode() *EncodeRequest {
@@ -919,7 +1148,7 @@ type LeaseRowsResponse struct {
 
 func (x *LeaseRowsResponse) Reset() {
 	*x = LeaseRowsResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[12]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1160,7 @@ func (x *LeaseRowsResponse) String() string {
 func (*LeaseRowsResponse) ProtoMessage() {}
 
 func (x *LeaseRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[12]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1173,7 @@ func (x *LeaseRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRowsResponse.ProtoReflect.Descriptor instead.
 func (*LeaseRowsResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{12}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LeaseRowsResponse) GetHeader() *EncodeHeader {
@@ -1007,7 +1236,7 @@ type ReleaseRowsRequest struct {
 
 func (x *ReleaseRowsRequest) Reset() {
 	*x = ReleaseRowsRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[13]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1248,7 @@ func (x *ReleaseRowsRequest) String() string {
 func (*ReleaseRowsRequest) ProtoMessage() {}
 
 func (x *ReleaseRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[13]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1261,7 @@ func (x *ReleaseRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRowsRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRowsRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{13}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReleaseRowsRequest) GetLeaseIds() []string {
@@ -1053,7 +1282,7 @@ type ReleaseRowsResponse struct {
 
 func (x *ReleaseRowsResponse) Reset() {
 	*x = ReleaseRowsResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[14]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1294,7 @@ func (x *ReleaseRowsResponse) String() string {
 func (*ReleaseRowsResponse) ProtoMessage() {}
 
 func (x *ReleaseRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[14]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1307,7 @@ func (x *ReleaseRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRowsResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseRowsResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{14}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReleaseRowsResponse) GetReleased() uint32 {
@@ -1103,7 +1332,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[15]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1344,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[15]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1357,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{15}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CountTokensRequest) GetWidth() uint32 {
@@ -1163,7 +1392,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[16]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1404,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[16]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1417,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{16}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CountTokensResponse) GetCount() *v1.TokenCount {
@@ -1207,7 +1436,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[17]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1448,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[17]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1461,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{17}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{20}
 }
 
 // The limits of an encoder. Each is a setting of the same name.
@@ -1274,7 +1503,7 @@ type EncoderLimits struct {
 
 func (x *EncoderLimits) Reset() {
 	*x = EncoderLimits{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1515,7 @@ func (x *EncoderLimits) String() string {
 func (*EncoderLimits) ProtoMessage() {}
 
 func (x *EncoderLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1528,7 @@ func (x *EncoderLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderLimits.ProtoReflect.Descriptor instead.
 func (*EncoderLimits) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{18}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EncoderLimits) GetMaxMessageBytes() uint32 {
@@ -1422,7 +1651,7 @@ type EncoderLoad struct {
 
 func (x *EncoderLoad) Reset() {
 	*x = EncoderLoad{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1663,7 @@ func (x *EncoderLoad) String() string {
 func (*EncoderLoad) ProtoMessage() {}
 
 func (x *EncoderLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1676,7 @@ func (x *EncoderLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderLoad.ProtoReflect.Descriptor instead.
 func (*EncoderLoad) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{19}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EncoderLoad) GetWaiting() uint32 {
@@ -1507,7 +1736,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1748,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1761,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{20}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -1637,7 +1866,7 @@ type DeleteImageRequest struct {
 
 func (x *DeleteImageRequest) Reset() {
 	*x = DeleteImageRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1878,7 @@ func (x *DeleteImageRequest) String() string {
 func (*DeleteImageRequest) ProtoMessage() {}
 
 func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1891,7 @@ func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
 func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{21}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteImageRequest) GetDigest() string {
@@ -1687,7 +1916,7 @@ type DeleteImageResponse struct {
 
 func (x *DeleteImageResponse) Reset() {
 	*x = DeleteImageResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1928,7 @@ func (x *DeleteImageResponse) String() string {
 func (*DeleteImageResponse) ProtoMessage() {}
 
 func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1941,7 @@ func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
 func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{22}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteImageResponse) GetUploads() uint32 {
@@ -1745,7 +1974,7 @@ type GetCacheStatsRequest struct {
 
 func (x *GetCacheStatsRequest) Reset() {
 	*x = GetCacheStatsRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1986,7 @@ func (x *GetCacheStatsRequest) String() string {
 func (*GetCacheStatsRequest) ProtoMessage() {}
 
 func (x *GetCacheStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1999,7 @@ func (x *GetCacheStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCacheStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetCacheStatsRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{23}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{26}
 }
 
 // The store's figures. Sizes are true after a restart; events count from the start of the process.
@@ -1804,7 +2033,7 @@ type GetCacheStatsResponse struct {
 
 func (x *GetCacheStatsResponse) Reset() {
 	*x = GetCacheStatsResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +2045,7 @@ func (x *GetCacheStatsResponse) String() string {
 func (*GetCacheStatsResponse) ProtoMessage() {}
 
 func (x *GetCacheStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +2058,7 @@ func (x *GetCacheStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCacheStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetCacheStatsResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{24}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetCacheStatsResponse) GetRecords() uint32 {
@@ -1930,16 +2159,24 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x15DescribeImageResponse\x121\n" +
 	"\x05facts\x18\x01 \x01(\v2\x1b.fovea.vision.v1.ImageFactsR\x05facts\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"?\n" +
+	"expireTime\"\xaf\x01\n" +
 	"\n" +
 	"EncodePlan\x12\"\n" +
 	"\n" +
-	"max_pixels\x18\x01 \x01(\rH\x00R\tmaxPixels\x88\x01\x01B\r\n" +
-	"\v_max_pixels\"{\n" +
+	"max_pixels\x18\x01 \x01(\rH\x00R\tmaxPixels\x88\x01\x01\x12*\n" +
+	"\x0eflat_tolerance\x18\x02 \x01(\rH\x01R\rflatTolerance\x88\x01\x01\x12/\n" +
+	"\x04rows\x18\x03 \x01(\v2\x1b.fovea.encoder.v1.RowChoiceR\x04rowsB\r\n" +
+	"\v_max_pixelsB\x11\n" +
+	"\x0f_flat_tolerance\"u\n" +
+	"\tRowChoice\x12\x17\n" +
+	"\x04keep\x18\x01 \x01(\x02H\x00R\x04keep\x88\x01\x01\x12\x12\n" +
+	"\x04auto\x18\x02 \x01(\bR\x04auto\x122\n" +
+	"\areducer\x18\x03 \x01(\x0e2\x18.fovea.vision.v1.ReducerR\areducerB\a\n" +
+	"\x05_keep\"{\n" +
 	"\rEncodeRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x120\n" +
 	"\x04plan\x18\x02 \x01(\v2\x1c.fovea.encoder.v1.EncodePlanR\x04plan\x12 \n" +
-	"\vfingerprint\x18\x03 \x01(\tR\vfingerprint\"\x91\x02\n" +
+	"\vfingerprint\x18\x03 \x01(\tR\vfingerprint\"\xa5\x02\n" +
 	"\fEncodeHeader\x122\n" +
 	"\x06layout\x18\x01 \x01(\v2\x1a.fovea.vision.v1.RowLayoutR\x06layout\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\rR\x04rows\x121\n" +
@@ -1947,7 +2184,8 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x06source\x18\x04 \x01(\x0e2\x1a.fovea.vision.v1.RowSourceR\x06source\x12 \n" +
 	"\vfingerprint\x18\x05 \x01(\tR\vfingerprint\x12\x18\n" +
 	"\aencoder\x18\x06 \x01(\tR\aencoder\x12\x16\n" +
-	"\x06joined\x18\a \x01(\bR\x06joined\"\xbd\x01\n" +
+	"\x06joined\x18\a \x01(\bR\x06joined\x12\x12\n" +
+	"\x04kept\x18\b \x03(\rR\x04kept\"\xbd\x01\n" +
 	"\rEncodeTimings\x12\x19\n" +
 	"\bqueue_ms\x18\x01 \x01(\x02R\aqueueMs\x12\x1b\n" +
 	"\tdecode_ms\x18\x02 \x01(\x02R\bdecodeMs\x12#\n" +
@@ -1965,7 +2203,17 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x06header\x18\x01 \x01(\v2\x1e.fovea.encoder.v1.EncodeHeaderH\x00R\x06header\x121\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x19.fovea.vision.v1.RowChunkH\x00R\x05chunk\x12;\n" +
 	"\asummary\x18\x03 \x01(\v2\x1f.fovea.encoder.v1.EncodeSummaryH\x00R\asummaryB\a\n" +
-	"\x05event\"l\n" +
+	"\x05event\"\x82\x01\n" +
+	"\x10PlaceRowsRequest\x127\n" +
+	"\x06encode\x18\x01 \x01(\v2\x1f.fovea.encoder.v1.EncodeRequestR\x06encode\x12\x1f\n" +
+	"\vstored_only\x18\x02 \x01(\bR\n" +
+	"storedOnly\x12\x14\n" +
+	"\x05order\x18\x03 \x01(\bR\x05order\"\xb2\x01\n" +
+	"\x11PlaceRowsResponse\x12\x14\n" +
+	"\x05known\x18\x01 \x01(\bR\x05known\x126\n" +
+	"\x06header\x18\x02 \x01(\v2\x1e.fovea.encoder.v1.EncodeHeaderR\x06header\x129\n" +
+	"\atimings\x18\x03 \x01(\v2\x1f.fovea.encoder.v1.EncodeTimingsR\atimings\x12\x14\n" +
+	"\x05order\x18\x04 \x03(\rR\x05order\"l\n" +
 	"\x10LeaseRowsRequest\x127\n" +
 	"\x06encode\x18\x01 \x01(\v2\x1f.fovea.encoder.v1.EncodeRequestR\x06encode\x12\x1f\n" +
 	"\vrelease_ids\x18\x02 \x03(\tR\n" +
@@ -2057,11 +2305,12 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x15SERVING_STATE_LOADING\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_SERVING\x10\x02\x12\x1a\n" +
 	"\x16SERVING_STATE_DRAINING\x10\x03\x12\x18\n" +
-	"\x14SERVING_STATE_FAILED\x10\x042\xc4\x06\n" +
+	"\x14SERVING_STATE_FAILED\x10\x042\x9a\a\n" +
 	"\x0eEncoderService\x12S\n" +
 	"\bPutImage\x12!.fovea.encoder.v1.PutImageRequest\x1a\".fovea.encoder.v1.PutImageResponse(\x01\x12`\n" +
 	"\rDescribeImage\x12&.fovea.encoder.v1.DescribeImageRequest\x1a'.fovea.encoder.v1.DescribeImageResponse\x12M\n" +
 	"\x06Encode\x12\x1f.fovea.encoder.v1.EncodeRequest\x1a .fovea.encoder.v1.EncodeResponse0\x01\x12T\n" +
+	"\tPlaceRows\x12\".fovea.encoder.v1.PlaceRowsRequest\x1a#.fovea.encoder.v1.PlaceRowsResponse\x12T\n" +
 	"\tLeaseRows\x12\".fovea.encoder.v1.LeaseRowsRequest\x1a#.fovea.encoder.v1.LeaseRowsResponse\x12Z\n" +
 	"\vReleaseRows\x12$.fovea.encoder.v1.ReleaseRowsRequest\x1a%.fovea.encoder.v1.ReleaseRowsResponse\x12Z\n" +
 	"\vCountTokens\x12$.fovea.encoder.v1.CountTokensRequest\x1a%.fovea.encoder.v1.CountTokensResponse\x12`\n" +
@@ -2083,7 +2332,7 @@ func file_fovea_encoder_v1_encoder_proto_rawDescGZIP() []byte {
 }
 
 var file_fovea_encoder_v1_encoder_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fovea_encoder_v1_encoder_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_fovea_encoder_v1_encoder_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_fovea_encoder_v1_encoder_proto_goTypes = []any{
 	(ServingState)(0),             // 0: fovea.encoder.v1.ServingState
 	(*PutImageHeader)(nil),        // 1: fovea.encoder.v1.PutImageHeader
@@ -2092,78 +2341,89 @@ var file_fovea_encoder_v1_encoder_proto_goTypes = []any{
 	(*DescribeImageRequest)(nil),  // 4: fovea.encoder.v1.DescribeImageRequest
 	(*DescribeImageResponse)(nil), // 5: fovea.encoder.v1.DescribeImageResponse
 	(*EncodePlan)(nil),            // 6: fovea.encoder.v1.EncodePlan
-	(*EncodeRequest)(nil),         // 7: fovea.encoder.v1.EncodeRequest
-	(*EncodeHeader)(nil),          // 8: fovea.encoder.v1.EncodeHeader
-	(*EncodeTimings)(nil),         // 9: fovea.encoder.v1.EncodeTimings
-	(*EncodeSummary)(nil),         // 10: fovea.encoder.v1.EncodeSummary
-	(*EncodeResponse)(nil),        // 11: fovea.encoder.v1.EncodeResponse
-	(*LeaseRowsRequest)(nil),      // 12: fovea.encoder.v1.LeaseRowsRequest
-	(*LeaseRowsResponse)(nil),     // 13: fovea.encoder.v1.LeaseRowsResponse
-	(*ReleaseRowsRequest)(nil),    // 14: fovea.encoder.v1.ReleaseRowsRequest
-	(*ReleaseRowsResponse)(nil),   // 15: fovea.encoder.v1.ReleaseRowsResponse
-	(*CountTokensRequest)(nil),    // 16: fovea.encoder.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),   // 17: fovea.encoder.v1.CountTokensResponse
-	(*GetServerInfoRequest)(nil),  // 18: fovea.encoder.v1.GetServerInfoRequest
-	(*EncoderLimits)(nil),         // 19: fovea.encoder.v1.EncoderLimits
-	(*EncoderLoad)(nil),           // 20: fovea.encoder.v1.EncoderLoad
-	(*GetServerInfoResponse)(nil), // 21: fovea.encoder.v1.GetServerInfoResponse
-	(*DeleteImageRequest)(nil),    // 22: fovea.encoder.v1.DeleteImageRequest
-	(*DeleteImageResponse)(nil),   // 23: fovea.encoder.v1.DeleteImageResponse
-	(*GetCacheStatsRequest)(nil),  // 24: fovea.encoder.v1.GetCacheStatsRequest
-	(*GetCacheStatsResponse)(nil), // 25: fovea.encoder.v1.GetCacheStatsResponse
-	(*v1.ImageFacts)(nil),         // 26: fovea.vision.v1.ImageFacts
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*v1.RowLayout)(nil),          // 28: fovea.vision.v1.RowLayout
-	(*v1.TokenCount)(nil),         // 29: fovea.vision.v1.TokenCount
-	(v1.RowSource)(0),             // 30: fovea.vision.v1.RowSource
-	(*v1.RowChunk)(nil),           // 31: fovea.vision.v1.RowChunk
+	(*RowChoice)(nil),             // 7: fovea.encoder.v1.RowChoice
+	(*EncodeRequest)(nil),         // 8: fovea.encoder.v1.EncodeRequest
+	(*EncodeHeader)(nil),          // 9: fovea.encoder.v1.EncodeHeader
+	(*EncodeTimings)(nil),         // 10: fovea.encoder.v1.EncodeTimings
+	(*EncodeSummary)(nil),         // 11: fovea.encoder.v1.EncodeSummary
+	(*EncodeResponse)(nil),        // 12: fovea.encoder.v1.EncodeResponse
+	(*PlaceRowsRequest)(nil),      // 13: fovea.encoder.v1.PlaceRowsRequest
+	(*PlaceRowsResponse)(nil),     // 14: fovea.encoder.v1.PlaceRowsResponse
+	(*LeaseRowsRequest)(nil),      // 15: fovea.encoder.v1.LeaseRowsRequest
+	(*LeaseRowsResponse)(nil),     // 16: fovea.encoder.v1.LeaseRowsResponse
+	(*ReleaseRowsRequest)(nil),    // 17: fovea.encoder.v1.ReleaseRowsRequest
+	(*ReleaseRowsResponse)(nil),   // 18: fovea.encoder.v1.ReleaseRowsResponse
+	(*CountTokensRequest)(nil),    // 19: fovea.encoder.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),   // 20: fovea.encoder.v1.CountTokensResponse
+	(*GetServerInfoRequest)(nil),  // 21: fovea.encoder.v1.GetServerInfoRequest
+	(*EncoderLimits)(nil),         // 22: fovea.encoder.v1.EncoderLimits
+	(*EncoderLoad)(nil),           // 23: fovea.encoder.v1.EncoderLoad
+	(*GetServerInfoResponse)(nil), // 24: fovea.encoder.v1.GetServerInfoResponse
+	(*DeleteImageRequest)(nil),    // 25: fovea.encoder.v1.DeleteImageRequest
+	(*DeleteImageResponse)(nil),   // 26: fovea.encoder.v1.DeleteImageResponse
+	(*GetCacheStatsRequest)(nil),  // 27: fovea.encoder.v1.GetCacheStatsRequest
+	(*GetCacheStatsResponse)(nil), // 28: fovea.encoder.v1.GetCacheStatsResponse
+	(*v1.ImageFacts)(nil),         // 29: fovea.vision.v1.ImageFacts
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(v1.Reducer)(0),               // 31: fovea.vision.v1.Reducer
+	(*v1.RowLayout)(nil),          // 32: fovea.vision.v1.RowLayout
+	(*v1.TokenCount)(nil),         // 33: fovea.vision.v1.TokenCount
+	(v1.RowSource)(0),             // 34: fovea.vision.v1.RowSource
+	(*v1.RowChunk)(nil),           // 35: fovea.vision.v1.RowChunk
 }
 var file_fovea_encoder_v1_encoder_proto_depIdxs = []int32{
 	1,  // 0: fovea.encoder.v1.PutImageRequest.header:type_name -> fovea.encoder.v1.PutImageHeader
-	26, // 1: fovea.encoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	27, // 2: fovea.encoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	26, // 3: fovea.encoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	27, // 4: fovea.encoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	6,  // 5: fovea.encoder.v1.EncodeRequest.plan:type_name -> fovea.encoder.v1.EncodePlan
-	28, // 6: fovea.encoder.v1.EncodeHeader.layout:type_name -> fovea.vision.v1.RowLayout
-	29, // 7: fovea.encoder.v1.EncodeHeader.count:type_name -> fovea.vision.v1.TokenCount
-	30, // 8: fovea.encoder.v1.EncodeHeader.source:type_name -> fovea.vision.v1.RowSource
-	9,  // 9: fovea.encoder.v1.EncodeSummary.timings:type_name -> fovea.encoder.v1.EncodeTimings
-	8,  // 10: fovea.encoder.v1.EncodeResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
-	31, // 11: fovea.encoder.v1.EncodeResponse.chunk:type_name -> fovea.vision.v1.RowChunk
-	10, // 12: fovea.encoder.v1.EncodeResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
-	7,  // 13: fovea.encoder.v1.LeaseRowsRequest.encode:type_name -> fovea.encoder.v1.EncodeRequest
-	8,  // 14: fovea.encoder.v1.LeaseRowsResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
-	10, // 15: fovea.encoder.v1.LeaseRowsResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
-	27, // 16: fovea.encoder.v1.LeaseRowsResponse.expire_time:type_name -> google.protobuf.Timestamp
-	29, // 17: fovea.encoder.v1.CountTokensResponse.count:type_name -> fovea.vision.v1.TokenCount
-	28, // 18: fovea.encoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
-	19, // 19: fovea.encoder.v1.GetServerInfoResponse.limits:type_name -> fovea.encoder.v1.EncoderLimits
-	20, // 20: fovea.encoder.v1.GetServerInfoResponse.load:type_name -> fovea.encoder.v1.EncoderLoad
-	0,  // 21: fovea.encoder.v1.GetServerInfoResponse.state:type_name -> fovea.encoder.v1.ServingState
-	2,  // 22: fovea.encoder.v1.EncoderService.PutImage:input_type -> fovea.encoder.v1.PutImageRequest
-	4,  // 23: fovea.encoder.v1.EncoderService.DescribeImage:input_type -> fovea.encoder.v1.DescribeImageRequest
-	7,  // 24: fovea.encoder.v1.EncoderService.Encode:input_type -> fovea.encoder.v1.EncodeRequest
-	12, // 25: fovea.encoder.v1.EncoderService.LeaseRows:input_type -> fovea.encoder.v1.LeaseRowsRequest
-	14, // 26: fovea.encoder.v1.EncoderService.ReleaseRows:input_type -> fovea.encoder.v1.ReleaseRowsRequest
-	16, // 27: fovea.encoder.v1.EncoderService.CountTokens:input_type -> fovea.encoder.v1.CountTokensRequest
-	18, // 28: fovea.encoder.v1.EncoderService.GetServerInfo:input_type -> fovea.encoder.v1.GetServerInfoRequest
-	22, // 29: fovea.encoder.v1.EncoderService.DeleteImage:input_type -> fovea.encoder.v1.DeleteImageRequest
-	24, // 30: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
-	3,  // 31: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
-	5,  // 32: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
-	11, // 33: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
-	13, // 34: fovea.encoder.v1.EncoderService.LeaseRows:output_type -> fovea.encoder.v1.LeaseRowsResponse
-	15, // 35: fovea.encoder.v1.EncoderService.ReleaseRows:output_type -> fovea.encoder.v1.ReleaseRowsResponse
-	17, // 36: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
-	21, // 37: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
-	23, // 38: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
-	25, // 39: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
-	31, // [31:40] is the sub-list for method output_type
-	22, // [22:31] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	29, // 1: fovea.encoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	30, // 2: fovea.encoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	29, // 3: fovea.encoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	30, // 4: fovea.encoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 5: fovea.encoder.v1.EncodePlan.rows:type_name -> fovea.encoder.v1.RowChoice
+	31, // 6: fovea.encoder.v1.RowChoice.reducer:type_name -> fovea.vision.v1.Reducer
+	6,  // 7: fovea.encoder.v1.EncodeRequest.plan:type_name -> fovea.encoder.v1.EncodePlan
+	32, // 8: fovea.encoder.v1.EncodeHeader.layout:type_name -> fovea.vision.v1.RowLayout
+	33, // 9: fovea.encoder.v1.EncodeHeader.count:type_name -> fovea.vision.v1.TokenCount
+	34, // 10: fovea.encoder.v1.EncodeHeader.source:type_name -> fovea.vision.v1.RowSource
+	10, // 11: fovea.encoder.v1.EncodeSummary.timings:type_name -> fovea.encoder.v1.EncodeTimings
+	9,  // 12: fovea.encoder.v1.EncodeResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
+	35, // 13: fovea.encoder.v1.EncodeResponse.chunk:type_name -> fovea.vision.v1.RowChunk
+	11, // 14: fovea.encoder.v1.EncodeResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
+	8,  // 15: fovea.encoder.v1.PlaceRowsRequest.encode:type_name -> fovea.encoder.v1.EncodeRequest
+	9,  // 16: fovea.encoder.v1.PlaceRowsResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
+	10, // 17: fovea.encoder.v1.PlaceRowsResponse.timings:type_name -> fovea.encoder.v1.EncodeTimings
+	8,  // 18: fovea.encoder.v1.LeaseRowsRequest.encode:type_name -> fovea.encoder.v1.EncodeRequest
+	9,  // 19: fovea.encoder.v1.LeaseRowsResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
+	11, // 20: fovea.encoder.v1.LeaseRowsResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
+	30, // 21: fovea.encoder.v1.LeaseRowsResponse.expire_time:type_name -> google.protobuf.Timestamp
+	33, // 22: fovea.encoder.v1.CountTokensResponse.count:type_name -> fovea.vision.v1.TokenCount
+	32, // 23: fovea.encoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
+	22, // 24: fovea.encoder.v1.GetServerInfoResponse.limits:type_name -> fovea.encoder.v1.EncoderLimits
+	23, // 25: fovea.encoder.v1.GetServerInfoResponse.load:type_name -> fovea.encoder.v1.EncoderLoad
+	0,  // 26: fovea.encoder.v1.GetServerInfoResponse.state:type_name -> fovea.encoder.v1.ServingState
+	2,  // 27: fovea.encoder.v1.EncoderService.PutImage:input_type -> fovea.encoder.v1.PutImageRequest
+	4,  // 28: fovea.encoder.v1.EncoderService.DescribeImage:input_type -> fovea.encoder.v1.DescribeImageRequest
+	8,  // 29: fovea.encoder.v1.EncoderService.Encode:input_type -> fovea.encoder.v1.EncodeRequest
+	13, // 30: fovea.encoder.v1.EncoderService.PlaceRows:input_type -> fovea.encoder.v1.PlaceRowsRequest
+	15, // 31: fovea.encoder.v1.EncoderService.LeaseRows:input_type -> fovea.encoder.v1.LeaseRowsRequest
+	17, // 32: fovea.encoder.v1.EncoderService.ReleaseRows:input_type -> fovea.encoder.v1.ReleaseRowsRequest
+	19, // 33: fovea.encoder.v1.EncoderService.CountTokens:input_type -> fovea.encoder.v1.CountTokensRequest
+	21, // 34: fovea.encoder.v1.EncoderService.GetServerInfo:input_type -> fovea.encoder.v1.GetServerInfoRequest
+	25, // 35: fovea.encoder.v1.EncoderService.DeleteImage:input_type -> fovea.encoder.v1.DeleteImageRequest
+	27, // 36: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
+	3,  // 37: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
+	5,  // 38: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
+	12, // 39: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
+	14, // 40: fovea.encoder.v1.EncoderService.PlaceRows:output_type -> fovea.encoder.v1.PlaceRowsResponse
+	16, // 41: fovea.encoder.v1.EncoderService.LeaseRows:output_type -> fovea.encoder.v1.LeaseRowsResponse
+	18, // 42: fovea.encoder.v1.EncoderService.ReleaseRows:output_type -> fovea.encoder.v1.ReleaseRowsResponse
+	20, // 43: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
+	24, // 44: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
+	26, // 45: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
+	28, // 46: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
+	37, // [37:47] is the sub-list for method output_type
+	27, // [27:37] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_fovea_encoder_v1_encoder_proto_init() }
@@ -2172,19 +2432,20 @@ func file_fovea_encoder_v1_encoder_proto_init() {
 		return
 	}
 	file_fovea_encoder_v1_encoder_proto_msgTypes[5].OneofWrappers = []any{}
-	file_fovea_encoder_v1_encoder_proto_msgTypes[10].OneofWrappers = []any{
+	file_fovea_encoder_v1_encoder_proto_msgTypes[6].OneofWrappers = []any{}
+	file_fovea_encoder_v1_encoder_proto_msgTypes[11].OneofWrappers = []any{
 		(*EncodeResponse_Header)(nil),
 		(*EncodeResponse_Chunk)(nil),
 		(*EncodeResponse_Summary)(nil),
 	}
-	file_fovea_encoder_v1_encoder_proto_msgTypes[15].OneofWrappers = []any{}
+	file_fovea_encoder_v1_encoder_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_encoder_v1_encoder_proto_rawDesc), len(file_fovea_encoder_v1_encoder_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	EncoderService_PutImage_FullMethodName      = "/fovea.encoder.v1.EncoderService/PutImage"
 	EncoderService_DescribeImage_FullMethodName = "/fovea.encoder.v1.EncoderService/DescribeImage"
 	EncoderService_Encode_FullMethodName        = "/fovea.encoder.v1.EncoderService/Encode"
+	EncoderService_PlaceRows_FullMethodName     = "/fovea.encoder.v1.EncoderService/PlaceRows"
 	EncoderService_LeaseRows_FullMethodName     = "/fovea.encoder.v1.EncoderService/LeaseRows"
 	EncoderService_ReleaseRows_FullMethodName   = "/fovea.encoder.v1.EncoderService/ReleaseRows"
 	EncoderService_CountTokens_FullMethodName   = "/fovea.encoder.v1.EncoderService/CountTokens"
@@ -45,6 +46,9 @@ type EncoderServiceClient interface {
 	DescribeImage(ctx context.Context, in *DescribeImageRequest, opts ...grpc.CallOption) (*DescribeImageResponse, error)
 	// Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
 	Encode(ctx context.Context, in *EncodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EncodeResponse], error)
+	// Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+	// are computed and stored where that is needed to know it; the Encode that follows finds them.
+	PlaceRows(ctx context.Context, in *PlaceRowsRequest, opts ...grpc.CallOption) (*PlaceRowsResponse, error)
 	// Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
 	// opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
 	// NOT_SERVED where there is no arena: Encode answers then.
@@ -110,6 +114,16 @@ func (c *encoderServiceClient) Encode(ctx context.Context, in *EncodeRequest, op
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EncoderService_EncodeClient = grpc.ServerStreamingClient[EncodeResponse]
+
+func (c *encoderServiceClient) PlaceRows(ctx context.Context, in *PlaceRowsRequest, opts ...grpc.CallOption) (*PlaceRowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlaceRowsResponse)
+	err := c.cc.Invoke(ctx, EncoderService_PlaceRows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *encoderServiceClient) LeaseRows(ctx context.Context, in *LeaseRowsRequest, opts ...grpc.CallOption) (*LeaseRowsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -184,6 +198,9 @@ type EncoderServiceServer interface {
 	DescribeImage(context.Context, *DescribeImageRequest) (*DescribeImageResponse, error)
 	// Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
 	Encode(*EncodeRequest, grpc.ServerStreamingServer[EncodeResponse]) error
+	// Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+	// are computed and stored where that is needed to know it; the Encode that follows finds them.
+	PlaceRows(context.Context, *PlaceRowsRequest) (*PlaceRowsResponse, error)
 	// Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
 	// opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
 	// NOT_SERVED where there is no arena: Encode answers then.
@@ -216,6 +233,9 @@ func (UnimplementedEncoderServiceServer) DescribeImage(context.Context, *Describ
 }
 func (UnimplementedEncoderServiceServer) Encode(*EncodeRequest, grpc.ServerStreamingServer[EncodeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Encode not implemented")
+}
+func (UnimplementedEncoderServiceServer) PlaceRows(context.Context, *PlaceRowsRequest) (*PlaceRowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlaceRows not implemented")
 }
 func (UnimplementedEncoderServiceServer) LeaseRows(context.Context, *LeaseRowsRequest) (*LeaseRowsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LeaseRows not implemented")
@@ -291,6 +311,24 @@ func _EncoderService_Encode_Handler(srv interface{}, stream grpc.ServerStream) e
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EncoderService_EncodeServer = grpc.ServerStreamingServer[EncodeResponse]
+
+func _EncoderService_PlaceRows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlaceRowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EncoderServiceServer).PlaceRows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EncoderService_PlaceRows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EncoderServiceServer).PlaceRows(ctx, req.(*PlaceRowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _EncoderService_LeaseRows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LeaseRowsRequest)
@@ -410,6 +448,10 @@ var EncoderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DescribeImage",
 			Handler:    _EncoderService_DescribeImage_Handler,
+		},
+		{
+			MethodName: "PlaceRows",
+			Handler:    _EncoderService_PlaceRows_Handler,
 		},
 		{
 			MethodName: "LeaseRows",

@@ -84,6 +84,63 @@ func (ImageFormat) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_vision_v1_image_proto_rawDescGZIP(), []int{0}
 }
 
+// What an image mostly shows, as far as edges and colours tell.
+type ImageKind int32
+
+const (
+	// Not known.
+	ImageKind_IMAGE_KIND_UNSPECIFIED ImageKind = 0
+	// Lines of text: a page, a table, a screen.
+	ImageKind_IMAGE_KIND_TEXT ImageKind = 1
+	// Flat colours and few edges: a chart, a drawing, a logo.
+	ImageKind_IMAGE_KIND_GRAPHIC ImageKind = 2
+	// Everything else: a photograph.
+	ImageKind_IMAGE_KIND_PHOTO ImageKind = 3
+)
+
+// Enum value maps for ImageKind.
+var (
+	ImageKind_name = map[int32]string{
+		0: "IMAGE_KIND_UNSPECIFIED",
+		1: "IMAGE_KIND_TEXT",
+		2: "IMAGE_KIND_GRAPHIC",
+		3: "IMAGE_KIND_PHOTO",
+	}
+	ImageKind_value = map[string]int32{
+		"IMAGE_KIND_UNSPECIFIED": 0,
+		"IMAGE_KIND_TEXT":        1,
+		"IMAGE_KIND_GRAPHIC":     2,
+		"IMAGE_KIND_PHOTO":       3,
+	}
+)
+
+func (x ImageKind) Enum() *ImageKind {
+	p := new(ImageKind)
+	*p = x
+	return p
+}
+
+func (x ImageKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ImageKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_fovea_vision_v1_image_proto_enumTypes[1].Descriptor()
+}
+
+func (ImageKind) Type() protoreflect.EnumType {
+	return &file_fovea_vision_v1_image_proto_enumTypes[1]
+}
+
+func (x ImageKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ImageKind.Descriptor instead.
+func (ImageKind) EnumDescriptor() ([]byte, []int) {
+	return file_fovea_vision_v1_image_proto_rawDescGZIP(), []int{1}
+}
+
 // A size in pixels.
 type Size struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -220,7 +277,16 @@ type ImageFacts struct {
 	// The EXIF orientation that was applied, 1 to 8; 1 changes nothing.
 	ExifOrientation uint32 `protobuf:"varint,6,opt,name=exif_orientation,json=exifOrientation,proto3" json:"exif_orientation,omitempty"`
 	// True where transparent pixels were laid on white.
-	HadAlpha      bool `protobuf:"varint,7,opt,name=had_alpha,json=hadAlpha,proto3" json:"had_alpha,omitempty"`
+	HadAlpha bool `protobuf:"varint,7,opt,name=had_alpha,json=hadAlpha,proto3" json:"had_alpha,omitempty"`
+	// The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
+	// on; 0 where no text was found.
+	TextHeight float32 `protobuf:"fixed32,8,opt,name=text_height,json=textHeight,proto3" json:"text_height,omitempty"`
+	// The share of pixels at which the brightness changes sharply, 0 to 1.
+	EdgeDensity float32 `protobuf:"fixed32,9,opt,name=edge_density,json=edgeDensity,proto3" json:"edge_density,omitempty"`
+	// The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+	UniformShare float32 `protobuf:"fixed32,10,opt,name=uniform_share,json=uniformShare,proto3" json:"uniform_share,omitempty"`
+	// What it mostly shows.
+	Kind          ImageKind `protobuf:"varint,11,opt,name=kind,proto3,enum=fovea.vision.v1.ImageKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -302,6 +368,34 @@ func (x *ImageFacts) GetHadAlpha() bool {
 		return x.HadAlpha
 	}
 	return false
+}
+
+func (x *ImageFacts) GetTextHeight() float32 {
+	if x != nil {
+		return x.TextHeight
+	}
+	return 0
+}
+
+func (x *ImageFacts) GetEdgeDensity() float32 {
+	if x != nil {
+		return x.EdgeDensity
+	}
+	return 0
+}
+
+func (x *ImageFacts) GetUniformShare() float32 {
+	if x != nil {
+		return x.UniformShare
+	}
+	return 0
+}
+
+func (x *ImageFacts) GetKind() ImageKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ImageKind_IMAGE_KIND_UNSPECIFIED
 }
 
 // What an image of a given size costs at a given limit. Pure arithmetic: nothing is decoded.
@@ -406,7 +500,7 @@ const file_fovea_vision_v1_image_proto_rawDesc = "" +
 	"\aGridThw\x12\f\n" +
 	"\x01t\x18\x01 \x01(\rR\x01t\x12\f\n" +
 	"\x01h\x18\x02 \x01(\rR\x01h\x12\f\n" +
-	"\x01w\x18\x03 \x01(\rR\x01w\"\x8d\x02\n" +
+	"\x01w\x18\x03 \x01(\rR\x01w\"\xa6\x03\n" +
 	"\n" +
 	"ImageFacts\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12!\n" +
@@ -415,7 +509,13 @@ const file_fovea_vision_v1_image_proto_rawDesc = "" +
 	"\tbyte_size\x18\x04 \x01(\rR\bbyteSize\x12)\n" +
 	"\x04size\x18\x05 \x01(\v2\x15.fovea.vision.v1.SizeR\x04size\x12)\n" +
 	"\x10exif_orientation\x18\x06 \x01(\rR\x0fexifOrientation\x12\x1b\n" +
-	"\thad_alpha\x18\a \x01(\bR\bhadAlpha\"\xed\x01\n" +
+	"\thad_alpha\x18\a \x01(\bR\bhadAlpha\x12\x1f\n" +
+	"\vtext_height\x18\b \x01(\x02R\n" +
+	"textHeight\x12!\n" +
+	"\fedge_density\x18\t \x01(\x02R\vedgeDensity\x12#\n" +
+	"\runiform_share\x18\n" +
+	" \x01(\x02R\funiformShare\x12.\n" +
+	"\x04kind\x18\v \x01(\x0e2\x1a.fovea.vision.v1.ImageKindR\x04kind\"\xed\x01\n" +
 	"\n" +
 	"TokenCount\x121\n" +
 	"\boriginal\x18\x01 \x01(\v2\x15.fovea.vision.v1.SizeR\boriginal\x12/\n" +
@@ -429,7 +529,12 @@ const file_fovea_vision_v1_image_proto_rawDesc = "" +
 	"\x11IMAGE_FORMAT_JPEG\x10\x01\x12\x14\n" +
 	"\x10IMAGE_FORMAT_PNG\x10\x02\x12\x15\n" +
 	"\x11IMAGE_FORMAT_WEBP\x10\x03\x12\x14\n" +
-	"\x10IMAGE_FORMAT_GIF\x10\x04B>\n" +
+	"\x10IMAGE_FORMAT_GIF\x10\x04*j\n" +
+	"\tImageKind\x12\x1a\n" +
+	"\x16IMAGE_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fIMAGE_KIND_TEXT\x10\x01\x12\x16\n" +
+	"\x12IMAGE_KIND_GRAPHIC\x10\x02\x12\x14\n" +
+	"\x10IMAGE_KIND_PHOTO\x10\x03B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (
@@ -444,26 +549,28 @@ func file_fovea_vision_v1_image_proto_rawDescGZIP() []byte {
 	return file_fovea_vision_v1_image_proto_rawDescData
 }
 
-var file_fovea_vision_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_fovea_vision_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_fovea_vision_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_fovea_vision_v1_image_proto_goTypes = []any{
 	(ImageFormat)(0),   // 0: fovea.vision.v1.ImageFormat
-	(*Size)(nil),       // 1: fovea.vision.v1.Size
-	(*GridThw)(nil),    // 2: fovea.vision.v1.GridThw
-	(*ImageFacts)(nil), // 3: fovea.vision.v1.ImageFacts
-	(*TokenCount)(nil), // 4: fovea.vision.v1.TokenCount
+	(ImageKind)(0),     // 1: fovea.vision.v1.ImageKind
+	(*Size)(nil),       // 2: fovea.vision.v1.Size
+	(*GridThw)(nil),    // 3: fovea.vision.v1.GridThw
+	(*ImageFacts)(nil), // 4: fovea.vision.v1.ImageFacts
+	(*TokenCount)(nil), // 5: fovea.vision.v1.TokenCount
 }
 var file_fovea_vision_v1_image_proto_depIdxs = []int32{
 	0, // 0: fovea.vision.v1.ImageFacts.format:type_name -> fovea.vision.v1.ImageFormat
-	1, // 1: fovea.vision.v1.ImageFacts.size:type_name -> fovea.vision.v1.Size
-	1, // 2: fovea.vision.v1.TokenCount.original:type_name -> fovea.vision.v1.Size
-	1, // 3: fovea.vision.v1.TokenCount.planned:type_name -> fovea.vision.v1.Size
-	2, // 4: fovea.vision.v1.TokenCount.grid:type_name -> fovea.vision.v1.GridThw
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	2, // 1: fovea.vision.v1.ImageFacts.size:type_name -> fovea.vision.v1.Size
+	1, // 2: fovea.vision.v1.ImageFacts.kind:type_name -> fovea.vision.v1.ImageKind
+	2, // 3: fovea.vision.v1.TokenCount.original:type_name -> fovea.vision.v1.Size
+	2, // 4: fovea.vision.v1.TokenCount.planned:type_name -> fovea.vision.v1.Size
+	3, // 5: fovea.vision.v1.TokenCount.grid:type_name -> fovea.vision.v1.GridThw
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_fovea_vision_v1_image_proto_init() }
@@ -476,7 +583,7 @@ func file_fovea_vision_v1_image_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_vision_v1_image_proto_rawDesc), len(file_fovea_vision_v1_image_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -35,6 +35,10 @@ const (
 	RowDtype_ROW_DTYPE_FP16 RowDtype = 2
 	// IEEE single precision, 4 bytes.
 	RowDtype_ROW_DTYPE_FP32 RowDtype = 3
+	// float8 e4m3fn, 1 byte; behind the values of a row one fp32 scale for each level, in the order of the levels.
+	RowDtype_ROW_DTYPE_FP8 RowDtype = 4
+	// int8, 1 byte; behind the values of a row one fp32 scale for each 64 values of a level, in their order.
+	RowDtype_ROW_DTYPE_INT8 RowDtype = 5
 )
 
 // Enum value maps for RowDtype.
@@ -44,12 +48,16 @@ var (
 		1: "ROW_DTYPE_BF16",
 		2: "ROW_DTYPE_FP16",
 		3: "ROW_DTYPE_FP32",
+		4: "ROW_DTYPE_FP8",
+		5: "ROW_DTYPE_INT8",
 	}
 	RowDtype_value = map[string]int32{
 		"ROW_DTYPE_UNSPECIFIED": 0,
 		"ROW_DTYPE_BF16":        1,
 		"ROW_DTYPE_FP16":        2,
 		"ROW_DTYPE_FP32":        3,
+		"ROW_DTYPE_FP8":         4,
+		"ROW_DTYPE_INT8":        5,
 	}
 )
 
@@ -141,6 +149,72 @@ func (RowSource) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_vision_v1_rows_proto_rawDescGZIP(), []int{1}
 }
 
+// Which rows of an image are kept where not all are. All but RESIZE put the rows of an image in an order that depends
+// on the image alone, so that one encode serves every number of rows.
+type Reducer int32
+
+const (
+	// The server's choice.
+	Reducer_REDUCER_UNSPECIFIED Reducer = 0
+	// The image is made smaller until it has the wanted number of rows. The decoder plans it so; encoders drop nothing.
+	Reducer_REDUCER_RESIZE Reducer = 1
+	// By the attention that a row gets in the tower, and by how much it adds to what is kept already.
+	Reducer_REDUCER_SCOPE Reducer = 2
+	// By how different a row is from those kept already.
+	Reducer_REDUCER_DIVPRUNE Reducer = 3
+	// Evenly over the image.
+	Reducer_REDUCER_STRIDE Reducer = 4
+	// At random, the same for every image of a size. For comparison.
+	Reducer_REDUCER_RANDOM Reducer = 5
+)
+
+// Enum value maps for Reducer.
+var (
+	Reducer_name = map[int32]string{
+		0: "REDUCER_UNSPECIFIED",
+		1: "REDUCER_RESIZE",
+		2: "REDUCER_SCOPE",
+		3: "REDUCER_DIVPRUNE",
+		4: "REDUCER_STRIDE",
+		5: "REDUCER_RANDOM",
+	}
+	Reducer_value = map[string]int32{
+		"REDUCER_UNSPECIFIED": 0,
+		"REDUCER_RESIZE":      1,
+		"REDUCER_SCOPE":       2,
+		"REDUCER_DIVPRUNE":    3,
+		"REDUCER_STRIDE":      4,
+		"REDUCER_RANDOM":      5,
+	}
+)
+
+func (x Reducer) Enum() *Reducer {
+	p := new(Reducer)
+	*p = x
+	return p
+}
+
+func (x Reducer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Reducer) Descriptor() protoreflect.EnumDescriptor {
+	return file_fovea_vision_v1_rows_proto_enumTypes[2].Descriptor()
+}
+
+func (Reducer) Type() protoreflect.EnumType {
+	return &file_fovea_vision_v1_rows_proto_enumTypes[2]
+}
+
+func (x Reducer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Reducer.Descriptor instead.
+func (Reducer) EnumDescriptor() ([]byte, []int) {
+	return file_fovea_vision_v1_rows_proto_rawDescGZIP(), []int{2}
+}
+
 // The layout of a row: `width * (1 + levels)` values, the pooled features first, then each deepstack level.
 // Rows stand in raster order of the merged grid (2x2 patches a row).
 type RowLayout struct {
@@ -153,7 +227,7 @@ type RowLayout struct {
 	Levels uint32 `protobuf:"varint,3,opt,name=levels,proto3" json:"levels,omitempty"`
 	// How a value is written.
 	Dtype RowDtype `protobuf:"varint,4,opt,name=dtype,proto3,enum=fovea.vision.v1.RowDtype" json:"dtype,omitempty"`
-	// Bytes of one row: width * (1 + levels) * bytes of a value.
+	// Bytes of one row: those of its values, and of its scales where the dtype has some.
 	RowBytes      uint32 `protobuf:"varint,5,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -312,18 +386,27 @@ const file_fovea_vision_v1_rows_proto_rawDesc = "" +
 	"\tfirst_row\x18\x01 \x01(\rR\bfirstRow\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\rR\x04rows\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x12\n" +
-	"\x04xxh3\x18\x04 \x01(\x06R\x04xxh3*a\n" +
+	"\x04xxh3\x18\x04 \x01(\x06R\x04xxh3*\x88\x01\n" +
 	"\bRowDtype\x12\x19\n" +
 	"\x15ROW_DTYPE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eROW_DTYPE_BF16\x10\x01\x12\x12\n" +
 	"\x0eROW_DTYPE_FP16\x10\x02\x12\x12\n" +
-	"\x0eROW_DTYPE_FP32\x10\x03*\x80\x01\n" +
+	"\x0eROW_DTYPE_FP32\x10\x03\x12\x11\n" +
+	"\rROW_DTYPE_FP8\x10\x04\x12\x12\n" +
+	"\x0eROW_DTYPE_INT8\x10\x05*\x80\x01\n" +
 	"\tRowSource\x12\x1a\n" +
 	"\x16ROW_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ROW_SOURCE_ENCODED\x10\x01\x12\x13\n" +
 	"\x0fROW_SOURCE_ROWS\x10\x02\x12\x15\n" +
 	"\x11ROW_SOURCE_PREFIX\x10\x03\x12\x13\n" +
-	"\x0fROW_SOURCE_NONE\x10\x04B>\n" +
+	"\x0fROW_SOURCE_NONE\x10\x04*\x87\x01\n" +
+	"\aReducer\x12\x17\n" +
+	"\x13REDUCER_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eREDUCER_RESIZE\x10\x01\x12\x11\n" +
+	"\rREDUCER_SCOPE\x10\x02\x12\x14\n" +
+	"\x10REDUCER_DIVPRUNE\x10\x03\x12\x12\n" +
+	"\x0eREDUCER_STRIDE\x10\x04\x12\x12\n" +
+	"\x0eREDUCER_RANDOM\x10\x05B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (
@@ -338,13 +421,14 @@ func file_fovea_vision_v1_rows_proto_rawDescGZIP() []byte {
 	return file_fovea_vision_v1_rows_proto_rawDescData
 }
 
-var file_fovea_vision_v1_rows_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_fovea_vision_v1_rows_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_fovea_vision_v1_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_fovea_vision_v1_rows_proto_goTypes = []any{
 	(RowDtype)(0),     // 0: fovea.vision.v1.RowDtype
 	(RowSource)(0),    // 1: fovea.vision.v1.RowSource
-	(*RowLayout)(nil), // 2: fovea.vision.v1.RowLayout
-	(*RowChunk)(nil),  // 3: fovea.vision.v1.RowChunk
+	(Reducer)(0),      // 2: fovea.vision.v1.Reducer
+	(*RowLayout)(nil), // 3: fovea.vision.v1.RowLayout
+	(*RowChunk)(nil),  // 4: fovea.vision.v1.RowChunk
 }
 var file_fovea_vision_v1_rows_proto_depIdxs = []int32{
 	0, // 0: fovea.vision.v1.RowLayout.dtype:type_name -> fovea.vision.v1.RowDtype
@@ -365,7 +449,7 @@ func file_fovea_vision_v1_rows_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_vision_v1_rows_proto_rawDesc), len(file_fovea_vision_v1_rows_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -33,6 +33,8 @@ private static final long serialVersionUID = 0L;
   }
   private CountTokensResponse() {
     images_ = java.util.Collections.emptyList();
+    plans_ = java.util.Collections.emptyList();
+    alternatives_ = java.util.Collections.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -189,6 +191,204 @@ private static final long serialVersionUID = 0L;
     return fitsContext_;
   }
 
+  public static final int EXACT_FIELD_NUMBER = 7;
+  private boolean exact_ = false;
+  /**
+   * <pre>
+   * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
+   * is the most that it would.
+   * </pre>
+   *
+   * <code>bool exact = 7;</code>
+   * @return The exact.
+   */
+  @java.lang.Override
+  public boolean getExact() {
+    return exact_;
+  }
+
+  public static final int VISUAL_TOKENS_MIN_FIELD_NUMBER = 8;
+  private int visualTokensMin_ = 0;
+  /**
+   * <pre>
+   * The fewest that it would.
+   * </pre>
+   *
+   * <code>uint32 visual_tokens_min = 8;</code>
+   * @return The visualTokensMin.
+   */
+  @java.lang.Override
+  public int getVisualTokensMin() {
+    return visualTokensMin_;
+  }
+
+  public static final int ROW_BYTES_FIELD_NUMBER = 9;
+  private long rowBytes_ = 0L;
+  /**
+   * <pre>
+   * Bytes of the rows of all images, each different one once.
+   * </pre>
+   *
+   * <code>uint64 row_bytes = 9;</code>
+   * @return The rowBytes.
+   */
+  @java.lang.Override
+  public long getRowBytes() {
+    return rowBytes_;
+  }
+
+  public static final int PREFILL_FLOPS_FIELD_NUMBER = 10;
+  private double prefillFlops_ = 0D;
+  /**
+   * <pre>
+   * Arithmetic of the language model to read the prompt, in floating point operations.
+   * </pre>
+   *
+   * <code>double prefill_flops = 10;</code>
+   * @return The prefillFlops.
+   */
+  @java.lang.Override
+  public double getPrefillFlops() {
+    return prefillFlops_;
+  }
+
+  public static final int PREFILL_MS_FIELD_NUMBER = 11;
+  private float prefillMs_ = 0F;
+  /**
+   * <pre>
+   * How long that took lately, in milliseconds; 0 where nothing was read yet.
+   * </pre>
+   *
+   * <code>float prefill_ms = 11;</code>
+   * @return The prefillMs.
+   */
+  @java.lang.Override
+  public float getPrefillMs() {
+    return prefillMs_;
+  }
+
+  public static final int PLANS_FIELD_NUMBER = 12;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.fovea.decoder.v1.ImagePlan> plans_;
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.fovea.decoder.v1.ImagePlan> getPlansList() {
+    return plans_;
+  }
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.fovea.decoder.v1.ImagePlanOrBuilder> 
+      getPlansOrBuilderList() {
+    return plans_;
+  }
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  @java.lang.Override
+  public int getPlansCount() {
+    return plans_.size();
+  }
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.ImagePlan getPlans(int index) {
+    return plans_.get(index);
+  }
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.ImagePlanOrBuilder getPlansOrBuilder(
+      int index) {
+    return plans_.get(index);
+  }
+
+  public static final int ALTERNATIVES_FIELD_NUMBER = 13;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.fovea.decoder.v1.Alternative> alternatives_;
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.fovea.decoder.v1.Alternative> getAlternativesList() {
+    return alternatives_;
+  }
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.fovea.decoder.v1.AlternativeOrBuilder> 
+      getAlternativesOrBuilderList() {
+    return alternatives_;
+  }
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  @java.lang.Override
+  public int getAlternativesCount() {
+    return alternatives_.size();
+  }
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.Alternative getAlternatives(int index) {
+    return alternatives_.get(index);
+  }
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.AlternativeOrBuilder getAlternativesOrBuilder(
+      int index) {
+    return alternatives_.get(index);
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -220,6 +420,27 @@ private static final long serialVersionUID = 0L;
     }
     if (fitsContext_ != false) {
       output.writeBool(6, fitsContext_);
+    }
+    if (exact_ != false) {
+      output.writeBool(7, exact_);
+    }
+    if (visualTokensMin_ != 0) {
+      output.writeUInt32(8, visualTokensMin_);
+    }
+    if (rowBytes_ != 0L) {
+      output.writeUInt64(9, rowBytes_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(prefillFlops_) != 0) {
+      output.writeDouble(10, prefillFlops_);
+    }
+    if (java.lang.Float.floatToRawIntBits(prefillMs_) != 0) {
+      output.writeFloat(11, prefillMs_);
+    }
+    for (int i = 0; i < plans_.size(); i++) {
+      output.writeMessage(12, plans_.get(i));
+    }
+    for (int i = 0; i < alternatives_.size(); i++) {
+      output.writeMessage(13, alternatives_.get(i));
     }
     getUnknownFields().writeTo(output);
   }
@@ -254,6 +475,44 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeBoolSize(6, fitsContext_);
     }
+    if (exact_ != false) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(7, exact_);
+    }
+    if (visualTokensMin_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(8, visualTokensMin_);
+    }
+    if (rowBytes_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(9, rowBytes_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(prefillFlops_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(10, prefillFlops_);
+    }
+    if (java.lang.Float.floatToRawIntBits(prefillMs_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(11, prefillMs_);
+    }
+
+        {
+          final int count = plans_.size();
+          for (int i = 0; i < count; i++) {
+            size += com.google.protobuf.CodedOutputStream
+              .computeMessageSizeNoTag(plans_.get(i));
+          }
+          size += 1 * count;
+        }
+
+        {
+          final int count = alternatives_.size();
+          for (int i = 0; i < count; i++) {
+            size += com.google.protobuf.CodedOutputStream
+              .computeMessageSizeNoTag(alternatives_.get(i));
+          }
+          size += 1 * count;
+        }
     return size;
   }
   @java.lang.Override
@@ -290,6 +549,22 @@ private static final long serialVersionUID = 0L;
         != other.getKvBytes()) return false;
     if (getFitsContext()
         != other.getFitsContext()) return false;
+    if (getExact()
+        != other.getExact()) return false;
+    if (getVisualTokensMin()
+        != other.getVisualTokensMin()) return false;
+    if (getRowBytes()
+        != other.getRowBytes()) return false;
+    if (java.lang.Double.doubleToLongBits(getPrefillFlops())
+        != java.lang.Double.doubleToLongBits(
+            other.getPrefillFlops())) return false;
+    if (java.lang.Float.floatToIntBits(getPrefillMs())
+        != java.lang.Float.floatToIntBits(
+            other.getPrefillMs())) return false;
+    if (!getPlansList()
+        .equals(other.getPlansList())) return false;
+    if (!getAlternativesList()
+        .equals(other.getAlternativesList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -317,6 +592,28 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + FITS_CONTEXT_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
         getFitsContext());
+    hash = (37 * hash) + EXACT_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+        getExact());
+    hash = (37 * hash) + VISUAL_TOKENS_MIN_FIELD_NUMBER;
+    hash = (53 * hash) + getVisualTokensMin();
+    hash = (37 * hash) + ROW_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getRowBytes());
+    hash = (37 * hash) + PREFILL_FLOPS_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getPrefillFlops()));
+    hash = (37 * hash) + PREFILL_MS_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getPrefillMs());
+    if (getPlansCount() > 0) {
+      hash = (37 * hash) + PLANS_FIELD_NUMBER;
+      hash = (53 * hash) + getPlansList().hashCode();
+    }
+    if (getAlternativesCount() > 0) {
+      hash = (37 * hash) + ALTERNATIVES_FIELD_NUMBER;
+      hash = (53 * hash) + getAlternativesList().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -464,6 +761,25 @@ private static final long serialVersionUID = 0L;
       bitField0_ = (bitField0_ & ~0x00000008);
       kvBytes_ = 0L;
       fitsContext_ = false;
+      exact_ = false;
+      visualTokensMin_ = 0;
+      rowBytes_ = 0L;
+      prefillFlops_ = 0D;
+      prefillMs_ = 0F;
+      if (plansBuilder_ == null) {
+        plans_ = java.util.Collections.emptyList();
+      } else {
+        plans_ = null;
+        plansBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00000800);
+      if (alternativesBuilder_ == null) {
+        alternatives_ = java.util.Collections.emptyList();
+      } else {
+        alternatives_ = null;
+        alternativesBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00001000);
       return this;
     }
 
@@ -506,6 +822,24 @@ private static final long serialVersionUID = 0L;
       } else {
         result.images_ = imagesBuilder_.build();
       }
+      if (plansBuilder_ == null) {
+        if (((bitField0_ & 0x00000800) != 0)) {
+          plans_ = java.util.Collections.unmodifiableList(plans_);
+          bitField0_ = (bitField0_ & ~0x00000800);
+        }
+        result.plans_ = plans_;
+      } else {
+        result.plans_ = plansBuilder_.build();
+      }
+      if (alternativesBuilder_ == null) {
+        if (((bitField0_ & 0x00001000) != 0)) {
+          alternatives_ = java.util.Collections.unmodifiableList(alternatives_);
+          bitField0_ = (bitField0_ & ~0x00001000);
+        }
+        result.alternatives_ = alternatives_;
+      } else {
+        result.alternatives_ = alternativesBuilder_.build();
+      }
     }
 
     private void buildPartial0(dev.fovea.decoder.v1.CountTokensResponse result) {
@@ -524,6 +858,21 @@ private static final long serialVersionUID = 0L;
       }
       if (((from_bitField0_ & 0x00000020) != 0)) {
         result.fitsContext_ = fitsContext_;
+      }
+      if (((from_bitField0_ & 0x00000040) != 0)) {
+        result.exact_ = exact_;
+      }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        result.visualTokensMin_ = visualTokensMin_;
+      }
+      if (((from_bitField0_ & 0x00000100) != 0)) {
+        result.rowBytes_ = rowBytes_;
+      }
+      if (((from_bitField0_ & 0x00000200) != 0)) {
+        result.prefillFlops_ = prefillFlops_;
+      }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        result.prefillMs_ = prefillMs_;
       }
     }
 
@@ -579,6 +928,73 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getFitsContext() != false) {
         setFitsContext(other.getFitsContext());
+      }
+      if (other.getExact() != false) {
+        setExact(other.getExact());
+      }
+      if (other.getVisualTokensMin() != 0) {
+        setVisualTokensMin(other.getVisualTokensMin());
+      }
+      if (other.getRowBytes() != 0L) {
+        setRowBytes(other.getRowBytes());
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getPrefillFlops()) != 0) {
+        setPrefillFlops(other.getPrefillFlops());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getPrefillMs()) != 0) {
+        setPrefillMs(other.getPrefillMs());
+      }
+      if (plansBuilder_ == null) {
+        if (!other.plans_.isEmpty()) {
+          if (plans_.isEmpty()) {
+            plans_ = other.plans_;
+            bitField0_ = (bitField0_ & ~0x00000800);
+          } else {
+            ensurePlansIsMutable();
+            plans_.addAll(other.plans_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.plans_.isEmpty()) {
+          if (plansBuilder_.isEmpty()) {
+            plansBuilder_.dispose();
+            plansBuilder_ = null;
+            plans_ = other.plans_;
+            bitField0_ = (bitField0_ & ~0x00000800);
+            plansBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetPlansFieldBuilder() : null;
+          } else {
+            plansBuilder_.addAllMessages(other.plans_);
+          }
+        }
+      }
+      if (alternativesBuilder_ == null) {
+        if (!other.alternatives_.isEmpty()) {
+          if (alternatives_.isEmpty()) {
+            alternatives_ = other.alternatives_;
+            bitField0_ = (bitField0_ & ~0x00001000);
+          } else {
+            ensureAlternativesIsMutable();
+            alternatives_.addAll(other.alternatives_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.alternatives_.isEmpty()) {
+          if (alternativesBuilder_.isEmpty()) {
+            alternativesBuilder_.dispose();
+            alternativesBuilder_ = null;
+            alternatives_ = other.alternatives_;
+            bitField0_ = (bitField0_ & ~0x00001000);
+            alternativesBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetAlternativesFieldBuilder() : null;
+          } else {
+            alternativesBuilder_.addAllMessages(other.alternatives_);
+          }
+        }
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -644,6 +1060,57 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000020;
               break;
             } // case 48
+            case 56: {
+              exact_ = input.readBool();
+              bitField0_ |= 0x00000040;
+              break;
+            } // case 56
+            case 64: {
+              visualTokensMin_ = input.readUInt32();
+              bitField0_ |= 0x00000080;
+              break;
+            } // case 64
+            case 72: {
+              rowBytes_ = input.readUInt64();
+              bitField0_ |= 0x00000100;
+              break;
+            } // case 72
+            case 81: {
+              prefillFlops_ = input.readDouble();
+              bitField0_ |= 0x00000200;
+              break;
+            } // case 81
+            case 93: {
+              prefillMs_ = input.readFloat();
+              bitField0_ |= 0x00000400;
+              break;
+            } // case 93
+            case 98: {
+              dev.fovea.decoder.v1.ImagePlan m =
+                  input.readMessage(
+                      dev.fovea.decoder.v1.ImagePlan.parser(),
+                      extensionRegistry);
+              if (plansBuilder_ == null) {
+                ensurePlansIsMutable();
+                plans_.add(m);
+              } else {
+                plansBuilder_.addMessage(m);
+              }
+              break;
+            } // case 98
+            case 106: {
+              dev.fovea.decoder.v1.Alternative m =
+                  input.readMessage(
+                      dev.fovea.decoder.v1.Alternative.parser(),
+                      extensionRegistry);
+              if (alternativesBuilder_ == null) {
+                ensureAlternativesIsMutable();
+                alternatives_.add(m);
+              } else {
+                alternativesBuilder_.addMessage(m);
+              }
+              break;
+            } // case 106
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1191,6 +1658,853 @@ private static final long serialVersionUID = 0L;
       fitsContext_ = false;
       onChanged();
       return this;
+    }
+
+    private boolean exact_ ;
+    /**
+     * <pre>
+     * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
+     * is the most that it would.
+     * </pre>
+     *
+     * <code>bool exact = 7;</code>
+     * @return The exact.
+     */
+    @java.lang.Override
+    public boolean getExact() {
+      return exact_;
+    }
+    /**
+     * <pre>
+     * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
+     * is the most that it would.
+     * </pre>
+     *
+     * <code>bool exact = 7;</code>
+     * @param value The exact to set.
+     * @return This builder for chaining.
+     */
+    public Builder setExact(boolean value) {
+
+      exact_ = value;
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
+     * is the most that it would.
+     * </pre>
+     *
+     * <code>bool exact = 7;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearExact() {
+      bitField0_ = (bitField0_ & ~0x00000040);
+      exact_ = false;
+      onChanged();
+      return this;
+    }
+
+    private int visualTokensMin_ ;
+    /**
+     * <pre>
+     * The fewest that it would.
+     * </pre>
+     *
+     * <code>uint32 visual_tokens_min = 8;</code>
+     * @return The visualTokensMin.
+     */
+    @java.lang.Override
+    public int getVisualTokensMin() {
+      return visualTokensMin_;
+    }
+    /**
+     * <pre>
+     * The fewest that it would.
+     * </pre>
+     *
+     * <code>uint32 visual_tokens_min = 8;</code>
+     * @param value The visualTokensMin to set.
+     * @return This builder for chaining.
+     */
+    public Builder setVisualTokensMin(int value) {
+
+      visualTokensMin_ = value;
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The fewest that it would.
+     * </pre>
+     *
+     * <code>uint32 visual_tokens_min = 8;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearVisualTokensMin() {
+      bitField0_ = (bitField0_ & ~0x00000080);
+      visualTokensMin_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private long rowBytes_ ;
+    /**
+     * <pre>
+     * Bytes of the rows of all images, each different one once.
+     * </pre>
+     *
+     * <code>uint64 row_bytes = 9;</code>
+     * @return The rowBytes.
+     */
+    @java.lang.Override
+    public long getRowBytes() {
+      return rowBytes_;
+    }
+    /**
+     * <pre>
+     * Bytes of the rows of all images, each different one once.
+     * </pre>
+     *
+     * <code>uint64 row_bytes = 9;</code>
+     * @param value The rowBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setRowBytes(long value) {
+
+      rowBytes_ = value;
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Bytes of the rows of all images, each different one once.
+     * </pre>
+     *
+     * <code>uint64 row_bytes = 9;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearRowBytes() {
+      bitField0_ = (bitField0_ & ~0x00000100);
+      rowBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private double prefillFlops_ ;
+    /**
+     * <pre>
+     * Arithmetic of the language model to read the prompt, in floating point operations.
+     * </pre>
+     *
+     * <code>double prefill_flops = 10;</code>
+     * @return The prefillFlops.
+     */
+    @java.lang.Override
+    public double getPrefillFlops() {
+      return prefillFlops_;
+    }
+    /**
+     * <pre>
+     * Arithmetic of the language model to read the prompt, in floating point operations.
+     * </pre>
+     *
+     * <code>double prefill_flops = 10;</code>
+     * @param value The prefillFlops to set.
+     * @return This builder for chaining.
+     */
+    public Builder setPrefillFlops(double value) {
+
+      prefillFlops_ = value;
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Arithmetic of the language model to read the prompt, in floating point operations.
+     * </pre>
+     *
+     * <code>double prefill_flops = 10;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearPrefillFlops() {
+      bitField0_ = (bitField0_ & ~0x00000200);
+      prefillFlops_ = 0D;
+      onChanged();
+      return this;
+    }
+
+    private float prefillMs_ ;
+    /**
+     * <pre>
+     * How long that took lately, in milliseconds; 0 where nothing was read yet.
+     * </pre>
+     *
+     * <code>float prefill_ms = 11;</code>
+     * @return The prefillMs.
+     */
+    @java.lang.Override
+    public float getPrefillMs() {
+      return prefillMs_;
+    }
+    /**
+     * <pre>
+     * How long that took lately, in milliseconds; 0 where nothing was read yet.
+     * </pre>
+     *
+     * <code>float prefill_ms = 11;</code>
+     * @param value The prefillMs to set.
+     * @return This builder for chaining.
+     */
+    public Builder setPrefillMs(float value) {
+
+      prefillMs_ = value;
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * How long that took lately, in milliseconds; 0 where nothing was read yet.
+     * </pre>
+     *
+     * <code>float prefill_ms = 11;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearPrefillMs() {
+      bitField0_ = (bitField0_ & ~0x00000400);
+      prefillMs_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private java.util.List<dev.fovea.decoder.v1.ImagePlan> plans_ =
+      java.util.Collections.emptyList();
+    private void ensurePlansIsMutable() {
+      if (!((bitField0_ & 0x00000800) != 0)) {
+        plans_ = new java.util.ArrayList<dev.fovea.decoder.v1.ImagePlan>(plans_);
+        bitField0_ |= 0x00000800;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.ImagePlan, dev.fovea.decoder.v1.ImagePlan.Builder, dev.fovea.decoder.v1.ImagePlanOrBuilder> plansBuilder_;
+
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.ImagePlan> getPlansList() {
+      if (plansBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(plans_);
+      } else {
+        return plansBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public int getPlansCount() {
+      if (plansBuilder_ == null) {
+        return plans_.size();
+      } else {
+        return plansBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ImagePlan getPlans(int index) {
+      if (plansBuilder_ == null) {
+        return plans_.get(index);
+      } else {
+        return plansBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public Builder setPlans(
+        int index, dev.fovea.decoder.v1.ImagePlan value) {
+      if (plansBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensurePlansIsMutable();
+        plans_.set(index, value);
+        onChanged();
+      } else {
+        plansBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public Builder setPlans(
+        int index, dev.fovea.decoder.v1.ImagePlan.Builder builderForValue) {
+      if (plansBuilder_ == null) {
+        ensurePlansIsMutable();
+        plans_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        plansBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public Builder addPlans(dev.fovea.decoder.v1.ImagePlan value) {
+      if (plansBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensurePlansIsMutable();
+        plans_.add(value);
+        onChanged();
+      } else {
+        plansBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public Builder addPlans(
+        int index, dev.fovea.decoder.v1.ImagePlan value) {
+      if (plansBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensurePlansIsMutable();
+        plans_.add(index, value);
+        onChanged();
+      } else {
+        plansBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public Builder addPlans(
+        dev.fovea.decoder.v1.ImagePlan.Builder builderForValue) {
+      if (plansBuilder_ == null) {
+        ensurePlansIsMutable();
+        plans_.add(builderForValue.build());
+        onChanged();
+      } else {
+        plansBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public Builder addPlans(
+        int index, dev.fovea.decoder.v1.ImagePlan.Builder builderForValue) {
+      if (plansBuilder_ == null) {
+        ensurePlansIsMutable();
+        plans_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        plansBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public Builder addAllPlans(
+        java.lang.Iterable<? extends dev.fovea.decoder.v1.ImagePlan> values) {
+      if (plansBuilder_ == null) {
+        ensurePlansIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, plans_);
+        onChanged();
+      } else {
+        plansBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public Builder clearPlans() {
+      if (plansBuilder_ == null) {
+        plans_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00000800);
+        onChanged();
+      } else {
+        plansBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public Builder removePlans(int index) {
+      if (plansBuilder_ == null) {
+        ensurePlansIsMutable();
+        plans_.remove(index);
+        onChanged();
+      } else {
+        plansBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ImagePlan.Builder getPlansBuilder(
+        int index) {
+      return internalGetPlansFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ImagePlanOrBuilder getPlansOrBuilder(
+        int index) {
+      if (plansBuilder_ == null) {
+        return plans_.get(index);  } else {
+        return plansBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public java.util.List<? extends dev.fovea.decoder.v1.ImagePlanOrBuilder> 
+         getPlansOrBuilderList() {
+      if (plansBuilder_ != null) {
+        return plansBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(plans_);
+      }
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ImagePlan.Builder addPlansBuilder() {
+      return internalGetPlansFieldBuilder().addBuilder(
+          dev.fovea.decoder.v1.ImagePlan.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ImagePlan.Builder addPlansBuilder(
+        int index) {
+      return internalGetPlansFieldBuilder().addBuilder(
+          index, dev.fovea.decoder.v1.ImagePlan.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * What is done to each image, in the order of `images`.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.ImagePlan.Builder> 
+         getPlansBuilderList() {
+      return internalGetPlansFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.ImagePlan, dev.fovea.decoder.v1.ImagePlan.Builder, dev.fovea.decoder.v1.ImagePlanOrBuilder> 
+        internalGetPlansFieldBuilder() {
+      if (plansBuilder_ == null) {
+        plansBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.fovea.decoder.v1.ImagePlan, dev.fovea.decoder.v1.ImagePlan.Builder, dev.fovea.decoder.v1.ImagePlanOrBuilder>(
+                plans_,
+                ((bitField0_ & 0x00000800) != 0),
+                getParentForChildren(),
+                isClean());
+        plans_ = null;
+      }
+      return plansBuilder_;
+    }
+
+    private java.util.List<dev.fovea.decoder.v1.Alternative> alternatives_ =
+      java.util.Collections.emptyList();
+    private void ensureAlternativesIsMutable() {
+      if (!((bitField0_ & 0x00001000) != 0)) {
+        alternatives_ = new java.util.ArrayList<dev.fovea.decoder.v1.Alternative>(alternatives_);
+        bitField0_ |= 0x00001000;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.Alternative, dev.fovea.decoder.v1.Alternative.Builder, dev.fovea.decoder.v1.AlternativeOrBuilder> alternativesBuilder_;
+
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.Alternative> getAlternativesList() {
+      if (alternativesBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(alternatives_);
+      } else {
+        return alternativesBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public int getAlternativesCount() {
+      if (alternativesBuilder_ == null) {
+        return alternatives_.size();
+      } else {
+        return alternativesBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public dev.fovea.decoder.v1.Alternative getAlternatives(int index) {
+      if (alternativesBuilder_ == null) {
+        return alternatives_.get(index);
+      } else {
+        return alternativesBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public Builder setAlternatives(
+        int index, dev.fovea.decoder.v1.Alternative value) {
+      if (alternativesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureAlternativesIsMutable();
+        alternatives_.set(index, value);
+        onChanged();
+      } else {
+        alternativesBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public Builder setAlternatives(
+        int index, dev.fovea.decoder.v1.Alternative.Builder builderForValue) {
+      if (alternativesBuilder_ == null) {
+        ensureAlternativesIsMutable();
+        alternatives_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        alternativesBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public Builder addAlternatives(dev.fovea.decoder.v1.Alternative value) {
+      if (alternativesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureAlternativesIsMutable();
+        alternatives_.add(value);
+        onChanged();
+      } else {
+        alternativesBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public Builder addAlternatives(
+        int index, dev.fovea.decoder.v1.Alternative value) {
+      if (alternativesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureAlternativesIsMutable();
+        alternatives_.add(index, value);
+        onChanged();
+      } else {
+        alternativesBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public Builder addAlternatives(
+        dev.fovea.decoder.v1.Alternative.Builder builderForValue) {
+      if (alternativesBuilder_ == null) {
+        ensureAlternativesIsMutable();
+        alternatives_.add(builderForValue.build());
+        onChanged();
+      } else {
+        alternativesBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public Builder addAlternatives(
+        int index, dev.fovea.decoder.v1.Alternative.Builder builderForValue) {
+      if (alternativesBuilder_ == null) {
+        ensureAlternativesIsMutable();
+        alternatives_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        alternativesBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public Builder addAllAlternatives(
+        java.lang.Iterable<? extends dev.fovea.decoder.v1.Alternative> values) {
+      if (alternativesBuilder_ == null) {
+        ensureAlternativesIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, alternatives_);
+        onChanged();
+      } else {
+        alternativesBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public Builder clearAlternatives() {
+      if (alternativesBuilder_ == null) {
+        alternatives_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00001000);
+        onChanged();
+      } else {
+        alternativesBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public Builder removeAlternatives(int index) {
+      if (alternativesBuilder_ == null) {
+        ensureAlternativesIsMutable();
+        alternatives_.remove(index);
+        onChanged();
+      } else {
+        alternativesBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public dev.fovea.decoder.v1.Alternative.Builder getAlternativesBuilder(
+        int index) {
+      return internalGetAlternativesFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public dev.fovea.decoder.v1.AlternativeOrBuilder getAlternativesOrBuilder(
+        int index) {
+      if (alternativesBuilder_ == null) {
+        return alternatives_.get(index);  } else {
+        return alternativesBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public java.util.List<? extends dev.fovea.decoder.v1.AlternativeOrBuilder> 
+         getAlternativesOrBuilderList() {
+      if (alternativesBuilder_ != null) {
+        return alternativesBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(alternatives_);
+      }
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public dev.fovea.decoder.v1.Alternative.Builder addAlternativesBuilder() {
+      return internalGetAlternativesFieldBuilder().addBuilder(
+          dev.fovea.decoder.v1.Alternative.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public dev.fovea.decoder.v1.Alternative.Builder addAlternativesBuilder(
+        int index) {
+      return internalGetAlternativesFieldBuilder().addBuilder(
+          index, dev.fovea.decoder.v1.Alternative.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * What other budgets would cost.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.Alternative.Builder> 
+         getAlternativesBuilderList() {
+      return internalGetAlternativesFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.Alternative, dev.fovea.decoder.v1.Alternative.Builder, dev.fovea.decoder.v1.AlternativeOrBuilder> 
+        internalGetAlternativesFieldBuilder() {
+      if (alternativesBuilder_ == null) {
+        alternativesBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.fovea.decoder.v1.Alternative, dev.fovea.decoder.v1.Alternative.Builder, dev.fovea.decoder.v1.AlternativeOrBuilder>(
+                alternatives_,
+                ((bitField0_ & 0x00001000) != 0),
+                getParentForChildren(),
+                isClean());
+        alternatives_ = null;
+      }
+      return alternativesBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.CountTokensResponse)

@@ -103,4 +103,143 @@ public interface CountTokensResponseOrBuilder extends
    * @return The fitsContext.
    */
   boolean getFitsContext();
+
+  /**
+   * <pre>
+   * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
+   * is the most that it would.
+   * </pre>
+   *
+   * <code>bool exact = 7;</code>
+   * @return The exact.
+   */
+  boolean getExact();
+
+  /**
+   * <pre>
+   * The fewest that it would.
+   * </pre>
+   *
+   * <code>uint32 visual_tokens_min = 8;</code>
+   * @return The visualTokensMin.
+   */
+  int getVisualTokensMin();
+
+  /**
+   * <pre>
+   * Bytes of the rows of all images, each different one once.
+   * </pre>
+   *
+   * <code>uint64 row_bytes = 9;</code>
+   * @return The rowBytes.
+   */
+  long getRowBytes();
+
+  /**
+   * <pre>
+   * Arithmetic of the language model to read the prompt, in floating point operations.
+   * </pre>
+   *
+   * <code>double prefill_flops = 10;</code>
+   * @return The prefillFlops.
+   */
+  double getPrefillFlops();
+
+  /**
+   * <pre>
+   * How long that took lately, in milliseconds; 0 where nothing was read yet.
+   * </pre>
+   *
+   * <code>float prefill_ms = 11;</code>
+   * @return The prefillMs.
+   */
+  float getPrefillMs();
+
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  java.util.List<dev.fovea.decoder.v1.ImagePlan> 
+      getPlansList();
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  dev.fovea.decoder.v1.ImagePlan getPlans(int index);
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  int getPlansCount();
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  java.util.List<? extends dev.fovea.decoder.v1.ImagePlanOrBuilder> 
+      getPlansOrBuilderList();
+  /**
+   * <pre>
+   * What is done to each image, in the order of `images`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
+   */
+  dev.fovea.decoder.v1.ImagePlanOrBuilder getPlansOrBuilder(
+      int index);
+
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  java.util.List<dev.fovea.decoder.v1.Alternative> 
+      getAlternativesList();
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  dev.fovea.decoder.v1.Alternative getAlternatives(int index);
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  int getAlternativesCount();
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  java.util.List<? extends dev.fovea.decoder.v1.AlternativeOrBuilder> 
+      getAlternativesOrBuilderList();
+  /**
+   * <pre>
+   * What other budgets would cost.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Alternative alternatives = 13;</code>
+   */
+  dev.fovea.decoder.v1.AlternativeOrBuilder getAlternativesOrBuilder(
+      int index);
 }

@@ -142,6 +142,16 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_decoder_v1_CountTokensResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_ImagePlan_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_ImagePlan_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_Alternative_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_Alternative_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_decoder_v1_GetServerInfoRequest_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -191,124 +201,149 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "eResponse\022*\n\005facts\030\001 \001(\0132\033.fovea.vision." +
       "v1.ImageFacts\022/\n\013expire_time\030\002 \001(\0132\032.goo" +
       "gle.protobuf.Timestamp\022\017\n\007encoder\030\003 \001(\t\"" +
-      "3\n\005Image\022\016\n\004data\030\001 \001(\014H\000\022\020\n\006digest\030\002 \001(\t" +
-      "H\000B\010\n\006source\"H\n\004Part\022\016\n\004text\030\001 \001(\tH\000\022(\n\005" +
-      "image\030\002 \001(\0132\027.fovea.decoder.v1.ImageH\000B\006" +
-      "\n\004part\"V\n\007Message\022$\n\004role\030\001 \001(\0162\026.fovea." +
-      "decoder.v1.Role\022%\n\005parts\030\002 \003(\0132\026.fovea.d" +
-      "ecoder.v1.Part\"\355\001\n\010Sampling\022\023\n\013temperatu" +
-      "re\030\001 \001(\002\022\022\n\005top_p\030\002 \001(\002H\000\210\001\001\022\r\n\005top_k\030\003 " +
-      "\001(\r\022\r\n\005min_p\030\004 \001(\002\022\037\n\022repetition_penalty" +
-      "\030\005 \001(\002H\001\210\001\001\022\021\n\004seed\030\006 \001(\rH\002\210\001\001\022\014\n\004stop\030\007" +
-      " \003(\t\022\033\n\016max_new_tokens\030\010 \001(\rH\003\210\001\001B\010\n\006_to" +
-      "p_pB\025\n\023_repetition_penaltyB\007\n\005_seedB\021\n\017_" +
-      "max_new_tokens\"\'\n\tReduction\022\021\n\004keep\030\001 \001(" +
-      "\002H\000\210\001\001B\007\n\005_keep\"\310\002\n\014VisualBudget\022\027\n\nmax_" +
-      "pixels\030\001 \001(\rH\000\210\001\001\022\031\n\021max_visual_tokens\030\002" +
-      " \001(\r\022(\n\006detail\030\003 \001(\0162\030.fovea.decoder.v1." +
-      "Detail\022,\n\nmin_detail\030\004 \001(\0162\030.fovea.decod" +
-      "er.v1.Detail\0226\n\016on_over_budget\030\005 \001(\0162\036.f" +
-      "ovea.decoder.v1.OnOverBudget\0225\n\rrepeat_p" +
-      "olicy\030\006 \001(\0162\036.fovea.decoder.v1.RepeatPol" +
-      "icy\022.\n\treduction\030\007 \001(\0132\033.fovea.decoder.v" +
-      "1.ReductionB\r\n\013_max_pixels\"\027\n\010Logprobs\022\013" +
-      "\n\003top\030\001 \001(\r\"n\n\016ResponseFormat\022\025\n\013json_sc" +
-      "hema\030\001 \001(\tH\000\022\017\n\005regex\030\002 \001(\tH\000\022*\n\006choice\030" +
-      "\003 \001(\0132\030.fovea.decoder.v1.ChoiceH\000B\010\n\006for" +
-      "mat\"\031\n\006Choice\022\017\n\007options\030\001 \003(\t\"\366\002\n\017Gener" +
-      "ateRequest\022+\n\010messages\030\001 \003(\0132\031.fovea.dec" +
-      "oder.v1.Message\022,\n\010sampling\030\002 \001(\0132\032.fove" +
-      "a.decoder.v1.Sampling\022.\n\006visual\030\003 \001(\0132\036." +
-      "fovea.decoder.v1.VisualBudget\022\022\n\nrequest" +
-      "_id\030\004 \001(\t\022\031\n\021parent_request_id\030\005 \001(\t\022\021\n\t" +
-      "hop_limit\030\006 \001(\r\022\014\n\004tier\030\007 \001(\t\022,\n\010logprob" +
-      "s\030\010 \001(\0132\032.fovea.decoder.v1.Logprobs\0229\n\017r" +
-      "esponse_format\030\t \001(\0132 .fovea.decoder.v1." +
-      "ResponseFormat\022\037\n\027allow_text_substitutio" +
-      "n\030\n \001(\010\"Z\n\007Started\022\022\n\nrequest_id\030\001 \001(\t\022\r" +
-      "\n\005model\030\002 \001(\t\022\025\n\rprompt_tokens\030\003 \001(\r\022\025\n\r" +
-      "visual_tokens\030\004 \001(\r\":\n\005Delta\022\014\n\004text\030\001 \001" +
-      "(\t\022\021\n\ttoken_ids\030\002 \003(\r\022\020\n\010logprobs\030\003 \003(\002\"" +
-      "\203\001\n\010Finished\0225\n\rfinish_reason\030\001 \001(\0162\036.fo" +
-      "vea.decoder.v1.FinishReason\022\024\n\014matched_s" +
-      "top\030\002 \001(\t\022*\n\007receipt\030\003 \001(\0132\031.fovea.decod" +
-      "er.v1.Receipt\"\243\001\n\020GenerateResponse\022,\n\007st" +
-      "arted\030\001 \001(\0132\031.fovea.decoder.v1.StartedH\000" +
-      "\022(\n\005delta\030\002 \001(\0132\027.fovea.decoder.v1.Delta" +
-      "H\000\022.\n\010finished\030\003 \001(\0132\032.fovea.decoder.v1." +
-      "FinishedH\000B\007\n\005event\"E\n\017CompleteRequest\0222" +
-      "\n\007request\030\001 \001(\0132!.fovea.decoder.v1.Gener" +
-      "ateRequest\"\341\001\n\020CompleteResponse\022\022\n\nreque" +
-      "st_id\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\014\n\004text\030\003 \001(\t" +
-      "\0225\n\rfinish_reason\030\004 \001(\0162\036.fovea.decoder." +
-      "v1.FinishReason\022\024\n\014matched_stop\030\005 \001(\t\022*\n" +
-      "\007receipt\030\006 \001(\0132\031.fovea.decoder.v1.Receip" +
-      "t\022\021\n\ttoken_ids\030\007 \003(\r\022\020\n\010logprobs\030\010 \003(\002\"H" +
-      "\n\022CountTokensRequest\0222\n\007request\030\001 \001(\0132!." +
-      "fovea.decoder.v1.GenerateRequest\"\255\001\n\023Cou" +
-      "ntTokensResponse\022\025\n\rprompt_tokens\030\001 \001(\r\022" +
-      "\023\n\013text_tokens\030\002 \001(\r\022\025\n\rvisual_tokens\030\003 " +
-      "\001(\r\022+\n\006images\030\004 \003(\0132\033.fovea.vision.v1.To" +
-      "kenCount\022\020\n\010kv_bytes\030\005 \001(\004\022\024\n\014fits_conte" +
-      "xt\030\006 \001(\010\"\026\n\024GetServerInfoRequest\"\364\002\n\rDec" +
-      "oderLimits\022\031\n\021max_message_bytes\030\001 \001(\r\022\023\n" +
-      "\013max_context\030\002 \001(\r\022\026\n\016max_new_tokens\030\003 \001" +
-      "(\r\022\036\n\026default_max_new_tokens\030\004 \001(\r\022\022\n\nma" +
-      "x_images\030\005 \001(\r\022\032\n\022default_max_pixels\030\006 \001" +
-      "(\r\022\022\n\nmax_pixels\030\007 \001(\r\022\022\n\nmin_pixels\030\010 \001" +
-      "(\r\022\023\n\013max_running\030\t \001(\r\022\023\n\013max_waiting\030\n" +
-      " \001(\r\022\030\n\020max_stop_strings\030\013 \001(\r\022\027\n\017max_im" +
-      "age_bytes\030\014 \001(\r\022\027\n\017row_cache_bytes\030\r \001(\004" +
-      "\022\023\n\013row_cache_s\030\016 \001(\r\022\030\n\020max_format_byte" +
-      "s\030\017 \001(\r\"Z\n\013DecoderLoad\022\017\n\007waiting\030\001 \001(\r\022" +
-      "\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r" +
-      "\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007a" +
-      "ddress\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\treachable\030" +
-      "\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\ncompatible" +
-      "\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007running\030\007 \001(\r" +
-      "\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServerInfoRespo" +
-      "nse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013f" +
-      "ingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(\0132\032.fovea" +
-      ".vision.v1.RowLayout\022/\n\006limits\030\005 \001(\0132\037.f" +
-      "ovea.decoder.v1.DecoderLimits\022+\n\004load\030\006 " +
-      "\001(\0132\035.fovea.decoder.v1.DecoderLoad\022\020\n\010fe" +
-      "atures\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fovea.deco" +
-      "der.v1.ServingState\022\030\n\020loading_progress\030" +
-      "\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t" +
-      "\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(\0132\035.fove" +
-      "a.decoder.v1.EncoderPeer\022\032\n\022kv_bytes_per" +
-      "_token\030\016 \001(\r*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED" +
-      "\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016RO" +
-      "LE_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPE" +
-      "CIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020" +
-      "\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON" +
-      "_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BU" +
-      "DGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n" +
-      "\014RepeatPolicy\022\035\n\031REPEAT_POLICY_UNSPECIFI" +
-      "ED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_P" +
-      "OLICY_REFERENCE\020\002*_\n\014FinishReason\022\035\n\031FIN" +
-      "ISH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_REASO" +
-      "N_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001\n\014S" +
-      "ervingState\022\035\n\031SERVING_STATE_UNSPECIFIED" +
-      "\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SERVING" +
-      "_STATE_SERVING\020\002\022\032\n\026SERVING_STATE_DRAINI" +
-      "NG\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\255\004\n\016Decod" +
-      "erService\022S\n\010PutImage\022!.fovea.decoder.v1" +
-      ".PutImageRequest\032\".fovea.decoder.v1.PutI" +
-      "mageResponse(\001\022`\n\rDescribeImage\022&.fovea." +
-      "decoder.v1.DescribeImageRequest\032\'.fovea." +
-      "decoder.v1.DescribeImageResponse\022S\n\010Gene" +
-      "rate\022!.fovea.decoder.v1.GenerateRequest\032" +
-      "\".fovea.decoder.v1.GenerateResponse0\001\022Q\n" +
-      "\010Complete\022!.fovea.decoder.v1.CompleteReq" +
-      "uest\032\".fovea.decoder.v1.CompleteResponse" +
-      "\022Z\n\013CountTokens\022$.fovea.decoder.v1.Count" +
-      "TokensRequest\032%.fovea.decoder.v1.CountTo" +
-      "kensResponse\022`\n\rGetServerInfo\022&.fovea.de" +
-      "coder.v1.GetServerInfoRequest\032\'.fovea.de" +
-      "coder.v1.GetServerInfoResponseBA\n\024dev.fo" +
-      "vea.decoder.v1P\001Z\'fovea.dev/go/fovea/dec" +
-      "oder/v1;decoderv1b\006proto3"
+      "Z\n\005Image\022\016\n\004data\030\001 \001(\014H\000\022\020\n\006digest\030\002 \001(\t" +
+      "H\000\022%\n\004size\030\003 \001(\0132\025.fovea.vision.v1.SizeH" +
+      "\000B\010\n\006source\"H\n\004Part\022\016\n\004text\030\001 \001(\tH\000\022(\n\005i" +
+      "mage\030\002 \001(\0132\027.fovea.decoder.v1.ImageH\000B\006\n" +
+      "\004part\"V\n\007Message\022$\n\004role\030\001 \001(\0162\026.fovea.d" +
+      "ecoder.v1.Role\022%\n\005parts\030\002 \003(\0132\026.fovea.de" +
+      "coder.v1.Part\"\355\001\n\010Sampling\022\023\n\013temperatur" +
+      "e\030\001 \001(\002\022\022\n\005top_p\030\002 \001(\002H\000\210\001\001\022\r\n\005top_k\030\003 \001" +
+      "(\r\022\r\n\005min_p\030\004 \001(\002\022\037\n\022repetition_penalty\030" +
+      "\005 \001(\002H\001\210\001\001\022\021\n\004seed\030\006 \001(\rH\002\210\001\001\022\014\n\004stop\030\007 " +
+      "\003(\t\022\033\n\016max_new_tokens\030\010 \001(\rH\003\210\001\001B\010\n\006_top" +
+      "_pB\025\n\023_repetition_penaltyB\007\n\005_seedB\021\n\017_m" +
+      "ax_new_tokens\"\335\001\n\tReduction\022\021\n\004keep\030\001 \001(" +
+      "\002H\000\210\001\001\022-\n\004mode\030\002 \001(\0162\037.fovea.decoder.v1." +
+      "ReductionMode\022)\n\007reducer\030\003 \001(\0162\030.fovea.v" +
+      "ision.v1.Reducer\022\033\n\016flat_tolerance\030\004 \001(\r" +
+      "H\001\210\001\001\022\031\n\014near_repeats\030\005 \001(\002H\002\210\001\001B\007\n\005_kee" +
+      "pB\021\n\017_flat_toleranceB\017\n\r_near_repeats\"\213\003" +
+      "\n\014VisualBudget\022\027\n\nmax_pixels\030\001 \001(\rH\000\210\001\001\022" +
+      "\031\n\021max_visual_tokens\030\002 \001(\r\022(\n\006detail\030\003 \001" +
+      "(\0162\030.fovea.decoder.v1.Detail\022,\n\nmin_deta" +
+      "il\030\004 \001(\0162\030.fovea.decoder.v1.Detail\0226\n\016on" +
+      "_over_budget\030\005 \001(\0162\036.fovea.decoder.v1.On" +
+      "OverBudget\0225\n\rrepeat_policy\030\006 \001(\0162\036.fove" +
+      "a.decoder.v1.RepeatPolicy\022.\n\treduction\030\007" +
+      " \001(\0132\033.fovea.decoder.v1.Reduction\022\022\n\nmin" +
+      "_tokens\030\010 \001(\r\022\026\n\016max_short_side\030\t \001(\r\022\025\n" +
+      "\rmax_long_side\030\n \001(\rB\r\n\013_max_pixels\"\027\n\010L" +
+      "ogprobs\022\013\n\003top\030\001 \001(\r\"n\n\016ResponseFormat\022\025" +
+      "\n\013json_schema\030\001 \001(\tH\000\022\017\n\005regex\030\002 \001(\tH\000\022*" +
+      "\n\006choice\030\003 \001(\0132\030.fovea.decoder.v1.Choice" +
+      "H\000B\010\n\006format\"\031\n\006Choice\022\017\n\007options\030\001 \003(\t\"" +
+      "\366\002\n\017GenerateRequest\022+\n\010messages\030\001 \003(\0132\031." +
+      "fovea.decoder.v1.Message\022,\n\010sampling\030\002 \001" +
+      "(\0132\032.fovea.decoder.v1.Sampling\022.\n\006visual" +
+      "\030\003 \001(\0132\036.fovea.decoder.v1.VisualBudget\022\022" +
+      "\n\nrequest_id\030\004 \001(\t\022\031\n\021parent_request_id\030" +
+      "\005 \001(\t\022\021\n\thop_limit\030\006 \001(\r\022\014\n\004tier\030\007 \001(\t\022," +
+      "\n\010logprobs\030\010 \001(\0132\032.fovea.decoder.v1.Logp" +
+      "robs\0229\n\017response_format\030\t \001(\0132 .fovea.de" +
+      "coder.v1.ResponseFormat\022\037\n\027allow_text_su" +
+      "bstitution\030\n \001(\010\"Z\n\007Started\022\022\n\nrequest_i" +
+      "d\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\025\n\rprompt_tokens\030" +
+      "\003 \001(\r\022\025\n\rvisual_tokens\030\004 \001(\r\":\n\005Delta\022\014\n" +
+      "\004text\030\001 \001(\t\022\021\n\ttoken_ids\030\002 \003(\r\022\020\n\010logpro" +
+      "bs\030\003 \003(\002\"\203\001\n\010Finished\0225\n\rfinish_reason\030\001" +
+      " \001(\0162\036.fovea.decoder.v1.FinishReason\022\024\n\014" +
+      "matched_stop\030\002 \001(\t\022*\n\007receipt\030\003 \001(\0132\031.fo" +
+      "vea.decoder.v1.Receipt\"\243\001\n\020GenerateRespo" +
+      "nse\022,\n\007started\030\001 \001(\0132\031.fovea.decoder.v1." +
+      "StartedH\000\022(\n\005delta\030\002 \001(\0132\027.fovea.decoder" +
+      ".v1.DeltaH\000\022.\n\010finished\030\003 \001(\0132\032.fovea.de" +
+      "coder.v1.FinishedH\000B\007\n\005event\"E\n\017Complete" +
+      "Request\0222\n\007request\030\001 \001(\0132!.fovea.decoder" +
+      ".v1.GenerateRequest\"\341\001\n\020CompleteResponse" +
+      "\022\022\n\nrequest_id\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\014\n\004t" +
+      "ext\030\003 \001(\t\0225\n\rfinish_reason\030\004 \001(\0162\036.fovea" +
+      ".decoder.v1.FinishReason\022\024\n\014matched_stop" +
+      "\030\005 \001(\t\022*\n\007receipt\030\006 \001(\0132\031.fovea.decoder." +
+      "v1.Receipt\022\021\n\ttoken_ids\030\007 \003(\r\022\020\n\010logprob" +
+      "s\030\010 \003(\002\"H\n\022CountTokensRequest\0222\n\007request" +
+      "\030\001 \001(\0132!.fovea.decoder.v1.GenerateReques" +
+      "t\"\366\002\n\023CountTokensResponse\022\025\n\rprompt_toke" +
+      "ns\030\001 \001(\r\022\023\n\013text_tokens\030\002 \001(\r\022\025\n\rvisual_" +
+      "tokens\030\003 \001(\r\022+\n\006images\030\004 \003(\0132\033.fovea.vis" +
+      "ion.v1.TokenCount\022\020\n\010kv_bytes\030\005 \001(\004\022\024\n\014f" +
+      "its_context\030\006 \001(\010\022\r\n\005exact\030\007 \001(\010\022\031\n\021visu" +
+      "al_tokens_min\030\010 \001(\r\022\021\n\trow_bytes\030\t \001(\004\022\025" +
+      "\n\rprefill_flops\030\n \001(\001\022\022\n\nprefill_ms\030\013 \001(" +
+      "\002\022*\n\005plans\030\014 \003(\0132\033.fovea.decoder.v1.Imag" +
+      "ePlan\0223\n\014alternatives\030\r \003(\0132\035.fovea.deco" +
+      "der.v1.Alternative\"\203\001\n\tImagePlan\022,\n\005step" +
+      "s\030\001 \003(\0132\035.fovea.decoder.v1.ReceiptStep\022\016" +
+      "\n\006tokens\030\002 \001(\r\022\022\n\ntokens_min\030\003 \001(\r\022\026\n\tre" +
+      "peat_of\030\004 \001(\rH\000\210\001\001B\014\n\n_repeat_of\"\336\001\n\013Alt" +
+      "ernative\022\014\n\004name\030\001 \001(\t\022.\n\006visual\030\002 \001(\0132\036" +
+      ".fovea.decoder.v1.VisualBudget\022\025\n\rvisual" +
+      "_tokens\030\003 \001(\r\022\031\n\021visual_tokens_min\030\004 \001(\r" +
+      "\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_bytes\030\006 \001(\004\022\020\n\010kv" +
+      "_bytes\030\007 \001(\004\022\025\n\rprefill_flops\030\010 \001(\001\022\024\n\014f" +
+      "its_context\030\t \001(\010\"\026\n\024GetServerInfoReques" +
+      "t\"\364\002\n\rDecoderLimits\022\031\n\021max_message_bytes" +
+      "\030\001 \001(\r\022\023\n\013max_context\030\002 \001(\r\022\026\n\016max_new_t" +
+      "okens\030\003 \001(\r\022\036\n\026default_max_new_tokens\030\004 " +
+      "\001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n\022default_max_p" +
+      "ixels\030\006 \001(\r\022\022\n\nmax_pixels\030\007 \001(\r\022\022\n\nmin_p" +
+      "ixels\030\010 \001(\r\022\023\n\013max_running\030\t \001(\r\022\023\n\013max_" +
+      "waiting\030\n \001(\r\022\030\n\020max_stop_strings\030\013 \001(\r\022" +
+      "\027\n\017max_image_bytes\030\014 \001(\r\022\027\n\017row_cache_by" +
+      "tes\030\r \001(\004\022\023\n\013row_cache_s\030\016 \001(\r\022\030\n\020max_fo" +
+      "rmat_bytes\030\017 \001(\r\"Z\n\013DecoderLoad\022\017\n\007waiti" +
+      "ng\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_u" +
+      "sed\030\003 \001(\r\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013Encoder" +
+      "Peer\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\tr" +
+      "eachable\030\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\nc" +
+      "ompatible\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007runn" +
+      "ing\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServer" +
+      "InfoResponse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002" +
+      " \001(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(" +
+      "\0132\032.fovea.vision.v1.RowLayout\022/\n\006limits\030" +
+      "\005 \001(\0132\037.fovea.decoder.v1.DecoderLimits\022+" +
+      "\n\004load\030\006 \001(\0132\035.fovea.decoder.v1.DecoderL" +
+      "oad\022\020\n\010features\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.f" +
+      "ovea.decoder.v1.ServingState\022\030\n\020loading_" +
+      "progress\030\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattent" +
+      "ion\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003" +
+      "(\0132\035.fovea.decoder.v1.EncoderPeer\022\032\n\022kv_" +
+      "bytes_per_token\030\016 \001(\r*P\n\004Role\022\024\n\020ROLE_UN" +
+      "SPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USE" +
+      "R\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DET" +
+      "AIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DET" +
+      "AIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBud" +
+      "get\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022O" +
+      "N_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_RE" +
+      "FUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_POLICY_" +
+      "UNSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n" +
+      "\027REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rReduction" +
+      "Mode\022\036\n\032REDUCTION_MODE_UNSPECIFIED\020\000\022\026\n\022" +
+      "REDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION_MODE_E" +
+      "CONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG\020\003\022\027\n\023R" +
+      "EDUCTION_MODE_AUTO\020\004*_\n\014FinishReason\022\035\n\031" +
+      "FINISH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_RE" +
+      "ASON_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001" +
+      "\n\014ServingState\022\035\n\031SERVING_STATE_UNSPECIF" +
+      "IED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SERV" +
+      "ING_STATE_SERVING\020\002\022\032\n\026SERVING_STATE_DRA" +
+      "INING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\255\004\n\016De" +
+      "coderService\022S\n\010PutImage\022!.fovea.decoder" +
+      ".v1.PutImageRequest\032\".fovea.decoder.v1.P" +
+      "utImageResponse(\001\022`\n\rDescribeImage\022&.fov" +
+      "ea.decoder.v1.DescribeImageRequest\032\'.fov" +
+      "ea.decoder.v1.DescribeImageResponse\022S\n\010G" +
+      "enerate\022!.fovea.decoder.v1.GenerateReque" +
+      "st\032\".fovea.decoder.v1.GenerateResponse0\001" +
+      "\022Q\n\010Complete\022!.fovea.decoder.v1.Complete" +
+      "Request\032\".fovea.decoder.v1.CompleteRespo" +
+      "nse\022Z\n\013CountTokens\022$.fovea.decoder.v1.Co" +
+      "untTokensRequest\032%.fovea.decoder.v1.Coun" +
+      "tTokensResponse\022`\n\rGetServerInfo\022&.fovea" +
+      ".decoder.v1.GetServerInfoRequest\032\'.fovea" +
+      ".decoder.v1.GetServerInfoResponseBA\n\024dev" +
+      ".fovea.decoder.v1P\001Z\'fovea.dev/go/fovea/" +
+      "decoder/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -353,7 +388,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_Image_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Image_descriptor,
-        new java.lang.String[] { "Data", "Digest", "Source", });
+        new java.lang.String[] { "Data", "Digest", "Size", "Source", });
     internal_static_fovea_decoder_v1_Part_descriptor =
       getDescriptor().getMessageType(6);
     internal_static_fovea_decoder_v1_Part_fieldAccessorTable = new
@@ -377,13 +412,13 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_Reduction_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Reduction_descriptor,
-        new java.lang.String[] { "Keep", });
+        new java.lang.String[] { "Keep", "Mode", "Reducer", "FlatTolerance", "NearRepeats", });
     internal_static_fovea_decoder_v1_VisualBudget_descriptor =
       getDescriptor().getMessageType(10);
     internal_static_fovea_decoder_v1_VisualBudget_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_VisualBudget_descriptor,
-        new java.lang.String[] { "MaxPixels", "MaxVisualTokens", "Detail", "MinDetail", "OnOverBudget", "RepeatPolicy", "Reduction", });
+        new java.lang.String[] { "MaxPixels", "MaxVisualTokens", "Detail", "MinDetail", "OnOverBudget", "RepeatPolicy", "Reduction", "MinTokens", "MaxShortSide", "MaxLongSide", });
     internal_static_fovea_decoder_v1_Logprobs_descriptor =
       getDescriptor().getMessageType(11);
     internal_static_fovea_decoder_v1_Logprobs_fieldAccessorTable = new
@@ -455,33 +490,45 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_CountTokensResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_CountTokensResponse_descriptor,
-        new java.lang.String[] { "PromptTokens", "TextTokens", "VisualTokens", "Images", "KvBytes", "FitsContext", });
-    internal_static_fovea_decoder_v1_GetServerInfoRequest_descriptor =
+        new java.lang.String[] { "PromptTokens", "TextTokens", "VisualTokens", "Images", "KvBytes", "FitsContext", "Exact", "VisualTokensMin", "RowBytes", "PrefillFlops", "PrefillMs", "Plans", "Alternatives", });
+    internal_static_fovea_decoder_v1_ImagePlan_descriptor =
       getDescriptor().getMessageType(23);
+    internal_static_fovea_decoder_v1_ImagePlan_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_ImagePlan_descriptor,
+        new java.lang.String[] { "Steps", "Tokens", "TokensMin", "RepeatOf", });
+    internal_static_fovea_decoder_v1_Alternative_descriptor =
+      getDescriptor().getMessageType(24);
+    internal_static_fovea_decoder_v1_Alternative_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_Alternative_descriptor,
+        new java.lang.String[] { "Name", "Visual", "VisualTokens", "VisualTokensMin", "Exact", "RowBytes", "KvBytes", "PrefillFlops", "FitsContext", });
+    internal_static_fovea_decoder_v1_GetServerInfoRequest_descriptor =
+      getDescriptor().getMessageType(25);
     internal_static_fovea_decoder_v1_GetServerInfoRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_decoder_v1_DecoderLimits_descriptor =
-      getDescriptor().getMessageType(24);
+      getDescriptor().getMessageType(26);
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
         new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
-      getDescriptor().getMessageType(25);
+      getDescriptor().getMessageType(27);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLoad_descriptor,
         new java.lang.String[] { "Waiting", "Running", "KvBlocksUsed", "KvBlocks", });
     internal_static_fovea_decoder_v1_EncoderPeer_descriptor =
-      getDescriptor().getMessageType(26);
+      getDescriptor().getMessageType(28);
     internal_static_fovea_decoder_v1_EncoderPeer_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_EncoderPeer_descriptor,
         new java.lang.String[] { "Address", "Name", "Reachable", "Fingerprint", "Compatible", "Waiting", "Running", "Encodes", });
     internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor =
-      getDescriptor().getMessageType(27);
+      getDescriptor().getMessageType(29);
     internal_static_fovea_decoder_v1_GetServerInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor,

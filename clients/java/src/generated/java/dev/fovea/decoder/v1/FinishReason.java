@@ -135,7 +135,7 @@ public enum FinishReason
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(4);
+    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(5);
   }
 
   private static final FinishReason[] VALUES = values();

@@ -60,6 +60,7 @@ private static final long serialVersionUID = 0L;
           com.google.protobuf.AbstractMessage.InternalOneOfEnum {
     DATA(1),
     DIGEST(2),
+    SIZE(3),
     SOURCE_NOT_SET(0);
     private final int value;
     private SourceCase(int value) {
@@ -79,6 +80,7 @@ private static final long serialVersionUID = 0L;
       switch (value) {
         case 1: return DATA;
         case 2: return DIGEST;
+        case 3: return SIZE;
         case 0: return SOURCE_NOT_SET;
         default: return null;
       }
@@ -183,6 +185,49 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int SIZE_FIELD_NUMBER = 3;
+  /**
+   * <pre>
+   * An image of this size that has not been sent. Only in CountTokens.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Size size = 3;</code>
+   * @return Whether the size field is set.
+   */
+  @java.lang.Override
+  public boolean hasSize() {
+    return sourceCase_ == 3;
+  }
+  /**
+   * <pre>
+   * An image of this size that has not been sent. Only in CountTokens.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Size size = 3;</code>
+   * @return The size.
+   */
+  @java.lang.Override
+  public dev.fovea.vision.v1.Size getSize() {
+    if (sourceCase_ == 3) {
+       return (dev.fovea.vision.v1.Size) source_;
+    }
+    return dev.fovea.vision.v1.Size.getDefaultInstance();
+  }
+  /**
+   * <pre>
+   * An image of this size that has not been sent. Only in CountTokens.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Size size = 3;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.vision.v1.SizeOrBuilder getSizeOrBuilder() {
+    if (sourceCase_ == 3) {
+       return (dev.fovea.vision.v1.Size) source_;
+    }
+    return dev.fovea.vision.v1.Size.getDefaultInstance();
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -204,6 +249,9 @@ private static final long serialVersionUID = 0L;
     if (sourceCase_ == 2) {
       com.google.protobuf.GeneratedMessage.writeString(output, 2, source_);
     }
+    if (sourceCase_ == 3) {
+      output.writeMessage(3, (dev.fovea.vision.v1.Size) source_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -215,6 +263,10 @@ private static final long serialVersionUID = 0L;
     }
     if (sourceCase_ == 2) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(2, source_);
+    }
+    if (sourceCase_ == 3) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(3, (dev.fovea.vision.v1.Size) source_);
     }
     return size;
   }
@@ -250,6 +302,10 @@ private static final long serialVersionUID = 0L;
         if (!getDigest()
             .equals(other.getDigest())) return false;
         break;
+      case 3:
+        if (!getSize()
+            .equals(other.getSize())) return false;
+        break;
       case 0:
       default:
     }
@@ -272,6 +328,10 @@ private static final long serialVersionUID = 0L;
       case 2:
         hash = (37 * hash) + DIGEST_FIELD_NUMBER;
         hash = (53 * hash) + getDigest().hashCode();
+        break;
+      case 3:
+        hash = (37 * hash) + SIZE_FIELD_NUMBER;
+        hash = (53 * hash) + getSize().hashCode();
         break;
       case 0:
       default:
@@ -411,6 +471,9 @@ private static final long serialVersionUID = 0L;
     public Builder clear() {
       super.clear();
       bitField0_ = 0;
+      if (sizeBuilder_ != null) {
+        sizeBuilder_.clear();
+      }
       sourceCase_ = 0;
       source_ = null;
       return this;
@@ -452,6 +515,10 @@ private static final long serialVersionUID = 0L;
     private void buildPartialOneofs(dev.fovea.decoder.v1.Image result) {
       result.sourceCase_ = sourceCase_;
       result.source_ = this.source_;
+      if (sourceCase_ == 3 &&
+          sizeBuilder_ != null) {
+        result.source_ = sizeBuilder_.build();
+      }
     }
 
     @java.lang.Override
@@ -475,6 +542,10 @@ private static final long serialVersionUID = 0L;
           sourceCase_ = 2;
           source_ = other.source_;
           onChanged();
+          break;
+        }
+        case SIZE: {
+          mergeSize(other.getSize());
           break;
         }
         case SOURCE_NOT_SET: {
@@ -517,6 +588,13 @@ private static final long serialVersionUID = 0L;
               source_ = input.readStringRequireUtf8();
               break;
             } // case 18
+            case 26: {
+              input.readMessage(
+                  internalGetSizeFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              sourceCase_ = 3;
+              break;
+            } // case 26
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -718,6 +796,184 @@ private static final long serialVersionUID = 0L;
       source_ = value;
       onChanged();
       return this;
+    }
+
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.fovea.vision.v1.Size, dev.fovea.vision.v1.Size.Builder, dev.fovea.vision.v1.SizeOrBuilder> sizeBuilder_;
+    /**
+     * <pre>
+     * An image of this size that has not been sent. Only in CountTokens.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Size size = 3;</code>
+     * @return Whether the size field is set.
+     */
+    @java.lang.Override
+    public boolean hasSize() {
+      return sourceCase_ == 3;
+    }
+    /**
+     * <pre>
+     * An image of this size that has not been sent. Only in CountTokens.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Size size = 3;</code>
+     * @return The size.
+     */
+    @java.lang.Override
+    public dev.fovea.vision.v1.Size getSize() {
+      if (sizeBuilder_ == null) {
+        if (sourceCase_ == 3) {
+          return (dev.fovea.vision.v1.Size) source_;
+        }
+        return dev.fovea.vision.v1.Size.getDefaultInstance();
+      } else {
+        if (sourceCase_ == 3) {
+          return sizeBuilder_.getMessage();
+        }
+        return dev.fovea.vision.v1.Size.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * An image of this size that has not been sent. Only in CountTokens.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Size size = 3;</code>
+     */
+    public Builder setSize(dev.fovea.vision.v1.Size value) {
+      if (sizeBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        source_ = value;
+        onChanged();
+      } else {
+        sizeBuilder_.setMessage(value);
+      }
+      sourceCase_ = 3;
+      return this;
+    }
+    /**
+     * <pre>
+     * An image of this size that has not been sent. Only in CountTokens.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Size size = 3;</code>
+     */
+    public Builder setSize(
+        dev.fovea.vision.v1.Size.Builder builderForValue) {
+      if (sizeBuilder_ == null) {
+        source_ = builderForValue.build();
+        onChanged();
+      } else {
+        sizeBuilder_.setMessage(builderForValue.build());
+      }
+      sourceCase_ = 3;
+      return this;
+    }
+    /**
+     * <pre>
+     * An image of this size that has not been sent. Only in CountTokens.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Size size = 3;</code>
+     */
+    public Builder mergeSize(dev.fovea.vision.v1.Size value) {
+      if (sizeBuilder_ == null) {
+        if (sourceCase_ == 3 &&
+            source_ != dev.fovea.vision.v1.Size.getDefaultInstance()) {
+          source_ = dev.fovea.vision.v1.Size.newBuilder((dev.fovea.vision.v1.Size) source_)
+              .mergeFrom(value).buildPartial();
+        } else {
+          source_ = value;
+        }
+        onChanged();
+      } else {
+        if (sourceCase_ == 3) {
+          sizeBuilder_.mergeFrom(value);
+        } else {
+          sizeBuilder_.setMessage(value);
+        }
+      }
+      sourceCase_ = 3;
+      return this;
+    }
+    /**
+     * <pre>
+     * An image of this size that has not been sent. Only in CountTokens.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Size size = 3;</code>
+     */
+    public Builder clearSize() {
+      if (sizeBuilder_ == null) {
+        if (sourceCase_ == 3) {
+          sourceCase_ = 0;
+          source_ = null;
+          onChanged();
+        }
+      } else {
+        if (sourceCase_ == 3) {
+          sourceCase_ = 0;
+          source_ = null;
+        }
+        sizeBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * An image of this size that has not been sent. Only in CountTokens.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Size size = 3;</code>
+     */
+    public dev.fovea.vision.v1.Size.Builder getSizeBuilder() {
+      return internalGetSizeFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * An image of this size that has not been sent. Only in CountTokens.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Size size = 3;</code>
+     */
+    @java.lang.Override
+    public dev.fovea.vision.v1.SizeOrBuilder getSizeOrBuilder() {
+      if ((sourceCase_ == 3) && (sizeBuilder_ != null)) {
+        return sizeBuilder_.getMessageOrBuilder();
+      } else {
+        if (sourceCase_ == 3) {
+          return (dev.fovea.vision.v1.Size) source_;
+        }
+        return dev.fovea.vision.v1.Size.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * An image of this size that has not been sent. Only in CountTokens.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Size size = 3;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.fovea.vision.v1.Size, dev.fovea.vision.v1.Size.Builder, dev.fovea.vision.v1.SizeOrBuilder> 
+        internalGetSizeFieldBuilder() {
+      if (sizeBuilder_ == null) {
+        if (!(sourceCase_ == 3)) {
+          source_ = dev.fovea.vision.v1.Size.getDefaultInstance();
+        }
+        sizeBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.fovea.vision.v1.Size, dev.fovea.vision.v1.Size.Builder, dev.fovea.vision.v1.SizeOrBuilder>(
+                (dev.fovea.vision.v1.Size) source_,
+                getParentForChildren(),
+                isClean());
+        source_ = null;
+      }
+      sourceCase_ = 3;
+      onChanged();
+      return sizeBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.Image)

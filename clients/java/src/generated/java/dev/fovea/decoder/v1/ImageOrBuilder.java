@@ -58,5 +58,32 @@ public interface ImageOrBuilder extends
   com.google.protobuf.ByteString
       getDigestBytes();
 
+  /**
+   * <pre>
+   * An image of this size that has not been sent. Only in CountTokens.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Size size = 3;</code>
+   * @return Whether the size field is set.
+   */
+  boolean hasSize();
+  /**
+   * <pre>
+   * An image of this size that has not been sent. Only in CountTokens.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Size size = 3;</code>
+   * @return The size.
+   */
+  dev.fovea.vision.v1.Size getSize();
+  /**
+   * <pre>
+   * An image of this size that has not been sent. Only in CountTokens.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Size size = 3;</code>
+   */
+  dev.fovea.vision.v1.SizeOrBuilder getSizeOrBuilder();
+
   dev.fovea.decoder.v1.Image.SourceCase getSourceCase();
 }

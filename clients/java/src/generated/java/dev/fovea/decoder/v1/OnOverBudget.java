@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What to do with images that do not fit the budget. Not served yet.
+ * What to do with images that do not fit the budget.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.OnOverBudget}
@@ -17,7 +17,7 @@ public enum OnOverBudget
     implements com.google.protobuf.ProtocolMessageEnum {
   /**
    * <pre>
-   * Fit.
+   * The server's choice.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_UNSPECIFIED = 0;</code>
@@ -25,7 +25,7 @@ public enum OnOverBudget
   ON_OVER_BUDGET_UNSPECIFIED(0),
   /**
    * <pre>
-   * Shrink the images until they fit.
+   * Shrink the images until they fit. Refused where even the smallest sizes do not.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_FIT = 1;</code>
@@ -33,7 +33,7 @@ public enum OnOverBudget
   ON_OVER_BUDGET_FIT(1),
   /**
    * <pre>
-   * Refuse, and say what would fit.
+   * Refuse with VISUAL_BUDGET_EXCEEDED, and say what would fit.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_REFUSE = 2;</code>
@@ -53,7 +53,7 @@ public enum OnOverBudget
   }
   /**
    * <pre>
-   * Fit.
+   * The server's choice.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_UNSPECIFIED = 0;</code>
@@ -61,7 +61,7 @@ public enum OnOverBudget
   public static final int ON_OVER_BUDGET_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * Shrink the images until they fit.
+   * Shrink the images until they fit. Refused where even the smallest sizes do not.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_FIT = 1;</code>
@@ -69,7 +69,7 @@ public enum OnOverBudget
   public static final int ON_OVER_BUDGET_FIT_VALUE = 1;
   /**
    * <pre>
-   * Refuse, and say what would fit.
+   * Refuse with VISUAL_BUDGET_EXCEEDED, and say what would fit.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_REFUSE = 2;</code>

@@ -267,6 +267,21 @@ private static final long serialVersionUID = 0L;
     return price_ == null ? dev.fovea.decoder.v1.ReceiptPrice.getDefaultInstance() : price_;
   }
 
+  public static final int DEGRADED_FIELD_NUMBER = 6;
+  private boolean degraded_ = false;
+  /**
+   * <pre>
+   * True where images lost detail because the server was near a limit.
+   * </pre>
+   *
+   * <code>bool degraded = 6;</code>
+   * @return The degraded.
+   */
+  @java.lang.Override
+  public boolean getDegraded() {
+    return degraded_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -296,6 +311,9 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000008) != 0)) {
       output.writeMessage(5, getPrice());
     }
+    if (degraded_ != false) {
+      output.writeBool(6, degraded_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -324,6 +342,10 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000008) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(5, getPrice());
+    }
+    if (degraded_ != false) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(6, degraded_);
     }
     return size;
   }
@@ -371,6 +393,8 @@ private static final long serialVersionUID = 0L;
       if (!getPrice()
           .equals(other.getPrice())) return false;
     }
+    if (getDegraded()
+        != other.getDegraded()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -402,6 +426,9 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + PRICE_FIELD_NUMBER;
       hash = (53 * hash) + getPrice().hashCode();
     }
+    hash = (37 * hash) + DEGRADED_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+        getDegraded());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -574,6 +601,7 @@ private static final long serialVersionUID = 0L;
         priceBuilder_.dispose();
         priceBuilder_ = null;
       }
+      degraded_ = false;
       return this;
     }
 
@@ -645,6 +673,9 @@ private static final long serialVersionUID = 0L;
             : priceBuilder_.build();
         to_bitField0_ |= 0x00000008;
       }
+      if (((from_bitField0_ & 0x00000020) != 0)) {
+        result.degraded_ = degraded_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -697,6 +728,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasPrice()) {
         mergePrice(other.getPrice());
+      }
+      if (other.getDegraded() != false) {
+        setDegraded(other.getDegraded());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -765,6 +799,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000010;
               break;
             } // case 42
+            case 48: {
+              degraded_ = input.readBool();
+              bitField0_ |= 0x00000020;
+              break;
+            } // case 48
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1720,6 +1759,50 @@ private static final long serialVersionUID = 0L;
         price_ = null;
       }
       return priceBuilder_;
+    }
+
+    private boolean degraded_ ;
+    /**
+     * <pre>
+     * True where images lost detail because the server was near a limit.
+     * </pre>
+     *
+     * <code>bool degraded = 6;</code>
+     * @return The degraded.
+     */
+    @java.lang.Override
+    public boolean getDegraded() {
+      return degraded_;
+    }
+    /**
+     * <pre>
+     * True where images lost detail because the server was near a limit.
+     * </pre>
+     *
+     * <code>bool degraded = 6;</code>
+     * @param value The degraded to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDegraded(boolean value) {
+
+      degraded_ = value;
+      bitField0_ |= 0x00000020;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * True where images lost detail because the server was near a limit.
+     * </pre>
+     *
+     * <code>bool degraded = 6;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearDegraded() {
+      bitField0_ = (bitField0_ & ~0x00000020);
+      degraded_ = false;
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.Receipt)

@@ -38,6 +38,7 @@ private static final long serialVersionUID = 0L;
     encoder_ = "";
     dtype_ = 0;
     rowsDigest_ = "";
+    kind_ = 0;
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -529,6 +530,32 @@ private static final long serialVersionUID = 0L;
     return repeatOf_;
   }
 
+  public static final int KIND_FIELD_NUMBER = 16;
+  private int kind_ = 0;
+  /**
+   * <pre>
+   * What it mostly shows.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
+   * @return The enum numeric value on the wire for kind.
+   */
+  @java.lang.Override public int getKindValue() {
+    return kind_;
+  }
+  /**
+   * <pre>
+   * What it mostly shows.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
+   * @return The kind.
+   */
+  @java.lang.Override public dev.fovea.vision.v1.ImageKind getKind() {
+    dev.fovea.vision.v1.ImageKind result = dev.fovea.vision.v1.ImageKind.forNumber(kind_);
+    return result == null ? dev.fovea.vision.v1.ImageKind.UNRECOGNIZED : result;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -587,6 +614,9 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000008) != 0)) {
       output.writeUInt32(15, repeatOf_);
+    }
+    if (kind_ != dev.fovea.vision.v1.ImageKind.IMAGE_KIND_UNSPECIFIED.getNumber()) {
+      output.writeEnum(16, kind_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -654,6 +684,10 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(15, repeatOf_);
     }
+    if (kind_ != dev.fovea.vision.v1.ImageKind.IMAGE_KIND_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(16, kind_);
+    }
     return size;
   }
   @java.lang.Override
@@ -718,6 +752,7 @@ private static final long serialVersionUID = 0L;
       if (getRepeatOf()
           != other.getRepeatOf()) return false;
     }
+    if (kind_ != other.kind_) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -769,6 +804,8 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + REPEAT_OF_FIELD_NUMBER;
       hash = (53 * hash) + getRepeatOf();
     }
+    hash = (37 * hash) + KIND_FIELD_NUMBER;
+    hash = (53 * hash) + kind_;
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -946,6 +983,7 @@ private static final long serialVersionUID = 0L;
       wireBytes_ = 0;
       rowsDigest_ = "";
       repeatOf_ = 0;
+      kind_ = 0;
       return this;
     }
 
@@ -1045,6 +1083,9 @@ private static final long serialVersionUID = 0L;
         result.repeatOf_ = repeatOf_;
         to_bitField0_ |= 0x00000008;
       }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.kind_ = kind_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1133,6 +1174,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasRepeatOf()) {
         setRepeatOf(other.getRepeatOf());
+      }
+      if (other.kind_ != 0) {
+        setKindValue(other.getKindValue());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1249,6 +1293,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00004000;
               break;
             } // case 120
+            case 128: {
+              kind_ = input.readEnum();
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 128
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2741,6 +2790,78 @@ private static final long serialVersionUID = 0L;
     public Builder clearRepeatOf() {
       bitField0_ = (bitField0_ & ~0x00004000);
       repeatOf_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int kind_ = 0;
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
+     * @return The enum numeric value on the wire for kind.
+     */
+    @java.lang.Override public int getKindValue() {
+      return kind_;
+    }
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
+     * @param value The enum numeric value on the wire for kind to set.
+     * @return This builder for chaining.
+     */
+    public Builder setKindValue(int value) {
+      kind_ = value;
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
+     * @return The kind.
+     */
+    @java.lang.Override
+    public dev.fovea.vision.v1.ImageKind getKind() {
+      dev.fovea.vision.v1.ImageKind result = dev.fovea.vision.v1.ImageKind.forNumber(kind_);
+      return result == null ? dev.fovea.vision.v1.ImageKind.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
+     * @param value The kind to set.
+     * @throws IllegalArgumentException if UNRECOGNIZED is provided.
+     * @return This builder for chaining.
+     */
+    public Builder setKind(dev.fovea.vision.v1.ImageKind value) {
+      if (value == null) { throw new NullPointerException(); }
+      bitField0_ |= 0x00008000;
+      kind_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearKind() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      kind_ = 0;
       onChanged();
       return this;
     }

@@ -301,4 +301,23 @@ public interface ReceiptImageOrBuilder extends
    * @return The repeatOf.
    */
   int getRepeatOf();
+
+  /**
+   * <pre>
+   * What it mostly shows.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
+   * @return The enum numeric value on the wire for kind.
+   */
+  int getKindValue();
+  /**
+   * <pre>
+   * What it mostly shows.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
+   * @return The kind.
+   */
+  dev.fovea.vision.v1.ImageKind getKind();
 }

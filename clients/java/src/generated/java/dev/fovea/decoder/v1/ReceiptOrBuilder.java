@@ -161,4 +161,14 @@ public interface ReceiptOrBuilder extends
    * <code>.fovea.decoder.v1.ReceiptPrice price = 5;</code>
    */
   dev.fovea.decoder.v1.ReceiptPriceOrBuilder getPriceOrBuilder();
+
+  /**
+   * <pre>
+   * True where images lost detail because the server was near a limit.
+   * </pre>
+   *
+   * <code>bool degraded = 6;</code>
+   * @return The degraded.
+   */
+  boolean getDegraded();
 }

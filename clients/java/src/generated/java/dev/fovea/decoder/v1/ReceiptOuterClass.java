@@ -74,7 +74,7 @@ public final class ReceiptOuterClass extends com.google.protobuf.GeneratedFile {
       "decoder.v1\032\033fovea/vision/v1/image.proto\032" +
       "\032fovea/vision/v1/rows.proto\"J\n\013ReceiptSt" +
       "ep\022\014\n\004name\030\001 \001(\t\022\016\n\006before\030\002 \001(\r\022\r\n\005afte" +
-      "r\030\003 \001(\r\022\016\n\006reason\030\004 \001(\t\"\304\003\n\014ReceiptImage" +
+      "r\030\003 \001(\r\022\016\n\006reason\030\004 \001(\t\"\356\003\n\014ReceiptImage" +
       "\022\016\n\006digest\030\001 \001(\t\022\'\n\010original\030\002 \001(\0132\025.fov" +
       "ea.vision.v1.Size\022&\n\007planned\030\003 \001(\0132\025.fov" +
       "ea.vision.v1.Size\022&\n\004grid\030\004 \001(\0132\030.fovea." +
@@ -85,26 +85,29 @@ public final class ReceiptOuterClass extends com.google.protobuf.GeneratedFile {
       "e\022\017\n\007encoder\030\n \001(\t\022(\n\005dtype\030\013 \001(\0162\031.fove" +
       "a.vision.v1.RowDtype\022\021\n\trow_bytes\030\014 \001(\r\022" +
       "\022\n\nwire_bytes\030\r \001(\r\022\023\n\013rows_digest\030\016 \001(\t" +
-      "\022\026\n\trepeat_of\030\017 \001(\rH\000\210\001\001B\014\n\n_repeat_of\"\262" +
-      "\001\n\rReceiptTotals\022\025\n\rvisual_tokens\030\001 \001(\r\022" +
-      "\033\n\023naive_visual_tokens\030\002 \001(\r\022\023\n\013text_tok" +
-      "ens\030\003 \001(\r\022\034\n\024cached_prompt_tokens\030\004 \001(\r\022" +
-      "\025\n\routput_tokens\030\005 \001(\r\022\017\n\007encodes\030\006 \001(\r\022" +
-      "\022\n\nwire_bytes\030\007 \001(\004\"~\n\rReceiptStages\022\r\n\005" +
-      "queue\030\001 \001(\002\022\016\n\006encode\030\002 \001(\002\022\020\n\010transfer\030" +
-      "\003 \001(\002\022\017\n\007prefill\030\004 \001(\002\022\014\n\004ttft\030\005 \001(\002\022\016\n\006" +
-      "decode\030\006 \001(\002\022\r\n\005total\030\007 \001(\002\"+\n\013ReceiptTi" +
-      "er\022\014\n\004path\030\001 \003(\t\022\016\n\006reason\030\002 \001(\t\"0\n\014Rece" +
-      "iptPrice\022\016\n\006amount\030\001 \001(\001\022\020\n\010currency\030\002 \001" +
-      "(\t\"\372\001\n\007Receipt\022.\n\006images\030\001 \003(\0132\036.fovea.d" +
-      "ecoder.v1.ReceiptImage\022/\n\006totals\030\002 \001(\0132\037" +
-      ".fovea.decoder.v1.ReceiptTotals\0222\n\tstage" +
-      "s_ms\030\003 \001(\0132\037.fovea.decoder.v1.ReceiptSta" +
-      "ges\022+\n\004tier\030\004 \001(\0132\035.fovea.decoder.v1.Rec" +
-      "eiptTier\022-\n\005price\030\005 \001(\0132\036.fovea.decoder." +
-      "v1.ReceiptPriceBA\n\024dev.fovea.decoder.v1P" +
-      "\001Z\'fovea.dev/go/fovea/decoder/v1;decoder" +
-      "v1b\006proto3"
+      "\022\026\n\trepeat_of\030\017 \001(\rH\000\210\001\001\022(\n\004kind\030\020 \001(\0162\032" +
+      ".fovea.vision.v1.ImageKindB\014\n\n_repeat_of" +
+      "\"\355\001\n\rReceiptTotals\022\025\n\rvisual_tokens\030\001 \001(" +
+      "\r\022\033\n\023naive_visual_tokens\030\002 \001(\r\022\023\n\013text_t" +
+      "okens\030\003 \001(\r\022\034\n\024cached_prompt_tokens\030\004 \001(" +
+      "\r\022\025\n\routput_tokens\030\005 \001(\r\022\017\n\007encodes\030\006 \001(" +
+      "\r\022\022\n\nwire_bytes\030\007 \001(\004\022\021\n\trow_bytes\030\010 \001(\004" +
+      "\022\017\n\007patches\030\t \001(\004\022\025\n\rnaive_patches\030\n \001(\004" +
+      "\"~\n\rReceiptStages\022\r\n\005queue\030\001 \001(\002\022\016\n\006enco" +
+      "de\030\002 \001(\002\022\020\n\010transfer\030\003 \001(\002\022\017\n\007prefill\030\004 " +
+      "\001(\002\022\014\n\004ttft\030\005 \001(\002\022\016\n\006decode\030\006 \001(\002\022\r\n\005tot" +
+      "al\030\007 \001(\002\"+\n\013ReceiptTier\022\014\n\004path\030\001 \003(\t\022\016\n" +
+      "\006reason\030\002 \001(\t\"F\n\014ReceiptPrice\022\016\n\006amount\030" +
+      "\001 \001(\001\022\020\n\010currency\030\002 \001(\t\022\024\n\014naive_amount\030" +
+      "\003 \001(\001\"\214\002\n\007Receipt\022.\n\006images\030\001 \003(\0132\036.fove" +
+      "a.decoder.v1.ReceiptImage\022/\n\006totals\030\002 \001(" +
+      "\0132\037.fovea.decoder.v1.ReceiptTotals\0222\n\tst" +
+      "ages_ms\030\003 \001(\0132\037.fovea.decoder.v1.Receipt" +
+      "Stages\022+\n\004tier\030\004 \001(\0132\035.fovea.decoder.v1." +
+      "ReceiptTier\022-\n\005price\030\005 \001(\0132\036.fovea.decod" +
+      "er.v1.ReceiptPrice\022\020\n\010degraded\030\006 \001(\010BA\n\024" +
+      "dev.fovea.decoder.v1P\001Z\'fovea.dev/go/fov" +
+      "ea/decoder/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -123,13 +126,13 @@ public final class ReceiptOuterClass extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_ReceiptImage_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_ReceiptImage_descriptor,
-        new java.lang.String[] { "Digest", "Original", "Planned", "Grid", "Patches", "TokensFull", "Tokens", "Steps", "Source", "Encoder", "Dtype", "RowBytes", "WireBytes", "RowsDigest", "RepeatOf", });
+        new java.lang.String[] { "Digest", "Original", "Planned", "Grid", "Patches", "TokensFull", "Tokens", "Steps", "Source", "Encoder", "Dtype", "RowBytes", "WireBytes", "RowsDigest", "RepeatOf", "Kind", });
     internal_static_fovea_decoder_v1_ReceiptTotals_descriptor =
       getDescriptor().getMessageType(2);
     internal_static_fovea_decoder_v1_ReceiptTotals_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_ReceiptTotals_descriptor,
-        new java.lang.String[] { "VisualTokens", "NaiveVisualTokens", "TextTokens", "CachedPromptTokens", "OutputTokens", "Encodes", "WireBytes", });
+        new java.lang.String[] { "VisualTokens", "NaiveVisualTokens", "TextTokens", "CachedPromptTokens", "OutputTokens", "Encodes", "WireBytes", "RowBytes", "Patches", "NaivePatches", });
     internal_static_fovea_decoder_v1_ReceiptStages_descriptor =
       getDescriptor().getMessageType(3);
     internal_static_fovea_decoder_v1_ReceiptStages_fieldAccessorTable = new
@@ -147,13 +150,13 @@ public final class ReceiptOuterClass extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_ReceiptPrice_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_ReceiptPrice_descriptor,
-        new java.lang.String[] { "Amount", "Currency", });
+        new java.lang.String[] { "Amount", "Currency", "NaiveAmount", });
     internal_static_fovea_decoder_v1_Receipt_descriptor =
       getDescriptor().getMessageType(6);
     internal_static_fovea_decoder_v1_Receipt_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Receipt_descriptor,
-        new java.lang.String[] { "Images", "Totals", "StagesMs", "Tier", "Price", });
+        new java.lang.String[] { "Images", "Totals", "StagesMs", "Tier", "Price", "Degraded", });
     descriptor.resolveAllFeaturesImmutable();
     dev.fovea.vision.v1.Image.getDescriptor();
     dev.fovea.vision.v1.Rows.getDescriptor();

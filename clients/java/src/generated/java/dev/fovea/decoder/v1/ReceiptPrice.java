@@ -115,6 +115,21 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int NAIVE_AMOUNT_FIELD_NUMBER = 3;
+  private double naiveAmount_ = 0D;
+  /**
+   * <pre>
+   * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+   * </pre>
+   *
+   * <code>double naive_amount = 3;</code>
+   * @return The naiveAmount.
+   */
+  @java.lang.Override
+  public double getNaiveAmount() {
+    return naiveAmount_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -135,6 +150,9 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(currency_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 2, currency_);
     }
+    if (java.lang.Double.doubleToRawLongBits(naiveAmount_) != 0) {
+      output.writeDouble(3, naiveAmount_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -145,6 +163,10 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(currency_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(2, currency_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(naiveAmount_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(3, naiveAmount_);
     }
     return size;
   }
@@ -175,6 +197,9 @@ private static final long serialVersionUID = 0L;
             other.getAmount())) return false;
     if (!getCurrency()
         .equals(other.getCurrency())) return false;
+    if (java.lang.Double.doubleToLongBits(getNaiveAmount())
+        != java.lang.Double.doubleToLongBits(
+            other.getNaiveAmount())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -191,6 +216,9 @@ private static final long serialVersionUID = 0L;
         java.lang.Double.doubleToLongBits(getAmount()));
     hash = (37 * hash) + CURRENCY_FIELD_NUMBER;
     hash = (53 * hash) + getCurrency().hashCode();
+    hash = (37 * hash) + NAIVE_AMOUNT_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getNaiveAmount()));
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -328,6 +356,7 @@ private static final long serialVersionUID = 0L;
       bitField0_ = 0;
       amount_ = 0D;
       currency_ = "";
+      naiveAmount_ = 0D;
       return this;
     }
 
@@ -367,6 +396,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000002) != 0)) {
         result.currency_ = currency_;
       }
+      if (((from_bitField0_ & 0x00000004) != 0)) {
+        result.naiveAmount_ = naiveAmount_;
+      }
     }
 
     @java.lang.Override
@@ -388,6 +420,9 @@ private static final long serialVersionUID = 0L;
         currency_ = other.currency_;
         bitField0_ |= 0x00000002;
         onChanged();
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getNaiveAmount()) != 0) {
+        setNaiveAmount(other.getNaiveAmount());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -425,6 +460,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000002;
               break;
             } // case 18
+            case 25: {
+              naiveAmount_ = input.readDouble();
+              bitField0_ |= 0x00000004;
+              break;
+            } // case 25
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -574,6 +614,50 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       currency_ = value;
       bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+
+    private double naiveAmount_ ;
+    /**
+     * <pre>
+     * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+     * </pre>
+     *
+     * <code>double naive_amount = 3;</code>
+     * @return The naiveAmount.
+     */
+    @java.lang.Override
+    public double getNaiveAmount() {
+      return naiveAmount_;
+    }
+    /**
+     * <pre>
+     * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+     * </pre>
+     *
+     * <code>double naive_amount = 3;</code>
+     * @param value The naiveAmount to set.
+     * @return This builder for chaining.
+     */
+    public Builder setNaiveAmount(double value) {
+
+      naiveAmount_ = value;
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+     * </pre>
+     *
+     * <code>double naive_amount = 3;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearNaiveAmount() {
+      bitField0_ = (bitField0_ & ~0x00000004);
+      naiveAmount_ = 0D;
       onChanged();
       return this;
     }

@@ -39,4 +39,14 @@ public interface ReceiptPriceOrBuilder extends
    */
   com.google.protobuf.ByteString
       getCurrencyBytes();
+
+  /**
+   * <pre>
+   * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+   * </pre>
+   *
+   * <code>double naive_amount = 3;</code>
+   * @return The naiveAmount.
+   */
+  double getNaiveAmount();
 }

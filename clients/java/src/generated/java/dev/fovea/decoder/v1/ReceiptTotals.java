@@ -158,6 +158,51 @@ private static final long serialVersionUID = 0L;
     return wireBytes_;
   }
 
+  public static final int ROW_BYTES_FIELD_NUMBER = 8;
+  private long rowBytes_ = 0L;
+  /**
+   * <pre>
+   * Bytes of the rows of all images, each different one once.
+   * </pre>
+   *
+   * <code>uint64 row_bytes = 8;</code>
+   * @return The rowBytes.
+   */
+  @java.lang.Override
+  public long getRowBytes() {
+    return rowBytes_;
+  }
+
+  public static final int PATCHES_FIELD_NUMBER = 9;
+  private long patches_ = 0L;
+  /**
+   * <pre>
+   * 16x16 patches that the vision tower computed for this answer.
+   * </pre>
+   *
+   * <code>uint64 patches = 9;</code>
+   * @return The patches.
+   */
+  @java.lang.Override
+  public long getPatches() {
+    return patches_;
+  }
+
+  public static final int NAIVE_PATCHES_FIELD_NUMBER = 10;
+  private long naivePatches_ = 0L;
+  /**
+   * <pre>
+   * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+   * </pre>
+   *
+   * <code>uint64 naive_patches = 10;</code>
+   * @return The naivePatches.
+   */
+  @java.lang.Override
+  public long getNaivePatches() {
+    return naivePatches_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -193,6 +238,15 @@ private static final long serialVersionUID = 0L;
     if (wireBytes_ != 0L) {
       output.writeUInt64(7, wireBytes_);
     }
+    if (rowBytes_ != 0L) {
+      output.writeUInt64(8, rowBytes_);
+    }
+    if (patches_ != 0L) {
+      output.writeUInt64(9, patches_);
+    }
+    if (naivePatches_ != 0L) {
+      output.writeUInt64(10, naivePatches_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -224,6 +278,18 @@ private static final long serialVersionUID = 0L;
     if (wireBytes_ != 0L) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt64Size(7, wireBytes_);
+    }
+    if (rowBytes_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(8, rowBytes_);
+    }
+    if (patches_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(9, patches_);
+    }
+    if (naivePatches_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(10, naivePatches_);
     }
     return size;
   }
@@ -263,6 +329,12 @@ private static final long serialVersionUID = 0L;
         != other.getEncodes()) return false;
     if (getWireBytes()
         != other.getWireBytes()) return false;
+    if (getRowBytes()
+        != other.getRowBytes()) return false;
+    if (getPatches()
+        != other.getPatches()) return false;
+    if (getNaivePatches()
+        != other.getNaivePatches()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -289,6 +361,15 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + WIRE_BYTES_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
         getWireBytes());
+    hash = (37 * hash) + ROW_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getRowBytes());
+    hash = (37 * hash) + PATCHES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getPatches());
+    hash = (37 * hash) + NAIVE_PATCHES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getNaivePatches());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -431,6 +512,9 @@ private static final long serialVersionUID = 0L;
       outputTokens_ = 0;
       encodes_ = 0;
       wireBytes_ = 0L;
+      rowBytes_ = 0L;
+      patches_ = 0L;
+      naivePatches_ = 0L;
       return this;
     }
 
@@ -485,6 +569,15 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000040) != 0)) {
         result.wireBytes_ = wireBytes_;
       }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        result.rowBytes_ = rowBytes_;
+      }
+      if (((from_bitField0_ & 0x00000100) != 0)) {
+        result.patches_ = patches_;
+      }
+      if (((from_bitField0_ & 0x00000200) != 0)) {
+        result.naivePatches_ = naivePatches_;
+      }
     }
 
     @java.lang.Override
@@ -519,6 +612,15 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getWireBytes() != 0L) {
         setWireBytes(other.getWireBytes());
+      }
+      if (other.getRowBytes() != 0L) {
+        setRowBytes(other.getRowBytes());
+      }
+      if (other.getPatches() != 0L) {
+        setPatches(other.getPatches());
+      }
+      if (other.getNaivePatches() != 0L) {
+        setNaivePatches(other.getNaivePatches());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -581,6 +683,21 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000040;
               break;
             } // case 56
+            case 64: {
+              rowBytes_ = input.readUInt64();
+              bitField0_ |= 0x00000080;
+              break;
+            } // case 64
+            case 72: {
+              patches_ = input.readUInt64();
+              bitField0_ |= 0x00000100;
+              break;
+            } // case 72
+            case 80: {
+              naivePatches_ = input.readUInt64();
+              bitField0_ |= 0x00000200;
+              break;
+            } // case 80
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -905,6 +1022,138 @@ private static final long serialVersionUID = 0L;
     public Builder clearWireBytes() {
       bitField0_ = (bitField0_ & ~0x00000040);
       wireBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private long rowBytes_ ;
+    /**
+     * <pre>
+     * Bytes of the rows of all images, each different one once.
+     * </pre>
+     *
+     * <code>uint64 row_bytes = 8;</code>
+     * @return The rowBytes.
+     */
+    @java.lang.Override
+    public long getRowBytes() {
+      return rowBytes_;
+    }
+    /**
+     * <pre>
+     * Bytes of the rows of all images, each different one once.
+     * </pre>
+     *
+     * <code>uint64 row_bytes = 8;</code>
+     * @param value The rowBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setRowBytes(long value) {
+
+      rowBytes_ = value;
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Bytes of the rows of all images, each different one once.
+     * </pre>
+     *
+     * <code>uint64 row_bytes = 8;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearRowBytes() {
+      bitField0_ = (bitField0_ & ~0x00000080);
+      rowBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private long patches_ ;
+    /**
+     * <pre>
+     * 16x16 patches that the vision tower computed for this answer.
+     * </pre>
+     *
+     * <code>uint64 patches = 9;</code>
+     * @return The patches.
+     */
+    @java.lang.Override
+    public long getPatches() {
+      return patches_;
+    }
+    /**
+     * <pre>
+     * 16x16 patches that the vision tower computed for this answer.
+     * </pre>
+     *
+     * <code>uint64 patches = 9;</code>
+     * @param value The patches to set.
+     * @return This builder for chaining.
+     */
+    public Builder setPatches(long value) {
+
+      patches_ = value;
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * 16x16 patches that the vision tower computed for this answer.
+     * </pre>
+     *
+     * <code>uint64 patches = 9;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearPatches() {
+      bitField0_ = (bitField0_ & ~0x00000100);
+      patches_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private long naivePatches_ ;
+    /**
+     * <pre>
+     * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+     * </pre>
+     *
+     * <code>uint64 naive_patches = 10;</code>
+     * @return The naivePatches.
+     */
+    @java.lang.Override
+    public long getNaivePatches() {
+      return naivePatches_;
+    }
+    /**
+     * <pre>
+     * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+     * </pre>
+     *
+     * <code>uint64 naive_patches = 10;</code>
+     * @param value The naivePatches to set.
+     * @return This builder for chaining.
+     */
+    public Builder setNaivePatches(long value) {
+
+      naivePatches_ = value;
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+     * </pre>
+     *
+     * <code>uint64 naive_patches = 10;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearNaivePatches() {
+      bitField0_ = (bitField0_ & ~0x00000200);
+      naivePatches_ = 0L;
       onChanged();
       return this;
     }

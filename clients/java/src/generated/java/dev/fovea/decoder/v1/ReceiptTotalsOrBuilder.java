@@ -80,4 +80,34 @@ public interface ReceiptTotalsOrBuilder extends
    * @return The wireBytes.
    */
   long getWireBytes();
+
+  /**
+   * <pre>
+   * Bytes of the rows of all images, each different one once.
+   * </pre>
+   *
+   * <code>uint64 row_bytes = 8;</code>
+   * @return The rowBytes.
+   */
+  long getRowBytes();
+
+  /**
+   * <pre>
+   * 16x16 patches that the vision tower computed for this answer.
+   * </pre>
+   *
+   * <code>uint64 patches = 9;</code>
+   * @return The patches.
+   */
+  long getPatches();
+
+  /**
+   * <pre>
+   * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+   * </pre>
+   *
+   * <code>uint64 naive_patches = 10;</code>
+   * @return The naivePatches.
+   */
+  long getNaivePatches();
 }

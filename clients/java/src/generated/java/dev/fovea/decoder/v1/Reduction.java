@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * How visual tokens are reduced after the tower. Not served yet.
+ * How visual tokens are reduced.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Reduction}
@@ -32,6 +32,8 @@ private static final long serialVersionUID = 0L;
     super(builder);
   }
   private Reduction() {
+    mode_ = 0;
+    reducer_ = 0;
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -57,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private float keep_ = 0F;
   /**
    * <pre>
-   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1.
+   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -69,7 +71,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1.
+   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -78,6 +80,116 @@ private static final long serialVersionUID = 0L;
   @java.lang.Override
   public float getKeep() {
     return keep_;
+  }
+
+  public static final int MODE_FIELD_NUMBER = 2;
+  private int mode_ = 0;
+  /**
+   * <pre>
+   * OPTIONAL.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
+   * @return The enum numeric value on the wire for mode.
+   */
+  @java.lang.Override public int getModeValue() {
+    return mode_;
+  }
+  /**
+   * <pre>
+   * OPTIONAL.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
+   * @return The mode.
+   */
+  @java.lang.Override public dev.fovea.decoder.v1.ReductionMode getMode() {
+    dev.fovea.decoder.v1.ReductionMode result = dev.fovea.decoder.v1.ReductionMode.forNumber(mode_);
+    return result == null ? dev.fovea.decoder.v1.ReductionMode.UNRECOGNIZED : result;
+  }
+
+  public static final int REDUCER_FIELD_NUMBER = 3;
+  private int reducer_ = 0;
+  /**
+   * <pre>
+   * OPTIONAL. Which tokens are kept.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
+   * @return The enum numeric value on the wire for reducer.
+   */
+  @java.lang.Override public int getReducerValue() {
+    return reducer_;
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Which tokens are kept.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
+   * @return The reducer.
+   */
+  @java.lang.Override public dev.fovea.vision.v1.Reducer getReducer() {
+    dev.fovea.vision.v1.Reducer result = dev.fovea.vision.v1.Reducer.forNumber(reducer_);
+    return result == null ? dev.fovea.vision.v1.Reducer.UNRECOGNIZED : result;
+  }
+
+  public static final int FLAT_TOLERANCE_FIELD_NUMBER = 4;
+  private int flatTolerance_ = 0;
+  /**
+   * <pre>
+   * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+   * values of a colour may differ by this much, at most 32.
+   * </pre>
+   *
+   * <code>optional uint32 flat_tolerance = 4;</code>
+   * @return Whether the flatTolerance field is set.
+   */
+  @java.lang.Override
+  public boolean hasFlatTolerance() {
+    return ((bitField0_ & 0x00000002) != 0);
+  }
+  /**
+   * <pre>
+   * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+   * values of a colour may differ by this much, at most 32.
+   * </pre>
+   *
+   * <code>optional uint32 flat_tolerance = 4;</code>
+   * @return The flatTolerance.
+   */
+  @java.lang.Override
+  public int getFlatTolerance() {
+    return flatTolerance_;
+  }
+
+  public static final int NEAR_REPEATS_FIELD_NUMBER = 5;
+  private float nearRepeats_ = 0F;
+  /**
+   * <pre>
+   * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+   * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+   * </pre>
+   *
+   * <code>optional float near_repeats = 5;</code>
+   * @return Whether the nearRepeats field is set.
+   */
+  @java.lang.Override
+  public boolean hasNearRepeats() {
+    return ((bitField0_ & 0x00000004) != 0);
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+   * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+   * </pre>
+   *
+   * <code>optional float near_repeats = 5;</code>
+   * @return The nearRepeats.
+   */
+  @java.lang.Override
+  public float getNearRepeats() {
+    return nearRepeats_;
   }
 
   private byte memoizedIsInitialized = -1;
@@ -97,6 +209,18 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000001) != 0)) {
       output.writeFloat(1, keep_);
     }
+    if (mode_ != dev.fovea.decoder.v1.ReductionMode.REDUCTION_MODE_UNSPECIFIED.getNumber()) {
+      output.writeEnum(2, mode_);
+    }
+    if (reducer_ != dev.fovea.vision.v1.Reducer.REDUCER_UNSPECIFIED.getNumber()) {
+      output.writeEnum(3, reducer_);
+    }
+    if (((bitField0_ & 0x00000002) != 0)) {
+      output.writeUInt32(4, flatTolerance_);
+    }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      output.writeFloat(5, nearRepeats_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -104,6 +228,22 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000001) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeFloatSize(1, keep_);
+    }
+    if (mode_ != dev.fovea.decoder.v1.ReductionMode.REDUCTION_MODE_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(2, mode_);
+    }
+    if (reducer_ != dev.fovea.vision.v1.Reducer.REDUCER_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(3, reducer_);
+    }
+    if (((bitField0_ & 0x00000002) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(4, flatTolerance_);
+    }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(5, nearRepeats_);
     }
     return size;
   }
@@ -135,6 +275,19 @@ private static final long serialVersionUID = 0L;
           != java.lang.Float.floatToIntBits(
               other.getKeep())) return false;
     }
+    if (mode_ != other.mode_) return false;
+    if (reducer_ != other.reducer_) return false;
+    if (hasFlatTolerance() != other.hasFlatTolerance()) return false;
+    if (hasFlatTolerance()) {
+      if (getFlatTolerance()
+          != other.getFlatTolerance()) return false;
+    }
+    if (hasNearRepeats() != other.hasNearRepeats()) return false;
+    if (hasNearRepeats()) {
+      if (java.lang.Float.floatToIntBits(getNearRepeats())
+          != java.lang.Float.floatToIntBits(
+              other.getNearRepeats())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -150,6 +303,19 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + KEEP_FIELD_NUMBER;
       hash = (53 * hash) + java.lang.Float.floatToIntBits(
           getKeep());
+    }
+    hash = (37 * hash) + MODE_FIELD_NUMBER;
+    hash = (53 * hash) + mode_;
+    hash = (37 * hash) + REDUCER_FIELD_NUMBER;
+    hash = (53 * hash) + reducer_;
+    if (hasFlatTolerance()) {
+      hash = (37 * hash) + FLAT_TOLERANCE_FIELD_NUMBER;
+      hash = (53 * hash) + getFlatTolerance();
+    }
+    if (hasNearRepeats()) {
+      hash = (37 * hash) + NEAR_REPEATS_FIELD_NUMBER;
+      hash = (53 * hash) + java.lang.Float.floatToIntBits(
+          getNearRepeats());
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -250,7 +416,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How visual tokens are reduced after the tower. Not served yet.
+   * How visual tokens are reduced.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Reduction}
@@ -287,6 +453,10 @@ private static final long serialVersionUID = 0L;
       super.clear();
       bitField0_ = 0;
       keep_ = 0F;
+      mode_ = 0;
+      reducer_ = 0;
+      flatTolerance_ = 0;
+      nearRepeats_ = 0F;
       return this;
     }
 
@@ -325,6 +495,20 @@ private static final long serialVersionUID = 0L;
         result.keep_ = keep_;
         to_bitField0_ |= 0x00000001;
       }
+      if (((from_bitField0_ & 0x00000002) != 0)) {
+        result.mode_ = mode_;
+      }
+      if (((from_bitField0_ & 0x00000004) != 0)) {
+        result.reducer_ = reducer_;
+      }
+      if (((from_bitField0_ & 0x00000008) != 0)) {
+        result.flatTolerance_ = flatTolerance_;
+        to_bitField0_ |= 0x00000002;
+      }
+      if (((from_bitField0_ & 0x00000010) != 0)) {
+        result.nearRepeats_ = nearRepeats_;
+        to_bitField0_ |= 0x00000004;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -342,6 +526,18 @@ private static final long serialVersionUID = 0L;
       if (other == dev.fovea.decoder.v1.Reduction.getDefaultInstance()) return this;
       if (other.hasKeep()) {
         setKeep(other.getKeep());
+      }
+      if (other.mode_ != 0) {
+        setModeValue(other.getModeValue());
+      }
+      if (other.reducer_ != 0) {
+        setReducerValue(other.getReducerValue());
+      }
+      if (other.hasFlatTolerance()) {
+        setFlatTolerance(other.getFlatTolerance());
+      }
+      if (other.hasNearRepeats()) {
+        setNearRepeats(other.getNearRepeats());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -374,6 +570,26 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000001;
               break;
             } // case 13
+            case 16: {
+              mode_ = input.readEnum();
+              bitField0_ |= 0x00000002;
+              break;
+            } // case 16
+            case 24: {
+              reducer_ = input.readEnum();
+              bitField0_ |= 0x00000004;
+              break;
+            } // case 24
+            case 32: {
+              flatTolerance_ = input.readUInt32();
+              bitField0_ |= 0x00000008;
+              break;
+            } // case 32
+            case 45: {
+              nearRepeats_ = input.readFloat();
+              bitField0_ |= 0x00000010;
+              break;
+            } // case 45
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -394,7 +610,7 @@ private static final long serialVersionUID = 0L;
     private float keep_ ;
     /**
      * <pre>
-     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1.
+     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -406,7 +622,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1.
+     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -418,7 +634,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1.
+     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -434,7 +650,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1.
+     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -443,6 +659,270 @@ private static final long serialVersionUID = 0L;
     public Builder clearKeep() {
       bitField0_ = (bitField0_ & ~0x00000001);
       keep_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private int mode_ = 0;
+    /**
+     * <pre>
+     * OPTIONAL.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
+     * @return The enum numeric value on the wire for mode.
+     */
+    @java.lang.Override public int getModeValue() {
+      return mode_;
+    }
+    /**
+     * <pre>
+     * OPTIONAL.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
+     * @param value The enum numeric value on the wire for mode to set.
+     * @return This builder for chaining.
+     */
+    public Builder setModeValue(int value) {
+      mode_ = value;
+      bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
+     * @return The mode.
+     */
+    @java.lang.Override
+    public dev.fovea.decoder.v1.ReductionMode getMode() {
+      dev.fovea.decoder.v1.ReductionMode result = dev.fovea.decoder.v1.ReductionMode.forNumber(mode_);
+      return result == null ? dev.fovea.decoder.v1.ReductionMode.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * OPTIONAL.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
+     * @param value The mode to set.
+     * @throws IllegalArgumentException if UNRECOGNIZED is provided.
+     * @return This builder for chaining.
+     */
+    public Builder setMode(dev.fovea.decoder.v1.ReductionMode value) {
+      if (value == null) { throw new NullPointerException(); }
+      bitField0_ |= 0x00000002;
+      mode_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMode() {
+      bitField0_ = (bitField0_ & ~0x00000002);
+      mode_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int reducer_ = 0;
+    /**
+     * <pre>
+     * OPTIONAL. Which tokens are kept.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
+     * @return The enum numeric value on the wire for reducer.
+     */
+    @java.lang.Override public int getReducerValue() {
+      return reducer_;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which tokens are kept.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
+     * @param value The enum numeric value on the wire for reducer to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReducerValue(int value) {
+      reducer_ = value;
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which tokens are kept.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
+     * @return The reducer.
+     */
+    @java.lang.Override
+    public dev.fovea.vision.v1.Reducer getReducer() {
+      dev.fovea.vision.v1.Reducer result = dev.fovea.vision.v1.Reducer.forNumber(reducer_);
+      return result == null ? dev.fovea.vision.v1.Reducer.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which tokens are kept.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
+     * @param value The reducer to set.
+     * @throws IllegalArgumentException if UNRECOGNIZED is provided.
+     * @return This builder for chaining.
+     */
+    public Builder setReducer(dev.fovea.vision.v1.Reducer value) {
+      if (value == null) { throw new NullPointerException(); }
+      bitField0_ |= 0x00000004;
+      reducer_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which tokens are kept.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReducer() {
+      bitField0_ = (bitField0_ & ~0x00000004);
+      reducer_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int flatTolerance_ ;
+    /**
+     * <pre>
+     * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+     * values of a colour may differ by this much, at most 32.
+     * </pre>
+     *
+     * <code>optional uint32 flat_tolerance = 4;</code>
+     * @return Whether the flatTolerance field is set.
+     */
+    @java.lang.Override
+    public boolean hasFlatTolerance() {
+      return ((bitField0_ & 0x00000008) != 0);
+    }
+    /**
+     * <pre>
+     * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+     * values of a colour may differ by this much, at most 32.
+     * </pre>
+     *
+     * <code>optional uint32 flat_tolerance = 4;</code>
+     * @return The flatTolerance.
+     */
+    @java.lang.Override
+    public int getFlatTolerance() {
+      return flatTolerance_;
+    }
+    /**
+     * <pre>
+     * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+     * values of a colour may differ by this much, at most 32.
+     * </pre>
+     *
+     * <code>optional uint32 flat_tolerance = 4;</code>
+     * @param value The flatTolerance to set.
+     * @return This builder for chaining.
+     */
+    public Builder setFlatTolerance(int value) {
+
+      flatTolerance_ = value;
+      bitField0_ |= 0x00000008;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+     * values of a colour may differ by this much, at most 32.
+     * </pre>
+     *
+     * <code>optional uint32 flat_tolerance = 4;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearFlatTolerance() {
+      bitField0_ = (bitField0_ & ~0x00000008);
+      flatTolerance_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private float nearRepeats_ ;
+    /**
+     * <pre>
+     * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+     * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+     * </pre>
+     *
+     * <code>optional float near_repeats = 5;</code>
+     * @return Whether the nearRepeats field is set.
+     */
+    @java.lang.Override
+    public boolean hasNearRepeats() {
+      return ((bitField0_ & 0x00000010) != 0);
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+     * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+     * </pre>
+     *
+     * <code>optional float near_repeats = 5;</code>
+     * @return The nearRepeats.
+     */
+    @java.lang.Override
+    public float getNearRepeats() {
+      return nearRepeats_;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+     * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+     * </pre>
+     *
+     * <code>optional float near_repeats = 5;</code>
+     * @param value The nearRepeats to set.
+     * @return This builder for chaining.
+     */
+    public Builder setNearRepeats(float value) {
+
+      nearRepeats_ = value;
+      bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+     * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+     * </pre>
+     *
+     * <code>optional float near_repeats = 5;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearNearRepeats() {
+      bitField0_ = (bitField0_ & ~0x00000010);
+      nearRepeats_ = 0F;
       onChanged();
       return this;
     }

@@ -12,7 +12,7 @@ public interface ReductionOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1.
+   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -21,11 +21,91 @@ public interface ReductionOrBuilder extends
   boolean hasKeep();
   /**
    * <pre>
-   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default 1.
+   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
    * @return The keep.
    */
   float getKeep();
+
+  /**
+   * <pre>
+   * OPTIONAL.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
+   * @return The enum numeric value on the wire for mode.
+   */
+  int getModeValue();
+  /**
+   * <pre>
+   * OPTIONAL.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
+   * @return The mode.
+   */
+  dev.fovea.decoder.v1.ReductionMode getMode();
+
+  /**
+   * <pre>
+   * OPTIONAL. Which tokens are kept.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
+   * @return The enum numeric value on the wire for reducer.
+   */
+  int getReducerValue();
+  /**
+   * <pre>
+   * OPTIONAL. Which tokens are kept.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
+   * @return The reducer.
+   */
+  dev.fovea.vision.v1.Reducer getReducer();
+
+  /**
+   * <pre>
+   * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+   * values of a colour may differ by this much, at most 32.
+   * </pre>
+   *
+   * <code>optional uint32 flat_tolerance = 4;</code>
+   * @return Whether the flatTolerance field is set.
+   */
+  boolean hasFlatTolerance();
+  /**
+   * <pre>
+   * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
+   * values of a colour may differ by this much, at most 32.
+   * </pre>
+   *
+   * <code>optional uint32 flat_tolerance = 4;</code>
+   * @return The flatTolerance.
+   */
+  int getFlatTolerance();
+
+  /**
+   * <pre>
+   * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+   * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+   * </pre>
+   *
+   * <code>optional float near_repeats = 5;</code>
+   * @return Whether the nearRepeats field is set.
+   */
+  boolean hasNearRepeats();
+  /**
+   * <pre>
+   * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
+   * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+   * </pre>
+   *
+   * <code>optional float near_repeats = 5;</code>
+   * @return The nearRepeats.
+   */
+  float getNearRepeats();
 }

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What to do with an image that stands in a request twice. Not served yet.
+ * What to do with an image that stands in a request twice. It is encoded and fetched once in any case.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.RepeatPolicy}
@@ -17,7 +17,7 @@ public enum RepeatPolicy
     implements com.google.protobuf.ProtocolMessageEnum {
   /**
    * <pre>
-   * Keep.
+   * The server's choice.
    * </pre>
    *
    * <code>REPEAT_POLICY_UNSPECIFIED = 0;</code>
@@ -25,7 +25,7 @@ public enum RepeatPolicy
   REPEAT_POLICY_UNSPECIFIED(0),
   /**
    * <pre>
-   * Encode and fetch it once, keep its tokens in each place.
+   * Keep its tokens in each place.
    * </pre>
    *
    * <code>REPEAT_POLICY_KEEP = 1;</code>
@@ -53,7 +53,7 @@ public enum RepeatPolicy
   }
   /**
    * <pre>
-   * Keep.
+   * The server's choice.
    * </pre>
    *
    * <code>REPEAT_POLICY_UNSPECIFIED = 0;</code>
@@ -61,7 +61,7 @@ public enum RepeatPolicy
   public static final int REPEAT_POLICY_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * Encode and fetch it once, keep its tokens in each place.
+   * Keep its tokens in each place.
    * </pre>
    *
    * <code>REPEAT_POLICY_KEEP = 1;</code>

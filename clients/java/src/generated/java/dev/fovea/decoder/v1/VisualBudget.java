@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What the images of a request may cost.
+ * What the images of a request may cost. A field that is not set is the server's choice.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.VisualBudget}
@@ -88,7 +88,7 @@ private static final long serialVersionUID = 0L;
   private int maxVisualTokens_ = 0;
   /**
    * <pre>
-   * The most visual tokens of the whole request; 0 is no bound. Not served yet.
+   * The most visual tokens of the whole request; 0 is no bound.
    * </pre>
    *
    * <code>uint32 max_visual_tokens = 2;</code>
@@ -103,7 +103,7 @@ private static final long serialVersionUID = 0L;
   private int detail_ = 0;
   /**
    * <pre>
-   * Not served yet.
+   * How much of each image matters.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -114,7 +114,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Not served yet.
+   * How much of each image matters.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -129,7 +129,7 @@ private static final long serialVersionUID = 0L;
   private int minDetail_ = 0;
   /**
    * <pre>
-   * Under pressure detail is not lowered below this. Not served yet.
+   * Under pressure detail is not lowered below this.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -140,7 +140,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Under pressure detail is not lowered below this. Not served yet.
+   * Under pressure detail is not lowered below this.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -155,7 +155,7 @@ private static final long serialVersionUID = 0L;
   private int onOverBudget_ = 0;
   /**
    * <pre>
-   * Not served yet.
+   * What to do where images do not fit `max_visual_tokens`.
    * </pre>
    *
    * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -166,7 +166,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Not served yet.
+   * What to do where images do not fit `max_visual_tokens`.
    * </pre>
    *
    * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -181,7 +181,7 @@ private static final long serialVersionUID = 0L;
   private int repeatPolicy_ = 0;
   /**
    * <pre>
-   * Not served yet.
+   * What to do with an image that stands here twice.
    * </pre>
    *
    * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -192,7 +192,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Not served yet.
+   * What to do with an image that stands here twice.
    * </pre>
    *
    * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -207,7 +207,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.Reduction reduction_;
   /**
    * <pre>
-   * Not served yet.
+   * How tokens are reduced after the tower.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -219,7 +219,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Not served yet.
+   * How tokens are reduced after the tower.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -231,7 +231,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Not served yet.
+   * How tokens are reduced after the tower.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -239,6 +239,51 @@ private static final long serialVersionUID = 0L;
   @java.lang.Override
   public dev.fovea.decoder.v1.ReductionOrBuilder getReductionOrBuilder() {
     return reduction_ == null ? dev.fovea.decoder.v1.Reduction.getDefaultInstance() : reduction_;
+  }
+
+  public static final int MIN_TOKENS_FIELD_NUMBER = 8;
+  private int minTokens_ = 0;
+  /**
+   * <pre>
+   * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+   * </pre>
+   *
+   * <code>uint32 min_tokens = 8;</code>
+   * @return The minTokens.
+   */
+  @java.lang.Override
+  public int getMinTokens() {
+    return minTokens_;
+  }
+
+  public static final int MAX_SHORT_SIDE_FIELD_NUMBER = 9;
+  private int maxShortSide_ = 0;
+  /**
+   * <pre>
+   * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+   * </pre>
+   *
+   * <code>uint32 max_short_side = 9;</code>
+   * @return The maxShortSide.
+   */
+  @java.lang.Override
+  public int getMaxShortSide() {
+    return maxShortSide_;
+  }
+
+  public static final int MAX_LONG_SIDE_FIELD_NUMBER = 10;
+  private int maxLongSide_ = 0;
+  /**
+   * <pre>
+   * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+   * </pre>
+   *
+   * <code>uint32 max_long_side = 10;</code>
+   * @return The maxLongSide.
+   */
+  @java.lang.Override
+  public int getMaxLongSide() {
+    return maxLongSide_;
   }
 
   private byte memoizedIsInitialized = -1;
@@ -276,6 +321,15 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000002) != 0)) {
       output.writeMessage(7, getReduction());
     }
+    if (minTokens_ != 0) {
+      output.writeUInt32(8, minTokens_);
+    }
+    if (maxShortSide_ != 0) {
+      output.writeUInt32(9, maxShortSide_);
+    }
+    if (maxLongSide_ != 0) {
+      output.writeUInt32(10, maxLongSide_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -307,6 +361,18 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000002) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(7, getReduction());
+    }
+    if (minTokens_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(8, minTokens_);
+    }
+    if (maxShortSide_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(9, maxShortSide_);
+    }
+    if (maxLongSide_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(10, maxLongSide_);
     }
     return size;
   }
@@ -348,6 +414,12 @@ private static final long serialVersionUID = 0L;
       if (!getReduction()
           .equals(other.getReduction())) return false;
     }
+    if (getMinTokens()
+        != other.getMinTokens()) return false;
+    if (getMaxShortSide()
+        != other.getMaxShortSide()) return false;
+    if (getMaxLongSide()
+        != other.getMaxLongSide()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -377,6 +449,12 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + REDUCTION_FIELD_NUMBER;
       hash = (53 * hash) + getReduction().hashCode();
     }
+    hash = (37 * hash) + MIN_TOKENS_FIELD_NUMBER;
+    hash = (53 * hash) + getMinTokens();
+    hash = (37 * hash) + MAX_SHORT_SIDE_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxShortSide();
+    hash = (37 * hash) + MAX_LONG_SIDE_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxLongSide();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -476,7 +554,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What the images of a request may cost.
+   * What the images of a request may cost. A field that is not set is the server's choice.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.VisualBudget}
@@ -529,6 +607,9 @@ private static final long serialVersionUID = 0L;
         reductionBuilder_.dispose();
         reductionBuilder_ = null;
       }
+      minTokens_ = 0;
+      maxShortSide_ = 0;
+      maxLongSide_ = 0;
       return this;
     }
 
@@ -588,6 +669,15 @@ private static final long serialVersionUID = 0L;
             : reductionBuilder_.build();
         to_bitField0_ |= 0x00000002;
       }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        result.minTokens_ = minTokens_;
+      }
+      if (((from_bitField0_ & 0x00000100) != 0)) {
+        result.maxShortSide_ = maxShortSide_;
+      }
+      if (((from_bitField0_ & 0x00000200) != 0)) {
+        result.maxLongSide_ = maxLongSide_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -623,6 +713,15 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasReduction()) {
         mergeReduction(other.getReduction());
+      }
+      if (other.getMinTokens() != 0) {
+        setMinTokens(other.getMinTokens());
+      }
+      if (other.getMaxShortSide() != 0) {
+        setMaxShortSide(other.getMaxShortSide());
+      }
+      if (other.getMaxLongSide() != 0) {
+        setMaxLongSide(other.getMaxLongSide());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -687,6 +786,21 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000040;
               break;
             } // case 58
+            case 64: {
+              minTokens_ = input.readUInt32();
+              bitField0_ |= 0x00000080;
+              break;
+            } // case 64
+            case 72: {
+              maxShortSide_ = input.readUInt32();
+              bitField0_ |= 0x00000100;
+              break;
+            } // case 72
+            case 80: {
+              maxLongSide_ = input.readUInt32();
+              bitField0_ |= 0x00000200;
+              break;
+            } // case 80
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -763,7 +877,7 @@ private static final long serialVersionUID = 0L;
     private int maxVisualTokens_ ;
     /**
      * <pre>
-     * The most visual tokens of the whole request; 0 is no bound. Not served yet.
+     * The most visual tokens of the whole request; 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_visual_tokens = 2;</code>
@@ -775,7 +889,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most visual tokens of the whole request; 0 is no bound. Not served yet.
+     * The most visual tokens of the whole request; 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_visual_tokens = 2;</code>
@@ -791,7 +905,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most visual tokens of the whole request; 0 is no bound. Not served yet.
+     * The most visual tokens of the whole request; 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_visual_tokens = 2;</code>
@@ -807,7 +921,7 @@ private static final long serialVersionUID = 0L;
     private int detail_ = 0;
     /**
      * <pre>
-     * Not served yet.
+     * How much of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -818,7 +932,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How much of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -833,7 +947,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How much of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -846,7 +960,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How much of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -863,7 +977,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How much of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -879,7 +993,7 @@ private static final long serialVersionUID = 0L;
     private int minDetail_ = 0;
     /**
      * <pre>
-     * Under pressure detail is not lowered below this. Not served yet.
+     * Under pressure detail is not lowered below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -890,7 +1004,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Under pressure detail is not lowered below this. Not served yet.
+     * Under pressure detail is not lowered below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -905,7 +1019,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Under pressure detail is not lowered below this. Not served yet.
+     * Under pressure detail is not lowered below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -918,7 +1032,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Under pressure detail is not lowered below this. Not served yet.
+     * Under pressure detail is not lowered below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -935,7 +1049,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Under pressure detail is not lowered below this. Not served yet.
+     * Under pressure detail is not lowered below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -951,7 +1065,7 @@ private static final long serialVersionUID = 0L;
     private int onOverBudget_ = 0;
     /**
      * <pre>
-     * Not served yet.
+     * What to do where images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -962,7 +1076,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * What to do where images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -977,7 +1091,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * What to do where images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -990,7 +1104,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * What to do where images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -1007,7 +1121,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * What to do where images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -1023,7 +1137,7 @@ private static final long serialVersionUID = 0L;
     private int repeatPolicy_ = 0;
     /**
      * <pre>
-     * Not served yet.
+     * What to do with an image that stands here twice.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1034,7 +1148,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * What to do with an image that stands here twice.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1049,7 +1163,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * What to do with an image that stands here twice.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1062,7 +1176,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * What to do with an image that stands here twice.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1079,7 +1193,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * What to do with an image that stands here twice.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1097,7 +1211,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.Reduction, dev.fovea.decoder.v1.Reduction.Builder, dev.fovea.decoder.v1.ReductionOrBuilder> reductionBuilder_;
     /**
      * <pre>
-     * Not served yet.
+     * How tokens are reduced after the tower.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1108,7 +1222,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How tokens are reduced after the tower.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1123,7 +1237,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How tokens are reduced after the tower.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1143,7 +1257,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How tokens are reduced after the tower.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1161,7 +1275,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How tokens are reduced after the tower.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1186,7 +1300,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How tokens are reduced after the tower.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1203,7 +1317,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How tokens are reduced after the tower.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1215,7 +1329,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How tokens are reduced after the tower.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1230,7 +1344,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Not served yet.
+     * How tokens are reduced after the tower.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1247,6 +1361,138 @@ private static final long serialVersionUID = 0L;
         reduction_ = null;
       }
       return reductionBuilder_;
+    }
+
+    private int minTokens_ ;
+    /**
+     * <pre>
+     * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+     * </pre>
+     *
+     * <code>uint32 min_tokens = 8;</code>
+     * @return The minTokens.
+     */
+    @java.lang.Override
+    public int getMinTokens() {
+      return minTokens_;
+    }
+    /**
+     * <pre>
+     * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+     * </pre>
+     *
+     * <code>uint32 min_tokens = 8;</code>
+     * @param value The minTokens to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMinTokens(int value) {
+
+      minTokens_ = value;
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+     * </pre>
+     *
+     * <code>uint32 min_tokens = 8;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMinTokens() {
+      bitField0_ = (bitField0_ & ~0x00000080);
+      minTokens_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxShortSide_ ;
+    /**
+     * <pre>
+     * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * </pre>
+     *
+     * <code>uint32 max_short_side = 9;</code>
+     * @return The maxShortSide.
+     */
+    @java.lang.Override
+    public int getMaxShortSide() {
+      return maxShortSide_;
+    }
+    /**
+     * <pre>
+     * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * </pre>
+     *
+     * <code>uint32 max_short_side = 9;</code>
+     * @param value The maxShortSide to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxShortSide(int value) {
+
+      maxShortSide_ = value;
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * </pre>
+     *
+     * <code>uint32 max_short_side = 9;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxShortSide() {
+      bitField0_ = (bitField0_ & ~0x00000100);
+      maxShortSide_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxLongSide_ ;
+    /**
+     * <pre>
+     * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * </pre>
+     *
+     * <code>uint32 max_long_side = 10;</code>
+     * @return The maxLongSide.
+     */
+    @java.lang.Override
+    public int getMaxLongSide() {
+      return maxLongSide_;
+    }
+    /**
+     * <pre>
+     * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * </pre>
+     *
+     * <code>uint32 max_long_side = 10;</code>
+     * @param value The maxLongSide to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxLongSide(int value) {
+
+      maxLongSide_ = value;
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * </pre>
+     *
+     * <code>uint32 max_long_side = 10;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxLongSide() {
+      bitField0_ = (bitField0_ & ~0x00000200);
+      maxLongSide_ = 0;
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.VisualBudget)

@@ -31,7 +31,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * The most visual tokens of the whole request; 0 is no bound. Not served yet.
+   * The most visual tokens of the whole request; 0 is no bound.
    * </pre>
    *
    * <code>uint32 max_visual_tokens = 2;</code>
@@ -41,7 +41,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * Not served yet.
+   * How much of each image matters.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -50,7 +50,7 @@ public interface VisualBudgetOrBuilder extends
   int getDetailValue();
   /**
    * <pre>
-   * Not served yet.
+   * How much of each image matters.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -60,7 +60,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * Under pressure detail is not lowered below this. Not served yet.
+   * Under pressure detail is not lowered below this.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -69,7 +69,7 @@ public interface VisualBudgetOrBuilder extends
   int getMinDetailValue();
   /**
    * <pre>
-   * Under pressure detail is not lowered below this. Not served yet.
+   * Under pressure detail is not lowered below this.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -79,7 +79,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * Not served yet.
+   * What to do where images do not fit `max_visual_tokens`.
    * </pre>
    *
    * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -88,7 +88,7 @@ public interface VisualBudgetOrBuilder extends
   int getOnOverBudgetValue();
   /**
    * <pre>
-   * Not served yet.
+   * What to do where images do not fit `max_visual_tokens`.
    * </pre>
    *
    * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -98,7 +98,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * Not served yet.
+   * What to do with an image that stands here twice.
    * </pre>
    *
    * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -107,7 +107,7 @@ public interface VisualBudgetOrBuilder extends
   int getRepeatPolicyValue();
   /**
    * <pre>
-   * Not served yet.
+   * What to do with an image that stands here twice.
    * </pre>
    *
    * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -117,7 +117,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * Not served yet.
+   * How tokens are reduced after the tower.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -126,7 +126,7 @@ public interface VisualBudgetOrBuilder extends
   boolean hasReduction();
   /**
    * <pre>
-   * Not served yet.
+   * How tokens are reduced after the tower.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -135,10 +135,40 @@ public interface VisualBudgetOrBuilder extends
   dev.fovea.decoder.v1.Reduction getReduction();
   /**
    * <pre>
-   * Not served yet.
+   * How tokens are reduced after the tower.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
    */
   dev.fovea.decoder.v1.ReductionOrBuilder getReductionOrBuilder();
+
+  /**
+   * <pre>
+   * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+   * </pre>
+   *
+   * <code>uint32 min_tokens = 8;</code>
+   * @return The minTokens.
+   */
+  int getMinTokens();
+
+  /**
+   * <pre>
+   * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+   * </pre>
+   *
+   * <code>uint32 max_short_side = 9;</code>
+   * @return The maxShortSide.
+   */
+  int getMaxShortSide();
+
+  /**
+   * <pre>
+   * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+   * </pre>
+   *
+   * <code>uint32 max_long_side = 10;</code>
+   * @return The maxLongSide.
+   */
+  int getMaxLongSide();
 }

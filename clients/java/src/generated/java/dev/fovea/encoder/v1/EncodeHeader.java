@@ -35,6 +35,7 @@ private static final long serialVersionUID = 0L;
     source_ = 0;
     fingerprint_ = "";
     encoder_ = "";
+    kept_ = emptyIntList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -282,6 +283,48 @@ private static final long serialVersionUID = 0L;
     return joined_;
   }
 
+  public static final int KEPT_FIELD_NUMBER = 8;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.Internal.IntList kept_ =
+      emptyIntList();
+  /**
+   * <pre>
+   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 8;</code>
+   * @return A list containing the kept.
+   */
+  @java.lang.Override
+  public java.util.List<java.lang.Integer>
+      getKeptList() {
+    return kept_;
+  }
+  /**
+   * <pre>
+   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 8;</code>
+   * @return The count of kept.
+   */
+  public int getKeptCount() {
+    return kept_.size();
+  }
+  /**
+   * <pre>
+   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 8;</code>
+   * @param index The index of the element to return.
+   * @return The kept at the given index.
+   */
+  public int getKept(int index) {
+    return kept_.getInt(index);
+  }
+  private int keptMemoizedSerializedSize = -1;
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -296,6 +339,7 @@ private static final long serialVersionUID = 0L;
   @java.lang.Override
   public void writeTo(com.google.protobuf.CodedOutputStream output)
                       throws java.io.IOException {
+    getSerializedSize();
     if (((bitField0_ & 0x00000001) != 0)) {
       output.writeMessage(1, getLayout());
     }
@@ -316,6 +360,13 @@ private static final long serialVersionUID = 0L;
     }
     if (joined_ != false) {
       output.writeBool(7, joined_);
+    }
+    if (getKeptList().size() > 0) {
+      output.writeUInt32NoTag(66);
+      output.writeUInt32NoTag(keptMemoizedSerializedSize);
+    }
+    for (int i = 0; i < kept_.size(); i++) {
+      output.writeUInt32NoTag(kept_.getInt(i));
     }
     getUnknownFields().writeTo(output);
   }
@@ -346,6 +397,20 @@ private static final long serialVersionUID = 0L;
     if (joined_ != false) {
       size += com.google.protobuf.CodedOutputStream
         .computeBoolSize(7, joined_);
+    }
+    {
+      int dataSize = 0;
+      for (int i = 0; i < kept_.size(); i++) {
+        dataSize += com.google.protobuf.CodedOutputStream
+          .computeUInt32SizeNoTag(kept_.getInt(i));
+      }
+      size += dataSize;
+      if (!getKeptList().isEmpty()) {
+        size += 1;
+        size += com.google.protobuf.CodedOutputStream
+            .computeInt32SizeNoTag(dataSize);
+      }
+      keptMemoizedSerializedSize = dataSize;
     }
     return size;
   }
@@ -390,6 +455,8 @@ private static final long serialVersionUID = 0L;
         .equals(other.getEncoder())) return false;
     if (getJoined()
         != other.getJoined()) return false;
+    if (!getKeptList()
+        .equals(other.getKeptList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -420,6 +487,10 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + JOINED_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
         getJoined());
+    if (getKeptCount() > 0) {
+      hash = (37 * hash) + KEPT_FIELD_NUMBER;
+      hash = (53 * hash) + getKeptList().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -577,6 +648,7 @@ private static final long serialVersionUID = 0L;
       fingerprint_ = "";
       encoder_ = "";
       joined_ = false;
+      kept_ = emptyIntList();
       return this;
     }
 
@@ -638,6 +710,10 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000040) != 0)) {
         result.joined_ = joined_;
       }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        kept_.makeImmutable();
+        result.kept_ = kept_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -677,6 +753,17 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getJoined() != false) {
         setJoined(other.getJoined());
+      }
+      if (!other.kept_.isEmpty()) {
+        if (kept_.isEmpty()) {
+          kept_ = other.kept_;
+          kept_.makeImmutable();
+          bitField0_ |= 0x00000080;
+        } else {
+          ensureKeptIsMutable();
+          kept_.addAll(other.kept_);
+        }
+        onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -743,6 +830,22 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000040;
               break;
             } // case 56
+            case 64: {
+              int v = input.readUInt32();
+              ensureKeptIsMutable();
+              kept_.addInt(v);
+              break;
+            } // case 64
+            case 66: {
+              int length = input.readRawVarint32();
+              int limit = input.pushLimit(length);
+              ensureKeptIsMutable();
+              while (input.getBytesUntilLimit() > 0) {
+                kept_.addInt(input.readUInt32());
+              }
+              input.popLimit(limit);
+              break;
+            } // case 66
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1414,6 +1517,118 @@ private static final long serialVersionUID = 0L;
     public Builder clearJoined() {
       bitField0_ = (bitField0_ & ~0x00000040);
       joined_ = false;
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.Internal.IntList kept_ = emptyIntList();
+    private void ensureKeptIsMutable() {
+      if (!kept_.isModifiable()) {
+        kept_ = makeMutableCopy(kept_);
+      }
+      bitField0_ |= 0x00000080;
+    }
+    /**
+     * <pre>
+     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 8;</code>
+     * @return A list containing the kept.
+     */
+    public java.util.List<java.lang.Integer>
+        getKeptList() {
+      kept_.makeImmutable();
+      return kept_;
+    }
+    /**
+     * <pre>
+     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 8;</code>
+     * @return The count of kept.
+     */
+    public int getKeptCount() {
+      return kept_.size();
+    }
+    /**
+     * <pre>
+     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 8;</code>
+     * @param index The index of the element to return.
+     * @return The kept at the given index.
+     */
+    public int getKept(int index) {
+      return kept_.getInt(index);
+    }
+    /**
+     * <pre>
+     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 8;</code>
+     * @param index The index to set the value at.
+     * @param value The kept to set.
+     * @return This builder for chaining.
+     */
+    public Builder setKept(
+        int index, int value) {
+
+      ensureKeptIsMutable();
+      kept_.setInt(index, value);
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 8;</code>
+     * @param value The kept to add.
+     * @return This builder for chaining.
+     */
+    public Builder addKept(int value) {
+
+      ensureKeptIsMutable();
+      kept_.addInt(value);
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 8;</code>
+     * @param values The kept to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllKept(
+        java.lang.Iterable<? extends java.lang.Integer> values) {
+      ensureKeptIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, kept_);
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 8;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearKept() {
+      kept_ = emptyIntList();
+      bitField0_ = (bitField0_ & ~0x00000080);
       onChanged();
       return this;
     }

@@ -142,4 +142,33 @@ public interface EncodeHeaderOrBuilder extends
    * @return The joined.
    */
   boolean getJoined();
+
+  /**
+   * <pre>
+   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 8;</code>
+   * @return A list containing the kept.
+   */
+  java.util.List<java.lang.Integer> getKeptList();
+  /**
+   * <pre>
+   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 8;</code>
+   * @return The count of kept.
+   */
+  int getKeptCount();
+  /**
+   * <pre>
+   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 8;</code>
+   * @param index The index of the element to return.
+   * @return The kept at the given index.
+   */
+  int getKept(int index);
 }

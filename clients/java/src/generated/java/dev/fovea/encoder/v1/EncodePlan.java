@@ -80,6 +80,73 @@ private static final long serialVersionUID = 0L;
     return maxPixels_;
   }
 
+  public static final int FLAT_TOLERANCE_FIELD_NUMBER = 2;
+  private int flatTolerance_ = 0;
+  /**
+   * <pre>
+   * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+   * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+   * </pre>
+   *
+   * <code>optional uint32 flat_tolerance = 2;</code>
+   * @return Whether the flatTolerance field is set.
+   */
+  @java.lang.Override
+  public boolean hasFlatTolerance() {
+    return ((bitField0_ & 0x00000002) != 0);
+  }
+  /**
+   * <pre>
+   * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+   * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+   * </pre>
+   *
+   * <code>optional uint32 flat_tolerance = 2;</code>
+   * @return The flatTolerance.
+   */
+  @java.lang.Override
+  public int getFlatTolerance() {
+    return flatTolerance_;
+  }
+
+  public static final int ROWS_FIELD_NUMBER = 3;
+  private dev.fovea.encoder.v1.RowChoice rows_;
+  /**
+   * <pre>
+   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * </pre>
+   *
+   * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+   * @return Whether the rows field is set.
+   */
+  @java.lang.Override
+  public boolean hasRows() {
+    return ((bitField0_ & 0x00000004) != 0);
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * </pre>
+   *
+   * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+   * @return The rows.
+   */
+  @java.lang.Override
+  public dev.fovea.encoder.v1.RowChoice getRows() {
+    return rows_ == null ? dev.fovea.encoder.v1.RowChoice.getDefaultInstance() : rows_;
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * </pre>
+   *
+   * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.encoder.v1.RowChoiceOrBuilder getRowsOrBuilder() {
+    return rows_ == null ? dev.fovea.encoder.v1.RowChoice.getDefaultInstance() : rows_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -97,6 +164,12 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000001) != 0)) {
       output.writeUInt32(1, maxPixels_);
     }
+    if (((bitField0_ & 0x00000002) != 0)) {
+      output.writeUInt32(2, flatTolerance_);
+    }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      output.writeMessage(3, getRows());
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -104,6 +177,14 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000001) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(1, maxPixels_);
+    }
+    if (((bitField0_ & 0x00000002) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(2, flatTolerance_);
+    }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(3, getRows());
     }
     return size;
   }
@@ -134,6 +215,16 @@ private static final long serialVersionUID = 0L;
       if (getMaxPixels()
           != other.getMaxPixels()) return false;
     }
+    if (hasFlatTolerance() != other.hasFlatTolerance()) return false;
+    if (hasFlatTolerance()) {
+      if (getFlatTolerance()
+          != other.getFlatTolerance()) return false;
+    }
+    if (hasRows() != other.hasRows()) return false;
+    if (hasRows()) {
+      if (!getRows()
+          .equals(other.getRows())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -148,6 +239,14 @@ private static final long serialVersionUID = 0L;
     if (hasMaxPixels()) {
       hash = (37 * hash) + MAX_PIXELS_FIELD_NUMBER;
       hash = (53 * hash) + getMaxPixels();
+    }
+    if (hasFlatTolerance()) {
+      hash = (37 * hash) + FLAT_TOLERANCE_FIELD_NUMBER;
+      hash = (53 * hash) + getFlatTolerance();
+    }
+    if (hasRows()) {
+      hash = (37 * hash) + ROWS_FIELD_NUMBER;
+      hash = (53 * hash) + getRows().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -272,19 +371,31 @@ private static final long serialVersionUID = 0L;
 
     // Construct using dev.fovea.encoder.v1.EncodePlan.newBuilder()
     private Builder() {
-
+      maybeForceBuilderInitialization();
     }
 
     private Builder(
         com.google.protobuf.GeneratedMessage.BuilderParent parent) {
       super(parent);
-
+      maybeForceBuilderInitialization();
+    }
+    private void maybeForceBuilderInitialization() {
+      if (com.google.protobuf.GeneratedMessage
+              .alwaysUseFieldBuilders) {
+        internalGetRowsFieldBuilder();
+      }
     }
     @java.lang.Override
     public Builder clear() {
       super.clear();
       bitField0_ = 0;
       maxPixels_ = 0;
+      flatTolerance_ = 0;
+      rows_ = null;
+      if (rowsBuilder_ != null) {
+        rowsBuilder_.dispose();
+        rowsBuilder_ = null;
+      }
       return this;
     }
 
@@ -323,6 +434,16 @@ private static final long serialVersionUID = 0L;
         result.maxPixels_ = maxPixels_;
         to_bitField0_ |= 0x00000001;
       }
+      if (((from_bitField0_ & 0x00000002) != 0)) {
+        result.flatTolerance_ = flatTolerance_;
+        to_bitField0_ |= 0x00000002;
+      }
+      if (((from_bitField0_ & 0x00000004) != 0)) {
+        result.rows_ = rowsBuilder_ == null
+            ? rows_
+            : rowsBuilder_.build();
+        to_bitField0_ |= 0x00000004;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -340,6 +461,12 @@ private static final long serialVersionUID = 0L;
       if (other == dev.fovea.encoder.v1.EncodePlan.getDefaultInstance()) return this;
       if (other.hasMaxPixels()) {
         setMaxPixels(other.getMaxPixels());
+      }
+      if (other.hasFlatTolerance()) {
+        setFlatTolerance(other.getFlatTolerance());
+      }
+      if (other.hasRows()) {
+        mergeRows(other.getRows());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -372,6 +499,18 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000001;
               break;
             } // case 8
+            case 16: {
+              flatTolerance_ = input.readUInt32();
+              bitField0_ |= 0x00000002;
+              break;
+            } // case 16
+            case 26: {
+              input.readMessage(
+                  internalGetRowsFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00000004;
+              break;
+            } // case 26
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -443,6 +582,223 @@ private static final long serialVersionUID = 0L;
       maxPixels_ = 0;
       onChanged();
       return this;
+    }
+
+    private int flatTolerance_ ;
+    /**
+     * <pre>
+     * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+     * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+     * </pre>
+     *
+     * <code>optional uint32 flat_tolerance = 2;</code>
+     * @return Whether the flatTolerance field is set.
+     */
+    @java.lang.Override
+    public boolean hasFlatTolerance() {
+      return ((bitField0_ & 0x00000002) != 0);
+    }
+    /**
+     * <pre>
+     * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+     * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+     * </pre>
+     *
+     * <code>optional uint32 flat_tolerance = 2;</code>
+     * @return The flatTolerance.
+     */
+    @java.lang.Override
+    public int getFlatTolerance() {
+      return flatTolerance_;
+    }
+    /**
+     * <pre>
+     * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+     * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+     * </pre>
+     *
+     * <code>optional uint32 flat_tolerance = 2;</code>
+     * @param value The flatTolerance to set.
+     * @return This builder for chaining.
+     */
+    public Builder setFlatTolerance(int value) {
+
+      flatTolerance_ = value;
+      bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+     * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+     * </pre>
+     *
+     * <code>optional uint32 flat_tolerance = 2;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearFlatTolerance() {
+      bitField0_ = (bitField0_ & ~0x00000002);
+      flatTolerance_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private dev.fovea.encoder.v1.RowChoice rows_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.fovea.encoder.v1.RowChoice, dev.fovea.encoder.v1.RowChoice.Builder, dev.fovea.encoder.v1.RowChoiceOrBuilder> rowsBuilder_;
+    /**
+     * <pre>
+     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * </pre>
+     *
+     * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+     * @return Whether the rows field is set.
+     */
+    public boolean hasRows() {
+      return ((bitField0_ & 0x00000004) != 0);
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * </pre>
+     *
+     * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+     * @return The rows.
+     */
+    public dev.fovea.encoder.v1.RowChoice getRows() {
+      if (rowsBuilder_ == null) {
+        return rows_ == null ? dev.fovea.encoder.v1.RowChoice.getDefaultInstance() : rows_;
+      } else {
+        return rowsBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * </pre>
+     *
+     * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+     */
+    public Builder setRows(dev.fovea.encoder.v1.RowChoice value) {
+      if (rowsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        rows_ = value;
+      } else {
+        rowsBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * </pre>
+     *
+     * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+     */
+    public Builder setRows(
+        dev.fovea.encoder.v1.RowChoice.Builder builderForValue) {
+      if (rowsBuilder_ == null) {
+        rows_ = builderForValue.build();
+      } else {
+        rowsBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * </pre>
+     *
+     * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+     */
+    public Builder mergeRows(dev.fovea.encoder.v1.RowChoice value) {
+      if (rowsBuilder_ == null) {
+        if (((bitField0_ & 0x00000004) != 0) &&
+          rows_ != null &&
+          rows_ != dev.fovea.encoder.v1.RowChoice.getDefaultInstance()) {
+          getRowsBuilder().mergeFrom(value);
+        } else {
+          rows_ = value;
+        }
+      } else {
+        rowsBuilder_.mergeFrom(value);
+      }
+      if (rows_ != null) {
+        bitField0_ |= 0x00000004;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * </pre>
+     *
+     * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+     */
+    public Builder clearRows() {
+      bitField0_ = (bitField0_ & ~0x00000004);
+      rows_ = null;
+      if (rowsBuilder_ != null) {
+        rowsBuilder_.dispose();
+        rowsBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * </pre>
+     *
+     * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+     */
+    public dev.fovea.encoder.v1.RowChoice.Builder getRowsBuilder() {
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return internalGetRowsFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * </pre>
+     *
+     * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+     */
+    public dev.fovea.encoder.v1.RowChoiceOrBuilder getRowsOrBuilder() {
+      if (rowsBuilder_ != null) {
+        return rowsBuilder_.getMessageOrBuilder();
+      } else {
+        return rows_ == null ?
+            dev.fovea.encoder.v1.RowChoice.getDefaultInstance() : rows_;
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * </pre>
+     *
+     * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.fovea.encoder.v1.RowChoice, dev.fovea.encoder.v1.RowChoice.Builder, dev.fovea.encoder.v1.RowChoiceOrBuilder> 
+        internalGetRowsFieldBuilder() {
+      if (rowsBuilder_ == null) {
+        rowsBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.fovea.encoder.v1.RowChoice, dev.fovea.encoder.v1.RowChoice.Builder, dev.fovea.encoder.v1.RowChoiceOrBuilder>(
+                getRows(),
+                getParentForChildren(),
+                isClean());
+        rows_ = null;
+      }
+      return rowsBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.encoder.v1.EncodePlan)

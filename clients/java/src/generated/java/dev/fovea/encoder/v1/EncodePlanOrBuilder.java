@@ -28,4 +28,52 @@ public interface EncodePlanOrBuilder extends
    * @return The maxPixels.
    */
   int getMaxPixels();
+
+  /**
+   * <pre>
+   * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+   * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+   * </pre>
+   *
+   * <code>optional uint32 flat_tolerance = 2;</code>
+   * @return Whether the flatTolerance field is set.
+   */
+  boolean hasFlatTolerance();
+  /**
+   * <pre>
+   * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
+   * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+   * </pre>
+   *
+   * <code>optional uint32 flat_tolerance = 2;</code>
+   * @return The flatTolerance.
+   */
+  int getFlatTolerance();
+
+  /**
+   * <pre>
+   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * </pre>
+   *
+   * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+   * @return Whether the rows field is set.
+   */
+  boolean hasRows();
+  /**
+   * <pre>
+   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * </pre>
+   *
+   * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+   * @return The rows.
+   */
+  dev.fovea.encoder.v1.RowChoice getRows();
+  /**
+   * <pre>
+   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * </pre>
+   *
+   * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
+   */
+  dev.fovea.encoder.v1.RowChoiceOrBuilder getRowsOrBuilder();
 }

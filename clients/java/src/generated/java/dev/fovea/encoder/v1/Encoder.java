@@ -57,6 +57,11 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_encoder_v1_EncodePlan_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_RowChoice_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_RowChoice_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_encoder_v1_EncodeRequest_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -81,6 +86,16 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_encoder_v1_EncodeResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_PlaceRowsRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_PlaceRowsRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_PlaceRowsResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_PlaceRowsResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_encoder_v1_LeaseRowsRequest_descriptor;
   static final 
@@ -174,98 +189,112 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       "\n\006digest\030\001 \001(\t\"t\n\025DescribeImageResponse\022" +
       "*\n\005facts\030\001 \001(\0132\033.fovea.vision.v1.ImageFa" +
       "cts\022/\n\013expire_time\030\002 \001(\0132\032.google.protob" +
-      "uf.Timestamp\"4\n\nEncodePlan\022\027\n\nmax_pixels" +
-      "\030\001 \001(\rH\000\210\001\001B\r\n\013_max_pixels\"`\n\rEncodeRequ" +
-      "est\022\016\n\006digest\030\001 \001(\t\022*\n\004plan\030\002 \001(\0132\034.fove" +
-      "a.encoder.v1.EncodePlan\022\023\n\013fingerprint\030\003" +
-      " \001(\t\"\326\001\n\014EncodeHeader\022*\n\006layout\030\001 \001(\0132\032." +
-      "fovea.vision.v1.RowLayout\022\014\n\004rows\030\002 \001(\r\022" +
-      "*\n\005count\030\003 \001(\0132\033.fovea.vision.v1.TokenCo" +
-      "unt\022*\n\006source\030\004 \001(\0162\032.fovea.vision.v1.Ro" +
-      "wSource\022\023\n\013fingerprint\030\005 \001(\t\022\017\n\007encoder\030" +
-      "\006 \001(\t\022\016\n\006joined\030\007 \001(\010\"\201\001\n\rEncodeTimings\022" +
-      "\020\n\010queue_ms\030\001 \001(\002\022\021\n\tdecode_ms\030\002 \001(\002\022\025\n\r" +
-      "preprocess_ms\030\003 \001(\002\022\020\n\010tower_ms\030\004 \001(\002\022\020\n" +
-      "\010store_ms\030\005 \001(\002\022\020\n\010total_ms\030\006 \001(\002\"w\n\rEnc" +
-      "odeSummary\022\014\n\004rows\030\001 \001(\r\022\021\n\trow_bytes\030\002 " +
-      "\001(\r\022\023\n\013rows_digest\030\003 \001(\t\0220\n\007timings\030\004 \001(" +
-      "\0132\037.fovea.encoder.v1.EncodeTimings\"\253\001\n\016E" +
-      "ncodeResponse\0220\n\006header\030\001 \001(\0132\036.fovea.en" +
-      "coder.v1.EncodeHeaderH\000\022*\n\005chunk\030\002 \001(\0132\031" +
-      ".fovea.vision.v1.RowChunkH\000\0222\n\007summary\030\003" +
-      " \001(\0132\037.fovea.encoder.v1.EncodeSummaryH\000B" +
-      "\007\n\005event\"X\n\020LeaseRowsRequest\022/\n\006encode\030\001" +
-      " \001(\0132\037.fovea.encoder.v1.EncodeRequest\022\023\n" +
-      "\013release_ids\030\002 \003(\t\"\353\001\n\021LeaseRowsResponse" +
-      "\022.\n\006header\030\001 \001(\0132\036.fovea.encoder.v1.Enco" +
-      "deHeader\0220\n\007summary\030\002 \001(\0132\037.fovea.encode" +
-      "r.v1.EncodeSummary\022\r\n\005arena\030\003 \001(\t\022\024\n\014off" +
-      "set_bytes\030\004 \001(\004\022\014\n\004xxh3\030\005 \003(\006\022\020\n\010lease_i" +
-      "d\030\006 \001(\t\022/\n\013expire_time\030\007 \001(\0132\032.google.pr" +
-      "otobuf.Timestamp\"\'\n\022ReleaseRowsRequest\022\021" +
-      "\n\tlease_ids\030\001 \003(\t\"\'\n\023ReleaseRowsResponse" +
-      "\022\020\n\010released\030\001 \001(\r\"[\n\022CountTokensRequest" +
-      "\022\r\n\005width\030\001 \001(\r\022\016\n\006height\030\002 \001(\r\022\027\n\nmax_p" +
-      "ixels\030\003 \001(\rH\000\210\001\001B\r\n\013_max_pixels\"A\n\023Count" +
-      "TokensResponse\022*\n\005count\030\001 \001(\0132\033.fovea.vi" +
-      "sion.v1.TokenCount\"\026\n\024GetServerInfoReque" +
-      "st\"\361\002\n\rEncoderLimits\022\031\n\021max_message_byte" +
-      "s\030\001 \001(\r\022\027\n\017max_image_bytes\030\002 \001(\r\022\030\n\020max_" +
-      "image_pixels\030\003 \001(\r\022\026\n\016max_image_side\030\004 \001" +
-      "(\r\022\030\n\020max_image_aspect\030\005 \001(\r\022\026\n\016max_jpeg" +
-      "_scans\030\006 \001(\r\022\032\n\022default_max_pixels\030\007 \001(\r" +
-      "\022\022\n\nmax_pixels\030\010 \001(\r\022\022\n\nmin_pixels\030\t \001(\r" +
-      "\022\031\n\021max_batch_patches\030\n \001(\r\022\021\n\tmax_queue" +
-      "\030\013 \001(\r\022\023\n\013cache_bytes\030\014 \001(\004\022\025\n\ruploads_b" +
-      "ytes\030\r \001(\004\022\023\n\013arena_bytes\030\016 \001(\004\022\025\n\rarena" +
-      "_lease_s\030\017 \001(\r\"@\n\013EncoderLoad\022\017\n\007waiting" +
-      "\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\017\n\007encodes\030\003 \001(\r" +
-      "\"\355\002\n\025GetServerInfoResponse\022\017\n\007version\030\001 " +
-      "\001(\t\022\014\n\004name\030\002 \001(\t\022\r\n\005model\030\003 \001(\t\022\023\n\013fing" +
-      "erprint\030\004 \001(\t\022*\n\006layout\030\005 \001(\0132\032.fovea.vi" +
-      "sion.v1.RowLayout\022/\n\006limits\030\006 \001(\0132\037.fove" +
-      "a.encoder.v1.EncoderLimits\022+\n\004load\030\007 \001(\013" +
-      "2\035.fovea.encoder.v1.EncoderLoad\022\020\n\010featu" +
-      "res\030\010 \003(\t\022-\n\005state\030\t \001(\0162\036.fovea.encoder" +
-      ".v1.ServingState\022\030\n\020loading_progress\030\n \001" +
-      "(\002\022\016\n\006device\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022\r\n\005are" +
-      "na\030\r \001(\t\"$\n\022DeleteImageRequest\022\016\n\006digest" +
-      "\030\001 \001(\t\"F\n\023DeleteImageResponse\022\017\n\007uploads" +
-      "\030\001 \001(\r\022\017\n\007records\030\002 \001(\r\022\r\n\005bytes\030\003 \001(\004\"\026" +
-      "\n\024GetCacheStatsRequest\"\201\002\n\025GetCacheStats" +
-      "Response\022\017\n\007records\030\001 \001(\r\022\024\n\014record_byte" +
-      "s\030\002 \001(\004\022\035\n\025record_capacity_bytes\030\003 \001(\004\022\017" +
-      "\n\007uploads\030\004 \001(\r\022\024\n\014upload_bytes\030\005 \001(\004\022\035\n" +
-      "\025upload_capacity_bytes\030\006 \001(\004\022\014\n\004hits\030\007 \001" +
-      "(\r\022\016\n\006misses\030\010 \001(\r\022\021\n\tevictions\030\t \001(\r\022\025\n" +
-      "\rfailed_checks\030\n \001(\r\022\024\n\014skipped_puts\030\013 \001" +
-      "(\r*\231\001\n\014ServingState\022\035\n\031SERVING_STATE_UNS" +
-      "PECIFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n" +
-      "\025SERVING_STATE_SERVING\020\002\022\032\n\026SERVING_STAT" +
-      "E_DRAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\304" +
-      "\006\n\016EncoderService\022S\n\010PutImage\022!.fovea.en" +
-      "coder.v1.PutImageRequest\032\".fovea.encoder" +
-      ".v1.PutImageResponse(\001\022`\n\rDescribeImage\022" +
-      "&.fovea.encoder.v1.DescribeImageRequest\032" +
-      "\'.fovea.encoder.v1.DescribeImageResponse" +
-      "\022M\n\006Encode\022\037.fovea.encoder.v1.EncodeRequ" +
-      "est\032 .fovea.encoder.v1.EncodeResponse0\001\022" +
-      "T\n\tLeaseRows\022\".fovea.encoder.v1.LeaseRow" +
-      "sRequest\032#.fovea.encoder.v1.LeaseRowsRes" +
-      "ponse\022Z\n\013ReleaseRows\022$.fovea.encoder.v1." +
-      "ReleaseRowsRequest\032%.fovea.encoder.v1.Re" +
-      "leaseRowsResponse\022Z\n\013CountTokens\022$.fovea" +
-      ".encoder.v1.CountTokensRequest\032%.fovea.e" +
-      "ncoder.v1.CountTokensResponse\022`\n\rGetServ" +
-      "erInfo\022&.fovea.encoder.v1.GetServerInfoR" +
-      "equest\032\'.fovea.encoder.v1.GetServerInfoR" +
-      "esponse\022Z\n\013DeleteImage\022$.fovea.encoder.v" +
-      "1.DeleteImageRequest\032%.fovea.encoder.v1." +
-      "DeleteImageResponse\022`\n\rGetCacheStats\022&.f" +
-      "ovea.encoder.v1.GetCacheStatsRequest\032\'.f" +
-      "ovea.encoder.v1.GetCacheStatsResponseBA\n" +
-      "\024dev.fovea.encoder.v1P\001Z\'fovea.dev/go/fo" +
-      "vea/encoder/v1;encoderv1b\006proto3"
+      "uf.Timestamp\"\217\001\n\nEncodePlan\022\027\n\nmax_pixel" +
+      "s\030\001 \001(\rH\000\210\001\001\022\033\n\016flat_tolerance\030\002 \001(\rH\001\210\001" +
+      "\001\022)\n\004rows\030\003 \001(\0132\033.fovea.encoder.v1.RowCh" +
+      "oiceB\r\n\013_max_pixelsB\021\n\017_flat_tolerance\"`" +
+      "\n\tRowChoice\022\021\n\004keep\030\001 \001(\002H\000\210\001\001\022\014\n\004auto\030\002" +
+      " \001(\010\022)\n\007reducer\030\003 \001(\0162\030.fovea.vision.v1." +
+      "ReducerB\007\n\005_keep\"`\n\rEncodeRequest\022\016\n\006dig" +
+      "est\030\001 \001(\t\022*\n\004plan\030\002 \001(\0132\034.fovea.encoder." +
+      "v1.EncodePlan\022\023\n\013fingerprint\030\003 \001(\t\"\344\001\n\014E" +
+      "ncodeHeader\022*\n\006layout\030\001 \001(\0132\032.fovea.visi" +
+      "on.v1.RowLayout\022\014\n\004rows\030\002 \001(\r\022*\n\005count\030\003" +
+      " \001(\0132\033.fovea.vision.v1.TokenCount\022*\n\006sou" +
+      "rce\030\004 \001(\0162\032.fovea.vision.v1.RowSource\022\023\n" +
+      "\013fingerprint\030\005 \001(\t\022\017\n\007encoder\030\006 \001(\t\022\016\n\006j" +
+      "oined\030\007 \001(\010\022\014\n\004kept\030\010 \003(\r\"\201\001\n\rEncodeTimi" +
+      "ngs\022\020\n\010queue_ms\030\001 \001(\002\022\021\n\tdecode_ms\030\002 \001(\002" +
+      "\022\025\n\rpreprocess_ms\030\003 \001(\002\022\020\n\010tower_ms\030\004 \001(" +
+      "\002\022\020\n\010store_ms\030\005 \001(\002\022\020\n\010total_ms\030\006 \001(\002\"w\n" +
+      "\rEncodeSummary\022\014\n\004rows\030\001 \001(\r\022\021\n\trow_byte" +
+      "s\030\002 \001(\r\022\023\n\013rows_digest\030\003 \001(\t\0220\n\007timings\030" +
+      "\004 \001(\0132\037.fovea.encoder.v1.EncodeTimings\"\253" +
+      "\001\n\016EncodeResponse\0220\n\006header\030\001 \001(\0132\036.fove" +
+      "a.encoder.v1.EncodeHeaderH\000\022*\n\005chunk\030\002 \001" +
+      "(\0132\031.fovea.vision.v1.RowChunkH\000\0222\n\007summa" +
+      "ry\030\003 \001(\0132\037.fovea.encoder.v1.EncodeSummar" +
+      "yH\000B\007\n\005event\"g\n\020PlaceRowsRequest\022/\n\006enco" +
+      "de\030\001 \001(\0132\037.fovea.encoder.v1.EncodeReques" +
+      "t\022\023\n\013stored_only\030\002 \001(\010\022\r\n\005order\030\003 \001(\010\"\223\001" +
+      "\n\021PlaceRowsResponse\022\r\n\005known\030\001 \001(\010\022.\n\006he" +
+      "ader\030\002 \001(\0132\036.fovea.encoder.v1.EncodeHead" +
+      "er\0220\n\007timings\030\003 \001(\0132\037.fovea.encoder.v1.E" +
+      "ncodeTimings\022\r\n\005order\030\004 \003(\r\"X\n\020LeaseRows" +
+      "Request\022/\n\006encode\030\001 \001(\0132\037.fovea.encoder." +
+      "v1.EncodeRequest\022\023\n\013release_ids\030\002 \003(\t\"\353\001" +
+      "\n\021LeaseRowsResponse\022.\n\006header\030\001 \001(\0132\036.fo" +
+      "vea.encoder.v1.EncodeHeader\0220\n\007summary\030\002" +
+      " \001(\0132\037.fovea.encoder.v1.EncodeSummary\022\r\n" +
+      "\005arena\030\003 \001(\t\022\024\n\014offset_bytes\030\004 \001(\004\022\014\n\004xx" +
+      "h3\030\005 \003(\006\022\020\n\010lease_id\030\006 \001(\t\022/\n\013expire_tim" +
+      "e\030\007 \001(\0132\032.google.protobuf.Timestamp\"\'\n\022R" +
+      "eleaseRowsRequest\022\021\n\tlease_ids\030\001 \003(\t\"\'\n\023" +
+      "ReleaseRowsResponse\022\020\n\010released\030\001 \001(\r\"[\n" +
+      "\022CountTokensRequest\022\r\n\005width\030\001 \001(\r\022\016\n\006he" +
+      "ight\030\002 \001(\r\022\027\n\nmax_pixels\030\003 \001(\rH\000\210\001\001B\r\n\013_" +
+      "max_pixels\"A\n\023CountTokensResponse\022*\n\005cou" +
+      "nt\030\001 \001(\0132\033.fovea.vision.v1.TokenCount\"\026\n" +
+      "\024GetServerInfoRequest\"\361\002\n\rEncoderLimits\022" +
+      "\031\n\021max_message_bytes\030\001 \001(\r\022\027\n\017max_image_" +
+      "bytes\030\002 \001(\r\022\030\n\020max_image_pixels\030\003 \001(\r\022\026\n" +
+      "\016max_image_side\030\004 \001(\r\022\030\n\020max_image_aspec" +
+      "t\030\005 \001(\r\022\026\n\016max_jpeg_scans\030\006 \001(\r\022\032\n\022defau" +
+      "lt_max_pixels\030\007 \001(\r\022\022\n\nmax_pixels\030\010 \001(\r\022" +
+      "\022\n\nmin_pixels\030\t \001(\r\022\031\n\021max_batch_patches" +
+      "\030\n \001(\r\022\021\n\tmax_queue\030\013 \001(\r\022\023\n\013cache_bytes" +
+      "\030\014 \001(\004\022\025\n\ruploads_bytes\030\r \001(\004\022\023\n\013arena_b" +
+      "ytes\030\016 \001(\004\022\025\n\rarena_lease_s\030\017 \001(\r\"@\n\013Enc" +
+      "oderLoad\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002 \001" +
+      "(\r\022\017\n\007encodes\030\003 \001(\r\"\355\002\n\025GetServerInfoRes" +
+      "ponse\022\017\n\007version\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\r\n\005" +
+      "model\030\003 \001(\t\022\023\n\013fingerprint\030\004 \001(\t\022*\n\006layo" +
+      "ut\030\005 \001(\0132\032.fovea.vision.v1.RowLayout\022/\n\006" +
+      "limits\030\006 \001(\0132\037.fovea.encoder.v1.EncoderL" +
+      "imits\022+\n\004load\030\007 \001(\0132\035.fovea.encoder.v1.E" +
+      "ncoderLoad\022\020\n\010features\030\010 \003(\t\022-\n\005state\030\t " +
+      "\001(\0162\036.fovea.encoder.v1.ServingState\022\030\n\020l" +
+      "oading_progress\030\n \001(\002\022\016\n\006device\030\013 \001(\t\022\r\n" +
+      "\005dtype\030\014 \001(\t\022\r\n\005arena\030\r \001(\t\"$\n\022DeleteIma" +
+      "geRequest\022\016\n\006digest\030\001 \001(\t\"F\n\023DeleteImage" +
+      "Response\022\017\n\007uploads\030\001 \001(\r\022\017\n\007records\030\002 \001" +
+      "(\r\022\r\n\005bytes\030\003 \001(\004\"\026\n\024GetCacheStatsReques" +
+      "t\"\201\002\n\025GetCacheStatsResponse\022\017\n\007records\030\001" +
+      " \001(\r\022\024\n\014record_bytes\030\002 \001(\004\022\035\n\025record_cap" +
+      "acity_bytes\030\003 \001(\004\022\017\n\007uploads\030\004 \001(\r\022\024\n\014up" +
+      "load_bytes\030\005 \001(\004\022\035\n\025upload_capacity_byte" +
+      "s\030\006 \001(\004\022\014\n\004hits\030\007 \001(\r\022\016\n\006misses\030\010 \001(\r\022\021\n" +
+      "\tevictions\030\t \001(\r\022\025\n\rfailed_checks\030\n \001(\r\022" +
+      "\024\n\014skipped_puts\030\013 \001(\r*\231\001\n\014ServingState\022\035" +
+      "\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVING" +
+      "_STATE_LOADING\020\001\022\031\n\025SERVING_STATE_SERVIN" +
+      "G\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SERVI" +
+      "NG_STATE_FAILED\020\0042\232\007\n\016EncoderService\022S\n\010" +
+      "PutImage\022!.fovea.encoder.v1.PutImageRequ" +
+      "est\032\".fovea.encoder.v1.PutImageResponse(" +
+      "\001\022`\n\rDescribeImage\022&.fovea.encoder.v1.De" +
+      "scribeImageRequest\032\'.fovea.encoder.v1.De" +
+      "scribeImageResponse\022M\n\006Encode\022\037.fovea.en" +
+      "coder.v1.EncodeRequest\032 .fovea.encoder.v" +
+      "1.EncodeResponse0\001\022T\n\tPlaceRows\022\".fovea." +
+      "encoder.v1.PlaceRowsRequest\032#.fovea.enco" +
+      "der.v1.PlaceRowsResponse\022T\n\tLeaseRows\022\"." +
+      "fovea.encoder.v1.LeaseRowsRequest\032#.fove" +
+      "a.encoder.v1.LeaseRowsResponse\022Z\n\013Releas" +
+      "eRows\022$.fovea.encoder.v1.ReleaseRowsRequ" +
+      "est\032%.fovea.encoder.v1.ReleaseRowsRespon" +
+      "se\022Z\n\013CountTokens\022$.fovea.encoder.v1.Cou" +
+      "ntTokensRequest\032%.fovea.encoder.v1.Count" +
+      "TokensResponse\022`\n\rGetServerInfo\022&.fovea." +
+      "encoder.v1.GetServerInfoRequest\032\'.fovea." +
+      "encoder.v1.GetServerInfoResponse\022Z\n\013Dele" +
+      "teImage\022$.fovea.encoder.v1.DeleteImageRe" +
+      "quest\032%.fovea.encoder.v1.DeleteImageResp" +
+      "onse\022`\n\rGetCacheStats\022&.fovea.encoder.v1" +
+      ".GetCacheStatsRequest\032\'.fovea.encoder.v1" +
+      ".GetCacheStatsResponseBA\n\024dev.fovea.enco" +
+      "der.v1P\001Z\'fovea.dev/go/fovea/encoder/v1;" +
+      "encoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -309,117 +338,135 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_encoder_v1_EncodePlan_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncodePlan_descriptor,
-        new java.lang.String[] { "MaxPixels", });
-    internal_static_fovea_encoder_v1_EncodeRequest_descriptor =
+        new java.lang.String[] { "MaxPixels", "FlatTolerance", "Rows", });
+    internal_static_fovea_encoder_v1_RowChoice_descriptor =
       getDescriptor().getMessageType(6);
+    internal_static_fovea_encoder_v1_RowChoice_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_RowChoice_descriptor,
+        new java.lang.String[] { "Keep", "Auto", "Reducer", });
+    internal_static_fovea_encoder_v1_EncodeRequest_descriptor =
+      getDescriptor().getMessageType(7);
     internal_static_fovea_encoder_v1_EncodeRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncodeRequest_descriptor,
         new java.lang.String[] { "Digest", "Plan", "Fingerprint", });
     internal_static_fovea_encoder_v1_EncodeHeader_descriptor =
-      getDescriptor().getMessageType(7);
+      getDescriptor().getMessageType(8);
     internal_static_fovea_encoder_v1_EncodeHeader_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncodeHeader_descriptor,
-        new java.lang.String[] { "Layout", "Rows", "Count", "Source", "Fingerprint", "Encoder", "Joined", });
+        new java.lang.String[] { "Layout", "Rows", "Count", "Source", "Fingerprint", "Encoder", "Joined", "Kept", });
     internal_static_fovea_encoder_v1_EncodeTimings_descriptor =
-      getDescriptor().getMessageType(8);
+      getDescriptor().getMessageType(9);
     internal_static_fovea_encoder_v1_EncodeTimings_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncodeTimings_descriptor,
         new java.lang.String[] { "QueueMs", "DecodeMs", "PreprocessMs", "TowerMs", "StoreMs", "TotalMs", });
     internal_static_fovea_encoder_v1_EncodeSummary_descriptor =
-      getDescriptor().getMessageType(9);
+      getDescriptor().getMessageType(10);
     internal_static_fovea_encoder_v1_EncodeSummary_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncodeSummary_descriptor,
         new java.lang.String[] { "Rows", "RowBytes", "RowsDigest", "Timings", });
     internal_static_fovea_encoder_v1_EncodeResponse_descriptor =
-      getDescriptor().getMessageType(10);
+      getDescriptor().getMessageType(11);
     internal_static_fovea_encoder_v1_EncodeResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncodeResponse_descriptor,
         new java.lang.String[] { "Header", "Chunk", "Summary", "Event", });
+    internal_static_fovea_encoder_v1_PlaceRowsRequest_descriptor =
+      getDescriptor().getMessageType(12);
+    internal_static_fovea_encoder_v1_PlaceRowsRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_PlaceRowsRequest_descriptor,
+        new java.lang.String[] { "Encode", "StoredOnly", "Order", });
+    internal_static_fovea_encoder_v1_PlaceRowsResponse_descriptor =
+      getDescriptor().getMessageType(13);
+    internal_static_fovea_encoder_v1_PlaceRowsResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_PlaceRowsResponse_descriptor,
+        new java.lang.String[] { "Known", "Header", "Timings", "Order", });
     internal_static_fovea_encoder_v1_LeaseRowsRequest_descriptor =
-      getDescriptor().getMessageType(11);
+      getDescriptor().getMessageType(14);
     internal_static_fovea_encoder_v1_LeaseRowsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_LeaseRowsRequest_descriptor,
         new java.lang.String[] { "Encode", "ReleaseIds", });
     internal_static_fovea_encoder_v1_LeaseRowsResponse_descriptor =
-      getDescriptor().getMessageType(12);
+      getDescriptor().getMessageType(15);
     internal_static_fovea_encoder_v1_LeaseRowsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_LeaseRowsResponse_descriptor,
         new java.lang.String[] { "Header", "Summary", "Arena", "OffsetBytes", "Xxh3", "LeaseId", "ExpireTime", });
     internal_static_fovea_encoder_v1_ReleaseRowsRequest_descriptor =
-      getDescriptor().getMessageType(13);
+      getDescriptor().getMessageType(16);
     internal_static_fovea_encoder_v1_ReleaseRowsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_ReleaseRowsRequest_descriptor,
         new java.lang.String[] { "LeaseIds", });
     internal_static_fovea_encoder_v1_ReleaseRowsResponse_descriptor =
-      getDescriptor().getMessageType(14);
+      getDescriptor().getMessageType(17);
     internal_static_fovea_encoder_v1_ReleaseRowsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_ReleaseRowsResponse_descriptor,
         new java.lang.String[] { "Released", });
     internal_static_fovea_encoder_v1_CountTokensRequest_descriptor =
-      getDescriptor().getMessageType(15);
+      getDescriptor().getMessageType(18);
     internal_static_fovea_encoder_v1_CountTokensRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_CountTokensRequest_descriptor,
         new java.lang.String[] { "Width", "Height", "MaxPixels", });
     internal_static_fovea_encoder_v1_CountTokensResponse_descriptor =
-      getDescriptor().getMessageType(16);
+      getDescriptor().getMessageType(19);
     internal_static_fovea_encoder_v1_CountTokensResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_CountTokensResponse_descriptor,
         new java.lang.String[] { "Count", });
     internal_static_fovea_encoder_v1_GetServerInfoRequest_descriptor =
-      getDescriptor().getMessageType(17);
+      getDescriptor().getMessageType(20);
     internal_static_fovea_encoder_v1_GetServerInfoRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetServerInfoRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_encoder_v1_EncoderLimits_descriptor =
-      getDescriptor().getMessageType(18);
+      getDescriptor().getMessageType(21);
     internal_static_fovea_encoder_v1_EncoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncoderLimits_descriptor,
         new java.lang.String[] { "MaxMessageBytes", "MaxImageBytes", "MaxImagePixels", "MaxImageSide", "MaxImageAspect", "MaxJpegScans", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxBatchPatches", "MaxQueue", "CacheBytes", "UploadsBytes", "ArenaBytes", "ArenaLeaseS", });
     internal_static_fovea_encoder_v1_EncoderLoad_descriptor =
-      getDescriptor().getMessageType(19);
+      getDescriptor().getMessageType(22);
     internal_static_fovea_encoder_v1_EncoderLoad_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncoderLoad_descriptor,
         new java.lang.String[] { "Waiting", "Running", "Encodes", });
     internal_static_fovea_encoder_v1_GetServerInfoResponse_descriptor =
-      getDescriptor().getMessageType(20);
+      getDescriptor().getMessageType(23);
     internal_static_fovea_encoder_v1_GetServerInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetServerInfoResponse_descriptor,
         new java.lang.String[] { "Version", "Name", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Device", "Dtype", "Arena", });
     internal_static_fovea_encoder_v1_DeleteImageRequest_descriptor =
-      getDescriptor().getMessageType(21);
+      getDescriptor().getMessageType(24);
     internal_static_fovea_encoder_v1_DeleteImageRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_DeleteImageRequest_descriptor,
         new java.lang.String[] { "Digest", });
     internal_static_fovea_encoder_v1_DeleteImageResponse_descriptor =
-      getDescriptor().getMessageType(22);
+      getDescriptor().getMessageType(25);
     internal_static_fovea_encoder_v1_DeleteImageResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_DeleteImageResponse_descriptor,
         new java.lang.String[] { "Uploads", "Records", "Bytes", });
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor =
-      getDescriptor().getMessageType(23);
+      getDescriptor().getMessageType(26);
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_encoder_v1_GetCacheStatsResponse_descriptor =
-      getDescriptor().getMessageType(24);
+      getDescriptor().getMessageType(27);
     internal_static_fovea_encoder_v1_GetCacheStatsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetCacheStatsResponse_descriptor,

@@ -108,6 +108,37 @@ public final class EncoderServiceGrpc {
     return getEncodeMethod;
   }
 
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.PlaceRowsRequest,
+      dev.fovea.encoder.v1.PlaceRowsResponse> getPlaceRowsMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "PlaceRows",
+      requestType = dev.fovea.encoder.v1.PlaceRowsRequest.class,
+      responseType = dev.fovea.encoder.v1.PlaceRowsResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.PlaceRowsRequest,
+      dev.fovea.encoder.v1.PlaceRowsResponse> getPlaceRowsMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.PlaceRowsRequest, dev.fovea.encoder.v1.PlaceRowsResponse> getPlaceRowsMethod;
+    if ((getPlaceRowsMethod = EncoderServiceGrpc.getPlaceRowsMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getPlaceRowsMethod = EncoderServiceGrpc.getPlaceRowsMethod) == null) {
+          EncoderServiceGrpc.getPlaceRowsMethod = getPlaceRowsMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.PlaceRowsRequest, dev.fovea.encoder.v1.PlaceRowsResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "PlaceRows"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.PlaceRowsRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.PlaceRowsResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("PlaceRows"))
+              .build();
+        }
+      }
+    }
+    return getPlaceRowsMethod;
+  }
+
   private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.LeaseRowsRequest,
       dev.fovea.encoder.v1.LeaseRowsResponse> getLeaseRowsMethod;
 
@@ -393,6 +424,17 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * </pre>
+     */
+    default void placeRows(dev.fovea.encoder.v1.PlaceRowsRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PlaceRowsResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getPlaceRowsMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
      * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
      * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
      * NOT_SERVED where there is no arena: Encode answers then.
@@ -523,6 +565,18 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * </pre>
+     */
+    public void placeRows(dev.fovea.encoder.v1.PlaceRowsRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PlaceRowsResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getPlaceRowsMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
      * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
      * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
      * NOT_SERVED where there is no arena: Encode answers then.
@@ -646,6 +700,17 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.PlaceRowsResponse placeRows(dev.fovea.encoder.v1.PlaceRowsRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getPlaceRowsMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
      * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
      * NOT_SERVED where there is no arena: Encode answers then.
@@ -749,6 +814,17 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.PlaceRowsResponse placeRows(dev.fovea.encoder.v1.PlaceRowsRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getPlaceRowsMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
      * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
      * NOT_SERVED where there is no arena: Encode answers then.
@@ -842,6 +918,18 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
+     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.PlaceRowsResponse> placeRows(
+        dev.fovea.encoder.v1.PlaceRowsRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getPlaceRowsMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
      * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
      * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
      * NOT_SERVED where there is no arena: Encode answers then.
@@ -911,13 +999,14 @@ public final class EncoderServiceGrpc {
 
   private static final int METHODID_DESCRIBE_IMAGE = 0;
   private static final int METHODID_ENCODE = 1;
-  private static final int METHODID_LEASE_ROWS = 2;
-  private static final int METHODID_RELEASE_ROWS = 3;
-  private static final int METHODID_COUNT_TOKENS = 4;
-  private static final int METHODID_GET_SERVER_INFO = 5;
-  private static final int METHODID_DELETE_IMAGE = 6;
-  private static final int METHODID_GET_CACHE_STATS = 7;
-  private static final int METHODID_PUT_IMAGE = 8;
+  private static final int METHODID_PLACE_ROWS = 2;
+  private static final int METHODID_LEASE_ROWS = 3;
+  private static final int METHODID_RELEASE_ROWS = 4;
+  private static final int METHODID_COUNT_TOKENS = 5;
+  private static final int METHODID_GET_SERVER_INFO = 6;
+  private static final int METHODID_DELETE_IMAGE = 7;
+  private static final int METHODID_GET_CACHE_STATS = 8;
+  private static final int METHODID_PUT_IMAGE = 9;
 
   private static final class MethodHandlers<Req, Resp> implements
       io.grpc.stub.ServerCalls.UnaryMethod<Req, Resp>,
@@ -943,6 +1032,10 @@ public final class EncoderServiceGrpc {
         case METHODID_ENCODE:
           serviceImpl.encode((dev.fovea.encoder.v1.EncodeRequest) request,
               (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.EncodeResponse>) responseObserver);
+          break;
+        case METHODID_PLACE_ROWS:
+          serviceImpl.placeRows((dev.fovea.encoder.v1.PlaceRowsRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PlaceRowsResponse>) responseObserver);
           break;
         case METHODID_LEASE_ROWS:
           serviceImpl.leaseRows((dev.fovea.encoder.v1.LeaseRowsRequest) request,
@@ -1010,6 +1103,13 @@ public final class EncoderServiceGrpc {
               dev.fovea.encoder.v1.EncodeRequest,
               dev.fovea.encoder.v1.EncodeResponse>(
                 service, METHODID_ENCODE)))
+        .addMethod(
+          getPlaceRowsMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.PlaceRowsRequest,
+              dev.fovea.encoder.v1.PlaceRowsResponse>(
+                service, METHODID_PLACE_ROWS)))
         .addMethod(
           getLeaseRowsMethod(),
           io.grpc.stub.ServerCalls.asyncUnaryCall(
@@ -1103,6 +1203,7 @@ public final class EncoderServiceGrpc {
               .addMethod(getPutImageMethod())
               .addMethod(getDescribeImageMethod())
               .addMethod(getEncodeMethod())
+              .addMethod(getPlaceRowsMethod())
               .addMethod(getLeaseRowsMethod())
               .addMethod(getReleaseRowsMethod())
               .addMethod(getCountTokensMethod())

@@ -352,6 +352,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_ARENA_FULL = 41;</code>
    */
   ERROR_REASON_ARENA_FULL(41),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
+   * pixels an image they would fit, 0 where they never do.
+   * </pre>
+   *
+   * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
+   */
+  ERROR_REASON_VISUAL_BUDGET_EXCEEDED(42),
   UNRECOGNIZED(-1),
   ;
 
@@ -700,6 +709,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_ARENA_FULL = 41;</code>
    */
   public static final int ERROR_REASON_ARENA_FULL_VALUE = 41;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
+   * pixels an image they would fit, 0 where they never do.
+   * </pre>
+   *
+   * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
+   */
+  public static final int ERROR_REASON_VISUAL_BUDGET_EXCEEDED_VALUE = 42;
 
 
   public final int getNumber() {
@@ -768,6 +786,7 @@ public enum ErrorReason
       case 39: return ERROR_REASON_FILE_NOT_READABLE;
       case 40: return ERROR_REASON_SERVICE_DIED;
       case 41: return ERROR_REASON_ARENA_FULL;
+      case 42: return ERROR_REASON_VISUAL_BUDGET_EXCEEDED;
       default: return null;
     }
   }

@@ -35,6 +35,7 @@ private static final long serialVersionUID = 0L;
     digest_ = "";
     pixelDigest_ = "";
     format_ = 0;
+    kind_ = 0;
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -259,6 +260,78 @@ private static final long serialVersionUID = 0L;
     return hadAlpha_;
   }
 
+  public static final int TEXT_HEIGHT_FIELD_NUMBER = 8;
+  private float textHeight_ = 0F;
+  /**
+   * <pre>
+   * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
+   * on; 0 where no text was found.
+   * </pre>
+   *
+   * <code>float text_height = 8;</code>
+   * @return The textHeight.
+   */
+  @java.lang.Override
+  public float getTextHeight() {
+    return textHeight_;
+  }
+
+  public static final int EDGE_DENSITY_FIELD_NUMBER = 9;
+  private float edgeDensity_ = 0F;
+  /**
+   * <pre>
+   * The share of pixels at which the brightness changes sharply, 0 to 1.
+   * </pre>
+   *
+   * <code>float edge_density = 9;</code>
+   * @return The edgeDensity.
+   */
+  @java.lang.Override
+  public float getEdgeDensity() {
+    return edgeDensity_;
+  }
+
+  public static final int UNIFORM_SHARE_FIELD_NUMBER = 10;
+  private float uniformShare_ = 0F;
+  /**
+   * <pre>
+   * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+   * </pre>
+   *
+   * <code>float uniform_share = 10;</code>
+   * @return The uniformShare.
+   */
+  @java.lang.Override
+  public float getUniformShare() {
+    return uniformShare_;
+  }
+
+  public static final int KIND_FIELD_NUMBER = 11;
+  private int kind_ = 0;
+  /**
+   * <pre>
+   * What it mostly shows.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.ImageKind kind = 11;</code>
+   * @return The enum numeric value on the wire for kind.
+   */
+  @java.lang.Override public int getKindValue() {
+    return kind_;
+  }
+  /**
+   * <pre>
+   * What it mostly shows.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.ImageKind kind = 11;</code>
+   * @return The kind.
+   */
+  @java.lang.Override public dev.fovea.vision.v1.ImageKind getKind() {
+    dev.fovea.vision.v1.ImageKind result = dev.fovea.vision.v1.ImageKind.forNumber(kind_);
+    return result == null ? dev.fovea.vision.v1.ImageKind.UNRECOGNIZED : result;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -294,6 +367,18 @@ private static final long serialVersionUID = 0L;
     if (hadAlpha_ != false) {
       output.writeBool(7, hadAlpha_);
     }
+    if (java.lang.Float.floatToRawIntBits(textHeight_) != 0) {
+      output.writeFloat(8, textHeight_);
+    }
+    if (java.lang.Float.floatToRawIntBits(edgeDensity_) != 0) {
+      output.writeFloat(9, edgeDensity_);
+    }
+    if (java.lang.Float.floatToRawIntBits(uniformShare_) != 0) {
+      output.writeFloat(10, uniformShare_);
+    }
+    if (kind_ != dev.fovea.vision.v1.ImageKind.IMAGE_KIND_UNSPECIFIED.getNumber()) {
+      output.writeEnum(11, kind_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -323,6 +408,22 @@ private static final long serialVersionUID = 0L;
     if (hadAlpha_ != false) {
       size += com.google.protobuf.CodedOutputStream
         .computeBoolSize(7, hadAlpha_);
+    }
+    if (java.lang.Float.floatToRawIntBits(textHeight_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(8, textHeight_);
+    }
+    if (java.lang.Float.floatToRawIntBits(edgeDensity_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(9, edgeDensity_);
+    }
+    if (java.lang.Float.floatToRawIntBits(uniformShare_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(10, uniformShare_);
+    }
+    if (kind_ != dev.fovea.vision.v1.ImageKind.IMAGE_KIND_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(11, kind_);
     }
     return size;
   }
@@ -364,6 +465,16 @@ private static final long serialVersionUID = 0L;
         != other.getExifOrientation()) return false;
     if (getHadAlpha()
         != other.getHadAlpha()) return false;
+    if (java.lang.Float.floatToIntBits(getTextHeight())
+        != java.lang.Float.floatToIntBits(
+            other.getTextHeight())) return false;
+    if (java.lang.Float.floatToIntBits(getEdgeDensity())
+        != java.lang.Float.floatToIntBits(
+            other.getEdgeDensity())) return false;
+    if (java.lang.Float.floatToIntBits(getUniformShare())
+        != java.lang.Float.floatToIntBits(
+            other.getUniformShare())) return false;
+    if (kind_ != other.kind_) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -392,6 +503,17 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + HAD_ALPHA_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
         getHadAlpha());
+    hash = (37 * hash) + TEXT_HEIGHT_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getTextHeight());
+    hash = (37 * hash) + EDGE_DENSITY_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getEdgeDensity());
+    hash = (37 * hash) + UNIFORM_SHARE_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getUniformShare());
+    hash = (37 * hash) + KIND_FIELD_NUMBER;
+    hash = (53 * hash) + kind_;
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -544,6 +666,10 @@ private static final long serialVersionUID = 0L;
       }
       exifOrientation_ = 0;
       hadAlpha_ = false;
+      textHeight_ = 0F;
+      edgeDensity_ = 0F;
+      uniformShare_ = 0F;
+      kind_ = 0;
       return this;
     }
 
@@ -602,6 +728,18 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000040) != 0)) {
         result.hadAlpha_ = hadAlpha_;
       }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        result.textHeight_ = textHeight_;
+      }
+      if (((from_bitField0_ & 0x00000100) != 0)) {
+        result.edgeDensity_ = edgeDensity_;
+      }
+      if (((from_bitField0_ & 0x00000200) != 0)) {
+        result.uniformShare_ = uniformShare_;
+      }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        result.kind_ = kind_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -641,6 +779,18 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getHadAlpha() != false) {
         setHadAlpha(other.getHadAlpha());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getTextHeight()) != 0) {
+        setTextHeight(other.getTextHeight());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getEdgeDensity()) != 0) {
+        setEdgeDensity(other.getEdgeDensity());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getUniformShare()) != 0) {
+        setUniformShare(other.getUniformShare());
+      }
+      if (other.kind_ != 0) {
+        setKindValue(other.getKindValue());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -705,6 +855,26 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000040;
               break;
             } // case 56
+            case 69: {
+              textHeight_ = input.readFloat();
+              bitField0_ |= 0x00000080;
+              break;
+            } // case 69
+            case 77: {
+              edgeDensity_ = input.readFloat();
+              bitField0_ |= 0x00000100;
+              break;
+            } // case 77
+            case 85: {
+              uniformShare_ = input.readFloat();
+              bitField0_ |= 0x00000200;
+              break;
+            } // case 85
+            case 88: {
+              kind_ = input.readEnum();
+              bitField0_ |= 0x00000400;
+              break;
+            } // case 88
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1263,6 +1433,213 @@ private static final long serialVersionUID = 0L;
     public Builder clearHadAlpha() {
       bitField0_ = (bitField0_ & ~0x00000040);
       hadAlpha_ = false;
+      onChanged();
+      return this;
+    }
+
+    private float textHeight_ ;
+    /**
+     * <pre>
+     * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
+     * on; 0 where no text was found.
+     * </pre>
+     *
+     * <code>float text_height = 8;</code>
+     * @return The textHeight.
+     */
+    @java.lang.Override
+    public float getTextHeight() {
+      return textHeight_;
+    }
+    /**
+     * <pre>
+     * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
+     * on; 0 where no text was found.
+     * </pre>
+     *
+     * <code>float text_height = 8;</code>
+     * @param value The textHeight to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTextHeight(float value) {
+
+      textHeight_ = value;
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
+     * on; 0 where no text was found.
+     * </pre>
+     *
+     * <code>float text_height = 8;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTextHeight() {
+      bitField0_ = (bitField0_ & ~0x00000080);
+      textHeight_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private float edgeDensity_ ;
+    /**
+     * <pre>
+     * The share of pixels at which the brightness changes sharply, 0 to 1.
+     * </pre>
+     *
+     * <code>float edge_density = 9;</code>
+     * @return The edgeDensity.
+     */
+    @java.lang.Override
+    public float getEdgeDensity() {
+      return edgeDensity_;
+    }
+    /**
+     * <pre>
+     * The share of pixels at which the brightness changes sharply, 0 to 1.
+     * </pre>
+     *
+     * <code>float edge_density = 9;</code>
+     * @param value The edgeDensity to set.
+     * @return This builder for chaining.
+     */
+    public Builder setEdgeDensity(float value) {
+
+      edgeDensity_ = value;
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The share of pixels at which the brightness changes sharply, 0 to 1.
+     * </pre>
+     *
+     * <code>float edge_density = 9;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearEdgeDensity() {
+      bitField0_ = (bitField0_ & ~0x00000100);
+      edgeDensity_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private float uniformShare_ ;
+    /**
+     * <pre>
+     * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+     * </pre>
+     *
+     * <code>float uniform_share = 10;</code>
+     * @return The uniformShare.
+     */
+    @java.lang.Override
+    public float getUniformShare() {
+      return uniformShare_;
+    }
+    /**
+     * <pre>
+     * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+     * </pre>
+     *
+     * <code>float uniform_share = 10;</code>
+     * @param value The uniformShare to set.
+     * @return This builder for chaining.
+     */
+    public Builder setUniformShare(float value) {
+
+      uniformShare_ = value;
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+     * </pre>
+     *
+     * <code>float uniform_share = 10;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearUniformShare() {
+      bitField0_ = (bitField0_ & ~0x00000200);
+      uniformShare_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private int kind_ = 0;
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 11;</code>
+     * @return The enum numeric value on the wire for kind.
+     */
+    @java.lang.Override public int getKindValue() {
+      return kind_;
+    }
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 11;</code>
+     * @param value The enum numeric value on the wire for kind to set.
+     * @return This builder for chaining.
+     */
+    public Builder setKindValue(int value) {
+      kind_ = value;
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 11;</code>
+     * @return The kind.
+     */
+    @java.lang.Override
+    public dev.fovea.vision.v1.ImageKind getKind() {
+      dev.fovea.vision.v1.ImageKind result = dev.fovea.vision.v1.ImageKind.forNumber(kind_);
+      return result == null ? dev.fovea.vision.v1.ImageKind.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 11;</code>
+     * @param value The kind to set.
+     * @throws IllegalArgumentException if UNRECOGNIZED is provided.
+     * @return This builder for chaining.
+     */
+    public Builder setKind(dev.fovea.vision.v1.ImageKind value) {
+      if (value == null) { throw new NullPointerException(); }
+      bitField0_ |= 0x00000400;
+      kind_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What it mostly shows.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.ImageKind kind = 11;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearKind() {
+      bitField0_ = (bitField0_ & ~0x00000400);
+      kind_ = 0;
       onChanged();
       return this;
     }

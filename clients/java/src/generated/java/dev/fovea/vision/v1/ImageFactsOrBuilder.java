@@ -125,4 +125,54 @@ public interface ImageFactsOrBuilder extends
    * @return The hadAlpha.
    */
   boolean getHadAlpha();
+
+  /**
+   * <pre>
+   * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
+   * on; 0 where no text was found.
+   * </pre>
+   *
+   * <code>float text_height = 8;</code>
+   * @return The textHeight.
+   */
+  float getTextHeight();
+
+  /**
+   * <pre>
+   * The share of pixels at which the brightness changes sharply, 0 to 1.
+   * </pre>
+   *
+   * <code>float edge_density = 9;</code>
+   * @return The edgeDensity.
+   */
+  float getEdgeDensity();
+
+  /**
+   * <pre>
+   * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+   * </pre>
+   *
+   * <code>float uniform_share = 10;</code>
+   * @return The uniformShare.
+   */
+  float getUniformShare();
+
+  /**
+   * <pre>
+   * What it mostly shows.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.ImageKind kind = 11;</code>
+   * @return The enum numeric value on the wire for kind.
+   */
+  int getKindValue();
+  /**
+   * <pre>
+   * What it mostly shows.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.ImageKind kind = 11;</code>
+   * @return The kind.
+   */
+  dev.fovea.vision.v1.ImageKind getKind();
 }

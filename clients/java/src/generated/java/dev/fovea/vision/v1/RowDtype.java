@@ -47,6 +47,22 @@ public enum RowDtype
    * <code>ROW_DTYPE_FP32 = 3;</code>
    */
   ROW_DTYPE_FP32(3),
+  /**
+   * <pre>
+   * float8 e4m3fn, 1 byte; behind the values of a row one fp32 scale for each level, in the order of the levels.
+   * </pre>
+   *
+   * <code>ROW_DTYPE_FP8 = 4;</code>
+   */
+  ROW_DTYPE_FP8(4),
+  /**
+   * <pre>
+   * int8, 1 byte; behind the values of a row one fp32 scale for each 64 values of a level, in their order.
+   * </pre>
+   *
+   * <code>ROW_DTYPE_INT8 = 5;</code>
+   */
+  ROW_DTYPE_INT8(5),
   UNRECOGNIZED(-1),
   ;
 
@@ -91,6 +107,22 @@ public enum RowDtype
    * <code>ROW_DTYPE_FP32 = 3;</code>
    */
   public static final int ROW_DTYPE_FP32_VALUE = 3;
+  /**
+   * <pre>
+   * float8 e4m3fn, 1 byte; behind the values of a row one fp32 scale for each level, in the order of the levels.
+   * </pre>
+   *
+   * <code>ROW_DTYPE_FP8 = 4;</code>
+   */
+  public static final int ROW_DTYPE_FP8_VALUE = 4;
+  /**
+   * <pre>
+   * int8, 1 byte; behind the values of a row one fp32 scale for each 64 values of a level, in their order.
+   * </pre>
+   *
+   * <code>ROW_DTYPE_INT8 = 5;</code>
+   */
+  public static final int ROW_DTYPE_INT8_VALUE = 5;
 
 
   public final int getNumber() {
@@ -121,6 +153,8 @@ public enum RowDtype
       case 1: return ROW_DTYPE_BF16;
       case 2: return ROW_DTYPE_FP16;
       case 3: return ROW_DTYPE_FP32;
+      case 4: return ROW_DTYPE_FP8;
+      case 5: return ROW_DTYPE_INT8;
       default: return null;
     }
   }

@@ -129,7 +129,7 @@ private static final long serialVersionUID = 0L;
   private int rowBytes_ = 0;
   /**
    * <pre>
-   * Bytes of one row: width * (1 + levels) * bytes of a value.
+   * Bytes of one row: those of its values, and of its scales where the dtype has some.
    * </pre>
    *
    * <code>uint32 row_bytes = 5;</code>
@@ -740,7 +740,7 @@ private static final long serialVersionUID = 0L;
     private int rowBytes_ ;
     /**
      * <pre>
-     * Bytes of one row: width * (1 + levels) * bytes of a value.
+     * Bytes of one row: those of its values, and of its scales where the dtype has some.
      * </pre>
      *
      * <code>uint32 row_bytes = 5;</code>
@@ -752,7 +752,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of one row: width * (1 + levels) * bytes of a value.
+     * Bytes of one row: those of its values, and of its scales where the dtype has some.
      * </pre>
      *
      * <code>uint32 row_bytes = 5;</code>
@@ -768,7 +768,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of one row: width * (1 + levels) * bytes of a value.
+     * Bytes of one row: those of its values, and of its scales where the dtype has some.
      * </pre>
      *
      * <code>uint32 row_bytes = 5;</code>

@@ -61,7 +61,7 @@ public interface RowLayoutOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of one row: width * (1 + levels) * bytes of a value.
+   * Bytes of one row: those of its values, and of its scales where the dtype has some.
    * </pre>
    *
    * <code>uint32 row_bytes = 5;</code>

@@ -51,14 +51,18 @@ public final class Rows extends com.google.protobuf.GeneratedFile {
       "\0162\031.fovea.vision.v1.RowDtype\022\021\n\trow_byte" +
       "s\030\005 \001(\r\"G\n\010RowChunk\022\021\n\tfirst_row\030\001 \001(\r\022\014" +
       "\n\004rows\030\002 \001(\r\022\014\n\004data\030\003 \001(\014\022\014\n\004xxh3\030\004 \001(\006" +
-      "*a\n\010RowDtype\022\031\n\025ROW_DTYPE_UNSPECIFIED\020\000\022" +
-      "\022\n\016ROW_DTYPE_BF16\020\001\022\022\n\016ROW_DTYPE_FP16\020\002\022" +
-      "\022\n\016ROW_DTYPE_FP32\020\003*\200\001\n\tRowSource\022\032\n\026ROW" +
+      "*\210\001\n\010RowDtype\022\031\n\025ROW_DTYPE_UNSPECIFIED\020\000" +
+      "\022\022\n\016ROW_DTYPE_BF16\020\001\022\022\n\016ROW_DTYPE_FP16\020\002" +
+      "\022\022\n\016ROW_DTYPE_FP32\020\003\022\021\n\rROW_DTYPE_FP8\020\004\022" +
+      "\022\n\016ROW_DTYPE_INT8\020\005*\200\001\n\tRowSource\022\032\n\026ROW" +
       "_SOURCE_UNSPECIFIED\020\000\022\026\n\022ROW_SOURCE_ENCO" +
       "DED\020\001\022\023\n\017ROW_SOURCE_ROWS\020\002\022\025\n\021ROW_SOURCE" +
-      "_PREFIX\020\003\022\023\n\017ROW_SOURCE_NONE\020\004B>\n\023dev.fo" +
-      "vea.vision.v1P\001Z%fovea.dev/go/fovea/visi" +
-      "on/v1;visionv1b\006proto3"
+      "_PREFIX\020\003\022\023\n\017ROW_SOURCE_NONE\020\004*\207\001\n\007Reduc" +
+      "er\022\027\n\023REDUCER_UNSPECIFIED\020\000\022\022\n\016REDUCER_R" +
+      "ESIZE\020\001\022\021\n\rREDUCER_SCOPE\020\002\022\024\n\020REDUCER_DI" +
+      "VPRUNE\020\003\022\022\n\016REDUCER_STRIDE\020\004\022\022\n\016REDUCER_" +
+      "RANDOM\020\005B>\n\023dev.fovea.vision.v1P\001Z%fovea" +
+      ".dev/go/fovea/vision/v1;visionv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

@@ -1,0 +1,54 @@
+"""How one image is encoded and which rows of it are sent: what the decoder asks of an encoder, as values.
+
+Decided by the planner, carried out by the encoder, part of every key under which rows are kept. This module
+checks what a plan may be; it knows no pixels, no budget and no protobuf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+MAX_FLAT_TOLERANCE = 32
+LEAST_ROWS = 16
+"""No choice leaves an image fewer rows than these, unless it has fewer."""
+
+
+class Reducer(Enum):
+    """Which rows are kept where not all are. RESIZE is the planner's: encoders drop nothing for it."""
+
+    RESIZE = "resize"
+    SCOPE = "scope"
+    DIVPRUNE = "divprune"
+    STRIDE = "stride"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class RowChoice:
+    """The best rows by `reducer`: a share `keep` of them, or with `auto` as many as add something."""
+
+    keep: float = 1.0
+    auto: bool = False
+    reducer: Reducer = Reducer.SCOPE
+
+    @property
+    def all(self) -> bool:
+        return not self.auto and self.keep >= 1.0
+
+
+ALL_ROWS = RowChoice()
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """`max_pixels` None leaves it to the encoder; `flat_tolerance` None drops no square of one colour."""
+
+    max_pixels: int | None = None
+    flat_tolerance: int | None = None
+    rows: RowChoice = field(default=ALL_ROWS)
+
+    @property
+    def by_content(self) -> bool:
+        """Whether the pixels decide how many rows there are, and not the size alone."""
+        return self.flat_tolerance is not None or not self.rows.all
