@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto check-generated baseline lock demo lint test test-clients test-vllm bench eval train clean
+.PHONY: help setup proto check-generated baseline lock demo lint test test-long test-clients test-vllm bench eval train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -62,7 +62,10 @@ lint: $(STAMP) ## ruff, mypy, buf
 	$(BIN)/buf breaking protos --against $(BASELINE)
 
 test: $(STAMP) ## every test that must never break
-	$(BIN)/pytest -m "not slow and not clients and not vllm"
+	$(BIN)/pytest -m "not slow and not long and not clients and not vllm"
+
+test-long: $(STAMP) ## the tests that wait: restarts, kills, a fleet, bf16 on the stand-in
+	$(BIN)/pytest -m long
 
 TOOLS := build/tools
 $(TOOLS)/.ready: tools/go.mod tools/go.sum

@@ -91,6 +91,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     found.stop()
 
 
+@pytest.mark.long
 def test_the_services_of_the_file_answer_together(host: Host) -> None:
     decoder = host.services["decoder"]
     assert not host.is_healthy(decoder), "a health check that cannot fail"

@@ -130,6 +130,7 @@ def png(image: object) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.long
 async def test_the_trained_stand_in_chooses_the_same_tokens_in_bf16(tmp_path: Path) -> None:
     """At least 99 % of all tokens of the answers to held-out questions of every kind."""
     folder = standin.model_dir()

@@ -321,6 +321,7 @@ def refusals(decoder: Process) -> int:
     return decoder.log.read_text().count("reason=ENCODER_UNAVAILABLE")
 
 
+@pytest.mark.long
 def test_a_client_outlives_the_services(services: Services) -> None:
     """Both kinds at once, since starting takes longest. While a service is away its absence has a name; when it
     is back, calls are tried until the decoder, too, has found the encoder again."""

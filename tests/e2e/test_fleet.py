@@ -183,6 +183,7 @@ class Zone:
         return self.addresses
 
 
+@pytest.mark.long
 async def test_300_images_asked_three_times_are_300_encodes_evenly_spread(
     checkpoint: Make, folder: Path
 ) -> None:

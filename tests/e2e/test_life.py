@@ -21,7 +21,7 @@ from tests.e2e.house import CALL_S, LONG_WINDED, Answered, decoder, free_address
 from tests.e2e.pictures import picture
 from tests.e2e.processes import Process, decoder_process, encoder_process
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 TOKENS = 8
 ASKS = 20
 
