@@ -26,6 +26,7 @@ from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import Batcher, BatchLimits
 from encoder_svc.vision.prepare import Preparer
 from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.rows import TowerRows
 from fovea import logs, settings
 from fovea.arena import Arena
 from fovea.errors import FoveaError
@@ -178,8 +179,8 @@ async def _load(
         front.card.geometry,
     )
 
-    def compute(images: Sequence[Patches]) -> list[bytes]:
-        rows = tower.encode(images, identity.layout.dtype)
+    def compute(images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
+        rows = tower.encode(images, identity.layout.dtype, saliency)
         front.encodes += len(images)
         return rows
 

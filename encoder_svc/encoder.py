@@ -24,6 +24,7 @@ from encoder_svc.vision.flight import Encoded
 from encoder_svc.vision.prepare import Prepared, Preparer
 from fovea.facts import ImageFacts
 from fovea.geometry import Geometry, Planned
+from fovea.plan import RowPlan
 from fovea.rows import RowLayout, digest
 
 # Raise by one whenever our code would compute other rows from the same pixels: old records no longer fit.
@@ -173,7 +174,7 @@ class Encoder:
         return None if unwritten is None else await asyncio.shield(unwritten)
 
     async def _prepare(self, image: str, limit: int) -> Prepared:
-        return await self._preparer.prepare(await self.uploads.data(image), limit)
+        return await self._preparer.prepare(await self.uploads.data(image), RowPlan(limit))
 
     def _fresh(self, key: RowKey, encoded: Encoded) -> asyncio.Task[Rows]:
         """The rows of a computation with their digest; the first who asks has them written down too."""

@@ -71,7 +71,7 @@ class Encoded:
 def encode(tower: Tower, rgb: Rgb, dtype: RowDtype) -> Encoded:
     """Preprocessed and computed."""
     image = patches(rgb, GEOMETRY)
-    return Encoded(image, tower.encode([image], dtype)[0], tower.layout(dtype))
+    return Encoded(image, tower.encode([image], dtype)[0].rows, tower.layout(dtype))
 
 
 @dataclass(frozen=True)

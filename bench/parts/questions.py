@@ -49,9 +49,9 @@ def questions(model: Path, count: int, seed: int) -> list[Question]:
 def _question(tower: Tower, geometry: Geometry, builder: PromptBuilder, seed: int) -> Question:
     picture = np.asarray(Image.open(io.BytesIO(photo(seed, SIDE))).convert("RGB"))
     image = patches(picture, geometry)
-    (rows,) = tower.encode([image], RowDtype.FP32)
+    (made,) = tower.encode([image], RowDtype.FP32)
     text = " ".join(np.random.default_rng(seed).choice(WORDS, 24))
     messages = (Message("user", (ImagePart(0), TextPart(text))),)
     prompt = builder.build(messages, [image.grid_thw], keys=[str(seed).encode()])
-    values = np.frombuffer(rows, np.float32).reshape(prompt.images[0].rows, -1)
+    values = np.frombuffer(made.rows, np.float32).reshape(prompt.images[0].rows, -1)
     return Question(prompt, values)

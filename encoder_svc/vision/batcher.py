@@ -22,8 +22,10 @@ from encoder_svc.errors import EncodeFailed, EncoderBusy, TowerFailed
 from encoder_svc.vision.flight import Encoded, Flight, Prepare
 from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.room import Room
+from encoder_svc.vision.rows import TowerRows
 
-Compute = Callable[[Sequence[Patches]], list[bytes]]
+Compute = Callable[[Sequence[Patches], bool], list[TowerRows]]
+"""What the tower makes of images, with their saliency or without."""
 
 log = structlog.get_logger(__name__)
 
@@ -80,15 +82,15 @@ class Batcher:
         """Images in the tower."""
         return len(self._flights) - self.waiting
 
-    async def encode(self, key: Hashable, patches: int, prepare: Prepare) -> Encoded:
+    async def encode(self, key: Hashable, patches: int, prepare: Prepare, saliency: bool = False) -> Encoded:
         """The rows under `key`: of a computation that is under way, or of a new one.
 
-        `prepare` makes the image's `patches` patches; what it raises reaches all who wait for the
-        key. Raises EncoderBusy where the queue is full, EncodeFailed where the tower cannot compute
-        this image, TowerFailed where it computes none any more. Cancelling the call leaves the
-        others in peace.
+        `prepare` makes at most `patches` patches of the image; what it raises reaches all who wait for the
+        key. Whether `saliency` is wanted must be part of the key. Raises EncoderBusy where the queue is full,
+        EncodeFailed where the tower cannot compute this image, TowerFailed where it computes none any more.
+        Cancelling the call leaves the others in peace.
         """
-        flight = self._flights.get(key) or self._launch(key, patches, prepare)
+        flight = self._flights.get(key) or self._launch(key, patches, prepare, saliency)
         flight.waiters += 1
         try:
             encoded = await asyncio.shield(flight.result)
@@ -102,13 +104,13 @@ class Batcher:
             self._forget(flight)
         return replace(encoded, first=first)
 
-    def _launch(self, key: Hashable, patches: int, prepare: Prepare) -> Flight:
+    def _launch(self, key: Hashable, patches: int, prepare: Prepare, saliency: bool) -> Flight:
         if not self.healthy:
             raise TowerFailed
         if (waiting := self.waiting) >= self.limits.max_queue:
             raise EncoderBusy(waiting, self.limits.max_queue, self.limits.retry_after_s)
         result: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
-        flight = Flight(key, patches, prepare, result)
+        flight = Flight(key, patches, prepare, result, saliency)
         self._flights[key] = flight
         result.add_done_callback(lambda _: self._landed(flight))
         flight.task = asyncio.create_task(self._prepare(flight))
@@ -185,19 +187,20 @@ class Batcher:
                     await self._changed.wait()
 
     def _full_or_alone(self) -> bool:
-        ready = sum(flight.patches for flight in self._ready)
+        ready = sum(flight.cost for flight in self._ready)
         return not self._preparing or ready >= self.limits.max_batch_patches
 
     def _take(self) -> list[Flight]:
+        """All with saliency or all without: who has not asked does not wait for it."""
         batch: list[Flight] = []
         left = self.limits.max_batch_patches
-        while self._ready and (not batch or self._ready[0].patches <= left):
+        while self._ready and (not batch or self._ready[0].joins(batch[0], left)):
             flight = self._ready.popleft()
             if flight.abandoned:
                 self._room.release(flight.patches)
                 continue
             flight.begun = True
-            left -= flight.patches
+            left -= flight.cost
             batch.append(flight)
         return batch
 
@@ -207,7 +210,8 @@ class Batcher:
             return
         started = time.perf_counter()
         try:
-            rows = await self._on_tower([f.prepared.patches for f in batch if f.prepared])
+            images = [flight.prepared.patches for flight in batch if flight.prepared]
+            rows = await self._on_tower(images, batch[0].saliency)
         except TowerFailed:
             raise
         except Exception as error:
@@ -227,17 +231,17 @@ class Batcher:
         for flight in batch:
             await self._run([flight])
 
-    async def _on_tower(self, images: Sequence[Patches]) -> list[bytes]:
+    async def _on_tower(self, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tower, _guarded, self._compute, images)
+        return await loop.run_in_executor(self._tower, _guarded, self._compute, images, saliency)
 
 
-def _guarded(compute: Compute, images: Sequence[Patches]) -> list[bytes]:
+def _guarded(compute: Compute, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
     """On the tower's thread: what is no Exception would otherwise end the event loop, not this
     worker.
     """
     try:
-        return compute(images)
+        return compute(images, saliency)
     except Exception:
         raise
     except BaseException as error:

@@ -11,7 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from encoder_svc.vision.prepare import Prepared
+from encoder_svc.vision.rows import TowerRows
 
 Prepare = Callable[[], Awaitable[Prepared]]
 
@@ -30,24 +34,29 @@ class EncodeTimes:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The rows of one image. `first` is true for one of those who asked: the one that should store
-    them.
+    """The rows of one image: of all its cells, or of those at the raster places `kept`.
+
+    `first` is true for one of those who asked: the one that should store them. `saliency` has a float a row
+    where it was asked for.
     """
 
     rows: bytes
     grid_thw: tuple[int, int, int]
     times: EncodeTimes
     first: bool = False
+    kept: NDArray[np.int32] | None = None
+    saliency: NDArray[np.float32] | None = None
 
 
 @dataclass(eq=False)
 class Flight:
-    """`patches` is what the image will cost the tower, known from its size before it is prepared."""
+    """`patches` is the most that the image can cost the tower, known from its size before it is prepared."""
 
     key: Hashable
     patches: int
     prepare: Prepare
     result: asyncio.Future[Encoded]
+    saliency: bool = False
     waiters: int = 0
     begun: bool = False
     abandoned: bool = False
@@ -56,7 +65,16 @@ class Flight:
     task: asyncio.Task[None] | None = None
     created: float = field(default_factory=time.perf_counter)
 
-    def finish(self, rows: bytes, started: float, ended: float) -> None:
+    @property
+    def cost(self) -> int:
+        """Patches that the tower will see: known once the image is prepared, until then at most `patches`."""
+        return self.patches if self.prepared is None else self.prepared.patches.count
+
+    def joins(self, other: Flight, left: int) -> bool:
+        """Whether it may share a tower call that has room for `left` patches more."""
+        return self.saliency == other.saliency and self.cost <= left
+
+    def finish(self, made: TowerRows, started: float, ended: float) -> None:
         """Hand the rows to all who wait; `started` and `ended` are those of the tower call."""
         if self.result.done() or self.prepared is None:
             return
@@ -64,7 +82,10 @@ class Flight:
         before = 1e3 * (started - self.created)
         queue_ms = max(0.0, before - decode_ms - preprocess_ms)
         times = EncodeTimes(queue_ms, decode_ms, preprocess_ms, 1e3 * (ended - started))
-        self.result.set_result(Encoded(rows, self.prepared.patches.grid_thw, times))
+        image = self.prepared.patches
+        self.result.set_result(
+            Encoded(made.rows, image.grid_thw, times, kept=image.kept, saliency=made.saliency)
+        )
 
     def fail(self, error: Exception) -> None:
         if not self.result.done():

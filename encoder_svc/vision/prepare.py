@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from encoder_svc.images.decoder import Decoder
-from encoder_svc.vision.preprocess import Patches, patches
+from encoder_svc.vision.preprocess import Patches, patches, places
 from fovea.geometry import Geometry
+from fovea.plan import RowPlan
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -32,15 +40,28 @@ class Preparer:
         self._geometry = geometry
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="preprocess")
 
-    async def prepare(self, data: bytes, max_pixels: int) -> Prepared:
-        """The patches of the file `data`, resized as planned under `max_pixels`."""
+    async def prepare(self, data: bytes, plan: RowPlan) -> Prepared:
+        """The patches of the file `data`, resized as planned and without the flat cells that `plan` drops."""
         started = time.perf_counter()
         picture = await self._decoder.decode(data)
         decoded = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        made = await loop.run_in_executor(self._pool, patches, picture.rgb, self._geometry, max_pixels)
+        made = await self._on_thread(
+            patches, picture.rgb, self._geometry, plan.max_pixels, plan.flat_tolerance
+        )
         ended = time.perf_counter()
         return Prepared(made, 1e3 * (decoded - started), 1e3 * (ended - decoded))
+
+    async def places(self, data: bytes, plan: RowPlan) -> NDArray[np.int32] | None:
+        """Which cells `prepare` would keep, None for all, without making patches of them."""
+        if plan.flat_tolerance is None:
+            return None
+        picture = await self._decoder.decode(data)
+        return await self._on_thread(
+            places, picture.rgb, self._geometry, plan.max_pixels, plan.flat_tolerance
+        )
+
+    async def _on_thread(self, work: Callable[..., Made], *arguments: Any) -> Made:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,8 +1,8 @@
 """From pixels to the patches that the tower reads, as the Qwen3-VL image processor makes them.
 
 Resize (bicubic, Pillow), rescale by 1/255, normalise by mean and deviation 0.5, cut into patches in
-merge order. Equal to the Pillow backend of the processor in `transformers` to the last bit, on
-Pillow and numpy alone. It knows no file format and no model.
+merge order; squares of one colour are left out where that is asked for. Equal to the Pillow backend of the
+processor in `transformers` to the last bit, on Pillow and numpy alone. It knows no file format and no model.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from encoder_svc.errors import CheckpointNotSupported
+from encoder_svc.vision.flat import kept_cells
 from fovea.checkpoint import read_json
-from fovea.geometry import Geometry
+from fovea.geometry import Geometry, Planned
 
 CHANNELS = 3
 _MEAN = _DEVIATION = 0.5
@@ -30,15 +31,28 @@ _NORMALISED = (_BYTE - np.float32(_MEAN)) / np.float32(_DEVIATION)
 class Patches:
     """`values` is float32 (patches, channels * temporal * patch * patch), 1536 wide for Qwen3-VL.
 
-    Four patches in a row (a 2x2 square of the grid) become one visual token.
+    Four patches in a row (a 2x2 square of the grid, a cell) become one visual token. `kept` are the raster
+    places, ascending, of the cells that are there; None where all are.
     """
 
     values: npt.NDArray[np.float32]
     grid_thw: tuple[int, int, int]
+    kept: npt.NDArray[np.int32] | None = None
 
     @property
     def count(self) -> int:
         return len(self.values)
+
+    def cells(self, merge: int) -> int:
+        """How many cells must be in `values`. Raises ValueError for places that no grid of this size has."""
+        t, h, w = self.grid_thw
+        whole = t * (h // merge) * (w // merge)
+        if self.kept is None:
+            return whole
+        places = self.kept.astype(np.int64)
+        if not len(places) or places[0] < 0 or places[-1] >= whole or (np.diff(places) < 1).any():
+            raise ValueError(f"kept cells must be ascending places in 0..{whole - 1}")
+        return len(places)
 
 
 def check_processor(directory: Path | str) -> None:
@@ -55,11 +69,34 @@ def check_processor(directory: Path | str) -> None:
             )
 
 
-def patches(rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None = None) -> Patches:
-    """The patches of an image (height, width, 3), in one resize to the size that `geometry` plans."""
+def patches(
+    rgb: npt.NDArray[np.uint8],
+    geometry: Geometry,
+    max_pixels: int | None = None,
+    flat_tolerance: int | None = None,
+) -> Patches:
+    """The patches of an image (height, width, 3), in one resize to the size that `geometry` plans.
+
+    With a `flat_tolerance`, of the cells that `flat.kept_cells` keeps.
+    """
+    planned, resized = _planned(rgb, geometry, max_pixels)
+    kept = None if flat_tolerance is None else kept_cells(resized, geometry.cell, flat_tolerance)
+    return Patches(_patchify(resized, geometry, kept), planned.grid_thw, kept)
+
+
+def places(
+    rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None, flat_tolerance: int
+) -> npt.NDArray[np.int32] | None:
+    """`Patches.kept` without the patches."""
+    return kept_cells(_planned(rgb, geometry, max_pixels)[1], geometry.cell, flat_tolerance)
+
+
+def _planned(
+    rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None
+) -> tuple[Planned, npt.NDArray[np.uint8]]:
     height, width = rgb.shape[:2]
     planned = geometry.plan(width, height, max_pixels)
-    return Patches(_patchify(_resized(rgb, planned.width, planned.height), geometry), planned.grid_thw)
+    return planned, _resized(rgb, planned.width, planned.height)
 
 
 def _resized(rgb: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
@@ -69,13 +106,15 @@ def _resized(rgb: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray
     return np.asarray(image)
 
 
-def _patchify(rgb: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.float32]:
+def _patchify(
+    rgb: npt.NDArray[np.uint8], geometry: Geometry, kept: npt.NDArray[np.int32] | None
+) -> npt.NDArray[np.float32]:
     """Bytes are moved while they are bytes, then looked up; the temporal copies come last."""
     patch, merge = geometry.patch, geometry.merge
     rows, columns = rgb.shape[0] // geometry.cell, rgb.shape[1] // geometry.cell
     split = rgb.reshape(rows, merge, patch, columns, merge, patch, CHANNELS)
-    ordered = np.ascontiguousarray(split.transpose(0, 3, 1, 4, 6, 2, 5))
-    count = rows * columns * merge**2
-    still = np.take(_NORMALISED, ordered.reshape(count, CHANNELS, 1, patch * patch))
-    moving = np.broadcast_to(still, (count, CHANNELS, geometry.temporal, patch * patch))
-    return moving.reshape(count, -1)
+    cells = split.transpose(0, 3, 1, 4, 6, 2, 5)
+    ordered = np.ascontiguousarray(cells if kept is None else cells[kept // columns, kept % columns])
+    still = np.take(_NORMALISED, ordered.reshape(-1, CHANNELS, 1, patch * patch))
+    moving = np.broadcast_to(still, (len(still), CHANNELS, geometry.temporal, patch * patch))
+    return moving.reshape(len(still), -1)

@@ -1,22 +1,25 @@
 """The vision tower: patches of many images in, visual rows of each out, in one packed call.
 
-Wraps the vision model of `transformers`. Blocking; the caller decides on which thread, and that
-only one call runs at a time. It knows no queue, no store and no file.
+Blocking; the caller decides on which thread, and that only one call runs at a time. It knows no queue, no
+store and no file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from encoder_svc.errors import TowerFailed
 from encoder_svc.vision import checkpoint
+from encoder_svc.vision.forward import Forward, Output
 from encoder_svc.vision.preprocess import CHANNELS, Patches
+from encoder_svc.vision.rows import TowerRows
 from fovea.fingerprint import Progress
 from fovea.geometry import Geometry
 from fovea.rows import RowDtype, RowLayout
@@ -34,32 +37,18 @@ def set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-class LinearPatchEmbed(nn.Module):
-    """The patch embedding as one matrix product with the weights of the Conv3d that it replaces.
-
-    Kernel and stride of that convolution are equal, so each patch meets the whole kernel once.
-    """
-
-    def __init__(self, convolution: nn.Conv3d) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(convolution.weight.flatten(1), requires_grad=False)
-        self.bias = convolution.bias
-
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        return nn.functional.linear(patches.to(self.weight.dtype), self.weight, self.bias)
-
-
 class Tower:
     """`width` and `levels` are measured on a dummy image, not believed from a configuration."""
 
     def __init__(self, model: PreTrainedModel, geometry: Geometry) -> None:
-        model.patch_embed = LinearPatchEmbed(model.patch_embed.proj)
-        self._model = model
+        with torch.inference_mode():
+            self._forward = Forward(model)
+        config: Any = model.config
         self._geometry = geometry
         self._values = CHANNELS * geometry.temporal * geometry.patch**2
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
-        self.attention: str = model.config._attn_implementation
+        self.attention: str = config._attn_implementation
         self.width, self.levels = self._measure()
 
     @classmethod
@@ -77,42 +66,57 @@ class Tower:
     def layout(self, dtype: RowDtype) -> RowLayout:
         return RowLayout(self.width, self.levels, dtype)
 
-    def encode(self, images: Sequence[Patches], dtype: RowDtype) -> list[bytes]:
+    def encode(self, images: Sequence[Patches], dtype: RowDtype, saliency: bool = False) -> list[TowerRows]:
         """The rows of each image in `layout(dtype)`, raster order, copied out of the batch.
 
         TowerFailed where the device is lost for good. ArithmeticError where a value is not finite,
         which fp16 can bring about: such rows would poison every answer about the image.
         """
+        for image in images:
+            self._check(image)
+        # Those of one length side by side: attention takes them in one call.
+        order = sorted(range(len(images)), key=lambda i: images[i].count)
         try:
-            rows = self._rows(images)
-            if not bool(torch.isfinite(rows).all()):
-                raise ArithmeticError("the tower computed values that are not finite")
-            data = rows.to(TORCH_DTYPES[dtype]).cpu().contiguous().view(torch.uint8).numpy()
+            rows, salient = self._computed([images[i] for i in order], dtype, saliency)
         except torch.AcceleratorError as error:
             raise TowerFailed from error
-        ends = np.cumsum([image.count // self._geometry.merge**2 for image in images])
-        return [part.tobytes() for part in np.split(data, ends[:-1])]
+        computed = zip(rows, salient, strict=True)
+        made = {i: TowerRows(data.tobytes(), found) for i, (data, found) in zip(order, computed, strict=True)}
+        return [made[i] for i in range(len(images))]
 
-    def _rows(self, images: Sequence[Patches]) -> torch.Tensor:
-        """(tokens of all images, width * (1 + levels)): pooled, then the deepstack levels."""
-        for image in images:
-            if image.values.shape != (int(np.prod(image.grid_thw)), self._values):
-                raise ValueError(f"{image.values.shape} are not the patches of {image.grid_thw}")
+    def _check(self, image: Patches) -> None:
+        cells = image.cells(self._geometry.merge)
+        if image.values.shape != (cells * self._geometry.merge**2, self._values):
+            raise ValueError(f"{image.values.shape} are not the patches of {image.grid_thw}")
+
+    def _computed(
+        self, images: Sequence[Patches], dtype: RowDtype, saliency: bool
+    ) -> tuple[list[Any], list[Any]]:
+        """Rows as bytes and saliency of each image, as views of the batch."""
+        cells = [image.count // self._geometry.merge**2 for image in images]
+        with torch.inference_mode():
+            output = self._run(images, saliency)
+            if not bool(torch.isfinite(output.rows).all()):
+                raise ArithmeticError("the tower computed values that are not finite")
+            data = output.rows.to(TORCH_DTYPES[dtype]).cpu().view(torch.uint8).numpy()
+            return np.split(data, np.cumsum(cells)[:-1]), self._by_cell(output.saliency, cells)
+
+    def _run(self, images: Sequence[Patches], saliency: bool) -> Output:
         packed = [torch.from_numpy(image.values) for image in images]
         values = packed[0] if len(packed) == 1 else torch.cat(packed)
-        with torch.inference_mode():
-            output = self._model(
-                values.to(self.device, self.dtype),
-                grid_thw=torch.tensor([image.grid_thw for image in images], device=self.device),
-            )
-            return torch.cat([output.pooler_output, *output.deepstack_features], dim=1)
+        positions = [self._forward.positions(*image.grid_thw[1:], image.kept) for image in images]
+        lengths = [image.count for image in images]
+        return self._forward(values.to(self.device, self.dtype), positions, lengths, saliency)
+
+    def _by_cell(self, saliency: Tensor | None, cells: Sequence[int]) -> list[Any]:
+        if saliency is None:
+            return [None] * len(cells)
+        summed = saliency.view(-1, self._geometry.merge**2).sum(1)
+        return [part.cpu().numpy().copy() for part in summed.split(list(cells))]
 
     def _measure(self) -> tuple[int, int]:
         cells = self._geometry.merge
         dummy = Patches(np.zeros((cells**2, self._values), np.float32), (1, cells, cells))
         with torch.inference_mode():
-            output = self._model(
-                torch.from_numpy(dummy.values).to(self.device, self.dtype),
-                grid_thw=torch.tensor([dummy.grid_thw], device=self.device),
-            )
-        return output.pooler_output.shape[1], len(output.deepstack_features)
+            columns = self._run([dummy], saliency=False).rows.shape[1]
+        return self._forward.width, columns // self._forward.width - 1

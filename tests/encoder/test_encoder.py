@@ -18,6 +18,7 @@ from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.prepare import Preparer
 from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.rows import TowerRows
 from fovea.geometry import Geometry
 from fovea.rows import RowDtype, RowLayout
 from tests.encoder.images.files import encoded, picture
@@ -50,9 +51,9 @@ class Parts:
 async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
     computed: list[int] = []
 
-    def tower(images: Sequence[Patches]) -> list[bytes]:
+    def tower(images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
         computed.append(len(images))
-        return [bytes([len(computed)]) * (image.count // 4 * LAYOUT.row_bytes) for image in images]
+        return [TowerRows(bytes([len(computed)]) * (image.count // 4 * LAYOUT.row_bytes)) for image in images]
 
     decoder, batcher = CountingDecoder(ImageLimits()), Batcher(tower)
     preparer = Preparer(decoder, GEOMETRY)

@@ -13,6 +13,7 @@ from encoder_svc.errors import EncodeFailed, EncoderBusy, ImageCorrupt, TowerFai
 from encoder_svc.vision.batcher import Batcher, BatchLimits
 from encoder_svc.vision.prepare import Prepared
 from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.rows import TowerRows
 
 LIMITS = BatchLimits(max_batch_patches=16, max_prepared_patches=64, max_queue=8, max_wait_s=0.2)
 
@@ -34,7 +35,7 @@ class FakeTower:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, images: Sequence[Patches]) -> list[bytes]:
+    def __call__(self, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
         names = [int(image.values[0, 0]) for image in images]
         self.batches.append(names)
         if not self.gate.wait(timeout=20):
@@ -42,7 +43,8 @@ class FakeTower:
         for name in names:
             if name in self.broken:
                 raise self.broken[name]
-        return [rows(name, image.count) for name, image in zip(names, images, strict=True)]
+        found = np.ones(1, np.float32) if saliency else None
+        return [TowerRows(rows(name, one.count), found) for name, one in zip(names, images, strict=True)]
 
     @property
     def computed(self) -> list[int]:

@@ -20,6 +20,7 @@ from encoder_svc.vision.prepare import Preparer
 from encoder_svc.vision.preprocess import patches
 from encoder_svc.vision.tower import Tower
 from fovea.geometry import Geometry
+from fovea.plan import RowPlan
 from fovea.rows import RowDtype
 from tests.encoder.images.files import encoded, picture
 
@@ -34,7 +35,7 @@ async def preparer(moe: Path) -> AsyncIterator[Preparer]:
 
 
 async def test_a_prepared_file_is_its_pixels_in_patches(preparer: Preparer, moe: Path) -> None:
-    prepared = await preparer.prepare(encoded(picture(200, 100)), 16_384)
+    prepared = await preparer.prepare(encoded(picture(200, 100)), RowPlan(16_384))
     expected = patches(picture(200, 100), Geometry.from_checkpoint(moe), 16_384)
     assert prepared.patches.grid_thw == expected.grid_thw
     assert np.array_equal(prepared.patches.values, expected.values)
@@ -62,19 +63,19 @@ async def test_decoding_and_preprocessing_leave_the_event_loop_free(
 
     monkeypatch.setattr(decoder, "decode", held(decoder.decode))
     monkeypatch.setattr(prepare, "patches", held(prepare.patches))
-    assert (await preparer.prepare(encoded(picture()), 16_384)).patches.count == 24
+    assert (await preparer.prepare(encoded(picture()), RowPlan(16_384))).patches.count == 24
 
 
 async def test_a_corrupt_file_is_refused_and_the_next_one_served(preparer: Preparer) -> None:
     with pytest.raises(ImageCorrupt):
-        await preparer.prepare(b"GIF89a", 16_384)
-    assert (await preparer.prepare(encoded(picture()), 16_384)).patches.count == 24
+        await preparer.prepare(b"GIF89a", RowPlan(16_384))
+    assert (await preparer.prepare(encoded(picture()), RowPlan(16_384))).patches.count == 24
 
 
 async def test_files_become_the_rows_that_the_tower_gives_them_alone(preparer: Preparer, moe: Path) -> None:
     """Up to float rounding between batches: the tolerance is that of test_tower."""
     tower, geometry = Tower.load(moe), Geometry.from_checkpoint(moe)
-    batcher = Batcher(functools.partial(tower.encode, dtype=RowDtype.FP32))
+    batcher = Batcher(lambda images, saliency: tower.encode(images, RowDtype.FP32, saliency))
     batcher.start()
     sizes = [(96, 64), (64, 96), (160, 128), (33, 70)]
     encodings = await asyncio.gather(
@@ -82,14 +83,14 @@ async def test_files_become_the_rows_that_the_tower_gives_them_alone(preparer: P
             batcher.encode(
                 size,
                 geometry.plan(*size).patches,
-                functools.partial(preparer.prepare, encoded(picture(*size)), geometry.max_pixels),
+                functools.partial(preparer.prepare, encoded(picture(*size)), RowPlan(geometry.max_pixels)),
             )
             for size in sizes
         )
     )
     await batcher.close()
     for size, made in zip(sizes, encodings, strict=True):
-        alone = tower.encode([patches(picture(*size), geometry)], RowDtype.FP32)[0]
+        alone = tower.encode([patches(picture(*size), geometry)], RowDtype.FP32)[0].rows
         assert made.grid_thw == geometry.plan(*size).grid_thw
         ours, expected = (np.frombuffer(data, np.float32) for data in (made.rows, alone))
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)

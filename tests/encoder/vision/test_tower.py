@@ -66,7 +66,7 @@ def test_rows_equal_those_of_the_whole_model(folder: Path) -> None:
     images = pictures(Geometry.from_checkpoint(folder))
     ours = tower.encode(images, RowDtype.FP32)
     for image, data, expected in zip(images, ours, reference_rows(folder, images), strict=True):
-        got = values(data, tower.layout(RowDtype.FP32))
+        got = values(data.rows, tower.layout(RowDtype.FP32))
         assert got.shape == expected.shape == (image.count // 4, 256)
         assert np.abs(expected).max() > 0.5
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
@@ -93,18 +93,18 @@ def test_a_row_of_real_width_is_the_same_alone_and_in_any_batch(wide: Path) -> N
 def check_batches(tower: Tower, geometry: Geometry, tolerance: float) -> None:
     layout = tower.layout(RowDtype.FP32)
     images = pictures(geometry)
-    alone = [values(tower.encode([image], RowDtype.FP32)[0], layout) for image in images]
+    alone = [values(tower.encode([image], RowDtype.FP32)[0].rows, layout) for image in images]
     for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1], [1, 1, 3]):
         together = tower.encode([images[i] for i in order], RowDtype.FP32)
         for i, data in zip(order, together, strict=True):
-            np.testing.assert_allclose(values(data, layout), alone[i], rtol=0, atol=tolerance)
+            np.testing.assert_allclose(values(data.rows, layout), alone[i], rtol=0, atol=tolerance)
 
 
 def test_equal_images_in_one_batch_give_equal_bytes(moe: Path) -> None:
     tower = Tower.load(moe)
     image = pictures(Geometry.from_checkpoint(moe))[1]
     first, second = tower.encode([image, image], RowDtype.BF16)
-    assert first == second
+    assert first.rows == second.rows
 
 
 @pytest.mark.parametrize(("dtype", "relative"), [(RowDtype.BF16, 2**-8), (RowDtype.FP16, 2**-11)])
@@ -112,8 +112,8 @@ def test_other_row_dtypes_are_the_fp32_rows_rounded(moe: Path, dtype: RowDtype, 
     """Rounding to nearest is off by at most half a unit in the last place."""
     tower = Tower.load(moe)
     image = pictures(Geometry.from_checkpoint(moe))[1]
-    exact = values(tower.encode([image], RowDtype.FP32)[0], tower.layout(RowDtype.FP32))
-    data = tower.encode([image], dtype)[0]
+    exact = values(tower.encode([image], RowDtype.FP32)[0].rows, tower.layout(RowDtype.FP32))
+    data = tower.encode([image], dtype)[0].rows
     assert len(data) == len(exact) * tower.layout(dtype).row_bytes
     np.testing.assert_allclose(values(data, tower.layout(dtype)), exact, rtol=relative, atol=1e-7)
 
@@ -121,7 +121,7 @@ def test_other_row_dtypes_are_the_fp32_rows_rounded(moe: Path, dtype: RowDtype, 
 def test_a_tower_in_bf16_stays_near_the_one_in_fp32(moe: Path) -> None:
     image = pictures(Geometry.from_checkpoint(moe))[4]
     exact, coarse = (
-        values(tower.encode([image], RowDtype.FP32)[0], tower.layout(RowDtype.FP32))
+        values(tower.encode([image], RowDtype.FP32)[0].rows, tower.layout(RowDtype.FP32))
         for tower in (Tower.load(moe), Tower.load(moe, dtype=RowDtype.BF16))
     )
     cosine = (exact * coarse).sum() / np.sqrt((exact**2).sum() * (coarse**2).sum())
@@ -132,7 +132,7 @@ def test_rows_are_bytes_of_their_own(moe: Path) -> None:
     """A view of the batch would keep all of it in memory for as long as one image is in use."""
     images = pictures(Geometry.from_checkpoint(moe))
     rows = Tower.load(moe).encode(images, RowDtype.BF16)
-    assert all(type(data) is bytes for data in rows)
+    assert all(type(data.rows) is bytes for data in rows)
 
 
 def test_values_that_are_not_finite_are_refused(moe: Path) -> None:
