@@ -16,16 +16,11 @@ from transformers import PreTrainedModel
 
 from encoder_svc.errors import TowerFailed
 from encoder_svc.vision import checkpoint
+from encoder_svc.vision.pack import TORCH_DTYPES, pack
 from encoder_svc.vision.preprocess import CHANNELS, Patches
 from fovea.fingerprint import Progress
 from fovea.geometry import Geometry
 from fovea.rows import RowDtype, RowLayout
-
-TORCH_DTYPES = {
-    RowDtype.BF16: torch.bfloat16,
-    RowDtype.FP16: torch.float16,
-    RowDtype.FP32: torch.float32,
-}
 
 
 def set_threads(threads: int) -> None:
@@ -87,7 +82,7 @@ class Tower:
             rows = self._rows(images)
             if not bool(torch.isfinite(rows).all()):
                 raise ArithmeticError("the tower computed values that are not finite")
-            data = rows.to(TORCH_DTYPES[dtype]).cpu().contiguous().view(torch.uint8).numpy()
+            data = pack(rows, self.layout(dtype)).cpu().numpy()
         except torch.AcceleratorError as error:
             raise TowerFailed from error
         ends = np.cumsum([image.count // self._geometry.merge**2 for image in images])
