@@ -22,6 +22,7 @@ from bench.evaluation.progress import shown
 from bench.host import ROOT, host, versions
 from bench.options import Options, finish, parser
 from bench.result import Result
+from encoder_svc.settings import EncoderSettings
 from fovea.client import EncoderClient
 from standin import model_dir
 from standin.dataset import KINDS
@@ -30,6 +31,7 @@ from standin.frozen import SEED
 PER_KIND = 1000
 QUICK_PER_KIND = 6
 CONCURRENCY = 16
+ROW_DTYPE = str(EncoderSettings.model_fields["row_dtype"].default)
 FLAGS = ("--threads", "1")
 """Of both services: with 16 questions at a time on few cores, threads within a step wait for each other."""
 
@@ -45,6 +47,7 @@ def _flags() -> argparse.Namespace:
     made.add_argument("--per-kind", type=int, help=f"questions of each kind [default {PER_KIND}]")
     made.add_argument("--model", type=Path, default=model_dir(), help="checkpoint [default the stand-in]")
     made.add_argument("--quantization", default="none", help="the decoder's [default none]")
+    made.add_argument("--row-dtype", default=ROW_DTYPE, help=f"the encoder's [default {ROW_DTYPE}]")
     made.add_argument("--concurrency", type=int, default=CONCURRENCY, help="questions at a time")
     made.add_argument("--out", type=Path, help="page to write; the plot goes to img/ beside it")
     flags = made.parse_args()
@@ -58,7 +61,8 @@ def run(options: Options, flags: argparse.Namespace) -> Result:
     digest = sheets.digest(options.seed)
     with tempfile.TemporaryDirectory(prefix="fovea-eval-") as folder:
         quantized = ("--quantization", flags.quantization)
-        encoder, decoder = services.pair(flags.model.resolve(), Path(folder), FLAGS, decoder_flags=quantized)
+        packed = ("--row-dtype", flags.row_dtype)
+        encoder, decoder = services.pair(flags.model.resolve(), Path(folder), FLAGS, packed, quantized)
         with services.started((encoder, decoder)) as running:
             running.ready()
             begin = time.perf_counter()
@@ -92,6 +96,7 @@ def _facts(
     return {
         "model": _name(flags.model),
         "quantization": flags.quantization,
+        "row_dtype": flags.row_dtype,
         "per_kind": flags.per_kind,
         "kinds": len(KINDS),
         "views": list(sheets.VIEWS),
@@ -132,10 +137,10 @@ _SHOWN = ("asks", "images", "encodes", "seconds", "asks_per_s")
 
 
 def _page(options: Options, flags: argparse.Namespace) -> Path:
-    usual = flags.model.resolve() == model_dir() and flags.quantization == "none"
+    usual = (flags.model.resolve(), flags.quantization, flags.row_dtype) == (model_dir(), "none", ROW_DTYPE)
     if usual and options.seed == SEED and flags.per_kind >= PER_KIND:
         return ROOT / "docs" / "eval.md"
-    return ROOT / "build" / "eval" / f"{flags.model.name}-{flags.quantization}.md"
+    return ROOT / "build" / "eval" / f"{flags.model.name}-{flags.quantization}-{flags.row_dtype}.md"
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ class EncoderSettings(Settings):
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Arithmetic of the tower; auto is bf16 on CUDA and fp32 elsewhere"
     )
-    row_dtype: Literal["bf16", "fp16", "fp32"] = Field("bf16", description="How rows rest and travel")
+    row_dtype: Literal["bf16", "fp16", "fp32", "fp8", "int8"] = Field(
+        "bf16", description="How rows rest and travel; fp8 and int8 take half of the bytes, and are rounded"
+    )
     threads: int = Field(0, ge=0, description="CPU threads of the tower; 0 leaves it to torch")
     max_pixels: int = Field(
         DEFAULT_MAX_PIXELS, ge=1, description="An image is shrunk to this many pixels where a plan names none"

@@ -11,13 +11,15 @@ from fovea.facts import ImageFacts
 from fovea.geometry import Geometry
 from fovea.plan import Reducer, RowChoice, RowPlan
 from fovea.receipt import SOURCES, ImageReceipt, Price, Receipt, Stages, Step, Tier, Totals
-from fovea.rows import LAYOUT_VERSION, RowDtype, RowLayout
+from fovea.rows import LAYOUT_VERSION, RowDtype, RowGroupsUneven, RowLayout
 from fovea.vision.v1 import image_pb2, rows_pb2
 
 _DTYPES = {
     RowDtype.BF16: rows_pb2.ROW_DTYPE_BF16,
     RowDtype.FP16: rows_pb2.ROW_DTYPE_FP16,
     RowDtype.FP32: rows_pb2.ROW_DTYPE_FP32,
+    RowDtype.FP8: rows_pb2.ROW_DTYPE_FP8,
+    RowDtype.INT8: rows_pb2.ROW_DTYPE_INT8,
 }
 _DTYPES_BACK = {number: dtype for dtype, number in _DTYPES.items()}
 
@@ -37,7 +39,10 @@ def layout_from_proto(message: rows_pb2.RowLayout) -> RowLayout | None:
     dtype = _DTYPES_BACK.get(message.dtype)
     if dtype is None or message.version != LAYOUT_VERSION:
         return None
-    layout = RowLayout(message.width, message.levels, dtype)
+    try:
+        layout = RowLayout(message.width, message.levels, dtype)
+    except RowGroupsUneven:
+        return None
     return layout if layout.row_bytes == message.row_bytes else None
 
 

@@ -24,13 +24,13 @@ MAX_FILE, MAX_FUNCTION, MEDIAN_FUNCTION, MAX_TARGETS = 400, 60, 10, 20
 # The modules that run a model, and so may import torch, transformers and safetensors. All others may not.
 RUN_A_MODEL = {
     "encoder_svc/vision/attention.py", "encoder_svc/vision/block.py", "encoder_svc/vision/checkpoint.py",
-    "encoder_svc/vision/forward.py", "encoder_svc/vision/positions.py", "encoder_svc/vision/saliency.py",
+    "encoder_svc/vision/forward.py", "encoder_svc/vision/pack.py", "encoder_svc/vision/positions.py", "encoder_svc/vision/saliency.py",
     "encoder_svc/vision/tower.py",
     "decoder_svc/engine/batch.py", "decoder_svc/engine/build.py", "decoder_svc/engine/worker.py",
     "decoder_svc/model/attention.py", "decoder_svc/model/batch.py", "decoder_svc/model/checkpoint.py",
     "decoder_svc/model/experts.py", "decoder_svc/model/graphs.py", "decoder_svc/model/layer.py",
     "decoder_svc/model/linear.py", "decoder_svc/model/load.py", "decoder_svc/model/pages.py",
-    "decoder_svc/model/text.py", "decoder_svc/sampling/sampler.py",
+    "decoder_svc/model/rows.py", "decoder_svc/model/text.py", "decoder_svc/sampling/sampler.py",
     "decoder_svc/vllm_engine/model.py", "decoder_svc/vllm_engine/submission.py",
 }  # fmt: skip
 MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}

@@ -3,8 +3,9 @@
 The stream is read as the decoder reads it, by its own code: every chunk's place and XXH3 checked, every
 byte copied to where it is used. On the other side the encoder takes the rows out of its store. So the ratio
 is what is left of the loopback after store, checks, protobuf and gRPC. Out of shared memory they are leased
-and read by the decoder's code too, with the same checks and the same last copy. Rows are as wide as those of
-30B-A3B (2048 values, 3 deepstack levels, bf16) and 16 MiB an image; the tower that computed them is small and
+and read by the decoder's code too, with the same checks and the same last copy. Where a second encoder is
+named, the rows of the same image come from it too, in its smaller dtype. Rows are as wide as those of 30B-A3B
+(2048 values, 3 deepstack levels) and in bf16 16 MiB an image; the tower that computed them is small and
 random, and nothing of it is timed.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,12 +34,16 @@ WIDTH = 2048
 
 @dataclass
 class WireTimes:
-    """Seconds, a value a turn, for `images` images at once, each of `rows` rows of `row_bytes`."""
+    """Seconds, a value a turn, for `images` images at once, each of `rows` rows of `row_bytes`.
+
+    `fp8` has none where no encoder of smaller rows was there.
+    """
 
     rows: int
     row_bytes: int
     images: int = 1
     wire: list[float] = field(default_factory=list)
+    fp8: list[float] = field(default_factory=list)
     same_host: list[float] = field(default_factory=list)
     socket: list[float] = field(default_factory=list)
 
@@ -55,8 +60,13 @@ def checkpoint(folder: Path) -> Path:
     return tiny.checkpoint(folder, text_hidden=WIDTH, text_layers=1, dtype="bfloat16")
 
 
-def measure(address: str, seconds: float, least: int, seed: int, images: int = 1) -> WireTimes:
-    """Against a running encoder of `checkpoint`. This process keeps its memory, as the decoder's does."""
+def measure(
+    address: str, seconds: float, least: int, seed: int, images: int = 1, smaller: str | None = None
+) -> WireTimes:
+    """Against a running encoder of `checkpoint`, and a second one with fp8 rows, where it is named.
+
+    This process keeps its memory, as the decoder's does.
+    """
     keep_freed_memory()
     same_host = SameHost()
     with asyncio.Runner() as runner:
@@ -64,17 +74,23 @@ def measure(address: str, seconds: float, least: int, seed: int, images: int = 1
         times = WireTimes(wanted.rows, wanted.layout.row_bytes, images)
         buffers = [memoryview(bytearray(times.bytes)) for _ in range(images)]
         with raw_socket.peers(times.bytes, images) as connections, ThreadPoolExecutor(images) as threads:
+            steps: dict[str, Callable[[], object]] = {
+                "wire": lambda: runner.run(_fetch_all(peer, wanted, buffers)),
+                "socket": lambda: list(threads.map(raw_socket.receive, connections, buffers)),
+                "same_host": lambda: runner.run(_fetch_all(same_host.over(peer), wanted, buffers)),
+            }
+            if smaller is not None:
+                other, less = runner.run(_prepared(smaller, seed))
+                parts = [buffer[: less.rows * less.layout.row_bytes] for buffer in buffers]
+                steps["fp8"] = lambda: runner.run(_fetch_all(other, less, parts))
             for turn in turns(seconds, least + 1):
-                begin = time.perf_counter()
-                runner.run(_fetch_all(peer, wanted, buffers))
-                between = time.perf_counter()
-                list(threads.map(raw_socket.receive, connections, buffers))
-                ended = time.perf_counter()
-                runner.run(_fetch_all(same_host.over(peer), wanted, buffers))
-                if turn:  # the first connects and touches the memory
-                    times.wire.append(between - begin)
-                    times.socket.append(ended - between)
-                    times.same_host.append(time.perf_counter() - ended)
+                for name, step in steps.items():
+                    begin = time.perf_counter()
+                    step()
+                    if turn:  # the first connects and touches the memory
+                        getattr(times, name).append(time.perf_counter() - begin)
+            if smaller is not None:
+                runner.run(other.close())
         if same_host.fallbacks:
             raise RuntimeError("rows that lie in shared memory came over the wire")
         runner.run(peer.close())

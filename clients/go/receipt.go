@@ -204,7 +204,7 @@ func sourceOf(source visionv1.RowSource) RowSource {
 	return RowSource(plainName(source.String(), "ROW_SOURCE_"))
 }
 
-// dtypeOf is bf16, fp16 or fp32; empty where none is named.
+// dtypeOf is bf16, fp16, fp32, fp8 or int8; empty where none is named.
 func dtypeOf(dtype visionv1.RowDtype) string {
 	if dtype == visionv1.RowDtype_ROW_DTYPE_UNSPECIFIED {
 		return ""

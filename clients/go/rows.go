@@ -16,11 +16,12 @@ import (
 const layoutVersion = 1
 
 // A RowLayout says how to read a row: Width * (1 + Levels) values, little-endian, the pooled features first, then
-// each deepstack level.
+// each deepstack level. Behind the values of fp8 and int8 stand their scales, in fp32: one for each level in fp8, one
+// for each 64 values of a level in int8.
 type RowLayout struct {
 	// Width is the hidden size of the language model, Levels the deepstack levels beside the pooled features.
 	Width, Levels int
-	// Dtype is bf16, fp16 or fp32.
+	// Dtype is bf16, fp16, fp32, fp8 (e4m3fn) or int8.
 	Dtype string
 	// RowBytes are those of one row.
 	RowBytes int
@@ -64,9 +65,30 @@ func layoutOf(m *visionv1.RowLayout) RowLayout {
 
 // known says whether the layout is one that this package reads, and fits itself.
 func known(m *visionv1.RowLayout) bool {
-	itemsize := map[string]int{"bf16": 2, "fp16": 2, "fp32": 4}[dtypeOf(m.GetDtype())]
 	l := layoutOf(m)
-	return m.GetVersion() == layoutVersion && l.RowBytes > 0 && l.RowBytes == l.Width*(1+l.Levels)*itemsize
+	return m.GetVersion() == layoutVersion && l.RowBytes > 0 && l.RowBytes == (1+l.Levels)*levelBytes(l.Width, l.Dtype)
+}
+
+const (
+	scaleBytes = 4
+	int8Group  = 64 // values that share a scale; all of a level where it has fewer
+)
+
+// levelBytes are those of one level, its scales included; 0 where such a level cannot be.
+func levelBytes(width int, dtype string) int {
+	switch dtype {
+	case "bf16", "fp16":
+		return 2 * width
+	case "fp32":
+		return 4 * width
+	case "fp8":
+		return width + scaleBytes
+	case "int8":
+		if group := min(width, int8Group); group > 0 && width%group == 0 {
+			return width + width/group*scaleBytes
+		}
+	}
+	return 0
 }
 
 // assembly puts the rows of one Encode stream together. It trusts nothing: layout, order, count, length and

@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decoder_svc.engine.rows import RowBuffer
 from decoder_svc.engine.scheduler import Chunk
 from decoder_svc.model.attention import AttentionPlan
-from decoder_svc.model.batch import TORCH_DTYPE, Batch, VisualRows
+from decoder_svc.model.batch import Batch, VisualRows
 
 
 def make_batch(chunks: Sequence[Chunk], block_size: int) -> Batch:
@@ -61,14 +60,9 @@ def _visual(chunks: Sequence[Chunk]) -> Iterator[VisualRows]:
             first, last = max(begin, image.span.start), min(chunk.end, image.span.end)
             if first < last:
                 cut = slice(first - image.span.start, last - image.span.start)
-                yield VisualRows(base + first - begin, _rows(image, cut))
+                data = torch.from_numpy(image.data[cut])
+                yield VisualRows(base + first - begin, data, image.layout)
         base += chunk.tokens
-
-
-def _rows(image: RowBuffer, cut: slice) -> Tensor:
-    layout = image.layout
-    values = torch.from_numpy(image.data[cut]).view(TORCH_DTYPE[layout.dtype])
-    return values.view(-1, 1 + layout.levels, layout.width)
 
 
 def _starts(ends: NDArray[np.int64]) -> Tensor:

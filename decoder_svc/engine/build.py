@@ -20,10 +20,11 @@ from decoder_svc.engine.kv import BlockManager
 from decoder_svc.engine.scheduler import Rules, Scheduler
 from decoder_svc.engine.worker import Worker
 from decoder_svc.model.attention import Attention, Shape, choose_attention
-from decoder_svc.model.batch import TORCH_DTYPE, Batch
+from decoder_svc.model.batch import Batch
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.graphs import DecodeGraphs, difference
 from decoder_svc.model.load import Progress
+from decoder_svc.model.rows import TORCH_DTYPE
 from decoder_svc.model.text import TextDecoder
 from decoder_svc.sampling.detokenizer import Vocabulary
 from fovea.rows import RowDtype

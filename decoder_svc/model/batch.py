@@ -11,25 +11,20 @@ import torch
 from torch import Tensor
 
 from decoder_svc.model.attention import AttentionPlan
-from fovea.rows import RowDtype
-
-TORCH_DTYPE = {
-    RowDtype.BF16: torch.bfloat16,
-    RowDtype.FP16: torch.float16,
-    RowDtype.FP32: torch.float32,
-}
+from fovea.rows import RowLayout
 
 
 @dataclass(frozen=True, eq=False)
 class VisualRows:
-    """Rows (n, 1 + levels, width) for the tokens of the batch from `start` on."""
+    """Rows for the tokens of the batch from `start` on: bytes (n, row_bytes), as they came."""
 
     start: int
-    rows: Tensor
+    data: Tensor
+    layout: RowLayout
 
     @property
     def place(self) -> slice:
-        return slice(self.start, self.start + len(self.rows))
+        return slice(self.start, self.start + len(self.data))
 
 
 @dataclass(frozen=True, eq=False)

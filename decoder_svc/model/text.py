@@ -18,6 +18,7 @@ from decoder_svc.model.layer import Layer, rotary
 from decoder_svc.model.linear import linear
 from decoder_svc.model.load import Progress, load_text, split_layers
 from decoder_svc.model.pages import LayerPages, allocate_pages
+from decoder_svc.model.rows import unpack
 
 
 class TextDecoder:
@@ -85,7 +86,7 @@ class TextDecoder:
         levels = self.layout.levels if batch.visual else 0
         deepstack = hidden.new_zeros(levels, *hidden.shape)
         for visual in batch.visual:
-            rows = visual.rows.to(hidden.device, hidden.dtype)
+            rows = unpack(visual.data.to(hidden.device), visual.layout, hidden.dtype)
             hidden[visual.place] = rows[:, 0]
             deepstack[:, visual.place] = rows[:, 1:].transpose(0, 1)
         return hidden, deepstack

@@ -180,7 +180,7 @@ class VllmEngine:
         await _gather_rows(rows, call.images)
         call.answer.times.mark_rows()
         with translated():
-            prompt = vllm_prompt(call.request.prompt, call.images)
+            prompt = vllm_prompt(call.request.prompt, call.images, self._settings.dtype)
             params = sampling_params(call.request.sampling, self._checkpoint.eos_ids)
             async with aclosing(self._running().generate(prompt, params, call.request.id)) as outputs:
                 async for output in outputs:

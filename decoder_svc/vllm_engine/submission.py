@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from decoder_svc.core import ImageSpan, Prompt
 from decoder_svc.engine.rows import RowBuffer
 from decoder_svc.errors import RowsMismatch
+from decoder_svc.model.rows import TORCH_DTYPE, unpack
 from decoder_svc.prompt.positions import PlacedImage, mrope_positions, rows_of
 from fovea.errors import InvalidArgument
 from fovea.rows import RowDtype
-
-TORCH_DTYPE = {RowDtype.FP32: torch.float32, RowDtype.BF16: torch.bfloat16, RowDtype.FP16: torch.float16}
 
 
 def check_images(prompt: Prompt, merge: int) -> None:
@@ -59,11 +58,11 @@ def _kept(image: ImageSpan) -> NDArray[np.int32]:
     return np.arange(image.rows, dtype=np.int32) if image.kept is None else image.kept
 
 
-def vllm_prompt(prompt: Prompt, rows: Sequence[RowBuffer]) -> dict[str, Any]:
-    """What `AsyncLLM.generate` takes; the rows are complete."""
+def vllm_prompt(prompt: Prompt, rows: Sequence[RowBuffer], dtype: RowDtype) -> dict[str, Any]:
+    """What `AsyncLLM.generate` takes, rows in the model's `dtype`; they are complete."""
     found: dict[str, Any] = {"prompt_token_ids": _with_one_placeholder_an_image(prompt)}
     if prompt.images:
-        found["multi_modal_data"] = {"image": _image_fields(prompt.images, rows)}
+        found["multi_modal_data"] = {"image": _image_fields(prompt.images, rows, dtype)}
         found["multi_modal_uuids"] = {"image": [identity(image) for image in prompt.images]}
     return found
 
@@ -76,19 +75,21 @@ def _with_one_placeholder_an_image(prompt: Prompt) -> list[int]:
     return ids
 
 
-def _image_fields(images: Sequence[ImageSpan], rows: Sequence[RowBuffer]) -> dict[str, torch.Tensor]:
+def _image_fields(
+    images: Sequence[ImageSpan], rows: Sequence[RowBuffer], dtype: RowDtype
+) -> dict[str, torch.Tensor]:
     """Fields of `vllm_engine.fields`; the rows of all images one after another."""
     return {
-        "image_embeds": torch.cat([_tensor(buffer) for buffer in rows]),
+        "image_embeds": torch.cat([_tensor(buffer, TORCH_DTYPE[dtype]) for buffer in rows]),
         "image_grid_thw": torch.tensor([image.grid_thw for image in images]),
         "image_kept": torch.from_numpy(np.concatenate([_kept(image) for image in images])).long(),
         "image_rows": torch.tensor([[image.rows] for image in images]),
     }
 
 
-def _tensor(buffer: RowBuffer) -> torch.Tensor:
-    """(rows, values), without a copy."""
-    return torch.from_numpy(buffer.data).view(TORCH_DTYPE[buffer.layout.dtype])
+def _tensor(buffer: RowBuffer, dtype: torch.dtype) -> torch.Tensor:
+    """(rows, values); without a copy where the rows came in that dtype."""
+    return unpack(torch.from_numpy(buffer.data), buffer.layout, dtype).flatten(1)
 
 
 def identity(image: ImageSpan) -> str:

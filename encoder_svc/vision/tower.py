@@ -18,17 +18,12 @@ from transformers import PreTrainedModel
 from encoder_svc.errors import TowerFailed
 from encoder_svc.vision import checkpoint
 from encoder_svc.vision.forward import Forward, Output
+from encoder_svc.vision.pack import TORCH_DTYPES, pack
 from encoder_svc.vision.preprocess import CHANNELS, Patches
 from encoder_svc.vision.rows import TowerRows
 from fovea.fingerprint import Progress
 from fovea.geometry import Geometry
 from fovea.rows import RowDtype, RowLayout
-
-TORCH_DTYPES = {
-    RowDtype.BF16: torch.bfloat16,
-    RowDtype.FP16: torch.float16,
-    RowDtype.FP32: torch.float32,
-}
 
 
 def set_threads(threads: int) -> None:
@@ -98,7 +93,7 @@ class Tower:
             output = self._run(images, saliency)
             if not bool(torch.isfinite(output.rows).all()):
                 raise ArithmeticError("the tower computed values that are not finite")
-            data = output.rows.to(TORCH_DTYPES[dtype]).cpu().view(torch.uint8).numpy()
+            data = pack(output.rows, self.layout(dtype)).cpu().numpy()
             return np.split(data, np.cumsum(cells)[:-1]), self._by_cell(output.saliency, cells)
 
     def _run(self, images: Sequence[Patches], saliency: bool) -> Output:

@@ -46,7 +46,7 @@ def stored(cache: Path, model: Path, fingerprint: str, layout: RowLayout) -> set
         return found
 
 
-@pytest.mark.parametrize("row_dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("row_dtype", ["fp32", "bf16", "fp8"])
 async def test_rows_served_equal_rows_stored_bit_for_bit(
     checkpoint: Callable[[str], Path], tmp_path: Path, row_dtype: str
 ) -> None:

@@ -15,6 +15,7 @@ from decoder_svc.engine.build import build
 from decoder_svc.errors import CheckpointNotSupported
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.load import load_text, split_layers
+from decoder_svc.model.rows import TORCH_DTYPE
 from fovea.rows import RowDtype
 from tests import tiny
 from tests.decoder.engine.harness import settings
@@ -71,7 +72,7 @@ def test_the_vision_tower_is_not_read(tmp_path: Path) -> None:
     assert (parts.model.layout.width, parts.model.layout.levels) == (64, 3)
 
 
-@pytest.mark.parametrize("dtype", list(RowDtype))
+@pytest.mark.parametrize("dtype", list(TORCH_DTYPE))
 def test_every_dtype_loads_and_computes(tmp_path: Path, dtype: RowDtype) -> None:
     parts = build(settings(tiny.checkpoint(tmp_path, "moe"), dtype=dtype))
     assert parts.model.dtype.itemsize == dtype.itemsize

@@ -1,0 +1,46 @@
+"""Rows as bytes: from the numbers that the tower computed to one layout of `fovea.rows`, on their device.
+
+Without a scale a value is rounded to its dtype. With scales, the largest value of a group becomes the
+largest that the dtype can say: the group is a level in float8, whose precision is relative and so bears one
+huge value among many, and 64 values in int8, whose precision does not. Knows no image and no tower.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fovea.rows import RowDtype, RowLayout
+
+TORCH_DTYPES = {
+    RowDtype.BF16: torch.bfloat16,
+    RowDtype.FP16: torch.float16,
+    RowDtype.FP32: torch.float32,
+}
+"""Of values without a scale, and so of arithmetic."""
+
+_LARGEST = {RowDtype.FP8: torch.finfo(torch.float8_e4m3fn).max, RowDtype.INT8: 127.0}
+
+
+def pack(rows: Tensor, layout: RowLayout) -> Tensor:
+    """(rows, values) as bytes (rows, row_bytes). The values are finite; float8 could say that one is not."""
+    if not layout.scales:
+        return rows.to(TORCH_DTYPES[layout.dtype]).contiguous().view(torch.uint8)
+    groups = rows.float().reshape(len(rows), layout.scales, layout.group)
+    scales = _scales(groups, _LARGEST[layout.dtype])
+    values = _rounded(groups / scales[:, :, None], layout.dtype).reshape(len(rows), layout.values)
+    return torch.cat([values.view(torch.uint8), scales.view(torch.uint8)], dim=1)
+
+
+def _scales(groups: Tensor, largest: float) -> Tensor:
+    """One a group, never 0: a group of zeros keeps scale 1."""
+    peaks = groups.abs().amax(dim=2)
+    scales = (peaks / largest).clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.where(peaks > 0, scales, torch.ones_like(scales))
+
+
+def _rounded(values: Tensor, dtype: RowDtype) -> Tensor:
+    """To the nearest, halves to even; clamped, because the division may end a bit above the largest."""
+    largest = _LARGEST[dtype]
+    values = values.clamp(-largest, largest)
+    return values.to(torch.float8_e4m3fn) if dtype is RowDtype.FP8 else values.round().to(torch.int8)

@@ -1,0 +1,45 @@
+"""A record in one dtype never answers for another: keys and fields tell them apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from encoder_svc.encoder import RowIdentity
+from encoder_svc.store.core import Rows, StoreLimits
+from encoder_svc.store.keys import RowKey, tenant_id, variant
+from encoder_svc.store.store import LmdbStore
+from fovea.geometry import Geometry
+from fovea.rows import RowDtype, RowLayout, digest
+
+GRID = (1, 4, 4)
+LAYOUTS = {dtype: RowLayout(64, 3, dtype) for dtype in RowDtype}
+FIELDS = {d: RowIdentity("sha256:0", one, "fp32", Geometry()).fields(GRID) for d, one in LAYOUTS.items()}
+KEYS = {dtype: RowKey(tenant_id("default"), bytes(32), variant(one)) for dtype, one in FIELDS.items()}
+
+
+def rows_in(dtype: RowDtype) -> Rows:
+    data = dtype.value.encode().ljust(4 * LAYOUTS[dtype].row_bytes)
+    return Rows(memoryview(data), LAYOUTS[dtype], GRID, digest(data))
+
+
+def test_one_image_has_a_record_in_each_dtype_and_each_answers_for_itself(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path, StoreLimits(64 << 20, 64 << 20)) as store:
+        for dtype in RowDtype:
+            assert store.put(KEYS[dtype], FIELDS[dtype], rows_in(dtype)).stored
+        for dtype in RowDtype:
+            found = store.get(KEYS[dtype], FIELDS[dtype])
+            assert found is not None
+            assert (found.layout, bytes(found.data)) == (LAYOUTS[dtype], bytes(rows_in(dtype).data))
+
+
+@pytest.mark.parametrize("held", list(RowDtype))
+def test_a_record_in_one_dtype_is_a_miss_in_every_other(tmp_path: Path, held: RowDtype) -> None:
+    with LmdbStore(tmp_path, StoreLimits(64 << 20, 64 << 20)) as store:
+        assert store.put(KEYS[held], FIELDS[held], rows_in(held)).stored
+        for other in set(RowDtype) - {held}:
+            assert store.get(KEYS[other], FIELDS[other]) is None
+            assert store.get(KEYS[held], FIELDS[held]) is not None
+            with pytest.raises(ValueError, match="variant"):
+                store.put(KEYS[other], FIELDS[held], rows_in(held))
