@@ -130,6 +130,9 @@ def test_bounds_of_sides_hold_to_within_a_cell(width: int, height: int, short: i
 def test_the_shorter_side_at_768_is_what_many_know_it_for() -> None:
     planned = PUBLISHED.plan(1600, 1200, PUBLISHED.limit(1600, 1200, max_short_side=768))
     assert (planned.width, planned.height) == (1024, 768)
+    for width in range(1210, 1700):
+        planned = PUBLISHED.plan(width, 1200, PUBLISHED.limit(width, 1200, max_short_side=768))
+        assert planned.height == 768, "not a cell less by rounding"
     assert PUBLISHED.limit(1600, 1200, 500_000, 768, 1024) == 500_000
     assert PUBLISHED.limit(1600, 1200, max_short_side=1200, max_long_side=1600) == PUBLISHED.max_pixels
     assert PUBLISHED.limit(1600, 1200, 1) == PUBLISHED.min_pixels
