@@ -16,11 +16,12 @@ import (
 const layoutVersion = 1
 
 // A RowLayout says how to read a row: Width * (1 + Levels) values, little-endian, the pooled features first, then
-// each deepstack level.
+// each deepstack level. Behind the values of a row stand its scales, in fp32: for fp8 one a level, for int8 one for
+// each 64 values of a level.
 type RowLayout struct {
 	// Width is the hidden size of the language model, Levels the deepstack levels beside the pooled features.
 	Width, Levels int
-	// Dtype is bf16, fp16 or fp32.
+	// Dtype is bf16, fp16, fp32, fp8 (e4m3fn) or int8.
 	Dtype string
 	// RowBytes are those of one row.
 	RowBytes int
@@ -33,6 +34,8 @@ type Rows struct {
 	// Count is how many rows there are, Data all of them: Count * Layout.RowBytes bytes.
 	Count int
 	Data  []byte
+	// Kept are their places on the merged grid, one a row, ascending; nil where all rows are here.
+	Kept []int
 	// Cost is that of the image under the plan.
 	Cost TokenCount
 	// Source says where the encoder had them from, Encoder who it is.
@@ -64,15 +67,31 @@ func layoutOf(m *visionv1.RowLayout) RowLayout {
 
 // known says whether the layout is one that this package reads, and fits itself.
 func known(m *visionv1.RowLayout) bool {
-	itemsize := map[string]int{"bf16": 2, "fp16": 2, "fp32": 4}[dtypeOf(m.GetDtype())]
 	l := layoutOf(m)
-	return m.GetVersion() == layoutVersion && l.RowBytes > 0 && l.RowBytes == l.Width*(1+l.Levels)*itemsize
+	return m.GetVersion() == layoutVersion && l.RowBytes > 0 && l.RowBytes == (1+l.Levels)*levelBytes(l.Width, l.Dtype)
+}
+
+// levelBytes are those of one level of a row, with its scales; 0 for a dtype that is not known here.
+func levelBytes(width int, dtype string) int {
+	const scale, group = 4, 64
+	switch dtype {
+	case "bf16", "fp16":
+		return 2 * width
+	case "fp32":
+		return 4 * width
+	case "fp8":
+		return width + scale
+	case "int8":
+		return width + scale*((width+group-1)/group)
+	}
+	return 0
 }
 
 // assembly puts the rows of one Encode stream together. It trusts nothing: layout, order, count, length and
 // checksum of every chunk are compared with the header, and the digest of the whole with the summary.
 type assembly struct {
 	header  *encoderv1.EncodeHeader
+	kept    []int
 	summary *encoderv1.EncodeSummary
 	data    bytes.Buffer
 	hash    hash.Hash
@@ -99,8 +118,27 @@ func (a *assembly) open(header *encoderv1.EncodeHeader) error {
 	if a.header != nil || !known(header.Layout) {
 		return mismatch("the stream has a second header, or rows of an unknown layout")
 	}
-	a.header, a.hash = header, sha256.New()
-	return nil
+	kept, err := keptOf(header)
+	a.header, a.kept, a.hash = header, kept, sha256.New()
+	return err
+}
+
+// keptOf are the places of the rows, ascending and on the grid; nil where all rows are there.
+func keptOf(header *encoderv1.EncodeHeader) ([]int, error) {
+	if len(header.GetKept()) == 0 {
+		return nil, nil
+	}
+	if len(header.Kept) != int(header.Rows) {
+		return nil, mismatch("%d places came for %d rows", len(header.Kept), header.Rows)
+	}
+	places, last := make([]int, len(header.Kept)), -1
+	for i, place := range header.Kept {
+		if int(place) <= last || place >= header.GetCount().GetTokens() {
+			return nil, mismatch("the place %d came after %d, of %d", place, last, header.GetCount().GetTokens())
+		}
+		places[i], last = int(place), int(place)
+	}
+	return places, nil
 }
 
 func (a *assembly) add(chunk *visionv1.RowChunk) error {
@@ -133,25 +171,29 @@ func (a *assembly) whole() (*Rows, error) {
 	if digest := idOf(a.hash.Sum(nil)); digest != s.RowsDigest {
 		return nil, mismatch("the digest of the rows does not fit")
 	}
-	t := s.GetTimings()
 	return &Rows{
 		Layout:      layoutOf(h.Layout),
 		Count:       a.next,
 		Data:        a.data.Bytes(),
+		Kept:        a.kept,
 		Cost:        tokenCountOf(h.Count),
 		Source:      sourceOf(h.Source),
 		Encoder:     h.Encoder,
 		Fingerprint: h.Fingerprint,
 		Digest:      s.RowsDigest,
-		Timings: EncodeTimings{
-			Queue:      ms(t.GetQueueMs()),
-			Decode:     ms(t.GetDecodeMs()),
-			Preprocess: ms(t.GetPreprocessMs()),
-			Tower:      ms(t.GetTowerMs()),
-			Store:      ms(t.GetStoreMs()),
-			Total:      ms(t.GetTotalMs()),
-		},
+		Timings:     timingsOf(s.GetTimings()),
 	}, nil
+}
+
+func timingsOf(t *encoderv1.EncodeTimings) EncodeTimings {
+	return EncodeTimings{
+		Queue:      ms(t.GetQueueMs()),
+		Decode:     ms(t.GetDecodeMs()),
+		Preprocess: ms(t.GetPreprocessMs()),
+		Tower:      ms(t.GetTowerMs()),
+		Store:      ms(t.GetStoreMs()),
+		Total:      ms(t.GetTotalMs()),
+	}
 }
 
 func mismatch(format string, args ...any) error {
