@@ -169,7 +169,14 @@ def _image_to_proto(image: ImageReceipt) -> receipt_pb2.ReceiptImage:
         wire_bytes=image.wire_bytes,
         rows_digest=image.rows_digest,
         repeat_of=image.repeat_of,
+        kind=image_pb2.ImageKind.Value(f"IMAGE_KIND_{image.kind or 'UNSPECIFIED'}"),
     )
+
+
+def _kind_from_proto(number: image_pb2.ImageKind.ValueType) -> str:
+    """Empty where it is not known, or not known here."""
+    known = number and number in image_pb2.ImageKind.values()
+    return image_pb2.ImageKind.Name(number).removeprefix("IMAGE_KIND_") if known else ""
 
 
 def _image_from_proto(message: receipt_pb2.ReceiptImage) -> ImageReceipt:
@@ -189,6 +196,7 @@ def _image_from_proto(message: receipt_pb2.ReceiptImage) -> ImageReceipt:
         wire_bytes=message.wire_bytes,
         rows_digest=message.rows_digest,
         repeat_of=message.repeat_of if message.HasField("repeat_of") else None,
+        kind=_kind_from_proto(message.kind),
     )
 
 
@@ -199,6 +207,7 @@ def receipt_to_proto(receipt: Receipt) -> receipt_pb2.Receipt:
         stages_ms=receipt_pb2.ReceiptStages(**vars(receipt.stages_ms)),
         tier=receipt_pb2.ReceiptTier(path=receipt.tier.path, reason=receipt.tier.reason),
         price=receipt_pb2.ReceiptPrice(**vars(receipt.price)),
+        degraded=receipt.degraded,
     )
 
 
@@ -209,5 +218,6 @@ def receipt_from_proto(message: receipt_pb2.Receipt) -> Receipt:
         totals=Totals(**{name: getattr(totals, name) for name in Totals.__dataclass_fields__}),
         stages_ms=Stages(**{name: getattr(stages, name) for name in Stages.__dataclass_fields__}),
         tier=Tier(tuple(message.tier.path), message.tier.reason),
-        price=Price(message.price.amount, message.price.currency),
+        price=Price(message.price.amount, message.price.currency, message.price.naive_amount),
+        degraded=message.degraded,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from fovea.client.budget import Budget
 from fovea.client.errors import BY_REASON, RowsMismatch
 from fovea.client.fitting import TOKENS_APART, fitted_size
 from fovea.client.messages import id_of
@@ -59,6 +60,14 @@ def test_planned_sizes() -> None:
         assert (plan.patches, plan.tokens) == (one["patches"], one["tokens"])
 
 
+def test_bounds_of_sides_and_of_tokens() -> None:
+    for one in GEOMETRY["bounded"]:
+        size = (one["width"], one["height"])
+        bounds = (one["max_pixels"], one["max_short_side"], one["max_long_side"])
+        assert Geometry().limit(*size, *bounds) == one["limit"], one
+        assert Geometry().largest_fitting(*size, one["tokens"]) == one["largest_fitting"], one
+
+
 @pytest.mark.parametrize("one", GEOMETRY["refused"], ids=str)
 def test_sizes_that_are_refused(one: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as caught:
@@ -71,7 +80,9 @@ def test_a_fitted_picture_costs_what_the_original_costs() -> None:
     shrunk = 0
     for one in GEOMETRY["cases"]:
         limit = one["max_pixels"] or Geometry().max_pixels
-        size = fitted_size(one["width"], one["height"], limit)
+        if limit < Geometry().min_pixels:
+            continue  # no image is planned smaller than that
+        size = fitted_size(one["width"], one["height"], Budget(max_pixels=limit))
         if size is None:
             continue
         shrunk += 1
@@ -80,6 +91,17 @@ def test_a_fitted_picture_costs_what_the_original_costs() -> None:
         assert size[0] <= one["width"]
         assert size[1] <= one["height"]
     assert shrunk > len(GEOMETRY["cases"]) / 2
+
+
+def test_a_picture_is_fitted_to_sides_and_to_tokens() -> None:
+    for one in GEOMETRY["bounded"]:
+        size = (one["width"], one["height"])
+        sides = {"max_short_side": one["max_short_side"], "max_long_side": one["max_long_side"]}
+        assert Budget(max_pixels=one["max_pixels"] or 2**32 - 1, **sides).limit(*size) == one["limit"]
+        tokens = Budget(max_pixels=2**32 - 1, max_visual_tokens=one["tokens"]).limit(*size)
+        assert tokens == Geometry().within(one["largest_fitting"] or 1)
+        narrowed = Budget(one["max_pixels"] or 2**32 - 1, one["tokens"], **sides)
+        assert narrowed.limit(*size) == min(tokens, one["limit"])
 
 
 def assembled(stream: list[str]) -> Rows:
@@ -95,6 +117,14 @@ def test_rows_of_a_good_stream() -> None:
     assert len(rows.data) == ROWS["rows"] * ROWS["row_bytes"]
     told = (rows.count, rows.width, rows.levels, rows.dtype, rows.rows_digest)
     assert told == tuple(ROWS[name] for name in ("rows", "width", "levels", "dtype", "rows_digest"))
+
+
+def test_rows_with_their_places() -> None:
+    rows = assembled(ROWS["kept"]["stream"])
+    assert rows.kept == tuple(ROWS["kept"]["places"])
+    assert rows.data == base64.b64decode(ROWS["data"])
+    assert rows.grid_thw == (1, 12, 16)
+    assert assembled(ROWS["stream"]).kept == ()
 
 
 @pytest.mark.parametrize("one", ROWS["refused"], ids=lambda one: one["why"])

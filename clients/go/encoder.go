@@ -7,6 +7,7 @@ import (
 	"io"
 
 	encoderv1 "fovea.dev/go/fovea/encoder/v1"
+	visionv1 "fovea.dev/go/fovea/vision/v1"
 )
 
 // An EncoderClient speaks to one encoder service. It serves many goroutines at once.
@@ -62,6 +63,14 @@ func (c *EncoderClient) CountTokens(ctx context.Context, size Size, maxPixels in
 type EncodePlan struct {
 	// MaxPixels shrinks the image to at most this many pixels.
 	MaxPixels int
+	// FlatTolerance encodes no square of one colour whose values differ by at most this: new(uint32(0)) for those of
+	// exactly one colour.
+	FlatTolerance *uint32
+	// Keep is the share of the encoded rows that is sent, above 0 and up to 1; Auto sends as many as add something.
+	Keep float64
+	Auto bool
+	// Reducer says which rows those are.
+	Reducer Reducer
 	// Fingerprint refuses rows of any other model, with [ReasonEncoderMismatch].
 	Fingerprint string
 }
@@ -71,15 +80,11 @@ type EncodePlan struct {
 func (c *EncoderClient) Encode(ctx context.Context, id string, plan EncodePlan) (*Rows, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
-	limit, err := count32("plan.max_pixels", plan.MaxPixels)
+	request, err := plan.request(id)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := c.stub.Encode(ctx, &encoderv1.EncodeRequest{
-		Digest:      id,
-		Plan:        &encoderv1.EncodePlan{MaxPixels: unlessZero(limit)},
-		Fingerprint: plan.Fingerprint,
-	})
+	stream, err := c.stub.Encode(ctx, request)
 	if err != nil {
 		return nil, errorOf(err)
 	}
@@ -96,6 +101,87 @@ func (c *EncoderClient) Encode(ctx context.Context, id string, plan EncodePlan) 
 			return nil, errorOf(err)
 		}
 	}
+}
+
+// Placed says which rows of an image a plan sends.
+type Placed struct {
+	// Known is false where only the vision tower could tell and was not to be run; Count is then of the whole image.
+	Known bool
+	// Cost is that of the image at its planned size, Count how many rows are sent.
+	Cost  TokenCount
+	Count int
+	// Kept are their places as in [Rows], Order those of all encoded rows, the most important first.
+	Kept, Order []int
+	// Source says where the encoder had them from; it is [SourceNone] where the tower was not needed.
+	Source      RowSource
+	Encoder     string
+	Fingerprint string
+	Timings     EncodeTimings
+}
+
+// A PlaceOption asks [EncoderClient.PlaceRows] for more, or less.
+type PlaceOption func(*encoderv1.PlaceRowsRequest)
+
+// WithOrder asks for the order of the rows too, where the plan chooses among them.
+func WithOrder() PlaceOption { return func(r *encoderv1.PlaceRowsRequest) { r.Order = true } }
+
+// WithoutEncoding never runs the vision tower for this.
+func WithoutEncoding() PlaceOption {
+	return func(r *encoderv1.PlaceRowsRequest) { r.StoredOnly = true }
+}
+
+// PlaceRows tells which rows of a stored image a plan sends.
+func (c *EncoderClient) PlaceRows(
+	ctx context.Context, id string, plan EncodePlan, options ...PlaceOption,
+) (*Placed, error) {
+	ctx, cancel := c.link.bound(ctx)
+	defer cancel()
+	encode, err := plan.request(id)
+	if err != nil {
+		return nil, err
+	}
+	request := &encoderv1.PlaceRowsRequest{Encode: encode}
+	for _, option := range options {
+		option(request)
+	}
+	reply, err := c.stub.PlaceRows(ctx, request)
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	return placedOf(reply)
+}
+
+func placedOf(m *encoderv1.PlaceRowsResponse) (*Placed, error) {
+	h := m.GetHeader()
+	kept, err := keptOf(h)
+	if err != nil {
+		return nil, err
+	}
+	return &Placed{
+		Known:       m.Known,
+		Cost:        tokenCountOf(h.GetCount()),
+		Count:       int(h.GetRows()),
+		Kept:        kept,
+		Order:       each(m.Order, func(place uint32) int { return int(place) }),
+		Source:      sourceOf(h.GetSource()),
+		Encoder:     h.GetEncoder(),
+		Fingerprint: h.GetFingerprint(),
+		Timings:     timingsOf(m.Timings),
+	}, nil
+}
+
+func (p EncodePlan) request(id string) (*encoderv1.EncodeRequest, error) {
+	var w writer
+	limit, err := count32("plan.max_pixels", p.MaxPixels)
+	reducer := visionv1.Reducer(w.word("plan.rows.reducer", string(p.Reducer), visionv1.Reducer_value))
+	if err := cmp.Or(err, w.err); err != nil {
+		return nil, err
+	}
+	plan := &encoderv1.EncodePlan{MaxPixels: unlessZero(limit), FlatTolerance: p.FlatTolerance}
+	if p.Keep != 0 || p.Auto || reducer != 0 {
+		plan.Rows = &encoderv1.RowChoice{Keep: unlessZero(float32(p.Keep)), Auto: p.Auto, Reducer: reducer}
+	}
+	return &encoderv1.EncodeRequest{Digest: id, Plan: plan, Fingerprint: p.Fingerprint}, nil
 }
 
 // Deleted is what a deletion removed.

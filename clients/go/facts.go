@@ -24,6 +24,13 @@ type Facts struct {
 	Orientation int
 	// HadAlpha is true where transparent pixels were laid on white.
 	HadAlpha bool
+	// TextHeight is that of the smallest common text in pixels of Size; 0 where no text was found.
+	TextHeight float64
+	// EdgeDensity is the share of pixels at which the brightness changes sharply, UniformShare that of squares of 32x32
+	// pixels that are all equal; both 0 to 1.
+	EdgeDensity, UniformShare float64
+	// Kind is text, graphic or photo; empty where it is not known.
+	Kind string
 }
 
 // Stored is an image that a service holds.
@@ -47,6 +54,11 @@ func factsOf(m *visionv1.ImageFacts) Facts {
 		Size:        sizeOf(m.GetSize()),
 		Orientation: int(m.GetExifOrientation()),
 		HadAlpha:    m.GetHadAlpha(),
+
+		TextHeight:   float64(m.GetTextHeight()),
+		EdgeDensity:  float64(m.GetEdgeDensity()),
+		UniformShare: float64(m.GetUniformShare()),
+		Kind:         wordOf[string](int32(m.GetKind()), visionv1.ImageKind_name),
 	}
 }
 

@@ -28,7 +28,8 @@ func Fit(path string, maxPixels int) (Source, error) {
 }
 
 // FitBytes shrinks an image file to the size that a service would plan for it, so that fewer bytes travel and the
-// cost stays the same. maxPixels is the MaxPixels of the request; 0 is [DefaultMaxPixels]. A JPEG stays a JPEG, a
+// cost stays the same. maxPixels is the MaxPixels of the request; 0 is [DefaultMaxPixels]. [FitWithin] takes the whole
+// budget of a request. A JPEG stays a JPEG, a
 // PNG stays a PNG with its transparency; the result stands upright and holds no EXIF and no colour profile, which
 // services do not read either.
 //
@@ -38,16 +39,19 @@ func Fit(path string, maxPixels int) (Source, error) {
 //
 // The result has an id of its own: fit a picture always or never, or its rows are computed twice.
 func FitBytes(data []byte, maxPixels int) []byte {
-	if maxPixels <= 0 {
-		maxPixels = DefaultMaxPixels
-	}
+	return FitWithin(data, Budget{MaxPixels: max(maxPixels, 0)})
+}
+
+// FitWithin shrinks an image file as [FitBytes] does, to what a budget allows it: pixels, sides and tokens. What
+// Detail and Reduction save beyond that, they save of the shrunk picture too.
+func FitWithin(data []byte, budget Budget) []byte {
 	config, format, err := decodeConfig(data)
 	if err != nil {
 		return data
 	}
 	orientation, ok := turned(data, format)
 	lying := Size{config.Width, config.Height}
-	target, shrinks := shrunk(uprightSize(lying, orientation), maxPixels)
+	target, shrinks := shrunk(uprightSize(lying, orientation), budget)
 	if !ok || !shrinks || lying.pixels() > mostDecoded {
 		return data
 	}
@@ -69,13 +73,22 @@ func FitBytes(data []byte, maxPixels int) []byte {
 }
 
 // shrunk is the planned size of a picture, where that is smaller and a service would plan the same for it again.
-func shrunk(size Size, maxPixels int) (Size, bool) {
-	plan, err := Published.Plan(size, maxPixels)
+func shrunk(size Size, budget Budget) (Size, bool) {
+	plan, err := planned(size, budget)
 	if err != nil || plan.Size == size || plan.Size.Width > size.Width || plan.Size.Height > size.Height {
 		return size, false
 	}
-	again, err := Published.Plan(plan.Size, maxPixels)
+	again, err := planned(plan.Size, budget)
 	return plan.Size, err == nil && again.Size == plan.Size
+}
+
+// planned is what a service makes of an image within a budget, as far as the size tells.
+func planned(size Size, budget Budget) (Plan, error) {
+	limit, err := budget.limit(size, Published)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Published.Plan(size, limit)
 }
 
 var signatures = map[string]string{"jpeg": "\xff\xd8\xff", "png": "\x89PNG\r\n\x1a\n"}

@@ -39,7 +39,10 @@ func TestTheFittedSizeCostsTheSameAndIsNeverLarger(t *testing.T) {
 			continue // Fit always has a limit
 		}
 		size := Size{v.Width, v.Height}
-		fitted, shrinks := shrunk(size, v.MaxPixels)
+		if v.MaxPixels < Published.MinPixels {
+			continue // no image is planned smaller than that
+		}
+		fitted, shrinks := shrunk(size, Budget{MaxPixels: v.MaxPixels})
 		if !shrinks {
 			continue
 		}
@@ -54,6 +57,24 @@ func TestTheFittedSizeCostsTheSameAndIsNeverLarger(t *testing.T) {
 	}
 	if changed < 200 {
 		t.Errorf("only %d of the sizes shrink", changed)
+	}
+}
+
+func TestAPictureIsFittedToSidesAndTokens(t *testing.T) {
+	file := pngOf(noise(1600, 1200, 8))
+	for want, budget := range map[Size]Budget{
+		{1024, 768}: {MaxShortSide: 768},
+		{768, 576}:  {MaxShortSide: 768, MaxLongSide: 768},
+		{576, 448}:  {MaxVisualTokens: 255, MaxShortSide: 768},
+		{288, 192}:  {MaxVisualTokens: 1},
+	} {
+		plan, err := planned(Size{1600, 1200}, budget)
+		if err != nil || plan.Size != want {
+			t.Errorf("%+v plans %s, not %s (%v)", budget, plan.Size, want, err)
+		}
+		if size := sizeOfPicture(decoded(t, FitWithin(file, budget))); size != want && budget.MaxVisualTokens != 1 {
+			t.Errorf("%+v fits to %s, not %s", budget, size, want)
+		}
 	}
 }
 

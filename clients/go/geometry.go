@@ -3,6 +3,7 @@ package fovea
 import (
 	"fmt"
 	"math"
+	"math/big"
 
 	"google.golang.org/grpc/codes"
 )
@@ -15,6 +16,9 @@ const maxAspect = 200
 
 // A Size is in pixels.
 type Size struct{ Width, Height int }
+
+// In a message a Size stands for an image that has not been sent; only [Client.CountTokens] takes it.
+func (Size) part() {}
 
 // String is for instance 1600x1200.
 func (s Size) String() string { return fmt.Sprintf("%dx%d", s.Width, s.Height) }
@@ -62,6 +66,73 @@ func (g Geometry) Plan(size Size, maxPixels int) (Plan, error) {
 	grid := Grid{1, planned.Height / g.Patch, planned.Width / g.Patch}
 	patches := grid.H * grid.W
 	return Plan{planned, grid, patches, patches / (g.Merge * g.Merge)}, nil
+}
+
+// Limit is the one maxPixels that says what bounds of pixels and of sides say together, for Plan. 0 is no bound, and a
+// side that the image keeps already changes nothing. Never below MinPixels, to which Plan enlarges.
+//
+// What bounds a side is one pixel more than the exact product, because Plan rounds down to whole tokens: a side that
+// would come out a hair below its bound would lose a token.
+func (g Geometry) Limit(size Size, maxPixels, maxShortSide, maxLongSide int) (int, error) {
+	if min(maxPixels, maxShortSide, maxLongSide) < 0 {
+		return 0, invalid("limits", "must be at least 0")
+	}
+	if err := checkSize(size); err != nil {
+		return 0, err
+	}
+	limit := g.MaxPixels
+	if maxPixels > 0 {
+		limit = min(limit, maxPixels)
+	}
+	short, long := min(size.Width, size.Height), max(size.Width, size.Height)
+	if 0 < maxShortSide && maxShortSide < short {
+		limit = min(limit, scaledPixels(size, maxShortSide, short)+1)
+	}
+	if 0 < maxLongSide && maxLongSide < long {
+		limit = min(limit, scaledPixels(size, maxLongSide, long)+1)
+	}
+	return g.within(limit), nil
+}
+
+// LargestFitting is the largest maxPixels whose plan costs at most so many tokens; false where there is none.
+// Below the image's own rounded size the cost never falls as maxPixels grows, so that halving finds the edge.
+func (g Geometry) LargestFitting(size Size, tokens int) (int, bool, error) {
+	whole, err := g.Plan(size, 0)
+	if err != nil {
+		return 0, false, err
+	}
+	if whole.Tokens <= tokens {
+		return g.MaxPixels, true, nil
+	}
+	cell := float64(g.Patch * g.Merge)
+	own := math.RoundToEven(float64(size.Width)/cell) * math.RoundToEven(float64(size.Height)/cell) * cell * cell
+	fits, exceeds := 0, int(min(own, float64(g.MaxPixels)))
+	for exceeds-fits > 1 {
+		middle := (fits + exceeds) / 2
+		if p := g.resize(size, middle); p.pixels()/(g.Patch*g.Merge)/(g.Patch*g.Merge) <= tokens {
+			fits = middle
+		} else {
+			exceeds = middle
+		}
+	}
+	return fits, fits > 0, nil
+}
+
+// within is the nearest maxPixels that the checkpoint's own limits allow.
+func (g Geometry) within(maxPixels int) int { return max(g.MinPixels, min(maxPixels, g.MaxPixels)) }
+
+// scaledPixels are those of an image of which a side is brought to bound; in integers, of any size.
+func scaledPixels(size Size, bound, side int) int {
+	of := func(n int) *big.Int { return big.NewInt(int64(n)) }
+	product := of(size.Width)
+	for _, factor := range []int{size.Height, bound, bound} {
+		product.Mul(product, of(factor))
+	}
+	product.Quo(product, new(big.Int).Mul(of(side), of(side)))
+	if !product.IsInt64() {
+		return math.MaxInt - 1
+	}
+	return int(min(product.Int64(), math.MaxInt-1))
 }
 
 // resize rounds the sides to multiples of a token, half to even, then scales both by one factor and floors them

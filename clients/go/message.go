@@ -6,6 +6,7 @@ import (
 	"math"
 
 	decoderv1 "fovea.dev/go/fovea/decoder/v1"
+	visionv1 "fovea.dev/go/fovea/vision/v1"
 )
 
 // A Request is a conversation to continue. [Question] makes one of a single question.
@@ -14,8 +15,10 @@ type Request struct {
 	Messages []Message
 	// Sampling says how the answer's tokens are chosen.
 	Sampling Sampling
-	// MaxPixels shrinks each image to at most this many pixels; 0 leaves it to the service.
+	// MaxPixels shrinks each image to at most this many pixels; 0 leaves it to the service. Short for that of Budget.
 	MaxPixels int
+	// Budget says what the images may cost.
+	Budget Budget
 	// Format is the form that the answer must have; nil leaves it free.
 	Format Format
 	// Logprobs asks for the log-probability of every token.
@@ -57,7 +60,7 @@ type Message struct {
 	Parts []Part
 }
 
-// A Part is a piece of a message: [Text] or a [Source].
+// A Part is a piece of a message: [Text], a [Source], or to [Client.CountTokens] the [Size] of one.
 type Part interface{ part() }
 
 // Text is text exactly as written; special tokens in it are text too.
@@ -103,12 +106,12 @@ type draft struct {
 
 func newDraft(r Request) (*draft, error) {
 	sampling, samplingErr := samplingTo(r.Sampling)
-	maxPixels, pixelsErr := count32("visual.max_pixels", r.MaxPixels)
-	if err := cmp.Or(samplingErr, pixelsErr); err != nil {
+	visual, visualErr := r.visual()
+	if err := cmp.Or(samplingErr, visualErr); err != nil {
 		return nil, err
 	}
 	d := &draft{&decoderv1.GenerateRequest{Sampling: sampling, RequestId: r.ID}, map[string]*upload{}}
-	d.request.Visual = &decoderv1.VisualBudget{MaxPixels: unlessZero(maxPixels)}
+	d.request.Visual = visual
 	if r.Format != nil {
 		d.request.ResponseFormat = r.Format.format()
 	}
@@ -129,12 +132,25 @@ func newDraft(r Request) (*draft, error) {
 	return d, nil
 }
 
+// visual is the budget with the shorthand that stands beside it.
+func (r Request) visual() (*decoderv1.VisualBudget, error) {
+	budget := r.Budget
+	if r.MaxPixels != 0 && budget.MaxPixels != 0 {
+		return nil, invalid("visual.max_pixels", "stands in the budget already")
+	}
+	budget.MaxPixels = cmp.Or(budget.MaxPixels, r.MaxPixels)
+	return budget.message()
+}
+
 func (d *draft) part(part Part) (*decoderv1.Part, error) {
 	switch p := part.(type) {
 	case Text:
 		return &decoderv1.Part{Part: &decoderv1.Part_Text{Text: string(p)}}, nil
 	case Source:
 		image, err := d.image(p)
+		return &decoderv1.Part{Part: &decoderv1.Part_Image{Image: image}}, err
+	case Size:
+		image, err := unseen(p)
 		return &decoderv1.Part{Part: &decoderv1.Part_Image{Image: image}}, err
 	default:
 		return &decoderv1.Part{}, nil // the service names the place
@@ -154,6 +170,14 @@ func (d *draft) image(source Source) (*decoderv1.Image, error) {
 	}
 	d.uploads[u.id] = u
 	return &decoderv1.Image{Source: &decoderv1.Image_Digest{Digest: u.id}}, nil
+}
+
+// unseen is an image of which only the size is known.
+func unseen(size Size) (*decoderv1.Image, error) {
+	width, wide := count32("size.width", size.Width)
+	height, high := count32("size.height", size.Height)
+	sent := &visionv1.Size{Width: width, Height: height}
+	return &decoderv1.Image{Source: &decoderv1.Image_Size{Size: sent}}, cmp.Or(wide, high)
 }
 
 func samplingTo(s Sampling) (*decoderv1.Sampling, error) {

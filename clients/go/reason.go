@@ -34,6 +34,9 @@ const (
 	ReasonDigestMismatch Reason = "DIGEST_MISMATCH"
 	// ReasonContextTooLong is INVALID_ARGUMENT: prompt and answer do not fit; Metadata["max_pixels_that_fits"] would.
 	ReasonContextTooLong Reason = "CONTEXT_TOO_LONG"
+	// ReasonVisualBudgetExceeded is INVALID_ARGUMENT: the images cost more than the budget; at Metadata["fits"] pixels an
+	// image they would not.
+	ReasonVisualBudgetExceeded Reason = "VISUAL_BUDGET_EXCEEDED"
 	// ReasonMaxNewTokensTooLarge is INVALID_ARGUMENT: MaxNewTokens is above the service's cap.
 	ReasonMaxNewTokensTooLarge Reason = "MAX_NEW_TOKENS_TOO_LARGE"
 	// ReasonTooManyImages is INVALID_ARGUMENT: more images than a request may have.

@@ -36,6 +36,8 @@ type Receipt struct {
 	TierReason string
 	// Price is by the operator's tariff; its Currency is empty where none is set.
 	Price Price
+	// Degraded is true where images lost detail because the service was near a limit.
+	Degraded bool
 }
 
 // A ReceiptImage is what one image cost.
@@ -61,6 +63,8 @@ type ReceiptImage struct {
 	RowsDigest string
 	// RepeatOf is the place, from 0, of the earlier image of this request that it repeats; -1 where it repeats none.
 	RepeatOf int
+	// Kind is what it mostly shows: text, graphic or photo; empty where it is not known.
+	Kind string
 }
 
 // A ReceiptStep is something that was done to an image; Before and After are visual tokens.
@@ -82,6 +86,11 @@ type ReceiptTotals struct {
 	Encodes int
 	// WireBytes are the bytes of rows that travelled.
 	WireBytes int64
+	// RowBytes are those of the rows of all images, each different one once.
+	RowBytes int64
+	// Patches are those that the vision tower computed for this answer, NaivePatches those that a service that plans
+	// nothing and keeps nothing would have computed.
+	Patches, NaivePatches int64
 }
 
 // ReceiptStages say where the time went. Encode and Transfer are those of the slowest image: images overlap.
@@ -100,6 +109,16 @@ type ReceiptStages struct {
 type Price struct {
 	Amount   float64
 	Currency string
+	// NaiveAmount is what a service that plans nothing and keeps nothing would have had to take by the same tariff.
+	NaiveAmount float64
+}
+
+// Saved is the share of visual tokens that a service that plans nothing would have spent beside these, 0 to 1.
+func (t ReceiptTotals) Saved() float64 {
+	if t.NaiveVisualTokens == 0 {
+		return 0
+	}
+	return 1 - float64(t.VisualTokens)/float64(t.NaiveVisualTokens)
 }
 
 // String is a table of the images, then a line of tokens and a line of times.
@@ -114,6 +133,15 @@ func (r Receipt) String() string {
 	table.Flush()
 	t, s := r.Totals, r.Stages
 	fmt.Fprintf(&out, "tokens  %d visual + %d text in, %d out\n", t.VisualTokens, t.TextTokens, t.OutputTokens)
+	if t.VisualTokens < t.NaiveVisualTokens {
+		fmt.Fprintf(&out, "saved   %.0f%% of %d visual tokens\n", 100*t.Saved(), t.NaiveVisualTokens)
+	}
+	if r.Price.Currency != "" {
+		fmt.Fprintf(&out, "price   %.6g %s, without planning %.6g\n", r.Price.Amount, r.Price.Currency, r.Price.NaiveAmount)
+	}
+	if r.Degraded {
+		fmt.Fprintln(&out, "detail was lowered: the service was near a limit")
+	}
 	fmt.Fprintf(&out, "times   queue %s, encode %s, transfer %s, prefill %s, first token %s, decode %s, total %s\n",
 		short(s.Queue), short(s.Encode), short(s.Transfer), short(s.Prefill), short(s.FirstToken), short(s.Decode),
 		short(s.Total))
@@ -142,12 +170,13 @@ func receiptOf(m *decoderv1.Receipt) Receipt {
 		Stages:     stagesOf(m.GetStagesMs()),
 		Tiers:      m.GetTier().GetPath(),
 		TierReason: m.GetTier().GetReason(),
-		Price:      Price{m.GetPrice().GetAmount(), m.GetPrice().GetCurrency()},
+		Price:      Price{m.GetPrice().GetAmount(), m.GetPrice().GetCurrency(), m.GetPrice().GetNaiveAmount()},
+		Degraded:   m.GetDegraded(),
 	}
 }
 
 func receiptImageOf(m *decoderv1.ReceiptImage) ReceiptImage {
-	image := ReceiptImage{
+	return ReceiptImage{
 		ID:         m.Digest,
 		Original:   sizeOf(m.Original),
 		Planned:    sizeOf(m.Planned),
@@ -162,12 +191,9 @@ func receiptImageOf(m *decoderv1.ReceiptImage) ReceiptImage {
 		RowBytes:   int(m.RowBytes),
 		WireBytes:  int(m.WireBytes),
 		RowsDigest: m.RowsDigest,
-		RepeatOf:   -1,
+		RepeatOf:   repeatOf(m.RepeatOf),
+		Kind:       wordOf[string](int32(m.Kind), visionv1.ImageKind_name),
 	}
-	if m.RepeatOf != nil {
-		image.RepeatOf = int(*m.RepeatOf)
-	}
-	return image
 }
 
 func stepOf(m *decoderv1.ReceiptStep) ReceiptStep {
@@ -183,6 +209,9 @@ func totalsOf(m *decoderv1.ReceiptTotals) ReceiptTotals {
 		OutputTokens:       int(m.GetOutputTokens()),
 		Encodes:            int(m.GetEncodes()),
 		WireBytes:          int64(m.GetWireBytes()),
+		RowBytes:           int64(m.GetRowBytes()),
+		Patches:            int64(m.GetPatches()),
+		NaivePatches:       int64(m.GetNaivePatches()),
 	}
 }
 

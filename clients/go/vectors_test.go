@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"math"
 	"os"
 	"reflect"
 	"slices"
@@ -74,6 +75,13 @@ type planVectors struct {
 		MaxAspect        int `json:"max_aspect"`
 	}
 	Cases   []planCase
+	Bounded []struct {
+		Width, Height, Limit, Tokens int
+		MaxPixels                    int  `json:"max_pixels"`
+		MaxShortSide                 int  `json:"max_short_side"`
+		MaxLongSide                  int  `json:"max_long_side"`
+		LargestFitting               *int `json:"largest_fitting"`
+	}
 	Refused []struct {
 		Width, Height int
 		Reason        Reason
@@ -108,6 +116,33 @@ func TestPlansOfTheVectors(t *testing.T) {
 	}
 }
 
+func TestBoundsOfTheVectors(t *testing.T) {
+	var vectors planVectors
+	readVectors(t, "geometry.json", &vectors)
+	if len(vectors.Bounded) != 60 {
+		t.Fatalf("%d cases", len(vectors.Bounded))
+	}
+	for _, v := range vectors.Bounded {
+		size := Size{v.Width, v.Height}
+		if limit, err := Published.Limit(size, v.MaxPixels, v.MaxShortSide, v.MaxLongSide); err != nil || limit != v.Limit {
+			t.Errorf("%+v has the limit %d (%v)", v, limit, err)
+		}
+		fitting, some, err := Published.LargestFitting(size, v.Tokens)
+		if err != nil || some != (v.LargestFitting != nil) || some && fitting != *v.LargestFitting {
+			t.Errorf("%+v fits at %d, %v (%v)", v, fitting, some, err)
+		}
+	}
+	huge := Size{math.MaxInt32, math.MaxInt32 - 1}
+	if limit, err := Published.Limit(huge, 0, math.MaxInt32-2, 0); err != nil || limit != Published.MaxPixels {
+		t.Errorf("the largest picture has the limit %d (%v)", limit, err)
+	}
+	for _, bounds := range [][3]int{{-1, 0, 0}, {0, -1, 0}, {0, 0, -1}} {
+		if _, err := Published.Limit(huge, bounds[0], bounds[1], bounds[2]); ReasonOf(err) != ReasonInvalidArgument {
+			t.Errorf("bounds of %v give %v", bounds, err)
+		}
+	}
+}
+
 type rowVectors struct {
 	Rows, Width, Levels int
 	Dtype               string
@@ -115,7 +150,11 @@ type rowVectors struct {
 	Data                []byte
 	RowsDigest          string `json:"rows_digest"`
 	Stream              [][]byte
-	Refused             []struct {
+	Kept                struct {
+		Places []int
+		Stream [][]byte
+	}
+	Refused []struct {
 		Why    string
 		Stream [][]byte
 	}
@@ -156,6 +195,10 @@ func TestRowsOfTheVectors(t *testing.T) {
 	}
 	if string(rows.Data) != string(v.Data) || rows.Digest != v.RowsDigest || rows.Source != SourceRows {
 		t.Errorf("%d bytes, digest %s, source %s", len(rows.Data), rows.Digest, rows.Source)
+	}
+	kept, err := assemble(encodeMessages(t, v.Kept.Stream))
+	if err != nil || rows.Kept != nil || !slices.Equal(kept.Kept, v.Kept.Places) || kept.Digest != rows.Digest {
+		t.Errorf("rows of the places %v, not %v (%v)", kept.Kept, v.Kept.Places, err)
 	}
 	for _, bad := range v.Refused {
 		if _, err := assemble(encodeMessages(t, bad.Stream)); ReasonOf(err) != ReasonRowsMismatch {

@@ -19,11 +19,12 @@ is one of `fovea.client.errors`, one class a reason; a local file that cannot be
 protobuf type leaves this package, and it imports no torch.
 """
 
+from fovea.client.budget import Budget
 from fovea.client.decoder import DEFAULT_DECODER, AsyncClient, Client
 from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderClient
 from fovea.client.fitting import fit
 from fovea.client.format import Format
-from fovea.client.messages import Image, Message, Sampling
+from fovea.client.messages import Image, Message, Sampling, Size
 from fovea.client.values import Answer, Count, Finished, ServerInfo, Started, Text
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Answer",
     "AsyncClient",
     "AsyncEncoderClient",
+    "Budget",
     "Client",
     "Count",
     "EncoderClient",
@@ -41,6 +43,7 @@ __all__ = [
     "Message",
     "Sampling",
     "ServerInfo",
+    "Size",
     "Started",
     "Text",
     "fit",

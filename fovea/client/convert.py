@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any
 
 from fovea import wire
-from fovea.client.values import Count, Event, Finished, ServerInfo, Started, Text, TokenCount
+from fovea.client.budget import Budget
+from fovea.client.errors import RowsMismatch
+from fovea.client.values import (
+    Alternative,
+    Count,
+    Event,
+    Finished,
+    ImagePlan,
+    Placed,
+    ServerInfo,
+    Started,
+    Text,
+    TokenCount,
+)
 from fovea.decoder.v1 import decoder_pb2
+from fovea.encoder.v1 import encoder_pb2
 from fovea.facts import Stored
+from fovea.receipt import Step
 
 _COMMON = {field.name for field in fields(ServerInfo)} | {"loading_progress"}
 
@@ -57,6 +73,50 @@ def count(message: decoder_pb2.CountTokensResponse) -> Count:
         images=tuple(token_count(image) for image in message.images),
         kv_bytes=message.kv_bytes,
         fits_context=message.fits_context,
+        exact=message.exact,
+        visual_tokens_min=message.visual_tokens_min,
+        row_bytes=message.row_bytes,
+        prefill_flops=message.prefill_flops,
+        prefill_ms=message.prefill_ms,
+        plans=tuple(_plan(plan) for plan in message.plans),
+        alternatives=tuple(_alternative(one) for one in message.alternatives),
+    )
+
+
+def _plan(message: decoder_pb2.ImagePlan) -> ImagePlan:
+    return ImagePlan(
+        steps=tuple(Step(**flat(step)) for step in message.steps),
+        tokens=message.tokens,
+        tokens_min=message.tokens_min,
+        repeat_of=message.repeat_of if message.HasField("repeat_of") else None,
+    )
+
+
+def _alternative(message: decoder_pb2.Alternative) -> Alternative:
+    return Alternative(budget=Budget.of(message.visual), **flat(message))
+
+
+def kept(header: encoder_pb2.EncodeHeader) -> tuple[int, ...]:
+    """The places of the rows; none where all are there. Raises RowsMismatch for places that cannot be."""
+    places = tuple(header.kept)
+    rising = all(before < after for before, after in pairwise(places))
+    if places and not (rising and len(places) == header.rows and places[-1] < header.count.tokens):
+        raise RowsMismatch(f"{len(places)} places for {header.rows} rows, or places that are not on the grid")
+    return places
+
+
+def placed(message: encoder_pb2.PlaceRowsResponse) -> Placed:
+    header = message.header
+    return Placed(
+        known=message.known,
+        cost=token_count(header.count),
+        count=header.rows,
+        kept=kept(header),
+        order=tuple(message.order),
+        source=wire.source_from_proto(header.source),
+        encoder=header.encoder,
+        fingerprint=header.fingerprint,
+        timings=flat(message.timings),
     )
 
 

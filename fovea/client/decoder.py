@@ -15,7 +15,7 @@ from typing import Unpack
 from fovea.client import convert, steps
 from fovea.client.answer import Gathered
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
-from fovea.client.messages import Message, Options, Question, Source, id_of
+from fovea.client.messages import Message, Options, Question, Size, Source, id_of
 from fovea.client.upload import File, Progress, Upload, unheard
 from fovea.client.values import Answer, Count, Event, ServerInfo
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
@@ -76,8 +76,13 @@ class Client(Connection):
                 if event is not None:
                     yield event
 
-    def count(self, question: Asked, images: Sequence[Source] = (), **options: Unpack[Options]) -> Count:
-        """What the request would cost; runs no model. Files are stored on the way."""
+    def count(
+        self, question: Asked, images: Sequence[Source | Size] = (), **options: Unpack[Options]
+    ) -> Count:
+        """What the request would cost, and what it would under other budgets; runs no language model.
+
+        Files are stored on the way; a `Size` counts an image that is not at hand.
+        """
         return self._run(steps.count(Question(question, images, **options).draft()))
 
     def info(self) -> ServerInfo:
@@ -132,7 +137,7 @@ class AsyncClient(AsyncConnection):
                     yield event
 
     async def count(
-        self, question: Asked, images: Sequence[Source] = (), **options: Unpack[Options]
+        self, question: Asked, images: Sequence[Source | Size] = (), **options: Unpack[Options]
     ) -> Count:
         """As `Client.count`."""
         draft = await asyncio.to_thread(Question(question, images, **options).draft)

@@ -14,11 +14,21 @@ from fovea.client import steps
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.rows import Assembly
 from fovea.client.upload import File, Progress, Upload, unheard
-from fovea.client.values import CacheStats, Deleted, Rows, ServerInfo, TokenCount
+from fovea.client.values import CacheStats, Deleted, Placed, Rows, ServerInfo, TokenCount
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.facts import Stored
+from fovea.plan import RowPlan
 
 DEFAULT_ENCODER = "127.0.0.1:50051"
+
+
+def _plan(plan: RowPlan | None, max_pixels: int | None) -> RowPlan:
+    """`max_pixels` is short for a plan of it."""
+    if plan is None:
+        return RowPlan(max_pixels=max_pixels)
+    if max_pixels is not None:
+        raise ValueError("max_pixels belongs into the plan, where there is one")
+    return plan
 
 
 class EncoderClient(Connection):
@@ -41,17 +51,41 @@ class EncoderClient(Connection):
         """What an image of this size costs here; no image is needed."""
         return self._run(steps.count_size(width, height, max_pixels))
 
-    def encode(self, digest: str, max_pixels: int | None = None, fingerprint: str = "") -> Rows:
-        """The rows of a stored image, whole and checked: order, count, length, XXH3, digest.
+    def encode(
+        self,
+        digest: str,
+        max_pixels: int | None = None,
+        fingerprint: str = "",
+        *,
+        plan: RowPlan | None = None,
+    ) -> Rows:
+        """The rows of a stored image that a plan sends, checked: places, order, count, length, XXH3, digest.
 
-        `fingerprint` refuses an encoder of another model. Raises RowsMismatch for rows that are not what
-        their header announced.
+        `max_pixels` is short for a plan of it. `fingerprint` refuses an encoder of another model. Raises
+        RowsMismatch for rows that are not what their header announced.
         """
         assembly = Assembly()
-        with closing(self._run(steps.encode(digest, max_pixels, fingerprint))) as messages:
+        asked = steps.encode(digest, _plan(plan, max_pixels), fingerprint)
+        with closing(self._run(asked)) as messages:
             for message in messages:
                 assembly.take(message)
         return assembly.rows()
+
+    def place_rows(
+        self,
+        digest: str,
+        plan: RowPlan,
+        *,
+        order: bool = False,
+        stored_only: bool = False,
+        fingerprint: str = "",
+    ) -> Placed:
+        """Which rows of a stored image a plan sends.
+
+        Runs the tower where that is needed, unless `stored_only` forbids it. `order` asks for the order of
+        the rows too.
+        """
+        return self._run(steps.place_rows(digest, plan, fingerprint, stored_only, order))
 
     def delete(self, digest: str) -> Deleted:
         """Remove an image and the rows of its pixels. What is not there is removed with zeros."""
@@ -87,13 +121,33 @@ class AsyncEncoderClient(AsyncConnection):
         """As `EncoderClient.count`."""
         return await self._run(steps.count_size(width, height, max_pixels))
 
-    async def encode(self, digest: str, max_pixels: int | None = None, fingerprint: str = "") -> Rows:
+    async def encode(
+        self,
+        digest: str,
+        max_pixels: int | None = None,
+        fingerprint: str = "",
+        *,
+        plan: RowPlan | None = None,
+    ) -> Rows:
         """As `EncoderClient.encode`."""
         assembly = Assembly()
-        async with aclosing(await self._run(steps.encode(digest, max_pixels, fingerprint))) as messages:
+        asked = steps.encode(digest, _plan(plan, max_pixels), fingerprint)
+        async with aclosing(await self._run(asked)) as messages:
             async for message in messages:
                 assembly.take(message)
         return assembly.rows()
+
+    async def place_rows(
+        self,
+        digest: str,
+        plan: RowPlan,
+        *,
+        order: bool = False,
+        stored_only: bool = False,
+        fingerprint: str = "",
+    ) -> Placed:
+        """As `EncoderClient.place_rows`."""
+        return await self._run(steps.place_rows(digest, plan, fingerprint, stored_only, order))
 
     async def delete(self, digest: str) -> Deleted:
         """As `EncoderClient.delete`."""

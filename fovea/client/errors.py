@@ -91,6 +91,11 @@ class ContextTooLong(_Reason, code=Code.INVALID_ARGUMENT):
     """Prompt and answer do not fit the context; `metadata` names the largest max_pixels that fits."""
 
 
+class VisualBudgetExceeded(_Reason, code=Code.INVALID_ARGUMENT):
+    """The images cost more than the budget. `metadata` has as `fits` the max_pixels at which they would not;
+    0 where they always do."""
+
+
 class MaxNewTokensTooLarge(_Reason, code=Code.INVALID_ARGUMENT):
     """max_new_tokens is above the server's cap."""
 

@@ -14,26 +14,29 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.upload import File
 from fovea.errors import FoveaError
-from fovea.geometry import DEFAULT_MAX_PIXELS, AspectTooExtreme, Geometry
+from fovea.geometry import AspectTooExtreme, Geometry
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUALITY = 92
 TOKENS_APART = 1
 
 
-def fit(image: File, max_pixels: int | None = None) -> bytes:
-    """The bytes of a smaller picture that costs the same tokens at `max_pixels`, or those of the file.
+def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = None) -> bytes:
+    """The bytes of a smaller picture that costs the same tokens within a budget, or those of the file.
 
-    `max_pixels` is 1310720 where it is not given, as in a request. JPEG stays JPEG, everything else becomes
-    PNG. The picture has an id of its own, and the same for the same file: fit an image always or never, or
-    its rows are computed twice. Raises OSError where `image` is a path that cannot be read.
+    `max_pixels` is short for a budget of it; it is 1310720 where it is not given, as in a request. Pixels,
+    sides and tokens are kept to; what `detail` and reduction save beyond that, they save of the shrunk
+    picture too. JPEG stays JPEG, everything else becomes PNG. The picture has an id of its own, and the same
+    for the same file: fit an image always or never, or its rows are computed twice. Raises OSError where
+    `image` is a path that cannot be read.
     """
     data = image if isinstance(image, bytes) else Path(image).read_bytes()
-    limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
+    allowed = SERVERS_CHOICE.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
     try:
-        smaller = _smaller(data, limit)
+        smaller = _smaller(data, allowed)
     except (FoveaError, MemoryError):
         raise
     except Exception:  # Pillow's, which refuses damaged files in many ways
@@ -41,7 +44,7 @@ def fit(image: File, max_pixels: int | None = None) -> bytes:
     return smaller if smaller is not None and len(smaller) < len(data) else data
 
 
-def fitted_size(width: int, height: int, max_pixels: int) -> tuple[int, int] | None:
+def fitted_size(width: int, height: int, budget: Budget) -> tuple[int, int] | None:
     """The planned (width, height) of a picture, None where shrinking to it is of no use.
 
     Of no use is a plan that enlarges, and one that the service would not repeat for its own result: sides are
@@ -49,8 +52,9 @@ def fitted_size(width: int, height: int, max_pixels: int) -> tuple[int, int] | N
     thin.
     """
     try:
-        planned = Geometry().plan(width, height, max_pixels)
-        again = Geometry().plan(planned.width, planned.height, max_pixels)
+        planned = Geometry().plan(width, height, budget.limit(width, height))
+        limit = budget.limit(planned.width, planned.height)
+        again = Geometry().plan(planned.width, planned.height, limit)
     except AspectTooExtreme:
         return None
     if planned.width > width or planned.height > height or (planned.width, planned.height) == (width, height):
@@ -60,14 +64,14 @@ def fitted_size(width: int, height: int, max_pixels: int) -> tuple[int, int] | N
     return planned.width, planned.height
 
 
-def _smaller(data: bytes, max_pixels: int) -> bytes | None:
+def _smaller(data: bytes, budget: Budget) -> bytes | None:
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         # Before anything is decoded. Lying on its side, a picture has the same use of being shrunk.
-        if fitted_size(*opened.size, max_pixels) is None or opened.mode.startswith(("I", "F")):
+        if fitted_size(*opened.size, budget) is None or opened.mode.startswith(("I", "F")):
             return None
         format = "JPEG" if opened.format in ("JPEG", "MPO") else "PNG"
         picture = _flat(ImageOps.exif_transpose(opened))
-    size = fitted_size(*picture.size, max_pixels)
+    size = fitted_size(*picture.size, budget)
     return _written(picture.resize(size, Image.Resampling.BICUBIC), format) if size else None
 
 

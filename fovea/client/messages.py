@@ -10,14 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.fitting import fit
 from fovea.client.format import Format
 from fovea.client.upload import File, Upload
 from fovea.decoder.v1 import decoder_pb2
 from fovea.ids import is_digest
+from fovea.vision.v1 import image_pb2
 
 Source = File
 """A path, the bytes of a file, or the id (`sha256:<hex>`) of an image that is stored."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """In place of an image, the size of one that has not been sent. Only to `count`."""
+
+    width: int
+    height: int
+
 
 _ROLES = {
     "system": decoder_pb2.ROLE_SYSTEM,
@@ -28,9 +39,9 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class Image:
-    """An image of a message."""
+    """An image of a message, or the size of one."""
 
-    source: Source
+    source: Source | Size
 
 
 @dataclass(frozen=True)
@@ -61,13 +72,15 @@ GREEDY = Sampling()
 class Options(TypedDict, total=False):
     """How something is asked, the same for an answer, a stream and a count.
 
-    `max_pixels` shrinks each image to at most that many pixels; the server's default is 1310720. `fit`
-    shrinks files to that size here, before they are uploaded. `request_id` names the request in the servers'
+    `budget` says what the images may cost; `max_pixels` is short for a budget that shrinks each image to at
+    most that many pixels, where the server's default is 1310720. `fit` shrinks files here, before they are
+    uploaded, as far as the budget tells from their size. `request_id` names the request in the servers'
     logs. `response_format` holds the answer to a form; without it the form is free. `logprobs` asks for the
     log-probability of every token.
     """
 
     max_pixels: int | None
+    budget: Budget
     sampling: Sampling
     request_id: str
     fit: bool
@@ -89,8 +102,9 @@ class Question:
     question about the same images finds their tokens at the same place."""
 
     text: str | Sequence[Message]
-    images: Sequence[Source] = ()
+    images: Sequence[Source | Size] = ()
     max_pixels: int | None = None
+    budget: Budget = SERVERS_CHOICE
     sampling: Sampling = GREEDY
     request_id: str = ""
     fit: bool = False
@@ -98,13 +112,15 @@ class Question:
     logprobs: bool = False
 
     def draft(self) -> Draft:
-        """Read the files for their ids. Raises OSError where one cannot be read."""
-        uploads = _Uploads(self.max_pixels, self.fit)
+        """Read the files for their ids. Raises OSError where one cannot be read, and ValueError for options
+        that contradict each other."""
+        budget = self.budget.with_pixels(self.max_pixels)
+        uploads = _Uploads(budget, self.fit)
         given = {name: value for name, value in vars(self.sampling).items() if value is not None}
         request = decoder_pb2.GenerateRequest(
             messages=[_message(message, uploads) for message in self._messages()],
             sampling=decoder_pb2.Sampling(**given),
-            visual=decoder_pb2.VisualBudget(max_pixels=self.max_pixels),
+            visual=budget.message(),
             request_id=self.request_id,
             response_format=self.response_format.message() if self.response_format else None,
             logprobs=decoder_pb2.Logprobs() if self.logprobs else None,
@@ -127,15 +143,15 @@ def id_of(image: Source) -> str:
 class _Uploads:
     """The files of a request by their ids, each once; shrunk, where the caller wants that."""
 
-    def __init__(self, max_pixels: int | None, shrink: bool) -> None:
+    def __init__(self, budget: Budget, shrink: bool) -> None:
         self.found: dict[str, Upload] = {}
-        self._max_pixels = max_pixels
+        self._budget = budget
         self._shrink = shrink
 
     def id_of(self, source: Source) -> str:
         if isinstance(source, str) and is_digest(source):
             return source
-        upload = Upload.of(fit(source, self._max_pixels) if self._shrink else source)
+        upload = Upload.of(fit(source, budget=self._budget) if self._shrink else source)
         self.found[upload.digest] = upload
         return upload.digest
 
@@ -148,4 +164,8 @@ def _message(message: Message, uploads: _Uploads) -> decoder_pb2.Message:
 def _part(part: str | Image, uploads: _Uploads) -> decoder_pb2.Part:
     if isinstance(part, str):
         return decoder_pb2.Part(text=part)
-    return decoder_pb2.Part(image=decoder_pb2.Image(digest=uploads.id_of(part.source)))
+    source = part.source
+    if isinstance(source, Size):
+        size = image_pb2.Size(width=source.width, height=source.height)
+        return decoder_pb2.Part(image=decoder_pb2.Image(size=size))
+    return decoder_pb2.Part(image=decoder_pb2.Image(digest=uploads.id_of(source)))

@@ -1,7 +1,7 @@
 """Rows put together from an Encode stream; nothing that arrives is trusted.
 
-Layout, order, count, length and checksum of every chunk are compared with the header, and the digest of the
-whole with the summary. Knows the messages of the stream; does not know who sends them.
+Layout, places, order, count, length and checksum of every chunk are compared with the header, and the digest
+of the whole with the summary. Knows the messages of the stream; does not know who sends them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import xxhash
 
 from fovea import wire
-from fovea.client.convert import flat
+from fovea.client.convert import flat, kept
 from fovea.client.errors import RowsMismatch
 from fovea.client.values import Rows
 from fovea.encoder.v1 import encoder_pb2
@@ -24,6 +24,7 @@ class Assembly:
         self._header: encoder_pb2.EncodeHeader | None = None
         self._summary: encoder_pb2.EncodeSummary | None = None
         self._layout: RowLayout | None = None
+        self._kept: tuple[int, ...] = ()
         self._data: list[bytes] = []
         self._next = 0
 
@@ -41,6 +42,7 @@ class Assembly:
         layout = wire.layout_from_proto(header.layout)
         if self._header is not None or layout is None:
             raise RowsMismatch("the stream has a second header, or rows of an unknown layout")
+        self._kept = kept(header)
         self._header, self._layout = header, layout
 
     def _add(self, chunk: rows_pb2.RowChunk) -> None:
@@ -77,4 +79,5 @@ class Assembly:
             fingerprint=header.fingerprint,
             rows_digest=summary.rows_digest,
             timings=flat(summary.timings),
+            kept=self._kept,
         )

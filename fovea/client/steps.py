@@ -10,15 +10,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from fovea import wire
 from fovea.client import convert
 from fovea.client.connection import Call, Open, Steps
 from fovea.client.errors import ImageNotStored
 from fovea.client.messages import Draft
 from fovea.client.upload import Progress, Upload, unheard
-from fovea.client.values import CacheStats, Count, Deleted, ServerInfo, TokenCount
+from fovea.client.values import CacheStats, Count, Deleted, Placed, ServerInfo, TokenCount
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 from fovea.facts import Stored
+from fovea.plan import RowPlan
 
 ASK_FIRST_BYTES = 64 * 1024
 """Files above this are announced before they are sent. Smaller ones are gone before a question would be
@@ -90,11 +92,20 @@ def count_size(width: int, height: int, max_pixels: int | None) -> Steps[TokenCo
     return convert.token_count((yield Call("CountTokens", request)).count)
 
 
-def encode(digest: str, max_pixels: int | None, fingerprint: str) -> Steps[Any]:
+def encode(digest: str, plan: RowPlan, fingerprint: str) -> Steps[Any]:
     """The open stream of an image's rows."""
-    plan = encoder_pb2.EncodePlan(max_pixels=max_pixels)
-    request = encoder_pb2.EncodeRequest(digest=digest, plan=plan, fingerprint=fingerprint)
-    return (yield Open("Encode", request))
+    return (yield Open("Encode", _encode_request(digest, plan, fingerprint)))
+
+
+def place_rows(digest: str, plan: RowPlan, fingerprint: str, stored_only: bool, order: bool) -> Steps[Placed]:
+    request = encoder_pb2.PlaceRowsRequest(
+        encode=_encode_request(digest, plan, fingerprint), stored_only=stored_only, order=order
+    )
+    return convert.placed((yield Call("PlaceRows", request)))
+
+
+def _encode_request(digest: str, plan: RowPlan, fingerprint: str) -> encoder_pb2.EncodeRequest:
+    return encoder_pb2.EncodeRequest(digest=digest, plan=wire.plan_to_proto(plan), fingerprint=fingerprint)
 
 
 def delete(digest: str) -> Steps[Deleted]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fovea.receipt import Receipt
+from fovea.client.budget import Budget
+from fovea.receipt import Receipt, Step
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,39 @@ class TokenCount:
 
 
 @dataclass(frozen=True)
+class ImagePlan:
+    """What is done to an image, and the most and the fewest visual tokens that it then costs. `repeat_of` is
+    the place of the earlier image that it repeats."""
+
+    steps: tuple[Step, ...]
+    tokens: int
+    tokens_min: int
+    repeat_of: int | None
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """The same request under another budget, which can be sent as it is. Fields as in `Count`."""
+
+    name: str
+    budget: Budget
+    visual_tokens: int
+    visual_tokens_min: int
+    exact: bool
+    row_bytes: int
+    kv_bytes: int
+    prefill_flops: float
+    fits_context: bool
+
+
+@dataclass(frozen=True)
 class Count:
-    """What a whole request would cost. `fits_context` counts the room for the answer too."""
+    """What a whole request would cost. `fits_context` counts the room for the answer too.
+
+    `exact` says that `visual_tokens` is what an answer would spend; otherwise it is the most, and
+    `visual_tokens_min` the fewest. `row_bytes` are those of each different image once. `prefill_ms` is what
+    reading such a prompt took lately, 0 where nothing was read yet. `plans` stand in the order of `images`.
+    """
 
     prompt_tokens: int
     text_tokens: int
@@ -77,6 +109,13 @@ class Count:
     images: tuple[TokenCount, ...]
     kv_bytes: int
     fits_context: bool
+    exact: bool
+    visual_tokens_min: int
+    row_bytes: int
+    prefill_flops: float
+    prefill_ms: float
+    plans: tuple[ImagePlan, ...]
+    alternatives: tuple[Alternative, ...]
 
 
 @dataclass(frozen=True)
@@ -129,7 +168,8 @@ class CacheStats:
 @dataclass(frozen=True)
 class Rows:
     """The rows of one image, checked. `data` is `count * row_bytes` bytes in raster order; `width`, `levels`
-    and `dtype` say how to read them. `timings` are the encoder's own milliseconds by stage."""
+    and `dtype` say how to read them. `kept` are their places on the merged grid, one a row, ascending; empty
+    where all rows are here. `timings` are the encoder's own milliseconds by stage."""
 
     data: bytes
     count: int
@@ -141,4 +181,25 @@ class Rows:
     encoder: str
     fingerprint: str
     rows_digest: str
+    timings: Mapping[str, float]
+    kept: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Which rows of an image a plan sends.
+
+    `known` is False where only the tower could tell and was not to be run; then the count is that of the
+    whole image. `kept` are the places as in `Rows`. `order` are the places of all encoded rows, the most
+    important first, where it was asked for and the plan chooses rows.
+    """
+
+    known: bool
+    cost: TokenCount
+    count: int
+    kept: tuple[int, ...]
+    order: tuple[int, ...]
+    source: str
+    encoder: str
+    fingerprint: str
     timings: Mapping[str, float]

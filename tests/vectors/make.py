@@ -11,6 +11,7 @@ import itertools
 import json
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ FOLDER = Path(__file__).parent
 SEED = 20261126
 SIZES = 200
 ROWS, WIDTH, LEVELS = 40, 32, 3  # rows of 256 bytes in bf16
+BOUNDED = 60
+GRID = (192, 160)  # heights of a picture of 48 rows, some of which are dropped, and of one of 40
+KEPT = (*range(4, 20), *range(22, 46))
 CUTS = (0, 13, 14, 31, 40)  # where the chunks begin and end
 
 
@@ -83,7 +87,25 @@ def geometry() -> dict[str, Any]:
             "max_aspect": MAX_ASPECT,
         },
         "cases": cases,
+        "bounded": [bounded(rule, rng, *size) for size in sizes(rng)[:BOUNDED]],
         "refused": [refused(rule, *size) for size in ((0, 10), (10, 0), (1, 201), (4020, 20))],
+    }
+
+
+def bounded(rule: Geometry, rng: random.Random, width: int, height: int) -> dict[str, Any]:
+    """The max_pixels of some bounds of pixels and sides, and the largest that costs at most some tokens."""
+    pixels = rng.choice((None, DEFAULT_MAX_PIXELS, 1, 600_000))
+    short, long = rng.choice((0, 256, 768, 1001)), rng.choice((0, 768, 2048, 3333))
+    tokens = rng.choice((1, 64, 255, 576, 1280, 20_000))
+    return {
+        "width": width,
+        "height": height,
+        "max_pixels": pixels,
+        "max_short_side": short,
+        "max_long_side": long,
+        "limit": rule.limit(width, height, pixels, short, long),
+        "tokens": tokens,
+        "largest_fitting": rule.largest_fitting(width, height, tokens),
     }
 
 
@@ -95,7 +117,7 @@ def refused(rule: Geometry, width: int, height: int) -> dict[str, Any]:
     raise AssertionError((width, height))
 
 
-def header() -> encoder_pb2.EncodeResponse:
+def header(kept: Sequence[int] = ()) -> encoder_pb2.EncodeResponse:
     layout = rows_pb2.RowLayout(
         version=1,
         width=WIDTH,
@@ -103,14 +125,15 @@ def header() -> encoder_pb2.EncodeResponse:
         dtype=rows_pb2.ROW_DTYPE_BF16,
         row_bytes=2 * WIDTH * (1 + LEVELS),
     )
-    size = image_pb2.Size(width=256, height=160)
+    height = GRID[0] if kept else GRID[1]
+    size = image_pb2.Size(width=256, height=height)
     count = image_pb2.TokenCount(
         original=size,
         planned=size,
-        grid=image_pb2.GridThw(t=1, h=10, w=16),
-        patches=4 * ROWS,
-        tokens=ROWS,
-        row_bytes=ROWS * layout.row_bytes,
+        grid=image_pb2.GridThw(t=1, h=height // 16, w=16),
+        patches=height,
+        tokens=height // 4,
+        row_bytes=height // 4 * layout.row_bytes,
     )
     event = encoder_pb2.EncodeHeader(
         layout=layout,
@@ -119,6 +142,7 @@ def header() -> encoder_pb2.EncodeResponse:
         source=rows_pb2.ROW_SOURCE_ROWS,
         fingerprint="sha256:" + "0" * 64,
         encoder="vector",
+        kept=kept,
     )
     return encoder_pb2.EncodeResponse(header=event)
 
@@ -141,7 +165,8 @@ def rows() -> dict[str, Any]:
     """One good stream, and streams that a client must refuse as ROWS_MISMATCH."""
     values = np.random.default_rng(SEED).integers(0, 256, ROWS * WIDTH * (1 + LEVELS) * 2, np.uint8)
     data = values.tobytes()
-    good = [header(), *(chunk(data, a, b) for a, b in itertools.pairwise(CUTS)), summary(data)]
+    rest = [*(chunk(data, a, b) for a, b in itertools.pairwise(CUTS)), summary(data)]
+    good = [header(), *rest]
     flipped, forged = chunk(data, 13, 14), summary(data[::-1])
     flipped.chunk.data = bytes([flipped.chunk.data[0] ^ 1]) + flipped.chunk.data[1:]
     cut = chunk(data, 13, 14)
@@ -157,6 +182,9 @@ def rows() -> dict[str, Any]:
         "no summary": good[:-1],
         "no header": good[1:],
         "another digest": [*good[:-1], forged],
+        "places out of order": [header((*KEPT[1:], KEPT[0])), *rest],
+        "a place that is not on the grid": [header((*KEPT[:-1], 48)), *rest],
+        "fewer places than rows": [header(KEPT[1:]), *rest],
     }
     return {
         "rows": ROWS,
@@ -167,6 +195,7 @@ def rows() -> dict[str, Any]:
         "data": b64(data),
         "rows_digest": digest(data),
         "stream": wire(good),
+        "kept": {"places": list(KEPT), "stream": wire([header(KEPT), *rest])},
         "refused": [{"why": why, "stream": wire(stream)} for why, stream in bad.items()],
     }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fovea.client import fit
+from fovea.client import Budget, fit
 from fovea.client.fitting import fitted_size
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry, SizeInvalid
 from tests.e2e.pictures import pixels
@@ -117,8 +117,20 @@ def test_where_nothing_is_won_or_nothing_can_be_read_the_bytes_stay(name):
 
 def test_a_size_is_given_up_where_the_service_would_plan_anew_for_it():
     """63 tokens at the least limit are too few pixels: the service would enlarge them to 80."""
-    assert fitted_size(1296, 1008, 65_536) is None
-    assert fitted_size(20_000, 100, DEFAULT_MAX_PIXELS) is None, "16192x64 is too thin"
+    assert fitted_size(1296, 1008, Budget(max_pixels=65_536)) is None
+    assert fitted_size(20_000, 100, Budget()) is None, "16192x64 is too thin"
+
+
+def test_a_budget_says_with_sides_and_tokens_what_a_picture_is_fitted_to():
+    data = file(noise(), "PNG")
+    short = fit(data, budget=Budget(max_short_side=320))
+    assert min(opened(short).size) == 320
+    few = opened(fit(data, budget=Budget(max_visual_tokens=100, max_short_side=320)))
+    assert few.width * few.height <= 100 * 1024
+    assert fit(data, budget=Budget(max_visual_tokens=1)) == fit(data, 65_536), "no image is planned smaller"
+    assert fit(data, LIMIT, budget=Budget(detail="low")) == fit(data, LIMIT)
+    with pytest.raises(ValueError, match="max_pixels"):
+        fit(data, LIMIT, budget=Budget(max_pixels=LIMIT))
 
 
 def test_a_limit_of_no_pixels_is_the_callers_mistake():

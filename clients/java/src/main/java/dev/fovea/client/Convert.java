@@ -2,11 +2,21 @@ package dev.fovea.client;
 
 import com.google.protobuf.ProtocolMessageEnum;
 import com.google.protobuf.Timestamp;
+import dev.fovea.decoder.v1.Alternative;
 import dev.fovea.decoder.v1.GenerateResponse;
+import dev.fovea.decoder.v1.ImagePlan;
 import dev.fovea.decoder.v1.ReceiptImage;
+import dev.fovea.decoder.v1.ReceiptPrice;
+import dev.fovea.decoder.v1.ReceiptStep;
+import dev.fovea.decoder.v1.VisualBudget;
+import dev.fovea.encoder.v1.EncodePlan;
+import dev.fovea.encoder.v1.EncodeRequest;
 import dev.fovea.encoder.v1.EncodeTimings;
+import dev.fovea.encoder.v1.PlaceRowsResponse;
+import dev.fovea.encoder.v1.RowChoice;
 import dev.fovea.vision.v1.GridThw;
 import java.time.Instant;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -54,7 +64,10 @@ final class Convert {
             totals.getCachedPromptTokens(),
             totals.getOutputTokens(),
             totals.getEncodes(),
-            totals.getWireBytes()),
+            totals.getWireBytes(),
+            totals.getRowBytes(),
+            totals.getPatches(),
+            totals.getNaivePatches()),
         new Receipt.Stages(
             ms.getQueue(),
             ms.getEncode(),
@@ -64,7 +77,18 @@ final class Convert {
             ms.getDecode(),
             ms.getTotal()),
         new Receipt.Tier(message.getTier().getPathList(), message.getTier().getReason()),
-        new Receipt.Price(message.getPrice().getAmount(), message.getPrice().getCurrency()));
+        price(message.getPrice()),
+        message.getDegraded());
+  }
+
+  private static Receipt.Price price(ReceiptPrice message) {
+    return new Receipt.Price(
+        message.getAmount(), message.getCurrency(), message.getNaiveAmount());
+  }
+
+  private static Receipt.Step step(ReceiptStep message) {
+    return new Receipt.Step(
+        message.getName(), message.getBefore(), message.getAfter(), message.getReason());
   }
 
   private static Receipt.Image image(ReceiptImage message) {
@@ -76,16 +100,15 @@ final class Convert {
         message.getPatches(),
         message.getTokensFull(),
         message.getTokens(),
-        message.getStepsList().stream()
-            .map(s -> new Receipt.Step(s.getName(), s.getBefore(), s.getAfter(), s.getReason()))
-            .toList(),
+        message.getStepsList().stream().map(Convert::step).toList(),
         value(RowSource.class, message.getSource(), RowSource.NONE),
         message.getEncoder(),
         value(RowDtype.class, message.getDtype(), RowDtype.UNKNOWN),
         Integer.toUnsignedLong(message.getRowBytes()),
         Integer.toUnsignedLong(message.getWireBytes()),
         message.getRowsDigest(),
-        message.hasRepeatOf() ? OptionalInt.of(message.getRepeatOf()) : OptionalInt.empty());
+        message.hasRepeatOf() ? OptionalInt.of(message.getRepeatOf()) : OptionalInt.empty(),
+        value(ImageKind.class, message.getKind(), ImageKind.UNKNOWN));
   }
 
   static ImageFacts facts(dev.fovea.vision.v1.ImageFacts message) {
@@ -96,7 +119,11 @@ final class Convert {
         Integer.toUnsignedLong(message.getByteSize()),
         size(message.getSize()),
         message.getExifOrientation(),
-        message.getHadAlpha());
+        message.getHadAlpha(),
+        message.getTextHeight(),
+        message.getEdgeDensity(),
+        message.getUniformShare(),
+        value(ImageKind.class, message.getKind(), ImageKind.UNKNOWN));
   }
 
   static Instant instant(Timestamp message) {
@@ -120,7 +147,100 @@ final class Convert {
         message.getVisualTokens(),
         message.getImagesList().stream().map(Convert::tokenCount).toList(),
         message.getKvBytes(),
+        message.getFitsContext(),
+        message.getExact(),
+        message.getVisualTokensMin(),
+        message.getRowBytes(),
+        message.getPrefillFlops(),
+        message.getPrefillMs(),
+        message.getPlansList().stream().map(Convert::plan).toList(),
+        message.getAlternativesList().stream().map(Convert::alternative).toList());
+  }
+
+  private static Count.Plan plan(ImagePlan message) {
+    return new Count.Plan(
+        message.getStepsList().stream().map(Convert::step).toList(),
+        message.getTokens(),
+        message.getTokensMin(),
+        message.hasRepeatOf() ? OptionalInt.of(message.getRepeatOf()) : OptionalInt.empty());
+  }
+
+  private static Count.Alternative alternative(Alternative message) {
+    return new Count.Alternative(
+        message.getName(),
+        budget(message.getVisual()),
+        message.getVisualTokens(),
+        message.getVisualTokensMin(),
+        message.getExact(),
+        message.getRowBytes(),
+        message.getKvBytes(),
+        message.getPrefillFlops(),
         message.getFitsContext());
+  }
+
+  static Budget budget(VisualBudget message) {
+    var reduction = message.getReduction();
+    return new Budget(
+        message.hasMaxPixels() ? message.getMaxPixels() : null,
+        message.getMaxVisualTokens(),
+        value(Budget.Detail.class, message.getDetail(), null),
+        value(Budget.Detail.class, message.getMinDetail(), null),
+        value(Budget.OnOverBudget.class, message.getOnOverBudget(), null),
+        value(Budget.RepeatPolicy.class, message.getRepeatPolicy(), null),
+        new Budget.Reduction(
+            reduction.hasKeep() ? (double) reduction.getKeep() : null,
+            value(Budget.Mode.class, reduction.getMode(), null),
+            value(Reducer.class, reduction.getReducer(), null),
+            reduction.hasFlatTolerance() ? reduction.getFlatTolerance() : null,
+            reduction.hasNearRepeats() ? (double) reduction.getNearRepeats() : null),
+        message.getMinTokens(),
+        message.getMaxShortSide(),
+        message.getMaxLongSide());
+  }
+
+  static Placed placed(PlaceRowsResponse message) {
+    var header = message.getHeader();
+    return new Placed(
+        message.getKnown(),
+        tokenCount(header.getCount()),
+        header.getRows(),
+        RowAssembly.kept(header),
+        List.copyOf(message.getOrderList()),
+        value(RowSource.class, header.getSource(), RowSource.NONE),
+        header.getEncoder(),
+        header.getFingerprint(),
+        timings(message.getTimings()));
+  }
+
+  static EncodeRequest encodeRequest(String digest, RowPlan plan, String fingerprint) {
+    var built = EncodePlan.newBuilder();
+    if (plan.maxPixels() != null) {
+      built.setMaxPixels(plan.maxPixels());
+    }
+    if (plan.flatTolerance() != null) {
+      built.setFlatTolerance(plan.flatTolerance());
+    }
+    if (plan.keep() != null || plan.auto() || plan.reducer() != null) {
+      var rows = RowChoice.newBuilder().setAuto(plan.auto()).setReducer(reducer(plan.reducer()));
+      if (plan.keep() != null) {
+        rows.setKeep(plan.keep().floatValue());
+      }
+      built.setRows(rows);
+    }
+    return EncodeRequest.newBuilder()
+        .setDigest(digest)
+        .setPlan(built)
+        .setFingerprint(fingerprint)
+        .build();
+  }
+
+  static dev.fovea.vision.v1.Reducer reducer(Reducer reducer) {
+    return message(dev.fovea.vision.v1.Reducer.class, "REDUCER", reducer);
+  }
+
+  /** The message's own value, as REDUCER_SCOPE of SCOPE; that of nothing chosen for null. */
+  static <E extends Enum<E>> E message(Class<E> type, String prefix, Enum<?> value) {
+    return Enum.valueOf(type, prefix + "_" + (value == null ? "UNSPECIFIED" : value.name()));
   }
 
   static Size size(dev.fovea.vision.v1.Size message) {

@@ -1,8 +1,13 @@
 package dev.fovea.client;
 
 import dev.fovea.decoder.v1.Choice;
+import dev.fovea.decoder.v1.Detail;
 import dev.fovea.decoder.v1.GenerateRequest;
 import dev.fovea.decoder.v1.Logprobs;
+import dev.fovea.decoder.v1.OnOverBudget;
+import dev.fovea.decoder.v1.Reduction;
+import dev.fovea.decoder.v1.ReductionMode;
+import dev.fovea.decoder.v1.RepeatPolicy;
 import dev.fovea.decoder.v1.ResponseFormat;
 import dev.fovea.decoder.v1.Role;
 import dev.fovea.decoder.v1.VisualBudget;
@@ -24,9 +29,7 @@ record Draft(GenerateRequest request, Collection<Upload> uploads) {
         GenerateRequest.newBuilder().setRequestId(question.requestId());
     question.messages().forEach(message -> request.addMessages(message(message, uploads)));
     request.setSampling(sampling(question.sampling()));
-    question
-        .maxPixels()
-        .ifPresent(most -> request.setVisual(VisualBudget.newBuilder().setMaxPixels(most)));
+    request.setVisual(visual(question.budget()));
     question.format().ifPresent(format -> request.setResponseFormat(format(format)));
     if (question.logprobs()) {
       request.setLogprobs(Logprobs.getDefaultInstance());
@@ -54,6 +57,11 @@ record Draft(GenerateRequest request, Collection<Upload> uploads) {
     if (part instanceof Part.Text text) {
       return built.setText(text.text()).build();
     }
+    if (part instanceof Size size) {
+      var unseen =
+          dev.fovea.vision.v1.Size.newBuilder().setWidth(size.width()).setHeight(size.height());
+      return built.setImage(dev.fovea.decoder.v1.Image.newBuilder().setSize(unseen)).build();
+    }
     String digest = digest((Image) part, uploads);
     return built.setImage(dev.fovea.decoder.v1.Image.newBuilder().setDigest(digest)).build();
   }
@@ -65,6 +73,45 @@ record Draft(GenerateRequest request, Collection<Upload> uploads) {
     Upload upload = Shelf.upload(image);
     uploads.putIfAbsent(upload.digest(), upload);
     return upload.digest();
+  }
+
+  private static VisualBudget visual(Budget budget) {
+    var built =
+        VisualBudget.newBuilder()
+            .setMaxVisualTokens(budget.maxVisualTokens())
+            .setDetail(Convert.message(Detail.class, "DETAIL", budget.detail()))
+            .setMinDetail(Convert.message(Detail.class, "DETAIL", budget.minDetail()))
+            .setOnOverBudget(
+                Convert.message(OnOverBudget.class, "ON_OVER_BUDGET", budget.onOverBudget()))
+            .setRepeatPolicy(
+                Convert.message(RepeatPolicy.class, "REPEAT_POLICY", budget.repeatPolicy()))
+            .setMinTokens(budget.minTokens())
+            .setMaxShortSide(budget.maxShortSide())
+            .setMaxLongSide(budget.maxLongSide());
+    if (budget.maxPixels() != null) {
+      built.setMaxPixels(budget.maxPixels());
+    }
+    if (!budget.reduction().equals(Budget.Reduction.DEFAULT)) {
+      built.setReduction(reduction(budget.reduction()));
+    }
+    return built.build();
+  }
+
+  private static Reduction reduction(Budget.Reduction wanted) {
+    var built =
+        Reduction.newBuilder()
+            .setMode(Convert.message(ReductionMode.class, "REDUCTION_MODE", wanted.mode()))
+            .setReducer(Convert.reducer(wanted.reducer()));
+    if (wanted.keep() != null) {
+      built.setKeep(wanted.keep().floatValue());
+    }
+    if (wanted.flatTolerance() != null) {
+      built.setFlatTolerance(wanted.flatTolerance());
+    }
+    if (wanted.nearRepeats() != null) {
+      built.setNearRepeats(wanted.nearRepeats().floatValue());
+    }
+    return built.build();
   }
 
   private static ResponseFormat format(Format format) {

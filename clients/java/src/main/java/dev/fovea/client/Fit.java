@@ -22,13 +22,19 @@ import javax.imageio.stream.MemoryCacheImageOutputStream;
  * become smaller, or that is not understood here (WebP, damaged, of unclear orientation), comes back
  * as it is: the service judges it.
  *
- * <p>{@code maxPixels} is that of the question; {@code geometry} that of the model.
+ * <p>{@code budget} is that of the question; {@code geometry} that of the model. Pixels, sides and
+ * tokens are kept to; what detail and reduction save beyond that, they save of the shrunk picture too.
  */
-public record Fit(Geometry geometry, int maxPixels) {
+public record Fit(Geometry geometry, Budget budget) {
   /** For the published checkpoints and a question without maxPixels. */
-  public static final Fit STANDARD = new Fit(Geometry.STANDARD, Geometry.DEFAULT_MAX_PIXELS);
+  public static final Fit STANDARD = new Fit(Geometry.STANDARD, Budget.DEFAULT);
 
   private static final float JPEG_QUALITY = 0.92f;
+
+  /** For a question with this maxPixels and no other bound. */
+  public Fit(Geometry geometry, int maxPixels) {
+    this(geometry, Budget.with().maxPixels(maxPixels).build());
+  }
 
   /** The file, shrunk; or the same array. */
   public byte[] shrink(byte[] file) {
@@ -51,7 +57,7 @@ public record Fit(Geometry geometry, int maxPixels) {
    * cost is that of the original, to within one token.
    */
   public Optional<Size> target(int width, int height) {
-    Geometry.Plan plan = geometry.plan(width, height, maxPixels);
+    Geometry.Plan plan = planned(width, height);
     Size size = plan.size();
     boolean shrinks = size.width() <= width && size.height() <= height;
     if (!shrinks || size.equals(new Size(width, height)) || !costsTheSame(plan)) {
@@ -66,8 +72,11 @@ public record Fit(Geometry geometry, int maxPixels) {
     if (Geometry.tooLong(size.width(), size.height())) {
       return false;
     }
-    int again = geometry.plan(size.width(), size.height(), maxPixels).tokens();
-    return Math.abs(again - plan.tokens()) <= 1;
+    return Math.abs(planned(size.width(), size.height()).tokens() - plan.tokens()) <= 1;
+  }
+
+  private Geometry.Plan planned(int width, int height) {
+    return geometry.plan(width, height, budget.limit(width, height, geometry));
   }
 
   private byte[] shrink(byte[] file, String format, Orientation orientation) throws IOException {

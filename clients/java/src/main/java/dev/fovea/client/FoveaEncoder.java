@@ -3,12 +3,12 @@ package dev.fovea.client;
 import dev.fovea.encoder.v1.CountTokensRequest;
 import dev.fovea.encoder.v1.DeleteImageRequest;
 import dev.fovea.encoder.v1.DescribeImageRequest;
-import dev.fovea.encoder.v1.EncodePlan;
 import dev.fovea.encoder.v1.EncodeRequest;
 import dev.fovea.encoder.v1.EncodeResponse;
 import dev.fovea.encoder.v1.EncoderServiceGrpc;
 import dev.fovea.encoder.v1.GetCacheStatsRequest;
 import dev.fovea.encoder.v1.GetServerInfoRequest;
+import dev.fovea.encoder.v1.PlaceRowsRequest;
 import dev.fovea.encoder.v1.PutImageHeader;
 import dev.fovea.encoder.v1.PutImageRequest;
 import dev.fovea.encoder.v1.PutImageResponse;
@@ -87,14 +87,14 @@ public final class FoveaEncoder implements AutoCloseable {
    * any. ROWS_MISMATCH for rows that are not what was announced.
    */
   public Rows encode(String digest, OptionalInt maxPixels, String fingerprint) {
-    EncodePlan.Builder plan = EncodePlan.newBuilder();
-    maxPixels.ifPresent(plan::setMaxPixels);
-    var request =
-        EncodeRequest.newBuilder()
-            .setDigest(digest)
-            .setPlan(plan)
-            .setFingerprint(fingerprint)
-            .build();
+    RowPlan plan = RowPlan.DEFAULT;
+    return encode(
+        digest, maxPixels.isPresent() ? plan.withMaxPixels(maxPixels.getAsInt()) : plan, fingerprint);
+  }
+
+  /** As {@link #encode(String, OptionalInt, String)}, for the rows that a plan sends. */
+  public Rows encode(String digest, RowPlan plan, String fingerprint) {
+    var request = Convert.encodeRequest(digest, plan, fingerprint);
     RowAssembly assembly = new RowAssembly();
     try (Call<EncodeRequest, EncodeResponse> call =
         link.open(EncoderServiceGrpc.getEncodeMethod())) {
@@ -104,6 +104,26 @@ public final class FoveaEncoder implements AutoCloseable {
       }
     }
     return assembly.rows();
+  }
+
+  /** Which rows of a stored image a plan sends; runs the vision tower where that is needed. */
+  public Placed placeRows(String digest, RowPlan plan) {
+    return placed(PlaceRowsRequest.newBuilder(), digest, plan);
+  }
+
+  /** As {@link #placeRows}, with the order of the rows where the plan chooses among them. */
+  public Placed placeRowsInOrder(String digest, RowPlan plan) {
+    return placed(PlaceRowsRequest.newBuilder().setOrder(true), digest, plan);
+  }
+
+  /** As {@link #placeRows}, as far as can be said without running the vision tower. */
+  public Placed placeStoredRows(String digest, RowPlan plan) {
+    return placed(PlaceRowsRequest.newBuilder().setStoredOnly(true), digest, plan);
+  }
+
+  private Placed placed(PlaceRowsRequest.Builder request, String digest, RowPlan plan) {
+    request.setEncode(Convert.encodeRequest(digest, plan, ""));
+    return Convert.placed(link.one(EncoderServiceGrpc.getPlaceRowsMethod(), request.build()));
   }
 
   /** Removes an image and the rows of its pixels. What is not there is removed with zeros. */

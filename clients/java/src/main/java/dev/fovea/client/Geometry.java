@@ -1,8 +1,10 @@
 package dev.fovea.client;
 
 import io.grpc.Status;
+import java.math.BigInteger;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 
 /**
  * From the width and height of an image to the visual tokens that it costs, as the services count
@@ -38,6 +40,64 @@ public record Geometry(int minPixels, int maxPixels) {
     Grid grid = new Grid(1, size.height() / PATCH, size.width() / PATCH);
     int patches = grid.h() * grid.w();
     return new Plan(size, grid, patches, patches / 4);
+  }
+
+  /**
+   * The one limit that says what bounds of pixels and of sides say together, for {@link #plan}. A
+   * side of 0 is no bound, and one that the image keeps already changes nothing. Never below the
+   * fewest pixels, to which a plan enlarges.
+   *
+   * <p>What bounds a side is one pixel more than the exact product, because a plan rounds down to
+   * whole cells: a side that would come out a hair below its bound would lose a cell.
+   */
+  public int limit(int width, int height, int most, int maxShortSide, int maxLongSide) {
+    check(width, height);
+    if (most < 1 || maxShortSide < 0 || maxLongSide < 0) {
+      throw refused(Reason.INVALID_ARGUMENT, width, height, "limits must be above 0");
+    }
+    int limit = Math.min(most, maxPixels);
+    limit = bounded(limit, width, height, maxShortSide, Math.min(width, height));
+    return within(bounded(limit, width, height, maxLongSide, Math.max(width, height)));
+  }
+
+  /**
+   * The largest limit whose plan costs at most so many tokens; absent where there is none. Below the
+   * image's own rounded size the cost never falls as the limit grows, so that halving finds the edge.
+   */
+  public OptionalInt largestFitting(int width, int height, int tokens) {
+    if (plan(width, height).tokens() <= tokens) {
+      return OptionalInt.of(maxPixels);
+    }
+    double own = Math.rint((double) width / CELL) * Math.rint((double) height / CELL) * CELL * CELL;
+    int fits = 0;
+    int exceeds = (int) Math.min(own, maxPixels);
+    while (exceeds - fits > 1) {
+      int middle = (fits + exceeds) >>> 1;
+      if (plan(width, height, middle).tokens() <= tokens) {
+        fits = middle;
+      } else {
+        exceeds = middle;
+      }
+    }
+    return fits > 0 ? OptionalInt.of(fits) : OptionalInt.empty();
+  }
+
+  /** The nearest limit that the checkpoint's own allow. */
+  int within(int most) {
+    return Math.max(minPixels, Math.min(most, maxPixels));
+  }
+
+  private static int bounded(int limit, int width, int height, int bound, int side) {
+    if (bound == 0 || bound >= side) {
+      return limit;
+    }
+    BigInteger pixels = BigInteger.valueOf((long) width * height);
+    BigInteger scaled =
+        pixels
+            .multiply(BigInteger.valueOf((long) bound * bound))
+            .divide(BigInteger.valueOf((long) side * side))
+            .add(BigInteger.ONE);
+    return scaled.min(BigInteger.valueOf(limit)).intValueExact();
   }
 
   /**

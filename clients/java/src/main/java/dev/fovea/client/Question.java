@@ -3,7 +3,6 @@ package dev.fovea.client;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalInt;
 
 /**
  * What a caller asks: a conversation, and how it is to be answered. {@code requestId} names it in
@@ -11,7 +10,7 @@ import java.util.OptionalInt;
  */
 public record Question(
     List<Message> messages,
-    OptionalInt maxPixels,
+    Budget budget,
     Sampling sampling,
     String requestId,
     Optional<Duration> timeout,
@@ -31,7 +30,7 @@ public record Question(
   public static Question of(List<Message> messages) {
     return new Question(
         messages,
-        OptionalInt.empty(),
+        Budget.DEFAULT,
         Sampling.DEFAULT,
         "",
         Optional.empty(),
@@ -41,34 +40,38 @@ public record Question(
 
   /** Each image is shrunk to at most this many pixels; the server's default is 1,310,720. */
   public Question withMaxPixels(int most) {
-    return new Question(
-        messages, OptionalInt.of(most), sampling, requestId, timeout, format, logprobs);
+    return withBudget(budget.but().maxPixels(most).build());
+  }
+
+  /** What the images may cost; takes the place of what was said of that before. */
+  public Question withBudget(Budget budget) {
+    return new Question(messages, budget, sampling, requestId, timeout, format, logprobs);
   }
 
   /** How tokens are chosen. */
   public Question withSampling(Sampling sampling) {
-    return new Question(messages, maxPixels, sampling, requestId, timeout, format, logprobs);
+    return new Question(messages, budget, sampling, requestId, timeout, format, logprobs);
   }
 
   /** At most 128 printable ASCII characters. */
   public Question withRequestId(String requestId) {
-    return new Question(messages, maxPixels, sampling, requestId, timeout, format, logprobs);
+    return new Question(messages, budget, sampling, requestId, timeout, format, logprobs);
   }
 
   /** The answer must be complete by then. */
   public Question withTimeout(Duration timeout) {
     return new Question(
-        messages, maxPixels, sampling, requestId, Optional.of(timeout), format, logprobs);
+        messages, budget, sampling, requestId, Optional.of(timeout), format, logprobs);
   }
 
   /** The form that the answer must have; without one it is free. */
   public Question withFormat(Format format) {
     return new Question(
-        messages, maxPixels, sampling, requestId, timeout, Optional.of(format), logprobs);
+        messages, budget, sampling, requestId, timeout, Optional.of(format), logprobs);
   }
 
   /** Asks for the log-probability of every token. */
   public Question withLogprobs() {
-    return new Question(messages, maxPixels, sampling, requestId, timeout, format, true);
+    return new Question(messages, budget, sampling, requestId, timeout, format, true);
   }
 }

@@ -4,8 +4,17 @@ import java.util.List;
 import java.util.Locale;
 import java.util.OptionalInt;
 
-/** What one answer cost, image by image and stage by stage. */
-public record Receipt(List<Image> images, Totals totals, Stages stagesMs, Tier tier, Price price) {
+/**
+ * What one answer cost, image by image and stage by stage. {@code degraded} says that images lost
+ * detail because the server was near a limit.
+ */
+public record Receipt(
+    List<Image> images,
+    Totals totals,
+    Stages stagesMs,
+    Tier tier,
+    Price price,
+    boolean degraded) {
 
   /**
    * One image. {@code tokensFull} is its cost at the checkpoint's own limits; {@code wireBytes} are
@@ -27,12 +36,16 @@ public record Receipt(List<Image> images, Totals totals, Stages stagesMs, Tier t
       long rowBytes,
       long wireBytes,
       String rowsDigest,
-      OptionalInt repeatOf) {}
+      OptionalInt repeatOf,
+      ImageKind kind) {}
 
   /** Something that was done to an image; counts are visual tokens. */
   public record Step(String name, int before, int after, String reason) {}
 
-  /** Sums; {@code naiveVisualTokens} is what a server that plans nothing would have spent. */
+  /**
+   * Sums; the naive ones are those of a server that plans nothing and keeps nothing. {@code patches}
+   * are those that the vision tower computed for this answer.
+   */
   public record Totals(
       int visualTokens,
       int naiveVisualTokens,
@@ -40,7 +53,15 @@ public record Receipt(List<Image> images, Totals totals, Stages stagesMs, Tier t
       int cachedPromptTokens,
       int outputTokens,
       int encodes,
-      long wireBytes) {}
+      long wireBytes,
+      long rowBytes,
+      long patches,
+      long naivePatches) {
+    /** The share of visual tokens that was saved, 0 to 1. */
+    public double saved() {
+      return naiveVisualTokens == 0 ? 0 : 1 - (double) visualTokens / naiveVisualTokens;
+    }
+  }
 
   /** Milliseconds. Encoding and transfer are those of the slowest image, since images overlap. */
   public record Stages(
@@ -55,8 +76,11 @@ public record Receipt(List<Image> images, Totals totals, Stages stagesMs, Tier t
   /** The tiers that were tried, the last of which answered, and why. */
   public record Tier(List<String> path, String reason) {}
 
-  /** By the operator's tariff; zero and empty where none is set. */
-  public record Price(double amount, String currency) {}
+  /**
+   * By the operator's tariff; zero and empty where none is set. {@code naiveAmount} is what a server
+   * that plans nothing would have had to take.
+   */
+  public record Price(double amount, String currency, double naiveAmount) {}
 
   /** A small table for people. */
   public String table() {
@@ -81,6 +105,7 @@ public record Receipt(List<Image> images, Totals totals, Stages stagesMs, Tier t
         totals.textTokens(),
         totals.outputTokens(),
         totals.encodes());
+    economy(table);
     line(
         table,
         "ms           encode %.1f, transfer %.1f, prefill %.1f, first token %.1f, decode %.1f, total %.1f",
@@ -91,6 +116,20 @@ public record Receipt(List<Image> images, Totals totals, Stages stagesMs, Tier t
         stagesMs.decode(),
         stagesMs.total());
     return table.toString();
+  }
+
+  private void economy(StringBuilder table) {
+    if (totals.visualTokens() < totals.naiveVisualTokens()) {
+      double percent = 100 * totals.saved();
+      line(table, "saved        %.0f%% of %,d visual tokens", percent, totals.naiveVisualTokens());
+    }
+    if (!price.currency().isEmpty()) {
+      String text = "price        %.6f %s, without planning %.6f";
+      line(table, text, price.amount(), price.currency(), price.naiveAmount());
+    }
+    if (degraded) {
+      line(table, "detail was lowered: the service was near a limit");
+    }
   }
 
   private static void line(StringBuilder table, String format, Object... values) {

@@ -8,16 +8,18 @@ import dev.fovea.vision.v1.RowChunk;
 import io.grpc.Status;
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
+import java.util.List;
 
 /**
- * Rows put together from an Encode stream; nothing that arrives is trusted. Layout, order, count,
- * length and checksum of every chunk are compared with the header, and the digest of the whole with
+ * Rows put together from an Encode stream; nothing that arrives is trusted. Layout, places, order,
+ * count, length and checksum of every chunk are compared with the header, and the digest of the whole with
  * the summary.
  */
 final class RowAssembly {
   private final ByteArrayOutputStream data = new ByteArrayOutputStream();
   private EncodeHeader header;
   private RowLayout layout;
+  private List<Integer> kept;
   private EncodeSummary summary;
   private int next;
 
@@ -41,6 +43,22 @@ final class RowAssembly {
     layout =
         Convert.layout(received.getLayout())
             .orElseThrow(() -> mismatch("the rows have a layout that is unknown here"));
+    kept = kept(received);
+  }
+
+  /** The places of the rows, ascending and on the grid; none where all rows are there. */
+  static List<Integer> kept(EncodeHeader header) {
+    int last = -1;
+    for (int place : header.getKeptList()) {
+      if (place <= last || place >= header.getCount().getTokens()) {
+        throw mismatch("the place " + place + " came after " + last);
+      }
+      last = place;
+    }
+    if (last >= 0 && header.getKeptCount() != header.getRows()) {
+      throw mismatch(header.getKeptCount() + " places for " + header.getRows() + " rows");
+    }
+    return List.copyOf(header.getKeptList());
   }
 
   private void add(RowChunk chunk) {
@@ -83,7 +101,8 @@ final class RowAssembly {
         header.getEncoder(),
         header.getFingerprint(),
         summary.getRowsDigest(),
-        Convert.timings(summary.getTimings()));
+        Convert.timings(summary.getTimings()),
+        kept);
   }
 
   private static FoveaException mismatch(String what) {

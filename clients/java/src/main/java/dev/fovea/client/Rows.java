@@ -2,10 +2,12 @@ package dev.fovea.client;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 
 /**
  * The rows of one image, checked. {@code data} holds {@code count} rows in raster order of the
- * merged grid; {@code layout} says how to read them.
+ * merged grid; {@code layout} says how to read them. {@code kept} are their places on the grid, one a
+ * row, ascending; empty where all rows are here.
  */
 public record Rows(
     ByteBuffer data,
@@ -16,7 +18,8 @@ public record Rows(
     String encoder,
     String fingerprint,
     String digest,
-    Timings timings) {
+    Timings timings,
+    List<Integer> kept) {
 
   /** Milliseconds that the encoder spent, by stage; 0 where a stage did not happen. */
   public record Timings(

@@ -1,7 +1,7 @@
 package dev.fovea.client;
 
-/** A size in pixels. */
-public record Size(int width, int height) {
+/** A size in pixels. In a message it stands for an image that is not at hand: only to count it. */
+public record Size(int width, int height) implements Part {
   @Override
   public String toString() {
     return width + "x" + height;

@@ -64,6 +64,19 @@ class FitTest {
     assertTrue(shrunk > 120, shrunk + " sizes were shrunk");
   }
 
+  @Test
+  void aPictureIsFittedToSidesAndTokens() throws IOException {
+    var bounds = Budget.with().maxShortSide(768).maxLongSide(900).build();
+    Fit fit = new Fit(Geometry.STANDARD, bounds);
+    assertEquals(new Size(896, 672), fit.target(1600, 1200).orElseThrow());
+    Fit fewer = new Fit(Geometry.STANDARD, bounds.but().maxVisualTokens(255).build());
+    assertEquals(new Size(576, 448), fewer.target(1600, 1200).orElseThrow());
+    var small = read(fewer.shrink(Pictures.file(Pictures.ramp(1600, 1200), "jpeg")));
+    assertEquals(new Size(576, 448), new Size(small.getWidth(), small.getHeight()));
+    Fit least = new Fit(Geometry.STANDARD, Budget.with().maxVisualTokens(1).build());
+    assertEquals(least.target(1600, 1200), new Fit(Geometry.STANDARD, 65_536).target(1600, 1200));
+  }
+
   private static int tokens(FoveaEncoder encoder, Size size, int maxPixels) {
     return encoder.countTokens(size.width(), size.height(), OptionalInt.of(maxPixels)).tokens();
   }

@@ -20,6 +20,7 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
@@ -87,6 +88,32 @@ class VectorsTest {
   }
 
   @Test
+  void boundsOfSidesAndOfTokens() {
+    List<JsonObject> cases = each(vectors("geometry").get("bounded")).toList();
+    assertEquals(60, cases.size());
+    for (JsonObject vector : cases) {
+      int width = vector.get("width").getAsInt();
+      int height = vector.get("height").getAsInt();
+      JsonElement most = vector.get("max_pixels");
+      int limit =
+          Geometry.STANDARD.limit(
+              width,
+              height,
+              most.isJsonNull() ? Integer.MAX_VALUE : most.getAsInt(),
+              vector.get("max_short_side").getAsInt(),
+              vector.get("max_long_side").getAsInt());
+      assertEquals(vector.get("limit").getAsInt(), limit, vector::toString);
+      JsonElement fitting = vector.get("largest_fitting");
+      assertEquals(
+          fitting.isJsonNull() ? OptionalInt.empty() : OptionalInt.of(fitting.getAsInt()),
+          Geometry.STANDARD.largestFitting(width, height, vector.get("tokens").getAsInt()),
+          vector::toString);
+    }
+    int huge = Integer.MAX_VALUE;
+    assertEquals(16_777_216, Geometry.STANDARD.limit(huge, huge, huge, huge - 1, 0));
+  }
+
+  @Test
   void sizesThatNoImageMayHave() {
     List<JsonObject> refused = each(vectors("geometry").get("refused")).toList();
     assertEquals(4, refused.size());
@@ -123,6 +150,32 @@ class VectorsTest {
     assertEquals(new Grid(1, 10, 16), rows.grid());
     assertEquals(RowSource.ROWS, rows.source());
     assertEquals("vector", rows.encoder());
+  }
+
+  @Test
+  void rowsWithTheirPlaces() throws InvalidProtocolBufferException {
+    JsonObject vector = vectors("rows");
+    JsonObject kept = vector.getAsJsonObject("kept");
+    Rows rows = assembled(kept.get("stream"));
+    List<Integer> places =
+        StreamSupport.stream(kept.getAsJsonArray("places").spliterator(), false)
+            .map(JsonElement::getAsInt)
+            .toList();
+    assertEquals(places, rows.kept());
+    assertEquals(ByteBuffer.wrap(bytes(vector.get("data"))), rows.data());
+    assertEquals(List.of(), assembled(vector.get("stream")).kept());
+  }
+
+  @Test
+  void rowsOfEveryDtypeAreAsLongAsTheContractSays() {
+    Map<RowDtype, Integer> bytes =
+        Map.of(
+            RowDtype.BF16, 800,
+            RowDtype.FP16, 800,
+            RowDtype.FP32, 1600,
+            RowDtype.FP8, 416,
+            RowDtype.INT8, 432);
+    bytes.forEach((dtype, row) -> assertEquals(row, new RowLayout(100, 3, dtype).rowBytes()));
   }
 
   @Test
