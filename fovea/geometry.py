@@ -99,6 +99,26 @@ class Geometry:
         patches = grid[1] * grid[2]
         return Planned(new_width, new_height, grid, patches, patches // self.merge**2)
 
+    def limit(
+        self,
+        width: int,
+        height: int,
+        max_pixels: int | None = None,
+        max_short_side: int = 0,
+        max_long_side: int = 0,
+    ) -> int:
+        """The one max_pixels that says what bounds of pixels and of sides say together, for `plan`.
+
+        A side of 0 is no bound, and one that the image keeps already changes nothing. Never below
+        `min_pixels`, to which `plan` enlarges, and never above the checkpoint's limit.
+        """
+        _check_size(width, height)
+        limit = self._limit(max_pixels)
+        for bound, side in ((max_short_side, min(width, height)), (max_long_side, max(width, height))):
+            if 0 < bound < side:
+                limit = min(limit, width * height * bound * bound // (side * side))
+        return self.within(limit)
+
     def largest_fitting(self, width: int, height: int, tokens: int) -> int | None:
         """The largest max_pixels (at most the checkpoint's) whose plan costs at most `tokens`, or None.
 

@@ -114,6 +114,27 @@ def test_largest_fitting_equals_trying_every_limit(width: int, height: int, toke
     assert (best is None and not fitting) or (best is not None and best >= max(fitting, default=1))
 
 
+@given(SIDES, SIDES, st.integers(1, 20_000), st.integers(1, 20_000))
+def test_bounds_of_sides_hold_to_within_a_cell(width: int, height: int, short: int, long: int) -> None:
+    """Both sides are rounded, so that the longer of a thin image may be a cell above its bound, and no more."""
+    if max(width, height) > 200 * min(width, height):
+        return
+    limit = PUBLISHED.limit(width, height, None, short, long)
+    assert PUBLISHED.min_pixels <= limit <= PUBLISHED.max_pixels
+    planned = PUBLISHED.plan(width, height, limit)
+    if limit > PUBLISHED.min_pixels and min(planned.width, planned.height) > 32:
+        assert min(planned.width, planned.height) < short + 32 or short >= min(width, height)
+        assert max(planned.width, planned.height) < long + 32 or long >= max(width, height)
+
+
+def test_the_shorter_side_at_768_is_what_many_know_it_for() -> None:
+    planned = PUBLISHED.plan(1600, 1200, PUBLISHED.limit(1600, 1200, max_short_side=768))
+    assert (planned.width, planned.height) == (1024, 768)
+    assert PUBLISHED.limit(1600, 1200, 500_000, 768, 1024) == 500_000
+    assert PUBLISHED.limit(1600, 1200, max_short_side=1200, max_long_side=1600) == PUBLISHED.max_pixels
+    assert PUBLISHED.limit(1600, 1200, 1) == PUBLISHED.min_pixels
+
+
 def test_max_pixels_never_raises_the_limit_of_the_checkpoint() -> None:
     small = Geometry(max_pixels=65_536)
     assert small.plan(4000, 3000, 10**9) == small.plan(4000, 3000)

@@ -59,6 +59,14 @@ def test_planned_sizes() -> None:
         assert (plan.patches, plan.tokens) == (one["patches"], one["tokens"])
 
 
+def test_bounds_of_sides_and_of_tokens() -> None:
+    for one in GEOMETRY["bounded"]:
+        size = (one["width"], one["height"])
+        bounds = (one["max_pixels"], one["max_short_side"], one["max_long_side"])
+        assert Geometry().limit(*size, *bounds) == one["limit"], one
+        assert Geometry().largest_fitting(*size, one["tokens"]) == one["largest_fitting"], one
+
+
 @pytest.mark.parametrize("one", GEOMETRY["refused"], ids=str)
 def test_sizes_that_are_refused(one: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as caught:

@@ -30,6 +30,7 @@ FOLDER = Path(__file__).parent
 SEED = 20261126
 SIZES = 200
 ROWS, WIDTH, LEVELS = 40, 32, 3  # rows of 256 bytes in bf16
+BOUNDED = 60
 CUTS = (0, 13, 14, 31, 40)  # where the chunks begin and end
 
 
@@ -83,7 +84,25 @@ def geometry() -> dict[str, Any]:
             "max_aspect": MAX_ASPECT,
         },
         "cases": cases,
+        "bounded": [bounded(rule, rng, *size) for size in sizes(rng)[:BOUNDED]],
         "refused": [refused(rule, *size) for size in ((0, 10), (10, 0), (1, 201), (4020, 20))],
+    }
+
+
+def bounded(rule: Geometry, rng: random.Random, width: int, height: int) -> dict[str, Any]:
+    """The max_pixels of some bounds of pixels and sides, and the largest that costs at most some tokens."""
+    pixels = rng.choice((None, DEFAULT_MAX_PIXELS, 1, 600_000))
+    short, long = rng.choice((0, 256, 768, 1001)), rng.choice((0, 768, 2048, 3333))
+    tokens = rng.choice((1, 64, 255, 576, 1280, 20_000))
+    return {
+        "width": width,
+        "height": height,
+        "max_pixels": pixels,
+        "max_short_side": short,
+        "max_long_side": long,
+        "limit": rule.limit(width, height, pixels, short, long),
+        "tokens": tokens,
+        "largest_fitting": rule.largest_fitting(width, height, tokens),
     }
 
 
