@@ -42,6 +42,7 @@ class ImageReceipt:
     wire_bytes: int = 0
     rows_digest: str = ""
     repeat_of: int | None = None
+    kind: str = "UNSPECIFIED"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -60,12 +61,13 @@ class ImageReceipt:
             "wire_bytes": self.wire_bytes,
             "rows_digest": self.rows_digest,
             "repeat_of": self.repeat_of,
+            "kind": self.kind,
         }
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the request; `naive_visual_tokens` is what a server that plans nothing would have spent."""
+    """Sums over the request; the naive ones are those of a server that plans and keeps nothing."""
 
     visual_tokens: int = 0
     naive_visual_tokens: int = 0
@@ -74,6 +76,9 @@ class Totals:
     output_tokens: int = 0
     encodes: int = 0
     wire_bytes: int = 0
+    row_bytes: int = 0
+    patches: int = 0
+    naive_patches: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,21 +104,23 @@ class Tier:
 
 @dataclass(frozen=True)
 class Price:
-    """By the operator's tariff; zero and empty where none is set."""
+    """By the operator's tariff; zero and empty where none is set. `naive_amount` is for the naive totals."""
 
     amount: float = 0.0
     currency: str = ""
+    naive_amount: float = 0.0
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """The account of one answer."""
+    """The account of one answer. `degraded` where images lost detail because the server was near a limit."""
 
     images: tuple[ImageReceipt, ...]
     totals: Totals
     stages_ms: Stages
     tier: Tier = Tier()
     price: Price = Price()
+    degraded: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -122,4 +129,5 @@ class Receipt:
             "stages_ms": {name: round(ms, 3) for name, ms in vars(self.stages_ms).items()},
             "tier": {"path": list(self.tier.path), "reason": self.tier.reason},
             "price": vars(self.price),
+            "degraded": self.degraded,
         }

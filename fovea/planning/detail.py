@@ -1,7 +1,8 @@
 """How much of an image matters: from a level of detail, and what was measured of the picture, to a size.
 
-LOW knows the size alone. AUTO takes the smallest size that suffices: where there is text, the one at which the
-smallest common text is still readable; a picture without text is bounded by its kind. HIGH takes nothing away.
+LOW knows the size alone. AUTO takes the smallest size that suffices: where there is text, the one at which
+the smallest common text is still readable; a picture without text is bounded by its kind. HIGH takes nothing
+away.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One budget of visual tokens over several images, by what each of them needs.
 
-Small images get what they need; the large ones are shrunk to one level, and what rounding leaves over lets them
-grow again, cell row by cell row. Never over the budget, never above what an image needs, never below the size
-that its processor or the caller's least number of tokens asks for.
+Small images get what they need; the large ones are shrunk to one level, and what rounding leaves over lets
+them grow again, cell row by cell row. Never over the budget, never above what an image needs, never below the
+size that its processor or the caller's least number of tokens asks for.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _total(needs: Sequence[Need], shares: Sequence[_Share]) -> int:
 
 
 def _level(needs: Sequence[Need], full: Sequence[_Share], least: Sequence[_Share], tokens: int) -> int:
-    """The highest level to which all may be filled: what each gets is bounded by its least and its full cost."""
+    """The highest level to which all may be filled, each between its least and its full cost."""
 
     def filled(level: int) -> int:
         bounded = (max(low.cost, min(level, top.cost)) for low, top in zip(least, full, strict=True))
