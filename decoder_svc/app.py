@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import structlog
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from decoder_svc.answer import Answerer, AskLimits, ModelFacts
 from decoder_svc.core import Engine, EngineRequest, RowChunk, Sampling
 from decoder_svc.core import Limits as EngineLimits
+from decoder_svc.cost import PrefillCost
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Expected
 from decoder_svc.encoders.pool import EncoderPool
@@ -22,6 +24,7 @@ from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
 from decoder_svc.front import Card, Front, Limits
 from decoder_svc.metrics import DecoderMetrics
+from decoder_svc.pressure import Pressure
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ImagePart, Message, TextPart
 from decoder_svc.service import DecoderService
@@ -57,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
         settings.refuse(f"decoder: {error}")
 
 
-def text_config(folder: Path) -> dict[str, int]:
+def text_config(folder: Path) -> dict[str, Any]:
     return dict(read_json(folder, "config.json")["text_config"])
 
 
@@ -65,7 +68,7 @@ def kv_bytes_per_token(folder: Path, dtype: RowDtype) -> int:
     """Keys and values of every layer: 2 * layers * KV heads * head size * bytes."""
     text = text_config(folder)
     head = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
-    return 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head * dtype.itemsize
+    return int(2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head * dtype.itemsize)
 
 
 def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
@@ -159,7 +162,13 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     geometry = Geometry.from_checkpoint(chosen.model)
     dtype = pick_dtype(chosen.dtype, chosen.device)
     expected = chosen.fingerprint or await asyncio.to_thread(fingerprint, chosen.model)
-    facts = ModelFacts(chosen.model_title, expected, geometry, kv_bytes_per_token(chosen.model, dtype))
+    facts = ModelFacts(
+        chosen.model_title,
+        expected,
+        geometry,
+        kv_bytes_per_token(chosen.model, dtype),
+        PrefillCost.of(text_config(chosen.model)),
+    )
     builder = await asyncio.to_thread(PromptBuilder, chosen.model, chosen.max_context)
     vision = read_json(chosen.model, "config.json")["vision_config"]
     width, levels = vision["out_hidden_size"], len(vision["deepstack_visual_indexes"])
@@ -170,7 +179,8 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     fronts: list[Front] = []
     engine = ENGINES[chosen.engine](chosen, dtype, fronts)
     limits = _limits(chosen, geometry)
-    card = Card(facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits)
+    budget = chosen.budget(limits.default_max_pixels)
+    card = Card(facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits, budget)
     registry = CollectorRegistry()
     metrics = DecoderMetrics(registry)
     front = Front(card, engine, pool, metrics.answered)
@@ -186,7 +196,8 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     )
     await process.start()
     log.info("listening", port=process.port, model=facts.name, fingerprint=expected)
-    ask_limits = AskLimits(limits.max_images, limits.max_image_bytes, limits.default_max_pixels)
+    pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
+    ask_limits = AskLimits(limits.max_images, limits.max_image_bytes, pressure, chosen.tariff)
     following = asyncio.create_task(_follow(chosen, pool, lookup))
     try:
         await process.unless_stopped(_load(engine, builder, RowLayout(width, levels, RowDtype.FP32)))

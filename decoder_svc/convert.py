@@ -6,13 +6,16 @@ A field that is set but not served is refused here, by name; nothing that a call
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
 
+from decoder_svc import convert_budget
+from decoder_svc.budget import Budget
 from decoder_svc.core import ResponseFormat, Sampling
 from decoder_svc.errors import ImageTooLarge
 from decoder_svc.prompt.messages import ImagePart, Message, Part, TextPart
-from decoder_svc.request import Ask, Count, Finished, ImageInput, PlannedImage
+from decoder_svc.request import Alternative, Ask, Count, Finished, ImageInput, PlannedImage
 from fovea import wire
 from fovea.decoder.v1 import decoder_pb2
 from fovea.errors import InvalidArgument, NotServed, Violation
@@ -26,7 +29,10 @@ _NOT_SERVED = (
     "tier",
     "allow_text_substitution",
 )
-_VISUAL_SERVED = ("max_pixels",)
+SENT = frozenset({"data", "digest"})
+"""How an image may be given to be looked at."""
+TOLD = SENT | {"size"}
+"""And how it may be given to be counted."""
 _ROLES = {
     decoder_pb2.ROLE_SYSTEM: "system",
     decoder_pb2.ROLE_USER: "user",
@@ -42,8 +48,6 @@ def _set_fields(message: Proto) -> set[str]:
 def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
     """Raises NotServed with the path of every field that is set and not acted on."""
     unserved = [name for name in _NOT_SERVED if name in _set_fields(request)]
-    visual = sorted(_set_fields(request.visual) - set(_VISUAL_SERVED))
-    unserved += [f"visual.{name}" for name in visual]
     unserved += [f"logprobs.{name}" for name in _set_fields(request.logprobs)]
     if unserved:
         raise NotServed(*unserved)
@@ -80,10 +84,12 @@ def sampling(request: decoder_pb2.GenerateRequest, default_max_new_tokens: int) 
     )
 
 
-def _image(image: decoder_pb2.Image, path: str, max_bytes: int) -> ImageInput:
+def _image(image: decoder_pb2.Image, path: str, sources: frozenset[str], max_bytes: int) -> ImageInput:
     source = image.WhichOneof("source")
-    if source is None:
+    if source not in sources:
         raise _invalid(path, "needs data or a digest")
+    if source == "size":
+        return ImageInput("", size=(image.size.width, image.size.height))
     if source == "digest":
         if not is_digest(image.digest):
             raise _invalid(f"{path}.digest", "must be sha256: and 64 lower-case hexadecimal digits")
@@ -97,11 +103,21 @@ def _invalid(field: str, what: str) -> InvalidArgument:
     return InvalidArgument(f"{field} {what}", violations=[Violation(field, what)])
 
 
+@dataclass(frozen=True)
+class Defaults:
+    """What a request leaves to the server, and the largest image in it."""
+
+    max_new_tokens: int
+    budget: Budget
+    max_image_bytes: int
+
+
 class _Reader:
     """Reads messages and gathers their images in the order of their places."""
 
-    def __init__(self, max_image_bytes: int) -> None:
+    def __init__(self, sources: frozenset[str], max_image_bytes: int) -> None:
         self.images: list[ImageInput] = []
+        self._sources = sources
         self._max_image_bytes = max_image_bytes
 
     def message(self, message: decoder_pb2.Message, path: str) -> Message:
@@ -114,7 +130,7 @@ class _Reader:
                 yield TextPart(part.text)
             elif kind == "image":
                 place = f"{path}.parts[{at}].image"
-                self.images.append(_image(part.image, place, self._max_image_bytes))
+                self.images.append(_image(part.image, place, self._sources, self._max_image_bytes))
                 yield ImagePart(len(self.images) - 1)
             else:
                 raise _invalid(f"{path}.parts[{at}]", "needs a text or an image")
@@ -123,20 +139,19 @@ class _Reader:
 def ask(
     request: decoder_pb2.GenerateRequest,
     request_id: str,
-    default_max_new_tokens: int,
-    max_image_bytes: int,
+    defaults: Defaults,
+    sources: frozenset[str] = SENT,
 ) -> Ask:
     """Raises NotServed or InvalidArgument. The conversation itself is checked by the prompt builder."""
     refuse_unserved(request)
-    reader = _Reader(max_image_bytes)
+    reader = _Reader(sources, defaults.max_image_bytes)
     messages = tuple(reader.message(m, f"messages[{at}]") for at, m in enumerate(request.messages))
-    max_pixels = request.visual.max_pixels if request.visual.HasField("max_pixels") else None
     return Ask(
         request_id,
         messages,
         tuple(reader.images),
-        sampling(request, default_max_new_tokens),
-        max_pixels,
+        sampling(request, defaults.max_new_tokens),
+        convert_budget.budget(request.visual, defaults.budget),
     )
 
 
@@ -151,15 +166,41 @@ def _count(image: PlannedImage, row_bytes: int) -> image_pb2.TokenCount:
     )
 
 
+def _plan(image: PlannedImage) -> decoder_pb2.ImagePlan:
+    return decoder_pb2.ImagePlan(
+        steps=wire.steps_to_proto(image.steps),
+        tokens=image.tokens,
+        tokens_min=image.tokens_min,
+        repeat_of=image.repeat_of,
+    )
+
+
+def _alternative(other: Alternative, row_bytes: int) -> decoder_pb2.Alternative:
+    return decoder_pb2.Alternative(
+        name=other.name,
+        visual=convert_budget.visual(other.budget),
+        visual_tokens=other.cost.visual_tokens,
+        visual_tokens_min=other.cost.visual_tokens_min,
+        exact=other.cost.exact,
+        row_bytes=other.cost.rows * row_bytes,
+        **vars(other.load),
+    )
+
+
 def count_response(count: Count, row_bytes: int) -> decoder_pb2.CountTokensResponse:
     """`row_bytes` are those of one row in bf16."""
     return decoder_pb2.CountTokensResponse(
-        prompt_tokens=count.prompt_tokens,
-        text_tokens=count.text_tokens,
-        visual_tokens=count.visual_tokens,
+        prompt_tokens=count.cost.prompt_tokens,
+        text_tokens=count.cost.text_tokens,
+        visual_tokens=count.cost.visual_tokens,
+        visual_tokens_min=count.cost.visual_tokens_min,
+        exact=count.cost.exact,
         images=[_count(image, row_bytes) for image in count.images],
-        kv_bytes=count.kv_bytes,
-        fits_context=count.fits_context,
+        row_bytes=count.cost.rows * row_bytes,
+        prefill_ms=count.prefill_ms,
+        plans=[_plan(image) for image in count.images],
+        alternatives=[_alternative(other, row_bytes) for other in count.alternatives],
+        **vars(count.load),
     )
 
 

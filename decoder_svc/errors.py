@@ -163,6 +163,25 @@ class MaxPixelsOutOfRange(InvalidArgument):
         )
 
 
+class VisualBudgetExceeded(InvalidArgument):
+    """The images cost more visual tokens than the request allows, or cannot be made small enough.
+
+    `fits` is the largest max_pixels at which they would fit; 0 if none does.
+    """
+
+    reason = "VISUAL_BUDGET_EXCEEDED"
+
+    def __init__(self, limit: int, actual: int, fits: int) -> None:
+        advice = f"max_pixels {fits} fits" if fits else "no max_pixels makes them fit"
+        super().__init__(
+            f"the images cost {actual} visual tokens, the budget is {limit}; {advice}",
+            violations=[Violation("visual.max_visual_tokens", f"below {actual}; {advice}")],
+            limit=limit,
+            actual=actual,
+            fits=fits,
+        )
+
+
 class FormatTooLarge(InvalidArgument):
     """A response_format of more bytes than this server looks at."""
 

@@ -11,7 +11,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version
 
+import structlog
+
 from decoder_svc.answer import Answerer
+from decoder_svc.budget import Budget
 from decoder_svc.core import Engine, EngineLoad
 from decoder_svc.encoders.fleet import PeerState
 from decoder_svc.encoders.pool import EncoderPool
@@ -26,8 +29,10 @@ from fovea.rows import RowDtype, RowLayout
 
 FEATURES: tuple[str, ...] = (
     "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
+    "max_visual_tokens", "detail", "reduction", "repeat_policy", "alternatives",
 )  # fmt: skip
 INFO_S = 2.0
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Card:
     dtype: str
     kv_bytes_per_token: int
     limits: Limits
+    budget: Budget
 
 
 @dataclass(frozen=True)
@@ -116,13 +122,14 @@ class Front:
         return self._answerer
 
     async def answer(self, ask: Ask, deadline: Deadline) -> AsyncGenerator[Event, None]:
-        """As `Answerer.answer`; counts every receipt."""
+        """As `Answerer.answer`; counts and logs every receipt."""
         answerer = self._ready()
         with self._pool.held() as encoders:
             async with aclosing(answerer.answer(ask, encoders, deadline)) as events:
                 async for event in events:
                     if isinstance(event, Finished):
                         self._answered(event.receipt)
+                        log.info("receipt", **event.receipt.as_json())
                     yield event
 
     async def count(self, ask: Ask, deadline: Deadline) -> Count:

@@ -27,6 +27,25 @@ class DecoderMetrics:
             registry=registry,
         )  # fmt: skip
         self._wire = Counter("fovea_decoder_row_bytes", "Bytes of rows received.", registry=registry)
+        self._visual = Counter(
+            "fovea_decoder_visual_tokens", "Visual tokens of answers: planned, and without any plan.",
+            ("plan",), registry=registry,
+        )  # fmt: skip
+        self._saved = Counter(
+            "fovea_decoder_visual_tokens_saved", "Visual tokens saved, by the step.", ("step",),
+            registry=registry,
+        )  # fmt: skip
+        self._patches = Counter(
+            "fovea_decoder_patches", "Patches encoded for answers, and without plan and store.",
+            ("plan",), registry=registry,
+        )  # fmt: skip
+        self._degraded = Counter(
+            "fovea_decoder_degraded", "Answers whose images lost detail to pressure.", registry=registry
+        )
+        self._price = Counter(
+            "fovea_decoder_price", "By the tariff: what answers cost, and without plan and store.",
+            ("plan", "currency"), registry=registry,
+        )  # fmt: skip
         self._ttft = Histogram(
             "fovea_decoder_time_to_first_token_seconds", "Call to first token.", buckets=SECONDS,
             registry=registry,
@@ -80,9 +99,23 @@ class DecoderMetrics:
         self._tokens.labels("output").inc(totals.output_tokens)
         for image in receipt.images:
             self._images.labels(image.source).inc()
+            for step in image.steps:
+                self._saved.labels(step.name).inc(max(0, step.before - step.after))
+        self._against_naive(receipt)
         self._wire.inc(totals.wire_bytes)
         self._ttft.observe(receipt.stages_ms.ttft / 1000)
         self._total.observe(receipt.stages_ms.total / 1000)
+
+    def _against_naive(self, receipt: Receipt) -> None:
+        totals, price = receipt.totals, receipt.price
+        self._visual.labels("planned").inc(totals.visual_tokens)
+        self._visual.labels("naive").inc(totals.naive_visual_tokens)
+        self._patches.labels("planned").inc(totals.patches)
+        self._patches.labels("naive").inc(totals.naive_patches)
+        self._degraded.inc(receipt.degraded)
+        if price.currency:
+            self._price.labels("planned", price.currency).inc(price.amount)
+            self._price.labels("naive", price.currency).inc(price.naive_amount)
 
 
 def _read(load: Callable[[], EngineLoad | None], field: str) -> float:

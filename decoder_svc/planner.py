@@ -1,92 +1,172 @@
-"""What each image of a request becomes, and whether the whole fits the context: pure arithmetic.
+"""What each image of a request becomes: a size, a choice of rows, and every step on the way with its reason.
 
-For now every image is planned at one limit, the request's or the server's. This module knows sizes and
-counts; it knows no bytes, no text and no engine.
+A pure function of sizes, measures and budget. What the pixels decide (flat squares, rows that add nothing) is
+known only once an encoder has told it; until then a plan has bounds. Knows no bytes, no text and no engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decoder_svc.errors import ContextTooLong
+from decoder_svc.budget import Budget, OverBudget
+from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
 from fovea.geometry import Geometry, Planned
-
-Size = tuple[int, int]
-"""Width and height in pixels, after the EXIF orientation was applied."""
-
-Placed = tuple[int, int, int]
-"""Width, height, and the max_pixels that the image is planned at."""
+from fovea.plan import RowPlan
+from fovea.planning.detail import Detail, Look, sufficient
+from fovea.planning.sizes import Size, largest_for_all, smallest
+from fovea.planning.split import Need, Split
+from fovea.receipt import Step
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The size, grid and cost of one image at `max_pixels`."""
+class Wanted:
+    """A different image of the request, and in how many places its tokens stand."""
 
-    max_pixels: int
+    look: Look
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """An image with its size and rows. `most` and `least` bound its visual tokens; equal, they are exact."""
+
+    rows: RowPlan
     planned: Planned
+    steps: tuple[Step, ...]
+    most: int
+    least: int
+    degraded: bool = False
 
 
-def plan(sizes: Sequence[Size], max_pixels: int, geometry: Geometry) -> list[Plan]:
-    """One plan an image, in order. Raises what `Geometry.plan` raises: SizeInvalid, AspectTooExtreme."""
-    return [Plan(max_pixels, geometry.plan(width, height, max_pixels)) for width, height in sizes]
+def plan(wanted: Sequence[Wanted], budget: Budget, geometry: Geometry) -> list[ImagePlan]:
+    """One plan an image, in order.
+
+    Raises VisualBudgetExceeded, and what `Geometry.plan` raises: SizeInvalid, AspectTooExtreme.
+    """
+    sized = [_Sizing(image.look, budget, geometry).sized() for image in wanted]
+    needs = [
+        Need(image.look.size, one.max_pixels, image.times) for image, one in zip(wanted, sized, strict=True)
+    ]
+    pixels = _within_budget(needs, budget, geometry)
+    return [one.given(limit).planned() for one, limit in zip(sized, pixels, strict=True)]
+
+
+def _within_budget(needs: Sequence[Need], budget: Budget, geometry: Geometry) -> list[int]:
+    limit, split = budget.max_visual_tokens, Split(geometry, budget.sent, budget.min_tokens)
+    if not limit or not needs:
+        return [need.max_pixels for need in needs]
+    cost = split.cost(needs)
+    given = None if cost > limit and budget.on_over_budget is OverBudget.REFUSE else split.over(needs, limit)
+    if given is None:
+        sizes = [need.size for need in needs for _ in range(need.times)]
+        raise VisualBudgetExceeded(limit, cost, largest_for_all(sizes, limit, geometry) or 0)
+    return given
+
+
+@dataclass
+class _Sizing:
+    """The way of one image from the checkpoint's own limit down to its size, step by step."""
+
+    look: Look
+    budget: Budget
+    geometry: Geometry
+    max_pixels: int = 0
+    steps: tuple[Step, ...] = ()
+    degraded: bool = False
+
+    def sized(self) -> _Sizing:
+        """As the image needs it, whatever the others do."""
+        self.max_pixels = self.geometry.max_pixels
+        self._bound()
+        self._detail(self.budget.detail)
+        for detail in self.budget.details[1:]:
+            before = self.max_pixels
+            self._detail(detail, "pressure: ")
+            self.degraded = self.degraded or self.max_pixels < before
+        if self.budget.resizes:
+            self._resize()
+        return self
+
+    def given(self, max_pixels: int) -> _Sizing:
+        """As much of the request's budget."""
+        self._shrink(max_pixels, f"budget {self.budget.max_visual_tokens}")
+        return self
+
+    def planned(self) -> ImagePlan:
+        budget, planned = self.budget, self._planned()
+        rows = RowPlan(self.max_pixels, budget.flat_tolerance, budget.sent)
+        least = 1 if budget.flat_tolerance is not None else budget.sent.least(self._fewest(planned))
+        most = budget.sent.most(planned.tokens)
+        return ImagePlan(rows, planned, self.steps, most, least, self.degraded)
+
+    def _bound(self) -> None:
+        """The caller's bounds of pixels and sides; the tightest one is the reason."""
+        bounds: dict[str, tuple[int | None, int, int]] = {
+            f"max_pixels {self.budget.max_pixels}": (self.budget.max_pixels, 0, 0),
+            f"max_short_side {self.budget.max_short_side}": (None, self.budget.max_short_side, 0),
+            f"max_long_side {self.budget.max_long_side}": (None, 0, self.budget.max_long_side),
+        }
+        limits = {
+            why: self.geometry.limit(self.look.width, self.look.height, *bound)
+            for why, bound in bounds.items()
+        }
+        why = min(limits, key=lambda reason: limits[reason])
+        self._shrink(limits[why], why)
+
+    def _detail(self, detail: Detail, cause: str = "") -> None:
+        found = sufficient(self.look, detail, self.budget.readable_text_px, self.geometry)
+        if found is not None:
+            self._shrink(found.max_pixels, f"{cause}{found.reason}")
+
+    def _resize(self) -> None:
+        """To the size of as many tokens as a reducer would keep."""
+        rows, tokens = self.budget.rows, self._planned().tokens
+        if rows.auto:
+            self._detail(Detail.AUTO)
+            return
+        keep = rows.most(tokens)
+        pixels = self.geometry.largest_fitting(*self.look.size, keep) or 0
+        least = smallest(self.look.size, 1, self.geometry)
+        self._shrink(max(pixels, least), f"resize {rows.keep:.0%}", "reduce")
+
+    def _shrink(self, max_pixels: int, reason: str, name: str = "resize") -> None:
+        before = self._planned().tokens
+        self.max_pixels = min(self.max_pixels, max_pixels)
+        after = self._planned().tokens
+        if after != before:
+            self.steps += (Step(name, before, after, reason),)
+
+    def _planned(self) -> Planned:
+        return self.geometry.plan(*self.look.size, self.max_pixels)
+
+    def _fewest(self, planned: Planned) -> int:
+        """Tokens, at least: AUTO may find in pixels that nobody looked at that the least size suffices."""
+        automatic = Detail.AUTO in self.budget.details or (self.budget.resizes and self.budget.rows.auto)
+        if self.look.measured or not automatic:
+            return planned.tokens
+        least = smallest(self.look.size, 1, self.geometry)
+        return min(planned.tokens, self.geometry.plan(*self.look.size, least).tokens)
 
 
 def check_fit(
-    text_tokens: int, images: Sequence[Placed], max_new_tokens: int, max_context: int, geometry: Geometry
+    text_tokens: int,
+    visual_tokens: int,
+    sizes: Sequence[Size],
+    max_new_tokens: int,
+    max_context: int,
+    geometry: Geometry,
 ) -> None:
     """Text, images and the longest possible answer fit the context, or ContextTooLong.
 
-    The error names the largest max_pixels at which they would, or 0 where none does; nothing where there is
-    no image to shrink.
+    The error names the largest max_pixels at which they would, with every row of every image, or 0 where
+    none does; nothing where there is no image to shrink.
     """
-    tokens = text_tokens + sum(geometry.plan(*image).tokens for image in images)
+    tokens = text_tokens + visual_tokens
     if tokens + max_new_tokens <= max_context:
         return
-    if not images:
+    if not sizes:
         raise ContextTooLong(max_context, tokens, max_new_tokens)
     left = max_context - max_new_tokens - text_tokens
-    largest = largest_max_pixels([(width, height) for width, height, _ in images], left, geometry)
+    largest = largest_for_all(sizes, left, geometry)
     raise ContextTooLong(max_context, tokens, max_new_tokens, largest or 0)
-
-
-def largest_max_pixels(sizes: Sequence[Size], tokens: int, geometry: Geometry) -> int | None:
-    """The largest max_pixels, within the checkpoint's limits, at which all images together cost at most
-    `tokens`; None if there is none.
-
-    Exact. The cost of an image never falls as max_pixels grows, but in one place: at the image's own rounded
-    size it is no longer scaled, and a side that scaling had to draw one cell high takes fewer cells. So the
-    sum never falls between two such places, and there halving finds the edge; the highest stretch that has
-    one holds the answer.
-    """
-    for low, high in _stretches(sizes, geometry):
-        if _cost(sizes, low, geometry) <= tokens:
-            return _edge(sizes, tokens, low, high, geometry)
-    return None
-
-
-def _stretches(sizes: Sequence[Size], geometry: Geometry) -> Iterator[tuple[int, int]]:
-    """(lowest, highest) max_pixels of each stretch on which the cost never falls, from the top down."""
-    cell = geometry.cell
-    own = {round(width / cell) * round(height / cell) * cell**2 for width, height in sizes}
-    inside = {pixels for pixels in own if geometry.min_pixels < pixels <= geometry.max_pixels}
-    high = geometry.max_pixels
-    for low in sorted(inside | {geometry.min_pixels}, reverse=True):
-        yield low, high
-        high = low - 1
-
-
-def _edge(sizes: Sequence[Size], tokens: int, low: int, high: int, geometry: Geometry) -> int:
-    """The highest max_pixels of a stretch that costs at most `tokens`, its lowest being known to."""
-    fits, exceeds = low, high + 1
-    while exceeds - fits > 1:
-        middle = (fits + exceeds) // 2
-        if _cost(sizes, middle, geometry) <= tokens:
-            fits = middle
-        else:
-            exceeds = middle
-    return fits
-
-
-def _cost(sizes: Sequence[Size], max_pixels: int, geometry: Geometry) -> int:
-    return sum(geometry.plan(width, height, max_pixels).tokens for width, height in sizes)

@@ -5,61 +5,141 @@ An image is given by its bytes or by the id of a stored one; its place in `messa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from decoder_svc.budget import Budget
 from decoder_svc.core import Sampling
 from decoder_svc.prompt.messages import Message
 from fovea.geometry import Planned
-from fovea.receipt import Receipt
+from fovea.plan import RowPlan
+from fovea.receipt import Receipt, Step
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """`data` is None where the caller named a stored image."""
+    """`data` is None where the caller named a stored image. Where `size` is told, there is no image yet, and
+    no digest: only its cost is asked for.
+    """
 
     digest: str
     data: bytes | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One conversation to continue. `max_pixels` is None where the request leaves it to the server."""
+    """One conversation to continue."""
 
     id: str
     messages: tuple[Message, ...]
     images: tuple[ImageInput, ...]
     sampling: Sampling
-    max_pixels: int | None
+    budget: Budget
 
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image with its size as a viewer shows it and what it becomes."""
+    """An image in one place of the request, with its size as a viewer shows it and what it becomes.
+
+    `encoded` of its rows are computed and `sent` of them used, at most; fewer than `sent_min` they are not.
+    A place that is `referred` has a line of text instead. `sizing` are the steps from the checkpoint's own
+    limits to its size.
+    """
 
     digest: str
     width: int
     height: int
-    max_pixels: int
+    plan: RowPlan
     planned: Planned
     tokens_full: int
+    encoded: int
+    sent: int
+    sent_min: int
+    sizing: tuple[Step, ...] = ()
+    kind: str = "UNSPECIFIED"
+    repeat_of: int | None = None
+    referred: bool = False
+    kept: bytes = b""
+
+    @property
+    def tokens(self) -> int:
+        """Visual tokens that it costs in this place, at most."""
+        return 0 if self.referred else self.sent
+
+    @property
+    def tokens_min(self) -> int:
+        return 0 if self.referred else self.sent_min
+
+    @property
+    def rows(self) -> int:
+        """Rows that are kept of it, beside those of earlier places."""
+        return self.sent if self.repeat_of is None else 0
+
+    @property
+    def patches(self) -> int:
+        """What the tower computes of it, where its rows are not stored."""
+        return self.encoded * self.planned.patches // self.planned.tokens
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Everything that was done to it, in order."""
+        full, plan, steps = self.planned.tokens, self.plan, list(self.sizing)
+        if plan.flat_tolerance is not None:
+            steps.append(Step("flat", full, self.encoded, f"tolerance {plan.flat_tolerance}"))
+        if not plan.rows.all:
+            share = "auto" if plan.rows.auto else f"{plan.rows.keep:.0%}"
+            steps.append(Step("reduce", self.encoded, self.sent, f"{plan.rows.reducer.value} {share}"))
+        if self.referred:
+            steps.append(Step("repeat", self.sent, 0, f"the same as image {(self.repeat_of or 0) + 1}"))
+        return tuple(steps)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a prompt costs: its text, its visual tokens within bounds, the rows of different images."""
+
+    text_tokens: int
+    visual_tokens: int
+    visual_tokens_min: int
+    rows: int
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.text_tokens + self.visual_tokens
+
+    @property
+    def exact(self) -> bool:
+        return self.visual_tokens == self.visual_tokens_min
+
+
+@dataclass(frozen=True)
+class Load:
+    """What that means for this server."""
+
+    kv_bytes: int
+    prefill_flops: float
+    fits_context: bool
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """The same request under another budget."""
+
+    name: str
+    budget: Budget
+    cost: Cost
+    load: Load
 
 
 @dataclass(frozen=True)
 class Count:
     """What a request costs before anything runs."""
 
-    text_tokens: int
+    cost: Cost
+    load: Load
     images: tuple[PlannedImage, ...]
-    kv_bytes: int
-    fits_context: bool
-
-    @property
-    def visual_tokens(self) -> int:
-        return sum(image.planned.tokens for image in self.images)
-
-    @property
-    def prompt_tokens(self) -> int:
-        return self.text_tokens + self.visual_tokens
+    prefill_ms: float = 0.0
+    alternatives: tuple[Alternative, ...] = field(default=())
 
 
 @dataclass(frozen=True)

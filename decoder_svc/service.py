@@ -24,11 +24,11 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     def __init__(self, front: Front) -> None:
         self._front = front
 
-    def _ask(self, request: decoder_pb2.GenerateRequest) -> Ask:
-        limits = self._front.card.limits
-        return convert.ask(
-            request, current_request_id(), limits.default_max_new_tokens, limits.max_image_bytes
-        )
+    def _ask(self, request: decoder_pb2.GenerateRequest, sources: frozenset[str] = convert.SENT) -> Ask:
+        card = self._front.card
+        limits = card.limits
+        defaults = convert.Defaults(limits.default_max_new_tokens, card.budget, limits.max_image_bytes)
+        return convert.ask(request, current_request_id(), defaults, sources)
 
     async def PutImage(
         self, requests: AsyncIterator[decoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
@@ -99,7 +99,8 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def CountTokens(
         self, request: decoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CountTokensResponse:
-        count = await self._front.count(self._ask(request.request), _deadline(context))
+        ask = self._ask(request.request, convert.TOLD)
+        count = await self._front.count(ask, _deadline(context))
         layout = self._front.row_layout
         return convert.count_response(count, layout.row_bytes if layout else 0)
 

@@ -8,9 +8,13 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from decoder_svc.budget import DEFAULT_REDUCER, Budget, Mode, OverBudget, Repeats
 from decoder_svc.core import Quantization
 from decoder_svc.encoders.resolver import SCHEME, DnsName
+from decoder_svc.tariff import Tariff
 from fovea.geometry import DEFAULT_MAX_PIXELS
+from fovea.plan import MAX_FLAT_TOLERANCE, Reducer, RowChoice
+from fovea.planning.detail import READABLE_TEXT_PX, Detail
 from fovea.settings import Settings
 
 KIB, MIB = 1024, 1024 * 1024
@@ -52,6 +56,46 @@ class DecoderSettings(Settings):
         ge=1,
         description="An image is shrunk to this many pixels where a request names none",
     )
+    max_visual_tokens: int = Field(0, ge=0, description="Visual tokens of a request; 0 is no bound")
+    detail: Detail = Field(Detail.HIGH, description="How much of an image matters: low, auto, high")
+    min_detail: Detail = Field(Detail.HIGH, description="Detail below which no pressure lowers an image")
+    readable_text_px: float = Field(
+        READABLE_TEXT_PX, gt=0, description="Height, in pixels, that detail auto leaves the smallest text"
+    )
+    min_tokens: int = Field(0, ge=0, description="Tokens that max_visual_tokens leaves each image at least")
+    max_short_side: int = Field(0, ge=0, description="Largest shorter side of an image; 0 is no bound")
+    max_long_side: int = Field(0, ge=0, description="Largest longer side of an image; 0 is no bound")
+    reduction: Mode = Field(Mode.OFF, description="Tokens kept: off is all, economy 75 %, strong 50 %, auto")
+    keep: float = Field(1.0, gt=0, le=1, description="Share of visual tokens to keep; not beside a reduction")
+    reducer: Reducer = Field(
+        DEFAULT_REDUCER, description="Which are kept: scope, divprune, stride, random, or a smaller resize"
+    )
+    flat_tolerance: int = Field(
+        -1,
+        ge=-1,
+        le=MAX_FLAT_TOLERANCE,
+        description="Squares whose colours differ by no more than this are not encoded; -1 encodes all",
+    )
+    on_over_budget: OverBudget = Field(
+        OverBudget.FIT, description="What max_visual_tokens does with larger images: fit, refuse"
+    )
+    repeat_policy: Repeats = Field(
+        Repeats.KEEP, description="Later copies of an image: keep their tokens, or a reference in the text"
+    )
+    pressure_queue: float = Field(
+        0.5, gt=0, le=1, description="Share of max_waiting from which on detail is lowered; 1 is never"
+    )
+    pressure_kv: float = Field(
+        0.9, gt=0, le=1, description="Share of the KV cache from which on detail is lowered; 1 is never"
+    )
+    price_currency: str = Field("", description="Currency of the prices, as EUR; empty sets no price")
+    price_per_million_text_tokens: float = Field(0.0, ge=0, description="Price of text tokens of prompts")
+    price_per_million_visual_tokens: float = Field(0.0, ge=0, description="Price of visual tokens")
+    price_per_million_output_tokens: float = Field(0.0, ge=0, description="Price of tokens of answers")
+    price_per_million_cached_tokens: float = Field(
+        0.0, ge=0, description="Price of prompt tokens that were in the KV cache, instead of their own"
+    )
+    price_per_million_patches: float = Field(0.0, ge=0, description="Price of 16x16 patches encoded")
     max_running: int = Field(32, ge=1, description="Requests computed at once")
     max_waiting: int = Field(256, ge=1, description="Requests that may wait")
     prefill_chunk: int = Field(512, ge=1, description="Prompt tokens of one step")
@@ -114,6 +158,41 @@ class DecoderSettings(Settings):
         if self.engine == "native" and self.quantization not in known:
             raise ValueError(f"quantization {self.quantization}: native has {', '.join(known)}")
         return self
+
+    @model_validator(mode="after")
+    def _one_reduction(self) -> DecoderSettings:
+        if self.reduction is not Mode.OFF and self.keep < 1:
+            raise ValueError("keep stands beside a reduction: only one of them")
+        return self
+
+    def budget(self, max_pixels: int) -> Budget:
+        """What a request leaves to the server."""
+        kept = RowChoice(self.keep, reducer=self.reducer)
+        return Budget(
+            max_pixels=max_pixels,
+            max_visual_tokens=self.max_visual_tokens,
+            detail=self.detail,
+            min_detail=self.min_detail,
+            on_over_budget=self.on_over_budget,
+            repeats=self.repeat_policy,
+            rows=kept if self.reduction is Mode.OFF else self.reduction.rows(self.reducer),
+            flat_tolerance=self.flat_tolerance if self.flat_tolerance >= 0 else None,
+            min_tokens=self.min_tokens,
+            max_short_side=self.max_short_side,
+            max_long_side=self.max_long_side,
+            readable_text_px=self.readable_text_px,
+        )
+
+    @property
+    def tariff(self) -> Tariff:
+        return Tariff(
+            self.price_currency,
+            self.price_per_million_text_tokens,
+            self.price_per_million_visual_tokens,
+            self.price_per_million_output_tokens,
+            self.price_per_million_cached_tokens,
+            self.price_per_million_patches,
+        )
 
     @property
     def encoder_name(self) -> DnsName | None:

@@ -6,6 +6,7 @@ checks what a plan may be; it knows no pixels, no budget and no protobuf.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -35,6 +36,21 @@ class RowChoice:
     @property
     def all(self) -> bool:
         return not self.auto and self.keep >= 1.0
+
+    def most(self, rows: int) -> int:
+        """How many of so many rows are kept; with `auto` the most that can be, which is all."""
+        return rows if self.auto else max(math.ceil(rows * self.keep), min(rows, LEAST_ROWS))
+
+    def least(self, rows: int) -> int:
+        """The fewest that are kept of so many."""
+        return min(rows, LEAST_ROWS) if self.auto else self.most(rows)
+
+    def affordable(self, kept: int) -> int:
+        """The most rows of which at most `kept` are kept."""
+        rows = kept if self.auto else max(kept, math.ceil(kept / self.keep))
+        while self.most(rows) > kept:
+            rows -= 1
+        return rows
 
 
 ALL_ROWS = RowChoice()

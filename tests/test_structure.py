@@ -38,7 +38,7 @@ MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}
 # Where messages of the contract may be known. `app.py` only registers the generated servicer.
 KNOW_PROTOBUF = {
     "encoder_svc/service.py", "decoder_svc/service.py", "decoder_svc/convert.py",
-    "decoder_svc/encoders/peer.py",
+    "decoder_svc/convert_budget.py", "decoder_svc/encoders/peer.py",
 }  # fmt: skip
 REGISTER = {"encoder_svc/app.py", "decoder_svc/app.py"}
 

@@ -26,6 +26,7 @@ from decoder_svc.encoders.rows import RowSource, RowsWanted
 from decoder_svc.encoders.samehost import SameHost
 from fovea.client import EncoderClient
 from fovea.deadline import Deadline
+from fovea.plan import RowPlan
 from fovea.server.allocator import keep_freed_memory
 
 SIDE = 1024
@@ -105,7 +106,8 @@ async def _prepared(address: str, seed: int) -> tuple[EncoderPeer, RowsWanted]:
         planned = client.count(SIDE, SIDE)
     peer = EncoderPeer(address)
     info = await peer.info(Deadline())
-    wanted = RowsWanted(digest, SIDE * SIDE, planned.grid_thw, planned.tokens, info.fingerprint, info.layout)
+    plan = RowPlan(SIDE * SIDE)
+    wanted = RowsWanted(digest, plan, planned.grid_thw, planned.tokens, info.fingerprint, info.layout)
     return peer, wanted
 
 

@@ -14,7 +14,7 @@ import xxhash
 
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.peer import RETRY_AFTER_S, EncoderPeer, PeerInfo
-from decoder_svc.encoders.rows import Fetch, RowsWanted
+from decoder_svc.encoders.rows import Fetch, PlacedRows, RowsWanted
 from decoder_svc.encoders.samehost import SameHost
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable
 from fovea.deadline import Deadline
@@ -95,6 +95,10 @@ class Fleet:
                 actual=",".join(sorted(layout.dtype.value for layout in set(layouts))),
             )
         return layouts[0] if layouts else None
+
+    async def place(self, wanted: RowsWanted, deadline: Deadline, stored_only: bool = False) -> PlacedRows:
+        """Which rows the plan of `wanted` sends; its rows are those of the whole image."""
+        return await self.of(wanted.digest).place(wanted, deadline, stored_only)
 
     def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
         return self.cache.over(self.same_host.over(self.of(wanted.digest))).fetch(wanted, deadline)

@@ -17,7 +17,8 @@ import grpc
 import xxhash
 
 from decoder_svc.core import RowChunk
-from decoder_svc.encoders.rows import FetchReport, LeasedRows, RowsWanted
+from decoder_svc.encoders.checks import mismatch, placed_rows, take_header, take_summary
+from decoder_svc.encoders.rows import FetchReport, LeasedRows, PlacedRows, RowsWanted
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable, RowsMismatch
 from fovea import frames, wire
 from fovea.deadline import Deadline
@@ -180,6 +181,18 @@ class EncoderPeer:
     def open_rows(self, wanted: RowsWanted, deadline: Deadline) -> grpc.aio.UnaryStreamCall:
         return self._encode(_request(wanted), timeout=deadline.timeout(), metadata=_on_behalf())
 
+    async def place(self, wanted: RowsWanted, deadline: Deadline, stored_only: bool) -> PlacedRows:
+        """Which rows the plan sends; `wanted` is the whole image. Raises as a stream does."""
+        both = wanted.plan.flat_tolerance is not None and not wanted.plan.rows.all
+        request = encoder_pb2.PlaceRowsRequest(encode=_request(wanted), stored_only=stored_only, order=both)
+        reply = await self._call(
+            self._stub.PlaceRows(request, timeout=deadline.timeout(), metadata=_on_behalf())
+        )
+        placed = placed_rows(self, wanted, reply)
+        if not placed.known and not stored_only:
+            raise mismatch(self.address, wanted, "their places are not told")
+        return placed
+
     async def lease(self, wanted: RowsWanted, deadline: Deadline) -> LeasedRows:
         """The rows in the encoder's arena. Raises as a stream does; a RemoteError where there is no room."""
         request = encoder_pb2.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
@@ -188,8 +201,8 @@ class EncoderPeer:
         )
         report = FetchReport()
         try:
-            _take_header(self, wanted, reply.header, report)
-            _take_summary(self, wanted, reply.summary, report)
+            take_header(self, wanted, reply.header, report)
+            take_summary(self, wanted, reply.summary, report)
         except FoveaError:
             self.release(reply.lease_id)
             raise
@@ -282,7 +295,7 @@ class WireFetch:
         async for event in call:
             if isinstance(event, encoder_pb2.EncodeHeader):
                 started = time.monotonic()
-                _take_header(self.peer, self.wanted, event, self.report)
+                take_header(self.peer, self.wanted, event, self.report)
             elif isinstance(event, Frame):
                 if not started:
                     raise self._mismatch("rows came before their header")
@@ -312,48 +325,13 @@ class WireFetch:
     def _close(self, summary: encoder_pb2.EncodeSummary) -> None:
         if self._next != self.wanted.rows:
             raise self._mismatch(f"{self._next} rows came, expected {self.wanted.rows}")
-        _take_summary(self.peer, self.wanted, summary, self.report)
+        take_summary(self.peer, self.wanted, summary, self.report)
 
     def _mismatch(self, what: str) -> RowsMismatch:
         return mismatch(self.peer.address, self.wanted, what)
 
 
-def mismatch(address: str, wanted: RowsWanted, what: str) -> RowsMismatch:
-    return RowsMismatch(f"rows of {wanted.digest} from {address}: {what}", encoder=address)
-
-
 def _request(wanted: RowsWanted) -> encoder_pb2.EncodeRequest:
     return encoder_pb2.EncodeRequest(
-        digest=wanted.digest,
-        plan=encoder_pb2.EncodePlan(max_pixels=wanted.max_pixels),
-        fingerprint=wanted.fingerprint,
+        digest=wanted.digest, plan=wire.plan_to_proto(wanted.plan), fingerprint=wanted.fingerprint
     )
-
-
-def _take_header(
-    peer: EncoderPeer, wanted: RowsWanted, header: encoder_pb2.EncodeHeader, report: FetchReport
-) -> None:
-    """Note what it tells, once it fits what was asked for."""
-    grid = (header.count.grid.t, header.count.grid.h, header.count.grid.w)
-    if wire.layout_from_proto(header.layout) != wanted.layout:
-        peer.forget()
-        raise mismatch(peer.address, wanted, "the layout is not the one agreed on")
-    if header.fingerprint != wanted.fingerprint:
-        peer.forget()
-        raise EncoderMismatch(f"encoder {peer.address} serves rows of another model", encoder=peer.address)
-    if grid != wanted.grid_thw or header.rows != wanted.rows:
-        raise mismatch(peer.address, wanted, f"{header.rows} rows of grid {grid}, expected {wanted.rows}")
-    report.source = wire.source_from_proto(header.source)
-    report.encoder = header.encoder
-    report.joined = header.joined
-
-
-def _take_summary(
-    peer: EncoderPeer, wanted: RowsWanted, summary: encoder_pb2.EncodeSummary, report: FetchReport
-) -> None:
-    size = wanted.rows * wanted.layout.row_bytes
-    if summary.row_bytes != size or not summary.rows_digest:
-        raise mismatch(peer.address, wanted, f"a summary of {summary.row_bytes} bytes, expected {size}")
-    report.row_bytes = summary.row_bytes
-    report.rows_digest = summary.rows_digest
-    report.encode_ms = summary.timings.total_ms

@@ -12,19 +12,24 @@ from typing import Protocol
 
 from decoder_svc.core import RowChunk
 from fovea.deadline import Deadline
+from fovea.plan import RowPlan
 from fovea.rows import RowLayout
 
 
 @dataclass(frozen=True)
 class RowsWanted:
-    """The rows of one image under one plan, and what they must look like."""
+    """The rows of one image under one plan, and what they must look like.
+
+    `kept` are their places in raster order of the merged grid, as little-endian int32; empty, they are all.
+    """
 
     digest: str
-    max_pixels: int
+    plan: RowPlan
     grid_thw: tuple[int, int, int]
     rows: int
     fingerprint: str
     layout: RowLayout
+    kept: bytes = b""
 
 
 @dataclass
@@ -39,6 +44,20 @@ class FetchReport:
     rows_digest: str = ""
     encode_ms: float = 0.0
     transfer_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class PlacedRows:
+    """Which rows a plan sends, as `RowsWanted.kept` says it; `encoded` of the image there are in all.
+
+    Where it is not `known`, because only the tower could tell, `rows` are those of the whole image.
+    """
+
+    known: bool
+    kept: bytes
+    rows: int
+    encoded: int
+    report: FetchReport
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import structlog
 import xxhash
 
 from decoder_svc.core import RowChunk
-from decoder_svc.encoders.peer import EncoderPeer, WireFetch, mismatch
+from decoder_svc.encoders.checks import mismatch
+from decoder_svc.encoders.peer import EncoderPeer, WireFetch
 from decoder_svc.encoders.rows import FetchReport, LeasedRows, RowSource, RowsWanted
 from decoder_svc.errors import EncoderUnavailable, RowsMismatch
 from fovea.arena import ArenaUnusable, OpenArena

@@ -19,7 +19,6 @@ from tests.e2e.house import CALL_S, House, request
 # Acted on by this version; everything else in these messages must be refused.
 SERVED = {
     "GenerateRequest": {"messages", "sampling", "visual", "request_id", "logprobs", "response_format"},
-    "VisualBudget": {"max_pixels"},
 }
 # Messages of requests in which every field is acted on; a new field has to be looked at here first.
 WHOLE = {
@@ -30,7 +29,12 @@ WHOLE = {
     decoder_pb2.Choice: {"options"},
     decoder_pb2.Message: {"role", "parts"},
     decoder_pb2.Part: {"text", "image"},
-    decoder_pb2.Image: {"data", "digest"},
+    decoder_pb2.Image: {"data", "digest", "size"},
+    decoder_pb2.VisualBudget: {
+        "max_pixels", "max_visual_tokens", "detail", "min_detail", "on_over_budget", "repeat_policy", "reduction",
+        "min_tokens", "max_short_side", "max_long_side",
+    },
+    decoder_pb2.Reduction: {"keep", "mode", "reducer", "flat_tolerance", "near_repeats"},
     decoder_pb2.PutImageHeader: {"digest", "byte_size"},
     decoder_pb2.PutImageRequest: {"header", "data"},
     encoder_pb2.PutImageHeader: {"digest", "byte_size"},
@@ -45,9 +49,7 @@ Field = descriptor.FieldDescriptor
 def unserved() -> list[str]:
     """The paths of all fields that must be refused."""
     top = [f.name for f in decoder_pb2.GenerateRequest.DESCRIPTOR.fields]
-    visual = [f.name for f in decoder_pb2.VisualBudget.DESCRIPTOR.fields]
     unserved = [name for name in top if name not in SERVED["GenerateRequest"]]
-    unserved += [f"visual.{name}" for name in visual if name not in SERVED["VisualBudget"]]
     return [*unserved, *(f"logprobs.{field.name}" for field in decoder_pb2.Logprobs.DESCRIPTOR.fields)]
 
 

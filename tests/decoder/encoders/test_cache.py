@@ -13,6 +13,7 @@ from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.rows import Fetch, FetchReport, RowsWanted
 from decoder_svc.errors import RowsMismatch
 from fovea.deadline import Deadline
+from fovea.plan import RowPlan
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT
 
 ROWS = 6
@@ -20,7 +21,7 @@ SIZE = ROWS * LAYOUT.row_bytes
 
 
 def wanted(name: str = "a", rows: int = ROWS) -> RowsWanted:
-    return RowsWanted(name, 65_536, (1, 2, 2 * rows), rows, EXPECTED.fingerprint, LAYOUT)
+    return RowsWanted(name, RowPlan(65_536), (1, 2, 2 * rows), rows, EXPECTED.fingerprint, LAYOUT)
 
 
 @dataclass
@@ -86,7 +87,9 @@ async def test_a_repeat_is_the_same_rows_and_no_transfer(source: FakeSource) -> 
     "other",
     [
         wanted("b"),
-        replace(wanted(), max_pixels=65_537),
+        replace(wanted(), plan=RowPlan(65_537)),
+        replace(wanted(), plan=RowPlan(65_536, flat_tolerance=0)),
+        replace(wanted(), kept=bytes(4)),
         replace(wanted(), grid_thw=(1, 4, 6)),
         replace(wanted(), fingerprint="sha256:" + "0" * 64),
         replace(wanted(), layout=replace(LAYOUT, levels=4)),

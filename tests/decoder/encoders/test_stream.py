@@ -14,12 +14,13 @@ from fovea import frames, wire
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.frames import Frame
+from fovea.plan import RowPlan
 from fovea.vision.v1 import rows_pb2
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
 
 ROWS, GRID = 6, (1, 4, 6)
 DATA = bytes(range(256)) * (ROWS * LAYOUT.row_bytes // 256 + 1)
-WANTED = RowsWanted("sha256:" + "a" * 64, 65_536, GRID, ROWS, EXPECTED.fingerprint, LAYOUT)
+WANTED = RowsWanted("sha256:" + "a" * 64, RowPlan(65_536), GRID, ROWS, EXPECTED.fingerprint, LAYOUT)
 Messages = list[encoder_pb2.EncodeResponse]
 
 

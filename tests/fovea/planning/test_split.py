@@ -1,0 +1,94 @@
+"""Budgets over random requests: never over, never a size that the processor would change, nobody gets too little."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from fovea.geometry import Geometry
+from fovea.plan import RowChoice
+from fovea.planning.detail import Detail, Look, sufficient
+from fovea.planning.sizes import larger, smallest, stands
+from fovea.planning.split import Need, Split
+
+PUBLISHED, STANDIN = Geometry(), Geometry(min_pixels=4096)
+REQUESTS = 10_000
+
+
+def size(draw: random.Random) -> tuple[int, int]:
+    width, height = (int(2 ** draw.uniform(3, 13)) for _ in range(2))
+    return (width, height) if max(width, height) <= 200 * min(width, height) else (width, width)
+
+
+def need(draw: random.Random, geometry: Geometry) -> Need:
+    kind = draw.choice(["TEXT", "PHOTO", "GRAPHIC", "UNSPECIFIED"])
+    look = Look(*size(draw), draw.choice([0, draw.uniform(4, 80)]), draw.uniform(0, 0.2), kind)
+    pixels = draw.choice([geometry.max_pixels, 1_310_720, draw.randint(geometry.min_pixels, 1 << 22)])
+    found = sufficient(look, draw.choice(list(Detail)), 14, geometry)
+    return Need(look.size, min(pixels, found.max_pixels) if found else pixels, draw.choice([1, 1, 2]))
+
+
+def requests(count: int, seed: int = 0) -> Iterator[tuple[Split, list[Need], int]]:
+    draw = random.Random(seed)
+    for number in range(count):
+        geometry = (PUBLISHED, STANDIN)[number % 2]
+        needs = [need(draw, geometry) for _ in range(draw.randint(1, 8))]
+        rows = draw.choice([RowChoice(), RowChoice(0.75), RowChoice(0.3), RowChoice(auto=True)])
+        yield Split(geometry, rows, draw.choice([0, 0, 64, 200])), needs, int(2 ** draw.uniform(4, 14))
+
+
+def test_ten_thousand_requests_keep_their_budgets() -> None:
+    shrunk = 0
+    for split, needs, tokens in requests(REQUESTS):
+        given = split.over(needs, tokens)
+        if given is None:
+            continue
+        got = [Need(one.size, pixels, one.times) for one, pixels in zip(needs, given, strict=True)]
+        assert split.cost(got) <= tokens
+        assert all(pixels <= one.max_pixels for one, pixels in zip(needs, given, strict=True))
+        for one, pixels in zip(needs, given, strict=True):
+            if pixels != one.max_pixels:
+                shrunk += 1
+                planned, full = (split.geometry.plan(*one.size, p) for p in (pixels, one.max_pixels))
+                assert stands(planned, split.geometry), (one, pixels)
+                assert planned.tokens >= min(split.min_tokens, full.tokens), (one, pixels)
+    assert shrunk > REQUESTS / 4
+
+
+def test_what_fits_is_left_alone_and_what_cannot_fit_is_said() -> None:
+    needs = [Need((640, 480), 1_310_720), Need((1600, 1200), 1_310_720)]
+    split = Split(PUBLISHED, RowChoice())
+    full = split.cost(needs)
+    assert split.over(needs, full) == [1_310_720, 1_310_720]
+    assert split.over(needs, 127) is None
+    assert split.over(needs, 160) is not None
+    assert Split(PUBLISHED, RowChoice(), min_tokens=200).over(needs, 399) is None
+
+
+def test_small_images_keep_what_they_need_and_large_ones_share_the_rest() -> None:
+    needs = [Need((256, 256), 1_310_720), Need((4000, 3000), 1_310_720), Need((4000, 3000), 1_310_720)]
+    given = Split(PUBLISHED, RowChoice()).over(needs, 1000)
+    assert given is not None
+    tokens = [PUBLISHED.plan(*one.size, pixels).tokens for one, pixels in zip(needs, given, strict=True)]
+    assert tokens[0] == 64
+    assert all(400 < count <= 500 for count in tokens[1:])
+
+
+def test_the_next_larger_size_is_the_next_grid() -> None:
+    """Against trying every number of pixels."""
+    geometry = Geometry(min_pixels=4096, max_pixels=300_000)
+    for image in ((500, 333), (1200, 90), (47, 47)):
+        pixels: int | None = geometry.min_pixels
+        while pixels is not None and (following := larger(image, pixels, geometry)) is not None:
+            here = geometry.plan(*image, pixels)
+            # The two last pixels before it stand for what the rounding of the scale may lose.
+            assert {geometry.plan(*image, p) for p in range(pixels, following - 2)} <= {here}
+            assert geometry.plan(*image, following) != here or following == 300_000
+            pixels = following
+
+
+def test_the_smallest_size_stands_where_the_processors_least_would_not() -> None:
+    assert not stands(PUBLISHED.plan(1600, 1200, 65_536), PUBLISHED)
+    least = smallest((1600, 1200), 1, PUBLISHED)
+    assert stands(PUBLISHED.plan(1600, 1200, least), PUBLISHED)
+    assert PUBLISHED.plan(1600, 1200, least).tokens == 70
