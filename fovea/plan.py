@@ -12,6 +12,7 @@ from enum import Enum
 MAX_FLAT_TOLERANCE = 32
 LEAST_ROWS = 16
 """No choice leaves an image fewer rows than these, unless it has fewer."""
+_MILLION = 1_000_000
 
 
 class Reducer(Enum):
@@ -35,6 +36,14 @@ class RowChoice:
     @property
     def all(self) -> bool:
         return not self.auto and self.keep >= 1.0
+
+    def count(self, total: int) -> int:
+        """How many rows of `total` are kept: the share rounded up; with `auto`, the fewest that may be.
+
+        In millionths, so that 0.3 is three of ten also where it came as a float32.
+        """
+        share = 0 if self.auto else -(-total * round(self.keep * _MILLION) // _MILLION)
+        return max(share, min(total, LEAST_ROWS))
 
 
 ALL_ROWS = RowChoice()
