@@ -22,8 +22,9 @@ from encoder_svc.errors import EncodeFailed, EncoderBusy, TowerFailed
 from encoder_svc.vision.flight import Encoded, Flight, Prepare
 from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.room import Room
+from encoder_svc.vision.rows import TowerRows
 
-Compute = Callable[[Sequence[Patches]], list[bytes]]
+Compute = Callable[[Sequence[Patches], bool], list[TowerRows]]
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +81,9 @@ class Batcher:
         """Images in the tower."""
         return len(self._flights) - self.waiting
 
-    async def encode(self, key: Hashable, patches: int, prepare: Prepare) -> Encoded:
+    async def encode(
+        self, key: Hashable, patches: int, prepare: Prepare, saliency: bool = False
+    ) -> Encoded:
         """The rows under `key`: of a computation that is under way, or of a new one.
 
         `prepare` makes the image's `patches` patches; what it raises reaches all who wait for the
@@ -88,7 +91,7 @@ class Batcher:
         this image, TowerFailed where it computes none any more. Cancelling the call leaves the
         others in peace.
         """
-        flight = self._flights.get(key) or self._launch(key, patches, prepare)
+        flight = self._flights.get(key) or self._launch(key, patches, prepare, saliency)
         flight.waiters += 1
         try:
             encoded = await asyncio.shield(flight.result)
@@ -102,13 +105,13 @@ class Batcher:
             self._forget(flight)
         return replace(encoded, first=first)
 
-    def _launch(self, key: Hashable, patches: int, prepare: Prepare) -> Flight:
+    def _launch(self, key: Hashable, patches: int, prepare: Prepare, saliency: bool) -> Flight:
         if not self.healthy:
             raise TowerFailed
         if (waiting := self.waiting) >= self.limits.max_queue:
             raise EncoderBusy(waiting, self.limits.max_queue, self.limits.retry_after_s)
         result: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
-        flight = Flight(key, patches, prepare, result)
+        flight = Flight(key, patches, prepare, result, saliency)
         self._flights[key] = flight
         result.add_done_callback(lambda _: self._landed(flight))
         flight.task = asyncio.create_task(self._prepare(flight))
@@ -207,7 +210,8 @@ class Batcher:
             return
         started = time.perf_counter()
         try:
-            rows = await self._on_tower([f.prepared.patches for f in batch if f.prepared])
+            saliency = any(flight.saliency for flight in batch)
+            rows = await self._on_tower([f.prepared.patches for f in batch if f.prepared], saliency)
         except TowerFailed:
             raise
         except Exception as error:
@@ -227,17 +231,17 @@ class Batcher:
         for flight in batch:
             await self._run([flight])
 
-    async def _on_tower(self, images: Sequence[Patches]) -> list[bytes]:
+    async def _on_tower(self, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tower, _guarded, self._compute, images)
+        return await loop.run_in_executor(self._tower, _guarded, self._compute, images, saliency)
 
 
-def _guarded(compute: Compute, images: Sequence[Patches]) -> list[bytes]:
+def _guarded(compute: Compute, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
     """On the tower's thread: what is no Exception would otherwise end the event loop, not this
     worker.
     """
     try:
-        return compute(images)
+        return compute(images, saliency)
     except Exception:
         raise
     except BaseException as error:

@@ -11,7 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from encoder_svc.vision.prepare import Prepared
+from encoder_svc.vision.rows import TowerRows
 
 Prepare = Callable[[], Awaitable[Prepared]]
 
@@ -38,6 +42,8 @@ class Encoded:
     grid_thw: tuple[int, int, int]
     times: EncodeTimes
     first: bool = False
+    kept: NDArray[np.int32] | None = None
+    saliency: NDArray[np.float32] | None = None
 
 
 @dataclass(eq=False)
@@ -48,6 +54,7 @@ class Flight:
     patches: int
     prepare: Prepare
     result: asyncio.Future[Encoded]
+    saliency: bool = False
     waiters: int = 0
     begun: bool = False
     abandoned: bool = False
@@ -56,7 +63,7 @@ class Flight:
     task: asyncio.Task[None] | None = None
     created: float = field(default_factory=time.perf_counter)
 
-    def finish(self, rows: bytes, started: float, ended: float) -> None:
+    def finish(self, made: TowerRows, started: float, ended: float) -> None:
         """Hand the rows to all who wait; `started` and `ended` are those of the tower call."""
         if self.result.done() or self.prepared is None:
             return
@@ -64,7 +71,10 @@ class Flight:
         before = 1e3 * (started - self.created)
         queue_ms = max(0.0, before - decode_ms - preprocess_ms)
         times = EncodeTimes(queue_ms, decode_ms, preprocess_ms, 1e3 * (ended - started))
-        self.result.set_result(Encoded(rows, self.prepared.patches.grid_thw, times))
+        patches = self.prepared.patches
+        self.result.set_result(
+            Encoded(made.rows, patches.grid_thw, times, kept=patches.kept, saliency=made.saliency)
+        )
 
     def fail(self, error: Exception) -> None:
         if not self.result.done():

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from encoder_svc.errors import CheckpointNotSupported
+from encoder_svc.vision.flat import kept_cells
 from fovea.checkpoint import read_json
-from fovea.geometry import Geometry
+from fovea.geometry import Geometry, Planned
 
 CHANNELS = 3
 _MEAN = _DEVIATION = 0.5
@@ -35,6 +36,7 @@ class Patches:
 
     values: npt.NDArray[np.float32]
     grid_thw: tuple[int, int, int]
+    kept: npt.NDArray[np.int32] | None = None
 
     @property
     def count(self) -> int:
@@ -55,11 +57,38 @@ def check_processor(directory: Path | str) -> None:
             )
 
 
-def patches(rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None = None) -> Patches:
+def patches(
+    rgb: npt.NDArray[np.uint8],
+    geometry: Geometry,
+    max_pixels: int | None = None,
+    flat_tolerance: int | None = None,
+) -> Patches:
     """The patches of an image (height, width, 3), in one resize to the size that `geometry` plans."""
-    height, width = rgb.shape[:2]
-    planned = geometry.plan(width, height, max_pixels)
-    return Patches(_patchify(_resized(rgb, planned.width, planned.height), geometry), planned.grid_thw)
+    planned, resized = _planned(rgb, geometry, max_pixels)
+    values, kept = _patchify(resized, geometry), _kept(resized, geometry, flat_tolerance)
+    if kept is not None:
+        values = values.reshape(planned.tokens, -1, values.shape[1])[kept].reshape(-1, values.shape[1])
+    return Patches(values, planned.grid_thw, kept)
+
+
+def places(
+    rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None, flat_tolerance: int | None
+) -> npt.NDArray[np.int32] | None:
+    """The places of the cells that `patches` keeps; None where that is all of them."""
+    return _kept(_planned(rgb, geometry, max_pixels)[1], geometry, flat_tolerance)
+
+
+def _planned(
+    rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None
+) -> tuple[Planned, npt.NDArray[np.uint8]]:
+    planned = geometry.plan(rgb.shape[1], rgb.shape[0], max_pixels)
+    return planned, _resized(rgb, planned.width, planned.height)
+
+
+def _kept(
+    resized: npt.NDArray[np.uint8], geometry: Geometry, tolerance: int | None
+) -> npt.NDArray[np.int32] | None:
+    return None if tolerance is None else kept_cells(resized, geometry.cell, tolerance)
 
 
 def _resized(rgb: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:

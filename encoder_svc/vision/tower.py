@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from encoder_svc.errors import TowerFailed
 from encoder_svc.vision import checkpoint
 from encoder_svc.vision.preprocess import CHANNELS, Patches
+from encoder_svc.vision.rows import TowerRows
 from fovea.fingerprint import Progress
 from fovea.geometry import Geometry
 from fovea.rows import RowDtype, RowLayout
@@ -77,7 +78,7 @@ class Tower:
     def layout(self, dtype: RowDtype) -> RowLayout:
         return RowLayout(self.width, self.levels, dtype)
 
-    def encode(self, images: Sequence[Patches], dtype: RowDtype) -> list[bytes]:
+    def encode(self, images: Sequence[Patches], dtype: RowDtype, saliency: bool = False) -> list[TowerRows]:
         """The rows of each image in `layout(dtype)`, raster order, copied out of the batch.
 
         TowerFailed where the device is lost for good. ArithmeticError where a value is not finite,
@@ -91,7 +92,13 @@ class Tower:
         except torch.AcceleratorError as error:
             raise TowerFailed from error
         ends = np.cumsum([image.count // self._geometry.merge**2 for image in images])
-        return [part.tobytes() for part in np.split(data, ends[:-1])]
+        # Stand-in until the tower tells its attention: every row got the same.
+        made = [part.tobytes() for part in np.split(data, ends[:-1])]
+        counts = [image.count // self._geometry.merge**2 for image in images]
+        return [
+            TowerRows(data, np.ones(n, np.float32) if saliency else None)
+            for data, n in zip(made, counts, strict=True)
+        ]
 
     def _rows(self, images: Sequence[Patches]) -> torch.Tensor:
         """(tokens of all images, width * (1 + levels)): pooled, then the deepstack levels."""
