@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import CollectorRegistry
 
-from encoder_svc.encoder import Encoder, RowIdentity
+from encoder_svc.core import RowIdentity
+from encoder_svc.encoder import Encoder
 from encoder_svc.front import Card, Front, Limits
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
@@ -26,6 +27,7 @@ from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import Batcher, BatchLimits
 from encoder_svc.vision.prepare import Preparer
 from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.rows import TowerRows
 from fovea import logs, settings
 from fovea.arena import Arena
 from fovea.errors import FoveaError
@@ -136,6 +138,7 @@ async def _serve(
     leases: RowLeases | None = None
     try:
         encoder = await process.unless_stopped(_load(chosen, front, uploads, store, preparer, dtype))
+        encoder.rankings.on_made = metrics.ranked
         if chosen.arena_bytes:
             leases = RowLeases(await asyncio.to_thread(Arena, chosen.arena_bytes), chosen.arena_lease_s)
         front.open(encoder, leases)
@@ -178,8 +181,8 @@ async def _load(
         front.card.geometry,
     )
 
-    def compute(images: Sequence[Patches]) -> list[bytes]:
-        rows = tower.encode(images, identity.layout.dtype)
+    def compute(images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
+        rows = tower.encode(images, identity.layout.dtype, saliency)
         front.encodes += len(images)
         return rows
 

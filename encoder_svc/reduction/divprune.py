@@ -1,7 +1,7 @@
 """DivPrune: the row that is least like any row kept already, by cosine (CVPR 2025).
 
-Begins with the row that is farthest from its nearest; of equals the first in raster order wins. Needs no attention,
-so it serves towers that tell none.
+Begins with the row that is farthest from its nearest; of equals the first in raster order wins. Needs no
+attention, so it serves towers that tell none.
 """
 
 from __future__ import annotations

@@ -16,7 +16,11 @@ def encoded_places(rows: Rows) -> Places:
 
 
 def gather(rows: Rows, places: Places) -> Rows:
-    """Those of `rows` at `places`, which ascend and are all there; with a digest of their own."""
+    """Those of `rows` at `places`, which ascend and are all there; with a digest of their own. All are
+    `rows`.
+    """
+    if len(places) == rows.count:
+        return rows
     at = np.searchsorted(encoded_places(rows), places)
     whole = np.frombuffer(rows.data, np.uint8).reshape(rows.count, rows.layout.row_bytes)
     taken = whole.take(at, axis=0).reshape(-1).data.toreadonly()

@@ -1,12 +1,13 @@
 """The pooled level of rows as numbers, whatever they rest as: what rankers compare.
 
-Reads the layouts that `fovea.vision.v1.RowDtype` describes, by name. The deepstack levels are not read: a row is one
-token, and is kept or left out with all its levels.
+Reads the layouts that `fovea.vision.v1.RowDtype` describes, by name. The deepstack levels are not read: a row
+is one token, and is kept or left out with all its levels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ def _int8(rows: Bytes, layout: RowLayout) -> Floats:
     return np.asarray(rows[:, : layout.width].view(np.int8) * np.repeat(scales, group, axis=1), np.float32)
 
 
-def _values(rows: Bytes, count: int, dtype: str) -> npt.NDArray[np.generic]:
+def _values(rows: Bytes, count: int, dtype: str) -> npt.NDArray[Any]:
     """The first `count` values of each row."""
     wanted = np.ascontiguousarray(rows[:, : count * np.dtype(dtype).itemsize])
     return wanted.view(dtype)

@@ -1,13 +1,14 @@
 """The ways to put rows in an order, by name, and what each needs to know.
 
-An image of more rows than can be compared with each other at a fair price is ranked in parts of equal size, and the
-parts are merged by gain. Knows no plan: how many rows are kept is `choice`'s.
+An image of more rows than can be compared with each other at a fair price is ranked in parts of equal size,
+and the parts are merged by gain. Knows no plan: how many rows are kept is `choice`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def _in_parts(count: int, rank: Callable[[slice], tuple[Places, Floats]]) -> tup
     """The orders of the parts as one: by gain, and of equal gains the earlier part first."""
     edges = np.linspace(0, count, -(-count // MOST_TOGETHER) + 1).astype(int)
     orders, gains = [], []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges.tolist()):
         order, gained = rank(slice(start, end))
         orders.append(order + np.int32(start))
         gains.append(gained)

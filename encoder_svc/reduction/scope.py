@@ -1,11 +1,14 @@
-"""SCOPE: the row that adds most to what is covered, weighed by the attention it got in the tower (NeurIPS 2025).
+"""SCOPE: the row that adds most to what is covered, weighed by the attention it got in the tower (NeurIPS
+2025).
 
-With s_i the saliency of row i and S the cosines, cut off at 0, a row that is chosen covers every row j up to S_ij.
-Each step takes the row with the greatest s_i * sum_j max(0, S_ij - covered_j); of equals the first in raster order.
+With s_i the saliency of row i and S the cosines, cut off at 0, a row that is chosen covers every row j up to
+S_ij. Each step takes the row with the greatest s_i * sum_j max(0, S_ij - covered_j); of equals the first in
+raster order.
 
-A gain never grows while others are chosen, so an old gain is an upper bound, and only rows whose bound is on top are
-looked at again. The order is that of the plain greedy algorithm to the last bit: the sum of a row always runs over
-the same values in the same tree, and float subtraction, maximum and addition keep an order when they round.
+A gain never grows while others are chosen, so an old gain is an upper bound, and only rows whose bound is on
+top are looked at again. The order is that of the plain greedy algorithm to the last bit: the sum of a row
+always runs over the same values in the same tree, and float subtraction, maximum and addition keep an order
+when they round.
 """
 
 from __future__ import annotations

@@ -81,9 +81,7 @@ class Batcher:
         """Images in the tower."""
         return len(self._flights) - self.waiting
 
-    async def encode(
-        self, key: Hashable, patches: int, prepare: Prepare, saliency: bool = False
-    ) -> Encoded:
+    async def encode(self, key: Hashable, patches: int, prepare: Prepare, saliency: bool = False) -> Encoded:
         """The rows under `key`: of a computation that is under way, or of a new one.
 
         `prepare` makes the image's `patches` patches; what it raises reaches all who wait for the

@@ -1,4 +1,5 @@
-"""Which cells of a picture say nothing that another cell does not say: squares of one colour in a larger region.
+"""Which cells of a picture say nothing that another cell does not say: squares of one colour in a larger
+region.
 
 A cell is 32x32 pixels, one visual token. A uniform cell is dropped where its left or its upper neighbour is
 uniform and belongs to a region of the same colour; the first cell of every region stays, as a witness of its
@@ -26,8 +27,8 @@ def kept_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.
 def witnesses_of(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.int64]:
     """For each raster place the place of the cell that is kept in its stead: itself where it is kept.
 
-    `rgb` is (height, width, 3), sides multiples of `cell`. Between a dropped cell and its witness lies a path of
-    cells that have the same one, and no value of the two differs by more than `tolerance`: along a slow
+    `rgb` is (height, width, 3), sides multiples of `cell`. Between a dropped cell and its witness lies a path
+    of cells that have the same one, and no value of the two differs by more than `tolerance`: along a slow
     gradient the colour drifts, and where it has drifted too far a cell becomes a witness of its own.
     """
     low, high = extremes(rgb, cell)
@@ -59,7 +60,7 @@ def extremes(rgb: NDArray[np.uint8], cell: int) -> tuple[Values, Values]:
 
 
 def _within(low: Values, high: Values, tolerance: int) -> Cells:
-    within: Cells = ((high - low) <= tolerance).all(-1)
+    within: Cells = np.all((high - low) <= tolerance, axis=-1)
     return within
 
 

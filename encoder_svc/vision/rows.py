@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 class TowerRows:
     """`rows` as bytes of a layout, one a present cell in raster order.
 
-    `saliency` has one float32 a row: the attention that its four patches get in the last block, summed over all
-    queries, mean over heads. It sums to the number of patches. None where it was not asked for.
+    `saliency` has one float32 a row: the attention that its four patches get in the last block, summed over
+    all queries, mean over heads. It sums to the number of patches. None where it was not asked for.
     """
 
     rows: bytes
