@@ -192,9 +192,12 @@ class Front:
             return Removed(0, 0, 0)
         upload = await self._uploads.delete(digest)
         pixels = bytes.fromhex(stored.facts.pixel_digest.removeprefix("sha256:"))
+        tenant = self._uploads.policy.tenant
         if self._leases is not None:
-            self._leases.drop(self._uploads.policy.tenant, pixels)
-        rows = await asyncio.to_thread(self._store.delete_rows, self._uploads.policy.tenant, pixels)
+            self._leases.drop(tenant, pixels)
+        if self._encoder is not None:
+            self._encoder.rankings.drop(tenant, pixels)
+        rows = await asyncio.to_thread(self._store.delete_rows, tenant, pixels)
         return Removed(upload.records, rows.records, upload.bytes + rows.bytes)
 
     async def cache_stats(self) -> CacheStats:

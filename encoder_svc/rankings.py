@@ -1,14 +1,18 @@
 """The orders of rows: from the store, or made once however many ask, on a thread of their own.
 
 Until a new order is written it is found here, so that a call that comes meanwhile does not run the tower for
-it. Knows reducers and the store; what was seen of an image it is told.
+it. The last few that the store did not keep stay in memory: what PlaceRows told is what Encode sends, though
+the tower may give an image other last bits in other company. Knows reducers and the store; what was seen of
+an image it is told.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
 
 import structlog
 
@@ -23,6 +27,10 @@ from fovea.plan import Reducer
 
 log = structlog.get_logger()
 
+# Orders in memory: one of 1,280 rows takes 10 KiB.
+SPARE = 64
+Making: TypeAlias = tuple[RowKey, Reducer]
+
 
 class Rankings:
     """Lives in one event loop. `on_made` hears of each order that was computed."""
@@ -31,7 +39,8 @@ class Rankings:
         self.on_made: Callable[[Reducer], None] = lambda reducer: None
         self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
-        self._unwritten: dict[tuple[RowKey, Reducer], asyncio.Task[Ranking]] = {}
+        self._unwritten: dict[Making, asyncio.Task[Ranking]] = {}
+        self._spare: OrderedDict[Making, Ranking] = OrderedDict()
         self._writes: set[asyncio.Task[None]] = set()
 
     async def written(self) -> None:
@@ -52,7 +61,7 @@ class Rankings:
             if ranking is not None:
                 return ranking
         unwritten = self._unwritten.get(making)
-        return None if unwritten is None else await asyncio.shield(unwritten)
+        return self._spare.get(making) if unwritten is None else await asyncio.shield(unwritten)
 
     def make(self, asked: Asked, see: Callable[[], Seen]) -> asyncio.Task[Ranking]:
         """An order of what `see` shows, which is called on the thread. Fails with RankingFailed."""
@@ -64,6 +73,11 @@ class Rankings:
             self._writes.add(write)
             write.add_done_callback(self._writes.discard)
         return made
+
+    def drop(self, tenant: bytes, pixels: bytes) -> None:
+        """Forget those of an image that are in memory alone."""
+        for making in [m for m in self._spare if (m[0].tenant, m[0].pixels) == (tenant, pixels)]:
+            del self._spare[making]
 
     async def _made(self, reducer: Reducer, see: Callable[[], Seen]) -> Ranking:
         def rank() -> Ranking:
@@ -78,17 +92,22 @@ class Rankings:
         return ranking
 
     async def _write(self, asked: Asked, made: asyncio.Task[Ranking]) -> None:
-        """A put that is skipped costs a later ranking and nothing else; a failure reaches those who asked."""
-        reducer = asked.choice.reducer
+        """What failed reaches those who asked."""
+        making = asked.key, asked.choice.reducer
         try:
             await asyncio.wait([made])
             if not made.cancelled() and made.exception() is None:
-                data = made.result().pack()
-                await asyncio.to_thread(
-                    self._store.put_sidecar, asked.key, _name(reducer), asked.fields, data
-                )
+                await self._put(asked, made.result())
         finally:
-            del self._unwritten[asked.key, reducer]
+            del self._unwritten[making]
+
+    async def _put(self, asked: Asked, ranking: Ranking) -> None:
+        name, data = _name(asked.choice.reducer), ranking.pack()
+        put = await asyncio.to_thread(self._store.put_sidecar, asked.key, name, asked.fields, data)
+        if not put.stored:
+            self._spare[asked.key, asked.choice.reducer] = ranking
+            while len(self._spare) > SPARE:
+                self._spare.popitem(last=False)
 
 
 def _name(reducer: Reducer) -> str:

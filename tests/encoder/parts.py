@@ -75,10 +75,10 @@ class Parts:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Parts]:
+async def running(directory: Path, capacity: int = 32 * MIB) -> AsyncIterator[Parts]:
     decoder, tower = CountingDecoder(ImageLimits()), FakeTower()
     batcher, preparer = Batcher(tower), Preparer(decoder, GEOMETRY)
-    with LmdbStore(directory, StoreLimits(32 * MIB, 8 * MIB)) as store:
+    with LmdbStore(directory, StoreLimits(capacity, 8 * MIB)) as store:
         uploads = Uploads(store, decoder, UploadPolicy(MIB, 3600, TENANT))
         identity = RowIdentity("sha256:" + "f" * 64, LAYOUT, "fp32", GEOMETRY)
         batcher.start()

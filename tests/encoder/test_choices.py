@@ -183,6 +183,19 @@ async def test_what_only_the_tower_could_tell_stays_unknown_where_it_is_not_to_r
     assert parts.tower.computed == [1]
 
 
+async def test_what_was_placed_is_sent_though_the_store_keeps_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path / "store", capacity=0) as parts:
+        image = (await parts.encoder.uploads.keep(page())).facts.digest
+        placed = await place(parts, image, keeping(0.5))
+        await parts.encoder.written()
+        served = await parts.encoder.encode(image, keeping(0.5), "")
+        assert placed.kept is not None
+        assert served.rows.kept == tuple(placed.kept)
+        assert (parts.ranked, parts.tower.with_saliency) == ([Reducer.SCOPE], [True, False])
+        parts.encoder.rankings.drop(TENANT, served.asked.key.pixels)
+        assert not (await place(parts, image, keeping(0.5), stored_only=True)).known
+
+
 async def test_auto_keeps_some_and_not_all(parts: Parts, image: str) -> None:
     served = await parts.encoder.encode(image, keeping(auto=True), "")
     assert (
