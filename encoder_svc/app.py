@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import CollectorRegistry
 
-from encoder_svc.encoder import Encoder, RowIdentity
+from encoder_svc.core import RowIdentity
+from encoder_svc.encoder import Encoder
 from encoder_svc.front import Card, Front, Limits
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
@@ -137,6 +138,7 @@ async def _serve(
     leases: RowLeases | None = None
     try:
         encoder = await process.unless_stopped(_load(chosen, front, uploads, store, preparer, dtype))
+        encoder.rankings.on_made = metrics.ranked
         if chosen.arena_bytes:
             leases = RowLeases(await asyncio.to_thread(Arena, chosen.arena_bytes), chosen.arena_lease_s)
         front.open(encoder, leases)

@@ -1,20 +1,29 @@
 """The encoder: from the id of an image and a plan to its rows, computed once and kept.
 
 One computation a key however many ask: a second caller joins the first in the batcher, and until the rows are
-written they are served from memory. Knows uploads, store and batcher; knows no protobuf and no torch.
+written they are served from memory. What is kept are all encoded rows; a plan that chooses gets the best of
+them. Knows uploads, store and batcher; knows no protobuf and no torch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import structlog
 
+from encoder_svc.core import Asked, Placed, RowIdentity, Served, Timings, Whole
 from encoder_svc.errors import EncoderMismatch, MaxPixelsOutOfRange
+from encoder_svc.rankings import Rankings
+from encoder_svc.reduction import choice, rankers
+from encoder_svc.reduction.gather import encoded_places, gather
+from encoder_svc.reduction.pooled import pooled
+from encoder_svc.reduction.rankers import Seen
+from encoder_svc.reduction.ranking import Floats, Places, Ranking
 from encoder_svc.store.core import Rows
 from encoder_svc.store.keys import RowKey, variant
 from encoder_svc.store.store import Store
@@ -22,76 +31,10 @@ from encoder_svc.uploads import Uploads
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.flight import Encoded
 from encoder_svc.vision.prepare import Prepared, Preparer
-from fovea.facts import ImageFacts
-from fovea.geometry import Geometry, Planned
-from fovea.plan import RowPlan
-from fovea.rows import RowLayout, digest
+from fovea.plan import ALL_ROWS, RowPlan
+from fovea.rows import digest
 
-# Raise by one whenever our code would compute other rows from the same pixels: old records no longer fit.
-ROWS_REVISION = 1
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class RowIdentity:
-    """What decides the values of rows, beside pixels and plan."""
-
-    fingerprint: str
-    layout: RowLayout
-    compute_dtype: str
-    geometry: Geometry
-
-    def fields(self, grid: tuple[int, int, int]) -> Mapping[str, str | int]:
-        """The fields of a variant: a record answers only where all of them agree."""
-        return {
-            "fingerprint": self.fingerprint,
-            "rows_revision": ROWS_REVISION,
-            "grid": "x".join(map(str, grid)),
-            "flat_patches": "keep",
-            "compute_dtype": self.compute_dtype,
-            "row_dtype": self.layout.dtype.value,
-            "width": self.layout.width,
-            "levels": self.layout.levels,
-        }
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The rows that a call asks for, once it is sure that they can be had: their key and what they cost."""
-
-    image: str
-    key: RowKey
-    size: tuple[int, int]
-    max_pixels: int
-    planned: Planned
-    began: float
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Milliseconds; zero where a stage did not happen. `total_ms` is from the call to the first row."""
-
-    queue_ms: float = 0.0
-    decode_ms: float = 0.0
-    preprocess_ms: float = 0.0
-    tower_ms: float = 0.0
-    store_ms: float = 0.0
-    total_ms: float = 0.0
-
-
-@dataclass(frozen=True)
-class Served:
-    """The rows of one image as they go out; `size` is its width and height, `source` encoded or rows.
-
-    `joined` where another call had asked first: the tower ran once for both.
-    """
-
-    rows: Rows
-    source: str
-    size: tuple[int, int]
-    max_pixels: int
-    timings: Timings
-    joined: bool = False
 
 
 class Encoder:
@@ -109,15 +52,22 @@ class Encoder:
         self.identity = identity
         self.uploads = uploads
         self.batcher = batcher
+        self.rankings = Rankings(store)
         self._store = store
         self._preparer = preparer
         self._default_max_pixels = default_max_pixels
+        self._salient: Counter[RowKey] = Counter()
         self._unwritten: dict[RowKey, asyncio.Task[Rows]] = {}
         self._writes: set[asyncio.Task[None]] = set()
 
-    async def close(self) -> None:
-        """Wait for rows that are being written."""
+    async def written(self) -> None:
+        """Wait for what is being written."""
         await asyncio.gather(*self._writes, return_exceptions=True)
+        await self.rankings.written()
+
+    async def close(self) -> None:
+        await self.written()
+        await self.rankings.close()
 
     def limit(self, max_pixels: int | None) -> int:
         """The limit of a plan. Raises MaxPixelsOutOfRange."""
@@ -128,85 +78,207 @@ class Encoder:
             raise MaxPixelsOutOfRange(geometry.min_pixels, geometry.max_pixels, max_pixels)
         return max_pixels
 
-    async def encode(self, image: str, max_pixels: int | None, fingerprint: str) -> Served:
+    async def encode(self, image: str, plan: RowPlan, fingerprint: str) -> Served:
         """Raises what `asked` and `rows` raise."""
-        return await self.rows(await self.asked(image, max_pixels, fingerprint))
+        return await self.rows(await self.asked(image, plan, fingerprint))
 
-    async def asked(self, image: str, max_pixels: int | None, fingerprint: str) -> Asked:
-        """All checks of a call. Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange."""
+    async def asked(self, image: str, plan: RowPlan, fingerprint: str) -> Asked:
+        """All checks of a call. Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange, and what
+        `choice.check` raises.
+        """
         began = time.perf_counter()
         if fingerprint and fingerprint != self.identity.fingerprint:
             raise EncoderMismatch(fingerprint, self.identity.fingerprint)
-        limit = self.limit(max_pixels)
+        choice.check(plan)
+        rows = ALL_ROWS if plan.rows.all else plan.rows
+        plan = RowPlan(self.limit(plan.max_pixels), plan.flat_tolerance, rows)
         facts = (await self.uploads.describe(image)).facts
-        planned = self.identity.geometry.plan(facts.width, facts.height, limit)
-        key = self._key(facts, planned.grid_thw)
-        return Asked(image, key, (facts.width, facts.height), limit, planned, began)
+        planned = self.identity.geometry.plan(facts.width, facts.height, plan.max_pixels)
+        fields = self.identity.fields(planned.grid_thw, plan.flat_tolerance)
+        pixels = bytes.fromhex(facts.pixel_digest.removeprefix("sha256:"))
+        key = RowKey(self.uploads.policy.tenant, pixels, variant(fields))
+        size, layout = (facts.width, facts.height), self.identity.layout
+        return Asked(image, key, fields, size, plan, planned, layout, began)
 
     async def rows(self, asked: Asked) -> Served:
-        """Out of the store, or computed. Raises EncoderBusy, and what decoding and the tower raise."""
-        key, planned = asked.key, asked.planned
-        served = partial(Served, size=asked.size, max_pixels=asked.max_pixels)
-        looked = time.perf_counter()
-        rows = await self._held(key, planned.grid_thw)
-        if rows is not None:
-            return served(rows, "rows", timings=Timings(store_ms=_ms(looked), total_ms=_ms(asked.began)))
-        prepare = partial(self._prepare, asked.image, asked.max_pixels)
-        encoded = await self.batcher.encode(key, planned.patches, prepare)
-        rows = await asyncio.shield(self._fresh(key, encoded))
-        return served(rows, "encoded", timings=_timings(encoded, asked.began), joined=not encoded.first)
+        """Out of the store, or computed. Raises EncoderBusy, RankingFailed, and what decoding and the tower
+        raise.
+        """
+        if asked.choice.all:
+            whole = await self._whole(asked)
+            return self._served(asked, whole, whole.rows)
+        ranking, whole = await self._ranked(asked)
+        places = choice.best(ranking, asked.choice)
+        return self._served(asked, whole, await asyncio.to_thread(gather, whole.rows, places))
+
+    async def place(self, asked: Asked, stored_only: bool) -> Placed:
+        """Which rows these are, and no row: the tower runs only where nothing else can tell. Raises as
+        `rows`.
+        """
+        placed = await self._placed(asked, stored_only)
+        return replace(placed, timings=replace(placed.timings, total_ms=_ms(asked.began)))
+
+    async def length(self, asked: Asked) -> int:
+        """The bytes of the rows that are sent; at once where the size of the image tells. As `place`."""
+        if asked.plan.flat_tolerance is None and not asked.choice.auto:
+            count = asked.choice.count(asked.planned.tokens)
+        else:
+            count = (await self.place(asked, stored_only=False)).count
+        return count * asked.layout.row_bytes
 
     def used(self, asked: Asked) -> None:
         """Rows that were found elsewhere count as found in the store, and as used there."""
         self._store.note_use(asked.key)
 
-    def _key(self, facts: ImageFacts, grid: tuple[int, int, int]) -> RowKey:
-        pixels = bytes.fromhex(facts.pixel_digest.removeprefix("sha256:"))
-        return RowKey(self.uploads.policy.tenant, pixels, variant(self.identity.fields(grid)))
+    def _served(self, asked: Asked, whole: Whole, rows: Rows) -> Served:
+        timings = replace(whole.timings, total_ms=_ms(asked.began))
+        return Served(asked, rows, whole.rows.count, whole.source, timings, whole.joined)
 
-    async def _held(self, key: RowKey, grid: tuple[int, int, int]) -> Rows | None:
+    async def _placed(self, asked: Asked, stored_only: bool) -> Placed:
+        reducer = asked.choice.reducer
+        if asked.choice.all:
+            kept = await self._flat_places(asked)
+            return Placed(asked, known=True, kept=kept)
+        if reducer not in rankers.NEEDS_ROWS:
+            return _best(asked, self._by_place(asked, await self._flat_places(asked)))
+        ranking = await self.rankings.find(asked)
+        if ranking is not None:
+            return _best(asked, ranking)
+        if not stored_only:
+            ranking, whole = await self._made(asked)
+            source = "none" if whole.source == "rows" else whole.source
+            return replace(_best(asked, ranking), source=source, joined=whole.joined, timings=whole.timings)
+        held = None if reducer in rankers.NEEDS_SALIENCY else await self._held(asked)
+        if held is None:
+            return Placed(asked, known=False)
+        return _best(asked, await asyncio.shield(self.rankings.make(asked, partial(_seen, held))))
+
+    async def _flat_places(self, asked: Asked) -> Places | None:
+        """Of the rows that are encoded; from their record where there is one, else from the pixels."""
+        if asked.plan.flat_tolerance is None:
+            return None
+        facts = await asyncio.to_thread(self._store.facts, asked.key, asked.fields)
+        if facts is not None:
+            return None if facts.kept is None else np.asarray(facts.kept, np.int32)
+        return await self._preparer.places(await self.uploads.data(asked.image), asked.plan)
+
+    def _by_place(self, asked: Asked, places: Places | None) -> Ranking:
+        _, high, wide = asked.planned.grid_thw
+        merge = self.identity.geometry.merge
+        if places is None:
+            places = np.arange(high // merge * (wide // merge), dtype=np.int32)
+        return rankers.by_place(asked.choice.reducer, places, wide // merge)
+
+    async def _ranked(self, asked: Asked) -> tuple[Ranking, Whole]:
+        """All encoded rows and their order: found, or made."""
+        if asked.choice.reducer not in rankers.NEEDS_ROWS:
+            whole = await self._whole(asked)
+            return self._by_place(asked, encoded_places(whole.rows)), whole
+        ranking = await self.rankings.find(asked)
+        if ranking is None:
+            return await self._made(asked)
+        whole = await self._whole(asked)
+        # Not the same places: an older way to find squares of one colour ordered them.
+        return (ranking, whole) if ranking.of(encoded_places(whole.rows)) else await self._made(asked)
+
+    async def _made(self, asked: Asked) -> tuple[Ranking, Whole]:
+        """Nothing is awaited between the end of a computation and the start of its ranking, so that whoever
+        asks meanwhile finds one of them.
+        """
+        if asked.choice.reducer in rankers.NEEDS_SALIENCY:
+            encoded = await self._compute(asked, saliency=True)
+            making = self.rankings.make(asked, partial(self._seen_by_tower, encoded))
+            whole = await self._encoded(asked, encoded)
+        else:
+            whole = await self._whole(asked)
+            making = self.rankings.make(asked, partial(_seen, whole.rows))
+        return await asyncio.shield(making), whole
+
+    def _seen_by_tower(self, encoded: Encoded) -> Seen:
+        return _seen(self._rows(encoded, ""), encoded.saliency)
+
+    async def _whole(self, asked: Asked) -> Whole:
+        """All encoded rows."""
+        looked = time.perf_counter()
+        rows = await self._held(asked)
+        if rows is not None:
+            return Whole(rows, "rows", Timings(store_ms=_ms(looked)))
+        return await self._encoded(asked, await self._compute(asked, saliency=False))
+
+    async def _held(self, asked: Asked) -> Rows | None:
         """Rows that wait to be written, or from the store; looked at again after the wait for the store."""
-        if key not in self._unwritten:
-            rows = await asyncio.to_thread(self._store.get, key, self.identity.fields(grid))
+        if asked.key not in self._unwritten:
+            rows = await asyncio.to_thread(self._store.get, asked.key, asked.fields)
             if rows is not None:
                 return rows
-        unwritten = self._unwritten.get(key)
+        unwritten = self._unwritten.get(asked.key)
         return None if unwritten is None else await asyncio.shield(unwritten)
 
-    async def _prepare(self, image: str, limit: int) -> Prepared:
-        return await self._preparer.prepare(await self.uploads.data(image), RowPlan(limit))
+    async def _compute(self, asked: Asked, saliency: bool) -> Encoded:
+        """By the tower, once for all who ask meanwhile. Rows that are computed with saliency serve those who
+        need none; the others serve nobody who does.
+        """
+        if saliency or self._salient[asked.key]:
+            return await self._compute_with_saliency(asked)
+        return await self.batcher.encode(asked.key, asked.planned.patches, partial(self._prepare, asked))
 
-    def _fresh(self, key: RowKey, encoded: Encoded) -> asyncio.Task[Rows]:
+    async def _compute_with_saliency(self, asked: Asked) -> Encoded:
+        key, prepare = asked.key, partial(self._prepare, asked)
+        self._salient[key] += 1
+        try:
+            return await self.batcher.encode((key, "saliency"), asked.planned.patches, prepare, saliency=True)
+        finally:
+            self._salient[key] -= 1
+            if not self._salient[key]:
+                del self._salient[key]
+
+    async def _prepare(self, asked: Asked) -> Prepared:
+        return await self._preparer.prepare(await self.uploads.data(asked.image), asked.plan)
+
+    async def _encoded(self, asked: Asked, encoded: Encoded) -> Whole:
         """The rows of a computation with their digest; the first who asks has them written down too."""
-        fresh = self._unwritten.get(key)
+        fresh = self._unwritten.get(asked.key)
         if fresh is None:
             fresh = asyncio.create_task(self._digested(encoded))
             if encoded.first:
-                self._unwritten[key] = fresh
-                write = asyncio.create_task(self._write(key, fresh))
+                self._unwritten[asked.key] = fresh
+                write = asyncio.create_task(self._write(asked, fresh))
                 self._writes.add(write)
                 write.add_done_callback(self._writes.discard)
-        return fresh
+        return Whole(await asyncio.shield(fresh), "encoded", _timings(encoded), joined=not encoded.first)
 
     async def _digested(self, encoded: Encoded) -> Rows:
-        sha = await asyncio.to_thread(digest, encoded.rows)
-        return Rows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, sha)
+        return self._rows(encoded, await asyncio.to_thread(digest, encoded.rows))
 
-    async def _write(self, key: RowKey, fresh: asyncio.Task[Rows]) -> None:
+    def _rows(self, encoded: Encoded, sha: str) -> Rows:
+        kept = None if encoded.kept is None else tuple(encoded.kept.tolist())
+        return Rows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, sha, kept)
+
+    async def _write(self, asked: Asked, fresh: asyncio.Task[Rows]) -> None:
         """A put that is skipped costs a later encode and nothing else."""
         try:
             rows = await fresh
-            put = await asyncio.to_thread(self._store.put, key, self.identity.fields(rows.grid_thw), rows)
+            put = await asyncio.to_thread(self._store.put, asked.key, asked.fields, rows)
             if not put.stored and put.skipped != "off":
                 log.warning("rows_not_stored", why=put.skipped, bytes=rows.data.nbytes)
         finally:
-            del self._unwritten[key]
+            del self._unwritten[asked.key]
+
+
+def _best(asked: Asked, ranking: Ranking) -> Placed:
+    kept = choice.best(ranking, asked.choice)
+    every = len(kept) == asked.planned.tokens
+    return Placed(asked, known=True, kept=None if every else kept, order=ranking.order)
+
+
+def _seen(rows: Rows, saliency: Floats | None = None) -> Seen:
+    return Seen(encoded_places(rows), pooled(rows.data, rows.layout), saliency)
 
 
 def _ms(since: float) -> float:
     return (time.perf_counter() - since) * 1000
 
 
-def _timings(encoded: Encoded, began: float) -> Timings:
+def _timings(encoded: Encoded) -> Timings:
     times = encoded.times
-    return Timings(times.queue_ms, times.decode_ms, times.preprocess_ms, times.tower_ms, total_ms=_ms(began))
+    return Timings(times.queue_ms, times.decode_ms, times.preprocess_ms, times.tower_ms)

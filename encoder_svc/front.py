@@ -10,16 +10,27 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from encoder_svc.encoder import Encoder, Served
+from encoder_svc.core import Placed, Served
+from encoder_svc.encoder import Encoder
 from encoder_svc.errors import ArenaOff, NotReady
 from encoder_svc.leases import ArenaUse, Leased, RowLeases
 from encoder_svc.store.store import Store
 from encoder_svc.uploads import Intake, Uploads
 from fovea.facts import Stored
 from fovea.geometry import Geometry
+from fovea.plan import RowPlan
 from fovea.rows import RowLayout
 
-FEATURES: tuple[str, ...] = ("put_image", "encode", "count_tokens", "cache_stats", "max_pixels")
+FEATURES: tuple[str, ...] = (
+    "put_image",
+    "encode",
+    "place_rows",
+    "count_tokens",
+    "cache_stats",
+    "max_pixels",
+    "flat_tolerance",
+    "row_choice",
+)
 
 
 @dataclass(frozen=True)
@@ -149,17 +160,22 @@ class Front:
     async def describe(self, digest: str) -> Stored:
         return await self._uploads.describe(digest)
 
-    async def encode(self, digest: str, max_pixels: int | None, fingerprint: str) -> Served:
-        served = await self._ready().encode(digest, max_pixels, fingerprint)
+    async def encode(self, digest: str, plan: RowPlan, fingerprint: str) -> Served:
+        served = await self._ready().encode(digest, plan, fingerprint)
         self.on_served(served)
         return served
 
-    async def lease(self, digest: str, max_pixels: int | None, fingerprint: str) -> Leased:
+    async def place(self, digest: str, plan: RowPlan, fingerprint: str, stored_only: bool) -> Placed:
+        """Which rows `encode` would send."""
+        encoder = self._ready()
+        return await encoder.place(await encoder.asked(digest, plan, fingerprint), stored_only)
+
+    async def lease(self, digest: str, plan: RowPlan, fingerprint: str) -> Leased:
         """The same rows, in shared memory. Raises ArenaOff and ArenaFull too."""
         encoder = self._ready()
         if self._leases is None:
             raise ArenaOff
-        leased = await self._leases.lease(encoder, await encoder.asked(digest, max_pixels, fingerprint))
+        leased = await self._leases.lease(encoder, await encoder.asked(digest, plan, fingerprint))
         self.on_served(leased.served)
         return leased
 
@@ -176,9 +192,12 @@ class Front:
             return Removed(0, 0, 0)
         upload = await self._uploads.delete(digest)
         pixels = bytes.fromhex(stored.facts.pixel_digest.removeprefix("sha256:"))
+        tenant = self._uploads.policy.tenant
         if self._leases is not None:
-            self._leases.drop(self._uploads.policy.tenant, pixels)
-        rows = await asyncio.to_thread(self._store.delete_rows, self._uploads.policy.tenant, pixels)
+            self._leases.drop(tenant, pixels)
+        if self._encoder is not None:
+            self._encoder.rankings.drop(tenant, pixels)
+        rows = await asyncio.to_thread(self._store.delete_rows, tenant, pixels)
         return Removed(upload.records, rows.records, upload.bytes + rows.bytes)
 
     async def cache_stats(self) -> CacheStats:

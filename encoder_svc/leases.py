@@ -1,8 +1,8 @@
 """Rows in shared memory for decoders on the same host: written there once, then leased to whoever asks.
 
-A lease is answered after the same checks as a stream, under the same key as in the store: another tenant,
-plan or dtype never answers. Rows that are found here count as used in the store, so that both let go of the
-same rows first. Knows encoder, slots and arena; knows no protobuf.
+A lease is answered after the same checks as a stream, under the same key as in the store and the same choice
+of rows: another tenant, plan or dtype never answers. Rows that are found here count as used in the store, so
+that both let go of the same rows first. Knows encoder, slots and arena; knows no protobuf.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from weakref import WeakKeyDictionary
 
 import xxhash
 
-from encoder_svc.encoder import Asked, Encoder, Served, Timings
+from encoder_svc.core import Asked, Served, Timings
+from encoder_svc.encoder import Encoder
+from encoder_svc.errors import ArenaFull
 from encoder_svc.slots import Slot, Slots
 from encoder_svc.store.core import Rows
 from encoder_svc.store.keys import RowKey
 from fovea.arena import PAGE, Arena
+from fovea.plan import RowChoice
 from fovea.rows import chunks
 
 
@@ -57,7 +60,7 @@ class RowLeases:
     def __init__(self, arena: Arena, lease_s: float) -> None:
         self.arena = arena.id
         self._arena = arena
-        self._slots: Slots[RowKey] = Slots(PAGE, PAGE + arena.size, lease_s)
+        self._slots: Slots[tuple[RowKey, RowChoice]] = Slots(PAGE, PAGE + arena.size, lease_s)
         self._fills: WeakKeyDictionary[Slot, asyncio.Task[_Filled]] = WeakKeyDictionary()
 
     async def close(self) -> None:
@@ -69,10 +72,15 @@ class RowLeases:
         return ArenaUse(self._slots.used_bytes, self._slots.leases)
 
     async def lease(self, encoder: Encoder, asked: Asked) -> Leased:
-        """Raises ArenaFull before anything is computed, and what encoding raises."""
-        slot = self._slots.find(asked.key)
+        """Raises ArenaFull, before anything is computed where the size of the image tells how many rows there
+        are, and what encoding raises.
+        """
+        slot = self._slots.find(asked.slot)
         if slot is None:
-            slot = self._slots.place(asked.key, asked.planned.tokens * encoder.identity.layout.row_bytes)
+            length = await encoder.length(asked)
+            slot = self._slots.find(asked.slot)  # again: another call may have placed it meanwhile
+        if slot is None:
+            slot = self._slots.place(asked.slot, length)
             self._fills[slot] = self._filling(slot, encoder, asked)
             return await self._leased(slot)
         waited = not self._fills[slot].done()
@@ -86,7 +94,7 @@ class RowLeases:
 
     def drop(self, tenant: bytes, pixels: bytes) -> None:
         """The rows of an image answer no more, under any plan."""
-        self._slots.drop(lambda key: (key.tenant, key.pixels) == (tenant, pixels))
+        self._slots.drop(lambda key: (key[0].tenant, key[0].pixels) == (tenant, pixels))
 
     async def _leased(self, slot: Slot) -> Leased:
         """Once it is filled; pinned until the lease is taken, for the image may be removed meanwhile. Who
@@ -116,6 +124,8 @@ class RowLeases:
     async def _fill(self, slot: Slot, encoder: Encoder, asked: Asked) -> _Filled:
         served = await encoder.rows(asked)
         rows = served.rows
+        if rows.data.nbytes > slot.length:
+            raise ArenaFull(rows.data.nbytes, slot.length)
         checks = await asyncio.to_thread(self._write, slot.offset, rows)
         here = replace(rows, data=self._arena.view(slot.offset, rows.data.nbytes))
         return _Filled(replace(served, rows=here), checks)
@@ -130,5 +140,5 @@ def _again(served: Served, asked: Asked, waited: bool) -> Served:
     """As it is told to those who did not bring the rows here: joined where they came for another call."""
     timings = Timings(total_ms=(time.perf_counter() - asked.began) * 1000)
     if waited and served.source == "encoded":
-        return replace(served, size=asked.size, timings=timings, joined=True)
-    return replace(served, source="rows", size=asked.size, timings=timings, joined=False)
+        return replace(served, asked=asked, timings=timings, joined=True)
+    return replace(served, asked=asked, source="rows", timings=timings, joined=False)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from encoder_svc.encoder import Served
+from encoder_svc.core import Served
 from encoder_svc.front import Limits, Load
 from encoder_svc.leases import ArenaUse
+from fovea.plan import Reducer
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -20,6 +21,15 @@ class EncoderMetrics:
         self._registry = registry
         self._images = Counter("fovea_encoder_images", "Images served.", ("source",), registry=registry)
         self._rows = Counter("fovea_encoder_rows", "Rows served.", ("source",), registry=registry)
+        self._left_out = Counter(
+            "fovea_encoder_rows_left_out",
+            "Rows of images served that were not: flat were not encoded, choice were not sent.",
+            ("why",),
+            registry=registry,
+        )
+        self._rankings = Counter(
+            "fovea_encoder_rankings", "Orders of rows that were made.", ("reducer",), registry=registry
+        )
         self._bytes = Counter("fovea_encoder_row_bytes", "Bytes of rows served.", registry=registry)
         self._seconds = Histogram(
             "fovea_encoder_stage_seconds", "Stages of a call.", ("stage",), buckets=SECONDS, registry=registry
@@ -46,7 +56,12 @@ class EncoderMetrics:
     def served(self, served: Served) -> None:
         self._images.labels(served.source).inc()
         self._rows.labels(served.source).inc(served.rows.count)
+        self._left_out.labels("flat").inc(served.asked.planned.tokens - served.encoded)
+        self._left_out.labels("choice").inc(served.encoded - served.rows.count)
         self._bytes.inc(served.rows.data.nbytes)
         for name, ms in vars(served.timings).items():
             if ms:
                 self._seconds.labels(name.removesuffix("_ms")).observe(ms / 1000)
+
+    def ranked(self, reducer: Reducer) -> None:
+        self._rankings.labels(reducer.value).inc()

@@ -8,13 +8,16 @@ import grpc
 import xxhash
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from encoder_svc.encoder import Served
+from encoder_svc.core import Asked, Placed, Served
 from encoder_svc.front import Front
+from encoder_svc.reduction.errors import ReducerNotHere
 from fovea import frames, wire
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.facts import Stored
 from fovea.frames import Frame
+from fovea.plan import RowPlan
 from fovea.rows import chunks
+from fovea.vision.v1 import rows_pb2
 
 SERVICE = "fovea.encoder.v1.EncoderService"
 
@@ -75,6 +78,17 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
             yield Frame(first, count, data, xxhash.xxh3_64_intdigest(data))
         yield encoder_pb2.EncodeResponse(summary=_summary(served))
 
+    async def PlaceRows(
+        self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.PlaceRowsResponse:
+        placed = await self._front.place(*_asked(request.encode), request.stored_only)
+        return encoder_pb2.PlaceRowsResponse(
+            known=placed.known,
+            header=_placed(placed, self._front),
+            timings=encoder_pb2.EncodeTimings(**vars(placed.timings)),
+            order=placed.order if request.order and placed.order is not None else None,
+        )
+
     async def LeaseRows(
         self, request: encoder_pb2.LeaseRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.LeaseRowsResponse:
@@ -126,9 +140,14 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         return encoder_pb2.GetCacheStatsResponse(**vars(await self._front.cache_stats()))
 
 
-def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, int | None, str]:
-    max_pixels = request.plan.max_pixels if request.plan.HasField("max_pixels") else None
-    return request.digest, max_pixels, request.fingerprint
+def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, RowPlan, str]:
+    """Raises ReducerNotHere for one of a later contract: nothing of it could be told to those who check
+    plans.
+    """
+    reducer = request.plan.rows.reducer
+    if reducer not in rows_pb2.Reducer.values():
+        raise ReducerNotHere(str(reducer))
+    return request.digest, wire.plan_from_proto(request.plan), request.fingerprint
 
 
 def _put_response(stored: Stored) -> encoder_pb2.PutImageResponse:
@@ -140,16 +159,32 @@ def _put_response(stored: Stored) -> encoder_pb2.PutImageResponse:
 
 
 def _header(served: Served, front: Front) -> encoder_pb2.EncodeHeader:
+    header = _planned(served.asked, front)
+    header.rows = served.rows.count
+    header.source = wire.source_to_proto(served.source)
+    header.joined = served.joined
+    header.kept.extend(served.rows.kept or ())
+    return header
+
+
+def _placed(placed: Placed, front: Front) -> encoder_pb2.EncodeHeader:
+    header = _planned(placed.asked, front)
+    header.rows = placed.count
+    header.source = wire.source_to_proto(placed.source)
+    header.joined = placed.joined
+    header.kept.extend(placed.kept if placed.kept is not None else ())
+    return header
+
+
+def _planned(asked: Asked, front: Front) -> encoder_pb2.EncodeHeader:
+    """What a header says whichever rows follow; `count` is of the whole grid."""
     return encoder_pb2.EncodeHeader(
-        layout=wire.layout_to_proto(served.rows.layout),
-        rows=served.rows.count,
+        layout=wire.layout_to_proto(asked.layout),
         count=wire.count_to_proto(
-            front.card.geometry, *served.size, served.max_pixels, served.rows.layout.row_bytes
+            front.card.geometry, *asked.size, asked.plan.max_pixels, asked.layout.row_bytes
         ),
-        source=wire.source_to_proto(served.source),
         fingerprint=front.fingerprint,
         encoder=front.card.name,
-        joined=served.joined,
     )
 
 

@@ -13,6 +13,7 @@ from enum import Enum
 MAX_FLAT_TOLERANCE = 32
 LEAST_ROWS = 16
 """No choice leaves an image fewer rows than these, unless it has fewer."""
+_MILLION = 1_000_000
 
 
 class Reducer(Enum):
@@ -37,13 +38,21 @@ class RowChoice:
     def all(self) -> bool:
         return not self.auto and self.keep >= 1.0
 
+    def count(self, total: int) -> int:
+        """How many rows of `total` are kept: the share rounded up; with `auto`, the fewest that may be.
+
+        In millionths, so that 0.3 is three of ten also where it came as a float32.
+        """
+        share = 0 if self.auto else -(-total * round(self.keep * _MILLION) // _MILLION)
+        return max(share, min(total, LEAST_ROWS))
+
     def most(self, rows: int) -> int:
         """How many of so many rows are kept; with `auto` the most that can be, which is all."""
-        return rows if self.auto else max(math.ceil(rows * self.keep), min(rows, LEAST_ROWS))
+        return rows if self.auto else self.count(rows)
 
     def least(self, rows: int) -> int:
         """The fewest that are kept of so many."""
-        return min(rows, LEAST_ROWS) if self.auto else self.most(rows)
+        return self.count(rows)
 
     def affordable(self, kept: int) -> int:
         """The most rows of which at most `kept` are kept."""

@@ -142,7 +142,7 @@ def facts_from_proto(message: image_pb2.ImageFacts) -> ImageFacts:
 
 
 def count_to_proto(
-    geometry: Geometry, width: int, height: int, max_pixels: int, row_bytes: int
+    geometry: Geometry, width: int, height: int, max_pixels: int | None, row_bytes: int
 ) -> image_pb2.TokenCount:
     """What an image of this size costs; `row_bytes` are those of one row."""
     planned = geometry.plan(width, height, max_pixels)

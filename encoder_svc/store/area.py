@@ -5,7 +5,8 @@ Everything here happens inside a transaction that the caller began, so a record,
 order and the sums appear and vanish together: what is counted is true after any crash. Five
 sub-databases: `heads` key -> header, `pieces` key+number -> bytes, `uses` key -> (last use, bytes,
 pieces), `order` last use -> key, `sizes` tenant -> (records, bytes). A last use is a counter, not a
-time. No checks and no policy beyond "the least recently used goes first": those are the shelf's.
+time. A sidecar is stored like a record, and its bytes are counted, but it is not counted as one. No
+checks and no policy beyond "the least recently used goes first": those are the shelf's.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TypeAlias
 import lmdb
 
 from encoder_svc.store.core import Amount
-from encoder_svc.store.keys import TENANT_BYTES
+from encoder_svc.store.keys import TENANT_BYTES, is_sidecar
 from encoder_svc.store.records import Record
 
 ReadTxn: TypeAlias = "lmdb.Transaction[memoryview]"
@@ -66,7 +67,7 @@ class Area:
             txn.put(key + _NUMBER.pack(number), piece, db=self._pieces)
         txn.put(key, _USE.pack(counter, charge, len(record.pieces)), db=self._uses)
         txn.put(_COUNTER.pack(counter), key, db=self._order)
-        self._resize(txn, key, 1, charge)
+        self._resize(txn, key, Amount(_records(key), charge))
 
     def remove(self, txn: WriteTxn, key: bytes) -> Amount:
         use = txn.get(key, db=self._uses)
@@ -78,8 +79,8 @@ class Area:
             txn.delete(key + _NUMBER.pack(number), db=self._pieces)
         txn.delete(key, db=self._uses)
         txn.delete(_COUNTER.pack(counter), db=self._order)
-        self._resize(txn, key, -1, -charge)
-        return Amount(1, charge)
+        self._resize(txn, key, Amount(-_records(key), -charge))
+        return Amount(_records(key), charge)
 
     def touch(self, txn: WriteTxn, keys: Iterable[bytes]) -> None:
         """Make `keys` the most recently used, the last of them most; keys that are gone are skipped."""
@@ -122,10 +123,10 @@ class Area:
         sums = txn.cursor(db=self._sizes)
         return {bytes(who): Amount(*_SIZE.unpack(raw)) for who, raw in sums if bytes(who) != _ALL}
 
-    def _resize(self, txn: WriteTxn, key: bytes, records: int, charge: int) -> None:
+    def _resize(self, txn: WriteTxn, key: bytes, change: Amount) -> None:
         for owner in (_ALL, key[:TENANT_BYTES]):
-            size = self.size(txn, owner) + Amount(records, charge)
-            if size.records:
+            size = self.size(txn, owner) + change
+            if size.bytes:
                 txn.put(owner, _SIZE.pack(size.records, size.bytes), db=self._sizes)
             else:
                 txn.delete(owner, db=self._sizes)
@@ -137,3 +138,8 @@ class Area:
     def _oldest(self, txn: WriteTxn) -> bytes | None:
         cursor = txn.cursor(db=self._order)
         return bytes(cursor.value()) if cursor.first() else None
+
+
+def _records(key: bytes) -> int:
+    """As how many records this key counts."""
+    return 0 if is_sidecar(key) else 1

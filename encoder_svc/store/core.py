@@ -54,16 +54,22 @@ class StoreLimits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Visual rows as they rest and travel, in raster order: `count * layout.row_bytes` bytes."""
+    """Visual rows as they rest and travel, in raster order: `count * layout.row_bytes` bytes.
+
+    `kept` are their places in the merged grid, ascending, where some of the grid are missing; else None.
+    """
 
     data: memoryview
     layout: RowLayout
     grid_thw: tuple[int, int, int]
     digest: str = ""
+    kept: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.data.nbytes == 0 or self.data.nbytes % self.layout.row_bytes:
             raise ValueError(f"{self.data.nbytes} bytes are not whole rows of {self.layout.row_bytes} bytes")
+        if self.kept is not None and len(self.kept) != self.count:
+            raise ValueError(f"{self.count} rows stand at {len(self.kept)} places")
 
     @property
     def count(self) -> int:
@@ -91,7 +97,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Amount:
-    """So many records, and the bytes they take on disk in whole pages."""
+    """So many records, and the bytes they take on disk in whole pages, those of their sidecars included."""
 
     records: int = 0
     bytes: int = 0

@@ -1,5 +1,5 @@
-"""What a record says about its payload, as JSON in the header: rows with their fields, uploads with
-their facts.
+"""What a record says about its payload, as JSON in the header: rows and sidecars with their fields,
+uploads with their facts.
 
 A record of rows fits a request only if it echoes the very fields that the request's variant was
 made of, and its numbers agree with each other and with its length. Anything else is a Misfit, and
@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from encoder_svc.store.core import Facts, Rows
 from encoder_svc.store.keys import Fields
@@ -26,15 +28,18 @@ class RowsFacts:
     layout: RowLayout
     grid_thw: tuple[int, int, int]
     digest: str
+    kept: tuple[int, ...] | None
 
     def rows(self, data: memoryview) -> Rows:
-        return Rows(data, self.layout, self.grid_thw, self.digest)
+        return Rows(data, self.layout, self.grid_thw, self.digest, self.kept)
 
 
 def pack_rows(fields: Fields, rows: Rows) -> bytes:
     layout = rows.layout
+    kept = {} if rows.kept is None else {"kept": pack_places(rows.kept)}
     return _dump(
         {
+            **kept,
             "fields": dict(fields),
             "grid_thw": list(rows.grid_thw),
             "rows": rows.count,
@@ -49,19 +54,42 @@ def pack_rows(fields: Fields, rows: Rows) -> bytes:
 
 def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
     """The facts of rows that were stored for exactly these fields. Misfit otherwise."""
-    facts = _load(head)
-    if facts.get("fields") != dict(fields):
-        raise Misfit("fields echo")
+    facts = _echoed(head, fields)
     try:
         layout = RowLayout(int(facts["width"]), int(facts["levels"]), RowDtype(facts["dtype"]))
         t, h, w = (int(side) for side in facts["grid_thw"])
         sha = str(facts["digest"])
         lengths = facts["row_bytes"], facts["rows"] * facts["row_bytes"]
+        kept = unpack_places(facts["kept"]) if "kept" in facts else None
     except (KeyError, TypeError, ValueError) as error:
         raise Misfit("rows facts") from error
     if lengths != (layout.row_bytes, head.length):
         raise Misfit("rows length")
-    return RowsFacts(layout, (t, h, w), sha)
+    if kept is not None and len(kept) != facts["rows"]:
+        raise Misfit("rows kept")
+    return RowsFacts(layout, (t, h, w), sha, kept)
+
+
+def pack_places(places: tuple[int, ...]) -> str:
+    """A bit a place, the first place in the lowest bit, as hex: 320 digits for 1,280 places."""
+    bits = np.zeros(places[-1] + 1, bool)
+    bits[list(places)] = True
+    return np.packbits(bits, bitorder="little").tobytes().hex()
+
+
+def unpack_places(mask: str) -> tuple[int, ...]:
+    """Ascending. ValueError where it is no hex."""
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(mask), np.uint8), bitorder="little")
+    return tuple(np.flatnonzero(bits).tolist())
+
+
+def pack_sidecar(fields: Fields) -> bytes:
+    return _dump({"fields": dict(fields)})
+
+
+def unpack_sidecar(head: Head, fields: Fields) -> None:
+    """Misfit unless it was stored beside rows of exactly these fields."""
+    _echoed(head, fields)
 
 
 def pack_upload(facts: Facts) -> bytes:
@@ -74,6 +102,13 @@ def unpack_upload(head: Head) -> Facts:
 
 def _dump(facts: Mapping[str, object]) -> bytes:
     return json.dumps(dict(facts), sort_keys=True, separators=(",", ":")).encode()
+
+
+def _echoed(head: Head, fields: Fields) -> dict[str, Any]:
+    facts = _load(head)
+    if facts.get("fields") != dict(fields):
+        raise Misfit("fields echo")
+    return facts
 
 
 def _load(head: Head) -> dict[str, Any]:

@@ -75,6 +75,18 @@ class UploadKey:
         return cls(raw[:TENANT_BYTES], raw[TENANT_BYTES:])
 
 
+def sidecar(key: RowKey, name: str) -> bytes:
+    """The raw key of what is kept beside rows under a name: it begins with the key of the rows."""
+    if not name:
+        raise ValueError("a sidecar has a name")
+    return key.raw + name.encode()
+
+
+def is_sidecar(raw: bytes) -> bool:
+    """Whether this is no record of its own. Keys of uploads are shorter than those of rows."""
+    return len(raw) > TENANT_BYTES + 2 * DIGEST_BYTES
+
+
 def tenant_id(name: str) -> bytes:
     """16 bytes that stand for an authenticated tenant's name."""
     return _digest(b"fovea.tenant.1", name.encode())[:TENANT_BYTES]

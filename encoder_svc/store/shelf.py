@@ -24,7 +24,6 @@ from encoder_svc.store.area import Area, ReadTxn
 from encoder_svc.store.core import Amount, AreaStats, Put
 from encoder_svc.store.environment import Environment
 from encoder_svc.store.errors import StoreFailed
-from encoder_svc.store.keys import TENANT_BYTES
 from encoder_svc.store.records import Head, Misfit, Record
 from encoder_svc.store.tally import Tally
 
@@ -49,15 +48,19 @@ class Shelf:
 
     def read(self, key: bytes, decode: Decode[T]) -> tuple[T, memoryview] | None:
         """What `decode` makes of the header, and a checked copy of the payload; None is a miss."""
-        return self._checked(key, lambda txn, head: (decode(head), self._copy(txn, head)))
+        return self._counted(key, lambda txn, head: (decode(head), self._copy(txn, head)))
 
     def peek(self, key: bytes, decode: Decode[T]) -> T | None:
         """What `decode` makes of the header, without reading the payload."""
+        return self._counted(key, lambda txn, head: decode(head))
+
+    def look(self, key: bytes, decode: Decode[T]) -> T | None:
+        """As `peek`, and no use: neither a hit nor a miss, and the record keeps its place in the order."""
         return self._checked(key, lambda txn, head: decode(head))
 
     def note_use(self, key: bytes) -> None:
         """Count a hit and move the record, if there is one, to the end of the order."""
-        self._tally.add(_tenant(key), "hits")
+        self._tally.add(key, "hits")
         self._touch(key)
 
     def write(self, key: bytes, facts: bytes, data: bytes | memoryview) -> Put:
@@ -66,19 +69,19 @@ class Shelf:
             return Put("off")
         record = Record.cut(key, facts, data, time.time())
         if self._area.charge(record) > self._area.bound_bytes:
-            self._tally.add(_tenant(key), "skipped_puts")
+            self._tally.add(key, "skipped_puts")
             return Put("too_large")
         if self._insert(record) or self._insert_with_room_made(record):
-            self._tally.add(_tenant(key), "puts")
+            self._tally.add(key, "puts")
             return Put()
-        self._tally.add(_tenant(key), "skipped_puts")
+        self._tally.add(key, "skipped_puts")
         return Put("write_failed")
 
     def remove(self, prefix: bytes) -> Amount:
         """Delete every record whose key begins with `prefix`. StoreFailed where some may be left."""
         removed = Amount()
         with self._must("delete"):
-            while (some := self._remove_some(prefix)).records:
+            while (some := self._remove_some(prefix)).bytes:
                 removed += some
         return removed
 
@@ -109,24 +112,26 @@ class Shelf:
         except lmdb.Error as error:
             self._env.report(error, f"{self._area.name}.touch")
 
+    def _counted(self, key: bytes, use: Callable[[ReadTxn, Head], T]) -> T | None:
+        found = self._checked(key, use)
+        self._tally.add(key, "misses" if found is None else "hits")
+        if found is not None:
+            self._touch(key)
+        return found
+
     def _checked(self, key: bytes, use: Callable[[ReadTxn, Head], T]) -> T | None:
         raw = None
         try:
             with self._env.read() as txn:
                 raw = self._area.head(txn, key)
-                found = None if raw is None else use(txn, Head.unpack(raw, key))
+                return None if raw is None else use(txn, Head.unpack(raw, key))
         except Misfit:
             self._discard(key, raw)
-            self._tally.add(_tenant(key), "failed_checks", "misses")
-            return None
+            self._tally.add(key, "failed_checks")
         except lmdb.Error as error:
             self._env.report(error, f"{self._area.name}.read")
-            self._tally.add(_tenant(key), "errors", "misses")
-            return None
-        self._tally.add(_tenant(key), "misses" if found is None else "hits")
-        if found is not None:
-            self._touch(key)
-        return found
+            self._tally.add(key, "errors")
+        return None
 
     def _copy(self, txn: ReadTxn, head: Head) -> memoryview:
         """The payload in memory of its own. The copy is checked, not the source: it is what is served."""
@@ -154,7 +159,7 @@ class Shelf:
                 self._area.insert(txn, record)
         except lmdb.Error as error:
             self._env.report(error, f"{self._area.name}.put")
-            self._tally.add(_tenant(record.head.key), "errors")
+            self._tally.add(record.head.key, "errors")
             return False
         self._count_evicted(gone)
         return True
@@ -210,7 +215,7 @@ class Shelf:
 
     def _count_evicted(self, keys: list[bytes]) -> None:
         for key in keys:
-            self._tally.add(_tenant(key), "evictions")
+            self._tally.add(key, "evictions")
 
     @contextmanager
     def _must(self, verb: str) -> Iterator[None]:
@@ -219,7 +224,3 @@ class Shelf:
         except lmdb.Error as error:
             self._env.report(error, f"{self._area.name}.{verb}")
             raise StoreFailed(f"the store could not {verb} {self._area.name}") from error
-
-
-def _tenant(key: bytes) -> bytes:
-    return key[:TENANT_BYTES]

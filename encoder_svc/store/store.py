@@ -1,5 +1,5 @@
-"""What the encoder service holds: rows by key and fields, uploads by id, both by tenant, and their
-counts.
+"""What the encoder service holds: rows by key and fields, sidecars beside them, uploads by id, all by
+tenant, and their counts.
 
 `Store` is the seam for a fake or a shared second level; `LmdbStore` is the store on local disk.
 Calls block, may come from any thread, and belong beside an event loop, not on it. What comes back
@@ -32,8 +32,25 @@ from encoder_svc.store.core import (
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.environment import Environment
 from encoder_svc.store.errors import StoreFailed
-from encoder_svc.store.facts import pack_rows, pack_upload, unpack_rows, unpack_upload
-from encoder_svc.store.keys import DIGEST_BYTES, TENANT_BYTES, Fields, RowKey, UploadKey, variant
+from encoder_svc.store.facts import (
+    RowsFacts,
+    pack_rows,
+    pack_sidecar,
+    pack_upload,
+    unpack_rows,
+    unpack_sidecar,
+    unpack_upload,
+)
+from encoder_svc.store.keys import (
+    DIGEST_BYTES,
+    TENANT_BYTES,
+    Fields,
+    RowKey,
+    UploadKey,
+    is_sidecar,
+    sidecar,
+    variant,
+)
 from encoder_svc.store.shelf import Shelf
 
 # Last uses are noted in memory and written this often, or with the next put: a hit pays no commit.
@@ -47,6 +64,12 @@ class Store(Protocol):
     def get(self, key: RowKey, fields: Fields) -> Rows | None: ...
 
     def note_use(self, key: RowKey) -> None: ...
+
+    def facts(self, key: RowKey, fields: Fields) -> RowsFacts | None: ...
+
+    def get_sidecar(self, key: RowKey, name: str, fields: Fields) -> memoryview | None: ...
+
+    def put_sidecar(self, key: RowKey, name: str, fields: Fields, data: bytes) -> Put: ...
 
     def put(self, key: RowKey, fields: Fields, rows: Rows) -> Put: ...
 
@@ -96,9 +119,24 @@ class LmdbStore:
 
     def put(self, key: RowKey, fields: Fields, rows: Rows) -> Put:
         """Keep a copy of `rows`. ValueError where `fields` are not those of the key's variant."""
-        if variant(fields) != key.variant:
-            raise ValueError("these fields do not make the variant in the key")
+        _check(key, fields)
         return self._rows.write(key.raw, pack_rows(fields, rows), rows.data)
+
+    def facts(self, key: RowKey, fields: Fields) -> RowsFacts | None:
+        """What is known of the rows stored for `key`, without reading them. No hit, no miss and no use."""
+        return self._rows.look(key.raw, lambda head: unpack_rows(head, fields))
+
+    def get_sidecar(self, key: RowKey, name: str, fields: Fields) -> memoryview | None:
+        """What was kept under `name` beside the rows of `key`, which may be gone. Checked as rows are."""
+        found = self._rows.read(sidecar(key, name), lambda head: unpack_sidecar(head, fields))
+        return None if found is None else found[1]
+
+    def put_sidecar(self, key: RowKey, name: str, fields: Fields, data: bytes) -> Put:
+        """Keep something small beside the rows of `key`: it is bounded, evicted and deleted as they are, but
+        is no record in the counts. ValueError where `fields` are not those of the key's variant.
+        """
+        _check(key, fields)
+        return self._rows.write(sidecar(key, name), pack_sidecar(fields), data)
 
     def get_upload(self, key: UploadKey) -> Upload | None:
         found = self._uploads.read(key.raw, unpack_upload)
@@ -116,7 +154,7 @@ class LmdbStore:
         return self._uploads.remove(key.raw)
 
     def delete_rows(self, tenant: bytes, pixels: bytes) -> Amount:
-        """Delete the rows of one image under every plan."""
+        """Delete the rows of one image under every plan, with their sidecars."""
         return self._rows.remove(_prefix(tenant, pixels))
 
     def delete_tenant(self, tenant: bytes) -> Amount:
@@ -124,7 +162,7 @@ class LmdbStore:
         return self._rows.remove(_prefix(tenant)) + self._uploads.remove(_prefix(tenant))
 
     def row_keys(self, tenant: bytes) -> list[RowKey]:
-        return [RowKey.parse(raw) for raw in self._rows.keys(_prefix(tenant))]
+        return [RowKey.parse(raw) for raw in self._rows.keys(_prefix(tenant)) if not is_sidecar(raw)]
 
     def upload_keys(self, tenant: bytes) -> list[UploadKey]:
         return [UploadKey.parse(raw) for raw in self._uploads.keys(_prefix(tenant))]
@@ -193,6 +231,11 @@ class LmdbStore:
             if time.monotonic() - checked >= _READER_CHECK_SECONDS:
                 self._env.check_readers()
                 checked = time.monotonic()
+
+
+def _check(key: RowKey, fields: Fields) -> None:
+    if variant(fields) != key.variant:
+        raise ValueError("these fields do not make the variant in the key")
 
 
 def _prefix(tenant: bytes, pixels: bytes | None = None) -> bytes:

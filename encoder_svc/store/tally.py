@@ -7,8 +7,10 @@ from collections import Counter, defaultdict
 from typing import Literal
 
 from encoder_svc.store.core import Amount, AreaStats
+from encoder_svc.store.keys import TENANT_BYTES, is_sidecar
 
 Event = Literal["hits", "misses", "puts", "skipped_puts", "evictions", "failed_checks", "errors"]
+_FAILURES: frozenset[Event] = frozenset({"failed_checks", "errors"})
 
 
 class Tally:
@@ -16,9 +18,11 @@ class Tally:
         self._counts: defaultdict[bytes, Counter[Event]] = defaultdict(Counter)
         self._lock = threading.Lock()
 
-    def add(self, tenant: bytes, *events: Event) -> None:
+    def add(self, key: bytes, *events: Event) -> None:
+        """What happened to a record. Of a sidecar only failures count, so that hits are hits of records."""
+        counted = _FAILURES.intersection(events) if is_sidecar(key) else events
         with self._lock:
-            self._counts[tenant].update(events)
+            self._counts[key[:TENANT_BYTES]].update(counted)
 
     def stats(self, sizes: dict[bytes, Amount]) -> dict[bytes, AreaStats]:
         """The counts together with what each tenant has on disk."""

@@ -40,7 +40,9 @@ WHOLE = {
     encoder_pb2.PutImageHeader: {"digest", "byte_size"},
     encoder_pb2.PutImageRequest: {"header", "data"},
     encoder_pb2.EncodeRequest: {"digest", "plan", "fingerprint"},
-    encoder_pb2.EncodePlan: {"max_pixels"},
+    encoder_pb2.EncodePlan: {"max_pixels", "flat_tolerance", "rows"},
+    encoder_pb2.RowChoice: {"keep", "auto", "reducer"},
+    encoder_pb2.PlaceRowsRequest: {"encode", "stored_only", "order"},
     encoder_pb2.CountTokensRequest: {"width", "height", "max_pixels"},
 }  # fmt: skip
 Field = descriptor.FieldDescriptor

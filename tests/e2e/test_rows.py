@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder_svc.encoder import RowIdentity
+from encoder_svc.core import RowIdentity
 from encoder_svc.store.core import Rows, StoreLimits
 from encoder_svc.store.keys import tenant_id, variant
 from encoder_svc.store.store import LmdbStore

@@ -26,8 +26,10 @@ async def sharing(house: House, tmp_path_factory: pytest.TempPathFactory) -> Asy
         yield both
 
 
-async def lease(house: House, digest: str, max_pixels: int | None = None) -> encoder_pb2.LeaseRowsResponse:
-    plan = encoder_pb2.EncodePlan(max_pixels=max_pixels)
+async def lease(
+    house: House, digest: str, max_pixels: int | None = None, rows: encoder_pb2.RowChoice | None = None
+) -> encoder_pb2.LeaseRowsResponse:
+    plan = encoder_pb2.EncodePlan(max_pixels=max_pixels, rows=rows)
     asked = encoder_pb2.LeaseRowsRequest(encode=encoder_pb2.EncodeRequest(digest=digest, plan=plan))
     return await house.encoder.LeaseRows(asked, timeout=CALL_S)
 
@@ -64,6 +66,24 @@ async def test_a_lease_shows_the_rows_of_its_key_and_no_other(sharing: House) ->
     ids = [one.lease_id, other.lease_id, small.lease_id]
     release = encoder_pb2.ReleaseRowsRequest(lease_ids=[*ids, "none"])
     assert (await sharing.encoder.ReleaseRows(release, timeout=CALL_S)).released == 3
+
+
+async def test_chosen_rows_lie_beside_all_of_them_and_take_their_own_room(sharing: House) -> None:
+    digest = await put_on_encoder(sharing, picture(320, 256, seed=825))
+    encodes = await sharing.encodes()
+    choices = (encoder_pb2.RowChoice(keep=0.5), encoder_pb2.RowChoice(auto=True), None)
+    leased = [await lease(sharing, digest, rows=rows) for rows in choices]
+    copies = [OpenArena(one.arena).copy(one.offset_bytes, one.summary.row_bytes) for one in leased]
+    half, auto, whole = copies
+    width = leased[0].header.layout.row_bytes
+    rows = [whole[at : at + width] for at in range(0, len(whole), width)]
+    assert half == b"".join(rows[place] for place in leased[0].header.kept)
+    assert auto == b"".join(rows[place] for place in leased[1].header.kept)
+    assert [one.summary.rows_digest for one in leased] == [digest_of(copy) for copy in copies]
+    assert len({one.offset_bytes for one in leased}) == 3
+    assert await sharing.encodes() == encodes + 1
+    ids = [one.lease_id for one in leased]
+    await sharing.encoder.ReleaseRows(encoder_pb2.ReleaseRowsRequest(lease_ids=ids), timeout=CALL_S)
 
 
 async def test_full_of_leases_it_says_so_before_it_encodes(sharing: House) -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from encoder_svc.encoder import Asked, Served, Timings
-from encoder_svc.errors import EncodeFailed
+from encoder_svc.core import Asked, Served, Timings
+from encoder_svc.errors import ArenaFull, EncodeFailed
 from encoder_svc.leases import ArenaUse, RowLeases
 from encoder_svc.store.core import Rows
 from encoder_svc.store.keys import RowKey
 from fovea.arena import Arena, OpenArena
 from fovea.geometry import Planned
+from fovea.plan import ALL_ROWS, Reducer, RowChoice, RowPlan
 from fovea.rows import RowDtype, RowLayout
 
 LAYOUT = RowLayout(8, 3, RowDtype.BF16)
@@ -26,8 +27,6 @@ DATA = bytes(range(256)) * 2  # 8 rows
 
 class FakeEncoder:
     """Has the rows once `go` is set, or `failure`."""
-
-    identity = SimpleNamespace(layout=LAYOUT)
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -41,15 +40,18 @@ class FakeEncoder:
         if self.failure:
             raise self.failure
         rows = Rows(memoryview(DATA), LAYOUT, asked.planned.grid_thw, "sha256:d")
-        return Served(rows, "encoded", asked.size, asked.max_pixels, Timings())
+        return Served(asked, rows, rows.count, "encoded", Timings())
+
+    async def length(self, asked: Asked) -> int:
+        return asked.choice.count(asked.planned.tokens) * LAYOUT.row_bytes
 
     def used(self, asked: Asked) -> None:
         self.noted += 1
 
 
-def asked(tenant: bytes = b"t") -> Asked:
-    key = RowKey(tenant * 16, b"p" * 32, b"v" * 32)
-    return Asked("sha256:i", key, (64, 128), 65_536, Planned(64, 128, (1, 8, 4), 32, 8), 0.0)
+def asked(tenant: bytes = b"t", rows: RowChoice = ALL_ROWS) -> Asked:
+    key, planned = RowKey(tenant * 16, b"p" * 32, b"v" * 32), Planned(64, 128, (1, 8, 4), 32, 8)
+    return Asked("sha256:i", key, {}, (64, 128), RowPlan(65_536, None, rows), planned, LAYOUT, 0.0)
 
 
 @pytest_asyncio.fixture
@@ -80,6 +82,25 @@ async def test_another_tenant_finds_nothing_of_the_first(leases: Any) -> None:
     one, other = [await leases.lease(encoder, asked(tenant)) for tenant in (b"t", b"u")]
     assert encoder.computed == 2
     assert one.offset != other.offset
+
+
+async def test_other_rows_of_the_image_are_written_beside(leases: Any) -> None:
+    encoder = FakeEncoder()
+    encoder.go.set()
+    found = [
+        await leases.lease(encoder, asked(rows=RowChoice(reducer=r))) for r in (Reducer.SCOPE, Reducer.RANDOM)
+    ]
+    assert (encoder.computed, len({leased.offset for leased in found})) == (2, 2)
+    leases.drop(b"t" * 16, b"p" * 32)
+    assert leases.use() == ArenaUse(2 * len(DATA), 2), "until the leases end"
+
+
+async def test_rows_that_outgrow_their_place_are_not_written_into_another_one(leases: Any) -> None:
+    encoder = FakeEncoder()
+    encoder.go.set()
+    with pytest.raises(ArenaFull):
+        await leases.lease(encoder, replace(asked(), planned=Planned(32, 64, (1, 4, 2), 8, 2)))
+    assert leases.use() == ArenaUse()
 
 
 async def test_rows_that_fail_leave_no_place_behind(leases: Any) -> None:

@@ -1,0 +1,63 @@
+"""What can be wrong with a plan of rows, and what can fail in ranking: one class a failure."""
+
+from __future__ import annotations
+
+from fovea.errors import FoveaError, InvalidArgument, Violation
+
+
+class KeepOutOfRange(InvalidArgument):
+    def __init__(self, actual: float) -> None:
+        super().__init__(
+            f"keep is {actual:g}; a share of the rows is above 0 and at most 1",
+            violations=[Violation("plan.rows.keep", "must be above 0 and at most 1")],
+            limit=1,
+            actual=actual,
+        )
+
+
+class KeepBesideAuto(InvalidArgument):
+    def __init__(self, actual: float) -> None:
+        super().__init__(
+            f"keep is {actual:g} beside auto; one of them says how many rows are kept",
+            violations=[Violation("plan.rows.keep", "must not be set beside auto")],
+            actual=actual,
+        )
+
+
+class ReducerNotHere(InvalidArgument):
+    """RESIZE, which is a smaller max_pixels by the time a plan comes here, or one that is not known."""
+
+    def __init__(self, actual: str) -> None:
+        super().__init__(
+            f"an encoder puts no rows in order by {actual}",
+            violations=[Violation("plan.rows.reducer", "must be SCOPE, DIVPRUNE, STRIDE or RANDOM")],
+            actual=actual,
+        )
+
+
+class AutoNeedsGains(InvalidArgument):
+    """The reducer takes any row for as good as the others, so nothing says where to stop."""
+
+    def __init__(self, actual: str) -> None:
+        super().__init__(
+            f"auto stops where one more row adds little, which {actual} cannot tell",
+            violations=[Violation("plan.rows.reducer", "must be SCOPE or DIVPRUNE beside auto")],
+            actual=actual,
+        )
+
+
+class ToleranceTooHigh(InvalidArgument):
+    def __init__(self, actual: int, limit: int) -> None:
+        super().__init__(
+            f"flat_tolerance is {actual}; values of one colour may differ by at most {limit}",
+            violations=[Violation("plan.flat_tolerance", f"must be at most {limit}")],
+            limit=limit,
+            actual=actual,
+        )
+
+
+class RankingFailed(FoveaError):
+    """The rows of this image are there, but could not be put in order. Other plans of it are served."""
+
+    def __init__(self, reducer: str) -> None:
+        super().__init__(f"the rows of this image could not be ranked by {reducer}", reducer=reducer)

@@ -1,0 +1,71 @@
+"""The ways to put rows in an order, by name, and what each needs to know.
+
+An image of more rows than can be compared with each other at a fair price is ranked in parts of equal size,
+and the parts are merged by gain. Knows no plan: how many rows are kept is `choice`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from encoder_svc.reduction import divprune, random_rows, scope, stride
+from encoder_svc.reduction.ranking import Floats, Places, Ranking
+from fovea.plan import Reducer
+
+# The order of 2,048 rows takes about a second of one core and a matrix of 16 MiB; both grow with the square.
+MOST_TOGETHER = 2048
+NEEDS_ROWS = frozenset({Reducer.SCOPE, Reducer.DIVPRUNE})
+NEEDS_SALIENCY = frozenset({Reducer.SCOPE})
+# The others take every row for as good as any other, so none of their gains says where to stop.
+MEASURES_GAIN = NEEDS_ROWS
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The encoded rows of an image: their pooled level and the attention they got, in raster order."""
+
+    places: Places
+    rows: Floats
+    saliency: Floats | None = None
+
+
+def by_content(reducer: Reducer, seen: Seen) -> Ranking:
+    """The order of a reducer that looks at rows. ValueError where it looks at what is not there."""
+    if reducer is Reducer.SCOPE:
+        if seen.saliency is None:
+            raise ValueError("SCOPE weighs rows by their saliency, and there is none")
+        weights = seen.saliency
+        order, gains = _in_parts(len(seen.rows), lambda part: scope.rank(seen.rows[part], weights[part]))
+    elif reducer is Reducer.DIVPRUNE:
+        order, gains = _in_parts(len(seen.rows), lambda part: divprune.rank(seen.rows[part]))
+    else:
+        raise ValueError(f"{reducer} does not look at rows")
+    return Ranking(seen.places[order], gains)
+
+
+def by_place(reducer: Reducer, places: Places, columns: int) -> Ranking:
+    """The order of a reducer that needs no rows, of a grid with so many columns."""
+    if reducer is Reducer.STRIDE:
+        order = stride.rank(places, columns)
+    elif reducer is Reducer.RANDOM:
+        order = random_rows.rank(len(places))
+    else:
+        raise ValueError(f"{reducer} orders rows by what they show")
+    return Ranking(places[order], np.ones(len(places), np.float32))
+
+
+def _in_parts(count: int, rank: Callable[[slice], tuple[Places, Floats]]) -> tuple[Places, Floats]:
+    """The orders of the parts as one: by gain, and of equal gains the earlier part first."""
+    edges = np.linspace(0, count, -(-count // MOST_TOGETHER) + 1).astype(int)
+    orders, gains = [], []
+    for start, end in pairwise(edges.tolist()):
+        order, gained = rank(slice(start, end))
+        orders.append(order + np.int32(start))
+        gains.append(gained)
+    every = np.concatenate(gains)
+    merged = np.argsort(-every, kind="stable")
+    return np.concatenate(orders)[merged].astype(np.int32), every[merged]

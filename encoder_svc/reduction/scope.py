@@ -1,0 +1,71 @@
+"""SCOPE: the row that adds most to what is covered, weighed by the attention it got in the tower (NeurIPS
+2025).
+
+With s_i the saliency of row i and S the cosines, cut off at 0, a row that is chosen covers every row j up to
+S_ij. Each step takes the row with the greatest s_i * sum_j max(0, S_ij - covered_j); of equals the first in
+raster order.
+
+A gain never grows while others are chosen, so an old gain is an upper bound, and only rows whose bound is on
+top are looked at again. The order is that of the plain greedy algorithm to the last bit: the sum of a row
+always runs over the same values in the same tree, and float subtraction, maximum and addition keep an order
+when they round.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encoder_svc.reduction.ranking import Floats, Places
+from encoder_svc.reduction.similarity import cosines
+
+# Rows looked at again in one go: more are wasted more often, fewer are more calls into numpy.
+_TOGETHER = 8
+
+
+def rank(rows: Floats, saliency: Floats) -> tuple[Places, Floats]:
+    """The numbers of all rows, best first, and the gain of each when it was chosen; gains never rise."""
+    similar = np.maximum(cosines(rows), 0)
+    return lazy_greedy(similar, saliency.astype(np.float32))
+
+
+def gain(similar: Floats, saliency: Floats, covered: Floats) -> Floats:
+    """What each of these rows would add; `similar` is (rows, n)."""
+    added = similar - covered
+    np.maximum(added, 0, out=added)
+    return np.asarray(saliency * added.sum(axis=1), np.float32)
+
+
+def lazy_greedy(similar: Floats, saliency: Floats) -> tuple[Places, Floats]:
+    count = len(similar)
+    covered = np.zeros(count, np.float32)
+    bounds = gain(similar, saliency, covered)
+    order, gains = np.empty(count, np.int32), np.zeros(count, np.float32)
+    for step in range(count):
+        best = _best(bounds, similar, saliency, covered)
+        if bounds[best] <= 0:
+            # Nothing adds anything any more: the rest in raster order.
+            order[step:] = np.flatnonzero(bounds >= 0)
+            break
+        order[step], gains[step] = best, bounds[best]
+        bounds[best] = -1
+        np.maximum(covered, similar[best], out=covered)
+    return order, gains
+
+
+def _best(bounds: Floats, similar: Floats, saliency: Floats, covered: Floats) -> int:
+    """The row with the greatest gain; `bounds` of all rows that were looked at are true afterwards."""
+    fresh = np.zeros(len(bounds), bool)
+    while not fresh[best := int(bounds.argmax())] and bounds[best] > 0:
+        looked = _top(bounds, best)
+        bounds[looked] = gain(similar[looked], saliency[looked], covered)
+        fresh[looked] = True
+    return best
+
+
+def _top(bounds: Floats, best: int) -> Places:
+    """Rows with the greatest bounds, `best` among them; rows that are chosen already have none."""
+    if len(bounds) <= _TOGETHER:
+        return np.flatnonzero(bounds >= 0).astype(np.int32)
+    top = np.argpartition(bounds, -_TOGETHER)[-_TOGETHER:]
+    top = top[(bounds[top] >= 0) & (top != best)]
+    return np.append(top, best).astype(np.int32)

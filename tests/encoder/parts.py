@@ -1,0 +1,91 @@
+"""An encoder on a real store, with a decoder that counts and a tower of our own making, which counts too."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from encoder_svc.core import RowIdentity
+from encoder_svc.encoder import Encoder
+from encoder_svc.images.decode import Picture
+from encoder_svc.images.decoder import ThreadDecoder
+from encoder_svc.images.limits import ImageLimits
+from encoder_svc.store import LmdbStore, StoreLimits, tenant_id
+from encoder_svc.uploads import UploadPolicy, Uploads
+from encoder_svc.vision.batcher import Batcher
+from encoder_svc.vision.prepare import Preparer
+from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.rows import TowerRows
+from fovea.geometry import Geometry
+from fovea.plan import Reducer
+from fovea.rows import RowDtype, RowLayout
+
+LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.FP32)
+GEOMETRY = Geometry()
+TENANT = tenant_id("default")
+MIB = 1024 * 1024
+_PROJECTION = np.random.default_rng(1).normal(size=(4 * 1536, LAYOUT.values)).astype(np.float32)
+
+
+class CountingDecoder(ThreadDecoder):
+    """A decoder that knows how often it was asked."""
+
+    decodes = 0
+
+    async def decode(self, data: bytes) -> Picture:
+        self.decodes += 1
+        return await super().decode(data)
+
+
+class FakeTower:
+    """Rows that follow from the cell's pixels alone; the brighter, the more attention. Waits for `gate`."""
+
+    def __init__(self) -> None:
+        self.computed: list[int] = []
+        self.with_saliency: list[bool] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
+        self.computed.append(len(images))
+        self.with_saliency.append(saliency)
+        if not self.gate.wait(timeout=20):
+            raise RuntimeError("the test never opened the gate")
+        return [self._rows(image.values.reshape(image.count // 4, -1), saliency) for image in images]
+
+    def _rows(self, cells: np.ndarray, saliency: bool) -> TowerRows:
+        rows = np.stack([cell @ _PROJECTION for cell in cells])
+        return TowerRows(rows.astype(np.float32).tobytes(), 1 + cells.mean(1) if saliency else None)
+
+
+@dataclass
+class Parts:
+    """An encoder, and what it is made of; `ranked` has the orders that were made."""
+
+    encoder: Encoder
+    store: LmdbStore
+    decoder: CountingDecoder
+    tower: FakeTower
+    ranked: list[Reducer] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def running(directory: Path, capacity: int = 32 * MIB) -> AsyncIterator[Parts]:
+    decoder, tower = CountingDecoder(ImageLimits()), FakeTower()
+    batcher, preparer = Batcher(tower), Preparer(decoder, GEOMETRY)
+    with LmdbStore(directory, StoreLimits(capacity, 8 * MIB)) as store:
+        uploads = Uploads(store, decoder, UploadPolicy(MIB, 3600, TENANT))
+        identity = RowIdentity("sha256:" + "f" * 64, LAYOUT, "fp32", GEOMETRY)
+        batcher.start()
+        parts = Parts(Encoder(identity, uploads, store, preparer, batcher, 1_310_720), store, decoder, tower)
+        parts.encoder.rankings.on_made = parts.ranked.append
+        yield parts
+        await parts.encoder.close()
+        await batcher.close()
+        preparer.close()
+        decoder.close()

@@ -1,0 +1,219 @@
+"""Plans that leave rows out: one record and one order serve them all, and none answers for another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoder_svc.core import Asked, Placed, Served
+from encoder_svc.reduction import rankers
+from encoder_svc.reduction.errors import RankingFailed
+from encoder_svc.store.keys import RowKey
+from fovea.plan import Reducer, RowChoice, RowPlan
+from fovea.rows import digest
+from tests.encoder.images.files import encoded
+from tests.encoder.parts import LAYOUT, TENANT, Parts, running
+
+PLAIN = RowPlan()
+FLAT = RowPlan(flat_tolerance=0)
+CELLS = 8 * 8
+
+
+def page() -> bytes:
+    """8x8 cells of noise on white; the two rows of cells at the bottom are white, but for one cell."""
+    pixels = np.random.default_rng(3).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    pixels[192:] = 255
+    pixels[230:250, 70:90] = 0
+    return encoded(pixels)
+
+
+def keeping(
+    keep: float = 1.0, reducer: Reducer = Reducer.SCOPE, flat: int | None = None, auto: bool = False
+) -> RowPlan:
+    return RowPlan(flat_tolerance=flat, rows=RowChoice(keep, auto, reducer))
+
+
+@pytest.fixture
+async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
+    async with running(tmp_path / "store") as made:
+        yield made
+
+
+@pytest.fixture
+async def image(parts: Parts) -> str:
+    return (await parts.encoder.uploads.keep(page())).facts.digest
+
+
+async def place(parts: Parts, image: str, plan: RowPlan, stored_only: bool = False) -> Placed:
+    return await parts.encoder.place(await parts.encoder.asked(image, plan, ""), stored_only)
+
+
+def matrix(served: Served) -> Any:
+    return np.frombuffer(served.rows.data, np.uint8).reshape(served.rows.count, LAYOUT.row_bytes)
+
+
+async def test_one_record_and_one_order_serve_every_choice(parts: Parts, image: str) -> None:
+    """At once and out of nothing: one computation. Then a plan that keeps all finds the record."""
+    plans = [keeping(keep) for keep in (0.3, 0.5, 0.75)] * 3
+    chosen = await asyncio.gather(*(parts.encoder.encode(image, plan, "") for plan in plans))
+    assert (parts.tower.computed, parts.ranked) == ([1], [Reducer.SCOPE])
+    assert sorted(served.joined for served in chosen) == [False] + [True] * 8
+    await parts.encoder.written()
+    whole = await parts.encoder.encode(image, PLAIN, "")
+    assert (whole.source, whole.rows.kept, whole.rows.count) == ("rows", None, CELLS)
+    for served, plan in zip(chosen, plans, strict=True):
+        assert served.rows.kept is not None
+        assert len(served.rows.kept) == plan.rows.count(CELLS)
+        assert np.array_equal(matrix(served), matrix(whole)[list(served.rows.kept)])
+        assert (served.rows.digest, served.encoded) == (digest(served.rows.data), CELLS)
+    few, half, most = (set(served.rows.kept or ()) for served in chosen[:3])
+    assert few < half < most
+    assert parts.store.stats().total.rows.records == 1
+
+
+async def test_a_plain_ask_joins_a_computation_with_saliency(parts: Parts, image: str) -> None:
+    parts.tower.gate.clear()
+    asks = [asyncio.create_task(parts.encoder.encode(image, keeping(0.5), ""))]
+    async with asyncio.timeout(10):
+        while not parts.encoder.batcher.running:
+            await asyncio.sleep(0.002)
+    asks.append(asyncio.create_task(parts.encoder.encode(image, PLAIN, "")))
+    await asyncio.sleep(0.05)
+    parts.tower.gate.set()
+    chosen, whole = await asyncio.gather(*asks)
+    assert (parts.tower.computed, chosen.rows.count, whole.rows.count) == ([1], CELLS // 2, CELLS)
+    assert whole.joined
+
+
+async def test_an_order_is_made_when_it_is_first_asked_for(parts: Parts, image: str) -> None:
+    """Rows that are stored tell no attention: SCOPE runs the tower once more, and the others never."""
+    await parts.encoder.encode(image, PLAIN, "")
+    await parts.encoder.written()
+    sources = []
+    for reducer in (Reducer.DIVPRUNE, Reducer.STRIDE, Reducer.RANDOM, Reducer.SCOPE, Reducer.SCOPE):
+        sources.append((await parts.encoder.encode(image, keeping(0.5, reducer), "")).source)
+        await parts.encoder.written()
+    assert sources == ["rows", "rows", "rows", "encoded", "rows"]
+    assert parts.tower.with_saliency == [False, True]
+    assert parts.ranked == [Reducer.DIVPRUNE, Reducer.SCOPE], "the other two need no looking"
+
+
+async def test_an_order_outlives_the_process_and_goes_with_the_image(tmp_path: Path) -> None:
+    async with running(tmp_path / "store") as parts:
+        image = (await parts.encoder.uploads.keep(page())).facts.digest
+        first = await parts.encoder.encode(image, keeping(0.4), "")
+    async with running(tmp_path / "store") as parts:
+        asked = await parts.encoder.asked(image, keeping(0.4), "")
+        placed = await parts.encoder.place(asked, stored_only=True)
+        again = await parts.encoder.rows(asked)
+        assert placed.kept is not None
+        assert tuple(placed.kept) == again.rows.kept == first.rows.kept
+        assert (placed.source, again.source, again.rows.digest) == ("none", "rows", first.rows.digest)
+        assert (parts.tower.computed, parts.ranked) == ([], [])
+        await _assert_made_anew_where_it_is_no_order(parts, asked, first)
+        removed = parts.store.delete_rows(TENANT, asked.key.pixels)
+        left = parts.store.stats().total.rows
+        assert (removed.records, left.records, left.bytes) == (1, 0, 0)
+        assert not (await parts.encoder.place(asked, stored_only=True)).known
+
+
+async def _assert_made_anew_where_it_is_no_order(parts: Parts, asked: Asked, first: Served) -> None:
+    parts.store.put_sidecar(asked.key, "scope.1", asked.fields, b"no order")
+    assert (await parts.encoder.rows(asked)).rows.digest == first.rows.digest
+    await parts.encoder.written()
+    assert parts.ranked == [Reducer.SCOPE]
+    other = RowKey(asked.key.tenant, asked.key.pixels, asked.key.variant)
+    assert len(parts.store.get_sidecar(other, "scope.1", asked.fields) or b"") == 8 * CELLS
+
+
+async def test_a_flat_record_never_answers_for_a_plain_plan(parts: Parts, image: str) -> None:
+    flat = await parts.encoder.encode(image, FLAT, "")
+    await parts.encoder.written()
+    plain = await parts.encoder.encode(image, PLAIN, "")
+    await parts.encoder.written()
+    again = await parts.encoder.encode(image, FLAT, "")
+    tolerant = await parts.encoder.encode(image, RowPlan(flat_tolerance=1), "")
+    assert [served.source for served in (flat, plain, again, tolerant)] == [
+        "encoded",
+        "encoded",
+        "rows",
+        "encoded",
+    ]
+    assert flat.rows.kept == again.rows.kept == (*range(49), 58)
+    assert np.array_equal(matrix(again), matrix(plain)[list(flat.rows.kept or ())])
+
+
+async def test_flat_squares_are_placed_without_the_tower(parts: Parts, image: str) -> None:
+    """From the pixels, and from the record once there is one; choices of what is left are made of that."""
+    placed = await place(parts, image, FLAT)
+    assert placed.kept is not None
+    assert (placed.known, placed.source, tuple(placed.kept)) == (True, "none", (*range(49), 58))
+    even = await place(parts, image, keeping(0.5, Reducer.STRIDE, flat=0), stored_only=True)
+    assert even.known
+    assert set(even.kept if even.kept is not None else ()) < set(placed.kept)
+    assert parts.tower.computed == []
+    served = await parts.encoder.encode(image, keeping(0.5, flat=0), "")
+    await parts.encoder.written()
+    assert (served.rows.count, served.encoded) == (25, 50)
+    assert set(served.rows.kept or ()) < set(placed.kept)
+    decodes = parts.decoder.decodes
+    assert (await place(parts, image, FLAT)).count == 50
+    assert parts.decoder.decodes == decodes
+
+
+async def test_what_only_the_tower_could_tell_stays_unknown_where_it_is_not_to_run(
+    parts: Parts, image: str
+) -> None:
+    for reducer in (Reducer.SCOPE, Reducer.DIVPRUNE):
+        assert not (await place(parts, image, keeping(0.5, reducer), stored_only=True)).known
+    assert parts.tower.computed == []
+    told = await place(parts, image, keeping(0.5))
+    assert (told.known, told.source, told.count) == (True, "encoded", CELLS // 2)
+    assert told.order is not None
+    assert sorted(told.order) == list(range(CELLS))
+    served = await parts.encoder.encode(image, keeping(0.5), "")
+    assert told.kept is not None
+    assert (served.source, served.rows.kept) == ("rows", tuple(told.kept))
+    assert (await place(parts, image, keeping(0.5, Reducer.DIVPRUNE), stored_only=True)).known
+    assert parts.tower.computed == [1]
+
+
+async def test_what_was_placed_is_sent_though_the_store_keeps_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path / "store", capacity=0) as parts:
+        image = (await parts.encoder.uploads.keep(page())).facts.digest
+        placed = await place(parts, image, keeping(0.5))
+        await parts.encoder.written()
+        served = await parts.encoder.encode(image, keeping(0.5), "")
+        assert placed.kept is not None
+        assert served.rows.kept == tuple(placed.kept)
+        assert (parts.ranked, parts.tower.with_saliency) == ([Reducer.SCOPE], [True, False])
+        parts.encoder.rankings.drop(TENANT, served.asked.key.pixels)
+        assert not (await place(parts, image, keeping(0.5), stored_only=True)).known
+
+
+async def test_auto_keeps_some_and_not_all(parts: Parts, image: str) -> None:
+    served = await parts.encoder.encode(image, keeping(auto=True), "")
+    assert (
+        served.rows.count == (await place(parts, image, keeping(auto=True), stored_only=True)).count < CELLS
+    )
+
+
+async def test_a_ranking_that_fails_is_told_and_the_next_one_is_made(
+    parts: Parts, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rankers, "by_content", broken)
+        asks = (parts.encoder.encode(image, keeping(keep), "") for keep in (0.5, 0.6))
+        failed = await asyncio.gather(*asks, return_exceptions=True)
+    assert [type(error) for error in failed] == [RankingFailed] * 2
+    await parts.encoder.written()
+    assert (await parts.encoder.encode(image, PLAIN, "")).source == "rows"
+    assert (await parts.encoder.encode(image, keeping(0.5), "")).rows.count == CELLS // 2
