@@ -54,7 +54,7 @@ def page(
         "## By kind",
         _table(kinds),
         "## Targets",
-        _targets(found),
+        targets(found),
         NOTES,
     ]
     return "\n\n".join(parts) + "\n"
@@ -89,7 +89,7 @@ def bounded(found: Bounded, form: str = ".1f") -> str:
     return f"{value} ({lower} to {upper})"
 
 
-def _targets(found: Mapping[str, Measure]) -> str:
+def targets(found: Mapping[str, Measure]) -> str:
     head = ["| measure | value | 95 % bounds | target | met |", "|---|---:|---:|---:|---|"]
     rows = [_target(name, one) for name, one in found.items() if one.target is not None]
     return "\n".join(head + rows)

@@ -57,6 +57,10 @@ class Child:
         self._reader.start()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """The exit status, 128 and more for a signal as in a shell; None while it runs."""
         code = self._process.poll()

@@ -1,0 +1,54 @@
+"""The ways of spending visual tokens that are compared, each a budget under a name.
+
+Every policy is asked the same questions about the same pictures. Knows no service and no score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fovea.client import Budget
+
+EVERYTHING = 16_777_216
+"""The checkpoint's own limit: no picture here is larger."""
+
+REDUCERS = ("scope", "divprune", "stride", "random", "resize")
+RATIOS = {"economy": 0.75, "strong": 0.5}
+TOLERANCE = 8
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`view` is what the client sends: the picture as `drawn`, or as large as it was `uploaded`."""
+
+    name: str
+    budget: Budget
+    view: str = "drawn"
+
+
+def _whole(**fields: object) -> Budget:
+    return Budget(max_pixels=EVERYTHING, detail="high", **fields)  # type: ignore[arg-type]
+
+
+OFF = Policy("off", _whole(reduction="off"))
+FLAT = Policy("flat", _whole(reduction="off", flat_tolerance=0))
+FLAT_NEAR = Policy("flat near", _whole(reduction="off", flat_tolerance=TOLERANCE))
+GAIN = Policy("auto", _whole(reduction="auto", reducer="scope"))
+DEFAULTS = tuple(Policy(mode, _whole(reduction=mode)) for mode in RATIOS)
+"""The modes with the reducer that the server takes where none is named."""
+REDUCED = tuple(
+    Policy(f"{reducer} {keep:g}", _whole(keep=keep, reducer=reducer))
+    for keep in RATIOS.values()
+    for reducer in REDUCERS
+)
+NATIVE = Policy("native", _whole(reduction="off"), "uploaded")
+AUTO = Policy("detail auto", Budget(max_pixels=EVERYTHING, detail="auto", flat_tolerance=0), "uploaded")
+AUTO_SIZE = Policy("detail auto, size alone", Budget(max_pixels=EVERYTHING, detail="auto"), "uploaded")
+
+DRAWN = (OFF, FLAT, FLAT_NEAR, GAIN, *DEFAULTS, *REDUCED)
+UPLOADED = (NATIVE, AUTO_SIZE, AUTO)
+
+
+def reduced(reducer: str, mode: str) -> str:
+    """The name of a policy that keeps what `mode` keeps, by `reducer`."""
+    return f"{reducer} {RATIOS[mode]:g}"

@@ -1,0 +1,100 @@
+"""A stream of report pages: pictures of the generator on pages of a PDF, rendered at 1600x1200, and
+questions.
+
+Half of the requests are about a page that was asked about before. Every eighth asks about one of a few logos,
+which come again and again. Pages are written to PDF without loss and rendered by pypdfium2, as a caller's
+back end would do it. Knows no service.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pypdfium2 as pdfium
+from PIL import Image
+
+from standin.dataset import draw_picture
+from standin.questions import Asked, questions_about
+
+WIDTH, HEIGHT = 1600, 1200
+PAGE = 320, 240
+"""In points, and in pixels of the drawn picture."""
+LOGO = 160, 160
+LOGOS = 2
+SEEN = 0.5
+EVERY_LOGO = 8
+CARD = 4
+"""The drawer of logos, by its place among the drawers."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question about one file. `page` tells requests about the same file."""
+
+    page: int
+    file: bytes
+    asked: Asked
+
+
+def stream(count: int, seed: int) -> list[Request]:
+    """`count` requests in the order in which they come."""
+    rng = random.Random(f"report/{seed}")
+    return list(_stream(rng, count, seed))
+
+
+def _stream(rng: random.Random, count: int, seed: int) -> Iterator[Request]:
+    seen: list[tuple[int, bytes, list[Asked]]] = []
+    logos = [_logo(rng, seed, place) for place in range(LOGOS)]
+    for at in range(count):
+        if at % EVERY_LOGO == EVERY_LOGO - 1:
+            page = rng.choice(logos)
+        elif seen and rng.random() < SEEN:
+            page = rng.choice(seen)
+        else:
+            page = _page(rng, seed, len(seen))
+            seen.append(page)
+        number, file, asked = page
+        yield Request(number, file, rng.choice(asked))
+
+
+def _page(rng: random.Random, seed: int, number: int) -> tuple[int, bytes, list[Asked]]:
+    picture = draw_picture("report", (seed << 32) + number, PAGE)
+    return number, _png(rendered(written(picture.canvas.image))), questions_about(picture, rng)
+
+
+def _logo(rng: random.Random, seed: int, place: int) -> tuple[int, bytes, list[Asked]]:
+    picture = draw_picture("report", (seed << 32) - 1 - place, LOGO, CARD)
+    return -1 - place, _png(picture.canvas.image), questions_about(picture, rng)
+
+
+def written(image: Image.Image) -> bytes:
+    """A PDF of one page that shows a picture, a pixel a point, without loss."""
+    document = pdfium.PdfDocument.new()
+    shown = pdfium.PdfImage.new(document)
+    shown.set_bitmap(pdfium.PdfBitmap.from_pil(image))
+    shown.set_matrix(pdfium.PdfMatrix().scale(*image.size))
+    page = document.new_page(*image.size)
+    page.insert_obj(shown)
+    page.gen_content()
+    out = io.BytesIO()
+    document.save(out)
+    document.close()
+    return out.getvalue()
+
+
+def rendered(file: bytes) -> Image.Image:
+    """The only page, as large as a back end renders it that thinks of no tokens."""
+    document = pdfium.PdfDocument(file)
+    page = document[0]
+    image = page.render(scale=WIDTH / page.get_width()).to_pil().convert("RGB")
+    document.close()
+    return image
+
+
+def _png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=1)
+    return out.getvalue()
