@@ -28,7 +28,7 @@ from fovea.plan import RowPlan
 from fovea.rows import RowLayout, digest
 
 # Raise by one whenever our code would compute other rows from the same pixels: old records no longer fit.
-ROWS_REVISION = 1
+ROWS_REVISION = 2
 log = structlog.get_logger()
 
 
