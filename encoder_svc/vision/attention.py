@@ -72,7 +72,7 @@ class GroupedAttention:
     @staticmethod
     def _group(group: Group, tensors: Sequence[Tensor]) -> Tensor:
         shape = (group.images, group.length)
-        q, k, v = (t[group.start : group.end].unflatten(0, shape).transpose(1, 2) for t in tensors)
+        q, k, v = (t[group.start : group.end].view(*shape, *t.shape[1:]).transpose(1, 2) for t in tensors)
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1)
 
 

@@ -14,6 +14,8 @@ Cells = NDArray[np.bool_]
 """(rows, columns)"""
 Values = NDArray[np.uint8]
 """(rows, columns, channels)"""
+Span = tuple[list[int], list[int]]
+"""The lowest and the highest value of each channel of one cell."""
 
 
 def kept_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.int32] | None:
@@ -33,14 +35,16 @@ def witnesses_of(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[n
     low, high = extremes(rgb, cell)
     flat = _within(low, high, tolerance)
     columns = flat.shape[1]
-    lows, highs = low.reshape(-1, 3).tolist(), high.reshape(-1, 3).tolist()
-    witnesses = np.arange(flat.size).tolist()
+    spans = list(zip(low.reshape(-1, 3).tolist(), high.reshape(-1, 3).tolist(), strict=True))
+    witnesses = list(range(flat.size))
+    is_flat = flat.ravel().tolist()
     for place in np.flatnonzero(_beside(flat)).tolist():
-        before = ([place - 1] if place % columns else []) + ([place - columns] if place >= columns else [])
-        for neighbour in before:
-            witness = witnesses[neighbour]
-            if flat.flat[neighbour] and _alike(lows, highs, place, witness, tolerance):
-                witnesses[place] = witness
+        left = place - 1 if place % columns else None
+        for neighbour in (left, place - columns):
+            if neighbour is None or neighbour < 0 or not is_flat[neighbour]:
+                continue
+            if _alike(spans[place], spans[witnesses[neighbour]], tolerance):
+                witnesses[place] = witnesses[neighbour]
                 break
     return np.array(witnesses)
 
@@ -59,7 +63,8 @@ def extremes(rgb: NDArray[np.uint8], cell: int) -> tuple[Values, Values]:
 
 
 def _within(low: Values, high: Values, tolerance: int) -> Cells:
-    return np.all((high - low) <= tolerance, axis=-1)
+    within: Cells = np.logical_and.reduce(high - low <= tolerance, axis=-1)
+    return within
 
 
 def _beside(flat: Cells) -> Cells:
@@ -70,9 +75,14 @@ def _beside(flat: Cells) -> Cells:
     return beside & flat
 
 
-def _alike(lows: list[list[int]], highs: list[list[int]], one: int, other: int, tolerance: int) -> bool:
-    return all(
-        max(highs[one][channel], highs[other][channel]) - min(lows[one][channel], lows[other][channel])
-        <= tolerance
-        for channel in range(3)
+def _alike(one: Span, other: Span, tolerance: int) -> bool:
+    """Whether all values of two flat cells lie within `tolerance`, channel by channel."""
+    (low, high), (lower, higher) = one, other
+    return (
+        high[0] - lower[0] <= tolerance
+        and higher[0] - low[0] <= tolerance
+        and high[1] - lower[1] <= tolerance
+        and higher[1] - low[1] <= tolerance
+        and high[2] - lower[2] <= tolerance
+        and higher[2] - low[2] <= tolerance
     )

@@ -6,7 +6,7 @@ Knows no pixels, no bytes and no dtype of rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,25 @@ from transformers import PreTrainedModel
 
 from encoder_svc.vision.attention import Packing, choose
 from encoder_svc.vision.block import Block
-from encoder_svc.vision.positions import Positions, PositionTables
+from encoder_svc.vision.positions import Kept, PositionTables
 from encoder_svc.vision.saliency import saliency
 
-CPU_SLICE = 256
-"""Patches a thread that go through a layer's products at once on a CPU: measured best of 128 to 2048."""
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """`values` (patches, channels * frames * pixels) in the order of cells; `grid` (h, w) in patches."""
+
+    values: Tensor
+    grid: tuple[int, int]
+    kept: Kept | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """`rows` (cells of all images, out width * (1 + levels)); `saliency` (patches,) where asked for."""
+
+    rows: Tensor
+    saliency: Tensor | None
 
 
 class StillPatchEmbed:
@@ -43,21 +57,14 @@ class StillPatchEmbed:
         return F.linear(frames.flatten(1), self._weight.flatten(1), self._bias)
 
 
-@dataclass(frozen=True, eq=False)
-class Output:
-    """`rows` (cells of all images, out width * (1 + levels)); `saliency` (patches,) where asked for."""
-
-    rows: Tensor
-    saliency: Tensor | None
-
-
 class Forward:
     """Made of a vision model; `width` is that of a level of a row. Run it in inference mode."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         config: Any = model.config
         modules: Any = model
-        self.device: torch.device = model.device
+        self._device: torch.device = model.device
+        self._dtype: torch.dtype = model.dtype
         self._embed = StillPatchEmbed(modules.patch_embed.proj)
         self._positions = PositionTables(
             modules.pos_embed.weight, modules.rotary_pos_emb.inv_freq, config.spatial_merge_size
@@ -65,51 +72,34 @@ class Forward:
         self._attend = choose(config._attn_implementation)
         self._blocks = [Block(block, config.num_heads, config.hidden_act) for block in modules.blocks]
         self._mergers: list[Any] = [modules.merger, *modules.deepstack_merger_list]
-        # Which part of a row comes out of which block; a level may be computed from any of them.
+        # Which level of a row is computed behind which block; level 0 comes behind the last.
         self._levels = {place: level for level, place in enumerate(config.deepstack_visual_indexes, 1)}
         self._cell: int = config.spatial_merge_size**2
         self.width: int = modules.merger.linear_fc2.out_features
 
-    def positions(self, height: int, width: int, kept: Any = None) -> Positions:
-        return self._positions.of(height, width, kept)
-
-    def __call__(
-        self, values: Tensor, positions: Sequence[Positions], lengths: Sequence[int], salient: bool = False
-    ) -> Output:
-        """`values` (patches, channels * frames * pixels), those of equal `lengths` side by side."""
-        packing = Packing(tuple(lengths), self.device)
-        slices = list(self._slices(packing.patches))
+    def __call__(self, images: Sequence[Image], salient: bool) -> Output:
+        """Images with equally many patches stand side by side."""
+        packing = Packing(tuple(len(image.values) for image in images), self._device)
+        positions = [self._positions.of(*image.grid, image.kept) for image in images]
         turns = _joined([one.turns for one in positions])
-        x = torch.cat([self._embed(values[rows]) for rows in slices]).add_(
-            _joined([one.added for one in positions])
-        )
+        x = _joined([self._embed(image.values.to(self._device, self._dtype)) for image in images])
+        x += _joined([one.added for one in positions])
         rows = x.new_empty(len(x) // self._cell, self.width * len(self._mergers))
-        found: Tensor | None = None
         for place, block in enumerate(self._blocks):
-            q, k, v = block.qkv(x, turns, slices)
-            block.add(x, self._attend(q, k, v, packing), slices)
+            q, k, v = block.qkv(x, turns)
+            block.add(x, self._attend(q, k, v, packing))
             if place in self._levels:
-                self._merge(self._levels[place], x, rows, slices)
-            if salient and place == len(self._blocks) - 1:
-                found = _saliencies(q, k, packing)
-        self._merge(0, x, rows, slices)
-        return Output(rows, found)
+                self._merge(self._levels[place], x, rows)
+        self._merge(0, x, rows)
+        return Output(rows, _saliencies(q, k, packing) if salient else None)
 
-    def _merge(self, level: int, x: Tensor, rows: Tensor, slices: Sequence[slice]) -> None:
-        columns = slice(level * self.width, (level + 1) * self.width)
-        merger, cell = self._mergers[level], self._cell
-        for part in slices:
-            rows[part.start // cell : part.stop // cell, columns] = merger(x[part])
-
-    def _slices(self, patches: int) -> Iterator[slice]:
-        """Whole cells each."""
-        step = CPU_SLICE * torch.get_num_threads() if self.device.type == "cpu" else patches
-        for start in range(0, patches, step):
-            yield slice(start, min(start + step, patches))
+    def _merge(self, level: int, x: Tensor, rows: Tensor) -> None:
+        rows[:, level * self.width : (level + 1) * self.width] = self._mergers[level](x)
 
 
 def _saliencies(q: Tensor, k: Tensor, packing: Packing) -> Tensor:
-    images = zip(q.split(packing.lengths), k.split(packing.lengths), strict=True)
+    lengths = list(packing.lengths)
+    images = zip(torch.split(q, lengths), torch.split(k, lengths), strict=True)
     return torch.cat([saliency(queries, keys) for queries, keys in images])
 
 

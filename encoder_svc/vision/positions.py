@@ -70,15 +70,16 @@ class PositionTables:
     def _added(self, height: int, width: int) -> Tensor:
         """The learned grid resampled, bilinear with corners aligned, in float32 as transformers does it."""
         grid = self._learned.float().view(self._side, self._side, -1)
-        rows = torch.einsum("ra,abd->rbd", self._hats(height), grid)
-        added = torch.einsum("cb,rbd->rcd", self._hats(width), rows)
-        return self._in_cells(added).to(self._learned.dtype)
+        rows: Tensor = torch.tensordot(self._hats(height), grid, dims=1)
+        return self._in_cells(self._hats(width) @ rows).to(self._learned.dtype)
 
     def _hats(self, count: int) -> Tensor:
         """(count, side): how much of each learned place is in each of `count` evenly laid ones."""
         device = self._learned.device
         place = torch.arange(count, device=device, dtype=torch.float32) * (self._side - 1) / max(count - 1, 1)
-        return (1 - (place[:, None] - torch.arange(self._side, device=device)).abs()).clamp(min=0)
+        distance = (place[:, None] - torch.arange(self._side, device=device)).abs()
+        hats: Tensor = (1 - distance).clamp(min=0)
+        return hats
 
     def _turns(self, height: int, width: int) -> Tensor:
         """The first half of the pairs of a head turn by the row, the others by the column."""

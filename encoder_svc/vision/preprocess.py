@@ -45,8 +45,8 @@ class Patches:
 
     def cells(self, merge: int) -> int:
         """How many cells must be in `values`. Raises ValueError for places that no grid of this size has."""
-        t, h, w = self.grid_thw
-        whole = t * (h // merge) * (w // merge)
+        _, h, w = self.grid_thw  # an image is one frame
+        whole = (h // merge) * (w // merge)
         if self.kept is None:
             return whole
         places = self.kept.astype(np.int64)

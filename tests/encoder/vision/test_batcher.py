@@ -366,3 +366,31 @@ async def test_closing_leaves_nobody_waiting(tower: FakeTower, work: Preparation
 async def test_a_batcher_that_was_not_started_refuses(tower: FakeTower, work: Preparations) -> None:
     with pytest.raises(TowerFailed):
         await Batcher(tower, LIMITS).encode("a", 4, work.of(1))
+
+
+async def test_saliency_and_places_come_back_with_the_rows(batcher: Batcher) -> None:
+    kept = np.array([1, 4], np.int32)
+
+    async def prepare() -> Prepared:
+        return Prepared(Patches(np.ones((8, 2), np.float32), (1, 4, 4), kept), 0.0, 0.0)
+
+    encoded = await batcher.encode("a", 16, prepare, saliency=True)
+    assert encoded.kept is kept
+    assert encoded.saliency is not None
+
+
+async def test_who_did_not_ask_for_saliency_shares_no_tower_call_with_one_who_did(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    calls = (batcher.encode(i, 4, work.of(i), saliency=i == 2) for i in (1, 2, 3))
+    encoded = await asyncio.gather(*calls)
+    assert tower.batches == [[1], [2], [3]]
+    assert [one.saliency is not None for one in encoded] == [False, True, False]
+
+
+async def test_a_batch_is_limited_by_the_patches_that_are_there(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    """Four images that could have 12 patches each, and have 4: one call of 16."""
+    await asyncio.gather(*(batcher.encode(i, 12, work.of(i, 4)) for i in range(4)))
+    assert tower.batches == [[0, 1, 2, 3]]

@@ -43,6 +43,18 @@ async def test_a_prepared_file_is_its_pixels_in_patches(preparer: Preparer, moe:
     assert prepared.preprocess_ms > 0
 
 
+async def test_the_places_of_a_plan_are_those_of_its_patches(preparer: Preparer) -> None:
+    """Half of the picture is of one colour; a plan that drops nothing needs no look at the pixels."""
+    rgb = picture(192, 128)
+    rgb[64:] = 7
+    plan = RowPlan(16_777_216, flat_tolerance=0)
+    prepared, kept = await preparer.prepare(encoded(rgb), plan), await preparer.places(encoded(rgb), plan)
+    assert prepared.patches.kept is not None
+    assert kept is not None
+    assert kept.tolist() == prepared.patches.kept.tolist() == [*range(12), 12]
+    assert await preparer.places(b"no picture", RowPlan(16_777_216)) is None
+
+
 async def test_decoding_and_preprocessing_leave_the_event_loop_free(
     preparer: Preparer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,3 +96,20 @@ def test_another_normalisation_is_refused_at_start(tmp_path: Path) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointNotSupported, match="image_mean"):
         check_processor(folder)
+
+
+def test_flat_cells_are_left_out_and_the_others_are_as_they_were() -> None:
+    geometry = Geometry(min_pixels=1024)
+    rgb = np.full((96, 128, 3), 200, np.uint8)
+    rgb[32:64, 64:96] = noise(32, 32)  # cell 6 of 3 x 4
+    made, whole = patches(rgb, geometry, None, 0), patches(rgb, geometry)
+    assert made.kept is not None
+    assert (made.kept.tolist(), made.grid_thw) == ([0, 6], whole.grid_thw)
+    assert np.array_equal(made.values, whole.values.reshape(12, 4, -1)[[0, 6]].reshape(8, -1))
+    assert made.values.flags.c_contiguous
+
+
+def test_where_nothing_is_flat_all_is_there() -> None:
+    made = patches(noise(128, 96), Geometry(min_pixels=1024), None, 0)
+    assert made.kept is None
+    assert made.count == 48

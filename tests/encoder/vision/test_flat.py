@@ -1,0 +1,104 @@
+"""Flat cells against the rule that they are dropped by, on pictures of few colours in small cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from encoder_svc.vision.flat import kept_cells, uniform_cells, witnesses_of
+
+CELL = 4
+Rgb = NDArray[np.uint8]
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> Rgb:
+    """Up to 6 x 6 cells of one of three near colours each, a pixel of some of them changed a little."""
+    rows, columns = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    number = st.integers(0, 2**32 - 1)
+    random = np.random.default_rng(draw(number))
+    colours = random.integers(100, 100 + draw(st.integers(1, 8)), (3, 3), np.uint8)
+    cells = colours[random.integers(0, 3, (rows, columns))]
+    rgb = cells.repeat(CELL, 0).repeat(CELL, 1)
+    for _ in range(draw(st.integers(0, 6))):
+        rgb[random.integers(rows * CELL), random.integers(columns * CELL), random.integers(3)] += 1
+    return rgb
+
+
+def cell_at(rgb: Rgb, place: int) -> Rgb:
+    row, column = divmod(place, rgb.shape[1] // CELL)
+    return rgb[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
+
+
+def spread(*cells: Rgb) -> int:
+    """How far two values of one channel lie apart at most."""
+    values = np.concatenate([cell.reshape(-1, 3) for cell in cells]).astype(int)
+    return int((values.max(0) - values.min(0)).max())
+
+
+def before(place: int, columns: int) -> list[int]:
+    """The left and the upper neighbour, where there are any."""
+    return [place - 1] * (place % columns > 0) + [place - columns] * (place >= columns)
+
+
+@given(pictures(), st.integers(0, 4))
+def test_a_cell_is_dropped_for_a_witness_that_is_kept_near_and_of_its_colour(
+    rgb: Rgb, tolerance: int
+) -> None:
+    """And only then: whatever is kept has no such neighbour."""
+    witnesses, columns = witnesses_of(rgb, CELL, tolerance), rgb.shape[1] // CELL
+    for place, witness in enumerate(witnesses.tolist()):
+        assert witnesses[witness] == witness
+        neighbours = before(place, columns)
+        could = [
+            other
+            for other in neighbours
+            if spread(cell_at(rgb, other)) <= tolerance
+            and spread(cell_at(rgb, place), cell_at(rgb, int(witnesses[other]))) <= tolerance
+        ]
+        if witness == place:
+            assert not could
+        else:
+            assert witness in [witnesses[other] for other in could]
+            assert spread(cell_at(rgb, place), cell_at(rgb, witness)) <= tolerance
+
+
+@given(pictures())
+def test_exactly_the_first_of_equal_neighbours_stays(rgb: Rgb) -> None:
+    """At tolerance 0 the rule is that of two neighbours alone; every colour that was there is there still."""
+    kept, columns = kept_cells(rgb, CELL, 0), rgb.shape[1] // CELL
+    count = rgb.shape[0] // CELL * columns
+    expected = [
+        place
+        for place in range(count)
+        if not any(spread(cell_at(rgb, place), cell_at(rgb, other)) == 0 for other in before(place, columns))
+    ]
+    assert list(range(count) if kept is None else kept) == expected
+    assert {tuple(cell_at(rgb, p)[0, 0]) for p in expected} >= {
+        tuple(cell_at(rgb, p)[0, 0]) for p in range(count) if spread(cell_at(rgb, p)) == 0
+    }
+
+
+def test_a_slow_gradient_keeps_a_witness_wherever_its_colour_has_drifted_too_far() -> None:
+    shades = np.arange(0, 40, 2, dtype=np.uint8)  # 20 cells in a row, each 2 brighter
+    rgb = np.broadcast_to(shades.repeat(CELL)[None, :, None], (CELL, 20 * CELL, 3)).copy()
+    kept = kept_cells(rgb, CELL, 4)
+    assert kept is not None
+    assert kept.tolist() == [0, 3, 6, 9, 12, 15, 18]
+    assert kept_cells(rgb, CELL, 1) is None
+
+
+def test_of_a_blank_picture_one_cell_stays() -> None:
+    kept = kept_cells(np.full((128, 96, 3), 255, np.uint8), 32, 0)
+    assert kept is not None
+    assert (kept.tolist(), kept.dtype) == ([0], np.int32)
+
+
+@pytest.mark.parametrize(("tolerance", "uniform"), [(0, False), (6, False), (7, True)])
+def test_one_pixel_of_another_value_decides(tolerance: int, uniform: bool) -> None:
+    rgb = np.full((CELL, CELL, 3), 50, np.uint8)
+    rgb[3, 2, 1] = 57
+    assert uniform_cells(rgb, CELL, tolerance).tolist() == [[uniform]]
