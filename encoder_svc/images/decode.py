@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder_svc.images import canonical
+from encoder_svc.images.detail import measure
 from encoder_svc.images.header import guarded, opened
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.store.keys import pixel_digest
@@ -51,4 +52,5 @@ def _facts(
         height=height,
         exif_orientation=orientation,
         had_alpha=had_alpha,
+        **vars(measure(pixels)),
     )
