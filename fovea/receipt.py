@@ -42,7 +42,7 @@ class ImageReceipt:
     wire_bytes: int = 0
     rows_digest: str = ""
     repeat_of: int | None = None
-    kind: str = ""
+    kind: str = "UNSPECIFIED"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -67,7 +67,7 @@ class ImageReceipt:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the request; `naive_` figures are those of a server that plans nothing and keeps nothing."""
+    """Sums over the request; the naive ones are those of a server that plans and keeps nothing."""
 
     visual_tokens: int = 0
     naive_visual_tokens: int = 0
@@ -104,7 +104,7 @@ class Tier:
 
 @dataclass(frozen=True)
 class Price:
-    """By the operator's tariff; zero and empty where none is set."""
+    """By the operator's tariff; zero and empty where none is set. `naive_amount` is for the naive totals."""
 
     amount: float = 0.0
     currency: str = ""
@@ -113,7 +113,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The account of one answer."""
+    """The account of one answer. `degraded` where images lost detail because the server was near a limit."""
 
     images: tuple[ImageReceipt, ...]
     totals: Totals

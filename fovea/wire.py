@@ -5,6 +5,8 @@ Everything that crosses the wire is checked here or by its reader; nothing here 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fovea.decoder.v1 import receipt_pb2
 from fovea.encoder.v1 import encoder_pb2
 from fovea.facts import ImageFacts
@@ -95,6 +97,12 @@ def plan_from_proto(message: encoder_pb2.EncodePlan) -> RowPlan:
     )
 
 
+def kind_from_proto(number: image_pb2.ImageKind.ValueType) -> str:
+    """UNSPECIFIED for one that this version does not know."""
+    known = number in image_pb2.ImageKind.values()
+    return image_pb2.ImageKind.Name(number).removeprefix("IMAGE_KIND_") if known else "UNSPECIFIED"
+
+
 def facts_to_proto(facts: ImageFacts) -> image_pb2.ImageFacts:
     return image_pb2.ImageFacts(
         digest=facts.digest,
@@ -124,7 +132,7 @@ def facts_from_proto(message: image_pb2.ImageFacts) -> ImageFacts:
         text_height=message.text_height,
         edge_density=message.edge_density,
         uniform_share=message.uniform_share,
-        kind=image_pb2.ImageKind.Name(message.kind).removeprefix("IMAGE_KIND_"),
+        kind=kind_from_proto(message.kind),
     )
 
 
@@ -147,6 +155,10 @@ def grid_to_proto(grid: tuple[int, int, int]) -> image_pb2.GridThw:
     return image_pb2.GridThw(t=grid[0], h=grid[1], w=grid[2])
 
 
+def steps_to_proto(steps: Sequence[Step]) -> list[receipt_pb2.ReceiptStep]:
+    return [receipt_pb2.ReceiptStep(**vars(step)) for step in steps]
+
+
 def _image_to_proto(image: ImageReceipt) -> receipt_pb2.ReceiptImage:
     return receipt_pb2.ReceiptImage(
         digest=image.digest,
@@ -156,7 +168,7 @@ def _image_to_proto(image: ImageReceipt) -> receipt_pb2.ReceiptImage:
         patches=image.patches,
         tokens_full=image.tokens_full,
         tokens=image.tokens,
-        steps=[receipt_pb2.ReceiptStep(**vars(step)) for step in image.steps],
+        steps=steps_to_proto(image.steps),
         source=source_to_proto(image.source),
         encoder=image.encoder,
         dtype=dtype_to_proto(image.dtype),
@@ -164,14 +176,8 @@ def _image_to_proto(image: ImageReceipt) -> receipt_pb2.ReceiptImage:
         wire_bytes=image.wire_bytes,
         rows_digest=image.rows_digest,
         repeat_of=image.repeat_of,
-        kind=image_pb2.ImageKind.Value(f"IMAGE_KIND_{image.kind or 'UNSPECIFIED'}"),
+        kind=image_pb2.ImageKind.Value(f"IMAGE_KIND_{image.kind}"),
     )
-
-
-def _kind_from_proto(number: image_pb2.ImageKind.ValueType) -> str:
-    """Empty where it is not known, or not known here."""
-    known = number and number in image_pb2.ImageKind.values()
-    return image_pb2.ImageKind.Name(number).removeprefix("IMAGE_KIND_") if known else ""
 
 
 def _image_from_proto(message: receipt_pb2.ReceiptImage) -> ImageReceipt:
@@ -191,7 +197,7 @@ def _image_from_proto(message: receipt_pb2.ReceiptImage) -> ImageReceipt:
         wire_bytes=message.wire_bytes,
         rows_digest=message.rows_digest,
         repeat_of=message.repeat_of if message.HasField("repeat_of") else None,
-        kind=_kind_from_proto(message.kind),
+        kind=kind_from_proto(message.kind),
     )
 
 
