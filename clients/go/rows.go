@@ -16,8 +16,8 @@ import (
 const layoutVersion = 1
 
 // A RowLayout says how to read a row: Width * (1 + Levels) values, little-endian, the pooled features first, then
-// each deepstack level. Behind the values of a row stand its scales, in fp32: for fp8 one a level, for int8 one for
-// each 64 values of a level.
+// each deepstack level. Behind the values of fp8 and int8 stand their scales, in fp32: one for each level in fp8, one
+// for each 64 values of a level in int8.
 type RowLayout struct {
 	// Width is the hidden size of the language model, Levels the deepstack levels beside the pooled features.
 	Width, Levels int
@@ -71,18 +71,24 @@ func known(m *visionv1.RowLayout) bool {
 	return m.GetVersion() == layoutVersion && l.RowBytes > 0 && l.RowBytes == (1+l.Levels)*levelBytes(l.Width, l.Dtype)
 }
 
-// levelBytes are those of one level of a row, with its scales; 0 for a dtype that is not known here.
+const (
+	scaleBytes = 4
+	int8Group  = 64 // values that share a scale; all of a level where it has fewer
+)
+
+// levelBytes are those of one level, its scales included; 0 where such a level cannot be.
 func levelBytes(width int, dtype string) int {
-	const scale, group = 4, 64
 	switch dtype {
 	case "bf16", "fp16":
 		return 2 * width
 	case "fp32":
 		return 4 * width
 	case "fp8":
-		return width + scale
+		return width + scaleBytes
 	case "int8":
-		return width + scale*((width+group-1)/group)
+		if group := min(width, int8Group); group > 0 && width%group == 0 {
+			return width + width/group*scaleBytes
+		}
 	}
 	return 0
 }

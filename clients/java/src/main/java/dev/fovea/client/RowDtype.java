@@ -1,18 +1,17 @@
 package dev.fovea.client;
 
-/**
- * How the values of a row are written; little-endian. Behind the values stand their scales in single
- * precision: for FP8 (e4m3fn) one a level, for INT8 one for each 64 values of a level.
- */
+/** How the values of a row are written; little-endian. Scales are in fp32, behind the values of a row. */
 public enum RowDtype {
   BF16(2, 0),
   FP16(2, 0),
   FP32(4, 0),
+  /** float8 e4m3fn, one scale for each level. */
   FP8(1, Integer.MAX_VALUE),
+  /** One scale for each 64 values of a level. */
   INT8(1, 64),
   UNKNOWN(0, 0);
 
-  private static final int SCALE = 4;
+  private static final int SCALE_BYTES = 4;
 
   private final int bytes;
   private final int group;
@@ -27,9 +26,12 @@ public enum RowDtype {
     return bytes;
   }
 
-  /** Bytes of one level of so many values, with its scales. */
-  public int levelBytes(int width) {
-    int scales = group == 0 ? 0 : (int) (((long) width + group - 1) / group);
-    return width * bytes + scales * SCALE;
+  /** Bytes of one level of {@code width} values, its scales included; 0 where it cannot be. */
+  int levelBytes(int width) {
+    if (group == 0 || width < 1) {
+      return width * bytes;
+    }
+    int shared = Math.min(group, width);
+    return width % shared == 0 ? width * bytes + width / shared * SCALE_BYTES : 0;
   }
 }
