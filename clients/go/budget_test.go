@@ -81,8 +81,8 @@ func TestACountSaysWhatOtherBudgetsWouldCost(t *testing.T) {
 }
 
 func TestRowsOfEveryDtypeAreAsLongAsTheContractSays(t *testing.T) {
-	for dtype, bytes := range map[visionv1.RowDtype]uint32{1: 800, 2: 800, 3: 1600, 4: 416, 5: 432} {
-		layout := &visionv1.RowLayout{Version: 1, Width: 100, Levels: 3, Dtype: dtype, RowBytes: bytes}
+	for dtype, bytes := range map[visionv1.RowDtype]uint32{1: 1024, 2: 1024, 3: 2048, 4: 528, 5: 544} {
+		layout := &visionv1.RowLayout{Version: 1, Width: 128, Levels: 3, Dtype: dtype, RowBytes: bytes}
 		if !known(layout) {
 			t.Errorf("%v is not known", layout)
 		}
@@ -90,5 +90,8 @@ func TestRowsOfEveryDtypeAreAsLongAsTheContractSays(t *testing.T) {
 		if known(layout) {
 			t.Errorf("%v is known", layout)
 		}
+	}
+	if known(&visionv1.RowLayout{Version: 1, Width: 100, Levels: 3, Dtype: 5, RowBytes: 432}) {
+		t.Error("groups of 64 values are cut in the middle")
 	}
 }

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fovea.cli.form import form
+from fovea.cli.images import Pages, named
 from fovea.cli.options import DECODER, UINT32, DecoderAddress, Json, Token
 from fovea.cli.output import allow_any_text, clean, console, emit, reported
+from fovea.cli.visual import PANEL, Visual, takes_visual
 
 if TYPE_CHECKING:
     from fovea.client import Answer
@@ -17,15 +19,16 @@ if TYPE_CHECKING:
 HINT = "Start both services with `fovea serve`, or name another decoder with --decoder"
 
 
+@takes_visual
 def ask(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, or ids of stored images.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE", help="Files, PDFs too, or ids of stored images.")
+    ],
     question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")],
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(min=1, max=UINT32, metavar="N", help="Shrink each image to at most this many pixels."),
-    ] = None,
+    visual: Visual,
+    pages: Pages = "",
     fit: Annotated[
-        bool, typer.Option("--fit", help="Shrink files before they are uploaded; costs the same tokens.")
+        bool, typer.Option("--fit", rich_help_panel=PANEL, help="Shrink files before they are uploaded.")
     ] = False,
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, max=UINT32, metavar="N", help="The longest answer, in tokens.")
@@ -62,10 +65,12 @@ def ask(
     )
     show = _silent if as_json else _live
     with reported(as_json, HINT), Client(decoder, token or None) as client:
+        budget = visual.budget()
+        given = named(images, pages, budget)
         answer = client.ask(
             question,
-            images,
-            max_pixels=max_pixels,
+            [source for _, source in given],
+            budget=budget,
             sampling=sampling,
             fit=fit,
             response_format=form(json_schema, regex, choice or ()),
@@ -74,7 +79,7 @@ def ask(
         if as_json:
             _emit(answer)
         else:
-            _print_receipt(answer, images)
+            _print_receipt(answer, [name for name, _ in given])
 
 
 def _silent(text: str) -> None:

@@ -5,8 +5,8 @@ The figures of rows and KV cache are those of Qwen3-VL-30B-A3B in bf16.
 
 from __future__ import annotations
 
-import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from fovea.cli.errors import NeitherFileNorSize, NotAnImage, TooManyPixels
+from fovea.cli.images import Pages
+from fovea.cli.images import size_of as size_written
 from fovea.cli.options import UINT32, Json
 from fovea.cli.output import emit, reported
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry, Planned
@@ -30,7 +32,6 @@ ANSWER = 256
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 MIB = 1024 * 1024
-_SIZE = re.compile(r"([0-9]{1,9})[xX]([0-9]{1,9})")
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
@@ -59,7 +60,10 @@ class Costed:
 
 
 def count(
-    image: Annotated[str, typer.Argument(metavar="IMAGE|WxH", help="A file, or a size such as 1024x1024.")],
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE|WxH", help="A file, a PDF too, or a size such as 1024x1024.")
+    ],
+    pages: Pages = "",
     max_pixels: Annotated[
         int, typer.Option(min=1, max=UINT32, metavar="N", help="Shrink to at most this many pixels.")
     ] = DEFAULT_MAX_PIXELS,
@@ -67,19 +71,41 @@ def count(
 ) -> None:
     """Count the tokens of an image. Pure arithmetic: no service is asked, no pixel is read."""
     with reported(as_json):
-        width, height = size_of(image)
-        costed = Costed(width, height, Geometry().plan(width, height, max_pixels))
+        if pages or image.lower().endswith(".pdf"):
+            _count_pages(image, pages, max_pixels, as_json)
+            return
+        costed = cost(*size_of(image), max_pixels)
         if as_json:
             emit(**as_fields(costed))
         else:
             typer.echo("\n".join(as_lines(costed)))
 
 
+def cost(width: int, height: int, max_pixels: int) -> Costed:
+    return Costed(width, height, Geometry().plan(width, height, max_pixels))
+
+
+def _count_pages(path: str, pages: str, max_pixels: int, as_json: bool) -> None:
+    from fovea.client.pdf import sizes
+
+    found = [(number, cost(*size, max_pixels)) for number, size in sizes(path, pages)]
+    if as_json:
+        fields = [{"page": number, **as_fields(costed)} for number, costed in found]
+        emit(pages=fields, tokens=sum(costed.planned.tokens for _, costed in found))
+    else:
+        typer.echo("\n".join(_page_lines(found)))
+
+
+def _page_lines(found: Sequence[tuple[int, Costed]]) -> list[str]:
+    lines = [f"page {number}: {as_lines(costed)[0].partition(': ')[2]}" for number, costed in found]
+    return [*lines, f"in all: {sum(costed.planned.tokens for _, costed in found):,} tokens"]
+
+
 def size_of(argument: str) -> tuple[int, int]:
     """(width, height) as a viewer shows it, of a `WxH` or of a file."""
-    written = _SIZE.fullmatch(argument)
+    written = size_written(argument)
     if written:
-        return int(written[1]), int(written[2])
+        return written
     if not Path(argument).exists():
         raise NeitherFileNorSize(argument)
     return _size_of_file(argument)

@@ -41,6 +41,13 @@ class NeitherFileNorSize(InvalidArgument):
         super().__init__(f"{argument!r} is neither a file nor a size such as 1024x1024", argument=argument)
 
 
+class NoPdf(InvalidArgument):
+    """`--pages` without a file that has some."""
+
+    def __init__(self, pages: str) -> None:
+        super().__init__(f"--pages {pages} is for PDFs, and there is none", pages=pages)
+
+
 class ServiceDied(FoveaError):
     """A service that was started here has ended by itself; `status` is its exit status."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fovea.receipt import ImageReceipt, Receipt, Stages
+from fovea.receipt import ImageReceipt, Receipt, Stages, Step
 
 SOURCES = {"encoded": "miss", "rows": "hit", "prefix": "hit in the KV cache", "none": "not needed"}
 
@@ -14,7 +14,37 @@ def lines(receipt: Receipt, names: Sequence[str]) -> list[str]:
     totals = receipt.totals
     images = [f"image   {_image(image, name)}" for image, name in zip(receipt.images, names, strict=False)]
     tokens = f"{totals.visual_tokens:,} visual + {totals.text_tokens:,} text in, {totals.output_tokens:,} out"
-    return [*images, f"tokens  {tokens}", f"ms      {stages(receipt.stages_ms)}"]
+    times = f"ms      {stages(receipt.stages_ms)}"
+    return [*images, f"tokens  {tokens}", *economy(receipt), times]
+
+
+def economy(receipt: Receipt) -> list[str]:
+    """What was saved against a server that plans nothing, what it costs, and whether detail was lowered."""
+    totals, price = receipt.totals, receipt.price
+    found = []
+    if totals.visual_tokens < totals.naive_visual_tokens:
+        tokens = share(totals.visual_tokens, totals.naive_visual_tokens)
+        patches = share(totals.patches, totals.naive_patches)
+        found.append(
+            f"saved   {tokens} of {totals.naive_visual_tokens:,} visual tokens,"
+            f" {patches} of {totals.naive_patches:,} patches in the tower"
+        )
+    if price.currency:
+        without = f", {price.naive_amount:.6g} without planning" if price.naive_amount else ""
+        found.append(f"price   {price.amount:.6g} {price.currency}{without}")
+    if receipt.degraded:
+        found.append("detail  lowered, because the server was near a limit")
+    return found
+
+
+def share(left: int, whole: int) -> str:
+    """What is gone of the whole, in per cent."""
+    return f"{1 - left / whole:.0%}" if whole else "0%"
+
+
+def steps(done: Sequence[Step]) -> str:
+    """What was done to an image, for instance `resize 1,900 to 1,230 (max_pixels)`."""
+    return ", ".join(f"{one.name} {one.before:,} to {one.after:,} ({one.reason})" for one in done)
 
 
 def one_line(receipt: Receipt) -> str:
@@ -33,9 +63,10 @@ def _image(image: ImageReceipt, name: str) -> str:
     seen = "x".join(map(str, image.planned))
     resized = "" if image.planned == image.original else f", seen as {seen}"
     where = f" on {image.encoder}" if image.encoder else ""
+    done = f"; {steps(image.steps)}" if image.steps else ""
     return (
         f"{name} {'x'.join(map(str, image.original))}{resized}: {image.tokens:,} tokens,"
-        f" {SOURCES[image.source]}{where}, {size(image.wire_bytes)} moved"
+        f" {SOURCES[image.source]}{where}, {size(image.wire_bytes)} moved{done}"
     )
 
 

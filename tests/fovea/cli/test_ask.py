@@ -9,9 +9,15 @@ import pytest
 
 from fovea import client
 from fovea.cli import options
+from fovea.cli import visual as visual_options
 from fovea.cli.output import clean
+from fovea.client import Budget
+from fovea.client.pdf import pages
 from fovea.errors import InvalidArgument, Violation
+from fovea.plan import MAX_FLAT_TOLERANCE
+from fovea.receipt import Price
 from tests.fovea.client.fakes import png
+from tests.fovea.client.papers import A4, pdf
 
 
 def test_the_answer_stands_before_its_receipt(fovea, decoder_address, picture):
@@ -45,6 +51,60 @@ def test_options_and_variables_reach_the_server(fovea, decoder, decoder_address,
     assert (request.sampling.max_new_tokens, request.sampling.temperature) == (7, 0.5)
     assert list(request.sampling.stop) == ["a", "b"]
     assert decoder.metadata["authorization"] == "Bearer secret"
+
+
+def test_what_was_saved_and_what_it_cost_stand_on_the_receipt(fovea, decoder, decoder_address, picture):
+    argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
+    assert "\nsaved" not in fovea(*argv).stdout
+    decoder.naive, decoder.price, decoder.degraded = 320, Price(0.002, "EUR", 0.008), True
+    found = fovea(*argv).stdout
+    assert "moved; resize 90 to 80 (max_pixels)" in found
+    assert "saved   75% of 320 visual tokens, 75% of 1,280 patches in the tower" in found
+    assert "price   0.002 EUR, 0.008 without planning" in found
+    assert "detail  lowered" in found
+
+
+def test_a_budget_reaches_the_server(fovea, decoder, decoder_address, picture):
+    said = (
+        "--max-pixels 1 --budget 2 --min-tokens 3 --detail auto --min-detail low --short-side 4 --long-side 5"
+        " --refuse-over-budget --keep 0.5 --reducer divprune --drop-flat --repeat reference --near-repeats 0.25"
+    )
+    assert fovea("ask", picture, "-q", "?", "--decoder", decoder_address, *said.split()).exit_code == 0
+    visual = decoder.requests[0].visual
+    assert Budget.of(visual) == Budget(
+        max_pixels=1,
+        max_visual_tokens=2,
+        detail="auto",
+        min_detail="low",
+        on_over_budget="refuse",
+        repeat_policy="reference",
+        keep=0.5,
+        reducer="divprune",
+        flat_tolerance=0,
+        near_repeats=0.25,
+        min_tokens=3,
+        max_short_side=4,
+        max_long_side=5,
+    )
+    assert Budget.of(visual).message() == visual
+    assert visual_options.MOST_TOLERANCE == MAX_FLAT_TOLERANCE
+
+
+def test_pages_of_a_pdf_are_asked_about_in_the_place_of_the_file(
+    fovea, decoder, decoder_address, picture, tmp_path
+):
+    path = tmp_path / "report.pdf"
+    path.write_bytes(pdf([A4, A4, (300, 300)]))
+    where = ("-q", "?", "--decoder", decoder_address)
+    result = fovea("ask", path, picture, "--pages", "3,1", "--max-pixels", "262144", *where)
+    assert result.exit_code == 0, result.output
+    for name in (f"{path} page 3", f"{path} page 1", picture):
+        assert f"image   {name} " in result.stdout
+    assert list(decoder.stored.values())[:2] == pages(path, "3,1", 262_144)
+    assert "--pages 1 is for PDFs" in fovea("ask", picture, "--pages", "1", *where).stderr
+    path.write_bytes(pdf(encrypted=True))
+    failed = fovea("ask", path, "--json", *where)
+    assert json.loads(failed.stdout)["error"]["reason"] == "FILE_NOT_READABLE"
 
 
 def test_one_form_of_the_answer_reaches_the_server(fovea, decoder, decoder_address, picture, tmp_path):

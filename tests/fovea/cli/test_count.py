@@ -11,6 +11,7 @@ from PIL import Image
 
 from fovea.cli.count import ROW_BYTES
 from tests.fovea.client.fakes import png
+from tests.fovea.client.papers import A4, pdf
 
 NATIVE = ("--max-pixels", "16777216")
 TABLE = [
@@ -68,6 +69,15 @@ def test_the_first_frame_of_a_gif_is_counted(fovea, tmp_path):
     path = tmp_path / "two.gif"
     Image.new("P", (200, 100)).save(path, save_all=True, append_images=[Image.new("P", (200, 100), 1)])
     assert counted(fovea, path)["width"] == 200
+
+
+def test_the_pages_of_a_pdf_are_counted_and_none_is_drawn(fovea, tmp_path):
+    path = tmp_path / "report.pdf"
+    path.write_bytes(pdf([A4, (300, 300)]))
+    assert counted(fovea, path)["tokens"] == 1260 + 1225
+    assert [page["page"] for page in counted(fovea, path, "--pages", "2")["pages"]] == [2]
+    assert "page 1: 1,260 tokens" in fovea("count", path).stdout
+    assert "1-9" in fovea("count", path, "--pages", "1-9").stderr
 
 
 REFUSED = {

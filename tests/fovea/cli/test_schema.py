@@ -23,6 +23,7 @@ IMAGE = {
     "wire_bytes": int,
     "rows_digest": str,
     "repeat_of": (int, type(None)),
+    "kind": str,
 }
 STEP = {"name": str, "before": int, "after": int, "reason": str}
 TOTALS = {
@@ -33,6 +34,9 @@ TOTALS = {
     "output_tokens": int,
     "encodes": int,
     "wire_bytes": int,
+    "row_bytes": int,
+    "patches": int,
+    "naive_patches": int,
 }
 STAGES = dict.fromkeys(["queue", "encode", "transfer", "prefill", "ttft", "decode", "total"], NUMBER)
 ASK = {"schema": int, "request_id": str, "answer": str, "finish_reason": str, "model": str, "receipt": dict}
@@ -74,12 +78,13 @@ def test_ask(fovea, decoder_address, picture):
     hold(found, ASK)
     receipt = found["receipt"]
     hold(receipt, {"images": list, "totals": dict, "stages_ms": dict, "tier": dict, "price": dict})
+    hold(receipt, {"degraded": bool})
     hold(receipt["images"][0], IMAGE)
     hold(receipt["images"][0]["steps"][0], STEP)
     hold(receipt["totals"], TOTALS)
     hold(receipt["stages_ms"], STAGES)
     hold(receipt["tier"], {"path": list, "reason": str})
-    hold(receipt["price"], {"amount": NUMBER, "currency": str})
+    hold(receipt["price"], {"amount": NUMBER, "currency": str, "naive_amount": NUMBER})
     assert receipt["images"][0]["source"] in ("encoded", "rows", "prefix", "none")
     assert receipt["totals"]["cached_prompt_tokens"] == 0  # zeros are printed
     assert (found["answer"], found["finish_reason"]) == ("forty two", "stop")
@@ -110,6 +115,7 @@ def test_put_info_and_cache(fovea, decoder_address, encoder_address, picture):
 COMMANDS = {
     "ask": ("ask", "PICTURE", "-q", "?", "--decoder", "127.0.0.1:1"),
     "ask a missing file": ("ask", "none.png", "-q", "?", "--decoder", "127.0.0.1:1"),
+    "plan": ("plan", "PICTURE", "--decoder", "127.0.0.1:1"),
     "put": ("put", "PICTURE", "--decoder", "127.0.0.1:1"),
     "info": ("info", "--decoder", "127.0.0.1:1", "--encoder", "127.0.0.1:1"),
     "cache stats": ("cache", "stats", "--encoder", "127.0.0.1:1"),

@@ -19,7 +19,7 @@ from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.errors import FoveaError
 from fovea.facts import ImageFacts
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
-from fovea.receipt import ImageReceipt, Receipt, Stages, Step, Tier, Totals
+from fovea.receipt import ImageReceipt, Price, Receipt, Stages, Step, Tier, Totals
 from fovea.rows import RowDtype, RowLayout, chunks, digest
 from fovea.server import status
 from fovea.vision.v1 import rows_pb2
@@ -27,6 +27,9 @@ from fovea.vision.v1 import rows_pb2
 REQUEST_ID = "request-1"
 LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.BF16)
 LIMITS = {"max_context": 8192, "max_new_tokens": 512}
+
+
+STEPS = (Step("resize", 90, 80, "max_pixels"),)
 
 
 class ImageNotStored(FoveaError):
@@ -75,6 +78,10 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self.unready = 0
         """How many calls are refused as NOT_READY, once all of their request has come."""
         self.pushback_s = 0.01
+        self.naive = 80
+        """The visual tokens that a server that plans nothing would have spent."""
+        self.price = Price()
+        self.degraded = False
         self.calls: list[str] = []
         """The name of each call, in order; one that is tried again is here again."""
         self.requests: list[decoder_pb2.GenerateRequest] = []
@@ -144,8 +151,34 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
 
     def CountTokens(self, request, context):
         self._note("CountTokens", context)
+        self.requests.append(request.request)
+        images = [part for m in request.request.messages for part in m.parts if part.HasField("image")]
+        count = wire.count_to_proto(Geometry(), 330, 250, DEFAULT_MAX_PIXELS, LAYOUT.row_bytes)
+        plan = decoder_pb2.ImagePlan(tokens=80, tokens_min=40, steps=wire.steps_to_proto(STEPS))
+        high = decoder_pb2.VisualBudget(detail=decoder_pb2.DETAIL_HIGH)
+        high.reduction.flat_tolerance = 0
+        other = decoder_pb2.Alternative(
+            name="detail high",
+            visual=high,
+            visual_tokens=160,
+            visual_tokens_min=160,
+            exact=True,
+            kv_bytes=170 << 20,
+            prefill_flops=4e9,
+        )
         return decoder_pb2.CountTokensResponse(
-            prompt_tokens=90, text_tokens=10, visual_tokens=80, kv_bytes=90 * 98_304, fits_context=True
+            prompt_tokens=90,
+            text_tokens=10,
+            visual_tokens=80,
+            images=[count] * len(images),
+            kv_bytes=90 * 98_304,
+            fits_context=True,
+            visual_tokens_min=40,
+            row_bytes=5120,
+            prefill_flops=2e9,
+            prefill_ms=3.0,
+            plans=[plan] * len(images),
+            alternatives=[other],
         )
 
     def GetServerInfo(self, request, context):
@@ -182,9 +215,11 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self.encoded.update(digests)
         receipt = Receipt(
             images,
-            Totals(80, 80, 10, 0, 2, encodes, 100),
+            Totals(80, self.naive, 10, 0, 2, encodes, 100, patches=320, naive_patches=4 * self.naive),
             Stages(0.1, 2.0, 0.5, 3.0, 6.0, 4.0, 10.0),
             Tier(("fake",), "only tier"),
+            self.price,
+            self.degraded,
         )
         return decoder_pb2.Finished(
             finish_reason=decoder_pb2.FINISH_REASON_STOP, receipt=wire.receipt_to_proto(receipt)
@@ -192,10 +227,9 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
 
     def _image(self, one: str) -> ImageReceipt:
         source = "rows" if one in self.encoded else "encoded"
-        steps = (Step("resize", 90, 80, "max_pixels"),)
         sizes = ((330, 250), (320, 256), (1, 16, 20))
         return ImageReceipt(
-            one, *sizes, 320, 90, 80, steps, source, "encoder-0", "bf16", row_bytes=5120, wire_bytes=100
+            one, *sizes, 320, 90, 80, STEPS, source, "encoder-0", "bf16", row_bytes=5120, wire_bytes=100
         )
 
 
@@ -204,8 +238,28 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 
     def __init__(self) -> None:
         self.deleted: list[str] = []
+        self.asked: list[encoder_pb2.PlaceRowsRequest] = []
+        """What PlaceRows was asked."""
         self.data = bytes(index % 251 for index in range(20_000 * LAYOUT.row_bytes))
         self.tamper = lambda message: message
+
+    def PutImage(self, requests, context):
+        data = b"".join(request.data for request in requests)
+        return encoder_pb2.PutImageResponse(facts=wire.facts_to_proto(facts_of(data)))
+
+    def PlaceRows(self, request, context):
+        """Of 80 cells the first 16 are flat; of the others those at the end are the most important."""
+        self.asked.append(request)
+        order = range(79, 15, -1)
+        kept = sorted(order[:32]) if request.encode.plan.HasField("rows") else sorted(order)
+        header = encoder_pb2.EncodeHeader(
+            rows=len(kept),
+            count=wire.count_to_proto(Geometry(), 330, 250, DEFAULT_MAX_PIXELS, LAYOUT.row_bytes),
+            source=rows_pb2.ROW_SOURCE_ENCODED,
+            encoder="encoder-0",
+            kept=kept,
+        )
+        return encoder_pb2.PlaceRowsResponse(known=True, header=header, order=order if request.order else ())
 
     def Encode(self, request, context):
         for message in self._stream(request):

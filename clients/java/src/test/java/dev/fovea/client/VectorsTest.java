@@ -170,12 +170,12 @@ class VectorsTest {
   void rowsOfEveryDtypeAreAsLongAsTheContractSays() {
     Map<RowDtype, Integer> bytes =
         Map.of(
-            RowDtype.BF16, 800,
-            RowDtype.FP16, 800,
-            RowDtype.FP32, 1600,
-            RowDtype.FP8, 416,
-            RowDtype.INT8, 432);
-    bytes.forEach((dtype, row) -> assertEquals(row, new RowLayout(100, 3, dtype).rowBytes()));
+            RowDtype.BF16, 1024,
+            RowDtype.FP16, 1024,
+            RowDtype.FP32, 2048,
+            RowDtype.FP8, 528,
+            RowDtype.INT8, 544);
+    bytes.forEach((dtype, row) -> assertEquals(row, new RowLayout(128, 3, dtype).rowBytes()));
   }
 
   @Test

@@ -1,0 +1,85 @@
+"""`fovea show-tokens`: which tokens of an image a plan keeps, drawn over it. Asks an encoder."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from fovea.cli.errors import NotAnImage
+from fovea.cli.images import Pages, named
+from fovea.cli.options import ENCODER, EncoderAddress, Token
+from fovea.cli.output import reported
+from fovea.cli.visual import DropFlat, FlatTolerance, Keep, MaxPixels, tolerance
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from fovea.client.upload import File
+    from fovea.client.values import Placed
+    from fovea.plan import RowChoice
+
+HINT = "Start both services with `fovea serve`, or name another encoder with --encoder"
+
+
+def show_tokens(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file; of a PDF one page.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="PNG", help="Where to draw it.")],
+    pages: Pages = "",
+    max_pixels: MaxPixels = None,
+    drop_flat: DropFlat = False,
+    flat_tolerance: FlatTolerance = None,
+    keep: Keep = None,
+    auto: Annotated[bool, typer.Option("--auto", help="Keep as many as add something.")] = False,
+    reducer: Annotated[
+        Literal["scope", "divprune", "stride", "random"], typer.Option(help="By what they are kept.")
+    ] = "scope",
+    token: Token = "",
+    encoder: EncoderAddress = ENCODER,
+) -> None:
+    """Draw the grid of an image's tokens, those that are left out, and the rank of the others."""
+    from fovea.client import Budget, EncoderClient
+    from fovea.plan import RowPlan
+
+    with reported(False, HINT), EncoderClient(encoder, token or None) as client:
+        [(_, file), *others] = named([image], pages, Budget(max_pixels=max_pixels))
+        if others:
+            raise typer.BadParameter("one page at a time, for instance --pages 3")
+        choice = _choice(keep, auto, reducer)
+        plan = RowPlan(max_pixels, tolerance(drop_flat, flat_tolerance), choice)
+        placed = client.place_rows(client.put(file).facts.digest, plan, order=not choice.all)
+        _draw(file, image, placed, output)
+    typer.echo(f"{output}: {placed.count:,} of {placed.cost.tokens:,} tokens")
+
+
+def _choice(keep: float | None, auto: bool, reducer: str) -> RowChoice:
+    from fovea.plan import ALL_ROWS, Reducer, RowChoice
+
+    if auto and keep is not None:
+        raise typer.BadParameter("only one of --keep and --auto")
+    return RowChoice(1.0 if keep is None else keep, auto, Reducer(reducer)) if auto or keep else ALL_ROWS
+
+
+def _draw(file: File, name: str, placed: Placed, output: str) -> None:
+    from fovea.cli.drawing import CELL, Cells, draw
+
+    width, height = placed.cost.planned
+    kept = frozenset(placed.kept or range(placed.cost.tokens))
+    cells = Cells(width // CELL, height // CELL, kept, placed.order)
+    draw(_seen(file, name).resize((width, height)), cells).save(output, "PNG")
+
+
+def _seen(file: File, name: str) -> Image.Image:
+    """The picture as a viewer shows it, on white."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else Path(file)) as opened:
+            layered = ImageOps.exif_transpose(opened).convert("RGBA")
+    except UnidentifiedImageError:
+        raise NotAnImage(name) from None
+    canvas = Image.new("RGB", layered.size, "white")
+    canvas.paste(layered, mask=layered.getchannel("A"))
+    return canvas

@@ -1,0 +1,129 @@
+"""The options that say what images may cost, each written once, for every command that asks about some."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from fovea.cli.options import UINT32
+
+if TYPE_CHECKING:
+    from fovea.client import Budget
+
+PANEL = "Visual tokens"
+MOST_TOLERANCE = 32
+"""As in fovea.plan, which is not imported for a `--help`; a test holds the two together."""
+
+
+def _option(*names: str, **said: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=PANEL, show_default=False, **said)
+
+
+def _number(*names: str, help: str) -> Any:
+    return _option(*names, min=1, max=UINT32, metavar="N", help=help)
+
+
+def _share(*names: str, help: str) -> Any:
+    return _option(*names, min=0.0, max=1.0, metavar="SHARE", help=help)
+
+
+DropFlat = Annotated[bool, _option("--drop-flat", help="Leave out squares of exactly one colour.")]
+FlatTolerance = Annotated[
+    int | None,
+    _option(
+        "--flat-tolerance",
+        min=0,
+        max=MOST_TOLERANCE,
+        metavar="N",
+        help="Leave out squares whose colours differ by at most this.",
+    ),
+]
+Keep = Annotated[float | None, _share("--keep", help="Keep this share of the visual tokens.")]
+MaxPixels = Annotated[int | None, _number("--max-pixels", help="Shrink each image to this many pixels.")]
+
+
+@dataclass(frozen=True)
+class Visual:
+    """What was said of the budget; None where nothing was. The names are those of the client's Budget."""
+
+    max_pixels: MaxPixels = None
+    max_visual_tokens: Annotated[
+        int | None, _number("--budget", help="The most visual tokens of all images together.")
+    ] = None
+    min_tokens: Annotated[
+        int | None, _number("--min-tokens", help="Leave each image this many of the budget.")
+    ] = None
+    refuse: Annotated[
+        bool, _option("--refuse-over-budget", help="Fail where images do not fit, instead of shrinking them.")
+    ] = False
+    detail: Annotated[
+        Literal["low", "high", "auto"] | None, _option("--detail", help="How much of each image matters.")
+    ] = None
+    min_detail: Annotated[
+        Literal["low", "high", "auto"] | None,
+        _option("--min-detail", help="What remains of it when the server is near a limit."),
+    ] = None
+    max_short_side: Annotated[
+        int | None, _number("--short-side", help="Shrink the shorter side to this many pixels.")
+    ] = None
+    max_long_side: Annotated[
+        int | None, _number("--long-side", help="Shrink the longer side to this many pixels.")
+    ] = None
+    drop_flat: DropFlat = False
+    flat_tolerance: FlatTolerance = None
+    reduction: Annotated[
+        Literal["off", "economy", "strong", "auto"] | None,
+        _option("--reduction", help="Keep all, 75 %, 50 % or what adds something."),
+    ] = None
+    keep: Keep = None
+    reducer: Annotated[
+        Literal["resize", "scope", "divprune", "stride", "random"] | None,
+        _option("--reducer", help="By what they are kept."),
+    ] = None
+    repeat_policy: Annotated[
+        Literal["keep", "reference"] | None,
+        _option("--repeat", help="What becomes of an image that is given twice."),
+    ] = None
+    near_repeats: Annotated[
+        float | None,
+        _share("--near-repeats", help="Of images that follow each other as in a video, keep this share."),
+    ] = None
+
+    def budget(self) -> Budget:
+        from fovea.client import Budget
+
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        refuse, drop_flat = said.pop("refuse"), said.pop("drop_flat")
+        said["flat_tolerance"] = tolerance(drop_flat, self.flat_tolerance)
+        return Budget(**said, on_over_budget="refuse" if refuse else "")
+
+
+def tolerance(drop_flat: bool, flat_tolerance: int | None) -> int | None:
+    """By what the colours of squares that are left out may differ; None leaves none out."""
+    return 0 if drop_flat and flat_tolerance is None else flat_tolerance
+
+
+def takes_visual(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with all options of Visual in place of its parameter `visual`."""
+    hints = get_type_hints(Visual, include_extras=True)
+    options = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(Visual)
+    ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        command(visual=Visual(**{name: given.pop(name) for name in hints}), **given)
+
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    rest = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own if one.name != "visual"]
+    run.__signature__ = inspect.Signature([*rest, *options])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in [*rest, *options]}
+    return run

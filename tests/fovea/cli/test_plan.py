@@ -1,0 +1,78 @@
+"""`fovea plan` and `fovea show-tokens`: what they ask for, and what people see."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from fovea.cli.drawing import LEGEND_HEIGHT, Cells, draw, heat
+from tests.fovea.client.papers import pdf
+
+
+def test_a_plan_is_a_table_of_images_and_one_of_other_budgets(
+    fovea, decoder, decoder_address, picture, tmp_path
+):
+    (tmp_path / "report.pdf").write_bytes(pdf())
+    given = (picture, tmp_path / "report.pdf", "1600x1200")
+    result = fovea("plan", *given, "--budget", "100", "--decoder", decoder_address)
+    assert result.exit_code == 0, result.output
+    head, first, second, third, *rest = result.stdout.splitlines()
+    assert head.split() == ["image", "original", "seen", "as", "tokens", "rows", "what", "is", "done"]
+    assert [line.split("  ")[0] for line in (first, second, third)] == [
+        picture,
+        f"{tmp_path}/report.pdf page 1",
+        "1600x1200",
+    ]
+    assert "40 to 80  5.0 KiB  resize 90 to 80 (max_pixels)" in first
+    assert "tokens   40 to 80 visual + 10 text; how many depends on pixels that were not looked at" in rest
+    assert "prefill  2.0 GFLOP, 3 ms" in rest
+    assert any("detail high" in line and "160" in line and "4.0 GFLOP, 6 ms" in line for line in rest)
+    (request,) = decoder.requests
+    assert request.visual.max_visual_tokens == 100
+    assert request.messages[0].parts[2].image.size.width == 1600
+    assert len(decoder.stored) == 2
+
+
+def test_a_plan_for_machines_has_budgets_that_can_be_sent(fovea, decoder_address, picture):
+    found = json.loads(fovea("plan", picture, "--json", "--decoder", decoder_address).stdout)
+    (image,), (other,) = found["images"], found["alternatives"]
+    assert (image["name"], image["tokens"], image["tokens_min"], image["row_bytes"]) == (
+        picture,
+        80,
+        40,
+        5120,
+    )
+    assert image["steps"][0]["name"] == "resize"
+    assert (other["budget"]["detail"], other["budget"]["flat_tolerance"]) == ("high", 0)
+    assert found["exact"] is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "kept", "ordered"),
+    [((), 64, False), (("--drop-flat",), 64, False), (("--keep", "0.5", "--reducer", "stride"), 32, True)],
+)
+def test_tokens_are_drawn_at_the_size_at_which_they_are_seen(
+    fovea, encoder_address, picture, tmp_path, flags, kept, ordered
+):
+    out = tmp_path / "out.png"
+    result = fovea("show-tokens", picture, "-o", out, *flags, "--encoder", encoder_address)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}: {kept} of 80 tokens\n"
+    with Image.open(out) as drawn:
+        assert drawn.size == (640, 512 + LEGEND_HEIGHT)
+        upper, lower = drawn.getpixel((600, 330)), drawn.getpixel((600, 490))
+    assert (upper != lower) == ordered
+
+
+def test_what_is_flat_is_hatched_and_what_is_cut_is_grey_and_the_first_is_red():
+    cells = Cells(4, 1, frozenset({1, 2}), (2, 1, 3))
+    assert (cells.flat(), cells.cut()) == ([0], [3])
+    assert list(heat(cells)) == [2, 1]
+    drawn = draw(Image.new("RGB", (128, 32), "blue"), cells)
+    flat, second, first, cut = (drawn.getpixel((at * 160 + 41, 37)) for at in range(4))
+    assert flat not in (second, first, cut)
+    assert first[1] < second[1], "from red by yellow"
+    assert max(cut) - min(cut) < 60, "grey"
+    assert heat(Cells(4, 1, frozenset({1, 2}), ())) == {}
