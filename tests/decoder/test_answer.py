@@ -269,6 +269,22 @@ async def test_under_pressure_images_lose_detail_and_the_receipt_says_so(stage: 
     assert (calm.images[0].tokens, kept.images[0].tokens) == (48, 48)
 
 
+async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage: Stage) -> None:
+    """Every image here has the same rows, so nothing is new in the later ones."""
+    names, share = ("a", "b", "c"), 0.4
+    started, receipt = await stage.answer(ask(*names, near_repeats=share))
+    assert started.visual_tokens == 58  # 40 % of 144
+    assert [image.tokens for image in receipt.images] == [48, 9, 1]
+    assert steps(receipt, 1) == [("near_repeats", 48, 9, "40%")]
+    assert [len(rows) for rows in stage.engine.rows] == [48, 9, 1]
+    for span, rows in zip(stage.engine.prompts[0].images, stage.engine.rows, strict=True):
+        assert span.kept is not None
+        assert list(span.kept) == rows
+    assert stage.encoder.calls.count("encode") == 3
+    counted = await stage.count(ask(*names, near_repeats=share))
+    assert (counted.cost.visual_tokens, counted.cost.visual_tokens_min) == (144, 50)
+
+
 async def test_a_size_can_be_counted_and_what_depends_on_pixels_has_bounds(stage: Stage) -> None:
     exact = await stage.count(ask("", size=(640, 480), rows=RowChoice(0.5)))
     assert (exact.cost.visual_tokens, exact.cost.exact) == (150, True)
