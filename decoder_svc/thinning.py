@@ -7,7 +7,6 @@ newest row, so that none disappears. Pure numpy; knows no request and no encoder
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from fovea.errors import NotServed
 from fovea.rows import RowLayout
 
+MILLION = 1_000_000
 Floats = NDArray[np.float32]
 
 
@@ -32,11 +32,11 @@ class Frame:
 def newest(frames: Sequence[Frame], share: float) -> list[NDArray[np.int64]]:
     """For each image the indexes of the rows to keep, ascending; `share` of all of them together.
 
-    Ties go to the earlier image and place.
+    Counted in millionths, since shares come as float32. Ties go to the earlier image and place.
     """
     worth = [_worth(frames, at) for at in range(len(frames))]
     total = sum(len(one) for one in worth)
-    keep = max(math.ceil(total * share), len(worth[0]) + len(worth) - 1)
+    keep = max(-(-total * round(share * MILLION) // MILLION), len(worth[0]) + len(worth) - 1)
     best = np.argsort(-np.concatenate(worth), kind="stable")[:keep]
     ends = np.cumsum([0, *(len(one) for one in worth)])
     return [np.sort(best[(best >= start) & (best < end)]) - start for start, end in pairwise(ends)]

@@ -6,13 +6,13 @@ checks what a plan may be; it knows no pixels, no budget and no protobuf.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import Enum
 
 MAX_FLAT_TOLERANCE = 32
 LEAST_ROWS = 16
 """No choice leaves an image fewer rows than these, unless it has fewer."""
+_MILLION = 1_000_000
 
 
 class Reducer(Enum):
@@ -37,20 +37,24 @@ class RowChoice:
     def all(self) -> bool:
         return not self.auto and self.keep >= 1.0
 
-    def most(self, rows: int) -> int:
-        """How many of so many rows are kept; with `auto` the most that can be, which is all."""
-        return rows if self.auto else max(math.ceil(rows * self.keep), min(rows, LEAST_ROWS))
+    def count(self, total: int) -> int:
+        """How many rows of `total` are kept: the share rounded up; with `auto`, the fewest that may be.
 
-    def least(self, rows: int) -> int:
-        """The fewest that are kept of so many."""
-        return min(rows, LEAST_ROWS) if self.auto else self.most(rows)
+        In millionths, so that 0.3 is three of ten also where it came as a float32.
+        """
+        share = 0 if self.auto else -(-total * round(self.keep * _MILLION) // _MILLION)
+        return max(share, min(total, LEAST_ROWS))
+
+    def most(self, total: int) -> int:
+        """The most rows of `total` that may be kept."""
+        return total if self.auto else self.count(total)
 
     def affordable(self, kept: int) -> int:
         """The most rows of which at most `kept` are kept."""
-        rows = kept if self.auto else max(kept, math.ceil(kept / self.keep))
-        while self.most(rows) > kept:
-            rows -= 1
-        return rows
+        total = kept if self.auto else max(kept, kept * _MILLION // max(1, round(self.keep * _MILLION)))
+        while self.most(total) > kept:
+            total -= 1
+        return total
 
 
 ALL_ROWS = RowChoice()
