@@ -25,7 +25,7 @@ def test_only_what_changed_is_kept_of_later_images() -> None:
     second, third = first.copy(), first.copy()
     second[[3, 7]] *= -1
     third[3] *= -1  # still as in the second, but 7 is back
-    kept = newest([frame(first), frame(second), frame(third)], (ROWS + 3) / (3 * ROWS))
+    kept = newest([frame(first), frame(second), frame(third)], 0.41)
     assert [list(one) for one in kept] == [list(range(ROWS)), [3, 7], [7]]
 
 
