@@ -7,7 +7,7 @@ checks what a plan may be; it knows no pixels, no budget and no protobuf.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 MAX_FLAT_TOLERANCE = 32
 LEAST_ROWS = 16
@@ -15,7 +15,7 @@ LEAST_ROWS = 16
 _MILLION = 1_000_000
 
 
-class Reducer(Enum):
+class Reducer(StrEnum):
     """Which rows are kept where not all are. RESIZE is the planner's: encoders drop nothing for it."""
 
     RESIZE = "resize"
