@@ -35,6 +35,7 @@ from decoder_svc.pressure import Pressure
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.request import Alternative, Ask, Cost, Count, Event, Finished, Load, Started, Text
 from decoder_svc.sampling.grammar import check_format
+from decoder_svc.sequences import bounded, thin
 from decoder_svc.tariff import Tariff
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
@@ -84,7 +85,8 @@ class Answerer:
         self._check(ask)
         planned = await self._preparer.prepare(ask, ask.budget, encoders, deadline)
         layout = await self._layout_to_place(planned, encoders, deadline)
-        prepared = await self._preparer.place(planned, layout, encoders, deadline, stored_only=True)
+        placed = await self._preparer.place(planned, layout, encoders, deadline, stored_only=True)
+        prepared = bounded(placed, ask.budget.near_repeats)
         cost = prepared.cost
         return Count(
             cost,
@@ -105,8 +107,10 @@ class Answerer:
         self._check_fit(ask, prepared)
         layout = await encoders.layout([image.digest for image in prepared.different], deadline)
         prepared = await self._preparer.place(prepared, layout, encoders, deadline)
-        prompt = self._preparer.prompt(prepared, layout)
         fetches = self._fetches(prepared, encoders, layout, deadline)
+        if ask.budget.near_repeats < 1 and layout is not None:
+            prepared, fetches = await thin(prepared, fetches, layout, ask.budget.near_repeats)
+        prompt = self._preparer.prompt(prepared, layout)
         streams = _streams(prepared, fetches)
         if len(prompt.images) != len(streams):
             raise ImagesMismatch(len(streams), len(prompt.images))
@@ -169,16 +173,17 @@ class Answerer:
         found: dict[Cost, Alternative] = {}
         for name, budget in others(ask.budget):
             try:
-                cost = self._preparer.planned(ask, budget, planned).cost
+                other = self._preparer.planned(ask, budget, planned)
             except VisualBudgetExceeded:
                 continue
+            cost = bounded(other, budget.near_repeats).cost
             if cost != own:
                 found.setdefault(cost, Alternative(name, budget, cost, self._load(ask, cost)))
         return list(found.values())
 
     def _fetches(
         self, prepared: Prepared, encoders: Fleet, layout: RowLayout | None, deadline: Deadline
-    ) -> list[Fetch]:
+    ) -> Sequence[Fetch]:
         """One for each different image."""
         if layout is None:
             return []

@@ -6,7 +6,7 @@ A value, and what follows from it alone. The planner spends it; this module know
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 
 from fovea.plan import ALL_ROWS, Reducer, RowChoice
 from fovea.planning.detail import READABLE_TEXT_PX, Detail
@@ -15,21 +15,21 @@ DEFAULT_REDUCER = Reducer.SCOPE
 """Which rows are kept where neither the request nor a setting says it."""
 
 
-class OverBudget(Enum):
+class OverBudget(StrEnum):
     """What to do with images that cost more than `max_visual_tokens`."""
 
     FIT = "fit"
     REFUSE = "refuse"
 
 
-class Repeats(Enum):
+class Repeats(StrEnum):
     """What to do with later copies of an image."""
 
     KEEP = "keep"
     REFERENCE = "reference"
 
 
-class Mode(Enum):
+class Mode(StrEnum):
     """How far visual tokens are reduced."""
 
     OFF = "off"
@@ -79,7 +79,7 @@ class Budget:
         """Every level on the way down, the caller's own first; the least size of all of them counts."""
         found = [self.detail]
         while self.pressed is not None and found[-1].rank > self.pressed.rank:
-            found.append(found[-1].lower)
+            found.append(found[-1].below)
         return tuple(found)
 
     def lowered(self, steps: int) -> Budget:

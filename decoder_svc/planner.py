@@ -96,7 +96,7 @@ class _Sizing:
     def planned(self) -> ImagePlan:
         budget, planned = self.budget, self._planned()
         rows = RowPlan(self.max_pixels, budget.flat_tolerance, budget.sent)
-        least = 1 if budget.flat_tolerance is not None else budget.sent.least(self._fewest(planned))
+        least = 1 if budget.flat_tolerance is not None else budget.sent.count(self._fewest(planned))
         most = budget.sent.most(planned.tokens)
         return ImagePlan(rows, planned, self.steps, most, least, self.degraded)
 

@@ -137,7 +137,7 @@ class Preparer:
     def _key(self, image: PlannedImage, layout: RowLayout | None) -> bytes:
         """What the rows of an image are, for prefix reuse: model, content, plan and row layout."""
         text = f"{self._fingerprint}\n{image.digest}\n{image.planned.grid_thw}\n{layout}"
-        if image.plan.by_content:
+        if image.plan.by_content or image.kept:
             kept = hashlib.sha256(image.kept).hexdigest()
             text += f"\n{image.plan.flat_tolerance}\n{image.plan.rows}\n{kept}"
         return hashlib.sha256(text.encode()).digest()

@@ -38,6 +38,14 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Thinned:
+    """So many rows there were before those went that the image before has too."""
+
+    before: int
+    share: float
+
+
+@dataclass(frozen=True)
 class PlannedImage:
     """An image in one place of the request, with its size as a viewer shows it and what it becomes.
 
@@ -60,6 +68,7 @@ class PlannedImage:
     repeat_of: int | None = None
     referred: bool = False
     kept: bytes = b""
+    thinned: Thinned | None = None
 
     @property
     def tokens(self) -> int:
@@ -88,7 +97,10 @@ class PlannedImage:
             steps.append(Step("flat", full, self.encoded, f"tolerance {plan.flat_tolerance}"))
         if not plan.rows.all:
             share = "auto" if plan.rows.auto else f"{plan.rows.keep:.0%}"
-            steps.append(Step("reduce", self.encoded, self.sent, f"{plan.rows.reducer.value} {share}"))
+            chosen = self.thinned.before if self.thinned else self.sent
+            steps.append(Step("reduce", self.encoded, chosen, f"{plan.rows.reducer.value} {share}"))
+        if self.thinned:
+            steps.append(Step("near_repeats", self.thinned.before, self.sent, f"{self.thinned.share:.0%}"))
         if self.referred:
             steps.append(Step("repeat", self.sent, 0, f"the same as image {(self.repeat_of or 0) + 1}"))
         return tuple(steps)

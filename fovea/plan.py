@@ -6,9 +6,8 @@ checks what a plan may be; it knows no pixels, no budget and no protobuf.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 MAX_FLAT_TOLERANCE = 32
 LEAST_ROWS = 16
@@ -16,7 +15,7 @@ LEAST_ROWS = 16
 _MILLION = 1_000_000
 
 
-class Reducer(Enum):
+class Reducer(StrEnum):
     """Which rows are kept where not all are. RESIZE is the planner's: encoders drop nothing for it."""
 
     RESIZE = "resize"
@@ -46,20 +45,16 @@ class RowChoice:
         share = 0 if self.auto else -(-total * round(self.keep * _MILLION) // _MILLION)
         return max(share, min(total, LEAST_ROWS))
 
-    def most(self, rows: int) -> int:
-        """How many of so many rows are kept; with `auto` the most that can be, which is all."""
-        return rows if self.auto else self.count(rows)
-
-    def least(self, rows: int) -> int:
-        """The fewest that are kept of so many."""
-        return self.count(rows)
+    def most(self, total: int) -> int:
+        """The most rows of `total` that may be kept."""
+        return total if self.auto else self.count(total)
 
     def affordable(self, kept: int) -> int:
         """The most rows of which at most `kept` are kept."""
-        rows = kept if self.auto else max(kept, math.ceil(kept / self.keep))
-        while self.most(rows) > kept:
-            rows -= 1
-        return rows
+        total = kept if self.auto else max(kept, kept * _MILLION // max(1, round(self.keep * _MILLION)))
+        while self.most(total) > kept:
+            total -= 1
+        return total
 
 
 ALL_ROWS = RowChoice()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from fovea.facts import ImageFacts
 from fovea.geometry import Geometry
@@ -24,7 +24,7 @@ READABLE_TEXT_PX = 14.0
 """How high the smallest common text is left by AUTO, from the line to the top of a high letter."""
 
 
-class Detail(Enum):
+class Detail(StrEnum):
     """From the least to the most."""
 
     LOW = "low"
@@ -36,7 +36,7 @@ class Detail(Enum):
         return list(Detail).index(self)
 
     @property
-    def lower(self) -> Detail:
+    def below(self) -> Detail:
         return list(Detail)[max(0, self.rank - 1)]
 
 

@@ -1,0 +1,95 @@
+"""Which rows of a sequence of images are new: those that differ most from the image before.
+
+EVS (efficient video sampling, as vLLM has it for videos): a row's worth is 1 - cos of its pooled level and
+that of the same place one image earlier. The first image is kept whole, and of every other at least its
+newest row, so that none disappears. Pure numpy; knows no request and no encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea.errors import NotServed
+from fovea.rows import RowLayout
+
+MILLION = 1_000_000
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a sequence: the pooled level of its rows (rows, width) and their places in the grid."""
+
+    rows: Floats
+    places: NDArray[np.int32]
+
+
+def newest(frames: Sequence[Frame], share: float) -> list[NDArray[np.int64]]:
+    """For each image the indexes of the rows to keep, ascending; `share` of all of them together.
+
+    Counted in millionths, since shares come as float32. Ties go to the earlier image and place.
+    """
+    worth = [_worth(frames, at) for at in range(len(frames))]
+    total = sum(len(one) for one in worth)
+    keep = max(-(-total * round(share * MILLION) // MILLION), len(worth[0]) + len(worth) - 1)
+    best = np.argsort(-np.concatenate(worth), kind="stable")[:keep]
+    ends = np.cumsum([0, *(len(one) for one in worth)])
+    return [np.sort(best[(best >= start) & (best < end)]) - start for start, end in pairwise(ends)]
+
+
+def _worth(frames: Sequence[Frame], at: int) -> Floats:
+    """Of each row; infinite for what is kept in any case: the first image, the newest row of each other."""
+    frame = frames[at]
+    if at == 0:
+        return np.full(len(frame.rows), np.inf, np.float32)
+    before = frames[at - 1]
+    worth = np.full(len(frame.rows), 2.0, np.float32)  # nothing stood there: as different as can be
+    _, here, there = np.intersect1d(frame.places, before.places, assume_unique=True, return_indices=True)
+    worth[here] = 1 - np.sum(_unit(frame.rows[here]) * _unit(before.rows[there]), axis=1)
+    worth[int(np.argmax(worth))] = np.inf
+    return worth
+
+
+def _unit(rows: Floats) -> Floats:
+    lengths: Floats = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.maximum(lengths, 1e-12)).astype(np.float32)
+
+
+def pooled(data: bytes, layout: RowLayout) -> Floats:
+    """The pooled level of whole rows. Directions are true; where one scale holds a level, lengths are not.
+
+    Raises NotServed for rows of a dtype that cannot be read here.
+    """
+    read = _READ.get(layout.dtype.value)
+    if read is None:
+        raise NotServed("visual.reduction.near_repeats")
+    rows = np.frombuffer(data, np.uint8).reshape(-1, layout.row_bytes)
+    return read(np.ascontiguousarray(rows[:, : layout.width * layout.dtype.itemsize]))
+
+
+def _bf16(raw: NDArray[np.uint8]) -> Floats:
+    return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+
+
+def _e4m3() -> Floats:
+    """The value of each byte as float8 e4m3fn."""
+    code = np.arange(256)
+    exponent, mantissa = code >> 3 & 15, (code & 7) / 8
+    normal = (1 + mantissa) * 2.0 ** (exponent - 7)
+    value = np.where(exponent, normal, mantissa * 2.0**-6)
+    value[code & 127 == 127] = np.nan
+    return (value * np.where(code & 128, -1, 1)).astype(np.float32)
+
+
+E4M3 = _e4m3()
+_READ: Mapping[str, Callable[[NDArray[np.uint8]], Floats]] = {
+    "bf16": _bf16,
+    "fp16": lambda raw: raw.view("<f2").astype(np.float32),
+    "fp32": lambda raw: raw.view("<f4").astype(np.float32),
+    "fp8": lambda raw: E4M3[raw],
+}

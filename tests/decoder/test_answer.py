@@ -1,0 +1,323 @@
+"""From a request to its receipt, over an encoder that places and serves rows as told, and an engine that reads.
+
+The rows of a place hold the place itself, so that what an engine receives can be held to the prompt's positions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xxhash
+
+from decoder_svc.answer import Answerer, AskLimits, ModelFacts
+from decoder_svc.budget import Budget, Repeats
+from decoder_svc.core import Delta, EngineLoad, Limits, Prompt, RowChunk, Sampling, Timings, Usage
+from decoder_svc.cost import PrefillCost
+from decoder_svc.encoders.fleet import Fleet
+from decoder_svc.encoders.peer import EncoderPeer
+from decoder_svc.errors import RowsMismatch
+from decoder_svc.pressure import Pressure
+from decoder_svc.prompt.builder import PromptBuilder
+from decoder_svc.prompt.messages import ImagePart, Message, TextPart
+from decoder_svc.request import Ask, Count, Finished, ImageInput, Started
+from decoder_svc.tariff import Tariff
+from fovea import wire
+from fovea.deadline import Deadline
+from fovea.encoder.v1 import encoder_pb2
+from fovea.geometry import Geometry
+from fovea.plan import Reducer, RowChoice
+from fovea.planning.detail import Detail
+from fovea.receipt import Receipt
+from fovea.vision.v1 import rows_pb2
+from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
+
+GEOMETRY = Geometry(min_pixels=4096)
+SIZE = (256, 192)  # 48 tokens
+TARIFF = Tariff("EUR", text_tokens=1, visual_tokens=2, output_tokens=3, cached_tokens=0, patches=10)
+
+
+class Placing(FakeEncoder):
+    """Drops every other place where squares may be flat, and sends the first rows of a choice."""
+
+    def __init__(self) -> None:
+        super().__init__("placing")
+        self.calls: list[str] = []
+        self.known = True
+        self.kept_of_header: list[int] | None = None
+
+    async def DescribeImage(self, request, context):
+        self.calls.append("describe")
+        response = await super().DescribeImage(request, context)
+        response.facts.size.width, response.facts.size.height = SIZE
+        response.facts.text_height, response.facts.kind = 28.0, 1
+        return response
+
+    async def PlaceRows(self, request, context):
+        self.calls.append("place")
+        encoded, sent = self._rows(request.encode.plan)
+        header = self._header(request.encode, sent, rows_pb2.ROW_SOURCE_ENCODED)
+        if self.kept_of_header is not None:
+            header.kept[:] = self.kept_of_header
+        if not self.known:
+            header.rows, header.kept[:] = header.count.tokens, []
+        response = encoder_pb2.PlaceRowsResponse(known=self.known, header=header)
+        response.order.extend(encoded if request.order else [])
+        response.timings.total_ms = 7.0
+        return response
+
+    async def Encode(self, request, context):
+        self.calls.append("encode")
+        _, sent = self._rows(request.plan)
+        data = np.repeat(np.asarray(sent, "<f4"), LAYOUT.values).tobytes()
+        yield encoder_pb2.EncodeResponse(header=self._header(request, sent, rows_pb2.ROW_SOURCE_ROWS))
+        check = xxhash.xxh3_64_intdigest(data)
+        chunk = rows_pb2.RowChunk(first_row=0, rows=len(sent), data=data, xxh3=check)
+        yield encoder_pb2.EncodeResponse(chunk=chunk)
+        summary = encoder_pb2.EncodeSummary(rows=len(sent), row_bytes=len(data), rows_digest="sha256:0")
+        yield encoder_pb2.EncodeResponse(summary=summary)
+
+    def _rows(self, plan: encoder_pb2.EncodePlan) -> tuple[list[int], list[int]]:
+        step = 2 if plan.HasField("flat_tolerance") else 1
+        encoded = list(range(0, GEOMETRY.plan(*SIZE, plan.max_pixels).tokens, step))
+        keep = plan.rows.keep if plan.rows.HasField("keep") else 1.0
+        return encoded, encoded[: int(np.ceil(len(encoded) * keep))]
+
+    def _header(self, request: Any, sent: list[int], source: Any) -> encoder_pb2.EncodeHeader:
+        count = wire.count_to_proto(GEOMETRY, *SIZE, request.plan.max_pixels, LAYOUT.row_bytes)
+        header = encoder_pb2.EncodeHeader(
+            layout=wire.layout_to_proto(LAYOUT), rows=len(sent), count=count, source=source,
+            fingerprint=EXPECTED.fingerprint, encoder="placing",
+        )  # fmt: skip
+        header.kept.extend(sent if len(sent) < count.tokens else [])
+        return header
+
+
+@dataclass
+class Reading:
+    """An engine that reads every stream, side by side, and says one token."""
+
+    limits: Limits = field(default_factory=lambda: Limits(max_waiting=10))
+    waiting: int = 0
+    prompts: list[Prompt] = field(default_factory=list)
+    rows: list[list[int]] = field(default_factory=list)
+
+    def load(self) -> EngineLoad:
+        return EngineLoad(0, self.waiting, 0, 100, 0)
+
+    async def submit(
+        self, request: Any, rows: Sequence[AsyncIterator[RowChunk]], layout: Any = None
+    ) -> AsyncGenerator[Delta, None]:
+        self.prompts.append(request.prompt)
+        self.rows = list(await asyncio.gather(*(_places_in(stream) for stream in rows)))
+        usage = Usage(len(request.prompt.token_ids), 0, 1)
+        yield Delta((1,), "x", usage, Timings(prefill_ms=10), "stop")
+
+
+async def _places_in(stream: AsyncIterator[RowChunk]) -> list[int]:
+    values = [np.frombuffer(chunk.data, "<f4").reshape(chunk.rows, -1)[:, 0] async for chunk in stream]
+    return [int(place) for value in values for place in value]
+
+
+@dataclass
+class Stage:
+    """An answerer, its engine and its only encoder."""
+
+    answerer: Answerer
+    engine: Reading
+    encoder: Placing
+
+    async def _with_fleet(self, use: Callable[[Fleet], Any]) -> Any:
+        async with served([self.encoder]):
+            peer = EncoderPeer(self.encoder.address)
+            try:
+                return await use(Fleet({peer.address: peer}, EXPECTED, "test"))
+            finally:
+                await peer.close()
+
+    async def answer(self, ask: Ask) -> tuple[Started, Receipt]:
+        async def use(fleet: Fleet) -> tuple[Started, Receipt]:
+            events = [event async for event in self.answerer.answer(ask, fleet, Deadline.after(30))]
+            assert isinstance(events[0], Started)
+            assert isinstance(events[-1], Finished)
+            return events[0], events[-1].receipt
+
+        return await self._with_fleet(use)
+
+    async def count(self, ask: Ask) -> Count:
+        return await self._with_fleet(lambda fleet: self.answerer.count(ask, fleet, Deadline.after(30)))
+
+
+@pytest.fixture(scope="module")
+def builder(checkpoint: Callable[[str], Path]) -> PromptBuilder:
+    return PromptBuilder(checkpoint("moe"))
+
+
+@pytest.fixture
+def stage(builder: PromptBuilder) -> Stage:
+    engine = Reading()
+    model = ModelFacts("m", EXPECTED.fingerprint, GEOMETRY, 10, PrefillCost(100, 10, 5))
+    limits = AskLimits(8, 1000, Pressure(0.5, 0.9), TARIFF)
+    return Stage(Answerer(engine, builder, model, limits), engine, Placing())  # type: ignore[arg-type]
+
+
+def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> Ask:
+    """One question about these images; an image without a name is of a size only."""
+    images = tuple(
+        ImageInput(f"sha256:{hashlib.sha256(name.encode()).hexdigest()}")
+        if name
+        else ImageInput("", size=size)
+        for name in names
+    )
+    parts = (*(ImagePart(at) for at in range(len(images))), TextPart("?"))
+    budget.setdefault("max_pixels", 1_310_720)
+    return Ask("r", (Message("user", parts),), images, Sampling(max_new_tokens=4), Budget(**budget))
+
+
+def steps(receipt: Receipt, place: int = 0) -> list[tuple[str, int, int, str]]:
+    return [(one.name, one.before, one.after, one.reason) for one in receipt.images[place].steps]
+
+
+async def test_a_plain_request_places_nothing(stage: Stage) -> None:
+    started, receipt = await stage.answer(ask("a"))
+    assert stage.encoder.calls == ["describe", "encode"]
+    assert (started.visual_tokens, steps(receipt), stage.engine.rows) == (48, [], [list(range(48))])
+    assert (receipt.images[0].source, receipt.images[0].kind) == ("rows", "TEXT")
+
+
+async def test_rows_that_pixels_decide_are_placed_before_the_prompt(stage: Stage) -> None:
+    half = RowChoice(0.5, reducer=Reducer.SCOPE)
+    started, receipt = await stage.answer(ask("a", flat_tolerance=0, rows=half))
+    assert stage.encoder.calls == ["describe", "place", "encode"]
+    kept = list(range(0, 24, 2))
+    assert started.visual_tokens == receipt.totals.visual_tokens == 12
+    assert stage.engine.rows == [kept]
+    (span,) = stage.engine.prompts[0].images
+    assert span.kept is not None
+    assert list(span.kept) == kept
+    assert steps(receipt) == [("flat", 48, 24, "tolerance 0"), ("reduce", 24, 12, "scope 50%")]
+    image, totals = receipt.images[0], receipt.totals
+    assert (image.source, receipt.stages_ms.encode, totals.encodes) == ("encoded", 7.0, 1)
+    assert (totals.patches, totals.naive_patches, totals.naive_visual_tokens) == (96, 192, 48)
+    assert totals.row_bytes == 12 * LAYOUT.row_bytes
+
+
+async def test_the_price_is_that_of_the_tariff_and_of_the_naive_way(stage: Stage) -> None:
+    _, receipt = await stage.answer(ask("a", flat_tolerance=0))
+    text = receipt.totals.text_tokens
+    assert receipt.price.amount == pytest.approx((text + 2 * 24 + 3 + 10 * 96) / 1e6)
+    assert receipt.price.naive_amount == pytest.approx((text + 2 * 48 + 3 + 10 * 192) / 1e6)
+
+
+async def test_plans_and_places_tell_prefixes_apart(stage: Stage) -> None:
+    keys = []
+    for budget in ({}, {"flat_tolerance": 0}, {"flat_tolerance": 1}, {"rows": RowChoice(0.5)}):
+        await stage.answer(ask("a", **budget))
+        keys.append(stage.engine.prompts[-1].images[0].key)
+    assert len(set(keys)) == 4
+
+
+@pytest.mark.parametrize("kept", [[4, 2], [2, 2], [48], list(range(24, 0, -1)), list(range(5))])
+async def test_places_that_no_image_has_are_refused(stage: Stage, kept: list[int]) -> None:
+    stage.encoder.kept_of_header = kept
+    with pytest.raises(RowsMismatch):
+        await stage.answer(ask("a", flat_tolerance=0))
+
+
+async def test_an_encoder_that_does_not_tell_places_is_refused(stage: Stage) -> None:
+    stage.encoder.known = False
+    with pytest.raises(RowsMismatch):
+        await stage.answer(ask("a", flat_tolerance=0))
+
+
+async def test_an_image_that_stands_twice_is_asked_for_once(stage: Stage) -> None:
+    started, receipt = await stage.answer(ask("a", "b", "a", flat_tolerance=0))
+    assert sorted(stage.encoder.calls) == ["describe"] * 2 + ["encode"] * 2 + ["place"] * 2
+    assert started.visual_tokens == 72
+    assert stage.engine.rows == [list(range(0, 48, 2))] * 3
+    first, _, again = receipt.images
+    assert (first.repeat_of, again.repeat_of) == (None, 0)
+    assert (first.tokens, again.tokens) == (24, 24)
+    assert (first.source, again.source, again.wire_bytes) == ("encoded", "rows", 0)
+    assert (receipt.totals.encodes, receipt.totals.row_bytes) == (2, 48 * LAYOUT.row_bytes)
+    assert receipt.totals.wire_bytes == 48 * LAYOUT.row_bytes
+
+
+async def test_a_later_copy_can_become_a_line_of_text(stage: Stage, builder: PromptBuilder) -> None:
+    started, receipt = await stage.answer(ask("a", "b", "a", repeats=Repeats.REFERENCE))
+    assert started.visual_tokens == 96
+    text = builder.tokenizer.decode([int(one) for one in stage.engine.prompts[0].token_ids])
+    assert "(the same image as image 1) ?" in text
+    again = receipt.images[2]
+    assert (again.tokens, again.source, again.repeat_of, again.wire_bytes) == (0, "none", 0, 0)
+    assert steps(receipt, 2) == [("repeat", 48, 0, "the same as image 1")]
+
+
+async def test_under_pressure_images_lose_detail_and_the_receipt_says_so(stage: Stage) -> None:
+    _, calm = await stage.answer(ask("a", min_detail=Detail.AUTO))
+    stage.engine.waiting = 5
+    _, pressed = await stage.answer(ask("a", min_detail=Detail.AUTO))
+    _, kept = await stage.answer(ask("a"))
+    assert [receipt.degraded for receipt in (calm, pressed, kept)] == [False, True, False]
+    assert steps(pressed) == [("resize", 48, 12, "pressure: detail auto: text 28 px")]
+    assert (calm.images[0].tokens, kept.images[0].tokens) == (48, 48)
+
+
+async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage: Stage) -> None:
+    """Every image here has the same rows, so nothing is new in the later ones."""
+    names, share = ("a", "b", "c"), 0.4
+    started, receipt = await stage.answer(ask(*names, near_repeats=share))
+    assert started.visual_tokens == 58  # 40 % of 144
+    assert [image.tokens for image in receipt.images] == [48, 9, 1]
+    assert steps(receipt, 1) == [("near_repeats", 48, 9, "40%")]
+    assert [len(rows) for rows in stage.engine.rows] == [48, 9, 1]
+    for span, rows in zip(stage.engine.prompts[0].images, stage.engine.rows, strict=True):
+        assert span.kept is not None
+        assert list(span.kept) == rows
+    assert stage.encoder.calls.count("encode") == 3
+    counted = await stage.count(ask(*names, near_repeats=share))
+    assert (counted.cost.visual_tokens, counted.cost.visual_tokens_min) == (144, 50)
+
+
+async def test_a_size_can_be_counted_and_what_depends_on_pixels_has_bounds(stage: Stage) -> None:
+    exact = await stage.count(ask("", size=(640, 480), rows=RowChoice(0.5)))
+    assert (exact.cost.visual_tokens, exact.cost.exact) == (150, True)
+    bounded = await stage.count(ask("", "", size=(640, 480), flat_tolerance=0))
+    assert (bounded.cost.visual_tokens, bounded.cost.visual_tokens_min) == (600, 2)
+    assert bounded.cost.rows == 600  # two sizes are not one image twice
+    assert stage.encoder.calls == []
+
+
+async def test_a_stored_image_is_counted_exactly_or_within_bounds(stage: Stage) -> None:
+    counted = await stage.count(ask("a", flat_tolerance=0))
+    assert (counted.cost.visual_tokens, counted.cost.exact) == (24, True)
+    stage.encoder.known = False
+    bounded = await stage.count(ask("a", flat_tolerance=0))
+    assert (bounded.cost.visual_tokens, bounded.cost.visual_tokens_min) == (48, 1)
+    assert bounded.images[0].steps[0].after == 48
+
+
+async def test_alternatives_are_those_that_cost_something_else(stage: Stage) -> None:
+    counted = await stage.count(ask("a"))
+    told = {one.name: (one.cost.visual_tokens, one.cost.exact) for one in counted.alternatives}
+    assert told == {
+        "detail auto": (12, True), "economy": (36, True), "strong": (24, True), "flat": (48, False)
+    }  # fmt: skip
+    strong = next(one for one in counted.alternatives if one.name == "strong")
+    again = await stage.count(Ask("r", ask("a").messages, ask("a").images, Sampling(), strong.budget))
+    assert again.cost == strong.cost
+
+
+async def test_the_last_answers_say_how_long_reading_takes(stage: Stage) -> None:
+    assert (await stage.count(ask("a"))).prefill_ms == 0
+    await stage.answer(ask("a"))
+    counted = await stage.count(ask("a", "a"))
+    read = len(stage.engine.prompts[0].token_ids)
+    assert counted.prefill_ms == pytest.approx(10 / read * counted.cost.prompt_tokens)
+    assert counted.load.prefill_flops == PrefillCost(100, 10, 5).flops(counted.cost.prompt_tokens)
