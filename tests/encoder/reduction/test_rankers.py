@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -152,6 +155,23 @@ def test_the_pooled_level_is_read_from_any_layout(dtype: RowDtype) -> None:
     packed = torch.from_numpy(values).to(kinds[dtype.value])
     data = packed.contiguous().view(torch.uint8).numpy().tobytes()
     assert np.array_equal(pooled(memoryview(data), RowLayout(4, 2, dtype)), packed[:, :4].float().numpy())
+
+
+@pytest.mark.parametrize("name", ["fp8", "int8"])
+def test_the_pooled_level_is_read_with_its_scales(name: str) -> None:
+    """As `rows.proto` lays them: the values of all levels, then the scales of all levels."""
+    import torch
+
+    random, width, levels = np.random.default_rng(4), 128, 2
+    values = torch.from_numpy(random.integers(-100, 100, (5, width * (1 + levels))).astype(np.float32))
+    group = width if name == "fp8" else 64
+    scales = torch.from_numpy(random.random((5, values.shape[1] // group)).astype(np.float32))
+    small = values.to(torch.float8_e4m3fn if name == "fp8" else torch.int8)
+    data = torch.cat([small.view(torch.uint8), scales.view(torch.uint8)], dim=1)
+    dtype = SimpleNamespace(value=name)
+    layout: Any = SimpleNamespace(width=width, values=values.shape[1], row_bytes=data.shape[1], dtype=dtype)
+    expected = small[:, :width].float() * scales.repeat_interleave(group, dim=1)[:, :width]
+    assert np.array_equal(pooled(memoryview(data.numpy().tobytes()), layout), expected.numpy())
 
 
 def test_bytes_of_e4m3_mean_what_torch_takes_them_for() -> None:
