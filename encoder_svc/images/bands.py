@@ -1,10 +1,10 @@
 """Bands of edges that stand like lines of text: how high they are, from brightness alone; nothing is read.
 
-Letters leave sharp edges from left to right, in bands that stand clear of what is above and below, and whose
-height stays about the same from one letter to the next. So the edges are looked at in windows about as wide as
-two letters, of several widths for letters of several heights. A band counts where more than one stroke begins
-in a row of it, and where a window beside has about the same band. Rules, bars, slanted lines and dots fail one
-or the other, and most of the texture of photographs too.
+Letters leave sharp edges from left to right, in bands that stand clear of what is above and below, and
+whose height stays about the same from one letter to the next. So the edges are looked at in windows about as
+wide as two letters, of several widths for letters of several heights. A band counts where more than one
+stroke begins in a row of it, and where a window beside has about the same band. Rules, bars, slanted lines
+and dots fail one or the other, and most of the texture of photographs too.
 
 Every step goes once over the picture, or over a map of an eighth of it. Knows no image file and no facts.
 """

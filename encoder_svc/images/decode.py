@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder_svc.images import canonical
-from encoder_svc.images.detail import measure
+from encoder_svc.images.detail import Detail, measure
 from encoder_svc.images.header import guarded, opened
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.store.keys import pixel_digest
@@ -35,12 +35,19 @@ def decode(data: bytes, limits: ImageLimits) -> Picture:
         image.load()
         turned = canonical.orientation(image)
         flat, had_alpha = canonical.rgb(image)
-        pixels = np.array(canonical.upright(flat, turned))
-    return Picture(pixels, _facts(data, pixels, format, turned, had_alpha))
+        shown = canonical.upright(flat, turned)
+        pixels = np.array(shown)
+    detail = measure(shown, pixels)
+    return Picture(pixels, _facts(data, pixels, format, turned, had_alpha, detail))
 
 
 def _facts(
-    data: bytes, pixels: npt.NDArray[np.uint8], format: str, orientation: int, had_alpha: bool
+    data: bytes,
+    pixels: npt.NDArray[np.uint8],
+    format: str,
+    orientation: int,
+    had_alpha: bool,
+    detail: Detail,
 ) -> ImageFacts:
     height, width = pixels.shape[:2]
     return ImageFacts(
@@ -52,5 +59,5 @@ def _facts(
         height=height,
         exif_orientation=orientation,
         had_alpha=had_alpha,
-        **vars(measure(pixels)),
+        **vars(detail),
     )
