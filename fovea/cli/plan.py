@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fovea.client.values import Alternative, ImagePlan, TokenCount
 
 GAP = "  "
+UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
 
 
 @takes_visual
@@ -74,10 +75,12 @@ def _lines(names: Sequence[str], count: Count) -> list[str]:
 
 
 def _image(name: str, image: TokenCount, done: ImagePlan) -> tuple[str, ...]:
-    repeats = f"the same as image {done.repeat_of + 1}" if done.repeat_of is not None else ""
+    told = any(step.name == "repeat" for step in done.steps)
+    repeats = "" if told or done.repeat_of is None else f"repeats image {done.repeat_of + 1}"
     what = ", ".join(filter(None, (steps(done.steps), repeats)))
+    rows = image.row_bytes * done.tokens // image.tokens if image.tokens else 0
     tokens = bounds(done.tokens_min, done.tokens)
-    return name, _size(image.original), _size(image.planned), tokens, size(image.row_bytes), what
+    return name, _size(image.original), _size(image.planned), tokens, size(rows), what
 
 
 def _sums(count: Count) -> list[str]:
@@ -103,7 +106,8 @@ def _prefill(flops: float, count: Count) -> str:
     """Its arithmetic, and at the speed of late its time."""
     known = count.prefill_ms > 0 and count.prefill_flops > 0
     time = f", {count.prefill_ms * flops / count.prefill_flops:,.0f} ms" if known else ""
-    return f"{flops / 1e9:,.1f} GFLOP{time}"
+    unit, one = next((pair for pair in UNITS if flops >= pair[1]), UNITS[-1])
+    return f"{flops / one:,.1f} {unit}{time}"
 
 
 def _size(pair: tuple[int, int]) -> str:
