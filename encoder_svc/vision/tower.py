@@ -27,7 +27,7 @@ from fovea.geometry import Geometry
 from fovea.rows import RowDtype, RowLayout
 
 CPU_PATCHES = 2048
-"""More images at once are slower on a CPU: by 6 % on one thread, 16 % on two (768x768, stand-in)."""
+"""More at once are slower on a CPU: four of 768x768 by 7 % on one thread, 19 % on two (stand-in)."""
 
 
 def set_threads(threads: int) -> None:
