@@ -119,7 +119,7 @@ class Encoder:
         return replace(placed, timings=replace(placed.timings, total_ms=_ms(asked.began)))
 
     async def length(self, asked: Asked) -> int:
-        """The bytes of the rows that are sent; at once where the size of the image tells. As `place`."""
+        """The bytes of the rows that are sent; at once where the size of the image tells them."""
         if asked.plan.flat_tolerance is None and not asked.choice.auto:
             count = asked.choice.count(asked.planned.tokens)
         else:
