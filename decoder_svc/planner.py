@@ -112,7 +112,10 @@ class _Sizing:
             for why, bound in bounds.items()
         }
         why = min(limits, key=lambda reason: limits[reason])
-        self._shrink(limits[why], why)
+        sides = self.budget.max_short_side or self.budget.max_long_side
+        # A side bound of a long thin image may ask for less than the processor leaves as it is.
+        least = smallest(self.look.size, 1, self.geometry) if sides else 0
+        self._shrink(max(limits[why], least), why)
 
     def _detail(self, detail: Detail, cause: str = "") -> None:
         found = sufficient(self.look, detail, self.budget.readable_text_px, self.geometry)

@@ -19,7 +19,7 @@ from encoder_svc.images.bands import CELL, Bands, Bytes
 SQUARE = 32
 SHARP = 24
 """A change of brightness from one pixel to the next that is an edge to anybody."""
-SAMPLED = 5
+SAMPLED = 9
 """Every so many rows are enough for shares."""
 SCALES = (1, 4)
 """Pictures are looked at as they are and at a quarter, for letters four times as high."""

@@ -1,0 +1,38 @@
+"""vLLM is fed alike with packed rows and with the numbers that they say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import torch
+
+from decoder_svc.core import EngineRequest, RowChunk, Sampling
+from decoder_svc.model.rows import unpack
+from decoder_svc.vllm_engine.engine import VllmEngine
+from encoder_svc.vision.pack import pack
+from fovea.rows import RowDtype, RowLayout
+from tests.decoder.engine.harness import Question, answer, collect, layout_of, tokens
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+GREEDY = Sampling(max_new_tokens=12)
+
+
+async def stream(packed: torch.Tensor) -> AsyncIterator[RowChunk]:
+    yield RowChunk(0, len(packed), packed.numpy().tobytes())
+
+
+@pytest.mark.parametrize("dtype", [RowDtype.FP8, RowDtype.INT8, RowDtype.BF16])
+async def test_packed_rows_are_answered_as_their_numbers_are(
+    engines: dict[str, VllmEngine], questions: dict[str, list[Question]], dtype: RowDtype
+) -> None:
+    engine = engines["moe"]
+    for number, question in enumerate(one for one in questions["moe"] if one.rows):
+        plain = layout_of(question.rows[0])
+        layout = RowLayout(plain.width, plain.levels, dtype)
+        packed = [pack(rows.flatten(1), layout) for rows in question.rows]
+        said = tuple(unpack(rows, layout, torch.float32) for rows in packed)
+        request = EngineRequest(f"{dtype.value} {number}", question.prompt, GREEDY)
+        ours = tokens(await collect(engine.submit(request, [stream(rows) for rows in packed], layout)))
+        numbers = Question(question.prompt, said, question.answer, question.gaps)
+        assert ours == tokens(await answer(engine, numbers, GREEDY, f"plain {dtype.value} {number}"))
