@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decoder_svc.budget import Budget, OverBudget
 from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
 from fovea.geometry import Geometry, Planned
-from fovea.plan import RowPlan
+from fovea.plan import ALL_ROWS, RowPlan
 from fovea.planning.detail import Detail, Look, sufficient
 from fovea.planning.sizes import Size, largest_for_all, smallest
 from fovea.planning.split import Need, Split
@@ -64,26 +64,24 @@ def _within_budget(needs: Sequence[Need], budget: Budget, geometry: Geometry) ->
     return given
 
 
-@dataclass
 class _Sizing:
     """The way of one image from the checkpoint's own limit down to its size, step by step."""
 
-    look: Look
-    budget: Budget
-    geometry: Geometry
-    max_pixels: int = 0
-    steps: tuple[Step, ...] = ()
-    degraded: bool = False
+    def __init__(self, look: Look, budget: Budget, geometry: Geometry) -> None:
+        self.look, self.budget, self.geometry = look, budget, geometry
+        self.max_pixels = geometry.max_pixels
+        self.plan = geometry.plan(*look.size)
+        self.steps: tuple[Step, ...] = ()
+        self.degraded = False
 
     def sized(self) -> _Sizing:
         """As the image needs it, whatever the others do."""
-        self.max_pixels = self.geometry.max_pixels
         self._bound()
         self._detail(self.budget.detail)
         for detail in self.budget.details[1:]:
-            before = self.max_pixels
+            before = self.plan
             self._detail(detail, "pressure: ")
-            self.degraded = self.degraded or self.max_pixels < before
+            self.degraded = self.degraded or self.plan != before
         if self.budget.resizes:
             self._resize()
         return self
@@ -94,23 +92,25 @@ class _Sizing:
         return self
 
     def planned(self) -> ImagePlan:
-        budget, planned = self.budget, self._planned()
+        budget = self.budget
         rows = RowPlan(self.max_pixels, budget.flat_tolerance, budget.sent)
-        least = 1 if budget.flat_tolerance is not None else budget.sent.count(self._fewest(planned))
-        most = budget.sent.most(planned.tokens)
-        return ImagePlan(rows, planned, self.steps, most, least, self.degraded)
+        least = 1 if budget.flat_tolerance is not None else budget.sent.count(self._fewest())
+        return ImagePlan(
+            rows, self.plan, self.steps, budget.sent.most(self.plan.tokens), least, self.degraded
+        )
 
     def _bound(self) -> None:
         """The caller's bounds of pixels and sides; the tightest one is the reason."""
+        budget = self.budget
         bounds: dict[str, tuple[int | None, int, int]] = {
-            f"max_pixels {self.budget.max_pixels}": (self.budget.max_pixels, 0, 0),
-            f"max_short_side {self.budget.max_short_side}": (None, self.budget.max_short_side, 0),
-            f"max_long_side {self.budget.max_long_side}": (None, 0, self.budget.max_long_side),
+            f"max_pixels {budget.max_pixels}": (budget.max_pixels, 0, 0)
         }
-        limits = {
-            why: self.geometry.limit(self.look.width, self.look.height, *bound)
-            for why, bound in bounds.items()
-        }
+        if budget.max_short_side:
+            bounds[f"max_short_side {budget.max_short_side}"] = (None, budget.max_short_side, 0)
+        if budget.max_long_side:
+            bounds[f"max_long_side {budget.max_long_side}"] = (None, 0, budget.max_long_side)
+        width, height = self.look.size
+        limits = {why: self.geometry.limit(width, height, *bound) for why, bound in bounds.items()}
         why = min(limits, key=lambda reason: limits[reason])
         sides = self.budget.max_short_side or self.budget.max_long_side
         # A side bound of a long thin image may ask for less than the processor leaves as it is.
@@ -124,32 +124,30 @@ class _Sizing:
 
     def _resize(self) -> None:
         """To the size of as many tokens as a reducer would keep."""
-        rows, tokens = self.budget.rows, self._planned().tokens
+        rows = self.budget.rows
         if rows.auto:
             self._detail(Detail.AUTO)
             return
-        keep = rows.most(tokens)
-        pixels = self.geometry.largest_fitting(*self.look.size, keep) or 0
-        least = smallest(self.look.size, 1, self.geometry)
-        self._shrink(max(pixels, least), f"resize {rows.keep:.0%}", "reduce")
+        size, whole = self.look.size, Split(self.geometry, ALL_ROWS)
+        given = whole.over([Need(size, self.max_pixels)], rows.count(self.plan.tokens))
+        pixels = given[0] if given else smallest(size, 1, self.geometry)
+        self._shrink(pixels, f"resize {rows.keep:.0%}", "reduce")
 
     def _shrink(self, max_pixels: int, reason: str, name: str = "resize") -> None:
-        before = self._planned().tokens
-        self.max_pixels = min(self.max_pixels, max_pixels)
-        after = self._planned().tokens
-        if after != before:
-            self.steps += (Step(name, before, after, reason),)
+        if max_pixels >= self.max_pixels:
+            return
+        before, self.max_pixels = self.plan, max_pixels
+        self.plan = self.geometry.plan(*self.look.size, max_pixels)
+        if self.plan.tokens != before.tokens:
+            self.steps += (Step(name, before.tokens, self.plan.tokens, reason),)
 
-    def _planned(self) -> Planned:
-        return self.geometry.plan(*self.look.size, self.max_pixels)
-
-    def _fewest(self, planned: Planned) -> int:
+    def _fewest(self) -> int:
         """Tokens, at least: AUTO may find in pixels that nobody looked at that the least size suffices."""
         automatic = Detail.AUTO in self.budget.details or (self.budget.resizes and self.budget.rows.auto)
         if self.look.measured or not automatic:
-            return planned.tokens
+            return self.plan.tokens
         least = smallest(self.look.size, 1, self.geometry)
-        return min(planned.tokens, self.geometry.plan(*self.look.size, least).tokens)
+        return min(self.plan.tokens, self.geometry.plan(*self.look.size, least).tokens)
 
 
 def check_fit(

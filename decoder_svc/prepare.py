@@ -74,7 +74,7 @@ class Preparer:
         """Raises a FoveaError where an image is missing, or does not fit its budget."""
         copies = Copies.of(ask.images, budget.repeats)
         draft = await asyncio.to_thread(self._builder.draft, copies.messages(ask.messages))
-        looks = await _all([_look(ask.images[at], encoders, deadline) for at in copies.different])
+        looks = await together([_look(ask.images[at], encoders, deadline) for at in copies.different])
         return self.planned(ask, budget, Prepared(draft, copies, tuple(looks), ()))
 
     def planned(self, ask: Ask, budget: Budget, prepared: Prepared) -> Prepared:
@@ -104,7 +104,7 @@ class Preparer:
         numbers = [at for at, image in enumerate(prepared.different) if _open(image)]
         if layout is None or not numbers:
             return prepared
-        placed = await _all(
+        placed = await together(
             [
                 encoders.place(self.wanted(prepared.different[at], layout, whole=True), deadline, stored_only)
                 for at in numbers
@@ -185,7 +185,7 @@ async def _look(image: ImageInput, encoders: Fleet, deadline: Deadline) -> Look:
     return Look.of((await encoders.put(image.digest, _whole(image.data), deadline)).facts)
 
 
-async def _all(calls: Sequence[Awaitable[T]]) -> list[T]:
+async def together(calls: Sequence[Awaitable[T]]) -> list[T]:
     """All results, or the first failure, after the others were ended."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from decoder_svc.core import RowChunk
 from decoder_svc.encoders.rows import Fetch, FetchReport
-from decoder_svc.prepare import Prepared
+from decoder_svc.prepare import Prepared, together
 from decoder_svc.request import PlannedImage, Thinned
 from decoder_svc.thinning import Frame, newest, pooled
 from fovea.rows import RowLayout
@@ -68,7 +68,7 @@ async def thin(
     """The request with fewer rows, and where they come from. Raises what a fetch raises, and NotServed."""
     found, fetched = list(prepared.different), list(fetches)
     for run in runs(prepared):
-        data = await asyncio.gather(*(_whole(fetches[number]) for number in run))
+        data = await together([_whole(fetches[number]) for number in run])
         images = [found[number] for number in run]
         kept = await asyncio.to_thread(_newest, images, data, layout, share)
         for number, rows, indexes in zip(run, data, kept, strict=True):

@@ -24,22 +24,28 @@ def smallest(size: Size, tokens: int, geometry: Geometry) -> int:
 
     An image that has fewer tokens at its own size is left at that.
     """
-    pixels: int | None = geometry.within(tokens * geometry.cell**2)
-    while pixels is not None:
-        found, planned = pixels, geometry.plan(*size, pixels)
-        if planned.tokens >= tokens and planned.tokens * geometry.cell**2 >= geometry.min_pixels:
+    enough = max(tokens, -(-geometry.min_pixels // geometry.cell**2))
+    pixels = geometry.within(tokens * geometry.cell**2)
+    planned = geometry.plan(*size, pixels)
+    while planned.tokens < enough:
+        more = _larger(size, pixels, planned, geometry)
+        if more is None:
             break
-        pixels = larger(size, found, geometry)
-    return found
+        pixels, planned = more, geometry.plan(*size, more)
+    return pixels
 
 
 def larger(size: Size, max_pixels: int, geometry: Geometry) -> int | None:
     """The least max_pixels that gives another grid than this one; None where nothing is scaled any more."""
+    return _larger(size, max_pixels, geometry.plan(*size, max_pixels), geometry)
+
+
+def _larger(size: Size, max_pixels: int, planned: Planned, geometry: Geometry) -> int | None:
     width, height = size
     most = min(own_pixels(size, geometry), geometry.max_pixels)
     if max_pixels >= most:
         return None
-    planned, cell = geometry.plan(width, height, max_pixels), geometry.cell
+    cell = geometry.cell
     wider = height * (planned.width + cell) ** 2 // width + 2  # beyond what rounding of the scale can lose
     higher = width * (planned.height + cell) ** 2 // height + 2
     return min(max(max_pixels + 1, min(wider, higher)), most)

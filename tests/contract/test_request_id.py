@@ -76,13 +76,16 @@ async def test_a_failed_call_names_its_id_in_the_details(house: House) -> None:
     assert found.request_id == "will-fail"
 
 
-async def test_the_encoder_logs_the_id_of_the_request_that_caused_its_call(house: House) -> None:
+async def test_both_logs_name_the_request_and_the_decoders_its_receipt(house: House) -> None:
     asked = request("?", [picture(seed=790)], max_new_tokens=1)
     asked.request_id = "caused by me"
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         await house.ask(asked)
-    calls = {line["method"].split("/")[-1] for line in lines if line.get("request_id") == "caused by me"}
+    ours = [line for line in lines if line.get("request_id") == "caused by me"]
+    calls = {line["method"].split("/")[-1] for line in ours if line["event"] == "call"}
     assert calls >= {"DescribeImage", "PutImage", "Encode", "Generate"}
+    (receipt,) = [line for line in ours if line["event"] == "receipt"]
+    assert receipt["totals"]["naive_visual_tokens"] == receipt["images"][0]["tokens_full"] > 0
 
 
 async def test_calls_that_share_an_id_are_all_answered(house: House) -> None:
