@@ -1,7 +1,8 @@
 """Which cells of a picture say nothing that another does not say: squares of one colour in a larger region.
 
-A cell is 32x32 pixels, one visual token. A uniform cell is dropped where its left or its upper neighbour is
-uniform and belongs to a region of the same colour; the first cell of every region stays, as a witness of its
+A cell is 32x32 pixels, one visual token. Uniform cells that stand together and are of one colour make a
+region. A region is dropped whole where a cell beside it, that is not uniform, shows its colour too: the
+background of a text, the fill of a bar. Of any other region the first cell stays, as a witness of its
 colour. Pure numpy on pixels after the resize. Knows no patches and no model.
 """
 
@@ -19,10 +20,50 @@ Span = tuple[list[int], list[int]]
 
 
 def kept_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.int32] | None:
-    """The raster places, ascending, of the cells to be encoded; None where that is all of them."""
-    witnesses = witnesses_of(rgb, cell, tolerance)
-    kept = np.flatnonzero(witnesses == np.arange(len(witnesses))).astype(np.int32)
-    return kept if len(kept) < len(witnesses) else None
+    """The raster places, ascending, of the cells to be encoded, at least one; None where that is all."""
+    low, high = extremes(rgb, cell)
+    flat = _within(low, high, tolerance)
+    witnesses = _witnesses(low, high, flat, tolerance)
+    kept = witnesses == np.arange(len(witnesses))
+    kept[list(_shown_beside(rgb, cell, tolerance, flat, low.reshape(-1, 3)[witnesses], witnesses))] = False
+    kept[0] = kept[0] or not kept.any()
+    return None if kept.all() else np.flatnonzero(kept).astype(np.int32)
+
+
+def _shown_beside(
+    rgb: NDArray[np.uint8],
+    cell: int,
+    tolerance: int,
+    flat: Cells,
+    colours: NDArray[np.uint8],
+    witnesses: NDArray[np.int64],
+) -> set[int]:
+    """The witnesses of regions whose colour is seen in a cell that touches the region and is not uniform.
+
+    `colours` (cells, 3) are those of each cell's witness.
+    """
+    columns = flat.shape[1]
+    is_flat, shown = flat.ravel().tolist(), set[int]()
+    asked: set[tuple[int, int]] = set()
+    for place in np.flatnonzero(flat & _touching(~flat)).tolist():
+        witness = int(witnesses[place])
+        for beside in _around(place, columns, len(is_flat)):
+            if witness in shown:
+                break
+            if not is_flat[beside] and (beside, witness) not in asked:
+                asked.add((beside, witness))
+                if _shows(rgb, cell, divmod(beside, columns), colours[place], tolerance):
+                    shown.add(witness)
+    return shown
+
+
+def _shows(
+    rgb: NDArray[np.uint8], cell: int, at: tuple[int, int], colour: NDArray[np.uint8], tolerance: int
+) -> bool:
+    """Whether a cell has a pixel of this colour."""
+    row, column = at
+    pixels = rgb[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell].astype(np.int16)
+    return bool((np.abs(pixels - colour) <= tolerance).all(axis=2).any())
 
 
 def witnesses_of(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.int64]:
@@ -33,7 +74,10 @@ def witnesses_of(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[n
     gradient the colour drifts, and where it has drifted too far a cell becomes a witness of its own.
     """
     low, high = extremes(rgb, cell)
-    flat = _within(low, high, tolerance)
+    return _witnesses(low, high, _within(low, high, tolerance), tolerance)
+
+
+def _witnesses(low: Values, high: Values, flat: Cells, tolerance: int) -> NDArray[np.int64]:
     columns = flat.shape[1]
     spans = list(zip(low.reshape(-1, 3).tolist(), high.reshape(-1, 3).tolist(), strict=True))
     witnesses = list(range(flat.size))
@@ -73,6 +117,23 @@ def _beside(flat: Cells) -> Cells:
     beside[:, 1:] |= flat[:, :-1]
     beside[1:] |= flat[:-1]
     return beside & flat
+
+
+def _touching(cells: Cells) -> Cells:
+    """Where one of the four neighbours is one of these cells."""
+    touching = np.zeros_like(cells)
+    touching[:, 1:] |= cells[:, :-1]
+    touching[:, :-1] |= cells[:, 1:]
+    touching[1:] |= cells[:-1]
+    touching[:-1] |= cells[1:]
+    return touching
+
+
+def _around(place: int, columns: int, count: int) -> list[int]:
+    """The places to the left, right, above and below, where there are any."""
+    row, column = divmod(place, columns)
+    found = [place - columns] * (row > 0) + [place + columns] * (place + columns < count)
+    return found + [place - 1] * (column > 0) + [place + 1] * (column < columns - 1)
 
 
 def _alike(one: Span, other: Span, tolerance: int) -> bool:

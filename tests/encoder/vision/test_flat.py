@@ -66,26 +66,39 @@ def test_a_cell_is_dropped_for_a_witness_that_is_kept_near_and_of_its_colour(
             assert spread(cell_at(rgb, place), cell_at(rgb, witness)) <= tolerance
 
 
+def around(place: int, columns: int, count: int) -> list[int]:
+    """The four neighbours, where there are any."""
+    after = [place + 1] * (place % columns < columns - 1) + [place + columns] * (place + columns < count)
+    return before(place, columns) + after
+
+
 @given(pictures())
-def test_exactly_the_first_of_equal_neighbours_stays(rgb: Rgb) -> None:
-    """At tolerance 0 the rule is that of two neighbours alone; every colour that was there is there still."""
-    kept, columns = kept_cells(rgb, CELL, 0), rgb.shape[1] // CELL
-    count = rgb.shape[0] // CELL * columns
-    expected = [
-        place
-        for place in range(count)
-        if not any(spread(cell_at(rgb, place), cell_at(rgb, other)) == 0 for other in before(place, columns))
-    ]
-    assert list(range(count) if kept is None else kept) == expected
-    assert {tuple(cell_at(rgb, p)[0, 0]) for p in expected} >= {
-        tuple(cell_at(rgb, p)[0, 0]) for p in range(count) if spread(cell_at(rgb, p)) == 0
-    }
+def test_a_region_is_kept_by_one_cell_or_by_one_beside_it_that_shows_its_colour(rgb: Rgb) -> None:
+    """At tolerance 0; every other cell is kept, and of a region at most its first."""
+    witnesses, columns = witnesses_of(rgb, CELL, 0).tolist(), rgb.shape[1] // CELL
+    count = len(witnesses)
+    found = kept_cells(rgb, CELL, 0)
+    kept = set(range(count) if found is None else found.tolist())
+    flat = {place for place in range(count) if spread(cell_at(rgb, place)) == 0}
+    assert kept
+    assert set(range(count)) - flat <= kept
+    assert {place for place in kept & flat if witnesses[place] != place} == set()
+    for witness in {witnesses[place] for place in flat}:
+        colour = cell_at(rgb, witness)[0, 0]
+        beside = {
+            other
+            for place in flat
+            if witnesses[place] == witness
+            for other in around(place, columns, count)
+            if other not in flat and (cell_at(rgb, other) == colour).all(axis=2).any()
+        }
+        assert (witness in kept) == (not beside) or kept == {0}
 
 
 def test_a_slow_gradient_keeps_a_witness_wherever_its_colour_has_drifted_too_far() -> None:
     shades = np.arange(0, 40, 2, dtype=np.uint8)  # 20 cells in a row, each 2 brighter
     rgb = np.broadcast_to(shades.repeat(CELL)[None, :, None], (CELL, 20 * CELL, 3)).copy()
-    kept = kept_cells(rgb, CELL, 4)
+    kept = kept_cells(rgb, CELL, 4)  # every cell is uniform: none beside shows a colour for them
     assert kept is not None
     assert kept.tolist() == [0, 3, 6, 9, 12, 15, 18]
     assert kept_cells(rgb, CELL, 1) is None
