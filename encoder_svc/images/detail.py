@@ -92,7 +92,7 @@ class _Changes:
 
 
 def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> Detail:
-    """`rgb` are the pixels of `image`, contiguous. About 4 ms a megapixel, 6 where no text is upright."""
+    """`rgb` are the pixels of `image`, contiguous. About 5 ms a megapixel, 8 where no text is upright."""
     grey = np.asarray(image.convert("L"))
     changes, uniform = _Changes.of(grey), _uniform_share(rgb)
     ground = _TEXTURE if changes.small > TEXTURED else _PAPER
@@ -104,9 +104,9 @@ def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> Detail:
 
 
 def _on_its_side(grey: Bytes) -> Bytes:
-    """The middle half, turned: a page that lies on its side has text there too."""
-    quarter = grey.shape[1] // 4
-    return np.ascontiguousarray(grey[:, quarter : grey.shape[1] - quarter].T)
+    """The middle, half as wide and high, turned: a page that lies on its side has text there too."""
+    down, right = (side // 4 for side in grey.shape)
+    return np.ascontiguousarray(grey[down : len(grey) - down, right : grey.shape[1] - right].T)
 
 
 def _text(grey: Bytes, ground: _Ground) -> Bands | None:
