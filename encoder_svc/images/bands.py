@@ -104,7 +104,7 @@ def _in_windows(edges: Bytes, strokes: npt.NDArray[np.int32], cells: int) -> tup
         for cell in range(cells)
     )
     runs = runs.only(begun >= STROKES * runs.height)
-    return runs.height[_beside(runs, -1) | _beside(runs, 1)], looked
+    return runs.height[_beside(runs)], looked
 
 
 def _windows(edges: Bytes, cells: int) -> Flags:
@@ -147,10 +147,10 @@ def _runs(active: Flags, cells: int) -> tuple[_Runs, int]:
     return _Runs(window, top, height[clear]), int(fits.sum())
 
 
-def _beside(runs: _Runs, side: int) -> Flags:
-    """Which runs have one of about the same top and bottom in the window beside."""
+def _beside(runs: _Runs) -> Flags:
+    """Which runs have one of about the same top and bottom in a window beside."""
     place = runs.window * _FAR + runs.top
-    wanted = place + side * _FAR
+    wanted = place + _FAR
     same, about = (np.maximum(1, share * runs.height) for share in ALIGNED)
     first = np.searchsorted(place, wanted - about)
     found = np.zeros(len(place), np.bool_)
@@ -158,5 +158,7 @@ def _beside(runs: _Runs, side: int) -> Flags:
         near = near.clip(0, len(place) - 1)
         tops = np.abs(place[near] - wanted)
         ends = np.abs(place[near] + runs.height[near] - wanted - runs.height)
-        found |= (np.minimum(tops, ends) <= same) & (np.maximum(tops, ends) <= about)
+        fits = (np.minimum(tops, ends) <= same) & (np.maximum(tops, ends) <= about)
+        found |= fits
+        found[near[fits]] = True
     return found

@@ -92,9 +92,9 @@ class _Changes:
 
 
 def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> Detail:
-    """`rgb` are the pixels of `image`, contiguous. About 4 ms a megapixel, 6 where no text is upright."""
+    """`rgb` are the pixels of `image`, contiguous. About 5 ms a megapixel, 8 where no text is upright."""
     grey = np.asarray(image.convert("L"))
-    changes, uniform = _Changes.of(grey), _uniform_share(rgb, grey)
+    changes, uniform = _Changes.of(grey), _uniform_share(rgb)
     ground = _TEXTURE if changes.small > TEXTURED else _PAPER
     found = _text(grey, ground) or _text(_on_its_side(grey), ground)
     covered = _covered(found) / grey.size if found else 0.0
@@ -104,9 +104,9 @@ def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> Detail:
 
 
 def _on_its_side(grey: Bytes) -> Bytes:
-    """The middle half, turned: a page that lies on its side has text there too."""
-    quarter = grey.shape[1] // 4
-    return np.ascontiguousarray(grey[:, quarter : grey.shape[1] - quarter].T)
+    """The middle, half as wide and high, turned: a page that lies on its side has text there too."""
+    down, right = (side // 4 for side in grey.shape)
+    return np.ascontiguousarray(grey[down : len(grey) - down, right : grey.shape[1] - right].T)
 
 
 def _text(grey: Bytes, ground: _Ground) -> Bands | None:
@@ -149,16 +149,13 @@ def _covered(found: Bands) -> float:
     return float((found.heights * found.cells).sum()) * CELL / 4
 
 
-def _uniform_share(rgb: npt.NDArray[np.uint8], grey: Bytes) -> float:
-    """Of the whole squares. Brightness of some rows sorts most out; the others are compared in colour."""
-    rows, columns = grey.shape[0] // SQUARE, grey.shape[1] // SQUARE
+def _uniform_share(rgb: npt.NDArray[np.uint8]) -> float:
+    """Of the whole squares: their lines are compared by words, and the pixels of their first line."""
+    rows, columns = rgb.shape[0] // SQUARE, rgb.shape[1] // SQUARE
     if not rows * columns:
         return 0.0
-    some = grey[: rows * SQUARE : SQUARE // 4, : columns * SQUARE].reshape(rows, 4, columns, SQUARE)
-    at = np.argwhere((some == some[:, :1, :, :1]).all(axis=(1, 3)))
-    lines = rgb.reshape(len(rgb), -1)[: rows * SQUARE, : columns * SQUARE * 3]
-    squares = lines.view(np.uint64).reshape(rows, SQUARE, columns, -1)
-    picked = squares[at[:, 0], :, at[:, 1]]
-    top = np.ascontiguousarray(picked[:, 0]).view(np.uint8).reshape(-1, SQUARE, 3)
-    same = (picked == picked[:, :1]).all(axis=(1, 2)) & (top == top[:, :1]).all(axis=(1, 2))
-    return float(same.sum() / (rows * columns))
+    lines = rgb.reshape(len(rgb), -1)[: rows * SQUARE, : columns * SQUARE * 3].view(np.uint64)
+    words = lines.reshape(rows, SQUARE, -1)
+    alike = (words == words[:, :1]).all(axis=1).reshape(rows, columns, -1).all(axis=2)
+    first = rgb[: rows * SQUARE : SQUARE, : columns * SQUARE].reshape(rows, columns, SQUARE, 3)
+    return float((alike & (first == first[:, :, :1]).all(axis=(2, 3))).mean())
