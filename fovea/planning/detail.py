@@ -20,7 +20,7 @@ PHOTO_TOKENS = 576
 """768x768 pixels."""
 BUSY_EDGES = 0.10
 """The share of edge pixels from which on a graphic is given as much as a photo."""
-READABLE_TEXT_PX = 14.0
+READABLE_TEXT_PX = 10.0
 """How high the smallest common text is left by AUTO, from the line to the top of a high letter."""
 
 
