@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from encoder_svc.images import canonical
 from encoder_svc.images.detail import Detail, measure
@@ -30,34 +31,46 @@ class Picture:
 
 def decode(data: bytes, limits: ImageLimits) -> Picture:
     """The first frame of `data`. Raises a subclass of ImageInvalid, or ImageAspectTooExtreme."""
+    shown = _shown(data, limits)
+    return Picture(shown.rgb, _facts(data, shown, measure(shown.image, shown.rgb)))
+
+
+def pixels(data: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
+    """`Picture.rgb` alone, without the time that its facts take. Raises the same."""
+    return _shown(data, limits).rgb
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A frame as a viewer would show it, and how it was sent."""
+
+    image: Image.Image
+    rgb: npt.NDArray[np.uint8]
+    format: str
+    orientation: int
+    had_alpha: bool
+
+
+def _shown(data: bytes, limits: ImageLimits) -> _Shown:
     image, format = opened(data, limits)
     with guarded(format, limits):
         image.load()
         turned = canonical.orientation(image)
         flat, had_alpha = canonical.rgb(image)
-        shown = canonical.upright(flat, turned)
-        pixels = np.array(shown)
-    detail = measure(shown, pixels)
-    return Picture(pixels, _facts(data, pixels, format, turned, had_alpha, detail))
+        upright = canonical.upright(flat, turned)
+        return _Shown(upright, np.array(upright), format, turned, had_alpha)
 
 
-def _facts(
-    data: bytes,
-    pixels: npt.NDArray[np.uint8],
-    format: str,
-    orientation: int,
-    had_alpha: bool,
-    detail: Detail,
-) -> ImageFacts:
-    height, width = pixels.shape[:2]
+def _facts(data: bytes, shown: _Shown, detail: Detail) -> ImageFacts:
+    height, width = shown.rgb.shape[:2]
     return ImageFacts(
         digest=digest(data),
-        pixel_digest="sha256:" + pixel_digest("RGB", width, height, pixels.data).hex(),
-        format=format,
+        pixel_digest="sha256:" + pixel_digest("RGB", width, height, shown.rgb.data).hex(),
+        format=shown.format,
         byte_size=len(data),
         width=width,
         height=height,
-        exif_orientation=orientation,
-        had_alpha=had_alpha,
+        exif_orientation=shown.orientation,
+        had_alpha=shown.had_alpha,
         **vars(detail),
     )

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from encoder_svc.images.decode import Picture, decode
+import numpy as np
+import numpy.typing as npt
+
+from encoder_svc.images.decode import Picture, decode, pixels
 from encoder_svc.images.limits import ImageLimits
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+"""(height, width, 3), as a viewer would show them."""
 
 
 class Decoder(Protocol):
     """Turns the bytes of a file into a Picture, or raises what `decode` raises."""
 
     async def decode(self, data: bytes) -> Picture: ...
+
+    async def pixels(self, data: bytes) -> Pixels:
+        """`Picture.rgb` alone: what an image needs that was decoded before."""
+        ...
 
     def close(self) -> None: ...
 
@@ -32,6 +42,10 @@ class ThreadDecoder:
     async def decode(self, data: bytes) -> Picture:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, decode, data, self._limits)
+
+    async def pixels(self, data: bytes) -> Pixels:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, pixels, data, self._limits)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

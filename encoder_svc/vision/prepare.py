@@ -43,11 +43,9 @@ class Preparer:
     async def prepare(self, data: bytes, plan: RowPlan) -> Prepared:
         """The patches of the file `data`, resized as planned and without the flat cells that `plan` drops."""
         started = time.perf_counter()
-        picture = await self._decoder.decode(data)
+        rgb = await self._decoder.pixels(data)
         decoded = time.perf_counter()
-        made = await self._on_thread(
-            patches, picture.rgb, self._geometry, plan.max_pixels, plan.flat_tolerance
-        )
+        made = await self._on_thread(patches, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance)
         ended = time.perf_counter()
         return Prepared(made, 1e3 * (decoded - started), 1e3 * (ended - decoded))
 
@@ -55,10 +53,8 @@ class Preparer:
         """Which cells `prepare` would keep, None for all, without making patches of them."""
         if plan.flat_tolerance is None:
             return None
-        picture = await self._decoder.decode(data)
-        return await self._on_thread(
-            places, picture.rgb, self._geometry, plan.max_pixels, plan.flat_tolerance
-        )
+        rgb = await self._decoder.pixels(data)
+        return await self._on_thread(places, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance)
 
     async def _on_thread(self, work: Callable[..., Made], *arguments: Any) -> Made:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)

@@ -13,7 +13,7 @@ import numpy as np
 from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
 from encoder_svc.images.decode import Picture
-from encoder_svc.images.decoder import ThreadDecoder
+from encoder_svc.images.decoder import Pixels, ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.store import LmdbStore, StoreLimits, tenant_id
 from encoder_svc.uploads import UploadPolicy, Uploads
@@ -40,6 +40,10 @@ class CountingDecoder(ThreadDecoder):
     async def decode(self, data: bytes) -> Picture:
         self.decodes += 1
         return await super().decode(data)
+
+    async def pixels(self, data: bytes) -> Pixels:
+        self.decodes += 1
+        return await super().pixels(data)
 
 
 class FakeTower:
