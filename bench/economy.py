@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from bench.card import show
 from bench.economics import page, plot, rescue
 from bench.economics.asking import Outcomes, ask
 from bench.economics.losses import FLAT_KINDS, held, loss, measures
+from bench.economics.memory import Peak
 from bench.economics.policies import DRAWN, FLAT, OFF, TOLERANCE, UPLOADED, Policy
 from bench.economics.report_pages import stream
 from bench.economics.requests import planned
@@ -37,8 +39,6 @@ from bench.host import ROOT, host, versions
 from bench.options import Options, finish, parser
 from bench.parts.flags import ONE_THREAD
 from bench.result import Measure, Result
-from bench.services import Services
-from fovea.cli.children import Launch
 from standin import model_dir
 from standin.dataset import KINDS
 from standin.frozen import SEED
@@ -189,41 +189,38 @@ def _rescue(options: Options, flags: argparse.Namespace) -> tuple[dict[str, Meas
     requests = stream(QUICK_STREAM if options.quick else STREAM, options.seed)
     model = flags.model.resolve()
     with Console(stderr=True).status("the rescue case: what naive can carry") as status:
-        with tempfile.TemporaryDirectory(prefix="fovea-economy-") as folder:
-            launched = services.pair(model, Path(folder), (), rescue.NAIVE_ENCODER, rescue.NAIVE_DECODER)
-            with services.started(launched) as running:
-                running.ready()
-                few = requests[: min(MEASURED, len(requests))]
-                rate = rescue.LOAD * rescue.capacity(launched[-1].address, few)
-                moments = rescue.arrivals(len(requests), rate, options.seed)
-                status.update(f"the rescue case: naive, {moments[-1]:.0f} s")
-                naive = _side(running, launched, requests, moments, rescue.NAIVE)
-        with tempfile.TemporaryDirectory(prefix="fovea-economy-") as folder:
-            launched = services.pair(model, Path(folder))
-            with services.started(launched) as running:
-                running.ready()
-                status.update(f"the rescue case: ours, {moments[-1]:.0f} s")
-                ours = _side(running, launched, requests, moments, rescue.OURS)
+        with _loaded(model, rescue.NAIVE_ENCODER, rescue.NAIVE_DECODER) as (address, peak):
+            carried = rescue.capacity(address, requests[:MEASURED], rescue.NAIVE)
+            moments = rescue.arrivals(len(requests), rescue.LOAD * carried, options.seed)
+            status.update(f"the rescue case: naive, {moments[-1]:.0f} s")
+            naive = rescue.open_loop(address, peak, requests, moments, rescue.NAIVE)
+        with _loaded(model) as (address, peak):
+            status.update(f"the rescue case: ours, {moments[-1]:.0f} s")
+            ours_carry = rescue.capacity(address, requests[:MEASURED], rescue.OURS)
+        with _loaded(model) as (address, peak):
+            ours = rescue.open_loop(address, peak, requests, moments, rescue.OURS)
     told = {
         "version": versions("fovea")["fovea"],
         "args": " ".join((*rescue.NAIVE_ENCODER, *rescue.NAIVE_DECODER)),
-        "requests_per_s": round(rate, 4),
         "requests": len(requests),
+        "requests_per_s": round(rescue.LOAD * carried, 4),
+        "naive_carries_per_s": round(carried, 4),
+        "ours_carries_per_s": round(ours_carry, 4),
     }
-    return rescue.measures(naive, ours, options.seed), told | _figures("naive", naive) | _figures(
-        "ours", ours
-    )
+    figures = _figures("naive", naive) | _figures("ours", ours)
+    return rescue.measures(naive, ours, options.seed), told | figures
 
 
-def _side(
-    running: Services,
-    launched: Sequence[Launch],
-    requests: Sequence[Any],
-    moments: Sequence[float],
-    budget: Any,
-) -> rescue.Side:
-    pids = [child.pid for child in running.running]
-    return rescue.open_loop(launched[-1].address, pids, requests, moments, budget)
+@contextmanager
+def _loaded(
+    model: Path, encoder_flags: Sequence[str] = (), decoder_flags: Sequence[str] = ()
+) -> Iterator[tuple[str, Peak]]:
+    """A pair of services with an empty store: the decoder's address, and what both take from now on."""
+    with tempfile.TemporaryDirectory(prefix="fovea-economy-") as folder:
+        launched = services.pair(model, Path(folder), (), encoder_flags, decoder_flags)
+        with services.started(launched) as running:
+            running.ready()
+            yield launched[-1].address, Peak([child.pid for child in running.running])
 
 
 def _figures(name: str, side: rescue.Side) -> dict[str, float]:

@@ -54,11 +54,11 @@ class Side:
     memory: int
 
 
-def capacity(address: str, requests: Sequence[Request]) -> float:
+def capacity(address: str, requests: Sequence[Request], budget: Budget) -> float:
     """Requests a second that are answered when a few callers ask one after another."""
     with Client(address) as client, ThreadPoolExecutor(CALLERS) as pool:
         begin = time.perf_counter()
-        for _ in pool.map(lambda one: _answer(client, one, NAIVE, time.perf_counter()), requests):
+        for _ in pool.map(lambda one: _answer(client, one, budget, time.perf_counter()), requests):
             pass
         return len(requests) / (time.perf_counter() - begin)
 
@@ -73,10 +73,9 @@ def arrivals(count: int, rate: float, seed: int) -> list[float]:
 
 
 def open_loop(
-    address: str, pids: Sequence[int], requests: Sequence[Request], moments: Sequence[float], budget: Budget
+    address: str, peak: Peak, requests: Sequence[Request], moments: Sequence[float], budget: Budget
 ) -> Side:
-    """Every request at its moment, whatever is still unanswered."""
-    peak = Peak(pids)
+    """Every request at its moment, whatever is still unanswered. `peak` counts from before the first request."""
     with Client(address) as client, ThreadPoolExecutor(len(requests)) as pool:
         begin, calls = time.perf_counter(), []
         for request, moment in zip(requests, moments, strict=True):
