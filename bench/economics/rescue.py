@@ -75,7 +75,7 @@ def arrivals(count: int, rate: float, seed: int) -> list[float]:
 def open_loop(
     address: str, peak: Peak, requests: Sequence[Request], moments: Sequence[float], budget: Budget
 ) -> Side:
-    """Every request at its moment, whatever is still unanswered. `peak` counts from before the first request."""
+    """Every request at its moment, whatever is still unanswered. `peak` has counted since the start."""
     with Client(address) as client, ThreadPoolExecutor(len(requests)) as pool:
         begin, calls = time.perf_counter(), []
         for request, moment in zip(requests, moments, strict=True):

@@ -29,6 +29,11 @@ PROMISED = {
     "reuse": {"ttft_mean", "ttft_p90", "ttft_p99", "tokens_per_s"},
     "overlap": {"ttft"},
     "scale": {"hit_rate_loss", "encode_slope", "step_slope"},
+    "economy": {
+        "auto_saved", "auto_loss", "flat_saved", "flat_loss", "economy_loss", "strong_loss", "vs_random",
+        "vs_stride", "vs_resize", "fp8_loss", "over_budget", "rescue_tokens", "rescue_memory", "rescue_ttft",
+        "rescue_latency", "rescue_loss",
+    },
     "gpu": {
         "encode_768", "encode_1024", "prefill_share", "decode_floor_1", "decode_floor_64", "vs_generate",
         "ttft_cold_ms", "ttft_rows_ms", "ttft_prefix_ms", "mismatches",

@@ -1,0 +1,112 @@
+"""What `bench/economy.py` computes from answers: losses are paired, bounds are held, the page shows every policy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.economics import page, plot, rescue
+from bench.economics.asking import Outcomes
+from bench.economics.losses import FINE, accuracy, held, loss, measures, saved
+from bench.economics.policies import AUTO, DRAWN, FLAT, NATIVE, OFF, UPLOADED, Policy, reduced
+from bench.economics.report_pages import HEIGHT, PAGE, WIDTH, rendered, stream, written
+from bench.economics.requests import planned
+from bench.economics.views import SCALES, file_of, scale_of, uniform_cells
+from bench.evaluation.scores import Bools
+from standin.dataset import KINDS
+
+ROWS = 8
+DTYPES = ("fp8", "int8")
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> Outcomes:
+    """All right and 100 tokens, but for what the tests look at."""
+    found = Outcomes(ROWS)
+    found.expect([*DRAWN, *UPLOADED, *(Policy(dtype, OFF.budget) for dtype in DTYPES)])
+    for right in found.right.values():
+        right[:] = True
+    for tokens in found.tokens.values():
+        tokens[:] = 100
+    found.tokens[AUTO.name][:] = 40
+    _wrong(found.right["strong"], rows=[0, 1])
+    _wrong(found.right[reduced("random", "strong")], rows=[0, 1, 2])
+    _wrong(found.right[NATIVE.name], rows=[0])
+    return found
+
+
+def _wrong(right: Bools, rows: list[int]) -> None:
+    right[:, rows] = False
+
+
+def test_a_loss_is_paired_and_in_points(outcomes: Outcomes) -> None:
+    assert loss(outcomes, OFF.name, FLAT.name).value == 0
+    lost = loss(outcomes, OFF.name, "strong", FINE)
+    assert (lost.value, lost.n) == (25.0, ROWS * len(FINE))
+    assert lost.lower < 25 < lost.upper
+    assert loss(outcomes, NATIVE.name, AUTO.name).value == -12.5
+    assert accuracy(outcomes, "strong").value == 75
+    assert saved(outcomes, NATIVE.name, AUTO.name).value == pytest.approx(0.6)
+
+
+def test_the_worse_bound_is_held_to_the_target(outcomes: Outcomes) -> None:
+    found = measures(outcomes, 0)
+    assert found["strong_loss"].value == found["strong_loss"].upper > 25
+    assert (found["strong_loss"].met, found["economy_loss"].met) == (False, True)
+    assert found["auto_saved"].met
+    assert found["auto_loss"].met
+    better = found["vs_random"]
+    assert (better.value, better.met) == (better.lower, True)
+    gained = loss(outcomes, OFF.name, "strong")
+    assert held("points", gained, 1.0, "at least").value == gained.lower
+
+
+def test_the_page_and_the_plot_show_every_policy(outcomes: Outcomes, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    facts = {
+        "model": "model", "per_kind": ROWS, "kinds": len(KINDS), "seed": 0, "dataset": "0" * 64, "concurrency": 1,
+        "asks": 1, "seconds": 1.0, "cores": 2, "tolerance": 8, "row_dtypes": list(DTYPES),
+    }  # fmt: skip
+    text = page.page(facts, outcomes, measures(outcomes, 0), {"bars": (0.5, 1.0)}, "img/economy.png")
+    for policy in (*DRAWN, *UPLOADED):
+        assert f"`{policy.name}`" in text
+    assert all(f"`{kind}`" in text for kind in KINDS)
+    plot.draw(tmp_path / "plot.png", outcomes, "title")
+    with Image.open(tmp_path / "plot.png") as drawn:
+        assert drawn.size[0] > 1000
+
+
+def test_views_are_enlarged_by_their_row() -> None:
+    picture = Image.new("RGB", (64, 96), "red")
+    assert [scale_of(row) for row in range(5)] == [*SCALES, SCALES[0]]
+    assert file_of(picture, "drawn", 3) == file_of(picture, "uploaded", 0)
+    assert len(file_of(picture, "uploaded", 3)) > len(file_of(picture, "drawn", 3))
+    picture.putpixel((40, 50), (0, 0, 0))
+    assert uniform_cells(picture) == (5, 6)
+
+
+def test_a_page_comes_out_of_its_pdf_as_it_was_drawn() -> None:
+    picture = Image.effect_noise(PAGE, 60).convert("RGB")
+    shown = rendered(written(picture))
+    assert shown.size == (WIDTH, HEIGHT)
+    again = np.asarray(shown.resize(PAGE, Image.Resampling.BOX), int)
+    assert np.abs(again - np.asarray(picture)).mean() < 2
+
+
+def test_half_of_the_requests_are_about_a_page_that_was_seen() -> None:
+    pages = [one.page for one in stream(40, 0)]
+    logos = [page for page in pages if page < 0]
+    assert len(logos) == 5
+    assert 8 <= len({page for page in pages if page >= 0}) <= 27
+
+
+def test_arrivals_have_the_asked_rate() -> None:
+    moments = rescue.arrivals(4000, 2.0, 0)
+    assert moments == sorted(moments)
+    assert moments[-1] == pytest.approx(2000, rel=0.1)
+
+
+def test_no_random_request_is_over_its_budget_or_of_a_size_that_would_change() -> None:
+    found = planned(300, 1)
+    assert (found.over, found.moved) == (0, 0)
+    assert 0 < found.refused < 300
