@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from decoder_svc.core import Prompt, Timings, Usage
+from decoder_svc.economy.tariff import Tariff
 from decoder_svc.encoders.rows import FetchReport
 from decoder_svc.prepare import Prepared
 from decoder_svc.request import PlannedImage
-from decoder_svc.tariff import Tariff
 from fovea.receipt import ImageReceipt, Receipt, Stages, Tier, Totals
 from fovea.rows import RowLayout
 

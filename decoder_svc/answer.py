@@ -14,10 +14,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from decoder_svc.account import Clock, Spent, receipt
-from decoder_svc.alternatives import others
-from decoder_svc.budget import Budget
 from decoder_svc.core import Delta, Engine, EngineRequest, RowChunk
-from decoder_svc.cost import PrefillCost, PrefillRate
+from decoder_svc.economy.alternatives import others
+from decoder_svc.economy.budget import Budget
+from decoder_svc.economy.cost import PrefillCost, PrefillRate
+from decoder_svc.economy.planner import check_fit
+from decoder_svc.economy.pressure import Pressure
+from decoder_svc.economy.sequences import bounded, thin
+from decoder_svc.economy.tariff import Tariff
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.rows import Fetch
 from decoder_svc.encoders.shared import SharedRows
@@ -29,14 +33,10 @@ from decoder_svc.errors import (
     VisualBudgetExceeded,
 )
 from decoder_svc.limits import check_sampling
-from decoder_svc.planner import check_fit
 from decoder_svc.prepare import Prepared, Preparer
-from decoder_svc.pressure import Pressure
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.request import Alternative, Ask, Cost, Count, Event, Finished, Load, Started, Text
 from decoder_svc.sampling.grammar import check_format
-from decoder_svc.sequences import bounded, thin
-from decoder_svc.tariff import Tariff
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 from fovea.rows import RowLayout

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 from decoder_svc.answer import Answerer, AskLimits, ModelFacts
 from decoder_svc.core import Engine, EngineRequest, RowChunk, Sampling
 from decoder_svc.core import Limits as EngineLimits
-from decoder_svc.cost import PrefillCost
+from decoder_svc.economy.cost import PrefillCost
+from decoder_svc.economy.pressure import Pressure
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Expected
 from decoder_svc.encoders.pool import EncoderPool
@@ -24,7 +25,6 @@ from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
 from decoder_svc.front import Card, Front, Limits
 from decoder_svc.metrics import DecoderMetrics
-from decoder_svc.pressure import Pressure
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ImagePart, Message, TextPart
 from decoder_svc.service import DecoderService

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from google.protobuf.message import Message as Proto
 
 from decoder_svc import convert_budget
-from decoder_svc.budget import Budget
 from decoder_svc.core import ResponseFormat, Sampling
+from decoder_svc.economy.budget import Budget
 from decoder_svc.errors import ImageTooLarge
 from decoder_svc.prompt.messages import ImagePart, Message, Part, TextPart
 from decoder_svc.request import Alternative, Ask, Count, Finished, ImageInput, PlannedImage

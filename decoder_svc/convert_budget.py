@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from decoder_svc.budget import Budget, Mode, OverBudget, Repeats
+from decoder_svc.economy.budget import Budget, Mode, OverBudget, Repeats
 from fovea import wire
 from fovea.decoder.v1 import decoder_pb2
 from fovea.errors import InvalidArgument, Violation

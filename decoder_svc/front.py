@@ -14,8 +14,8 @@ from importlib.metadata import version
 import structlog
 
 from decoder_svc.answer import Answerer
-from decoder_svc.budget import Budget
 from decoder_svc.core import Engine, EngineLoad
+from decoder_svc.economy.budget import Budget
 from decoder_svc.encoders.fleet import PeerState
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.errors import ImageTooLarge, NotReady

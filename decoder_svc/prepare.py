@@ -15,13 +15,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder_svc.budget import Budget
 from decoder_svc.core import Prompt
+from decoder_svc.economy.budget import Budget
+from decoder_svc.economy.planner import ImagePlan, Wanted, plan
+from decoder_svc.economy.repeats import Copies
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.rows import FetchReport, PlacedRows, RowsWanted
-from decoder_svc.planner import ImagePlan, Wanted, plan
 from decoder_svc.prompt.builder import Draft, PromptBuilder
-from decoder_svc.repeats import Copies
 from decoder_svc.request import Ask, Cost, ImageInput, PlannedImage
 from fovea.deadline import Deadline
 from fovea.errors import FoveaError

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from decoder_svc.budget import Budget
 from decoder_svc.core import Sampling
+from decoder_svc.economy.budget import Budget
 from decoder_svc.prompt.messages import Message
 from fovea.geometry import Planned
 from fovea.plan import RowPlan

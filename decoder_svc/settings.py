@@ -8,10 +8,10 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from decoder_svc.budget import DEFAULT_REDUCER, Budget, Mode, OverBudget, Repeats
 from decoder_svc.core import Quantization
+from decoder_svc.economy.budget import DEFAULT_REDUCER, Budget, Mode, OverBudget, Repeats
+from decoder_svc.economy.tariff import Tariff
 from decoder_svc.encoders.resolver import SCHEME, DnsName
-from decoder_svc.tariff import Tariff
 from fovea.geometry import DEFAULT_MAX_PIXELS
 from fovea.plan import MAX_FLAT_TOLERANCE, Reducer, RowChoice
 from fovea.planning.detail import READABLE_TEXT_PX, Detail

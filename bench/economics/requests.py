@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from decoder_svc.budget import Budget
+from decoder_svc.economy.budget import Budget
+from decoder_svc.economy.planner import ImagePlan, Wanted, plan
 from decoder_svc.errors import VisualBudgetExceeded
-from decoder_svc.planner import ImagePlan, Wanted, plan
 from fovea.geometry import Geometry
 from fovea.plan import Reducer, RowChoice
 from fovea.planning.detail import Detail, Look

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from decoder_svc import convert_budget
-from decoder_svc.budget import Budget, Mode, OverBudget, Repeats
+from decoder_svc.economy.budget import Budget, Mode, OverBudget, Repeats
 from fovea.decoder.v1 import decoder_pb2
 from fovea.plan import Reducer, RowChoice
 from fovea.planning.detail import Detail

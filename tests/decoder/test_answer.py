@@ -17,17 +17,17 @@ import pytest
 import xxhash
 
 from decoder_svc.answer import Answerer, AskLimits, ModelFacts
-from decoder_svc.budget import Budget, Repeats
 from decoder_svc.core import Delta, EngineLoad, Limits, Prompt, RowChunk, Sampling, Timings, Usage
-from decoder_svc.cost import PrefillCost
+from decoder_svc.economy.budget import Budget, Repeats
+from decoder_svc.economy.cost import PrefillCost
+from decoder_svc.economy.pressure import Pressure
+from decoder_svc.economy.tariff import Tariff
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.peer import EncoderPeer
 from decoder_svc.errors import RowsMismatch
-from decoder_svc.pressure import Pressure
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ImagePart, Message, TextPart
 from decoder_svc.request import Ask, Count, Finished, ImageInput, Started
-from decoder_svc.tariff import Tariff
 from fovea import wire
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from decoder_svc.core import EngineLoad
-from decoder_svc.cost import PrefillCost, PrefillRate
-from decoder_svc.pressure import Pressure
-from decoder_svc.tariff import Tariff
+from decoder_svc.economy.cost import PrefillCost, PrefillRate
+from decoder_svc.economy.pressure import Pressure
+from decoder_svc.economy.tariff import Tariff
 from fovea.receipt import Price, Totals
 
 # text_config of the published Qwen3-VL-30B-A3B.

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from decoder_svc.budget import Budget, Mode, OverBudget
+from decoder_svc.economy.budget import Budget, Mode, OverBudget
+from decoder_svc.economy.planner import ImagePlan, Wanted, check_fit, plan
 from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
-from decoder_svc.planner import ImagePlan, Wanted, check_fit, plan
 from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, AspectTooExtreme, Geometry
 from fovea.plan import Reducer, RowChoice
 from fovea.planning.detail import Detail, Look

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decoder_svc.thinning import E4M3, Floats, Frame, newest, pooled
+from decoder_svc.economy.thinning import E4M3, Floats, Frame, newest, pooled
 from fovea.rows import RowDtype, RowLayout
 
 RANDOM = np.random.default_rng(5)

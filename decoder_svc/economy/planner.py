@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decoder_svc.budget import Budget, OverBudget
+from decoder_svc.economy.budget import Budget, OverBudget
 from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
 from fovea.geometry import Geometry, Planned
 from fovea.plan import ALL_ROWS, RowPlan

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from decoder_svc.budget import Budget, Mode
+from decoder_svc.economy.budget import Budget, Mode
 from fovea.plan import ALL_ROWS
 from fovea.planning.detail import Detail
 

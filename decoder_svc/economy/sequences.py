@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder_svc.core import RowChunk
+from decoder_svc.economy.thinning import Frame, newest, pooled
 from decoder_svc.encoders.rows import Fetch, FetchReport
 from decoder_svc.prepare import Prepared, together
 from decoder_svc.request import PlannedImage, Thinned
-from decoder_svc.thinning import Frame, newest, pooled
 from fovea.rows import RowLayout
 
 

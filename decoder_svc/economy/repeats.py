@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decoder_svc.budget import Repeats
+from decoder_svc.economy.budget import Repeats
 from decoder_svc.prompt.messages import ImagePart, Message, Part, TextPart
 from decoder_svc.request import ImageInput
 

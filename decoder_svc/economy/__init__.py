@@ -1,0 +1,2 @@
+"""What the images of a request may cost and what they become: plans, budgets, prices, and rows thinned on
+request."""
