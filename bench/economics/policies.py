@@ -42,11 +42,13 @@ REDUCED = tuple(
     for reducer in REDUCERS
 )
 NATIVE = Policy("native", _whole(reduction="off"), "uploaded")
-AUTO = Policy("detail auto", Budget(max_pixels=EVERYTHING, detail="auto", flat_tolerance=0), "uploaded")
-AUTO_SIZE = Policy("detail auto, size alone", Budget(max_pixels=EVERYTHING, detail="auto"), "uploaded")
+AUTO = Policy("detail auto", Budget(max_pixels=EVERYTHING, detail="auto"), "uploaded")
+AUTO_FLAT = Policy(
+    "detail auto, flat", Budget(max_pixels=EVERYTHING, detail="auto", flat_tolerance=0), "uploaded"
+)
 
 DRAWN = (OFF, FLAT, FLAT_NEAR, GAIN, *DEFAULTS, *REDUCED)
-UPLOADED = (NATIVE, AUTO_SIZE, AUTO)
+UPLOADED = (NATIVE, AUTO, AUTO_FLAT)
 
 
 def reduced(reducer: str, mode: str) -> str:

@@ -31,7 +31,7 @@ from fovea.receipt import Receipt
 CALLERS = 4
 LOAD = 0.7
 NAIVE = Budget(max_pixels=EVERYTHING, detail="high", reduction="off")
-OURS = Budget(max_pixels=EVERYTHING, detail="auto", flat_tolerance=0)
+OURS = Budget(max_pixels=EVERYTHING, detail="auto")
 NAIVE_ENCODER = flags.NO_ROW_STORE
 NAIVE_DECODER = flags.NO_DECODER_CACHES
 

@@ -71,12 +71,12 @@ def test_an_image_without_a_plan_is_refused() -> None:
 
 
 def test_every_step_down_is_told_with_its_reason() -> None:
-    look = Look(2000, 1600, text_height=20, kind="TEXT")
+    look = Look(2000, 1600, text_height=14, kind="TEXT")
     (one,) = planned(look, max_pixels=2_000_000, detail=Detail.AUTO, max_visual_tokens=300)
     assert told(one) == [
         ("resize", 3100, 1911, "max_pixels 2000000"),
-        ("resize", 1911, 1540, "detail auto: text 20 px"),
-        ("resize", 1540, 285, "budget 300"),
+        ("resize", 1911, 1620, "detail auto: text 14 px"),
+        ("resize", 1620, 285, "budget 300"),
     ]
     (short,) = planned(Look(2000, 1500), max_pixels=PUBLISHED.max_pixels, max_short_side=768)
     assert told(short) == [("resize", 2914, 768, "max_short_side 768")]
@@ -136,7 +136,7 @@ def test_over_budget_can_be_refused_and_says_what_fits() -> None:
 
 
 def test_pressure_lowers_detail_step_by_step_and_not_below_the_least() -> None:
-    look = Look(1000, 800, text_height=20, kind="TEXT")
+    look = Look(1000, 800, text_height=14, kind="TEXT")
     budget = Budget(DEFAULT_MAX_PIXELS, min_detail=Detail.LOW)
     sizes = []
     for steps in range(4):

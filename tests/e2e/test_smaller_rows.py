@@ -64,7 +64,7 @@ def lessons(folder: Path, tower: Tower) -> list[Lesson]:
         (asked,) = heldout(kind, 1)
         image = patches(np.asarray(asked.image.convert("RGB")), geometry)
         messages = (Message("user", (ImagePart(0), TextPart(asked.question))),)
-        rows = {dtype: tower.encode([image], dtype)[0] for dtype in RowDtype}
+        rows = {dtype: tower.encode([image], dtype)[0].rows for dtype in RowDtype}
         made.append(Lesson(builder.build(messages, [image.grid_thw]), rows))
     return made
 
