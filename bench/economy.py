@@ -28,7 +28,7 @@ from bench.economics import page, plot, rescue
 from bench.economics.asking import Outcomes, ask
 from bench.economics.losses import FLAT_KINDS, held, loss, measures
 from bench.economics.memory import Peak
-from bench.economics.policies import DRAWN, FLAT, OFF, TOLERANCE, UPLOADED, Policy
+from bench.economics.policies import CONTROLLED, DRAWN, FLAT, OFF, TOLERANCE, UPLOADED, Policy
 from bench.economics.report_pages import stream
 from bench.economics.requests import planned
 from bench.economics.views import uniform_cells
@@ -39,7 +39,7 @@ from bench.host import ROOT, host, versions
 from bench.options import Options, finish, parser
 from bench.parts.flags import ONE_THREAD
 from bench.result import Measure, Result
-from standin import model_dir
+from standin import control_dir, model_dir
 from standin.dataset import KINDS
 from standin.frozen import SEED
 
@@ -69,16 +69,16 @@ def run(options: Options, flags: argparse.Namespace) -> Result:
     digest = sheets.digest(options.seed)
     found = _promised() | _planner(options)
     facts: dict[str, Any] = {"model": flags.model.name, "per_kind": flags.per_kind, "part": flags.part}
+    sides: dict[str, Any] = {"ours": {"version": versions("fovea")["fovea"], "args": ""}}
+    if flags.part != "accuracy":
+        told, sides["naive"] = _rescue(options, flags)
+        found |= told
     if flags.part != "rescue":
         outcomes, facts = _accuracy(options, flags, digest)
         uniform = _uniform(flags.per_kind, options.seed, outcomes)
         found |= (
             measures(outcomes, options.seed) | _flat(uniform, outcomes) | _smaller(outcomes, options.seed)
         )
-    sides: dict[str, Any] = {"ours": {"version": versions("fovea")["fovea"], "args": ""}}
-    if flags.part != "accuracy":
-        told, sides["naive"] = _rescue(options, flags)
-        found |= told
     result = Result(
         bench="economy",
         seed=options.seed,
@@ -116,9 +116,11 @@ def _planner(options: Options) -> dict[str, Measure]:
 def _accuracy(options: Options, flags: argparse.Namespace, digest: str) -> tuple[Outcomes, dict[str, Any]]:
     """Every policy with rows in bf16; then every token of the drawn pictures with smaller rows."""
     outcomes, begin = Outcomes(flags.per_kind), time.perf_counter()
-    _asked(flags, options.seed, "bf16", [DRAWN, UPLOADED], outcomes)
+    model = flags.model.resolve()
+    _asked(model, options.seed, "bf16", [DRAWN, UPLOADED], outcomes)
+    _asked(control_dir(), options.seed, "bf16", [CONTROLLED], outcomes)
     for dtype in SMALLER:
-        _asked(flags, options.seed, dtype, [[Policy(dtype, OFF.budget)]], outcomes)
+        _asked(model, options.seed, dtype, [[Policy(dtype, OFF.budget)]], outcomes)
     return outcomes, {
         "model": flags.model.name,
         "per_kind": flags.per_kind,
@@ -136,20 +138,18 @@ def _accuracy(options: Options, flags: argparse.Namespace, digest: str) -> tuple
 
 
 def _asked(
-    flags: argparse.Namespace,
+    model: Path,
     seed: int,
     dtype: str,
     groups: Sequence[Sequence[Policy]],
     outcomes: Outcomes,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="fovea-economy-") as folder:
-        launched = services.pair(
-            flags.model.resolve(), Path(folder), ONE_THREAD, encoder_flags=("--row-dtype", dtype)
-        )
+        launched = services.pair(model, Path(folder), ONE_THREAD, encoder_flags=("--row-dtype", dtype))
         with services.started(launched) as running:
             running.ready()
-            drawn = sheets.sheets(flags.per_kind, seed)
-            with shown(flags.per_kind * len(KINDS) * sum(map(len, groups))) as heard:
+            drawn = sheets.sheets(outcomes.per_kind, seed)
+            with shown(outcomes.per_kind * len(KINDS) * sum(map(len, groups))) as heard:
                 ask(launched[-1].address, drawn, groups, outcomes, CONCURRENCY, heard)
 
 

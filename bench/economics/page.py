@@ -11,7 +11,7 @@ from typing import Any
 from bench.bounds import Bounded
 from bench.economics.asking import Outcomes
 from bench.economics.losses import FINE, FLAT_KINDS, accuracy, loss
-from bench.economics.policies import DRAWN, UPLOADED, Policy
+from bench.economics.policies import CONTROLLED, DRAWN, UPLOADED, Policy
 from bench.economics.views import SCALES, scale_of
 from bench.evaluation.report import targets
 from bench.evaluation.scores import tier_of
@@ -40,6 +40,10 @@ server's modes with its default reducer; below them every reducer at both ratios
 (scope), by difference (divprune), evenly (stride), at random, and by resizing the image to the same number
 of tokens."""
 
+CONTROL_TEXT = """\
+`standin/control` is the same model, trained as long but for the last stages, in which the stand-in learns from
+pictures that lose rows and squares. It shows what leaving tokens out costs a model that has never met it."""
+
 UPLOADED_TEXT = """\
 The same pictures as people upload screenshots and scans: enlarged 1, 1.5, 2 or 3 times, a quarter of them
 each. `native` is the size that was uploaded. The stand-in reads text of the height that it was trained on
@@ -67,6 +71,9 @@ def page(
         "## Fewer tokens of the same pictures",
         DRAWN_TEXT.format_map(facts),
         _policies(outcomes, DRAWN),
+        "## The control",
+        CONTROL_TEXT,
+        _policies(outcomes, CONTROLLED),
         "## Smaller rows",
         "The same questions to services whose rows rest and travel in fp8 and in int8, every token kept.",
         _policies(outcomes, [Policy(name, DRAWN[0].budget) for name in ("off", *facts["row_dtypes"])]),

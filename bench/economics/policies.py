@@ -47,6 +47,9 @@ AUTO_FLAT = Policy(
     "detail auto, flat", Budget(max_pixels=EVERYTHING, detail="auto", flat_tolerance=0), "uploaded"
 )
 
+CONTROLLED = tuple(Policy(f"control {policy.name}", policy.budget) for policy in (OFF, FLAT, *DEFAULTS))
+"""Of a stand-in that was never trained with rows or squares left out."""
+
 DRAWN = (OFF, FLAT, FLAT_NEAR, GAIN, *DEFAULTS, *REDUCED)
 UPLOADED = (NATIVE, AUTO, AUTO_FLAT)
 

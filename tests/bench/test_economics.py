@@ -9,7 +9,7 @@ from PIL import Image
 from bench.economics import page, plot, rescue
 from bench.economics.asking import Outcomes
 from bench.economics.losses import FINE, accuracy, held, loss, measures, saved
-from bench.economics.policies import AUTO, DRAWN, FLAT, NATIVE, OFF, UPLOADED, Policy, reduced
+from bench.economics.policies import AUTO, CONTROLLED, DRAWN, FLAT, NATIVE, OFF, UPLOADED, Policy, reduced
 from bench.economics.report_pages import HEIGHT, PAGE, WIDTH, rendered, stream, written
 from bench.economics.requests import planned
 from bench.economics.views import SCALES, file_of, scale_of, uniform_cells
@@ -24,7 +24,7 @@ DTYPES = ("fp8", "int8")
 def outcomes() -> Outcomes:
     """All right and 100 tokens, but for what the tests look at."""
     found = Outcomes(ROWS)
-    found.expect([*DRAWN, *UPLOADED, *(Policy(dtype, OFF.budget) for dtype in DTYPES)])
+    found.expect([*DRAWN, *UPLOADED, *CONTROLLED, *(Policy(dtype, OFF.budget) for dtype in DTYPES)])
     for right in found.right.values():
         right[:] = True
     for tokens in found.tokens.values():
@@ -68,7 +68,7 @@ def test_the_page_and_the_plot_show_every_policy(outcomes: Outcomes, tmp_path) -
         "asks": 1, "seconds": 1.0, "cores": 2, "tolerance": 8, "row_dtypes": list(DTYPES),
     }  # fmt: skip
     text = page.page(facts, outcomes, measures(outcomes, 0), {"bars": (0.5, 1.0)}, "img/economy.png")
-    for policy in (*DRAWN, *UPLOADED):
+    for policy in (*DRAWN, *UPLOADED, *CONTROLLED):
         assert f"`{policy.name}`" in text
     assert all(f"`{kind}`" in text for kind in KINDS)
     plot.draw(tmp_path / "plot.png", outcomes, "title")
