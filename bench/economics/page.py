@@ -41,8 +41,9 @@ server's modes with its default reducer; below them every reducer at both ratios
 of tokens."""
 
 CONTROL_TEXT = """\
-`standin/control` is the same model, trained as long but for the last stages, in which the stand-in learns from
-pictures that lose rows and squares. It shows what leaving tokens out costs a model that has never met it."""
+`standin/control` is the same model, trained as long but for the last stages, in which the stand-in learns
+from pictures that lose rows and squares. It shows what leaving tokens out costs a model that has never met
+it."""
 
 UPLOADED_TEXT = """\
 The same pictures as people upload screenshots and scans: enlarged 1, 1.5, 2 or 3 times, a quarter of them
