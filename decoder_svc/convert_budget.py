@@ -60,6 +60,8 @@ def visual(budget: Budget) -> decoder_pb2.VisualBudget:
     reduction.reducer = wire.reducer_to_proto(budget.rows.reducer)
     if budget.rows.auto:
         reduction.mode = decoder_pb2.REDUCTION_MODE_AUTO
+    elif budget.rows.all:
+        reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
     else:
         reduction.keep = budget.rows.keep
     if budget.flat_tolerance is not None:
@@ -81,7 +83,7 @@ def _rows(message: decoder_pb2.Reduction, default: RowChoice) -> RowChoice:
 
 def _tolerance(message: decoder_pb2.Reduction, default: int | None) -> int | None:
     if not message.HasField("flat_tolerance"):
-        return default
+        return None if message.mode == decoder_pb2.REDUCTION_MODE_OFF else default
     if message.flat_tolerance > MAX_FLAT_TOLERANCE:
         raise _invalid("visual.reduction.flat_tolerance", f"must be at most {MAX_FLAT_TOLERANCE}")
     return message.flat_tolerance

@@ -136,7 +136,7 @@ class _ReductionModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reducti
     REDUCTION_MODE_UNSPECIFIED: _ReductionMode.ValueType  # 0
     """The server's choice."""
     REDUCTION_MODE_OFF: _ReductionMode.ValueType  # 1
-    """Keep all."""
+    """Keep all, squares of one colour too, unless the request itself has a `flat_tolerance`."""
     REDUCTION_MODE_ECONOMY: _ReductionMode.ValueType  # 2
     """Keep three quarters."""
     REDUCTION_MODE_STRONG: _ReductionMode.ValueType  # 3
@@ -150,7 +150,7 @@ class ReductionMode(_ReductionMode, metaclass=_ReductionModeEnumTypeWrapper):
 REDUCTION_MODE_UNSPECIFIED: ReductionMode.ValueType  # 0
 """The server's choice."""
 REDUCTION_MODE_OFF: ReductionMode.ValueType  # 1
-"""Keep all."""
+"""Keep all, squares of one colour too, unless the request itself has a `flat_tolerance`."""
 REDUCTION_MODE_ECONOMY: ReductionMode.ValueType  # 2
 """Keep three quarters."""
 REDUCTION_MODE_STRONG: ReductionMode.ValueType  # 3

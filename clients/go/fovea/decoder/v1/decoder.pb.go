@@ -251,7 +251,7 @@ type ReductionMode int32
 const (
 	// The server's choice.
 	ReductionMode_REDUCTION_MODE_UNSPECIFIED ReductionMode = 0
-	// Keep all.
+	// Keep all, squares of one colour too, unless the request itself has a `flat_tolerance`.
 	ReductionMode_REDUCTION_MODE_OFF ReductionMode = 1
 	// Keep three quarters.
 	ReductionMode_REDUCTION_MODE_ECONOMY ReductionMode = 2

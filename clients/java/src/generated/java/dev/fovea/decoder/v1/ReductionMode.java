@@ -25,7 +25,7 @@ public enum ReductionMode
   REDUCTION_MODE_UNSPECIFIED(0),
   /**
    * <pre>
-   * Keep all.
+   * Keep all, squares of one colour too, unless the request itself has a `flat_tolerance`.
    * </pre>
    *
    * <code>REDUCTION_MODE_OFF = 1;</code>
@@ -77,7 +77,7 @@ public enum ReductionMode
   public static final int REDUCTION_MODE_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * Keep all.
+   * Keep all, squares of one colour too, unless the request itself has a `flat_tolerance`.
    * </pre>
    *
    * <code>REDUCTION_MODE_OFF = 1;</code>

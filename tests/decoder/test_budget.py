@@ -1,0 +1,49 @@
+"""A request's budget over the server's defaults: what is set counts, what is left open is the server's choice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from decoder_svc.convert_budget import budget, visual
+from decoder_svc.economy.alternatives import others
+from decoder_svc.economy.budget import Budget, Mode, OverBudget, Repeats
+from fovea.decoder.v1 import decoder_pb2
+from fovea.plan import Reducer, RowChoice
+from fovea.planning.detail import Detail
+
+PLAIN = Budget(1_310_720)
+THRIFTY = replace(
+    PLAIN,
+    max_visual_tokens=900,
+    detail=Detail.AUTO,
+    rows=RowChoice(0.75, reducer=Reducer.DIVPRUNE),
+    flat_tolerance=2,
+    on_over_budget=OverBudget.REFUSE,
+    repeats=Repeats.REFERENCE,
+    min_tokens=64,
+)
+
+
+def test_nothing_set_is_the_servers_choice() -> None:
+    assert budget(decoder_pb2.VisualBudget(), THRIFTY) == THRIFTY
+
+
+def test_off_keeps_all_whatever_the_server_would_leave_out() -> None:
+    asked = decoder_pb2.VisualBudget()
+    asked.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
+    found = budget(asked, THRIFTY)
+    assert (found.rows.all, found.flat_tolerance) == (True, None)
+    asked.reduction.flat_tolerance = 0
+    assert budget(asked, THRIFTY).flat_tolerance == 0
+
+
+@pytest.mark.parametrize("one", [PLAIN, THRIFTY, replace(PLAIN, rows=Mode.AUTO.rows(Reducer.SCOPE))])
+def test_a_told_alternative_means_the_same_on_a_plain_server(one: Budget) -> None:
+    for name, other in others(one):
+        again = budget(visual(other), PLAIN)
+        assert (again.flat_tolerance, again.detail) == (other.flat_tolerance, other.detail), name
+        assert again.rows.all == other.rows.all
+        assert again.rows.all or again.rows == other.rows
+        assert again.max_visual_tokens == other.max_visual_tokens
