@@ -210,7 +210,7 @@ def test_who_ends_a_task_frees_its_slot(services: Services) -> None:
 
 def test_a_deadline_ends_the_call_and_frees_its_slot(client: Any, kind: str, services: Services) -> None:
     with (
-        decoder_client(kind, services.decoder.address, timeout_s=0.5) as hasty,
+        decoder_client(kind, services.decoder.address, timeout_s=0.1) as hasty,
         pytest.raises(errors.DeadlineExceeded),
     ):
         hasty.ask("Tell me.", sampling=rambling(500))

@@ -119,9 +119,9 @@ def held_tower(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     go, really = threading.Event(), Tower.encode
 
-    def held(self: Tower, images: Any, dtype: Any) -> Any:
+    def held(self: Tower, *asked: Any) -> Any:
         assert go.wait(CALL_S)
-        return really(self, images, dtype)
+        return really(self, *asked)
 
     monkeypatch.setattr(Tower, "encode", held)
     yield go
