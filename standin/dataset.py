@@ -28,6 +28,7 @@ SIZES: tuple[tuple[int, int], ...] = (
     (192, 224), (256, 192), (192, 256), (320, 160), (224, 224), (288, 192), (256, 224), (224, 256),
     (320, 192), (256, 256), (320, 224),
 )  # fmt: skip
+ZOOM = (0.85, 1.45)
 IGNORED = -100
 QUOTED = re.compile('"([^"]+)"')
 # How often training draws each kind of picture (bar, line, pie, table, card, scene, page): what is learnt
@@ -167,6 +168,7 @@ class Recipe:
     questions: int = 8
     coarse_share: float = 0.35
     half_share: float = 0.0
+    zoom_share: float = 0.0
     odd_share: float = 0.15
     pixels: int = 1_180_000
 
@@ -177,9 +179,11 @@ def training_batches(seed: int, recipe: Recipe) -> Iterator[Batch]:
     serial = 0
     while True:
         width, height = rng.choice(recipe.sizes)
-        half = rng.random() < recipe.half_share
+        half, zoomed = rng.random() < recipe.half_share, rng.random() < recipe.zoom_share
         target = (_halved(width, rng), _halved(height, rng)) if half else (width, height)
-        count = max(2, recipe.pixels // (width * height))
+        if zoomed and not half:
+            target = _zoomed(width, height, rng.uniform(*ZOOM))
+        count = max(2, recipe.pixels // max(width * height, target[0] * target[1]))
         images, labels, asked, looked = [], [], [], []
         for _ in range(count):
             odd = rng.random() < recipe.odd_share
@@ -193,6 +197,11 @@ def training_batches(seed: int, recipe: Recipe) -> Iterator[Batch]:
             asked.append(choose(questions_about(picture, rng), rng, recipe))
             looked.append([looked_up(one.question, picture.canvas, *target) for one in asked[-1]])
         yield pack(images, labels or None, asked, looked)
+
+
+def _zoomed(width: int, height: int, factor: float) -> tuple[int, int]:
+    """The nearest whole cells: both sides are scaled nearly alike."""
+    return round(width * factor / 32) * 32, round(height * factor / 32) * 32
 
 
 def _halved(side: int, rng: random.Random) -> int:

@@ -29,6 +29,8 @@ class Stage:
     dense: float = 0.2  # weight of the dense labels beside the answers
     naming: float = 0.3  # weight of naming what the visual rows show
     drop: float = 0.0  # share of the pictures that lose a random part of their visual rows
+    flat: float = 0.0  # share of the pictures that lose their squares of one colour before the tower
+    zoom: float = 0.0  # share of the batches that are shrunk or enlarged a little
     half: float = 0.05  # share of the batches at half size
     coarse: float = 0.35  # share of coarse questions
     largest: int = 10**9  # pixels of the largest picture
@@ -48,6 +50,7 @@ class Stage:
             questions=self.questions,
             coarse_share=self.coarse,
             half_share=self.half,
+            zoom_share=self.zoom,
             pixels=self.pixels,
         )
 
@@ -72,4 +75,21 @@ LAST = Stage(
     warm_up=15,
 )
 CONTROL = replace(LAST, name="control", drop=0.0)
-STAGES = {stage.name: stage for stage in (TRUNK, MORE, LAST, CONTROL)}
+# What an economical server sends: only squares that show something, at sizes that are nearly right.
+THRIFT = replace(
+    LAST, name="thrift", start="model", steps=600, rate=8e-4, seed=5, drop=0.35, flat=0.5, zoom=0.4, half=0.03
+)
+# Counting by how much of a picture is what needs most to learn that squares may be gone.
+SQUARES = replace(
+    THRIFT,
+    name="squares",
+    start="thrift",
+    steps=700,
+    rate=7e-4,
+    seed=6,
+    drop=0.25,
+    flat=0.65,
+    zoom=0.25,
+    coarse=0.5,
+)
+STAGES = {stage.name: stage for stage in (TRUNK, MORE, LAST, CONTROL, THRIFT, SQUARES)}

@@ -53,10 +53,13 @@ def patches_of(pictures: Tensor) -> Tensor:
     return x.float().div_(127.5).sub_(1.0)
 
 
-def tower_rows(visual: nn.Module, patches: Tensor, rows: int, cols: int) -> list[Tensor]:
+def tower_rows(
+    visual: nn.Module, patches: Tensor, rows: int, cols: int, there: Tensor | None = None
+) -> list[Tensor]:
     """(B, patches, 768) to the visual rows of every level.
 
-    [pooled, deepstack...], each (B, tokens, out).
+    [pooled, deepstack...], each (B, tokens, out). `there` (B, tokens): patches of the others are not looked at,
+    as if they had been left out; their own rows mean nothing.
     """
     weight = visual.patch_embed.proj.weight.sum(2).flatten(1)  # both frames of a still are the same
     side = visual.num_grid_per_side
@@ -64,21 +67,22 @@ def tower_rows(visual: nn.Module, patches: Tensor, rows: int, cols: int) -> list
     x = x + _interpolation(rows, cols, side) @ visual.pos_embed.weight
     heads = visual.config.num_heads
     cos, sin = _rotary(rows, cols, x.shape[-1] // heads)
+    mask = None if there is None else there.repeat_interleave(4, dim=1)[:, None, None, :]
     levels = []
     for place, block in enumerate(visual.blocks):
-        x = _block(block, x, heads, cos, sin)
+        x = _block(block, x, heads, cos, sin, mask)
         if place in visual.deepstack_visual_indexes:
             merger = visual.deepstack_merger_list[visual.deepstack_visual_indexes.index(place)]
             levels.append(_merge(merger, x))
     return [_merge(visual.merger, x), *levels]
 
 
-def _block(block: nn.Module, x: Tensor, heads: int, cos: Tensor, sin: Tensor) -> Tensor:
+def _block(block: nn.Module, x: Tensor, heads: int, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
     count, length, width = x.shape
     qkv = block.attn.qkv(block.norm1(x)).view(count, length, 3, heads, width // heads)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     q, k = q * cos + rotate_half(q) * sin, k * cos + rotate_half(k) * sin
-    mixed = F.scaled_dot_product_attention(q, k, v)
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     x = x + block.attn.proj(mixed.transpose(1, 2).reshape(count, length, width))
     return x + block.mlp(block.norm2(x))
 

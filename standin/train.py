@@ -28,6 +28,7 @@ from standin.parallel import average_gradients, launch
 from standin.pretrain import pretrain
 from standin.questions import FINE
 from standin.recipe import BALANCE, DENSE_LEVELS, LOOKING, MORE, MOST_DROPPED, STAGES, Stage
+from standin.squares import squares_there
 from standin.whole import run_batch
 
 
@@ -125,10 +126,11 @@ class Trainer:
             group["lr"] = self.stage.rate_at(step) * min(1.0, (step - self.first + 1) / self.stage.warm_up)
         rows = batch.pictures.shape[1] * batch.pictures.shape[2] // 1024
         kept = dropped_rows(len(batch.pictures), rows, self.stage.drop)
+        there = squares_there(torch.from_numpy(batch.pictures), self.stage.flat)
         labels = torch.from_numpy(batch.labels) if batch.labels is not None else None
         arrays = (batch.pictures, batch.tokens, batch.targets)
         looks = torch.from_numpy(batch.looks)
-        done = run_batch(self.model, *map(torch.from_numpy, arrays), kept, labels, looks)
+        done = run_batch(self.model, *map(torch.from_numpy, arrays), kept, labels, looks, there)
         loss = done.answers + BALANCE * done.balance + self.stage.naming * (done.named + done.bound)
         loss, shown = loss + LOOKING * done.looked, ""
         if labels is not None:

@@ -52,14 +52,17 @@ def run_batch(
     kept: Tensor | None = None,
     labels: Tensor | None = None,
     looks: Tensor | None = None,
+    there: Tensor | None = None,
 ) -> Outcome:
     """pictures (B, H, W, 3) uint8, tokens and targets (B, questions, length).
 
-    Kept (B, visual tokens) or None for all.
+    `kept` (B, visual tokens) are the rows that the text model sees, `there` those whose squares the tower sees,
+    and with it the text model; None for all.
     """
     count, height, width, _ = pictures.shape
     layout = Layout(height // 32, width // 32, tokens.shape[1], tokens.shape[2])
-    rows = tower_rows(model.model.visual, patches_of(pictures), height // 16, width // 16)
+    rows = tower_rows(model.model.visual, patches_of(pictures), height // 16, width // 16, there)
+    kept = _both(kept, there)
     text = model.model.language_model
     visual = layout.rows * layout.cols
     ids = torch.cat([prefix_ids(visual).expand(count, -1), tokens.flatten(1)], dim=1)
@@ -72,6 +75,7 @@ def run_batch(
     loss = F.cross_entropy(logits, flat[there])
     named = bound = hidden.new_zeros(())
     if labels is not None:
+        # Squares of one colour show no item, so rows that are not there are asked for nothing.
         named = _naming_loss(model, hidden[:, layout.visual], labels)
         named = named + ALIGNING * _aligning_loss(model, rows[0], labels)
         bound = _binding_loss(model, rows, labels)
@@ -79,6 +83,12 @@ def run_batch(
     wrong = torch.zeros(flat.shape, dtype=torch.bool)
     wrong[there] = logits.detach().argmax(-1) != flat[there]
     return Outcome(loss, balance, named, bound, looked, rows, ~wrong.view(targets.shape).any(-1))
+
+
+def _both(kept: Tensor | None, there: Tensor | None) -> Tensor | None:
+    if kept is None or there is None:
+        return there if kept is None else kept
+    return kept & there
 
 
 def _naming_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
