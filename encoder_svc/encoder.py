@@ -23,7 +23,7 @@ from encoder_svc.reduction import choice, rankers
 from encoder_svc.reduction.gather import encoded_places, gather
 from encoder_svc.reduction.pooled import pooled
 from encoder_svc.reduction.rankers import Seen
-from encoder_svc.reduction.ranking import Floats, Places, Ranking
+from encoder_svc.reduction.ranking import Places, Ranking
 from encoder_svc.store.core import Rows
 from encoder_svc.store.keys import RowKey, variant
 from encoder_svc.store.store import Store
@@ -195,7 +195,9 @@ class Encoder:
         return await asyncio.shield(making), whole
 
     def _seen_by_tower(self, encoded: Encoded) -> Seen:
-        return _seen(self._rows(encoded, ""), encoded.saliency)
+        seen = _seen(self._rows(encoded, ""))
+        uniform = encoded.shown.uniform(self.identity.geometry.merge) if encoded.shown else None
+        return replace(seen, saliency=encoded.saliency, uniform=uniform)
 
     async def _whole(self, asked: Asked) -> Whole:
         """All encoded rows."""
@@ -271,8 +273,8 @@ def _best(asked: Asked, ranking: Ranking) -> Placed:
     return Placed(asked, known=True, kept=None if every else kept, order=ranking.order)
 
 
-def _seen(rows: Rows, saliency: Floats | None = None) -> Seen:
-    return Seen(encoded_places(rows), pooled(rows.data, rows.layout), saliency)
+def _seen(rows: Rows) -> Seen:
+    return Seen(encoded_places(rows), pooled(rows.data, rows.layout))
 
 
 def _ms(since: float) -> float:

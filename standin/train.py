@@ -1,7 +1,7 @@
 """Trains the stand-in by the recipe: the tower on dense labels, then the whole model on packed questions.
 
 Every stage writes a checkpoint under --out and goes on from it when it is started again. After the stages
-`model` and `control` their weights are exported as folders beside the checkpoints; committing them is a copy.
+that the recipe names their weights are exported as folders beside the checkpoints; committing them is a copy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from standin.optimiser import Pair
 from standin.parallel import average_gradients, launch
 from standin.pretrain import pretrain
 from standin.questions import FINE
-from standin.recipe import BALANCE, DENSE_LEVELS, LOOKING, MORE, MOST_DROPPED, STAGES, Stage
+from standin.recipe import BALANCE, DENSE_LEVELS, LOOKING, MOST_DROPPED, STAGES, TRUNK, Stage
 from standin.squares import squares_there
 from standin.whole import run_batch
 
@@ -181,7 +181,7 @@ def start_of(stage: Stage, out: Path) -> Path:
     the stage before was not run.
     """
     trained = out / f"{stage.start}.safetensors"
-    if stage.start != MORE.name or trained.exists():
+    if trained.exists() or stage.start in ("tower", TRUNK.name):
         return trained
     return model_dir() if stage.drop else control_dir()
 

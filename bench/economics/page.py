@@ -36,8 +36,8 @@ DRAWN_TEXT = """\
 The pictures as they were drawn, 160 to 320 pixels a side, with text of 12 to 16 pixels. `off` keeps every
 token. `flat` leaves squares of one colour out before the tower, `flat near` also those whose values differ
 by at most {tolerance}. `auto` stops where the gain of SCOPE flattens. `economy` and `strong` are the
-server's modes with its default reducer; below them every reducer at both ratios: by saliency and coverage
-(scope), by difference (divprune), evenly (stride), at random, and by resizing the image to the same number
+server's modes with its default reducer, SCOPE, by saliency and coverage; below them the others at the same
+ratios: by difference (divprune), evenly (stride), at random, and by resizing the image to the same number
 of tokens."""
 
 CONTROL_TEXT = """\

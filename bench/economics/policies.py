@@ -13,6 +13,8 @@ EVERYTHING = 16_777_216
 """The checkpoint's own limit: no picture here is larger."""
 
 REDUCERS = ("scope", "divprune", "stride", "random", "resize")
+DEFAULT_REDUCER = "scope"
+"""That of the server's modes, which stand for it in the tables."""
 RATIOS = {"economy": 0.75, "strong": 0.5}
 TOLERANCE = 8
 
@@ -40,6 +42,7 @@ REDUCED = tuple(
     Policy(f"{reducer} {keep:g}", _whole(keep=keep, reducer=reducer))
     for keep in RATIOS.values()
     for reducer in REDUCERS
+    if reducer != DEFAULT_REDUCER
 )
 NATIVE = Policy("native", _whole(reduction="off"), "uploaded")
 AUTO = Policy("detail auto", Budget(max_pixels=EVERYTHING, detail="auto"), "uploaded")
@@ -56,4 +59,4 @@ UPLOADED = (NATIVE, AUTO, AUTO_FLAT)
 
 def reduced(reducer: str, mode: str) -> str:
     """The name of a policy that keeps what `mode` keeps, by `reducer`."""
-    return f"{reducer} {RATIOS[mode]:g}"
+    return mode if reducer == DEFAULT_REDUCER else f"{reducer} {RATIOS[mode]:g}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from encoder_svc.reduction import divprune, random_rows, scope, stride
 from encoder_svc.reduction.ranking import Floats, Places, Ranking
@@ -18,6 +19,8 @@ from fovea.plan import Reducer
 
 # The order of 2,048 rows takes about a second of one core and a matrix of 16 MiB; both grow with the square.
 MOST_TOGETHER = 2048
+# Of the saliency of squares of one colour: enough to put them in an order among themselves.
+_BEHIND = np.float32(1e-6)
 NEEDS_ROWS = frozenset({Reducer.SCOPE, Reducer.DIVPRUNE})
 NEEDS_SALIENCY = frozenset({Reducer.SCOPE})
 # The others take every row for as good as any other, so none of their gains says where to stop.
@@ -26,19 +29,31 @@ MEASURES_GAIN = NEEDS_ROWS
 
 @dataclass(frozen=True)
 class Seen:
-    """The encoded rows of an image: their pooled level and the attention they got, in raster order."""
+    """The encoded rows of an image, in raster order: their pooled level, the attention that they got, and
+    which of them show one colour alone.
+    """
 
     places: Places
     rows: Floats
     saliency: Floats | None = None
+    uniform: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def weights(self) -> Floats:
+        """Saliency, but next to none for squares of one colour: what they show stands beside them too,
+        however much the tower looked at them. ValueError where there is no saliency.
+        """
+        if self.saliency is None:
+            raise ValueError("SCOPE weighs rows by their saliency, and there is none")
+        if self.uniform is None:
+            return self.saliency
+        return np.where(self.uniform, self.saliency * _BEHIND, self.saliency).astype(np.float32)
 
 
 def by_content(reducer: Reducer, seen: Seen) -> Ranking:
     """The order of a reducer that looks at rows. ValueError where it looks at what is not there."""
     if reducer is Reducer.SCOPE:
-        if seen.saliency is None:
-            raise ValueError("SCOPE weighs rows by their saliency, and there is none")
-        weights = seen.saliency
+        weights = seen.weights
         order, gains = _in_parts(len(seen.rows), lambda part: scope.rank(seen.rows[part], weights[part]))
     elif reducer is Reducer.DIVPRUNE:
         order, gains = _in_parts(len(seen.rows), lambda part: divprune.rank(seen.rows[part]))

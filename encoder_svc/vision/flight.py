@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder_svc.vision.prepare import Prepared
+from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.rows import TowerRows
 
 Prepare = Callable[[], Awaitable[Prepared]]
@@ -37,7 +38,7 @@ class Encoded:
     """The rows of one image: of all its cells, or of those at the raster places `kept`.
 
     `first` is true for one of those who asked: the one that should store them. `saliency` has a float a row
-    where it was asked for.
+    where it was asked for; then `shown` are the patches that it is about.
     """
 
     rows: bytes
@@ -46,6 +47,7 @@ class Encoded:
     first: bool = False
     kept: NDArray[np.int32] | None = None
     saliency: NDArray[np.float32] | None = None
+    shown: Patches | None = None
 
 
 @dataclass(eq=False)
@@ -84,7 +86,14 @@ class Flight:
         times = EncodeTimes(queue_ms, decode_ms, preprocess_ms, 1e3 * (ended - started))
         image = self.prepared.patches
         self.result.set_result(
-            Encoded(made.rows, image.grid_thw, times, kept=image.kept, saliency=made.saliency)
+            Encoded(
+                made.rows,
+                image.grid_thw,
+                times,
+                kept=image.kept,
+                saliency=made.saliency,
+                shown=image if made.saliency is not None else None,
+            )
         )
 
     def fail(self, error: Exception) -> None:

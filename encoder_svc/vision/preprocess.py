@@ -54,6 +54,12 @@ class Patches:
             raise ValueError(f"kept cells must be ascending places in 0..{whole - 1}")
         return len(places)
 
+    def uniform(self, merge: int) -> npt.NDArray[np.bool_]:
+        """Which of the cells that are there have one colour."""
+        cells = self.values.reshape(-1, merge**2, CHANNELS, self.values.shape[1] // CHANNELS)
+        found: npt.NDArray[np.bool_] = (cells == cells[:, :1, :, :1]).all(axis=(1, 2, 3))
+        return found
+
 
 def check_processor(directory: Path | str) -> None:
     """CheckpointNotSupported where the checkpoint asks for another normalisation than is done here."""
