@@ -109,7 +109,8 @@ def _planner(options: Options) -> dict[str, Measure]:
     return {
         "over_budget": Measure("requests", found.over, found.requests, target=0, sense="at most"),
         "changed_sizes": Measure("requests", found.moved, found.requests, target=0, sense="at most"),
-        "plan_ms": Measure.of("ms", mean(ms, options.seed), 1.0, "at most"),
+        "plan_ms": Measure("ms", float(np.percentile(ms, 99.9)), found.requests, target=1.0, sense="at most"),
+        "plan_mean_ms": Measure.of("ms", mean(ms, options.seed)),
     }
 
 
@@ -192,6 +193,7 @@ def _rescue(options: Options, flags: argparse.Namespace) -> tuple[dict[str, Meas
         with _loaded(model, rescue.NAIVE_ENCODER, rescue.NAIVE_DECODER) as (address, peak):
             carried = rescue.capacity(address, requests[:MEASURED], rescue.NAIVE)
             moments = rescue.arrivals(len(requests), rescue.LOAD * carried, options.seed)
+        with _loaded(model, rescue.NAIVE_ENCODER, rescue.NAIVE_DECODER) as (address, peak):
             status.update(f"the rescue case: naive, {moments[-1]:.0f} s")
             naive = rescue.open_loop(address, peak, requests, moments, rescue.NAIVE)
         with _loaded(model) as (address, peak):

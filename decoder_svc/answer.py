@@ -27,6 +27,7 @@ from decoder_svc.encoders.rows import Fetch
 from decoder_svc.encoders.shared import SharedRows
 from decoder_svc.errors import (
     Aborted,
+    EngineBusy,
     ImagesMismatch,
     MaxPixelsOutOfRange,
     TooManyImages,
@@ -40,6 +41,9 @@ from decoder_svc.sampling.grammar import check_format
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 from fovea.rows import RowLayout
+
+THINNED_AT_ONCE = 2
+"""Requests whose near repeats are looked for: each holds the rows of all its images meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,14 @@ class Answerer:
         self._limits = limits
         self._rate = PrefillRate()
         self._numbers = itertools.count()
+        self._thinning = asyncio.Semaphore(THINNED_AT_ONCE)
 
     async def count(self, ask: Ask, encoders: Fleet, deadline: Deadline) -> Count:
         """What the request would cost; puts nothing in the engine. Over-long requests are counted too."""
         self._check(ask)
         planned = await self._preparer.prepare(ask, ask.budget, encoders, deadline)
-        layout = await self._layout_to_place(planned, encoders, deadline)
+        digests = [image.digest for image in planned.different if image.digest]
+        layout = await encoders.layout(digests, deadline)
         placed = await self._preparer.place(planned, layout, encoders, deadline, stored_only=True)
         prepared = bounded(placed, ask.budget.near_repeats)
         cost = prepared.cost
@@ -94,6 +100,7 @@ class Answerer:
             prepared.images,
             self._rate.ms(cost.prompt_tokens),
             tuple(self._alternatives(ask, planned, cost)),
+            layout,
         )
 
     async def answer(self, ask: Ask, encoders: Fleet, deadline: Deadline) -> AsyncGenerator[Event, None]:
@@ -105,11 +112,13 @@ class Answerer:
             await asyncio.to_thread(check_format, ask.sampling.response_format)
         prepared = await self._preparer.prepare(ask, self._budget(ask), encoders, deadline)
         self._check_fit(ask, prepared)
+        self._refuse_if_busy()
         layout = await encoders.layout([image.digest for image in prepared.different], deadline)
         prepared = await self._preparer.place(prepared, layout, encoders, deadline)
         fetches = self._fetches(prepared, encoders, layout, deadline)
         if ask.budget.near_repeats < 1 and layout is not None:
-            prepared, fetches = await thin(prepared, fetches, layout, ask.budget.near_repeats)
+            async with self._thinning:
+                prepared, fetches = await thin(prepared, fetches, layout, ask.budget.near_repeats)
         prompt = self._preparer.prompt(prepared, layout)
         streams = _streams(prepared, fetches)
         if len(prompt.images) != len(streams):
@@ -141,6 +150,12 @@ class Answerer:
         steps = self._limits.pressure.steps(self._engine.load(), self._engine.limits.max_waiting)
         return ask.budget.lowered(steps)
 
+    def _refuse_if_busy(self) -> None:
+        """Before an encoder computes anything for a request that the engine would turn away."""
+        waiting, limit = self._engine.load().waiting, self._engine.limits.max_waiting
+        if waiting >= limit:
+            raise EngineBusy(limit, waiting, retry_after_s=1.0)
+
     def _check_fit(self, ask: Ask, prepared: Prepared) -> None:
         """Charges what the images cost at most; what placing their rows saves is given back by that."""
         cost = prepared.cost
@@ -152,13 +167,6 @@ class Answerer:
             self._engine.limits.max_context,
             self._model.geometry,
         )
-
-    async def _layout_to_place(
-        self, prepared: Prepared, encoders: Fleet, deadline: Deadline
-    ) -> RowLayout | None:
-        """None where no pixels decide about rows: then no encoder has to be asked."""
-        digests = [i.digest for i in prepared.different if i.digest and i.plan.by_content]
-        return await encoders.layout(digests, deadline)
 
     def _load(self, ask: Ask, cost: Cost) -> Load:
         tokens = cost.prompt_tokens

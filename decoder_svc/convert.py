@@ -188,7 +188,7 @@ def _alternative(other: Alternative, row_bytes: int) -> decoder_pb2.Alternative:
 
 
 def count_response(count: Count, row_bytes: int) -> decoder_pb2.CountTokensResponse:
-    """`row_bytes` are those of one row in bf16."""
+    """`row_bytes` are those of one row."""
     return decoder_pb2.CountTokensResponse(
         prompt_tokens=count.cost.prompt_tokens,
         text_tokens=count.cost.text_tokens,

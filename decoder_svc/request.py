@@ -13,6 +13,7 @@ from decoder_svc.prompt.messages import Message
 from fovea.geometry import Planned
 from fovea.plan import RowPlan
 from fovea.receipt import Receipt, Step
+from fovea.rows import RowLayout
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,14 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Count:
-    """What a request costs before anything runs."""
+    """What a request costs before anything runs. `layout` is that of its rows where an encoder was asked."""
 
     cost: Cost
     load: Load
     images: tuple[PlannedImage, ...]
     prefill_ms: float = 0.0
     alternatives: tuple[Alternative, ...] = field(default=())
+    layout: RowLayout | None = None
 
 
 @dataclass(frozen=True)

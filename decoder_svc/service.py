@@ -101,7 +101,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     ) -> decoder_pb2.CountTokensResponse:
         ask = self._ask(request.request, convert.TOLD)
         count = await self._front.count(ask, _deadline(context))
-        layout = self._front.row_layout
+        layout = count.layout or self._front.row_layout
         return convert.count_response(count, layout.row_bytes if layout else 0)
 
     async def GetServerInfo(

@@ -126,6 +126,7 @@ async def _serve(
     metrics.watch(front.load, front.card.limits)
     metrics.watch_arena(front.arena_use)
     front.on_served = metrics.served
+    front.on_placed = metrics.placed
     process = ServerProcess(
         Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
         SERVICE,

@@ -21,7 +21,6 @@ from encoder_svc.errors import EncoderMismatch, MaxPixelsOutOfRange
 from encoder_svc.rankings import Rankings
 from encoder_svc.reduction import choice, rankers
 from encoder_svc.reduction.gather import encoded_places, gather
-from encoder_svc.reduction.pooled import pooled
 from encoder_svc.reduction.rankers import Seen
 from encoder_svc.reduction.ranking import Places, Ranking
 from encoder_svc.store.core import Rows
@@ -32,6 +31,7 @@ from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.flight import Encoded
 from encoder_svc.vision.prepare import Prepared, Preparer
 from fovea.plan import ALL_ROWS, RowPlan
+from fovea.pooled import pooled
 from fovea.rows import digest
 
 log = structlog.get_logger()
@@ -185,6 +185,7 @@ class Encoder:
         """Nothing is awaited between the end of a computation and the start of its ranking, so that whoever
         asks meanwhile finds one of them.
         """
+        self.rankings.check_room(asked)
         if asked.choice.reducer in rankers.NEEDS_SALIENCY:
             encoded = await self._compute(asked, saliency=True)
             making = self.rankings.make(asked, partial(self._seen_by_tower, encoded))
@@ -196,8 +197,7 @@ class Encoder:
 
     def _seen_by_tower(self, encoded: Encoded) -> Seen:
         seen = _seen(self._rows(encoded, ""))
-        uniform = encoded.shown.uniform(self.identity.geometry.merge) if encoded.shown else None
-        return replace(seen, saliency=encoded.saliency, uniform=uniform)
+        return replace(seen, saliency=encoded.saliency, uniform=encoded.uniform)
 
     async def _whole(self, asked: Asked) -> Whole:
         """All encoded rows."""
@@ -225,7 +225,7 @@ class Encoder:
         return await self.batcher.encode(asked.key, asked.planned.patches, partial(self._prepare, asked))
 
     async def _compute_with_saliency(self, asked: Asked) -> Encoded:
-        key, prepare = asked.key, partial(self._prepare, asked)
+        key, prepare = asked.key, partial(self._prepare, asked, uniform=True)
         self._salient[key] += 1
         try:
             return await self.batcher.encode((key, "saliency"), asked.planned.patches, prepare, saliency=True)
@@ -234,8 +234,8 @@ class Encoder:
             if not self._salient[key]:
                 del self._salient[key]
 
-    async def _prepare(self, asked: Asked) -> Prepared:
-        return await self._preparer.prepare(await self.uploads.data(asked.image), asked.plan)
+    async def _prepare(self, asked: Asked, uniform: bool = False) -> Prepared:
+        return await self._preparer.prepare(await self.uploads.data(asked.image), asked.plan, uniform)
 
     async def _encoded(self, asked: Asked, encoded: Encoded) -> Whole:
         """The rows of a computation with their digest; the first who asks has them written down too."""

@@ -169,6 +169,21 @@ class EncoderBusy(FoveaError):
         )
 
 
+class RankingsBusy(FoveaError):
+    """Too many images wait for their order of rows. Worth trying again, as with a full queue."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "ENCODER_BUSY"
+
+    def __init__(self, waiting: int, limit: int) -> None:
+        super().__init__(
+            f"{waiting} images wait to be ranked; at most {limit} may",
+            retry_after_s=1.0,
+            limit=limit,
+            actual=waiting,
+        )
+
+
 class EncodeFailed(FoveaError):
     """The tower could not compute this image, tried alone."""
 

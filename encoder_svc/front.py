@@ -113,6 +113,7 @@ class Front:
         self.draining = False
         self.encodes = 0
         self.on_served: Callable[[Served], None] = lambda served: None
+        self.on_placed: Callable[[Placed], None] = lambda placed: None
         self._store = store
         self._uploads = uploads
         self._encoder: Encoder | None = None
@@ -168,7 +169,9 @@ class Front:
     async def place(self, digest: str, plan: RowPlan, fingerprint: str, stored_only: bool) -> Placed:
         """Which rows `encode` would send."""
         encoder = self._ready()
-        return await encoder.place(await encoder.asked(digest, plan, fingerprint), stored_only)
+        placed = await encoder.place(await encoder.asked(digest, plan, fingerprint), stored_only)
+        self.on_placed(placed)
+        return placed
 
     async def lease(self, digest: str, plan: RowPlan, fingerprint: str) -> Leased:
         """The same rows, in shared memory. Raises ArenaOff and ArenaFull too."""

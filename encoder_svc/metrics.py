@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from encoder_svc.core import Served
+from encoder_svc.core import Placed, Served, Timings
 from encoder_svc.front import Limits, Load
 from encoder_svc.leases import ArenaUse
 from fovea.plan import Reducer
@@ -59,7 +59,16 @@ class EncoderMetrics:
         self._left_out.labels("flat").inc(served.asked.planned.tokens - served.encoded)
         self._left_out.labels("choice").inc(served.encoded - served.rows.count)
         self._bytes.inc(served.rows.data.nbytes)
-        for name, ms in vars(served.timings).items():
+        self._took(served.timings)
+
+    def placed(self, placed: Placed) -> None:
+        """An image that was encoded to know its rows counts as encoded; its rows go out later."""
+        if placed.source == "encoded":
+            self._images.labels(placed.source).inc()
+            self._took(placed.timings)
+
+    def _took(self, timings: Timings) -> None:
+        for name, ms in vars(timings).items():
             if ms:
                 self._seconds.labels(name.removesuffix("_ms")).observe(ms / 1000)
 

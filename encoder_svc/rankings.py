@@ -17,6 +17,7 @@ from typing import TypeAlias
 import structlog
 
 from encoder_svc.core import Asked
+from encoder_svc.errors import RankingsBusy
 from encoder_svc.reduction import rankers
 from encoder_svc.reduction.errors import RankingFailed
 from encoder_svc.reduction.rankers import Seen
@@ -29,6 +30,8 @@ log = structlog.get_logger()
 
 # Orders in memory: one of 1,280 rows takes 10 KiB.
 SPARE = 64
+# Each holds the rows of an image until its turn.
+MOST_WAITING = 64
 Making: TypeAlias = tuple[RowKey, Reducer]
 
 
@@ -62,6 +65,11 @@ class Rankings:
                 return ranking
         unwritten = self._unwritten.get(making)
         return self._spare.get(making) if unwritten is None else await asyncio.shield(unwritten)
+
+    def check_room(self, asked: Asked) -> None:
+        """Raises RankingsBusy where too many images wait to be ranked, and this one does not yet."""
+        if (asked.key, asked.choice.reducer) not in self._unwritten and len(self._unwritten) >= MOST_WAITING:
+            raise RankingsBusy(len(self._unwritten), MOST_WAITING)
 
     def make(self, asked: Asked, see: Callable[[], Seen]) -> asyncio.Task[Ranking]:
         """An order of what `see` shows, which is called on the thread. Fails with RankingFailed."""
@@ -103,11 +111,11 @@ class Rankings:
 
     async def _put(self, asked: Asked, ranking: Ranking) -> None:
         name, data = _name(asked.choice.reducer), ranking.pack()
-        put = await asyncio.to_thread(self._store.put_sidecar, asked.key, name, asked.fields, data)
-        if not put.stored:
-            self._spare[asked.key, asked.choice.reducer] = ranking
-            while len(self._spare) > SPARE:
-                self._spare.popitem(last=False)
+        # In memory too: what PlaceRows told is what Encode sends, whatever the store lets go in between.
+        self._spare[asked.key, asked.choice.reducer] = ranking
+        while len(self._spare) > SPARE:
+            self._spare.popitem(last=False)
+        await asyncio.to_thread(self._store.put_sidecar, asked.key, name, asked.fields, data)
 
 
 def _name(reducer: Reducer) -> str:

@@ -51,7 +51,9 @@ class RowChoice:
 
     def affordable(self, kept: int) -> int:
         """The most rows of which at most `kept` are kept."""
-        total = kept if self.auto else max(kept, kept * _MILLION // max(1, round(self.keep * _MILLION)))
+        if self.auto or kept < LEAST_ROWS:
+            return kept
+        total = max(kept, kept * _MILLION // max(1, round(self.keep * _MILLION)))
         while self.most(total) > kept:
             total -= 1
         return total

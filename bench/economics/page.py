@@ -37,8 +37,8 @@ The pictures as they were drawn, 160 to 320 pixels a side, with text of 12 to 16
 token. `flat` leaves squares of one colour out before the tower, `flat near` also those whose values differ
 by at most {tolerance}. `auto` stops where the gain of SCOPE flattens. `economy` and `strong` are the
 server's modes with its default reducer, SCOPE, by saliency and coverage; below them the others at the same
-ratios: by difference (divprune), evenly (stride), at random, and by resizing the image to the same number
-of tokens."""
+ratios: by difference (divprune), evenly (stride), at random, and by resizing the image, to whole
+squares and so to about 7 % fewer tokens."""
 
 CONTROL_TEXT = """\
 `standin/control` is the same model, trained as long but for the last stages, in which the stand-in learns

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder_svc.core import RowChunk
-from decoder_svc.economy.thinning import Frame, newest, pooled
+from decoder_svc.economy.thinning import Frame, newest
 from decoder_svc.encoders.rows import Fetch, FetchReport
 from decoder_svc.prepare import Prepared, together
 from decoder_svc.request import PlannedImage, Thinned
+from fovea.pooled import pooled
 from fovea.rows import RowLayout
 
 
@@ -65,14 +66,14 @@ def bounded(prepared: Prepared, share: float) -> Prepared:
 async def thin(
     prepared: Prepared, fetches: Sequence[Fetch], layout: RowLayout, share: float
 ) -> tuple[Prepared, Sequence[Fetch]]:
-    """The request with fewer rows, and where they come from. Raises what a fetch raises, and NotServed."""
+    """The request with fewer rows, and where they come from. Raises what a fetch raises."""
     found, fetched = list(prepared.different), list(fetches)
     for run in runs(prepared):
         data = await together([_whole(fetches[number]) for number in run])
         images = [found[number] for number in run]
         kept = await asyncio.to_thread(_newest, images, data, layout, share)
         for number, rows, indexes in zip(run, data, kept, strict=True):
-            fetched[number] = _held(rows, indexes, layout, fetches[number].report)
+            fetched[number] = await asyncio.to_thread(_held, rows, indexes, layout, fetches[number].report)
             found[number] = _thinned(found[number], indexes, share)
     firsts: Mapping[int, PlannedImage] = dict(zip(prepared.copies.different, found, strict=True))
     images = [firsts.get(place, image) for place, image in enumerate(prepared.images)]
@@ -82,7 +83,10 @@ async def thin(
 def _newest(
     images: Sequence[PlannedImage], data: Sequence[bytes], layout: RowLayout, share: float
 ) -> list[NDArray[np.int64]]:
-    frames = [Frame(pooled(rows, layout), _places(image)) for image, rows in zip(images, data, strict=True)]
+    frames = [
+        Frame(pooled(memoryview(rows), layout), _places(image))
+        for image, rows in zip(images, data, strict=True)
+    ]
     return newest(frames, share)
 
 

@@ -7,15 +7,12 @@ newest row, so that none disappears. Pure numpy; knows no request and no encoder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-
-from fovea.errors import NotServed
-from fovea.rows import RowLayout
 
 MILLION = 1_000_000
 Floats = NDArray[np.float32]
@@ -58,38 +55,3 @@ def _worth(frames: Sequence[Frame], at: int) -> Floats:
 def _unit(rows: Floats) -> Floats:
     lengths: Floats = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.maximum(lengths, 1e-12)).astype(np.float32)
-
-
-def pooled(data: bytes, layout: RowLayout) -> Floats:
-    """The pooled level of whole rows. Directions are true; where one scale holds a level, lengths are not.
-
-    Raises NotServed for rows of a dtype that cannot be read here.
-    """
-    read = _READ.get(layout.dtype.value)
-    if read is None:
-        raise NotServed("visual.reduction.near_repeats")
-    rows = np.frombuffer(data, np.uint8).reshape(-1, layout.row_bytes)
-    return read(np.ascontiguousarray(rows[:, : layout.width * layout.dtype.itemsize]))
-
-
-def _bf16(raw: NDArray[np.uint8]) -> Floats:
-    return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
-
-
-def _e4m3() -> Floats:
-    """The value of each byte as float8 e4m3fn."""
-    code = np.arange(256)
-    exponent, mantissa = code >> 3 & 15, (code & 7) / 8
-    normal = (1 + mantissa) * 2.0 ** (exponent - 7)
-    value = np.where(exponent, normal, mantissa * 2.0**-6)
-    value[code & 127 == 127] = np.nan
-    return (value * np.where(code & 128, -1, 1)).astype(np.float32)
-
-
-E4M3 = _e4m3()
-_READ: Mapping[str, Callable[[NDArray[np.uint8]], Floats]] = {
-    "bf16": _bf16,
-    "fp16": lambda raw: raw.view("<f2").astype(np.float32),
-    "fp32": lambda raw: raw.view("<f4").astype(np.float32),
-    "fp8": lambda raw: E4M3[raw],
-}

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder_svc.vision.prepare import Prepared
-from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.rows import TowerRows
 
 Prepare = Callable[[], Awaitable[Prepared]]
@@ -38,7 +37,7 @@ class Encoded:
     """The rows of one image: of all its cells, or of those at the raster places `kept`.
 
     `first` is true for one of those who asked: the one that should store them. `saliency` has a float a row
-    where it was asked for; then `shown` are the patches that it is about.
+    where it was asked for; then `uniform` tells which of the rows show one colour alone.
     """
 
     rows: bytes
@@ -47,7 +46,7 @@ class Encoded:
     first: bool = False
     kept: NDArray[np.int32] | None = None
     saliency: NDArray[np.float32] | None = None
-    shown: Patches | None = None
+    uniform: NDArray[np.bool_] | None = None
 
 
 @dataclass(eq=False)
@@ -92,7 +91,7 @@ class Flight:
                 times,
                 kept=image.kept,
                 saliency=made.saliency,
-                shown=image if made.saliency is not None else None,
+                uniform=image.uniform,
             )
         )
 

@@ -40,12 +40,17 @@ class Preparer:
         self._geometry = geometry
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="preprocess")
 
-    async def prepare(self, data: bytes, plan: RowPlan) -> Prepared:
-        """The patches of the file `data`, resized as planned and without the flat cells that `plan` drops."""
+    async def prepare(self, data: bytes, plan: RowPlan, uniform: bool = False) -> Prepared:
+        """The patches of the file `data`, resized as planned and without the flat cells that `plan` drops.
+
+        With `uniform` it is told which of those that stay have one colour.
+        """
         started = time.perf_counter()
         rgb = await self._decoder.pixels(data)
         decoded = time.perf_counter()
-        made = await self._on_thread(patches, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance)
+        made = await self._on_thread(
+            patches, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance, uniform
+        )
         ended = time.perf_counter()
         return Prepared(made, 1e3 * (decoded - started), 1e3 * (ended - decoded))
 

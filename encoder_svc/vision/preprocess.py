@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from encoder_svc.errors import CheckpointNotSupported
-from encoder_svc.vision.flat import kept_cells
+from encoder_svc.vision.flat import kept_cells, uniform_cells
 from fovea.checkpoint import read_json
 from fovea.geometry import Geometry, Planned
 
@@ -32,12 +32,14 @@ class Patches:
     """`values` is float32 (patches, channels * temporal * patch * patch), 1536 wide for Qwen3-VL.
 
     Four patches in a row (a 2x2 square of the grid, a cell) become one visual token. `kept` are the raster
-    places, ascending, of the cells that are there; None where all are.
+    places, ascending, of the cells that are there; None where all are. `uniform` tells which of those have
+    one colour, where that was asked for.
     """
 
     values: npt.NDArray[np.float32]
     grid_thw: tuple[int, int, int]
     kept: npt.NDArray[np.int32] | None = None
+    uniform: npt.NDArray[np.bool_] | None = None
 
     @property
     def count(self) -> int:
@@ -53,12 +55,6 @@ class Patches:
         if not len(places) or places[0] < 0 or places[-1] >= whole or (np.diff(places) < 1).any():
             raise ValueError(f"kept cells must be ascending places in 0..{whole - 1}")
         return len(places)
-
-    def uniform(self, merge: int) -> npt.NDArray[np.bool_]:
-        """Which of the cells that are there have one colour."""
-        cells = self.values.reshape(-1, merge**2, CHANNELS, self.values.shape[1] // CHANNELS)
-        found: npt.NDArray[np.bool_] = (cells == cells[:, :1, :, :1]).all(axis=(1, 2, 3))
-        return found
 
 
 def check_processor(directory: Path | str) -> None:
@@ -80,6 +76,7 @@ def patches(
     geometry: Geometry,
     max_pixels: int | None = None,
     flat_tolerance: int | None = None,
+    uniform: bool = False,
 ) -> Patches:
     """The patches of an image (height, width, 3), in one resize to the size that `geometry` plans.
 
@@ -87,7 +84,15 @@ def patches(
     """
     planned, resized = _planned(rgb, geometry, max_pixels)
     kept = None if flat_tolerance is None else kept_cells(resized, geometry.cell, flat_tolerance)
-    return Patches(_patchify(resized, geometry, kept), planned.grid_thw, kept)
+    found = _uniform(resized, geometry, kept) if uniform else None
+    return Patches(_patchify(resized, geometry, kept), planned.grid_thw, kept, found)
+
+
+def _uniform(
+    resized: npt.NDArray[np.uint8], geometry: Geometry, kept: npt.NDArray[np.int32] | None
+) -> npt.NDArray[np.bool_]:
+    found = uniform_cells(resized, geometry.cell).ravel()
+    return found if kept is None else found[kept]
 
 
 def places(

@@ -24,7 +24,7 @@ from decoder_svc.economy.pressure import Pressure
 from decoder_svc.economy.tariff import Tariff
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.peer import EncoderPeer
-from decoder_svc.errors import RowsMismatch
+from decoder_svc.errors import EngineBusy, RowsMismatch
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ImagePart, Message, TextPart
 from decoder_svc.request import Ask, Count, Finished, ImageInput, Started
@@ -267,6 +267,13 @@ async def test_under_pressure_images_lose_detail_and_the_receipt_says_so(stage: 
     assert [receipt.degraded for receipt in (calm, pressed, kept)] == [False, True, False]
     assert steps(pressed) == [("resize", 48, 12, "pressure: detail auto: text 28 px")]
     assert (calm.images[0].tokens, kept.images[0].tokens) == (48, 48)
+
+
+async def test_a_full_queue_is_told_before_an_encoder_computes_anything(stage: Stage) -> None:
+    stage.engine.waiting = stage.engine.limits.max_waiting
+    with pytest.raises(EngineBusy):
+        await stage.answer(ask("a", flat_tolerance=0))
+    assert stage.encoder.calls == ["describe"]
 
 
 async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage: Stage) -> None:

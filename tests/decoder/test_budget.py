@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -47,3 +48,14 @@ def test_a_told_alternative_means_the_same_on_a_plain_server(one: Budget) -> Non
         assert again.rows.all == other.rows.all
         assert again.rows.all or again.rows == other.rows
         assert again.max_visual_tokens == other.max_visual_tokens
+
+
+@pytest.mark.parametrize("kept", [1, 15, 16, 17, 900])
+@pytest.mark.parametrize("keep", [1e-6, 0.3, 0.75, 1.0])
+def test_what_is_affordable_is_found_at_once(keep: float, kept: int) -> None:
+    """Also where no choice keeps so few: a search from the top would hold up everybody for seconds."""
+    began = time.process_time()
+    total = RowChoice(keep).affordable(kept)
+    assert time.process_time() - began < 0.5
+    assert RowChoice(keep).most(total) <= kept
+    assert total >= kept

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from decoder_svc.economy.thinning import E4M3, Floats, Frame, newest, pooled
-from fovea.rows import RowDtype, RowLayout
+from decoder_svc.economy.thinning import Floats, Frame, newest
 
 RANDOM = np.random.default_rng(5)
 ROWS, WIDTH = 12, 16
@@ -44,25 +42,3 @@ def test_a_place_that_was_empty_before_is_new() -> None:
 def test_every_row_is_kept_at_one() -> None:
     frames = [frame(still()) for _ in range(3)]
     assert [len(one) for one in newest(frames, 1.0)] == [ROWS] * 3
-
-
-@pytest.mark.parametrize("dtype", RowDtype)
-def test_the_pooled_level_is_read_in_every_dtype(dtype: RowDtype) -> None:
-    layout = RowLayout(WIDTH, 1, dtype)
-    whole = np.round(RANDOM.standard_normal((ROWS, layout.values)), 1).astype(np.float32)
-    if dtype is RowDtype.FP32:
-        data = whole.astype("<f4").tobytes()
-    elif dtype is RowDtype.FP16:
-        data = whole.astype("<f2").tobytes()
-    elif dtype is RowDtype.BF16:
-        data = (whole.view(np.uint32) >> 16).astype("<u2").tobytes()
-    else:
-        pytest.skip("made of scaled values; bytes of float8 are held to torch's below")
-    assert np.allclose(pooled(data, layout), whole[:, :WIDTH], rtol=0.01)
-
-
-def test_bytes_of_float8_mean_what_torch_says() -> None:
-    import torch
-
-    expected = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float().numpy()
-    assert np.array_equal(E4M3, expected, equal_nan=True)

@@ -78,7 +78,7 @@ async def test_chosen_rows_lie_beside_all_of_them_and_take_their_own_room(sharin
     width = leased[0].header.layout.row_bytes
     rows = [whole[at : at + width] for at in range(0, len(whole), width)]
     assert half == b"".join(rows[place] for place in leased[0].header.kept)
-    assert auto == b"".join(rows[place] for place in leased[1].header.kept)
+    assert auto == b"".join(rows[place] for place in leased[1].header.kept or range(len(rows)))
     assert [one.summary.rows_digest for one in leased] == [digest_of(copy) for copy in copies]
     assert len({one.offset_bytes for one in leased}) == 3
     assert await sharing.encodes() == encodes + 1

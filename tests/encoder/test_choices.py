@@ -116,6 +116,7 @@ async def test_an_order_outlives_the_process_and_goes_with_the_image(tmp_path: P
         assert (placed.source, again.source, again.rows.digest) == ("none", "rows", first.rows.digest)
         assert (parts.tower.computed, parts.ranked) == ([], [])
         await _assert_made_anew_where_it_is_no_order(parts, asked, first)
+        parts.encoder.rankings.drop(TENANT, asked.key.pixels)
         removed = parts.store.delete_rows(TENANT, asked.key.pixels)
         left = parts.store.stats().total.rows
         assert (removed.records, left.records, left.bytes) == (1, 0, 0)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder_svc.reduction import choice, divprune, random_rows, rankers, scope, stride
-from encoder_svc.reduction.pooled import pooled
 from encoder_svc.reduction.rankers import Seen
 from encoder_svc.reduction.ranking import Floats, Places, Ranking
 from encoder_svc.reduction.similarity import cosines
 from fovea.plan import LEAST_ROWS, Reducer, RowChoice
+from fovea.pooled import pooled
 from fovea.rows import RowDtype, RowLayout
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -177,7 +177,7 @@ def test_the_pooled_level_is_read_with_its_scales(name: str) -> None:
 def test_bytes_of_e4m3_mean_what_torch_takes_them_for() -> None:
     import torch
 
-    from encoder_svc.reduction.pooled import _E4M3
+    from fovea.pooled import _E4M3
 
     expected = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float().numpy()
     assert np.array_equal(_E4M3, expected, equal_nan=True)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoder_svc.reduction.ranking import Floats
 from fovea.rows import RowLayout
 
+Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 _GROUP = 64
 
