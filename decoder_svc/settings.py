@@ -56,7 +56,9 @@ class DecoderSettings(Settings):
         ge=1,
         description="An image is shrunk to this many pixels where a request names none",
     )
-    max_visual_tokens: int = Field(0, ge=0, description="Visual tokens of a request; 0 is no bound")
+    max_visual_tokens: int = Field(
+        0, ge=0, description="Visual tokens of a request that names no budget; 0 is no bound"
+    )
     detail: Detail = Field(Detail.HIGH, description="How much of an image matters: low, auto, high")
     min_detail: Detail = Field(Detail.HIGH, description="Detail below which no pressure lowers an image")
     readable_text_px: float = Field(

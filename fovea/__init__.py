@@ -13,7 +13,7 @@ which needs this package and no client, starts without them.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fovea.client import AsyncClient, Client
+    from fovea.client import AsyncClient, Budget, Client
 else:
 
     def __getattr__(name: str) -> object:
@@ -24,4 +24,4 @@ else:
         return getattr(client, name)
 
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["AsyncClient", "Budget", "Client"]

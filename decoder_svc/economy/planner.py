@@ -14,7 +14,7 @@ from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
 from fovea.geometry import Geometry, Planned
 from fovea.plan import ALL_ROWS, RowPlan
 from fovea.planning.detail import Detail, Look, sufficient
-from fovea.planning.sizes import Size, largest_for_all, smallest
+from fovea.planning.sizes import Size, largest_for_all, smallest, stands
 from fovea.planning.split import Need, Split
 from fovea.receipt import Step
 
@@ -59,9 +59,24 @@ def _within_budget(needs: Sequence[Need], budget: Budget, geometry: Geometry) ->
     cost = split.cost(needs)
     given = None if cost > limit and budget.on_over_budget is OverBudget.REFUSE else split.over(needs, limit)
     if given is None:
-        sizes = [need.size for need in needs for _ in range(need.times)]
-        raise VisualBudgetExceeded(limit, cost, largest_for_all(sizes, limit, geometry) or 0)
-    return given
+        raise VisualBudgetExceeded(limit, cost, _fitting(needs, limit, geometry))
+    return given if budget.near_repeats == 1 else _alike(needs, given)
+
+
+def _fitting(needs: Sequence[Need], limit: int, geometry: Geometry) -> int:
+    """A max_pixels at which all images fit at sizes that their processor leaves as they are; 0 for none."""
+    sizes = [need.size for need in needs for _ in range(need.times)]
+    pixels = largest_for_all(sizes, limit, geometry) or 0
+    fits = pixels and all(stands(geometry.plan(*size, pixels), geometry) for size in sizes)
+    return pixels if fits else 0
+
+
+def _alike(needs: Sequence[Need], given: Sequence[int]) -> list[int]:
+    """Images of one size get one size: only those can be held against each other as repeats."""
+    least: dict[Size, int] = {}
+    for need, pixels in zip(needs, given, strict=True):
+        least[need.size] = min(pixels, least.get(need.size, pixels))
+    return [least[need.size] for need in needs]
 
 
 class _Sizing:

@@ -38,8 +38,8 @@ def economy(receipt: Receipt) -> list[str]:
 
 
 def share(left: int, whole: int) -> str:
-    """What is gone of the whole, in per cent."""
-    return f"{1 - left / whole:.0%}" if whole else "0%"
+    """What is gone of the whole, in per cent, rounded down: all is gone only where nothing is left."""
+    return f"{100 * (whole - left) // whole}%" if whole else "0%"
 
 
 def steps(done: Sequence[Step]) -> str:
@@ -64,8 +64,9 @@ def _image(image: ImageReceipt, name: str) -> str:
     resized = "" if image.planned == image.original else f", seen as {seen}"
     where = f" on {image.encoder}" if image.encoder else ""
     done = f"; {steps(image.steps)}" if image.steps else ""
+    tokens = "1 token" if image.tokens == 1 else f"{image.tokens:,} tokens"
     return (
-        f"{name} {'x'.join(map(str, image.original))}{resized}: {image.tokens:,} tokens,"
+        f"{name} {'x'.join(map(str, image.original))}{resized}: {tokens},"
         f" {SOURCES[image.source]}{where}, {size(image.wire_bytes)} moved{done}"
     )
 

@@ -59,7 +59,11 @@ def _choice(keep: float | None, auto: bool, reducer: str) -> RowChoice:
 
     if auto and keep is not None:
         raise typer.BadParameter("only one of --keep and --auto")
-    return RowChoice(1.0 if keep is None else keep, auto, Reducer(reducer)) if auto or keep else ALL_ROWS
+    return (
+        RowChoice(1.0 if keep is None else keep, auto, Reducer(reducer))
+        if auto or keep is not None
+        else ALL_ROWS
+    )
 
 
 def _draw(file: File, name: str, placed: Placed, output: str) -> None:

@@ -43,7 +43,9 @@ FlatTolerance = Annotated[
         help="Leave out squares whose colours differ by at most this.",
     ),
 ]
-Keep = Annotated[float | None, _share("--keep", help="Keep this share of the visual tokens.")]
+Keep = Annotated[
+    float | None, _share("--keep", help="Keep this share of the visual tokens, at least 16 of an image.")
+]
 MaxPixels = Annotated[int | None, _number("--max-pixels", help="Shrink each image to this many pixels.")]
 
 

@@ -126,7 +126,12 @@ def _prefix(enum: Any) -> str:
 
 
 def _number(enum: Any, word: str) -> Any:
-    return enum.Value(_prefix(enum) + word.upper()) if word else 0
+    if not word:
+        return 0
+    known = {name.removeprefix(_prefix(enum)).lower(): number for name, number in enum.items()}
+    if word not in known:
+        raise ValueError(f"{word!r} is none of {', '.join(list(known)[1:])}")
+    return known[word]
 
 
 def _word(enum: Any, number: int) -> Any:
