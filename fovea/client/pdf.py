@@ -111,6 +111,8 @@ def _range(part: str, which: str, count: int) -> Sequence[int]:
     if not found:
         raise PagesInvalid(which, "must be numbers and ranges, for instance 1-3 or 2,5-7")
     first, last = int(found[1]), int(found[2] or found[1])
+    if first > last:
+        raise PagesInvalid(which, f"{part} runs backwards")
     if not 1 <= first <= last <= count:
         raise PagesInvalid(which, f"{part} is not within the {count} pages that there are")
     return range(first, last + 1)
