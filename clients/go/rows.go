@@ -34,6 +34,8 @@ type Rows struct {
 	// Count is how many rows there are, Data all of them: Count * Layout.RowBytes bytes.
 	Count int
 	Data  []byte
+	// Kept are their places on the merged grid, one a row, ascending; nil where all rows are here.
+	Kept []int
 	// Cost is that of the image under the plan.
 	Cost TokenCount
 	// Source says where the encoder had them from, Encoder who it is.
@@ -95,6 +97,7 @@ func levelBytes(width int, dtype string) int {
 // checksum of every chunk are compared with the header, and the digest of the whole with the summary.
 type assembly struct {
 	header  *encoderv1.EncodeHeader
+	kept    []int
 	summary *encoderv1.EncodeSummary
 	data    bytes.Buffer
 	hash    hash.Hash
@@ -121,8 +124,27 @@ func (a *assembly) open(header *encoderv1.EncodeHeader) error {
 	if a.header != nil || !known(header.Layout) {
 		return mismatch("the stream has a second header, or rows of an unknown layout")
 	}
-	a.header, a.hash = header, sha256.New()
-	return nil
+	kept, err := keptOf(header)
+	a.header, a.kept, a.hash = header, kept, sha256.New()
+	return err
+}
+
+// keptOf are the places of the rows, ascending and on the grid; nil where all rows are there.
+func keptOf(header *encoderv1.EncodeHeader) ([]int, error) {
+	if len(header.GetKept()) == 0 {
+		return nil, nil
+	}
+	if len(header.Kept) != int(header.Rows) {
+		return nil, mismatch("%d places came for %d rows", len(header.Kept), header.Rows)
+	}
+	places, last := make([]int, len(header.Kept)), -1
+	for i, place := range header.Kept {
+		if int(place) <= last || place >= header.GetCount().GetTokens() {
+			return nil, mismatch("the place %d came after %d, of %d", place, last, header.GetCount().GetTokens())
+		}
+		places[i], last = int(place), int(place)
+	}
+	return places, nil
 }
 
 func (a *assembly) add(chunk *visionv1.RowChunk) error {
@@ -155,25 +177,29 @@ func (a *assembly) whole() (*Rows, error) {
 	if digest := idOf(a.hash.Sum(nil)); digest != s.RowsDigest {
 		return nil, mismatch("the digest of the rows does not fit")
 	}
-	t := s.GetTimings()
 	return &Rows{
 		Layout:      layoutOf(h.Layout),
 		Count:       a.next,
 		Data:        a.data.Bytes(),
+		Kept:        a.kept,
 		Cost:        tokenCountOf(h.Count),
 		Source:      sourceOf(h.Source),
 		Encoder:     h.Encoder,
 		Fingerprint: h.Fingerprint,
 		Digest:      s.RowsDigest,
-		Timings: EncodeTimings{
-			Queue:      ms(t.GetQueueMs()),
-			Decode:     ms(t.GetDecodeMs()),
-			Preprocess: ms(t.GetPreprocessMs()),
-			Tower:      ms(t.GetTowerMs()),
-			Store:      ms(t.GetStoreMs()),
-			Total:      ms(t.GetTotalMs()),
-		},
+		Timings:     timingsOf(s.GetTimings()),
 	}, nil
+}
+
+func timingsOf(t *encoderv1.EncodeTimings) EncodeTimings {
+	return EncodeTimings{
+		Queue:      ms(t.GetQueueMs()),
+		Decode:     ms(t.GetDecodeMs()),
+		Preprocess: ms(t.GetPreprocessMs()),
+		Tower:      ms(t.GetTowerMs()),
+		Store:      ms(t.GetStoreMs()),
+		Total:      ms(t.GetTotalMs()),
+	}
 }
 
 func mismatch(format string, args ...any) error {
