@@ -59,7 +59,8 @@ async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> N
     assert {tuple(a.token_ids) for a in answered} == {tuple(before.token_ids)}
     assert {source for a in answered for source in a.sources} == {"ROW_SOURCE_ROWS"}
     after = await house.stats()
-    assert (after.records, after.uploads) == (held.records, held.uploads)
+    assert after.records >= held.records  # the first answer's rows may have been on their way to the disk
+    assert after.uploads == held.uploads
     assert after.upload_bytes == held.upload_bytes
     assert await house.encoder_side.health() == await house.decoder_side.health() == "SERVING"
 
