@@ -68,7 +68,7 @@ def shards(directory: Path | str) -> list[Path]:
             raise CheckpointNotSupported(f"{INDEX} has no weight_map", file=INDEX)
         names = set(weight_map.values())
     for name in sorted(names):
-        if Path(name).name != name or not (directory / name).is_file():
+        if Path(name).name != name or not (directory / name).exists():
             raise CheckpointNotSupported(f"the checkpoint folder has no {name}", file=name)
     return [directory / name for name in sorted(names)]
 
