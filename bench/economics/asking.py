@@ -7,17 +7,16 @@ ends the run: an answer that never came is not a wrong answer. Knows no score.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.economics.policies import Policy
 from bench.economics.views import file_of
-from bench.evaluation.asking import MAX_NEW_TOKENS
+from bench.evaluation.asking import MAX_NEW_TOKENS, in_flight
 from bench.evaluation.sheets import Sheet
 from fovea.client import Client, Sampling
 from standin.dataset import KINDS
@@ -74,14 +73,5 @@ def ask(
     with Client(address) as client, ThreadPoolExecutor(concurrency) as pool:
         jobs = ((sheet, group) for sheet in sheets for group in groups)
         futures = (pool.submit(outcomes.ask_all, client, sheet, group) for sheet, group in jobs)
-        for done in _in_flight(futures, 2 * concurrency):
+        for done in in_flight(futures, 2 * concurrency):
             heard(done)
-
-
-def _in_flight(futures: Iterator[Future[int]], most: int) -> Iterator[int]:
-    """Results as they come; takes jobs only as fast as they are done, so that pictures do not pile up."""
-    waiting = set(islice(futures, most))
-    while waiting:
-        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        waiting.update(islice(futures, len(done)))
-        yield sum(future.result() for future in done)

@@ -7,7 +7,7 @@ pictures, so rows are resampled. It is the bound that is held to a target and no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -80,8 +80,3 @@ def _against(outcomes: Outcomes, peer: str, target: float | None, seed: int) -> 
     if target is None:
         return Measure.of("points", least)
     return held("points", least, target, "at least")
-
-
-def mean_tokens(outcomes: Outcomes) -> Mapping[str, float]:
-    """Visual tokens a question, by policy."""
-    return {name: float(tokens.mean()) for name, tokens in outcomes.tokens.items()}

@@ -69,12 +69,12 @@ def ask(address: str, sheets: Iterable[Sheet], per_kind: int, concurrency: int, 
     with Client(address) as client, ThreadPoolExecutor(concurrency) as pool:
         jobs = ((sheet, view) for sheet in sheets for view in VIEWS)
         futures = (pool.submit(tally.ask_all, client, sheet, view) for sheet, view in jobs)
-        for done in _in_flight(futures, 2 * concurrency):
+        for done in in_flight(futures, 2 * concurrency):
             heard(done)
     return tally
 
 
-def _in_flight(futures: Iterator[Future[int]], most: int) -> Iterator[int]:
+def in_flight(futures: Iterator[Future[int]], most: int) -> Iterator[int]:
     """Results as they come; takes jobs only as fast as they are done, so that pictures do not pile up."""
     waiting = set(islice(futures, most))
     while waiting:
