@@ -98,7 +98,7 @@ class DecoderSettings(Settings):
         0.0, ge=0, description="Price of prompt tokens that were in the KV cache, instead of their own"
     )
     price_per_million_patches: float = Field(0.0, ge=0, description="Price of 16x16 patches encoded")
-    max_running: int = Field(32, ge=1, description="Requests computed at once")
+    max_running: int = Field(64, ge=1, description="Requests computed at once")
     max_waiting: int = Field(256, ge=1, description="Requests that may wait")
     prefill_chunk: int = Field(512, ge=1, description="Prompt tokens of one step")
     quantization: str = Field(
@@ -113,7 +113,7 @@ class DecoderSettings(Settings):
     kv_tokens: int = Field(
         0,
         ge=0,
-        description="Tokens of the KV cache; 0 is 32,768 on a CPU, most of the free memory on a GPU",
+        description="Tokens of the KV cache; 0 is 256 MiB of them on a CPU, 32,768 at least; on a GPU most of the free memory",
     )
     row_cache_bytes: int = Field(
         0, ge=0, description="Bound of the rows kept in this process's memory, in bytes; 0 keeps none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from importlib import import_module
@@ -98,7 +99,8 @@ async def serve(chosen: EncoderSettings) -> None:
     limits = StoreLimits(chosen.cache_bytes, chosen.uploads_bytes)
     with closing(await asyncio.to_thread(LmdbStore, chosen.cache_dir, limits)) as store:
         policy = UploadPolicy(chosen.max_image_bytes, chosen.upload_ttl_s, tenant_id(TENANT))
-        with closing(ThreadDecoder(_image_limits(chosen), chosen.decode_threads)) as decoder:
+        threads = min(chosen.decode_threads, len(os.sched_getaffinity(0)))
+        with closing(ThreadDecoder(_image_limits(chosen), threads)) as decoder:
             uploads = Uploads(store, decoder, policy)
             card = Card(
                 chosen.name,
@@ -109,7 +111,7 @@ async def serve(chosen: EncoderSettings) -> None:
                 dtype.value,
             )
             front = Front(card, store, uploads)
-            with closing(Preparer(decoder, geometry, chosen.decode_threads)) as preparer:
+            with closing(Preparer(decoder, geometry, threads)) as preparer:
                 await _serve(chosen, front, uploads, store, preparer, dtype)
 
 

@@ -58,7 +58,9 @@ class EncoderSettings(Settings):
     max_image_side: int = Field(16_384, ge=1, description="Longest side of a file, in pixels")
     max_image_aspect: int = Field(200, ge=1, le=200, description="Longest side over the shortest")
     max_jpeg_scans: int = Field(100, ge=1, description="Most scans of a JPEG")
-    decode_threads: int = Field(2, ge=1, description="Threads that decode and preprocess")
+    decode_threads: int = Field(
+        2, ge=1, description="Threads that decode and preprocess; never more than cores"
+    )
     grace_s: float = Field(10.0, ge=0, description="Seconds that running calls get after SIGTERM")
     log_form: Literal["console", "json"] = Field("console", description="Logs for people or for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from decoder_svc.sampling.grammar import Grammar, Grammars
 
 log = structlog.get_logger()
-CPU_KV_TOKENS = 32_768
+CPU_KV_TOKENS = 32_768  # at least; more where they are small
+CPU_KV_BYTES = 256 << 20
 GRAPH_ERROR = 0.02  # of the largest logit
 CUDA_KV_SHARE = 0.85  # of what the weights leave free; the rest is for activations
 
@@ -48,7 +49,7 @@ class NativeSettings:
     kv_tokens: int = 0
     block_size: int = 0
     prefill_chunk: int = 512  # prompt tokens a step, beside the decodes
-    max_running: int = 32
+    max_running: int = 64
     threads: int = 0
     quantization: Quantization = "none"
     prefix_cache: bool = True
@@ -169,7 +170,7 @@ def _blocks(settings: NativeSettings, model: TextDecoder, suits: int) -> BlockMa
 def _kv_tokens(model: TextDecoder) -> int:
     """What fits beside the weights on the fullest GPU; a modest number on a CPU."""
     if model.devices[0].type != "cuda":
-        return CPU_KV_TOKENS
+        return max(CPU_KV_TOKENS, CPU_KV_BYTES // model.token_bytes)
     used = set(model.devices)
     free = min(torch.cuda.mem_get_info(device)[0] for device in used)
     return int(CUDA_KV_SHARE * free * len(used) / model.token_bytes)

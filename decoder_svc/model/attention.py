@@ -20,6 +20,8 @@ from torch import Tensor
 
 from decoder_svc.model.pages import LayerPages
 
+# On a CPU: what a core's share of the cache still holds, and far from where malloc asks the kernel each time.
+GATHERED_BYTES = 2 << 20
 PAGING_ERROR = 0.03  # of values of size one: bf16 is off by 0.01, one key too few by more
 
 
@@ -125,12 +127,14 @@ class GatheredAttention:
     @staticmethod
     def _decode(q: Tensor, pages: LayerPages, tables: Tensor, group: Group, scale: float) -> Tensor:
         """One query a sequence; heads that share keys are queries of one head, so nothing is repeated."""
-        kv = _gather(pages, tables, group.longest)
-        k, v = kv.permute(2, 0, 3, 1, 4)
-        grouped = q.view(len(q), k.shape[1], -1, q.shape[2])
+        grouped = q.view(len(q), pages.kv.shape[3], -1, q.shape[2])
         mask = None if group.mask is None else group.mask.to(q.dtype)[:, None, None]
-        out = F.scaled_dot_product_attention(grouped, k, v, mask, scale=scale)
-        return out.flatten(1, 2)
+        parts = []
+        for part in _parts(len(q), pages.token_bytes * group.longest, q.device):
+            k, v = _gather(pages, tables[part], group.longest).permute(2, 0, 3, 1, 4)
+            seen = None if mask is None else mask[part]
+            parts.append(F.scaled_dot_product_attention(grouped[part], k, v, seen, scale=scale))
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1, 2)
 
     @staticmethod
     def _chunk(q: Tensor, pages: LayerPages, table: Tensor, context: int, scale: float) -> Tensor:
@@ -138,6 +142,14 @@ class GatheredAttention:
         kv, past = _gather(pages, table[None], context)[0], context - len(q)
         own = _attend(q, kv[past:], scale, causal=True)
         return own[0] if not past else _join(own, _attend(q, kv[:past], scale, causal=False))
+
+
+def _parts(sequences: int, bytes_each: int, device: torch.device) -> list[slice]:
+    """Which sequences to gather together."""
+    if device.type != "cpu" or sequences * bytes_each <= GATHERED_BYTES:
+        return [slice(0, sequences)]
+    size = max(1, GATHERED_BYTES // bytes_each)
+    return [slice(start, start + size) for start in range(0, sequences, size)]
 
 
 def _gather(pages: LayerPages, tables: Tensor, context: int) -> Tensor:

@@ -22,6 +22,10 @@ class LayerPages:
     def values(self) -> Tensor:
         return self.kv[:, :, 1]
 
+    @property
+    def token_bytes(self) -> int:
+        return self.kv.stride(1) * self.kv.itemsize
+
     def write(self, slots: Tensor, kv: Tensor) -> None:
         """Put (tokens, 2, kv heads, head_dim) at flat token places `slots` (block * block_size +
         offset).

@@ -9,6 +9,7 @@ how its image is prepared.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -48,10 +49,10 @@ class Batcher:
         self.limits = limits or BatchLimits()
         self._compute = compute
         self._flights: dict[Hashable, Flight] = {}
-        self._ready: deque[Flight] = deque()
+        self._ready: deque[Flight] = deque()  # oldest first
         self._changed = asyncio.Event()
         self._room = Room(self.limits.max_prepared_patches)
-        self._preparing = 0
+        self._preparing: list[Flight] = []
         self._tower = ThreadPoolExecutor(1, thread_name_prefix="tower")
         self._loop_task: asyncio.Task[None] | None = None
         self._ended = False
@@ -142,14 +143,14 @@ class Batcher:
 
     async def _prepare(self, flight: Flight) -> None:
         await self._room.acquire(flight.patches)
-        self._preparing += 1
+        self._preparing.append(flight)
         try:
             flight.prepared = await flight.prepare()
-            self._ready.append(flight)
+            bisect.insort(self._ready, flight, key=_age)
         except Exception as error:
             flight.fail(error)
         finally:
-            self._preparing -= 1
+            self._preparing.remove(flight)
             if flight.prepared is None:
                 self._room.release(flight.patches)
             self._changed.set()
@@ -174,7 +175,9 @@ class Batcher:
                 flight.task.cancel()
 
     async def _gather(self) -> list[Flight]:
-        """The next batch, in the order in which images became ready."""
+        """The next batch, in the order in which images were asked for: whoever asked for several begins with
+        the first. One that takes longer than `max_wait_s` to prepare is overtaken.
+        """
         await self._until(lambda: bool(self._ready), None)
         await self._until(self._full_or_alone, self.limits.max_wait_s)
         return self._take()
@@ -187,8 +190,11 @@ class Batcher:
                     await self._changed.wait()
 
     def _full_or_alone(self) -> bool:
+        if not self._preparing:
+            return True
         ready = sum(flight.cost for flight in self._ready)
-        return not self._preparing or ready >= self.limits.max_batch_patches
+        full = ready >= self.limits.max_batch_patches
+        return full and _age(self._ready[0]) < min(map(_age, self._preparing))
 
     def _take(self) -> list[Flight]:
         """All with saliency or all without: who has not asked does not wait for it."""
@@ -234,6 +240,10 @@ class Batcher:
     async def _on_tower(self, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._tower, _guarded, self._compute, images, saliency)
+
+
+def _age(flight: Flight) -> float:
+    return flight.created
 
 
 def _guarded(compute: Compute, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
