@@ -113,7 +113,8 @@ class DecoderSettings(Settings):
     kv_tokens: int = Field(
         0,
         ge=0,
-        description="Tokens of the KV cache; 0 is 256 MiB of them on a CPU, 32,768 at least; on a GPU most of the free memory",
+        description="Tokens of the KV cache; 0 is 256 MiB on a CPU, at least 32,768 tokens, and most of the"
+        " free memory on a GPU",
     )
     row_cache_bytes: int = Field(
         0, ge=0, description="Bound of the rows kept in this process's memory, in bytes; 0 keeps none"
