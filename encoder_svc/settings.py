@@ -47,7 +47,7 @@ class EncoderSettings(Settings):
     max_batch_patches: int = Field(
         0,
         ge=0,
-        description="Patches of one tower call; a larger image goes alone. 0 is 16,384 on a GPU and 2,048 on"
+        description="Patches of one tower call; a larger image goes alone. 0 is 16,384 on a GPU and 1,024 on"
         " a CPU, where larger calls are no faster and the rows of the first image would wait for the last",
     )
     max_batch_wait_ms: float = Field(2.0, ge=0, description="How long a batch waits for company")
@@ -73,4 +73,4 @@ class EncoderSettings(Settings):
     def batch_patches(self) -> int:
         """`max_batch_patches`, decided by the device where it is 0."""
         on_cpu = pick_devices(self.device)[0] == "cpu"
-        return self.max_batch_patches or (2_048 if on_cpu else 16_384)
+        return self.max_batch_patches or (1_024 if on_cpu else 16_384)
