@@ -81,6 +81,7 @@ FINE = frozenset(
         "page_word",
     )
 )
+COUNTING = frozenset(("bar_count", "line_count", "pie_count", "table_rows", "scene_count", "page_lines"))
 CHANCE: dict[str, float] = {
     "picture_kind": 1 / 7, "bar_count": 1 / 4, "bar_tallest": 1 / 8, "bar_shortest": 1 / 8,
     "bar_order": 1 / 2, "line_colour": 1 / 8, "line_trend": 1 / 2, "line_count": 1 / 4,

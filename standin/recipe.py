@@ -30,6 +30,8 @@ class Stage:
     naming: float = 0.3  # weight of naming what the visual rows show
     drop: float = 0.0  # share of the pictures that lose a random part of their visual rows
     flat: float = 0.0  # share of the pictures that lose their squares of one colour before the tower
+    scope: float = 0.0  # share of the pictures that keep only their best rows
+    counting: float = 1.0  # weight of the answers to questions that count
     zoom: float = 0.0  # share of the batches that are shrunk or enlarged a little
     half: float = 0.05  # share of the batches at half size
     coarse: float = 0.35  # share of coarse questions
@@ -92,4 +94,19 @@ SQUARES = replace(
     zoom=0.25,
     coarse=0.5,
 )
-STAGES = {stage.name: stage for stage in (TRUNK, MORE, LAST, CONTROL, THRIFT, SQUARES)}
+# The rows that the encoder itself would keep, and counting once more.
+BEST = replace(
+    SQUARES,
+    name="best",
+    start="squares",
+    steps=1800,
+    rate=8e-4,
+    seed=7,
+    drop=0.1,
+    flat=0.45,
+    scope=0.45,
+    counting=2.5,
+    zoom=0.2,
+    half=0.03,
+)
+STAGES = {stage.name: stage for stage in (TRUNK, MORE, LAST, CONTROL, THRIFT, SQUARES, BEST)}

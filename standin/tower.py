@@ -61,6 +61,13 @@ def tower_rows(
     [pooled, deepstack...], each (B, tokens, out). `there` (B, tokens): patches of the others are not looked at,
     as if they had been left out; their own rows mean nothing.
     """
+    return tower_seen(visual, patches, rows, cols, there)[0]
+
+
+def tower_seen(
+    visual: nn.Module, patches: Tensor, rows: int, cols: int, there: Tensor | None = None
+) -> tuple[list[Tensor], Tensor]:
+    """The rows, and the attention (B, tokens) that each square got in the last block, without a gradient."""
     weight = visual.patch_embed.proj.weight.sum(2).flatten(1)  # both frames of a still are the same
     side = visual.num_grid_per_side
     x = F.linear(patches, weight, visual.patch_embed.proj.bias)
@@ -70,21 +77,33 @@ def tower_rows(
     mask = None if there is None else there.repeat_interleave(4, dim=1)[:, None, None, :]
     levels = []
     for place, block in enumerate(visual.blocks):
-        x = _block(block, x, heads, cos, sin, mask)
+        x, q, k = _block(block, x, heads, cos, sin, mask)
         if place in visual.deepstack_visual_indexes:
             merger = visual.deepstack_merger_list[visual.deepstack_visual_indexes.index(place)]
             levels.append(_merge(merger, x))
-    return [_merge(visual.merger, x), *levels]
+    return [_merge(visual.merger, x), *levels], _attention(q, k, mask)
 
 
-def _block(block: nn.Module, x: Tensor, heads: int, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+@torch.no_grad()
+def _attention(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """What each token's patches get from all patches that are there, mean over heads."""
+    scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+    given = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+    given = given if mask is None else given * mask.transpose(2, 3)
+    return given.sum(2).mean(1).unflatten(-1, (-1, 4)).sum(-1)
+
+
+def _block(
+    block: nn.Module, x: Tensor, heads: int, cos: Tensor, sin: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What goes on, and the turned queries and keys, (B, heads, patches, head_dim) each."""
     count, length, width = x.shape
     qkv = block.attn.qkv(block.norm1(x)).view(count, length, 3, heads, width // heads)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     q, k = q * cos + rotate_half(q) * sin, k * cos + rotate_half(k) * sin
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     x = x + block.attn.proj(mixed.transpose(1, 2).reshape(count, length, width))
-    return x + block.mlp(block.norm2(x))
+    return x + block.mlp(block.norm2(x)), q, k
 
 
 def _merge(merger: nn.Module, x: Tensor) -> Tensor:

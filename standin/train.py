@@ -26,10 +26,11 @@ from standin.model import build_model
 from standin.optimiser import Pair
 from standin.parallel import average_gradients, launch
 from standin.pretrain import pretrain
-from standin.questions import FINE
+from standin.questions import COUNTING, FINE
 from standin.recipe import BALANCE, DENSE_LEVELS, LOOKING, MOST_DROPPED, STAGES, TRUNK, Stage
+from standin.scoped import best_rows, uniform_squares
 from standin.squares import squares_there
-from standin.whole import run_batch
+from standin.whole import Choose, run_batch
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,20 @@ def dropped_rows(count: int, rows: int, share: float) -> Tensor | None:
     return torch.rand(count, rows) >= part
 
 
+def economical(pictures: Tensor, share: float) -> Choose | None:
+    """Leaves out the least of the rows of a `share` of these pictures; None if the share is 0."""
+    if not share:
+        return None
+    uniform = uniform_squares(pictures)
+    return lambda rows, attention: best_rows(rows, attention, uniform, share)
+
+
+def answer_weights(kinds: Tensor, counting: float) -> Tensor:
+    """(B, questions): `counting` where a number of things is asked for, else 1."""
+    counted = torch.isin(kinds, torch.tensor([KINDS.index(kind) for kind in COUNTING]))
+    return torch.where(counted, counting, 1.0)
+
+
 class Trainer:
     """One process's share of a stage."""
 
@@ -126,11 +141,14 @@ class Trainer:
             group["lr"] = self.stage.rate_at(step) * min(1.0, (step - self.first + 1) / self.stage.warm_up)
         rows = batch.pictures.shape[1] * batch.pictures.shape[2] // 1024
         kept = dropped_rows(len(batch.pictures), rows, self.stage.drop)
-        there = squares_there(torch.from_numpy(batch.pictures), self.stage.flat)
+        pictures = torch.from_numpy(batch.pictures)
+        there = squares_there(pictures, self.stage.flat)
         labels = torch.from_numpy(batch.labels) if batch.labels is not None else None
-        arrays = (batch.pictures, batch.tokens, batch.targets)
+        asked = (pictures, torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets))
         looks = torch.from_numpy(batch.looks)
-        done = run_batch(self.model, *map(torch.from_numpy, arrays), kept, labels, looks, there)
+        weights = answer_weights(torch.from_numpy(batch.kinds), self.stage.counting)
+        choose = economical(pictures, self.stage.scope)
+        done = run_batch(self.model, *asked, kept, labels, looks, there, choose, weights)
         loss = done.answers + BALANCE * done.balance + self.stage.naming * (done.named + done.bound)
         loss, shown = loss + LOOKING * done.looked, ""
         if labels is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,10 +14,14 @@ from standin.dataset import IGNORED, encode
 from standin.labels import BONDS, NUMBER, SLOTS
 from standin.lexicon import BOND_ID, WORDS
 from standin.text import Layout, Looks, text_hidden
-from standin.tower import patches_of, tower_rows
+from standin.tower import patches_of, tower_seen
 
 ALIGNING = 1.0  # weight of aligning rows with word embeddings, beside naming
 SHARPNESS = 15.0  # what a cosine of one is worth as a logit
+
+
+Choose = Callable[[Tensor, Tensor], Tensor]
+"""The rows to keep, (B, visual tokens), of the pooled rows and the attention that they got."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +58,19 @@ def run_batch(
     labels: Tensor | None = None,
     looks: Tensor | None = None,
     there: Tensor | None = None,
+    choose: Choose | None = None,
+    weights: Tensor | None = None,
 ) -> Outcome:
     """pictures (B, H, W, 3) uint8, tokens and targets (B, questions, length).
 
     `kept` (B, visual tokens) are the rows that the text model sees, `there` those whose squares the tower sees,
-    and with it the text model; None for all.
+    and with it the text model; None for all. `choose` leaves out more by what the tower made. `weights`
+    (B, questions) are of the answers.
     """
     count, height, width, _ = pictures.shape
     layout = Layout(height // 32, width // 32, tokens.shape[1], tokens.shape[2])
-    rows = tower_rows(model.model.visual, patches_of(pictures), height // 16, width // 16, there)
-    kept = _both(kept, there)
+    rows, got = tower_seen(model.model.visual, patches_of(pictures), height // 16, width // 16, there)
+    kept = _both(_both(kept, there), choose(rows[0].detach(), got) if choose else None)
     text = model.model.language_model
     visual = layout.rows * layout.cols
     ids = torch.cat([prefix_ids(visual).expand(count, -1), tokens.flatten(1)], dim=1)
@@ -72,7 +80,7 @@ def run_batch(
     flat = targets.reshape(-1)
     there = flat != IGNORED
     logits = model.lm_head(hidden[:, layout.prefix :].reshape(len(flat), -1)[there])
-    loss = F.cross_entropy(logits, flat[there])
+    loss = _answers_loss(logits, flat[there], weights, targets)
     named = bound = hidden.new_zeros(())
     if labels is not None:
         # Squares of one colour show no item, so rows that are not there are asked for nothing.
@@ -83,6 +91,14 @@ def run_batch(
     wrong = torch.zeros(flat.shape, dtype=torch.bool)
     wrong[there] = logits.detach().argmax(-1) != flat[there]
     return Outcome(loss, balance, named, bound, looked, rows, ~wrong.view(targets.shape).any(-1))
+
+
+def _answers_loss(logits: Tensor, answers: Tensor, weights: Tensor | None, targets: Tensor) -> Tensor:
+    """The mean over the tokens of all answers, by the weights of their questions."""
+    if weights is None:
+        return F.cross_entropy(logits, answers)
+    each = weights[..., None].expand_as(targets)[targets != IGNORED]
+    return (F.cross_entropy(logits, answers, reduction="none") * each).sum() / each.sum()
 
 
 def _both(kept: Tensor | None, there: Tensor | None) -> Tensor | None:
