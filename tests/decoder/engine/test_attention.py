@@ -77,6 +77,15 @@ def test_sdpa_over_pages_is_dense_attention(sizes: tuple[tuple[int, int], ...], 
     torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)  # fp32 rounding
 
 
+@pytest.mark.parametrize("gathered_bytes", [1, 400_000])
+def test_decodes_are_gathered_in_parts(gathered_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 164 KB each: one by one, and two with a rest."""
+    monkeypatch.setattr("decoder_svc.model.attention.GATHERED_BYTES", gathered_bytes)
+    q, pages, plan, expected = step(((1, 90), (1, 160), (1, 77)), 16, torch.float32, "cpu")
+    out = GatheredAttention()(q, pages, plan, WIDTH**-0.5)
+    torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)  # fp32 rounding
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("sizes", STEPS)

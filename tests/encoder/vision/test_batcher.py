@@ -152,6 +152,21 @@ async def test_a_batch_waits_for_company_no_longer_than_its_limit(
     await slow
 
 
+async def test_the_tower_takes_images_in_the_order_in_which_they_were_asked_for(tower: FakeTower) -> None:
+    """The first is prepared last, and one image fills a tower call."""
+    batcher = Batcher(tower, BatchLimits(max_batch_patches=4, max_wait_s=3600))
+    batcher.start()
+    slow, quick = Preparations(), Preparations()
+    slow.hold.clear()
+    calls = [asyncio.create_task(batcher.encode(1, 4, slow.of(1)))]
+    calls += [asyncio.create_task(batcher.encode(i, 4, quick.of(i))) for i in (2, 3)]
+    await until(lambda: (slow.begun, quick.begun) == ([1], [2, 3]))
+    slow.hold.set()
+    await asyncio.gather(*calls)
+    assert tower.batches == [[1], [2], [3]]
+    await batcher.close()
+
+
 async def test_preparation_goes_on_while_the_tower_is_busy(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
