@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fovea.checkpoint import CheckpointNotSupported, read_json
 from fovea.errors import InvalidArgument, Violation
@@ -45,8 +46,7 @@ class AspectTooExtreme(InvalidArgument):
         )
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """What an image becomes: its size in pixels after one resize, its grid of patches, its cost."""
 
     width: int
@@ -93,11 +93,7 @@ class Geometry:
         `longest_edge` does: it bounds the cost except where a side is shorter than one cell, which
         is still drawn one cell high, and where the image is enlarged to reach `min_pixels`.
         """
-        limit = self._limit(max_pixels)
-        new_width, new_height = self._smart_resize(width, height, limit)
-        grid = (1, new_height // self.patch, new_width // self.patch)
-        patches = grid[1] * grid[2]
-        return Planned(new_width, new_height, grid, patches, patches // self.merge**2)
+        return _planned(width, height, self._limit(max_pixels), self.min_pixels, self.patch, self.merge)
 
     def limit(
         self,
@@ -161,26 +157,34 @@ class Geometry:
             )
         return min(max_pixels, self.max_pixels)
 
-    def _smart_resize(self, width: int, height: int, max_pixels: int) -> tuple[int, int]:
-        """(width, height) as `smart_resize` of transformers' Qwen2-VL image processor computes
-        them.
 
-        Sides are rounded to multiples of a cell with Python's round (half to even), then scaled by
-        one factor and floored where there are too many pixels, or scaled and ceiled where there are
-        too few.
-        """
-        _check_size(width, height)
-        cell = self.cell
-        new_height, new_width = round(height / cell) * cell, round(width / cell) * cell
-        if new_height * new_width > max_pixels:
-            scale = math.sqrt((height * width) / max_pixels)
-            new_height = max(cell, math.floor(height / scale / cell) * cell)
-            new_width = max(cell, math.floor(width / scale / cell) * cell)
-        elif new_height * new_width < self.min_pixels:
-            scale = math.sqrt(self.min_pixels / (height * width))
-            new_height = math.ceil(height * scale / cell) * cell
-            new_width = math.ceil(width * scale / cell) * cell
-        return new_width, new_height
+# A planner weighs the same sizes many times over, in one request and from one to the next.
+@lru_cache(maxsize=16_384)
+def _planned(width: int, height: int, max_pixels: int, min_pixels: int, patch: int, merge: int) -> Planned:
+    cell = patch * merge
+    new_width, new_height = _smart_resize(width, height, max_pixels, min_pixels, cell)
+    grid = (1, new_height // patch, new_width // patch)
+    patches = grid[1] * grid[2]
+    return Planned(new_width, new_height, grid, patches, patches // merge**2)
+
+
+def _smart_resize(width: int, height: int, max_pixels: int, min_pixels: int, cell: int) -> tuple[int, int]:
+    """(width, height) as `smart_resize` of transformers' Qwen2-VL image processor computes them.
+
+    Sides are rounded to multiples of a cell with Python's round (half to even), then scaled by one factor and
+    floored where there are too many pixels, or scaled and ceiled where there are too few.
+    """
+    _check_size(width, height)
+    new_height, new_width = round(height / cell) * cell, round(width / cell) * cell
+    if new_height * new_width > max_pixels:
+        scale = math.sqrt((height * width) / max_pixels)
+        new_height = max(cell, math.floor(height / scale / cell) * cell)
+        new_width = max(cell, math.floor(width / scale / cell) * cell)
+    elif new_height * new_width < min_pixels:
+        scale = math.sqrt(min_pixels / (height * width))
+        new_height = math.ceil(height * scale / cell) * cell
+        new_width = math.ceil(width * scale / cell) * cell
+    return new_width, new_height
 
 
 def _check_size(width: int, height: int) -> None:
