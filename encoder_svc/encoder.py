@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 import structlog
 
+from encoder_svc.arriving import Arriving
 from encoder_svc.core import Asked, Placed, RowIdentity, Served, Timings, Whole
 from encoder_svc.errors import EncoderMismatch, MaxPixelsOutOfRange
 from encoder_svc.rankings import Rankings
@@ -79,8 +80,14 @@ class Encoder:
         return max_pixels
 
     async def encode(self, image: str, plan: RowPlan, fingerprint: str) -> Served:
-        """Raises what `asked` and `rows` raise."""
-        return await self.rows(await self.asked(image, plan, fingerprint))
+        """For sending in order: stored rows may still be `arriving`. Raises what `asked` and `rows` raise."""
+        asked = await self.asked(image, plan, fingerprint)
+        if not asked.choice.all:
+            return await self.rows(asked)
+        arriving = Arriving(partial(self._again, asked))
+        whole = await self._whole(asked, arriving)
+        served = self._served(asked, whole, whole.rows)
+        return replace(served, arriving=arriving) if whole.rows is arriving.rows else served
 
     async def asked(self, image: str, plan: RowPlan, fingerprint: str) -> Asked:
         """All checks of a call. Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange, and what
@@ -199,18 +206,23 @@ class Encoder:
         seen = _seen(self._rows(encoded, ""))
         return replace(seen, saliency=encoded.saliency, uniform=encoded.uniform)
 
-    async def _whole(self, asked: Asked) -> Whole:
+    async def _whole(self, asked: Asked, arriving: Arriving | None = None) -> Whole:
         """All encoded rows."""
         looked = time.perf_counter()
-        rows = await self._held(asked)
+        rows = await self._held(asked, arriving)
         if rows is not None:
             return Whole(rows, "rows", Timings(store_ms=_ms(looked)))
         return await self._encoded(asked, await self._compute(asked, saliency=False))
 
-    async def _held(self, asked: Asked) -> Rows | None:
+    async def _again(self, asked: Asked) -> Rows:
+        """In place of a record that turned out to be damaged, and is gone by now."""
+        return (await self._encoded(asked, await self._compute(asked, saliency=False))).rows
+
+    async def _held(self, asked: Asked, arriving: Arriving | None = None) -> Rows | None:
         """Rows that wait to be written, or from the store; looked at again after the wait for the store."""
         if asked.key not in self._unwritten:
-            rows = await asyncio.to_thread(self._store.get, asked.key, asked.fields)
+            get = partial(self._store.get, asked.key, asked.fields)
+            rows = await (asyncio.to_thread(get) if arriving is None else arriving.begin(get))
             if rows is not None:
                 return rows
         unwritten = self._unwritten.get(asked.key)

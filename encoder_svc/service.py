@@ -75,8 +75,11 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         yield encoder_pb2.EncodeResponse(header=_header(served, self._front))
         for first, data in chunks(served.rows.data, served.rows.layout):
             count = len(data) // served.rows.layout.row_bytes
+            if served.arriving is not None:
+                await served.arriving.upto((first + count) * served.rows.layout.row_bytes)
             yield Frame(first, count, data, xxhash.xxh3_64_intdigest(data))
-        yield encoder_pb2.EncodeResponse(summary=_summary(served))
+        digest = served.rows.digest if served.arriving is None else await served.arriving.digest()
+        yield encoder_pb2.EncodeResponse(summary=_summary(served, digest))
 
     async def PlaceRows(
         self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext
@@ -96,7 +99,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         leased = await self._front.lease(*_asked(request.encode))
         return encoder_pb2.LeaseRowsResponse(
             header=_header(leased.served, self._front),
-            summary=_summary(leased.served),
+            summary=_summary(leased.served, leased.served.rows.digest),
             arena=self._front.arena,
             offset_bytes=leased.offset,
             xxh3=leased.checks,
@@ -188,11 +191,11 @@ def _planned(asked: Asked, front: Front) -> encoder_pb2.EncodeHeader:
     )
 
 
-def _summary(served: Served) -> encoder_pb2.EncodeSummary:
+def _summary(served: Served, digest: str) -> encoder_pb2.EncodeSummary:
     return encoder_pb2.EncodeSummary(
         rows=served.rows.count,
         row_bytes=served.rows.data.nbytes,
-        rows_digest=served.rows.digest,
+        rows_digest=digest,
         timings=encoder_pb2.EncodeTimings(**vars(served.timings)),
     )
 

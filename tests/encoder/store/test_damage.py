@@ -226,3 +226,17 @@ def test_variants_of_one_image_do_not_mix(open_store: Opener) -> None:
     store.put(RowKey(ALICE, pixels(1), variant(other)), other, rows(2))
     assert same(store.get(row_key(1), FIELDS), rows(1))
     assert same(store.get(RowKey(ALICE, pixels(1), variant(other)), other), rows(2))
+
+
+def test_what_was_told_before_a_flipped_bit_is_right(open_store: Opener, data_file: Path) -> None:
+    """Whoever reads along has the first MiB, and hears at the end that there is no more."""
+    store, size = open_store(), 5 * PIECE_BYTES - (5 * PIECE_BYTES) % LAYOUT.row_bytes
+    store.put(row_key(1), FIELDS, rows(1, size))
+    store.close()
+    flip(data_file, bytes(rows(1, size).data[-32:]))
+    told: list[tuple[int, bytes]] = []
+    found = open_store().get(
+        row_key(1), FIELDS, lambda some, ready: told.append((ready, bytes(some.data[:ready])))
+    )
+    assert found is None
+    assert told == [(4 * PIECE_BYTES, bytes(rows(1, size).data[: 4 * PIECE_BYTES]))]
