@@ -38,9 +38,7 @@ _REMOVE_AT_ONCE = 64
 # After a write failed in spite of room made, no more room is made for this long: a disk that stays
 # full would otherwise empty the store, a record at each put.
 _REST_SECONDS = 60.0
-
-
-# A MiB: what goes out as one chunk.
+# A reader along is told this often, a piece after each MiB: four pieces are a little less than a chunk.
 _TOLD_PIECES = 4
 
 
@@ -161,7 +159,7 @@ class Shelf:
             np.copyto(part, np.frombuffer(piece, np.uint8))
             if xxhash.xxh3_64_intdigest(part.data) != head.checks[number]:
                 raise Misfit("piece check")
-            if told and number % _TOLD_PIECES == _TOLD_PIECES - 1:
+            if told and number and number % _TOLD_PIECES == 0:
                 told(copy.data, end)
         return copy.data.toreadonly()
 

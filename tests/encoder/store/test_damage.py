@@ -229,8 +229,8 @@ def test_variants_of_one_image_do_not_mix(open_store: Opener) -> None:
 
 
 def test_what_was_told_before_a_flipped_bit_is_right(open_store: Opener, data_file: Path) -> None:
-    """Whoever reads along has the first MiB, and hears at the end that there is no more."""
-    store, size = open_store(), 5 * PIECE_BYTES - (5 * PIECE_BYTES) % LAYOUT.row_bytes
+    """Whoever reads along has more than the first MiB, and hears at the end that there is no more."""
+    store, size = open_store(), 6 * PIECE_BYTES - (6 * PIECE_BYTES) % LAYOUT.row_bytes
     store.put(row_key(1), FIELDS, rows(1, size))
     store.close()
     flip(data_file, bytes(rows(1, size).data[-32:]))
@@ -239,4 +239,4 @@ def test_what_was_told_before_a_flipped_bit_is_right(open_store: Opener, data_fi
         row_key(1), FIELDS, lambda some, ready: told.append((ready, bytes(some.data[:ready])))
     )
     assert found is None
-    assert told == [(4 * PIECE_BYTES, bytes(rows(1, size).data[: 4 * PIECE_BYTES]))]
+    assert told == [(5 * PIECE_BYTES, bytes(rows(1, size).data[: 5 * PIECE_BYTES]))]
