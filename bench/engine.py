@@ -3,6 +3,7 @@
 Each side is a process of its own, gets the same prompts with the same rows, the same dtype and the same
 cores, and makes as many tokens; only one computes at a time, in turns. vLLM runs at its best: prefix caching
 on, and the better of eager and compiled, tried first. Without its environment its measures are owed.
+`--int8` adds our engine with weights that rest in int8, against ours: tokens a second, resident memory.
 """
 
 from __future__ import annotations
@@ -70,18 +71,20 @@ def main() -> int:
     flags = parser("The native engine against transformers and vLLM, on a CPU.")
     flags.add_argument("--model", choices=MODELS, default="standin", help="[default standin]")
     flags.add_argument("--concurrency", type=int, choices=CONCURRENCIES, default=8, help="[default 8]")
+    flags.add_argument("--int8", action="store_true", help="ours with int8 weights beside it")
     chosen = flags.parse_args()
     options = Options.of(chosen)
-    return finish("engine", options.check, lambda: run(options, chosen.model, chosen.concurrency))
+    ours = ("native", "int8") if chosen.int8 else ("native",)
+    return finish("engine", options.check, lambda: run(options, chosen.model, chosen.concurrency, ours))
 
 
-def run(options: Options, model: str, concurrency: int) -> Result:
+def run(options: Options, model: str, concurrency: int, ours: Sequence[str]) -> Result:
     effort = QUICK if options.quick else Effort()
     with tempfile.TemporaryDirectory(prefix="fovea-engine-") as name:
         folder = Path(name)
         config = {"model": model, "concurrency": concurrency, "dtype": "fp32", **vars(effort)}
         checkpoint, config["parameters"] = _checkpoint(model)
-        found = _measure(checkpoint, folder, concurrency, effort, options.seed)
+        found = _measure(checkpoint, folder, concurrency, effort, options.seed, ours)
     result = Result(
         bench="engine",
         seed=options.seed,
@@ -101,7 +104,9 @@ def _checkpoint(model: str) -> tuple[Path, int]:
     return folder, medium.parameters(folder)
 
 
-def _measure(model: Path, folder: Path, concurrency: int, effort: Effort, seed: int) -> Found:
+def _measure(
+    model: Path, folder: Path, concurrency: int, effort: Effort, seed: int, ours: Sequence[str]
+) -> Found:
     from bench.parts.questions import questions
     from bench.sides.material import save
 
@@ -114,7 +119,7 @@ def _measure(model: Path, folder: Path, concurrency: int, effort: Effort, seed: 
         save(folder / "material.npz", questions(model, len(turns) * concurrency, seed))
     found = Found()
     with ExitStack() as stack, console.status("starting the sides") as status:
-        sides = [_start(stack, name, model, folder, concurrency) for name in ("native", "generate")]
+        sides = [_start(stack, name, model, folder, concurrency) for name in ("generate", *ours)]
         sides += _vllm(stack, model, folder, concurrency, effort, turns[: effort.warm])
         found.about = {side.name: side.about for side in sides}
         found.rounds = {side.name: [] for side in sides}
@@ -124,7 +129,7 @@ def _measure(model: Path, folder: Path, concurrency: int, effort: Effort, seed: 
                 one = side.ask(turn, effort.tokens)
                 if number >= effort.warm:
                     found.rounds[side.name].append(one)
-        _compare(found, sides[1], turns[effort.warm :], effort.tokens)
+        _compare(found, sides[0], turns[effort.warm :], effort.tokens)
     return found
 
 
@@ -190,6 +195,12 @@ def _measures(found: Found, model: str, concurrency: int, seed: int) -> dict[str
         "vs_vllm": Measure("ratio", None, target=VLLM_TARGETS[model]),
         "ttft_vs_vllm": Measure("ratio", None, target=TTFT_TARGET, sense="at most"),
     }
+    if "int8" in found.rounds:
+        measures["int8_tokens"] = Measure.of(
+            "ratio", bounds.ratio_of_medians(rates("int8"), rates("native"), seed)
+        )
+        memory = [float(found.about[side]["resident_mib"]) for side in ("int8", "native")]
+        measures["int8_memory"] = Measure("ratio", memory[0] / memory[1])
     if "vllm" in found.rounds:
         measures["vs_vllm"] = Measure.of(
             "ratio", bounds.ratio_of_medians(rates("native"), rates("vllm"), seed), VLLM_TARGETS[model]

@@ -20,6 +20,7 @@ from bench.sides.material import Question, load
 
 SIDES = {
     "native": "bench.sides.native:NativeSide",
+    "int8": "bench.sides.native:Int8Side",
     "generate": "bench.sides.generate:GenerateSide",
     "vllm": "bench.sides.vllm:VllmSide",
 }

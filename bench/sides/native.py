@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from bench.sides.child import Answered, answered
 from bench.sides.material import Question
-from decoder_svc.core import EngineRequest, Limits, RowChunk, Sampling
+from decoder_svc.core import EngineRequest, Limits, Quantization, RowChunk, Sampling
 from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
 from fovea.rows import RowDtype, RowLayout
@@ -21,11 +23,22 @@ CONTEXT = 2048
 
 
 class NativeSide:
+    """Tells its resident memory too, once it is loaded."""
+
+    quantization: Quantization = "none"
+
     def __init__(self, options: argparse.Namespace) -> None:
         limits = Limits(max_context=CONTEXT, max_new_tokens=CONTEXT)
         self._args = {"max_running": options.concurrency, "threads": options.threads}
         self._engine = NativeEngine(
-            NativeSettings(options.model, RowDtype.FP32, ("cpu",), limits=limits, **self._args)
+            NativeSettings(
+                options.model,
+                RowDtype.FP32,
+                ("cpu",),
+                quantization=self.quantization,
+                limits=limits,
+                **self._args,
+            )
         )
         self._numbers = itertools.count()
 
@@ -33,8 +46,8 @@ class NativeSide:
         await self._engine.start()
         shape = self._engine.layout
         self._layout = RowLayout(shape.width, shape.levels, RowDtype.FP32)
-        about = f"{self._engine.description}, fp32, {self._args}"
-        return {"version": version("fovea"), "args": about}
+        about = f"{self._engine.description}, fp32, weights {self.quantization}, {self._args}"
+        return {"version": version("fovea"), "args": about, "resident_mib": _resident_mib()}
 
     async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answered]:
         sampling = Sampling(max_new_tokens=tokens, ignore_eos=True)
@@ -53,3 +66,14 @@ class NativeSide:
 
     async def close(self) -> None:
         await self._engine.close()
+
+
+class Int8Side(NativeSide):
+    """The same with weights that rest in int8."""
+
+    quantization = "int8"
+
+
+def _resident_mib() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20

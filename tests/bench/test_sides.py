@@ -86,6 +86,14 @@ def test_the_engine_owes_what_needs_vllm_without_it() -> None:
     assert measures["ttft_vs_vllm"].met
 
 
+def test_int8_is_held_against_ours_with_weights_as_they_are() -> None:
+    found = engine.Found({"native": rounds(50, 10), "generate": rounds(10, 20), "int8": rounds(40, 12)})
+    found.about = {"native": {"resident_mib": 1000}, "int8": {"resident_mib": 400}}
+    measures = engine._measures(found, "medium", 8, 0)
+    assert measures["int8_tokens"].value == pytest.approx(0.8)
+    assert measures["int8_memory"].value == pytest.approx(0.4)
+
+
 def test_serving_compares_quantiles_of_all_callers() -> None:
     ours, theirs = serving.Rounds(), serving.Rounds()
     for turn in range(6):
