@@ -3,7 +3,8 @@
 Each side is a process of its own, gets the same prompts with the same rows, the same dtype and the same
 cores, and makes as many tokens; only one computes at a time, in turns. vLLM runs at its best: prefix caching
 on, and the better of eager and compiled, tried first. Without its environment its measures are owed.
-`--int8` adds our engine with weights that rest in int8, against ours: tokens a second, resident memory.
+`--int8` adds our engine with weights that rest in int8, against ours: tokens a second, resident memory behind
+the last round, and the share of answers that are equal token by token.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ VLLM_TARGETS = {"standin": 1.2, "medium": 0.9}
 TTFT_TARGET = 0.7
 
 
+OURS = ("native", "int8")
+
+
 @dataclass(frozen=True)
 class Effort:
     """Rounds and tokens; a round asks as many questions at once as the concurrency says."""
@@ -59,6 +63,7 @@ class Found:
     mismatches: int = 0
     ties: int = 0
     compared: int = 0
+    resident_mib: dict[str, int] = field(default_factory=dict)  # behind the last round
 
     def rates(self, side: str) -> list[float]:
         return [one.tokens_per_s for one in self.rounds[side]]
@@ -74,7 +79,7 @@ def main() -> int:
     flags.add_argument("--int8", action="store_true", help="ours with int8 weights beside it")
     chosen = flags.parse_args()
     options = Options.of(chosen)
-    ours = ("native", "int8") if chosen.int8 else ("native",)
+    ours = OURS if chosen.int8 else OURS[:1]
     return finish("engine", options.check, lambda: run(options, chosen.model, chosen.concurrency, ours))
 
 
@@ -82,7 +87,13 @@ def run(options: Options, model: str, concurrency: int, ours: Sequence[str]) -> 
     effort = QUICK if options.quick else Effort()
     with tempfile.TemporaryDirectory(prefix="fovea-engine-") as name:
         folder = Path(name)
-        config = {"model": model, "concurrency": concurrency, "dtype": "fp32", **vars(effort)}
+        config = {
+            "model": model,
+            "concurrency": concurrency,
+            "dtype": "fp32",
+            "int8": "int8" in ours,
+            **vars(effort),
+        }
         checkpoint, config["parameters"] = _checkpoint(model)
         found = _measure(checkpoint, folder, concurrency, effort, options.seed, ours)
     result = Result(
@@ -129,6 +140,7 @@ def _measure(
                 one = side.ask(turn, effort.tokens)
                 if number >= effort.warm:
                     found.rounds[side.name].append(one)
+        found.resident_mib = {side.name: side.resident_mib for side in sides if side.name in OURS}
         _compare(found, sides[0], turns[effort.warm :], effort.tokens)
     return found
 
@@ -199,8 +211,14 @@ def _measures(found: Found, model: str, concurrency: int, seed: int) -> dict[str
         measures["int8_tokens"] = Measure.of(
             "ratio", bounds.ratio_of_medians(rates("int8"), rates("native"), seed)
         )
-        memory = [float(found.about[side]["resident_mib"]) for side in ("int8", "native")]
-        measures["int8_memory"] = Measure("ratio", memory[0] / memory[1])
+        memory = found.resident_mib
+        measures["int8_memory"] = Measure("ratio", memory["int8"] / memory["native"])
+        pairs = [
+            one.tokens == other.tokens
+            for ours, theirs in zip(found.rounds["int8"], found.rounds["native"], strict=True)
+            for one, other in zip(ours.said, theirs.said, strict=True)
+        ]
+        measures["int8_equal"] = Measure("share", sum(pairs) / len(pairs), len(pairs))
     if "vllm" in found.rounds:
         measures["vs_vllm"] = Measure.of(
             "ratio", bounds.ratio_of_medians(rates("native"), rates("vllm"), seed), VLLM_TARGETS[model]
@@ -217,6 +235,8 @@ def _side(found: Found, name: str) -> dict[str, Any]:
         "tokens_per_s": round(median(found.rates(name)), 2),
         "ttft_ms": round(median(found.ttft(name)), 2),
     }
+    if name in found.resident_mib:
+        figures["resident_mib"] = found.resident_mib[name]
     return {**found.about[name], **figures, **({"ties": found.ties} if name == "native" else {})}
 
 

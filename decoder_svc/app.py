@@ -39,7 +39,7 @@ from fovea.fingerprint import fingerprint, model_type
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
 from fovea.rows import RowDtype, RowLayout
-from fovea.server.allocator import keep_freed_memory
+from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.process import Binding, ServerProcess
 
 SERVICE = "fovea.decoder.v1.DecoderService"
@@ -202,6 +202,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     try:
         await process.unless_stopped(_load(engine, builder, RowLayout(width, levels, RowDtype.FP32)))
         front.open(Answerer(engine, builder, facts, ask_limits), engine.description)
+        keep_loaded_objects()
         await process.ready()
         log.info("ready", attention=engine.description, dtype=dtype.value)
         await process.until_stopped()

@@ -113,8 +113,8 @@ class DecoderSettings(Settings):
     kv_tokens: int = Field(
         0,
         ge=0,
-        description="Tokens of the KV cache; 0 is 256 MiB on a CPU, at least 32,768 tokens, and most of the"
-        " free memory on a GPU",
+        description="Tokens of the KV cache; 0 is most of the free memory on a GPU, on a CPU 32,768 or, with"
+        " the native engine, as many more as take 256 MiB",
     )
     row_cache_bytes: int = Field(
         0, ge=0, description="Bound of the rows kept in this process's memory, in bytes; 0 keeps none"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from importlib import import_module
@@ -34,9 +33,9 @@ from fovea.arena import Arena
 from fovea.errors import FoveaError
 from fovea.fingerprint import fingerprint, model_type
 from fovea.geometry import Geometry
-from fovea.machine import pick_devices, pick_dtype
+from fovea.machine import cores, pick_devices, pick_dtype
 from fovea.rows import RowDtype
-from fovea.server.allocator import keep_freed_memory
+from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.process import Binding, ServerProcess
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ async def serve(chosen: EncoderSettings) -> None:
     limits = StoreLimits(chosen.cache_bytes, chosen.uploads_bytes)
     with closing(await asyncio.to_thread(LmdbStore, chosen.cache_dir, limits)) as store:
         policy = UploadPolicy(chosen.max_image_bytes, chosen.upload_ttl_s, tenant_id(TENANT))
-        threads = min(chosen.decode_threads, len(os.sched_getaffinity(0)))
+        threads = min(chosen.decode_threads, cores())
         with closing(ThreadDecoder(_image_limits(chosen), threads)) as decoder:
             uploads = Uploads(store, decoder, policy)
             card = Card(
@@ -145,6 +144,7 @@ async def _serve(
         if chosen.arena_bytes:
             leases = RowLeases(await asyncio.to_thread(Arena, chosen.arena_bytes), chosen.arena_lease_s)
         front.open(encoder, leases)
+        keep_loaded_objects()
         await process.ready()
         log.info("ready", fingerprint=front.fingerprint, dtype=dtype.value, rows=str(front.layout))
         await process.until_stopped()

@@ -216,7 +216,15 @@ class Encoder:
 
     async def _again(self, asked: Asked) -> Rows:
         """In place of a record that turned out to be damaged, and is gone by now."""
-        return (await self._encoded(asked, await self._compute(asked, saliency=False))).rows
+        return (await self._whole(asked)).rows
+
+    async def sent(self, served: Served) -> Served:
+        """As it is once all rows are there: with the digest of what was sent, and the time that it took."""
+        if served.arriving is None:
+            return served
+        sha, store_ms = await served.arriving.whole()
+        rows, timings = replace(served.rows, digest=sha), replace(served.timings, store_ms=store_ms)
+        return replace(served, rows=rows, timings=timings, arriving=None)
 
     async def _held(self, asked: Asked, arriving: Arriving | None = None) -> Rows | None:
         """Rows that wait to be written, or from the store; looked at again after the wait for the store."""

@@ -78,8 +78,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
             if served.arriving is not None:
                 await served.arriving.upto((first + count) * served.rows.layout.row_bytes)
             yield Frame(first, count, data, xxhash.xxh3_64_intdigest(data))
-        digest = served.rows.digest if served.arriving is None else await served.arriving.digest()
-        yield encoder_pb2.EncodeResponse(summary=_summary(served, digest))
+        yield encoder_pb2.EncodeResponse(summary=_summary(await self._front.sent(served)))
 
     async def PlaceRows(
         self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext
@@ -99,7 +98,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         leased = await self._front.lease(*_asked(request.encode))
         return encoder_pb2.LeaseRowsResponse(
             header=_header(leased.served, self._front),
-            summary=_summary(leased.served, leased.served.rows.digest),
+            summary=_summary(leased.served),
             arena=self._front.arena,
             offset_bytes=leased.offset,
             xxh3=leased.checks,
@@ -191,11 +190,11 @@ def _planned(asked: Asked, front: Front) -> encoder_pb2.EncodeHeader:
     )
 
 
-def _summary(served: Served, digest: str) -> encoder_pb2.EncodeSummary:
+def _summary(served: Served) -> encoder_pb2.EncodeSummary:
     return encoder_pb2.EncodeSummary(
         rows=served.rows.count,
         row_bytes=served.rows.data.nbytes,
-        rows_digest=digest,
+        rows_digest=served.rows.digest,
         timings=encoder_pb2.EncodeTimings(**vars(served.timings)),
     )
 

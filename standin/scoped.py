@@ -20,15 +20,17 @@ def best_rows(rows: Tensor, attention: Tensor, uniform: Tensor, share: float) ->
     """(B, rows) of rows (B, rows, H), the attention they got and which are uniform: a `share` of the pictures
     keeps between SHARES of its rows.
     """
-    count, length = attention.shape
+    count, there = len(attention), attention > 0
     kept = torch.empty(count).uniform_(*SHARES).masked_fill(torch.rand(count) >= share, 1.0)
     weights = attention * torch.where(uniform, BEHIND, 1.0)
-    return places_in_order(rows, weights) < (kept * length).ceil()[:, None]
+    return places_in_order(rows, weights) < (kept * there.sum(1)).ceil()[:, None]
 
 
 def places_in_order(rows: Tensor, weights: Tensor) -> Tensor:
-    """(B, rows): how many rows of its picture were chosen before each."""
-    unit = F.normalize(rows, dim=-1)
+    """(B, rows): how many rows of its picture were chosen before each. Those without weight were not encoded:
+    they come last, and nothing is gained by being like them.
+    """
+    unit = F.normalize(rows, dim=-1) * (weights > 0)[..., None]
     similar = (unit @ unit.transpose(1, 2)).clamp_min(0)
     each = torch.arange(len(rows))
     covered, place = torch.zeros_like(weights), torch.full_like(weights, -1)

@@ -61,13 +61,21 @@ def tower_rows(
     [pooled, deepstack...], each (B, tokens, out). `there` (B, tokens): patches of the others are not looked at,
     as if they had been left out; their own rows mean nothing.
     """
-    return tower_seen(visual, patches, rows, cols, there)[0]
+    return _tower(visual, patches, rows, cols, there)[0]
 
 
 def tower_seen(
     visual: nn.Module, patches: Tensor, rows: int, cols: int, there: Tensor | None = None
 ) -> tuple[list[Tensor], Tensor]:
     """The rows, and the attention (B, tokens) that each square got in the last block, without a gradient."""
+    levels, q, k, mask = _tower(visual, patches, rows, cols, there)
+    return levels, _attention(q, k, mask)
+
+
+def _tower(
+    visual: nn.Module, patches: Tensor, rows: int, cols: int, there: Tensor | None
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor | None]:
+    """The rows, and queries, keys and mask of the last block."""
     weight = visual.patch_embed.proj.weight.sum(2).flatten(1)  # both frames of a still are the same
     side = visual.num_grid_per_side
     x = F.linear(patches, weight, visual.patch_embed.proj.bias)
@@ -81,7 +89,7 @@ def tower_seen(
         if place in visual.deepstack_visual_indexes:
             merger = visual.deepstack_merger_list[visual.deepstack_visual_indexes.index(place)]
             levels.append(_merge(merger, x))
-    return [_merge(visual.merger, x), *levels], _attention(q, k, mask)
+    return [_merge(visual.merger, x), *levels], q, k, mask
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from standin.dataset import IGNORED, encode
 from standin.labels import BONDS, NUMBER, SLOTS
 from standin.lexicon import BOND_ID, WORDS
 from standin.text import Layout, Looks, text_hidden
-from standin.tower import patches_of, tower_seen
+from standin.tower import patches_of, tower_rows, tower_seen
 
 ALIGNING = 1.0  # weight of aligning rows with word embeddings, beside naming
 SHARPNESS = 15.0  # what a cosine of one is worth as a logit
@@ -69,8 +69,13 @@ def run_batch(
     """
     count, height, width, _ = pictures.shape
     layout = Layout(height // 32, width // 32, tokens.shape[1], tokens.shape[2])
-    rows, got = tower_seen(model.model.visual, patches_of(pictures), height // 16, width // 16, there)
-    kept = _both(_both(kept, there), choose(rows[0].detach(), got) if choose else None)
+    seen_by = (model.model.visual, patches_of(pictures), height // 16, width // 16, there)
+    kept = _both(kept, there)
+    if choose is None:
+        rows = tower_rows(*seen_by)
+    else:
+        rows, got = tower_seen(*seen_by)
+        kept = _both(kept, choose(rows[0].detach(), got))
     text = model.model.language_model
     visual = layout.rows * layout.cols
     ids = torch.cat([prefix_ids(visual).expand(count, -1), tokens.flatten(1)], dim=1)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from bench.sides.child import Answered, answered
@@ -23,8 +21,6 @@ CONTEXT = 2048
 
 
 class NativeSide:
-    """Tells its resident memory too, once it is loaded."""
-
     quantization: Quantization = "none"
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -47,7 +43,7 @@ class NativeSide:
         shape = self._engine.layout
         self._layout = RowLayout(shape.width, shape.levels, RowDtype.FP32)
         about = f"{self._engine.description}, fp32, weights {self.quantization}, {self._args}"
-        return {"version": version("fovea"), "args": about, "resident_mib": _resident_mib()}
+        return {"version": version("fovea"), "args": about}
 
     async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answered]:
         sampling = Sampling(max_new_tokens=tokens, ignore_eos=True)
@@ -72,8 +68,3 @@ class Int8Side(NativeSide):
     """The same with weights that rest in int8."""
 
     quantization = "int8"
-
-
-def _resident_mib() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") >> 20

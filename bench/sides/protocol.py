@@ -97,6 +97,12 @@ class Side:
         said = tuple(Said(tuple(s["tokens"]), s["ttft_ms"], tuple(s["gaps"])) for s in reply["said"])
         return Round(reply["seconds"], said)
 
+    @property
+    def resident_mib(self) -> int:
+        """Of its process alone, now."""
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
     def _write(self, message: Mapping[str, Any]) -> None:
         if self._process.stdin is None or self._process.poll() is not None:
             raise SideDied(self.name, self._log)

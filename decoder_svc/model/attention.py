@@ -20,7 +20,7 @@ from torch import Tensor
 
 from decoder_svc.model.pages import LayerPages
 
-# On a CPU: what a core's share of the cache still holds, and far from where malloc asks the kernel each time.
+# On a CPU, a thread: what its cache still holds, and far from where malloc asks the kernel each time.
 GATHERED_BYTES = 2 << 20
 PAGING_ERROR = 0.03  # of values of size one: bf16 is off by 0.01, one key too few by more
 
@@ -146,9 +146,10 @@ class GatheredAttention:
 
 def _parts(sequences: int, bytes_each: int, device: torch.device) -> list[slice]:
     """Which sequences to gather together."""
-    if device.type != "cpu" or sequences * bytes_each <= GATHERED_BYTES:
+    together = GATHERED_BYTES * torch.get_num_threads()
+    if device.type != "cpu" or sequences * bytes_each <= together:
         return [slice(0, sequences)]
-    size = max(1, GATHERED_BYTES // bytes_each)
+    size = max(1, together // bytes_each)
     return [slice(start, start + size) for start in range(0, sequences, size)]
 
 

@@ -192,9 +192,9 @@ class Batcher:
     def _full_or_alone(self) -> bool:
         if not self._preparing:
             return True
-        ready = sum(flight.cost for flight in self._ready)
-        full = ready >= self.limits.max_batch_patches
-        return full and _age(self._ready[0]) < min(map(_age, self._preparing))
+        first = min(map(_age, self._preparing))
+        older = [flight for flight in self._ready if _age(flight) < first and not flight.abandoned]
+        return sum(flight.cost for flight in older) >= self.limits.max_batch_patches
 
     def _take(self) -> list[Flight]:
         """All with saliency or all without: who has not asked does not wait for it."""

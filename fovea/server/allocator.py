@@ -9,6 +9,7 @@ photo that was decoded) go back as before. Where the C library is another one, n
 from __future__ import annotations
 
 import ctypes
+import gc
 
 KEPT_BYTES = 64 * 1024 * 1024
 LARGE_BYTES = 32 * 1024 * 1024  # glibc takes no more
@@ -23,3 +24,11 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)) and bool(mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES))
+
+
+def keep_loaded_objects() -> None:
+    """Call it once what the service needs is loaded: that lives as long as the process, and no collection of
+    garbage walks it again.
+    """
+    gc.collect()
+    gc.freeze()

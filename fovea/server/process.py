@@ -8,7 +8,6 @@ waits for running ones.
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -96,8 +95,6 @@ class ServerProcess:
                 ) from error
 
     async def ready(self) -> None:
-        # What was made while loading lives as long as the process: no collection needs to walk it again.
-        gc.freeze()
         self._health.ready()
 
     def stop(self) -> None:

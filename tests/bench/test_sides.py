@@ -42,6 +42,7 @@ def test_a_side_answers_and_stands_still_between(tmp_path: Path) -> None:
         found = child.ask([3, 4], 2)
         assert [said.tokens for said in found.said] == [(3, 3), (4, 4)]
         assert found.tokens_per_s == 2.0
+        assert 1 < child.resident_mib < 1000
         time.sleep(0.05)
         before = (tmp_path / "ticks").stat().st_size
         time.sleep(0.15)
@@ -88,10 +89,11 @@ def test_the_engine_owes_what_needs_vllm_without_it() -> None:
 
 def test_int8_is_held_against_ours_with_weights_as_they_are() -> None:
     found = engine.Found({"native": rounds(50, 10), "generate": rounds(10, 20), "int8": rounds(40, 12)})
-    found.about = {"native": {"resident_mib": 1000}, "int8": {"resident_mib": 400}}
+    found.resident_mib = {"native": 1000, "int8": 400}
     measures = engine._measures(found, "medium", 8, 0)
     assert measures["int8_tokens"].value == pytest.approx(0.8)
     assert measures["int8_memory"].value == pytest.approx(0.4)
+    assert measures["int8_equal"].value == 1
 
 
 def test_serving_compares_quantiles_of_all_callers() -> None:

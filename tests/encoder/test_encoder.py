@@ -53,13 +53,15 @@ async def test_damage_that_is_found_while_rows_go_out_costs_an_encode_and_no_ans
     await parts.encoder.written()
     data, half = bytes(missed.rows.data), len(missed.rows.data) // 2
 
-    def get(key: RowKey, fields: Fields, grown: Grown) -> None:
+    def get(key: RowKey, fields: Fields, grown: Grown | None = None) -> None:
         rest = bytes(len(data) - half)
-        grown(replace(missed.rows, data=memoryview(bytearray(data[:half] + rest))), half)
+        if grown is not None:
+            grown(replace(missed.rows, data=memoryview(bytearray(data[:half] + rest))), half)
 
     monkeypatch.setattr(parts.store, "get", get)
     hit = await parts.encoder.encode(stored.facts.digest, PLAIN, "")
     assert (hit.source, bytes(hit.rows.data[:half])) == ("rows", data[:half])
     assert hit.arriving is not None
-    assert await hit.arriving.digest() == missed.rows.digest
-    assert (bytes(hit.rows.data), parts.tower.computed) == (data, [1, 1])
+    whole = await parts.encoder.sent(hit)
+    assert (whole.rows.digest, bytes(whole.rows.data)) == (missed.rows.digest, data)
+    assert parts.tower.computed == [1, 1]

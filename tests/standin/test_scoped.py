@@ -47,3 +47,15 @@ def test_a_share_of_the_pictures_keeps_a_part_of_its_rows() -> None:
     assert 150 < int(reduced.sum()) < 250  # half of 400; 5 standard deviations are 50
     assert counts.min() >= 20 * SHARES[0]
     assert best_rows(rows, attention, torch.zeros(400, 20, dtype=torch.bool), share=0.0).all()
+
+
+def test_what_was_not_encoded_has_no_say() -> None:
+    """Squares that the tower did not see got no attention: order and share are of the others."""
+    rows, attention = drawn(1, 30)
+    there = torch.rand(1, 30) < 0.6
+    order, _ = scope.rank(rows[0, there[0]].numpy(), attention[0, there[0]].numpy())
+    places = places_in_order(rows, attention * there)[0]
+    assert places[there[0]].argsort().tolist() == order.tolist()
+    assert places[~there[0]].min() >= there.sum()
+    kept = best_rows(rows, attention * there, torch.zeros(1, 30, dtype=torch.bool), share=1.0) & there
+    assert SHARES[0] * there.sum() <= kept.sum() < there.sum()

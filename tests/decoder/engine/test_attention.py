@@ -15,6 +15,7 @@ from decoder_svc.model.attention import (
     FlashAttention,
     GatheredAttention,
     Shape,
+    _parts,
     choose_attention,
     paging_error,
 )
@@ -80,10 +81,22 @@ def test_sdpa_over_pages_is_dense_attention(sizes: tuple[tuple[int, int], ...], 
 @pytest.mark.parametrize("gathered_bytes", [1, 400_000])
 def test_decodes_are_gathered_in_parts(gathered_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 164 KB each: one by one, and two with a rest."""
-    monkeypatch.setattr("decoder_svc.model.attention.GATHERED_BYTES", gathered_bytes)
+    monkeypatch.setattr(
+        "decoder_svc.model.attention.GATHERED_BYTES", gathered_bytes // torch.get_num_threads()
+    )
     q, pages, plan, expected = step(((1, 90), (1, 160), (1, 77)), 16, torch.float32, "cpu")
     out = GatheredAttention()(q, pages, plan, WIDTH**-0.5)
     torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)  # fp32 rounding
+
+
+def test_parts_hold_what_a_thread_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decoder_svc.model.attention.GATHERED_BYTES", 100)
+    together = 100 * torch.get_num_threads()
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert _parts(5, together // 2, cpu) == [slice(0, 2), slice(2, 4), slice(4, 6)]
+    assert _parts(2, together // 2, cpu) == [slice(0, 2)]
+    assert _parts(3, 2 * together, cpu) == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    assert _parts(5, together, cuda) == [slice(0, 5)]
 
 
 @pytest.mark.gpu

@@ -152,18 +152,24 @@ async def test_a_batch_waits_for_company_no_longer_than_its_limit(
     await slow
 
 
-async def test_the_tower_takes_images_in_the_order_in_which_they_were_asked_for(tower: FakeTower) -> None:
-    """The first is prepared last, and one image fills a tower call."""
-    batcher = Batcher(tower, BatchLimits(max_batch_patches=4, max_wait_s=3600))
+@pytest.mark.parametrize(
+    ("patches", "batches"), [(4, [[1], [2], [3], [4]]), (8, [[1, 2], [3, 4]])], ids=["alone", "two a call"]
+)
+async def test_the_tower_takes_images_in_the_order_in_which_they_were_asked_for(
+    tower: FakeTower, patches: int, batches: list[list[int]]
+) -> None:
+    """The second is prepared last, while others that would fill a tower call are ready."""
+    batcher = Batcher(tower, BatchLimits(max_batch_patches=patches, max_wait_s=3600))
     batcher.start()
     slow, quick = Preparations(), Preparations()
     slow.hold.clear()
-    calls = [asyncio.create_task(batcher.encode(1, 4, slow.of(1)))]
-    calls += [asyncio.create_task(batcher.encode(i, 4, quick.of(i))) for i in (2, 3)]
-    await until(lambda: (slow.begun, quick.begun) == ([1], [2, 3]))
+    works = {1: slow if patches == 4 else quick, 2: slow, 3: quick, 4: quick}
+    calls = [asyncio.create_task(batcher.encode(i, 4, works[i].of(i))) for i in works]
+    await until(lambda: len(slow.begun) + len(quick.begun) == 4)
     slow.hold.set()
-    await asyncio.gather(*calls)
-    assert tower.batches == [[1], [2], [3]]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*calls)
+    assert tower.batches == batches
     await batcher.close()
 
 
