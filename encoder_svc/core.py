@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from encoder_svc.arriving import Arriving
 from encoder_svc.reduction.ranking import Places
 from encoder_svc.store.core import Rows
 from encoder_svc.store.keys import RowKey
@@ -106,7 +105,6 @@ class Served:
     source: str
     timings: Timings
     joined: bool = False
-    arriving: Arriving | None = None  # of rows that are not all there yet
 
 
 @dataclass(frozen=True)

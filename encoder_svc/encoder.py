@@ -16,7 +16,6 @@ from functools import partial
 import numpy as np
 import structlog
 
-from encoder_svc.arriving import Arriving
 from encoder_svc.core import Asked, Placed, RowIdentity, Served, Timings, Whole
 from encoder_svc.errors import EncoderMismatch, MaxPixelsOutOfRange
 from encoder_svc.rankings import Rankings
@@ -80,14 +79,8 @@ class Encoder:
         return max_pixels
 
     async def encode(self, image: str, plan: RowPlan, fingerprint: str) -> Served:
-        """For sending in order: stored rows may still be `arriving`. Raises what `asked` and `rows` raise."""
-        asked = await self.asked(image, plan, fingerprint)
-        if not asked.choice.all:
-            return await self.rows(asked)
-        arriving = Arriving(partial(self._again, asked))
-        whole = await self._whole(asked, arriving)
-        served = self._served(asked, whole, whole.rows)
-        return replace(served, arriving=arriving) if whole.rows is arriving.rows else served
+        """Raises what `asked` and `rows` raise."""
+        return await self.rows(await self.asked(image, plan, fingerprint))
 
     async def asked(self, image: str, plan: RowPlan, fingerprint: str) -> Asked:
         """All checks of a call. Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange, and what
@@ -206,31 +199,18 @@ class Encoder:
         seen = _seen(self._rows(encoded, ""))
         return replace(seen, saliency=encoded.saliency, uniform=encoded.uniform)
 
-    async def _whole(self, asked: Asked, arriving: Arriving | None = None) -> Whole:
+    async def _whole(self, asked: Asked) -> Whole:
         """All encoded rows."""
         looked = time.perf_counter()
-        rows = await self._held(asked, arriving)
+        rows = await self._held(asked)
         if rows is not None:
             return Whole(rows, "rows", Timings(store_ms=_ms(looked)))
         return await self._encoded(asked, await self._compute(asked, saliency=False))
 
-    async def _again(self, asked: Asked) -> Rows:
-        """In place of a record that turned out to be damaged, and is gone by now."""
-        return (await self._whole(asked)).rows
-
-    async def sent(self, served: Served) -> Served:
-        """As it is once all rows are there: with the digest of what was sent, and the time that it took."""
-        if served.arriving is None:
-            return served
-        sha, store_ms = await served.arriving.whole()
-        rows, timings = replace(served.rows, digest=sha), replace(served.timings, store_ms=store_ms)
-        return replace(served, rows=rows, timings=timings, arriving=None)
-
-    async def _held(self, asked: Asked, arriving: Arriving | None = None) -> Rows | None:
+    async def _held(self, asked: Asked) -> Rows | None:
         """Rows that wait to be written, or from the store; looked at again after the wait for the store."""
         if asked.key not in self._unwritten:
-            get = partial(self._store.get, asked.key, asked.fields)
-            rows = await (asyncio.to_thread(get) if arriving is None else arriving.begin(get))
+            rows = await asyncio.to_thread(self._store.get, asked.key, asked.fields)
             if rows is not None:
                 return rows
         unwritten = self._unwritten.get(asked.key)

@@ -162,14 +162,9 @@ class Front:
         return await self._uploads.describe(digest)
 
     async def encode(self, digest: str, plan: RowPlan, fingerprint: str) -> Served:
-        """Rows to be sent in order: `sent` tells when that is done."""
-        return await self._ready().encode(digest, plan, fingerprint)
-
-    async def sent(self, served: Served) -> Served:
-        """What is told and counted of rows once the last has gone out."""
-        whole = await self._ready().sent(served)
-        self.on_served(whole)
-        return whole
+        served = await self._ready().encode(digest, plan, fingerprint)
+        self.on_served(served)
+        return served
 
     async def place(self, digest: str, plan: RowPlan, fingerprint: str, stored_only: bool) -> Placed:
         """Which rows `encode` would send."""

@@ -75,10 +75,8 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         yield encoder_pb2.EncodeResponse(header=_header(served, self._front))
         for first, data in chunks(served.rows.data, served.rows.layout):
             count = len(data) // served.rows.layout.row_bytes
-            if served.arriving is not None:
-                await served.arriving.upto((first + count) * served.rows.layout.row_bytes)
             yield Frame(first, count, data, xxhash.xxh3_64_intdigest(data))
-        yield encoder_pb2.EncodeResponse(summary=_summary(await self._front.sent(served)))
+        yield encoder_pb2.EncodeResponse(summary=_summary(served))
 
     async def PlaceRows(
         self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -74,10 +74,6 @@ class Rows:
     @property
     def count(self) -> int:
         return self.data.nbytes // self.layout.row_bytes
-
-
-Grown = Callable[[Rows, int], object]
-"""Told, on the thread that copies, of rows and how many of their bytes are there and checked."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -30,16 +29,12 @@ from encoder_svc.store.tally import Tally
 
 T = TypeVar("T")
 Decode = Callable[[Head], T]
-Told = Callable[[T, memoryview, int], object]
-"""Of a value, its payload that is being copied, and how many bytes of that are there and checked."""
 
 # A transaction that deletes more would keep other writers waiting for too long.
 _REMOVE_AT_ONCE = 64
 # After a write failed in spite of room made, no more room is made for this long: a disk that stays
 # full would otherwise empty the store, a record at each put.
 _REST_SECONDS = 60.0
-# A reader along is told this often, a piece after each MiB: four pieces are a little less than a chunk.
-_TOLD_PIECES = 4
 
 
 class Shelf:
@@ -51,16 +46,9 @@ class Shelf:
         self._touching = threading.Lock()
         self._rest_until = 0.0
 
-    def read(self, key: bytes, decode: Decode[T], told: Told[T] | None = None) -> tuple[T, memoryview] | None:
-        """What `decode` makes of the header, and a checked copy of the payload; None is a miss, even where
-        `told` has heard of some of it.
-        """
-
-        def copied(txn: ReadTxn, head: Head) -> tuple[T, memoryview]:
-            value = decode(head)
-            return value, self._copy(txn, head, told and partial(told, value))
-
-        return self._counted(key, copied)
+    def read(self, key: bytes, decode: Decode[T]) -> tuple[T, memoryview] | None:
+        """What `decode` makes of the header, and a checked copy of the payload; None is a miss."""
+        return self._counted(key, lambda txn, head: (decode(head), self._copy(txn, head)))
 
     def peek(self, key: bytes, decode: Decode[T]) -> T | None:
         """What `decode` makes of the header, without reading the payload."""
@@ -145,7 +133,7 @@ class Shelf:
             self._tally.add(key, "errors")
         return None
 
-    def _copy(self, txn: ReadTxn, head: Head, told: Callable[[memoryview, int], object] | None) -> memoryview:
+    def _copy(self, txn: ReadTxn, head: Head) -> memoryview:
         """The payload in memory of its own. The copy is checked, not the source: it is what is served."""
         if head.length > self._area.bound_bytes:
             raise Misfit("longer than the area")
@@ -159,8 +147,6 @@ class Shelf:
             np.copyto(part, np.frombuffer(piece, np.uint8))
             if xxhash.xxh3_64_intdigest(part.data) != head.checks[number]:
                 raise Misfit("piece check")
-            if told and number and number % _TOLD_PIECES == 0:
-                told(copy.data, end)
         return copy.data.toreadonly()
 
     def _insert(self, record: Record) -> bool:

@@ -22,7 +22,6 @@ from encoder_svc.store.core import (
     Amount,
     AreaStats,
     Facts,
-    Grown,
     Put,
     Rows,
     StoreLimits,
@@ -62,7 +61,7 @@ _READER_CHECK_SECONDS = 60.0
 class Store(Protocol):
     """Rows and uploads of many tenants. A get is a checked copy or a miss; a put may be skipped."""
 
-    def get(self, key: RowKey, fields: Fields, grown: Grown | None = None) -> Rows | None: ...
+    def get(self, key: RowKey, fields: Fields) -> Rows | None: ...
 
     def note_use(self, key: RowKey) -> None: ...
 
@@ -109,16 +108,9 @@ class LmdbStore:
         self._tender = threading.Thread(target=self._tend, name="store-tend", daemon=True)
         self._tender.start()
 
-    def get(self, key: RowKey, fields: Fields, grown: Grown | None = None) -> Rows | None:
-        """The rows stored for `key`, if the record echoes `fields` and every check holds. `grown` hears of
-        them while they are copied, and may have heard of some where a later check fails.
-        """
-
-        def told(facts: RowsFacts, data: memoryview, ready: int) -> None:
-            if grown is not None:
-                grown(facts.rows(data), ready)
-
-        found = self._rows.read(key.raw, lambda head: unpack_rows(head, fields), grown and told)
+    def get(self, key: RowKey, fields: Fields) -> Rows | None:
+        """The rows stored for `key`, if the record echoes `fields` and every check holds."""
+        found = self._rows.read(key.raw, lambda head: unpack_rows(head, fields))
         return None if found is None else found[0].rows(found[1])
 
     def note_use(self, key: RowKey) -> None:

@@ -226,22 +226,3 @@ def test_variants_of_one_image_do_not_mix(open_store: Opener) -> None:
     store.put(RowKey(ALICE, pixels(1), variant(other)), other, rows(2))
     assert same(store.get(row_key(1), FIELDS), rows(1))
     assert same(store.get(RowKey(ALICE, pixels(1), variant(other)), other), rows(2))
-
-
-@pytest.mark.parametrize(("damaged", "pieces"), [(5, 5), (4, 0)])
-def test_what_was_told_before_a_flipped_bit_is_right(
-    open_store: Opener, data_file: Path, damaged: int, pieces: int
-) -> None:
-    """Whoever reads along has whole pieces that were checked, and hears at the end that there is no more."""
-    store, size = open_store(), 6 * PIECE_BYTES - (6 * PIECE_BYTES) % LAYOUT.row_bytes
-    store.put(row_key(1), FIELDS, rows(1, size))
-    store.close()
-    end = min(size, (damaged + 1) * PIECE_BYTES)
-    flip(data_file, bytes(rows(1, size).data[end - 32 : end]))
-    told: list[tuple[int, bytes]] = []
-    found = open_store().get(
-        row_key(1), FIELDS, lambda some, ready: told.append((ready, bytes(some.data[:ready])))
-    )
-    assert found is None
-    right = bytes(rows(1, size).data[: pieces * PIECE_BYTES])
-    assert told == ([(len(right), right)] if pieces else [])
