@@ -18,6 +18,7 @@ from decoder_svc.model.experts import Experts
 from decoder_svc.model.linear import linear
 from decoder_svc.model.load import TextWeights
 from decoder_svc.model.pages import LayerPages
+from decoder_svc.model.rotary import Rotary
 
 Mlp = Callable[[Tensor], Tensor]
 
@@ -63,16 +64,6 @@ class Layer:
         qkv[:, heads:rotated] = qk[:, heads:]
         pages.write(slots, qkv[:, heads:].view(len(x), 2, self._kv_heads, -1))
         return linear(self._attention(qk[:, :heads], pages, plan, self._scale).flatten(1), self._out)
-
-
-Rotary = tuple[Tensor, Tensor]
-"""Cosine and sine (tokens, 1, head_dim); the first half of the sine negated, for halves that were swapped."""
-
-
-def rotary(cos: Tensor, sin: Tensor) -> Rotary:
-    """From transformers' tables (tokens, head_dim): x * cos + rotate_half(x) * sin, without concatenation."""
-    half = sin.shape[-1] // 2
-    return cos[:, None], torch.cat([-sin[:, :half], sin[:, half:]], -1)[:, None]
 
 
 class Dense:

@@ -14,10 +14,11 @@ from decoder_svc.core import Quantization, RowShape
 from decoder_svc.model.attention import Attention
 from decoder_svc.model.batch import Batch
 from decoder_svc.model.checkpoint import Checkpoint
-from decoder_svc.model.layer import Layer, rotary
+from decoder_svc.model.layer import Layer
 from decoder_svc.model.linear import linear
 from decoder_svc.model.load import Progress, load_text, split_layers
 from decoder_svc.model.pages import LayerPages, allocate_pages
+from decoder_svc.model.rotary import Turns
 from decoder_svc.model.rows import unpack
 
 
@@ -39,6 +40,7 @@ class TextDecoder:
         self.layout = RowShape(self.config.hidden_size, checkpoint.levels)
         weights = load_text(checkpoint, dtype, self.devices, quantization, progress)
         self.text, self._head = weights.text, weights.head
+        self._turns = Turns(self.text.rotary_emb)
         self._layers = [Layer(weights, i, attention) for i in range(len(self.devices))]
         self._pages: list[LayerPages] = []
 
@@ -65,8 +67,7 @@ class TextDecoder:
         """Logits (samples, vocabulary) in fp32 after the tokens at `batch.sample_at`."""
         batch = batch.to(self.devices[0])
         hidden, deepstack = self._embed(batch)
-        cos, sin = self.text.rotary_emb(hidden, batch.positions[:, None])
-        turn = rotary(cos[0], sin[0])
+        turn = self._turns(batch.positions, hidden)
         for i, layer in enumerate(self._layers):
             if hidden.device != self.devices[i]:  # the border between two GPUs
                 hidden, deepstack = hidden.to(self.devices[i]), deepstack.to(self.devices[i])
