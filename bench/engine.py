@@ -36,8 +36,6 @@ TIE = 1e-4  # closer than this, the reference's two best logits are both right
 GENERATE_TARGETS = {8: 4.0}
 VLLM_TARGETS = {"standin": 1.2, "medium": 0.9}
 TTFT_TARGET = 0.7
-
-
 OURS = ("native", "int8")
 
 

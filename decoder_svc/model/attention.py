@@ -146,10 +146,9 @@ class GatheredAttention:
 
 def _parts(sequences: int, bytes_each: int, device: torch.device) -> list[slice]:
     """Which sequences to gather together."""
-    together = GATHERED_BYTES * torch.get_num_threads()
-    if device.type != "cpu" or sequences * bytes_each <= together:
+    if device.type != "cpu":
         return [slice(0, sequences)]
-    size = max(1, together // bytes_each)
+    size = max(1, GATHERED_BYTES * torch.get_num_threads() // bytes_each)
     return [slice(start, start + size) for start in range(0, sequences, size)]
 
 
