@@ -36,6 +36,11 @@ _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _PADDED = re.compile(r"\d+ extraneous bytes? before marker 0xd9")
 
+Coefficient = tuple[int, int]
+"""The id of a component, and a place in the zigzag order of its blocks; 0 stands for all where scans send
+all.
+"""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -98,14 +103,13 @@ class Jpeg:
 
     @property
     def file(self) -> bytes:
-        return b"".join([b"\xff\xd8", *_kept(self.segments), b"\xff\xd9"])
+        return _file(self.segments)
 
     def check_complete(self) -> None:
-        if not _covered(self.frame, [s for s in self.segments if s.marker == _SCAN]):
-            raise ImageCorrupt("JPEG")
         colours = "CMYK" if len(self.frame.components) == 4 else "GRAY"
+        file = _file(_needed(self.frame, self.segments))
         try:
-            simplejpeg.decode_jpeg(self.file, colours, min_height=1, min_width=1, min_factor=8, strict=True)
+            simplejpeg.decode_jpeg(file, colours, min_height=1, min_width=1, min_factor=8, strict=True)
         except ValueError as warning:
             # Some cameras pad the end of the only or last scan, behind all that was to be read.
             if not _PADDED.search(str(warning)):
@@ -162,6 +166,10 @@ def _segments(data: bytes) -> Iterator[Segment]:
     raise ImageCorrupt("JPEG")
 
 
+def _file(segments: Sequence[Segment]) -> bytes:
+    return b"".join([b"\xff\xd8", *_kept(segments), b"\xff\xd9"])
+
+
 def _kept(segments: Sequence[Segment]) -> Iterator[bytes]:
     """What chooses the colour space first, as a reader needs it before the frame; then all but metadata."""
     if any(segment.marker == _APP0 and segment.body.startswith(b"JFIF\0") for segment in segments):
@@ -172,19 +180,33 @@ def _kept(segments: Sequence[Segment]) -> Iterator[bytes]:
             yield segment.raw
 
 
-def _covered(frame: Frame, scans: Sequence[Segment]) -> bool:
-    """Whether the scans together send every coefficient of every component, to its last bit."""
-    coefficients = range(64 if frame.progressive else 1)
-    missing = {(component, at) for component in frame.components for at in coefficients}
-    for scan in scans:
-        count = scan.body[0] if scan.body else 0
-        first, last, bits = scan.body[1 + 2 * count :][:3].ljust(3, b"\xff")
-        sent = (
-            range(first, last + 1)
-            if frame.progressive and bits & 15 == 0
-            else ()
-            if frame.progressive
-            else (0,)
-        )
-        missing -= {(component, at) for component in scan.body[1 : 1 + 2 * count : 2] for at in sent}
-    return not missing
+def _needed(frame: Frame, segments: Sequence[Segment]) -> list[Segment]:
+    """All but scans that only repeat what earlier ones sent: libjpeg warns of them, and reports its first
+    warning.
+
+    Raises ImageCorrupt where the scans together do not send every coefficient of every component to its
+    last bit.
+    """
+    missing = {
+        (component, at) for component in frame.components for at in range(64 if frame.progressive else 1)
+    }
+    needed = []
+    for segment in segments:
+        if segment.marker == _SCAN:
+            named, finished = _sent(frame, segment)
+            if not named & missing:
+                continue
+            missing -= finished
+        needed.append(segment)
+    if missing:
+        raise ImageCorrupt("JPEG")
+    return needed
+
+
+def _sent(frame: Frame, scan: Segment) -> tuple[set[Coefficient], set[Coefficient]]:
+    """The coefficients that a scan names, and those of which it sends the last bit."""
+    count = scan.body[0] if scan.body else 0
+    first, last, bits = scan.body[1 + 2 * count :][:3].ljust(3, b"\xff")
+    positions = range(first, min(last, 63) + 1) if frame.progressive else range(1)
+    named = {(component, at) for component in scan.body[1 : 1 + 2 * count : 2] for at in positions}
+    return named, set() if frame.progressive and bits & 15 else named
