@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import simplejpeg
 
 from fovea.images import metadata
@@ -34,6 +35,11 @@ _PROGRESSIVE = 0xC2
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 # In entropy-coded data FF 00 is a byte FF, FF FF is padding and FF D0..D7 are restarts; all else is a marker.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_UNREADABLE = "tjDecompress"
+"""How texts of simplejpeg begin that are not libjpeg's."""
+_END_OF_DATA = re.compile(rb"\xff[\xd0-\xd7]|\Z")
+_FILLER = bytes((151 * step + 57) % 255 for step in range(255))
+"""Changes many pixels where it is taken for data, and holds no marker."""
 _PADDED = re.compile(r"\d+ extraneous bytes? before marker 0xd9")
 
 Coefficient = tuple[int, int]
@@ -111,9 +117,21 @@ class Jpeg:
         try:
             simplejpeg.decode_jpeg(file, colours, min_height=1, min_width=1, min_factor=8, strict=True)
         except ValueError as warning:
+            if str(warning).startswith(_UNREADABLE):
+                self._check_by_filler()
             # Some cameras pad the end of the only or last scan, behind all that was to be read.
-            if not _PADDED.search(str(warning)):
+            elif not _PADDED.search(str(warning)):
                 raise ImageCorrupt("JPEG") from warning
+
+    def _check_by_filler(self) -> None:
+        """For pixel layouts that simplejpeg does not know: bytes behind the end of complete data change
+        nothing.
+        """
+        filled = _file(
+            [_filled(segment) if segment.marker == _SCAN else segment for segment in self.segments]
+        )
+        if not np.array_equal(np.asarray(loaded(self.file, "JPEG")), np.asarray(loaded(filled, "JPEG"))):
+            raise ImageCorrupt("JPEG")
 
     def draw(self) -> Drawn:
         return flat(loaded(self.file, "JPEG"))
@@ -164,6 +182,11 @@ def _segments(data: bytes) -> Iterator[Segment]:
         yield Segment(marker, body, data[position:stop])
         position = stop
     raise ImageCorrupt("JPEG")
+
+
+def _filled(scan: Segment) -> Segment:
+    """With filler behind the data of each restart interval."""
+    return replace(scan, data=_END_OF_DATA.sub(lambda end: _FILLER + end[0], scan.data))
 
 
 def _file(segments: Sequence[Segment]) -> bytes:
