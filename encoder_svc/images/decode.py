@@ -19,6 +19,12 @@ from fovea.facts import ImageFacts
 from fovea.images import Shown, shown
 from fovea.rows import digest
 
+PIXELS_REVISION = 2
+"""Raise it with any change of what files are decoded to, or of which files are refused: facts of stored
+images that were made before are then not used. Rows stay, as their keys name the pixels that they were
+computed from.
+"""
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fovea.images import gif, jpeg, png, webp
 from fovea.images.errors import ImageEmpty, ImageFormatNotSupported, ImageTooManyPixels
-from fovea.images.kinds import advice_on
+from fovea.images.kinds import CONVERT, advice_on
 from fovea.images.still import Still
 
 _READ: dict[str, Callable[[bytes], Still]] = {
@@ -38,8 +38,10 @@ def recognised(data: bytes, formats: tuple[str, ...] = FORMATS) -> str:
     if not data:
         raise ImageEmpty
     format = sniff(data)
-    if format is None or format not in formats:
-        raise ImageFormatNotSupported(formats, *advice_on(data, formats))
+    if format is None:
+        raise ImageFormatNotSupported(formats, *advice_on(data))
+    if format not in formats:
+        raise ImageFormatNotSupported(formats, format, CONVERT)
     return format
 
 

@@ -101,6 +101,12 @@ def test_pixels_at_the_limit_pass_and_one_row_more_does_not() -> None:
     assert error.metadata == {"width": "48", "height": "33", "limit": "1536", "actual": "1584"}
 
 
+def test_where_a_picture_is_too_large_the_text_names_fit() -> None:
+    data = encoded(picture())
+    for limits in (replace(LIMITS, max_pixels=9), replace(LIMITS, max_side=9), replace(LIMITS, max_bytes=9)):
+        assert "`fit`" in refusal(data, limits).message
+
+
 def test_a_side_at_the_limit_passes_and_one_pixel_more_does_not() -> None:
     limits = replace(LIMITS, max_side=48)
     decode(encoded(picture(48, 32)), limits)
