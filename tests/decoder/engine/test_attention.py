@@ -58,6 +58,7 @@ def step(
         torch.tensor([0, *np.cumsum([n for n, _ in sizes])], dtype=torch.int32),
         torch.tensor([0, *np.cumsum([c for _, c in sizes])], dtype=torch.int32),
         torch.tensor([c for _, c in sizes], dtype=torch.int32),
+        size,
     )
     return torch.cat(queries).to(device), pages, plan.to(torch.device(device)), torch.cat(expected)
 
