@@ -155,35 +155,34 @@ class Worker:
         """The chunks together; where that fails each alone, which writes the same keys and values again. Each
         is to be read before the next.
         """
-        computed = self._try(chunks)
-        alone = chunks if computed is None and len(chunks) > 1 else []
-        alive = computed is not None
-        if computed is not None:
-            yield computed
-        for chunk in alone:
-            computed = self._try([chunk])
-            if computed is not None:
-                alive = True
-                yield computed
-        if not alive:  # was it the requests, or is it the engine?
+        together = self._try(chunks)
+        if isinstance(together, Computed):
+            yield together
+            return
+        failed = [(chunks[0].sequence, together)] if len(chunks) == 1 else []
+        for chunk in chunks if len(chunks) > 1 else ():
+            alone = self._try([chunk])
+            if isinstance(alone, Computed):
+                yield alone
+            else:
+                failed.append((chunk.sequence, alone))
+        if len(failed) == len(chunks):  # was it the requests, or is it the engine? Then this raises too
             blocks = self._scheduler.blocks
             self._model.forward(trial_batch(blocks.block_size, blocks.spare))
+        for sequence, failure in failed:
+            self._fail(sequence, failure)
 
-    def _try(self, chunks: list[Chunk]) -> Computed | None:
-        """None where they cannot be computed; one that cannot even alone fails."""
+    def _try(self, chunks: list[Chunk]) -> Computed | FoveaError:
+        """What they computed, or what the first of them is told if it was alone."""
         blocks = self._scheduler.blocks
         try:
-            return Computed.of(
-                chunks, self._model.forward(make_batch(chunks, blocks.block_size, blocks.spare))
-            )
+            batch = make_batch(chunks, blocks.block_size, blocks.spare)
+            return Computed.of(chunks, self._model.forward(batch))
         except Exception as error:
             log.warning("step_failed", requests=len(chunks), exc_info=True)
             failure = failure_of(error, chunks[0].sequence)
-        # Not within the handler: until its end the error holds the tensors of the step.
-        free_memory()
-        if len(chunks) == 1:
-            self._fail(chunks[0].sequence, failure)
-        return None
+        free_memory()  # not within the handler: until its end the error holds the tensors of the step
+        return failure
 
     def _deliver(self, computed: Computed) -> None:
         for chunk, fine in zip(computed.chunks, computed.finite, strict=True):
@@ -214,12 +213,14 @@ class Worker:
             if len(chunks) == 1:
                 self._fail(sequences[0], failure_of(error, sequences[0]))
                 return []
-        return [
-            pair
-            for chunk in chunks
-            if (again := self._try([chunk])) is not None
-            for pair in self._draw([chunk], again.logits)
-        ]
+        return [pair for chunk in chunks for pair in self._draw_again(chunk)]
+
+    def _draw_again(self, chunk: Chunk) -> list[tuple[Sequence, int]]:
+        computed = self._try([chunk])
+        if isinstance(computed, Computed):
+            return self._draw([chunk], computed.logits)
+        self._fail(chunk.sequence, computed)
+        return []
 
     def _advanced(self, sequence: Sequence, token: int, now: float) -> Delta | None:
         """None where the request fails over it."""

@@ -74,7 +74,7 @@ class AttentionPlan:
         tables = torch.where(unseen[:, ::size], tables[:, :1], tables)
         # Added to the scores, not a bool: that would be turned into this in every layer.
         hidden = torch.zeros(unseen.shape, device=unseen.device).masked_fill_(unseen, -torch.inf)
-        return Group(rows, longest, tables, hidden[:, :longest], _Stale.of(contexts, tables.shape[1], size))
+        return Group(rows, longest, tables, hidden[:, :longest], _Stale.of(contexts, tables, size))
 
     def to(self, device: torch.device) -> AttentionPlan:
         if device == self.tables.device:
@@ -99,17 +99,20 @@ class _Stale:
     width: int  # gathered tokens of a sequence
 
     @classmethod
-    def of(cls, contexts: Sequence[int], blocks: int, size: int) -> _Stale:
-        width = blocks * size
+    def of(cls, contexts: Sequence[int], tables: Tensor, size: int) -> _Stale:
+        width = tables.shape[1] * size
         # A context within one block has what is left there gathered again for its unseen blocks.
         tails = [range(c, width if c < size else -(-c // size) * size) for c in contexts]
         places = [i * width + place for i, tail in enumerate(tails) for place in tail]
-        return cls(torch.tensor(places), (0, *accumulate(map(len, tails))), width)
+        ends = (0, *accumulate(map(len, tails)))
+        return cls(torch.tensor(places, dtype=torch.int64, device=tables.device), ends, width)
 
     def clear(self, kv: Tensor, part: slice) -> None:
         """Zero them in what was gathered for the sequences of `part`."""
-        places = self.places[self.ends[part.start] : self.ends[part.stop]] - part.start * self.width
-        kv.flatten(0, 1).index_fill_(0, places.to(kv.device), 0)
+        places = self.places[self.ends[part.start] : self.ends[part.stop]]
+        if part.start:
+            places = places - part.start * self.width
+        kv.flatten(0, 1).index_fill_(0, places, 0)
 
 
 @dataclass(frozen=True, eq=False)
