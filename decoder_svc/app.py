@@ -205,7 +205,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
         keep_loaded_objects()
         await process.ready()
         log.info("ready", attention=engine.description, dtype=dtype.value)
-        await process.until_stopped()
+        await process.until_stopped(engine.died())
     finally:
         front.draining = True
         await process.drain(chosen.grace_s)

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fovea.errors import FoveaError
 from fovea.rows import RowLayout
 
 FinishReason = Literal["stop", "length", "abort"]
@@ -215,6 +216,10 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None: ...
+
+    async def died(self) -> FoveaError:
+        """Waits until the engine has died of a failure that it could not contain; says which."""
+        ...
 
     async def close(self) -> None: ...
 

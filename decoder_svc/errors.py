@@ -81,6 +81,56 @@ class RowsMismatch(FoveaError):
     reason = "ROWS_MISMATCH"
 
 
+class RowsInterrupted(FoveaError):
+    """The stream of an image's rows was cut off before its end."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "ENCODER_UNAVAILABLE"
+
+    def __init__(self, start: int) -> None:
+        super().__init__(
+            f"the stream of the rows of the image at token {start} was cut off",
+            retry_after_s=1.0,
+            token=start,
+        )
+
+
+class AnswerNotFinite(FoveaError):
+    """The model computed values that are not finite for one request: such an answer would be noise."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "ANSWER_NOT_FINITE"
+
+    def __init__(self, dtype: str, output_tokens: int) -> None:
+        super().__init__(
+            f"the model computed values that are not finite in {dtype}, after {output_tokens} tokens of the"
+            f" answer: the prompt's rows or the weights exceed its range",
+            dtype=dtype,
+            output_tokens=output_tokens,
+        )
+
+
+class EngineOutOfMemory(FoveaError):
+    """A step of one request alone needs more memory than there is."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "ENGINE_OUT_OF_MEMORY"
+
+    def __init__(self, prompt_tokens: int) -> None:
+        super().__init__(
+            f"the engine ran out of memory over this request of {prompt_tokens} prompt tokens;"
+            " a shorter prompt may fit",
+            prompt_tokens=prompt_tokens,
+        )
+
+
+class RequestFailed(FoveaError):
+    """The engine could not compute one request, tried alone; others go on."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine could not compute this request")
+
+
 class EngineBusy(FoveaError):
     """No room for another request now; try again later."""
 
@@ -97,12 +147,16 @@ class EngineBusy(FoveaError):
 
 
 class EngineUnavailable(FoveaError):
-    """The engine is not running: not started, closing, or dead after a failure that it could not
-    contain.
-    """
+    """The engine is not running: not started, or closing."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "ENGINE_UNAVAILABLE"
+
+
+class EngineFailed(EngineUnavailable):
+    """The engine has died, for every request: the process ends, for its supervisor to start it again."""
+
+    reason = "ENGINE_FAILED"
 
 
 class EngineNotInstalled(EngineUnavailable):

@@ -147,7 +147,7 @@ async def _serve(
         keep_loaded_objects()
         await process.ready()
         log.info("ready", fingerprint=front.fingerprint, dtype=dtype.value, rows=str(front.layout))
-        await process.until_stopped()
+        await process.until_stopped(encoder.batcher.died())
     finally:
         front.draining = True
         await process.drain(chosen.grace_s)

@@ -30,6 +30,7 @@ from encoder_svc.uploads import Uploads
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.flight import Encoded
 from encoder_svc.vision.prepare import Prepared, Preparer
+from fovea.finite import first_not_finite
 from fovea.plan import ALL_ROWS, RowPlan
 from fovea.pooled import pooled
 from fovea.rows import digest
@@ -210,11 +211,23 @@ class Encoder:
     async def _held(self, asked: Asked) -> Rows | None:
         """Rows that wait to be written, or from the store; looked at again after the wait for the store."""
         if asked.key not in self._unwritten:
-            rows = await asyncio.to_thread(self._store.get, asked.key, asked.fields)
+            rows = await asyncio.to_thread(self._stored, asked)
             if rows is not None:
                 return rows
         unwritten = self._unwritten.get(asked.key)
         return None if unwritten is None else await asyncio.shield(unwritten)
+
+    def _stored(self, asked: Asked) -> Rows | None:
+        """A record with values that are not finite is a miss, and the rows computed anew take its place."""
+        rows = self._store.get(asked.key, asked.fields)
+        if rows is None:
+            return None
+        data = np.frombuffer(rows.data, np.uint8).reshape(rows.count, rows.layout.row_bytes)
+        bad = first_not_finite(data, rows.layout)
+        if bad is None:
+            return rows
+        log.warning("stored_rows_not_finite", image=asked.image, row=bad)
+        return None
 
     async def _compute(self, asked: Asked, saliency: bool) -> Encoded:
         """By the tower, once for all who ask meanwhile. Rows that are computed with saliency serve those who

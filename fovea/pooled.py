@@ -40,7 +40,7 @@ def _fp32(rows: Bytes, layout: RowLayout) -> Floats:
 
 def _fp8(rows: Bytes, layout: RowLayout) -> Floats:
     scales = _values(rows[:, layout.values :], 1, "<f4")
-    return np.asarray(_E4M3[rows[:, : layout.width]] * scales, np.float32)
+    return np.asarray(E4M3[rows[:, : layout.width]] * scales, np.float32)
 
 
 def _int8(rows: Bytes, layout: RowLayout) -> Floats:
@@ -65,7 +65,7 @@ def _e4m3() -> Floats:
     return np.where(code < 128, size, -size).astype(np.float32)
 
 
-_E4M3 = _e4m3()
+E4M3 = _e4m3()
 _READ: Mapping[str, Callable[[Bytes, RowLayout], Floats]] = {
     "bf16": _bf16,
     "fp16": _fp16,

@@ -91,4 +91,10 @@ const (
 	ReasonServiceDied Reason = "SERVICE_DIED"
 	// ReasonArenaFull is RESOURCE_EXHAUSTED: no room in the encoder's shared memory beside what is leased.
 	ReasonArenaFull Reason = "ARENA_FULL"
+	// ReasonRowsNotFinite is DATA_LOSS: a visual row holds a value that is not finite; Metadata["row"] is the first.
+	ReasonRowsNotFinite Reason = "ROWS_NOT_FINITE"
+	// ReasonAnswerNotFinite is INTERNAL: the model computed values that are not finite for this request.
+	ReasonAnswerNotFinite Reason = "ANSWER_NOT_FINITE"
+	// ReasonEngineOutOfMemory is RESOURCE_EXHAUSTED: a step of this request alone needs more memory than there is.
+	ReasonEngineOutOfMemory Reason = "ENGINE_OUT_OF_MEMORY"
 )

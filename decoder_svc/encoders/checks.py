@@ -14,6 +14,7 @@ import numpy as np
 from decoder_svc.encoders.rows import FetchReport, PlacedRows, RowsWanted
 from decoder_svc.errors import EncoderMismatch, RowsMismatch
 from fovea import wire
+from fovea.finite import RowsNotFinite, first_not_finite
 
 
 class Speaker(Protocol):
@@ -26,6 +27,14 @@ class Speaker(Protocol):
 
 def mismatch(address: str, wanted: RowsWanted, what: str) -> RowsMismatch:
     return RowsMismatch(f"rows of {wanted.digest} from {address}: {what}", encoder=address)
+
+
+def check_finite(address: str, wanted: RowsWanted, first: int, data: bytes | memoryview) -> None:
+    """Raises RowsNotFinite for whole rows from `first` on: nothing may keep or compute with such rows."""
+    rows = np.frombuffer(data, np.uint8).reshape(-1, wanted.layout.row_bytes)
+    bad = first_not_finite(rows, wanted.layout)
+    if bad is not None:
+        raise RowsNotFinite(f"rows of {wanted.digest} from {address}", first + bad, wanted.layout.dtype)
 
 
 def places(kept: Sequence[int]) -> bytes:

@@ -17,7 +17,7 @@ import grpc
 import xxhash
 
 from decoder_svc.core import RowChunk
-from decoder_svc.encoders.checks import mismatch, placed_rows, take_header, take_summary
+from decoder_svc.encoders.checks import check_finite, mismatch, placed_rows, take_header, take_summary
 from decoder_svc.encoders.rows import FetchReport, LeasedRows, PlacedRows, RowsWanted
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable, RowsMismatch
 from fovea import frames, wire
@@ -318,6 +318,7 @@ class WireFetch:
             raise self._mismatch(f"a chunk of {chunk.rows} rows at {chunk.first_row} after {self._next}")
         if xxhash.xxh3_64_intdigest(chunk.data) != chunk.xxh3:
             raise self._mismatch(f"the check of the chunk at row {chunk.first_row} does not fit")
+        check_finite(self.peer.address, self.wanted, chunk.first_row, chunk.data)
         self._next += chunk.rows
         self.report.wire_bytes += len(chunk.data)
         return RowChunk(chunk.first_row, chunk.rows, chunk.data)

@@ -18,7 +18,7 @@ import structlog
 import xxhash
 
 from decoder_svc.core import RowChunk
-from decoder_svc.encoders.checks import mismatch
+from decoder_svc.encoders.checks import check_finite, mismatch
 from decoder_svc.encoders.peer import EncoderPeer, WireFetch
 from decoder_svc.encoders.rows import FetchReport, LeasedRows, RowSource, RowsWanted
 from decoder_svc.errors import EncoderUnavailable, RowsMismatch
@@ -154,6 +154,7 @@ class SharedFetch:
         data = arena.copy(leased.offset + first * layout.row_bytes, rows * layout.row_bytes)
         if xxhash.xxh3_64_intdigest(data) != check:
             raise ArenaUnusable(f"the check of the rows at {first} does not fit")
+        check_finite(self.peer.address, self.wanted, first, data)
         self._next += rows
         return RowChunk(first, rows, data)
 

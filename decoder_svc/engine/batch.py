@@ -14,9 +14,9 @@ from decoder_svc.model.attention import AttentionPlan
 from decoder_svc.model.batch import Batch, VisualRows
 
 
-def make_batch(chunks: Sequence[Chunk], block_size: int) -> Batch:
-    """`chunks` is never empty."""
-    tables = _tables(chunks)
+def make_batch(chunks: Sequence[Chunk], block_size: int, spare: int) -> Batch:
+    """`chunks` is never empty; `spare` is a block that belongs to nobody."""
+    tables = _tables(chunks, spare)
     ends = np.cumsum([chunk.tokens for chunk in chunks])
     parts = [(c.sequence, slice(c.start, c.end)) for c in chunks]
     return Batch(
@@ -31,13 +31,35 @@ def make_batch(chunks: Sequence[Chunk], block_size: int) -> Batch:
             query_starts=_starts(ends),
             context_starts=_starts(np.cumsum([chunk.end for chunk in chunks])),
             lengths=torch.tensor([chunk.end for chunk in chunks], dtype=torch.int32),
+            block_size=block_size,
         ),
         visual=tuple(_visual(chunks)),
     )
 
 
-def _tables(chunks: Sequence[Chunk]) -> NDArray[np.int32]:
-    tables = np.zeros((len(chunks), max(len(c.sequence.table) for c in chunks)), np.int32)
+def trial_batch(block_size: int, spare: int) -> Batch:
+    """One token in the block that belongs to nobody: what an engine that works can compute."""
+    one = torch.ones(1, dtype=torch.int32)
+    return Batch(
+        token_ids=torch.zeros(1, dtype=torch.int64),
+        positions=torch.zeros(3, 1, dtype=torch.int64),
+        slots=torch.tensor([spare * block_size]),
+        sample_at=torch.zeros(1, dtype=torch.int64),
+        attention=AttentionPlan(
+            queries=(1,),
+            contexts=(1,),
+            tables=spare * one[None],
+            query_starts=torch.tensor([0, 1], dtype=torch.int32),
+            context_starts=torch.tensor([0, 1], dtype=torch.int32),
+            lengths=one,
+            block_size=block_size,
+        ),
+        visual=(),
+    )
+
+
+def _tables(chunks: Sequence[Chunk], spare: int) -> NDArray[np.int32]:
+    tables = np.full((len(chunks), max(len(c.sequence.table) for c in chunks)), spare, np.int32)
     for row, chunk in zip(tables, chunks, strict=True):
         row[: len(chunk.sequence.table)] = chunk.sequence.table
     return tables

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 import torch
-from torch import Tensor
 
 from decoder_svc.core import Limits, Quantization, ResponseFormat
 from decoder_svc.engine.kv import BlockManager
 from decoder_svc.engine.scheduler import Rules, Scheduler
 from decoder_svc.engine.worker import Worker
 from decoder_svc.model.attention import Attention, Shape, choose_attention
-from decoder_svc.model.batch import Batch
+from decoder_svc.model.batch import Batch, Output
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.graphs import DecodeGraphs, difference
 from decoder_svc.model.load import Progress
@@ -92,12 +91,12 @@ def build(
     model = TextDecoder(checkpoint, dtype, devices, attention, settings.quantization, progress)
     checkpoint.close()
     blocks = _blocks(settings, model, attention.block_size)
-    model.allocate(blocks.total + 1, blocks.block_size)
+    model.allocate(blocks.spare + 1, blocks.block_size)
     graphs, how = _graphs(settings, model, attention, blocks)
     description = f"{attention.name} on {devices[0].type} ({why}); decode {how}"
     log.info("engine", attention=description, quantization=settings.quantization, kv_blocks=blocks.total)
     rules = Rules(settings.prefill_chunk, settings.max_running, settings.overlap, settings.prefix_cache)
-    worker = Worker(Stepper(model, graphs), Scheduler(blocks, rules), checkpoint.eos_ids)
+    worker = Worker(Stepper(model, graphs), Scheduler(blocks, rules), checkpoint.eos_ids, settings.dtype)
     grammars = partial(_grammars, checkpoint, model.config.vocab_size)
     return Parts(checkpoint, model, vocabulary, cache(grammars), worker, description)
 
@@ -120,7 +119,7 @@ class Stepper:
     model: TextDecoder
     graphs: DecodeGraphs | None
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Output:
         if self.graphs is not None and self.graphs.fits(batch):
             return self.graphs(batch)
         return self.model.forward(batch)
@@ -137,7 +136,7 @@ def _graphs(
     if device.type != "cuda" or len(set(model.devices)) > 1 or not attention.captures:
         return None, "call by call"
     width = -(-settings.limits.max_context // blocks.block_size)
-    graphs = DecodeGraphs(model.forward, device, width, blocks.block_size, spare=blocks.total)
+    graphs = DecodeGraphs(model.forward, device, width, blocks.block_size, spare=blocks.spare)
     try:
         graphs.record(settings.max_running)
         error = difference(graphs, model.forward, graphs.sample(min(3, settings.max_running)))

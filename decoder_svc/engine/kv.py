@@ -40,6 +40,11 @@ class BlockManager:
         self._serials = 0
 
     @property
+    def spare(self) -> int:
+        """The number of one block more that the pages have: never given away, for padding to point to."""
+        return self.total
+
+    @property
     def used(self) -> int:
         """Blocks that somebody holds."""
         return self.total - len(self._free) - len(self._idle)
@@ -65,6 +70,16 @@ class BlockManager:
         """Take all blocks of `table` back and empty it; the last ones will be evicted first."""
         while table:
             self._release(table.pop())
+
+    def discard(self, table: list[int]) -> None:
+        """As `free`, and what nobody else holds is kept no longer: its content is not to be trusted."""
+        while table:
+            block = table.pop()
+            self._release(block)
+            if not self._holders[block] and block in self._idle:
+                del self._idle[block]
+                self._forget(block)
+                self._free.append(block)
 
     def find(self, key: Key) -> Kept | None:
         """A hash finds it, equality confirms it. Safe to ask from any thread."""
@@ -101,6 +116,9 @@ class BlockManager:
 
     def _evict(self) -> int:
         block, _ = self._idle.popitem(last=False)
+        self._forget(block)
+        return block
+
+    def _forget(self, block: int) -> None:
         for key in self._keys_of.pop(block):
             del self._kept[key]
-        return block

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,18 +30,20 @@ from decoder_svc.engine.build import NativeSettings, Parts, build
 from decoder_svc.engine.outbox import Outbox
 from decoder_svc.engine.rows import RowBuffer, pull
 from decoder_svc.engine.sequence import Clock, Sequence
-from decoder_svc.errors import EngineBusy, EngineUnavailable
+from decoder_svc.engine.worker import Result
+from decoder_svc.errors import EngineBusy, EngineFailed, EngineUnavailable
 from decoder_svc.limits import check_context, check_prompt, check_rows, check_sampling
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.load import Progress
 from decoder_svc.sampling.detokenizer import TextStream
 from decoder_svc.sampling.draws import Draws
-from fovea.errors import InvalidArgument
+from fovea.errors import FoveaError, InvalidArgument
 from fovea.rows import RowLayout
 
 if TYPE_CHECKING:
     from decoder_svc.sampling.grammar import Grammar
 
+Failure = Callable[[], EngineUnavailable]  # each caller is told by an exception of its own
 log = structlog.get_logger()
 
 
@@ -75,23 +78,30 @@ class NativeEngine:
         self._source = source
         self._calls: dict[str, Call] = {}
         self._parts: Parts | None = None
-        self._failure: str | None = "the engine has not started"
+        self._failure: Failure | None = partial(EngineUnavailable, "the engine has not started")
+        self._death: asyncio.Future[FoveaError] | None = None
 
     async def start(self) -> None:
         """Load the model, off the event loop, and begin to serve."""
         self._loop = asyncio.get_running_loop()
+        self._death = self._loop.create_future()
         self._parts = await asyncio.to_thread(build, self._settings, self._progress, self._source)
         post = self._loop.call_soon_threadsafe
         self._parts.worker.start(
             publish=lambda deltas: post(self._deliver, deltas),
-            died=lambda error: post(self._fail, f"the engine died: {type(error).__name__}"),
+            died=lambda error: post(self._die, f"the engine died: {type(error).__name__}"),
         )
         self._failure = None
+
+    async def died(self) -> FoveaError:
+        if self._death is None:
+            raise EngineUnavailable("the engine has not started")
+        return await asyncio.shield(self._death)
 
     async def close(self) -> None:
         if self._parts is not None:
             await asyncio.to_thread(self._parts.worker.stop)
-        self._fail("the engine is closed")
+        self._fail(partial(EngineUnavailable, "the engine is closed"))
 
     @property
     def healthy(self) -> bool:
@@ -141,8 +151,10 @@ class NativeEngine:
             self._parts.worker.abort(call.sequence)
 
     def _running(self) -> Parts:
-        if self._parts is None or self._failure is not None:
-            raise EngineUnavailable(self._failure or "the engine has not started")
+        if self._failure is not None:
+            raise self._failure()
+        if self._parts is None:
+            raise EngineUnavailable("the engine has not started")
         return self._parts
 
     async def _compile(self, sampling: Sampling) -> Grammar | None:
@@ -158,7 +170,8 @@ class NativeEngine:
         parts = self._running()
         self._check(request, rows, layout)
         prompt, sampling = request.prompt, request.sampling
-        images = tuple(RowBuffer(span, layout) for span in prompt.images if layout is not None)
+        dtype = self._settings.dtype
+        images = tuple(RowBuffer(span, layout, dtype) for span in prompt.images if layout is not None)
         sequence = Sequence(
             request,
             images,
@@ -206,21 +219,30 @@ class NativeEngine:
             task.cancel()
         await asyncio.gather(*call.pulls, return_exceptions=True)
 
-    def _deliver(self, deltas: list[tuple[Sequence, Delta]]) -> None:
-        for sequence, delta in deltas:
+    def _deliver(self, results: Iterable[tuple[Sequence, Result]]) -> None:
+        for sequence, result in results:
             call = self._calls.get(sequence.request.id)
-            if call is not None and call.sequence is sequence:  # its caller may have gone
-                call.outbox.put(delta)
+            if call is None or call.sequence is not sequence:
+                continue  # its caller has gone
+            if isinstance(result, Delta):
+                call.outbox.put(result)
+            else:
+                call.outbox.fail(result)
 
-    def _fail(self, reason: str) -> None:
+    def _die(self, reason: str) -> None:
+        self._fail(partial(EngineFailed, reason))
+        if self._death is not None and not self._death.done():
+            self._death.set_result(EngineFailed(reason))
+
+    def _fail(self, failure: Failure) -> None:
         """No request can go on: tell all of them."""
-        self._failure = reason
+        self._failure = failure
         for call in self._calls.values():
-            call.outbox.fail(EngineUnavailable(reason))
+            call.outbox.fail(failure())
 
 
 def _pass_failure(pull_task: asyncio.Task[None], call: Call) -> None:
-    """The failure of a row stream is that of its request."""
+    """The failure of a row stream is that of its request; one that is cancelled has lost its reader."""
     error = None if pull_task.cancelled() else pull_task.exception()
     if error is not None:
         call.outbox.fail(error)

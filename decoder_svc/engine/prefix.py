@@ -42,8 +42,9 @@ def content(
 
 @dataclass(frozen=True)
 class Copy:
-    """The first `tokens` tokens of one block, to be put into another before the next step."""
+    """The first `tokens` tokens of one block, to be put into another, of `sequence`, before the next step."""
 
+    sequence: Sequence
     source: int
     target: int
     tokens: int
@@ -85,7 +86,7 @@ class Prefixes:
             return None
         end = max(found)
         sequence.skip(end - start)
-        return Copy(found[end].block, sequence.table[number], end - start)
+        return Copy(sequence, found[end].block, sequence.table[number], end - start)
 
     def keep(self, sequence: Sequence) -> None:
         """Let others share what the sequence has filled with rows that are proven."""

@@ -64,11 +64,19 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Forget a sequence, finished or not, and take its blocks back."""
+        self._drop(sequence)
+        self.blocks.free(sequence.table)
+
+    def discard(self, sequence: Sequence) -> None:
+        """Forget a sequence that failed; nobody will share what it has computed."""
+        self._drop(sequence)
+        self.blocks.discard(sequence.table)
+
+    def _drop(self, sequence: Sequence) -> None:
         if sequence in self.running:
             self.running.remove(sequence)
         elif sequence in self.waiting:
             self.waiting.remove(sequence)
-        self.blocks.free(sequence.table)
 
     def probe(self, prompt: Prompt) -> int:
         """Leading tokens that need not be computed, as of now. Safe to ask from any thread."""

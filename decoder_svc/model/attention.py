@@ -12,6 +12,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -30,7 +31,8 @@ class AttentionPlan:
     """Who attends to what in this step: made once, used by every layer.
 
     Sequence i has `queries[i]` tokens in the batch, the last of its `contexts[i]` tokens so far,
-    which lie in the blocks of row i of `tables` (sequences, most blocks), int32.
+    which lie in the blocks of row i of `tables` (sequences, most blocks), int32. What blocks hold beyond
+    a context may be left from anybody, NaN too: no implementation may let it through.
     """
 
     queries: tuple[int, ...]
@@ -39,6 +41,7 @@ class AttentionPlan:
     query_starts: Tensor  # (sequences + 1,) int32
     context_starts: Tensor
     lengths: Tensor  # the contexts (sequences,) int32
+    block_size: int
 
     @property
     def decodes(self) -> int:
@@ -62,14 +65,16 @@ class AttentionPlan:
         return tuple(self._group(torch.tensor(g, device=device), [contexts[i] for i in g]) for g in groups)
 
     def _group(self, rows: slice | Tensor, contexts: Sequence[int]) -> Group:
-        longest, lengths = max(contexts), self.lengths[rows]
+        longest, size, lengths = max(contexts), self.block_size, self.lengths[rows, None]
+        tables = self.tables[rows, : -(-longest // size)]
         if min(contexts) == longest:
-            return Group(rows, longest, None)
-        unseen = torch.arange(longest, device=lengths.device) >= lengths[:, None]
+            return Group(rows, longest, tables)
+        unseen = torch.arange(tables.shape[1] * size, device=tables.device) >= lengths
+        # Of an unseen block a sequence gathers its own first: what that holds harms nobody else.
+        tables = torch.where(unseen[:, ::size], tables[:, :1], tables)
         # Added to the scores, not a bool: that would be turned into this in every layer.
-        return Group(
-            rows, longest, torch.zeros(unseen.shape, device=lengths.device).masked_fill_(unseen, -torch.inf)
-        )
+        hidden = torch.zeros(unseen.shape, device=unseen.device).masked_fill_(unseen, -torch.inf)
+        return Group(rows, longest, tables, hidden[:, :longest], _Stale.of(contexts, tables, size))
 
     def to(self, device: torch.device) -> AttentionPlan:
         if device == self.tables.device:
@@ -84,14 +89,43 @@ class AttentionPlan:
 
 
 @dataclass(frozen=True, eq=False)
+class _Stale:
+    """Gathered tokens behind the contexts of a group that others may have left, which the mask alone does not
+    make harmless: 0 x NaN is NaN. The first `ends[i]` of `places` are those of i sequences.
+    """
+
+    places: Tensor
+    ends: tuple[int, ...]
+    width: int  # gathered tokens of a sequence
+
+    @classmethod
+    def of(cls, contexts: Sequence[int], tables: Tensor, size: int) -> _Stale:
+        width = tables.shape[1] * size
+        # A context within one block has what is left there gathered again for its unseen blocks.
+        tails = [range(c, width if c < size else -(-c // size) * size) for c in contexts]
+        places = [i * width + place for i, tail in enumerate(tails) for place in tail]
+        ends = (0, *accumulate(map(len, tails)))
+        return cls(torch.tensor(places, dtype=torch.int64, device=tables.device), ends, width)
+
+    def clear(self, kv: Tensor, part: slice) -> None:
+        """Zero them in what was gathered for the sequences of `part`."""
+        places = self.places[self.ends[part.start] : self.ends[part.stop]]
+        if part.start:
+            places = places - part.start * self.width
+        kv.flatten(0, 1).index_fill_(0, places, 0)
+
+
+@dataclass(frozen=True, eq=False)
 class Group:
-    """Decodes that are computed together: their places, the longest context, and what is added to the
-    scores of each (sequences, longest), 0 or -inf; None where all see all.
+    """Decodes that are computed together: their places, the longest context, the blocks to gather, and what
+    is added to the scores of each (sequences, longest), 0 or -inf; no mask where all see all.
     """
 
     rows: slice | Tensor
     longest: int
-    mask: Tensor | None
+    tables: Tensor
+    mask: Tensor | None = None
+    stale: _Stale | None = None
 
 
 class Attention(Protocol):
@@ -114,10 +148,10 @@ class GatheredAttention:
     def __call__(self, q: Tensor, pages: LayerPages, plan: AttentionPlan, scale: float) -> Tensor:
         start = plan.decodes
         if start == len(q) and len(plan.groups) == 1:
-            return self._decode(q, pages, plan.tables, plan.groups[0], scale)
+            return self._decode(q, pages, plan.groups[0], scale)
         out = torch.empty_like(q, memory_format=torch.contiguous_format)
         for group in plan.groups:
-            out[group.rows] = self._decode(q[group.rows], pages, plan.tables[group.rows], group, scale)
+            out[group.rows] = self._decode(q[group.rows], pages, group, scale)
         for i in range(start, len(plan.queries)):
             end = start + plan.queries[i]
             out[start:end] = self._chunk(q[start:end], pages, plan.tables[i], plan.contexts[i], scale)
@@ -125,13 +159,16 @@ class GatheredAttention:
         return out
 
     @staticmethod
-    def _decode(q: Tensor, pages: LayerPages, tables: Tensor, group: Group, scale: float) -> Tensor:
+    def _decode(q: Tensor, pages: LayerPages, group: Group, scale: float) -> Tensor:
         """One query a sequence; heads that share keys are queries of one head, so nothing is repeated."""
         grouped = q.view(len(q), pages.kv.shape[3], -1, q.shape[2])
         mask = None if group.mask is None else group.mask.to(q.dtype)[:, None, None]
         parts = []
         for part in _parts(len(q), pages.token_bytes * group.longest, q.device):
-            k, v = _gather(pages, tables[part], group.longest).permute(2, 0, 3, 1, 4)
+            kv = _gather(pages, group.tables[part])
+            if group.stale is not None:
+                group.stale.clear(kv, part)
+            k, v = kv[:, : group.longest].permute(2, 0, 3, 1, 4)
             seen = None if mask is None else mask[part]
             parts.append(F.scaled_dot_product_attention(grouped[part], k, v, seen, scale=scale))
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1, 2)
@@ -139,7 +176,8 @@ class GatheredAttention:
     @staticmethod
     def _chunk(q: Tensor, pages: LayerPages, table: Tensor, context: int, scale: float) -> Tensor:
         """A chunk of one prompt: what it sees of itself and all of its past, joined without a mask."""
-        kv, past = _gather(pages, table[None], context)[0], context - len(q)
+        blocks, past = -(-context // pages.kv.shape[1]), context - len(q)
+        kv = _gather(pages, table[None, :blocks])[0, :context]
         own = _attend(q, kv[past:], scale, causal=True)
         return own[0] if not past else _join(own, _attend(q, kv[:past], scale, causal=False))
 
@@ -149,14 +187,13 @@ def _parts(sequences: int, bytes_each: int, device: torch.device) -> list[slice]
     if device.type != "cpu":
         return [slice(0, sequences)]
     size = max(1, GATHERED_BYTES * torch.get_num_threads() // bytes_each)
-    return [slice(start, start + size) for start in range(0, sequences, size)]
+    return [slice(start, min(start + size, sequences)) for start in range(0, sequences, size)]
 
 
-def _gather(pages: LayerPages, tables: Tensor, context: int) -> Tensor:
-    """(sequences, context, 2, kv heads, head_dim) out of their blocks."""
-    blocks = tables[:, : -(-context // pages.kv.shape[1])]
-    kv = pages.kv.index_select(0, blocks.flatten())
-    return kv.view(len(blocks), -1, *kv.shape[2:])[:, :context]
+def _gather(pages: LayerPages, tables: Tensor) -> Tensor:
+    """A copy of these blocks, (sequences, tokens, 2, kv heads, head_dim)."""
+    kv = pages.kv.index_select(0, tables.flatten())
+    return kv.view(len(tables), -1, *kv.shape[2:])
 
 
 def _attend(q: Tensor, kv: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
@@ -245,12 +282,16 @@ def choose_attention(device: torch.device, dtype: torch.dtype, shape: Shape) -> 
         return GatheredAttention(), "torch's own kernel"
     if dtype is torch.float32:
         return GatheredAttention(), "flash attention knows no fp32"
-    if importlib.util.find_spec("flash_attn") is not None:
-        return FlashAttention(), "CUDA and the flash-attn package"
-    found = _proven(VarlenAttention, device, dtype, shape)
-    if isinstance(found, str):
-        return GatheredAttention(), f"no flash-attn package, and torch's paging failed its test: {found}"
-    return found, "no flash-attn package; torch's paging passed its test"
+    kinds: list[type[FlashAttention] | type[VarlenAttention]] = [FlashAttention, VarlenAttention]
+    if importlib.util.find_spec("flash_attn") is None:
+        kinds.remove(FlashAttention)
+    failed: list[str] = []
+    for kind in kinds:
+        found = _proven(kind, device, dtype, shape)
+        if not isinstance(found, str):
+            return found, "; ".join([*failed, f"{kind.name} passed its test"])
+        failed.append(f"{kind.name} failed its test: {found}")
+    return GatheredAttention(), "; ".join(failed)
 
 
 @dataclass(frozen=True)
@@ -263,7 +304,10 @@ class Shape:
 
 
 def _proven(
-    kind: type[VarlenAttention], device: torch.device, dtype: torch.dtype, shape: Shape
+    kind: type[FlashAttention] | type[VarlenAttention],
+    device: torch.device,
+    dtype: torch.dtype,
+    shape: Shape,
 ) -> Attention | str:
     """The kernel if it reads shuffled pages as gathered attention does; else what went wrong."""
     try:
@@ -277,7 +321,8 @@ def _proven(
 @torch.inference_mode()
 def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, shape: Shape) -> float:
     """The largest difference from gathered attention over a decode, a chunk with a past and one
-    without, in pages out of order; values are of size one.
+    without, in pages out of order; values are of size one. What lies beyond a context is NaN for the kernel:
+    one that lets it through is off by NaN.
     """
     random = torch.Generator().manual_seed(0)
 
@@ -294,7 +339,13 @@ def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, sh
         torch.tensor([0, 1, 6, 13], dtype=torch.int32, device=device),
         torch.tensor([0, *contexts], dtype=torch.int32, device=device).cumsum(0, dtype=torch.int32),
         torch.tensor(contexts, dtype=torch.int32, device=device),
+        size,
     )
     q, scale = noise(sum(queries), shape.heads, shape.head_dim), shape.head_dim**-0.5
     expected = GatheredAttention()(q.float(), LayerPages(pages.kv.float()), plan, scale)
-    return float((kernel(q, pages, plan, scale).float() - expected).abs().max())
+    left = LayerPages(torch.full_like(pages.kv, torch.nan))
+    for table, context in zip(plan.tables.tolist(), contexts, strict=True):
+        for place, block in enumerate(table[: -(-context // size)]):
+            seen = min(size, context - place * size)
+            left.kv[block, :seen] = pages.kv[block, :seen]
+    return float((kernel(q, left, plan, scale).float() - expected).abs().max())

@@ -28,6 +28,16 @@ class VisualRows:
 
 
 @dataclass(frozen=True, eq=False)
+class Output:
+    """`logits` (samples, vocabulary) in fp32; and of every token of the batch whether what the model made of
+    it is `finite`: its last hidden state, and its logits where they are wanted.
+    """
+
+    logits: Tensor
+    finite: Tensor  # (tokens,) bool
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """`tokens` of all chunks; logits are wanted after those at `sample_at`, in the order of the
     chunks.

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from decoder_svc.model.attention import AttentionPlan
-from decoder_svc.model.batch import Batch
+from decoder_svc.model.batch import Batch, Output
 
-Forward = Callable[[Batch], Tensor]
+Forward = Callable[[Batch], Output]
 
 
 def sizes(most: int) -> list[int]:
@@ -27,11 +27,11 @@ def sizes(most: int) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A graph, the tensors that it reads and the one that it writes."""
+    """A graph, the tensors that it reads and those that it writes."""
 
     graph: torch.cuda.CUDAGraph
     batch: Batch
-    logits: Tensor
+    output: Output
 
 
 class DecodeGraphs:
@@ -55,9 +55,9 @@ class DecodeGraphs:
                 torch.cuda.synchronize()
                 graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(graph, pool=pool):
-                    logits = self._forward(batch)
+                    output = self._forward(batch)
                 pool = graph.pool()
-                self._recorded[size] = Recorded(graph, batch, logits)
+                self._recorded[size] = Recorded(graph, batch, output)
 
     def fits(self, batch: Batch) -> bool:
         """Decodes alone: a prompt's last token may look like one, a visual row or a chunk too."""
@@ -65,8 +65,8 @@ class DecodeGraphs:
         decodes = plan.decodes == count == len(batch.sample_at) and not batch.visual
         return bool(self._recorded) and decodes and count <= max(self._recorded)
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """The logits of a batch that fits; to be read before the next call."""
+    def __call__(self, batch: Batch) -> Output:
+        """The output of a batch that fits; to be read before the next call."""
         count = len(batch.token_ids)
         known = sorted(self._recorded)
         recorded = self._recorded[known[bisect_left(known, count)]]
@@ -79,7 +79,7 @@ class DecodeGraphs:
         _fill(into.lengths, plan.lengths, 1)
         into.context_starts[1:] = into.lengths.cumsum(0)
         recorded.graph.replay()
-        return recorded.logits[:count]
+        return Output(recorded.output.logits[:count], recorded.output.finite[:count])
 
     def sample(self, size: int) -> Batch:
         """Made-up first tokens to try a graph with, each in a block of its own."""
@@ -103,6 +103,7 @@ class DecodeGraphs:
             query_starts=starts,
             context_starts=starts.clone(),
             lengths=torch.ones(size, dtype=torch.int32, device=self._device),
+            block_size=self._block_size,
         )
         everyone = torch.arange(size, device=self._device)
         slots = torch.full((size,), self._spare * self._block_size, device=self._device)
@@ -117,5 +118,5 @@ def _fill(into: Tensor, values: Tensor, padding: int) -> None:
 @torch.inference_mode()
 def difference(graphs: DecodeGraphs, forward: Forward, batch: Batch) -> float:
     """How far replayed logits are from computed ones, relative to the largest."""
-    expected = forward(batch).clone()
-    return float((graphs(batch) - expected).abs().max() / expected.abs().max())
+    expected = forward(batch).logits.clone()
+    return float((graphs(batch).logits - expected).abs().max() / expected.abs().max())

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from decoder_svc.core import Quantization
 from decoder_svc.errors import CheckpointNotSupported
 from decoder_svc.model.checkpoint import HEAD, TEXT, Checkpoint
+from decoder_svc.model.finite import is_finite
 from decoder_svc.model.linear import Int8, Weight, stack
 
 Progress = Callable[[int, int], None]  # tensors loaded, tensors in all
@@ -66,6 +67,7 @@ def load_text(
     scales: dict[str, Tensor] = {}
     for done, name in enumerate(wanted, start=1):
         tensor = _laid_out(checkpoint.read(TEXT + name), name, turned).to(_device_of(name, devices), dtype)
+        _check_finite(TEXT + name, tensor)
         if quantization == "int8" and _is_projection(name):
             small = Int8.of(tensor)
             tensor, scales[name] = small.values, small.scales
@@ -132,7 +134,17 @@ def _head(checkpoint: Checkpoint, text: Any, dtype: torch.dtype, device: torch.d
     head = checkpoint.read(HEAD).to(device, dtype)
     if head.shape != embedding.shape:
         raise CheckpointNotSupported(f"{HEAD} is {tuple(head.shape)}", tensor=HEAD)
+    _check_finite(HEAD, head)
     return head
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    """One such weight would spoil the answers that use it, and only those: no dummy would find it."""
+    if not is_finite(tensor):
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        raise CheckpointNotSupported(
+            f"{name} holds values that are not finite in {dtype}", tensor=name, dtype=dtype
+        )
 
 
 def split_layers(layers: int, devices: list[torch.device]) -> list[torch.device]:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from decoder_svc.core import Quantization, RowShape
 from decoder_svc.model.attention import Attention
-from decoder_svc.model.batch import Batch
+from decoder_svc.model.batch import Batch, Output
 from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.model.finite import are_finite
 from decoder_svc.model.layer import Layer
 from decoder_svc.model.linear import linear
 from decoder_svc.model.load import Progress, load_text, split_layers
@@ -63,8 +64,8 @@ class TextDecoder:
             pages.kv[target, :tokens] = pages.kv[source, :tokens]
 
     @torch.inference_mode()
-    def forward(self, batch: Batch) -> Tensor:
-        """Logits (samples, vocabulary) in fp32 after the tokens at `batch.sample_at`."""
+    def forward(self, batch: Batch) -> Output:
+        """Logits after the tokens at `batch.sample_at`, and whether all came out finite."""
         batch = batch.to(self.devices[0])
         hidden, deepstack = self._embed(batch)
         turn = self._turns(batch.positions, hidden)
@@ -77,7 +78,10 @@ class TextDecoder:
             if i < len(deepstack):
                 hidden = hidden + deepstack[i]
         last = self.text.norm(hidden[batch.sample_at])
-        return linear(last, self._head).float()
+        logits = linear(last, self._head).float()
+        finite = are_finite(hidden)
+        finite[batch.sample_at] &= are_finite(logits)
+        return Output(logits, finite)
 
     def _embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Token embeddings with visual rows in their places, and what deepstack adds: (levels,

@@ -32,7 +32,9 @@ class _Knobs:
 
 @torch.inference_mode()
 def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
-    """One token a row of `logits` (rows, vocabulary), fp32; changes `logits`."""
+    """One token a row of `logits` (rows, vocabulary), fp32; changes `logits`. Whoever takes a token tells its
+    draw (`saw`), one request at a time.
+    """
     told = [row for row, draw in enumerate(draws) if draw.sampling.logprobs]
     known = logits[told].log_softmax(-1) if told else None
     for row, draw in enumerate(draws):
@@ -47,8 +49,6 @@ def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
         picked = _draw(logits[drawn], _knobs([draws[row] for row in drawn], logits.device))
         for row, token in zip(drawn, picked.tolist(), strict=True):
             tokens[row] = token
-    for draw, token in zip(draws, tokens, strict=True):
-        draw.saw(token)
     if known is not None:
         _tell(known, [draws[row] for row in told], [tokens[row] for row in told])
     return tokens

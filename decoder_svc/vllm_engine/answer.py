@@ -5,14 +5,16 @@ Knows the shape of vLLM's RequestOutput and not vLLM.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from decoder_svc.core import Delta, EngineRequest, FinishReason, Timings, Usage
-from decoder_svc.errors import EngineUnavailable
+from decoder_svc.errors import AnswerNotFinite, EngineUnavailable
 from decoder_svc.sampling.detokenizer import Piece, TextStream
+from fovea.rows import RowDtype
 
 REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort"}
 
@@ -49,10 +51,13 @@ class Times:
 
 
 class Answer:
-    """One answer as it grows."""
+    """One answer as it grows. Raises AnswerNotFinite where vLLM drew a token from values that are not."""
 
-    def __init__(self, request: EngineRequest, text: TextStream, eos_ids: frozenset[int]) -> None:
+    def __init__(
+        self, request: EngineRequest, text: TextStream, eos_ids: frozenset[int], dtype: RowDtype
+    ) -> None:
         self.times = Times()
+        self._dtype = dtype
         self._sampling = request.sampling
         self._prompt_tokens = len(request.prompt.token_ids)
         self._text = text
@@ -80,6 +85,9 @@ class Answer:
         return Delta((), self._text.finish().text, self._usage(), self.times.timings(), reason)
 
     def _advance(self, token: int, finished: str | None, logprobs: Any, place: int) -> Delta:
+        logprob = logprobs[place][token].logprob
+        if not math.isfinite(logprob):
+            raise AnswerNotFinite(self._dtype.value, self._made)
         self._made += 1
         piece = self._text.push(token)
         reason = self._finish_reason(token, piece, finished)
@@ -92,7 +100,7 @@ class Answer:
             timings=self.times.timings(),
             finish_reason=reason,
             matched_stop=piece.stop,
-            logprobs=(logprobs[place][token].logprob,) if self._sampling.logprobs else (),
+            logprobs=(logprob,) if self._sampling.logprobs else (),
         )
 
     def _finish_reason(self, token: int, piece: Piece, finished: str | None) -> FinishReason | None:

@@ -26,15 +26,16 @@ from decoder_svc.core import (
     RowStreams,
 )
 from decoder_svc.engine.rows import RowBuffer, pull
-from decoder_svc.errors import EngineBusy, EngineUnavailable
+from decoder_svc.errors import EngineBusy, EngineFailed, EngineUnavailable
 from decoder_svc.limits import check_context, check_prompt, check_rows, check_sampling
 from decoder_svc.sampling.detokenizer import TextStream, Vocabulary
 from decoder_svc.vllm_engine.answer import Answer
 from decoder_svc.vllm_engine.load import LoadGauge
 from decoder_svc.vllm_engine.settings import VllmSettings
-from fovea.errors import InvalidArgument
+from fovea.errors import FoveaError, InvalidArgument
 from fovea.rows import RowLayout
 
+DEATH_S = 1.0  # between two looks whether vLLM lives
 log = structlog.get_logger()
 
 
@@ -69,6 +70,12 @@ class VllmEngine:
         self._llm = await asyncio.to_thread(launch, self._settings, self._checkpoint, self._gauge)
         self._gauge.set_blocks(self._llm.vllm_config.cache_config.num_gpu_blocks or 0)
         self._failure = None
+
+    async def died(self) -> FoveaError:
+        """vLLM tells only who waits for an answer, so it is asked."""
+        while not self._running_or_dead().errored:  # noqa: ASYNC110  it has no event for this
+            await asyncio.sleep(DEATH_S)
+        return EngineFailed("vLLM is dead")
 
     async def close(self) -> None:
         for call in [*self._calls.values()]:
@@ -138,17 +145,22 @@ class VllmEngine:
             call.results.put_nowait(call.answer.ended("abort"))
 
     def _running(self) -> Any:
+        llm = self._running_or_dead()
+        if llm.errored:
+            raise EngineFailed("vLLM is dead")
+        return llm
+
+    def _running_or_dead(self) -> Any:
         if self._llm is None or self._failure is not None:
             raise EngineUnavailable(self._failure or "the engine has not started")
-        if self._llm.errored:
-            raise EngineUnavailable("vLLM is dead")
         return self._llm
 
     def _enter(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> Call:
         self._check(request, rows, layout)
         text = TextStream(self._vocabulary, request.sampling.stop)
-        images = tuple(RowBuffer(span, layout) for span in request.prompt.images if layout is not None)
-        call = Call(request, Answer(request, text, self._checkpoint.eos_ids), images)
+        dtype = self._settings.dtype
+        images = tuple(RowBuffer(span, layout, dtype) for span in request.prompt.images if layout is not None)
+        call = Call(request, Answer(request, text, self._checkpoint.eos_ids, dtype), images)
         self._calls[request.id] = call
         call.work = asyncio.create_task(self._work(call, rows))
         call.work.add_done_callback(lambda done: _pass_failure(done, call))
@@ -188,6 +200,7 @@ class VllmEngine:
                         call.results.put_nowait(delta)
                         if delta.finish_reason is not None:
                             return
+        raise EngineUnavailable("vLLM ended the answer without a reason")
 
     async def _leave(self, call: Call) -> None:
         """Let go of the rows and, unless it has ended, of the request in vLLM."""
@@ -212,8 +225,10 @@ async def _gather_rows(rows: RowStreams, images: tuple[RowBuffer, ...]) -> None:
 
 
 def _pass_failure(work: asyncio.Task[None], call: Call) -> None:
-    """The failure of the work is that of the request."""
-    error = None if work.cancelled() else work.exception()
+    """The failure of the work is that of the request. Who cancels it reads no further; where vLLM did, the
+    caller must not wait for ever.
+    """
+    error = EngineUnavailable("vLLM gave the request up") if work.cancelled() else work.exception()
     if error is not None:
         call.results.put_nowait(error)
 

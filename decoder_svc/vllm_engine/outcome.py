@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from decoder_svc.errors import EngineUnavailable
+from decoder_svc.errors import EngineFailed, EngineUnavailable
 from fovea.errors import InvalidArgument
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """InvalidArgument for what vLLM refuses (a schema, an expression), EngineUnavailable for its death."""
+    """InvalidArgument for what vLLM refuses (a schema, an expression), EngineFailed for its death."""
     try:
         yield
     except VLLMClientError as error:
         raise InvalidArgument(f"vLLM refuses the request: {error}") from error
     except EngineDeadError as error:
-        raise EngineUnavailable("vLLM is dead") from error
+        raise EngineFailed("vLLM is dead") from error
     except EngineGenerateError as error:
         if isinstance(error.__cause__, ValueError):  # a check of vLLM's that has no class of its own
             raise InvalidArgument(f"vLLM refuses the request: {error.__cause__}") from error

@@ -22,7 +22,7 @@ def sampling_params(sampling: Sampling, eos_ids: frozenset[int]) -> SamplingPara
         max_tokens=sampling.max_new_tokens,
         ignore_eos=sampling.ignore_eos,
         stop_token_ids=[] if sampling.ignore_eos else sorted(eos_ids),
-        logprobs=0 if sampling.logprobs else None,  # of the chosen token and no other
+        logprobs=0,  # of the chosen token and no other: all that vLLM tells of values that are not finite
         structured_outputs=_structured(sampling.response_format),
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,

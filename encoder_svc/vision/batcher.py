@@ -24,6 +24,7 @@ from encoder_svc.vision.flight import Encoded, Flight, Prepare
 from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.room import Room
 from encoder_svc.vision.rows import TowerRows
+from fovea.errors import FoveaError
 
 Compute = Callable[[Sequence[Patches], bool], list[TowerRows]]
 """What the tower makes of images, with their saliency or without."""
@@ -56,6 +57,7 @@ class Batcher:
         self._tower = ThreadPoolExecutor(1, thread_name_prefix="tower")
         self._loop_task: asyncio.Task[None] | None = None
         self._ended = False
+        self._failed = asyncio.Event()
 
     def start(self) -> None:
         self._loop_task = asyncio.create_task(self._serve(), name="batcher")
@@ -72,6 +74,11 @@ class Batcher:
     @property
     def healthy(self) -> bool:
         return self._loop_task is not None and not self._ended
+
+    async def died(self) -> TowerFailed:
+        """Waits until the tower has failed for good."""
+        await self._failed.wait()
+        return TowerFailed()
 
     @property
     def waiting(self) -> int:
@@ -166,6 +173,7 @@ class Batcher:
         except Exception as error:
             log.error("tower_failed", exc_info=error)
             self._end()
+            self._failed.set()
 
     def _end(self) -> None:
         self._ended = True
@@ -230,8 +238,9 @@ class Batcher:
 
     async def _one_by_one(self, batch: Sequence[Flight], error: Exception) -> None:
         if len(batch) == 1:
-            failed = EncodeFailed()
-            failed.__cause__ = error
+            failed = error if isinstance(error, FoveaError) else EncodeFailed()
+            if failed is not error:
+                failed.__cause__ = error
             batch[0].fail(failed)
             return
         for flight in batch:

@@ -48,9 +48,19 @@ def load(
     for name, (name_on_disk, entry) in found.items():
         with safe_open(entry.file, framework="pt") as file:
             wanted[name].copy_(file.get_tensor(name_on_disk))
+        _check_finite(name_on_disk, wanted[name])
         done += entry.size
         progress(done, total)
     return model
+
+
+def _check_finite(name: str, tensor: torch.Tensor) -> None:
+    """Two reductions that pass NaN on: a twentieth of what `isfinite` costs on a CPU."""
+    if not bool(tensor.amax().isfinite() & tensor.amin().isfinite()):
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        raise CheckpointNotSupported(
+            f"{name} holds values that are not finite in {dtype}", tensor=name, dtype=dtype
+        )
 
 
 def attention(device: torch.device, dtype: torch.dtype) -> str:

@@ -23,7 +23,9 @@ _LARGEST = {RowDtype.FP8: torch.finfo(torch.float8_e4m3fn).max, RowDtype.INT8: 1
 
 
 def pack(rows: Tensor, layout: RowLayout) -> Tensor:
-    """(rows, values) as bytes (rows, row_bytes). The values are finite; float8 could say that one is not."""
+    """(rows, values) as bytes (rows, row_bytes). A value that is not finite stays visible: in its own place,
+    or where integers cannot say so, in its scale.
+    """
     if not layout.scales:
         return rows.to(TORCH_DTYPES[layout.dtype]).contiguous().view(torch.uint8)
     groups = rows.float().reshape(len(rows), layout.scales, layout.group)
@@ -33,10 +35,10 @@ def pack(rows: Tensor, layout: RowLayout) -> Tensor:
 
 
 def _scales(groups: Tensor, largest: float) -> Tensor:
-    """One a group, never 0: a group of zeros keeps scale 1."""
+    """One a group, never 0: a group of zeros keeps scale 1. Not finite where a value of the group is not."""
     peaks = groups.abs().amax(dim=2)
     scales = (peaks / largest).clamp(min=torch.finfo(torch.float32).tiny)
-    return torch.where(peaks > 0, scales, torch.ones_like(scales))
+    return torch.where(peaks == 0, torch.ones_like(scales), scales)
 
 
 def _rounded(values: Tensor, dtype: RowDtype) -> Tensor:

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from encoder_svc.errors import TowerFailed
+from encoder_svc.errors import CheckpointNotSupported, TowerFailed
 from encoder_svc.vision import checkpoint
 from encoder_svc.vision.forward import Forward, Image, Output
 from encoder_svc.vision.pack import TORCH_DTYPES, pack
 from encoder_svc.vision.preprocess import CHANNELS, Patches
 from encoder_svc.vision.rows import TowerRows
 from fovea.fingerprint import Progress
+from fovea.finite import RowsNotFinite, first_not_finite
 from fovea.geometry import Geometry
 from fovea.rows import RowDtype, RowLayout
 
@@ -68,8 +69,8 @@ class Tower:
     def encode(self, images: Sequence[Patches], dtype: RowDtype, saliency: bool = False) -> list[TowerRows]:
         """The rows of each image in `layout(dtype)`, raster order, copied out of the batch.
 
-        TowerFailed where the device is lost for good. ArithmeticError where a value is not finite,
-        which fp16 can bring about: such rows would poison every answer about the image.
+        TowerFailed where the device is lost for good. RowsNotFinite where a value is not finite, as computed
+        or as packed, which fp16 can bring about: such rows would poison every answer about the image.
         """
         for image in images:
             self._check(image)
@@ -104,10 +105,11 @@ class Tower:
         cells = [image.count // self._geometry.merge**2 for image in images]
         with torch.inference_mode():
             output = self._run(images, saliency)
-            if not bool(torch.isfinite(output.rows).all()):
-                raise ArithmeticError("the tower computed values that are not finite")
             data = pack(output.rows, self.layout(dtype)).cpu().numpy()
             salient = self._by_cell(output.saliency, cells)
+        bad = first_not_finite(data, self.layout(dtype))
+        if bad is not None:
+            raise RowsNotFinite("the image as the tower computes it", bad, dtype)
         rows = np.split(data, np.cumsum(cells)[:-1])
         return [TowerRows(part.tobytes(), found) for part, found in zip(rows, salient, strict=True)]
 
@@ -126,5 +128,9 @@ class Tower:
         cells = self._geometry.merge
         dummy = Patches(np.zeros((cells**2, self._values), np.float32), (1, cells, cells))
         with torch.inference_mode():
-            columns = self._run([dummy], saliency=False).rows.shape[1]
-        return self._forward.width, columns // self._forward.width - 1
+            rows = self._run([dummy], saliency=False).rows
+        if not bool(rows.isfinite().all()):
+            raise CheckpointNotSupported(
+                "the vision tower computes values that are not finite for a grey image"
+            )
+        return self._forward.width, rows.shape[1] // self._forward.width - 1

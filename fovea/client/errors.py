@@ -168,6 +168,18 @@ class ArenaFull(_Reason, code=Code.RESOURCE_EXHAUSTED):
     """The encoder's shared memory has no room for rows beside those that are leased: `encode` answers."""
 
 
+class RowsNotFinite(_Reason, code=Code.DATA_LOSS):
+    """A visual row holds NaN or infinity, or a value beyond the range of the model's dtype."""
+
+
+class AnswerNotFinite(_Reason, code=Code.INTERNAL):
+    """The model computed NaN or infinity for this request. Other requests are not affected."""
+
+
+class EngineOutOfMemory(_Reason, code=Code.RESOURCE_EXHAUSTED):
+    """A step of this request alone needs more memory than there is. A shorter prompt may fit."""
+
+
 class StoreFailed(_Reason, code=Code.UNAVAILABLE):
     """The encoder's store refuses to be read, counted or cleared."""
 

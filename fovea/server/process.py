@@ -101,9 +101,18 @@ class ServerProcess:
         """Ask for draining; safe from a signal handler."""
         self._stopping.set()
 
-    async def until_stopped(self) -> None:
-        """Return once SIGTERM or SIGINT came, or `stop` was called."""
-        await self._stopping.wait()
+    async def until_stopped(self, failing: Coroutine[Any, Any, Exception]) -> None:
+        """Return once SIGTERM or SIGINT came, or `stop` was called.
+
+        Raises what `failing` returns, should that come first: a process that can serve no more ends, for its
+        supervisor to start it again.
+        """
+        task, stop = asyncio.ensure_future(failing), asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.done():
+            stop.cancel()
+            raise task.result()
+        task.cancel()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
         """Finish `work`, unless asked to stop meanwhile; then it is cancelled and SystemExit raised."""

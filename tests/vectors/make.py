@@ -266,9 +266,14 @@ _CODES = {
     "ANSWER_INCOMPLETE": grpc.StatusCode.INTERNAL,
     "SERVICE_DIED": grpc.StatusCode.UNAVAILABLE,
     "ARENA_FULL": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "ROWS_NOT_FINITE": grpc.StatusCode.DATA_LOSS,
+    "ANSWER_NOT_FINITE": grpc.StatusCode.INTERNAL,
+    "ENGINE_OUT_OF_MEMORY": grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-_FINAL = ("ENGINE_FAILED", "STORE_FULL", "MESSAGE_TOO_LARGE", "SERVICE_DIED", "ARENA_FULL")
+_FINAL = (
+    "ENGINE_FAILED", "STORE_FULL", "MESSAGE_TOO_LARGE", "SERVICE_DIED", "ARENA_FULL", "ENGINE_OUT_OF_MEMORY",
+)  # fmt: skip
 
 FILES = {"ids": ids, "geometry": geometry, "rows": rows, "errors": errors}
 

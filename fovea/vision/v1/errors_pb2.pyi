@@ -110,6 +110,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
     pixels an image they would fit, 0 where they never do.
     """
+    ERROR_REASON_ROWS_NOT_FINITE: _ErrorReason.ValueType  # 43
+    """DATA_LOSS: a visual row holds NaN or infinity, or a value beyond the range of the dtype that the model computes in.
+    `row` in the metadata is the first such row.
+    """
+    ERROR_REASON_ANSWER_NOT_FINITE: _ErrorReason.ValueType  # 44
+    """INTERNAL: the model computed NaN or infinity for this request, which ends without an answer. Other requests are not
+    affected. The input or the weights exceed the range of the dtype that the model computes in.
+    """
+    ERROR_REASON_ENGINE_OUT_OF_MEMORY: _ErrorReason.ValueType  # 45
+    """RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -204,4 +214,14 @@ ERROR_REASON_VISUAL_BUDGET_EXCEEDED: ErrorReason.ValueType  # 42
 """INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
 pixels an image they would fit, 0 where they never do.
 """
+ERROR_REASON_ROWS_NOT_FINITE: ErrorReason.ValueType  # 43
+"""DATA_LOSS: a visual row holds NaN or infinity, or a value beyond the range of the dtype that the model computes in.
+`row` in the metadata is the first such row.
+"""
+ERROR_REASON_ANSWER_NOT_FINITE: ErrorReason.ValueType  # 44
+"""INTERNAL: the model computed NaN or infinity for this request, which ends without an answer. Other requests are not
+affected. The input or the weights exceed the range of the dtype that the model computes in.
+"""
+ERROR_REASON_ENGINE_OUT_OF_MEMORY: ErrorReason.ValueType  # 45
+"""RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -19,7 +19,7 @@ from fovea.vision.v1 import rows_pb2
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
 
 ROWS, GRID = 6, (1, 4, 6)
-DATA = bytes(range(256)) * (ROWS * LAYOUT.row_bytes // 256 + 1)
+DATA = bytes(range(127)) * (ROWS * LAYOUT.row_bytes // 127 + 1)  # as fp32 all finite
 WANTED = RowsWanted("sha256:" + "a" * 64, RowPlan(65_536), GRID, ROWS, EXPECTED.fingerprint, LAYOUT)
 Messages = list[encoder_pb2.EncodeResponse]
 

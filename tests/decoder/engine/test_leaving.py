@@ -11,7 +11,7 @@ import pytest
 
 from decoder_svc.core import Delta, EngineRequest, Limits, RowChunk, Sampling
 from decoder_svc.engine.native import NativeEngine
-from decoder_svc.errors import EngineBusy, EngineUnavailable
+from decoder_svc.errors import EngineBusy, EngineFailed, EngineUnavailable
 from fovea.errors import InvalidArgument
 from tests.decoder.engine.harness import (
     Question,
@@ -157,9 +157,10 @@ async def test_when_the_thread_dies_every_caller_is_told(
 
     engine._parts.model.forward = fails
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(result) for result in results} == {EngineUnavailable}
+    assert {type(result) for result in results} == {EngineFailed}
     assert not engine.healthy
-    with pytest.raises(EngineUnavailable):
+    assert isinstance(await engine.died(), EngineFailed)
+    with pytest.raises(EngineFailed):
         await anext(call(engine, questions["moe"][0], "later"))
     await engine.close()
     assert CountedStream.open == 0

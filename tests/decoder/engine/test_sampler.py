@@ -35,9 +35,6 @@ class Even(Draws):
     def uniform(self) -> float:
         return self._value
 
-    def saw(self, token_id: int) -> None:
-        """Every draw is the first."""
-
 
 def reference(logits: torch.Tensor, s: Sampling) -> torch.Tensor:
     """Probabilities (vocabulary,) by the processors of `generate`, in its order."""
@@ -97,5 +94,8 @@ def test_a_row_is_drawn_alike_alone_and_in_company(count: int) -> None:
 def test_the_penalty_remembers_what_was_sampled() -> None:
     draws = Draws(Sampling(repetition_penalty=100.0), VOCABULARY, PROMPT.numpy())
     logits = torch.linspace(1.0, 2.0, VOCABULARY)[None]
-    drawn = [sample(logits.clone(), [draws])[0] for _ in range(VOCABULARY - 3)]
+    drawn = []
+    for _ in range(VOCABULARY - 3):
+        drawn += sample(logits.clone(), [draws])
+        draws.saw(drawn[-1])
     assert drawn == [t for t in range(VOCABULARY - 1, -1, -1) if t not in PROMPT]

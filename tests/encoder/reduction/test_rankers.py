@@ -177,7 +177,7 @@ def test_the_pooled_level_is_read_with_its_scales(name: str) -> None:
 def test_bytes_of_e4m3_mean_what_torch_takes_them_for() -> None:
     import torch
 
-    from fovea.pooled import _E4M3
+    from fovea.pooled import E4M3
 
     expected = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float().numpy()
-    assert np.array_equal(_E4M3, expected, equal_nan=True)
+    assert np.array_equal(E4M3, expected, equal_nan=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,10 @@ from transformers import (
     Qwen3VLMoeForConditionalGeneration,
 )
 
+from encoder_svc.vision.forward import Output
 from encoder_svc.vision.preprocess import Patches, patches
 from encoder_svc.vision.tower import Tower
+from fovea.finite import RowsNotFinite
 from fovea.geometry import Geometry
 from fovea.rows import RowDtype, RowLayout
 
@@ -138,8 +141,31 @@ def test_rows_are_bytes_of_their_own(moe: Path) -> None:
 def test_values_that_are_not_finite_are_refused(moe: Path) -> None:
     image = pictures(Geometry.from_checkpoint(moe))[0]
     broken = Patches(np.full_like(image.values, np.inf), image.grid_thw)
-    with pytest.raises(ArithmeticError):
-        Tower.load(moe).encode([broken], RowDtype.FP32)
+    tower = Tower.load(moe)
+    for dtype in (RowDtype.FP32, RowDtype.BF16, RowDtype.FP16, RowDtype.FP8, RowDtype.INT8):
+        with pytest.raises(RowsNotFinite):
+            tower.encode([broken], dtype)
+
+
+def test_values_beyond_the_range_of_the_row_dtype_are_refused(
+    moe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1e5 is finite as the tower computes it, and infinity in fp16."""
+    tower = Tower.load(moe)
+    image = pictures(Geometry.from_checkpoint(moe))[0]
+    run = tower._run
+
+    def large(*args: Any) -> Output:
+        output = run(*args)
+        output.rows[3, 7] = 1e5
+        return output
+
+    monkeypatch.setattr(tower, "_run", large)
+    for dtype in (RowDtype.FP32, RowDtype.BF16, RowDtype.FP8, RowDtype.INT8):
+        tower.encode([image], dtype)
+    with pytest.raises(RowsNotFinite) as refused:
+        tower.encode([image], RowDtype.FP16)
+    assert refused.value.metadata == {"row": "3", "dtype": "fp16"}
 
 
 def test_patches_that_do_not_fit_their_grid_are_refused(moe: Path) -> None:

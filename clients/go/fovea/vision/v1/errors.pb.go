@@ -115,6 +115,14 @@ const (
 	// INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
 	// pixels an image they would fit, 0 where they never do.
 	ErrorReason_ERROR_REASON_VISUAL_BUDGET_EXCEEDED ErrorReason = 42
+	// DATA_LOSS: a visual row holds NaN or infinity, or a value beyond the range of the dtype that the model computes in.
+	// `row` in the metadata is the first such row.
+	ErrorReason_ERROR_REASON_ROWS_NOT_FINITE ErrorReason = 43
+	// INTERNAL: the model computed NaN or infinity for this request, which ends without an answer. Other requests are not
+	// affected. The input or the weights exceed the range of the dtype that the model computes in.
+	ErrorReason_ERROR_REASON_ANSWER_NOT_FINITE ErrorReason = 44
+	// RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit.
+	ErrorReason_ERROR_REASON_ENGINE_OUT_OF_MEMORY ErrorReason = 45
 )
 
 // Enum value maps for ErrorReason.
@@ -163,6 +171,9 @@ var (
 		40: "ERROR_REASON_SERVICE_DIED",
 		41: "ERROR_REASON_ARENA_FULL",
 		42: "ERROR_REASON_VISUAL_BUDGET_EXCEEDED",
+		43: "ERROR_REASON_ROWS_NOT_FINITE",
+		44: "ERROR_REASON_ANSWER_NOT_FINITE",
+		45: "ERROR_REASON_ENGINE_OUT_OF_MEMORY",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -208,6 +219,9 @@ var (
 		"ERROR_REASON_SERVICE_DIED":               40,
 		"ERROR_REASON_ARENA_FULL":                 41,
 		"ERROR_REASON_VISUAL_BUDGET_EXCEEDED":     42,
+		"ERROR_REASON_ROWS_NOT_FINITE":            43,
+		"ERROR_REASON_ANSWER_NOT_FINITE":          44,
+		"ERROR_REASON_ENGINE_OUT_OF_MEMORY":       45,
 	}
 )
 
@@ -242,7 +256,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xbf\v\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xac\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -287,7 +301,10 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_FILE_NOT_READABLE\x10'\x12\x1d\n" +
 	"\x19ERROR_REASON_SERVICE_DIED\x10(\x12\x1b\n" +
 	"\x17ERROR_REASON_ARENA_FULL\x10)\x12'\n" +
-	"#ERROR_REASON_VISUAL_BUDGET_EXCEEDED\x10*B>\n" +
+	"#ERROR_REASON_VISUAL_BUDGET_EXCEEDED\x10*\x12 \n" +
+	"\x1cERROR_REASON_ROWS_NOT_FINITE\x10+\x12\"\n" +
+	"\x1eERROR_REASON_ANSWER_NOT_FINITE\x10,\x12%\n" +
+	"!ERROR_REASON_ENGINE_OUT_OF_MEMORY\x10-B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

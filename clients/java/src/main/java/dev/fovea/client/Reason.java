@@ -43,6 +43,9 @@ public enum Reason {
   FILE_NOT_READABLE,
   SERVICE_DIED,
   ARENA_FULL,
+  ROWS_NOT_FINITE,
+  ANSWER_NOT_FINITE,
+  ENGINE_OUT_OF_MEMORY,
   /** A status without our details, or a reason that is younger than this client. */
   UNKNOWN;
 

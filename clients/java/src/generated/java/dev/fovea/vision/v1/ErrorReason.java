@@ -361,6 +361,32 @@ public enum ErrorReason
    * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
    */
   ERROR_REASON_VISUAL_BUDGET_EXCEEDED(42),
+  /**
+   * <pre>
+   * DATA_LOSS: a visual row holds NaN or infinity, or a value beyond the range of the dtype that the model computes in.
+   * `row` in the metadata is the first such row.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ROWS_NOT_FINITE = 43;</code>
+   */
+  ERROR_REASON_ROWS_NOT_FINITE(43),
+  /**
+   * <pre>
+   * INTERNAL: the model computed NaN or infinity for this request, which ends without an answer. Other requests are not
+   * affected. The input or the weights exceed the range of the dtype that the model computes in.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ANSWER_NOT_FINITE = 44;</code>
+   */
+  ERROR_REASON_ANSWER_NOT_FINITE(44),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ENGINE_OUT_OF_MEMORY = 45;</code>
+   */
+  ERROR_REASON_ENGINE_OUT_OF_MEMORY(45),
   UNRECOGNIZED(-1),
   ;
 
@@ -718,6 +744,32 @@ public enum ErrorReason
    * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
    */
   public static final int ERROR_REASON_VISUAL_BUDGET_EXCEEDED_VALUE = 42;
+  /**
+   * <pre>
+   * DATA_LOSS: a visual row holds NaN or infinity, or a value beyond the range of the dtype that the model computes in.
+   * `row` in the metadata is the first such row.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ROWS_NOT_FINITE = 43;</code>
+   */
+  public static final int ERROR_REASON_ROWS_NOT_FINITE_VALUE = 43;
+  /**
+   * <pre>
+   * INTERNAL: the model computed NaN or infinity for this request, which ends without an answer. Other requests are not
+   * affected. The input or the weights exceed the range of the dtype that the model computes in.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ANSWER_NOT_FINITE = 44;</code>
+   */
+  public static final int ERROR_REASON_ANSWER_NOT_FINITE_VALUE = 44;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ENGINE_OUT_OF_MEMORY = 45;</code>
+   */
+  public static final int ERROR_REASON_ENGINE_OUT_OF_MEMORY_VALUE = 45;
 
 
   public final int getNumber() {
@@ -787,6 +839,9 @@ public enum ErrorReason
       case 40: return ERROR_REASON_SERVICE_DIED;
       case 41: return ERROR_REASON_ARENA_FULL;
       case 42: return ERROR_REASON_VISUAL_BUDGET_EXCEEDED;
+      case 43: return ERROR_REASON_ROWS_NOT_FINITE;
+      case 44: return ERROR_REASON_ANSWER_NOT_FINITE;
+      case 45: return ERROR_REASON_ENGINE_OUT_OF_MEMORY;
       default: return null;
     }
   }
