@@ -32,3 +32,6 @@ def keep_loaded_objects() -> None:
     """
     gc.collect()
     gc.freeze()
+    # The interpreter's last collection skips what is frozen. Extension modules would then find their objects
+    # alive when they are unloaded, and those made with nanobind print a page about leaks after the last log line.
+    atexit.register(gc.unfreeze)
