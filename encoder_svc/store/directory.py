@@ -4,6 +4,7 @@ set aside.
     lock            held as long as the store is open, by one process
     env/            LMDB's data.mdb and lock.mdb, mode 0700
     env.suspect     says that LMDB found its own pages damaged: the next opening starts empty
+    crash           where the process wrote its stack when a signal such as SIGBUS ended it: see `crash`
     env.set-aside/  the last environment that could not be used, kept for a person to look at
 
 The environment is a folder inside, not the directory itself, because a mounted volume cannot be
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from encoder_svc.store.crash import CrashRecord
 from encoder_svc.store.errors import StoreInUse
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +34,7 @@ class StoreDirectory:
         self.env = path / "env"
         self._suspect = path / "env.suspect"
         self._set_aside = path / "env.set-aside"
+        self.crash = CrashRecord(path / "crash")
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -67,13 +70,34 @@ class StoreDirectory:
     def mark_suspect(self) -> None:
         self._suspect.touch(mode=0o600)
 
+    @property
+    def crashed_inside(self) -> bool:
+        """Whether the last process was ended by a signal while it was in the store's code."""
+        return self.crash.names(Path(__file__).parent)
+
+    def oddity(self) -> str | None:
+        """What stands in the place of LMDB's folder and files and is none of them."""
+        if self.env.exists() and not self.env.is_dir():
+            return "env is not a folder"
+        for file in (self.data_file, self.env / "lock.mdb"):
+            if file.exists() and not file.is_file():
+                return f"{file.name} is not a regular file"
+        return None
+
     def quarantine(self, reason: str) -> None:
         """Set the environment aside, in place of an earlier one, so that the next opening starts empty."""
-        shutil.rmtree(self._set_aside, ignore_errors=True)
+        self.forget_set_aside()
         if self.env.exists():
             self.env.rename(self._set_aside)
         self._suspect.unlink(missing_ok=True)
+        self.crash.clear()
         _log.warning("store_quarantined", reason=reason)
+
+    def forget_set_aside(self) -> None:
+        if self._set_aside.is_dir() and not self._set_aside.is_symlink():
+            shutil.rmtree(self._set_aside, ignore_errors=True)
+        else:
+            self._set_aside.unlink(missing_ok=True)
 
     def release(self) -> None:
         os.close(self._lock)

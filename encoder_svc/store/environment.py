@@ -12,17 +12,21 @@ itself, which no check of ours could catch. A killed process loses nothing in an
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
 
 import lmdb
 import structlog
 
-from encoder_svc.store.area import ReadTxn, WriteTxn
+from encoder_svc.store.area import Area
+from encoder_svc.store.audit import audit
 from encoder_svc.store.datafile import missing_bytes
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.errors import StoreFailed
 from encoder_svc.store.guard import Gate
+from encoder_svc.store.inspection import find_damage
+from encoder_svc.store.tables import ReadTxn, WriteTxn
 
 SCHEMA = b"1"
 
@@ -37,41 +41,50 @@ _log = structlog.get_logger(__name__)
 
 
 class Environment:
-    """Opens what is in `directory`, or sets it aside and starts empty: then it is `quarantined`."""
+    """Opens what is in `directory`, or sets it aside and starts empty: then it is `quarantined`.
 
-    def __init__(self, directory: StoreDirectory, map_bytes: int) -> None:
+    What LMDB opens was checked before, because it trusts its file: see `inspection` and `audit`. Damage that
+    shows later sets the environment aside as well, while the process runs. `areas` are named by `bounds`.
+    """
+
+    def __init__(self, directory: StoreDirectory, map_bytes: int, bounds: Mapping[str, int]) -> None:
         self.quarantined = False
+        self.areas: Mapping[str, Area] = {}
         self._directory = directory
         self._map_bytes = map_bytes
+        self._bounds = bounds
         self._gate = Gate()
         self._writer = threading.Lock()
+        self._ticks = count()
+        # The environment in which a transaction met damaged pages; None after it was replaced.
+        self._broken: lmdb.Environment | None = None
         self.lmdb = self._open()
         self.check_readers()
 
     @contextmanager
     def read(self) -> Iterator[ReadTxn]:
         """A snapshot. Values are views that must not outlive it. lmdb.Error where it cannot be had."""
-        with self._gate.enter(), self.lmdb.begin(buffers=True) as txn:
+        with self._gate.enter(), self._noticed(), self.lmdb.begin(buffers=True) as txn:
             yield txn
 
     @contextmanager
     def write(self) -> Iterator[WriteTxn]:
         """The one write transaction, committed at the end. lmdb.Error where it cannot be."""
         # LMDB's own mutex belongs to a thread and stays locked when a thread dies: ours comes first.
-        with self._gate.enter(), self._writer, self.lmdb.begin(write=True) as txn:
+        with self._gate.enter(), self._noticed(), self._writer, self.lmdb.begin(write=True) as txn:
             yield txn
 
     def settle(self) -> None:
         """Commit almost nothing, so that pages freed by the last commit may be used by the next."""
         with self.write() as txn:
-            ticks = int(txn.get(b"ticks", b"0")) + 1
-            txn.put(b"ticks", str(ticks).encode())
+            txn.put(b"ticks", str(next(self._ticks)).encode())
 
     def report(self, error: lmdb.Error, doing: str) -> None:
-        """Log a failure; where LMDB's own pages are damaged, let the next opening start empty."""
+        """Log a failure, outside of any transaction; go on with an empty environment after damage."""
         _log.warning("store_error", doing=doing, error=type(error).__name__, detail=str(error))
         if isinstance(error, _BROKEN):
             self._directory.mark_suspect()
+            self._replace()
 
     def check_readers(self) -> int:
         """Free the slots of readers that died in a transaction: they would pin freed pages for ever."""
@@ -90,47 +103,99 @@ class Environment:
         self._gate.shut()
         self.lmdb.close()
 
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        """Remember in which environment damage was met: a late report must not replace its successor."""
+        env = self.lmdb
+        try:
+            yield
+        except _BROKEN:
+            self._broken = env
+            raise
+
+    def _replace(self) -> None:
+        """Set the environment aside in which damage was met, once nobody is inside, and open an empty one."""
+        with self._gate.alone():
+            if self._broken is not self.lmdb:
+                return
+            self._broken = None
+            self.lmdb.close()
+            self._quarantine("LMDB reported damaged pages")
+            # A disk that refuses now leaves a closed environment: misses and skipped puts until a restart.
+            with suppress(StoreFailed):
+                self.lmdb = self._open_empty()
+
     def _open(self) -> lmdb.Environment:
+        damage = self._known_damage()
+        if damage is None:
+            try:
+                return self._open_checked()
+            except _NOT_OURS as error:
+                damage = f"{type(error).__name__}: {error}"
+        self._quarantine(damage)
+        return self._open_empty()
+
+    def _known_damage(self) -> str | None:
+        """What is known against the environment without opening it."""
+        odd = self._directory.oddity()
+        if odd is not None:
+            return odd
+        if self._directory.is_suspect:
+            return "LMDB reported damaged pages"
+        if self._directory.crashed_inside:
+            return "the last process crashed inside the store"
         missing = missing_bytes(self._directory.data_file)
         if missing:
-            self._quarantine(f"data file is {missing} bytes short")
-        elif self._directory.is_suspect:
-            self._quarantine("LMDB reported damaged pages")
+            return f"data file is {missing} bytes short"
+        return find_damage(self._directory.data_file)
+
+    def _open_empty(self) -> lmdb.Environment:
+        """Open after a quarantine; where that leaves no room on the disk, without what was set aside."""
         try:
             return self._open_checked()
-        except _NOT_OURS as error:
-            self._quarantine(type(error).__name__)
+        except StoreFailed:
+            self._directory.forget_set_aside()
             return self._open_checked()
 
     def _open_checked(self) -> lmdb.Environment:
-        env = self._open_lmdb()
+        """_NOT_OURS where what is there cannot be used; StoreFailed where the disk refuses."""
         try:
-            with env.begin(write=True) as txn:
-                if not txn.stat()["entries"]:
-                    txn.put(b"schema", SCHEMA)
-                elif txn.get(b"schema") != SCHEMA:
-                    raise lmdb.VersionMismatchError("another schema of ours")
-        except lmdb.Error:
-            env.close()
-            raise
-        return env
-
-    def _open_lmdb(self) -> lmdb.Environment:
-        try:
-            return lmdb.open(
-                str(self._directory.make_env()),
-                map_size=self._map_bytes,
-                mode=0o600,
-                metasync=False,
-                max_dbs=_MAX_DATABASES,
-                max_readers=_MAX_READERS,
-            )
+            env = self._open_lmdb()
+            try:
+                self._prepare(env)
+            except lmdb.Error:
+                env.close()
+                raise
         except _NOT_OURS:
             raise
         except lmdb.Error as error:
             raise StoreFailed(
                 f"LMDB cannot open the store: {error}", directory=self._directory.path
             ) from error
+        return env
+
+    def _prepare(self, env: lmdb.Environment) -> None:
+        """Make the areas where they are missing, and audit them."""
+        with env.begin(write=True) as txn:
+            if not txn.stat()["entries"]:
+                txn.put(b"schema", SCHEMA)
+            elif txn.get(b"schema") != SCHEMA:
+                raise lmdb.VersionMismatchError("another schema of ours")
+            areas = {name: Area(env, txn, name, bound) for name, bound in self._bounds.items()}
+        with env.begin(buffers=True) as txn:
+            for area in areas.values():
+                audit(area, txn)
+        self.areas = areas
+
+    def _open_lmdb(self) -> lmdb.Environment:
+        return lmdb.open(
+            str(self._directory.make_env()),
+            map_size=self._map_bytes,
+            mode=0o600,
+            metasync=False,
+            max_dbs=_MAX_DATABASES,
+            max_readers=_MAX_READERS,
+        )
 
     def _quarantine(self, reason: str) -> None:
         self._directory.quarantine(reason)

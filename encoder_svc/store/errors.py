@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import grpc
+import lmdb
 
 from fovea.errors import FoveaError
+
+
+class Unsound(lmdb.CorruptedError):
+    """Tables of the store that contradict each other. Handled as LMDB's own word for damaged pages."""
 
 
 class StoreInUse(FoveaError):

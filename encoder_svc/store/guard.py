@@ -18,6 +18,7 @@ class Gate:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._open = True
+        self._alone = False
         self._inside = 0
         self._changed = threading.Condition()
 
@@ -25,14 +26,30 @@ class Gate:
     def enter(self) -> Iterator[None]:
         self.check_process()
         with self._changed:
-            if not self._open:
-                raise StoreClosed("the store is closed")
+            self._changed.wait_for(lambda: not self._alone)
+            self._check_open()
             self._inside += 1
         try:
             yield
         finally:
             with self._changed:
                 self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until all are out, and keep the others waiting. Not from inside."""
+        self.check_process()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._check_open()
+            self._alone = True
+            self._changed.wait_for(lambda: self._inside == 0)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone = False
                 self._changed.notify_all()
 
     def check_process(self) -> None:
@@ -44,4 +61,8 @@ class Gate:
         """Let nobody in any more, and return when all are out."""
         with self._changed:
             self._open = False
-            self._changed.wait_for(lambda: self._inside == 0)
+            self._changed.wait_for(lambda: self._inside == 0 and not self._alone)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreClosed("the store is closed")

@@ -20,11 +20,12 @@ import lmdb
 import numpy as np
 import xxhash
 
-from encoder_svc.store.area import Area, ReadTxn
+from encoder_svc.store.area import Area
 from encoder_svc.store.core import Amount, AreaStats, Put
 from encoder_svc.store.environment import Environment
 from encoder_svc.store.errors import StoreFailed
 from encoder_svc.store.records import Head, Misfit, Record
+from encoder_svc.store.tables import ReadTxn
 from encoder_svc.store.tally import Tally
 
 T = TypeVar("T")
@@ -38,13 +39,18 @@ _REST_SECONDS = 60.0
 
 
 class Shelf:
-    def __init__(self, env: Environment, area: Area) -> None:
+    def __init__(self, env: Environment, name: str) -> None:
         self._env = env
-        self._area = area
+        self._name = name
         self._tally = Tally()
         self._touched: dict[bytes, None] = {}
         self._touching = threading.Lock()
         self._rest_until = 0.0
+
+    @property
+    def _area(self) -> Area:
+        """The area of the environment that is open now: damage may have put another in its place."""
+        return self._env.areas[self._name]
 
     def read(self, key: bytes, decode: Decode[T]) -> tuple[T, memoryview] | None:
         """What `decode` makes of the header, and a checked copy of the payload; None is a miss."""
@@ -99,7 +105,7 @@ class Shelf:
             while gone := self._evict_some():
                 self._count_evicted(gone)
         except lmdb.Error as error:
-            self._env.report(error, f"{self._area.name}.shrink")
+            self._env.report(error, f"{self._name}.shrink")
 
     def flush(self) -> None:
         """Write down the last uses that reads have noted. Lost on failure: only their order suffers."""
@@ -110,7 +116,7 @@ class Shelf:
             with self._env.write() as txn:
                 self._area.touch(txn, touched)
         except lmdb.Error as error:
-            self._env.report(error, f"{self._area.name}.touch")
+            self._env.report(error, f"{self._name}.touch")
 
     def _counted(self, key: bytes, use: Callable[[ReadTxn, Head], T]) -> T | None:
         found = self._checked(key, use)
@@ -129,7 +135,7 @@ class Shelf:
             self._discard(key, raw)
             self._tally.add(key, "failed_checks")
         except lmdb.Error as error:
-            self._env.report(error, f"{self._area.name}.read")
+            self._env.report(error, f"{self._name}.read")
             self._tally.add(key, "errors")
         return None
 
@@ -158,7 +164,7 @@ class Shelf:
                 gone = self._area.evict(txn, down_to=room)
                 self._area.insert(txn, record)
         except lmdb.Error as error:
-            self._env.report(error, f"{self._area.name}.put")
+            self._env.report(error, f"{self._name}.put")
             self._tally.add(record.head.key, "errors")
             return False
         self._count_evicted(gone)
@@ -180,7 +186,7 @@ class Shelf:
                 gone = self._area.evict(txn, down_to=left)
             self._env.settle()
         except lmdb.Error as error:
-            self._env.report(error, f"{self._area.name}.evict")
+            self._env.report(error, f"{self._name}.evict")
             return False
         self._count_evicted(gone)
         return True
@@ -192,7 +198,7 @@ class Shelf:
                 if self._area.head(txn, key) == raw:
                     self._area.remove(txn, key)
         except lmdb.Error as error:
-            self._env.report(error, f"{self._area.name}.discard")
+            self._env.report(error, f"{self._name}.discard")
 
     def _evict_some(self) -> list[bytes]:
         with self._env.write() as txn:
@@ -222,5 +228,5 @@ class Shelf:
         try:
             yield
         except lmdb.Error as error:
-            self._env.report(error, f"{self._area.name}.{verb}")
-            raise StoreFailed(f"the store could not {verb} {self._area.name}") from error
+            self._env.report(error, f"{self._name}.{verb}")
+            raise StoreFailed(f"the store could not {verb} {self._name}") from error

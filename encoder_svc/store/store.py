@@ -15,9 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-import lmdb
-
-from encoder_svc.store.area import Area
 from encoder_svc.store.core import (
     Amount,
     AreaStats,
@@ -103,7 +100,10 @@ class LmdbStore:
         try:
             self._open(directory)
         except OSError as error:
-            raise StoreFailed(f"the disk refuses the store: {error}", directory=directory) from error
+            raise StoreFailed(
+                f"the disk refuses the store at {error.filename or directory}: {error.strerror}",
+                directory=directory,
+            ) from error
         self._closing = threading.Event()
         self._tender = threading.Thread(target=self._tend, name="store-tend", daemon=True)
         self._tender.start()
@@ -180,6 +180,14 @@ class LmdbStore:
         self._rows.flush()
         self._uploads.flush()
 
+    def record_crash(self) -> None:
+        """From now on let a signal that ends this process leave its stack in the directory.
+
+        The next opening reads it, and sets the environment aside where the store's own code was running: so
+        a page that cannot be read, which the check at opening may not have touched, ends no second process.
+        """
+        self._directory.crash.watch()
+
     def close(self) -> None:
         """Flush, wait for calls under way, and let the directory go. Closing again does nothing."""
         self._env.check_process()
@@ -189,6 +197,7 @@ class LmdbStore:
         self._tender.join()
         self.flush()
         self._env.close()
+        self._directory.crash.clear()
         self._directory.release()
 
     def __enter__(self) -> LmdbStore:
@@ -206,23 +215,13 @@ class LmdbStore:
         with ExitStack() as undo:
             self._directory = StoreDirectory(directory)
             undo.callback(self._directory.release)
-            self._env = Environment(self._directory, self.limits.map_bytes)
+            bounds = {"rows": self.limits.rows_bound, "uploads": self.limits.uploads_bound}
+            self._env = Environment(self._directory, self.limits.map_bytes, bounds)
             undo.callback(self._env.close)
-            self._rows, self._uploads = self._shelves()
+            self._rows, self._uploads = Shelf(self._env, "rows"), Shelf(self._env, "uploads")
+            self._rows.shrink()
+            self._uploads.shrink()
             undo.pop_all()
-
-    def _shelves(self) -> tuple[Shelf, Shelf]:
-        limits = self.limits
-        try:
-            with self._env.write() as txn:
-                rows = Area(self._env.lmdb, txn, "rows", limits.rows_bound)
-                uploads = Area(self._env.lmdb, txn, "uploads", limits.uploads_bound)
-        except lmdb.Error as error:
-            raise StoreFailed(f"LMDB cannot prepare the store: {error}") from error
-        shelves = Shelf(self._env, rows), Shelf(self._env, uploads)
-        for shelf in shelves:
-            shelf.shrink()
-        return shelves
 
     def _tend(self) -> None:
         checked = time.monotonic()

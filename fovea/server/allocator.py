@@ -8,6 +8,7 @@ photo that was decoded) go back as before. Where the C library is another one, n
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 
@@ -32,3 +33,6 @@ def keep_loaded_objects() -> None:
     """
     gc.collect()
     gc.freeze()
+    # The interpreter's last collection skips what is frozen. Extension modules would then find their objects
+    # alive when they are unloaded, and nanobind's print a page about leaks after the last line of the log.
+    atexit.register(gc.unfreeze)

@@ -1,0 +1,51 @@
+"""Whether LMDB may open a data file, found out in a child process before LMDB sees a byte of it.
+
+LMDB trusts its file: on a damaged page it loops, allocates what a flipped count says, or ends the process.
+py-lmdb's verifier walks the file in Python instead, and visits no page twice. Its cost follows the number of
+pieces, not their bytes: the log has figures.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+_MIB = 2**20
+_GIB = 2**30
+# The interpreter, and two bytes a page for at most twice the pages that the file has.
+_MEMORY_BYTES = 512 * _MIB
+_PAGE_BYTES_AT_LEAST = 256
+# A sound file takes about a second a GiB in the worst case measured; a cold disk several times that.
+_SECONDS = 60
+_SECONDS_PER_GIB = 10
+_SCRIPT = Path(__file__).with_name("verify.py")
+
+
+def find_damage(data_file: Path) -> str | None:
+    """Why the file cannot be used; None where it is sound, empty or absent. OSError if no child starts."""
+    if not data_file.exists():
+        return None
+    if not data_file.is_file():
+        return "the data file is not a regular file"
+    size = data_file.stat().st_size
+    return _verify(data_file, size) if size else None
+
+
+def _verify(data_file: Path, size: int) -> str | None:
+    seconds = _SECONDS + size * _SECONDS_PER_GIB // _GIB
+    memory = _MEMORY_BYTES + 4 * size // _PAGE_BYTES_AT_LEAST
+    done = subprocess.run(
+        [sys.executable, "-I", str(_SCRIPT), str(data_file), str(memory), str(seconds)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == -signal.SIGALRM:
+        return f"the check of the data file took longer than {seconds} s"
+    if done.returncode:
+        return f"the check of the data file ended with status {done.returncode}"
+    return f"the data file is damaged: {done.stdout.strip()}" if done.stdout else None
