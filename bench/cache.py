@@ -1,36 +1,46 @@
 """What the caches save, at 768x768: time to the first token cold, with rows, with KV, and after a restart.
 
-Measures, all on the stand-in's two services as anybody would start them:
+Measures, all on the stand-in's two services in their default configuration:
 
-- `hit_encode_share`: the receipt's encode stage where the rows were stored, against cold;
-- `prefix`: time to the first token where the picture's KV is in the cache, against cold; null and owed where
-  the engine reuses none;
-- `restart`: the first question after both services were restarted, its rows stored before, against the
-  questions that follow it.
+- `hit_encode_share`: the encode stage of the receipt where the rows were stored, against cold;
+- `prefix`: time to the first token where the image's KV is in the prefix cache, against cold; owed where the
+  engine reuses none;
+- `restart`: the first question after both services restarted, its rows stored before, against the questions
+  that follow it.
+
+Cold is a picture that no service has seen. A turn later, when its rows have been written, two more questions
+are asked about it. One puts a new text before the picture: no token of the picture can be in the KV cache, so
+its rows are reused. The other begins with the picture, as the cold question did, so its KV can be reused. The
+receipt says what was reused; an answer from another source is refused, except for the prefix.
 """
 
 from __future__ import annotations
 
+import itertools
+import statistics
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from rich.console import Console
-
-from bench import bounds, services
-from bench.card import show
-from bench.host import versions
-from bench.options import Options, finish, parser
-from bench.parts.heard import Heard
-from bench.parts.visits import SIDE, Restarts, Visits, restart, visit
-from bench.result import Measure, Result
+from bench import services
+from bench.host import side
+from bench.parts.photo import photos
+from bench.parts.timed_answer import TimedAnswer, time_answer
+from bench.result import Measure, Result, medians
+from bench.runner import Bench, Run
+from bench.services import Services
+from bench.turns import turns
+from fovea.cli.children import Launch
+from fovea.client import Client, Message
+from fovea.client.messages import Image
 from standin import model_dir
 
+SIDE = 768
 HIT_ENCODE_TARGET = 0.05
 PREFIX_TARGET = 0.35
 RESTART_TARGET = 1.2
+WARM_QUESTIONS = 3
+SERIES = 31
 
 
 @dataclass(frozen=True)
@@ -45,70 +55,111 @@ class Effort:
 QUICK = Effort(visits_s=3.0, least=4, restarts=2)
 
 
-def main() -> int:
-    options = Options.of(parser("Measure what the caches save: rows, KV prefix, restart.").parse_args())
-    return finish("cache", options.check, lambda: run(options))
+@dataclass
+class Visits:
+    """The answers, a value for each turn."""
+
+    cold: list[TimedAnswer] = field(default_factory=list)
+    rows: list[TimedAnswer] = field(default_factory=list)
+    prefix: list[TimedAnswer] = field(default_factory=list)
+
+    @property
+    def prefix_ttft_ms(self) -> list[float]:
+        """Empty unless every prefix was reused."""
+        hit = all(answer.sources == {"prefix"} for answer in self.prefix)
+        return _ttft(self.prefix) if hit else []
 
 
-def run(options: Options) -> Result:
-    effort = QUICK if options.quick else Effort()
-    with tempfile.TemporaryDirectory(prefix="fovea-cache-") as folder:
-        launched = services.pair(model_dir(), Path(folder))
-        status = Console(stderr=True).status("starting the services")
-        with status, services.started(launched) as running:
-            running.ready()
-            status.update("cold, rows, prefix")
-            visits = visit(launched[-1].address, effort.visits_s, effort.least, options.seed)
-            status.update("restarts")
-            restarts = restart(running, launched, effort.restarts, options.seed)
-    result = Result(
-        bench="cache",
-        seed=options.seed,
-        quick=options.quick,
+@dataclass
+class Restarts:
+    """Milliseconds to the first token, a value for each restart: first question, median of later ones."""
+
+    first: list[float] = field(default_factory=list)
+    warm: list[float] = field(default_factory=list)
+
+
+def measure(run: Run) -> Result:
+    effort = run.effort(Effort(), QUICK)
+    launched = services.pair(model_dir(), run.folder)
+    with services.started(launched) as running:
+        run.status("cold, rows, prefix")
+        visits = visit(launched[-1].address, effort, run.seed)
+        run.status("restarts")
+        restarts = restart(running, launched, effort.restarts, run.seed)
+    return Result(
         config={"model": model_dir().name, "image": [SIDE, SIDE], **vars(effort)},
-        sides={"ours": {"version": versions("fovea")["fovea"], "args": ""}},
-        measures=measures(visits, restarts, options.seed),
+        sides={"ours": side("fovea")},
+        measures=measures(visits, restarts, run.seed),
     )
-    show("cache", result)
-    return result
+
+
+def visit(address: str, effort: Effort, seed: int) -> Visits:
+    """Against a running decoder, with a new picture every turn."""
+    visits, texts, pictures = Visits(), _texts(seed), photos(seed, SERIES, SIDE)
+    with Client(address) as client:
+        previous = next(pictures)
+        time_answer(client, "What is this?", [previous])  # not counted: connects, warms up
+        for _ in turns(effort.visits_s, effort.least):
+            picture = next(pictures)
+            visits.cold.append(time_answer(client, "What is this?", [picture]).came_from("encoded"))
+            visits.prefix.append(time_answer(client, "How many are there?", [previous]))
+            visits.rows.append(_answer_from_rows(client, next(texts), previous))
+            previous = picture
+    return visits
+
+
+def restart(running: Services, launched: Sequence[Launch], rounds: int, seed: int) -> Restarts:
+    """Restart both services `rounds` times, and each time ask about the first picture of `visit`.
+
+    The client is connected before its first question, as a pool of connections would be; nothing else has
+    been asked of the services by then.
+    """
+    restarts, texts = Restarts(), _texts(seed + 1)
+    picture = next(photos(seed, SERIES, SIDE))
+    for _ in range(rounds):
+        running = running.restarted(launched)
+        with Client(launched[-1].address) as client:
+            client.info()
+            ttft = [
+                _answer_from_rows(client, next(texts), picture).ttft_ms for _ in range(1 + WARM_QUESTIONS)
+            ]
+        restarts.first.append(ttft[0])
+        restarts.warm.append(statistics.median(ttft[1:]))
+    return restarts
 
 
 def measures(visits: Visits, restarts: Restarts, seed: int) -> dict[str, Measure]:
-    """The figures that are promised, and beside them what they were made of."""
-    cold, rows = visits.cold, visits.rows
-    hit = bounds.ratio_of_medians(_encode(rows), _encode(cold), seed)
-    after = bounds.ratio_of_medians(restarts.first, restarts.warm, seed)
+    """The promised ratios, and the times they are made of."""
+    cold, rows, prefix = _ttft(visits.cold), _ttft(visits.rows), visits.prefix_ttft_ms
+    hit, encode = _encode(visits.rows), _encode(visits.cold)
+    times = {"cold": cold, "rows": rows, "prefix": prefix, "restart": restarts.first}
     return {
-        "hit_encode_share": Measure.of("ratio", hit, HIT_ENCODE_TARGET, "at most"),
-        "prefix": _prefix(visits, seed),
-        "restart": Measure.of("ratio", after, RESTART_TARGET, "at most"),
-        "ttft_cold_ms": _median(_ttft(cold), seed),
-        "ttft_rows_ms": _median(_ttft(rows), seed),
-        "ttft_prefix_ms": _median(_ttft(visits.prefix), seed)
-        if visits.prefixes_were_hit
-        else Measure("ms", None),
-        "ttft_restart_ms": _median(restarts.first, seed),
+        "hit_encode_share": Measure.ratio(hit, encode, seed, HIT_ENCODE_TARGET, "at most"),
+        "prefix": Measure.ratio(prefix, cold, seed, PREFIX_TARGET, "at most"),
+        "restart": Measure.ratio(restarts.first, restarts.warm, seed, RESTART_TARGET, "at most"),
+        **medians("ms", {f"ttft_{name}_ms": values for name, values in times.items()}, seed),
     }
 
 
-def _prefix(visits: Visits, seed: int) -> Measure:
-    if not visits.prefixes_were_hit:
-        return Measure("ratio", None, target=PREFIX_TARGET, sense="at most")
-    found = bounds.ratio_of_medians(_ttft(visits.prefix), _ttft(visits.cold), seed)
-    return Measure.of("ratio", found, PREFIX_TARGET, "at most")
+def _answer_from_rows(client: Client, text: str, picture: bytes) -> TimedAnswer:
+    question = [Message("user", [text, Image(picture), "How many are there?"])]
+    return time_answer(client, question).came_from("rows")
 
 
-def _median(values: Sequence[float], seed: int) -> Measure:
-    return Measure.of("ms", bounds.median(values, seed))
+def _texts(seed: int) -> Iterator[str]:
+    """Texts of a few tokens that differ from the first token on."""
+    return (f"{chr(ord('A') + number % 26)}{number} {seed}: " for number in itertools.count())
 
 
-def _ttft(heard: Sequence[Heard]) -> list[float]:
-    return [one.ttft_ms for one in heard]
+def _ttft(answers: Sequence[TimedAnswer]) -> list[float]:
+    return [answer.ttft_ms for answer in answers]
 
 
-def _encode(heard: Sequence[Heard]) -> list[float]:
-    return [one.receipt.stages_ms.encode for one in heard]
+def _encode(answers: Sequence[TimedAnswer]) -> list[float]:
+    return [answer.receipt.stages_ms.encode for answer in answers]
 
+
+BENCH = Bench("cache", "Measure what the caches save: rows, KV prefix, restart.", measure)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())

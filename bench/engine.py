@@ -1,17 +1,16 @@
 """The native engine against plain transformers and against vLLM: output tokens a second, and the first token.
 
-Each side is a process of its own, gets the same prompts with the same rows, the same dtype and the same
-cores, and makes as many tokens; only one computes at a time, in turns. vLLM runs at its best: prefix caching
-on, and the better of eager and compiled, tried first. Without its environment its measures are owed.
-`--int8` adds our engine with weights that rest in int8, against ours: tokens a second, resident memory behind
-the last round, and the share of answers that are equal token by token.
+Each side is a process of its own with the same prompts, rows, dtype and cores, and generates the same number
+of tokens; only one computes at a time, in turns. vLLM runs at its best: prefix caching on, and the better of
+eager and compiled, tried first. Without its environment its measures are owed. `--int8` adds our engine with
+int8 weights and compares it with ours: tokens a second, resident memory after the last round, and the share
+of answers that are equal token by token.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,20 +18,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.console import Console
-
-from bench import bounds
-from bench.card import show
-from bench.environments import vllm_environ, vllm_python
 from bench.host import ROOT
-from bench.options import Options, finish, parser
 from bench.result import Measure, Result
-from bench.sides.protocol import Round, Said, Side
+from bench.runner import Bench, Run
+from bench.sides.process import vllm_environ, vllm_python
+from bench.sides.protocol import Answer, Question, Round, Side
+from fovea.machine import cores
 from standin import model_dir
 
 MODELS = ("standin", "medium")
 CONCURRENCIES = (1, 8, 32)
-TIE = 1e-4  # closer than this, the reference's two best logits are both right
+TIE = 1e-4
+"""Where the reference's two best logits are closer than this, both tokens are right."""
 GENERATE_TARGETS = {8: 4.0}
 VLLM_TARGETS = {"standin": 1.2, "medium": 0.9}
 TTFT_TARGET = 0.7
@@ -53,190 +50,175 @@ QUICK = Effort(rounds=6, tokens=16, warm=1, compiled=False)
 
 
 @dataclass
-class Found:
-    """The rounds of each side, in the same turns."""
+class Times:
+    """The rounds of each side, in the same turns, and how our answers compare with those of `generate`."""
 
     rounds: dict[str, list[Round]] = field(default_factory=dict)
-    about: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    descriptions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     mismatches: int = 0
     ties: int = 0
     compared: int = 0
-    resident_mib: dict[str, int] = field(default_factory=dict)  # behind the last round
+    resident_mib: dict[str, int] = field(default_factory=dict)  # after the last round
 
     def rates(self, side: str) -> list[float]:
-        return [one.tokens_per_s for one in self.rounds[side]]
+        """Empty where there is no such side."""
+        return [timed.tokens_per_s for timed in self.rounds.get(side, ())]
 
     def ttft(self, side: str) -> list[float]:
-        return [median(said.ttft_ms for said in one.said) for one in self.rounds[side]]
+        return [median(timed.ttft_ms) for timed in self.rounds.get(side, ())]
 
 
-def main() -> int:
-    flags = parser("The native engine against transformers and vLLM, on a CPU.")
-    flags.add_argument("--model", choices=MODELS, default="standin", help="[default standin]")
-    flags.add_argument("--concurrency", type=int, choices=CONCURRENCIES, default=8, help="[default 8]")
-    flags.add_argument("--int8", action="store_true", help="ours with int8 weights beside it")
-    chosen = flags.parse_args()
-    options = Options.of(chosen)
-    ours = OURS if chosen.int8 else OURS[:1]
-    return finish("engine", options.check, lambda: run(options, chosen.model, chosen.concurrency, ours))
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", choices=MODELS, default="standin", help="[default standin]")
+    parser.add_argument("--concurrency", type=int, choices=CONCURRENCIES, default=8, help="[default 8]")
+    parser.add_argument("--int8", action="store_true", help="also our engine with int8 weights")
 
 
-def run(options: Options, model: str, concurrency: int, ours: Sequence[str]) -> Result:
-    effort = QUICK if options.quick else Effort()
-    with tempfile.TemporaryDirectory(prefix="fovea-engine-") as name:
-        folder = Path(name)
-        config = {
+def measure(run: Run) -> Result:
+    effort, model, concurrency = run.effort(Effort(), QUICK), run.flags.model, run.flags.concurrency
+    checkpoint, parameters = _checkpoint(model)
+    times = _Comparison(run, effort, checkpoint).times()
+    return Result(
+        config={
             "model": model,
             "concurrency": concurrency,
             "dtype": "fp32",
-            "int8": "int8" in ours,
+            "int8": run.flags.int8,
             **vars(effort),
-        }
-        checkpoint, config["parameters"] = _checkpoint(model)
-        found = _measure(checkpoint, folder, concurrency, effort, options.seed, ours)
-    result = Result(
-        bench="engine",
-        seed=options.seed,
-        quick=options.quick,
-        config=config,
-        sides={name.replace("native", "ours"): _side(found, name) for name in found.about},
-        measures=_measures(found, model, concurrency, options.seed),
+            "parameters": parameters,
+        },
+        sides={name.replace("native", "ours"): _side(times, name) for name in times.descriptions},
+        measures=measures(times, model, concurrency, run.seed),
+        facts=[f"{model}, {parameters:,} parameters", f"concurrency {concurrency}"],
     )
-    show("engine", result, [f"{model}, {config['parameters']:,} parameters", f"concurrency {concurrency}"])
-    return result
 
 
 def _checkpoint(model: str) -> tuple[Path, int]:
     from bench.parts import medium  # loads torch
 
     folder = model_dir() if model == "standin" else medium.checkpoint(ROOT / "build" / "medium")
-    return folder, medium.parameters(folder)
+    return folder, medium.count_parameters(folder)
 
 
-def _measure(
-    model: Path, folder: Path, concurrency: int, effort: Effort, seed: int, ours: Sequence[str]
-) -> Found:
-    from bench.parts.questions import questions
-    from bench.sides.material import save
+class _Comparison:
+    """A run of all sides on the same questions, a list of them for each turn."""
 
-    turns = [
-        list(range(turn * concurrency, (turn + 1) * concurrency))
-        for turn in range(effort.warm + effort.rounds)
-    ]
-    console = Console(stderr=True)
-    with console.status("questions"):
-        save(folder / "material.npz", questions(model, len(turns) * concurrency, seed))
-    found = Found()
-    with ExitStack() as stack, console.status("starting the sides") as status:
-        sides = [_start(stack, name, model, folder, concurrency) for name in ("generate", *ours)]
-        sides += _vllm(stack, model, folder, concurrency, effort, turns[: effort.warm])
-        found.about = {side.name: side.about for side in sides}
-        found.rounds = {side.name: [] for side in sides}
-        for number, turn in enumerate(turns):
-            status.update(f"round {number + 1} of {len(turns)}")
+    def __init__(self, run: Run, effort: Effort, checkpoint: Path) -> None:
+        self._run, self._effort, self._checkpoint = run, effort, checkpoint
+        self._concurrency = run.flags.concurrency
+        self._turns = self._draw_turns()
+
+    def times(self) -> Times:
+        ours = OURS if self._run.flags.int8 else OURS[:1]
+        with ExitStack() as stack:
+            self._run.status("starting the sides")
+            sides = [self._start(stack, name) for name in ("generate", *ours)]
+            sides += self._start_vllm(stack)
+            times = Times(descriptions={side.name: side.description for side in sides})
+            self._ask(sides, times)
+            times.resident_mib = {side.name: side.resident_mib for side in sides if side.name in OURS}
+            self._compare(times, reference=sides[0])
+        return times
+
+    def _draw_turns(self) -> list[Sequence[Question]]:
+        from bench.parts.questions import draw_questions  # loads torch
+
+        self._run.status("questions")
+        turns, size = self._effort.warm + self._effort.rounds, self._concurrency
+        questions = draw_questions(self._checkpoint, turns * size, self._run.seed)
+        return [questions[turn * size : (turn + 1) * size] for turn in range(turns)]
+
+    def _start(self, stack: ExitStack, name: str, *options: str) -> Side:
+        """A side, loaded and suspended."""
+        python, environ = Path(sys.executable), dict[str, str]()
+        if name == "vllm" and (peer := vllm_python()):
+            python, environ = peer, vllm_environ(peer, cores())
+        command = [str(python), "-m", "bench.sides.child", name, "--model", str(self._checkpoint)]
+        command += ["--threads", str(cores()), "--concurrency", str(self._concurrency), *options]
+        log = self._run.folder / f"{name}{''.join(options)}.log"
+        return stack.enter_context(Side(name, command, {"PYTHONPATH": str(ROOT), **environ}, log))
+
+    def _start_vllm(self, stack: ExitStack) -> list[Side]:
+        """The better of eager and compiled by its last warm round; nothing without an environment of vLLM."""
+        if vllm_python() is None:
+            return []
+        eager = self._start(stack, "vllm", "--eager")
+        if not self._effort.compiled:
+            return [eager]
+        rates = {side: self._warm_rate(side) for side in (eager, self._start(stack, "vllm"))}
+        return [max(rates, key=lambda side: rates[side])]
+
+    def _warm_rate(self, side: Side) -> float:
+        warm = self._turns[: self._effort.warm]
+        return [side.ask(questions, self._effort.tokens).tokens_per_s for questions in warm][-1]
+
+    def _ask(self, sides: Sequence[Side], times: Times) -> None:
+        times.rounds = {side.name: [] for side in sides}
+        for number, questions in enumerate(self._turns):
+            self._run.status(f"round {number + 1} of {len(self._turns)}")
             for side in sides:
-                one = side.ask(turn, effort.tokens)
-                if number >= effort.warm:
-                    found.rounds[side.name].append(one)
-        found.resident_mib = {side.name: side.resident_mib for side in sides if side.name in OURS}
-        _compare(found, sides[0], turns[effort.warm :], effort.tokens)
-    return found
+                timed = side.ask(questions, self._effort.tokens)
+                if number >= self._effort.warm:
+                    times.rounds[side.name].append(timed)
+
+    def _compare(self, times: Times, reference: Side) -> None:
+        """Our tokens with those of `generate`; where they differ, it says how close its logits were."""
+        turns, rounds = self._turns[self._effort.warm :], times.rounds
+        for questions, ours, theirs in zip(turns, rounds["native"], rounds["generate"], strict=True):
+            for question, our, their in zip(questions, ours.answers, theirs.answers, strict=True):
+                times.compared += 1
+                if our.tokens != their.tokens:
+                    (judged,) = reference.ask([question], self._effort.tokens, gaps=True).answers
+                    tied = is_tie(our, judged)
+                    times.ties += tied
+                    times.mismatches += not tied
 
 
-def _start(
-    stack: ExitStack, name: str, model: Path, folder: Path, concurrency: int, eager: bool = False
-) -> Side:
-    """A side, loaded and stopped."""
-    threads = len(os.sched_getaffinity(0))
-    python = vllm_python() if name == "vllm" else Path(sys.executable)
-    environ = vllm_environ(python, threads) if name == "vllm" and python else {}
-    command = [str(python), "-m", "bench.sides.child", name, "--model", str(model)]
-    command += ["--material", str(folder / "material.npz"), "--threads", str(threads)]
-    command += ["--concurrency", str(concurrency), *(["--eager"] if eager else [])]
-    log = folder / f"{name}{'-eager' if eager else ''}.log"
-    return stack.enter_context(Side(name, command, {"PYTHONPATH": str(ROOT), **environ}, log))
-
-
-def _vllm(
-    stack: ExitStack,
-    model: Path,
-    folder: Path,
-    concurrency: int,
-    effort: Effort,
-    warm: Sequence[Sequence[int]],
-) -> list[Side]:
-    """The better of eager and compiled by its last warm round; nothing where there is no vLLM."""
-    if vllm_python() is None:
-        return []
-    modes = (True, False) if effort.compiled else (True,)
-    tried = [_start(stack, "vllm", model, folder, concurrency, eager) for eager in modes]
-    if len(tried) == 1:
-        return tried
-    rates = {side: [side.ask(turn, effort.tokens).tokens_per_s for turn in warm][-1] for side in tried}
-    return [max(tried, key=lambda side: rates[side])]
-
-
-def _compare(found: Found, judge: Side, turns: Sequence[Sequence[int]], tokens: int) -> None:
-    """Our tokens with those of `generate`; where they part, it says how sure it was."""
-    for turn, ours, theirs in zip(turns, found.rounds["native"], found.rounds["generate"], strict=True):
-        for number, one, other in zip(turn, ours.said, theirs.said, strict=True):
-            found.compared += 1
-            if one.tokens != other.tokens:
-                (judged,) = judge.ask([number], tokens, gaps=True).said
-                tied = is_tie(one, judged)
-                found.ties += tied
-                found.mismatches += not tied
-
-
-def is_tie(ours: Said, reference: Said) -> bool:
+def is_tie(ours: Answer, reference: Answer) -> bool:
     """Whether the reference was undecided at the first token that differs."""
     differing = [a != b for a, b in zip(ours.tokens, reference.tokens, strict=False)]
     return True not in differing or reference.gaps[differing.index(True)] < TIE
 
 
-def _measures(found: Found, model: str, concurrency: int, seed: int) -> dict[str, Measure]:
-    rates, ttft = found.rates, found.ttft
+def measures(times: Times, model: str, concurrency: int, seed: int) -> dict[str, Measure]:
+    """What needs a side that did not run is owed, but for int8, which is measured on request alone."""
+    ours, vllm, ttft = times.rates("native"), times.rates("vllm"), times.ttft
     generate_target = GENERATE_TARGETS.get(concurrency)
-    measures = {
-        "mismatches": Measure("answers", found.mismatches, found.compared, target=0, sense="at most"),
-        "vs_generate": Measure.of(
-            "ratio", bounds.ratio_of_medians(rates("native"), rates("generate"), seed), generate_target
-        ),
-        "vs_vllm": Measure("ratio", None, target=VLLM_TARGETS[model]),
-        "ttft_vs_vllm": Measure("ratio", None, target=TTFT_TARGET, sense="at most"),
+    taken = {
+        "mismatches": Measure("answers", times.mismatches, times.compared, target=0, sense="at most"),
+        "vs_generate": Measure.ratio(ours, times.rates("generate"), seed, generate_target),
+        "vs_vllm": Measure.ratio(ours, vllm, seed, VLLM_TARGETS[model]),
+        "ttft_vs_vllm": Measure.ratio(ttft("native"), ttft("vllm"), seed, TTFT_TARGET, "at most"),
     }
-    if "int8" in found.rounds:
-        measures["int8_tokens"] = Measure.of(
-            "ratio", bounds.ratio_of_medians(rates("int8"), rates("native"), seed)
-        )
-        memory = found.resident_mib
-        measures["int8_memory"] = Measure("ratio", memory["int8"] / memory["native"])
-        pairs = [
-            one.tokens == other.tokens
-            for ours, theirs in zip(found.rounds["int8"], found.rounds["native"], strict=True)
-            for one, other in zip(ours.said, theirs.said, strict=True)
-        ]
-        measures["int8_equal"] = Measure("share", sum(pairs) / len(pairs), len(pairs))
-    if "vllm" in found.rounds:
-        measures["vs_vllm"] = Measure.of(
-            "ratio", bounds.ratio_of_medians(rates("native"), rates("vllm"), seed), VLLM_TARGETS[model]
-        )
-        measures["ttft_vs_vllm"] = Measure.of(
-            "ratio", bounds.ratio_of_medians(ttft("native"), ttft("vllm"), seed), TTFT_TARGET, "at most"
-        )
-    return measures
+    return taken | (_int8_measures(times, seed) if "int8" in times.rounds else {})
 
 
-def _side(found: Found, name: str) -> dict[str, Any]:
-    """What was run, and the medians that the ratios were made of."""
+def _int8_measures(times: Times, seed: int) -> dict[str, Measure]:
+    memory = times.resident_mib
+    equal = [
+        int8.tokens == native.tokens
+        for rounds in zip(times.rounds["int8"], times.rounds["native"], strict=True)
+        for int8, native in zip(*(timed.answers for timed in rounds), strict=True)
+    ]
+    return {
+        "int8_tokens": Measure.ratio(times.rates("int8"), times.rates("native"), seed),
+        "int8_memory": Measure("ratio", memory["int8"] / memory["native"]),
+        "int8_equal": Measure("share", sum(equal) / len(equal), len(equal)),
+    }
+
+
+def _side(times: Times, name: str) -> dict[str, Any]:
+    """What was run, and the medians that the ratios are made of."""
     figures = {
-        "tokens_per_s": round(median(found.rates(name)), 2),
-        "ttft_ms": round(median(found.ttft(name)), 2),
+        "tokens_per_s": round(median(times.rates(name)), 2),
+        "ttft_ms": round(median(times.ttft(name)), 2),
     }
-    if name in found.resident_mib:
-        figures["resident_mib"] = found.resident_mib[name]
-    return {**found.about[name], **figures, **({"ties": found.ties} if name == "native" else {})}
+    if name in times.resident_mib:
+        figures["resident_mib"] = times.resident_mib[name]
+    return {**times.descriptions[name], **figures, **({"ties": times.ties} if name == "native" else {})}
 
+
+BENCH = Bench("engine", "The native engine against transformers and vLLM, on a CPU.", measure, add_flags)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())

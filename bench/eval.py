@@ -1,27 +1,25 @@
 """`make eval`: how well the stand-in reads, through the two running services, on held-out questions.
 
 Asks every question about the picture at native size, at half size and with a blank picture instead; writes
-the page and the plot, prints the tiers, and last the JSON line. The published page is written by the full
-run on the frozen set alone; every other run writes under build/.
+the page and the plot. Only the full run on the frozen set writes the published page; every other run writes
+under build/.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from bench import services
-from bench.card import show
-from bench.evaluation import plot, report, scores, sheets
-from bench.evaluation.asking import MAX_NEW_TOKENS, Tally, ask
-from bench.evaluation.progress import shown
-from bench.host import ROOT, host, versions
-from bench.options import Options, finish, parser
+from bench.evaluation import asking, page, scores, sheets
+from bench.evaluation.asking import CONCURRENCY, MAX_NEW_TOKENS, Outcomes, Policy
+from bench.evaluation.views import VIEWS
+from bench.host import ROOT, host, side
 from bench.result import Result
+from bench.runner import Bench, Run
 from encoder_svc.settings import EncoderSettings
 from fovea.client import EncoderClient
 from standin import model_dir
@@ -30,118 +28,100 @@ from standin.frozen import SEED
 
 PER_KIND = 1000
 QUICK_PER_KIND = 6
-CONCURRENCY = 16
 ROW_DTYPE = str(EncoderSettings.model_fields["row_dtype"].default)
-FLAGS = ("--threads", "1")
-"""Of both services: with 16 questions at a time on few cores, threads within a step wait for each other."""
+POLICIES = [[Policy(view, view=view)] for view in VIEWS]
+SHOWN = ("asks", "images", "encodes", "seconds", "asks_per_s")
+"""Facts on the card."""
 
 
-def main() -> int:
-    flags = _flags()
-    options = Options.of(flags)
-    return finish("eval", options.check, lambda: run(options, flags))
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    asking.add_flags(parser, PER_KIND)
+    parser.add_argument("--quantization", default="none", help="the decoder's [default none]")
+    parser.add_argument("--row-dtype", default=ROW_DTYPE, help=f"the encoder's [default {ROW_DTYPE}]")
+    parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="questions at a time")
+    parser.add_argument("--out", type=Path, help="page to write; the plot goes to img/ beside it")
 
 
-def _flags() -> argparse.Namespace:
-    made = parser("Score the stand-in on held-out questions through the two services.")
-    made.add_argument("--per-kind", type=int, help=f"questions of each kind [default {PER_KIND}]")
-    made.add_argument("--model", type=Path, default=model_dir(), help="checkpoint [default the stand-in]")
-    made.add_argument("--quantization", default="none", help="the decoder's [default none]")
-    made.add_argument("--row-dtype", default=ROW_DTYPE, help=f"the encoder's [default {ROW_DTYPE}]")
-    made.add_argument("--concurrency", type=int, default=CONCURRENCY, help="questions at a time")
-    made.add_argument("--out", type=Path, help="page to write; the plot goes to img/ beside it")
-    flags = made.parse_args()
-    flags.per_kind = flags.per_kind or (QUICK_PER_KIND if flags.quick else PER_KIND)
-    if flags.per_kind < 2:
-        made.error("--per-kind must be at least 2: one answer has no bounds")
-    return flags
-
-
-def run(options: Options, flags: argparse.Namespace) -> Result:
-    digest = sheets.digest(options.seed)
-    with tempfile.TemporaryDirectory(prefix="fovea-eval-") as folder:
-        quantized = ("--quantization", flags.quantization)
-        packed = ("--row-dtype", flags.row_dtype)
-        encoder, decoder = services.pair(flags.model.resolve(), Path(folder), FLAGS, packed, quantized)
-        with services.started((encoder, decoder)) as running:
-            running.ready()
-            begin = time.perf_counter()
-            tally = _ask(decoder.address, options, flags)
-            seconds = time.perf_counter() - begin
-            with EncoderClient(encoder.address) as client:
-                encodes = client.info().load["encodes"]
-    facts = _facts(options, flags, digest, tally, encodes, seconds)
-    result = Result(
-        bench="eval",
-        seed=options.seed,
-        quick=options.quick,
+def measure(run: Run) -> Result:
+    flags, digest = run.flags, sheets.digest(run.seed)
+    outcomes = Outcomes(flags.per_kind or run.effort(PER_KIND, QUICK_PER_KIND))
+    encodes, seconds = _ask(run, outcomes)
+    facts = _facts(run, digest, outcomes, encodes, seconds)
+    measures = scores.measures(outcomes.right, run.seed)
+    kinds, tiers = scores.by_kind(outcomes.right), scores.by_tier(outcomes.right, run.seed)
+    path = flags.out or _path(run, outcomes.per_kind)
+    page.write(path, facts, kinds, tiers, measures)
+    alarms = [f"better than chance with a blank image: {kind}" for kind in scores.alarms(kinds)]
+    return Result(
         config={key: value for key, value in facts.items() if key not in ("dataset", "seed", "cores")},
-        sides={"ours": {"version": versions("fovea")["fovea"], "args": " ".join(FLAGS)}},
-        measures=scores.measures(tally.right, options.seed),
+        sides={"ours": side("fovea", " ".join(services.ONE_THREAD))},
+        measures=measures,
         dataset_digest=digest,
+        facts=[f"{key} {facts[key]}" for key in SHOWN],
+        notes=[*alarms, f"written: {path}"],
     )
-    _publish(facts, tally, result, flags.out or _page(options, flags))
-    return result
 
 
-def _ask(address: str, options: Options, flags: argparse.Namespace) -> Tally:
-    drawn = sheets.sheets(flags.per_kind, options.seed)
-    with shown(flags.per_kind * len(KINDS) * len(sheets.VIEWS)) as heard:
-        return ask(address, drawn, flags.per_kind, flags.concurrency, heard)
+def _ask(run: Run, outcomes: Outcomes) -> tuple[int, float]:
+    """Fills `outcomes`. Returns the runs of the tower and the seconds that all questions took."""
+    flags = run.flags
+    # Several questions at a time on few cores: threads within a step would wait for each other.
+    encoder, decoder = services.pair(
+        flags.model.resolve(),
+        run.folder,
+        services.ONE_THREAD,
+        encoder_flags=("--row-dtype", flags.row_dtype),
+        decoder_flags=("--quantization", flags.quantization),
+    )
+    with services.started((encoder, decoder)):
+        drawn = sheets.sheets(outcomes.per_kind, run.seed)
+        begin = time.perf_counter()
+        asking.ask(decoder.address, drawn, POLICIES, outcomes, flags.concurrency, run.status)
+        seconds = time.perf_counter() - begin
+        with EncoderClient(encoder.address) as client:
+            return client.info().load["encodes"], seconds
 
 
-def _facts(
-    options: Options, flags: argparse.Namespace, digest: str, tally: Tally, encodes: int, seconds: float
-) -> dict[str, Any]:
+def _facts(run: Run, digest: str, outcomes: Outcomes, encodes: int, seconds: float) -> dict[str, Any]:
     return {
-        "model": _name(flags.model),
-        "quantization": flags.quantization,
-        "row_dtype": flags.row_dtype,
-        "per_kind": flags.per_kind,
+        "model": _name(run.flags.model),
+        "quantization": run.flags.quantization,
+        "row_dtype": run.flags.row_dtype,
+        "per_kind": outcomes.per_kind,
         "kinds": len(KINDS),
-        "views": list(sheets.VIEWS),
-        "concurrency": flags.concurrency,
+        "views": list(VIEWS),
+        "concurrency": run.flags.concurrency,
         "max_new_tokens": MAX_NEW_TOKENS,
-        "seed": options.seed,
+        "seed": run.seed,
         "dataset": digest,
         "cores": host()["cores"],
-        "asks": tally.asks,
-        "images": tally.images,
+        "asks": outcomes.asks,
+        "images": outcomes.images,
         "encodes": encodes,
-        "visual_tokens": tally.visual_tokens,
-        "output_tokens": tally.output_tokens,
+        "visual_tokens": outcomes.visual_tokens,
+        "output_tokens": outcomes.output_tokens,
         "seconds": round(seconds, 1),
-        "asks_per_s": round(tally.asks / seconds, 1),
+        "asks_per_s": round(outcomes.asks / seconds, 1),
     }
 
 
 def _name(model: Path) -> str:
-    """The folder as seen from the repository; of a folder elsewhere its name, never its place."""
+    """The folder relative to the repository; of a folder elsewhere only its name."""
     inside = model.resolve().is_relative_to(ROOT)
     return str(model.resolve().relative_to(ROOT)) if inside else model.name
 
 
-def _publish(facts: dict[str, Any], tally: Tally, result: Result, path: Path) -> None:
-    """The page, the plot beside it, and the card."""
-    kinds = scores.by_kind(tally.right)
-    picture = Path("img") / f"{path.stem}.png"
-    tiers = scores.by_tier(tally.right, result.seed)
-    report.write(path, report.page(facts, kinds, tiers, result.measures, str(picture)))
-    title = f"{facts['model']}: {facts['per_kind']:,} held-out questions of each kind, seed {result.seed}"
-    plot.draw(path.parent / picture, kinds, title)
-    notes = [f"better than chance with a blank image: {kind}" for kind in scores.alarms(kinds)]
-    show("eval", result, [f"{key} {facts[key]}" for key in _SHOWN], [*notes, f"written: {path}"])
-
-
-_SHOWN = ("asks", "images", "encodes", "seconds", "asks_per_s")
-
-
-def _page(options: Options, flags: argparse.Namespace) -> Path:
+def _path(run: Run, per_kind: int) -> Path:
+    flags = run.flags
     usual = (flags.model.resolve(), flags.quantization, flags.row_dtype) == (model_dir(), "none", ROW_DTYPE)
-    if usual and options.seed == SEED and flags.per_kind >= PER_KIND:
+    if usual and run.seed == SEED and per_kind >= PER_KIND:
         return ROOT / "docs" / "eval.md"
     return ROOT / "build" / "eval" / f"{flags.model.name}-{flags.quantization}-{flags.row_dtype}.md"
 
 
+BENCH = Bench(
+    "eval", "Score the stand-in on held-out questions through the two services.", measure, add_flags
+)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())

@@ -1,35 +1,37 @@
-"""What a figure was measured on: processor, cores, GPU, commit. Reads facts, measures nothing."""
+"""What a value was measured on and with: processor, cores, GPU, commit, versions. Measures nothing."""
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fovea.machine import cores
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def host() -> dict[str, Any]:
-    """`cores` are those that this process may use; `gpu` is null where there is none."""
-    return {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0)), "gpu": _gpu()}
+    """`cores` counts those that this process may use; `gpu` is null where there is none."""
+    return {"cpu": _cpu(), "cores": cores(), "gpu": _gpu()}
 
 
 def commit() -> str | None:
-    """The commit that is checked out; null outside of a git checkout."""
+    """The commit that is checked out; null outside a git checkout."""
     return _git("rev-parse", "HEAD")
 
 
 def dirty() -> bool | None:
-    """Whether the tree differs from the commit, files that git does not know included."""
+    """Whether the tree differs from the commit, untracked files included."""
     changes = _git("status", "--porcelain")
     return None if changes is None else bool(changes)
 
 
-def versions(*packages: str) -> dict[str, str]:
-    return {package: version(package) for package in packages}
+def side(package: str, args: str = "", **figures: Any) -> dict[str, Any]:
+    """A side of a comparison: the version of its package, how it was run, and its own figures."""
+    return {"version": version(package), "args": args, **figures}
 
 
 def _cpu() -> str:
@@ -40,7 +42,7 @@ def _cpu() -> str:
 
 
 def _gpu() -> str | None:
-    """The names of all GPUs by the driver, so that torch need not be loaded for it."""
+    """The names of all GPUs according to the driver, so that torch need not be loaded."""
     models = [
         line.partition(":")[2].strip()
         for card in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))

@@ -1,27 +1,25 @@
-"""The last line of every bench: measures with bounds and targets, the machine, the commit.
-
-The shape is a promise to machines: fields are added, never renamed. Knows no bench.
-"""
+"""What a bench measured: values with bounds and targets, and what was compared. Independent of any bench."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench.bounds import Bounded
-from bench.host import commit, dirty, host
+import numpy.typing as npt
 
-SCHEMA = 1
+from bench import bounds
+from bench.bounds import Bounded
+
 DIGITS = 6
 Sense = Literal["at least", "at most"]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure. Without a target nothing can be met; without a value it was not measured and is owed.
+    """A measured value. Without a value it is owed; without a target it cannot be met.
 
-    `met` compares the value itself with the target; the bounds tell how far to trust it.
+    `met` compares the value itself with the target; the bounds say how far to trust it.
     """
 
     unit: str
@@ -33,8 +31,29 @@ class Measure:
     sense: Sense = "at least"
 
     @classmethod
-    def of(cls, unit: str, found: Bounded, target: float | None = None, sense: Sense = "at least") -> Measure:
-        return cls(unit, found.value, found.n, found.lower, found.upper, target, sense)
+    def of(
+        cls, unit: str, bounded: Bounded, target: float | None = None, sense: Sense = "at least"
+    ) -> Measure:
+        return cls(unit, bounded.value, bounded.n, bounded.lower, bounded.upper, target, sense)
+
+    @classmethod
+    def median(cls, unit: str, values: Sequence[float], seed: int) -> Measure:
+        """The median of independent observations; owed where there are none."""
+        return cls.of(unit, bounds.median(values, seed)) if values else cls(unit, None)
+
+    @classmethod
+    def ratio(
+        cls,
+        numerators: Sequence[float],
+        denominators: Sequence[float],
+        seed: int,
+        target: float | None = None,
+        sense: Sense = "at least",
+    ) -> Measure:
+        """The ratio of two medians of the same turns; owed where a side has no observations."""
+        if not numerators or not denominators:
+            return cls("ratio", None, target=target, sense=sense)
+        return cls.of("ratio", bounds.ratio_of_medians(numerators, denominators, seed), target, sense)
 
     @property
     def met(self) -> bool | None:
@@ -42,57 +61,49 @@ class Measure:
             return None
         return self.value >= self.target if self.sense == "at least" else self.value <= self.target
 
+    def owed(self) -> Measure:
+        """The same measure, not taken."""
+        return replace(self, value=None, n=0, lower=None, upper=None)
+
     def as_json(self) -> dict[str, Any]:
-        figures = {name: _rounded(getattr(self, name)) for name in ("value", "lower", "upper", "target")}
         return {
-            "value": figures["value"],
+            "value": _rounded(self.value),
             "unit": self.unit,
             "n": self.n,
-            "lower": figures["lower"],
-            "upper": figures["upper"],
-            "target": figures["target"],
+            "lower": _rounded(self.lower),
+            "upper": _rounded(self.upper),
+            "target": _rounded(self.target),
             "met": self.met,
         }
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one run of a bench found. `sides` is what was compared: ours, and each peer with its version."""
+    """What a run of a bench measured. `sides` is what was compared: ours, and each peer with its version.
 
-    bench: str
-    seed: int
-    quick: bool
+    `facts` are shown above the measures on the card, `notes` below, a line each.
+    """
+
     config: Mapping[str, Any]
     sides: Mapping[str, Mapping[str, Any]]
     measures: Mapping[str, Measure]
     dataset_digest: str | None = None
-    host: Mapping[str, Any] = field(default_factory=host)
+    facts: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @property
-    def owed(self) -> Sequence[str]:
+    def owed(self) -> list[str]:
         return [name for name, measure in self.measures.items() if measure.value is None]
 
     @property
     def ok(self) -> bool:
-        """Every measure that was taken and has a target is met."""
+        """Whether every measure that was taken and has a target is met."""
         return all(measure.met is not False for measure in self.measures.values())
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "bench": self.bench,
-            "commit": commit(),
-            "dirty": dirty(),
-            "seed": self.seed,
-            "quick": self.quick,
-            "host": dict(self.host),
-            "config": dict(self.config),
-            "dataset_digest": self.dataset_digest,
-            "sides": {name: dict(side) for name, side in self.sides.items()},
-            "measures": {name: measure.as_json() for name, measure in self.measures.items()},
-            "owed": list(self.owed),
-            "ok": self.ok,
-        }
+
+def medians(unit: str, samples: Mapping[str, npt.ArrayLike], seed: int) -> dict[str, Measure]:
+    """A median for each of several samples, under its name."""
+    return {name: Measure.median(unit, list(values), seed) for name, values in samples.items()}
 
 
 def _rounded(value: float | None) -> float | None:

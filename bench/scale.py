@@ -1,46 +1,55 @@
-"""What more encoders bring and cost, and how time grows with the bytes that it is for.
+"""What more encoders gain and cost, and how time grows with bytes.
 
-- `hit_rate_loss`: points of hit rate that a fleet of three encoders loses against one alone, each image asked
-  for at its owner. Every fleet gets pictures of its own, the same number in the same order.
+- `hit_rate_loss`: points of hit rate that a fleet of three encoders loses against a single encoder, each
+  image requested from its owner. Every fleet gets its own pictures, the same number in the same order.
 - `encodes_per_s_core_1`, `_2`, `_3`: new pictures encoded a second by that many encoder processes of one
-  thread, over the cores that they can have.
-- `encode_slope`: log-log slope of the time until the rows of n new pictures are here, asked for together,
-  against their bytes: whether waiting for each other costs more than their number. The pictures are of one
-  size, because within one picture attention is quadratic by the model's own law.
-- `step_slope`: log-log slope of the time of a decode step against the bytes it must read, the experts
-  touched, the other weights and the KV, over contexts and batches.
+  thread, divided by the cores available to them.
+- `encode_slope`: log-log slope of the time until the rows of n new pictures have arrived, requested together,
+  against their bytes: whether queueing costs more than their number. All pictures have one size, because
+  within a picture attention is quadratic by design.
+- `step_slope`: log-log slope of the time of a decode step against the bytes it must read, the touched
+  experts, the other weights and the KV, over contexts and batches.
+
+Encoders are asked directly, each image at its owner as the decoder chooses it, so that no cache of a decoder
+hides theirs.
 """
 
 from __future__ import annotations
 
-import os
+import itertools
 import sys
-import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+import numpy as np
 
 from bench import bounds, services
-from bench.card import show
-from bench.host import versions
-from bench.options import Options, finish, parser
-from bench.parts import affinity, growth
-from bench.parts.affinity import FleetClient
-from bench.parts.flags import ONE_THREAD
+from bench.bounds import Bounded, Floats
+from bench.host import side
+from bench.parts import growth
 from bench.parts.growth import Grid, Point
-from bench.parts.slope import log_log_slope
-from bench.result import Measure, Result
+from bench.parts.photo import photos
+from bench.result import Measure, Result, medians
+from bench.runner import Bench, Run
+from decoder_svc.encoders.fleet import owner
 from fovea import logs
+from fovea.client import EncoderClient
+from fovea.client.messages import id_of
+from fovea.machine import cores
 from standin import model_dir
 
+SIDE = 256
 FLEETS = (1, 2, 3)
+CALLERS = 2
+"""For each encoder, so that none of them waits for its caller."""
 LOSS_TARGET = 2.0
 SLOPE_TARGET = 1.1
-_POOLS, _RATES, _BURSTS = 11, 12, 13
-"""Which pictures are drawn for which part; none is ever asked for by two."""
+HITS, RATES, BURSTS = 11, 21, 31
+"""Series of photos; those of `HITS` are counted on by the size of the fleet."""
 
 
 @dataclass(frozen=True)
@@ -58,123 +67,163 @@ FULL = Effort(
 )
 QUICK = Effort(12, 60, 2, 8, (1, 4, 16), Grid((256, 2048, 8192), (1, 4, 16), 16_384, 10))
 
-Bursts = Sequence[tuple[float, float]]
-"""(bytes, seconds) of each."""
+Pairs = Sequence[tuple[float, float]]
+"""(bytes, seconds)."""
 
 
-def main() -> int:
-    options = Options.of(parser("Measure fleets of encoders, and how time grows with bytes.").parse_args())
-    return finish("scale", options.check, lambda: run(options))
+class FleetClient:
+    """The clients of a fleet's encoders, by address."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._stack = ExitStack()
+        self._clients = {address: self._stack.enter_context(EncoderClient(address)) for address in addresses}
+
+    def __enter__(self) -> FleetClient:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._stack.close()
+
+    def put(self, picture: bytes) -> str:
+        """Store a picture at its owner; returns its id."""
+        return self._client(id_of(picture)).put(picture).facts.digest
+
+    def encode(self, digest: str) -> tuple[str, int]:
+        """The source of the rows, and their bytes."""
+        rows = self._client(digest).encode(digest)
+        return rows.source, len(rows.data)
+
+    def encode_new(self, pictures: Sequence[bytes]) -> tuple[float, int]:
+        """The seconds until the rows of pictures, requested together, have arrived; and their bytes."""
+        digests = [self.put(picture) for picture in pictures]
+        with ThreadPoolExecutor(CALLERS * len(self._clients)) as callers:
+            begin = time.perf_counter()
+            answers = list(callers.map(self.encode, digests))
+            seconds = time.perf_counter() - begin
+        if {source for source, _ in answers} != {"encoded"}:
+            raise RuntimeError("pictures that were never seen were not encoded")
+        return seconds, sum(size for _, size in answers)
+
+    def _client(self, digest: str) -> EncoderClient:
+        return self._clients[owner(digest, self._clients)]
 
 
-def run(options: Options) -> Result:
+def measure(run: Run) -> Result:
     logs.configure("console", "warning")
-    effort = QUICK if options.quick else FULL
-    status = Console(stderr=True).status("starting the encoders")
-    with status:
-        with _running() as addresses:
-            status.update("hit rates")
-            hits = {size: _hits(addresses[:size], effort, options.seed) for size in FLEETS}
-            status.update("encodes a second")
-            rates = _rates(addresses, effort, options.seed)
-            status.update("bursts of pictures")
-            bursts = _bursts(addresses[0], effort, options.seed)
-        status.update("decode steps")
-        points = growth.measure(model_dir(), effort.grid, len(os.sched_getaffinity(0)), options.seed)
-    result = Result(
-        bench="scale",
-        seed=options.seed,
-        quick=options.quick,
-        config=_config(effort),
-        sides={"ours": {"version": versions("fovea")["fovea"], "args": " ".join(ONE_THREAD)}},
-        measures=measures(hits, rates, bursts, points, options.seed),
+    effort = run.effort(FULL, QUICK)
+    with _encoders(run.folder) as addresses:
+        run.status("hit rates")
+        hits = {size: measure_hits(addresses[:size], effort, run.seed) for size in FLEETS}
+        run.status("encodes a second")
+        rates = measure_rates(addresses, effort, run.seed)
+        run.status("bursts of pictures")
+        bursts = measure_bursts(addresses[0], effort, run.seed)
+    run.status("decode steps")
+    points = growth.measure(model_dir(), effort.grid, cores(), run.seed)
+    config = {"model": model_dir().name, "image": [SIDE, SIDE], **vars(effort), "grid": vars(effort.grid)}
+    return Result(
+        config=config,
+        sides={"ours": side("fovea", " ".join(services.ONE_THREAD))},
+        measures=measures(hits, rates, bursts, points, run.seed),
+        notes=[_note(point) for point in points],
     )
-    show("scale", result, notes=[_shown(point) for point in points])
-    return result
 
 
 @contextmanager
-def _running() -> Iterator[list[str]]:
-    with tempfile.TemporaryDirectory(prefix="fovea-scale-") as name:
-        launched = [
-            services.pair(model_dir(), Path(name) / str(number), ONE_THREAD)[0]
-            for number in range(max(FLEETS))
-        ]
-        with services.started(launched) as running:
-            running.ready()
-            yield [launch.address for launch in launched]
+def _encoders(folder: Path) -> Iterator[list[str]]:
+    launched = [
+        services.pair(model_dir(), folder / str(number), services.ONE_THREAD)[0]
+        for number in range(max(FLEETS))
+    ]
+    with services.started(launched):
+        yield [launch.address for launch in launched]
 
 
-def _first(seed: int, part: int, number: int = 0) -> int:
-    """The seed of the first picture of a part; parts and rounds are far apart."""
-    return ((seed * 100 + part) * 1000 + number) * 1000
-
-
-def _hits(addresses: Sequence[str], effort: Effort, seed: int) -> list[bool]:
-    pool = affinity.pictures(_first(seed, _POOLS, len(addresses)), effort.pool)
+def measure_hits(addresses: Sequence[str], effort: Effort, seed: int) -> list[bool]:
+    """Whether each request, sequentially, was answered with stored rows."""
+    pool = itertools.islice(photos(seed, HITS + len(addresses), SIDE), effort.pool)
     with FleetClient(addresses) as fleet:
-        return affinity.hits(fleet, pool, affinity.asked(effort.pool, effort.asks, seed))
+        digests = [fleet.put(picture) for picture in pool]
+        return [fleet.encode(digests[number])[0] == "rows" for number in draw(effort, seed)]
 
 
-def _rates(addresses: Sequence[str], effort: Effort, seed: int) -> dict[int, list[float]]:
+def draw(effort: Effort, seed: int) -> list[int]:
+    """Which pictures of the pool are requested, drawn uniformly."""
+    numbers: list[int] = np.random.default_rng(seed).integers(effort.pool, size=effort.asks).tolist()
+    return numbers
+
+
+def measure_rates(addresses: Sequence[str], effort: Effort, seed: int) -> dict[int, list[float]]:
     """Encodes a second and core; the fleets take turns."""
-    found: dict[int, list[float]] = {size: [] for size in FLEETS}
-    cores = len(os.sched_getaffinity(0))
-    for turn in range(effort.rounds):
+    rates: dict[int, list[float]] = {size: [] for size in FLEETS}
+    unseen = photos(seed, RATES, SIDE)
+    for _ in range(effort.rounds):
         for size in FLEETS:
-            fresh = affinity.pictures(_first(seed, _RATES, turn * len(FLEETS) + size), effort.pictures)
+            fresh = list(itertools.islice(unseen, effort.pictures))
             with FleetClient(addresses[:size]) as fleet:
-                seconds, _ = affinity.burst(fleet, fresh)
-            found[size].append(effort.pictures / seconds / min(size, cores))
-    return found
+                seconds, _ = fleet.encode_new(fresh)
+            rates[size].append(effort.pictures / seconds / min(size, cores()))
+    return rates
 
 
-def _bursts(address: str, effort: Effort, seed: int) -> list[tuple[float, float]]:
-    found = []
+def measure_bursts(address: str, effort: Effort, seed: int) -> list[tuple[float, float]]:
+    unseen, pairs = photos(seed, BURSTS, SIDE), []
     with FleetClient([address]) as fleet:
-        for turn in range(max(effort.rounds, 3)):
+        for _ in range(max(effort.rounds, 3)):
             for count in effort.bursts:
-                fresh = affinity.pictures(_first(seed, _BURSTS, turn * 100 + count), count)
-                seconds, size = affinity.burst(fleet, fresh)
-                found.append((float(size), seconds))
-    return found
+                seconds, size = fleet.encode_new(list(itertools.islice(unseen, count)))
+                pairs.append((float(size), seconds))
+    return pairs
 
 
 def measures(
     hits: Mapping[int, Sequence[bool]],
     rates: Mapping[int, Sequence[float]],
-    bursts: Bursts,
+    bursts: Pairs,
     points: Sequence[Point],
     seed: int,
 ) -> dict[str, Measure]:
-    """The figures that are promised, and beside them the rates they are about."""
-    alone, most = hits[FLEETS[0]], hits[FLEETS[-1]]
-    lost = sum(one and not other for one, other in zip(alone, most, strict=True))
-    gained = sum(other and not one for one, other in zip(alone, most, strict=True))
-    loss = bounds.difference_of_shares(lost, gained, len(alone))
-    percent = bounds.Bounded(100 * loss.value, 100 * loss.lower, 100 * loss.upper, loss.n)
+    """The promised measures, and the rates behind them."""
+    single, fleet = (np.array(hits[size], bool) for size in (FLEETS[0], FLEETS[-1]))
+    lost, gained = int((single & ~fleet).sum()), int((fleet & ~single).sum())
+    loss = bounds.difference_of_shares(lost, gained, len(single)).scaled(100)
     steps = [(point.bytes, point.seconds) for point in points]
+    per_core = {f"encodes_per_s_core_{size}": values for size, values in rates.items()}
     return {
-        "hit_rate_loss": Measure.of("points", percent, LOSS_TARGET, "at most"),
+        "hit_rate_loss": Measure.of("points", loss, LOSS_TARGET, "at most"),
         "encode_slope": Measure.of("slope", log_log_slope(bursts, seed), SLOPE_TARGET, "at most"),
         "step_slope": Measure.of("slope", log_log_slope(steps, seed), SLOPE_TARGET, "at most"),
         **{f"hit_rate_{size}": Measure.of("ratio", bounds.share(sum(h), len(h))) for size, h in hits.items()},
-        **{
-            f"encodes_per_s_core_{size}": Measure.of("images/s", bounds.median(values, seed))
-            for size, values in rates.items()
-        },
+        **medians("images/s", per_core, seed),
     }
 
 
-def _config(effort: Effort) -> dict[str, object]:
-    grid = vars(effort.grid)
-    return {"model": model_dir().name, "image": [affinity.SIDE] * 2, **vars(effort), "grid": grid}
+def log_log_slope(pairs: Pairs, seed: int = 0) -> Bounded:
+    """The least-squares slope of log(seconds) over log(bytes): 1 is proportional, above 1 a byte costs more
+    the more there are. Raises ValueError unless there are two different numbers of bytes.
+    """
+    samples = np.log(np.asarray(pairs, dtype=np.float64))
+    if len(np.unique(samples[:, 0])) < 2:
+        raise ValueError("one number of bytes has no slope")
+    return bounds.bootstrap(samples, _slopes, seed)
 
 
-def _shown(point: Point) -> str:
+def _slopes(drawn: Floats) -> Floats:
+    """A draw that repeats a single point has no slope of its own and gets the median of the others."""
+    x, y = drawn[..., 0], drawn[..., 1]
+    x = x - x.mean(axis=1, keepdims=True)
+    spread = (x * x).sum(axis=1)
+    flat = spread < 1e-12
+    slopes = (x * (y - y.mean(axis=1, keepdims=True))).sum(axis=1) / np.where(flat, 1.0, spread)
+    return np.asarray(np.where(flat, np.median(slopes[~flat]), slopes))
+
+
+def _note(point: Point) -> str:
     mib = point.bytes / 2**20
     return f"{point.batch} x {point.context}: {1000 * point.seconds:.1f} ms a step for {mib:,.0f} MiB"
 
 
+BENCH = Bench("scale", "Measure fleets of encoders, and how time grows with bytes.", measure)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())

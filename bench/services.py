@@ -1,8 +1,7 @@
-"""The services under measurement: processes of their own on free ports, each with a cache of its own.
+"""The services under measurement: processes of their own on free ports, each with its own cache.
 
-They are started by flags, as anybody would start them; the caller's `FOVEA_` variables are kept from them, so
-that a figure never depends on what happened to be set. Starting, waiting and stopping are those of `fovea
-serve`.
+They are configured by flags alone: the caller's `FOVEA_` variables are removed, so that a result never
+depends on the environment. Starting, waiting and stopping are those of `fovea serve`.
 """
 
 from __future__ import annotations
@@ -23,38 +22,48 @@ from fovea.errors import FoveaError
 
 START_S = 300.0
 _LAST_LINES = 15
+NO_ROW_STORE = ("--cache-bytes", "0")
+"""Of the encoder: every request runs the tower, unless it joins a computation that is running."""
+NO_DECODER_CACHES = ("--prefix-cache", "false", "--row-cache-bytes", "0")
+NO_OVERLAP = ("--overlap", "false")
+"""Of the decoder: first the rows of all images, one image after another, then the prefill."""
+ONE_THREAD = ("--threads", "1")
 _QUIET = ("--metrics-listen", "", "--log-level", "warning")
 
 
 @dataclass(frozen=True)
 class Services:
-    """A group of services; started, and ready once `ready` has returned."""
+    """A group of running services."""
 
     children: Children
     running: Sequence[Child]
 
     def ready(self) -> None:
-        """Raises ServiceDied or NotReadyInTime."""
+        """Wait until all of them serve. Raises ServiceDied or NotReadyInTime."""
         wait_until_ready(self.children, self.running, START_S, lambda child, seconds: None, _pause)
 
     def restarted(self, launched: Sequence[Launch]) -> Services:
-        """All stopped, the last started first, and only then started again; what is on disk stays."""
+        """Stop all of them, the last started first, then start them again; what is on disk stays."""
         for child in reversed(self.running):
             child.stop()
-        fresh = zip(self.running, launched, strict=True)
-        return Services(self.children, [self.children.restart(child, launch) for child, launch in fresh])
+        pairs = zip(self.running, launched, strict=True)
+        fresh = Services(self.children, [self.children.restart(child, launch) for child, launch in pairs])
+        fresh.ready()
+        return fresh
 
 
 @contextmanager
 def started(launched: Sequence[Launch], cores: Sequence[int] = ()) -> Iterator[Services]:
-    """Start services together; leaving stops them. The logs of a run that fails go to stderr.
+    """Start services and wait until they are ready; leaving stops them. A failure prints their logs.
 
-    With `cores`, one a service, each has that core alone, with all its threads.
+    With `cores`, one for each service, all threads of a service run on that core.
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FOVEA_")}
     with Children(environ, lambda name, line: None) as children:
         try:
-            yield Services(children, [*_start(children, launched, cores)])
+            services = Services(children, [*start_pinned(children, launched, cores)])
+            services.ready()
+            yield services
         except FoveaError:
             for name, line in children.tail(_LAST_LINES):
                 print(f"{name} | {line}", file=sys.stderr)
@@ -68,7 +77,7 @@ def pair(
     encoder_flags: Sequence[str] = (),
     decoder_flags: Sequence[str] = (),
 ) -> tuple[Launch, Launch]:
-    """How to start an encoder, caching in `folder`, and the decoder that asks it; `flags` go to both."""
+    """How to start an encoder with its store in `folder` and a decoder that uses it; `flags` go to both."""
     common = [*_QUIET, *flags]
     cache = ("--cache-dir", str(folder))
     return launches(
@@ -81,7 +90,7 @@ def pair(
 
 
 def asking(encoder: Launch, decoder: Launch) -> Launch:
-    """The same decoder, asking that encoder: of a flag that is given twice the last counts."""
+    """The same decoder with another encoder: of a repeated flag the last counts."""
     return replace(decoder, flags=[*decoder.flags, "--encoders", encoder.address])
 
 
@@ -90,20 +99,20 @@ def encoder(model: Path, folder: Path, flags: Sequence[str] = ()) -> Launch:
     return pair(model, folder, encoder_flags=flags)[0]
 
 
-def _start(children: Children, launched: Sequence[Launch], cores: Sequence[int]) -> Iterator[Child]:
-    """A process inherits the cores of the thread that starts it, so they are lent to this one meanwhile."""
+def start_pinned(children: Children, launched: Sequence[Launch], cores: Sequence[int]) -> Iterator[Child]:
+    """A process inherits the affinity of the thread that starts it, so this thread takes it for a moment."""
     own = os.sched_getaffinity(0)
-    places = [{core} for core in cores] or [own] * len(launched)
+    affinities = [{core} for core in cores] or [own] * len(launched)
     try:
-        for launch, place in zip(launched, places, strict=True):
-            os.sched_setaffinity(0, place)
+        for launch, affinity in zip(launched, affinities, strict=True):
+            os.sched_setaffinity(0, affinity)
             yield children.start(launch)
     finally:
         os.sched_setaffinity(0, own)
 
 
 def free_address() -> str:
-    """An address on which nobody listens; somebody else might take it before it is used."""
+    """An address without a listener; another process might take it before it is used."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"

@@ -1,42 +1,47 @@
 """Our two services over gRPC against vLLM's OpenAI server over HTTP, from a picture to its answer.
 
 Both get the same pictures, never seen before, ours as bytes and vLLM's as base64 in a data URL; both answer
-greedily with as many tokens. Only one side computes at a time, in turns. vLLM runs at its best: prefix
-caching on, and the better of eager and compiled, tried first.
+greedily with the same number of tokens. Only one side computes at a time, in turns. vLLM runs at its best:
+prefix caching on, and the better of eager and compiled, tried first. Without its environment everything is
+owed.
 """
 
 from __future__ import annotations
 
-import os
+import itertools
+import json
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from bench import bounds, services
-from bench.card import show
-from bench.environments import vllm_environ, vllm_python
-from bench.host import versions
-from bench.options import Options, finish, parser
-from bench.parts.endless import endless
-from bench.parts.photo import photo
+from bench.host import side
+from bench.parts.photo import photos
+from bench.parts.timed_answer import time_answer
 from bench.result import Measure, Result, Sense
-from bench.sides.openai import Asked, Heard, OpenAiServer, flags, serving
-from fovea.client import Client, Finished, Sampling, Text
+from bench.runner import Bench, Run
+from bench.sides.openai import OpenAiServer, Question, flags
+from bench.sides.process import vllm_environ, vllm_python
+from bench.sides.protocol import Answer, Round
+from fovea.client import Client, Sampling
+from fovea.machine import cores
 from standin import model_dir
 
 PLAIN = 8
 """The concurrency whose measures have the plain names."""
 CONCURRENCIES = (1, 8, 32)
 SIDE = 256
+GENERATION = "generation_config.json"
+SERIES = 50
+"""Of photos, the first; each concurrency has its own."""
+QUANTILES = {"p50": 0.5, "p99": 0.99}
 TARGETS: dict[str, tuple[float, Sense]] = {
     "tokens_vs_vllm": (1.2, "at least"),
     "ttft_p50_vs_vllm": (1.0, "at most"),
@@ -57,178 +62,157 @@ class Effort:
 QUICK = Effort(rounds=6, tokens=16, concurrencies=(PLAIN,), compiled=False)
 
 
-@dataclass
-class Rounds:
-    """One side at one concurrency: tokens a second, and each caller's milliseconds to the first token."""
-
-    rates: list[float] = field(default_factory=list)
-    ttft_ms: list[list[float]] = field(default_factory=list)
-
-    def add(self, seconds: float, heard: Sequence[Heard]) -> None:
-        self.rates.append(sum(one.tokens for one in heard) / seconds)
-        self.ttft_ms.append([one.ttft_ms for one in heard])
+AskRound = Callable[[Sequence[Question]], Round]
+Rounds = Mapping[int, Mapping[str, Sequence[Round]]]
+"""By concurrency, then by side."""
 
 
-Found = dict[int, dict[str, Rounds]]
-
-
-def main() -> int:
-    options = Options.of(parser("Our services against vLLM's OpenAI server, on a CPU.").parse_args())
-    return finish("serving", options.check, lambda: run(options))
-
-
-def run(options: Options) -> Result:
-    effort = QUICK if options.quick else Effort()
-    found: Found = {c: {} for c in effort.concurrencies}
-    peer: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="fovea-serving-") as name, ExitStack() as stack:
-        console = Console(stderr=True)
-        with console.status("starting the sides") as status:
-            model = endless(model_dir(), Path(name) / model_dir().name)
-            ask = {"ours": stack.enter_context(_ours(model, Path(name)))}
-            server = _vllm(stack, model, Path(name), effort, peer, options.seed)
-            if server is not None:
-                ask["vllm"] = _asleep_between(server)
-            for concurrency in effort.concurrencies:
-                status.update(f"{concurrency} callers")
-                found[concurrency] = _turns(ask, concurrency, effort, options.seed)
-    result = Result(
-        bench="serving",
-        seed=options.seed,
-        quick=options.quick,
-        config={"model": model_dir().name, "image": [SIDE, SIDE], "dtype": "fp32", **vars(effort)},
-        sides={"ours": {"version": versions("fovea")["fovea"], "args": "", **_figures(found, "ours")}}
-        | ({"vllm": {**peer, **_figures(found, "vllm")}} if peer else {}),
-        measures=_measures(found, options.seed),
+def measure(run: Run) -> Result:
+    effort, peer = run.effort(Effort(), QUICK), dict[str, Any]()
+    with ExitStack() as stack:
+        model = endless(model_dir(), run.folder / model_dir().name)
+        sides = {"ours": stack.enter_context(_ours(model, run.folder))}
+        if server := _start_vllm(stack, model, effort, peer, run):
+            sides["vllm"] = _resumed_round(server)
+        rounds = {}
+        for concurrency in effort.concurrencies:
+            run.status(f"{concurrency} callers")
+            rounds[concurrency] = _ask_in_turns(sides, concurrency, effort, run.seed)
+    config = {"model": model_dir().name, "image": [SIDE, SIDE], "dtype": "fp32", **vars(effort)}
+    vllm = {"vllm": {**peer, **_figures(rounds, "vllm")}} if peer else {}
+    return Result(
+        config=config,
+        sides={"ours": side("fovea", **_figures(rounds, "ours")), **vllm},
+        measures=measures(rounds, run.seed),
     )
-    show("serving", result)
-    return result
 
 
-RoundOf = Callable[[Sequence[Asked]], tuple[float, list[Heard]]]
+def endless(model: Path, folder: Path) -> Path:
+    """The checkpoint with an end token that the model never generates, for answers of the requested length.
+
+    It replaces `ignore_eos`, which callers of our services do not have. `folder` holds links to the files of
+    `model` and a generation config of its own.
+    """
+    folder.mkdir(parents=True)
+    for path in model.iterdir():
+        if path.name != GENERATION:
+            (folder / path.name).symlink_to(path.resolve())
+    generation = json.loads((model / GENERATION).read_text())
+    generation["eos_token_id"] = json.loads((model / "config.json").read_text())["video_token_id"]
+    (folder / GENERATION).write_text(json.dumps(generation))
+    return folder
 
 
 @contextmanager
-def _ours(model: Path, folder: Path) -> Iterator[RoundOf]:
-    encoder, decoder = services.pair(model, folder / "cache")
-    with services.started((encoder, decoder)) as running:
-        running.ready()
-        with Client(decoder.address) as client:
+def _ours(model: Path, folder: Path) -> Iterator[AskRound]:
+    launched = services.pair(model, folder / "cache")
+    with services.started(launched), Client(launched[-1].address) as client:
 
-            def ask(asked: Asked) -> Heard:
-                return _heard(client, asked)
+        def ask(question: Question) -> Answer:
+            sampling = Sampling(max_new_tokens=question.max_new_tokens)
+            answer = time_answer(client, question.text, [question.picture], sampling)
+            return Answer(answer.receipt.totals.output_tokens, answer.ttft_ms)
 
-            yield lambda asked: _together(ask, asked)
-
-
-def _heard(client: Client, asked: Asked) -> Heard:
-    sampling = Sampling(max_new_tokens=asked.max_new_tokens)
-    begin, first, tokens = time.perf_counter(), 0.0, 0
-    with closing(client.stream(asked.text, [asked.picture], sampling=sampling)) as events:
-        for event in events:
-            if isinstance(event, Text | Finished) and not first:
-                first = time.perf_counter()
-            if isinstance(event, Finished):
-                tokens = event.receipt.totals.output_tokens
-    return Heard(1000 * (first - begin), tokens)
+        yield lambda questions: _ask_at_once(ask, questions)
 
 
-def _vllm(
-    stack: ExitStack, model: Path, folder: Path, effort: Effort, peer: dict[str, Any], seed: int
+def _start_vllm(
+    stack: ExitStack, model: Path, effort: Effort, peer: dict[str, Any], run: Run
 ) -> OpenAiServer | None:
-    """The better of eager and compiled; None where there is no vLLM."""
+    """The better of eager and compiled, described in `peer`; None without an environment of vLLM."""
     python = vllm_python()
     if python is None:
         return None
     tried: list[tuple[float, OpenAiServer, list[str]]] = []
     for eager in (True, False) if effort.compiled else (True,):
         arguments = flags(model, max(effort.concurrencies), eager)
-        environ = vllm_environ(python, len(os.sched_getaffinity(0)))
-        server = stack.enter_context(serving(python, arguments, environ, folder / f"vllm-{eager}.log"))
-        ask, rate = _asleep_between(server), 0.0
-        for turn in (-2, -1):  # the first only warms up
-            seconds, heard = ask(_questions(PLAIN, turn, effort.tokens, seed))
-            rate = sum(one.tokens for one in heard) / seconds
-        tried.append((rate, server, arguments))
-    _, best, arguments = max(tried, key=lambda one: one[0])
-    with best.awake():
+        log = run.folder / f"vllm-{eager}.log"
+        server = OpenAiServer(python, arguments, vllm_environ(python, cores()), log)
+        ask = _resumed_round(stack.enter_context(server))
+        pictures = photos(run.seed, SERIES, SIDE)
+        ask(_questions(pictures, PLAIN, effort.tokens))  # warms up
+        tried.append((ask(_questions(pictures, PLAIN, effort.tokens)).tokens_per_s, server, arguments))
+    _, best, arguments = max(tried, key=lambda rated: rated[0])
+    with best.resumed():
         peer |= {"version": best.version, "args": " ".join(arguments)}
     return best
 
 
-def _asleep_between(server: OpenAiServer) -> RoundOf:
-    def ask(asked: Sequence[Asked]) -> tuple[float, list[Heard]]:
-        with server.awake():
-            return _together(server.ask, asked)
+def _resumed_round(server: OpenAiServer) -> AskRound:
+    def ask(questions: Sequence[Question]) -> Round:
+        with server.resumed():
+            return _ask_at_once(server.ask, questions)
 
     return ask
 
 
-def _together(ask: Callable[[Asked], Heard], asked: Sequence[Asked]) -> tuple[float, list[Heard]]:
-    with ThreadPoolExecutor(len(asked)) as pool:
+def _ask_at_once(ask: Callable[[Question], Answer], questions: Sequence[Question]) -> Round:
+    with ThreadPoolExecutor(len(questions)) as pool:
         begin = time.perf_counter()
-        heard = list(pool.map(ask, asked))
-        return time.perf_counter() - begin, heard
+        answers = list(pool.map(ask, questions))
+        return Round(time.perf_counter() - begin, answers)
 
 
-def _questions(concurrency: int, turn: int, tokens: int, seed: int) -> list[Asked]:
-    first = 9_000_011 * (seed + 1) + 100_000 * concurrency + 100 * (turn + 2)
-    return [
-        Asked(f"What is shown in picture {place}?", photo(first + place, SIDE), tokens)
-        for place in range(concurrency)
-    ]
+def _questions(pictures: Iterator[bytes], count: int, tokens: int) -> list[Question]:
+    numbered = enumerate(itertools.islice(pictures, count))
+    return [Question(f"What is shown in picture {at}?", picture, tokens) for at, picture in numbered]
 
 
-def _turns(ask: dict[str, RoundOf], concurrency: int, effort: Effort, seed: int) -> dict[str, Rounds]:
-    """Each side hears the same questions in the same turns; the first turn is not counted."""
-    found = {name: Rounds() for name in ask}
-    for turn in range(effort.rounds + 1):
-        asked = _questions(concurrency, turn, effort.tokens, seed)
-        for name, one in ask.items():
-            seconds, heard = one(asked)
-            if turn:
-                found[name].add(seconds, heard)
-    return found
+def _ask_in_turns(
+    sides: Mapping[str, AskRound], concurrency: int, effort: Effort, seed: int
+) -> dict[str, list[Round]]:
+    """Each side gets the same questions in the same turns; the first turn is not counted."""
+    rounds: dict[str, list[Round]] = {name: [] for name in sides}
+    pictures = photos(seed, SERIES + concurrency, SIDE)
+    for _ in range(effort.rounds + 1):
+        questions = _questions(pictures, concurrency, effort.tokens)
+        for name, ask in sides.items():
+            rounds[name].append(ask(questions))
+    return {name: counted for name, (_, *counted) in rounds.items()}
 
 
-def _measures(found: Found, seed: int) -> dict[str, Measure]:
-    measures = {}
-    for concurrency, sides in found.items():
+def measures(rounds: Rounds, seed: int) -> dict[str, Measure]:
+    taken = {}
+    for concurrency, sides in rounds.items():
         suffix = "" if concurrency == PLAIN else f"_at_{concurrency}"
         for name, (target, sense) in TARGETS.items():
-            measures[name + suffix] = (
-                Measure.of("ratio", _ratio(name, sides, seed), target, sense)
-                if "vllm" in sides
-                else Measure("ratio", None, target=target, sense=sense)
+            owed = Measure("ratio", None, target=target, sense=sense)
+            taken[name + suffix] = (
+                Measure.of("ratio", _ratio(name, sides, seed), target, sense) if "vllm" in sides else owed
             )
-    return measures
+    return taken
 
 
-def _ratio(name: str, sides: dict[str, Rounds], seed: int) -> bounds.Bounded:
+def _ratio(name: str, sides: Mapping[str, Sequence[Round]], seed: int) -> bounds.Bounded:
     ours, theirs = sides["ours"], sides["vllm"]
     if name == "tokens_vs_vllm":
-        return bounds.ratio_of_medians(ours.rates, theirs.rates, seed)
-    share = 0.99 if "p99" in name else 0.5
-    pairs = np.stack([ours.ttft_ms, theirs.ttft_ms], axis=-1)  # (rounds, callers, 2)
-
-    def ratio(drawn: bounds.Floats) -> bounds.Floats:
-        pooled = np.quantile(drawn.reshape(len(drawn), -1, 2), share, axis=1)
-        return np.asarray(pooled[:, 0] / pooled[:, 1])
-
-    return bounds.bootstrap(pairs, ratio, seed)
+        return bounds.ratio_of_medians(_rates(ours), _rates(theirs), seed)
+    quantile = QUANTILES[name.split("_")[1]]
+    return bounds.ratio_of_quantiles(_ttft_ms(ours), _ttft_ms(theirs), quantile, seed)
 
 
-def _figures(found: Found, side: str) -> dict[str, Any]:
-    """The medians that the ratios were made of."""
-    return {
-        f"at_{concurrency}": {
-            "tokens_per_s": round(float(np.median(sides[side].rates)), 2),
-            "ttft_p50_ms": round(float(np.quantile(sides[side].ttft_ms, 0.5)), 2),
-            "ttft_p99_ms": round(float(np.quantile(sides[side].ttft_ms, 0.99)), 2),
+def _rates(rounds: Sequence[Round]) -> list[float]:
+    return [timed.tokens_per_s for timed in rounds]
+
+
+def _ttft_ms(rounds: Sequence[Round]) -> list[list[float]]:
+    return [timed.ttft_ms for timed in rounds]
+
+
+def _figures(rounds: Rounds, name: str) -> dict[str, Any]:
+    """The medians and quantiles that the ratios are made of."""
+    figures: dict[str, Any] = {}
+    for concurrency, sides in rounds.items():
+        rate = round(float(np.median(_rates(sides[name]))), 2)
+        ttft = {
+            f"ttft_{quantile}_ms": round(float(np.quantile(_ttft_ms(sides[name]), share)), 2)
+            for quantile, share in QUANTILES.items()
         }
-        for concurrency, sides in found.items()
-    }
+        figures[f"at_{concurrency}"] = {"tokens_per_s": rate, **ttft}
+    return figures
 
+
+BENCH = Bench("serving", "Our services against vLLM's OpenAI server, on a CPU.", measure)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())

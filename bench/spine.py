@@ -1,29 +1,28 @@
 """The spine measured end to end: encode, hit, store, wire, time to first token, output tokens a second.
 
-One run starts the stand-in's two services and an encoder whose rows are as wide as those of 30B-A3B, measures
-each comparison with both sides in turns, prints a card, and last the JSON line. Times are of the stand-in on
-this machine; the ratios are what carries over.
+Starts the stand-in's two services and an encoder whose rows are as wide as those of 30B-A3B, and measures
+both sides of each comparison in turns. Times are those of the stand-in on this machine; only the ratios carry
+over.
 """
 
 from __future__ import annotations
 
 import platform
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import numpy as np
 
 from bench import bounds, services
-from bench.card import show
-from bench.host import versions
-from bench.options import Options, finish, parser
+from bench.host import side
 from bench.parts import answers, encode, store, wire
-from bench.result import Measure, Result
+from bench.result import Measure, Result, medians
+from bench.runner import Bench, Run
 from standin import model_dir
 
 STORE_TARGET = 0.4
@@ -44,51 +43,38 @@ class Effort:
 QUICK = Effort(part_s=2.0, least=6, store_round_s=0.2, rounds=6, tokens=32)
 
 
-def main() -> int:
-    options = Options.of(parser("Measure the spine: encode, store, wire, first token, tokens.").parse_args())
-    return finish("spine", options.check, lambda: run(options))
-
-
-def run(options: Options) -> Result:
-    effort = QUICK if options.quick else Effort()
-    console = Console(stderr=True)
+def measure(run: Run) -> Result:
+    effort = run.effort(Effort(), QUICK)
     # The disk is measured alone, before anything else may write.
-    with console.status("store"):
-        disk = [store.measure(effort.store_round_s) for _ in range(bounds.FEWEST_ROUNDS)]
-    with console.status("starting the services") as status, _running() as (encoder, decoder, wide):
-        status.update("encode")
-        encoded = encode.measure(encoder, model_dir(), effort.part_s, effort.least, options.seed)
-        status.update("wire")
-        wired = wire.measure(wide, effort.part_s, effort.least, options.seed)
-        status.update("first tokens")
-        first = answers.first_tokens(decoder, effort.part_s, effort.least, options.seed)
-        status.update("tokens a second")
-        rates = answers.rates(decoder, CONCURRENCIES, effort.rounds, effort.tokens, options.seed)
-    result = Result(
-        bench="spine",
-        seed=options.seed,
-        quick=options.quick,
+    run.status("store")
+    disk = [store.measure(effort.store_round_s) for _ in range(bounds.FEWEST_ROUNDS)]
+    run.status("starting the services")
+    with _services(run.folder) as (encoder, decoder, wide):
+        run.status("encode")
+        encoded = encode.measure(encoder, model_dir(), effort.part_s, effort.least, run.seed)
+        run.status("wire")
+        wired = wire.measure(wide, effort.part_s, effort.least, run.seed)
+        run.status("first tokens")
+        first = answers.measure_first_tokens(decoder, effort.part_s, effort.least, run.seed)
+        run.status("tokens a second")
+        rates = answers.measure_rates(decoder, CONCURRENCIES, effort.rounds, effort.tokens, run.seed)
+    return Result(
         config=_config(effort, wired),
         sides=_sides(disk, encoded, wired),
-        measures=_measures(disk, encoded, wired, first, rates, options.seed),
+        measures=measures(disk, encoded, wired, first, rates, run.seed),
     )
-    show("spine", result)
-    return result
 
 
 @contextmanager
-def _running() -> Iterator[tuple[str, str, str]]:
+def _services(folder: Path) -> Iterator[tuple[str, str, str]]:
     """The addresses of the stand-in's encoder and decoder, and of the encoder with wide rows."""
-    with tempfile.TemporaryDirectory(prefix="fovea-spine-") as name:
-        folder = Path(name)
-        encoder, decoder = services.pair(model_dir(), folder / "cache")
-        wide = services.encoder(wire.checkpoint(folder / "wide"), folder / "wide-cache")
-        with services.started((encoder, decoder, wide)) as running:
-            running.ready()
-            yield encoder.address, decoder.address, wide.address
+    encoder, decoder = services.pair(model_dir(), folder / "cache")
+    wide = services.encoder(wire.checkpoint(folder / "wide"), folder / "wide-cache")
+    with services.started((encoder, decoder, wide)):
+        yield encoder.address, decoder.address, wide.address
 
 
-def _measures(
+def measures(
     disk: Sequence[Mapping[str, float]],
     encoded: encode.EncodeTimes,
     wired: wire.WireTimes,
@@ -96,28 +82,21 @@ def _measures(
     rates: Mapping[int, Sequence[float]],
     seed: int,
 ) -> dict[str, Measure]:
-    """The figures that are promised, and beside them what explains them."""
-
-    def median(unit: str, samples: Sequence[float]) -> Measure:
-        return Measure.of(unit, bounds.median(samples, seed))
-
-    alone, together = (rates[concurrency] for concurrency in CONCURRENCIES)
+    """The promised measures, and those that explain them."""
+    single, concurrent = (list(rates[concurrency]) for concurrency in CONCURRENCIES)
+    encode_times = {"encode_ms": encoded.cold, "encode_floor_ms": encoded.floor, "hit_ms": encoded.hit}
     return {
-        "encode_ms": median("ms", encoded.cold),
-        "encode_floor_ms": median("ms", encoded.floor),
-        "hit_ms": median("ms", encoded.hit),
+        **medians("ms", encode_times, seed),
         "store_get_vs_memcpy": _of_rounds(disk, "store_get_vs_memcpy", STORE_TARGET),
         "store_put_vs_write": _of_rounds(disk, "store_put_vs_write_fsync"),
-        "wire_vs_socket": Measure.of("ratio", bounds.ratio_of_medians(wired.socket, wired.wire, seed)),
-        "ttft_cold_ms": median("ms", first.cold),
-        "ttft_warm_ms": median("ms", first.warm),
-        "tokens_per_s": median("tokens/s", together),
-        "tokens_per_s_alone": median("tokens/s", alone),
+        "wire_vs_socket": Measure.ratio(wired.socket, wired.wire, seed),
+        **medians("ms", {"ttft_cold_ms": first.cold, "ttft_warm_ms": first.warm}, seed),
+        **medians("tokens/s", {"tokens_per_s": concurrent, "tokens_per_s_alone": single}, seed),
     }
 
 
 def _of_rounds(disk: Sequence[Mapping[str, float]], name: str, target: float | None = None) -> Measure:
-    return Measure.of("ratio", bounds.median_of_rounds([one[name] for one in disk]), target)
+    return Measure.of("ratio", bounds.median_of_rounds([timed[name] for timed in disk]), target)
 
 
 def _config(effort: Effort, wired: wire.WireTimes) -> dict[str, Any]:
@@ -135,40 +114,32 @@ def _config(effort: Effort, wired: wire.WireTimes) -> dict[str, Any]:
 def _sides(
     disk: Sequence[Mapping[str, float]], encoded: encode.EncodeTimes, wired: wire.WireTimes
 ) -> dict[str, dict[str, Any]]:
-    """Ours and every peer, with the medians that the ratios were made of."""
+    """Ours and every peer, with the medians that the ratios are made of."""
 
     def disk_ms(step: str) -> float:
-        return round(bounds.median_of_rounds([one[f"{step}_ms"] for one in disk]).value, 3)
+        return round(bounds.median_of_rounds([timed[f"{step}_ms"] for timed in disk]).value, 3)
 
     def rows_per_s(seconds: Sequence[float]) -> float:
         return round(wired.rows / bounds.median(seconds).value)
 
+    kernel = platform.release()
+    socket = "loopback, sendall to recv_into, a process each side"
     return {
-        "ours": {
-            "version": versions("fovea")["fovea"],
-            "args": "",
-            "put_ms": round(bounds.median(encoded.put).value, 3),
-            "store_get_ms": disk_ms("get"),
-            "store_put_ms": disk_ms("put"),
-            "wire_rows_per_s": rows_per_s(wired.wire),
-        },
-        "memcpy": {
-            "version": f"numpy {versions('numpy')['numpy']}",
-            "args": "copyto",
-            "ms": disk_ms("memcpy"),
-        },
-        "write_fsync": {"version": platform.release(), "args": "pwrite, fsync", "ms": disk_ms("write_fsync")},
-        "socket": {
-            "version": platform.release(),
-            "args": "loopback, sendall to recv_into, a process each side",
-            "rows_per_s": rows_per_s(wired.socket),
-        },
-        "tower": {
-            "version": f"torch {versions('torch')['torch']}",
-            "args": "the tower alone, in one process",
-        },
+        "ours": side(
+            "fovea",
+            put_ms=round(bounds.median(encoded.put).value, 3),
+            store_get_ms=disk_ms("get"),
+            store_put_ms=disk_ms("put"),
+            wire_rows_per_s=rows_per_s(wired.wire),
+        ),
+        "memcpy": {"version": f"numpy {np.__version__}", "args": "copyto", "ms": disk_ms("memcpy")},
+        "write_fsync": {"version": kernel, "args": "pwrite, fsync", "ms": disk_ms("write_fsync")},
+        "socket": {"version": kernel, "args": socket, "rows_per_s": rows_per_s(wired.socket)},
+        "tower": {"version": f"torch {version('torch')}", "args": "the tower alone, in one process"},
     }
 
 
+BENCH = Bench("spine", "Measure the spine: encode, store, wire, first token, tokens.", measure)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())

@@ -1,9 +1,9 @@
-"""How long a part of a bench measures: as many turns as fit into its time, and never too few."""
+"""How long a part of a bench measures: as many turns as its time allows, and a minimum of them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 
 def turns(seconds: float, least: int) -> Iterator[int]:
@@ -12,6 +12,20 @@ def turns(seconds: float, least: int) -> Iterator[int]:
     while turn < least or time.perf_counter() < end:
         yield turn
         turn += 1
+
+
+def time_in_turns(
+    steps: Mapping[str, Callable[[int], object]], seconds: float, least: int, warm_up: int = 0
+) -> dict[str, list[float]]:
+    """The seconds of each step, all steps in every turn. The first `warm_up` turns are not counted."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in turns(seconds, least + warm_up):
+        for name, step in steps.items():
+            begin = time.perf_counter()
+            step(turn)
+            if turn >= warm_up:
+                times[name].append(time.perf_counter() - begin)
+    return times
 
 
 def ms_since(begin: float) -> float:

@@ -1,2 +1,1 @@
-"""What `bench/economy.py` is put together from: policies, the asking, paired losses, the rescue case, the
-page."""
+"""The parts of `bench.economy`: policies, paired losses, the rescue case, random plans, the page."""

@@ -1,152 +1,151 @@
-"""The page that a full run of `bench/economy.py` writes: accuracy against tokens, the losses, the targets.
+"""What a full run of `bench.economy` writes: the page, and the plot of accuracy against visual tokens.
 
-Turns outcomes into Markdown; what it computes is only what the tables show.
+Formats outcomes; it computes only what the tables show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
+
 from bench.bounds import Bounded
-from bench.economics.asking import Outcomes
-from bench.economics.losses import FINE, FLAT_KINDS, accuracy, loss
-from bench.economics.policies import CONTROLLED, DRAWN, UPLOADED, Policy
-from bench.economics.views import SCALES, scale_of
-from bench.evaluation.report import targets
-from bench.evaluation.scores import tier_of
+from bench.economics.losses import FLAT_KINDS, accuracy, loss
+from bench.economics.policies import (
+    CONTROLLED,
+    DRAWN,
+    FLAT,
+    FLAT_NEAR,
+    GAIN,
+    OFF,
+    RATIOS,
+    REDUCERS,
+    UPLOADED,
+    reduced,
+)
+from bench.evaluation import report
+from bench.evaluation.asking import Outcomes, Policy
+from bench.evaluation.report import bounded, table
+from bench.evaluation.scores import TIERS
+from bench.evaluation.views import SCALES, scale_of
 from bench.result import Measure
 from standin.dataset import KINDS
 
-COARSE = tuple(kind for kind in KINDS if tier_of(kind) == "coarse")
-TIERS = {"all": KINDS, "coarse": COARSE, "fine": FINE}
+TEMPLATE = Path(__file__).with_name("page.md")
+GROUPS = {"all": KINDS, **TIERS}
 SORTS = {
     "bars": "bar", "lines": "line", "pies": "pie", "tables": "table", "cards": "card", "scenes": "scene",
     "pages": "page",
 }  # fmt: skip
-
-METHOD = """\
-Model `{model}`, {per_kind:,} held-out questions of each of {kinds} kinds (seed {seed}, set `{set}`), asked
-through the running services over gRPC, {concurrency} at a time, greedy; {asks:,} asks in {seconds:,.0f} s
-on {cores} cores. An answer is right when it is the expected text, letter by letter. Accuracy is percent, a
-loss is points, both with 95 % bounds from a bootstrap over rows of questions that share pictures; every
-question is asked under every policy, so losses are paired. Each kind counts alike."""
-
-DRAWN_TEXT = """\
-The pictures as they were drawn, 160 to 320 pixels a side, with text of 12 to 16 pixels. `off` keeps every
-token. `flat` leaves squares of one colour out before the tower, `flat near` also those whose values differ
-by at most {tolerance}. `auto` stops where the gain of SCOPE flattens. `economy` and `strong` are the
-server's modes with its default reducer, SCOPE, by saliency and coverage; below them the others at the same
-ratios: by difference (divprune), evenly (stride), at random, and by resizing the image, to whole
-squares and so to about 7 % fewer tokens."""
-
-CONTROL_TEXT = """\
-`standin/control` is the same model, trained as long but for the last stages, in which the stand-in learns
-from pictures that lose rows and squares. It shows what leaving tokens out costs a model that has never met
-it."""
-
-UPLOADED_TEXT = """\
-The same pictures as people upload screenshots and scans: enlarged 1, 1.5, 2 or 3 times, a quarter of them
-each. `native` is the size that was uploaded. The stand-in reads text of the height that it was trained on
-and hardly any other, so at its native size an enlarged picture is read badly, and `detail=auto` gains
-instead of losing; a model that reads all sizes would not gain so. The stricter comparison is with the
-pictures as they were drawn, before they were enlarged: the last column."""
+COLOURS = {
+    "scope": "#1b6ca8", "divprune": "#4aa564", "stride": "#e08e26", "random": "#888888", "resize": "#b03a48",
+}  # fmt: skip
+SINGLE = {OFF.name: "*", FLAT.name: "s", FLAT_NEAR.name: "D", GAIN.name: "P"}
+"""Marks of the policies that are no point of a curve."""
 
 
-def page(
+@dataclass(frozen=True)
+class UniformShare:
+    """Of the 32x32 squares of a sort of picture, the share that is uniform; of these, the share dropped."""
+
+    uniform: float
+    dropped: float
+
+
+def write(
+    path: Path,
+    plot: Path,
     facts: Mapping[str, Any],
     outcomes: Outcomes,
-    found: Mapping[str, Measure],
-    uniform: Mapping[str, tuple[float, float]],
-    plot: str,
-) -> str:
-    """The whole page; `uniform` is, by sort of picture, the share of uniform squares and of those dropped."""
-    parts = [
-        "# What a visual token is worth",
-        "Written by `python -m bench.economy`; do not edit.",
-        METHOD.format_map({**facts, "set": facts["dataset"][:12]}),
-        f"![Accuracy against visual tokens, a point a policy]({plot})",
-        "## Targets",
-        "The bound stands as the value where it is held to a target.",
-        targets(found),
-        "## Fewer tokens of the same pictures",
-        DRAWN_TEXT.format_map(facts),
-        _policies(outcomes, DRAWN),
-        "## The control",
-        CONTROL_TEXT,
-        _policies(outcomes, CONTROLLED),
-        "## Smaller rows",
-        "The same questions to services whose rows rest and travel in fp8 and in int8, every token kept.",
-        _policies(outcomes, [Policy(name, DRAWN[0].budget) for name in ("off", *facts["row_dtypes"])]),
-        "## Squares of one colour",
-        _uniform(uniform),
-        "## The right size of what is uploaded",
-        UPLOADED_TEXT,
-        _by_scale(outcomes),
-        "## By kind",
-        _kinds(outcomes, [policy.name for policy in DRAWN]),
-    ]
-    return "\n\n".join(parts) + "\n"
+    measures: Mapping[str, Measure],
+    uniform: Mapping[str, UniformShare],
+) -> None:
+    """The page, and the plot at a path relative to it; `uniform` is by sort of picture."""
+    smaller = [OFF, *(Policy(dtype, OFF.budget) for dtype in facts["row_dtypes"])]
+    tables = {
+        "drawn": _policies(outcomes, DRAWN),
+        "controlled": _policies(outcomes, CONTROLLED),
+        "smaller": _policies(outcomes, smaller),
+        "uniform": _uniform(uniform),
+        "by_scale": _by_scale(outcomes),
+        "by_kind": _kinds(outcomes, [policy.name for policy in DRAWN]),
+    }
+    flat_kinds = ", ".join(f"`{kind}`" for kind in FLAT_KINDS)
+    report.write(path, TEMPLATE, measures, plot=plot, flat_kinds=flat_kinds, **tables, **facts)
+    draw(
+        path.parent / plot,
+        outcomes,
+        "{model}: {per_kind:,} held-out questions of each kind, as drawn".format_map(facts),
+    )
 
 
 def _policies(outcomes: Outcomes, policies: Sequence[Policy]) -> str:
-    base = policies[0].name
-    head = "| policy | tokens | accuracy | coarse | fine | points lost | on fine questions |"
-    rows = [head, "|---|---:|---:|---:|---:|---:|---:|"]
+    """The losses are against the first policy."""
+    base, rows = policies[0].name, []
     for policy in policies:
-        tiers = [_plain(accuracy(outcomes, policy.name, kinds)) for kinds in TIERS.values()]
-        losses = (
-            ["", ""]
-            if policy.name == base
-            else [_points(loss(outcomes, base, policy.name, kinds)) for kinds in (KINDS, FINE)]
-        )
-        tokens = f"{outcomes.tokens[policy.name].mean():.1f}"
-        rows.append(f"| {' | '.join([f'`{policy.name}`', tokens, *tiers, *losses])} |")
-    return "\n".join(rows)
+        tiers = [bounded(accuracy(outcomes, policy.name, kinds)) for kinds in GROUPS.values()]
+        losses = [_points(loss(outcomes, base, policy.name, kinds)) for kinds in (KINDS, TIERS["fine"])]
+        lost = ["", ""] if policy.name == base else losses
+        rows.append([f"`{policy.name}`", _tokens(outcomes, policy), *tiers, *lost])
+    return table(("policy", "tokens", "accuracy", "coarse", "fine", "points lost", "on fine questions"), rows)
 
 
 def _by_scale(outcomes: Outcomes) -> str:
-    rows = ["| enlarged | policy | tokens | coarse | fine | points lost against as drawn |"]
-    rows.append("|---:|---|---:|---:|---:|---:|")
+    rows = []
     for scale in SCALES:
-        part = _rows(outcomes, [row for row in range(outcomes.per_kind) if scale_of(row) == scale])
-        if part.per_kind < 2:
-            continue
-        for policy in (DRAWN[0], *UPLOADED):
-            drawn = policy is DRAWN[0]
-            name = "as drawn" if drawn else policy.name
-            tiers = [_plain(accuracy(part, policy.name, kinds)) for kinds in (COARSE, FINE)]
-            lost = "" if drawn else _points(loss(part, DRAWN[0].name, policy.name))
-            tokens = f"{part.tokens[policy.name].mean():.1f}"
-            rows.append(f"| {scale:g} | `{name}` | {tokens} | {' | '.join([*tiers, lost])} |")
-    return "\n".join(rows)
+        part = outcomes.of_rows([row for row in range(outcomes.per_kind) if scale_of(row) == scale])
+        for policy in (OFF, *UPLOADED) if part.per_kind >= 2 else ():
+            name = "as drawn" if policy is OFF else policy.name
+            tiers = [bounded(accuracy(part, policy.name, kinds)) for kinds in TIERS.values()]
+            lost = "" if policy is OFF else _points(loss(part, OFF.name, policy.name))
+            rows.append([f"{scale:g}", f"`{name}`", _tokens(part, policy), *tiers, lost])
+    head = ("enlarged", "policy", "tokens", "coarse", "fine", "points lost against as drawn")
+    return table(head, rows, left=2)
 
 
-def _rows(outcomes: Outcomes, rows: Sequence[int]) -> Outcomes:
-    part = Outcomes(len(rows))
-    part.right = {name: right[:, rows] for name, right in outcomes.right.items()}
-    part.tokens = {name: tokens[:, rows] for name, tokens in outcomes.tokens.items()}
-    return part
-
-
-def _uniform(uniform: Mapping[str, tuple[float, float]]) -> str:
-    rows = ["| pictures | squares of exactly one colour | of these dropped |", "|---|---:|---:|"]
-    rows += [f"| {sort} | {share:.1%} | {dropped:.1%} |" for sort, (share, dropped) in uniform.items()]
-    kinds = ", ".join(f"`{kind}`" for kind in FLAT_KINDS)
-    return "\n".join(rows) + f"\n\n`flat_loss` is over the questions about charts, tables and pages: {kinds}."
+def _uniform(uniform: Mapping[str, UniformShare]) -> str:
+    rows = [[sort, f"{share.uniform:.1%}", f"{share.dropped:.1%}"] for sort, share in uniform.items()]
+    return table(("pictures", "exactly uniform patches", "of these dropped"), rows)
 
 
 def _kinds(outcomes: Outcomes, names: Sequence[str]) -> str:
-    rows = [f"| kind | {' | '.join(f'`{name}`' for name in names)} |", "|---|" + "---:|" * len(names)]
-    for place, kind in enumerate(KINDS):
-        shares = [f"{100 * outcomes.right[name][place].mean():.1f}" for name in names]
-        rows.append(f"| `{kind}` | {' | '.join(shares)} |")
-    return "\n".join(rows)
+    rows = [
+        [f"`{kind}`", *(f"{100 * outcomes.right[name][place].mean():.1f}" for name in names)]
+        for place, kind in enumerate(KINDS)
+    ]
+    return table(["kind", *(f"`{name}`" for name in names)], rows)
 
 
-def _plain(found: Bounded) -> str:
-    return f"{found.value:.1f} ({found.lower:.1f} to {found.upper:.1f})"
+def _tokens(outcomes: Outcomes, policy: Policy) -> str:
+    return f"{outcomes.tokens[policy.name].mean():.1f}"
 
 
-def _points(found: Bounded) -> str:
-    return f"{found.value:+.2f} ({found.lower:+.2f} to {found.upper:+.2f})"
+def _points(figure: Bounded) -> str:
+    return bounded(figure, "+.2f")
+
+
+def draw(path: Path, outcomes: Outcomes, title: str) -> None:
+    """Write the plot, a point a policy: all questions, coarse questions, fine questions."""
+    with report.panels(path, (5, 0.11), 1, len(GROUPS), figsize=(11, 4.2)) as axes:
+        for axis, (tier, kinds) in zip(axes, GROUPS.items(), strict=True):
+            _draw_panel(axis, outcomes, kinds)
+            axis.set_title(f"{tier} questions", fontsize=10)
+            axis.set_xlabel("visual tokens a question")
+        axes[0].set_ylabel("right answers, percent")
+        axes[0].figure.suptitle(title, fontsize=10)
+
+
+def _draw_panel(axis: Axes, outcomes: Outcomes, kinds: Sequence[str]) -> None:
+    def points(names: list[str]) -> tuple[list[float], list[float]]:
+        tokens = [float(outcomes.tokens[name].mean()) for name in names]
+        return tokens, [accuracy(outcomes, name, kinds).value for name in names]
+
+    for reducer in REDUCERS:
+        names = [OFF.name, *(reduced(reducer, mode) for mode in RATIOS)]
+        axis.plot(*points(names), marker="o", markersize=4, color=COLOURS[reducer], label=reducer)
+    for name, mark in SINGLE.items():
+        axis.scatter(*points([name]), marker=mark, s=60, color="black", label=name, zorder=3)
+    report.add_grid(axis)

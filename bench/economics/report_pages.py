@@ -1,9 +1,8 @@
-"""A stream of report pages: pictures of the generator on pages of a PDF, rendered at 1600x1200, and
-questions.
+"""A stream of questions about report pages: generated pictures on pages of a PDF, rendered at 1600x1200.
 
-Half of the requests are about a page that was asked about before. Every eighth asks about one of a few logos,
-which come again and again. Pages are written to PDF without loss and rendered by pypdfium2, as a caller's
-back end would do it. Knows no service.
+Half of the requests are about a page that was asked about before. Every eighth is about one of a few logos,
+which recur all the time. Pages are written to PDF without loss and rendered by pypdfium2, as a caller's back
+end would. Independent of services.
 """
 
 from __future__ import annotations
@@ -16,23 +15,24 @@ from dataclasses import dataclass
 import pypdfium2 as pdfium
 from PIL import Image
 
+from bench.evaluation.views import png
 from standin.dataset import draw_picture
 from standin.questions import Asked, questions_about
 
 WIDTH, HEIGHT = 1600, 1200
 PAGE = 320, 240
-"""In points, and in pixels of the drawn picture."""
+"""Points of the PDF page, and pixels of the drawn picture."""
 LOGO = 160, 160
 LOGOS = 2
 SEEN = 0.5
 EVERY_LOGO = 8
 CARD = 4
-"""The drawer of logos, by its place among the drawers."""
+"""The index of the drawer of logos among all drawers."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One question about one file. `page` tells requests about the same file."""
+    """A question about a file. Requests about the same file have the same `page`."""
 
     page: int
     file: bytes
@@ -40,7 +40,7 @@ class Request:
 
 
 def stream(count: int, seed: int) -> list[Request]:
-    """`count` requests in the order in which they come."""
+    """`count` requests in the order of their arrival."""
     rng = random.Random(f"report/{seed}")
     return list(_stream(rng, count, seed))
 
@@ -62,16 +62,16 @@ def _stream(rng: random.Random, count: int, seed: int) -> Iterator[Request]:
 
 def _page(rng: random.Random, seed: int, number: int) -> tuple[int, bytes, list[Asked]]:
     picture = draw_picture("report", (seed << 32) + number, PAGE)
-    return number, _png(rendered(written(picture.canvas.image))), questions_about(picture, rng)
+    return number, png(render_pdf(write_pdf(picture.canvas.image))), questions_about(picture, rng)
 
 
 def _logo(rng: random.Random, seed: int, place: int) -> tuple[int, bytes, list[Asked]]:
     picture = draw_picture("report", (seed << 32) - 1 - place, LOGO, CARD)
-    return -1 - place, _png(picture.canvas.image), questions_about(picture, rng)
+    return -1 - place, png(picture.canvas.image), questions_about(picture, rng)
 
 
-def written(image: Image.Image) -> bytes:
-    """A PDF of one page that shows a picture, a pixel a point, without loss."""
+def write_pdf(image: Image.Image) -> bytes:
+    """A PDF of a single page that shows a picture without loss, a pixel a point."""
     document = pdfium.PdfDocument.new()
     shown = pdfium.PdfImage.new(document)
     shown.set_bitmap(pdfium.PdfBitmap.from_pil(image))
@@ -85,16 +85,10 @@ def written(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def rendered(file: bytes) -> Image.Image:
-    """The only page, as large as a back end renders it that thinks of no tokens."""
+def render_pdf(file: bytes) -> Image.Image:
+    """The page of a PDF at the size of a back end that does not consider tokens."""
     document = pdfium.PdfDocument(file)
     page = document[0]
     image = page.render(scale=WIDTH / page.get_width()).to_pil().convert("RGB")
     document.close()
     return image
-
-
-def _png(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "PNG", compress_level=1)
-    return out.getvalue()

@@ -1,8 +1,7 @@
-"""Random requests to the planner: whether a plan is ever over its budget, or of a size that a processor
-would change.
+"""Random requests to the planner: whether a plan exceeds its budget or a processor would change its size.
 
-Sizes, limits, ratios and numbers of images are drawn from what callers send and from the edges of it. Asks no
-service: the planner is a pure function.
+Sizes, limits, ratios and numbers of images are drawn from what callers send and from its edge cases. The
+planner is a pure function: no service runs.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ KINDS = ("TEXT", "GRAPHIC", "PHOTO", "UNSPECIFIED")
 
 
 @dataclass(frozen=True)
-class Found:
-    """Of how many requests; `seconds` a request, of those that were planned and of those refused."""
+class PlanChecks:
+    """Counts of requests, and the seconds of each, refused or not."""
 
     requests: int
-    over: int
-    moved: int
+    over_budget: int
+    changed_sizes: int
     refused: int
     seconds: tuple[float, ...]
 
 
-def planned(count: int, seed: int) -> Found:
-    """Plan `count` random requests and hold each plan to its budget and to the processor's own arithmetic."""
+def check_plans(count: int, seed: int) -> PlanChecks:
+    """Plan random requests and check each plan against its budget and the processor's own arithmetic."""
     geometry = Geometry()
-    over = moved = refused = 0
+    over = changed = refused = 0
     seconds: list[float] = []
     for wanted, budget in _requests(random.Random(f"requests/{seed}"), count):
         begin = time.perf_counter()
@@ -47,19 +46,19 @@ def planned(count: int, seed: int) -> Found:
             refused += 1
         seconds.append(time.perf_counter() - begin)
         over += _is_over(wanted, plans, budget)
-        moved += any(_moves(one, geometry) for one in plans)
-    return Found(count, over, moved, refused, tuple(seconds))
+        changed += any(_would_change(planned, geometry) for planned in plans)
+    return PlanChecks(count, over, changed, refused, tuple(seconds))
 
 
 def _is_over(wanted: list[Wanted], plans: list[ImagePlan], budget: Budget) -> bool:
-    spent = sum(one.times * planned.most for one, planned in zip(wanted, plans, strict=False))
+    spent = sum(image.times * planned.most for image, planned in zip(wanted, plans, strict=False))
     return bool(budget.max_visual_tokens) and spent > budget.max_visual_tokens
 
 
-def _moves(one: ImagePlan, geometry: Geometry) -> bool:
-    """Whether the processor would give the planned size another one."""
-    again = geometry.plan(one.planned.width, one.planned.height)
-    return (again.width, again.height) != (one.planned.width, one.planned.height)
+def _would_change(plan: ImagePlan, geometry: Geometry) -> bool:
+    """Whether the processor would resize the planned size."""
+    again = geometry.plan(plan.planned.width, plan.planned.height)
+    return (again.width, again.height) != (plan.planned.width, plan.planned.height)
 
 
 def _requests(rng: random.Random, count: int) -> Iterator[tuple[list[Wanted], Budget]]:

@@ -1,131 +1,203 @@
-"""The rescue case: the stream of report pages to services that plan nothing and keep nothing, and to ours
-as they are.
+"""The rescue case: report pages to naive services, which plan nothing and keep nothing, and to ours.
 
-First what the naive side can carry, a few callers at a time; then the same requests to both, in turn, at 70
-% of that rate, at moments drawn once for both (open loop: nobody waits for an answer before the next asks).
+First the rate that the naive side can sustain is measured, with a few concurrent callers; then both sides get
+the same requests, in turn, at 70 % of that rate, at times drawn once for both (open loop: requests do not
+wait for answers).
 """
 
 from __future__ import annotations
 
 import random
+import re
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bench.bounds import Bounded, Floats, bootstrap, mean
-from bench.economics.losses import POINTS, held
-from bench.economics.memory import Peak
+from bench import services
+from bench.bounds import mean, ratio_of_means
+from bench.economics.losses import POINTS, held, share_saved
 from bench.economics.policies import EVERYTHING
 from bench.economics.report_pages import Request
 from bench.evaluation.asking import MAX_NEW_TOKENS
-from bench.parts import flags
+from bench.host import side
+from bench.parts.timed_answer import TimedAnswer, time_answer
 from bench.result import Measure
-from bench.turns import ms_since
-from fovea.client import Budget, Client, Finished, Sampling, Text
-from fovea.receipt import Receipt
+from bench.runner import Run
+from fovea.client import Budget, Client, Sampling
 
 CALLERS = 4
 LOAD = 0.7
-NAIVE = Budget(max_pixels=EVERYTHING, detail="high", reduction="off")
-OURS = Budget(max_pixels=EVERYTHING, detail="auto")
-NAIVE_ENCODER = flags.NO_ROW_STORE
-NAIVE_DECODER = flags.NO_DECODER_CACHES
+MEASURED = 12
+"""Requests of the stream from which the sustained rate is measured."""
+RESET_PEAK = "5"
+TTFT, LATENCY, TOKENS = (
+    attrgetter(f"timed.{name}") for name in ("ttft_ms", "total_ms", "receipt.totals.visual_tokens")
+)
+SAMPLING = Sampling(max_new_tokens=MAX_NEW_TOKENS)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How a side's services are started, and the budget of its requests."""
+
+    name: str
+    budget: Budget
+    encoder_flags: Sequence[str] = ()
+    decoder_flags: Sequence[str] = ()
+
+
+NAIVE = Configuration(
+    "naive",
+    Budget(max_pixels=EVERYTHING, detail="high", reduction="off"),
+    services.NO_ROW_STORE,
+    services.NO_DECODER_CACHES,
+)
+OURS = Configuration("ours", Budget(max_pixels=EVERYTHING, detail="auto"))
+
+
+class PeakMemory:
+    """The peaks of several processes since its creation, less their memory at its creation. Linux only."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self._idle = sum(_status_bytes(pid, "VmRSS") for pid in pids)
+        for pid in pids:
+            Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
+
+    def bytes(self) -> int:
+        """An upper bound: the processes need not peak at the same time."""
+        return sum(_status_bytes(pid, "VmHWM") for pid in self._pids) - self._idle
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    match = re.search(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.M)
+    if match is None:
+        raise RuntimeError(f"the kernel does not report {field}")
+    return 1024 * int(match[1])
 
 
 @dataclass(frozen=True)
 class Answered:
-    """Milliseconds from the moment at which the request came, uploads and waiting included."""
+    """Times count from the moment of the request, waiting included."""
 
-    ttft_ms: float
-    total_ms: float
+    timed: TimedAnswer
     right: bool
-    receipt: Receipt
 
 
 @dataclass(frozen=True)
-class Side:
-    """What one side did with all requests, and the most memory it took for them, in bytes."""
+class SideOutcome:
+    """What a side did with all requests, and the most memory it took for them, in bytes."""
 
     answers: Sequence[Answered]
     memory: int
 
+    def values(self, value: Callable[[Answered], float]) -> list[float]:
+        return [value(answer) for answer in self.answers]
 
-def capacity(address: str, requests: Sequence[Request], budget: Budget) -> float:
-    """Requests a second that are answered when a few callers ask one after another."""
+    @property
+    def right(self) -> np.ndarray:
+        return np.array([answer.right for answer in self.answers], float)
+
+    def figures(self, name: str) -> dict[str, float]:
+        return {
+            f"{name}_ttft_ms": round(float(np.mean(self.values(TTFT))), 1),
+            f"{name}_latency_ms": round(float(np.mean(self.values(LATENCY))), 1),
+            f"{name}_memory_mib": round(self.memory / 2**20, 1),
+            f"{name}_right": round(float(self.right.mean()), 3),
+            f"{name}_tokens": round(float(np.mean(self.values(TOKENS))), 1),
+        }
+
+
+def measure(run: Run, model: Path, requests: Sequence[Request]) -> tuple[dict[str, Measure], dict[str, Any]]:
+    """The measures, and the naive side with the figures of both. Every phase starts its services anew."""
+    first = requests[:MEASURED]
+    with _services(run, model, NAIVE, "the rate that naive sustains") as (address, _):
+        sustained = sustained_rate(address, first, NAIVE.budget)
+    times = arrival_times(len(requests), LOAD * sustained, run.seed)
+    with _services(run, model, NAIVE, f"naive, {times[-1]:.0f} s") as (address, peak):
+        naive = open_loop(address, peak, requests, times, NAIVE.budget)
+    with _services(run, model, OURS, "the rate that ours sustains") as (address, _):
+        ours_sustained = sustained_rate(address, first, OURS.budget)
+    with _services(run, model, OURS, f"ours, {times[-1]:.0f} s") as (address, peak):
+        ours = open_loop(address, peak, requests, times, OURS.budget)
+    return measures(naive, ours, run.seed), side(
+        "fovea",
+        " ".join((*NAIVE.encoder_flags, *NAIVE.decoder_flags)),
+        requests=len(requests),
+        requests_per_s=round(LOAD * sustained, 4),
+        naive_carries_per_s=round(sustained, 4),
+        ours_carries_per_s=round(ours_sustained, 4),
+        **naive.figures("naive"),
+        **ours.figures("ours"),
+    )
+
+
+@contextmanager
+def _services(
+    run: Run, model: Path, configuration: Configuration, phase: str
+) -> Iterator[tuple[str, PeakMemory]]:
+    """A pair of services with an empty store: the decoder's address, and the memory both take from now on."""
+    run.status(f"the rescue case: {phase}")
+    folder = Path(tempfile.mkdtemp(dir=run.folder))
+    encoder_flags, decoder_flags = configuration.encoder_flags, configuration.decoder_flags
+    launched = services.pair(model, folder, (), encoder_flags, decoder_flags)
+    with services.started(launched) as running:
+        yield launched[-1].address, PeakMemory([child.pid for child in running.running])
+
+
+def sustained_rate(address: str, requests: Sequence[Request], budget: Budget) -> float:
+    """Requests answered a second with a few callers that wait for their answers."""
     with Client(address) as client, ThreadPoolExecutor(CALLERS) as pool:
         begin = time.perf_counter()
-        for _ in pool.map(lambda one: _answer(client, one, budget, time.perf_counter()), requests):
-            pass
+        list(pool.map(lambda request: _answer(client, request, budget, time.perf_counter()), requests))
         return len(requests) / (time.perf_counter() - begin)
 
 
-def arrivals(count: int, rate: float, seed: int) -> list[float]:
+def arrival_times(count: int, rate: float, seed: int) -> list[float]:
     """Seconds after the start at which requests come: a Poisson process."""
-    rng, now, found = random.Random(f"arrivals/{seed}"), 0.0, []
-    for _ in range(count):
-        now += rng.expovariate(rate)
-        found.append(now)
-    return found
+    rng = random.Random(f"arrivals/{seed}")
+    return np.cumsum([rng.expovariate(rate) for _ in range(count)]).tolist()
 
 
 def open_loop(
-    address: str, peak: Peak, requests: Sequence[Request], moments: Sequence[float], budget: Budget
-) -> Side:
-    """Every request at its moment, whatever is still unanswered. `peak` has counted since the start."""
+    address: str, peak: PeakMemory, requests: Sequence[Request], times: Sequence[float], budget: Budget
+) -> SideOutcome:
+    """Every request at its time, whatever is still unanswered. `peak` counts since the start."""
     with Client(address) as client, ThreadPoolExecutor(len(requests)) as pool:
         begin, calls = time.perf_counter(), []
-        for request, moment in zip(requests, moments, strict=True):
-            time.sleep(max(0.0, begin + moment - time.perf_counter()))
-            calls.append(pool.submit(_answer, client, request, budget, begin + moment))
+        for request, at in zip(requests, times, strict=True):
+            time.sleep(max(0.0, begin + at - time.perf_counter()))
+            calls.append(pool.submit(_answer, client, request, budget, begin + at))
         answers = [call.result() for call in calls]
-    return Side(answers, peak.bytes())
+    return SideOutcome(answers, peak.bytes())
 
 
-def _answer(client: Client, request: Request, budget: Budget, came: float) -> Answered:
-    first, text, receipt = None, "", None
-    sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS)
+def _answer(client: Client, request: Request, budget: Budget, begin: float) -> Answered:
     asked = request.asked
-    with closing(client.stream(asked.question, [request.file], budget=budget, sampling=sampling)) as events:
-        for event in events:
-            if first is None and isinstance(event, Text | Finished):
-                first = ms_since(came)
-            if isinstance(event, Text):
-                text += event.text
-            elif isinstance(event, Finished):
-                receipt = event.receipt
-    if first is None or receipt is None:
-        raise RuntimeError("the stream ended without an answer")
-    return Answered(first, ms_since(came), text.strip() == asked.answer, receipt)
+    timed = time_answer(client, asked.question, [request.file], SAMPLING, budget, begin)
+    return Answered(timed, timed.text.strip() == asked.answer)
 
 
-def measures(naive: Side, ours: Side, seed: int) -> dict[str, Measure]:
-    """Ours against naive: what is saved as a share, times as ratios of means, accuracy in points."""
-    tokens = _ratio(naive, ours, lambda one: one.receipt.totals.visual_tokens, seed)
-    less = Bounded(1 - tokens.value, 1 - tokens.upper, 1 - tokens.lower, tokens.n)
-    right = [np.array([one.right for one in side.answers], float) for side in (naive, ours)]
+def measures(naive: SideOutcome, ours: SideOutcome, seed: int) -> dict[str, Measure]:
+    """Ours against naive: savings as shares, times as ratios of means, accuracy in points."""
+
+    def ratio(value: Callable[[Answered], float], target: float) -> Measure:
+        means = ratio_of_means(ours.values(value), naive.values(value), seed)
+        return Measure.of("ratio", means, target, "at most")
+
+    tokens = ratio_of_means(ours.values(TOKENS), naive.values(TOKENS), seed)
     return {
-        "rescue_tokens": Measure.of("share", less, 0.65),
+        "rescue_tokens": Measure.of("share", share_saved(tokens), 0.65),
         "rescue_memory": Measure("share", 1 - ours.memory / naive.memory, 1, target=0.40),
-        "rescue_ttft": Measure.of("ratio", _ratio(naive, ours, lambda o: o.ttft_ms, seed), 0.2, "at most"),
-        "rescue_latency": Measure.of(
-            "ratio", _ratio(naive, ours, lambda o: o.total_ms, seed), 0.2, "at most"
-        ),
-        "rescue_loss": held("points", mean(POINTS * (right[0] - right[1]), seed), 1.0),
+        "rescue_ttft": ratio(TTFT, 0.2),
+        "rescue_latency": ratio(LATENCY, 0.2),
+        "rescue_loss": held("points", mean(POINTS * (naive.right - ours.right), seed), 1.0),
     }
-
-
-def _ratio(naive: Side, ours: Side, figure: Callable[[Answered], float], seed: int) -> Bounded:
-    """Mean over mean, requests drawn in pairs."""
-    pairs = np.array(
-        [[figure(a), figure(b)] for a, b in zip(naive.answers, ours.answers, strict=True)], float
-    )
-
-    def ratio(drawn: Floats) -> Floats:
-        means = drawn.mean(axis=1)
-        return np.asarray(means[:, 1] / means[:, 0])
-
-    return bootstrap(pairs, ratio, seed)

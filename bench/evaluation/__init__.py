@@ -1,1 +1,1 @@
-"""What `make eval` is put together from: the questions, the asking, the scores, the report, the plot."""
+"""Held-out questions asked through running services: shared by `bench.eval` and `bench.economy`."""

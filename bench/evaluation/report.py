@@ -1,106 +1,72 @@
-"""The page that a run of `make eval` writes: what was asked, the table by kind, what the targets say.
-
-Turns scores into Markdown and computes nothing.
-"""
+"""Pages in Markdown, filled into templates, with tables and plots. Formats measures and computes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
+matplotlib.use("Agg")  # needs no display
+
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+
 from bench.bounds import Bounded
-from bench.evaluation.scores import Score
 from bench.result import Measure
 
-HEAD = "| kind | tier | n | native | half size | native less half, points | blank | chance |"
-RULE = "|---|---|---:|---:|---:|---:|---:|---:|"
-
-METHOD = """\
-Model `{model}`, {per_kind:,} held-out questions of each of {kinds} kinds (seed {seed}, set `{set}`), asked
-through the two running services over gRPC, {concurrency} at a time, greedy. An answer is right when it is the
-expected text, letter by letter.
-
-{asks:,} questions about {images:,} different images took {encodes:,} runs of the vision tower and
-{seconds:,.0f} s ({asks_per_s:.0f} questions a second on {cores} cores): an image is encoded when it is first
-asked about, and never again.
-
-Native is the picture as drawn; half size is the same picture with half the width and height, made by the
-client with Pillow; blank is a white picture of the native size. Each question is asked about all three, so
-differences are paired."""
-
-NOTES = """\
-Figures are percent, with 95 % bounds: of a kind the exact binomial, of its paired difference by Agresti
-and Min, of a tier a bootstrap over rows of questions that share pictures (2,000 resamples). A tier is the
-mean of its kinds. Chance is what the best constant answer gets. `blank_above_chance` counts kinds that a
-blank image answers better than that (exact binomial test, at most 5 % false alarms over all kinds)."""
+TARGETS_HEAD = ("measure", "value", "95 % bounds", "target", "met")
 
 
-def page(
-    facts: Mapping[str, Any],
-    kinds: Sequence[Score],
-    tiers: Sequence[Score],
-    found: Mapping[str, Measure],
-    plot: str,
-) -> str:
-    """The whole page; `facts` are the model, the set and what the run cost, `plot` the picture's place."""
-    parts = [
-        "# How well the stand-in reads",
-        "Written by `make eval`; do not edit.",
-        _method(facts),
-        f"![Right answers by kind at native size, at half size and with a blank image]({plot})",
-        "## By tier",
-        _table(tiers),
-        "## By kind",
-        _table(kinds),
-        "## Targets",
-        targets(found),
-        NOTES,
-    ]
-    return "\n\n".join(parts) + "\n"
+def write(path: Path, template: Path, measures: Mapping[str, Measure], **values: Any) -> None:
+    """Write a page; `values` and the table of `targets` fill the template."""
+    text = template.read_text(encoding="utf-8").format(targets=targets(measures), **values)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
-def _method(facts: Mapping[str, Any]) -> str:
-    return METHOD.format_map({**facts, "set": facts["dataset"][:12]})
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """All columns but the first `left` are aligned to the right."""
+    rule = "|" + "---|" * left + "---:|" * (len(head) - left)
+    lines = (f"| {' | '.join(cells)} |" for cells in rows)
+    return "\n".join([f"| {' | '.join(head)} |", rule, *lines])
 
 
-def _table(scores: Sequence[Score]) -> str:
-    return "\n".join([HEAD, RULE, *(_row(score) for score in scores)])
+def targets(measures: Mapping[str, Measure]) -> str:
+    """A row for each measure with a target."""
+    rows = (_target(name, measure) for name, measure in measures.items() if measure.target is not None)
+    return table(TARGETS_HEAD, rows)
 
 
-def _row(score: Score) -> str:
-    views = score.views
-    cells = [
-        f"`{score.name}`",
-        score.tier,
-        f"{score.n:,}",
-        bounded(views["native"]),
-        bounded(views["half"]),
-        bounded(score.lost, "+.1f"),
-        bounded(views["blank"]),
-        f"{100 * score.chance:.1f}",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def bounded(found: Bounded, form: str = ".1f") -> str:
-    """Points with their bounds: `97.2 (96.0 to 98.1)`."""
-    value, lower, upper = (format(100 * one, form) for one in (found.value, found.lower, found.upper))
+def bounded(figure: Bounded, form: str = ".1f") -> str:
+    """A value with its bounds: `97.2 (96.0 to 98.1)`."""
+    value, lower, upper = (format(number, form) for number in (figure.value, figure.lower, figure.upper))
     return f"{value} ({lower} to {upper})"
 
 
-def targets(found: Mapping[str, Measure]) -> str:
-    head = ["| measure | value | 95 % bounds | target | met |", "|---|---:|---:|---:|---|"]
-    rows = [_target(name, one) for name, one in found.items() if one.target is not None]
-    return "\n".join(head + rows)
-
-
-def _target(name: str, one: Measure) -> str:
-    bounds = "" if one.lower is None or one.upper is None else f"{one.lower:.3f} to {one.upper:.3f}"
-    value = "not measured" if one.value is None else f"{one.value:.3g}"
-    return f"| `{name}` | {value} | {bounds} | {one.sense} {one.target:g} | {'yes' if one.met else 'no'} |"
-
-
-def write(path: Path, text: str) -> None:
+@contextmanager
+def panels(path: Path, legend: tuple[int, float], *shape: int, **options: Any) -> Iterator[Sequence[Axes]]:
+    """Axes to draw on; the PNG is written when the block ends. `legend` is its columns and its height."""
+    figure, axes = pyplot.subplots(*shape, **options)
+    yield axes
+    columns, height = legend
+    entries = axes[0].get_legend_handles_labels()
+    figure.legend(*entries, loc="lower center", ncols=columns, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, height, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def add_grid(panel: Axes, **options: Any) -> None:
+    panel.grid(color="#eeeeee", **options)
+    panel.set_axisbelow(True)
+
+
+def _target(name: str, measure: Measure) -> list[str]:
+    bounds = "" if measure.lower is None else f"{measure.lower:.3f} to {measure.upper:.3f}"
+    value = "not measured" if measure.value is None else f"{measure.value:.3g}"
+    met = "yes" if measure.met else "no"
+    return [f"`{name}`", value, bounds, f"{measure.sense} {measure.target:g}", met]

@@ -1,33 +1,31 @@
-"""From right and wrong to shares with bounds, by kind and by tier.
+"""From right and wrong answers to shares with bounds, by kind and by tier, and to paired losses.
 
-Every question of a kind has a picture of its own, so the bounds of a kind are those of independent answers.
-The kinds of a tier share pictures, and such questions stand in one row: rows are resampled, so that neither
-pairing nor sharing is lost. Knows no service.
+Every question of a kind has its own picture, so the bounds of a kind are those of independent answers. The
+kinds of a tier share pictures, and questions about the same picture have the same row: rows are resampled,
+which keeps pairing and sharing. Independent of services.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from bench.bounds import Bounded, chance_of_at_least, difference_of_shares, mean, share
-from bench.evaluation.sheets import VIEWS
+from bench.bounds import Bounded, Floats, chance_of_at_least, difference_of_shares, mean, share
+from bench.evaluation.asking import Bools
+from bench.evaluation.views import VIEWS
 from bench.result import Measure
-from standin.dataset import COARSE, KINDS
+from standin.dataset import COARSE, FINE, KINDS
 from standin.questions import CHANCE
 
-TIERS = ("coarse", "fine")
+TIERS = {"coarse": COARSE, "fine": tuple(kind for kind in KINDS if kind in FINE)}
 FAMILY_ERROR = 0.05
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Score:
-    """Shares of right answers with bounds; `lost` is native less half, question by question."""
+    """Shares of right answers with bounds; `lost` is native minus half, question by question."""
 
     name: str
     tier: str
@@ -38,72 +36,76 @@ class Score:
 
     @property
     def guesses(self) -> bool:
-        """Whether a blank image leaves no more than guessing (one-sided exact binomial, see `alarms`)."""
+        """Whether answers about a blank image are no better than guesses (exact binomial, see `alarms`)."""
         right = round(self.views["blank"].value * self.n)
         return chance_of_at_least(right, self.n, self.chance) >= FAMILY_ERROR / len(KINDS)
 
 
-def tier_of(kind: str) -> str:
-    return "coarse" if kind in COARSE else "fine"
+Right = Mapping[str, Bools]
+"""By view or policy, (kinds, rows)."""
 
 
-def by_kind(right: Mapping[str, Bools]) -> Sequence[Score]:
-    """A score for every kind, coarse ones first."""
-    scores = [_kind(kind, {view: right[view][place] for view in VIEWS}) for place, kind in enumerate(KINDS)]
-    return sorted(scores, key=lambda score: TIERS.index(score.tier))
+def accuracy(right: Right, name: str, kinds: Sequence[str] = KINDS, seed: int = 0) -> Bounded:
+    """The share of right answers; all kinds have equal weight."""
+    shares = _shares(right, name, kinds)
+    return replace(mean(shares, seed), n=len(kinds) * len(shares))
 
 
-def by_tier(right: Mapping[str, Bools], seed: int) -> Sequence[Score]:
-    """The mean over the kinds of a tier, each kind counting alike."""
+def loss(right: Right, base: str, other: str, kinds: Sequence[str] = KINDS, seed: int = 0) -> Bounded:
+    """The share that `other` loses against `base`, question by question; negative where it gains."""
+    lost = _shares(right, base, kinds) - _shares(right, other, kinds)
+    return replace(mean(lost, seed), n=len(kinds) * len(lost))
+
+
+def _shares(right: Right, name: str, kinds: Sequence[str]) -> Floats:
+    """The share of right answers, by row."""
+    return right[name][[KINDS.index(kind) for kind in kinds]].astype(np.float64).mean(axis=0)
+
+
+def by_kind(right: Right) -> Sequence[Score]:
+    """A score for every kind, coarse kinds first."""
+    return [_kind(kind, tier, right) for tier, kinds in TIERS.items() for kind in kinds]
+
+
+def by_tier(right: Right, seed: int) -> Sequence[Score]:
+    """The mean over the kinds of a tier, with equal weights."""
     return [_tier(tier, right, seed) for tier in TIERS]
 
 
-def _kind(kind: str, right: Mapping[str, Bools]) -> Score:
-    native, half, n = right["native"], right["half"], right["native"].size
+def _kind(kind: str, tier: str, right: Right) -> Score:
+    answers = {view: right[view][KINDS.index(kind)] for view in VIEWS}
+    native, half, n = answers["native"], answers["half"], answers["native"].size
     gained, lost = int((native & ~half).sum()), int((half & ~native).sum())
-    views = {view: share(int(right[view].sum()), n) for view in VIEWS}
-    return Score(kind, tier_of(kind), n, views, difference_of_shares(gained, lost, n), CHANCE[kind])
+    views = {view: share(int(values.sum()), n) for view, values in answers.items()}
+    return Score(kind, tier, n, views, difference_of_shares(gained, lost, n), CHANCE[kind])
 
 
-def _tier(tier: str, right: Mapping[str, Bools], seed: int) -> Score:
-    places = [place for place, kind in enumerate(KINDS) if tier_of(kind) == tier]
-    shares = {view: right[view][places].mean(axis=0) for view in VIEWS}
-    return Score(
-        tier,
-        tier,
-        right["native"][places].size,
-        {view: mean(values, seed) for view, values in shares.items()},
-        mean(shares["native"] - shares["half"], seed),
-        float(np.mean([CHANCE[KINDS[place]] for place in places])),
-    )
+def _tier(tier: str, right: Right, seed: int) -> Score:
+    kinds = TIERS[tier]
+    views = {view: accuracy(right, view, kinds, seed) for view in VIEWS}
+    lost = loss(right, "native", "half", kinds, seed)
+    return Score(tier, tier, lost.n, views, lost, float(np.mean([CHANCE[kind] for kind in kinds])))
 
 
 def alarms(kinds: Sequence[Score]) -> Sequence[str]:
-    """Kinds that a blank image answers better than guessing would.
+    """Kinds for which answers about a blank image are better than guesses.
 
-    Chance is what the best constant answer gets. All kinds together raise a false alarm in at most 5 % of
-    runs (Bonferroni).
+    Chance is the share that the best constant answer gets right. At most 5 % of runs raise a false alarm for
+    any kind (Bonferroni).
     """
     return [score.name for score in kinds if not score.guesses]
 
 
-def measures(right: Mapping[str, Bools], seed: int) -> dict[str, Measure]:
-    """The figures that are promised, by name."""
-    kinds = by_kind(right)
+def measures(right: Right, seed: int) -> dict[str, Measure]:
+    """The promised measures, by name."""
+    wrong = len(alarms(by_kind(right)))
     coarse, fine = by_tier(right, seed)
     return {
-        "coarse_native": _measure(coarse, lambda score: score.views["native"], 0.97),
-        "fine_native": _measure(fine, lambda score: score.views["native"], 0.90),
-        "coarse_drop_half": _measure(coarse, lambda score: score.lost),
-        "fine_drop_half": _measure(fine, lambda score: score.lost, 0.10),
-        "coarse_blank": _measure(coarse, lambda score: score.views["blank"]),
-        "fine_blank": _measure(fine, lambda score: score.views["blank"]),
-        "blank_above_chance": Measure(
-            "kinds", len(alarms(kinds)), right["blank"].size, target=0, sense="at most"
-        ),
+        "coarse_native": Measure.of("share", coarse.views["native"], 0.97),
+        "fine_native": Measure.of("share", fine.views["native"], 0.90),
+        "coarse_drop_half": Measure.of("share", coarse.lost),
+        "fine_drop_half": Measure.of("share", fine.lost, 0.10),
+        "coarse_blank": Measure.of("share", coarse.views["blank"]),
+        "fine_blank": Measure.of("share", fine.views["blank"]),
+        "blank_above_chance": Measure("kinds", wrong, right["blank"].size, target=0, sense="at most"),
     }
-
-
-def _measure(score: Score, figure: Callable[[Score], Bounded], target: float | None = None) -> Measure:
-    found = figure(score)
-    return Measure("share", found.value, score.n, found.lower, found.upper, target)

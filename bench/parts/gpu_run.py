@@ -1,41 +1,56 @@
-"""One run on one device: the machine's own rates first, then tower, engine and reference on shared weights.
+"""A run on one device: the device's own rates first, then tower, engine and reference on shared weights.
 
-Puts the parts together in the order that the memory allows, and keeps the plain times, with the arithmetic
-and the bytes that belong to them. Knows no target.
+Runs the parts in the order that memory allows. Independent of targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from bench.parts import gpu_times, roofline
-from bench.parts.gpu_times import FirstTokens
-from bench.parts.in_process import Words, load_tower
+from bench.parts import roofline
+from bench.parts.in_process import (
+    GEOMETRY,
+    Encoded,
+    PromptTokens,
+    answer,
+    draw_picture,
+    encode,
+    first_delta,
+    load_tower,
+)
 from bench.parts.random_checkpoint import RandomCheckpoint
 from bench.parts.reference import Reference, Verdict
-from bench.parts.roofline import Roofline
-from bench.parts.sizes import TextSize, VisionSize
-from bench.parts.steps import Steps, random_prompts
-from decoder_svc.core import Limits, Prompt
-from decoder_svc.engine.build import NativeSettings
+from bench.parts.roofline import Roofline, TextSize, vision_flops
+from bench.parts.steps import Steps, decode_steps, engine_settings, random_prompts
+from bench.turns import ms_since
+from decoder_svc.core import Prompt
+from decoder_svc.economy.cost import PrefillCost
 from decoder_svc.engine.native import NativeEngine
-from encoder_svc.vision.tower import Tower
+from encoder_svc.vision.preprocess import patches
 from fovea.rows import RowDtype
 
 TIES = {torch.float32: 1e-4, torch.bfloat16: 1 / 32}
-"""How far below the best logit, of its size, a token may lie and still be as good a choice."""
-PAGE = 256
+"""How far below the best logit, relative to it, a token may lie and still be an equally good choice."""
+TEXT = 48
+"""Tokens of text on each side of a picture."""
 _ROW_DTYPES = {torch.float32: RowDtype.FP32, torch.bfloat16: RowDtype.BF16}
+
+Samples = dict[str, dict[str, list[float]]]
+"""By unit, then by measure: a value for each turn."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What is measured, and how often. `packed_patches` go into one call of the tower."""
+    """What is measured, and how often. `packed_patches` go into a call of the tower."""
 
     sides: tuple[int, ...]
     packed_patches: int
@@ -60,49 +75,60 @@ class Setup:
     seed: int
 
 
-@dataclass(frozen=True)
-class Found:
-    """Plain times, a value a turn, and what they are to be held against. `images_per_s` and `image_flops` are
-    by side, `steps` and `step_bytes` by batch; `alone_s` and `generate_s` are seconds a token. `own` are the
-    verdicts of the reference on its own answer.
+@dataclass
+class GpuTimes:
+    """What a run measured: rates, shares of what the device can do, and milliseconds.
+
+    `step_bytes` are by batch; `single_s` and `generate_s` are seconds a token of one sequence. `verdicts` are
+    those of the reference on our answer, `own_verdicts` those on its own. `memory_bytes` is 0 where the
+    device does not count it.
     """
 
-    engine: str
     roofline: Roofline
-    images_per_s: dict[int, list[float]]
-    image_flops: dict[int, float]
-    prefill_s: list[float]
-    prefill_flops: float
-    steps: dict[int, Steps]
-    step_bytes: dict[int, float]
-    alone_s: list[float]
-    generate_s: list[float]
-    first: FirstTokens
-    verdicts: list[Verdict]
-    own: list[Verdict]
     tie: float
-    memory_bytes: int
+    engine: str = ""
+    samples: Samples = field(default_factory=lambda: defaultdict(dict))
+    step_bytes: dict[int, float] = field(default_factory=dict)
+    single_s: list[float] = field(default_factory=list)
+    generate_s: list[float] = field(default_factory=list)
+    verdicts: Sequence[Verdict] = ()
+    own_verdicts: Sequence[Verdict] = ()
+    memory_bytes: int = 0
 
 
-async def measure(setup: Setup, effort: Effort, tell: Callable[[str], object]) -> Found:
-    tell("what the device can do")
+async def measure(setup: Setup, effort: Effort, status: Callable[[str], object]) -> GpuTimes:
+    status("what the device can do")
+    cuda = setup.device.type == "cuda"
     machine = roofline.measure(setup.device, setup.dtype, effort.copied, effort.matrix)
-    if setup.device.type == "cuda":
+    if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(setup.device)
-    tell("weights")
+    status("weights")
     checkpoint = RandomCheckpoint(setup.folder, setup.config, setup.device, setup.dtype, setup.seed)
-    engine = NativeEngine(_settings(setup, effort), source=checkpoint)
+    cells = [(effort.context, batch) for batch in effort.batches]
+    pictures = (max(effort.sides) // 32) ** 2 + 4 * TEXT
+    longest, new = (
+        max(effort.prefill, pictures),
+        max(effort.samples + 16 + max(effort.batches), effort.answer),
+    )
+    dtype, device = _ROW_DTYPES[setup.dtype], str(setup.device)
+    settings = engine_settings(setup.folder, dtype, device, cells, new, longest, effort.prefill)
+    engine = NativeEngine(settings, source=checkpoint)
     await engine.start()
     try:
-        run = _Run(setup, effort, checkpoint, engine, tell)
-        return await run.all(machine)
+        times = GpuTimes(machine, TIES[setup.dtype], engine.description)
+        await _GpuRun(setup, effort, checkpoint, engine, times).measure(status)
     finally:
         await engine.close()
+    times.memory_bytes = torch.cuda.max_memory_allocated(setup.device) if cuda else 0
+    return times
 
 
-class _Run:
-    """The parts, loaded."""
+class _GpuRun:
+    """The loaded parts. Each method measures one thing; compared sides take turns within it.
+
+    The first turn is not counted: it chooses kernels.
+    """
 
     def __init__(
         self,
@@ -110,96 +136,119 @@ class _Run:
         effort: Effort,
         checkpoint: RandomCheckpoint,
         engine: NativeEngine,
-        tell: Callable[[str], object],
+        times: GpuTimes,
     ) -> None:
-        config = checkpoint.config
-        self._setup, self._effort, self._engine, self._tell = setup, effort, engine, tell
-        self._tower: Tower = load_tower(checkpoint)
+        self._setup, self._effort, self._seed = setup, effort, setup.seed
+        self._engine, self._times, self._samples = engine, times, times.samples
+        self._config = checkpoint.config
+        self._tower = load_tower(checkpoint)
         self._reference = Reference(checkpoint)
-        self._text, self._vision = TextSize.of(config.text_config), VisionSize.of(config.vision_config)
-        self._words = Words(
-            checkpoint.image_token_id,
-            config.vision_start_token_id,
-            config.vision_end_token_id,
-            # The special tokens stand behind the plain ones.
-            min(config.text_config.bos_token_id, config.vision_start_token_id),
-        )
+        self._tokens = PromptTokens.of(checkpoint)
+        self._text_seeds = itertools.count(10_000 * (setup.seed + 1))
 
-    async def all(self, machine: Roofline) -> Found:
-        effort, seed = self._effort, self._setup.seed
-        self._tell("a greedy answer against the reference")
-        verdicts, own = await gpu_times.judged(
-            self._tower, self._engine, self._reference, self._words, effort.sides[0], effort.answer, seed
-        )
-        self._tell("images")
-        images = {side: self._images_per_s(side) for side in effort.sides}
-        self._tell("prefill")
-        prefill = await gpu_times.prefill_s(self._engine, self._words, effort.prefill, effort.rounds, seed)
-        self._tell("first tokens")
-        first = await gpu_times.first_tokens(
-            self._tower, self._engine, self._words, effort.sides[-1], effort.rounds, seed
-        )
-        steps, step_bytes = await self._decode()
-        self._tell("generate")
-        (prompt,) = self._prompts(1)
-        alone, generated = await gpu_times.steps_and_generate(
-            self._engine, self._reference, prompt, effort.samples, effort.rounds
-        )
-        return Found(
-            engine=self._engine.description,
-            roofline=machine,
-            images_per_s=images,
-            image_flops={side: self._vision.flops((side // 16) ** 2) for side in effort.sides},
-            prefill_s=prefill,
-            prefill_flops=self._text.prefill_flops(effort.prefill),
-            steps=steps,
-            step_bytes=step_bytes,
-            alone_s=alone,
-            generate_s=generated,
-            first=first,
-            verdicts=verdicts,
-            own=own,
-            tie=TIES[self._setup.dtype],
-            memory_bytes=_peak_memory(self._setup.device),
-        )
-
-    def _images_per_s(self, side: int) -> list[float]:
-        at_once = max(1, self._effort.packed_patches // (side // 16) ** 2)
-        return gpu_times.images_per_s(self._tower, side, at_once, self._effort.rounds, self._setup.seed)
-
-    async def _decode(self) -> tuple[dict[int, Steps], dict[int, float]]:
-        steps, step_bytes = {}, {}
+    async def measure(self, status: Callable[[str], object]) -> None:
+        status("a greedy answer against the reference")
+        await self._judge_answers(self._effort.sides[0])
+        status("images")
+        for side in self._effort.sides:
+            self._time_images(side)
+        status("prefill")
+        await self._time_prefill()
+        status("first tokens")
+        await self._time_first_tokens(self._effort.sides[-1])
         for batch in self._effort.batches:
-            self._tell(f"decode steps of {batch}")
-            prompts = self._prompts(batch)
-            steps[batch] = await gpu_times.decode(self._engine, prompts, self._effort.samples)
-            distinct = self._reference.touched([prompt.token_ids for prompt in prompts])
-            step_bytes[batch] = self._text.step_bytes(
-                distinct, steps[batch].context, self._setup.dtype.itemsize
-            )
-        return steps, step_bytes
+            status(f"decode steps of {batch}")
+            await self._time_decode(batch)
+        status("generate")
+        await self._time_single_and_generate()
 
-    def _prompts(self, batch: int) -> list[Prompt]:
-        return random_prompts(self._words.plain, batch, self._effort.context, self._setup.seed + batch)
+    async def _judge_answers(self, side: int) -> None:
+        """Two greedy answers about a picture, the engine's and that of `generate`, judged token by token by
+        the reference, which has seen the same tokens. Its verdicts on its own show its precision.
+        """
+        encoded = encode(self._tower, draw_picture(self._seed, side), RowDtype.FP32)
+        prompt = self._tokens.prompt(encoded, self._random_text(), self._random_text())
+        ours = await answer(self._engine, prompt, encoded, self._effort.answer)
+        own = self._reference.answer(prompt.token_ids, encoded.image, self._effort.answer)
+        self._times.verdicts, self._times.own_verdicts = (
+            self._reference.verdicts(prompt.token_ids, encoded.image, token_ids) for token_ids in (ours, own)
+        )
 
+    def _time_images(self, side: int) -> None:
+        """The tower alone, without preprocessing, several pictures packed in a call."""
+        per_image = (side // 16) ** 2
+        at_once = max(1, self._effort.packed_patches // per_image)
+        images = [patches(draw_picture(self._seed + number, side), GEOMETRY) for number in range(at_once)]
+        rates = []
+        for _ in range(self._effort.rounds + 1):
+            begin = time.perf_counter()
+            self._tower.encode(images, RowDtype.BF16)
+            rates.append(at_once / (time.perf_counter() - begin))
+        share = vision_flops(self._config.vision_config, per_image) / self._times.roofline.flops_per_s
+        self._samples["images/s"][f"encode_{side}"] = rates[1:]
+        self._samples["ratio"][f"encode_{side}_share"] = [share * rate for rate in rates[1:]]
 
-def _settings(setup: Setup, effort: Effort) -> NativeSettings:
-    """Room for the largest batch, with the answers that go on while its last prompts are prefilled."""
-    most = max(effort.batches)
-    new = max(effort.samples + 16 + most, effort.answer)
-    pictures = (max(effort.sides) // 32) ** 2 + 4 * gpu_times.TEXT
-    longest = max(effort.prefill, effort.context, pictures) + new
-    return NativeSettings(
-        setup.folder,
-        dtype=_ROW_DTYPES[setup.dtype],
-        devices=(str(setup.device),),
-        kv_tokens=max(most * (effort.context + new + PAGE), longest + PAGE),
-        prefill_chunk=effort.prefill,
-        max_running=most,
-        limits=Limits(max_context=longest, max_new_tokens=new),
-    )
+    async def _time_prefill(self) -> None:
+        """From admission to the first token of a text, by the engine's clock."""
+        length, seconds = self._effort.prefill, []
+        for turn in range(self._effort.rounds + 1):
+            (prompt,) = random_prompts(self._tokens.plain, 1, length, 31 * self._seed + turn)
+            delta, _ = await first_delta(self._engine, prompt, None)
+            seconds.append(delta.timings.prefill_ms / 1000)
+        flops = PrefillCost.of(self._setup.config["text_config"]).flops(length)
+        floor = flops / self._times.roofline.flops_per_s
+        self._samples["ratio"]["prefill_share"] = [floor / s for s in seconds[1:]]
+        self._samples["tokens/s"]["prefill_tokens_per_s"] = [length / s for s in seconds[1:]]
 
+    async def _time_first_tokens(self, side: int) -> None:
+        """Cold is preprocessing, tower and prefill; for the others the rows are in memory. No KV of the
+        picture can be reused behind a new text; at the front of the prompt it can. Where the engine reuses
+        none, there is no time for the prefix.
+        """
+        times: dict[str, list[float]] = {"cold": [], "rows": [], "prefix": []}
+        for turn in range(self._effort.rounds + 1):
+            rgb, begin = draw_picture(1000 * (self._seed + 1) + turn, side), time.perf_counter()
+            encoded = encode(self._tower, rgb, RowDtype.BF16)
+            await first_delta(self._engine, self._prompt_about(encoded, []), encoded)
+            cold = ms_since(begin)
+            behind_text = self._prompt_about(encoded, self._random_text())
+            _, rows = await first_delta(self._engine, behind_text, encoded)
+            again, prefix = await first_delta(self._engine, self._prompt_about(encoded, []), encoded)
+            if turn:
+                times["cold"].append(cold)
+                times["rows"].append(rows)
+                # The KV of the picture is reused except for what does not fill a block.
+                times["prefix"] += [prefix] if again.usage.cached_prompt_tokens >= encoded.count / 2 else []
+        self._samples["ms"] = {f"ttft_{name}_ms": ms for name, ms in times.items() if len(ms) > 1}
 
-def _peak_memory(device: torch.device) -> int:
-    """0 where the device does not count it."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    async def _time_decode(self, batch: int) -> None:
+        prompts = self._context_prompts(batch)
+        await decode_steps(self._engine, prompts, 2)  # not counted: a new batch size
+        steps = await decode_steps(self._engine, prompts, self._effort.samples)
+        self._times.step_bytes[batch] = self._step_bytes(prompts, steps)
+        floor = self._times.step_bytes[batch] / self._times.roofline.bytes_per_s
+        self._samples["ratio"][f"decode_floor_{batch}"] = [floor / s for s in steps.seconds]
+        self._samples["tokens/s"][f"decode_tokens_per_s_{batch}"] = [batch / s for s in steps.seconds]
+
+    def _step_bytes(self, prompts: Sequence[Prompt], steps: Steps) -> float:
+        distinct = self._reference.touched([prompt.token_ids for prompt in prompts])
+        return TextSize.of(self._config).step_bytes(distinct, steps.context, self._setup.dtype.itemsize)
+
+    async def _time_single_and_generate(self) -> None:
+        """One sequence: the engine and `generate`, in turns, on the same prompt."""
+        (prompt,) = self._context_prompts(1)
+        for turn in range(self._effort.rounds + 1):
+            steps = await decode_steps(self._engine, [prompt], self._effort.samples)
+            generated = self._reference.token_seconds(prompt.token_ids, self._effort.samples)
+            if turn:
+                self._times.single_s.append(float(np.median(steps.seconds)))
+                self._times.generate_s.append(generated)
+
+    def _context_prompts(self, batch: int) -> list[Prompt]:
+        return random_prompts(self._tokens.plain, batch, self._effort.context, self._seed + batch)
+
+    def _prompt_about(self, encoded: Encoded, front: list[int]) -> Prompt:
+        return self._tokens.prompt(encoded, front, self._random_text(), key=encoded.rows[:32])
+
+    def _random_text(self) -> list[int]:
+        return self._tokens.random(TEXT, next(self._text_seeds))

@@ -1,7 +1,6 @@
-"""Tower and engine in one process, on the same random checkpoint: what both services run, without them.
+"""Tower and engine in one process, on the same random checkpoint: what both services run.
 
-Pictures are made up, rows go from the one to the other in memory, as bytes in the layout of the wire. Knows
-no service, no store and no network.
+Pictures are random; rows pass from the tower to the engine in memory, as bytes in the layout of the wire.
 """
 
 from __future__ import annotations
@@ -28,27 +27,27 @@ from encoder_svc.vision.tower import Tower
 from fovea.geometry import Geometry
 from fovea.rows import RowDtype, RowLayout
 
-# Sides are given in whole cells, so nothing is ever resized.
+# Sides are whole visual tokens, so nothing is ever resized.
 GEOMETRY = Geometry(min_pixels=32 * 32)
 Rgb = NDArray[np.uint8]
 _numbers = itertools.count()
 
 
 def load_tower(checkpoint: RandomCheckpoint) -> Tower:
-    """On the tensors of the checkpoint, wherever they lie."""
+    """A tower that shares the tensors of the checkpoint."""
     config = checkpoint.config.vision_config
     with torch.device("meta"):
         model = Qwen3VLMoeVisionModel._from_config(
             config, attn_implementation=attention(checkpoint.device, checkpoint.dtype)
         )
     checkpoint.fill(model, "model.visual.")
-    # Its frequencies are computed, not read.
+    # Frequencies are computed, not read.
     model.rotary_pos_emb = type(model.rotary_pos_emb)(config).to(checkpoint.device)
     return Tower(model.eval(), GEOMETRY)
 
 
-def picture(seed: int, side: int) -> Rgb:
-    """Noise: no two are alike."""
+def draw_picture(seed: int, side: int) -> Rgb:
+    """Noise, different for every seed."""
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
@@ -69,25 +68,32 @@ class Encoded:
 
 
 def encode(tower: Tower, rgb: Rgb, dtype: RowDtype) -> Encoded:
-    """Preprocessed and computed."""
+    """Preprocess a picture and compute its rows."""
     image = patches(rgb, GEOMETRY)
     return Encoded(image, tower.encode([image], dtype)[0].rows, tower.layout(dtype))
 
 
 @dataclass(frozen=True)
-class Words:
-    """The token ids that a prompt about a picture is made of; `plain` ids are below it."""
+class PromptTokens:
+    """The token ids of a prompt about a picture; ids below `plain` are text."""
 
     image: int
     start: int
     end: int
     plain: int
 
+    @classmethod
+    def of(cls, checkpoint: RandomCheckpoint) -> PromptTokens:
+        """Special tokens follow the plain ones."""
+        config = checkpoint.config
+        start, end = config.vision_start_token_id, config.vision_end_token_id
+        return cls(checkpoint.image_token_id, start, end, min(config.text_config.bos_token_id, start))
+
     def random(self, count: int, seed: int) -> list[int]:
         ids: list[int] = np.random.default_rng(seed).integers(self.plain, size=count).tolist()
         return ids
 
-    def about(self, encoded: Encoded, front: Sequence[int], back: Sequence[int], key: bytes = b"") -> Prompt:
+    def prompt(self, encoded: Encoded, front: Sequence[int], back: Sequence[int], key: bytes = b"") -> Prompt:
         """Text, the picture between its tags, text."""
         short = [*front, self.start, self.image, self.end, *back]
         place, grid = len(front) + 1, encoded.image.grid_thw
@@ -105,7 +111,7 @@ async def answer(engine: NativeEngine, prompt: Prompt, encoded: Encoded, tokens:
 
 
 async def first_delta(engine: NativeEngine, prompt: Prompt, encoded: Encoded | None) -> tuple[Delta, float]:
-    """The first token, and the milliseconds until it was there; the answer is left then."""
+    """The first token, and the milliseconds until it came; the request is cancelled then."""
     begin = time.perf_counter()
     async with aclosing(
         _submit(engine, prompt, Sampling(max_new_tokens=2, ignore_eos=True), encoded)

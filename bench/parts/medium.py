@@ -1,7 +1,7 @@
-"""A checkpoint of random weights between the stand-in and what is served: hidden 1024, 12 layers, 16 experts.
+"""A checkpoint of random weights between the stand-in and 30B-A3B: hidden 1024, 12 layers, 16 experts.
 
-Large enough that matrix products and not Python decide how fast an engine is. Tokenizer, template and
-processor are the stand-in's; the layout is the published one. Written once into `build/`.
+Large enough that matrix products, not Python, limit the speed of an engine. Tokenizer, template and processor
+are those of the stand-in; the layout is the published one. Written once, into `build/`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration
 
+from bench.parts.random_checkpoint import RandomCheckpoint
 from standin import model_dir
 from standin.export import published_tensors
 
@@ -40,18 +40,17 @@ COPIED = (
 
 
 def checkpoint(folder: Path) -> Path:
-    """The folder, written if it is not there."""
+    """The folder, written if it is missing."""
     if not (folder / "model.safetensors").exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        source = RandomCheckpoint(folder, _config(), torch.device("cpu"), torch.float32)
+        tensors = published_tensors({name: source.read(name) for name in source.shapes})
         for name in COPIED:
             shutil.copyfile(model_dir() / name, folder / name)
-        config = _config()
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        save_file(_weights(config), folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 
-def parameters(folder: Path) -> int:
+def count_parameters(folder: Path) -> int:
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
@@ -64,21 +63,3 @@ def _config() -> dict[str, Any]:
     }  # fmt: skip
     config["vision_config"]["out_hidden_size"] = HIDDEN
     return config
-
-
-def _weights(config: dict[str, Any]) -> dict[str, torch.Tensor]:
-    with torch.device("meta"):
-        shapes = Qwen3VLMoeForConditionalGeneration(Qwen3VLMoeConfig(**config)).state_dict()
-    generator = torch.Generator().manual_seed(0)
-    return published_tensors({name: _noise(name, s.shape, generator) for name, s in sorted(shapes.items())})
-
-
-def _noise(name: str, shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
-    """Of a trained model's scale, so that tokens depend on the context."""
-    values = torch.randn(shape, generator=generator)
-    if "norm" in name and name.endswith("weight"):
-        return 1 + 0.1 * values
-    if name.endswith("bias"):
-        return 0.1 * values
-    inputs = shape[2] if "experts." in name else math.prod(shape[1:])
-    return (2.0 if "o_proj" in name else 1.0) * values / math.sqrt(inputs)

@@ -1,13 +1,18 @@
-"""Pictures that nobody has seen before: soft colour noise, as a JPEG like a photo."""
+"""Photos that no service has seen before: soft colour noise in a JPEG."""
 
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
 COARSE = 24
+"""Pixels a side of the noise, before it is enlarged."""
+LENGTH = 1_000_000
+"""Photos of a series."""
 
 
 def photo(seed: int, side: int) -> bytes:
@@ -16,3 +21,9 @@ def photo(seed: int, side: int) -> bytes:
     file = io.BytesIO()
     Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
     return file.getvalue()
+
+
+def photos(seed: int, series: int, side: int) -> Iterator[bytes]:
+    """New photos without end. Different seeds and series (0 to 99) share none."""
+    first = LENGTH * (100 * seed + series)
+    return (photo(first + number, side) for number in itertools.count())

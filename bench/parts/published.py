@@ -1,65 +1,18 @@
 """Configs by which a model is built without a download: Qwen3-VL-30B-A3B as published, and a small one.
 
-The small one has the same parts, experts and M-RoPE sections among them, so that what runs on it runs on the
-large one. Values only.
+The small one has the same parts, experts and M-RoPE sections included, so that what runs on it runs on the
+large one.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-QWEN3_VL_30B_A3B: dict[str, Any] = {
-    "architectures": ["Qwen3VLMoeForConditionalGeneration"],
-    "model_type": "qwen3_vl_moe",
-    "image_token_id": 151655,
-    "video_token_id": 151656,
-    "vision_start_token_id": 151652,
-    "vision_end_token_id": 151653,
-    "tie_word_embeddings": False,
-    "text_config": {
-        "model_type": "qwen3_vl_moe_text",
-        "hidden_size": 2048,
-        "intermediate_size": 6144,
-        "num_hidden_layers": 48,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 4,
-        "head_dim": 128,
-        "vocab_size": 151936,
-        "max_position_embeddings": 262144,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 5_000_000,
-        "rope_scaling": {
-            "mrope_interleaved": True,
-            "mrope_section": [24, 20, 20],
-            "rope_type": "default",
-        },
-        "bos_token_id": 151643,
-        "eos_token_id": 151645,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "num_experts": 128,
-        "num_experts_per_tok": 8,
-        "moe_intermediate_size": 768,
-        "norm_topk_prob": True,
-        "decoder_sparse_step": 1,
-        "mlp_only_layers": [],
-    },
-    "vision_config": {
-        "model_type": "qwen3_vl_moe",
-        "depth": 27,
-        "hidden_size": 1152,
-        "intermediate_size": 4304,
-        "num_heads": 16,
-        "hidden_act": "gelu_pytorch_tanh",
-        "in_channels": 3,
-        "patch_size": 16,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-        "num_position_embeddings": 2304,
-        "out_hidden_size": 2048,
-        "deepstack_visual_indexes": [8, 16, 24],
-    },
-}
+QWEN3_VL_30B_A3B: dict[str, Any] = json.loads(
+    Path(__file__).with_name("qwen3_vl_30b_a3b.json").read_text(encoding="utf-8")
+)
 
 SMALL: dict[str, Any] = QWEN3_VL_30B_A3B | {
     "image_token_id": 391,

@@ -1,10 +1,10 @@
-"""A checkpoint whose weights are random and made where they are wanted, when they are read.
+"""A checkpoint of random weights, drawn on the device when they are read.
 
-It stands in for a checkpoint folder where 58 GiB on disk are out of the question: the folder holds the
-config and a tokenizer of single bytes, and every tensor is drawn on the device from a generator of its own
-name, with the scale that a trained one has, so that another prompt gives other tokens. A tensor that was made
-is kept, and given again as the same memory: whoever reads it without converting it, the engine, the tower and
-the reference, shares one copy. Layouts are those of the modules, so nothing has to be transposed.
+It replaces a checkpoint folder of 58 GiB: the folder holds the config and a tokenizer of single bytes. Every
+tensor is drawn from a generator seeded by its name, with the scale of a trained tensor, so that another
+prompt gives other tokens. A drawn tensor is kept and returned again as the same memory: the engine, the tower
+and the reference share one copy unless they convert it. Layouts are those of the modules, so nothing has to
+be transposed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RandomCheckpoint(Checkpoint):
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of every parameter of the whole model, by its published name."""
+        """The shape of every parameter of the model, by its published name."""
         with torch.device("meta"):
             whole = Qwen3VLMoeForConditionalGeneration(self.config)
         return {name: tuple(parameter.shape) for name, parameter in whole.named_parameters()}
@@ -57,7 +57,7 @@ class RandomCheckpoint(Checkpoint):
         return self._made[name]
 
     def fill(self, module: nn.Module, prefix: str) -> None:
-        """Give every parameter of a module its tensor, in place of what it had: no memory is copied."""
+        """Replace every parameter of a module by its tensor; no memory is copied."""
         for name, _ in list(module.named_parameters()):
             owner, _, leaf = name.rpartition(".")
             parameter = nn.Parameter(self.read(prefix + name), requires_grad=False)
@@ -66,13 +66,13 @@ class RandomCheckpoint(Checkpoint):
     def _draw(self, name: str) -> Tensor:
         generator = torch.Generator(self.device).manual_seed(zlib.crc32(f"{self._seed}:{name}".encode()))
         values = torch.empty(self.shapes[name], device=self.device, dtype=self.dtype)
-        centre, spread = _scale(name, self.shapes[name])
-        return values.normal_(generator=generator).mul_(spread).add_(centre)
+        mean, deviation = _scale(name, self.shapes[name])
+        return values.normal_(generator=generator).mul_(deviation).add_(mean)
 
 
 def _scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Centre and deviation of the values of a tensor."""
-    if "q_norm" in name or "k_norm" in name:  # sharp attention: what is read depends on positions
+    """The mean and the deviation that a trained tensor has, so that tokens depend on the context."""
+    if "q_norm" in name or "k_norm" in name:  # sharp attention, which depends on positions
         return 2.0, 0.2
     if "norm" in name and name.endswith("weight"):
         return 1.0, 0.1

@@ -1,7 +1,7 @@
-"""The monolithic model of transformers, on the very tensors that the engine and the tower run on.
+"""The monolithic model of transformers, on the same tensors that the engine and the tower use.
 
-It says which token it would have chosen at every place of an answer, how long its own `generate` takes a
-token, and which experts the tokens of a step touch. No paging, no rows from elsewhere, no service.
+It says which token it would have chosen at each position of an answer, how long its own `generate` takes for
+a token, and which experts the tokens of a step touch.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from torch import Tensor
 from transformers import GenerationConfig, Qwen3VLMoeForConditionalGeneration
 
 from bench.parts.random_checkpoint import RandomCheckpoint
-from bench.parts.roofline import wait
+from bench.parts.roofline import synchronize
 from encoder_svc.vision.preprocess import Patches
 
 AT_ONCE = 8
-"""Prompts of one call where experts are counted, so that no large KV cache is held."""
+"""Prompts of a call that counts experts, so that memory stays small."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """At one place of an answer: the reference's best logit, and how far below it the chosen token lies."""
+    """At a position of an answer: the reference's best logit, and how far below it the chosen token lies."""
 
     best: float
     behind: float
@@ -41,7 +41,7 @@ class Reference:
             self._model = Qwen3VLMoeForConditionalGeneration(config)
         checkpoint.fill(self._model, "")
         text, vision = self._model.model.language_model, self._model.model.visual
-        # Frequencies are no parameters: they were made without memory and must be made again.
+        # Frequencies are not parameters: they were created on the meta device and must be computed again.
         text.rotary_emb = type(text.rotary_emb)(config=config.text_config).to(checkpoint.device)
         vision.rotary_pos_emb = type(vision.rotary_pos_emb)(config.vision_config).to(checkpoint.device)
         if any(value.is_meta for value in self._model.buffers()):
@@ -63,26 +63,26 @@ class Reference:
 
     @torch.inference_mode()
     def answer(self, prompt: NDArray[np.int32], image: Patches, tokens: int) -> list[int]:
-        """What it says itself, by `generate`."""
+        """Its own greedy answer, by `generate`."""
         ids = self._tensor(prompt.tolist())
         out: Tensor = self._model.generate(**self._inputs(ids, image), max_new_tokens=tokens)
-        said: list[int] = out[0, ids.shape[1] :].tolist()
-        return said
+        token_ids: list[int] = out[0, ids.shape[1] :].tolist()
+        return token_ids
 
     @torch.inference_mode()
     def token_seconds(self, prompt: NDArray[np.int32], tokens: int) -> float:
-        """Of `generate` with one sequence: what `tokens` more tokens take, the first left out."""
+        """Seconds a token of `generate` with one sequence, without prefill."""
         return (self._generate(prompt, tokens + 1) - self._generate(prompt, 1)) / tokens
 
     @torch.inference_mode()
     def touched(self, prompts: Sequence[NDArray[np.int32]]) -> list[int]:
-        """How many experts of each layer the last tokens of these prompts choose, all prompts together."""
+        """How many experts of each layer the last tokens of all these prompts choose together."""
         layers: list[set[int]] = [set() for _ in self._routers()]
         for first in range(0, len(prompts), AT_ONCE):
             some = torch.cat([self._tensor(prompt.tolist()) for prompt in prompts[first : first + AT_ONCE]])
-            with self._listening() as heard:
+            with self._router_outputs() as outputs:
                 self._model(input_ids=some, use_cache=False, logits_to_keep=1)
-            for seen, chosen in zip(layers, heard, strict=True):
+            for seen, chosen in zip(layers, outputs, strict=True):
                 seen.update(chosen.view(*some.shape, -1)[:, -1].flatten().tolist())
         return [len(seen) for seen in layers]
 
@@ -90,18 +90,18 @@ class Reference:
         return [layer.mlp.gate for layer in self._model.model.language_model.layers]
 
     @contextmanager
-    def _listening(self) -> Iterator[list[Tensor]]:
-        """The experts that every token chooses (tokens, each), a layer after the other."""
-        heard: list[Tensor] = []
+    def _router_outputs(self) -> Iterator[list[Tensor]]:
+        """The experts that every token chooses (tokens, each), layer by layer."""
+        outputs: list[Tensor] = []
         with ExitStack() as stack:
             for router in self._routers():
-                hook = router.register_forward_hook(lambda module, given, out: heard.append(out[-1]))
+                hook = router.register_forward_hook(lambda module, given, out: outputs.append(out[-1]))
                 stack.callback(hook.remove)
-            yield heard
+            yield outputs
 
     def _generate(self, prompt: NDArray[np.int32], tokens: int) -> float:
         ids = self._tensor(prompt.tolist())
-        wait(self._device)
+        synchronize(self._device)
         begin = time.perf_counter()
         out = self._model.generate(
             input_ids=ids,
@@ -109,7 +109,7 @@ class Reference:
             mm_token_type_ids=torch.zeros_like(ids),
             max_new_tokens=tokens,
         )
-        wait(self._device)
+        synchronize(self._device)
         if out.shape[1] != ids.shape[1] + tokens:
             raise RuntimeError(f"generate gave {out.shape[1] - ids.shape[1]} tokens, not {tokens}")
         return time.perf_counter() - begin

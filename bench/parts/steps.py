@@ -1,8 +1,7 @@
-"""How long a decode step of the native engine takes with so many sequences of such lengths.
+"""How long a decode step of the native engine takes with given sequences.
 
-Everything goes in and out by the engine's public face: prompts are submitted, and the deltas' own clock says
-when each token was there. A step counts from the moment at which every prompt has its first token, so that no
-prefill is mixed in. Knows nothing of how the engine steps.
+Uses only the engine's public interface: prompts are submitted, and the clock of the deltas says when each
+token was computed. Steps count only after every prompt has its first token, so that no prefill is included.
 """
 
 from __future__ import annotations
@@ -12,23 +11,53 @@ import itertools
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from decoder_svc.core import Delta, EngineRequest, Prompt, Sampling
+from decoder_svc.core import Delta, EngineRequest, Limits, Prompt, Sampling
+from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
+from fovea.rows import RowDtype
 
 WARM_UP = 2
+BLOCK = 256
+"""At least the tokens of a block of KV."""
 IDLE_POLL_S = 0.001
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Seconds of single steps; `context` tokens are read by one of them, those of all sequences."""
+    """Seconds of single steps; a step reads `context` tokens of KV, those of all sequences."""
 
     seconds: tuple[float, ...]
     context: float
+
+
+def engine_settings(
+    model: Path,
+    dtype: RowDtype,
+    device: str,
+    cells: Sequence[tuple[int, int]],
+    new_tokens: int,
+    longest: int,
+    prefill_chunk: int,
+    threads: int = 0,
+) -> NativeSettings:
+    """Room for each (context, batch) with `new_tokens` a sequence, and for a prompt of `longest`."""
+    longest = max(longest, *(context for context, _ in cells)) + new_tokens
+    room = max(batch * (context + new_tokens + BLOCK) for context, batch in cells)
+    return NativeSettings(
+        model,
+        dtype=dtype,
+        devices=(device,),
+        kv_tokens=max(room, longest + BLOCK),
+        prefill_chunk=prefill_chunk,
+        max_running=max(batch for _, batch in cells),
+        threads=threads,
+        limits=Limits(max_context=longest, max_new_tokens=new_tokens),
+    )
 
 
 def text_prompt(tokens: Sequence[int]) -> Prompt:
@@ -39,51 +68,51 @@ def text_prompt(tokens: Sequence[int]) -> Prompt:
 
 
 def random_prompts(vocabulary: int, count: int, length: int, seed: int) -> list[Prompt]:
-    """Below `vocabulary`, which leaves out the special tokens where those stand last."""
+    """Token ids below `vocabulary`, which excludes special tokens where they come last."""
     ids = np.random.default_rng(seed).integers(vocabulary, size=(count, length))
     return [text_prompt(row) for row in ids]
 
 
 async def decode_steps(engine: NativeEngine, prompts: Sequence[Prompt], samples: int) -> Steps:
-    """Answers go on, whatever is said, until `samples` steps were seen with all of them running.
+    """All answers run until `samples` steps were timed with all of them running; end tokens are ignored.
 
-    The engine must hold all prompts at once, and `max_new_tokens` of its limits must be enough for the
-    first answer to last until the last prompt has been prefilled and the steps were seen.
+    The engine must hold all prompts at once, and its `max_new_tokens` must let the first answer last until
+    the last prompt has been prefilled and the steps were timed.
     """
     watch = _Watch(len(prompts), samples)
     tasks = [asyncio.create_task(_follow(engine, prompt, watch)) for prompt in prompts]
-    seen = asyncio.create_task(watch.enough.wait())
-    await asyncio.wait([seen, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    for task in (seen, *tasks):
+    enough = asyncio.create_task(watch.enough.wait())
+    await asyncio.wait([enough, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (enough, *tasks):
         task.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
-    # What was left may be in a last step, beside whatever is timed next, and no event tells its end.
+    # Cancelled sequences may still be in a last step, which no event reports; it would disturb what is next.
     while engine.load().running:  # noqa: ASYNC110
         await asyncio.sleep(IDLE_POLL_S)
     if not watch.enough.is_set():
-        raise RuntimeError(f"an answer ended with {len(watch.seconds)} of {samples} steps seen")
+        raise RuntimeError(f"an answer ended with {len(watch.seconds)} of {samples} steps timed")
     return Steps(tuple(watch.seconds), float(np.mean(watch.contexts)))
 
 
 @dataclass
 class _Watch:
-    """What the sequences have said so far. Only the last to begin is timed: all others run by then."""
+    """The progress of all sequences. Only the last to start is timed: all others are running by then."""
 
     sequences: int
     samples: int
-    begun: int = 0
+    started: int = 0
     lengths: dict[str, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     contexts: list[int] = field(default_factory=list)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def saw(self, name: str, place: int, before: Delta, delta: Delta) -> None:
-        """A later token of the sequence that began as number `place`."""
+    def record(self, name: str, order: int, before: Delta, delta: Delta) -> None:
+        """A later token of the sequence that started as number `order`."""
         self.lengths[name] = delta.usage.prompt_tokens + delta.usage.output_tokens
         made = delta.usage.output_tokens - before.usage.output_tokens
-        if place < self.sequences or before.usage.output_tokens < WARM_UP or self.enough.is_set():
+        if order < self.sequences or before.usage.output_tokens < WARM_UP or self.enough.is_set():
             return
         spent = delta.timings.decode_ms - before.timings.decode_ms
         self.seconds.append(spent / made / 1000)
@@ -97,9 +126,9 @@ async def _follow(engine: NativeEngine, prompt: Prompt, watch: _Watch) -> None:
     name = f"steps {next(_numbers)}"
     async with aclosing(engine.submit(EngineRequest(name, prompt, sampling), [])) as deltas:
         before = await anext(deltas)
-        watch.begun += 1
-        place = watch.begun
+        watch.started += 1
+        order = watch.started
         async for delta in deltas:
             if delta.usage.output_tokens > before.usage.output_tokens:
-                watch.saw(name, place, before, delta)
+                watch.record(name, order, before, delta)
                 before = delta

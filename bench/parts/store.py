@@ -1,11 +1,11 @@
 """The store against the machine: get against memcpy, put against write plus fsync, at 16 MiB a record.
 
 memcpy and get are measured in turns, then write plus fsync and put, so that a busy moment of the machine
-falls on both sides alike. Not all four in turns: a process that has just waited for the disk is scheduled
-first, and only the step that comes next would profit. memcpy copies into memory that is mapped already, the
-hardest form of the comparison: a get must find fresh memory for what it returns. The plain file is a ring of
-records overwritten in place; in the store a put takes the place of an older record and so reuses its pages.
-Both are filled once before anything is counted. Knows the store's public face only.
+affects both alike. All four in turns would favour the step after a disk wait: a process that has just waited
+is scheduled first. memcpy copies into memory that is mapped already, the hardest form of the comparison: a
+get must find new memory for what it returns. The plain file is a ring of records overwritten in place; a put
+replaces an older record and so reuses its pages. Both are filled once before measuring. Uses only the public
+interface of the store.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from bench.turns import time_in_turns
 from encoder_svc.store import LmdbStore, RowKey, Rows, StoreLimits, tenant_id, variant
 from fovea.rows import RowDtype, RowLayout
 
@@ -33,9 +33,8 @@ Steps = dict[str, Callable[[int], object]]
 
 
 def measure(seconds: float = 10.0) -> dict[str, float | int]:
-    """Medians in milliseconds, the two ratios of them, and how often each pair was measured."""
-    rng = np.random.default_rng(0)
-    data = rng.integers(0, 256, RECORD_BYTES, dtype=np.uint8)
+    """Medians in milliseconds, their two ratios, and how often each pair was measured."""
+    data = np.random.default_rng(0).integers(0, 256, RECORD_BYTES, dtype=np.uint8)
     # Every key fits, so a put replaces and nothing is evicted.
     limits = StoreLimits(2 * len(_KEYS) * RECORD_BYTES, RECORD_BYTES)
     with (
@@ -43,18 +42,17 @@ def measure(seconds: float = 10.0) -> dict[str, float | int]:
         LmdbStore(Path(folder) / "store", limits) as store,
         (Path(folder) / "plain").open("wb", buffering=0) as plain,
     ):
-        disk = _disk_steps(store, plain.fileno(), data)
-        for turn in range(2 * len(_KEYS)):
-            for step in disk.values():
-                step(turn)
-        return _summary(_in_turns(_memory_steps(store, data), seconds / 2) | _in_turns(disk, seconds / 2))
+        disk, memory = _disk_steps(store, plain.fileno(), data), _memory_steps(store, data)
+        time_in_turns(disk, 0.0, 2 * len(_KEYS))
+        times = time_in_turns(memory, seconds / 2, len(_KEYS))
+        return _summary(times | time_in_turns(disk, seconds / 2, len(_KEYS)))
 
 
 def _memory_steps(store: LmdbStore, data: np.ndarray) -> Steps:
     warm = np.empty_like(data)
     return {
         "memcpy": lambda turn: np.copyto(warm, data),
-        "get": lambda turn: _found(store.get(_key(turn), _FIELDS)),
+        "get": lambda turn: _check_read(store.get(_key(turn), _FIELDS)),
     }
 
 
@@ -67,20 +65,8 @@ def _disk_steps(store: LmdbStore, file: int, data: np.ndarray) -> Steps:
 
     return {
         "write_fsync": write_and_fsync,
-        "put": lambda turn: _stored(store.put(_key(turn), _FIELDS, rows).stored),
+        "put": lambda turn: _check_written(store.put(_key(turn), _FIELDS, rows).stored),
     }
-
-
-def _in_turns(steps: Steps, seconds: float) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    deadline, turn = time.perf_counter() + seconds, 0
-    while time.perf_counter() < deadline or turn < len(_KEYS):
-        for name, step in steps.items():
-            begin = time.perf_counter()
-            step(turn)
-            times[name].append(time.perf_counter() - begin)
-        turn += 1
-    return times
 
 
 def _summary(times: dict[str, list[float]]) -> dict[str, float | int]:
@@ -100,12 +86,12 @@ def _key(turn: int) -> RowKey:
     return RowKey(tenant_id("bench"), pixels, variant(_FIELDS))
 
 
-def _found(rows: Rows | None) -> None:
+def _check_read(rows: Rows | None) -> None:
     if rows is None or rows.data.nbytes != RECORD_BYTES:
-        raise RuntimeError("the store did not give back what was put")
+        raise RuntimeError("the store did not return what was put")
 
 
-def _stored(stored: bool) -> None:
+def _check_written(stored: bool) -> None:
     if not stored:
         raise RuntimeError("the store did not keep what was put")
 

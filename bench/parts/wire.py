@@ -1,26 +1,24 @@
 """Rows over the Encode stream, out of shared memory, and the same bytes over a raw loopback socket, in turns.
 
-The stream is read as the decoder reads it, by its own code: every chunk's place and XXH3 checked, every
-byte copied to where it is used. On the other side the encoder takes the rows out of its store. So the ratio
-is what is left of the loopback after store, checks, protobuf and gRPC. Out of shared memory they are leased
-and read by the decoder's code too, with the same checks and the same last copy. Where a second encoder is
-named, the rows of the same image come from it too, in its smaller dtype. Rows are as wide as those of 30B-A3B
-(2048 values, 3 deepstack levels) and in bf16 16 MiB an image; the tower that computed them is small and
-random, and nothing of it is timed.
+The decoder's own code reads the stream: it checks the position and XXH3 of every chunk and copies every byte
+to where it is used. On the other side the encoder reads the rows from its store. The ratio is therefore what
+store, checks, protobuf and gRPC leave of the loopback. Rows in shared memory are leased and read by the
+decoder's code too, with the same checks and the same last copy. With a second encoder, the rows of the same
+image are also fetched from it, in its smaller dtype. Rows are as wide as those of 30B-A3B (2048 values, 3
+deepstack levels), in bf16 16 MiB an image; the tower that computed them is small and random and is not timed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.parts import raw_socket
 from bench.parts.photo import photo
-from bench.turns import turns
+from bench.turns import time_in_turns
 from decoder_svc.encoders.peer import EncoderPeer
 from decoder_svc.encoders.rows import RowSource, RowsWanted
 from decoder_svc.encoders.samehost import SameHost
@@ -35,28 +33,23 @@ WIDTH = 2048
 
 @dataclass
 class WireTimes:
-    """Seconds, a value a turn, for `images` images at once, each of `rows` rows of `row_bytes`.
+    """Seconds, a value for each turn, for `images` images at once, each of `rows` rows of `row_bytes`.
 
-    `fp8` has none where no encoder of smaller rows was there.
+    `fp8` is empty without an encoder of smaller rows.
     """
 
     rows: int
     row_bytes: int
-    images: int = 1
-    wire: list[float] = field(default_factory=list)
-    fp8: list[float] = field(default_factory=list)
-    same_host: list[float] = field(default_factory=list)
-    socket: list[float] = field(default_factory=list)
-
-    @property
-    def bytes(self) -> int:
-        """Of one image."""
-        return self.rows * self.row_bytes
+    images: int
+    wire: Sequence[float]
+    socket: Sequence[float]
+    same_host: Sequence[float]
+    fp8: Sequence[float] = ()
 
 
 def checkpoint(folder: Path) -> Path:
     """A checkpoint of a small random tower whose rows have the width and the levels of 30B-A3B."""
-    from tests import tiny  # writes with torch: not before it is needed
+    from tests import tiny  # loads torch
 
     return tiny.checkpoint(folder, text_hidden=WIDTH, text_layers=1, dtype="bfloat16")
 
@@ -64,42 +57,38 @@ def checkpoint(folder: Path) -> Path:
 def measure(
     address: str, seconds: float, least: int, seed: int, images: int = 1, smaller: str | None = None
 ) -> WireTimes:
-    """Against a running encoder of `checkpoint`, and a second one with fp8 rows, where it is named.
+    """Against a running encoder of `checkpoint`, and against `smaller`, an encoder with fp8 rows, if given.
 
-    This process keeps its memory, as the decoder's does.
+    This process keeps freed memory, as the decoder does.
     """
     keep_freed_memory()
     same_host = SameHost()
     with asyncio.Runner() as runner:
-        peer, wanted = runner.run(_prepared(address, seed))
-        times = WireTimes(wanted.rows, wanted.layout.row_bytes, images)
-        buffers = [memoryview(bytearray(times.bytes)) for _ in range(images)]
-        with raw_socket.peers(times.bytes, images) as connections, ThreadPoolExecutor(images) as threads:
-            steps: dict[str, Callable[[], object]] = {
-                "wire": lambda: runner.run(_fetch_all(peer, wanted, buffers)),
-                "socket": lambda: list(threads.map(raw_socket.receive, connections, buffers)),
-                "same_host": lambda: runner.run(_fetch_all(same_host.over(peer), wanted, buffers)),
+        peer, wanted = runner.run(_prepare(address, seed))
+        image_bytes = wanted.rows * wanted.layout.row_bytes
+        buffers = [memoryview(bytearray(image_bytes)) for _ in range(images)]
+        with raw_socket.peers(image_bytes, images) as connections, ThreadPoolExecutor(images) as threads:
+            steps: dict[str, Callable[[int], object]] = {
+                "wire": lambda turn: runner.run(_fetch_all(peer, wanted, buffers)),
+                "socket": lambda turn: list(threads.map(raw_socket.receive, connections, buffers)),
+                "same_host": lambda turn: runner.run(_fetch_all(same_host.over(peer), wanted, buffers)),
             }
             if smaller is not None:
-                other, less = runner.run(_prepared(smaller, seed))
+                other, less = runner.run(_prepare(smaller, seed))
                 parts = [buffer[: less.rows * less.layout.row_bytes] for buffer in buffers]
-                steps["fp8"] = lambda: runner.run(_fetch_all(other, less, parts))
-            for turn in turns(seconds, least + 1):
-                for name, step in steps.items():
-                    begin = time.perf_counter()
-                    step()
-                    if turn:  # the first connects and touches the memory
-                        getattr(times, name).append(time.perf_counter() - begin)
+                steps["fp8"] = lambda turn: runner.run(_fetch_all(other, less, parts))
+            # The first turn connects and touches the memory.
+            times = time_in_turns(steps, seconds, least, warm_up=1)
             if smaller is not None:
                 runner.run(other.close())
         if same_host.fallbacks:
             raise RuntimeError("rows that lie in shared memory came over the wire")
         runner.run(peer.close())
-    return times
+    return WireTimes(wanted.rows, wanted.layout.row_bytes, images, **times)
 
 
-async def _prepared(address: str, seed: int) -> tuple[EncoderPeer, RowsWanted]:
-    """One image, encoded and in the store, and the peer that reads it."""
+async def _prepare(address: str, seed: int) -> tuple[EncoderPeer, RowsWanted]:
+    """An image, encoded and in the store, and the peer that reads it."""
     with EncoderClient(address) as client:
         digest = client.put(photo(seed, SIDE)).facts.digest
         client.encode(digest)

@@ -1,4 +1,4 @@
-"""The sides of a comparison of engines: each a process in its own environment, asked by JSON lines.
+"""The sides of a comparison of engines: each a process in its own environment, asked over a pipe.
 
-Only one of them computes at a time: the others are stopped by signal until they are asked.
+Only one of them computes at a time: the others are suspended until they are asked.
 """

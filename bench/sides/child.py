@@ -1,22 +1,18 @@
-"""The child's end of the protocol: `python -m bench.sides.child NAME` loads a side, answers until stdin ends.
-
-Stdout belongs to the protocol; what libraries print goes to stderr.
-"""
+"""The side's end of the protocol: loads a side and answers until the pipe is closed."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
-from bench.sides.material import Question, load
+from bench.sides.protocol import Answer, Question, Request, Round
 
 SIDES = {
     "native": "bench.sides.native:NativeSide",
@@ -24,15 +20,14 @@ SIDES = {
     "generate": "bench.sides.generate:GenerateSide",
     "vllm": "bench.sides.vllm:VllmSide",
 }
-Answered = dict[str, Any]
 
 
-class Runner(Protocol):
+class LoadedSide(Protocol):
     """A loaded engine. `answers` takes questions that are asked at once."""
 
     async def start(self) -> dict[str, Any]: ...
 
-    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answered]: ...
+    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]: ...
 
     async def close(self) -> None: ...
 
@@ -41,35 +36,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=SIDES)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--material", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--concurrency", type=int, required=True)
     parser.add_argument("--eager", action="store_true")
+    parser.add_argument("descriptor", type=int)
     options = parser.parse_args()
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
     module, _, name = SIDES[options.name].partition(":")
-    asyncio.run(serve(getattr(import_module(module), name)(options), load(options.material), replies))
+    asyncio.run(serve(getattr(import_module(module), name)(options), Connection(options.descriptor)))
 
 
-async def serve(side: Runner, questions: Sequence[Question], replies: TextIO) -> None:
-    def reply(message: dict[str, Any]) -> None:
-        print(json.dumps(message), file=replies, flush=True)
-
+async def serve(side: LoadedSide, pipe: Connection) -> None:
     try:
-        reply(await side.start())
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            wanted = json.loads(line)
-            asked = [questions[number] for number in wanted["ask"]]
-            begin = time.perf_counter()
-            said = await side.answers(asked, wanted["tokens"], wanted["gaps"])
-            reply({"seconds": time.perf_counter() - begin, "said": said})
+        pipe.send(await side.start())
+        with suppress(EOFError):
+            while True:
+                request: Request = await asyncio.to_thread(pipe.recv)
+                begin = time.perf_counter()
+                answers = await side.answers(request.questions, request.tokens, request.gaps)
+                pipe.send(Round(time.perf_counter() - begin, answers))
     finally:
         await side.close()
 
 
-def answered(tokens: Sequence[int], ttft_s: float, gaps: Sequence[float] = ()) -> Answered:
-    return {"tokens": list(tokens), "ttft_ms": 1000 * ttft_s, "gaps": list(gaps)}
+async def gather(deltas: AsyncIterator[Sequence[int]]) -> Answer:
+    """The answer of a stream of token ids; its clock starts with the first read."""
+    begin, first, tokens = time.perf_counter(), 0.0, list[int]()
+    async for delta in deltas:
+        first = first or time.perf_counter()
+        tokens += delta
+    return Answer.of(tokens, first - begin)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The plain transformers model as a side: `generate`, one question after another. Also the judge of ties."""
+"""`generate` of transformers as a side, one question after another. It also decides what is a tie."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import torch
 from transformers import AutoModelForImageTextToText
 from transformers.generation.streamers import BaseStreamer
 
-from bench.sides.child import Answered, answered
-from bench.sides.material import Question
+from bench.sides.protocol import Answer, Question
 
 
-class _First(BaseStreamer):
-    """Notes when the first new token comes; the prompt is put before it."""
+class _TokenTimes(BaseStreamer):
+    """When each put came: first the prompt, then each new token."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
@@ -27,7 +26,7 @@ class _First(BaseStreamer):
         self.at.append(time.perf_counter())
 
     def end(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered."""
 
 
 class GenerateSide:
@@ -39,29 +38,29 @@ class GenerateSide:
     async def start(self) -> dict[str, Any]:
         self._model = AutoModelForImageTextToText.from_pretrained(self._folder, dtype=torch.float32).eval()
         self._model.generation_config.eos_token_id = None  # as ignore_eos elsewhere
-        about = f"generate, one at a time, fp32, {self._threads} threads"
-        return {"version": version("transformers"), "args": about}
+        args = f"generate, one at a time, fp32, {self._threads} threads"
+        return {"version": version("transformers"), "args": args}
 
-    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answered]:
+    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]:
         return [await asyncio.to_thread(self._answer, q, tokens, gaps) for q in asked]
 
     @torch.inference_mode()
-    def _answer(self, q: Question, tokens: int, gaps: bool) -> Answered:
-        begin, first = time.perf_counter(), _First()
+    def _answer(self, q: Question, tokens: int, gaps: bool) -> Answer:
+        begin, times = time.perf_counter(), _TokenTimes()
         out = self._model.generate(
             **self._inputs(q),
             max_new_tokens=tokens,
             do_sample=False,
             output_logits=gaps,
             return_dict_in_generate=True,
-            streamer=first,
+            streamer=times,
         )
-        apart: list[float] = []
+        differences: list[float] = []
         if gaps:
             best = torch.cat(out.logits).float().topk(2).values
-            apart = (best[:, 0] - best[:, 1]).tolist()
+            differences = (best[:, 0] - best[:, 1]).tolist()
         made = out.sequences[0, len(q.prompt.token_ids) :].tolist()
-        return answered(made, first.at[1] - begin, apart)
+        return Answer.of(made, times.at[1] - begin, differences)
 
     def _inputs(self, q: Question) -> dict[str, Any]:
         ids = torch.from_numpy(q.prompt.token_ids).long()[None]
@@ -76,11 +75,11 @@ class GenerateSide:
         }
 
     async def close(self) -> None:
-        """Nothing runs."""
+        """Nothing to stop."""
 
 
 def _features(levels: Sequence[torch.Tensor]) -> Any:
-    """What the tower would have put out: each level cut by image, of which there is one."""
+    """What the tower would have returned: each level as a list by image, here of a single image."""
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
     return BaseModelOutputWithDeepstackFeatures(

@@ -1,17 +1,16 @@
-"""Our native engine as a side, by its own protocol; nothing of the services."""
+"""Our native engine as a side, through the engine protocol alone; no service runs."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from bench.sides.child import Answered, answered
-from bench.sides.material import Question
+from bench.sides.child import gather
+from bench.sides.protocol import Answer, Question
 from decoder_svc.core import EngineRequest, Limits, Quantization, RowChunk, Sampling
 from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
@@ -42,29 +41,27 @@ class NativeSide:
         await self._engine.start()
         shape = self._engine.layout
         self._layout = RowLayout(shape.width, shape.levels, RowDtype.FP32)
-        about = f"{self._engine.description}, fp32, weights {self.quantization}, {self._args}"
-        return {"version": version("fovea"), "args": about}
+        args = f"{self._engine.description}, fp32, weights {self.quantization}, {self._args}"
+        return {"version": version("fovea"), "args": args}
 
-    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answered]:
+    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]:
         sampling = Sampling(max_new_tokens=tokens, ignore_eos=True)
-        return list(await asyncio.gather(*(self._answer(q, sampling) for q in asked)))
+        return list(await asyncio.gather(*(gather(self._deltas(q, sampling)) for q in asked)))
 
-    async def _answer(self, q: Question, sampling: Sampling) -> Answered:
-        begin, first, tokens = time.perf_counter(), 0.0, list[int]()
+    async def _deltas(self, q: Question, sampling: Sampling) -> AsyncIterator[Sequence[int]]:
         request = EngineRequest(str(next(self._numbers)), q.prompt, sampling)
-        async for delta in self._engine.submit(request, [self._rows(q)], self._layout):
-            first = first or time.perf_counter()
-            tokens += delta.token_ids
-        return answered(tokens, first - begin)
-
-    async def _rows(self, q: Question) -> AsyncIterator[RowChunk]:
-        yield RowChunk(0, len(q.rows), memoryview(q.rows.tobytes()))
+        async for delta in self._engine.submit(request, [_chunks(q)], self._layout):
+            yield delta.token_ids
 
     async def close(self) -> None:
         await self._engine.close()
 
 
 class Int8Side(NativeSide):
-    """The same with weights that rest in int8."""
+    """The same with int8 weights."""
 
     quantization = "int8"
+
+
+async def _chunks(q: Question) -> AsyncIterator[RowChunk]:
+    yield RowChunk(0, len(q.rows), memoryview(q.rows.tobytes()))

@@ -1,136 +1,113 @@
-"""A side as the bench sees it: a child process that is asked for rounds, and stopped in between.
+"""The bench's end of the protocol: a side is asked rounds of questions over a pipe, and suspended in between.
 
-A request is a line of JSON on its stdin, an answer a line on its stdout; what it logs goes to a file.
-Knows no engine.
+First the side sends what it runs; then each request is answered with a round. Independent of any engine.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from fovea.errors import FoveaError
+import numpy as np
+import numpy.typing as npt
 
-TAIL_LINES = 15
-END_S = 20.0
+from bench.sides.process import SideDied, SideProcess
+from decoder_svc.core import ImageSpan, Prompt
 
 
-class SideDied(FoveaError):
-    """A side ended before it answered."""
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A prompt with an image, and the rows of the image in fp32 (rows, values)."""
 
-    reason = "SIDE_DIED"
+    prompt: Prompt
+    rows: npt.NDArray[np.float32]
 
-    def __init__(self, name: str, log: Path) -> None:
-        last = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
-        super().__init__(f"{name} ended before it answered; its last lines:\n{last}", side=name)
+    @property
+    def image(self) -> ImageSpan:
+        return self.prompt.images[0]
 
 
 @dataclass(frozen=True)
-class Said:
-    """One answer. `gaps` are between the two best logits of each token, where they were asked for."""
+class Request:
+    """Questions to ask at once, `tokens` tokens each; with or without the gaps of the logits."""
 
-    tokens: tuple[int, ...]
+    questions: Sequence[Question]
+    tokens: int
+    gaps: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Its number of tokens and the time to the first; the tokens themselves where a side has their ids.
+
+    `gaps` are the differences of the two best logits of each token, where they were requested.
+    """
+
+    token_count: int
     ttft_ms: float
+    tokens: tuple[int, ...] = ()
     gaps: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, tokens: Sequence[int], ttft_s: float, gaps: Sequence[float] = ()) -> Answer:
+        return cls(len(tokens), 1000 * ttft_s, tuple(tokens), tuple(gaps))
 
 
 @dataclass(frozen=True)
 class Round:
-    """Some questions asked at once, and how long all took together."""
+    """The answers to questions that were asked at once, and how long all of them took together."""
 
     seconds: float
-    said: tuple[Said, ...]
+    answers: Sequence[Answer]
 
     @property
     def tokens_per_s(self) -> float:
-        return sum(len(one.tokens) for one in self.said) / self.seconds
+        return sum(answer.token_count for answer in self.answers) / self.seconds
+
+    @property
+    def ttft_ms(self) -> list[float]:
+        return [answer.ttft_ms for answer in self.answers]
 
 
-class Side:
-    """A running side; leaving the block ends it and all that it started."""
+class Side(SideProcess):
+    """A side that is asked over a pipe. Its command gets the descriptor of its end as last argument."""
 
     def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
-        self.name = name
-        self.about: Mapping[str, Any] = {}
-        self._log = log
-        with log.open("wb") as sink:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=sink,
-                text=True,
-                env={**os.environ, **environ},
-                process_group=0,
-            )
+        self.description: Mapping[str, Any] = {}
+        self._pipe, theirs = Pipe()
+        with theirs:
+            descriptor = theirs.fileno()
+            super().__init__(name, [*command, str(descriptor)], environ, log, [descriptor])
 
-    def __enter__(self) -> Side:
-        try:
-            self.about = self._read()
-            self._signal(signal.SIGSTOP)
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
-
-    def ask(self, questions: Sequence[int], tokens: int, *, gaps: bool = False) -> Round:
+    def ask(self, questions: Sequence[Question], tokens: int, *, gaps: bool = False) -> Round:
         """All `questions` at once, `tokens` tokens each. Raises SideDied."""
-        self._signal(signal.SIGCONT)
+        with self.resumed():
+            try:
+                self._pipe.send(Request(questions, tokens, gaps))
+            except BrokenPipeError:
+                raise SideDied(self.name, self._log) from None
+            timed: Round = self._receive()
+            return timed
+
+    def _wait_until_ready(self) -> None:
+        self.description = self._receive()
+
+    def _stop(self) -> None:
+        self._pipe.close()
+
+    def _receive(self) -> Any:
         try:
-            self._write({"ask": list(questions), "tokens": tokens, "gaps": gaps})
-            reply = self._read()
-        finally:
-            self._signal(signal.SIGSTOP)
-        said = tuple(Said(tuple(s["tokens"]), s["ttft_ms"], tuple(s["gaps"])) for s in reply["said"])
-        return Round(reply["seconds"], said)
+            return self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.wait()
+            raise SideDied(self.name, self._log) from None
 
     @property
     def resident_mib(self) -> int:
-        """Of its process alone, now."""
+        """The memory of its own process, now."""
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") >> 20
-
-    def _write(self, message: Mapping[str, Any]) -> None:
-        if self._process.stdin is None or self._process.poll() is not None:
-            raise SideDied(self.name, self._log)
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
-
-    def _read(self) -> dict[str, Any]:
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            raise SideDied(self.name, self._log)
-        return dict(json.loads(line))
-
-    def _signal(self, number: int) -> None:
-        """To the side and all that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-
-    def _end(self) -> None:
-        self._signal(signal.SIGCONT)
-        if self._process.stdin is not None:
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()

@@ -1,4 +1,4 @@
-"""vLLM as a side, at its best: its own model classes and defaults, prefix caching, fed with the same rows."""
+"""vLLM as a side: its own model classes and defaults, prefix caching, and the same rows as `image_embeds`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import argparse
 import asyncio
 import itertools
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from vllm import AsyncEngineArgs, SamplingParams
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from bench.sides.child import Answered, answered
-from bench.sides.material import Question
+from bench.sides.child import gather
+from bench.sides.protocol import Answer, Question
 
 CONTEXT = 2048
 GIB = 1024**3
@@ -43,14 +42,13 @@ class VllmSide:
 
     async def start(self) -> dict[str, Any]:
         self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._args))
-        about = {name: value for name, value in self._args.items() if name != "model"}
-        return {"version": vllm.__version__, "args": f"{json.dumps(about)}, {self._threads} threads"}
+        args = {name: value for name, value in self._args.items() if name != "model"}
+        return {"version": vllm.__version__, "args": f"{json.dumps(args)}, {self._threads} threads"}
 
-    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answered]:
-        return list(await asyncio.gather(*(self._answer(q, tokens) for q in asked)))
+    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]:
+        return list(await asyncio.gather(*(gather(self._deltas(q, tokens)) for q in asked)))
 
-    async def _answer(self, q: Question, tokens: int) -> Answered:
-        begin, first, made = time.perf_counter(), 0.0, list[int]()
+    async def _deltas(self, q: Question, tokens: int) -> AsyncIterator[Sequence[int]]:
         params = SamplingParams(
             temperature=0,
             max_tokens=tokens,
@@ -59,9 +57,7 @@ class VllmSide:
             output_kind=RequestOutputKind.DELTA,
         )
         async for output in self._llm.generate(_prompt(q), params, str(next(self._numbers))):
-            first = first or time.perf_counter()
-            made += output.outputs[0].token_ids
-        return answered(made, first - begin)
+            yield output.outputs[0].token_ids
 
     async def close(self) -> None:
         if hasattr(self, "_llm"):

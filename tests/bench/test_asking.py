@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from bench.evaluation import asking, sheets
-from bench.evaluation.sheets import VIEWS, HeldOutChanged, file_of
+from bench.evaluation.asking import Outcomes, Policy
+from bench.evaluation.sheets import HeldOutChanged
+from bench.evaluation.views import VIEWS, file_of
 from fovea.errors import FoveaError
 from standin.dataset import KINDS, encode, heldout
 
@@ -79,13 +81,14 @@ class Oracle:
         self.stored.append(file)
         return SimpleNamespace(already=already, facts=SimpleNamespace(digest=file))
 
-    def ask(self, question: str, images: list[bytes], sampling: Any) -> Any:
+    def ask(self, question: str, images: list[bytes], budget: Any, sampling: Any) -> Any:
         totals = SimpleNamespace(visual_tokens=10, output_tokens=2)
         text = RIGHT.get((images[0], question), "wrong")
         return SimpleNamespace(text=f" {text}\n", receipt=SimpleNamespace(totals=totals))
 
 
 ORACLES: list[Oracle] = []
+POLICIES = [[Policy(view, view=view)] for view in VIEWS]
 RIGHT: dict[tuple[bytes, str], str] = {}
 
 
@@ -97,21 +100,25 @@ def test_outcomes_land_where_they_belong_and_every_picture_is_stored_once(
         file = file_of(sheet.image, "native")
         RIGHT.update({(file, asked.question): asked.answer for _, asked in sheet.questions})
     monkeypatch.setattr(asking, "Client", Oracle)
-    counts: list[int] = []
-    tally = asking.ask("", iter(drawn), 2, 4, counts.append)
-    assert tally.right["native"].all()
-    assert not tally.right["half"].any()
-    assert not tally.right["blank"].any()
-    assert sum(counts) == tally.asks == 2 * len(KINDS) * len(VIEWS)
+    told: list[str] = []
+    outcomes = Outcomes(2)
+    asking.ask("", iter(drawn), POLICIES, outcomes, 4, told.append)
+    asks = 2 * len(KINDS) * len(VIEWS)
+    assert outcomes.right["native"].all()
+    assert not outcomes.right["half"].any()
+    assert not outcomes.right["blank"].any()
+    assert outcomes.asks == asks
+    assert (outcomes.visual_tokens, outcomes.output_tokens) == (10 * asks, 2 * asks)
+    assert told[-1].startswith(f"asked {asks} of {asks}, ")
     assert len(ORACLES[-1].stored) == len(drawn) * len(VIEWS)
-    assert tally.images == len(set(ORACLES[-1].stored))
+    assert outcomes.images == len(set(ORACLES[-1].stored))
 
 
 def test_a_failed_call_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Oracle):
-        def ask(self, question: str, images: list[bytes], sampling: Any) -> Any:
+        def ask(self, question: str, images: list[bytes], budget: Any, sampling: Any) -> Any:
             raise FoveaError("gone")
 
     monkeypatch.setattr(asking, "Client", Broken)
     with pytest.raises(FoveaError, match="gone"):
-        asking.ask("", sheets.sheets(2, 5), 2, 4, lambda count: None)
+        asking.ask("", sheets.sheets(2, 5), POLICIES, Outcomes(2), 4)

@@ -8,28 +8,28 @@ from collections.abc import Sequence
 import pytest
 
 from bench import cache, overlap, services
+from bench.cache import Restarts, Visits
 from bench.overlap import Times, target
-from bench.parts.heard import Heard
-from bench.parts.visits import Restarts, Visits
-from fovea.cli.children import Launch
+from bench.parts.timed_answer import TimedAnswer
+from fovea.cli.children import Children, Launch
 from fovea.receipt import ImageReceipt, Receipt, Stages, Totals
 
 
-def heard(ttft_ms: float, source: str, encode_ms: float = 0.0) -> Heard:
+def answer(ttft_ms: float, source: str, encode_ms: float = 0.0) -> TimedAnswer:
     image = ImageReceipt("sha256:", (1, 1), (1, 1), (1, 2, 2), 4, 1, 1, source=source)
-    return Heard(ttft_ms, ttft_ms, Receipt((image,), Totals(), Stages(encode=encode_ms)))
+    return TimedAnswer(ttft_ms, ttft_ms, Receipt((image,), Totals(), Stages(encode=encode_ms)))
 
 
-def visits(prefix: Sequence[Heard]) -> Visits:
-    cold = [heard(100.0, "encoded", 60.0) for _ in range(3)]
-    return Visits(cold, [heard(20.0, "rows", 1.2) for _ in range(3)], list(prefix))
+def visits(prefix: Sequence[TimedAnswer]) -> Visits:
+    cold = [answer(100.0, "encoded", 60.0) for _ in range(3)]
+    return Visits(cold, [answer(20.0, "rows", 1.2) for _ in range(3)], list(prefix))
 
 
 RESTARTS = Restarts(first=[11.0, 11.0], warm=[10.0, 10.0])
 
 
 def test_a_hit_is_held_against_cold_and_a_restart_against_warm() -> None:
-    taken = cache.measures(visits([heard(5.0, "prefix")] * 3), RESTARTS, seed=0)
+    taken = cache.measures(visits([answer(5.0, "prefix")] * 3), RESTARTS, seed=0)
     values = [taken[name].value for name in ("hit_encode_share", "prefix", "restart")]
     assert values == pytest.approx([0.02, 0.05, 1.1])
     assert all(taken[name].met for name in ("hit_encode_share", "prefix", "restart"))
@@ -37,16 +37,16 @@ def test_a_hit_is_held_against_cold_and_a_restart_against_warm() -> None:
 
 def test_a_prefix_that_was_not_reused_is_owed_however_fast_it_was() -> None:
     taken = cache.measures(
-        visits([heard(5.0, "prefix"), heard(5.0, "rows"), heard(5.0, "prefix")]), RESTARTS, 0
+        visits([answer(5.0, "prefix"), answer(5.0, "rows"), answer(5.0, "prefix")]), RESTARTS, 0
     )
     assert taken["prefix"].value is None
     assert taken["prefix"].target == cache.PREFIX_TARGET
 
 
 def test_an_answer_from_elsewhere_is_no_figure() -> None:
-    assert heard(1.0, "rows").came_from("rows").ttft_ms == 1.0
+    assert answer(1.0, "rows").came_from("rows").ttft_ms == 1.0
     with pytest.raises(RuntimeError, match="rows"):
-        heard(1.0, "rows").came_from("encoded")
+        answer(1.0, "rows").came_from("encoded")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_service_has_the_core_that_it_is_given_and_the_bench_keeps_its_own() -
     own = os.sched_getaffinity(0)
     core = max(own)
     launch = Launch("socket", "bench.parts.raw_socket", "", ["1"])
-    with services.started([launch], [core]) as running:
-        (child,) = running.running
+    with Children(os.environ, lambda name, line: None) as children:
+        (child,) = services.start_pinned(children, [launch], [core])
         assert os.sched_getaffinity(child._process.pid) == {core}
         assert os.sched_getaffinity(0) == own

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench.economics import page, plot, rescue
-from bench.economics.asking import Outcomes
-from bench.economics.losses import FINE, accuracy, held, loss, measures, saved
-from bench.economics.policies import AUTO, CONTROLLED, DRAWN, FLAT, NATIVE, OFF, UPLOADED, Policy, reduced
-from bench.economics.report_pages import HEIGHT, PAGE, WIDTH, rendered, stream, written
-from bench.economics.requests import planned
-from bench.economics.views import SCALES, file_of, scale_of, uniform_cells
-from bench.evaluation.scores import Bools
+from bench.economics import page, rescue
+from bench.economics.losses import accuracy, held, loss, measures, saved
+from bench.economics.page import UniformShare
+from bench.economics.policies import AUTO, CONTROLLED, DRAWN, FLAT, NATIVE, OFF, UPLOADED, reduced
+from bench.economics.report_pages import HEIGHT, PAGE, WIDTH, render_pdf, stream, write_pdf
+from bench.economics.requests import check_plans
+from bench.evaluation.asking import Bools, Outcomes, Policy
+from bench.evaluation.scores import TIERS
+from bench.evaluation.views import SCALES, file_of, scale_of, uniform_cells
 from standin.dataset import KINDS
 
 ROWS = 8
+FINE = TIERS["fine"]
 DTYPES = ("fp8", "int8")
 
 
@@ -62,16 +66,17 @@ def test_the_worse_bound_is_held_to_the_target(outcomes: Outcomes) -> None:
     assert held("points", gained, 1.0, "at least").value == gained.lower
 
 
-def test_the_page_and_the_plot_show_every_policy(outcomes: Outcomes, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_page_and_the_plot_show_every_policy(outcomes: Outcomes, tmp_path: Path) -> None:
     facts = {
         "model": "model", "per_kind": ROWS, "kinds": len(KINDS), "seed": 0, "dataset": "0" * 64, "concurrency": 1,
         "asks": 1, "seconds": 1.0, "cores": 2, "tolerance": 8, "row_dtypes": list(DTYPES),
     }  # fmt: skip
-    text = page.page(facts, outcomes, measures(outcomes, 0), {"bars": (0.5, 1.0)}, "img/economy.png")
+    path, uniform = tmp_path / "economy.md", {"bars": UniformShare(0.5, 1.0)}
+    page.write(path, Path("plot.png"), facts, outcomes, measures(outcomes, 0), uniform)
+    text = path.read_text()
     for policy in (*DRAWN, *UPLOADED, *CONTROLLED):
         assert f"`{policy.name}`" in text
     assert all(f"`{kind}`" in text for kind in KINDS)
-    plot.draw(tmp_path / "plot.png", outcomes, "title")
     with Image.open(tmp_path / "plot.png") as drawn:
         assert drawn.size[0] > 1000
 
@@ -79,34 +84,34 @@ def test_the_page_and_the_plot_show_every_policy(outcomes: Outcomes, tmp_path) -
 def test_views_are_enlarged_by_their_row() -> None:
     picture = Image.new("RGB", (64, 96), "red")
     assert [scale_of(row) for row in range(5)] == [*SCALES, SCALES[0]]
-    assert file_of(picture, "drawn", 3) == file_of(picture, "uploaded", 0)
-    assert len(file_of(picture, "uploaded", 3)) > len(file_of(picture, "drawn", 3))
+    assert file_of(picture, "native", 3) == file_of(picture, "uploaded", 0)
+    assert len(file_of(picture, "uploaded", 3)) > len(file_of(picture, "native", 3))
     picture.putpixel((40, 50), (0, 0, 0))
     assert uniform_cells(picture) == (5, 6)
 
 
 def test_a_page_comes_out_of_its_pdf_as_it_was_drawn() -> None:
     picture = Image.effect_noise(PAGE, 60).convert("RGB")
-    shown = rendered(written(picture))
+    shown = render_pdf(write_pdf(picture))
     assert shown.size == (WIDTH, HEIGHT)
     again = np.asarray(shown.resize(PAGE, Image.Resampling.BOX), int)
     assert np.abs(again - np.asarray(picture)).mean() < 2
 
 
 def test_half_of_the_requests_are_about_a_page_that_was_seen() -> None:
-    pages = [one.page for one in stream(40, 0)]
+    pages = [request.page for request in stream(40, 0)]
     logos = [page for page in pages if page < 0]
     assert len(logos) == 5
     assert 8 <= len({page for page in pages if page >= 0}) <= 27
 
 
 def test_arrivals_have_the_asked_rate() -> None:
-    moments = rescue.arrivals(4000, 2.0, 0)
-    assert moments == sorted(moments)
-    assert moments[-1] == pytest.approx(2000, rel=0.1)
+    times = rescue.arrival_times(4000, 2.0, 0)
+    assert times == sorted(times)
+    assert times[-1] == pytest.approx(2000, rel=0.1)
 
 
 def test_no_random_request_is_over_its_budget_or_of_a_size_that_would_change() -> None:
-    found = planned(300, 1)
-    assert (found.over, found.moved) == (0, 0)
-    assert 0 < found.refused < 300
+    checks = check_plans(300, 1)
+    assert (checks.over_budget, checks.changed_sizes) == (0, 0)
+    assert 0 < checks.refused < 300

@@ -10,12 +10,12 @@ import torch
 
 from bench import gpu
 from bench.parts import gpu_run
-from bench.parts.gpu_run import Found, Setup
-from bench.parts.in_process import Words, encode, load_tower, picture
+from bench.parts.gpu_run import GpuTimes, Setup
+from bench.parts.in_process import PromptTokens, draw_picture, encode, load_tower
 from bench.parts.published import QWEN3_VL_30B_A3B, SMALL
 from bench.parts.random_checkpoint import RandomCheckpoint
 from bench.parts.reference import Reference
-from bench.parts.sizes import TextSize, expected_distinct
+from bench.parts.roofline import TextSize, expected_distinct
 from bench.parts.steps import random_prompts
 from decoder_svc.model.checkpoint import HEAD, TEXT
 from decoder_svc.model.load import load_text
@@ -36,13 +36,13 @@ def reference(checkpoint: RandomCheckpoint) -> Reference:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+def times(tmp_path_factory: pytest.TempPathFactory) -> GpuTimes:
     setup = Setup(tmp_path_factory.mktemp("gpu"), SMALL, CPU, torch.float32, seed=0)
     return asyncio.run(gpu_run.measure(setup, gpu.SMALL, lambda told: None))
 
 
-def test_every_figure_is_taken_and_the_answer_is_that_of_the_reference(found: Found) -> None:
-    taken = gpu.measures(found, gpu.SMALL, seed=0)
+def test_every_figure_is_taken_and_the_answer_is_that_of_the_reference(times: GpuTimes) -> None:
+    taken = gpu.measures(times, seed=0)
     named = {"encode_64", "encode_96_share", "prefill_share", "decode_floor_1", "vs_generate", "ttft_cold_ms"}
     for name in named:
         value = taken[name].value
@@ -52,28 +52,29 @@ def test_every_figure_is_taken_and_the_answer_is_that_of_the_reference(found: Fo
     assert taken["prefill_share"].target == 0.35
 
 
-def test_without_the_promised_gpu_all_figures_are_owed(found: Found) -> None:
-    left = gpu.owed(gpu.measures(found, gpu.SMALL, seed=0))
+def test_without_the_promised_gpu_all_figures_are_owed(times: GpuTimes) -> None:
+    left = gpu.owed(gpu.measures(times, seed=0))
     assert set(left) >= set(gpu.PROMISED)
     assert [name for name, measure in left.items() if measure.value is not None] == ["mismatches"]
 
 
 def test_a_step_of_one_sequence_touches_as_many_experts_as_a_token_chooses(
-    found: Found, reference: Reference
+    times: GpuTimes, reference: Reference
 ) -> None:
     layers, each = SMALL["text_config"]["num_hidden_layers"], SMALL["text_config"]["num_experts_per_tok"]
     (alone, *_), many = ([p.token_ids for p in random_prompts(380, n, 12, 0)] for n in (1, 12))
     assert reference.touched([alone]) == [each] * layers
     assert all(each < touched <= 8 for touched in reference.touched(many))
-    assert found.step_bytes[4] > found.step_bytes[1]
+    assert times.step_bytes[4] > times.step_bytes[1]
 
 
 def test_a_token_that_the_reference_would_not_choose_is_seen(
     checkpoint: RandomCheckpoint, reference: Reference
 ) -> None:
-    encoded = encode(load_tower(checkpoint), picture(0, 64), RowDtype.FP32)
-    words = Words(checkpoint.image_token_id, 388, 389, 380)
-    prompt = words.about(encoded, words.random(5, 1), words.random(5, 2))
+    encoded = encode(load_tower(checkpoint), draw_picture(0, 64), RowDtype.FP32)
+    tokens = PromptTokens.of(checkpoint)
+    assert tokens == PromptTokens(391, 388, 389, 380)
+    prompt = tokens.prompt(encoded, tokens.random(5, 1), tokens.random(5, 2))
     first, second = reference.verdicts(prompt.token_ids, encoded.image, [7, 8])
     assert min(first.behind, second.behind) > gpu_run.TIES[torch.float32] * 100
 
@@ -86,7 +87,7 @@ def test_engine_and_reference_share_one_copy_of_the_weights(checkpoint: RandomCh
 
 
 def test_sizes_are_those_of_the_modules(checkpoint: RandomCheckpoint) -> None:
-    size = TextSize.of(checkpoint.config.text_config)
+    size = TextSize.of(checkpoint.config)
     weights = sum(
         torch.Size(shape).numel()
         for name, shape in checkpoint.shapes.items()
@@ -100,7 +101,7 @@ def test_sizes_are_those_of_the_modules(checkpoint: RandomCheckpoint) -> None:
 
 def test_the_published_model_reads_what_is_known_of_it(tmp_path: Path) -> None:
     """6.6 GB a step at batch 1, 60 GB at 64, 96 KiB of KV a token; see docs/log.md for the floors."""
-    config = RandomCheckpoint(tmp_path, QWEN3_VL_30B_A3B, CPU, torch.bfloat16).config.text_config
+    config = RandomCheckpoint(tmp_path, QWEN3_VL_30B_A3B, CPU, torch.bfloat16).config
     size = TextSize.of(config)
     distinct = expected_distinct(size.experts, size.each, 64)
     assert distinct == pytest.approx(126, abs=1)

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench import scale
-from bench.parts.affinity import asked
 from bench.parts.growth import Grid, Point, measure
-from bench.parts.slope import log_log_slope
 from bench.parts.steps import decode_steps, random_prompts
+from bench.scale import log_log_slope
 from decoder_svc.core import Limits
 from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
@@ -43,7 +42,7 @@ def test_a_fleet_that_loses_hits_loses_points() -> None:
     assert taken["hit_rate_loss"].value == pytest.approx(5.0)
     assert not taken["hit_rate_loss"].met
     assert taken["step_slope"].met
-    assert asked(10, 50, 1) == asked(10, 50, 1) != asked(10, 50, 2)
+    assert scale.draw(scale.FULL, 1) == scale.draw(scale.FULL, 1) != scale.draw(scale.FULL, 2)
 
 
 def test_longer_contexts_and_larger_batches_have_more_to_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -10,16 +11,16 @@ import pytest
 from PIL import Image
 
 from bench.parts import raw_socket
-from bench.parts.endless import endless
-from bench.parts.photo import photo
-from bench.turns import turns
+from bench.parts.photo import photo, photos
+from bench.serving import endless
+from bench.turns import time_in_turns, turns
 from standin import model_dir
 
 
 def test_raw_socket_sends_as_many_bytes_as_it_is_asked_for_every_time() -> None:
     count = 3_000_001
     first, again = bytearray(count), bytearray(count)
-    with raw_socket.peer(count) as connection:
+    with raw_socket.peers(count, 1) as (connection,):
         raw_socket.receive(connection, memoryview(first))
         raw_socket.receive(connection, memoryview(again))
     assert first == again
@@ -43,6 +44,19 @@ def test_photos_differ_by_seed_and_repeat_with_it() -> None:
 @pytest.mark.parametrize("least", [1, 5])
 def test_turns_are_never_too_few(least: int) -> None:
     assert list(turns(0.0, least)) == list(range(least))
+
+
+def test_what_is_compared_is_timed_in_the_same_turns_after_warming_up() -> None:
+    calls: list[tuple[str, int]] = []
+    steps = {name: lambda turn, name=name: calls.append((name, turn)) for name in ("ours", "theirs")}
+    times = time_in_turns(steps, 0.0, 2, warm_up=1)
+    assert calls == [(name, turn) for turn in range(3) for name in ("ours", "theirs")]
+    assert {name: len(seconds) for name, seconds in times.items()} == {"ours": 2, "theirs": 2}
+
+
+def test_photos_of_a_series_are_shared_with_no_other_seed_or_series() -> None:
+    drawn = [set(itertools.islice(photos(*of, 64), 3)) for of in ((0, 0), (0, 1), (1, 0))]
+    assert len(set().union(*drawn)) == 9
 
 
 def test_an_endless_checkpoint_differs_in_its_end_token_alone(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
+from typing import Any
 
 import grpc
 import pytest
 
 from bench.bounds import Bounded
-from bench.options import finish
 from bench.result import Measure, Result
+from bench.runner import Bench, Run, line, show
 from fovea.errors import FoveaError
 
 LINE = {
@@ -20,9 +23,11 @@ MEASURE = {"value", "unit", "n", "lower", "upper", "target", "met"}
 
 
 def result(**measures: Measure) -> Result:
-    return Result(
-        "trial", 3, True, {"size": 2}, {"ours": {}}, measures, host={"cpu": "", "cores": 2, "gpu": None}
-    )
+    return Result({"size": 2}, {"ours": {}}, measures)
+
+
+def line_of(**measures: Measure) -> dict[str, Any]:
+    return line("trial", 3, True, result(**measures))
 
 
 def measured(value: float | None, target: float | None = None, sense: str = "at least") -> Measure:
@@ -30,18 +35,18 @@ def measured(value: float | None, target: float | None = None, sense: str = "at 
 
 
 def test_fields_are_those_that_are_promised() -> None:
-    line = result(speed=measured(0.5, 0.4)).as_json()
-    assert set(line) == LINE
-    assert set(line["measures"]["speed"]) == MEASURE
-    assert set(line["host"]) == {"cpu", "cores", "gpu"}
-    assert (line["schema"], line["bench"], line["seed"], line["quick"]) == (1, "trial", 3, True)
+    last = line_of(speed=measured(0.5, 0.4))
+    assert set(last) == LINE
+    assert set(last["measures"]["speed"]) == MEASURE
+    assert set(last["host"]) == {"cpu", "cores", "gpu"}
+    assert (last["schema"], last["bench"], last["seed"], last["quick"]) == (1, "trial", 3, True)
 
 
 def test_bounds_travel_with_the_value() -> None:
-    line = Measure.of("ms", Bounded(1.23456789, 1, 2, 40)).as_json()
-    assert (line["value"], line["lower"], line["upper"], line["n"]) == (1.23457, 1, 2, 40)
-    assert line["target"] is None
-    assert line["met"] is None
+    measure = Measure.of("ms", Bounded(1.23456789, 1, 2, 40)).as_json()
+    assert (measure["value"], measure["lower"], measure["upper"], measure["n"]) == (1.23457, 1, 2, 40)
+    assert measure["target"] is None
+    assert measure["met"] is None
 
 
 @pytest.mark.parametrize(
@@ -62,19 +67,31 @@ def test_met_compares_the_value_with_the_target(
 
 
 def test_what_was_not_measured_is_owed_and_fails_nothing() -> None:
-    line = result(taken=measured(1, 1), untaken=measured(None, 1)).as_json()
-    assert line["owed"] == ["untaken"]
-    assert line["measures"]["untaken"]["value"] is None
-    assert line["ok"] is True
+    last = line_of(taken=measured(1, 1), untaken=measured(None, 1))
+    assert last["owed"] == ["untaken"]
+    assert last["measures"]["untaken"]["value"] is None
+    assert last["ok"] is True
+
+
+def test_a_comparison_without_observations_of_a_side_is_owed() -> None:
+    taken, missing = (Measure.ratio([2.0, 4.0], below, 0, 1.5) for below in ([1.0, 2.0], []))
+    assert (taken.value, taken.met) == (2.0, True)
+    assert (missing.value, missing.target, missing.met) == (None, 1.5, None)
+    assert replace(taken.owed(), target=1.5) == missing
 
 
 @pytest.mark.parametrize(
     ("value", "check", "status"), [(1, True, 0), (0.1, True, 1), (0.1, False, 0), (1, False, 0)]
 )
 def test_check_turns_an_unmet_measure_into_the_exit_status(
-    value: float, check: bool, status: int, capsys: pytest.CaptureFixture[str]
+    value: float,
+    check: bool,
+    status: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert finish("trial", check, lambda: result(speed=measured(value, 0.4))) == status
+    monkeypatch.setattr(sys, "argv", ["trial", *(["--check"] if check else [])])
+    assert Bench("trial", "", lambda run: result(speed=measured(value, 0.4))).main() == status
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
     assert json.loads(lines[0])["ok"] is (value == 1)
@@ -90,13 +107,27 @@ class Unready(FoveaError):
     [(Unready("wait"), "UNAVAILABLE", "NOT_READY"), (OSError("wait"), "UNAVAILABLE", "OSError")],
 )
 def test_a_bench_that_cannot_run_says_so_in_the_same_place(
-    error: Exception, code: str, reason: str, capsys: pytest.CaptureFixture[str]
+    error: Exception,
+    code: str,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail() -> Result:
+    def fail(run: Run) -> Result:
         raise error
 
-    assert finish("trial", False, fail) == 1
-    line = json.loads(capsys.readouterr().out)
-    assert line["error"]["code"] == code
-    assert line["error"]["reason"] == reason
-    assert set(line["error"]) == {"code", "reason", "message", "metadata"}
+    monkeypatch.setattr(sys, "argv", ["trial"])
+    assert Bench("trial", "", fail).main() == 1
+    last = json.loads(capsys.readouterr().out)
+    assert last["error"]["code"] == code
+    assert last["error"]["reason"] == reason
+    assert set(last["error"]) == {"code", "reason", "message", "metadata"}
+
+
+def test_the_card_shows_every_measure_with_facts_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    taken = {"speed": measured(0.1, 0.4), "missing": measured(None)}
+    show("trial", Result({}, {}, taken, facts=["2 callers"], notes=["a note"]))
+    card = capsys.readouterr().err
+    assert all(
+        text in card for text in ("trial, 2 callers", "speed", "at least 0.4", "not measured", "a note")
+    )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench import reuse
-from bench.parts.heard import Heard
-from bench.parts.reuse import Load, Protocol, requests
+from bench.parts.timed_answer import TimedAnswer
+from bench.reuse import Protocol, Round, requests
 from fovea.receipt import Receipt, Stages, Totals
 
 PROTOCOL = Protocol(requests=50, pictures=10, concurrency=4, words=5, tokens=150)
@@ -25,14 +25,14 @@ def test_texts_all_differ_and_a_seed_repeats_them() -> None:
     assert requests(PROTOCOL, 1) == requests(PROTOCOL, 1) != requests(PROTOCOL, 2)
 
 
-def load(ttft_ms: list[float], seconds: float) -> Load:
+def timed_round(ttft_ms: list[float], seconds: float) -> Round:
     receipt = Receipt((), Totals(output_tokens=150), Stages())
-    return Load([Heard(ms, ms, receipt) for ms in ttft_ms], seconds)
+    return Round([TimedAnswer(ms, ms, receipt) for ms in ttft_ms], seconds)
 
 
 def test_measures_are_with_caches_against_without() -> None:
     slow = [100.0 + ms for ms in range(100)]
-    rounds = [(load([ms / 4 for ms in slow], 10.0), load(slow, 20.0)) for _ in range(4)]
+    rounds = [(timed_round([ms / 4 for ms in slow], 10.0), timed_round(slow, 20.0)) for _ in range(4)]
     taken = reuse.measures(rounds, seed=0)
     assert {name: measure.value for name, measure in taken.items()} == pytest.approx(
         {"ttft_mean": 0.25, "ttft_p90": 0.25, "ttft_p99": 0.25, "tokens_per_s": 2.0}
@@ -42,7 +42,7 @@ def test_measures_are_with_caches_against_without() -> None:
 
 def test_a_tail_that_grew_is_not_met_however_good_the_mean() -> None:
     with_caches = [10.0] * 97 + [500.0] * 3
-    taken = reuse.measures([(load(with_caches, 1.0), load([100.0] * 100, 1.0))] * 3, seed=0)
+    taken = reuse.measures([(timed_round(with_caches, 1.0), timed_round([100.0] * 100, 1.0))] * 3, seed=0)
     assert taken["ttft_mean"].met
     assert not taken["ttft_p99"].met
     assert np.isclose(taken["tokens_per_s"].value or 0, 1.0)

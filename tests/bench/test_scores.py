@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.evaluation import plot, report, scores
-from bench.evaluation.sheets import VIEWS
+from bench.evaluation import page, scores
+from bench.evaluation.views import VIEWS
 from standin.dataset import COARSE, KINDS
 from standin.questions import CHANCE
 
@@ -69,26 +69,30 @@ def test_guessing_raises_no_alarm_and_knowing_does() -> None:
 
 def test_targets_are_met_by_a_model_that_meets_them_and_by_no_other() -> None:
     good = scores.measures(outcomes(0.98, 0.5), 0)
-    assert {name: one.met for name, one in good.items() if one.target is not None} == {
+    assert {name: measure.met for name, measure in good.items() if measure.target is not None} == {
         "coarse_native": True, "fine_native": True, "fine_drop_half": True, "blank_above_chance": True,
     }  # fmt: skip
     bad = scores.measures(outcomes(0.5, 0.45, blank=0.9), 0)
-    assert {one.met for one in bad.values() if one.target is not None} == {False}
+    assert {measure.met for measure in bad.values() if measure.target is not None} == {False}
 
 
 def test_page_shows_every_kind_and_every_target(tmp_path: Path) -> None:
     right = outcomes(0.98, 0.5)
     kinds, tiers = scores.by_kind(right), scores.by_tier(right, 0)
-    text = report.page(FACTS, kinds, tiers, scores.measures(right, 0), "img/eval.png")
+    path = tmp_path / "eval.md"
+    page.write(path, FACTS, kinds, tiers, scores.measures(right, 0))
+    text = path.read_text()
     for kind in KINDS:
         assert text.count(f"| `{kind}` |") == 1
     for target in ("coarse_native", "fine_native", "fine_drop_half", "blank_above_chance"):
         assert f"| `{target}` |" in text
     assert "](img/eval.png)" in text
-    assert text == report.page(FACTS, kinds, tiers, scores.measures(right, 0), "img/eval.png")
+    assert (tmp_path / "img" / "eval.png").exists()
+    page.write(path, FACTS, kinds, tiers, scores.measures(right, 0))
+    assert text == path.read_text()
 
 
 def test_plot_is_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "img" / "eval.png"
-    plot.draw(path, scores.by_kind(outcomes(0.98, 0.5)), "trial")
+    page.draw(path, scores.by_kind(outcomes(0.98, 0.5)), "trial")
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,66 @@
+"""An answer as its caller experiences it: the time to the first and to the last token, text, receipt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from bench.turns import ms_since
+from fovea.client import Budget, Client, Finished, Message, Sampling, Text
+from fovea.receipt import Receipt
+
+SHORT = Sampling(max_new_tokens=4)
+"""For questions whose first token is what is measured."""
+DEFAULT_BUDGET = Budget()
+HOT = 100.0
+
+
+def of_length(tokens: int, seed: int) -> Sampling:
+    """For answers of about `tokens` tokens: so hot that an end token is as unlikely as any other."""
+    return Sampling(temperature=HOT, seed=seed, max_new_tokens=tokens)
+
+
+@dataclass(frozen=True)
+class TimedAnswer:
+    """Milliseconds from the request, uploads included. The first token of an empty answer is its end."""
+
+    ttft_ms: float
+    total_ms: float
+    receipt: Receipt
+    text: str = ""
+
+    @property
+    def sources(self) -> set[str]:
+        return {image.source for image in self.receipt.images}
+
+    def came_from(self, source: str) -> TimedAnswer:
+        """Itself. Raises RuntimeError where any image has another source: another thing would be measured."""
+        if self.sources != {source}:
+            raise RuntimeError(f"the images came from {sorted(self.sources)}, expected {source}")
+        return self
+
+
+def time_answer(
+    client: Client,
+    question: str | Sequence[Message],
+    images: Sequence[str | bytes] = (),
+    sampling: Sampling = SHORT,
+    budget: Budget = DEFAULT_BUDGET,
+    begin: float | None = None,
+) -> TimedAnswer:
+    """Stream an answer. `begin` is when the request came, where it had to wait before it was sent."""
+    begin = time.perf_counter() if begin is None else begin
+    first, text, receipt = None, "", None
+    with closing(client.stream(question, images, budget=budget, sampling=sampling)) as events:
+        for event in events:
+            if first is None and isinstance(event, Text | Finished):
+                first = ms_since(begin)
+            if isinstance(event, Text):
+                text += event.text
+            elif isinstance(event, Finished):
+                receipt = event.receipt
+    if first is None or receipt is None:
+        raise RuntimeError("the stream ended without an answer")
+    return TimedAnswer(first, ms_since(begin), receipt, text)

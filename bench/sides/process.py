@@ -1,0 +1,116 @@
+"""A side's process, suspended by signal until it is asked, and the environment of vLLM.
+
+vLLM has an environment of its own, because it pins torch.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from bench.host import ROOT
+from fovea.errors import FoveaError
+
+TAIL_LINES = 15
+END_S = 20.0
+VLLM = "BENCH_VLLM"
+
+
+class SideDied(FoveaError):
+    """A side ended before it answered."""
+
+    reason = "SIDE_DIED"
+
+    def __init__(self, name: str, log: Path) -> None:
+        last = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+        super().__init__(f"{name} ended before it answered; its last lines:\n{last}", side=name)
+
+
+class SideProcess:
+    """A process group of its own; entering the block waits until it is ready, leaving the block ends it."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        log: Path,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.name = name
+        self._log = log
+        with log.open("wb") as sink:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env={**os.environ, **environ},
+                process_group=0,
+                pass_fds=pass_fds,
+            )
+
+    def __enter__(self) -> Self:
+        try:
+            self._wait_until_ready()
+            self._signal(signal.SIGSTOP)
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.end()
+
+    def _wait_until_ready(self) -> None:
+        """What a kind of side waits for. Raises SideDied where it ends before that."""
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        self._process.terminate()
+
+    def check(self) -> None:
+        """Raises SideDied where it has ended."""
+        if self._process.poll() is not None:
+            raise SideDied(self.name, self._log)
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """It computes only inside this block."""
+        self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def end(self) -> None:
+        """Stop it, and kill what is left of its group after `END_S`."""
+        self._signal(signal.SIGCONT)
+        self._stop()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_S)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+def vllm_python() -> Path | None:
+    """The interpreter of `make test-vllm`, or of the environment that `BENCH_VLLM` names; None if missing."""
+    python = Path(os.environ.get(VLLM, ROOT / ".venv-vllm")) / "bin" / "python"
+    return python if python.exists() else None
+
+
+def vllm_environ(python: Path, threads: int) -> dict[str, str]:
+    """What vLLM's manual recommends for a CPU: Intel's OpenMP where it is installed, and all cores."""
+    preload = python.parents[1] / "lib" / "libiomp5.so"
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+    threaded = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
+    return quiet | threaded | ({"LD_PRELOAD": str(preload)} if preload.exists() else {})
