@@ -10,12 +10,11 @@ Qwen3-VL.
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 from PIL import Image, ImageOps
 
 from fovea.client.budget import SERVERS_CHOICE, Budget
-from fovea.client.upload import File
+from fovea.client.sources import File, as_file
 from fovea.errors import FoveaError
 from fovea.geometry import AspectTooExtreme, Geometry
 
@@ -33,7 +32,8 @@ def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = N
     for the same file: fit an image always or never, or its rows are computed twice. Raises OSError where
     `image` is a path that cannot be read.
     """
-    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    file = as_file(image)
+    data = file if isinstance(file, bytes) else file.read_bytes()
     allowed = SERVERS_CHOICE.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
     try:
         smaller = _smaller(data, allowed)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea.client.budget import SERVERS_CHOICE, Budget
-from fovea.client.upload import File
+from fovea.client.sources import File
 from fovea.errors import InvalidArgument, Violation
 from fovea.geometry import Geometry
 

@@ -8,14 +8,12 @@ the bytes no longer have the id that was announced.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-File = str | os.PathLike[str] | bytes
-"""A path, or the bytes of a file."""
+from fovea.client.sources import File, as_file, name_of, refuse_pdf
 
 PIECE_BYTES = 1024 * 1024
 MOST_BYTES = 2**32 - 1
@@ -32,21 +30,24 @@ def unheard(sent: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Upload:
-    """One image file, from a path or from memory."""
+    """One image file, from a path or from memory. `name` is what errors call it; empty where it has none."""
 
     source: Path | bytes
     digest: str
     byte_size: int
+    name: str = ""
 
     @classmethod
-    def of(cls, source: File) -> Upload:
-        """Read it once for its id. Raises OSError where it cannot be read."""
-        kept = source if isinstance(source, bytes) else Path(source)
+    def of(cls, source: File, name: str = "") -> Upload:
+        """Read it once for its id. Raises OSError where it cannot be read, and what `as_file` raises."""
+        kept, name = as_file(source), name or name_of(source)
         hasher, size = hashlib.sha256(), 0
         for piece in _pieces(kept):
+            if not size:
+                refuse_pdf(piece, name)
             hasher.update(piece)
             size += len(piece)
-        return cls(kept, f"sha256:{hasher.hexdigest()}", size)
+        return cls(kept, f"sha256:{hasher.hexdigest()}", size, name)
 
     def requests(self, header: Any, request: Any, progress: Progress = unheard) -> Iterator[Any]:
         """The messages of a PutImage call; `header` and `request` are the service's own message types."""
