@@ -1,0 +1,46 @@
+"""From bytes to a Still: by their signature, whatever the file is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fovea.images import gif, jpeg, png, webp
+from fovea.images.errors import ImageEmpty, ImageFormatNotSupported
+from fovea.images.kinds import advice_on
+from fovea.images.still import Still
+
+_READ: dict[str, Callable[[bytes], Still]] = {
+    "JPEG": jpeg.read,
+    "PNG": png.read,
+    "WEBP": webp.read,
+    "GIF": gif.read,
+}
+FORMATS = tuple(_READ)
+
+
+def opened(data: bytes, formats: tuple[str, ...] = FORMATS) -> Still:
+    """The structure of a file. Raises ImageEmpty, ImageFormatNotSupported or ImageCorrupt."""
+    return _READ[recognised(data, formats)](data)
+
+
+def recognised(data: bytes, formats: tuple[str, ...] = FORMATS) -> str:
+    """The format of a file, one of `formats`. Raises ImageEmpty or ImageFormatNotSupported."""
+    if not data:
+        raise ImageEmpty
+    format = sniff(data)
+    if format is None or format not in formats:
+        raise ImageFormatNotSupported(formats, *advice_on(data, formats))
+    return format
+
+
+def sniff(data: bytes) -> str | None:
+    """The format that the first bytes claim; None for all others."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(png.SIGNATURE):
+        return "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    return None

@@ -1,0 +1,108 @@
+"""WebP: the chunks of the first picture, in a file of their own.
+
+Profiles, metadata, unknown chunks and later frames never decide whether it is shown, nor do wrong lengths
+of the file as a whole. libwebp refuses pictures that are cut off.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fovea.images import metadata
+from fovea.images.errors import ImageCorrupt
+from fovea.images.still import Drawn, flat, loaded
+
+MOST_CHUNKS = 100_000
+
+_ANIMATED, _ALPHA = 0x02, 0x10
+_FRAME_HEADER = 16
+
+Chunks = list[tuple[bytes, bytes]]
+"""The name and the body of each."""
+
+
+@dataclass(frozen=True)
+class Webp:
+    """`file` holds the first picture alone."""
+
+    width: int
+    height: int
+    file: bytes
+    orientation: int
+    format: str = "WEBP"
+
+    def check_complete(self) -> None:
+        loaded(self.file, "WEBP")
+
+    def draw(self) -> Drawn:
+        return flat(loaded(self.file, "WEBP"))
+
+
+def read(data: bytes) -> Webp:
+    """Raises ImageCorrupt where there is no picture."""
+    chunks = list(_chunks(data, 12))
+    found = dict(reversed(chunks))
+    kept = _kept(chunks, found)
+    body = b"WEBP" + b"".join(_written(*chunk) for chunk in kept)
+    turned = metadata.orientation_of_webp(found.get(b"EXIF", b""), found.get(b"XMP ", b""))
+    return Webp(*_size(kept), b"RIFF" + struct.pack("<I", len(body)) + body, turned)
+
+
+def _kept(chunks: Chunks, found: dict[bytes, bytes]) -> Chunks:
+    """The header without the flags of metadata, and the chunks of the first picture."""
+    header = found.get(b"VP8X", b"")
+    if not header:
+        return _picture(chunks)
+    if len(header) < 10:
+        raise ImageCorrupt("WEBP")
+    flags = header[0] & (_ANIMATED | _ALPHA)
+    kept: Chunks = [(b"VP8X", bytes([flags, 0, 0, 0]) + header[4:10])]
+    if not flags & _ANIMATED:
+        return kept + _picture(chunks)
+    frame = found.get(b"ANMF", b"")
+    picture = b"".join(_written(*chunk) for chunk in _picture(list(_chunks(frame, _FRAME_HEADER))))
+    # A background without colour and one round: neither shows in a first frame.
+    return [*kept, (b"ANIM", bytes(6)), (b"ANMF", frame[:_FRAME_HEADER] + picture)]
+
+
+def _picture(chunks: Chunks) -> Chunks:
+    """Of a lossy picture its alpha too, which comes first."""
+    alpha: Chunks = []
+    for name, body in chunks:
+        if name in (b"VP8 ", b"VP8L"):
+            return [*(alpha if name == b"VP8 " else []), (name, body)]
+        if name == b"ALPH" and not alpha:
+            alpha = [(name, body)]
+    raise ImageCorrupt("WEBP")
+
+
+def _size(kept: Chunks) -> tuple[int, int]:
+    """(width, height) of the canvas."""
+    name, body = kept[0][0], kept[0][1].ljust(10, b"\0")
+    if name == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    name, body = kept[-1][0], kept[-1][1].ljust(10, b"\0")
+    if name == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", body, 6)
+    if not width & 0x3FFF or not height & 0x3FFF:
+        raise ImageCorrupt("WEBP")
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
+    """From `at` to the end of the data; the last may be cut."""
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > len(data):
+            return
+        name, length = struct.unpack_from("<4sI", data, at)
+        yield name, data[at + 8 : at + 8 + length]
+        at += 8 + length + (length & 1)
+    raise ImageCorrupt("WEBP")
+
+
+def _written(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) & 1)
