@@ -41,6 +41,8 @@ class FoveaError(Exception):
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     reason: ClassVar[str] = "INTERNAL"
     retry_after_s: float | None = None
+    image: str = ""
+    """The caller's own name of the image that failed, where one did and was named."""
 
     def __init__(
         self,
@@ -56,6 +58,13 @@ class FoveaError(Exception):
         self.metadata: Mapping[str, str] = {key: str(value) for key, value in metadata.items()}
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
+
+    def name_image(self, name: str) -> None:
+        """Say which image it is about, in front of the message."""
+        self.image = name
+        if name not in self.message:
+            self.message = f"{name}: {self.message}"
+        self.args = (self.message,)
 
 
 class InvalidArgument(FoveaError):

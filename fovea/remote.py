@@ -30,16 +30,15 @@ _PLAIN = {
 
 class RemoteError(FoveaError):
     """A failure of a call, with the code and the reason that the other side gave. `request_id` finds its
-    log. `image` is the caller's own name of the image that failed, where one did."""
+    log."""
 
     code = grpc.StatusCode.UNKNOWN
     reason = "UNKNOWN"
     request_id = ""
-    image = ""
 
-    def name_image(self, name: str) -> None:
-        """Say which image it is about, in front of the message."""
-        self.image, self.message = name, f"{name}: {self.message}"
+    def advise(self, what: str) -> None:
+        """Say what the caller can do, behind the message."""
+        self.message = f"{self.message}; {what}"
         self.args = (self.message,)
 
 

@@ -78,9 +78,7 @@ class Client(Connection):
                 if event is not None:
                     yield event
 
-    def count(
-        self, question: Asked, images: Sized = (), **options: Unpack[Options]
-    ) -> Count:
+    def count(self, question: Asked, images: Sized = (), **options: Unpack[Options]) -> Count:
         """What the request would cost, and what it would under other budgets; runs no language model.
 
         Files are stored on the way; a `Size` counts an image that is not at hand.
@@ -139,9 +137,7 @@ class AsyncClient(AsyncConnection):
                     if event is not None:
                         yield event
 
-    async def count(
-        self, question: Asked, images: Sized = (), **options: Unpack[Options]
-    ) -> Count:
+    async def count(self, question: Asked, images: Sized = (), **options: Unpack[Options]) -> Count:
         """As `Client.count`."""
         draft = await asyncio.to_thread(Question(question, images, **options).draft)
         return await self._run(steps.count(draft))

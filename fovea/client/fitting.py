@@ -14,7 +14,7 @@ import io
 from PIL import Image, ImageOps
 
 from fovea.client.budget import SERVERS_CHOICE, Budget
-from fovea.client.sources import File, as_file
+from fovea.client.sources import File, content
 from fovea.errors import FoveaError
 from fovea.geometry import AspectTooExtreme, Geometry
 
@@ -32,8 +32,7 @@ def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = N
     for the same file: fit an image always or never, or its rows are computed twice. Raises OSError where
     `image` is a path that cannot be read.
     """
-    file = as_file(image)
-    data = file if isinstance(file, bytes) else file.read_bytes()
+    data = content(image)
     allowed = SERVERS_CHOICE.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
     try:
         smaller = _smaller(data, allowed)

@@ -192,7 +192,9 @@ class _Uploads:
 
 def _message(message: Message, path: str, uploads: _Uploads) -> decoder_pb2.Message:
     if not isinstance(message, Message):
-        raise TypeError(f"{path} is a {type(message).__name__}: a conversation is a list of fovea.client.Message")
+        raise TypeError(
+            f"{path} is a {type(message).__name__}: a conversation is a list of fovea.client.Message"
+        )
     if message.role not in _ROLES:
         raise ValueError(f"{path}.role is {message.role!r}: it is one of {', '.join(_ROLES)}")
     parts = [message.parts] if isinstance(message.parts, str | Image) else message.parts

@@ -1,4 +1,4 @@
-"""Failures of images under the names that the caller knows them by: a file name, or the place in the request."""
+"""Failures of images under the names that the caller knows: a file name, or the place in the request."""
 
 from __future__ import annotations
 

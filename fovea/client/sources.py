@@ -9,10 +9,14 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, Union
 
 from fovea.errors import InvalidArgument
+from fovea.ids import is_digest
 from fovea.images.orientation import of_exif, turned
 
 if TYPE_CHECKING:
@@ -24,6 +28,9 @@ File: TypeAlias = Union[
     str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes], "Pillow.Image", "NDArray[np.generic]"
 ]
 """A path, the bytes of a file, an open file, a Pillow image, or an array of pixels (RGB or grey, uint8)."""
+
+MOST_BYTES = 256 * 1024 * 1024
+"""Eight times what services take by default."""
 
 ACCEPTED = "a path, the bytes of a file, an open file, a Pillow image, a numpy array of uint8, or a stored id"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -37,15 +44,45 @@ class ImageSourceInvalid(InvalidArgument):
     """What was given in place of an image can never be one as it stands. The message says what to do."""
 
 
+class ImageFileTooLarge(ImageSourceInvalid):
+    """A file above what any service would take, found before it is read."""
+
+    reason = "IMAGE_TOO_LARGE"
+
+    def __init__(self, name: Path | str) -> None:
+        super().__init__(f"{name} has more than {MOST_BYTES:,} bytes: no image is as large", limit=MOST_BYTES)
+
+
 def as_file(source: File) -> Path | bytes:
     """The path or the bytes. Raises ImageSourceInvalid, TypeError for what holds no image, OSError."""
-    if isinstance(source, bytes):
-        return source
     if isinstance(source, str | os.PathLike):
-        return _path(os.fspath(source))
-    if isinstance(source, bytearray | memoryview):
-        return bytes(source)
-    return _pixels(source)
+        return _checked(path_of(os.fspath(source)))
+    data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _pixels(source)
+    _refuse_vast(name_of(source) or "the image", len(data))
+    return data
+
+
+def content(source: File) -> bytes:
+    """The bytes of the file. Raises as `as_file` does."""
+    file = as_file(source)
+    if isinstance(file, bytes):
+        return file
+    with reading(file) as stream:
+        return stream.read()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[IO[bytes]]:
+    """The open file. Raises OSError with its name, whatever step of reading fails."""
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except FileNotFoundError as error:
+        # A typing error and a misunderstanding look alike.
+        why = f"{error.strerror} (an image is {ACCEPTED}, or a list of these)"
+        raise FileNotFoundError(error.errno, why, str(path)) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def name_of(source: Any) -> str:
@@ -71,19 +108,47 @@ def refuse_pdf(first_bytes: bytes, name: str) -> None:
         )
 
 
-def _path(text: str) -> Path:
+def path_of(text: str) -> Path:
+    """Raises ImageSourceInvalid for text that is no path but something else that people hand over."""
     if _URL.match(text):
         raise ImageSourceInvalid(
             f"{text[:100]} is a URL, and Fovea fetches none: download the image and give its bytes"
         )
     if text[:5].lower() == "data:" or _BASE64.fullmatch(text):
         raise ImageSourceInvalid(
-            "an image as base64 text is not taken, as a data URL neither:"
+            "an image as base64 text or a data URL is not taken:"
             " decode it (base64.b64decode) and give the bytes"
+        )
+    if is_digest(text):
+        raise ImageSourceInvalid(f"{text} is the id of a stored image: here its file is needed")
+    if text.startswith("sha256:") and not Path(text).exists():
+        raise ImageSourceInvalid(
+            f"{text[:100]} is no id of an image: that is sha256: and 64 lower-case hexadecimal digits"
         )
     if not text or "\0" in text:
         raise ImageSourceInvalid(f"{text!r} is no path of a file")
     return Path(text)
+
+
+def _checked(path: Path) -> Path | bytes:
+    """Pipes are read at once, because an upload reads its file twice. Raises ImageSourceInvalid for what no
+    service would take, before it is read to its end."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path  # opening it says why
+    if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+        _refuse_vast(path, status.st_size)
+        return path
+    with reading(path) as stream:
+        data = stream.read(MOST_BYTES + 1)
+    _refuse_vast(path, len(data))
+    return data
+
+
+def _refuse_vast(name: Path | str, byte_size: int) -> None:
+    if byte_size > MOST_BYTES:
+        raise ImageFileTooLarge(name)
 
 
 def _pixels(source: Any) -> bytes:
@@ -109,10 +174,8 @@ def _whole(file: Any) -> bytes:
 
 
 def _png(image: Pillow.Image) -> bytes:
-    if image.mode in ("F", "I;16B", "I;16L", "I;16N") or (image.mode == "I" and image.getextrema()[1] > 65535):
-        raise TypeError(
-            f"a Pillow image of mode {image.mode} has no known range: scale it to 8 bits (mode L or RGB)"
-        )
+    if image.mode == "F" or (image.mode.startswith("I") and image.mode not in _PNG_MODES):
+        raise TypeError(f"a Pillow image of mode {image.mode} is no PNG: scale it to 8 bits (mode L or RGB)")
     image = turned(image, of_exif(image.info.get("exif") or b""))
     if image.mode not in _PNG_MODES:
         image = image.convert(_PREMULTIPLIED.get(image.mode, "RGB"))

@@ -67,8 +67,9 @@ def answered(draft: Draft, call: Call) -> Steps[Any]:
     with asking(draft.names):
         try:
             return (yield call)
-        except ImageNotStored:
+        except ImageNotStored as error:
             if not draft.uploads:
+                error.advise("only its id was given: give the file itself, alone or in a list of images")
                 raise
         for upload in draft.uploads:
             yield from _send(decoder_pb2, upload)

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fovea.client.sources import File, as_file, name_of, refuse_pdf
+from fovea.client.sources import File, as_file, name_of, reading, refuse_pdf
 
 PIECE_BYTES = 1024 * 1024
-MOST_BYTES = 2**32 - 1
-"""What the header's field can say; every service refuses far smaller files."""
-
 Progress = Callable[[int, int], None]
 """Called with (bytes sent, bytes in all), in whatever thread sends. Not called where nothing needs to be
 sent."""
@@ -51,7 +48,7 @@ class Upload:
 
     def requests(self, header: Any, request: Any, progress: Progress = unheard) -> Iterator[Any]:
         """The messages of a PutImage call; `header` and `request` are the service's own message types."""
-        yield request(header=header(digest=self.digest, byte_size=min(self.byte_size, MOST_BYTES)))
+        yield request(header=header(digest=self.digest, byte_size=self.byte_size))
         sent = 0
         for piece in _pieces(self.source):
             yield request(data=piece)
@@ -64,6 +61,6 @@ def _pieces(source: Path | bytes) -> Iterator[bytes]:
         for at in range(0, len(source), PIECE_BYTES):
             yield source[at : at + PIECE_BYTES]
         return
-    with source.open("rb") as file:
+    with reading(source) as file:
         while piece := file.read(PIECE_BYTES):
             yield piece
