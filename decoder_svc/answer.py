@@ -23,7 +23,7 @@ from decoder_svc.economy.pressure import Pressure
 from decoder_svc.economy.sequences import bounded, thin
 from decoder_svc.economy.tariff import Tariff
 from decoder_svc.encoders.fleet import Fleet
-from decoder_svc.encoders.rows import Fetch
+from decoder_svc.encoders.rows import Fetch, NamedFetch
 from decoder_svc.encoders.shared import SharedRows
 from decoder_svc.errors import (
     Aborted,
@@ -196,7 +196,8 @@ class Answerer:
         if layout is None:
             return []
         return [
-            encoders.fetch(self._preparer.wanted(image, layout), deadline) for image in prepared.different
+            NamedFetch(encoders.fetch(self._preparer.wanted(image, layout), deadline), image.path)
+            for image in prepared.different
         ]
 
     def _finished(self, prepared: Prepared, spent: Spent, last: Delta) -> Finished:

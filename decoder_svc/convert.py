@@ -18,7 +18,7 @@ from decoder_svc.prompt.messages import ImagePart, Message, Part, TextPart
 from decoder_svc.request import Alternative, Ask, Count, Finished, ImageInput, PlannedImage
 from fovea import wire
 from fovea.decoder.v1 import decoder_pb2
-from fovea.errors import InvalidArgument, NotServed, Violation
+from fovea.errors import InvalidArgument, NotServed, Violation, about_image
 from fovea.ids import is_digest
 from fovea.rows import digest
 from fovea.vision.v1 import image_pb2
@@ -89,14 +89,15 @@ def _image(image: decoder_pb2.Image, path: str, sources: frozenset[str], max_byt
     if source not in sources:
         raise _invalid(path, "needs data or a digest")
     if source == "size":
-        return ImageInput("", size=(image.size.width, image.size.height))
+        return ImageInput("", size=(image.size.width, image.size.height), path=path)
     if source == "digest":
         if not is_digest(image.digest):
             raise _invalid(f"{path}.digest", "must be sha256: and 64 lower-case hexadecimal digits")
-        return ImageInput(image.digest)
+        return ImageInput(image.digest, path=path)
     if len(image.data) > max_bytes:
-        raise ImageTooLarge(max_bytes, len(image.data))
-    return ImageInput(digest(image.data), image.data)
+        with about_image(path):
+            raise ImageTooLarge(max_bytes, len(image.data))
+    return ImageInput(digest(image.data), image.data, path=path)
 
 
 def _invalid(field: str, what: str) -> InvalidArgument:

@@ -24,7 +24,8 @@ from decoder_svc.encoders.rows import FetchReport, PlacedRows, RowsWanted
 from decoder_svc.prompt.builder import Draft, PromptBuilder
 from decoder_svc.request import Ask, Cost, ImageInput, PlannedImage
 from fovea.deadline import Deadline
-from fovea.errors import FoveaError
+from fovea.errors import FoveaError, about_image
+from fovea.facts import Stored
 from fovea.geometry import Geometry
 from fovea.planning.detail import Look
 from fovea.rows import RowLayout
@@ -72,7 +73,7 @@ class Preparer:
 
     async def prepare(self, ask: Ask, budget: Budget, encoders: Fleet, deadline: Deadline) -> Prepared:
         """Raises a FoveaError where an image is missing, or does not fit its budget."""
-        copies = Copies.of(ask.images, budget.repeats)
+        copies = Copies.of(ask.images, budget.repeats, budget.thins)
         draft = await asyncio.to_thread(self._builder.draft, copies.messages(ask.messages))
         looks = await together([_look(ask.images[at], encoders, deadline) for at in copies.different])
         return self.planned(ask, budget, Prepared(draft, copies, tuple(looks), ()))
@@ -81,7 +82,7 @@ class Preparer:
         """The same request under a budget whose treatment of repeats is that of `prepared`."""
         copies = prepared.copies
         wanted = [
-            Wanted(look, copies.times(place))
+            Wanted(look, copies.times(place), ask.images[place].path)
             for look, place in zip(prepared.looks, copies.different, strict=True)
         ]
         plans = plan(wanted, budget, self._geometry)
@@ -104,18 +105,19 @@ class Preparer:
         numbers = [at for at, image in enumerate(prepared.different) if _open(image)]
         if layout is None or not numbers:
             return prepared
+        images = [prepared.different[at] for at in numbers]
         placed = await together(
             [
-                encoders.place(self.wanted(prepared.different[at], layout, whole=True), deadline, stored_only)
-                for at in numbers
+                _about(image, encoders.place(self.wanted(image, layout, whole=True), deadline, stored_only))
+                for image in images
             ]
         )
         found = {at: one for at, one in zip(numbers, placed, strict=True) if one.known}
-        images = tuple(
+        shown = tuple(
             _placed(image, found[number]) if (number := prepared.copies.number(place)) in found else image
             for place, image in enumerate(prepared.images)
         )
-        return replace(prepared, images=images, placed={at: one.report for at, one in found.items()})
+        return replace(prepared, images=shown, placed={at: one.report for at, one in found.items()})
 
     def wanted(self, image: PlannedImage, layout: RowLayout, whole: bool = False) -> RowsWanted:
         """The rows of an image, or as long as they are not placed, the whole of it."""
@@ -156,6 +158,7 @@ class Preparer:
             kind=look.kind,
             repeat_of=copies.repeats(place),
             referred=copies.referred(place),
+            path=ask.images[place].path,
         )
 
 
@@ -177,12 +180,21 @@ async def _look(image: ImageInput, encoders: Fleet, deadline: Deadline) -> Look:
     """What is known of an image; an inline one is stored first."""
     if image.size is not None:
         return Look(*image.size, measured=False)
+    return Look.of((await _about(image, _stored(image, encoders, deadline))).facts)
+
+
+async def _stored(image: ImageInput, encoders: Fleet, deadline: Deadline) -> Stored:
     try:
-        return Look.of((await encoders.describe(image.digest, deadline)).facts)
+        return await encoders.describe(image.digest, deadline)
     except FoveaError as error:
         if error.reason != "IMAGE_NOT_STORED" or image.data is None:
             raise
-    return Look.of((await encoders.put(image.digest, _whole(image.data), deadline)).facts)
+    return await encoders.put(image.digest, _whole(image.data), deadline)
+
+
+async def _about(image: ImageInput | PlannedImage, call: Awaitable[T]) -> T:
+    with about_image(image.path):
+        return await call
 
 
 async def together(calls: Sequence[Awaitable[T]]) -> list[T]:

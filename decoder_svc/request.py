@@ -19,12 +19,13 @@ from fovea.rows import RowLayout
 @dataclass(frozen=True)
 class ImageInput:
     """`data` is None where the caller named a stored image. Where `size` is told, there is no image yet, and
-    no digest: only its cost is asked for.
+    no digest: only its cost is asked for. `path` names the image's field in the request, for errors.
     """
 
     digest: str
     data: bytes | None = None
     size: tuple[int, int] | None = None
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class PlannedImage:
     referred: bool = False
     kept: bytes = b""
     thinned: Thinned | None = None
+    path: str = ""
 
     @property
     def tokens(self) -> int:

@@ -7,13 +7,20 @@ failures as subclasses in its `errors.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import grpc
 
 DOMAIN = "fovea.dev"
+
+CALLERS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
+"""Codes of failures that lie in what the caller sent."""
+
+IMAGE_FIELDS = frozenset({"", "data", "digest", "width", "height"})
+"""What errors about a single image call its parts; within a request they need the image's path."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class FoveaError(Exception):
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     reason: ClassVar[str] = "INTERNAL"
     retry_after_s: float | None = None
+    image: str = ""
+    """The caller's own name of the image that failed, where one did and was named."""
 
     def __init__(
         self,
@@ -49,6 +58,13 @@ class FoveaError(Exception):
         self.metadata: Mapping[str, str] = {key: str(value) for key, value in metadata.items()}
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
+
+    def name_image(self, name: str) -> None:
+        """Say which image it is about, in front of the message."""
+        self.image = name
+        if name not in self.message:
+            self.message = f"{name}: {self.message}"
+        self.args = (self.message,)
 
 
 class InvalidArgument(FoveaError):
@@ -70,3 +86,27 @@ class NotServed(FoveaError):
             violations=[Violation(f, "set, but not served by this version") for f in fields],
             fields=",".join(fields),
         )
+
+
+@contextmanager
+def about_image(path: str) -> Iterator[None]:
+    """Failures of the image at `path` of a request name that path, for instance `messages[0].parts[1].image`.
+
+    Only failures of the caller's making do: an encoder that cannot be reached is not the image's fault.
+    """
+    try:
+        yield
+    except FoveaError as error:
+        if not path or error.code not in CALLERS:
+            raise
+        raise _at(path, error) from error
+
+
+def _at(path: str, error: FoveaError) -> FoveaError:
+    """A copy, because callers that wait for the same image share the original."""
+    copy = type(error).__new__(type(error))
+    copy.__dict__.update(vars(error))
+    copy.args = error.args
+    violations = error.violations or (Violation("", error.message),)
+    copy.violations = tuple(replace(v, field=path) if v.field in IMAGE_FIELDS else v for v in violations)
+    return copy

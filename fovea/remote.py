@@ -36,6 +36,11 @@ class RemoteError(FoveaError):
     reason = "UNKNOWN"
     request_id = ""
 
+    def advise(self, what: str) -> None:
+        """Say what the caller can do, behind the message."""
+        self.message = f"{self.message}; {what}"
+        self.args = (self.message,)
+
 
 Kinds = Mapping[str, type[RemoteError]]
 """Classes by reason. A failure of any other reason is a plain RemoteError."""

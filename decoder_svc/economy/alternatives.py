@@ -14,8 +14,11 @@ from fovea.planning.detail import Detail
 
 
 def others(budget: Budget) -> Iterator[tuple[str, Budget]]:
-    """Each with its name; the request's own is among them where it is one of these."""
-    plain = replace(budget, rows=ALL_ROWS, flat_tolerance=None, near_repeats=1.0)
+    """Each with its name; the request's own is among them where it is one of these.
+
+    All of them treat copies and near repeats as the request does, because its prompt is drafted once.
+    """
+    plain = replace(budget, rows=ALL_ROWS, flat_tolerance=None)
     for detail in reversed(Detail):
         yield f"detail {detail.value}", replace(plain, detail=detail)
     for mode in (Mode.ECONOMY, Mode.STRONG):

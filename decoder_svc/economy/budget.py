@@ -65,6 +65,11 @@ class Budget:
     pressed: Detail | None = None
 
     @property
+    def thins(self) -> bool:
+        """Whether images are looked at as frames of a video, of which only what is new is kept."""
+        return self.near_repeats < 1
+
+    @property
     def resizes(self) -> bool:
         """Whether rows are saved by making images smaller instead of dropping rows."""
         return self.rows.reducer is Reducer.RESIZE and not self.rows.all

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from decoder_svc.economy.budget import Budget, OverBudget
 from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
+from fovea.errors import about_image
 from fovea.geometry import Geometry, Planned
 from fovea.plan import ALL_ROWS, RowPlan
 from fovea.planning.detail import Detail, Look, sufficient
@@ -21,10 +22,11 @@ from fovea.receipt import Step
 
 @dataclass(frozen=True)
 class Wanted:
-    """A different image of the request, and in how many places its tokens stand."""
+    """A different image of the request, in how many places its tokens stand, and its field for errors."""
 
     look: Look
     times: int = 1
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,17 @@ def plan(wanted: Sequence[Wanted], budget: Budget, geometry: Geometry) -> list[I
 
     Raises VisualBudgetExceeded, and what `Geometry.plan` raises: SizeInvalid, AspectTooExtreme.
     """
-    sized = [_Sizing(image.look, budget, geometry).sized() for image in wanted]
+    sized = [_sized(image, budget, geometry) for image in wanted]
     needs = [
         Need(image.look.size, one.max_pixels, image.times) for image, one in zip(wanted, sized, strict=True)
     ]
     pixels = _within_budget(needs, budget, geometry)
     return [one.given(limit).planned() for one, limit in zip(sized, pixels, strict=True)]
+
+
+def _sized(image: Wanted, budget: Budget, geometry: Geometry) -> _Sizing:
+    with about_image(image.path):
+        return _Sizing(image.look, budget, geometry).sized()
 
 
 def _within_budget(needs: Sequence[Need], budget: Budget, geometry: Geometry) -> list[int]:

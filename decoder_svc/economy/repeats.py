@@ -19,21 +19,22 @@ class Copies:
     """Where the images of a request stand.
 
     `firsts` holds, for each place, the place of the first copy of its image; `different` are the places that
-    are their own first.
+    are their own first. Of `frames` of a video only what is new is kept, and nothing of a copy is.
     """
 
     firsts: tuple[int, ...]
     policy: Repeats
+    frames: bool = False
 
     @classmethod
-    def of(cls, images: Sequence[ImageInput], policy: Repeats) -> Copies:
+    def of(cls, images: Sequence[ImageInput], policy: Repeats, frames: bool = False) -> Copies:
         """An image of which only the size is known repeats none."""
         seen: dict[str, int] = {}
         firsts = (
             seen.setdefault(image.digest, place) if image.digest else place
             for place, image in enumerate(images)
         )
-        return cls(tuple(firsts), policy)
+        return cls(tuple(firsts), Repeats.REFERENCE if frames else policy, frames)
 
     @property
     def different(self) -> tuple[int, ...]:
@@ -64,5 +65,11 @@ class Copies:
         if isinstance(part, TextPart):
             return part
         if self.referred(part.index):
-            return TextPart(f"(the same image as image {self.firsts[part.index] + 1}) ")
+            return TextPart(self._reference(part.index))
         return ImagePart(self.number(part.index))
+
+    def _reference(self, place: int) -> str:
+        """Short where a frame equals the one before it: a static video must cost little."""
+        if self.frames and self.firsts[place] == self.firsts[place - 1]:
+            return "(unchanged) "
+        return f"(the same image as image {self.firsts[place] + 1}) "

@@ -36,19 +36,17 @@ class HeldRows:
 
 
 def runs(prepared: Prepared) -> list[list[int]]:
-    """The numbers of the different images of each sequence: neighbours of one planned size, none of which
-    stands in the request twice.
+    """The numbers of the different images of each sequence: neighbours of one planned size.
+
+    A later copy of an image stands there as a reference, which separates nothing.
     """
-    copies, different = prepared.copies, prepared.different
     found: list[list[int]] = []
     last: PlannedImage | None = None
-    for place in range(len(prepared.images)):
-        number = copies.number(place)
-        image = different[number] if copies.firsts.count(copies.firsts[place]) == 1 else None
-        if image and last and image.planned.grid_thw == last.planned.grid_thw:
-            found[-1].append(number)
-        elif image:
-            found.append([number])
+    for place, image in enumerate(prepared.images):
+        if image.repeat_of is None:
+            if last is None or image.planned.grid_thw != last.planned.grid_thw:
+                found.append([])
+            found[-1].append(prepared.copies.number(place))
         last = image
     return [run for run in found if len(run) > 1]
 

@@ -2,7 +2,8 @@
 
 EVS (efficient video sampling, as vLLM has it for videos): a row's worth is 1 - cos of its pooled level and
 that of the same place one image earlier. The first image is kept whole, and of every other at least its
-newest row, so that none disappears. Pure numpy; knows no request and no encoder.
+newest row, so that none disappears. A row that equals the one before it is not kept for the share's sake.
+Pure numpy; knows no request and no encoder.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MILLION = 1_000_000
+UNCHANGED = -np.inf
+"""The worth of a row that equals the one before it."""
+
 Floats = NDArray[np.float32]
 
 
@@ -27,14 +31,16 @@ class Frame:
 
 
 def newest(frames: Sequence[Frame], share: float) -> list[NDArray[np.int64]]:
-    """For each image the indexes of the rows to keep, ascending; `share` of all of them together.
+    """For each image the indexes of the rows to keep, ascending; at most `share` of all of them together.
 
     Counted in millionths, since shares come as float32. Ties go to the earlier image and place.
     """
     worth = [_worth(frames, at) for at in range(len(frames))]
     total = sum(len(one) for one in worth)
     keep = max(-(-total * round(share * MILLION) // MILLION), len(worth[0]) + len(worth) - 1)
-    best = np.argsort(-np.concatenate(worth), kind="stable")[:keep]
+    together = np.concatenate(worth)
+    changed = int(np.count_nonzero(together > UNCHANGED))
+    best = np.argsort(-together, kind="stable")[: min(keep, changed)]
     ends = np.cumsum([0, *(len(one) for one in worth)])
     return [np.sort(best[(best >= start) & (best < end)]) - start for start, end in pairwise(ends)]
 
@@ -48,6 +54,7 @@ def _worth(frames: Sequence[Frame], at: int) -> Floats:
     worth = np.full(len(frame.rows), 2.0, np.float32)  # nothing stood there: as different as can be
     _, here, there = np.intersect1d(frame.places, before.places, assume_unique=True, return_indices=True)
     worth[here] = 1 - np.sum(_unit(frame.rows[here]) * _unit(before.rows[there]), axis=1)
+    worth[here[np.all(frame.rows[here] == before.rows[there], axis=1)]] = UNCHANGED
     worth[int(np.argmax(worth))] = np.inf
     return worth
 

@@ -7,11 +7,13 @@ checked chunks and afterwards tells what it cost. Nothing here knows gRPC.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
 from decoder_svc.core import RowChunk
 from fovea.deadline import Deadline
+from fovea.errors import about_image
 from fovea.plan import RowPlan
 from fovea.rows import RowLayout
 
@@ -79,6 +81,28 @@ class Fetch(Protocol):
     def chunks(self) -> AsyncGenerator[RowChunk, None]:
         """The rows in order. Raises RowsMismatch, EncoderMismatch, ImageNotStored, EncoderUnavailable."""
         ...
+
+
+@dataclass
+class NamedFetch:
+    """A fetch whose failures name the field of the request that holds the image."""
+
+    fetch: Fetch
+    path: str
+
+    @property
+    def report(self) -> FetchReport:
+        return self.fetch.report
+
+    @report.setter
+    def report(self, report: FetchReport) -> None:
+        self.fetch.report = report
+
+    async def chunks(self) -> AsyncGenerator[RowChunk, None]:
+        with about_image(self.path):
+            async with aclosing(self.fetch.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
 
 class RowSource(Protocol):

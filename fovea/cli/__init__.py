@@ -10,5 +10,7 @@ from __future__ import annotations
 def main() -> None:
     """Entry point of the `fovea` script."""
     from fovea.cli.app import app
+    from fovea.cli.streams import guarded
 
-    app(prog_name="fovea")
+    with guarded():
+        app(prog_name="fovea")

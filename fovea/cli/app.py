@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
 from fovea.cli.ask import ask
@@ -14,14 +17,32 @@ from fovea.cli.put import put
 from fovea.cli.serve import serve
 from fovea.cli.show_tokens import show_tokens
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fovea {metadata.version('fovea')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     help="Ask about images, and know what every visual token costs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 cache = typer.Typer(help="Look into an encoder's cache, or remove an image from it.", no_args_is_help=True)
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Ask about images, and know what every visual token costs."""
+
 
 app.command()(serve)
 app.command()(ask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +11,12 @@ import typer
 from fovea.cli.form import form
 from fovea.cli.images import Pages, named
 from fovea.cli.options import DECODER, UINT32, DecoderAddress, Json, Token
-from fovea.cli.output import allow_any_text, clean, console, emit, reported
+from fovea.cli.output import clean, console, emit, reported
 from fovea.cli.visual import PANEL, Visual, takes_visual
 
 if TYPE_CHECKING:
-    from fovea.client import Answer
+    from fovea.client import Answer, Message
+    from fovea.client.messages import Source
 
 HINT = "Start both services with `fovea serve`, or name another decoder with --decoder"
 
@@ -22,7 +24,10 @@ HINT = "Start both services with `fovea serve`, or name another decoder with --d
 @takes_visual
 def ask(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE", help="Files, PDFs too, or ids of stored images.")
+        list[str],
+        typer.Argument(
+            metavar="IMAGE", help="Files, PDFs too, or ids of stored images; `-` is standard input."
+        ),
     ],
     question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")],
     visual: Visual,
@@ -49,10 +54,9 @@ def ask(
     token: Token = "",
     decoder: DecoderAddress = DECODER,
 ) -> None:
-    """Ask a question about images and print the answer as it comes, then its receipt."""
+    """Ask about images. The answer goes to standard output as it comes, its receipt to standard error."""
     from fovea.client import Client, Sampling
 
-    allow_any_text()
     sampling = Sampling(
         temperature=temperature,
         top_p=top_p,
@@ -63,23 +67,28 @@ def ask(
         stop=stop or None,
         max_new_tokens=max_new_tokens,
     )
-    show = _silent if as_json else _live
     with reported(as_json, HINT), Client(decoder, token or None) as client:
         budget = visual.budget()
         given = named(images, pages, budget)
         answer = client.ask(
-            question,
-            [source for _, source in given],
+            _message(given, question),
             budget=budget,
             sampling=sampling,
             fit=fit,
             response_format=form(json_schema, regex, choice or ()),
-            on_text=show,
+            on_text=_silent if as_json else _live,
         )
         if as_json:
             _emit(answer)
         else:
             _print_receipt(answer, [name for name, _ in given])
+
+
+def _message(given: Sequence[tuple[str, Source]], question: str) -> Message:
+    """The images under the names by which errors call them, then the question."""
+    from fovea.client import Image, Message
+
+    return Message("user", [*(Image(source, name) for name, source in given), question])
 
 
 def _silent(text: str) -> None:
@@ -104,8 +113,9 @@ def _emit(answer: Answer) -> None:
 def _print_receipt(answer: Answer, names: list[str]) -> None:
     from fovea.cli.receipts import lines
 
-    out = console()
-    out.print("\n")
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    out = console(stderr=True)
     for line in lines(answer.receipt, names):
         out.print(line, style="dim")
     ended = {"stop": "", "length": ", cut off at the most tokens allowed"}.get(answer.finish_reason, "")

@@ -1,11 +1,10 @@
-"""`fovea count`: what an image costs, from its header or its size alone. Asks no service.
+"""`fovea count`: what an image costs, from its size alone. Decodes no pixel, and needs no service.
 
-The figures of rows and KV cache are those of Qwen3-VL-30B-A3B in bf16.
+Tokens depend on the model's own limits of pixels, so the answer says for which model it counted.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,50 +12,40 @@ from typing import Annotated, Any
 
 import typer
 
-from fovea.cli.errors import NeitherFileNorSize, NotAnImage, TooManyPixels
-from fovea.cli.images import Pages
+from fovea.cli.errors import NeitherFileNorSize
+from fovea.cli.images import STDIN, Pages, given
 from fovea.cli.images import size_of as size_written
-from fovea.cli.options import UINT32, Json
-from fovea.cli.output import emit, reported
-from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry, Planned
+from fovea.cli.model import PUBLISHED, Model, of_checkpoint, of_decoder
+from fovea.cli.options import UINT32, Json, Token
+from fovea.cli.output import clean, emit, reported
+from fovea.errors import FoveaError
+from fovea.geometry import Planned
 
-ROW_BYTES = 4 * 2048 * 2
-"""A token's rows: pooled features and three deepstack levels of 2,048 bf16 values."""
-
-KV_BYTES = 2 * 48 * 4 * 128 * 2
-"""A token's keys and values: 48 layers of 4 heads of 128 bf16 values."""
-
-CONTEXT = 8192
-ANSWER = 256
-"""The decoder's default context, and the answer for which a request leaves room by default."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+HINT = "Start both services with `fovea serve`, or leave --decoder and FOVEA_DECODER away"
 MIB = 1024 * 1024
-_ORIENTATION = 0x0112
-_SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height."""
 
 
 @dataclass(frozen=True)
 class Costed:
-    """An image of a size and what it becomes."""
+    """An image of a size and what it becomes for a model."""
 
     width: int
     height: int
     planned: Planned
+    model: Model
 
     @property
     def row_bytes(self) -> int:
-        return self.planned.tokens * ROW_BYTES
+        return self.planned.tokens * self.model.row_bytes
 
     @property
     def kv_bytes(self) -> int:
-        return self.planned.tokens * KV_BYTES
+        return self.planned.tokens * self.model.kv_bytes
 
     @property
     def fits_context(self) -> bool:
-        """Whether the image and an answer of default length fit the default context."""
-        return self.planned.tokens + ANSWER <= CONTEXT
+        """Whether the image and an answer of default length fit the context."""
+        return self.planned.tokens + self.model.answer <= self.model.context
 
 
 def count(
@@ -65,40 +54,84 @@ def count(
     ],
     pages: Pages = "",
     max_pixels: Annotated[
-        int, typer.Option(min=1, max=UINT32, metavar="N", help="Shrink to at most this many pixels.")
-    ] = DEFAULT_MAX_PIXELS,
+        int | None,
+        typer.Option(
+            min=1, max=UINT32, metavar="N", help="Shrink to at most this many pixels; 1310720 by default."
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="DIR", help="Count for the model in this checkpoint folder."),
+    ] = None,
+    decoder: Annotated[
+        str,
+        typer.Option(
+            envvar="FOVEA_DECODER", metavar="HOST:PORT", help="Count for the model of a running decoder."
+        ),
+    ] = "",
     as_json: Json = False,
+    token: Token = "",
 ) -> None:
-    """Count the tokens of an image. Pure arithmetic: no service is asked, no pixel is read."""
-    with reported(as_json):
-        if pages or image.lower().endswith(".pdf"):
-            _count_pages(image, pages, max_pixels, as_json)
+    """Count the tokens of an image. Pure arithmetic: no pixel is read.
+
+    Counts for Qwen3-VL as published, unless --model or --decoder names the model that will answer.
+    """
+    with reported(as_json, HINT):
+        model = _model(folder, decoder, token)
+        limit = model.max_pixels if max_pixels is None else max_pixels
+        if pages or _is_pdf(image):
+            _count_pages(image, pages, limit, model, as_json)
             return
-        costed = cost(*size_of(image), max_pixels)
+        costed = cost(*size_of(image), limit, model)
         if as_json:
             emit(**as_fields(costed))
         else:
-            typer.echo("\n".join(as_lines(costed)))
+            typer.echo(clean("\n".join(as_lines(costed))))
 
 
-def cost(width: int, height: int, max_pixels: int) -> Costed:
-    return Costed(width, height, Geometry().plan(width, height, max_pixels))
+def _model(folder: Path | None, decoder: str, token: str) -> Model:
+    if folder is not None:
+        return of_checkpoint(folder)
+    return of_decoder(decoder, token) if decoder else PUBLISHED
 
 
-def _count_pages(path: str, pages: str, max_pixels: int, as_json: bool) -> None:
+def cost(width: int, height: int, max_pixels: int, model: Model = PUBLISHED) -> Costed:
+    return Costed(width, height, model.geometry.plan(width, height, max_pixels), model)
+
+
+def _is_pdf(argument: str) -> bool:
+    if size_written(argument) or not Path(argument).is_file():
+        return argument.lower().endswith(".pdf")
+    from fovea.client.pdf import is_pdf
+
+    return is_pdf(argument)
+
+
+def _count_pages(path: str, pages: str, max_pixels: int, model: Model, as_json: bool) -> None:
     from fovea.client.pdf import sizes
 
-    found = [(number, cost(*size, max_pixels)) for number, size in sizes(path, pages)]
+    found = [
+        (number, _cost_of_page(path, number, size, max_pixels, model)) for number, size in sizes(path, pages)
+    ]
     if as_json:
         fields = [{"page": number, **as_fields(costed)} for number, costed in found]
-        emit(pages=fields, tokens=sum(costed.planned.tokens for _, costed in found))
+        emit(pages=fields, tokens=sum(costed.planned.tokens for _, costed in found), model=model.name)
     else:
-        typer.echo("\n".join(_page_lines(found)))
+        typer.echo(clean("\n".join(_page_lines(found, model))))
 
 
-def _page_lines(found: Sequence[tuple[int, Costed]]) -> list[str]:
+def _cost_of_page(path: str, number: int, size: tuple[int, int], max_pixels: int, model: Model) -> Costed:
+    try:
+        return cost(*size, max_pixels, model)
+    except FoveaError as error:
+        error.name_image(f"{path} page {number}")
+        raise
+
+
+def _page_lines(found: Sequence[tuple[int, Costed]], model: Model) -> list[str]:
     lines = [f"page {number}: {as_lines(costed)[0].partition(': ')[2]}" for number, costed in found]
-    return [*lines, f"in all: {sum(costed.planned.tokens for _, costed in found):,} tokens"]
+    total = sum(costed.planned.tokens for _, costed in found)
+    return [*lines, f"in all: {total:,} tokens", _counted_for(model)]
 
 
 def size_of(argument: str) -> tuple[int, int]:
@@ -106,27 +139,20 @@ def size_of(argument: str) -> tuple[int, int]:
     written = size_written(argument)
     if written:
         return written
-    if not Path(argument).exists():
+    from fovea.client.sources import path_of
+
+    if argument != STDIN and not path_of(argument).exists():
         raise NeitherFileNorSize(argument)
     return _size_of_file(argument)
 
 
-def _size_of_file(path: str) -> tuple[int, int]:
-    """Reads the header alone; so EXIF that a PNG carries behind its pixels is not seen."""
-    from PIL import Image, UnidentifiedImageError
+def _size_of_file(argument: str) -> tuple[int, int]:
+    from fovea.cli.pictures import read
+    from fovea.images.orientation import SIDEWAYS
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                seen = image.format != "PNG" or "exif" in image.info
-                sideways = seen and image.getexif().get(_ORIENTATION) in _SIDEWAYS
-                width, height = image.size
-    except UnidentifiedImageError:
-        raise NotAnImage(path) from None
-    except Image.DecompressionBombError:
-        raise TooManyPixels(path) from None
-    return (height, width) if sideways else (width, height)
+    still = read(given(argument), argument)
+    sideways = still.orientation in SIDEWAYS
+    return (still.height, still.width) if sideways else (still.width, still.height)
 
 
 def as_fields(costed: Costed) -> dict[str, Any]:
@@ -141,17 +167,24 @@ def as_fields(costed: Costed) -> dict[str, Any]:
         "kv_bytes": costed.kv_bytes,
         "fits_context": costed.fits_context,
         "exact": True,
+        "model": costed.model.name,
     }
 
 
 def as_lines(costed: Costed) -> list[str]:
-    planned = costed.planned
+    planned, model = costed.planned, costed.model
     fits = "fits" if costed.fits_context else "does not fit"
     return [
         f"{costed.width}x{costed.height}: {planned.tokens:,} tokens ({planned.patches:,} patches)",
         f"  seen as  {planned.width}x{planned.height} pixels",
-        f"  context  {fits} {CONTEXT:,} tokens together with an answer of {ANSWER}",
-        f"  memory   {costed.row_bytes / MIB:.1f} MiB of rows, {costed.kv_bytes / MIB:.1f} MiB of KV cache"
-        " (Qwen3-VL-30B-A3B, bf16)",
+        f"  context  {fits} {model.context:,} tokens together with an answer of {model.answer}",
+        f"  memory   {costed.row_bytes / MIB:.1f} MiB of rows, {costed.kv_bytes / MIB:.1f} MiB of KV cache",
+        f"  {_counted_for(model)}",
         "Patches are not tokens: the language model reads one token for each 2x2 patches.",
     ]
+
+
+def _counted_for(model: Model) -> str:
+    geometry = model.geometry
+    others = "; for another: --model DIR or --decoder HOST:PORT" if model is PUBLISHED else ""
+    return f"model    {model.name}, {geometry.min_pixels:,} to {geometry.max_pixels:,} pixels{others}"

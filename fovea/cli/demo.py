@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from fovea.cli.children import Child, Children
-from fovea.cli.output import allow_any_text
 from fovea.cli.samples import Asked, Sample, load
 from fovea.cli.serve import launches, standin_dir
 from fovea.errors import FoveaError
@@ -64,7 +63,6 @@ def demo() -> None:
     """Start both services, ask about four pictures, show what each answer cost, stop."""
     from fovea.cli.demo_view import View
 
-    allow_any_text()
     signal.signal(signal.SIGTERM, _end)
     view, tally = View(), Tally()
     with ExitStack() as stack:

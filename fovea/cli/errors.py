@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from fovea.errors import FoveaError, InvalidArgument
+from fovea.errors import FoveaError, InvalidArgument, Violation
 
 
 class FileNotReadable(InvalidArgument):
@@ -16,22 +16,18 @@ class FileNotReadable(InvalidArgument):
         super().__init__(f"cannot read {path or 'the file'}: {why}", path=path)
 
 
-class NotAnImage(InvalidArgument):
-    """A file in which no JPEG, PNG, WebP or GIF can be recognised."""
+class OutputNotWritable(InvalidArgument):
+    """A file that cannot be written where the command was told to write it."""
 
-    reason = "IMAGE_FORMAT_NOT_SUPPORTED"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} is not a JPEG, PNG, WebP or GIF that can be read", path=path)
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"cannot write {path}: {why}", violations=[Violation("output", why)], path=path)
 
 
-class TooManyPixels(InvalidArgument):
-    """An image so large that its header alone is reason enough to stop."""
+class TextNotUtf8(InvalidArgument):
+    """An argument whose bytes are not UTF-8, which is all that a request can hold."""
 
-    reason = "IMAGE_TOO_MANY_PIXELS"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} claims more pixels than any image may have", path=path)
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text[:80]!a} is not valid UTF-8 text")
 
 
 class NeitherFileNorSize(InvalidArgument):

@@ -19,7 +19,7 @@ def form(json_schema: str | None, regex: str | None, choices: Sequence[str]) -> 
     if sum((json_schema is not None, regex is not None, bool(choices))) > 1:
         raise typer.BadParameter("only one of --json-schema, --regex and --choice")
     if json_schema is not None:
-        inline = json_schema.lstrip().startswith("{")
+        inline = json_schema.lstrip().startswith("{") or not json_schema.strip()
         return Format.json_schema(json_schema if inline else Path(json_schema).read_text("utf-8", "replace"))
     if regex is not None:
         return Format.regex(regex)

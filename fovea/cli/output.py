@@ -6,7 +6,7 @@ Lines never depend on colour, and text that came from a model or a file is print
 from __future__ import annotations
 
 import json
-import sys
+import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,9 +47,9 @@ def reported(as_json: bool, hint: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:
-        raise  # whoever read our output has gone; typer ends the process quietly
-    except (FoveaError, OSError) as failure:
+    except (FoveaError, OSError, UnicodeEncodeError) as failure:
+        if isinstance(failure, OSError) and not failure.filename:
+            raise  # no file of ours: the output cannot be written, which `streams` reports
         error = _known(failure)
         if as_json:
             emit(request_id=request_id(error), error=error_fields(error))
@@ -71,17 +71,21 @@ def error_fields(error: FoveaError) -> Mapping[str, Any]:
     }
 
 
-def _known(failure: FoveaError | OSError) -> FoveaError:
+def _known(failure: FoveaError | OSError | UnicodeEncodeError) -> FoveaError:
     if isinstance(failure, FoveaError):
         return failure
-    from fovea.cli.errors import FileNotReadable
+    from fovea.cli.errors import FileNotReadable, TextNotUtf8
 
-    return FileNotReadable(str(failure.filename or ""), failure.strerror or "cannot be read")
+    if isinstance(failure, UnicodeEncodeError):
+        return TextNotUtf8(failure.object)
+    why = os.strerror(failure.errno) if failure.errno else "cannot be read"
+    return FileNotReadable(str(failure.filename or ""), why)
 
 
 def _paragraph(error: FoveaError, hint: str) -> str:
     text = clean(error.message).rstrip(".")
-    details = [f"{v.field}: {v.description}" for v in error.violations if v.description not in text]
+    violations = () if error.image else error.violations  # a name says more than the image's path
+    details = [f"{v.field}: {v.description}" for v in violations if v.description not in text]
     if details:
         text += f" ({clean('; '.join(details))})"
     if hint and error.reason == "UNAVAILABLE":
@@ -89,10 +93,3 @@ def _paragraph(error: FoveaError, hint: str) -> str:
     if found := request_id(error):
         text += f". Request {found}"
     return f"{text} [{error.reason}]"
-
-
-def allow_any_text() -> None:
-    """A terminal of a small character set gets question marks instead of a failure."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")

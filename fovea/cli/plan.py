@@ -45,7 +45,7 @@ def plan(
     with reported(as_json, HINT), Client(decoder, token or None) as client:
         budget = visual.budget()
         given = named_or_sized(images, pages, budget)
-        parts: list[str | Image] = [Image(source) for _, source in given]
+        parts: list[str | Image] = [Image(source, name) for name, source in given]
         parts += [question] if question else []
         count = client.count([Message("user", parts)], budget=budget)
         names = [name for name, _ in given]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fovea.cli.images import given
 from fovea.cli.options import DECODER, DecoderAddress, Json, Token
 from fovea.cli.output import console, emit, reported
 from fovea.facts import Stored
@@ -40,7 +41,9 @@ def _with_progress(client: Client, image: str) -> Stored:
     out = console(stderr=True)
     with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("sending", total=None)
-        return client.put(image, lambda sent, total: progress.update(task, completed=sent, total=total))
+        return client.put(
+            given(image), lambda sent, total: progress.update(task, completed=sent, total=total)
+        )
 
 
 def _expiry(stored: Stored) -> datetime:

@@ -18,7 +18,7 @@ import typer
 from fovea.cli.children import Child, Children, Launch, Listener
 from fovea.cli.errors import ServiceDied
 from fovea.cli.options import DECODER, ENCODER
-from fovea.cli.output import allow_any_text, console
+from fovea.cli.output import console
 
 LOAD_S = 3600.0
 """Loading 60 GB from a slow disk is no failure."""
@@ -41,7 +41,6 @@ def serve(
     """Run encoder and decoder in this terminal until Ctrl-C."""
     from fovea.cli.readiness import wait_until_ready
 
-    allow_any_text()
     out = console()
     folder = model or standin_dir()
     stop = _Stop()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fovea.cli.errors import NotAnImage
+from fovea.cli.errors import OutputNotWritable
 from fovea.cli.images import Pages, named
 from fovea.cli.options import ENCODER, EncoderAddress, Token
 from fovea.cli.output import reported
 from fovea.cli.visual import DropFlat, FlatTolerance, Keep, MaxPixels, tolerance
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from fovea.client.upload import File
+    from fovea.client.sources import File
     from fovea.client.values import Placed
     from fovea.plan import RowChoice
 
@@ -68,22 +65,13 @@ def _choice(keep: float | None, auto: bool, reducer: str) -> RowChoice:
 
 def _draw(file: File, name: str, placed: Placed, output: str) -> None:
     from fovea.cli.drawing import CELL, Cells, draw
+    from fovea.cli.pictures import as_shown
 
     width, height = placed.cost.planned
     kept = frozenset(placed.kept or range(placed.cost.tokens))
     cells = Cells(width // CELL, height // CELL, kept, placed.order)
-    draw(_seen(file, name).resize((width, height)), cells).save(output, "PNG")
-
-
-def _seen(file: File, name: str) -> Image.Image:
-    """The picture as a viewer shows it, on white."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
+    drawn = draw(as_shown(file, name).resize((width, height)), cells)
     try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else Path(file)) as opened:
-            layered = ImageOps.exif_transpose(opened).convert("RGBA")
-    except UnidentifiedImageError:
-        raise NotAnImage(name) from None
-    canvas = Image.new("RGB", layered.size, "white")
-    canvas.paste(layered, mask=layered.getchannel("A"))
-    return canvas
+        drawn.save(output, "PNG")
+    except OSError as error:
+        raise OutputNotWritable(output, os.strerror(error.errno or 0)) from None

@@ -7,6 +7,7 @@ Neither knows an RPC. Both connect with the first call, and again after a loss.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from typing import Any, Self, TypeAlias, TypeVar
 import grpc
 
 from fovea.client.channel import OPTIONS
-from fovea.client.errors import BY_REASON, Unreachable
-from fovea.errors import FoveaError
+from fovea.client.errors import BY_REASON, NotServed, Unreachable
+from fovea.errors import FoveaError, InvalidArgument
 from fovea.remote import error_of
 
 TIMEOUT_S = 120.0
+_ADDRESS = re.compile(r"(?!https?://)\S+:\S+")
 T = TypeVar("T")
 
 
@@ -48,14 +50,40 @@ def failure(failed: grpc.RpcError, address: str) -> FoveaError:
     error = error_of(failed, BY_REASON)
     if isinstance(error, Unreachable):
         return Unreachable(f"no service can be reached at {address}", address=address)
+    if isinstance(error, NotServed) and not error.violations:  # nor does this: gRPC has no such method there
+        why = (
+            f"the service at {address} does not know this call: encoder and decoder have different addresses"
+        )
+        return NotServed(why, address=address)
     return error
+
+
+def _checked(address: str) -> str:
+    """Raises AddressInvalid for what gRPC would look up for a while, or on another port than was meant."""
+    if not _ADDRESS.fullmatch(address):
+        raise AddressInvalid(
+            f"{address!r} is no address of a service: HOST:PORT, without http://", address=address
+        )
+    return address
+
+
+class AddressInvalid(InvalidArgument):
+    """An address that names no host and port."""
+
+
+class TokenInvalid(InvalidArgument):
+    """A bearer token that cannot be sent."""
 
 
 class _Settings:
     """What goes along with every call."""
 
     def __init__(self, address: str, token: str | None, timeout_s: float) -> None:
-        self.address = address
+        self.address = _checked(address)
+        if token and not (token.isascii() and token.isprintable()):
+            raise TokenInvalid(
+                "the token has characters that no header can carry: it must be printable ASCII"
+            )
         self._options = {
             "timeout": timeout_s,
             "metadata": (("authorization", f"Bearer {token}"),) if token else (),

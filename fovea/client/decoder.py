@@ -15,14 +15,16 @@ from typing import Unpack
 from fovea.client import convert, steps
 from fovea.client.answer import Gathered
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
-from fovea.client.messages import Message, Options, Question, Size, Source, id_of
-from fovea.client.upload import File, Progress, Upload, unheard
+from fovea.client.messages import Images, Message, Options, Question, Sized, Source, id_of
+from fovea.client.naming import asking
+from fovea.client.sources import File
+from fovea.client.upload import Progress, Upload, unheard
 from fovea.client.values import Answer, Count, Event, ServerInfo
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.facts import Stored
 
 DEFAULT_DECODER = "127.0.0.1:50052"
-Asked = str | Sequence[Message]
+Asked = str | Message | Sequence[Message]
 """A text about some images, or a whole conversation whose messages carry their own."""
 
 
@@ -49,7 +51,7 @@ class Client(Connection):
     def ask(
         self,
         question: Asked,
-        images: Sequence[Source] = (),
+        images: Images = (),
         *,
         on_text: Callable[[str], None] = _nothing,
         **options: Unpack[Options],
@@ -62,7 +64,7 @@ class Client(Connection):
         return gathered.answer()
 
     def stream(
-        self, question: Asked, images: Sequence[Source] = (), **options: Unpack[Options]
+        self, question: Asked, images: Images = (), **options: Unpack[Options]
     ) -> Generator[Event, None, None]:
         """One Started, Texts, one Finished. Closing it early cancels the request on the server.
 
@@ -70,15 +72,13 @@ class Client(Connection):
         known here. Raises the errors of `fovea.client.errors`, and OSError for a file that cannot be read.
         """
         draft = Question(question, images, **options).draft()
-        with closing(self._run(steps.generate(draft))) as messages:
+        with closing(self._run(steps.generate(draft))) as messages, asking(draft.names):
             for message in messages:
                 event = convert.event(message)
                 if event is not None:
                     yield event
 
-    def count(
-        self, question: Asked, images: Sequence[Source | Size] = (), **options: Unpack[Options]
-    ) -> Count:
+    def count(self, question: Asked, images: Sized = (), **options: Unpack[Options]) -> Count:
         """What the request would cost, and what it would under other budgets; runs no language model.
 
         Files are stored on the way; a `Size` counts an image that is not at hand.
@@ -113,7 +113,7 @@ class AsyncClient(AsyncConnection):
     async def ask(
         self,
         question: Asked,
-        images: Sequence[Source] = (),
+        images: Images = (),
         *,
         on_text: Callable[[str], None] = _nothing,
         **options: Unpack[Options],
@@ -126,19 +126,18 @@ class AsyncClient(AsyncConnection):
         return gathered.answer()
 
     async def stream(
-        self, question: Asked, images: Sequence[Source] = (), **options: Unpack[Options]
+        self, question: Asked, images: Images = (), **options: Unpack[Options]
     ) -> AsyncGenerator[Event, None]:
         """As `Client.stream`."""
         draft = await asyncio.to_thread(Question(question, images, **options).draft)
         async with aclosing(await self._run(steps.generate(draft))) as messages:
-            async for message in messages:
-                event = convert.event(message)
-                if event is not None:
-                    yield event
+            with asking(draft.names):
+                async for message in messages:
+                    event = convert.event(message)
+                    if event is not None:
+                        yield event
 
-    async def count(
-        self, question: Asked, images: Sequence[Source | Size] = (), **options: Unpack[Options]
-    ) -> Count:
+    async def count(self, question: Asked, images: Sized = (), **options: Unpack[Options]) -> Count:
         """As `Client.count`."""
         draft = await asyncio.to_thread(Question(question, images, **options).draft)
         return await self._run(steps.count(draft))

@@ -13,7 +13,8 @@ from contextlib import aclosing, closing
 from fovea.client import steps
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.rows import Assembly
-from fovea.client.upload import File, Progress, Upload, unheard
+from fovea.client.sources import File
+from fovea.client.upload import Progress, Upload, unheard
 from fovea.client.values import CacheStats, Deleted, Placed, Rows, ServerInfo, TokenCount
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.facts import Stored

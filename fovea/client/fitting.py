@@ -10,13 +10,12 @@ Qwen3-VL.
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 from PIL import Image
 
 from fovea import images
 from fovea.client.budget import SERVERS_CHOICE, Budget
-from fovea.client.upload import File
+from fovea.client.sources import File, content
 from fovea.geometry import AspectTooExtreme, Geometry
 from fovea.images.errors import ImageInvalid
 
@@ -33,7 +32,7 @@ def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = N
     for the same file: fit an image always or never, or its rows are computed twice. Raises OSError where
     `image` is a path that cannot be read.
     """
-    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    data = content(image)
     allowed = SERVERS_CHOICE.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
     try:
         smaller = _smaller(data, allowed)

@@ -6,20 +6,21 @@ stored first. Nothing is sent from here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
 
 from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.fitting import fit
 from fovea.client.format import Format
-from fovea.client.upload import File, Upload
+from fovea.client.sources import ACCEPTED, File, is_source, name_of
+from fovea.client.upload import Upload
 from fovea.decoder.v1 import decoder_pb2
 from fovea.ids import is_digest
 from fovea.vision.v1 import image_pb2
 
 Source = File
-"""A path, the bytes of a file, or the id (`sha256:<hex>`) of an image that is stored."""
+"""As `fovea.client.sources.File`, or the id (`sha256:<hex>`) of an image that is stored."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,26 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class Image:
-    """An image of a message, or the size of one."""
+    """An image of a message, or the size of one. `name` is what errors call it; by default its path."""
 
     source: Source | Size
+    name: str = ""
+
+
+Images = Source | Image | Iterable[Source | Image]
+"""One image, or several in the order in which the model sees them."""
+
+Sized = Images | Size | Iterable[Source | Image | Size]
+"""As `Images`; the size of an image that is not at hand may stand for it."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn; a part is text or an Image, in the order in which the model reads them."""
+    """One turn; a part is text or an Image, in the order in which the model reads them. One part may stand
+    without a list."""
 
     role: Literal["system", "user", "assistant"]
-    parts: Sequence[str | Image]
+    parts: str | Image | Sequence[str | Image]
 
 
 @dataclass(frozen=True)
@@ -90,10 +100,12 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Draft:
-    """A request, and the files that must be stored before it can be answered."""
+    """A request, and the files that must be stored before it can be answered. `names` are what errors call
+    its images, by their path in the request."""
 
     request: decoder_pb2.GenerateRequest
     uploads: tuple[Upload, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,8 +113,8 @@ class Question:
     """What a caller asks, before any file was read. With a text, images come before it, so that a second
     question about the same images finds their tokens at the same place."""
 
-    text: str | Sequence[Message]
-    images: Sequence[Source | Size] = ()
+    text: str | Message | Sequence[Message]
+    images: Sized = ()
     max_pixels: int | None = None
     budget: Budget = SERVERS_CHOICE
     sampling: Sampling = GREEDY
@@ -112,27 +124,41 @@ class Question:
     logprobs: bool = False
 
     def draft(self) -> Draft:
-        """Read the files for their ids. Raises OSError where one cannot be read, and ValueError for options
-        that contradict each other."""
+        """Read the files for their ids. Raises OSError where one cannot be read, ValueError for options that
+        contradict each other, and what `fovea.client.sources` raises for what holds no image."""
         budget = self.budget.with_pixels(self.max_pixels)
         uploads = _Uploads(budget, self.fit)
         given = {name: value for name, value in vars(self.sampling).items() if value is not None}
         request = decoder_pb2.GenerateRequest(
-            messages=[_message(message, uploads) for message in self._messages()],
+            messages=[
+                _message(message, f"messages[{at}]", uploads) for at, message in enumerate(self._messages())
+            ],
             sampling=decoder_pb2.Sampling(**given),
             visual=budget.message(),
             request_id=self.request_id,
             response_format=self.response_format.message() if self.response_format else None,
             logprobs=decoder_pb2.Logprobs() if self.logprobs else None,
         )
-        return Draft(request, tuple(uploads.found.values()))
+        return Draft(request, tuple(uploads.found.values()), uploads.names)
 
     def _messages(self) -> Sequence[Message]:
+        images = _listed(self.images)
         if isinstance(self.text, str):
-            return [Message("user", [*(Image(source) for source in self.images), self.text])]
-        if self.images:
+            return [Message("user", [*images, self.text])]
+        if images:
             raise ValueError("images of a conversation stand in its messages, as Image parts")
-        return self.text
+        return [self.text] if isinstance(self.text, Message) else self.text
+
+
+def _listed(images: Any) -> list[Image]:
+    """Every image of a question; one alone needs no list."""
+    if images is None:
+        return []
+    if is_source(images) or isinstance(images, Image | Size):
+        images = [images]
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        raise TypeError(f"images cannot be a {type(images).__name__}: give one or a list, each {ACCEPTED}")
+    return [one if isinstance(one, Image) else Image(one) for one in images]
 
 
 def id_of(image: Source) -> str:
@@ -145,27 +171,40 @@ class _Uploads:
 
     def __init__(self, budget: Budget, shrink: bool) -> None:
         self.found: dict[str, Upload] = {}
+        self.names: dict[str, str] = {}
         self._budget = budget
         self._shrink = shrink
 
-    def id_of(self, source: Source) -> str:
+    def image(self, image: Image, path: str) -> decoder_pb2.Image:
+        """`path` is its place in the request, by which errors call an image without a name."""
+        source = image.source
+        if isinstance(source, Size):
+            self.names[path] = image.name or path
+            return decoder_pb2.Image(size=image_pb2.Size(width=source.width, height=source.height))
         if isinstance(source, str) and is_digest(source):
-            return source
-        upload = Upload.of(fit(source, budget=self._budget) if self._shrink else source)
-        self.found[upload.digest] = upload
-        return upload.digest
+            self.names[path] = image.name or path
+            return decoder_pb2.Image(digest=source)
+        name = self.names[path] = image.name or name_of(source) or path
+        upload = Upload.of(fit(source, budget=self._budget) if self._shrink else source, name)
+        self.found.setdefault(upload.digest, upload)
+        return decoder_pb2.Image(digest=upload.digest)
 
 
-def _message(message: Message, uploads: _Uploads) -> decoder_pb2.Message:
-    parts = [_part(part, uploads) for part in message.parts]
-    return decoder_pb2.Message(role=_ROLES[message.role], parts=parts)
+def _message(message: Message, path: str, uploads: _Uploads) -> decoder_pb2.Message:
+    if not isinstance(message, Message):
+        raise TypeError(
+            f"{path} is a {type(message).__name__}: a conversation is a list of fovea.client.Message"
+        )
+    if message.role not in _ROLES:
+        raise ValueError(f"{path}.role is {message.role!r}: it is one of {', '.join(_ROLES)}")
+    parts = [message.parts] if isinstance(message.parts, str | Image) else message.parts
+    sent = [_part(part, f"{path}.parts[{at}]", uploads) for at, part in enumerate(parts)]
+    return decoder_pb2.Message(role=_ROLES[message.role], parts=sent)
 
 
-def _part(part: str | Image, uploads: _Uploads) -> decoder_pb2.Part:
+def _part(part: str | Image, path: str, uploads: _Uploads) -> decoder_pb2.Part:
     if isinstance(part, str):
         return decoder_pb2.Part(text=part)
-    source = part.source
-    if isinstance(source, Size):
-        size = image_pb2.Size(width=source.width, height=source.height)
-        return decoder_pb2.Part(image=decoder_pb2.Image(size=size))
-    return decoder_pb2.Part(image=decoder_pb2.Image(digest=uploads.id_of(source)))
+    if not isinstance(part, Image):
+        raise TypeError(f"{path} is a {type(part).__name__}: a part is text or a fovea.client.Image")
+    return decoder_pb2.Part(image=uploads.image(part, f"{path}.image"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,8 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea.client.budget import SERVERS_CHOICE, Budget
-from fovea.client.upload import File
-from fovea.errors import InvalidArgument, Violation
+from fovea.errors import FoveaError, InvalidArgument, Violation
 from fovea.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _ONE_AT_A_TIME = threading.Lock()
 """PDFium is not made for threads."""
 
 Size = tuple[int, int]
+PdfFile = str | os.PathLike[str] | bytes
+"""A path, or the bytes of a file."""
 
 
 class PdfNotReadable(InvalidArgument):
@@ -48,6 +50,13 @@ class PdfNotReadable(InvalidArgument):
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"cannot read {name}: {why}", path=name)
+
+
+class PageWithoutArea(PdfNotReadable):
+    """A page that shows nothing, because its boxes leave nothing of it."""
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(name, f"page {number} has no area; choose others with `pages`")
 
 
 class PagesInvalid(InvalidArgument):
@@ -65,7 +74,7 @@ class TooManyPages(InvalidArgument):
         super().__init__(f"pages: {why}", violations=[Violation("pages", why)], limit=MAX_PAGES, actual=count)
 
 
-def is_pdf(file: File) -> bool:
+def is_pdf(file: PdfFile) -> bool:
     """Whether a file says so in its first bytes. False for a path that cannot be read."""
     if isinstance(file, bytes):
         return b"%PDF-" in file[:HEAD_BYTES]
@@ -77,7 +86,7 @@ def is_pdf(file: File) -> bool:
 
 
 def pages(
-    file: File, which: str = "", max_pixels: int | None = None, *, budget: Budget = SERVERS_CHOICE
+    file: PdfFile, which: str = "", max_pixels: int | None = None, *, budget: Budget = SERVERS_CHOICE
 ) -> list[bytes]:
     """The pages of a PDF as PNG files, each of the size that is planned for it within a budget.
 
@@ -87,13 +96,15 @@ def pages(
     """
     allowed = budget.with_pixels(max_pixels)
     with _opened(file) as document:
-        return [_drawn(document[number - 1], allowed) for number in numbers(which, len(document))]
+        chosen = numbers(which, len(document))
+        return [_drawn_page(document, number, _name(file), allowed) for number in chosen]
 
 
-def sizes(file: File, which: str = "") -> list[tuple[int, Size]]:
+def sizes(file: PdfFile, which: str = "") -> list[tuple[int, Size]]:
     """The number of each page, and the width and height in pixels that it counts as. Draws nothing."""
     with _opened(file) as document:
-        return [(number, _size(document[number - 1])) for number in numbers(which, len(document))]
+        chosen = numbers(which, len(document))
+        return [(number, _size(_page(document, number, _name(file)))) for number in chosen]
 
 
 def numbers(which: str, count: int) -> list[int]:
@@ -119,8 +130,8 @@ def _range(part: str, which: str, count: int) -> Sequence[int]:
 
 
 @contextmanager
-def _opened(file: File) -> Iterator[Any]:
-    name = "the PDF" if isinstance(file, bytes) else str(file)
+def _opened(file: PdfFile) -> Iterator[Any]:
+    name = _name(file)
     try:
         import pypdfium2
     except ImportError:
@@ -140,15 +151,43 @@ def _opened(file: File) -> Iterator[Any]:
             document.close()
 
 
+def _name(file: PdfFile) -> str:
+    return "the PDF" if isinstance(file, bytes) else str(file)
+
+
 def _why(failed: Exception) -> str:
     """PDFium's own words name no cause that its number does not."""
     behind_password = getattr(failed, "err_code", None) in (4, 5)
     return "it is protected by a password" if behind_password else "it is no PDF, or a damaged one"
 
 
+def _page(document: Any, number: int, name: str) -> Any:
+    """A crop box beside the media box leaves nothing of a page; as viewers do, the whole page is shown then.
+
+    Raises PageWithoutArea where that has no area either.
+    """
+    page = document[number - 1]
+    if not all(page.get_size()):
+        page.set_cropbox(*page.get_mediabox())
+        page.close()
+        page = document[number - 1]
+    if not all(page.get_size()):
+        raise PageWithoutArea(name, number)
+    return page
+
+
 def _size(page: Any) -> Size:
     width, height = page.get_size()
     return max(1, round(width * DPI / POINTS)), max(1, round(height * DPI / POINTS))
+
+
+def _drawn_page(document: Any, number: int, name: str, budget: Budget) -> bytes:
+    page = _page(document, number, name)
+    try:
+        return _drawn(page, budget)
+    except FoveaError as error:
+        error.name_image(f"{name} page {number}")
+        raise
 
 
 def _drawn(page: Any, budget: Budget) -> bytes:

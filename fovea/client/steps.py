@@ -15,6 +15,7 @@ from fovea.client import convert
 from fovea.client.connection import Call, Open, Steps
 from fovea.client.errors import ImageNotStored
 from fovea.client.messages import Draft
+from fovea.client.naming import asking, uploading
 from fovea.client.upload import Progress, Upload, unheard
 from fovea.client.values import CacheStats, Count, Deleted, Placed, ServerInfo, TokenCount
 from fovea.decoder.v1 import decoder_pb2
@@ -49,7 +50,8 @@ def put(api: Any, upload: Upload, progress: Progress = unheard) -> Steps[Stored]
 
 def _send(api: Any, upload: Upload, progress: Progress = unheard) -> Steps[Stored]:
     requests = upload.requests(api.PutImageHeader, api.PutImageRequest, progress)
-    return convert.stored((yield Call("PutImage", requests)))
+    with uploading(upload.name):
+        return convert.stored((yield Call("PutImage", requests)))
 
 
 def describe(api: Any, digest: str) -> Steps[Stored]:
@@ -62,14 +64,16 @@ def answered(draft: Draft, call: Call) -> Steps[Any]:
     of."""
     for upload in draft.uploads:
         yield from put(decoder_pb2, upload)
-    try:
+    with asking(draft.names):
+        try:
+            return (yield call)
+        except ImageNotStored as error:
+            if not draft.uploads:
+                error.advise("only its id was given: give the file itself, alone or in a list of images")
+                raise
+        for upload in draft.uploads:
+            yield from _send(decoder_pb2, upload)
         return (yield call)
-    except ImageNotStored:
-        if not draft.uploads:
-            raise
-    for upload in draft.uploads:
-        yield from _send(decoder_pb2, upload)
-    return (yield call)
 
 
 def generate(draft: Draft) -> Steps[Any]:

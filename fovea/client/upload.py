@@ -8,19 +8,14 @@ the bytes no longer have the id that was announced.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-File = str | os.PathLike[str] | bytes
-"""A path, or the bytes of a file."""
+from fovea.client.sources import File, as_file, name_of, reading, refuse_pdf
 
 PIECE_BYTES = 1024 * 1024
-MOST_BYTES = 2**32 - 1
-"""What the header's field can say; every service refuses far smaller files."""
-
 Progress = Callable[[int, int], None]
 """Called with (bytes sent, bytes in all), in whatever thread sends. Not called where nothing needs to be
 sent."""
@@ -32,25 +27,28 @@ def unheard(sent: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Upload:
-    """One image file, from a path or from memory."""
+    """One image file, from a path or from memory. `name` is what errors call it; empty where it has none."""
 
     source: Path | bytes
     digest: str
     byte_size: int
+    name: str = ""
 
     @classmethod
-    def of(cls, source: File) -> Upload:
-        """Read it once for its id. Raises OSError where it cannot be read."""
-        kept = source if isinstance(source, bytes) else Path(source)
+    def of(cls, source: File, name: str = "") -> Upload:
+        """Read it once for its id. Raises OSError where it cannot be read, and what `as_file` raises."""
+        kept, name = as_file(source), name or name_of(source)
         hasher, size = hashlib.sha256(), 0
         for piece in _pieces(kept):
+            if not size:
+                refuse_pdf(piece, name)
             hasher.update(piece)
             size += len(piece)
-        return cls(kept, f"sha256:{hasher.hexdigest()}", size)
+        return cls(kept, f"sha256:{hasher.hexdigest()}", size, name)
 
     def requests(self, header: Any, request: Any, progress: Progress = unheard) -> Iterator[Any]:
         """The messages of a PutImage call; `header` and `request` are the service's own message types."""
-        yield request(header=header(digest=self.digest, byte_size=min(self.byte_size, MOST_BYTES)))
+        yield request(header=header(digest=self.digest, byte_size=self.byte_size))
         sent = 0
         for piece in _pieces(self.source):
             yield request(data=piece)
@@ -63,6 +61,6 @@ def _pieces(source: Path | bytes) -> Iterator[bytes]:
         for at in range(0, len(source), PIECE_BYTES):
             yield source[at : at + PIECE_BYTES]
         return
-    with source.open("rb") as file:
+    with reading(source) as file:
         while piece := file.read(PIECE_BYTES):
             yield piece

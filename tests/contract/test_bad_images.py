@@ -69,4 +69,25 @@ async def test_one_bad_image_among_good_ones_fails_the_call(house: House) -> Non
     """Never silently an answer about the others."""
     make, reason = BAD["png cut off"]
     asked = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)
-    check(await failure(house.decoder.Generate(asked, timeout=CALL_S)), reason)
+    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    check(found, reason)
+    assert list(found.violations) == ["messages[0].parts[1].image"]
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_image_is_named_by_its_place(house: House, name: str) -> None:
+    make, reason = BAD[name]
+    asked = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)
+    for call in (
+        house.decoder.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S),
+        house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=asked), timeout=CALL_S),
+    ):
+        found = await failure(call)
+        assert (found.reason, list(found.violations)) == (reason, ["messages[0].parts[1].image"])
+
+
+async def test_an_image_that_is_not_stored_or_too_large_is_named_by_its_place(house: House) -> None:
+    unknown = request("?", [picture(seed=752), digest_of(b"nobody has it")], max_new_tokens=1)
+    found = await failure(house.decoder.Generate(unknown, timeout=CALL_S))
+    assert (found.code, found.reason) == ("NOT_FOUND", "IMAGE_NOT_STORED")
+    assert list(found.violations) == ["messages[0].parts[1].image"]

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import xxhash
@@ -31,10 +33,12 @@ from decoder_svc.request import Ask, Count, Finished, ImageInput, Started
 from fovea import wire
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
-from fovea.geometry import Geometry
+from fovea.errors import FoveaError
+from fovea.geometry import AspectTooExtreme, Geometry
 from fovea.plan import Reducer, RowChoice
 from fovea.planning.detail import Detail
 from fovea.receipt import Receipt
+from fovea.server import status
 from fovea.vision.v1 import rows_pb2
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
 
@@ -280,16 +284,109 @@ async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage:
     """Every image here has the same rows, so nothing is new in the later ones."""
     names, share = ("a", "b", "c"), 0.4
     started, receipt = await stage.answer(ask(*names, near_repeats=share))
-    assert started.visual_tokens == 58  # 40 % of 144
-    assert [image.tokens for image in receipt.images] == [48, 9, 1]
-    assert steps(receipt, 1) == [("near_repeats", 48, 9, "40%")]
-    assert [len(rows) for rows in stage.engine.rows] == [48, 9, 1]
+    assert started.visual_tokens == 50
+    assert [image.tokens for image in receipt.images] == [48, 1, 1]
+    assert steps(receipt, 1) == [("near_repeats", 48, 1, "40%")]
+    assert [len(rows) for rows in stage.engine.rows] == [48, 1, 1]
     for span, rows in zip(stage.engine.prompts[0].images, stage.engine.rows, strict=True):
         assert span.kept is not None
         assert list(span.kept) == rows
     assert stage.encoder.calls.count("encode") == 3
     counted = await stage.count(ask(*names, near_repeats=share))
     assert (counted.cost.visual_tokens, counted.cost.visual_tokens_min) == (144, 50)
+
+
+@pytest.mark.parametrize(
+    ("frames", "tokens", "encodes", "texts"),
+    [
+        ("aaaa", [48, 0, 0, 0], 1, ["(unchanged) (unchanged) (unchanged) ?"]),
+        ("aabb", [48, 0, 1, 0], 2, ["(unchanged) ", "(unchanged) ?"]),
+        ("abab", [48, 1, 0, 0], 2, ["(the same image as image 1) (the same image as image 2) ?"]),
+        ("abca", [48, 1, 1, 0], 3, ["(the same image as image 1) ?"]),
+    ],
+)
+async def test_an_equal_frame_of_a_sequence_costs_no_visual_token(
+    stage: Stage, builder: PromptBuilder, frames: str, tokens: list[int], encodes: int, texts: list[str]
+) -> None:
+    """The different frames have the same rows here, so that one row is left of each; a copy leaves none."""
+    started, receipt = await stage.answer(ask(*frames, near_repeats=0.9))
+    assert [image.tokens for image in receipt.images] == tokens
+    assert started.visual_tokens == receipt.totals.visual_tokens == sum(tokens)
+    assert stage.encoder.calls.count("encode") == encodes
+    assert receipt.totals.row_bytes == sum(tokens) * LAYOUT.row_bytes
+    for image in receipt.images:
+        for step, following in pairwise(image.steps):
+            assert step.after == following.before
+        assert image.tokens == (image.steps[-1].after if image.steps else image.tokens_full)
+    written = builder.tokenizer.decode([int(one) for one in stage.engine.prompts[0].token_ids])
+    for text in texts:
+        assert text in written
+    counted = await stage.count(ask(*frames, near_repeats=0.9))
+    assert counted.cost.visual_tokens_min == sum(tokens)
+    assert counted.cost.text_tokens == receipt.totals.text_tokens
+
+
+async def test_alternatives_treat_equal_frames_as_the_request_does(stage: Stage) -> None:
+    counted = await stage.count(ask("a", "a", near_repeats=0.5))
+    assert counted.alternatives
+    for other in counted.alternatives:
+        again = await stage.count(replace(ask("a", "a"), budget=other.budget))
+        assert other.cost.text_tokens == again.cost.text_tokens
+        assert other.cost.visual_tokens_min <= again.cost.visual_tokens <= other.cost.visual_tokens
+
+
+class ImageNotStored(FoveaError):
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "IMAGE_NOT_STORED"
+
+
+class Forgetful(Placing):
+    """Has never heard of some images, or lets them go once they were described."""
+
+    def __init__(self, unknown: str, once_encoded: bool) -> None:
+        super().__init__()
+        self.unknown, self.once_encoded = (
+            f"sha256:{hashlib.sha256(unknown.encode()).hexdigest()}",
+            once_encoded,
+        )
+
+    async def DescribeImage(self, request, context):
+        if not self.once_encoded:
+            await self._refuse(request.digest, context)
+        return await super().DescribeImage(request, context)
+
+    async def Encode(self, request, context):
+        await self._refuse(request.digest, context)
+        async for message in super().Encode(request, context):
+            yield message
+
+    async def _refuse(self, digest, context):
+        if digest == self.unknown:
+            await status.abort(context, ImageNotStored("not stored"), "r")
+
+
+@pytest.mark.parametrize("once_encoded", [False, True])
+async def test_an_image_that_fails_is_named_by_its_place_in_the_request(
+    stage: Stage, once_encoded: bool
+) -> None:
+    stage.encoder = Forgetful("b", once_encoded)
+    asked = ask("a", "b", "c")
+    images = tuple(
+        replace(image, path=f"messages[0].parts[{at}].image") for at, image in enumerate(asked.images)
+    )
+    with pytest.raises(FoveaError) as caught:
+        await stage.answer(replace(asked, images=images))
+    assert caught.value.reason == "IMAGE_NOT_STORED"
+    assert [one.field for one in caught.value.violations] == ["messages[0].parts[1].image"]
+
+
+async def test_a_size_that_no_image_has_is_named_by_its_place(stage: Stage) -> None:
+    asked = ask("", size=(1, 300))
+    image = replace(asked.images[0], path="messages[0].parts[0].image")
+    with pytest.raises(AspectTooExtreme) as caught:
+        await stage.count(replace(asked, images=(image,)))
+    assert caught.value.violations[0].field == "messages[0].parts[0].image"
+    assert caught.value.metadata["actual"] == "300.0"
 
 
 async def test_a_size_can_be_counted_and_what_depends_on_pixels_has_bounds(stage: Stage) -> None:

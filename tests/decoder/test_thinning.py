@@ -33,6 +33,14 @@ def test_no_image_disappears_and_the_first_stays_whole() -> None:
     assert [len(one) for one in kept] == [ROWS, 1, 1]
 
 
+def test_rows_that_did_not_change_are_not_kept_although_the_share_allows_it() -> None:
+    first = still()
+    second = first.copy()
+    second[[3, 7]] *= 1.5  # another row, in the same direction
+    kept = newest([frame(first), frame(second), frame(second)], 0.9)
+    assert [list(one) for one in kept] == [list(range(ROWS)), [3, 7], [0]]
+
+
 def test_a_place_that_was_empty_before_is_new() -> None:
     first = still()
     kept = newest([frame(first[:6], [0, 1, 2, 3, 4, 5]), frame(first[4:8], [4, 5, 6, 7])], 0.8)

@@ -14,7 +14,9 @@ def fovea(monkeypatch) -> Callable[..., Result]:
     """Runs the command in this process, without the variables of whoever runs the tests."""
     for name in ("FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"):
         monkeypatch.delenv(name, raising=False)
-    return lambda *argv: CliRunner().invoke(app, [str(one) for one in argv], prog_name="fovea")
+    return lambda *argv, **options: CliRunner().invoke(
+        app, [str(one) for one in argv], prog_name="fovea", **options
+    )
 
 
 @pytest.fixture

@@ -20,14 +20,13 @@ from tests.fovea.client.fakes import png
 from tests.fovea.client.papers import A4, pdf
 
 
-def test_the_answer_stands_before_its_receipt(fovea, decoder_address, picture):
+def test_the_answer_alone_goes_to_stdout_and_its_receipt_to_stderr(fovea, decoder_address, picture):
     result = fovea("ask", picture, "-q", "How many?", "--decoder", decoder_address)
-    assert result.exit_code == 0
-    assert result.stdout.startswith("forty two\n")
-    assert f"{picture} 330x250, seen as 320x256: 80 tokens, miss on encoder-0, 100 B moved" in result.stdout
-    assert "80 visual + 10 text in, 2 out" in result.stdout
-    assert "encode 2.0, transfer 0.5, prefill 3.0" in result.stdout
-    assert "\x1b" not in result.stdout
+    assert (result.exit_code, result.stdout) == (0, "forty two\n")
+    assert f"{picture} 330x250, seen as 320x256: 80 tokens, miss on encoder-0, 100 B moved" in result.stderr
+    assert "80 visual + 10 text in, 2 out" in result.stderr
+    assert "encode 2.0, transfer 0.5, prefill 3.0" in result.stderr
+    assert "\x1b" not in result.output
 
 
 def test_options_and_variables_reach_the_server(fovea, decoder, decoder_address, picture, monkeypatch):
@@ -55,9 +54,9 @@ def test_options_and_variables_reach_the_server(fovea, decoder, decoder_address,
 
 def test_what_was_saved_and_what_it_cost_stand_on_the_receipt(fovea, decoder, decoder_address, picture):
     argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
-    assert "\nsaved" not in fovea(*argv).stdout
+    assert "\nsaved" not in fovea(*argv).stderr
     decoder.naive, decoder.price, decoder.degraded = 320, Price(0.002, "EUR", 0.008), True
-    found = fovea(*argv).stdout
+    found = fovea(*argv).stderr
     assert "moved; resize 90 to 80 (max_pixels)" in found
     assert "saved   75% of 320 visual tokens, 75% of 1,280 patches in the tower" in found
     assert "price   0.002 EUR, 0.008 without planning" in found
@@ -99,7 +98,7 @@ def test_pages_of_a_pdf_are_asked_about_in_the_place_of_the_file(
     result = fovea("ask", path, picture, "--pages", "3,1", "--max-pixels", "262144", *where)
     assert result.exit_code == 0, result.output
     for name in (f"{path} page 3", f"{path} page 1", picture):
-        assert f"image   {name} " in result.stdout
+        assert f"image   {name} " in result.stderr
     assert list(decoder.stored.values())[:2] == pages(path, "3,1", 262_144)
     assert "--pages 1 is for PDFs" in fovea("ask", picture, "--pages", "1", *where).stderr
     path.write_bytes(pdf(encrypted=True))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from fovea.cli.count import ROW_BYTES
-from tests.fovea.client.fakes import png
+from fovea.cli.model import PUBLISHED
+from standin import model_dir
+from tests.fovea.client.fakes import LAYOUT, png
 from tests.fovea.client.papers import A4, pdf
 
+STANDIN = model_dir()
 NATIVE = ("--max-pixels", "16777216")
 TABLE = [
     # size, flags, tokens, patches
@@ -42,7 +46,7 @@ def test_bytes_are_those_of_the_30b_model(fovea):
     found = counted(fovea, "1024x1024")
     assert found["row_bytes"] == 1024 * 16 * 1024
     assert found["kv_bytes"] == 1024 * 96 * 1024
-    assert ROW_BYTES == 16 * 1024
+    assert PUBLISHED.row_bytes == 16 * 1024
 
 
 def test_an_a4_page_at_300_dpi_does_not_fit_the_context(fovea):
@@ -85,10 +89,20 @@ REFUSED = {
     "half a size": ("1024x", "INVALID_ARGUMENT", "neither a file nor a size"),
     "no size": ("0x7", "INVALID_ARGUMENT", "at least 1"),
     "too narrow": ("1x201", "IMAGE_ASPECT_TOO_EXTREME", "200 times"),
-    "text": ("text.png", "IMAGE_FORMAT_NOT_SUPPORTED", "not a JPEG, PNG, WebP or GIF"),
-    "empty": ("empty.png", "IMAGE_FORMAT_NOT_SUPPORTED", "not a JPEG, PNG, WebP or GIF"),
-    "other format": ("picture.bmp", "IMAGE_FORMAT_NOT_SUPPORTED", "not a JPEG, PNG, WebP or GIF"),
-    "bomb": ("bomb.png", "IMAGE_TOO_MANY_PIXELS", "more pixels"),
+    "text": ("text.png", "IMAGE_FORMAT_NOT_SUPPORTED", "not an image of a supported format"),
+    "empty": ("empty.png", "IMAGE_EMPTY", "no bytes"),
+    "other format": ("picture.bmp", "IMAGE_FORMAT_NOT_SUPPORTED", "not an image of a supported format"),
+    "bomb": ("bomb.png", "IMAGE_TOO_MANY_PIXELS", "at most"),
+    "cut off": ("cut.png", "IMAGE_CORRUPT", "damaged or cut off"),
+    "without an end": ("/dev/zero", "IMAGE_TOO_LARGE", "more than"),
+    "URL": ("https://example.com/cat.png", "INVALID_ARGUMENT", "URL"),
+    "data URL": ("data:image/png;base64,iVBORw0KGgo=", "INVALID_ARGUMENT", "base64"),
+    "id": ("sha256:" + "0" * 64, "INVALID_ARGUMENT", "id of a stored image"),
+    "name of other bytes": (os.fsdecode(b"\xff.png"), "INVALID_ARGUMENT", "neither a file nor a size"),
+    "nothing": ("", "INVALID_ARGUMENT", "no path"),
+    "unreadable": ("/proc/self/mem", "FILE_NOT_READABLE", "cannot read /proc/self/mem"),
+    "no PDF": ("no.pdf", "FILE_NOT_READABLE", "cannot read no.pdf"),
+    "thin page": ("thin.pdf", "IMAGE_ASPECT_TOO_EXTREME", "thin.pdf page 1"),
     "folder": ("folder", "FILE_NOT_READABLE", "cannot read"),
 }
 
@@ -104,6 +118,9 @@ def bad_files(tmp_path, monkeypatch):
     data[16:24] = (60_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     (tmp_path / "bomb.png").write_bytes(data)
+    (tmp_path / "cut.png").write_bytes(data[:20])
+    (tmp_path / "no.pdf").write_bytes(b"%PDF-1.7 and then nothing")
+    (tmp_path / "thin.pdf").write_bytes(pdf([(10, 14_000)]))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -120,3 +137,47 @@ def test_what_cannot_be_counted_is_one_clear_error(fovea, bad_files, name):
 
 def test_a_limit_of_no_pixels_is_a_usage_error(fovea):
     assert fovea("count", "10x10", "--max-pixels", "0").exit_code == 2
+
+
+def test_a_count_says_for_which_model_it_is(fovea, decoder_address, tmp_path):
+    """The fewest pixels of a model decide what a small picture costs."""
+    path = png(tmp_path / "small.png", 256, 192)
+    published = fovea("count", path).stdout
+    assert "256x192: 70 tokens" in published
+    assert "Qwen3-VL-30B-A3B as published" in published
+    assert "--model DIR or --decoder" in published
+    assert "48 tokens" in fovea("count", path, "--model", STANDIN).stdout
+    found = counted(fovea, path, "--model", STANDIN)
+    assert (found["tokens"], found["row_bytes"], found["kv_bytes"]) == (48, 48 * 1024, 48 * 1024)
+    assert found["model"] == f"{STANDIN}, bf16"
+    asked = counted(fovea, path, "--decoder", decoder_address)
+    assert (asked["tokens"], asked["row_bytes"]) == (48, 48 * LAYOUT.row_bytes)
+    assert asked["model"] == f"fake on {decoder_address}"
+
+
+@pytest.mark.parametrize("config", [None, "{}", '{"text_config": 5, "vision_config": []}', "[]", "\x00"])
+def test_a_folder_that_holds_no_model_is_one_clear_error(fovea, tmp_path, config):
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    result = fovea("count", "10x10", "--model", tmp_path)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert "CHECKPOINT_NOT_SUPPORTED" in result.stderr
+
+
+@pytest.mark.parametrize("crop", [(1000, 1000, 1200, 1200), (612, 0, 700, 792)])
+def test_a_page_whose_crop_box_leaves_nothing_of_it_counts_as_a_whole(fovea, tmp_path, crop):
+    (tmp_path / "cropped.pdf").write_bytes(pdf([(612, 792)], crop=crop))
+    (tmp_path / "whole.pdf").write_bytes(pdf([(612, 792)]))
+    cropped, whole = (counted(fovea, tmp_path / name) for name in ("cropped.pdf", "whole.pdf"))
+    assert cropped == whole
+
+
+def test_what_comes_through_a_pipe_is_counted(fovea, tmp_path):
+    data = Path(png(tmp_path / "page.png", 640, 333)).read_bytes()
+    result = fovea("count", "-", "--json", input=data)
+    assert json.loads(result.stdout)["width"] == 640
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit((tmp_path / "pipe").write_bytes, data)
+        assert counted(fovea, tmp_path / "pipe")["width"] == 640
+        writing.result()

@@ -51,6 +51,7 @@ COUNT = {
     "kv_bytes": int,
     "fits_context": bool,
     "exact": bool,
+    "model": str,
 }
 ERROR = {"code": str, "reason": str, "message": str, "metadata": dict}
 

@@ -26,7 +26,14 @@ from fovea.vision.v1 import rows_pb2
 
 REQUEST_ID = "request-1"
 LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.BF16)
-LIMITS = {"max_context": 8192, "max_new_tokens": 512}
+LIMITS = {
+    "max_context": 8192,
+    "max_new_tokens": 512,
+    "default_max_new_tokens": 256,
+    "default_max_pixels": DEFAULT_MAX_PIXELS,
+    "max_pixels": 16_777_216,
+    "min_pixels": 4096,
+}
 
 
 STEPS = (Step("resize", 90, 80, "max_pixels"),)

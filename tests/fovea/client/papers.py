@@ -7,8 +7,11 @@ from collections.abc import Sequence
 A4 = (595, 842)
 
 
-def pdf(sizes: Sequence[tuple[int, int]] = (A4,), *, encrypted: bool = False) -> bytes:
-    """A page of each size in points."""
+def pdf(
+    sizes: Sequence[tuple[int, int]] = (A4,), *, encrypted: bool = False, crop: Sequence[int] = ()
+) -> bytes:
+    """A page of each size in points, `crop` the crop box of each."""
+    box = f"/CropBox [{' '.join(map(str, crop))}] " if crop else ""
     kids = " ".join(f"{4 + 2 * at} 0 R" for at in range(len(sizes)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
@@ -18,7 +21,7 @@ def pdf(sizes: Sequence[tuple[int, int]] = (A4,), *, encrypted: bool = False) ->
     for at, (width, height) in enumerate(sizes):
         drawn = f"0 g 0 0 {width / 10:g} {width / 10:g} re f"
         objects += [
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width} {height}] /Contents {5 + 2 * at} 0 R >>",
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width} {height}] {box}/Contents {5 + 2 * at} 0 R >>",
             f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream",
         ]
     return _file(objects, "/Encrypt 3 0 R /ID [<00><00>]" if encrypted else "")

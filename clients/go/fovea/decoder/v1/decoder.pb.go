@@ -1082,7 +1082,9 @@ type Reduction struct {
 	// values of a colour may differ by this much, at most 32.
 	FlatTolerance *uint32 `protobuf:"varint,4,opt,name=flat_tolerance,json=flatTolerance,proto3,oneof" json:"flat_tolerance,omitempty"`
 	// OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-	// most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+	// most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
+	// share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
+	// up to 1; default 1, which is all.
 	NearRepeats   *float32 `protobuf:"fixed32,5,opt,name=near_repeats,json=nearRepeats,proto3,oneof" json:"near_repeats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

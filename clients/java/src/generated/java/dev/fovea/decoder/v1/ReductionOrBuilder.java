@@ -91,7 +91,9 @@ public interface ReductionOrBuilder extends
   /**
    * <pre>
    * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-   * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+   * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
+   * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
+   * up to 1; default 1, which is all.
    * </pre>
    *
    * <code>optional float near_repeats = 5;</code>
@@ -101,7 +103,9 @@ public interface ReductionOrBuilder extends
   /**
    * <pre>
    * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-   * most from the image before. The first is kept whole. Above 0 and up to 1; default 1, which is all.
+   * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
+   * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
+   * up to 1; default 1, which is all.
    * </pre>
    *
    * <code>optional float near_repeats = 5;</code>

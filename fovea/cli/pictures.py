@@ -1,0 +1,45 @@
+"""Image files that the command looks into itself, read as the encoder reads them; errors name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fovea.errors import FoveaError
+from fovea.images import ImageTooManyPixels, Still, opened, shown
+from fovea.images.still import MOST_PIXELS
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from fovea.client.sources import File
+
+
+def read(file: File, name: str = "") -> Still:
+    """The structure of an image file. Raises OSError, and the errors of `fovea.images` under its name."""
+    from fovea.client.sources import content, name_of
+
+    data = content(file)
+    with _named(name or name_of(file)):
+        still = opened(data)
+        pixels = still.width * still.height
+        if pixels > MOST_PIXELS:
+            raise ImageTooManyPixels(still.width, still.height, pixels, MOST_PIXELS)
+        return still
+
+
+def as_shown(file: File, name: str = "") -> Image.Image:
+    """The picture as a viewer shows it, on white."""
+    with _named(name):
+        return shown(read(file)).image.convert("RGB")
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except FoveaError as error:
+        if name and not error.image:
+            error.name_image(name)
+        raise
