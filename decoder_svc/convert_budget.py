@@ -93,8 +93,16 @@ def _share(message: decoder_pb2.Reduction, name: Any, default: float) -> float:
     if not message.HasField(name):
         return default
     share = float(getattr(message, name))
-    if not 0 < share <= 1:  # neither is a number that is none
-        raise _invalid(f"visual.reduction.{name}", "must be above 0 and at most 1")
+    if not 0 < share <= 1:  # NaN is not, either
+        field, limit = f"visual.reduction.{name}", "above 0 and at most 1"
+        what = f"must be {limit}, not {share:.6g}"
+        raise InvalidArgument(
+            f"{field} {what}",
+            violations=[Violation(field, what)],
+            field=field,
+            limit=limit,
+            actual=f"{share:.6g}",
+        )
     return share
 
 

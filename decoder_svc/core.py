@@ -33,11 +33,16 @@ class ResponseFormat:
     source: tuple[str, ...]  # one entry, but for `choice`
 
 
+MIN_TEMPERATURE = MIN_PENALTY = float(np.float32(0.01))
+"""In fp32, as they are on the wire. A lower temperature is greedy; a lower repetition penalty is refused."""
+MAX_TEMPERATURE = MAX_PENALTY = 100.0
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are chosen and when the answer ends. Zero switches an optional knob off."""
 
-    temperature: float = 0.0  # 0 is greedy
+    temperature: float = 0.0  # below MIN_TEMPERATURE it is greedy
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
@@ -48,6 +53,11 @@ class Sampling:
     ignore_eos: bool = False
     response_format: ResponseFormat | None = None
     logprobs: bool = False  # tell the log-probability of every chosen token
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is always taken; of equally likely ones the lowest id."""
+        return self.temperature < MIN_TEMPERATURE or self.top_k == 1
 
 
 @dataclass(frozen=True, eq=False)

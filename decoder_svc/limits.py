@@ -6,10 +6,20 @@ Shared by the service, which refuses early, and the engine, which trusts nobody.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from decoder_svc.core import Limits, Prompt, ResponseFormat, RowShape, Sampling
+from decoder_svc.core import (
+    MAX_PENALTY,
+    MAX_TEMPERATURE,
+    MIN_PENALTY,
+    Limits,
+    Prompt,
+    ResponseFormat,
+    RowShape,
+    Sampling,
+)
 from decoder_svc.errors import (
     ContextTooLong,
     FormatTooLarge,
@@ -21,31 +31,70 @@ from fovea.errors import InvalidArgument, Violation
 from fovea.rows import RowLayout
 
 
+@dataclass(frozen=True)
+class _Range:
+    """From `least`, itself excluded where `above`, to `most`. NaN is within none: it compares false."""
+
+    least: float
+    most: float
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.least < value if self.above else self.least <= value) and value <= self.most
+
+    def __str__(self) -> str:
+        if self.above:
+            return f"above {self.least:.6g} and at most {self.most:.6g}"
+        return f"between {self.least:.6g} and {self.most:.6g}"
+
+
+_RANGES = {
+    "temperature": _Range(0, MAX_TEMPERATURE),
+    "top_p": _Range(0, 1, above=True),
+    "min_p": _Range(0, 1),
+    "repetition_penalty": _Range(MIN_PENALTY, MAX_PENALTY),
+}
+
+
 def check_sampling(sampling: Sampling, limits: Limits) -> None:
-    """Every knob within its range; raises InvalidArgument or MaxNewTokensTooLarge."""
+    """Every parameter within its range; raises InvalidArgument or MaxNewTokensTooLarge."""
     s = sampling
     wrong = [
-        Violation(f"sampling.{name}", f"must be {range_}")
-        for name, fine, range_ in (
-            ("temperature", 0 <= s.temperature <= 100, "between 0 and 100"),
-            ("top_p", 0 < s.top_p <= 1, "above 0 and at most 1"),
-            ("top_k", s.top_k >= 0, "0 (off) or positive"),
-            ("min_p", 0 <= s.min_p <= 1, "between 0 and 1"),
-            ("repetition_penalty", 0 < s.repetition_penalty <= 100, "above 0 and at most 100"),
-            ("seed", s.seed is None or s.seed >= 0, "not negative"),
-            ("stop", all(s.stop), "without empty strings"),
-            ("stop", len(s.stop) <= limits.max_stop_strings, f"at most {limits.max_stop_strings}"),
-            ("max_new_tokens", s.max_new_tokens >= 1, "positive"),
-            ("ignore_eos", not (s.ignore_eos and s.response_format), "off with a response_format"),
+        (f"sampling.{name}", str(range_), f"{getattr(s, name):.6g}")
+        for name, range_ in _RANGES.items()
+        if getattr(s, name) not in range_
+    ]
+    wrong += [
+        (f"sampling.{name}", what, value)
+        for name, fine, what, value in (
+            ("top_k", s.top_k >= 0, "0 (off) or positive", str(s.top_k)),
+            ("seed", s.seed is None or s.seed >= 0, "not negative", str(s.seed)),
+            ("stop", all(s.stop), "without empty strings", "with one"),
+            (
+                "stop",
+                len(s.stop) <= limits.max_stop_strings,
+                f"at most {limits.max_stop_strings}",
+                str(len(s.stop)),
+            ),
+            ("max_new_tokens", s.max_new_tokens >= 1, "positive", str(s.max_new_tokens)),
+            ("ignore_eos", not (s.ignore_eos and s.response_format), "off with a response_format", "on"),
         )
         if not fine
     ]
     if wrong:
-        raise InvalidArgument("; ".join(f"{v.field} {v.description}" for v in wrong), violations=wrong)
+        raise _out_of_range(wrong)
     if s.max_new_tokens > limits.max_new_tokens:
         raise MaxNewTokensTooLarge(limits.max_new_tokens, s.max_new_tokens)
     if s.response_format is not None:
         check_format_size(s.response_format, limits.max_format_bytes)
+
+
+def _out_of_range(wrong: Sequence[tuple[str, str, str]]) -> InvalidArgument:
+    """Of (field, what it must be, what it is); the metadata tells of the first."""
+    violations = [Violation(field, f"must be {range_}, not {value}") for field, range_, value in wrong]
+    field, range_, value = wrong[0]
+    text = "; ".join(f"{v.field} {v.description}" for v in violations)
+    return InvalidArgument(text, violations=violations, field=field, limit=range_, actual=value)
 
 
 def check_format_size(wanted: ResponseFormat, limit: int) -> None:

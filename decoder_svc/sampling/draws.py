@@ -1,12 +1,14 @@
-"""What one request brings to every draw of a token: its knobs, its generator, the tokens it has
-seen, the format it is held to.
+"""What one request brings to every draw of a token: its parameters, its seed, the tokens it has seen, the
+format its answer must match.
 
-The state of sampling, apart from its arithmetic (`sampler`), so that it can rest and go on. Knows
-no torch.
+The state of sampling, apart from its arithmetic (`sampler`), so that it survives preemption. Independent of
+torch.
 """
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
 
 
 class Draws:
-    """What one request brings to every draw: its generator, the tokens it has seen, its place in its format.
+    """What one request brings to every draw: its seed, the tokens it has seen, its place in its format.
 
-    `logprobs` is that of the last token, where the request asks for it.
+    `step` counts the tokens drawn so far. `logprobs` is that of the last one, where the request asks for it.
     """
 
     grammar: Grammar | None = None
     logprobs: tuple[float, ...] = ()
+    step = 0
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Draws:
     ) -> None:
         self.sampling = sampling
         self.grammar = grammar
-        self._random = np.random.default_rng(sampling.seed)
+        self._seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
         self.seen: NDArray[np.bool_] | None = None
         if sampling.repetition_penalty != 1.0:
             self.seen = np.zeros(vocab_size, np.bool_)
@@ -44,12 +47,15 @@ class Draws:
 
     @property
     def is_greedy(self) -> bool:
-        return self.sampling.temperature == 0.0
+        return self.sampling.is_greedy
 
-    def uniform(self) -> float:
-        return float(self._random.random())
+    def key(self) -> tuple[int, int]:
+        """Two words of 32 bits that key the noise of the next draw, from the seed and the step alone."""
+        digest = hashlib.blake2b(f"{self._seed}/{self.step}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
     def saw(self, token_id: int) -> None:
+        self.step += 1
         if self.seen is not None:
             self.seen[token_id] = True
         if self.grammar is not None:

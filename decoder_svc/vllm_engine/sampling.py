@@ -13,7 +13,7 @@ from decoder_svc.core import ResponseFormat, Sampling
 def sampling_params(sampling: Sampling, eos_ids: frozenset[int]) -> SamplingParams:
     """Stop strings stay with us: text is cut by the same code for both engines."""
     return SamplingParams(
-        temperature=sampling.temperature,
+        temperature=0.0 if sampling.is_greedy else sampling.temperature,
         top_p=sampling.top_p,
         top_k=sampling.top_k,
         min_p=sampling.min_p,

@@ -9,7 +9,7 @@ class KeepOutOfRange(InvalidArgument):
     def __init__(self, actual: float) -> None:
         super().__init__(
             f"keep is {actual:g}; a share of the rows is above 0 and at most 1",
-            violations=[Violation("plan.rows.keep", "must be above 0 and at most 1")],
+            violations=[Violation("plan.rows.keep", f"must be above 0 and at most 1, not {actual:g}")],
             limit=1,
             actual=actual,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -124,15 +125,21 @@ async def test_sizes_that_no_image_has_are_not_counted(house: House, size: tuple
     assert found.code == "INVALID_ARGUMENT"
 
 
+NAN, INF = float("nan"), float("inf")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("temperature", -1.0), ("temperature", float("nan")), ("temperature", float("inf")), ("top_p", 0.0),
-        ("top_p", 1.5), ("min_p", 2.0), ("repetition_penalty", 0.0), ("max_new_tokens", 0),
-        ("stop", [""]), ("stop", ["x"] * 17),
+        ("temperature", -1.0), ("temperature", NAN), ("temperature", INF), ("temperature", -INF),
+        ("temperature", 1e30), ("top_p", 0.0), ("top_p", -0.0), ("top_p", 1.5), ("top_p", NAN), ("top_p", INF),
+        ("min_p", 2.0), ("min_p", -1e-30), ("min_p", NAN), ("min_p", INF), ("repetition_penalty", 0.0),
+        ("repetition_penalty", 1e-45), ("repetition_penalty", 1e-30), ("repetition_penalty", 0.009),
+        ("repetition_penalty", 101.0), ("repetition_penalty", 1e30), ("repetition_penalty", NAN),
+        ("repetition_penalty", INF), ("max_new_tokens", 0), ("stop", [""]), ("stop", ["x"] * 17),
     ],
 )  # fmt: skip
-async def test_sampling_outside_of_its_range_is_refused_by_field(
+async def test_sampling_outside_of_its_range_is_refused_with_field_limit_and_value(
     house: House, field: str, value: float | list[str]
 ) -> None:
     asked = request("?", max_new_tokens=1)
@@ -143,6 +150,36 @@ async def test_sampling_outside_of_its_range_is_refused_by_field(
     found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
     assert found.code == "INVALID_ARGUMENT"
     assert set(found.violations) == {f"sampling.{field}"}
+    assert found.metadata["field"] == f"sampling.{field}"
+    assert found.metadata["limit"] in found.message
+    assert found.metadata["actual"] in found.message
+    if isinstance(value, float):
+        assert float(found.metadata["actual"]) == pytest.approx(value, nan_ok=True)
+
+
+@pytest.mark.parametrize("field", ["keep", "near_repeats"])
+@pytest.mark.parametrize("value", [NAN, INF, -INF, 0.0, -0.0, -1e-30, 1.5])
+async def test_shares_that_are_none_are_refused_with_field_limit_and_value(
+    house: House, field: str, value: float
+) -> None:
+    asked = request("?", max_new_tokens=1)
+    setattr(asked.visual.reduction, field, value)
+    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert set(found.violations) == {f"visual.reduction.{field}"}
+    assert found.metadata["limit"] == "above 0 and at most 1"
+    assert float(found.metadata["actual"]) == pytest.approx(value, nan_ok=True)
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-20, 0.005])
+@pytest.mark.parametrize("knobs", [{}, {"top_k": 5}, {"top_p": 1e-45}, {"min_p": 1.0}])
+async def test_a_temperature_near_zero_takes_the_likeliest_token(
+    house: House, temperature: float, knobs: dict[str, Any]
+) -> None:
+    greedy = await read(house.decoder.Generate(request("How many?", max_new_tokens=4), timeout=CALL_S))
+    for seed in range(3):
+        asked = request("How many?", max_new_tokens=4)
+        asked.sampling.MergeFrom(decoder_pb2.Sampling(seed=seed, temperature=temperature, **knobs))
+        assert (await read(house.decoder.Generate(asked, timeout=CALL_S))).token_ids == greedy.token_ids
 
 
 async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) -> None:

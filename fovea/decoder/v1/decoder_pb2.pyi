@@ -472,17 +472,19 @@ class Sampling(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     MAX_NEW_TOKENS_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
-    """0, the default, always takes the likeliest token."""
+    """0, the default, always takes the likeliest token; so does anything below 0.01. At most 100."""
     top_p: _builtins.float
-    """Only the likeliest tokens that together reach this probability; default 1, which is all."""
+    """Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all."""
     top_k: _builtins.int
-    """Only the k likeliest tokens; 0, the default, is all."""
+    """Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest."""
     min_p: _builtins.float
     """Only tokens at least this fraction as likely as the likeliest; 0, the default, is all."""
     repetition_penalty: _builtins.float
-    """Divides the logits of tokens that were seen before; default 1, which changes nothing."""
+    """Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing."""
     seed: _builtins.int
-    """Makes sampling repeatable; absent, it is not."""
+    """Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+    likely; absent, it is random.
+    """
     max_new_tokens: _builtins.int
     """The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped."""
     @_builtins.property

@@ -963,17 +963,18 @@ func (x *Message) GetParts() []*Part {
 // How the answer's tokens are chosen.
 type Sampling struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 0, the default, always takes the likeliest token.
+	// 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
 	Temperature float32 `protobuf:"fixed32,1,opt,name=temperature,proto3" json:"temperature,omitempty"`
-	// Only the likeliest tokens that together reach this probability; default 1, which is all.
+	// Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
 	TopP *float32 `protobuf:"fixed32,2,opt,name=top_p,json=topP,proto3,oneof" json:"top_p,omitempty"`
-	// Only the k likeliest tokens; 0, the default, is all.
+	// Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
 	TopK uint32 `protobuf:"varint,3,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`
 	// Only tokens at least this fraction as likely as the likeliest; 0, the default, is all.
 	MinP float32 `protobuf:"fixed32,4,opt,name=min_p,json=minP,proto3" json:"min_p,omitempty"`
-	// Divides the logits of tokens that were seen before; default 1, which changes nothing.
+	// Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
 	RepetitionPenalty *float32 `protobuf:"fixed32,5,opt,name=repetition_penalty,json=repetitionPenalty,proto3,oneof" json:"repetition_penalty,omitempty"`
-	// Makes sampling repeatable; absent, it is not.
+	// Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+	// likely; absent, it is random.
 	Seed *uint32 `protobuf:"varint,6,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
 	// The answer ends before any of these; at most 16.
 	Stop []string `protobuf:"bytes,7,rep,name=stop,proto3" json:"stop,omitempty"`

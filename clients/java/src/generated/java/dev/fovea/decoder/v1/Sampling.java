@@ -59,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private float temperature_ = 0F;
   /**
    * <pre>
-   * 0, the default, always takes the likeliest token.
+   * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
    * </pre>
    *
    * <code>float temperature = 1;</code>
@@ -74,7 +74,7 @@ private static final long serialVersionUID = 0L;
   private float topP_ = 0F;
   /**
    * <pre>
-   * Only the likeliest tokens that together reach this probability; default 1, which is all.
+   * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
    * </pre>
    *
    * <code>optional float top_p = 2;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Only the likeliest tokens that together reach this probability; default 1, which is all.
+   * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
    * </pre>
    *
    * <code>optional float top_p = 2;</code>
@@ -101,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private int topK_ = 0;
   /**
    * <pre>
-   * Only the k likeliest tokens; 0, the default, is all.
+   * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
    * </pre>
    *
    * <code>uint32 top_k = 3;</code>
@@ -131,7 +131,7 @@ private static final long serialVersionUID = 0L;
   private float repetitionPenalty_ = 0F;
   /**
    * <pre>
-   * Divides the logits of tokens that were seen before; default 1, which changes nothing.
+   * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
    * </pre>
    *
    * <code>optional float repetition_penalty = 5;</code>
@@ -143,7 +143,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Divides the logits of tokens that were seen before; default 1, which changes nothing.
+   * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
    * </pre>
    *
    * <code>optional float repetition_penalty = 5;</code>
@@ -158,7 +158,8 @@ private static final long serialVersionUID = 0L;
   private int seed_ = 0;
   /**
    * <pre>
-   * Makes sampling repeatable; absent, it is not.
+   * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+   * likely; absent, it is random.
    * </pre>
    *
    * <code>optional uint32 seed = 6;</code>
@@ -170,7 +171,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Makes sampling repeatable; absent, it is not.
+   * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+   * likely; absent, it is random.
    * </pre>
    *
    * <code>optional uint32 seed = 6;</code>
@@ -775,7 +777,7 @@ private static final long serialVersionUID = 0L;
     private float temperature_ ;
     /**
      * <pre>
-     * 0, the default, always takes the likeliest token.
+     * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
      * </pre>
      *
      * <code>float temperature = 1;</code>
@@ -787,7 +789,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 0, the default, always takes the likeliest token.
+     * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
      * </pre>
      *
      * <code>float temperature = 1;</code>
@@ -803,7 +805,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 0, the default, always takes the likeliest token.
+     * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
      * </pre>
      *
      * <code>float temperature = 1;</code>
@@ -819,7 +821,7 @@ private static final long serialVersionUID = 0L;
     private float topP_ ;
     /**
      * <pre>
-     * Only the likeliest tokens that together reach this probability; default 1, which is all.
+     * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
      * </pre>
      *
      * <code>optional float top_p = 2;</code>
@@ -831,7 +833,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the likeliest tokens that together reach this probability; default 1, which is all.
+     * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
      * </pre>
      *
      * <code>optional float top_p = 2;</code>
@@ -843,7 +845,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the likeliest tokens that together reach this probability; default 1, which is all.
+     * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
      * </pre>
      *
      * <code>optional float top_p = 2;</code>
@@ -859,7 +861,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the likeliest tokens that together reach this probability; default 1, which is all.
+     * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
      * </pre>
      *
      * <code>optional float top_p = 2;</code>
@@ -875,7 +877,7 @@ private static final long serialVersionUID = 0L;
     private int topK_ ;
     /**
      * <pre>
-     * Only the k likeliest tokens; 0, the default, is all.
+     * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
      * </pre>
      *
      * <code>uint32 top_k = 3;</code>
@@ -887,7 +889,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the k likeliest tokens; 0, the default, is all.
+     * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
      * </pre>
      *
      * <code>uint32 top_k = 3;</code>
@@ -903,7 +905,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the k likeliest tokens; 0, the default, is all.
+     * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
      * </pre>
      *
      * <code>uint32 top_k = 3;</code>
@@ -963,7 +965,7 @@ private static final long serialVersionUID = 0L;
     private float repetitionPenalty_ ;
     /**
      * <pre>
-     * Divides the logits of tokens that were seen before; default 1, which changes nothing.
+     * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
      * </pre>
      *
      * <code>optional float repetition_penalty = 5;</code>
@@ -975,7 +977,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Divides the logits of tokens that were seen before; default 1, which changes nothing.
+     * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
      * </pre>
      *
      * <code>optional float repetition_penalty = 5;</code>
@@ -987,7 +989,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Divides the logits of tokens that were seen before; default 1, which changes nothing.
+     * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
      * </pre>
      *
      * <code>optional float repetition_penalty = 5;</code>
@@ -1003,7 +1005,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Divides the logits of tokens that were seen before; default 1, which changes nothing.
+     * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
      * </pre>
      *
      * <code>optional float repetition_penalty = 5;</code>
@@ -1019,7 +1021,8 @@ private static final long serialVersionUID = 0L;
     private int seed_ ;
     /**
      * <pre>
-     * Makes sampling repeatable; absent, it is not.
+     * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+     * likely; absent, it is random.
      * </pre>
      *
      * <code>optional uint32 seed = 6;</code>
@@ -1031,7 +1034,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Makes sampling repeatable; absent, it is not.
+     * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+     * likely; absent, it is random.
      * </pre>
      *
      * <code>optional uint32 seed = 6;</code>
@@ -1043,7 +1047,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Makes sampling repeatable; absent, it is not.
+     * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+     * likely; absent, it is random.
      * </pre>
      *
      * <code>optional uint32 seed = 6;</code>
@@ -1059,7 +1064,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Makes sampling repeatable; absent, it is not.
+     * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+     * likely; absent, it is random.
      * </pre>
      *
      * <code>optional uint32 seed = 6;</code>

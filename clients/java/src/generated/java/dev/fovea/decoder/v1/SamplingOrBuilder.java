@@ -12,7 +12,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * 0, the default, always takes the likeliest token.
+   * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
    * </pre>
    *
    * <code>float temperature = 1;</code>
@@ -22,7 +22,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * Only the likeliest tokens that together reach this probability; default 1, which is all.
+   * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
    * </pre>
    *
    * <code>optional float top_p = 2;</code>
@@ -31,7 +31,7 @@ public interface SamplingOrBuilder extends
   boolean hasTopP();
   /**
    * <pre>
-   * Only the likeliest tokens that together reach this probability; default 1, which is all.
+   * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
    * </pre>
    *
    * <code>optional float top_p = 2;</code>
@@ -41,7 +41,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * Only the k likeliest tokens; 0, the default, is all.
+   * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
    * </pre>
    *
    * <code>uint32 top_k = 3;</code>
@@ -61,7 +61,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * Divides the logits of tokens that were seen before; default 1, which changes nothing.
+   * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
    * </pre>
    *
    * <code>optional float repetition_penalty = 5;</code>
@@ -70,7 +70,7 @@ public interface SamplingOrBuilder extends
   boolean hasRepetitionPenalty();
   /**
    * <pre>
-   * Divides the logits of tokens that were seen before; default 1, which changes nothing.
+   * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
    * </pre>
    *
    * <code>optional float repetition_penalty = 5;</code>
@@ -80,7 +80,8 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * Makes sampling repeatable; absent, it is not.
+   * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+   * likely; absent, it is random.
    * </pre>
    *
    * <code>optional uint32 seed = 6;</code>
@@ -89,7 +90,8 @@ public interface SamplingOrBuilder extends
   boolean hasSeed();
   /**
    * <pre>
-   * Makes sampling repeatable; absent, it is not.
+   * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
+   * likely; absent, it is random.
    * </pre>
    *
    * <code>optional uint32 seed = 6;</code>

@@ -1,0 +1,42 @@
+"""Our sampling in vLLM's words, without vLLM: what its parameters would be."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from decoder_svc.core import MIN_TEMPERATURE, Sampling
+
+
+@pytest.fixture
+def sampling_params(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The function of the module, on a vLLM that keeps what it is given."""
+    vllm, params = ModuleType("vllm"), ModuleType("vllm.sampling_params")
+    vllm.SamplingParams = SimpleNamespace  # type: ignore[attr-defined]
+    params.RequestOutputKind = SimpleNamespace(DELTA="delta")  # type: ignore[attr-defined]
+    params.StructuredOutputsParams = SimpleNamespace  # type: ignore[attr-defined]
+    for module in (vllm, params):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.delitem(sys.modules, "decoder_svc.vllm_engine.sampling", raising=False)
+    yield importlib.import_module("decoder_svc.vllm_engine.sampling").sampling_params
+    sys.modules.pop("decoder_svc.vllm_engine.sampling", None)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (Sampling(temperature=1e-45), 0.0),  # vLLM would raise it to 0.01 and draw
+        (Sampling(temperature=0.005, top_p=0.5), 0.0),
+        (Sampling(temperature=0.9, top_k=1), 0.0),
+        (Sampling(temperature=MIN_TEMPERATURE), MIN_TEMPERATURE),
+        (Sampling(temperature=0.7), 0.7),
+    ],
+)
+def test_what_is_greedy_here_is_greedy_in_vllm(
+    sampling_params: Any, sampling: Sampling, expected: float
+) -> None:
+    assert sampling_params(sampling, frozenset({2})).temperature == expected
