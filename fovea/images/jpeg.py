@@ -37,10 +37,12 @@ _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _UNREADABLE = "tjDecompress"
 """How texts of simplejpeg begin that are not libjpeg's."""
-_END_OF_DATA = re.compile(rb"\xff[\xd0-\xd7]|\Z")
+_END_OF_DATA = re.compile(rb"\xff+[\xd0-\xd7]|\Z")
 _FILLER = bytes((151 * step + 57) % 255 for step in range(255))
 """Changes many pixels where it is taken for data, and holds no marker."""
-_PADDED = re.compile(r"\d+ extraneous bytes? before marker 0xd9")
+_BEHIND_DATA = re.compile(r"(\d+) extraneous bytes? before marker 0xd9")
+_PADDING = 64
+"""Bytes behind the data of the last scan that cameras leave there; more of them must be alike."""
 
 Coefficient = tuple[int, int]
 """The id of a component, and a place in the zigzag order of its blocks; 0 stands for all where scans send
@@ -119,9 +121,17 @@ class Jpeg:
         except ValueError as warning:
             if str(warning).startswith(_UNREADABLE):
                 self._check_by_filler()
-            # Some cameras pad the end of the only or last scan, behind all that was to be read.
-            elif not _PADDED.search(str(warning)):
+            elif not self._padded(str(warning)):
                 raise ImageCorrupt("JPEG") from warning
+
+    def _padded(self, warning: str) -> bool:
+        """Whether all was read, and libjpeg warns of bytes that are left. Many of them mean that it lost
+        the way.
+        """
+        found = _BEHIND_DATA.search(warning)
+        left = int(found[1]) if found else 0
+        scans = [segment.data for segment in self.segments if segment.marker == _SCAN]
+        return left > 0 and (left <= _PADDING or len(set(scans[-1][-left:])) == 1)
 
     def _check_by_filler(self) -> None:
         """For pixel layouts that simplejpeg does not know: bytes behind the end of complete data change
@@ -179,7 +189,7 @@ def _segments(data: bytes) -> Iterator[Segment]:
             continue
         following = _MARKER.search(data, position)
         stop = following.start() if following else len(data)
-        yield Segment(marker, body, data[position:stop])
+        yield Segment(marker, body, data[position:stop].rstrip(b"\xff"))
         position = stop
     raise ImageCorrupt("JPEG")
 

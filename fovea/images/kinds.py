@@ -21,7 +21,7 @@ _BINARY = "read and send the file in binary mode"
 _FETCH = "send the picture itself"
 _EXPORT = "export its pages as pictures first"
 
-_BASE64 = re.compile(rb"\s*(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/=_\-\s]*\Z")
+_BASE64 = re.compile(rb"\s*(?:iVBORw0KGgo|[/_]9j[/_]|R0lGOD|UklGR)[A-Za-z0-9+/=_\-\s]*\Z")
 _ADDRESS = re.compile(rb"\s*(?:https?|file|ftp|s3|gs)://", re.IGNORECASE)
 _FILE_NAME = re.compile(
     rb"[^\n\0]{1,400}\.(?:png|jpe?g|gif|webp|heic|avif|bmp|tiff?|pdf)\s*\Z", re.IGNORECASE

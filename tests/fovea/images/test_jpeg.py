@@ -89,9 +89,18 @@ def test_missing_restart_intervals_are_missing_pixels() -> None:
 
 
 def test_a_hole_in_the_data_is_found() -> None:
-    data = jpeg()
-    middle = len(data) // 2
-    assert refused(data[:middle] + data[middle + 300 :])
+    """Behind it the data fits again soon, and then ends too early."""
+    data = saved(scene(400, 300), "JPEG")
+    for at in range(scan_starts(data)[0] + 20, len(data) - 400, len(data) // 20):
+        assert refused(data[:at] + data[at + 300 :]), at
+
+
+def test_much_left_behind_the_data_means_that_it_was_misread() -> None:
+    """As padding it would be all alike."""
+    data = jpeg().removesuffix(END)
+    assert refused(data + bytes(range(1, 201)) + END)
+    assert not refused(data + b"\x55" * 5000 + END)
+    assert not refused(data + bytes(range(1, 41)) + END)
 
 
 def test_padding_behind_the_last_scan_is_no_damage() -> None:
