@@ -13,7 +13,20 @@ which needs this package and no client, starts without them.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fovea.client import AsyncClient, Budget, Client
+    from fovea.client import (
+        Answer,
+        AsyncClient,
+        AsyncEncoderClient,
+        Budget,
+        Client,
+        EncoderClient,
+        Format,
+        Image,
+        Message,
+        Sampling,
+        Size,
+        fit,
+    )
 else:
 
     def __getattr__(name: str) -> object:
@@ -24,4 +37,17 @@ else:
         return getattr(client, name)
 
 
-__all__ = ["AsyncClient", "Budget", "Client"]
+__all__ = [
+    "Answer",
+    "AsyncClient",
+    "AsyncEncoderClient",
+    "Budget",
+    "Client",
+    "EncoderClient",
+    "Format",
+    "Image",
+    "Message",
+    "Sampling",
+    "Size",
+    "fit",
+]
