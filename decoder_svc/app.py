@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import structlog
@@ -31,11 +30,10 @@ from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
-from fovea import logs, settings
-from fovea.checkpoint import read_json
+from fovea import architecture, logs, settings
 from fovea.decoder.v1 import decoder_pb2_grpc
 from fovea.errors import FoveaError
-from fovea.fingerprint import fingerprint, model_type
+from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
 from fovea.rows import RowDtype, RowLayout
@@ -60,15 +58,10 @@ def main(argv: Sequence[str]) -> None:
         settings.refuse(f"decoder: {error}")
 
 
-def text_config(folder: Path) -> dict[str, Any]:
-    return dict(read_json(folder, "config.json")["text_config"])
-
-
 def kv_bytes_per_token(folder: Path, dtype: RowDtype) -> int:
     """Keys and values of every layer: 2 * layers * KV heads * head size * bytes."""
-    text = text_config(folder)
-    head = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
-    return int(2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head * dtype.itemsize)
+    text = architecture.load(folder).text_config
+    return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * dtype.itemsize
 
 
 def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
@@ -158,7 +151,7 @@ ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[Front]], Engine]
 
 async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     """Bind first, so that health and GetServerInfo answer while the model loads; then load, then be ready."""
-    model_type(chosen.model)
+    config = architecture.load(chosen.model)
     geometry = Geometry.from_checkpoint(chosen.model)
     dtype = pick_dtype(chosen.dtype, chosen.device)
     expected = chosen.fingerprint or await asyncio.to_thread(fingerprint, chosen.model)
@@ -167,11 +160,11 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
         expected,
         geometry,
         kv_bytes_per_token(chosen.model, dtype),
-        PrefillCost.of(text_config(chosen.model)),
+        PrefillCost.of(config.text_config.model_dump()),
     )
     builder = await asyncio.to_thread(PromptBuilder, chosen.model, chosen.max_context)
-    vision = read_json(chosen.model, "config.json")["vision_config"]
-    width, levels = vision["out_hidden_size"], len(vision["deepstack_visual_indexes"])
+    vision = config.vision_config
+    width, levels = vision.out_hidden_size, len(vision.deepstack_visual_indexes)
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
     same_host = SameHost(chosen.same_host)
     fits = Expected(expected, width, levels)

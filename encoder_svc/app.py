@@ -28,10 +28,10 @@ from encoder_svc.vision.batcher import Batcher, BatchLimits
 from encoder_svc.vision.prepare import Preparer
 from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.rows import TowerRows
-from fovea import logs, settings
+from fovea import architecture, logs, settings
 from fovea.arena import Arena
 from fovea.errors import FoveaError
-from fovea.fingerprint import fingerprint, model_type
+from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
 from fovea.machine import cores, pick_devices, pick_dtype
 from fovea.rows import RowDtype
@@ -91,7 +91,7 @@ def _limits(chosen: EncoderSettings, geometry: Geometry) -> Limits:
 
 async def serve(chosen: EncoderSettings) -> None:
     """Open the store, bind, then load the tower, so that health and GetServerInfo answer meanwhile."""
-    model_type(chosen.model)
+    architecture.check_processor(chosen.model)
     geometry = Geometry.from_checkpoint(chosen.model)
     device = pick_devices(chosen.device)[0]
     dtype = pick_dtype(chosen.dtype, chosen.device)

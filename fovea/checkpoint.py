@@ -50,7 +50,7 @@ def read_json(directory: Path | str, name: str) -> dict[str, Any]:
         value = json.loads((Path(directory) / name).read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointNotSupported(f"the checkpoint folder has no {name}", file=name) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointNotSupported(f"{name} of the checkpoint is not JSON", file=name) from error
     if not isinstance(value, dict):
         raise CheckpointNotSupported(f"{name} of the checkpoint is not a JSON object", file=name)
@@ -60,17 +60,27 @@ def read_json(directory: Path | str, name: str) -> dict[str, Any]:
 def shards(directory: Path | str) -> list[Path]:
     """The weight files, sorted; those that an index names where there is one."""
     directory = Path(directory)
-    if not (directory / INDEX).exists():
-        names = {SINGLE}
-    else:
-        weight_map = read_json(directory, INDEX).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise CheckpointNotSupported(f"{INDEX} has no weight_map", file=INDEX)
-        names = set(weight_map.values())
+    names = set(weight_map(directory).values()) if (directory / INDEX).exists() else {SINGLE}
     for name in sorted(names):
-        if Path(name).name != name or not (directory / name).exists():
+        if not (directory / name).exists():
             raise CheckpointNotSupported(f"the checkpoint folder has no {name}", file=name)
     return [directory / name for name in sorted(names)]
+
+
+def weight_map(directory: Path | str) -> dict[str, str]:
+    """Tensor name to the name of a file in the folder, by the index of its shards."""
+    found = read_json(directory, INDEX).get("weight_map")
+    if not isinstance(found, dict) or not found:
+        raise CheckpointNotSupported(f"{INDEX} has no weight_map", file=INDEX, field="weight_map")
+    for tensor, name in found.items():
+        if not isinstance(name, str) or Path(name).name != name:
+            raise CheckpointNotSupported(
+                f"{INDEX}: weight_map names no file for {tensor}",
+                file=INDEX,
+                field="weight_map",
+                tensor=tensor,
+            )
+    return found
 
 
 def tensors(directory: Path | str) -> dict[str, TensorEntry]:

@@ -71,7 +71,7 @@ class Geometry:
         """Read preprocessor_config.json, whose limits stand under `size` or, in older files, beside it."""
         config = read_json(directory, FILE)
         try:
-            return cls(
+            made = cls(
                 patch=_count(config, "patch_size"),
                 merge=_count(config, "merge_size"),
                 temporal=_count(config, "temporal_patch_size"),
@@ -80,6 +80,13 @@ class Geometry:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointNotSupported(f"{FILE} lacks a usable {error}", file=FILE) from error
+        if made.min_pixels > made.max_pixels:
+            raise CheckpointNotSupported(
+                f"{FILE}: size.shortest_edge {made.min_pixels} is above size.longest_edge {made.max_pixels}",
+                file=FILE,
+                field="size.shortest_edge",
+            )
+        return made
 
     @property
     def cell(self) -> int:

@@ -32,7 +32,7 @@ RUN_A_MODEL = {
     "decoder_svc/model/experts.py", "decoder_svc/model/finite.py", "decoder_svc/model/graphs.py", "decoder_svc/model/layer.py",
     "decoder_svc/model/linear.py", "decoder_svc/model/load.py", "decoder_svc/model/pages.py",
     "decoder_svc/model/rotary.py",
-    "decoder_svc/model/rows.py", "decoder_svc/model/text.py", "decoder_svc/sampling/sampler.py",
+    "decoder_svc/model/rows.py", "decoder_svc/model/text.py", "decoder_svc/sampling/noise.py", "decoder_svc/sampling/sampler.py",
     "decoder_svc/vllm_engine/model.py", "decoder_svc/vllm_engine/submission.py",
 }  # fmt: skip
 MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}

@@ -43,7 +43,7 @@ class PrefillCost:
 def _feed_forward(text: Mapping[str, Any], layer: int) -> int:
     """Weights of a layer's MLP that one token meets."""
     hidden, experts = text["hidden_size"], text.get("num_experts", 0)
-    sparse = experts and layer not in text.get("mlp_only_layers", ())
+    sparse = experts and layer not in (text.get("mlp_only_layers") or ())
     if not sparse or (layer + 1) % text.get("decoder_sparse_step", 1):
         return int(3 * hidden * text["intermediate_size"])
     each = 3 * hidden * text["moe_intermediate_size"]

@@ -6,7 +6,6 @@ of the vision tower. Knows the layouts on disk; does not know how a module compu
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from decoder_svc.errors import CheckpointNotSupported
+from fovea import architecture
+from fovea.checkpoint import INDEX, weight_map
 
 TEXT = "model.language_model."
 HEAD = "lm_head.weight"
-MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 
 
 class Checkpoint:
@@ -26,47 +26,40 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.raw = self._json("config.json")
-        self.model_type = self.raw.get("model_type")
-        if self.model_type not in MODEL_TYPES:
-            raise CheckpointNotSupported(
-                f"model type {self.model_type!r} is not one of {', '.join(MODEL_TYPES)}",
-                model_type=self.model_type,
-            )
+        self.architecture = architecture.load(folder)
+        self.model_type = self.architecture.model_type
         self._handles: dict[str, Any] = {}
 
     @cached_property
     def config(self) -> Any:
-        """The config object of transformers."""
+        """The config object of transformers, which checks fields of its own."""
+        from huggingface_hub.errors import StrictDataclassError
         from transformers import Qwen3VLConfig, Qwen3VLMoeConfig
 
         kind = Qwen3VLMoeConfig if self.model_type == "qwen3_vl_moe" else Qwen3VLConfig
-        return kind.from_pretrained(self.folder)
+        try:
+            return kind.from_pretrained(self.folder)
+        except (StrictDataclassError, OSError, ValueError, TypeError, KeyError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise CheckpointNotSupported(f"{architecture.CONFIG}: {why}", file=architecture.CONFIG) from error
 
     @property
     def image_token_id(self) -> int:
-        return int(self.raw["image_token_id"])
+        return self.architecture.image_token_id
 
     @property
     def levels(self) -> int:
-        return len(self.config.vision_config.deepstack_visual_indexes)
+        return len(self.architecture.vision_config.deepstack_visual_indexes)
 
     @cached_property
     def eos_ids(self) -> frozenset[int]:
-        """From generation_config.json, as `generate` takes them; else from the text config."""
-        path = "generation_config.json"
-        generation = self._json(path) if (self.folder / path).is_file() else {}
-        ids = generation.get("eos_token_id", self.config.text_config.eos_token_id)
-        if ids is None:
-            raise CheckpointNotSupported("the checkpoint names no eos_token_id")
-        return frozenset(ids if isinstance(ids, list) else [ids])
+        return frozenset(architecture.eos_ids(self.folder, self.architecture))
 
     @cached_property
     def files(self) -> dict[str, str]:
         """Tensor name to file name."""
-        if (self.folder / "model.safetensors.index.json").is_file():
-            index: dict[str, str] = self._json("model.safetensors.index.json")["weight_map"]
-            return index
+        if (self.folder / INDEX).is_file():
+            return weight_map(self.folder)
         names = sorted(path.name for path in self.folder.glob("*.safetensors"))
         found = {tensor: name for name in names for tensor in self._open(name).keys()}  # noqa: SIM118
         if not found:
@@ -77,7 +70,13 @@ class Checkpoint:
         return tuple(self._handle(name).get_slice(name).get_shape())
 
     def read(self, name: str) -> Tensor:
+        """Values that mean themselves: those of a quantised tensor mean nothing without their scales."""
         tensor: Tensor = self._handle(name).get_tensor(name)
+        if not tensor.is_floating_point() or tensor.itemsize < 2:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise CheckpointNotSupported(
+                f"{name} is stored as {kind}; served are floats of 16 bits and more", tensor=name, actual=kind
+            )
         return tensor
 
     def close(self) -> None:
@@ -96,10 +95,3 @@ class Checkpoint:
             except (OSError, SafetensorError) as error:
                 raise CheckpointNotSupported(f"cannot read {file}: {error}", file=file) from error
         return self._handles[file]
-
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            content: dict[str, Any] = json.loads((self.folder / name).read_text())
-        except (OSError, ValueError) as error:
-            raise CheckpointNotSupported(f"no readable {name} in the checkpoint", file=name) from error
-        return content

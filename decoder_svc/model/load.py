@@ -58,6 +58,12 @@ def load_text(
     progress: Progress | None = None,
 ) -> TextWeights:
     """Raises CheckpointNotSupported."""
+    if checkpoint.architecture.quantized:
+        raise CheckpointNotSupported(
+            "config.json: quantization_config is set; the native engine takes weights that are not quantised",
+            file="config.json",
+            field="quantization_config",
+        )
     text = _empty_model(checkpoint)
     wanted = [name for name, _ in text.named_parameters()]
     unknown = {n[len(TEXT) :] for n in checkpoint.files if n.startswith(TEXT)} - set(wanted)
@@ -129,7 +135,8 @@ def _device_of(name: str, devices: list[torch.device]) -> torch.device:
 
 def _head(checkpoint: Checkpoint, text: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     embedding: Tensor = text.embed_tokens.weight
-    if checkpoint.config.tie_word_embeddings:
+    if checkpoint.architecture.tie_word_embeddings:
+        _check_tied(checkpoint, embedding)
         return embedding.detach().to(device)
     head = checkpoint.read(HEAD).to(device, dtype)
     if head.shape != embedding.shape:
@@ -144,6 +151,17 @@ def _check_finite(name: str, tensor: Tensor) -> None:
         dtype = str(tensor.dtype).removeprefix("torch.")
         raise CheckpointNotSupported(
             f"{name} holds values that are not finite in {dtype}", tensor=name, dtype=dtype
+        )
+
+
+def _check_tied(checkpoint: Checkpoint, embedding: Tensor) -> None:
+    """A head of its own would be left out, while transformers takes it in spite of the config."""
+    if HEAD in checkpoint.files and not torch.equal(checkpoint.read(HEAD).to(embedding), embedding.detach()):
+        raise CheckpointNotSupported(
+            f"config.json: tie_word_embeddings is true, but {HEAD} is not the embedding",
+            file="config.json",
+            field="tie_word_embeddings",
+            tensor=HEAD,
         )
 
 

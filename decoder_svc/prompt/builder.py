@@ -63,6 +63,7 @@ class PromptBuilder:
         self.ids = config.ids
         self.merge = config.merge
         self._chat = ChatEncoder.load(directory)
+        self.tokenizer.require_within(config.vocab_size)
         self.tokenizer.require_control(self.ids.all)
         self._max_context = max_context
 

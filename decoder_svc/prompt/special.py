@@ -7,13 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fovea.checkpoint import CheckpointNotSupported, read_json
-from fovea.fingerprint import model_type
-
-CONFIG = "config.json"
-GENERATION = "generation_config.json"
+from fovea import architecture
+from fovea.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -38,31 +34,21 @@ class PromptConfig:
     ids: SpecialIds
     merge: int  # patches a side of one visual token
 
+    vocab_size: int
+
     @classmethod
     def load(cls, directory: Path) -> PromptConfig:
-        model_type(directory)  # refuses what is not a Qwen3-VL
-        config = read_json(directory, CONFIG)
-        try:
-            return cls(_ids(directory, config), int(config["vision_config"]["spatial_merge_size"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointNotSupported(f"{CONFIG} lacks a usable {error}", file=CONFIG) from error
+        """Raises CheckpointNotSupported."""
+        config = architecture.load(directory)
+        merge, size = config.vision_config.spatial_merge_size, config.text_config.vocab_size
+        return cls(_ids(directory, config), merge, size)
 
 
-def _ids(directory: Path, config: dict[str, Any]) -> SpecialIds:
+def _ids(directory: Path, config: Architecture) -> SpecialIds:
     return SpecialIds(
-        image=int(config["image_token_id"]),
-        video=int(config["video_token_id"]),
-        vision_start=int(config["vision_start_token_id"]),
-        vision_end=int(config["vision_end_token_id"]),
-        eos=_eos(directory, config),
+        image=config.image_token_id,
+        video=config.video_token_id,
+        vision_start=config.vision_start_token_id,
+        vision_end=config.vision_end_token_id,
+        eos=architecture.eos_ids(directory, config),
     )
-
-
-def _eos(directory: Path, config: dict[str, Any]) -> tuple[int, ...]:
-    """One id or several; generation_config.json rules, as in `transformers`."""
-    found = None
-    if (directory / GENERATION).is_file():
-        found = read_json(directory, GENERATION).get("eos_token_id")
-    if found is None:
-        found = config["text_config"]["eos_token_id"]
-    return tuple(int(i) for i in found) if isinstance(found, list) else (int(found),)

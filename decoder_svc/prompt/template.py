@@ -102,7 +102,7 @@ def _find(directory: Path, tokenizer_config: Mapping[str, Any]) -> str | None:
 def _default(entry: object) -> str | None:
     """A template is a string, or one of several named ones, of which `default` is the one for chats."""
     if isinstance(entry, list):
-        entry = {named.get("name"): named.get("template") for named in entry}
+        entry = {str(named.get("name")): named.get("template") for named in entry if isinstance(named, dict)}
     if isinstance(entry, dict):
         entry = entry.get("default")
     return entry if isinstance(entry, str) else None

@@ -17,7 +17,24 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from fovea.checkpoint import CheckpointNotSupported
+from fovea.checkpoint import CheckpointNotSupported, read_json
+
+FILE = "tokenizer.json"
+
+
+def read_tokenizer(directory: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint folder; CheckpointNotSupported where there is none that has tokens."""
+    read_json(directory, FILE)
+    try:
+        tokenizer = Tokenizer.from_file(str(directory / FILE))
+    except Exception as error:  # the library raises nothing narrower
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointNotSupported(f"{FILE} describes no tokenizer: {why}", file=FILE) from error
+    if not tokenizer.get_vocab_size(with_added_tokens=False):
+        raise CheckpointNotSupported(
+            f"{FILE} has no tokens: model.vocab is empty", file=FILE, field="model.vocab"
+        )
+    return tokenizer
 
 
 class PromptTokenizer:
@@ -37,10 +54,8 @@ class PromptTokenizer:
 
     @classmethod
     def load(cls, directory: Path) -> PromptTokenizer:
-        path = directory / "tokenizer.json"
-        if not path.is_file():
-            raise CheckpointNotSupported(f"the checkpoint folder has no {path.name}", file=path.name)
-        return cls(Tokenizer.from_file(str(path)))
+        """Raises CheckpointNotSupported."""
+        return cls(read_tokenizer(directory))
 
     def encode_text(self, text: str) -> list[int]:
         """Ids of plain text: never a control token, whatever it spells."""
@@ -86,6 +101,17 @@ class PromptTokenizer:
         if missing:
             raise CheckpointNotSupported(
                 f"tokenizer.json does not mark the ids {missing} as special tokens", ids=missing
+            )
+
+    def require_within(self, vocab_size: int) -> None:
+        """Refuse a checkpoint whose model has no embedding for some of the tokens."""
+        highest = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        if highest >= vocab_size:
+            raise CheckpointNotSupported(
+                f"{FILE} has the id {highest}; text_config.vocab_size of config.json is {vocab_size}",
+                file=FILE,
+                actual=highest,
+                limit=vocab_size,
             )
 
     def _refuse_leaks(self) -> None:

@@ -7,14 +7,13 @@ token need be looked at again. Equal to decoding all tokens at once. Knows no mo
 from __future__ import annotations
 
 import codecs
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from decoder_svc.errors import CheckpointNotSupported
+from decoder_svc.prompt.tokenizer import FILE, read_tokenizer
+from fovea.checkpoint import read_json
 
 
 def _byte_of_char() -> dict[str, int]:
@@ -30,13 +29,16 @@ class Vocabulary:
     """The bytes of every token of a checkpoint's tokenizer; special tokens have none."""
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise CheckpointNotSupported("the checkpoint has no tokenizer.json")
-        kind = (json.loads(path.read_text()).get("decoder") or {}).get("type")
+        decoder = read_json(folder, FILE).get("decoder")
+        kind = decoder.get("type") if isinstance(decoder, dict) else None
         if kind != "ByteLevel":
-            raise CheckpointNotSupported(f"tokenizer of kind {kind}, not ByteLevel", decoder=kind)
-        self._tokenizer = Tokenizer.from_file(str(path))
+            raise CheckpointNotSupported(
+                f"{FILE}: decoder.type is {kind}; it must be ByteLevel",
+                file=FILE,
+                field="decoder.type",
+                actual=kind,
+            )
+        self._tokenizer = read_tokenizer(folder)
 
     @cached_property
     def token_bytes(self) -> dict[int, bytes]:

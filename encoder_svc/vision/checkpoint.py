@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import (
     PreTrainedModel,
     Qwen3VLMoeVisionConfig,
@@ -22,10 +22,11 @@ from transformers import (
 )
 
 from encoder_svc.errors import CheckpointNotSupported
-from encoder_svc.vision.preprocess import check_processor
+from fovea import architecture
 from fovea.checkpoint import TensorEntry, read_json
 from fovea.fingerprint import Progress, model_type, vision_tensors
 
+DTYPES = ("F32", "BF16", "F16", "F64")
 _MODELS: dict[str, tuple[Any, Any]] = {
     "qwen3_vl": (Qwen3VLVisionConfig, Qwen3VLVisionModel),
     "qwen3_vl_moe": (Qwen3VLMoeVisionConfig, Qwen3VLMoeVisionModel),
@@ -39,15 +40,14 @@ def load(
     progress: Progress = lambda done, total: None,
 ) -> PreTrainedModel:
     """The tower in evaluation mode on `device`, its weights converted to `dtype` as they arrive."""
-    check_processor(directory)
+    architecture.check_processor(directory)
     model = _empty(directory, device, dtype)
     wanted = dict(model.state_dict())
     found = vision_tensors(directory)
     _compare(wanted, found)
     done, total = 0, sum(entry.size for _, entry in found.values())
     for name, (name_on_disk, entry) in found.items():
-        with safe_open(entry.file, framework="pt") as file:
-            wanted[name].copy_(file.get_tensor(name_on_disk))
+        wanted[name].copy_(_read(entry, name_on_disk))
         _check_finite(name_on_disk, wanted[name])
         done += entry.size
         progress(done, total)
@@ -61,6 +61,24 @@ def _check_finite(name: str, tensor: torch.Tensor) -> None:
         raise CheckpointNotSupported(
             f"{name} holds values that are not finite in {dtype}", tensor=name, dtype=dtype
         )
+
+
+def _read(entry: TensorEntry, name: str) -> torch.Tensor:
+    """Values that mean themselves: those of a quantised tensor mean nothing without their scales."""
+    if entry.dtype not in DTYPES:
+        raise CheckpointNotSupported(
+            f"{name} is stored as {entry.dtype}; served are {', '.join(DTYPES)}",
+            tensor=name,
+            actual=entry.dtype,
+        )
+    try:
+        with safe_open(entry.file, framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(name)
+    except SafetensorError as error:
+        raise CheckpointNotSupported(
+            f"cannot read {entry.file.name}: {error}", file=entry.file.name
+        ) from error
+    return tensor
 
 
 def attention(device: torch.device, dtype: torch.dtype) -> str:

@@ -71,9 +71,12 @@ class Forward:
         )
         self._attend = choose(config._attn_implementation)
         self._blocks = [Block(block, config.num_heads, config.hidden_act) for block in modules.blocks]
-        self._mergers: list[Any] = [modules.merger, *modules.deepstack_merger_list]
-        # Which level of a row is computed behind which block; level 0 comes behind the last.
-        self._levels = {place: level for level, place in enumerate(config.deepstack_visual_indexes, 1)}
+        # Which level of a row is computed behind which block; level 0 comes behind the last. Levels are in
+        # the order of the blocks, mergers in that of the config.
+        indexes = list(config.deepstack_visual_indexes)
+        self._levels = {place: level for level, place in enumerate(sorted(indexes), 1)}
+        deep = [modules.deepstack_merger_list[indexes.index(place)] for place in self._levels]
+        self._mergers: list[Any] = [modules.merger, *deep]
         self._cell: int = config.spatial_merge_size**2
         self.width: int = modules.merger.linear_fc2.out_features
 

@@ -8,15 +8,12 @@ processor in `transformers` to the last bit, on Pillow and numpy alone. It knows
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from encoder_svc.errors import CheckpointNotSupported
 from encoder_svc.vision.flat import kept_cells, uniform_cells
-from fovea.checkpoint import read_json
 from fovea.geometry import Geometry, Planned
 
 CHANNELS = 3
@@ -55,20 +52,6 @@ class Patches:
         if not len(places) or places[0] < 0 or places[-1] >= whole or (np.diff(places) < 1).any():
             raise ValueError(f"kept cells must be ascending places in 0..{whole - 1}")
         return len(places)
-
-
-def check_processor(directory: Path | str) -> None:
-    """CheckpointNotSupported where the checkpoint asks for another normalisation than is done here."""
-    config = read_json(directory, "preprocessor_config.json")
-    expected = {"image_mean": [_MEAN] * CHANNELS, "image_std": [_DEVIATION] * CHANNELS}
-    for field, value in expected.items():
-        if config.get(field) != value:
-            raise CheckpointNotSupported(
-                f"{field} of the checkpoint's processor is {config.get(field)}; served is {value}",
-                field=field,
-                actual=config.get(field),
-                supported=value,
-            )
 
 
 def patches(

@@ -12,7 +12,8 @@ import pytest
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from encoder_svc.errors import CheckpointNotSupported
-from encoder_svc.vision.preprocess import check_processor, patches
+from encoder_svc.vision.preprocess import patches
+from fovea.architecture import check_processor
 from fovea.geometry import AspectTooExtreme, Geometry
 from tests import tiny
 
