@@ -123,15 +123,18 @@ class Answerer:
         streams = _streams(prepared, fetches)
         if len(prompt.images) != len(streams):
             raise ImagesMismatch(len(streams), len(prompt.images))
-        yield Started(len(prompt.token_ids), prompt.visual_tokens)
         submitted = (time.monotonic() - began) * 1000
         # Callers may give several calls one id, to find them together in the logs; the engine may not.
         request = EngineRequest(f"{ask.id} {next(self._numbers)}", prompt, ask.sampling)
         last: Delta | None = None
-        async with aclosing(self._engine.submit(request, streams, layout)) as stream:
-            async for last in stream:
-                if last.text or last.token_ids:
-                    yield Text(last.text, last.token_ids, last.logprobs)
+        async with aclosing(self._engine.submit(request, streams, layout)) as deltas:
+            delta = await anext(deltas, None)  # a busy engine refuses here, while clients may still retry
+            yield Started(len(prompt.token_ids), prompt.visual_tokens)
+            while delta is not None:
+                last = delta
+                if delta.text or delta.token_ids:
+                    yield Text(delta.text, delta.token_ids, delta.logprobs)
+                delta = await anext(deltas, None)
         if last is None or last.finish_reason in (None, "abort"):
             raise Aborted(ask.id)
         clock = Clock(submitted, (time.monotonic() - began) * 1000)

@@ -88,6 +88,8 @@ def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
         row_cache_bytes=chosen.row_cache_bytes,
         row_cache_s=chosen.row_cache_s,
         max_format_bytes=chosen.max_format_bytes,
+        idle_s=chosen.idle_s,
+        encoder_timeout_s=chosen.encoder_timeout_s,
     )
 
 
@@ -189,7 +191,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
     process = ServerProcess(
-        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
+        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s),
         SERVICE,
         lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(front), server),
         registry,

@@ -54,6 +54,8 @@ class Limits:
     row_cache_bytes: int
     row_cache_s: int
     max_format_bytes: int
+    idle_s: int
+    encoder_timeout_s: int
 
 
 @dataclass(frozen=True)

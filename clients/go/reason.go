@@ -91,4 +91,6 @@ const (
 	ReasonServiceDied Reason = "SERVICE_DIED"
 	// ReasonArenaFull is RESOURCE_EXHAUSTED: no room in the encoder's shared memory beside what is leased.
 	ReasonArenaFull Reason = "ARENA_FULL"
+	// ReasonCallIdle is ABORTED: the caller did not send, or did not read, a message for the server's idle_s.
+	ReasonCallIdle Reason = "CALL_IDLE"
 )

@@ -110,6 +110,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
     pixels an image they would fit, 0 where they never do.
     """
+    ERROR_REASON_CALL_IDLE: _ErrorReason.ValueType  # 52
+    """ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+    metadata is `send` or `read`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -203,5 +207,9 @@ ERROR_REASON_ARENA_FULL: ErrorReason.ValueType  # 41
 ERROR_REASON_VISUAL_BUDGET_EXCEEDED: ErrorReason.ValueType  # 42
 """INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
 pixels an image they would fit, 0 where they never do.
+"""
+ERROR_REASON_CALL_IDLE: ErrorReason.ValueType  # 52
+"""ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+metadata is `send` or `read`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

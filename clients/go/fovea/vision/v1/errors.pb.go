@@ -115,6 +115,9 @@ const (
 	// INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
 	// pixels an image they would fit, 0 where they never do.
 	ErrorReason_ERROR_REASON_VISUAL_BUDGET_EXCEEDED ErrorReason = 42
+	// ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+	// metadata is `send` or `read`.
+	ErrorReason_ERROR_REASON_CALL_IDLE ErrorReason = 52
 )
 
 // Enum value maps for ErrorReason.
@@ -163,6 +166,7 @@ var (
 		40: "ERROR_REASON_SERVICE_DIED",
 		41: "ERROR_REASON_ARENA_FULL",
 		42: "ERROR_REASON_VISUAL_BUDGET_EXCEEDED",
+		52: "ERROR_REASON_CALL_IDLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -208,6 +212,7 @@ var (
 		"ERROR_REASON_SERVICE_DIED":               40,
 		"ERROR_REASON_ARENA_FULL":                 41,
 		"ERROR_REASON_VISUAL_BUDGET_EXCEEDED":     42,
+		"ERROR_REASON_CALL_IDLE":                  52,
 	}
 )
 
@@ -242,7 +247,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xbf\v\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xdb\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -287,7 +292,8 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_FILE_NOT_READABLE\x10'\x12\x1d\n" +
 	"\x19ERROR_REASON_SERVICE_DIED\x10(\x12\x1b\n" +
 	"\x17ERROR_REASON_ARENA_FULL\x10)\x12'\n" +
-	"#ERROR_REASON_VISUAL_BUDGET_EXCEEDED\x10*B>\n" +
+	"#ERROR_REASON_VISUAL_BUDGET_EXCEEDED\x10*\x12\x1a\n" +
+	"\x16ERROR_REASON_CALL_IDLE\x104B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

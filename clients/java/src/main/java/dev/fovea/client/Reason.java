@@ -43,6 +43,7 @@ public enum Reason {
   FILE_NOT_READABLE,
   SERVICE_DIED,
   ARENA_FULL,
+  CALL_IDLE,
   /** A status without our details, or a reason that is younger than this client. */
   UNKNOWN;
 

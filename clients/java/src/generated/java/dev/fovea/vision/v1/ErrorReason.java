@@ -361,6 +361,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
    */
   ERROR_REASON_VISUAL_BUDGET_EXCEEDED(42),
+  /**
+   * <pre>
+   * ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+   * metadata is `send` or `read`.
+   * </pre>
+   *
+   * <code>ERROR_REASON_CALL_IDLE = 52;</code>
+   */
+  ERROR_REASON_CALL_IDLE(52),
   UNRECOGNIZED(-1),
   ;
 
@@ -718,6 +727,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
    */
   public static final int ERROR_REASON_VISUAL_BUDGET_EXCEEDED_VALUE = 42;
+  /**
+   * <pre>
+   * ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+   * metadata is `send` or `read`.
+   * </pre>
+   *
+   * <code>ERROR_REASON_CALL_IDLE = 52;</code>
+   */
+  public static final int ERROR_REASON_CALL_IDLE_VALUE = 52;
 
 
   public final int getNumber() {
@@ -787,6 +805,7 @@ public enum ErrorReason
       case 40: return ERROR_REASON_SERVICE_DIED;
       case 41: return ERROR_REASON_ARENA_FULL;
       case 42: return ERROR_REASON_VISUAL_BUDGET_EXCEEDED;
+      case 52: return ERROR_REASON_CALL_IDLE;
       default: return null;
     }
   }
