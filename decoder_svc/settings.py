@@ -39,6 +39,9 @@ class DecoderSettings(Settings):
         description="Seconds without progress after which a call to an encoder is given up; an encoder that"
         " completes images meanwhile is waited for up to ten times as long",
     )
+    encoder_check_s: float = Field(
+        5.0, gt=0, description="Seconds between looks at which model the encoders serve"
+    )
     resolve_s: float = Field(5.0, gt=0, description="Seconds between lookups of the encoders' dns:/// name")
     fingerprint: str = Field(
         "", description="Rows fingerprint to expect, where the folder has no vision tensors"

@@ -1,8 +1,8 @@
 """One gRPC server in one process: bind, be ready, drain on SIGTERM.
 
 Health per service starts as NOT_SERVING; `liveness` is true as soon as the process answers, `readiness` and
-the service's own name once `ready` was called. Draining first tells health, then refuses new calls, then
-waits for running ones.
+the service's own name once `ready` was called and while every other condition is met. Draining first tells
+health, then refuses new calls, then waits for running ones.
 """
 
 from __future__ import annotations
@@ -105,7 +105,11 @@ class ServerProcess:
                 ) from error
 
     async def ready(self) -> None:
-        self._health.ready()
+        self._health.set("started", True)
+
+    def set_condition(self, name: str, met: bool) -> None:
+        """Something beside the start that readiness depends on; met until it is said not to be."""
+        self._health.set(name, met)
 
     def stop(self) -> None:
         """Ask for draining; safe from a signal handler."""
