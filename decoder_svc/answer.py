@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from decoder_svc.account import Clock, Spent, receipt
-from decoder_svc.core import Delta, Engine, EngineRequest, RowChunk
+from decoder_svc.core import Delta, Engine, EngineRequest, Prompt, RowChunk
 from decoder_svc.economy.alternatives import others
 from decoder_svc.economy.budget import Budget
 from decoder_svc.economy.cost import PrefillCost, PrefillRate
@@ -27,6 +27,7 @@ from decoder_svc.encoders.rows import Fetch, NamedFetch
 from decoder_svc.encoders.shared import SharedRows
 from decoder_svc.errors import (
     Aborted,
+    EncoderChanged,
     EngineBusy,
     ImagesMismatch,
     MaxPixelsOutOfRange,
@@ -41,6 +42,9 @@ from decoder_svc.sampling.grammar import check_format
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 from fovea.rows import RowLayout
+
+ATTEMPTS = 3
+"""Of a request whose encoder was started again with other settings meanwhile."""
 
 THINNED_AT_ONCE = 2
 """Requests whose near repeats are looked for: each holds the rows of all its images meanwhile."""
@@ -113,6 +117,24 @@ class Answerer:
         prepared = await self._preparer.prepare(ask, self._budget(ask), encoders, deadline)
         self._check_fit(ask, prepared)
         self._refuse_if_busy()
+        accepted = spoken = False
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with aclosing(self._attempt(ask, prepared, encoders, deadline, began)) as events:
+                    async for event in events:
+                        if isinstance(event, Started) and accepted:
+                            continue
+                        accepted, spoken = True, spoken or isinstance(event, Text)
+                        yield event
+                return
+            except EncoderChanged:
+                if spoken or attempt == ATTEMPTS:
+                    raise
+
+    async def _attempt(
+        self, ask: Ask, prepared: Prepared, encoders: Fleet, deadline: Deadline, began: float
+    ) -> AsyncGenerator[Event, None]:
+        """From the agreement with the encoders on. Raises EncoderChanged where it does not hold."""
         layout = await encoders.layout([image.digest for image in prepared.different], deadline)
         prepared = await self._preparer.place(prepared, layout, encoders, deadline)
         fetches = self._fetches(prepared, encoders, layout, deadline)
@@ -123,20 +145,36 @@ class Answerer:
         streams = _streams(prepared, fetches)
         if len(prompt.images) != len(streams):
             raise ImagesMismatch(len(streams), len(prompt.images))
-        yield Started(len(prompt.token_ids), prompt.visual_tokens)
+        await self._check_reachable(prepared, prompt, layout, encoders)
         submitted = (time.monotonic() - began) * 1000
         # Callers may give several calls one id, to find them together in the logs; the engine may not.
         request = EngineRequest(f"{ask.id} {next(self._numbers)}", prompt, ask.sampling)
         last: Delta | None = None
-        async with aclosing(self._engine.submit(request, streams, layout)) as stream:
-            async for last in stream:
-                if last.text or last.token_ids:
-                    yield Text(last.text, last.token_ids, last.logprobs)
+        async with aclosing(self._engine.submit(request, streams, layout)) as deltas:
+            delta = await anext(deltas, None)  # a busy engine refuses here, while clients may still retry
+            yield Started(len(prompt.token_ids), prompt.visual_tokens)
+            while delta is not None:
+                last = delta
+                if delta.text or delta.token_ids:
+                    yield Text(delta.text, delta.token_ids, delta.logprobs)
+                delta = await anext(deltas, None)
         if last is None or last.finish_reason in (None, "abort"):
             raise Aborted(ask.id)
         clock = Clock(submitted, (time.monotonic() - began) * 1000)
         reports = [fetch.report for fetch in fetches]
         yield self._finished(prepared, Spent(prompt, layout, reports, last.usage, last.timings, clock), last)
+
+    async def _check_reachable(
+        self, prepared: Prepared, prompt: Prompt, layout: RowLayout | None, encoders: Fleet
+    ) -> None:
+        """Rows that are needed, of an owner that did not answer: refused before anything is sent."""
+        if layout is None or not encoders.any_suspect:
+            return
+        cached = await self._engine.probe(prompt)
+        for number, span in zip(prepared.draft.image_indexes, prompt.images, strict=True):
+            image = prepared.different[number]
+            if span.end > cached and image.thinned is None:  # rows of thinned images are here
+                encoders.check_reachable(self._preparer.wanted(image, layout))
 
     def _check(self, ask: Ask) -> None:
         if len(ask.images) > self._limits.max_images:

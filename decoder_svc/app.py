@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from decoder_svc.encoders.fleet import Expected
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
 from decoder_svc.encoders.samehost import SameHost
+from decoder_svc.encoders.watch import EncoderWatch
 from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
 from decoder_svc.front import Card, Front, Limits
@@ -81,6 +84,8 @@ def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
         row_cache_bytes=chosen.row_cache_bytes,
         row_cache_s=chosen.row_cache_s,
         max_format_bytes=chosen.max_format_bytes,
+        idle_s=chosen.idle_s,
+        encoder_timeout_s=chosen.encoder_timeout_s,
     )
 
 
@@ -167,8 +172,14 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     width, levels = vision.out_hidden_size, len(vision.deepstack_visual_indexes)
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
     same_host = SameHost(chosen.same_host)
-    fits = Expected(expected, width, levels)
-    pool = EncoderPool(fits, chosen.encoders, chosen.encoder_addresses, cache, same_host)
+    pool = EncoderPool(
+        Expected(expected, width, levels),
+        chosen.encoders,
+        chosen.encoder_addresses,
+        cache,
+        same_host,
+        chosen.encoder_timeout_s,
+    )
     fronts: list[Front] = []
     engine = ENGINES[chosen.engine](chosen, dtype, fronts)
     limits = _limits(chosen, geometry)
@@ -176,35 +187,68 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     card = Card(facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits, budget)
     registry = CollectorRegistry()
     metrics = DecoderMetrics(registry)
-    front = Front(card, engine, pool, metrics.answered)
+    front = Front(card, engine, pool, metrics)
     fronts.append(front)
     metrics.watch(front.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
+    await _run(
+        chosen,
+        Parts(front, engine, pool, facts, builder, RowLayout(width, levels, RowDtype.FP32)),
+        registry,
+        lookup,
+    )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is assembled before anything runs."""
+
+    front: Front
+    engine: Engine
+    pool: EncoderPool
+    facts: ModelFacts
+    builder: PromptBuilder
+    rows: RowLayout  # of a dummy
+
+
+async def _run(chosen: DecoderSettings, parts: Parts, registry: CollectorRegistry, lookup: Lookup) -> None:
+    front, engine, pool = parts.front, parts.engine, parts.pool
     process = ServerProcess(
-        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
+        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s),
         SERVICE,
         lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(front), server),
         registry,
     )
     await process.start()
-    log.info("listening", port=process.port, model=facts.name, fingerprint=expected)
-    pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
-    ask_limits = AskLimits(limits.max_images, limits.max_image_bytes, pressure, chosen.tariff)
-    following = asyncio.create_task(_follow(chosen, pool, lookup))
+    log.info("listening", port=process.port, model=parts.facts.name, fingerprint=parts.facts.fingerprint)
+    watch = EncoderWatch(
+        pool, parts.facts.fingerprint, chosen.encoder_check_s, partial(process.set_condition, "encoders")
+    )
+    following = [asyncio.create_task(_follow(chosen, pool, lookup))]
     try:
-        await process.unless_stopped(_load(engine, builder, RowLayout(width, levels, RowDtype.FP32)))
-        front.open(Answerer(engine, builder, facts, ask_limits), engine.description)
+        await process.unless_stopped(_load(engine, parts.builder, parts.rows))
+        front.open(_answerer(chosen, parts), engine.description)
         keep_loaded_objects()
+        await watch.look()
+        following.append(asyncio.create_task(watch.run()))
         await process.ready()
-        log.info("ready", attention=engine.description, dtype=dtype.value)
+        log.info("ready", attention=engine.description, dtype=front.card.dtype)
         await process.until_stopped(engine.died())
     finally:
         front.draining = True
         await process.drain(chosen.grace_s)
         await engine.close()
-        following.cancel()
+        for task in following:
+            task.cancel()
         await pool.close()
+
+
+def _answerer(chosen: DecoderSettings, parts: Parts) -> Answerer:
+    limits = parts.front.card.limits
+    pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
+    ask_limits = AskLimits(limits.max_images, limits.max_image_bytes, pressure, chosen.tariff)
+    return Answerer(parts.engine, parts.builder, parts.facts, ask_limits)
 
 
 async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) -> None:

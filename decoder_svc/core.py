@@ -242,7 +242,8 @@ class Engine(Protocol):
     def submit(
         self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None = None
     ) -> AsyncGenerator[Delta, None]:
-        """Deltas of one answer. `layout` is that of the rows and may be None where there are none.
+        """Deltas of one answer, the first of them as soon as the request is admitted, without a token.
+        `layout` is that of the rows and may be None where there are none.
 
         Closing the generator frees all that the request holds and closes the row streams. Raises a
         FoveaError before the first delta if the request is refused, later if it fails; what a row

@@ -180,6 +180,12 @@ class EncoderUnavailable(FoveaError):
     reason = "ENCODER_UNAVAILABLE"
 
 
+class EncoderChanged(EncoderUnavailable):
+    """An encoder sends other rows than it announced: it was started again with other settings meanwhile. What
+    was asked of it before has to be asked again.
+    """
+
+
 class Aborted(FoveaError):
     """The request was ended from outside before its answer was complete."""
 

@@ -6,10 +6,11 @@ Calls that come before the model is ready are refused with NotReady. Knows no pr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Protocol
 
 import structlog
 
@@ -19,7 +20,7 @@ from decoder_svc.economy.budget import Budget
 from decoder_svc.encoders.fleet import PeerState
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.errors import ImageTooLarge, NotReady
-from decoder_svc.request import Ask, Count, Event, Finished
+from decoder_svc.request import Ask, Count, Event, Finished, Started, Text
 from fovea.deadline import Deadline
 from fovea.errors import InvalidArgument, Violation
 from fovea.facts import Stored
@@ -54,6 +55,8 @@ class Limits:
     row_cache_bytes: int
     row_cache_s: int
     max_format_bytes: int
+    idle_s: int
+    encoder_timeout_s: int
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,32 @@ class Status:
     encoders: list[PeerState]
 
 
+@dataclass
+class Unfinished:
+    """What was spent on an answer that has not ended yet. All zero once it has: its receipt tells."""
+
+    text_tokens: int = 0
+    visual_tokens: int = 0
+    output_tokens: int = 0
+
+    def note(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.visual_tokens = event.visual_tokens
+            self.text_tokens = event.prompt_tokens - event.visual_tokens
+        elif isinstance(event, Text):
+            self.output_tokens += len(event.token_ids)
+        else:
+            self.text_tokens = self.visual_tokens = self.output_tokens = 0
+
+
+class Record(Protocol):
+    """Whoever counts what was spent."""
+
+    def answered(self, receipt: Receipt) -> None: ...
+
+    def unfinished(self, spent: Unfinished) -> None: ...
+
+
 class Front:
     """One decoder process. `open` lets calls through once the engine has answered a dummy."""
 
@@ -92,7 +121,7 @@ class Front:
         card: Card,
         engine: Engine,
         pool: EncoderPool,
-        answered: Callable[[Receipt], None] = lambda receipt: None,
+        record: Record,
     ) -> None:
         self.card = card
         self.progress = 0.0
@@ -100,7 +129,7 @@ class Front:
         self.attention = ""
         self._engine = engine
         self._pool = pool
-        self._answered = answered
+        self._record = record
         self._answerer: Answerer | None = None
 
     def open(self, answerer: Answerer, attention: str) -> None:
@@ -122,15 +151,22 @@ class Front:
         return self._answerer
 
     async def answer(self, ask: Ask, deadline: Deadline) -> AsyncGenerator[Event, None]:
-        """As `Answerer.answer`; counts and logs every receipt."""
+        """As `Answerer.answer`; counts and logs every receipt, or what was spent where there is none."""
         answerer = self._ready()
+        spent = Unfinished()
         with self._pool.held() as encoders:
-            async with aclosing(answerer.answer(ask, encoders, deadline)) as events:
-                async for event in events:
-                    if isinstance(event, Finished):
-                        self._answered(event.receipt)
-                        log.info("receipt", **event.receipt.as_json())
-                    yield event
+            try:
+                async with aclosing(answerer.answer(ask, encoders, deadline)) as events:
+                    async for event in events:
+                        spent.note(event)
+                        if isinstance(event, Finished):
+                            self._record.answered(event.receipt)
+                            log.info("receipt", **event.receipt.as_json())
+                        yield event
+            finally:
+                if spent.output_tokens:
+                    self._record.unfinished(spent)
+                    log.info("unfinished", **vars(spent))
 
     async def count(self, ask: Ask, deadline: Deadline) -> Count:
         answerer = self._ready()

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from decoder_svc.core import EngineLoad
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.samehost import SameHost
-from decoder_svc.front import Limits
+from decoder_svc.front import Limits, Unfinished
 from fovea.receipt import Receipt
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
@@ -105,6 +105,11 @@ class DecoderMetrics:
         self._wire.inc(totals.wire_bytes)
         self._ttft.observe(receipt.stages_ms.ttft / 1000)
         self._total.observe(receipt.stages_ms.total / 1000)
+
+    def unfinished(self, spent: Unfinished) -> None:
+        """An answer that was cancelled, or failed, after tokens of it had been sent."""
+        for kind, tokens in vars(spent).items():
+            self._tokens.labels(kind.removesuffix("_tokens")).inc(tokens)
 
     def _against_naive(self, receipt: Receipt) -> None:
         totals, price = receipt.totals, receipt.price

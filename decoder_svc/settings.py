@@ -33,6 +33,15 @@ class DecoderSettings(Settings):
         description="Addresses of the encoders, separated by commas; a host name there is one encoder."
         " Or one dns:///host:port, all of whose IP addresses are encoders, those that join later too",
     )
+    encoder_timeout_s: int = Field(
+        20,
+        ge=1,
+        description="Seconds without progress after which a call to an encoder is given up; an encoder that"
+        " completes images meanwhile is waited for up to ten times as long",
+    )
+    encoder_check_s: float = Field(
+        5.0, gt=0, description="Seconds between looks at which model the encoders serve"
+    )
     resolve_s: float = Field(5.0, gt=0, description="Seconds between lookups of the encoders' dns:/// name")
     fingerprint: str = Field(
         "", description="Rows fingerprint to expect, where the folder has no vision tensors"
@@ -138,6 +147,9 @@ class DecoderSettings(Settings):
     max_format_bytes: int = Field(64 * KIB, ge=1, description="Largest response_format, in bytes")
     max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
     max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
+    idle_s: int = Field(
+        60, ge=1, description="Seconds for which a call may wait for its caller to send or read a message"
+    )
     grace_s: float = Field(30.0, ge=0, description="Seconds that running calls get after SIGTERM")
     log_form: Literal["console", "json"] = Field("console", description="Logs for people or for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")

@@ -86,6 +86,7 @@ def _limits(chosen: EncoderSettings, geometry: Geometry) -> Limits:
         uploads_bytes=chosen.uploads_bytes,
         arena_bytes=chosen.arena_bytes,
         arena_lease_s=chosen.arena_lease_s,
+        idle_s=chosen.idle_s,
     )
 
 
@@ -129,7 +130,7 @@ async def _serve(
     front.on_served = metrics.served
     front.on_placed = metrics.placed
     process = ServerProcess(
-        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes),
+        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s),
         SERVICE,
         lambda server: register(EncoderService(front), server),
         registry,

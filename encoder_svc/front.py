@@ -52,6 +52,7 @@ class Limits:
     uploads_bytes: int
     arena_bytes: int
     arena_lease_s: int
+    idle_s: int
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,9 @@ class EncoderSettings(Settings):
     decode_threads: int = Field(
         2, ge=1, description="Threads that decode and preprocess; never more than cores"
     )
+    idle_s: int = Field(
+        60, ge=1, description="Seconds for which a call may wait for its caller to send or read a message"
+    )
     grace_s: float = Field(10.0, ge=0, description="Seconds that running calls get after SIGTERM")
     log_form: Literal["console", "json"] = Field("console", description="Logs for people or for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")

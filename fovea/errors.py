@@ -88,6 +88,25 @@ class NotServed(FoveaError):
         )
 
 
+class DeadlineExceeded(FoveaError):
+    """The caller's deadline passed before the work was done."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+
+class CallIdle(FoveaError):
+    """The caller sent nothing, or read nothing, for longer than the server holds a call open."""
+
+    code = grpc.StatusCode.ABORTED
+    reason = "CALL_IDLE"
+
+    def __init__(self, side: str, limit_s: float) -> None:
+        super().__init__(
+            f"the caller did not {side} a message for {limit_s:g} s", limit=f"{limit_s:g}", waited_for=side
+        )
+
+
 @contextmanager
 def about_image(path: str) -> Iterator[None]:
     """Failures of the image at `path` of a request name that path, for instance `messages[0].parts[1].image`.

@@ -30,11 +30,12 @@ _PLAIN = {
 
 class RemoteError(FoveaError):
     """A failure of a call, with the code and the reason that the other side gave. `request_id` finds its
-    log."""
+    log. It is `typed` where the other side is a service of ours and said so itself."""
 
     code = grpc.StatusCode.UNKNOWN
     reason = "UNKNOWN"
     request_id = ""
+    typed = False
 
     def advise(self, what: str) -> None:
         """Say what the caller can do, behind the message."""
@@ -79,6 +80,7 @@ def error_of(call: grpc.RpcError, kinds: Kinds | None = None) -> RemoteError:
     error = (kinds or {}).get(reason, RemoteError)(call.details() or code.name)
     error.code = code  # type: ignore[misc]  # what was sent counts, whatever the class says
     error.reason = reason  # type: ignore[misc]
+    error.typed = bool(found.reason)
     error.metadata, error.violations = found.metadata, found.violations
     error.retry_after_s, error.request_id = found.retry_after_s, found.request_id
     return error

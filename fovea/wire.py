@@ -62,7 +62,8 @@ def source_to_proto(name: str) -> rows_pb2.RowSource.ValueType:
 
 
 def source_from_proto(number: rows_pb2.RowSource.ValueType) -> str:
-    name = rows_pb2.RowSource.Name(number).removeprefix("ROW_SOURCE_").lower()
+    known = number in rows_pb2.RowSource.values()
+    name = rows_pb2.RowSource.Name(number).removeprefix("ROW_SOURCE_").lower() if known else "none"
     return name if name in SOURCES else "none"
 
 
@@ -108,6 +109,12 @@ def kind_from_proto(number: image_pb2.ImageKind.ValueType) -> str:
     return image_pb2.ImageKind.Name(number).removeprefix("IMAGE_KIND_") if known else "UNSPECIFIED"
 
 
+def _format_from_proto(number: image_pb2.ImageFormat.ValueType) -> str:
+    """UNSPECIFIED for one that this version does not know."""
+    known = number in image_pb2.ImageFormat.values()
+    return image_pb2.ImageFormat.Name(number).removeprefix("IMAGE_FORMAT_") if known else "UNSPECIFIED"
+
+
 def facts_to_proto(facts: ImageFacts) -> image_pb2.ImageFacts:
     return image_pb2.ImageFacts(
         digest=facts.digest,
@@ -128,7 +135,7 @@ def facts_from_proto(message: image_pb2.ImageFacts) -> ImageFacts:
     return ImageFacts(
         digest=message.digest,
         pixel_digest=message.pixel_digest,
-        format=image_pb2.ImageFormat.Name(message.format).removeprefix("IMAGE_FORMAT_"),
+        format=_format_from_proto(message.format),
         byte_size=message.byte_size,
         width=message.size.width,
         height=message.size.height,

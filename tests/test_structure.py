@@ -41,6 +41,7 @@ MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}
 KNOW_PROTOBUF = {
     "encoder_svc/service.py", "decoder_svc/service.py", "decoder_svc/convert.py",
     "decoder_svc/convert_budget.py", "decoder_svc/encoders/peer.py",
+    "decoder_svc/encoders/link.py",
 }  # fmt: skip
 REGISTER = {"encoder_svc/app.py", "decoder_svc/app.py"}
 

@@ -97,4 +97,6 @@ const (
 	ReasonAnswerNotFinite Reason = "ANSWER_NOT_FINITE"
 	// ReasonEngineOutOfMemory is RESOURCE_EXHAUSTED: a step of this request alone needs more memory than there is.
 	ReasonEngineOutOfMemory Reason = "ENGINE_OUT_OF_MEMORY"
+	// ReasonCallIdle is ABORTED: the caller did not send, or did not read, a message for the server's idle_s.
+	ReasonCallIdle Reason = "CALL_IDLE"
 )

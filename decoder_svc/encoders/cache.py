@@ -55,6 +55,11 @@ class RowCache:
         """Of rows that are kept and of rows that are promised a place."""
         return self._kept_bytes + sum(self._arriving.values())
 
+    def holds(self, wanted: RowsWanted) -> bool:
+        """Whether `find` would give them; not counted as a use."""
+        kept = self._kept.get(wanted)
+        return kept is not None and self._clock() - kept.since <= self.max_age_s
+
     def find(self, wanted: RowsWanted) -> _Kept | None:
         kept = self._kept.get(wanted)
         if kept is not None and self._clock() - kept.since > self.max_age_s:

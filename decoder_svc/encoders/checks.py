@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import inf
 from typing import Any, Protocol
 
 import numpy as np
 
 from decoder_svc.encoders.rows import FetchReport, PlacedRows, RowsWanted
-from decoder_svc.errors import EncoderMismatch, RowsMismatch
+from decoder_svc.errors import EncoderChanged, EncoderMismatch, RowsMismatch
 from fovea import wire
+from fovea.facts import Stored
 from fovea.finite import RowsNotFinite, first_not_finite
+
+CHANGED_RETRY_S = 1.0
+LATEST_S = 253_402_300_799  # the last second of a Timestamp
 
 
 class Speaker(Protocol):
@@ -37,9 +42,36 @@ def check_finite(address: str, wanted: RowsWanted, first: int, data: bytes | mem
         raise RowsNotFinite(f"rows of {wanted.digest} from {address}", first + bad, wanted.layout.dtype)
 
 
+def changed(peer: Speaker, what: str) -> EncoderChanged:
+    """What was asked of this encoder before holds no longer."""
+    peer.forget()
+    return EncoderChanged(
+        f"encoder {peer.address} was started again with other settings: {what}",
+        retry_after_s=CHANGED_RETRY_S,
+        encoder=peer.address,
+    )
+
+
 def places(kept: Sequence[int]) -> bytes:
     """As `RowsWanted.kept` holds them."""
     return np.fromiter(kept, "<i4", len(kept)).tobytes() if max(kept, default=0) < 2**31 else b"?"
+
+
+def stored_image(address: str, digest: str, reply: Any, already: bool) -> Stored:
+    """What an encoder tells of an image, if it is about this image and possible."""
+    facts, expires = wire.facts_from_proto(reply.facts), reply.expire_time
+    shares = (facts.edge_density, facts.uniform_share)
+    fits = (
+        facts.digest == digest
+        and min(facts.width, facts.height) > 0
+        and 0 <= facts.text_height < inf
+        and all(0 <= share <= 1 for share in shares)
+        and 0 <= expires.seconds <= LATEST_S
+        and 0 <= expires.nanos < 1_000_000_000
+    )
+    if not fits:
+        raise RowsMismatch(f"what encoder {address} tells of {digest} cannot be", encoder=address)
+    return Stored(facts, already, expires.seconds + expires.nanos / 1e9, address)
 
 
 def take_header(peer: Speaker, wanted: RowsWanted, header: Any, report: FetchReport) -> None:
@@ -47,6 +79,8 @@ def take_header(peer: Speaker, wanted: RowsWanted, header: Any, report: FetchRep
     _check_model(peer, wanted, header)
     if header.rows != wanted.rows or places(header.kept) != wanted.kept:
         what = f"{header.rows} rows in {len(header.kept)} places, expected {wanted.rows}"
+        if wanted.kept:  # placed by a call before this one
+            raise changed(peer, what)
         raise mismatch(peer.address, wanted, what)
     _note(header, report)
 
@@ -55,6 +89,8 @@ def take_summary(peer: Speaker, wanted: RowsWanted, summary: Any, report: FetchR
     size = wanted.rows * wanted.layout.row_bytes
     if summary.row_bytes != size or not summary.rows_digest:
         raise mismatch(peer.address, wanted, f"a summary of {summary.row_bytes} bytes, expected {size}")
+    if not 0 <= summary.timings.total_ms < inf:
+        raise mismatch(peer.address, wanted, f"encoded in {summary.timings.total_ms} ms")
     report.row_bytes = summary.row_bytes
     report.rows_digest = summary.rows_digest
     report.encode_ms = summary.timings.total_ms
@@ -72,6 +108,8 @@ def placed_rows(peer: Speaker, wanted: RowsWanted, reply: Any) -> PlacedRows:
     encoded = len(reply.order) or (header.rows if wanted.plan.rows.all else wanted.rows)
     if not header.rows <= encoded <= wanted.rows:
         raise mismatch(peer.address, wanted, f"an order of {encoded} rows, of which {header.rows} are sent")
+    if not 0 <= reply.timings.total_ms < inf:
+        raise mismatch(peer.address, wanted, f"placed in {reply.timings.total_ms} ms")
     _note(header, report)
     report.encode_ms = reply.timings.total_ms
     return PlacedRows(True, places(kept), header.rows, encoded, report)
@@ -80,8 +118,7 @@ def placed_rows(peer: Speaker, wanted: RowsWanted, reply: Any) -> PlacedRows:
 def _check_model(peer: Speaker, wanted: RowsWanted, header: Any) -> None:
     grid = (header.count.grid.t, header.count.grid.h, header.count.grid.w)
     if wire.layout_from_proto(header.layout) != wanted.layout:
-        peer.forget()
-        raise mismatch(peer.address, wanted, "the layout is not the one agreed on")
+        raise changed(peer, "the layout of its rows is another one")
     if header.fingerprint != wanted.fingerprint:
         peer.forget()
         raise EncoderMismatch(f"encoder {peer.address} serves rows of another model", encoder=peer.address)

@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 import xxhash
 
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.peer import RETRY_AFTER_S, EncoderPeer, PeerInfo
+from decoder_svc.encoders.known import Known
+from decoder_svc.encoders.link import RETRY_AFTER_S
+from decoder_svc.encoders.peer import EncoderPeer, PeerInfo
 from decoder_svc.encoders.rows import Fetch, PlacedRows, RowsWanted
 from decoder_svc.encoders.samehost import SameHost
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable
 from fovea.deadline import Deadline
 from fovea.errors import FoveaError
 from fovea.facts import Stored
+from fovea.remote import RemoteError
 from fovea.rows import RowLayout
 
 
@@ -57,7 +60,8 @@ def owner(digest: str, addresses: Iterable[str]) -> str:
 class Fleet:
     """The encoders by address, the model that they must serve, and the setting that they were found by.
 
-    `cache` keeps rows of all of them, whichever joins or leaves. `same_host` reads those of our host.
+    `cache` keeps rows of all of them, whichever joins or leaves. `same_host` reads those of our host. `known`
+    stands in for an encoder that does not answer.
     """
 
     peers: Mapping[str, EncoderPeer]
@@ -65,6 +69,7 @@ class Fleet:
     found_by: str
     cache: RowCache = field(default_factory=RowCache)
     same_host: SameHost = field(default_factory=SameHost)
+    known: Known = field(default_factory=Known)
 
     def of(self, digest: str) -> EncoderPeer:
         """Raises EncoderUnavailable where there is no encoder: a DNS name that was never resolved."""
@@ -77,18 +82,29 @@ class Fleet:
         return self.peers[owner(digest, self.peers)]
 
     async def describe(self, digest: str, deadline: Deadline) -> Stored:
-        return await self.of(digest).describe(digest, deadline)
+        """What its owner says, or where that does not answer, what it said last."""
+        try:
+            return self.known.note(await self.of(digest).describe(digest, deadline))
+        except EncoderUnavailable:
+            known = self.known.find(digest)
+            if known is None:
+                raise
+            return known
+        except RemoteError:
+            self.known.forget(digest)
+            raise
 
     async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
-        return await self.of(digest).put(digest, pieces, deadline)
+        return self.known.note(await self.of(digest).put(digest, pieces, deadline))
 
     async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:
         """The layout that the owners of these images share; None where there are no images."""
         owners = {peer.address: peer for peer in map(self.of, digests)}
-        want = self.expected
-        layouts = await asyncio.gather(
-            *(peer.handshake(want.fingerprint, want.width, want.levels, deadline) for peer in owners.values())
-        )
+        layouts = await self._handshakes(owners.values(), deadline)
+        if len(set(layouts)) > 1:  # perhaps one was started again since it was asked
+            for peer in owners.values():
+                peer.forget()
+            layouts = await self._handshakes(owners.values(), deadline)
         if len(set(layouts)) > 1:
             raise EncoderMismatch(
                 "the encoders of this request serve rows in different dtypes",
@@ -96,9 +112,39 @@ class Fleet:
             )
         return layouts[0] if layouts else None
 
+    async def _handshakes(self, peers: Iterable[EncoderPeer], deadline: Deadline) -> list[RowLayout]:
+        return list(await asyncio.gather(*(self._handshake(peer, deadline) for peer in peers)))
+
+    async def _handshake(self, peer: EncoderPeer, deadline: Deadline) -> RowLayout:
+        """The layout agreed on, now or before the encoder went silent: its rows may be cached here."""
+        want = self.expected
+        try:
+            return await peer.handshake(want.fingerprint, want.width, want.levels, deadline)
+        except EncoderUnavailable:
+            if peer.known is None:
+                raise
+            return peer.known.layout
+
+    @property
+    def any_suspect(self) -> bool:
+        return any(peer.link.suspect for peer in self.peers.values())
+
+    def check_reachable(self, wanted: RowsWanted) -> None:
+        """Raises EncoderUnavailable where their owner did not answer and they are not in memory."""
+        link = self.of(wanted.digest).link
+        if link.suspect and not self.cache.holds(wanted):
+            raise link.unreachable()
+
     async def place(self, wanted: RowsWanted, deadline: Deadline, stored_only: bool = False) -> PlacedRows:
         """Which rows the plan of `wanted` sends; its rows are those of the whole image."""
-        return await self.of(wanted.digest).place(wanted, deadline, stored_only)
+        try:
+            placed = await self.of(wanted.digest).place(wanted, deadline, stored_only)
+        except EncoderUnavailable:
+            known = self.known.find_placed(wanted)
+            if known is None:
+                raise
+            return known
+        return self.known.note_placed(wanted, placed)
 
     def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
         return self.cache.over(self.same_host.over(self.of(wanted.digest))).fetch(wanted, deadline)
@@ -115,9 +161,4 @@ class Fleet:
         except FoveaError:
             return PeerState(peer.address, None, False)
         want = self.expected
-        fits = (info.fingerprint, info.layout.width, info.layout.levels) == (
-            want.fingerprint,
-            want.width,
-            want.levels,
-        )
-        return PeerState(peer.address, info, fits)
+        return PeerState(peer.address, info, info.shape == (want.fingerprint, want.width, want.levels))

@@ -1,7 +1,8 @@
 """One encoder over gRPC: handshake, uploads, facts, and its rows as a checked stream.
 
-Rows are never trusted: layout, grid, order, count, length and checksum of every chunk are compared with what
-was asked for. The only module of the decoder beside `service.py` that touches protobuf.
+Nothing that it says is trusted: facts, layout, grid, order, count, length and checksum of every chunk are
+compared with what was asked for. `link` makes the calls; beside `service.py` this is the only module of the
+decoder that touches protobuf.
 """
 
 from __future__ import annotations
@@ -11,34 +12,36 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-import grpc
 import xxhash
+from google.protobuf.message import DecodeError
 
 from decoder_svc.core import RowChunk
-from decoder_svc.encoders.checks import check_finite, mismatch, placed_rows, take_header, take_summary
+from decoder_svc.encoders.checks import (
+    check_finite,
+    mismatch,
+    placed_rows,
+    stored_image,
+    take_header,
+    take_summary,
+)
+from decoder_svc.encoders.link import RETRY_AFTER_S, SIGN_OF_LIFE_S, Link
 from decoder_svc.encoders.rows import FetchReport, LeasedRows, PlacedRows, RowsWanted
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable, RowsMismatch
 from fovea import frames, wire
 from fovea.deadline import Deadline
-from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from fovea.encoder.v1 import encoder_pb2 as pb
 from fovea.errors import FoveaError
 from fovea.facts import Stored
 from fovea.frames import Frame
-from fovea.remote import RemoteError, error_of
 from fovea.rows import RowLayout
-from fovea.server.call import REQUEST_ID, current_request_id
 
-ENCODE = "/fovea.encoder.v1.EncoderService/Encode"
 UPLOAD_CHUNK = 1024 * 1024
 HANDSHAKE_S = 5.0
-RETRY_AFTER_S = 1.0
 RELEASE_S = 0.2
-# gRPC would wait up to two minutes before it looks again for an encoder that was down; retries are ours.
-CHANNEL = (("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 2000))
-# Failures of the link or the process; anything else is the encoder's considered answer.
-LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN)
+LIMIT_S = 20.0
+UNKNOWN_EVENTS = 8
+"""Events in a row that this version does not know, before a stream counts as one that brings nothing."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,18 @@ class PeerInfo:
     encodes: int
     arena: str = ""
 
+    @property
+    def shape(self) -> tuple[str, int, int]:
+        """What its rows must have in common with the decoder's model."""
+        return self.fingerprint, self.layout.width, self.layout.levels
 
-def _event(message: bytes) -> encoder_pb2.EncodeHeader | encoder_pb2.EncodeSummary | Frame | None:
+
+def _event(message: bytes) -> pb.EncodeHeader | pb.EncodeSummary | Frame | None:
     """One message of an Encode stream; None for a kind that this version does not know."""
     frame = frames.read(message)
     if frame is not None:
         return frame
-    response = encoder_pb2.EncodeResponse.FromString(message)
+    response = pb.EncodeResponse.FromString(message)
     kind = response.WhichOneof("event")
     if kind == "chunk":
         chunk = response.chunk
@@ -67,24 +75,13 @@ def _event(message: bytes) -> encoder_pb2.EncodeHeader | encoder_pb2.EncodeSumma
     return getattr(response, kind) if kind else None
 
 
-def _on_behalf() -> tuple[tuple[str, str], ...]:
-    """The id of the request that causes this call, so that both logs name it alike."""
-    request_id = current_request_id()
-    return ((REQUEST_ID, request_id),) if request_id else ()
-
-
 class EncoderPeer:
     """A client of one encoder. Cheap to make; connects on first use and again after a loss."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, limit_s: float = LIMIT_S) -> None:
         self.address = address
-        self._channel = grpc.aio.insecure_channel(address, options=CHANNEL)
-        self._stub = encoder_pb2_grpc.EncoderServiceStub(self._channel)
-        self._encode = self._channel.unary_stream(
-            ENCODE,
-            request_serializer=encoder_pb2.EncodeRequest.SerializeToString,
-            response_deserializer=_event,
-        )
+        self.link = Link(address, limit_s, self._completed, self.forget)
+        self.known: PeerInfo | None = None
         self._info: PeerInfo | None = None
         self._released: list[str] = []
         self._releasing: asyncio.Task[None] | None = None
@@ -98,17 +95,11 @@ class EncoderPeer:
         if self._releasing is not None:
             self._releasing.cancel()
             await self._release()
-        await self._channel.close()
+        await self.link.close()
 
     async def info(self, deadline: Deadline) -> PeerInfo:
         """Ask anew. Raises EncoderUnavailable, or EncoderMismatch for a layout that we do not know."""
-        reply = await self._call(
-            self._stub.GetServerInfo(
-                encoder_pb2.GetServerInfoRequest(),
-                timeout=deadline.timeout(HANDSHAKE_S),
-                metadata=_on_behalf(),
-            )
-        )
+        reply = await self._hello(deadline, HANDSHAKE_S)
         if not reply.fingerprint:
             raise EncoderUnavailable(
                 f"encoder {self.address} is still loading its model",
@@ -128,19 +119,40 @@ class EncoderPeer:
         )
         return self._info
 
+    async def _hello(self, deadline: Deadline, at_most: float) -> pb.GetServerInfoResponse:
+        return await self.link.ask(
+            "GetServerInfo",
+            pb.GetServerInfoRequest(),
+            pb.GetServerInfoResponse.FromString,
+            deadline,
+            at_most=at_most,
+        )
+
+    async def _completed(self) -> int | None:
+        """How many images its tower has computed; None where it does not say so at once."""
+        try:
+            return int((await self._hello(Deadline(), SIGN_OF_LIFE_S)).load.encodes)
+        except FoveaError:
+            return None
+
     async def handshake(self, fingerprint: str, width: int, levels: int, deadline: Deadline) -> RowLayout:
-        """The layout of this encoder's rows, once it is sure that they fit the model. Asked once."""
-        info = self._info or await self.info(deadline)
-        found = (info.fingerprint, info.layout.width, info.layout.levels)
-        if found != (fingerprint, width, levels):
-            self._info = None
+        """The layout of this encoder's rows, once it is sure that they fit the model. Asked once, and again
+        where they did not: the process behind the address may be another one.
+        """
+        expected = (fingerprint, width, levels)
+        if self._info is None or self._info.shape != expected:
+            await self.link.reach(deadline)
+            self._info = await self.info(deadline)
+        found = self._info
+        if found.shape != expected:
             raise EncoderMismatch(
                 f"encoder {self.address} serves rows of another model",
                 encoder=self.address,
                 expected=f"{fingerprint[:23]} width {width} levels {levels}",
-                actual=f"{found[0][:23]} width {found[1]} levels {found[2]}",
+                actual=f"{found.fingerprint[:23]} width {found.layout.width} levels {found.layout.levels}",
             )
-        return info.layout
+        self.known = found
+        return found.layout
 
     def forget(self) -> None:
         """The next handshake asks again: the process behind the address may be another one."""
@@ -148,46 +160,29 @@ class EncoderPeer:
 
     async def describe(self, digest: str, deadline: Deadline) -> Stored:
         """Raises ImageNotStored (as a RemoteError) where the encoder does not hold it."""
-        request = encoder_pb2.DescribeImageRequest(digest=digest)
-        reply = await self._call(
-            self._stub.DescribeImage(request, timeout=deadline.timeout(), metadata=_on_behalf())
-        )
-        return self._stored(reply, already=True)
+        request = pb.DescribeImageRequest(digest=digest)
+        parse = pb.DescribeImageResponse.FromString
+        reply = await self.link.ask("DescribeImage", request, parse, deadline)
+        return stored_image(self.address, digest, reply, already=True)
 
     async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
-        """Upload; `digest` may be empty where the caller did not say. Safe to repeat.
-
-        A failure of `pieces` is passed on. gRPC only cancels the call for it, which would look as if the
-        caller had left.
-        """
-        upload = _Upload(digest, pieces)
-        try:
-            reply = await self._call(
-                self._stub.PutImage(upload.requests(), timeout=deadline.timeout(), metadata=_on_behalf())
-            )
-        except asyncio.CancelledError:
-            if upload.failure is None:
-                raise
-            raise upload.failure from None
-        return self._stored(reply, reply.already_stored)
-
-    def _stored(self, reply: Any, already: bool) -> Stored:
-        facts, expires = wire.facts_from_proto(reply.facts), reply.expire_time.ToNanoseconds() / 1e9
-        return Stored(facts, already, expires, self.address)
+        """Upload. Safe to repeat. A failure of `pieces` is passed on."""
+        parse = pb.PutImageResponse.FromString
+        reply = await self.link.send("PutImage", _upload(digest, pieces), parse, deadline)
+        return stored_image(self.address, digest, reply, reply.already_stored)
 
     def fetch(self, wanted: RowsWanted, deadline: Deadline) -> WireFetch:
         return WireFetch(self, wanted, deadline)
 
-    def open_rows(self, wanted: RowsWanted, deadline: Deadline) -> grpc.aio.UnaryStreamCall:
-        return self._encode(_request(wanted), timeout=deadline.timeout(), metadata=_on_behalf())
+    def open_rows(self, wanted: RowsWanted, deadline: Deadline) -> AsyncGenerator[bytes, None]:
+        return self.link.stream("Encode", _request(wanted), deadline)
 
     async def place(self, wanted: RowsWanted, deadline: Deadline, stored_only: bool) -> PlacedRows:
         """Which rows the plan sends; `wanted` is the whole image. Raises as a stream does."""
         both = wanted.plan.flat_tolerance is not None and not wanted.plan.rows.all
-        request = encoder_pb2.PlaceRowsRequest(encode=_request(wanted), stored_only=stored_only, order=both)
-        reply = await self._call(
-            self._stub.PlaceRows(request, timeout=deadline.timeout(), metadata=_on_behalf())
-        )
+        request = pb.PlaceRowsRequest(encode=_request(wanted), stored_only=stored_only, order=both)
+        parse = pb.PlaceRowsResponse.FromString
+        reply = await self.link.ask("PlaceRows", request, parse, deadline, works=True)
         placed = placed_rows(self, wanted, reply)
         if not placed.known and not stored_only:
             raise mismatch(self.address, wanted, "their places are not told")
@@ -195,10 +190,9 @@ class EncoderPeer:
 
     async def lease(self, wanted: RowsWanted, deadline: Deadline) -> LeasedRows:
         """The rows in the encoder's arena. Raises as a stream does; a RemoteError where there is no room."""
-        request = encoder_pb2.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
-        reply = await self._call(
-            self._stub.LeaseRows(request, timeout=deadline.timeout(), metadata=_on_behalf())
-        )
+        request = pb.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
+        parse = pb.LeaseRowsResponse.FromString
+        reply = await self.link.ask("LeaseRows", request, parse, deadline, works=True)
         report = FetchReport()
         try:
             take_header(self, wanted, reply.header, report)
@@ -226,46 +220,16 @@ class EncoderPeer:
 
     async def _release(self) -> None:
         if released := self._take_released():
-            with suppress(grpc.aio.AioRpcError):
-                request = encoder_pb2.ReleaseRowsRequest(lease_ids=released)
-                await self._stub.ReleaseRows(request, timeout=HANDSHAKE_S)
-
-    async def _call(self, call: Any) -> Any:
-        try:
-            return await call
-        except grpc.aio.AioRpcError as error:
-            raise self.failure(error) from error
-
-    def failure(self, error: grpc.aio.AioRpcError) -> FoveaError:
-        """The encoder's own typed error as it is; a lost link as EncoderUnavailable."""
-        remote: RemoteError = error_of(error)
-        if remote.code not in LOST or remote.metadata:
-            return remote
-        self.forget()
-        return EncoderUnavailable(
-            f"encoder {self.address} cannot be reached",
-            retry_after_s=RETRY_AFTER_S,
-            encoder=self.address,
-        )
+            request, parse = pb.ReleaseRowsRequest(lease_ids=released), pb.ReleaseRowsResponse.FromString
+            with suppress(FoveaError):
+                await self.link.ask("ReleaseRows", request, parse, Deadline(), at_most=HANDSHAKE_S)
 
 
-@dataclass
-class _Upload:
-    """The messages of an upload, and what went wrong while its pieces came in."""
-
-    digest: str
-    pieces: AsyncIterator[bytes]
-    failure: FoveaError | None = None
-
-    async def requests(self) -> AsyncIterator[encoder_pb2.PutImageRequest]:
-        yield encoder_pb2.PutImageRequest(header=encoder_pb2.PutImageHeader(digest=self.digest))
-        try:
-            async for piece in self.pieces:
-                for at in range(0, len(piece), UPLOAD_CHUNK):
-                    yield encoder_pb2.PutImageRequest(data=piece[at : at + UPLOAD_CHUNK])
-        except FoveaError as error:
-            self.failure = error
-            raise
+async def _upload(digest: str, pieces: AsyncIterator[bytes]) -> AsyncIterator[pb.PutImageRequest]:
+    yield pb.PutImageRequest(header=pb.PutImageHeader(digest=digest))
+    async for piece in pieces:
+        for at in range(0, len(piece), UPLOAD_CHUNK):
+            yield pb.PutImageRequest(data=piece[at : at + UPLOAD_CHUNK])
 
 
 @dataclass
@@ -277,39 +241,49 @@ class WireFetch:
     deadline: Deadline
     report: FetchReport = field(default_factory=FetchReport)
     _next: int = 0
+    _started: float = 0.0
+    _ended: bool = False
+    _unknown: int = 0
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
-        call = self.peer.open_rows(self.wanted, self.deadline)
-        try:
-            async with aclosing(self._read(call)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-        except grpc.aio.AioRpcError as error:
-            raise self.peer.failure(error) from error
-        finally:
-            call.cancel()  # ends the stream where we left early; does nothing where it has ended
-
-    async def _read(self, call: grpc.aio.UnaryStreamCall) -> AsyncGenerator[RowChunk, None]:
-        started = 0.0
         last: RowChunk | None = None
-        async for event in call:
-            if isinstance(event, encoder_pb2.EncodeHeader):
-                started = time.monotonic()
-                take_header(self.peer, self.wanted, event, self.report)
-            elif isinstance(event, Frame):
-                if not started:
-                    raise self._mismatch("rows came before their header")
-                chunk = self._checked(event)
-                if self._next < self.wanted.rows:
+        async with aclosing(self.peer.open_rows(self.wanted, self.deadline)) as messages:
+            async for message in messages:
+                chunk = self._take(self._parsed(message))
+                if chunk is not None and self._next < self.wanted.rows:
                     yield chunk
-                else:
-                    last = chunk  # held until the summary is here: who has all rows also has the report
-            elif isinstance(event, encoder_pb2.EncodeSummary):
-                self.report.transfer_ms = (time.monotonic() - started) * 1000
-                self._close(event)
+                last = chunk or last  # held until the summary is here: who has all rows also has the report
         if last is None or not self.report.rows_digest:
             raise self._mismatch("the stream ended without a summary")
         yield last
+
+    def _parsed(self, message: bytes) -> pb.EncodeHeader | pb.EncodeSummary | Frame | None:
+        try:
+            return _event(message)
+        except DecodeError:
+            raise self.peer.link.unreadable() from None
+
+    def _take(self, event: pb.EncodeHeader | pb.EncodeSummary | Frame | None) -> RowChunk | None:
+        """The rows of an event, if it has any. A header, chunks, a summary: in this order, and each once."""
+        if self._ended or (isinstance(event, pb.EncodeHeader) and self._started):
+            raise self._mismatch("the stream goes on after its summary, or begins twice")
+        if isinstance(event, pb.EncodeHeader):
+            self._started = time.monotonic()
+            take_header(self.peer, self.wanted, event, self.report)
+            return None
+        if event is None:
+            self._unknown += 1
+            if self._unknown == UNKNOWN_EVENTS:
+                raise self._mismatch(f"{UNKNOWN_EVENTS} events that are neither rows nor their end")
+            return None
+        if not self._started:
+            raise self._mismatch("rows came before their header")
+        if isinstance(event, Frame):
+            self._unknown = 0
+            return self._checked(event)
+        self.report.transfer_ms = (time.monotonic() - self._started) * 1000
+        self._close(event)
+        return None
 
     def _checked(self, chunk: Frame) -> RowChunk:
         row_bytes = self.wanted.layout.row_bytes
@@ -323,16 +297,17 @@ class WireFetch:
         self.report.wire_bytes += len(chunk.data)
         return RowChunk(chunk.first_row, chunk.rows, chunk.data)
 
-    def _close(self, summary: encoder_pb2.EncodeSummary) -> None:
+    def _close(self, summary: pb.EncodeSummary) -> None:
         if self._next != self.wanted.rows:
             raise self._mismatch(f"{self._next} rows came, expected {self.wanted.rows}")
         take_summary(self.peer, self.wanted, summary, self.report)
+        self._ended = True
 
     def _mismatch(self, what: str) -> RowsMismatch:
         return mismatch(self.peer.address, self.wanted, what)
 
 
-def _request(wanted: RowsWanted) -> encoder_pb2.EncodeRequest:
-    return encoder_pb2.EncodeRequest(
+def _request(wanted: RowsWanted) -> pb.EncodeRequest:
+    return pb.EncodeRequest(
         digest=wanted.digest, plan=wire.plan_to_proto(wanted.plan), fingerprint=wanted.fingerprint
     )

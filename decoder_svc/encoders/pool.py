@@ -16,7 +16,7 @@ import structlog
 
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Expected, Fleet, PeerState
-from decoder_svc.encoders.peer import EncoderPeer
+from decoder_svc.encoders.peer import LIMIT_S, EncoderPeer
 from decoder_svc.encoders.samehost import SameHost
 from fovea.deadline import Deadline
 
@@ -33,7 +33,9 @@ class EncoderPool:
         addresses: Iterable[str] = (),
         cache: RowCache | None = None,
         same_host: SameHost | None = None,
+        limit_s: float = LIMIT_S,
     ) -> None:
+        self._limit_s = limit_s
         self._fleet = Fleet({}, expected, found_by, cache or RowCache(), same_host or SameHost())
         self._holders: Counter[EncoderPeer] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
@@ -42,7 +44,7 @@ class EncoderPool:
     def update(self, addresses: Iterable[str]) -> None:
         """These are the encoders from now on. Who stays keeps its connection."""
         old = self._fleet.peers
-        new = {address: old.get(address) or EncoderPeer(address) for address in addresses}
+        new = {address: old.get(address) or EncoderPeer(address, self._limit_s) for address in addresses}
         for address in sorted(new.keys() - old.keys()):
             log.info("encoder joined", encoder=address)
         for address in sorted(old.keys() - new.keys()):

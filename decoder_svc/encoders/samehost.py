@@ -18,7 +18,7 @@ import structlog
 import xxhash
 
 from decoder_svc.core import RowChunk
-from decoder_svc.encoders.checks import check_finite, mismatch
+from decoder_svc.encoders.checks import changed, check_finite, mismatch
 from decoder_svc.encoders.peer import EncoderPeer, WireFetch
 from decoder_svc.encoders.rows import FetchReport, LeasedRows, RowSource, RowsWanted
 from decoder_svc.errors import EncoderUnavailable, RowsMismatch
@@ -177,7 +177,7 @@ class SharedFetch:
             return
         told = leased.report
         if self._next and told.rows_digest != self.report.rows_digest:
-            raise mismatch(self.peer.address, self.wanted, "the wire brought other rows than the arena")
+            raise changed(self.peer, "the wire brought other rows than the arena")
         if told.source == "encoded":
             self.report.source, self.report.joined = told.source, told.joined
             self.report.encode_ms = told.encode_ms

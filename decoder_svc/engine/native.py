@@ -25,6 +25,7 @@ from decoder_svc.core import (
     RowShape,
     RowStreams,
     Sampling,
+    Timings,
 )
 from decoder_svc.engine.build import NativeSettings, Parts, build
 from decoder_svc.engine.outbox import Outbox
@@ -56,6 +57,7 @@ class Call:
     turns: asyncio.Semaphore  # of the streams that may be pulled at once
     outbox: Outbox
     pulls: list[asyncio.Task[None]] = field(default_factory=list)
+    computed: bool = False  # to its end: only its reader is waited for
 
     async def pull(self, number: int, arrived: Callable[[], None]) -> None:
         async with self.turns:
@@ -134,6 +136,7 @@ class NativeEngine:
         try:
             grammar = await self._compile(request.sampling)
             call = self._enter(request, rows, layout, grammar)
+            yield Delta((), "", call.sequence.usage(), Timings())
             while True:
                 delta = await call.outbox.next()
                 call.sequence.draws.check()
@@ -206,7 +209,7 @@ class NativeEngine:
         check_rows(request.prompt, rows, layout, model.layout)
         if request.id in self._calls:
             raise InvalidArgument(f"request id {request.id} is in use", request_id=request.id)
-        waiting = len(self._calls) - self._settings.max_running
+        waiting = sum(not call.computed for call in self._calls.values()) - self._settings.max_running
         if waiting >= limits.max_waiting:
             raise EngineBusy(limits.max_waiting, waiting, retry_after_s=1.0)
 
@@ -225,8 +228,10 @@ class NativeEngine:
             if call is None or call.sequence is not sequence:
                 continue  # its caller has gone
             if isinstance(result, Delta):
+                call.computed = result.finish_reason is not None
                 call.outbox.put(result)
             else:
+                call.computed = True
                 call.outbox.fail(result)
 
     def _die(self, reason: str) -> None:

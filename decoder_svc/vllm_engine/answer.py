@@ -80,6 +80,10 @@ class Answer:
         if made.finish_reason is not None:  # ended by another than a token
             yield self.ended(self._reason(made.finish_reason))
 
+    def begun(self) -> Delta:
+        """What is told of a request once it is admitted."""
+        return Delta((), "", self._usage(), self.times.timings())
+
     def ended(self, reason: FinishReason) -> Delta:
         """The end of an answer that no token ends."""
         return Delta((), self._text.finish().text, self._usage(), self.times.timings(), reason)

@@ -49,6 +49,11 @@ class Call:
     results: asyncio.Queue[Delta | BaseException] = field(default_factory=asyncio.Queue)
     work: asyncio.Task[None] | None = None
 
+    @property
+    def computed(self) -> bool:
+        """To its end: only its reader is waited for."""
+        return self.work is not None and self.work.done()
+
 
 class VllmEngine:
     """Implements `decoder_svc.core.Engine`. All methods are for one event loop, that of `start`."""
@@ -126,6 +131,7 @@ class VllmEngine:
         call: Call | None = None
         try:
             call = self._enter(request, rows, layout)
+            yield call.answer.begun()
             while True:
                 result = await call.results.get()
                 if isinstance(result, BaseException):
@@ -179,7 +185,7 @@ class VllmEngine:
         check_images(request.prompt, config.vision_config.spatial_merge_size)
         if request.id in self._calls:
             raise InvalidArgument(f"request id {request.id} is in use", request_id=request.id)
-        waiting = len(self._calls) - self._settings.max_running
+        waiting = sum(not call.computed for call in self._calls.values()) - self._settings.max_running
         if waiting >= limits.max_waiting:
             raise EngineBusy(limits.max_waiting, waiting, retry_after_s=1.0)
 

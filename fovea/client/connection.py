@@ -7,6 +7,7 @@ Neither knows an RPC. Both connect with the first call, and again after a loss.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
@@ -17,6 +18,7 @@ import grpc
 
 from fovea.client.channel import OPTIONS
 from fovea.client.errors import BY_REASON, NotServed, Unreachable
+from fovea.client.sending import Sending
 from fovea.errors import FoveaError, InvalidArgument
 from fovea.remote import error_of
 
@@ -125,8 +127,11 @@ class Connection(_Settings):
         if isinstance(call, Open):
             messages = self._messages(call)
             return _resumed(next(messages, None), messages)
+        method, sending = getattr(self._stub, call.method), Sending.of(call.request)
         try:
-            return getattr(self._stub, call.method)(call.request, **self._options)
+            if sending is None:
+                return method(call.request, **self._options)
+            return _sent(method.future(sending, **self._options), sending)
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
 
@@ -175,8 +180,11 @@ class AsyncConnection(_Settings):
         if isinstance(call, Open):
             messages = self._messages(call)
             return _aresumed(await anext(messages, None), messages)
+        method, sending = getattr(self._stub, call.method), Sending.of(call.request)
         try:
-            return await getattr(self._stub, call.method)(call.request, **self._options)
+            if sending is None:
+                return await method(call.request, **self._options)
+            return await _asent(method(sending, **self._options), sending)
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
 
@@ -189,6 +197,31 @@ class AsyncConnection(_Settings):
             raise failure(failed, self.address) from failed
         finally:
             stream.cancel()  # does nothing where the call has ended
+
+
+def _sent(reply: grpc.Future, sending: Sending) -> Any:
+    """The reply to an upload, or what went wrong with its requests."""
+    sending.ends(reply.cancel)
+    try:
+        return reply.result()
+    except (grpc.RpcError, grpc.FutureCancelledError):
+        if sending.failure is not None:
+            raise sending.failure from None
+        raise
+    finally:
+        reply.cancel()  # does nothing where it has ended
+
+
+async def _asent(reply: grpc.aio.StreamUnaryCall, sending: Sending) -> Any:
+    sending.ends(reply.cancel)
+    try:
+        return await reply
+    except (grpc.RpcError, asyncio.CancelledError):
+        if sending.failure is not None:
+            raise sending.failure from None
+        raise
+    finally:
+        reply.cancel()  # does nothing where it has ended
 
 
 def _resumed(first: Any, rest: Generator[Any, None, None]) -> Generator[Any, None, None]:

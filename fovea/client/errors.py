@@ -196,6 +196,10 @@ class Unreachable(_Reason, code=Code.UNAVAILABLE, reason="UNAVAILABLE"):
     """Nobody answers at the address, or the connection was lost. `metadata` has the address."""
 
 
+class CallIdle(_Reason, code=Code.ABORTED):
+    """The caller did not send, or did not read, a message for longer than the server holds a call open."""
+
+
 class MessageTooLarge(_Reason, code=Code.RESOURCE_EXHAUSTED):
     """A message is larger than one side receives."""
 

@@ -11,9 +11,10 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -21,10 +22,12 @@ import structlog
 
 from fovea.errors import FoveaError
 from fovea.server import status
+from fovea.server.messages import Messages
 from fovea.server.metrics import CallMetrics
 
 REQUEST_ID = "x-request-id"
 REQUEST_ID_CHARS = 128
+IDLE_S = 60.0
 QUIET = ("/grpc.health.", "/grpc.reflection.")
 log = structlog.get_logger()
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -89,11 +92,12 @@ async def errors(call: Call) -> AsyncIterator[None]:
     except grpc.aio.AbortError:
         call.code = call.context.code().name if call.context.code() else "UNKNOWN"
         raise
-    except asyncio.CancelledError:
-        # gRPC tells a passed deadline and a client that left alike.
+    except (asyncio.CancelledError, grpc.aio.BaseError) as gone:
+        # gRPC tells a passed deadline and a client that left alike: by cancelling, or by an error of its own
+        # where something was about to be sent.
         left = call.context.time_remaining()
         call.code = "DEADLINE_EXCEEDED" if left is not None and left <= 0 else "CANCELLED"
-        raise
+        raise asyncio.CancelledError from gone
     except FoveaError as error:
         call.code, call.reason = error.code.name, error.reason
         if error.code is grpc.StatusCode.INTERNAL:
@@ -123,10 +127,15 @@ def _id_of(request: Any, context: grpc.aio.ServicerContext) -> str:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Puts the layers around every handler and the request id into the initial metadata."""
+    """Puts the layers around every handler, and reads and writes its messages.
 
-    def __init__(self, metrics: CallMetrics) -> None:
+    gRPC is told that every method takes a stream of bytes: only so are requests parsed inside of the layers,
+    and calls without a request answered. Clients cannot tell the difference.
+    """
+
+    def __init__(self, metrics: CallMetrics, idle_s: float = IDLE_S) -> None:
         self._metrics = metrics
+        self._idle_s = idle_s
 
     async def intercept_service(
         self,
@@ -136,42 +145,71 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None:
             return None
-        coders = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        method = details.method
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._one(handler.unary_unary, method), **coders)
-        if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(self._one(handler.stream_unary, method), **coders)
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._many(handler.unary_stream, method), **coders)
-        return grpc.stream_stream_rpc_method_handler(self._many(handler.stream_stream, method), **coders)
+        surrounded = _Surrounded(handler, details.method, self._metrics, self._idle_s)
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                surrounded.many, response_serializer=handler.response_serializer
+            )
+        return grpc.stream_unary_rpc_method_handler(
+            surrounded.one, response_serializer=handler.response_serializer
+        )
 
-    async def _enter(self, stack: AsyncExitStack, method: str, request: Any, context: Any) -> Call:
-        call = Call(method, context, self._metrics, _id_of(request, context))
-        _request_id.set(call.request_id)
-        for layer in LAYERS:
-            await stack.enter_async_context(layer(call))
-        return call
 
-    def _one(self, handler: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
-        async def handle(request: Any, context: Any) -> Any:
-            async with AsyncExitStack() as stack:
-                call = await self._enter(stack, method, request, context)
-                response = await handler(request, context)
-                await call.announce()
-                return response
+@dataclass(frozen=True)
+class _Surrounded:
+    """A method's own handler inside of the layers."""
 
-        return handle
+    handler: grpc.RpcMethodHandler
+    method: str
+    metrics: CallMetrics
+    idle_s: float
 
-    def _many(self, handler: Callable[..., Any], method: str) -> Callable[..., Any]:
-        async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
-            async with AsyncExitStack() as stack:
-                call = await self._enter(stack, method, request, context)
-                async for response in handler(request, context):
+    async def one(self, _: Any, context: Any) -> Any:
+        messages = self._messages(context)
+        request, failed = await self._request(messages)
+        async with self._layers(request, context) as call:
+            if failed is not None:
+                raise failed
+            handle = self.handler.stream_unary or self.handler.unary_unary
+            response = await handle(request, context)
+            await call.announce()
+            return response
+
+    async def many(self, _: Any, context: Any) -> None:
+        messages = self._messages(context)
+        request, failed = await self._request(messages)
+        async with self._layers(request, context) as call:
+            if failed is not None:
+                raise failed
+            handle = self.handler.stream_stream or self.handler.unary_stream
+            async with aclosing(handle(request, context)) as responses:
+                async for response in responses:
                     await call.announce()
-                    yield response
+                    await messages.send(response)
 
-        return handle
+    def _messages(self, context: Any) -> Messages:
+        return Messages(
+            context,
+            self.method,
+            self.handler.request_deserializer,
+            self.idle_s,
+            partial(self.metrics.idle, self.method),
+        )
+
+    async def _request(self, messages: Messages) -> tuple[Any, FoveaError | None]:
+        """What the handler takes, or why there is none: the layers are entered with the id of the request."""
+        if self.handler.request_streaming:
+            return (messages.dialogue() if self.handler.response_streaming else messages.all()), None
+        try:
+            return await messages.only(), None
+        except FoveaError as error:
+            return None, error
+
+    @asynccontextmanager
+    async def _layers(self, request: Any, context: Any) -> AsyncIterator[Call]:
+        call = Call(self.method, context, self.metrics, _id_of(request, context))
+        _request_id.set(call.request_id)
+        async with AsyncExitStack() as stack:
+            for layer in LAYERS:
+                await stack.enter_async_context(layer(call))
+            yield call

@@ -18,18 +18,22 @@ UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """`ready_names` follow the model and the draining; `live_names` are served as long as the process is."""
+    """`ready_names` are served while every condition is met and nothing drains; `live_names` as long as the
+    process is. `started` is the first condition.
+    """
 
     def __init__(self, ready_names: tuple[str, ...], live_names: tuple[str, ...]) -> None:
         self._ready_names = ready_names
         self._status = dict.fromkeys(ready_names, NOT_SERVING) | dict.fromkeys(live_names, SERVING)
+        self._unmet = {"started"}
         self._draining = False
         self._changed = asyncio.Event()
 
-    def ready(self) -> None:
-        """Serve from now on; too late once draining has begun."""
+    def set(self, condition: str, met: bool) -> None:
+        """Serve while all that was ever named is met; too late once draining has begun."""
+        self._unmet = self._unmet - {condition} if met else self._unmet | {condition}
         if not self._draining:
-            self._set(SERVING)
+            self._set(NOT_SERVING if self._unmet else SERVING)
 
     def drain(self) -> None:
         self._draining = True

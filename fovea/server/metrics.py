@@ -30,6 +30,13 @@ class CallMetrics:
             registry=registry,
         )
 
+        self._idle = Counter(
+            "fovea_server_idle_calls",
+            "Calls ended because their caller did not send or read a message in time.",
+            (*labels, "waited_for"),
+            registry=registry,
+        )
+
     @staticmethod
     def _labels(method: str) -> tuple[str, str]:
         service, _, name = method.lstrip("/").partition("/")
@@ -41,3 +48,6 @@ class CallMetrics:
     def handled(self, method: str, code: str, seconds: float) -> None:
         self._handled.labels(*self._labels(method), code).inc()
         self._seconds.labels(*self._labels(method)).observe(seconds)
+
+    def idle(self, method: str, waited_for: str) -> None:
+        self._idle.labels(*self._labels(method), waited_for).inc()

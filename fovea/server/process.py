@@ -1,8 +1,8 @@
 """One gRPC server in one process: bind, be ready, drain on SIGTERM.
 
 Health per service starts as NOT_SERVING; `liveness` is true as soon as the process answers, `readiness` and
-the service's own name once `ready` was called. Draining first tells health, then refuses new calls, then
-waits for running ones.
+the service's own name once `ready` was called and while every other condition is met. Draining first tells
+health, then refuses new calls, then waits for running ones.
 """
 
 from __future__ import annotations
@@ -20,22 +20,28 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
-from fovea.server.call import CallInterceptor
+from fovea.server.call import IDLE_S, CallInterceptor
 from fovea.server.health import Health
 from fovea.server.metrics import CallMetrics
 from fovea.server.reflection import Pool
 
+MIN_PING_MS = 5_000
+KEEPALIVE_MS = 30_000
+KEEPALIVE_TIMEOUT_MS = 20_000
 log = structlog.get_logger()
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Binding:
-    """Where a server listens and what it takes. Addresses are `host:port`; port 0 picks one."""
+    """Where a server listens and what it takes. Addresses are `host:port`; port 0 picks one. `idle_s` is how
+    long a call may wait for its caller.
+    """
 
     listen: str
     metrics_listen: str
     max_message_bytes: int
+    idle_s: float = IDLE_S
 
 
 def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
@@ -44,8 +50,12 @@ def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
         ("grpc.max_send_message_length", max_message_bytes),
         # A second process on the same port must fail, not share it silently.
         ("grpc.so_reuseport", 0),
-        ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+        # Clients may ping every 10 s, the least that grpc-go allows, with or without calls.
+        ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),
+        # A caller whose host is lost, or whose process is stopped, holds its calls no longer than this.
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     )
 
 
@@ -62,7 +72,7 @@ class ServerProcess:
         self._binding = binding
         self._health = Health(("", service, "readiness"), ("liveness",))
         self._server = grpc.aio.server(
-            interceptors=(CallInterceptor(CallMetrics(registry)),),
+            interceptors=(CallInterceptor(CallMetrics(registry), binding.idle_s),),
             options=_options(binding.max_message_bytes),
         )
         register(self._server)
@@ -95,7 +105,11 @@ class ServerProcess:
                 ) from error
 
     async def ready(self) -> None:
-        self._health.ready()
+        self._health.set("started", True)
+
+    def set_condition(self, name: str, met: bool) -> None:
+        """Something beside the start that readiness depends on; met until it is said not to be."""
+        self._health.set(name, met)
 
     def stop(self) -> None:
         """Ask for draining; safe from a signal handler."""

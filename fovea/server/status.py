@@ -5,6 +5,7 @@ Details stay under 4 KiB, because Java refuses more than 8 KiB of metadata in al
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from fovea.errors import DOMAIN, FoveaError, Violation
 
 DETAILS_BYTES = 4096
 TEXT_BYTES = 256
+FLUSH_S = 1.0
 INTERNAL_TEXT = "internal error; the request id finds it in the server's log"
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -82,7 +84,15 @@ def trailing(error: FoveaError, status: status_pb2.Status) -> Metadata:
 
 
 async def abort(context: grpc.aio.ServicerContext, error: FoveaError, request_id: str) -> None:
-    """End the call with this error. Raises grpc.aio.AbortError, as `context.abort` does."""
+    """End the call with this error. Raises grpc.aio.AbortError, as `context.abort` does.
+
+    Raises CancelledError where the caller is gone, or does not take the status within FLUSH_S because it does
+    not read the messages before it. gRPC holds the status ready for one that reads again later.
+    """
     status = of(error, request_id)
     context.set_trailing_metadata(trailing(error, status))
-    await context.abort(error.code, status.message)
+    try:
+        async with asyncio.timeout(FLUSH_S):
+            await context.abort(error.code, status.message)
+    except (TimeoutError, grpc.aio.InternalError) as unheard:
+        raise asyncio.CancelledError from unheard

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
 
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.encoder.v1 import encoder_pb2
 from tests.e2e.failures import failure
-from tests.e2e.house import CALL_S, LONG_WINDED, House, decoder, read, request
+from tests.e2e.house import CALL_S, LONG_WINDED, House, decoder, read, request, rest_of
 from tests.e2e.pictures import picture
 
 pytestmark = pytest.mark.timeout(120)
@@ -207,8 +208,70 @@ async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) ->
         await service.stop()
 
 
+async def test_a_busy_stream_is_refused_before_anything_is_sent(house: House) -> None:
+    """No client of gRPC retries a stream of which headers or a message have come."""
+    service = decoder(
+        house.model,
+        [house.encoder_side.address],
+        max_running=1,
+        max_waiting=1,
+        max_context=512,
+        kv_tokens=512,
+    )
+    try:
+        await service.until_ready()
+        stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
+        calls = [stub.Generate(request(LONG_WINDED, max_new_tokens=300), timeout=CALL_S) for _ in range(12)]
+        refused = [call for call in calls if not await _started(call)]
+        assert len(refused) == 10
+        for call in refused:
+            assert not dict(await call.initial_metadata())
+            assert (await call.code()).name == "RESOURCE_EXHAUSTED"
+        for call in calls:
+            call.cancel()
+    finally:
+        await service.stop()
+
+
+async def _started(call: grpc.aio.UnaryStreamCall) -> bool:
+    try:
+        return (await call.read()).WhichOneof("event") == "started"
+    except grpc.aio.AioRpcError:
+        return False
+
+
+async def test_readers_that_do_not_read_hold_no_places(house: House) -> None:
+    """Two callers stop reading; once the engine has nothing left to do, others are answered."""
+    service = decoder(
+        house.model,
+        [house.encoder_side.address],
+        max_running=1,
+        max_waiting=1,
+        max_context=512,
+        kv_tokens=512,
+    )
+    small_window = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024))
+    try:
+        await service.until_ready()
+        stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
+        async with grpc.aio.insecure_channel(service.address, options=small_window) as channel:
+            slow = decoder_pb2_grpc.DecoderServiceStub(channel)
+            asked = request(LONG_WINDED, max_new_tokens=400)
+            asked.logprobs.SetInParent()
+            calls = [slow.Generate(asked, timeout=CALL_S) for _ in range(2)]
+            for call in calls:
+                assert (await call.read()).WhichOneof("event") == "started"
+            await _until_held(stub, 0)
+            for _ in range(3):
+                await read(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S))
+            for call in calls:
+                assert (await rest_of(call))[-1].WhichOneof("event") == "finished"
+    finally:
+        await service.stop()
+
+
 async def _until_held(stub: Stub, requests: int) -> None:
-    """`started` is sent before the engine has the request; the bound is a guard against hanging."""
+    """The bound is a guard against hanging."""
     async with asyncio.timeout(30):
         while True:
             info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)

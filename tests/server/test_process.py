@@ -98,3 +98,41 @@ async def test_the_failure_of_work_is_passed_on() -> None:
 
     with pytest.raises(ValueError, match="no weights"):
         await made("127.0.0.1:0").unless_stopped(fails())
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("calling", [True, False], ids=["during a call", "without calls"])
+async def test_a_client_may_ping_every_ten_seconds(calling: bool) -> None:
+    """grpc-go's least interval, which its keepalive guides suggest. A server that minds answers with GOAWAY
+    too_many_pings at the third ping, which ends the calls of that connection."""
+    address = free_address()
+    server = made(address)
+    await server.start()
+    await server.ready()
+    pinging = (
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
+    async with grpc.aio.insecure_channel(address, options=pinging) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="readiness"))
+        await watch.read()
+        if not calling:
+            watch.cancel()
+        states = []
+        reading = asyncio.create_task(_follow(channel, states))
+        await asyncio.sleep(45)
+        reading.cancel()
+        assert not calling or not watch.done()
+        assert states == [grpc.ChannelConnectivity.READY]
+    await server.drain(0)
+
+
+async def _follow(channel: grpc.aio.Channel, states: list[grpc.ChannelConnectivity]) -> None:
+    """Every state that the channel is in, in order."""
+    states.append(channel.get_state())
+    while True:
+        await channel.wait_for_state_change(states[-1])
+        states.append(channel.get_state())

@@ -269,6 +269,7 @@ _CODES = {
     "ROWS_NOT_FINITE": grpc.StatusCode.DATA_LOSS,
     "ANSWER_NOT_FINITE": grpc.StatusCode.INTERNAL,
     "ENGINE_OUT_OF_MEMORY": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "CALL_IDLE": grpc.StatusCode.ABORTED,
 }
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _FINAL = (

@@ -1255,6 +1255,8 @@ class DecoderLimits(_message.Message):
     ROW_CACHE_BYTES_FIELD_NUMBER: _builtins.int
     ROW_CACHE_S_FIELD_NUMBER: _builtins.int
     MAX_FORMAT_BYTES_FIELD_NUMBER: _builtins.int
+    IDLE_S_FIELD_NUMBER: _builtins.int
+    ENCODER_TIMEOUT_S_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that is received, in bytes."""
     max_context: _builtins.int
@@ -1285,6 +1287,10 @@ class DecoderLimits(_message.Message):
     """Seconds for which they are kept."""
     max_format_bytes: _builtins.int
     """The largest response_format, in bytes: of the schema, of the expression, or of all options together."""
+    idle_s: _builtins.int
+    """Seconds for which a call may wait for its caller to send or to read a message."""
+    encoder_timeout_s: _builtins.int
+    """Seconds for which a call to an encoder may wait without progress."""
     def __init__(
         self,
         *,
@@ -1303,10 +1309,12 @@ class DecoderLimits(_message.Message):
         row_cache_bytes: _builtins.int = ...,
         row_cache_s: _builtins.int = ...,
         max_format_bytes: _builtins.int = ...,
+        idle_s: _builtins.int = ...,
+        encoder_timeout_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "idle_s", b"idle_s", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -771,6 +771,7 @@ class EncoderLimits(_message.Message):
     UPLOADS_BYTES_FIELD_NUMBER: _builtins.int
     ARENA_BYTES_FIELD_NUMBER: _builtins.int
     ARENA_LEASE_S_FIELD_NUMBER: _builtins.int
+    IDLE_S_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that is received, in bytes."""
     max_image_bytes: _builtins.int
@@ -801,6 +802,8 @@ class EncoderLimits(_message.Message):
     """Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena."""
     arena_lease_s: _builtins.int
     """Seconds after which a lease of rows in shared memory ends by itself."""
+    idle_s: _builtins.int
+    """Seconds for which a call may wait for its caller to send or to read a message."""
     def __init__(
         self,
         *,
@@ -819,10 +822,11 @@ class EncoderLimits(_message.Message):
         uploads_bytes: _builtins.int = ...,
         arena_bytes: _builtins.int = ...,
         arena_lease_s: _builtins.int = ...,
+        idle_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "default_max_pixels", b"default_max_pixels", "max_batch_patches", b"max_batch_patches", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "default_max_pixels", b"default_max_pixels", "idle_s", b"idle_s", "max_batch_patches", b"max_batch_patches", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

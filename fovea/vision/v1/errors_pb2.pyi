@@ -120,6 +120,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ENGINE_OUT_OF_MEMORY: _ErrorReason.ValueType  # 45
     """RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit."""
+    ERROR_REASON_CALL_IDLE: _ErrorReason.ValueType  # 52
+    """ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+    metadata is `send` or `read`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -224,4 +228,8 @@ affected. The input or the weights exceed the range of the dtype that the model 
 """
 ERROR_REASON_ENGINE_OUT_OF_MEMORY: ErrorReason.ValueType  # 45
 """RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit."""
+ERROR_REASON_CALL_IDLE: ErrorReason.ValueType  # 52
+"""ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+metadata is `send` or `read`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -42,6 +42,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
         response = encoder_pb2.DescribeImageResponse()
         response.facts.digest = request.digest
         response.facts.format = 1
+        response.facts.size.width = response.facts.size.height = 64
         return response
 
 

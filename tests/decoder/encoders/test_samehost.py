@@ -13,7 +13,7 @@ import fovea.arena
 import fovea.rows
 from decoder_svc.encoders.peer import EncoderPeer
 from decoder_svc.encoders.samehost import PAUSE_S, SameHost
-from decoder_svc.errors import RowsMismatch
+from decoder_svc.errors import EncoderChanged
 from encoder_svc.errors import ArenaFull, ImageNotStored
 from fovea.arena import PAGE, Arena
 from fovea.deadline import Deadline
@@ -192,7 +192,7 @@ async def test_what_has_come_is_not_asked_for_again(encoder: Sharing) -> None:
 async def test_rows_of_both_ways_must_be_the_same(encoder: Sharing) -> None:
     encoder.arena.write(PAGE + 64 + 4 * ROW, [b"other"])
     encoder.messages[-1].summary.rows_digest = "sha256:" + "e" * 64
-    with pytest.raises(RowsMismatch):
+    with pytest.raises(EncoderChanged):
         await fetched(encoder)
 
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import xxhash
 
-from decoder_svc.encoders.peer import EncoderPeer, WireFetch, _event
+from decoder_svc.encoders.peer import UNKNOWN_EVENTS, EncoderPeer, WireFetch, _event
 from decoder_svc.encoders.rows import RowsWanted
-from decoder_svc.errors import EncoderMismatch, RowsMismatch
+from decoder_svc.errors import EncoderChanged, EncoderMismatch, RowsMismatch
 from fovea import frames, wire
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
@@ -117,10 +117,27 @@ def _other_layout(messages: Messages) -> None:
     messages[0].header.layout.levels += 1
 
 
+def _begun_twice(messages: Messages) -> None:
+    messages.insert(1, messages[0])
+
+
+def _goes_on(messages: Messages) -> None:
+    messages.append(messages[-1])
+
+
+def _nothing_new(messages: Messages) -> None:
+    messages[1:1] = [encoder_pb2.EncodeResponse()] * UNKNOWN_EVENTS
+
+
+def _no_time(messages: Messages) -> None:
+    messages[-1].summary.timings.total_ms = float("nan")
+
+
 @pytest.mark.parametrize(
     "harm",
     [
-        _flipped, _other_check, _shorter, _again, _swapped, _other_grid, _other_layout,
+        _flipped, _other_check, _shorter, _again, _swapped, _other_grid, _begun_twice, _goes_on, _nothing_new,
+        _no_time,
         *(_without(place) for place in range(5)),
     ],
 )  # fmt: skip
@@ -128,6 +145,19 @@ async def test_what_does_not_fit_is_refused(harm: Callable[[Messages], None]) ->
     messages = good()
     harm(messages)
     with pytest.raises(RowsMismatch):
+        await fetched(messages)
+
+
+async def test_a_few_events_of_a_later_contract_are_passed_over() -> None:
+    messages = good()
+    messages[1:1] = [encoder_pb2.EncodeResponse()] * (UNKNOWN_EVENTS - 1)
+    assert (await fetched(messages))[0] == DATA[: ROWS * LAYOUT.row_bytes]
+
+
+async def test_another_layout_is_that_of_an_encoder_which_was_started_again() -> None:
+    messages = good()
+    _other_layout(messages)
+    with pytest.raises(EncoderChanged):
         await fetched(messages)
 
 

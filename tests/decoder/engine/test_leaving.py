@@ -75,7 +75,7 @@ async def leave_by_cancel(engine: NativeEngine, q: Question, name: str, after: i
 
 async def leave_by_abort(engine: NativeEngine, q: Question, name: str, after: int) -> None:
     deltas = call(engine, q, name)
-    for _ in range(after + 1):
+    for _ in range(after + 2):
         await anext(deltas)
     engine.abort(name)
     *_, last = await collect(deltas)
@@ -141,6 +141,35 @@ async def test_a_full_queue_says_when_to_come_back(
     assert refused.value.retry_after_s > 0
     assert refused.value.metadata["limit"] == "2"
     assert all(len(tokens(deltas)) == LONG.max_new_tokens for deltas in await asyncio.gather(*held))
+    await engine.close()
+
+
+async def test_the_first_delta_says_that_the_request_is_admitted(
+    engine: NativeEngine, questions: dict[str, list[Question]]
+) -> None:
+    deltas = call(engine, questions["moe"][0], "admitted")
+    first = await anext(deltas)
+    assert (first.token_ids, first.text, first.finish_reason) == ((), "", None)
+    await deltas.aclose()
+
+
+async def test_answers_that_nobody_reads_keep_nobody_out(
+    checkpoints: dict[str, Path], questions: dict[str, list[Question]]
+) -> None:
+    """Admission counts what is computed or waits for that; an answer that is complete waits only for its reader."""
+    limits = Limits(max_context=1024, max_new_tokens=64, max_waiting=1)
+    engine = NativeEngine(settings(checkpoints["moe"], max_running=1, limits=limits))
+    await engine.start()
+    q = questions["moe"][0]
+    for wave in range(3):
+        unread = [call(engine, q, f"{wave}.{at}") for at in range(2)]
+        for deltas in unread:
+            await anext(deltas)
+        with pytest.raises(EngineBusy):
+            await anext(call(engine, q, "too many"))
+        await until(lambda: all(held.computed for held in engine._calls.values()))
+        assert len(tokens(await answer(engine, q, GREEDY))) == GREEDY.max_new_tokens
+        assert [len(tokens(await collect(deltas))) for deltas in unread] == [LONG.max_new_tokens] * 2
     await engine.close()
 
 

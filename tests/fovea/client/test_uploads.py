@@ -84,3 +84,38 @@ def test_a_missing_file_is_an_oserror_before_any_call(client, decoder, tmp_path)
     with pytest.raises(FileNotFoundError):
         client.ask("?", [tmp_path / "none.png"])
     assert decoder.calls == []
+
+
+class Failing:
+    """A progress callback that gives up, as a user's own might."""
+
+    def __init__(self, after: int) -> None:
+        self.heard = 0
+        self.after = after
+
+    def __call__(self, sent: int, total: int) -> None:
+        self.heard += 1
+        if self.heard > self.after:
+            raise KeyError("no such widget")
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_what_a_progress_callback_raises_is_raised(client, decoder, capfd, after):
+    """Neither a status without a cause, nor a cancelled task, nor silence; and no traceback of gRPC's."""
+    with pytest.raises(KeyError, match="no such widget"):
+        client.put(LARGE, Failing(after))
+    assert decoder.stored == {}
+    assert "Traceback" not in capfd.readouterr().err
+    assert not client.put(LARGE).already, "the client is of no use any more"
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_an_oserror(client, decoder, tmp_path, monkeypatch):
+    """It was read once for its id; then it went away."""
+    path = tmp_path / "large.png"
+    path.write_bytes(LARGE)
+    upload = Upload.of(path)
+    monkeypatch.setattr(Upload, "of", lambda source: upload)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        client.put(path)
+    assert decoder.stored == {}

@@ -2535,8 +2535,12 @@ type DecoderLimits struct {
 	RowCacheS uint32 `protobuf:"varint,14,opt,name=row_cache_s,json=rowCacheS,proto3" json:"row_cache_s,omitempty"`
 	// The largest response_format, in bytes: of the schema, of the expression, or of all options together.
 	MaxFormatBytes uint32 `protobuf:"varint,15,opt,name=max_format_bytes,json=maxFormatBytes,proto3" json:"max_format_bytes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Seconds for which a call may wait for its caller to send or to read a message.
+	IdleS uint32 `protobuf:"varint,40,opt,name=idle_s,json=idleS,proto3" json:"idle_s,omitempty"`
+	// Seconds for which a call to an encoder may wait without progress.
+	EncoderTimeoutS uint32 `protobuf:"varint,41,opt,name=encoder_timeout_s,json=encoderTimeoutS,proto3" json:"encoder_timeout_s,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DecoderLimits) Reset() {
@@ -2670,6 +2674,20 @@ func (x *DecoderLimits) GetRowCacheS() uint32 {
 func (x *DecoderLimits) GetMaxFormatBytes() uint32 {
 	if x != nil {
 		return x.MaxFormatBytes
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetIdleS() uint32 {
+	if x != nil {
+		return x.IdleS
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetEncoderTimeoutS() uint32 {
+	if x != nil {
+		return x.EncoderTimeoutS
 	}
 	return 0
 }
@@ -3184,7 +3202,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bkv_bytes\x18\a \x01(\x04R\akvBytes\x12#\n" +
 	"\rprefill_flops\x18\b \x01(\x01R\fprefillFlops\x12!\n" +
 	"\ffits_context\x18\t \x01(\bR\vfitsContext\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xc8\x04\n" +
+	"\x14GetServerInfoRequest\"\x8b\x05\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
 	"\vmax_context\x18\x02 \x01(\rR\n" +
@@ -3207,7 +3225,9 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x0fmax_image_bytes\x18\f \x01(\rR\rmaxImageBytes\x12&\n" +
 	"\x0frow_cache_bytes\x18\r \x01(\x04R\rrowCacheBytes\x12\x1e\n" +
 	"\vrow_cache_s\x18\x0e \x01(\rR\trowCacheS\x12(\n" +
-	"\x10max_format_bytes\x18\x0f \x01(\rR\x0emaxFormatBytes\"\x84\x01\n" +
+	"\x10max_format_bytes\x18\x0f \x01(\rR\x0emaxFormatBytes\x12\x15\n" +
+	"\x06idle_s\x18( \x01(\rR\x05idleS\x12*\n" +
+	"\x11encoder_timeout_s\x18) \x01(\rR\x0fencoderTimeoutS\"\x84\x01\n" +
 	"\vDecoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12$\n" +

@@ -1496,7 +1496,9 @@ type EncoderLimits struct {
 	// Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
 	ArenaBytes uint64 `protobuf:"varint,14,opt,name=arena_bytes,json=arenaBytes,proto3" json:"arena_bytes,omitempty"`
 	// Seconds after which a lease of rows in shared memory ends by itself.
-	ArenaLeaseS   uint32 `protobuf:"varint,15,opt,name=arena_lease_s,json=arenaLeaseS,proto3" json:"arena_lease_s,omitempty"`
+	ArenaLeaseS uint32 `protobuf:"varint,15,opt,name=arena_lease_s,json=arenaLeaseS,proto3" json:"arena_lease_s,omitempty"`
+	// Seconds for which a call may wait for its caller to send or to read a message.
+	IdleS         uint32 `protobuf:"varint,40,opt,name=idle_s,json=idleS,proto3" json:"idle_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1632,6 +1634,13 @@ func (x *EncoderLimits) GetArenaBytes() uint64 {
 func (x *EncoderLimits) GetArenaLeaseS() uint32 {
 	if x != nil {
 		return x.ArenaLeaseS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetIdleS() uint32 {
+	if x != nil {
+		return x.IdleS
 	}
 	return 0
 }
@@ -2239,7 +2248,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xc3\x04\n" +
+	"\x14GetServerInfoRequest\"\xda\x04\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -2260,7 +2269,8 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\ruploads_bytes\x18\r \x01(\x04R\fuploadsBytes\x12\x1f\n" +
 	"\varena_bytes\x18\x0e \x01(\x04R\n" +
 	"arenaBytes\x12\"\n" +
-	"\rarena_lease_s\x18\x0f \x01(\rR\varenaLeaseS\"[\n" +
+	"\rarena_lease_s\x18\x0f \x01(\rR\varenaLeaseS\x12\x15\n" +
+	"\x06idle_s\x18( \x01(\rR\x05idleS\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +

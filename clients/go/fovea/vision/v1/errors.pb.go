@@ -123,6 +123,9 @@ const (
 	ErrorReason_ERROR_REASON_ANSWER_NOT_FINITE ErrorReason = 44
 	// RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit.
 	ErrorReason_ERROR_REASON_ENGINE_OUT_OF_MEMORY ErrorReason = 45
+	// ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+	// metadata is `send` or `read`.
+	ErrorReason_ERROR_REASON_CALL_IDLE ErrorReason = 52
 )
 
 // Enum value maps for ErrorReason.
@@ -174,6 +177,7 @@ var (
 		43: "ERROR_REASON_ROWS_NOT_FINITE",
 		44: "ERROR_REASON_ANSWER_NOT_FINITE",
 		45: "ERROR_REASON_ENGINE_OUT_OF_MEMORY",
+		52: "ERROR_REASON_CALL_IDLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -222,6 +226,7 @@ var (
 		"ERROR_REASON_ROWS_NOT_FINITE":            43,
 		"ERROR_REASON_ANSWER_NOT_FINITE":          44,
 		"ERROR_REASON_ENGINE_OUT_OF_MEMORY":       45,
+		"ERROR_REASON_CALL_IDLE":                  52,
 	}
 )
 
@@ -256,7 +261,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xac\f\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xc8\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -304,7 +309,8 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"#ERROR_REASON_VISUAL_BUDGET_EXCEEDED\x10*\x12 \n" +
 	"\x1cERROR_REASON_ROWS_NOT_FINITE\x10+\x12\"\n" +
 	"\x1eERROR_REASON_ANSWER_NOT_FINITE\x10,\x12%\n" +
-	"!ERROR_REASON_ENGINE_OUT_OF_MEMORY\x10-B>\n" +
+	"!ERROR_REASON_ENGINE_OUT_OF_MEMORY\x10-\x12\x1a\n" +
+	"\x16ERROR_REASON_CALL_IDLE\x104B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -46,6 +46,7 @@ public enum Reason {
   ROWS_NOT_FINITE,
   ANSWER_NOT_FINITE,
   ENGINE_OUT_OF_MEMORY,
+  CALL_IDLE,
   /** A status without our details, or a reason that is younger than this client. */
   UNKNOWN;
 

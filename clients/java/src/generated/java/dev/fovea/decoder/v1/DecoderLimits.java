@@ -277,6 +277,36 @@ private static final long serialVersionUID = 0L;
     return maxFormatBytes_;
   }
 
+  public static final int IDLE_S_FIELD_NUMBER = 40;
+  private int idleS_ = 0;
+  /**
+   * <pre>
+   * Seconds for which a call may wait for its caller to send or to read a message.
+   * </pre>
+   *
+   * <code>uint32 idle_s = 40;</code>
+   * @return The idleS.
+   */
+  @java.lang.Override
+  public int getIdleS() {
+    return idleS_;
+  }
+
+  public static final int ENCODER_TIMEOUT_S_FIELD_NUMBER = 41;
+  private int encoderTimeoutS_ = 0;
+  /**
+   * <pre>
+   * Seconds for which a call to an encoder may wait without progress.
+   * </pre>
+   *
+   * <code>uint32 encoder_timeout_s = 41;</code>
+   * @return The encoderTimeoutS.
+   */
+  @java.lang.Override
+  public int getEncoderTimeoutS() {
+    return encoderTimeoutS_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -335,6 +365,12 @@ private static final long serialVersionUID = 0L;
     }
     if (maxFormatBytes_ != 0) {
       output.writeUInt32(15, maxFormatBytes_);
+    }
+    if (idleS_ != 0) {
+      output.writeUInt32(40, idleS_);
+    }
+    if (encoderTimeoutS_ != 0) {
+      output.writeUInt32(41, encoderTimeoutS_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -400,6 +436,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(15, maxFormatBytes_);
     }
+    if (idleS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(40, idleS_);
+    }
+    if (encoderTimeoutS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(41, encoderTimeoutS_);
+    }
     return size;
   }
   @java.lang.Override
@@ -454,6 +498,10 @@ private static final long serialVersionUID = 0L;
         != other.getRowCacheS()) return false;
     if (getMaxFormatBytes()
         != other.getMaxFormatBytes()) return false;
+    if (getIdleS()
+        != other.getIdleS()) return false;
+    if (getEncoderTimeoutS()
+        != other.getEncoderTimeoutS()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -496,6 +544,10 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getRowCacheS();
     hash = (37 * hash) + MAX_FORMAT_BYTES_FIELD_NUMBER;
     hash = (53 * hash) + getMaxFormatBytes();
+    hash = (37 * hash) + IDLE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getIdleS();
+    hash = (37 * hash) + ENCODER_TIMEOUT_S_FIELD_NUMBER;
+    hash = (53 * hash) + getEncoderTimeoutS();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -646,6 +698,8 @@ private static final long serialVersionUID = 0L;
       rowCacheBytes_ = 0L;
       rowCacheS_ = 0;
       maxFormatBytes_ = 0;
+      idleS_ = 0;
+      encoderTimeoutS_ = 0;
       return this;
     }
 
@@ -724,6 +778,12 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00004000) != 0)) {
         result.maxFormatBytes_ = maxFormatBytes_;
       }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.idleS_ = idleS_;
+      }
+      if (((from_bitField0_ & 0x00010000) != 0)) {
+        result.encoderTimeoutS_ = encoderTimeoutS_;
+      }
     }
 
     @java.lang.Override
@@ -782,6 +842,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxFormatBytes() != 0) {
         setMaxFormatBytes(other.getMaxFormatBytes());
+      }
+      if (other.getIdleS() != 0) {
+        setIdleS(other.getIdleS());
+      }
+      if (other.getEncoderTimeoutS() != 0) {
+        setEncoderTimeoutS(other.getEncoderTimeoutS());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -884,6 +950,16 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00004000;
               break;
             } // case 120
+            case 320: {
+              idleS_ = input.readUInt32();
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 320
+            case 328: {
+              encoderTimeoutS_ = input.readUInt32();
+              bitField0_ |= 0x00010000;
+              break;
+            } // case 328
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1557,6 +1633,94 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxFormatBytes() {
       bitField0_ = (bitField0_ & ~0x00004000);
       maxFormatBytes_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int idleS_ ;
+    /**
+     * <pre>
+     * Seconds for which a call may wait for its caller to send or to read a message.
+     * </pre>
+     *
+     * <code>uint32 idle_s = 40;</code>
+     * @return The idleS.
+     */
+    @java.lang.Override
+    public int getIdleS() {
+      return idleS_;
+    }
+    /**
+     * <pre>
+     * Seconds for which a call may wait for its caller to send or to read a message.
+     * </pre>
+     *
+     * <code>uint32 idle_s = 40;</code>
+     * @param value The idleS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setIdleS(int value) {
+
+      idleS_ = value;
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds for which a call may wait for its caller to send or to read a message.
+     * </pre>
+     *
+     * <code>uint32 idle_s = 40;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearIdleS() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      idleS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int encoderTimeoutS_ ;
+    /**
+     * <pre>
+     * Seconds for which a call to an encoder may wait without progress.
+     * </pre>
+     *
+     * <code>uint32 encoder_timeout_s = 41;</code>
+     * @return The encoderTimeoutS.
+     */
+    @java.lang.Override
+    public int getEncoderTimeoutS() {
+      return encoderTimeoutS_;
+    }
+    /**
+     * <pre>
+     * Seconds for which a call to an encoder may wait without progress.
+     * </pre>
+     *
+     * <code>uint32 encoder_timeout_s = 41;</code>
+     * @param value The encoderTimeoutS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setEncoderTimeoutS(int value) {
+
+      encoderTimeoutS_ = value;
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds for which a call to an encoder may wait without progress.
+     * </pre>
+     *
+     * <code>uint32 encoder_timeout_s = 41;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearEncoderTimeoutS() {
+      bitField0_ = (bitField0_ & ~0x00010000);
+      encoderTimeoutS_ = 0;
       onChanged();
       return this;
     }

@@ -159,4 +159,24 @@ public interface DecoderLimitsOrBuilder extends
    * @return The maxFormatBytes.
    */
   int getMaxFormatBytes();
+
+  /**
+   * <pre>
+   * Seconds for which a call may wait for its caller to send or to read a message.
+   * </pre>
+   *
+   * <code>uint32 idle_s = 40;</code>
+   * @return The idleS.
+   */
+  int getIdleS();
+
+  /**
+   * <pre>
+   * Seconds for which a call to an encoder may wait without progress.
+   * </pre>
+   *
+   * <code>uint32 encoder_timeout_s = 41;</code>
+   * @return The encoderTimeoutS.
+   */
+  int getEncoderTimeoutS();
 }

@@ -277,6 +277,21 @@ private static final long serialVersionUID = 0L;
     return arenaLeaseS_;
   }
 
+  public static final int IDLE_S_FIELD_NUMBER = 40;
+  private int idleS_ = 0;
+  /**
+   * <pre>
+   * Seconds for which a call may wait for its caller to send or to read a message.
+   * </pre>
+   *
+   * <code>uint32 idle_s = 40;</code>
+   * @return The idleS.
+   */
+  @java.lang.Override
+  public int getIdleS() {
+    return idleS_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -335,6 +350,9 @@ private static final long serialVersionUID = 0L;
     }
     if (arenaLeaseS_ != 0) {
       output.writeUInt32(15, arenaLeaseS_);
+    }
+    if (idleS_ != 0) {
+      output.writeUInt32(40, idleS_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -400,6 +418,10 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(15, arenaLeaseS_);
     }
+    if (idleS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(40, idleS_);
+    }
     return size;
   }
   @java.lang.Override
@@ -454,6 +476,8 @@ private static final long serialVersionUID = 0L;
         != other.getArenaBytes()) return false;
     if (getArenaLeaseS()
         != other.getArenaLeaseS()) return false;
+    if (getIdleS()
+        != other.getIdleS()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -498,6 +522,8 @@ private static final long serialVersionUID = 0L;
         getArenaBytes());
     hash = (37 * hash) + ARENA_LEASE_S_FIELD_NUMBER;
     hash = (53 * hash) + getArenaLeaseS();
+    hash = (37 * hash) + IDLE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getIdleS();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -648,6 +674,7 @@ private static final long serialVersionUID = 0L;
       uploadsBytes_ = 0L;
       arenaBytes_ = 0L;
       arenaLeaseS_ = 0;
+      idleS_ = 0;
       return this;
     }
 
@@ -726,6 +753,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00004000) != 0)) {
         result.arenaLeaseS_ = arenaLeaseS_;
       }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.idleS_ = idleS_;
+      }
     }
 
     @java.lang.Override
@@ -784,6 +814,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getArenaLeaseS() != 0) {
         setArenaLeaseS(other.getArenaLeaseS());
+      }
+      if (other.getIdleS() != 0) {
+        setIdleS(other.getIdleS());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -886,6 +919,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00004000;
               break;
             } // case 120
+            case 320: {
+              idleS_ = input.readUInt32();
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 320
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1559,6 +1597,50 @@ private static final long serialVersionUID = 0L;
     public Builder clearArenaLeaseS() {
       bitField0_ = (bitField0_ & ~0x00004000);
       arenaLeaseS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int idleS_ ;
+    /**
+     * <pre>
+     * Seconds for which a call may wait for its caller to send or to read a message.
+     * </pre>
+     *
+     * <code>uint32 idle_s = 40;</code>
+     * @return The idleS.
+     */
+    @java.lang.Override
+    public int getIdleS() {
+      return idleS_;
+    }
+    /**
+     * <pre>
+     * Seconds for which a call may wait for its caller to send or to read a message.
+     * </pre>
+     *
+     * <code>uint32 idle_s = 40;</code>
+     * @param value The idleS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setIdleS(int value) {
+
+      idleS_ = value;
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds for which a call may wait for its caller to send or to read a message.
+     * </pre>
+     *
+     * <code>uint32 idle_s = 40;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearIdleS() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      idleS_ = 0;
       onChanged();
       return this;
     }

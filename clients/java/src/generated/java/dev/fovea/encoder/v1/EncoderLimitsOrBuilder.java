@@ -159,4 +159,14 @@ public interface EncoderLimitsOrBuilder extends
    * @return The arenaLeaseS.
    */
   int getArenaLeaseS();
+
+  /**
+   * <pre>
+   * Seconds for which a call may wait for its caller to send or to read a message.
+   * </pre>
+   *
+   * <code>uint32 idle_s = 40;</code>
+   * @return The idleS.
+   */
+  int getIdleS();
 }

@@ -387,6 +387,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_ENGINE_OUT_OF_MEMORY = 45;</code>
    */
   ERROR_REASON_ENGINE_OUT_OF_MEMORY(45),
+  /**
+   * <pre>
+   * ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+   * metadata is `send` or `read`.
+   * </pre>
+   *
+   * <code>ERROR_REASON_CALL_IDLE = 52;</code>
+   */
+  ERROR_REASON_CALL_IDLE(52),
   UNRECOGNIZED(-1),
   ;
 
@@ -770,6 +779,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_ENGINE_OUT_OF_MEMORY = 45;</code>
    */
   public static final int ERROR_REASON_ENGINE_OUT_OF_MEMORY_VALUE = 45;
+  /**
+   * <pre>
+   * ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+   * metadata is `send` or `read`.
+   * </pre>
+   *
+   * <code>ERROR_REASON_CALL_IDLE = 52;</code>
+   */
+  public static final int ERROR_REASON_CALL_IDLE_VALUE = 52;
 
 
   public final int getNumber() {
@@ -842,6 +860,7 @@ public enum ErrorReason
       case 43: return ERROR_REASON_ROWS_NOT_FINITE;
       case 44: return ERROR_REASON_ANSWER_NOT_FINITE;
       case 45: return ERROR_REASON_ENGINE_OUT_OF_MEMORY;
+      case 52: return ERROR_REASON_CALL_IDLE;
       default: return null;
     }
   }

@@ -1,0 +1,82 @@
+"""The messages of a call: parsed here, and waited for no longer than the server allows.
+
+gRPC parses requests outside of interceptors, so bytes that are no message would end a call as UNKNOWN with
+Python's text; and it never answers a unary call that is half-closed without a message. Here requests are read
+as bytes, inside of the layers, and both are typed errors. A caller that neither sends nor reads for `idle_s`
+ends with CallIdle, because an open call holds memory and, in a decoder, KV blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from fovea.errors import CallIdle, InvalidArgument
+
+Parse = Callable[[bytes], Any] | None
+Side = Literal["send", "read"]
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Both directions of one call. `idle` is told which side of the caller was waited for in vain."""
+
+    context: grpc.aio.ServicerContext
+    method: str
+    parse: Parse
+    idle_s: float
+    idle: Callable[[Side], None]
+
+    async def only(self) -> Any:
+        """The one request of a unary call. Raises InvalidArgument, CallIdle."""
+        data = await self._receive()
+        if data is grpc.aio.EOF:
+            raise self._invalid("the call ended without a request")
+        return self._parsed(data)
+
+    async def all(self) -> AsyncIterator[Any]:
+        """The requests of a client stream, such as an upload."""
+        while (data := await self._receive()) is not grpc.aio.EOF:
+            yield self._parsed(data)
+
+    async def dialogue(self) -> AsyncIterator[Any]:
+        """The requests of a bidirectional stream, which may rest once it has begun."""
+        data = await self._receive()
+        while data is not grpc.aio.EOF:
+            yield self._parsed(data)
+            data = await self.context.read()
+
+    async def send(self, response: Any) -> None:
+        """Returns once gRPC has taken the response, which it does not while the caller reads nothing."""
+        try:
+            async with asyncio.timeout(self.idle_s):
+                await self.context.write(response)
+        except TimeoutError:
+            raise self._idle("read") from None
+
+    async def _receive(self) -> Any:
+        try:
+            async with asyncio.timeout(self.idle_s):
+                return await self.context.read()
+        except TimeoutError:
+            raise self._idle("send") from None
+
+    def _parsed(self, data: bytes) -> Any:
+        if self.parse is None:
+            return data
+        try:
+            return self.parse(data)
+        except DecodeError:
+            raise self._invalid("the request is not a message of this method") from None
+
+    def _invalid(self, message: str) -> InvalidArgument:
+        return InvalidArgument(f"{message}: {self.method}", method=self.method)
+
+    def _idle(self, side: Side) -> CallIdle:
+        self.idle(side)
+        return CallIdle(side, self.idle_s)

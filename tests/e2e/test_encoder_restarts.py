@@ -1,0 +1,179 @@
+"""An encoder that is stopped, or comes back as another one: what its decoder makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from fovea.decoder.v1 import decoder_pb2_grpc
+from tests.e2e.failures import failure
+from tests.e2e.house import CALL_S, LONG_WINDED, House, Service, decoder, encoder, free_address, read, request
+from tests.e2e.metrics import scrape
+from tests.e2e.pictures import picture
+
+pytestmark = pytest.mark.timeout(300)
+Make = Callable[[str], Path]
+
+
+class Pair:
+    """A decoder, and an address at which encoders come and go, over one store."""
+
+    def __init__(self, folder: Path, address: str, front: Service) -> None:
+        self.folder = folder
+        self.address = address
+        self.front = front
+        self.stub = decoder_pb2_grpc.DecoderServiceStub(front.channel)
+
+    @asynccontextmanager
+    async def encoder(self, model: Path, **changes: Any) -> AsyncIterator[None]:
+        service = encoder(model, self.folder / "store", listen=self.address, metrics_listen="", **changes)
+        try:
+            await service.until_ready()
+            yield
+        finally:
+            await service.stop()
+
+    async def ask(self, *seeds: int) -> list[str]:
+        """Dtypes of the rows of one question for each of these pictures, all at once."""
+        answers = await asyncio.gather(
+            *(
+                read(self.stub.Generate(request("?", [picture(seed=seed)], max_new_tokens=2), timeout=CALL_S))
+                for seed in seeds
+            )
+        )
+        from fovea.vision.v1 import rows_pb2
+
+        return [rows_pb2.RowDtype.Name(one.finished.receipt.images[0].dtype) for one in answers]
+
+    async def refusal(self, seed: int) -> str:
+        asked = request("?", [picture(seed=seed)], max_new_tokens=2)
+        return (await failure(self.stub.Generate(asked, timeout=CALL_S))).reason
+
+    async def until(self, health: str) -> None:
+        async with asyncio.timeout(60):
+            while await self.front.health() != health:
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def pair(model: Path, folder: Path, **changes: Any) -> AsyncIterator[Pair]:
+    address = free_address()
+    front = decoder(model, [address], encoder_check_s=0.1, **changes)
+    try:
+        await front.until_ready()
+        yield Pair(folder, address, front)
+    finally:
+        await front.stop()
+
+
+async def test_other_row_dtypes_cost_an_attempt_and_no_call(checkpoint: Make, tmp_path: Path) -> None:
+    model = checkpoint("moe")
+    async with pair(model, tmp_path) as both:
+        async with both.encoder(model):
+            assert await both.ask(1) == ["ROW_DTYPE_FP32"]
+        async with both.encoder(model, row_dtype="bf16"):
+            assert await both.ask(1, 2, 3, 4) == ["ROW_DTYPE_BF16"] * 4
+        async with both.encoder(model, arena_bytes=1 << 22):
+            assert await both.ask(1, 5) == ["ROW_DTYPE_FP32"] * 2
+        async with both.encoder(model, row_dtype="bf16", arena_bytes=1 << 22):
+            assert await both.ask(1, 5, 6) == ["ROW_DTYPE_BF16"] * 3
+
+
+async def test_a_decoder_whose_encoder_serves_other_weights_is_not_ready_and_says_why_once(
+    checkpoint: Make, tmp_path: Path
+) -> None:
+    model = checkpoint("moe")
+    async with pair(model, tmp_path) as both:
+        assert await both.front.health() == "SERVING", "it may start before its encoders"
+        with capture_logs() as logs:
+            async with both.encoder(checkpoint("other")):
+                await both.until("NOT_SERVING")
+                assert await both.front.health("liveness") == "SERVING"
+                assert await both.refusal(1) == "ENCODER_MISMATCH"
+                await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)
+            assert await both.front.health() == "NOT_SERVING", "a silent encoder keeps its verdict"
+            async with both.encoder(model):
+                assert await both.ask(1, 2) == ["ROW_DTYPE_FP32"] * 2
+                await both.until("SERVING")
+        told = [entry for entry in logs if entry["event"] == "encoder serves rows of another model"]
+        (why,) = told
+        assert why["encoder"] == both.address
+        assert why["expected"] != why["actual"]
+
+
+async def test_a_decoder_is_not_ready_beside_a_wrong_encoder_from_the_start(
+    checkpoint: Make, tmp_path: Path
+) -> None:
+    address = free_address()
+    wrong = encoder(checkpoint("other"), tmp_path / "store", listen=address, metrics_listen="")
+    front = decoder(checkpoint("moe"), [address])
+    try:
+        await wrong.until_ready()
+        async with asyncio.timeout(60):
+            info = House(tmp_path, tmp_path, wrong, front)
+            while (await info.info()).state != 2:  # SERVING: its own model is loaded
+                await asyncio.sleep(0.02)
+        assert await front.health() == "NOT_SERVING"
+    finally:
+        await front.stop()
+        await wrong.stop()
+
+
+async def test_images_whose_rows_are_here_do_without_their_owner(checkpoint: Make, tmp_path: Path) -> None:
+    model = checkpoint("moe")
+    async with pair(model, tmp_path, row_cache_bytes=1 << 20) as both:
+        async with both.encoder(model):
+            await both.ask(1)
+        assert await both.ask(1, 1) == ["ROW_DTYPE_FP32"] * 2
+        call = both.stub.Generate(request("?", [picture(seed=2)], max_new_tokens=2), timeout=CALL_S)
+        assert (await failure(call)).reason == "ENCODER_UNAVAILABLE"
+        assert not dict(await call.initial_metadata()), "refused after it had begun"
+
+
+async def test_so_do_images_that_are_in_the_kv_cache(checkpoint: Make, tmp_path: Path) -> None:
+    model = checkpoint("moe")
+    async with pair(model, tmp_path, prefix_cache=True) as both:
+        async with both.encoder(model):
+            await both.ask(1)
+        await both.ask(1)
+        other_size = request("?", [picture(seed=1)], max_new_tokens=2, max_pixels=4096)
+        call = both.stub.Generate(other_size, timeout=CALL_S)
+        assert (await failure(call)).reason == "ENCODER_UNAVAILABLE"
+        assert not dict(await call.initial_metadata()), "refused after it had begun"
+
+
+async def test_tokens_of_a_call_that_was_left_are_counted(house: House) -> None:
+    async def output() -> float:
+        from prometheus_client.parser import text_string_to_metric_families as families
+
+        page = await asyncio.to_thread(_page, house.decoder_side.metrics)
+        return sum(
+            sample.value
+            for family in families(page)
+            for sample in family.samples
+            if sample.name == "fovea_decoder_tokens_total" and sample.labels["kind"] == "output"
+        )
+
+    await scrape(house.decoder_side.metrics)
+    before, received = await output(), 0
+    call = house.decoder.Generate(request(LONG_WINDED, max_new_tokens=400), timeout=CALL_S)
+    while received < 20:
+        received += len((await call.read()).delta.token_ids)
+    call.cancel()
+    async with asyncio.timeout(30):
+        while await output() < before + received:
+            await asyncio.sleep(0.02)
+
+
+def _page(address: str) -> str:
+    import urllib.request
+
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as page:
+        return str(page.read().decode())

@@ -1,0 +1,191 @@
+"""What a server makes of callers that send no message, send something else, or stop sending and reading."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from grpc_health.v1.health_pb2 import HealthCheckRequest as Message
+from prometheus_client import CollectorRegistry
+
+from fovea.server.call import CallInterceptor
+from fovea.server.metrics import CallMetrics
+from tests.e2e.failures import Failure, failure
+
+GARBAGE = b"\xff\xff\xff"
+IDLE_S = 0.3
+KINDS = ("One", "Many", "Taken", "Both")
+# A small window, so that one large response is more than gRPC takes without a reader.
+SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024))
+
+
+class Handlers:
+    """One method of each kind; `Many` answers what its request's name asks for."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def one(self, request: Message, context: Any) -> Message:
+        return request
+
+    async def many(self, request: Message, context: Any) -> AsyncIterator[Message]:
+        try:
+            if request.service == "late":
+                await asyncio.sleep(2 * IDLE_S)
+            for _ in range(8 if request.service == "much" else 1):
+                yield Message(service="x" * 1_000_000 if request.service == "much" else "x")
+        finally:
+            self.ended.set()
+
+    async def taken(self, requests: AsyncIterator[Message], context: Any) -> Message:
+        return Message(service="".join([request.service async for request in requests]))
+
+    async def both(self, requests: AsyncIterator[Message], context: Any) -> AsyncIterator[Message]:
+        async for request in requests:
+            yield request
+
+    @property
+    def by_name(self) -> dict[str, grpc.RpcMethodHandler]:
+        coders = {
+            "request_deserializer": Message.FromString,
+            "response_serializer": Message.SerializeToString,
+        }
+        return {
+            "One": grpc.unary_unary_rpc_method_handler(self.one, **coders),
+            "Many": grpc.unary_stream_rpc_method_handler(self.many, **coders),
+            "Taken": grpc.stream_unary_rpc_method_handler(self.taken, **coders),
+            "Both": grpc.stream_stream_rpc_method_handler(self.both, **coders),
+        }
+
+
+class Kit:
+    """A server of these methods, and a caller that sends any bytes, as many as it likes."""
+
+    def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry, handlers: Handlers) -> None:
+        self.channel = channel
+        self.registry = registry
+        self.handlers = handlers
+
+    def call(self, method: str, requests: Any, **options: Any) -> Any:
+        make = self.channel.stream_stream if method in ("Many", "Both") else self.channel.stream_unary
+        return make(f"/test.Kit/{method}", response_deserializer=Message.FromString)(requests, **options)
+
+    async def failure(self, method: str, *requests: bytes) -> Failure:
+        return await failure(self.call(method, iter(requests), timeout=30))
+
+    def counted(self, name: str, method: str, **labels: str) -> float:
+        labels |= {"grpc_service": "test.Kit", "grpc_method": method}
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def kit() -> AsyncIterator[Kit]:
+    registry, handlers = CollectorRegistry(), Handlers()
+    server = grpc.aio.server(interceptors=(CallInterceptor(CallMetrics(registry), IDLE_S),))
+    server.add_registered_method_handlers("test.Kit", handlers.by_name)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=SMALL_WINDOW) as channel:
+        yield Kit(channel, registry, handlers)
+    await server.stop(0)
+
+
+async def never(*before: bytes) -> AsyncIterator[bytes]:
+    for message in before:
+        yield message
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("method", KINDS)
+async def test_bytes_that_are_no_message_are_refused_by_name_and_counted(kit: Kit, method: str) -> None:
+    found = await kit.failure(method, GARBAGE)
+    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert found.metadata == {"method": f"/test.Kit/{method}"}
+    assert kit.counted("grpc_server_handled_total", method, grpc_code="INVALID_ARGUMENT") == 1
+
+
+@pytest.mark.parametrize("method", ["Taken", "Both"])
+async def test_a_later_message_is_held_to_the_same(kit: Kit, method: str) -> None:
+    found = await kit.failure(method, Message(service="fine").SerializeToString(), GARBAGE)
+    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("method", ["One", "Many"])
+async def test_a_call_that_ends_without_its_request_is_answered(kit: Kit, method: str) -> None:
+    found = await kit.failure(method)
+    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert "without a request" in found.message
+
+
+@pytest.mark.parametrize("method", ["Taken", "Both"])
+async def test_a_stream_of_no_requests_is_the_handlers_business(kit: Kit, method: str) -> None:
+    call = kit.call(method, iter(()), timeout=30)
+    assert [message async for message in call] == [] if method == "Both" else await call == Message()
+
+
+@pytest.mark.parametrize("method", KINDS)
+async def test_a_caller_that_sends_nothing_does_not_hold_its_call_for_ever(kit: Kit, method: str) -> None:
+    found = await failure(kit.call(method, never()))
+    assert (found.code, found.reason) == ("ABORTED", "CALL_IDLE")
+    assert found.metadata == {"limit": str(IDLE_S), "waited_for": "send"}
+    assert kit.counted("fovea_server_idle_calls_total", method, waited_for="send") == 1
+
+
+async def test_neither_does_one_that_stops_sending_midway(kit: Kit) -> None:
+    found = await failure(kit.call("Taken", never(Message().SerializeToString())))
+    assert (found.code, found.reason) == ("ABORTED", "CALL_IDLE")
+
+
+async def test_a_dialogue_may_rest_once_it_has_begun(kit: Kit) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        yield Message(service="a").SerializeToString()
+        await asyncio.sleep(2 * IDLE_S)
+        yield Message(service="b").SerializeToString()
+
+    assert [reply.service async for reply in kit.call("Both", slowly(), timeout=30)] == ["a", "b"]
+
+
+async def test_a_reader_that_stops_reading_is_ended_and_told_so_when_it_reads_again(kit: Kit) -> None:
+    """What the handler holds is given back at once; the status waits behind what was sent before."""
+    call = kit.call("Many", iter((Message(service="much").SerializeToString(),)), timeout=30)
+    await call.read()
+    async with asyncio.timeout(30):
+        await kit.handlers.ended.wait()
+        while not kit.counted("grpc_server_handled_total", "Many", grpc_code="ABORTED"):
+            await asyncio.sleep(0.01)
+    assert kit.counted("fovea_server_idle_calls_total", "Many", waited_for="read") == 1
+
+    async def rest() -> AsyncIterator[Message]:
+        while (message := await call.read()) is not grpc.aio.EOF:
+            yield message
+
+    found = await failure(rest())
+    assert (found.code, found.reason, found.metadata["waited_for"]) == ("ABORTED", "CALL_IDLE", "read")
+
+
+async def test_a_handler_may_take_longer_than_a_caller(kit: Kit) -> None:
+    """Only the caller's silence is bounded; a response may take as long as its deadline lets it."""
+    late = iter((Message(service="late").SerializeToString(),))
+    assert [reply.service async for reply in kit.call("Many", late, timeout=30)] == ["x"]
+
+
+@pytest.mark.parametrize("method", KINDS)
+async def test_callers_that_leave_at_any_moment_are_no_defects(
+    kit: Kit, method: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def requests() -> Iterator[bytes]:
+        yield Message(service="much").SerializeToString()
+
+    for turn in range(60):
+        call = kit.call(method, requests(), timeout=30)
+        for _ in range(turn % 12):
+            await asyncio.sleep(0)
+        call.cancel()
+    await kit.call("One", requests(), timeout=30)
+    for code in ("INTERNAL", "UNKNOWN", "INVALID_ARGUMENT"):
+        assert kit.counted("grpc_server_handled_total", method, grpc_code=code) == 0
+    assert "Traceback" not in caplog.text + "".join(capsys.readouterr())
