@@ -88,6 +88,9 @@ def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
         row_cache_bytes=chosen.row_cache_bytes,
         row_cache_s=chosen.row_cache_s,
         max_format_bytes=chosen.max_format_bytes,
+        max_format_s=chosen.max_format_s,
+        max_format_memory_bytes=chosen.max_format_memory_bytes,
+        format_workers=chosen.format_workers,
     )
 
 
@@ -98,6 +101,9 @@ def _engine_limits(chosen: DecoderSettings) -> EngineLimits:
         chosen.max_waiting,
         chosen.max_stop_strings,
         chosen.max_format_bytes,
+        chosen.max_format_s,
+        chosen.max_format_memory_bytes,
+        chosen.format_workers,
     )
 
 

@@ -54,6 +54,9 @@ class Limits:
     row_cache_bytes: int
     row_cache_s: int
     max_format_bytes: int
+    max_format_s: float
+    max_format_memory_bytes: int
+    format_workers: int
 
 
 @dataclass(frozen=True)

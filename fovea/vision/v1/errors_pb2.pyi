@@ -110,6 +110,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
     pixels an image they would fit, 0 where they never do.
     """
+    ERROR_REASON_FORMAT_TOO_COSTLY: _ErrorReason.ValueType  # 48
+    """INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+    it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -203,5 +207,9 @@ ERROR_REASON_ARENA_FULL: ErrorReason.ValueType  # 41
 ERROR_REASON_VISUAL_BUDGET_EXCEEDED: ErrorReason.ValueType  # 42
 """INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
 pixels an image they would fit, 0 where they never do.
+"""
+ERROR_REASON_FORMAT_TOO_COSTLY: ErrorReason.ValueType  # 48
+"""INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

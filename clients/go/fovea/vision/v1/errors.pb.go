@@ -115,6 +115,9 @@ const (
 	// INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
 	// pixels an image they would fit, 0 where they never do.
 	ErrorReason_ERROR_REASON_VISUAL_BUDGET_EXCEEDED ErrorReason = 42
+	// INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+	// it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+	ErrorReason_ERROR_REASON_FORMAT_TOO_COSTLY ErrorReason = 48
 )
 
 // Enum value maps for ErrorReason.
@@ -163,6 +166,7 @@ var (
 		40: "ERROR_REASON_SERVICE_DIED",
 		41: "ERROR_REASON_ARENA_FULL",
 		42: "ERROR_REASON_VISUAL_BUDGET_EXCEEDED",
+		48: "ERROR_REASON_FORMAT_TOO_COSTLY",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -208,6 +212,7 @@ var (
 		"ERROR_REASON_SERVICE_DIED":               40,
 		"ERROR_REASON_ARENA_FULL":                 41,
 		"ERROR_REASON_VISUAL_BUDGET_EXCEEDED":     42,
+		"ERROR_REASON_FORMAT_TOO_COSTLY":          48,
 	}
 )
 
@@ -242,7 +247,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xbf\v\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xe3\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -287,7 +292,8 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_FILE_NOT_READABLE\x10'\x12\x1d\n" +
 	"\x19ERROR_REASON_SERVICE_DIED\x10(\x12\x1b\n" +
 	"\x17ERROR_REASON_ARENA_FULL\x10)\x12'\n" +
-	"#ERROR_REASON_VISUAL_BUDGET_EXCEEDED\x10*B>\n" +
+	"#ERROR_REASON_VISUAL_BUDGET_EXCEEDED\x10*\x12\"\n" +
+	"\x1eERROR_REASON_FORMAT_TOO_COSTLY\x100B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -282,7 +282,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_bytes\030\006 \001(\004\022\020\n\010kv" +
       "_bytes\030\007 \001(\004\022\025\n\rprefill_flops\030\010 \001(\001\022\024\n\014f" +
       "its_context\030\t \001(\010\"\026\n\024GetServerInfoReques" +
-      "t\"\364\002\n\rDecoderLimits\022\031\n\021max_message_bytes" +
+      "t\"\303\003\n\rDecoderLimits\022\031\n\021max_message_bytes" +
       "\030\001 \001(\r\022\023\n\013max_context\030\002 \001(\r\022\026\n\016max_new_t" +
       "okens\030\003 \001(\r\022\036\n\026default_max_new_tokens\030\004 " +
       "\001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n\022default_max_p" +
@@ -291,59 +291,61 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "waiting\030\n \001(\r\022\030\n\020max_stop_strings\030\013 \001(\r\022" +
       "\027\n\017max_image_bytes\030\014 \001(\r\022\027\n\017row_cache_by" +
       "tes\030\r \001(\004\022\023\n\013row_cache_s\030\016 \001(\r\022\030\n\020max_fo" +
-      "rmat_bytes\030\017 \001(\r\"Z\n\013DecoderLoad\022\017\n\007waiti" +
-      "ng\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_u" +
-      "sed\030\003 \001(\r\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013Encoder" +
-      "Peer\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\tr" +
-      "eachable\030\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\nc" +
-      "ompatible\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007runn" +
-      "ing\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServer" +
-      "InfoResponse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002" +
-      " \001(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(" +
-      "\0132\032.fovea.vision.v1.RowLayout\022/\n\006limits\030" +
-      "\005 \001(\0132\037.fovea.decoder.v1.DecoderLimits\022+" +
-      "\n\004load\030\006 \001(\0132\035.fovea.decoder.v1.DecoderL" +
-      "oad\022\020\n\010features\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.f" +
-      "ovea.decoder.v1.ServingState\022\030\n\020loading_" +
-      "progress\030\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattent" +
-      "ion\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003" +
-      "(\0132\035.fovea.decoder.v1.EncoderPeer\022\032\n\022kv_" +
-      "bytes_per_token\030\016 \001(\r*P\n\004Role\022\024\n\020ROLE_UN" +
-      "SPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USE" +
-      "R\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DET" +
-      "AIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DET" +
-      "AIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBud" +
-      "get\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022O" +
-      "N_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_RE" +
-      "FUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_POLICY_" +
-      "UNSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n" +
-      "\027REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rReduction" +
-      "Mode\022\036\n\032REDUCTION_MODE_UNSPECIFIED\020\000\022\026\n\022" +
-      "REDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION_MODE_E" +
-      "CONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG\020\003\022\027\n\023R" +
-      "EDUCTION_MODE_AUTO\020\004*_\n\014FinishReason\022\035\n\031" +
-      "FINISH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_RE" +
-      "ASON_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001" +
-      "\n\014ServingState\022\035\n\031SERVING_STATE_UNSPECIF" +
-      "IED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SERV" +
-      "ING_STATE_SERVING\020\002\022\032\n\026SERVING_STATE_DRA" +
-      "INING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\255\004\n\016De" +
-      "coderService\022S\n\010PutImage\022!.fovea.decoder" +
-      ".v1.PutImageRequest\032\".fovea.decoder.v1.P" +
-      "utImageResponse(\001\022`\n\rDescribeImage\022&.fov" +
-      "ea.decoder.v1.DescribeImageRequest\032\'.fov" +
-      "ea.decoder.v1.DescribeImageResponse\022S\n\010G" +
-      "enerate\022!.fovea.decoder.v1.GenerateReque" +
-      "st\032\".fovea.decoder.v1.GenerateResponse0\001" +
-      "\022Q\n\010Complete\022!.fovea.decoder.v1.Complete" +
-      "Request\032\".fovea.decoder.v1.CompleteRespo" +
-      "nse\022Z\n\013CountTokens\022$.fovea.decoder.v1.Co" +
-      "untTokensRequest\032%.fovea.decoder.v1.Coun" +
-      "tTokensResponse\022`\n\rGetServerInfo\022&.fovea" +
-      ".decoder.v1.GetServerInfoRequest\032\'.fovea" +
-      ".decoder.v1.GetServerInfoResponseBA\n\024dev" +
-      ".fovea.decoder.v1P\001Z\'fovea.dev/go/fovea/" +
-      "decoder/v1;decoderv1b\006proto3"
+      "rmat_bytes\030\017 \001(\r\022\024\n\014max_format_s\0300 \001(\002\022\037" +
+      "\n\027max_format_memory_bytes\0301 \001(\004\022\026\n\016forma" +
+      "t_workers\0302 \001(\r\"Z\n\013DecoderLoad\022\017\n\007waitin" +
+      "g\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_us" +
+      "ed\030\003 \001(\r\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013EncoderP" +
+      "eer\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\tre" +
+      "achable\030\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\nco" +
+      "mpatible\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007runni" +
+      "ng\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServerI" +
+      "nfoResponse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002 " +
+      "\001(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(\013" +
+      "2\032.fovea.vision.v1.RowLayout\022/\n\006limits\030\005" +
+      " \001(\0132\037.fovea.decoder.v1.DecoderLimits\022+\n" +
+      "\004load\030\006 \001(\0132\035.fovea.decoder.v1.DecoderLo" +
+      "ad\022\020\n\010features\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fo" +
+      "vea.decoder.v1.ServingState\022\030\n\020loading_p" +
+      "rogress\030\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattenti" +
+      "on\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(" +
+      "\0132\035.fovea.decoder.v1.EncoderPeer\022\032\n\022kv_b" +
+      "ytes_per_token\030\016 \001(\r*P\n\004Role\022\024\n\020ROLE_UNS" +
+      "PECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER" +
+      "\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DETA" +
+      "IL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETA" +
+      "IL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBudg" +
+      "et\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON" +
+      "_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REF" +
+      "USE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_POLICY_U" +
+      "NSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027" +
+      "REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rReductionM" +
+      "ode\022\036\n\032REDUCTION_MODE_UNSPECIFIED\020\000\022\026\n\022R" +
+      "EDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION_MODE_EC" +
+      "ONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG\020\003\022\027\n\023RE" +
+      "DUCTION_MODE_AUTO\020\004*_\n\014FinishReason\022\035\n\031F" +
+      "INISH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_REA" +
+      "SON_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001\n" +
+      "\014ServingState\022\035\n\031SERVING_STATE_UNSPECIFI" +
+      "ED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SERVI" +
+      "NG_STATE_SERVING\020\002\022\032\n\026SERVING_STATE_DRAI" +
+      "NING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\255\004\n\016Dec" +
+      "oderService\022S\n\010PutImage\022!.fovea.decoder." +
+      "v1.PutImageRequest\032\".fovea.decoder.v1.Pu" +
+      "tImageResponse(\001\022`\n\rDescribeImage\022&.fove" +
+      "a.decoder.v1.DescribeImageRequest\032\'.fove" +
+      "a.decoder.v1.DescribeImageResponse\022S\n\010Ge" +
+      "nerate\022!.fovea.decoder.v1.GenerateReques" +
+      "t\032\".fovea.decoder.v1.GenerateResponse0\001\022" +
+      "Q\n\010Complete\022!.fovea.decoder.v1.CompleteR" +
+      "equest\032\".fovea.decoder.v1.CompleteRespon" +
+      "se\022Z\n\013CountTokens\022$.fovea.decoder.v1.Cou" +
+      "ntTokensRequest\032%.fovea.decoder.v1.Count" +
+      "TokensResponse\022`\n\rGetServerInfo\022&.fovea." +
+      "decoder.v1.GetServerInfoRequest\032\'.fovea." +
+      "decoder.v1.GetServerInfoResponseBA\n\024dev." +
+      "fovea.decoder.v1P\001Z\'fovea.dev/go/fovea/d" +
+      "ecoder/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -514,7 +516,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
       getDescriptor().getMessageType(27);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new

@@ -361,6 +361,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
    */
   ERROR_REASON_VISUAL_BUDGET_EXCEEDED(42),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+   * it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+   * </pre>
+   *
+   * <code>ERROR_REASON_FORMAT_TOO_COSTLY = 48;</code>
+   */
+  ERROR_REASON_FORMAT_TOO_COSTLY(48),
   UNRECOGNIZED(-1),
   ;
 
@@ -718,6 +727,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
    */
   public static final int ERROR_REASON_VISUAL_BUDGET_EXCEEDED_VALUE = 42;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+   * it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+   * </pre>
+   *
+   * <code>ERROR_REASON_FORMAT_TOO_COSTLY = 48;</code>
+   */
+  public static final int ERROR_REASON_FORMAT_TOO_COSTLY_VALUE = 48;
 
 
   public final int getNumber() {
@@ -787,6 +805,7 @@ public enum ErrorReason
       case 40: return ERROR_REASON_SERVICE_DIED;
       case 41: return ERROR_REASON_ARENA_FULL;
       case 42: return ERROR_REASON_VISUAL_BUDGET_EXCEEDED;
+      case 48: return ERROR_REASON_FORMAT_TOO_COSTLY;
       default: return null;
     }
   }

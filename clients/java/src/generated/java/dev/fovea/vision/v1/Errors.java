@@ -36,7 +36,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n\034fovea/vision/v1/errors.proto\022\017fovea.vi" +
-      "sion.v1*\277\013\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
+      "sion.v1*\343\013\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
       "UNSPECIFIED\020\000\022\031\n\025ERROR_REASON_INTERNAL\020\001" +
       "\022!\n\035ERROR_REASON_INVALID_ARGUMENT\020\002\022\033\n\027E" +
       "RROR_REASON_NOT_SERVED\020\003\022!\n\035ERROR_REASON" +
@@ -73,8 +73,9 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "_FILE_NOT_READABLE\020\'\022\035\n\031ERROR_REASON_SER" +
       "VICE_DIED\020(\022\033\n\027ERROR_REASON_ARENA_FULL\020)" +
       "\022\'\n#ERROR_REASON_VISUAL_BUDGET_EXCEEDED\020" +
-      "*B>\n\023dev.fovea.vision.v1P\001Z%fovea.dev/go" +
-      "/fovea/vision/v1;visionv1b\006proto3"
+      "*\022\"\n\036ERROR_REASON_FORMAT_TOO_COSTLY\0200B>\n" +
+      "\023dev.fovea.vision.v1P\001Z%fovea.dev/go/fov" +
+      "ea/vision/v1;visionv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
