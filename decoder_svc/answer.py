@@ -38,7 +38,6 @@ from decoder_svc.limits import check_sampling
 from decoder_svc.prepare import Prepared, Preparer
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.request import Alternative, Ask, Cost, Count, Event, Finished, Load, Started, Text
-from decoder_svc.sampling.grammar import check_format
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 from fovea.rows import RowLayout
@@ -113,7 +112,7 @@ class Answerer:
         self._check(ask)
         check_sampling(ask.sampling, self._engine.limits)
         if ask.sampling.response_format is not None:
-            await asyncio.to_thread(check_format, ask.sampling.response_format)
+            await self._engine.check_format(ask.sampling.response_format)
         prepared = await self._preparer.prepare(ask, self._budget(ask), encoders, deadline)
         self._check_fit(ask, prepared)
         self._refuse_if_busy()

@@ -86,6 +86,9 @@ def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
         max_format_bytes=chosen.max_format_bytes,
         idle_s=chosen.idle_s,
         encoder_timeout_s=chosen.encoder_timeout_s,
+        max_format_s=chosen.max_format_s,
+        max_format_memory_bytes=chosen.max_format_memory_bytes,
+        format_workers=chosen.format_workers,
     )
 
 
@@ -96,6 +99,9 @@ def _engine_limits(chosen: DecoderSettings) -> EngineLimits:
         chosen.max_waiting,
         chosen.max_stop_strings,
         chosen.max_format_bytes,
+        chosen.max_format_s,
+        chosen.max_format_memory_bytes,
+        chosen.format_workers,
     )
 
 

@@ -189,6 +189,9 @@ class Limits:
     max_waiting: int = 256
     max_stop_strings: int = 16
     max_format_bytes: int = 65_536
+    max_format_s: float = 2.0  # of CPU, to compile one
+    max_format_memory_bytes: int = 64 << 20
+    format_workers: int = 2
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,10 @@ class Engine(Protocol):
 
     async def probe(self, prompt: Prompt) -> int:
         """How many leading tokens of the prompt are in the KV cache already."""
+        ...
+
+    async def check_format(self, wanted: ResponseFormat) -> None:
+        """Raises FormatNotEnforceable or FormatTooCostly; what passes is remembered for `submit`."""
         ...
 
     def submit(

@@ -254,8 +254,26 @@ class FormatTooLarge(InvalidArgument):
         )
 
 
+class FormatTooCostly(InvalidArgument):
+    """A response_format that takes more to compile than is spent on one. `what` is above `limit`; without an
+    `actual` nobody knows how far.
+    """
+
+    reason = "FORMAT_TOO_COSTLY"
+
+    def __init__(self, field: str, what: str, limit: float, actual: float | None = None) -> None:
+        known = f"above {limit}" if actual is None else f"{actual}"
+        above = f"{what} is {known}; the limit is {limit}"
+        super().__init__(
+            f"{field} costs too much: {above}",
+            violations=[Violation(field, above)],
+            limit=limit,
+            actual=known,
+        )
+
+
 class FormatNotEnforceable(InvalidArgument):
-    """A response_format that is wrong, uses what is not supported, or costs more than is spent on one."""
+    """A response_format that is wrong, or uses what is not enforced."""
 
     def __init__(self, field: str, why: str) -> None:
         told = why if len(why) <= 300 else f"{why[:299]}…"

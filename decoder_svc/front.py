@@ -57,6 +57,9 @@ class Limits:
     max_format_bytes: int
     idle_s: int
     encoder_timeout_s: int
+    max_format_s: float
+    max_format_memory_bytes: int
+    format_workers: int
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,13 @@ class DecoderSettings(Settings):
     )
     max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
     max_format_bytes: int = Field(64 * KIB, ge=1, description="Largest response_format, in bytes")
+    max_format_s: float = Field(2.0, gt=0, description="Seconds of CPU to compile one response_format")
+    max_format_memory_bytes: int = Field(
+        64 * MIB, ge=MIB, description="Memory to compile one response_format, in bytes"
+    )
+    format_workers: int = Field(
+        2, ge=1, description="response_formats compiled at once, each in a process of its own"
+    )
     max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
     max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
     idle_s: int = Field(

@@ -17,7 +17,7 @@ const (
 type Answer struct {
 	// Text is the answer.
 	Text string
-	// FinishReason says why it ended, MatchedStop which stop string ended it, if one did.
+	// FinishReason says why it ended, MatchedStop which stop string ended it, if one did: then it need not have its [Format].
 	FinishReason FinishReason
 	MatchedStop  string
 	// Model is the name of the model.

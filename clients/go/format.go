@@ -3,7 +3,8 @@ package fovea
 import decoderv1 "fovea.dev/go/fovea/decoder/v1"
 
 // A Format is the form that an answer must have: a [JSONSchema], a [Regex] or a [Choice]. An answer that ends with
-// [FinishLength] was cut, and need not have it. What the service cannot enforce it refuses, and names the field.
+// [FinishLength] was cut, and one with a MatchedStop was stopped: neither need have it. What the service cannot enforce
+// it refuses, and names the field.
 type Format interface {
 	format() *decoderv1.ResponseFormat
 }

@@ -62,8 +62,12 @@ type Limits struct {
 	MaxRunning, MaxWaiting int
 	// MaxStopStrings is the most stop strings of a request.
 	MaxStopStrings int
-	// MaxFormatBytes is the largest [Format].
-	MaxFormatBytes int
+	// MaxFormatBytes is the largest [Format]; MaxFormatSeconds of CPU and MaxFormatMemoryBytes may go into compiling one.
+	MaxFormatBytes       int
+	MaxFormatSeconds     float64
+	MaxFormatMemoryBytes int
+	// FormatWorkers is the most formats that are compiled at once.
+	FormatWorkers int
 }
 
 // Load is what a decoder is doing now.
@@ -147,19 +151,22 @@ func serverInfoOf(m *decoderv1.GetServerInfoResponse) *ServerInfo {
 			Dtype:       m.Dtype,
 		},
 		Limits: Limits{
-			MaxMessageBytes:     int(l.GetMaxMessageBytes()),
-			MaxContext:          int(l.GetMaxContext()),
-			MaxNewTokens:        int(l.GetMaxNewTokens()),
-			DefaultMaxNewTokens: int(l.GetDefaultMaxNewTokens()),
-			MaxImages:           int(l.GetMaxImages()),
-			MaxImageBytes:       int(l.GetMaxImageBytes()),
-			DefaultMaxPixels:    int(l.GetDefaultMaxPixels()),
-			MaxPixels:           int(l.GetMaxPixels()),
-			MinPixels:           int(l.GetMinPixels()),
-			MaxRunning:          int(l.GetMaxRunning()),
-			MaxWaiting:          int(l.GetMaxWaiting()),
-			MaxStopStrings:      int(l.GetMaxStopStrings()),
-			MaxFormatBytes:      int(l.GetMaxFormatBytes()),
+			MaxMessageBytes:      int(l.GetMaxMessageBytes()),
+			MaxContext:           int(l.GetMaxContext()),
+			MaxNewTokens:         int(l.GetMaxNewTokens()),
+			DefaultMaxNewTokens:  int(l.GetDefaultMaxNewTokens()),
+			MaxImages:            int(l.GetMaxImages()),
+			MaxImageBytes:        int(l.GetMaxImageBytes()),
+			DefaultMaxPixels:     int(l.GetDefaultMaxPixels()),
+			MaxPixels:            int(l.GetMaxPixels()),
+			MinPixels:            int(l.GetMinPixels()),
+			MaxRunning:           int(l.GetMaxRunning()),
+			MaxWaiting:           int(l.GetMaxWaiting()),
+			MaxStopStrings:       int(l.GetMaxStopStrings()),
+			MaxFormatBytes:       int(l.GetMaxFormatBytes()),
+			MaxFormatSeconds:     float64(l.GetMaxFormatS()),
+			MaxFormatMemoryBytes: int(l.GetMaxFormatMemoryBytes()),
+			FormatWorkers:        int(l.GetFormatWorkers()),
 		},
 		Load: Load{
 			Waiting:      int(load.GetWaiting()),

@@ -37,6 +37,8 @@ const (
 	// ReasonVisualBudgetExceeded is INVALID_ARGUMENT: the images cost more than the budget; at Metadata["fits"] pixels an
 	// image they would not.
 	ReasonVisualBudgetExceeded Reason = "VISUAL_BUDGET_EXCEEDED"
+	// ReasonFormatTooCostly is INVALID_ARGUMENT: compiling the [Format] takes more than the service spends on one.
+	ReasonFormatTooCostly Reason = "FORMAT_TOO_COSTLY"
 	// ReasonMaxNewTokensTooLarge is INVALID_ARGUMENT: MaxNewTokens is above the service's cap.
 	ReasonMaxNewTokensTooLarge Reason = "MAX_NEW_TOKENS_TOO_LARGE"
 	// ReasonTooManyImages is INVALID_ARGUMENT: more images than a request may have.

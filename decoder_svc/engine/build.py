@@ -5,16 +5,13 @@ All that is decided once, at the start, is decided here. Takes as long as readin
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 import torch
 
-from decoder_svc.core import Limits, Quantization, ResponseFormat
+from decoder_svc.core import Limits, Quantization
 from decoder_svc.engine.kv import BlockManager
 from decoder_svc.engine.scheduler import Rules, Scheduler
 from decoder_svc.engine.worker import Worker
@@ -26,10 +23,8 @@ from decoder_svc.model.load import Progress
 from decoder_svc.model.rows import TORCH_DTYPE
 from decoder_svc.model.text import TextDecoder
 from decoder_svc.sampling.detokenizer import Vocabulary
+from decoder_svc.sampling.trie import TokenSet
 from fovea.rows import RowDtype
-
-if TYPE_CHECKING:
-    from decoder_svc.sampling.grammar import Grammar, Grammars
 
 log = structlog.get_logger()
 CPU_KV_TOKENS = 32_768  # at least; more where they are small
@@ -64,13 +59,11 @@ class Parts:
     checkpoint: Checkpoint
     model: TextDecoder
     vocabulary: Vocabulary
-    grammars: Callable[[], Grammars]  # made by the first format: it reads the tokenizer anew
     worker: Worker
     description: str  # what was chosen, and why
 
-    def compile(self, wanted: ResponseFormat) -> Grammar:
-        """Slow, for a thread of its own. Raises FormatNotEnforceable."""
-        return self.grammars().compile(wanted)
+    def token_set(self) -> TokenSet:
+        return TokenSet(self.checkpoint.folder, self.model.config.vocab_size, self.checkpoint.eos_ids)
 
 
 def build(
@@ -97,14 +90,7 @@ def build(
     log.info("engine", attention=description, quantization=settings.quantization, kv_blocks=blocks.total)
     rules = Rules(settings.prefill_chunk, settings.max_running, settings.overlap, settings.prefix_cache)
     worker = Worker(Stepper(model, graphs), Scheduler(blocks, rules), checkpoint.eos_ids, settings.dtype)
-    grammars = partial(_grammars, checkpoint, model.config.vocab_size)
-    return Parts(checkpoint, model, vocabulary, cache(grammars), worker, description)
-
-
-def _grammars(checkpoint: Checkpoint, vocab_size: int) -> Grammars:
-    from decoder_svc.sampling.grammar import Grammars  # only who asks for a format needs llguidance
-
-    return Grammars(checkpoint.folder, vocab_size, checkpoint.eos_ids)
+    return Parts(checkpoint, model, vocabulary, worker, description)
 
 
 def _shape(checkpoint: Checkpoint) -> Shape:

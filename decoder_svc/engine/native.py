@@ -22,6 +22,7 @@ from decoder_svc.core import (
     EngineRequest,
     Limits,
     Prompt,
+    ResponseFormat,
     RowShape,
     RowStreams,
     Sampling,
@@ -38,6 +39,7 @@ from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.load import Progress
 from decoder_svc.sampling.detokenizer import TextStream
 from decoder_svc.sampling.draws import Draws
+from decoder_svc.sampling.formats import Formats
 from fovea.errors import FoveaError, InvalidArgument
 from fovea.rows import RowLayout
 
@@ -82,12 +84,14 @@ class NativeEngine:
         self._parts: Parts | None = None
         self._failure: Failure | None = partial(EngineUnavailable, "the engine has not started")
         self._death: asyncio.Future[FoveaError] | None = None
+        self._formats: Formats | None = None
 
     async def start(self) -> None:
         """Load the model, off the event loop, and begin to serve."""
         self._loop = asyncio.get_running_loop()
         self._death = self._loop.create_future()
         self._parts = await asyncio.to_thread(build, self._settings, self._progress, self._source)
+        self._formats = Formats(self._parts.token_set(), self.limits)
         post = self._loop.call_soon_threadsafe
         self._parts.worker.start(
             publish=lambda deltas: post(self._deliver, deltas),
@@ -101,6 +105,8 @@ class NativeEngine:
         return await asyncio.shield(self._death)
 
     async def close(self) -> None:
+        if self._formats is not None:
+            self._formats.close()
         if self._parts is not None:
             await asyncio.to_thread(self._parts.worker.stop)
         self._fail(partial(EngineUnavailable, "the engine is closed"))
@@ -128,6 +134,11 @@ class NativeEngine:
     async def probe(self, prompt: Prompt) -> int:
         """As of now: others may need the place before it is submitted."""
         return self._running().worker.probe(prompt)
+
+    async def check_format(self, wanted: ResponseFormat) -> None:
+        self._running()
+        if self._formats is not None:
+            await self._formats.check(wanted)
 
     async def submit(
         self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None = None
@@ -161,11 +172,12 @@ class NativeEngine:
         return self._parts
 
     async def _compile(self, sampling: Sampling) -> Grammar | None:
-        """The request's format, made ready off the event loop: it may take a second."""
-        if sampling.response_format is None:
+        """The request's format, made ready off the event loop."""
+        if sampling.response_format is None or self._formats is None:
             return None
         check_sampling(sampling, self.limits)
-        return await asyncio.to_thread(self._running().compile, sampling.response_format)
+        self._running()
+        return await self._formats.compile(sampling.response_format)
 
     def _enter(
         self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None, grammar: Grammar | None

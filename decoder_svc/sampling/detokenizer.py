@@ -50,6 +50,11 @@ class Vocabulary:
             if token_id not in special
         }
 
+    @property
+    def added(self) -> list[str]:
+        """The text of tokens that stand beside the merges: control tokens and `<think>`."""
+        return [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -75,8 +80,7 @@ class TextStream:
         return self._match() or Piece(self._release(self._could_begin_stop()))
 
     def finish(self) -> Piece:
-        """No more tokens: what was held back comes out, an unfinished character as U+FFFD."""
-        self._held += self._utf8.decode(b"", final=True)
+        """No more tokens: what was held back comes out, but for the bytes of an unfinished character."""
         return self._match() or Piece(self._release(0))
 
     def _match(self) -> Piece | None:

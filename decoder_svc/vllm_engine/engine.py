@@ -22,6 +22,7 @@ from decoder_svc.core import (
     EngineRequest,
     Limits,
     Prompt,
+    ResponseFormat,
     RowShape,
     RowStreams,
 )
@@ -29,7 +30,10 @@ from decoder_svc.engine.rows import RowBuffer, pull
 from decoder_svc.errors import EngineBusy, EngineFailed, EngineUnavailable
 from decoder_svc.limits import check_context, check_prompt, check_rows, check_sampling
 from decoder_svc.sampling.detokenizer import TextStream, Vocabulary
+from decoder_svc.sampling.formats import Formats
+from decoder_svc.sampling.trie import TokenSet
 from decoder_svc.vllm_engine.answer import Answer
+from decoder_svc.vllm_engine.literals import check_spelling
 from decoder_svc.vllm_engine.load import LoadGauge
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea.errors import FoveaError, InvalidArgument
@@ -46,6 +50,7 @@ class Call:
     request: EngineRequest
     answer: Answer
     images: tuple[RowBuffer, ...]
+    grammar: str  # what its format was tried as
     results: asyncio.Queue[Delta | BaseException] = field(default_factory=asyncio.Queue)
     work: asyncio.Task[None] | None = None
 
@@ -63,6 +68,7 @@ class VllmEngine:
         self._calls: dict[str, Call] = {}
         self._gauge = LoadGauge()
         self._llm: Any = None
+        self._formats: Formats | None = None
         self._failure: str | None = "the engine has not started"
 
     async def start(self) -> None:
@@ -72,6 +78,9 @@ class VllmEngine:
 
         self._checkpoint = Checkpoint(self._settings.checkpoint)
         self._vocabulary = Vocabulary(self._settings.checkpoint)
+        vocab_size = self._checkpoint.config.text_config.vocab_size
+        tokens = TokenSet(self._settings.checkpoint, vocab_size, self._checkpoint.eos_ids)
+        self._formats = Formats(tokens, self.limits)
         self._llm = await asyncio.to_thread(launch, self._settings, self._checkpoint, self._gauge)
         self._gauge.set_blocks(self._llm.vllm_config.cache_config.num_gpu_blocks or 0)
         self._failure = None
@@ -86,6 +95,8 @@ class VllmEngine:
         for call in [*self._calls.values()]:
             call.results.put_nowait(EngineUnavailable("the engine is closed"))
         self._failure = "the engine is closed"
+        if self._formats is not None:
+            self._formats.close()
         llm, self._llm = self._llm, None
         if llm is not None:
             await asyncio.to_thread(llm.shutdown)
@@ -125,12 +136,17 @@ class VllmEngine:
         """Nothing for sure: vLLM looks a prefix up only when it schedules a request, in another process."""
         return 0
 
+    async def check_format(self, wanted: ResponseFormat) -> None:
+        """vLLM compiles it once more, in its own process: only what was tried may get there."""
+        await self._source(wanted)
+
     async def submit(
         self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None = None
     ) -> AsyncGenerator[Delta, None]:
         call: Call | None = None
         try:
-            call = self._enter(request, rows, layout)
+            grammar = await self._source(request.sampling.response_format)
+            call = self._enter(request, rows, layout, grammar)
             yield call.answer.begun()
             while True:
                 result = await call.results.get()
@@ -150,6 +166,14 @@ class VllmEngine:
             call.work.cancel()
             call.results.put_nowait(call.answer.ended("abort"))
 
+    async def _source(self, wanted: ResponseFormat | None) -> str:
+        """The format as it was tried; empty where there is none. Raises what `check_format` raises."""
+        self._running()
+        if wanted is None or self._formats is None:
+            return ""
+        check_spelling(wanted, self._vocabulary.added)
+        return await self._formats.check(wanted)
+
     def _running(self) -> Any:
         llm = self._running_or_dead()
         if llm.errored:
@@ -161,12 +185,14 @@ class VllmEngine:
             raise EngineUnavailable(self._failure or "the engine has not started")
         return self._llm
 
-    def _enter(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> Call:
+    def _enter(
+        self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None, grammar: str
+    ) -> Call:
         self._check(request, rows, layout)
         text = TextStream(self._vocabulary, request.sampling.stop)
         dtype = self._settings.dtype
         images = tuple(RowBuffer(span, layout, dtype) for span in request.prompt.images if layout is not None)
-        call = Call(request, Answer(request, text, self._checkpoint.eos_ids, dtype), images)
+        call = Call(request, Answer(request, text, self._checkpoint.eos_ids, dtype), images, grammar)
         self._calls[request.id] = call
         call.work = asyncio.create_task(self._work(call, rows))
         call.work.add_done_callback(lambda done: _pass_failure(done, call))
@@ -199,7 +225,7 @@ class VllmEngine:
         call.answer.times.mark_rows()
         with translated():
             prompt = vllm_prompt(call.request.prompt, call.images, self._settings.dtype)
-            params = sampling_params(call.request.sampling, self._checkpoint.eos_ids)
+            params = sampling_params(call.request.sampling, self._checkpoint.eos_ids, call.grammar)
             async with aclosing(self._running().generate(prompt, params, call.request.id)) as outputs:
                 async for output in outputs:
                     for delta in call.answer.deltas(output):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from vllm import SamplingParams
@@ -10,8 +11,10 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from decoder_svc.core import ResponseFormat, Sampling
 
 
-def sampling_params(sampling: Sampling, eos_ids: frozenset[int]) -> SamplingParams:
-    """Stop strings stay with us: text is cut by the same code for both engines."""
+def sampling_params(sampling: Sampling, eos_ids: frozenset[int], grammar: str = "") -> SamplingParams:
+    """Stop strings stay with us: text is cut by the same code for both engines. `grammar` is the source that
+    the format was tried as.
+    """
     return SamplingParams(
         temperature=0.0 if sampling.is_greedy else sampling.temperature,
         top_p=sampling.top_p,
@@ -23,17 +26,20 @@ def sampling_params(sampling: Sampling, eos_ids: frozenset[int]) -> SamplingPara
         ignore_eos=sampling.ignore_eos,
         stop_token_ids=[] if sampling.ignore_eos else sorted(eos_ids),
         logprobs=0,  # of the chosen token and no other: all that vLLM tells of values that are not finite
-        structured_outputs=_structured(sampling.response_format),
+        structured_outputs=_structured(sampling.response_format, grammar),
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
     )
 
 
-def _structured(format: ResponseFormat | None) -> Any:
+def _structured(format: ResponseFormat | None, grammar: str) -> Any:
+    """For vLLM's `guidance` backend, which is llguidance too. A schema goes as it was tried: reduced to what
+    is enforced, with our rules in it.
+    """
     if format is None:
         return None
     if format.kind == "choice":
         return StructuredOutputsParams(choice=list(format.source))
     if format.kind == "regex":
         return StructuredOutputsParams(regex=format.source[0])
-    return StructuredOutputsParams(json=format.source[0])
+    return StructuredOutputsParams(json=json.dumps(json.loads(grammar)["grammars"][0]["json_schema"]))

@@ -105,6 +105,7 @@ def _emit(answer: Answer) -> None:
         request_id=answer.request_id,
         answer=answer.text,
         finish_reason=answer.finish_reason,
+        matched_stop=answer.matched_stop,
         model=answer.model,
         receipt=answer.receipt.as_json(),
     )
@@ -118,5 +119,11 @@ def _print_receipt(answer: Answer, names: list[str]) -> None:
     out = console(stderr=True)
     for line in lines(answer.receipt, names):
         out.print(line, style="dim")
-    ended = {"stop": "", "length": ", cut off at the most tokens allowed"}.get(answer.finish_reason, "")
-    out.print(f"model   {answer.model}{ended}, request {answer.request_id}", style="dim")
+    out.print(f"model   {answer.model}{_ended(answer)}, request {answer.request_id}", style="dim")
+
+
+def _ended(answer: Answer) -> str:
+    """What kept the answer from its own end, if anything did."""
+    if answer.matched_stop:
+        return f", stopped before {clean(repr(answer.matched_stop))}"
+    return ", cut off at the most tokens allowed" if answer.finish_reason == "length" else ""

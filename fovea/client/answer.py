@@ -34,6 +34,7 @@ class Gathered:
         return Answer(
             text="".join(piece.text for piece in self._pieces),
             finish_reason=finished.finish_reason,
+            matched_stop=finished.matched_stop,
             model=started.model,
             request_id=started.request_id,
             receipt=finished.receipt,

@@ -31,7 +31,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Finished:
-    """The answer is complete. `finish_reason` is `stop` or `length`."""
+    """The answer is complete. `finish_reason` is `stop` or `length`, `matched_stop` what stopped it."""
 
     finish_reason: str
     matched_stop: str
@@ -43,8 +43,9 @@ Event = Started | Text | Finished
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer. `finish_reason` is `stop`, or `length` where it was cut: then it need not have the form
-    that was asked for. `logprobs` are one a token, natural, where they were asked for.
+    """A whole answer. `finish_reason` is `stop`, or `length` where it was cut; `matched_stop` is the stop
+    string that ended it, or empty. One that was cut or has a `matched_stop` need not match the form that was
+    asked for. `logprobs` are one a token, natural, where they were asked for.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Answer:
     receipt: Receipt
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+    matched_stop: str = ""
 
 
 @dataclass(frozen=True)

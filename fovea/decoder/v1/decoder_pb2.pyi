@@ -679,8 +679,10 @@ class ResponseFormat(_message.Message):
     REGEX_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
     json_schema: _builtins.str
-    """A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-    enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+    """A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+    enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+    of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+    their bounds, or a cut answer is likely.
     """
     regex: _builtins.str
     """A regular expression in the syntax of Rust's `regex`: no look-around, no back-references."""
@@ -1257,6 +1259,9 @@ class DecoderLimits(_message.Message):
     MAX_FORMAT_BYTES_FIELD_NUMBER: _builtins.int
     IDLE_S_FIELD_NUMBER: _builtins.int
     ENCODER_TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    MAX_FORMAT_S_FIELD_NUMBER: _builtins.int
+    MAX_FORMAT_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    FORMAT_WORKERS_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that is received, in bytes."""
     max_context: _builtins.int
@@ -1291,6 +1296,12 @@ class DecoderLimits(_message.Message):
     """Seconds for which a call may wait for its caller to send or to read a message."""
     encoder_timeout_s: _builtins.int
     """Seconds for which a call to an encoder may wait without progress."""
+    max_format_s: _builtins.float
+    """Seconds of CPU that compiling one response_format may take."""
+    max_format_memory_bytes: _builtins.int
+    """Memory that it may take, in bytes."""
+    format_workers: _builtins.int
+    """The most response_formats that are compiled at once, each in a process of its own."""
     def __init__(
         self,
         *,
@@ -1311,10 +1322,13 @@ class DecoderLimits(_message.Message):
         max_format_bytes: _builtins.int = ...,
         idle_s: _builtins.int = ...,
         encoder_timeout_s: _builtins.int = ...,
+        max_format_s: _builtins.float = ...,
+        max_format_memory_bytes: _builtins.int = ...,
+        format_workers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "idle_s", b"idle_s", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "format_workers", b"format_workers", "idle_s", b"idle_s", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_format_memory_bytes", b"max_format_memory_bytes", "max_format_s", b"max_format_s", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

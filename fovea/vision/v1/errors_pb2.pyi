@@ -124,6 +124,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
     metadata is `send` or `read`.
     """
+    ERROR_REASON_FORMAT_TOO_COSTLY: _ErrorReason.ValueType  # 48
+    """INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+    it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -231,5 +235,9 @@ ERROR_REASON_ENGINE_OUT_OF_MEMORY: ErrorReason.ValueType  # 45
 ERROR_REASON_CALL_IDLE: ErrorReason.ValueType  # 52
 """ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
 metadata is `send` or `read`.
+"""
+ERROR_REASON_FORMAT_TOO_COSTLY: ErrorReason.ValueType  # 48
+"""INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

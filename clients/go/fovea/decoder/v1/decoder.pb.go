@@ -1416,8 +1416,10 @@ type isResponseFormat_Format interface {
 }
 
 type ResponseFormat_JsonSchema struct {
-	// A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-	// enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+	// A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+	// enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+	// of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+	// their bounds, or a cut answer is likely.
 	JsonSchema string `protobuf:"bytes,1,opt,name=json_schema,json=jsonSchema,proto3,oneof"`
 }
 
@@ -2539,8 +2541,14 @@ type DecoderLimits struct {
 	IdleS uint32 `protobuf:"varint,40,opt,name=idle_s,json=idleS,proto3" json:"idle_s,omitempty"`
 	// Seconds for which a call to an encoder may wait without progress.
 	EncoderTimeoutS uint32 `protobuf:"varint,41,opt,name=encoder_timeout_s,json=encoderTimeoutS,proto3" json:"encoder_timeout_s,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Seconds of CPU that compiling one response_format may take.
+	MaxFormatS float32 `protobuf:"fixed32,48,opt,name=max_format_s,json=maxFormatS,proto3" json:"max_format_s,omitempty"`
+	// Memory that it may take, in bytes.
+	MaxFormatMemoryBytes uint64 `protobuf:"varint,49,opt,name=max_format_memory_bytes,json=maxFormatMemoryBytes,proto3" json:"max_format_memory_bytes,omitempty"`
+	// The most response_formats that are compiled at once, each in a process of its own.
+	FormatWorkers uint32 `protobuf:"varint,50,opt,name=format_workers,json=formatWorkers,proto3" json:"format_workers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DecoderLimits) Reset() {
@@ -2688,6 +2696,27 @@ func (x *DecoderLimits) GetIdleS() uint32 {
 func (x *DecoderLimits) GetEncoderTimeoutS() uint32 {
 	if x != nil {
 		return x.EncoderTimeoutS
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxFormatS() float32 {
+	if x != nil {
+		return x.MaxFormatS
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxFormatMemoryBytes() uint64 {
+	if x != nil {
+		return x.MaxFormatMemoryBytes
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetFormatWorkers() uint32 {
+	if x != nil {
+		return x.FormatWorkers
 	}
 	return 0
 }
@@ -3202,7 +3231,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bkv_bytes\x18\a \x01(\x04R\akvBytes\x12#\n" +
 	"\rprefill_flops\x18\b \x01(\x01R\fprefillFlops\x12!\n" +
 	"\ffits_context\x18\t \x01(\bR\vfitsContext\"\x16\n" +
-	"\x14GetServerInfoRequest\"\x8b\x05\n" +
+	"\x14GetServerInfoRequest\"\x8b\x06\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
 	"\vmax_context\x18\x02 \x01(\rR\n" +
@@ -3227,7 +3256,11 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\vrow_cache_s\x18\x0e \x01(\rR\trowCacheS\x12(\n" +
 	"\x10max_format_bytes\x18\x0f \x01(\rR\x0emaxFormatBytes\x12\x15\n" +
 	"\x06idle_s\x18( \x01(\rR\x05idleS\x12*\n" +
-	"\x11encoder_timeout_s\x18) \x01(\rR\x0fencoderTimeoutS\"\x84\x01\n" +
+	"\x11encoder_timeout_s\x18) \x01(\rR\x0fencoderTimeoutS\x12 \n" +
+	"\fmax_format_s\x180 \x01(\x02R\n" +
+	"maxFormatS\x125\n" +
+	"\x17max_format_memory_bytes\x181 \x01(\x04R\x14maxFormatMemoryBytes\x12%\n" +
+	"\x0eformat_workers\x182 \x01(\rR\rformatWorkers\"\x84\x01\n" +
 	"\vDecoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12$\n" +

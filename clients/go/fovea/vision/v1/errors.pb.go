@@ -126,6 +126,9 @@ const (
 	// ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
 	// metadata is `send` or `read`.
 	ErrorReason_ERROR_REASON_CALL_IDLE ErrorReason = 52
+	// INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+	// it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+	ErrorReason_ERROR_REASON_FORMAT_TOO_COSTLY ErrorReason = 48
 )
 
 // Enum value maps for ErrorReason.
@@ -178,6 +181,7 @@ var (
 		44: "ERROR_REASON_ANSWER_NOT_FINITE",
 		45: "ERROR_REASON_ENGINE_OUT_OF_MEMORY",
 		52: "ERROR_REASON_CALL_IDLE",
+		48: "ERROR_REASON_FORMAT_TOO_COSTLY",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -227,6 +231,7 @@ var (
 		"ERROR_REASON_ANSWER_NOT_FINITE":          44,
 		"ERROR_REASON_ENGINE_OUT_OF_MEMORY":       45,
 		"ERROR_REASON_CALL_IDLE":                  52,
+		"ERROR_REASON_FORMAT_TOO_COSTLY":          48,
 	}
 )
 
@@ -261,7 +266,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xc8\f\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xec\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -310,7 +315,8 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1cERROR_REASON_ROWS_NOT_FINITE\x10+\x12\"\n" +
 	"\x1eERROR_REASON_ANSWER_NOT_FINITE\x10,\x12%\n" +
 	"!ERROR_REASON_ENGINE_OUT_OF_MEMORY\x10-\x12\x1a\n" +
-	"\x16ERROR_REASON_CALL_IDLE\x104B>\n" +
+	"\x16ERROR_REASON_CALL_IDLE\x104\x12\"\n" +
+	"\x1eERROR_REASON_FORMAT_TOO_COSTLY\x100B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

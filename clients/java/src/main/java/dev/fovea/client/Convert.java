@@ -292,7 +292,10 @@ final class Convert {
             limits.getMaxWaiting(),
             limits.getMaxStopStrings(),
             Integer.toUnsignedLong(limits.getMaxImageBytes()),
-            Integer.toUnsignedLong(limits.getMaxFormatBytes())),
+            Integer.toUnsignedLong(limits.getMaxFormatBytes()),
+            limits.getMaxFormatS(),
+            limits.getMaxFormatMemoryBytes(),
+            limits.getFormatWorkers()),
         new DecoderInfo.Load(
             load.getWaiting(), load.getRunning(), load.getKvBlocksUsed(), load.getKvBlocks()),
         message.getFeaturesList(),

@@ -37,7 +37,10 @@ public record DecoderInfo(
       int maxWaiting,
       int maxStopStrings,
       long maxImageBytes,
-      long maxFormatBytes) {}
+      long maxFormatBytes,
+      double maxFormatSeconds,
+      long maxFormatMemoryBytes,
+      int formatWorkers) {}
 
   /** Requests that wait and that are computed, and the KV blocks that they hold. */
   public record Load(int waiting, int running, int kvBlocksUsed, int kvBlocks) {}

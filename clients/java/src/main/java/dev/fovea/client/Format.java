@@ -4,7 +4,8 @@ import java.util.List;
 
 /**
  * The form that an answer must have. An answer that ends with {@link FinishReason#LENGTH} was cut,
- * and need not have it. What the service cannot enforce it refuses, and names the field.
+ * and one with a {@code matchedStop} was stopped: neither need have it. What the service cannot
+ * enforce it refuses, and names the field.
  */
 public sealed interface Format {
   /** JSON that is valid by a schema, itself written as JSON. */

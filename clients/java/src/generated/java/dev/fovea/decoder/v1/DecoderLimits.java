@@ -307,6 +307,51 @@ private static final long serialVersionUID = 0L;
     return encoderTimeoutS_;
   }
 
+  public static final int MAX_FORMAT_S_FIELD_NUMBER = 48;
+  private float maxFormatS_ = 0F;
+  /**
+   * <pre>
+   * Seconds of CPU that compiling one response_format may take.
+   * </pre>
+   *
+   * <code>float max_format_s = 48;</code>
+   * @return The maxFormatS.
+   */
+  @java.lang.Override
+  public float getMaxFormatS() {
+    return maxFormatS_;
+  }
+
+  public static final int MAX_FORMAT_MEMORY_BYTES_FIELD_NUMBER = 49;
+  private long maxFormatMemoryBytes_ = 0L;
+  /**
+   * <pre>
+   * Memory that it may take, in bytes.
+   * </pre>
+   *
+   * <code>uint64 max_format_memory_bytes = 49;</code>
+   * @return The maxFormatMemoryBytes.
+   */
+  @java.lang.Override
+  public long getMaxFormatMemoryBytes() {
+    return maxFormatMemoryBytes_;
+  }
+
+  public static final int FORMAT_WORKERS_FIELD_NUMBER = 50;
+  private int formatWorkers_ = 0;
+  /**
+   * <pre>
+   * The most response_formats that are compiled at once, each in a process of its own.
+   * </pre>
+   *
+   * <code>uint32 format_workers = 50;</code>
+   * @return The formatWorkers.
+   */
+  @java.lang.Override
+  public int getFormatWorkers() {
+    return formatWorkers_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -371,6 +416,15 @@ private static final long serialVersionUID = 0L;
     }
     if (encoderTimeoutS_ != 0) {
       output.writeUInt32(41, encoderTimeoutS_);
+    }
+    if (java.lang.Float.floatToRawIntBits(maxFormatS_) != 0) {
+      output.writeFloat(48, maxFormatS_);
+    }
+    if (maxFormatMemoryBytes_ != 0L) {
+      output.writeUInt64(49, maxFormatMemoryBytes_);
+    }
+    if (formatWorkers_ != 0) {
+      output.writeUInt32(50, formatWorkers_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -444,6 +498,18 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(41, encoderTimeoutS_);
     }
+    if (java.lang.Float.floatToRawIntBits(maxFormatS_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(48, maxFormatS_);
+    }
+    if (maxFormatMemoryBytes_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(49, maxFormatMemoryBytes_);
+    }
+    if (formatWorkers_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(50, formatWorkers_);
+    }
     return size;
   }
   @java.lang.Override
@@ -502,6 +568,13 @@ private static final long serialVersionUID = 0L;
         != other.getIdleS()) return false;
     if (getEncoderTimeoutS()
         != other.getEncoderTimeoutS()) return false;
+    if (java.lang.Float.floatToIntBits(getMaxFormatS())
+        != java.lang.Float.floatToIntBits(
+            other.getMaxFormatS())) return false;
+    if (getMaxFormatMemoryBytes()
+        != other.getMaxFormatMemoryBytes()) return false;
+    if (getFormatWorkers()
+        != other.getFormatWorkers()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -548,6 +621,14 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getIdleS();
     hash = (37 * hash) + ENCODER_TIMEOUT_S_FIELD_NUMBER;
     hash = (53 * hash) + getEncoderTimeoutS();
+    hash = (37 * hash) + MAX_FORMAT_S_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getMaxFormatS());
+    hash = (37 * hash) + MAX_FORMAT_MEMORY_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMaxFormatMemoryBytes());
+    hash = (37 * hash) + FORMAT_WORKERS_FIELD_NUMBER;
+    hash = (53 * hash) + getFormatWorkers();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -700,6 +781,9 @@ private static final long serialVersionUID = 0L;
       maxFormatBytes_ = 0;
       idleS_ = 0;
       encoderTimeoutS_ = 0;
+      maxFormatS_ = 0F;
+      maxFormatMemoryBytes_ = 0L;
+      formatWorkers_ = 0;
       return this;
     }
 
@@ -784,6 +868,15 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00010000) != 0)) {
         result.encoderTimeoutS_ = encoderTimeoutS_;
       }
+      if (((from_bitField0_ & 0x00020000) != 0)) {
+        result.maxFormatS_ = maxFormatS_;
+      }
+      if (((from_bitField0_ & 0x00040000) != 0)) {
+        result.maxFormatMemoryBytes_ = maxFormatMemoryBytes_;
+      }
+      if (((from_bitField0_ & 0x00080000) != 0)) {
+        result.formatWorkers_ = formatWorkers_;
+      }
     }
 
     @java.lang.Override
@@ -848,6 +941,15 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getEncoderTimeoutS() != 0) {
         setEncoderTimeoutS(other.getEncoderTimeoutS());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getMaxFormatS()) != 0) {
+        setMaxFormatS(other.getMaxFormatS());
+      }
+      if (other.getMaxFormatMemoryBytes() != 0L) {
+        setMaxFormatMemoryBytes(other.getMaxFormatMemoryBytes());
+      }
+      if (other.getFormatWorkers() != 0) {
+        setFormatWorkers(other.getFormatWorkers());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -960,6 +1062,21 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00010000;
               break;
             } // case 328
+            case 389: {
+              maxFormatS_ = input.readFloat();
+              bitField0_ |= 0x00020000;
+              break;
+            } // case 389
+            case 392: {
+              maxFormatMemoryBytes_ = input.readUInt64();
+              bitField0_ |= 0x00040000;
+              break;
+            } // case 392
+            case 400: {
+              formatWorkers_ = input.readUInt32();
+              bitField0_ |= 0x00080000;
+              break;
+            } // case 400
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1721,6 +1838,138 @@ private static final long serialVersionUID = 0L;
     public Builder clearEncoderTimeoutS() {
       bitField0_ = (bitField0_ & ~0x00010000);
       encoderTimeoutS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private float maxFormatS_ ;
+    /**
+     * <pre>
+     * Seconds of CPU that compiling one response_format may take.
+     * </pre>
+     *
+     * <code>float max_format_s = 48;</code>
+     * @return The maxFormatS.
+     */
+    @java.lang.Override
+    public float getMaxFormatS() {
+      return maxFormatS_;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that compiling one response_format may take.
+     * </pre>
+     *
+     * <code>float max_format_s = 48;</code>
+     * @param value The maxFormatS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxFormatS(float value) {
+
+      maxFormatS_ = value;
+      bitField0_ |= 0x00020000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that compiling one response_format may take.
+     * </pre>
+     *
+     * <code>float max_format_s = 48;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxFormatS() {
+      bitField0_ = (bitField0_ & ~0x00020000);
+      maxFormatS_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private long maxFormatMemoryBytes_ ;
+    /**
+     * <pre>
+     * Memory that it may take, in bytes.
+     * </pre>
+     *
+     * <code>uint64 max_format_memory_bytes = 49;</code>
+     * @return The maxFormatMemoryBytes.
+     */
+    @java.lang.Override
+    public long getMaxFormatMemoryBytes() {
+      return maxFormatMemoryBytes_;
+    }
+    /**
+     * <pre>
+     * Memory that it may take, in bytes.
+     * </pre>
+     *
+     * <code>uint64 max_format_memory_bytes = 49;</code>
+     * @param value The maxFormatMemoryBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxFormatMemoryBytes(long value) {
+
+      maxFormatMemoryBytes_ = value;
+      bitField0_ |= 0x00040000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Memory that it may take, in bytes.
+     * </pre>
+     *
+     * <code>uint64 max_format_memory_bytes = 49;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxFormatMemoryBytes() {
+      bitField0_ = (bitField0_ & ~0x00040000);
+      maxFormatMemoryBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int formatWorkers_ ;
+    /**
+     * <pre>
+     * The most response_formats that are compiled at once, each in a process of its own.
+     * </pre>
+     *
+     * <code>uint32 format_workers = 50;</code>
+     * @return The formatWorkers.
+     */
+    @java.lang.Override
+    public int getFormatWorkers() {
+      return formatWorkers_;
+    }
+    /**
+     * <pre>
+     * The most response_formats that are compiled at once, each in a process of its own.
+     * </pre>
+     *
+     * <code>uint32 format_workers = 50;</code>
+     * @param value The formatWorkers to set.
+     * @return This builder for chaining.
+     */
+    public Builder setFormatWorkers(int value) {
+
+      formatWorkers_ = value;
+      bitField0_ |= 0x00080000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most response_formats that are compiled at once, each in a process of its own.
+     * </pre>
+     *
+     * <code>uint32 format_workers = 50;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearFormatWorkers() {
+      bitField0_ = (bitField0_ & ~0x00080000);
+      formatWorkers_ = 0;
       onChanged();
       return this;
     }

@@ -179,4 +179,34 @@ public interface DecoderLimitsOrBuilder extends
    * @return The encoderTimeoutS.
    */
   int getEncoderTimeoutS();
+
+  /**
+   * <pre>
+   * Seconds of CPU that compiling one response_format may take.
+   * </pre>
+   *
+   * <code>float max_format_s = 48;</code>
+   * @return The maxFormatS.
+   */
+  float getMaxFormatS();
+
+  /**
+   * <pre>
+   * Memory that it may take, in bytes.
+   * </pre>
+   *
+   * <code>uint64 max_format_memory_bytes = 49;</code>
+   * @return The maxFormatMemoryBytes.
+   */
+  long getMaxFormatMemoryBytes();
+
+  /**
+   * <pre>
+   * The most response_formats that are compiled at once, each in a process of its own.
+   * </pre>
+   *
+   * <code>uint32 format_workers = 50;</code>
+   * @return The formatWorkers.
+   */
+  int getFormatWorkers();
 }

@@ -102,8 +102,10 @@ private static final long serialVersionUID = 0L;
   public static final int JSON_SCHEMA_FIELD_NUMBER = 1;
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+   * their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -114,8 +116,10 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+   * their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -138,8 +142,10 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+   * their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -668,8 +674,10 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+     * their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -681,8 +689,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+     * their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -706,8 +716,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+     * their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -732,8 +744,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+     * their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -750,8 +764,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+     * their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -767,8 +783,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-     * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+     * their bounds, or a cut answer is likely.
      * </pre>
      *
      * <code>string json_schema = 1;</code>

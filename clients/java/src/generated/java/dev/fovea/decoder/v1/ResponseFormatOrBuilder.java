@@ -12,8 +12,10 @@ public interface ResponseFormatOrBuilder extends
 
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+   * their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -22,8 +24,10 @@ public interface ResponseFormatOrBuilder extends
   boolean hasJsonSchema();
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+   * their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -32,8 +36,10 @@ public interface ResponseFormatOrBuilder extends
   java.lang.String getJsonSchema();
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that cannot be
-   * enforced is refused, not passed over. Give strings, numbers and lists their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
+   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
+   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
+   * their bounds, or a cut answer is likely.
    * </pre>
    *
    * <code>string json_schema = 1;</code>

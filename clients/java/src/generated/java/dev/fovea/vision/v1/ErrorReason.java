@@ -396,6 +396,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_CALL_IDLE = 52;</code>
    */
   ERROR_REASON_CALL_IDLE(52),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+   * it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+   * </pre>
+   *
+   * <code>ERROR_REASON_FORMAT_TOO_COSTLY = 48;</code>
+   */
+  ERROR_REASON_FORMAT_TOO_COSTLY(48),
   UNRECOGNIZED(-1),
   ;
 
@@ -788,6 +797,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_CALL_IDLE = 52;</code>
    */
   public static final int ERROR_REASON_CALL_IDLE_VALUE = 52;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
+   * it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+   * </pre>
+   *
+   * <code>ERROR_REASON_FORMAT_TOO_COSTLY = 48;</code>
+   */
+  public static final int ERROR_REASON_FORMAT_TOO_COSTLY_VALUE = 48;
 
 
   public final int getNumber() {
@@ -861,6 +879,7 @@ public enum ErrorReason
       case 44: return ERROR_REASON_ANSWER_NOT_FINITE;
       case 45: return ERROR_REASON_ENGINE_OUT_OF_MEMORY;
       case 52: return ERROR_REASON_CALL_IDLE;
+      case 48: return ERROR_REASON_FORMAT_TOO_COSTLY;
       default: return null;
     }
   }

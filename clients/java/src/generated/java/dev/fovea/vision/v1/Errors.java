@@ -36,7 +36,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n\034fovea/vision/v1/errors.proto\022\017fovea.vi" +
-      "sion.v1*\310\014\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
+      "sion.v1*\354\014\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
       "UNSPECIFIED\020\000\022\031\n\025ERROR_REASON_INTERNAL\020\001" +
       "\022!\n\035ERROR_REASON_INVALID_ARGUMENT\020\002\022\033\n\027E" +
       "RROR_REASON_NOT_SERVED\020\003\022!\n\035ERROR_REASON" +
@@ -76,9 +76,10 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "*\022 \n\034ERROR_REASON_ROWS_NOT_FINITE\020+\022\"\n\036E" +
       "RROR_REASON_ANSWER_NOT_FINITE\020,\022%\n!ERROR" +
       "_REASON_ENGINE_OUT_OF_MEMORY\020-\022\032\n\026ERROR_" +
-      "REASON_CALL_IDLE\0204B>\n\023dev.fovea.vision.v" +
-      "1P\001Z%fovea.dev/go/fovea/vision/v1;vision" +
-      "v1b\006proto3"
+      "REASON_CALL_IDLE\0204\022\"\n\036ERROR_REASON_FORMA" +
+      "T_TOO_COSTLY\0200B>\n\023dev.fovea.vision.v1P\001Z" +
+      "%fovea.dev/go/fovea/vision/v1;visionv1b\006" +
+      "proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

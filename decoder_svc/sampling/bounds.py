@@ -1,0 +1,48 @@
+"""The bounds that several keywords of a JSON schema set for one number, where llguidance errs with them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import product
+
+from decoder_svc.sampling.keywords import MAX_MULTIPLE, Place, scaled
+
+
+@dataclass
+class Bounds:
+    """The bounds that may meet in one number, by keyword."""
+
+    minimum: set[float] = field(default_factory=set)
+    maximum: set[float] = field(default_factory=set)
+    exclusiveMinimum: set[float] = field(default_factory=set)
+    exclusiveMaximum: set[float] = field(default_factory=set)
+    multipleOf: set[float] = field(default_factory=set)
+
+    def check(self, place: Place) -> None:
+        """Raises Unenforceable or TooCostly."""
+        self._check_exclusive(place)
+        if self.multipleOf:
+            self._check_multiples(place)
+
+    def _check_exclusive(self, place: Place) -> None:
+        """An exclusive bound's own value is taken where it is an integer and the opposite bound shares it."""
+        for low, high in product(self.exclusiveMinimum, self.maximum | self.exclusiveMaximum):
+            if low == int(low) >= 0 and low < high < low + 1:
+                raise place.refuse(
+                    "exclusiveMinimum", f"{low:g} is not enforced with the upper bound {high:g}"
+                )
+        for high, low in product(self.exclusiveMaximum, self.minimum | self.exclusiveMinimum):
+            if high == int(high) <= 0 and high - 1 < low < high:
+                raise place.refuse(
+                    "exclusiveMaximum", f"{high:g} is not enforced with the lower bound {low:g}"
+                )
+
+    def _check_multiples(self, place: Place) -> None:
+        """A multiple of several numbers is one of their least common multiple."""
+        numbers = [Decimal(repr(number)) for number in self.multipleOf]
+        places = max(scaled(number)[1] for number in numbers)
+        common = math.lcm(*(int(number.scaleb(places)) for number in numbers))
+        if common > MAX_MULTIPLE:
+            raise place.too_costly("the least common multiple of multipleOf", MAX_MULTIPLE, common)

@@ -1,0 +1,178 @@
+"""The formats of one checkpoint's answers: tried in a process that may be killed, then compiled here.
+
+A format may cost any time and memory, and only trying tells. So each is tried first in a child of the
+`nursery`, with limits of both, several at a time and no more; what has passed is compiled once more in this
+process, on a thread of its own, because a compiled grammar cannot be handed over. Callers that leave have
+their child killed. For one event loop, and never awaited when that ends. Knows no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+from decoder_svc.core import Limits, ResponseFormat
+from decoder_svc.errors import EngineBusy, EngineUnavailable, FormatNotEnforceable, FormatTooCostly
+from decoder_svc.sampling.nursery import ChildLimits, Verdict
+from fovea.errors import FoveaError
+
+if TYPE_CHECKING:
+    from decoder_svc.sampling.grammar import Grammar
+    from decoder_svc.sampling.trie import TokenSet
+
+COMMAND = (sys.executable, "-m", "decoder_svc.sampling.nursery")
+REMEMBERED = 256  # verdicts; a format that costs too much is refused at once when it comes again
+KEPT = 16  # grammars; callers who extract fields send the same format again and again
+# The children share few cores with the engine; what takes this much longer than its CPU time is stuck.
+PATIENCE_S, PATIENCE = 30.0, 10
+
+
+class Formats:
+    """Tries formats by `check`, compiles them by `compile`."""
+
+    def __init__(self, tokens: TokenSet, limits: Limits) -> None:
+        self._tokens = tokens
+        self._limits = limits
+        self._nursery = _Link(tokens, ChildLimits(limits.max_format_s, limits.max_format_memory_bytes))
+        self._turns = asyncio.Semaphore(limits.format_workers)
+        self._waiting = 0
+        self._verdicts: OrderedDict[ResponseFormat, Verdict] = OrderedDict()
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="formats")
+        self._grammars = cache(lambda: _Grammars(tokens))
+
+    async def check(self, wanted: ResponseFormat) -> str:
+        """The source of its grammar. Raises FormatNotEnforceable, FormatTooCostly or EngineBusy."""
+        verdict = self._verdicts.get(wanted) or await self._tried(wanted)
+        self._verdicts[wanted] = verdict
+        self._verdicts.move_to_end(wanted)
+        if len(self._verdicts) > REMEMBERED:
+            self._verdicts.popitem(last=False)
+        if failure := _failure(wanted, verdict, self._limits):
+            raise failure
+        return verdict.source
+
+    async def compile(self, wanted: ResponseFormat) -> Grammar:
+        """At its beginning. Raises as `check` does."""
+        source = await self.check(wanted)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._compiler, lambda: self._grammars().compile(wanted, source))
+
+    def close(self) -> None:
+        """Kills what is being tried; waits for nothing."""
+        self._nursery.close()
+        self._compiler.shutdown(wait=False, cancel_futures=True)
+
+    async def _tried(self, wanted: ResponseFormat) -> Verdict:
+        if self._waiting >= self._limits.max_waiting:
+            raise EngineBusy(self._limits.max_waiting, self._waiting, retry_after_s=self._limits.max_format_s)
+        self._waiting += 1
+        try:
+            async with self._turns:
+                return self._verdicts.get(wanted) or await self._nursery.judge(wanted)
+        finally:
+            self._waiting -= 1
+
+
+class _Grammars:
+    """Compiled grammars, and what they are compiled with. On the compiler's thread alone."""
+
+    def __init__(self, tokens: TokenSet) -> None:
+        from llguidance import LLExecutor  # only who asks for a format needs llguidance
+
+        self._tokenizer = tokens.load()
+        self._executor = LLExecutor()
+        self._kept = lru_cache(KEPT)(self._compile)
+
+    def compile(self, wanted: ResponseFormat, source: str) -> Grammar:
+        return self._kept(wanted, source).copy()
+
+    def _compile(self, wanted: ResponseFormat, source: str) -> Grammar:
+        from decoder_svc.sampling.grammar import Grammar, compiled, field_of
+
+        return Grammar(compiled(self._tokenizer, source), self._executor, field_of(wanted))
+
+
+class _Link:
+    """The nursery from here. Started by the first format: it loads the tokens, which takes seconds."""
+
+    def __init__(self, tokens: TokenSet, limits: ChildLimits) -> None:
+        self._settings = {
+            "tokens": [str(tokens.folder.resolve()), tokens.vocab_size, sorted(tokens.eos_ids)],
+            "limits": asdict(limits),
+        }
+        self._patience_s = PATIENCE_S + PATIENCE * limits.cpu_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    async def judge(self, wanted: ResponseFormat) -> Verdict:
+        """Cancelling it kills the child. Raises EngineUnavailable where the nursery has died."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._running(), [b"f"], [theirs.fileno()])
+        reader, writer = await asyncio.open_connection(sock=ours)
+        try:
+            writer.write(json.dumps([wanted.kind, wanted.source]).encode())
+            writer.write_eof()
+            async with asyncio.timeout(self._patience_s):
+                verdict = Verdict.parse(await reader.read())
+        except TimeoutError:
+            verdict = Verdict(died=signal.SIGPROF)
+        except ConnectionError:
+            verdict = None
+        finally:
+            writer.transport.abort()
+        if verdict is None:
+            self.close()
+            raise EngineUnavailable("the process that tries formats has died")
+        return verdict
+
+    def close(self) -> None:
+        if self._control is not None and self._process is not None:
+            self._control.close()
+            self._process.kill()
+            self._process.wait()
+        self._control = self._process = None
+
+    def _running(self) -> socket.socket:
+        if self._control is None or self._process is None or self._process.poll() is not None:
+            self.close()
+            self._control, theirs = socket.socketpair()
+            with theirs:
+                self._process = subprocess.Popen(
+                    [*COMMAND, str(theirs.fileno()), json.dumps(self._settings)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C is for us alone; the socket's end is for it
+                    # One thread, lest a child is forked while another thread holds a lock.
+                    env=os.environ
+                    | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+                    | {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"},
+                )
+        return self._control
+
+
+def _failure(wanted: ResponseFormat, verdict: Verdict, limits: Limits) -> FoveaError | None:
+    """What is wrong with a format, in the words of its caller."""
+    field = f"response_format.{wanted.kind}"
+    if verdict.costly is not None:
+        return FormatTooCostly(field, *verdict.costly)
+    if verdict.died == signal.SIGPROF:
+        return FormatTooCostly(field, "the CPU time to compile it, in seconds,", limits.max_format_s)
+    if verdict.died in (signal.SIGABRT, signal.SIGKILL):
+        return FormatTooCostly(field, "the memory to compile it, in bytes,", limits.max_format_memory_bytes)
+    if verdict.died == signal.SIGSEGV:
+        return FormatNotEnforceable(field, "it is nested too deeply")
+    if verdict.died:
+        return FormatNotEnforceable(field, "llguidance gave it up")
+    return FormatNotEnforceable(field, verdict.refused) if verdict.refused else None
