@@ -74,11 +74,13 @@ def ratio_of_medians(numerators: npt.ArrayLike, denominators: npt.ArrayLike, see
     return _ratio(numerators, denominators, np.median, seed)
 
 
-def ratio_of_quantiles(
-    numerators: npt.ArrayLike, denominators: npt.ArrayLike, quantile: float, seed: int = 0
-) -> Bounded:
-    """A quantile over all values of all rounds, (rounds, values), against the same quantile of the others."""
-    return _ratio(numerators, denominators, lambda drawn, axis: np.quantile(drawn, quantile, axis), seed)
+def ratio_of_quantiles(quantile: float) -> Callable[[npt.ArrayLike, npt.ArrayLike, int], Bounded]:
+    """A ratio of quantiles, each over all values of all rounds, (rounds, values)."""
+
+    def ratio(numerators: npt.ArrayLike, denominators: npt.ArrayLike, seed: int = 0) -> Bounded:
+        return _ratio(numerators, denominators, lambda drawn, axis: np.quantile(drawn, quantile, axis), seed)
+
+    return ratio
 
 
 def _ratio(

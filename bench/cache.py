@@ -5,8 +5,7 @@ Measures, all on the stand-in's two services in their default configuration:
 - `hit_encode_share`: the encode stage of the receipt where the rows were stored, against cold;
 - `prefix`: time to the first token where the image's KV is in the prefix cache, against cold; owed where the
   engine reuses none;
-- `restart`: the first question after both services restarted, its rows stored before, against the questions
-  that follow it.
+- `restart`: the first question after both services restarted, its rows stored before, against later ones.
 
 Cold is a picture that no service has seen. A turn later, when its rows have been written, two more questions
 are asked about it. One puts a new text before the picture: no token of the picture can be in the KV cache, so
@@ -18,16 +17,15 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench import services
+from bench import runner, services
 from bench.host import side
 from bench.parts.photo import photos
-from bench.parts.timed_answer import TimedAnswer, time_answer
+from bench.parts.timing import TimedAnswer, time_answer
 from bench.result import Measure, Result, medians
-from bench.runner import Bench, Run
+from bench.runner import Run
 from bench.services import Services
 from bench.turns import turns
 from fovea.cli.children import Launch
@@ -41,6 +39,9 @@ PREFIX_TARGET = 0.35
 RESTART_TARGET = 1.2
 WARM_QUESTIONS = 3
 SERIES = 31
+
+Restarts = Sequence[Sequence[float]]
+"""By restart: milliseconds to the first token of the first question and of those after it."""
 
 
 @dataclass(frozen=True)
@@ -63,29 +64,15 @@ class Visits:
     rows: list[TimedAnswer] = field(default_factory=list)
     prefix: list[TimedAnswer] = field(default_factory=list)
 
-    @property
-    def prefix_ttft_ms(self) -> list[float]:
-        """Empty unless every prefix was reused."""
-        hit = all(answer.sources == {"prefix"} for answer in self.prefix)
-        return _ttft(self.prefix) if hit else []
-
-
-@dataclass
-class Restarts:
-    """Milliseconds to the first token, a value for each restart: first question, median of later ones."""
-
-    first: list[float] = field(default_factory=list)
-    warm: list[float] = field(default_factory=list)
-
 
 def measure(run: Run) -> Result:
     effort = run.effort(Effort(), QUICK)
     launched = services.pair(model_dir(), run.folder)
-    with services.started(launched) as running:
-        run.status("cold, rows, prefix")
-        visits = visit(launched[-1].address, effort, run.seed)
-        run.status("restarts")
-        restarts = restart(running, launched, effort.restarts, run.seed)
+    running = run.start(*launched)
+    run.status("cold, rows, prefix")
+    visits = visit(launched[-1].address, effort, run.seed)
+    run.status("restarts")
+    restarts = restart(running, launched, effort.restarts, run.seed)
     return Result(
         config={"model": model_dir().name, "image": [SIDE, SIDE], **vars(effort)},
         sides={"ours": side("fovea")},
@@ -114,29 +101,32 @@ def restart(running: Services, launched: Sequence[Launch], rounds: int, seed: in
     The client is connected before its first question, as a pool of connections would be; nothing else has
     been asked of the services by then.
     """
-    restarts, texts = Restarts(), _texts(seed + 1)
+    restarts, texts = list[list[float]](), _texts(seed + 1)
     picture = next(photos(seed, SERIES, SIDE))
     for _ in range(rounds):
         running = running.restarted(launched)
         with Client(launched[-1].address) as client:
             client.info()
-            ttft = [
-                _answer_from_rows(client, next(texts), picture).ttft_ms for _ in range(1 + WARM_QUESTIONS)
-            ]
-        restarts.first.append(ttft[0])
-        restarts.warm.append(statistics.median(ttft[1:]))
+            answers = [_answer_from_rows(client, next(texts), picture) for _ in range(1 + WARM_QUESTIONS)]
+        restarts.append(_ttft(answers))
     return restarts
 
 
 def measures(visits: Visits, restarts: Restarts, seed: int) -> dict[str, Measure]:
     """The promised ratios, and the times they are made of."""
-    cold, rows, prefix = _ttft(visits.cold), _ttft(visits.rows), visits.prefix_ttft_ms
-    hit, encode = _encode(visits.rows), _encode(visits.cold)
-    times = {"cold": cold, "rows": rows, "prefix": prefix, "restart": restarts.first}
+    cold, rows, prefix = _ttft(visits.cold), _ttft(visits.rows), _ttft(visits.prefix)
+    if any(answer.sources != {"prefix"} for answer in visits.prefix):
+        prefix = []  # owed
+    first = [times[0] for times in restarts]
+    later = [statistics.median(times[1:]) for times in restarts]
+    hit, encode = (
+        [answer.receipt.stages_ms.encode for answer in answers] for answers in (visits.rows, visits.cold)
+    )
+    times = {"cold": cold, "rows": rows, "prefix": prefix, "restart": first}
     return {
         "hit_encode_share": Measure.ratio(hit, encode, seed, HIT_ENCODE_TARGET, "at most"),
         "prefix": Measure.ratio(prefix, cold, seed, PREFIX_TARGET, "at most"),
-        "restart": Measure.ratio(restarts.first, restarts.warm, seed, RESTART_TARGET, "at most"),
+        "restart": Measure.ratio(first, later, seed, RESTART_TARGET, "at most"),
         **medians("ms", {f"ttft_{name}_ms": values for name, values in times.items()}, seed),
     }
 
@@ -155,11 +145,5 @@ def _ttft(answers: Sequence[TimedAnswer]) -> list[float]:
     return [answer.ttft_ms for answer in answers]
 
 
-def _encode(answers: Sequence[TimedAnswer]) -> list[float]:
-    return [answer.receipt.stages_ms.encode for answer in answers]
-
-
-BENCH = Bench("cache", "Measure what the caches save: rows, KV prefix, restart.", measure)
-
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main("cache", "Measure what the caches save: rows, KV prefix, restart.", measure)

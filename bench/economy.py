@@ -2,14 +2,12 @@
 
 Asks held-out questions through running services under each policy, paired, with rows in bf16, fp8 and int8;
 checks plans of random requests; then streams report pages to services that plan nothing and keep nothing, and
-to ours. Only a full run on the frozen set writes docs/economy.md and its plot; every other run writes under
-build/.
+to ours. Only a full run on the frozen set writes docs/economy.md; all others write under build/.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -19,20 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from bench import services
-from bench.bounds import mean
-from bench.economics import page, rescue
-from bench.economics.losses import FLAT_KINDS, held, loss, measures
+from bench import runner, services
+from bench.economics import page, policies, requests, rescue
 from bench.economics.page import SORTS, UniformShare
-from bench.economics.policies import CONTROLLED, DRAWN, FLAT, OFF, TOLERANCE, UPLOADED
+from bench.economics.policies import FLAT_KINDS, OFF, loss
 from bench.economics.report_pages import stream
-from bench.economics.requests import check_plans
 from bench.evaluation import asking, sheets
 from bench.evaluation.asking import CONCURRENCY, Outcomes, Policy
-from bench.evaluation.views import uniform_cells
+from bench.evaluation.sheets import uniform_cells
 from bench.host import ROOT, host, side
 from bench.result import Measure, Result
-from bench.runner import Bench, Run
+from bench.runner import Run
 from standin import control_dir, model_dir
 from standin.dataset import KINDS
 from standin.frozen import SEED
@@ -63,38 +58,30 @@ def measure(run: Run) -> Result:
     part, model = run.flags.part, run.flags.model.resolve()
     digest = sheets.digest(run.seed)
     outcomes = Outcomes(run.flags.per_kind or run.effort(PER_KIND, QUICK_PER_KIND))
-    taken = {name: Measure(unit, None) for unit, names in UNITS.items() for name in names} | _planner(run)
+    taken = {name: Measure(unit, None) for unit, names in UNITS.items() for name in names}
+    taken |= requests.measures(run.effort(REQUESTS, QUICK_REQUESTS), run.seed)
     facts: dict[str, Any] = {"model": model.name, "per_kind": outcomes.per_kind, "part": part}
     sides, notes = {"ours": side("fovea")}, []
     if part != "accuracy":
-        requests = stream(run.effort(STREAM, QUICK_STREAM), run.seed)
-        rescued, sides["naive"] = rescue.measure(run, model, requests)
+        pages = stream(run.effort(STREAM, QUICK_STREAM), run.seed)
+        rescued, sides["naive"] = rescue.measure(run, model, pages)
         taken |= rescued
     if part != "rescue":
         facts |= _accuracy(run, model, outcomes)
         uniform = _uniform(outcomes, run.seed)
-        taken |= measures(outcomes, run.seed) | _flat(uniform, outcomes) | _smaller(outcomes, run.seed)
+        taken |= (
+            policies.measures(outcomes, run.seed) | _flat(uniform, outcomes) | _smaller(outcomes, run.seed)
+        )
         published = facts | {"seed": run.seed, "dataset": digest, "cores": host()["cores"]}
         notes.append(_publish(run, published, outcomes, taken, uniform))
     return Result(facts, sides, taken, digest, notes=notes)
 
 
-def _planner(run: Run) -> dict[str, Measure]:
-    checks = check_plans(run.effort(REQUESTS, QUICK_REQUESTS), run.seed)
-    n, ms = checks.requests, 1000 * np.array(checks.seconds)
-    return {
-        "over_budget": Measure("requests", checks.over_budget, n, target=0, sense="at most"),
-        "changed_sizes": Measure("requests", checks.changed_sizes, n, target=0, sense="at most"),
-        "plan_ms": Measure("ms", float(np.percentile(ms, 99.9)), n, target=1.0, sense="at most"),
-        "plan_mean_ms": Measure.of("ms", mean(ms, run.seed)),
-    }
-
-
 def _accuracy(run: Run, model: Path, outcomes: Outcomes) -> dict[str, Any]:
     """Every policy with rows in bf16; then every token of the drawn pictures with smaller rows."""
     begin = time.perf_counter()
-    _ask(run, model, "bf16", [DRAWN, UPLOADED], outcomes)
-    _ask(run, control_dir(), "bf16", [CONTROLLED], outcomes)
+    _ask(run, model, "bf16", [policies.DRAWN, policies.UPLOADED], outcomes)
+    _ask(run, control_dir(), "bf16", [policies.CONTROLLED], outcomes)
     for dtype in SMALLER:
         _ask(run, model, dtype, [[Policy(dtype, OFF.budget)]], outcomes)
     return {
@@ -102,7 +89,7 @@ def _accuracy(run: Run, model: Path, outcomes: Outcomes) -> dict[str, Any]:
         "concurrency": CONCURRENCY,
         "asks": outcomes.asks,
         "seconds": round(time.perf_counter() - begin, 1),
-        "tolerance": TOLERANCE,
+        "tolerance": policies.TOLERANCE,
         "row_dtypes": list(SMALLER),
     }
 
@@ -118,7 +105,7 @@ def _ask(run: Run, model: Path, dtype: str, groups: Groups, outcomes: Outcomes) 
 def _uniform(outcomes: Outcomes, seed: int) -> dict[str, UniformShare]:
     """By sort of picture."""
     counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3))
-    kept, full = outcomes.tokens[FLAT.name], outcomes.tokens[OFF.name]
+    kept, full = outcomes.tokens[policies.FLAT.name], outcomes.tokens[OFF.name]
     sorts = {first: sort for sort, first in SORTS.items()}
     for sheet in sheets.sheets(outcomes.per_kind, seed):
         uniform, cells = uniform_cells(sheet.image)
@@ -147,7 +134,7 @@ def _flat(uniform: Mapping[str, UniformShare], outcomes: Outcomes) -> dict[str, 
 
 def _smaller(outcomes: Outcomes, seed: int) -> dict[str, Measure]:
     fp8, int8 = (loss(outcomes, OFF.name, dtype, seed=seed) for dtype in SMALLER)
-    return {"fp8_loss": held("points", fp8, 0.3), "int8_loss": Measure.of("points", int8)}
+    return {"fp8_loss": policies.held("points", fp8, 0.3), "int8_loss": Measure.of("points", int8)}
 
 
 def _publish(
@@ -167,9 +154,5 @@ def _publish(
     return f"written: {path}"
 
 
-BENCH = Bench(
-    "economy", "Measure what visual tokens are worth, and what the economy saves.", measure, add_flags
-)
-
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main("economy", "Measure what visual tokens are worth and what budgets save.", measure, add_flags)

@@ -12,24 +12,36 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
+from bench import runner
 from bench.host import ROOT
+from bench.parts import medium
+from bench.parts.photo import photo, to_patches
+from bench.parts.timing import Round
 from bench.result import Measure, Result
-from bench.runner import Bench, Run
-from bench.sides.process import vllm_environ, vllm_python
-from bench.sides.protocol import Answer, Question, Round, Side
+from bench.runner import Run
+from bench.sides.side import Answer, Question, Side, vllm_environ, vllm_python
+from decoder_svc.prompt.builder import PromptBuilder
+from decoder_svc.prompt.messages import ImagePart, Message, TextPart
+from encoder_svc.vision.tower import Tower
+from fovea.geometry import Geometry
 from fovea.machine import cores
+from fovea.rows import RowDtype
 from standin import model_dir
+from standin.lexicon import WORDS
 
 MODELS = ("standin", "medium")
 CONCURRENCIES = (1, 8, 32)
 TIE = 1e-4
 """Where the reference's two best logits are closer than this, both tokens are right."""
+SIDE = 256
+WORD_COUNT = 17
 GENERATE_TARGETS = {8: 4.0}
 VLLM_TARGETS = {"standin": 1.2, "medium": 0.9}
 TTFT_TARGET = 0.7
@@ -76,7 +88,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def measure(run: Run) -> Result:
     effort, model, concurrency = run.effort(Effort(), QUICK), run.flags.model, run.flags.concurrency
-    checkpoint, parameters = _checkpoint(model)
+    checkpoint = model_dir() if model == "standin" else medium.checkpoint(ROOT / "build" / "medium")
+    parameters = medium.count_parameters(checkpoint)
     times = _Comparison(run, effort, checkpoint).times()
     return Result(
         config={
@@ -93,13 +106,6 @@ def measure(run: Run) -> Result:
     )
 
 
-def _checkpoint(model: str) -> tuple[Path, int]:
-    from bench.parts import medium  # loads torch
-
-    folder = model_dir() if model == "standin" else medium.checkpoint(ROOT / "build" / "medium")
-    return folder, medium.count_parameters(folder)
-
-
 class _Comparison:
     """A run of all sides on the same questions, a list of them for each turn."""
 
@@ -110,25 +116,21 @@ class _Comparison:
 
     def times(self) -> Times:
         ours = OURS if self._run.flags.int8 else OURS[:1]
-        with ExitStack() as stack:
-            self._run.status("starting the sides")
-            sides = [self._start(stack, name) for name in ("generate", *ours)]
-            sides += self._start_vllm(stack)
-            times = Times(descriptions={side.name: side.description for side in sides})
-            self._ask(sides, times)
-            times.resident_mib = {side.name: side.resident_mib for side in sides if side.name in OURS}
-            self._compare(times, reference=sides[0])
+        self._run.status("starting the sides")
+        sides = [self._start(name) for name in ("generate", *ours)] + self._start_vllm()
+        times = Times(descriptions={side.name: side.description for side in sides})
+        self._ask(sides, times)
+        times.resident_mib = {side.name: side.resident_mib for side in sides if side.name in OURS}
+        self._compare(times, reference=sides[0])
         return times
 
     def _draw_turns(self) -> list[Sequence[Question]]:
-        from bench.parts.questions import draw_questions  # loads torch
-
         self._run.status("questions")
         turns, size = self._effort.warm + self._effort.rounds, self._concurrency
         questions = draw_questions(self._checkpoint, turns * size, self._run.seed)
         return [questions[turn * size : (turn + 1) * size] for turn in range(turns)]
 
-    def _start(self, stack: ExitStack, name: str, *options: str) -> Side:
+    def _start(self, name: str, *options: str) -> Side:
         """A side, loaded and suspended."""
         python, environ = Path(sys.executable), dict[str, str]()
         if name == "vllm" and (peer := vllm_python()):
@@ -136,17 +138,14 @@ class _Comparison:
         command = [str(python), "-m", "bench.sides.child", name, "--model", str(self._checkpoint)]
         command += ["--threads", str(cores()), "--concurrency", str(self._concurrency), *options]
         log = self._run.folder / f"{name}{''.join(options)}.log"
-        return stack.enter_context(Side(name, command, {"PYTHONPATH": str(ROOT), **environ}, log))
+        return self._run.stack.enter_context(Side(name, command, {"PYTHONPATH": str(ROOT), **environ}, log))
 
-    def _start_vllm(self, stack: ExitStack) -> list[Side]:
+    def _start_vllm(self) -> list[Side]:
         """The better of eager and compiled by its last warm round; nothing without an environment of vLLM."""
         if vllm_python() is None:
             return []
-        eager = self._start(stack, "vllm", "--eager")
-        if not self._effort.compiled:
-            return [eager]
-        rates = {side: self._warm_rate(side) for side in (eager, self._start(stack, "vllm"))}
-        return [max(rates, key=lambda side: rates[side])]
+        modes = (("--eager",), ()) if self._effort.compiled else (("--eager",),)
+        return [max((self._start("vllm", *mode) for mode in modes), key=self._warm_rate)]
 
     def _warm_rate(self, side: Side) -> float:
         warm = self._turns[: self._effort.warm]
@@ -172,6 +171,27 @@ class _Comparison:
                     tied = is_tie(our, judged)
                     times.ties += tied
                     times.mismatches += not tied
+
+
+def draw_questions(model: Path, count: int, seed: int) -> list[Question]:
+    """About different pictures of 256 x 256, 64 visual tokens each, with different texts of about 45 tokens.
+
+    So a side can reuse no more between questions than the few tokens that every chat begins with. The rows
+    are computed here, once, by the encoder's tower; no side runs one.
+    """
+    tower = Tower.load(model)
+    geometry, builder = Geometry.from_checkpoint(model), PromptBuilder(model)
+    return [_question(tower, geometry, builder, 7_000_003 * (seed + 1) + number) for number in range(count)]
+
+
+def _question(tower: Tower, geometry: Geometry, builder: PromptBuilder, seed: int) -> Question:
+    image = to_patches(photo(seed, SIDE), geometry)
+    (encoded,) = tower.encode([image], RowDtype.FP32)
+    text = " ".join(np.random.default_rng(seed).choice(WORDS, WORD_COUNT))
+    messages = (Message("user", (ImagePart(0), TextPart(text))),)
+    prompt = builder.build(messages, [image.grid_thw], keys=[str(seed).encode()])
+    values = np.frombuffer(encoded.rows, np.float32).reshape(prompt.images[0].rows, -1)
+    return Question(prompt, values)
 
 
 def is_tie(ours: Answer, reference: Answer) -> bool:
@@ -218,7 +238,5 @@ def _side(times: Times, name: str) -> dict[str, Any]:
     return {**times.descriptions[name], **figures, **({"ties": times.ties} if name == "native" else {})}
 
 
-BENCH = Bench("engine", "The native engine against transformers and vLLM, on a CPU.", measure, add_flags)
-
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main("engine", "The native engine against transformers and vLLM, on a CPU.", measure, add_flags)

@@ -1,25 +1,23 @@
 """`make eval`: how well the stand-in reads, through the two running services, on held-out questions.
 
 Asks every question about the picture at native size, at half size and with a blank picture instead; writes
-the page and the plot. Only the full run on the frozen set writes the published page; every other run writes
-under build/.
+the page and the plot. Only the full run on the frozen set writes under docs/, all others under build/.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from bench import services
+from bench import runner, services
 from bench.evaluation import asking, page, scores, sheets
 from bench.evaluation.asking import CONCURRENCY, MAX_NEW_TOKENS, Outcomes, Policy
-from bench.evaluation.views import VIEWS
+from bench.evaluation.sheets import VIEWS
 from bench.host import ROOT, host, side
 from bench.result import Result
-from bench.runner import Bench, Run
+from bench.runner import Run
 from encoder_svc.settings import EncoderSettings
 from fovea.client import EncoderClient
 from standin import model_dir
@@ -119,9 +117,7 @@ def _path(run: Run, per_kind: int) -> Path:
     return ROOT / "build" / "eval" / f"{flags.model.name}-{flags.quantization}-{flags.row_dtype}.md"
 
 
-BENCH = Bench(
-    "eval", "Score the stand-in on held-out questions through the two services.", measure, add_flags
-)
-
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main(
+        "eval", "Score the stand-in on held-out questions, through both services.", measure, add_flags
+    )

@@ -22,24 +22,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench import bounds
+from bench import bounds, runner
 from bench.bounds import Bounded
 from bench.host import side
 from bench.parts import gpu_run
-from bench.parts.gpu_run import Effort, GpuTimes
-from bench.parts.published import MODELS
+from bench.parts.gpu_run import Effort, GpuTimes, Setup
 from bench.result import Measure, Result, medians
-from bench.runner import Bench, Run
+from bench.runner import Run
 from fovea import logs
 
+PUBLISHED = Path(__file__).parent / "parts" / "qwen3_vl_30b_a3b.json"
+MODELS = ("30b", "small")
 NO_GPU = "not the promised model and device: its measures are owed"
 PROMISED = {
     "encode_768": Measure("images/s", None),
@@ -81,27 +83,6 @@ SMALL = Effort(
 )
 
 
-@dataclass(frozen=True)
-class Target:
-    """Which model, and the device that runs it."""
-
-    model: str
-    device: torch.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
-
-    @property
-    def promised(self) -> bool:
-        """Whether the promises are about this model and device."""
-        return self.device.type == "cuda" and self.model == "30b"
-
-    @property
-    def device_name(self) -> str:
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-
-
 def add_flags(parser: argparse.ArgumentParser) -> None:
     cuda = torch.cuda.is_available()
     device, model = ("cuda", "30b") if cuda else ("cpu", "small")
@@ -111,21 +92,39 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def measure(run: Run) -> Result:
     logs.configure("console", "warning")
-    target = Target(run.flags.model, torch.device(run.flags.device))
-    effort = SMALL if target.model == "small" else run.effort(FULL, QUICK)
-    setup = gpu_run.Setup(run.folder, MODELS[target.model], target.device, target.dtype, run.seed)
+    model, device = run.flags.model, torch.device(run.flags.device)
+    promised = device.type == "cuda" and model == "30b"
+    effort = SMALL if model == "small" else run.effort(FULL, QUICK)
+    config = read_config(model, run.folder / "config")
+    setup = Setup(run.folder / "model", config, device, run.seed)
     times = asyncio.run(gpu_run.measure(setup, effort, run.status))
     taken = measures(times, run.seed)
     return Result(
-        config=_config(target, effort),
+        config={
+            "model": model,
+            "device": device.type,
+            "dtype": str(setup.dtype).removeprefix("torch."),
+            **vars(effort),
+        },
         sides={
             "ours": {"version": version("torch"), "args": times.engine},
             "generate": side("transformers", "one sequence, greedy"),
-            "device": {"version": target.device_name, "args": "", **vars(times.roofline)},
+            "device": {"version": setup.device_name, "args": "", **vars(times.roofline)},
         },
-        measures=taken if target.promised else owed(taken),
-        notes=[] if target.promised else [NO_GPU],
+        measures=taken if promised else owed(taken),
+        notes=[] if promised else [NO_GPU],
     )
+
+
+def read_config(model: str, folder: Path) -> dict[str, Any]:
+    """The config of a model; `folder` is written to. The small model has all parts of the large one."""
+    path = PUBLISHED
+    if model == "small":
+        from tests import tiny  # not needed on a GPU
+
+        path = tiny.checkpoint(folder) / "config.json"
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return config
 
 
 def measures(times: GpuTimes, seed: int) -> dict[str, Measure]:
@@ -133,11 +132,15 @@ def measures(times: GpuTimes, seed: int) -> dict[str, Measure]:
     taken = {
         "vs_generate": Measure.ratio(times.generate_s, times.single_s, seed),
         "mismatches": Measure.of("tokens", count_mismatches(times)),
-        "memory_gib": _memory(times.memory_bytes / 2**30),
+        # Owed where the device does not count it.
+        "memory_gib": Measure("GiB", times.memory_bytes / 2**30 or None, 1 if times.memory_bytes else 0),
     }
     for unit, samples in times.samples.items():
         taken |= medians(unit, samples, seed)
-    return PROMISED | {name: _with_target(name, measure) for name, measure in taken.items()}
+    for name, promised in PROMISED.items():
+        if name in taken:
+            taken[name] = replace(taken[name], target=promised.target, sense=promised.sense)
+    return PROMISED | taken
 
 
 def count_mismatches(times: GpuTimes) -> Bounded:
@@ -160,22 +163,5 @@ def owed(taken: Mapping[str, Measure]) -> dict[str, Measure]:
     return {name: measure if name == "mismatches" else measure.owed() for name, measure in taken.items()}
 
 
-def _memory(gib: float) -> Measure:
-    """Owed where the device does not count it."""
-    return Measure("GiB", gib, 1, gib, gib) if gib else Measure("GiB", None)
-
-
-def _with_target(name: str, measure: Measure) -> Measure:
-    promised = PROMISED.get(name, measure)
-    return replace(measure, target=promised.target, sense=promised.sense)
-
-
-def _config(target: Target, effort: Effort) -> dict[str, Any]:
-    dtype = str(target.dtype).removeprefix("torch.")
-    return {"model": target.model, "device": target.device.type, "dtype": dtype, **vars(effort)}
-
-
-BENCH = Bench("gpu", "Measure the tower and the engine on one GPU, with random weights.", measure, add_flags)
-
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main("gpu", "Measure tower and engine on one GPU, with random weights.", measure, add_flags)

@@ -9,19 +9,16 @@ rows of a second encoder, half of the bytes, with bf16 rows over the socket.
 from __future__ import annotations
 
 import platform
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from bench import bounds, services
+from bench import bounds, runner, services
 from bench.host import side
 from bench.parts import wire
 from bench.parts.wire import WireTimes
 from bench.result import Measure, Result
-from bench.runner import Bench, Run
+from bench.runner import Run
 
 COMPARED = {
     "bf16": ("socket", "wire", 0.4),
@@ -47,26 +44,21 @@ QUICK = Effort(part_s=3.0, least=4)
 
 def measure(run: Run) -> Result:
     effort = run.effort(Effort(), QUICK)
-    with _encoders(run.folder) as (address, smaller):
-        times = {}
-        for images in AT_ONCE:
-            run.status(f"{images} at once")
-            times[images] = wire.measure(address, effort.part_s, effort.least, run.seed, images, smaller)
+    model = wire.checkpoint(run.folder / "wide")
+    encoder, _ = services.pair(model, run.folder / "cache", encoder_flags=ARENA)
+    smaller, _ = services.pair(model, run.folder / "smaller", encoder_flags=SMALLER)
+    run.start(encoder, smaller)
+    times = {}
+    for images in AT_ONCE:
+        run.status(f"{images} at once")
+        times[images] = wire.measure(
+            encoder.address, effort.part_s, effort.least, run.seed, images, smaller.address
+        )
     return Result(
         config={"rows": times[1].rows, "row_bytes": times[1].row_bytes, "at_once": AT_ONCE, **vars(effort)},
         sides=_sides(times),
         measures=measures(times, run.seed),
     )
-
-
-@contextmanager
-def _encoders(folder: Path) -> Iterator[tuple[str, str]]:
-    """The addresses of two encoders with wide rows, in bf16 and in fp8."""
-    model = wire.checkpoint(folder / "wide")
-    encoder = services.encoder(model, folder / "cache", ARENA)
-    smaller = services.encoder(model, folder / "smaller", SMALLER)
-    with services.started((encoder, smaller)):
-        yield encoder.address, smaller.address
 
 
 def measures(times: Mapping[int, WireTimes], seed: int) -> dict[str, Measure]:
@@ -81,7 +73,7 @@ def measures(times: Mapping[int, WireTimes], seed: int) -> dict[str, Measure]:
 
 
 def _sides(times: Mapping[int, WireTimes]) -> dict[str, dict[str, Any]]:
-    def rows_per_s(name: str) -> dict[str, int]:
+    def rows_per_s(name: str) -> dict[str, Any]:
         return {
             f"rows_per_s_{images}": round(images * timed.rows / bounds.median(getattr(timed, name)).value)
             for images, timed in times.items()
@@ -99,7 +91,5 @@ def _sides(times: Mapping[int, WireTimes]) -> dict[str, dict[str, Any]]:
     }
 
 
-BENCH = Bench("handoff", "Measure rows a second from encoder to decoder.", measure)
-
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main("handoff", "Measure rows a second from encoder to decoder.", measure)

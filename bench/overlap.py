@@ -11,8 +11,7 @@ measure `ttft` is overlapped against chained; its target is 1.15 times what the 
 
 The model is random, with a tower and a language model that take about equally long for a picture on a core,
 as those of 30B-A3B do at a megapixel. With the stand-in the tower takes eight times as long as the language
-model: its target would be above 1, and a pipeline could not be told from a chain. `--model` takes any other
-checkpoint.
+model: its target would be above 1, and a pipeline could not be told from a chain. `--model` takes others.
 """
 
 from __future__ import annotations
@@ -21,18 +20,17 @@ import argparse
 import itertools
 import os
 import statistics
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import services
+from bench import runner, services
 from bench.host import side
 from bench.parts.photo import photos
-from bench.parts.timed_answer import TimedAnswer, time_answer
-from bench.result import Measure, Result, medians
-from bench.runner import Bench, Run
+from bench.parts.timing import TimedAnswer, time_answer
+from bench.result import Measure, Result, Samples, medians
+from bench.runner import Run
 from bench.turns import turns
 from fovea.client import Client
 from fovea.geometry import Geometry
@@ -52,30 +50,26 @@ class Effort:
 QUICK = Effort(seconds=5.0, least=4)
 
 
-@dataclass
-class Times:
-    """Milliseconds, a value for each turn; `encode` and `prefill` are those of one picture alone."""
-
-    overlapped: list[float] = field(default_factory=list)
-    chained: list[float] = field(default_factory=list)
-    encode: list[float] = field(default_factory=list)
-    prefill: list[float] = field(default_factory=list)
-
-
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="checkpoint [default a random one, see above]")
 
 
 def measure(run: Run) -> Result:
-    effort, model = run.effort(Effort(), QUICK), run.flags.model
-    cores = sorted(os.sched_getaffinity(0))
-    with _services(run.folder, model, cores) as (overlapped, chained):
-        run.status("requests with one picture and with four")
-        times = time_requests(overlapped, chained, effort, run.seed)
+    effort, cores = run.effort(Effort(), QUICK), sorted(os.sched_getaffinity(0))
+    model, cache = run.flags.model or _balanced_checkpoint(run.folder / "even"), run.folder / "cache"
+    encoder, overlapped = services.pair(model, cache, services.ONE_THREAD, _batch_of_one(model))
+    # Of a repeated flag the last counts.
+    chained = (*services.NO_OVERLAP, "--encoders", encoder.address)
+    _, other = services.pair(model, cache, services.ONE_THREAD, decoder_flags=chained)
+    # The decoders share a core; one of them is always idle.
+    placed = (cores[0], cores[-1], cores[-1])
+    run.start(encoder, overlapped, other, cores=placed)
+    run.status("requests with one picture and with four")
+    times = time_requests(overlapped.address, other.address, effort, run.seed)
     chained_args = " ".join((*services.ONE_THREAD, *services.NO_OVERLAP))
     return Result(
         config={
-            "model": model.name if model else "even",
+            "model": model.name,
             "image": [SIDE, SIDE],
             "images": IMAGES,
             **vars(effort),
@@ -86,18 +80,6 @@ def measure(run: Run) -> Result:
         },
         measures=measures(times, len(cores), run.seed),
     )
-
-
-@contextmanager
-def _services(folder: Path, model: Path | None, cores: Sequence[int]) -> Iterator[tuple[str, str]]:
-    """The addresses of the overlapped and the chained decoder, which share a core in turns."""
-    model = model or _balanced_checkpoint(folder / "even")
-    cache = folder / "cache"
-    encoder, overlapped = services.pair(model, cache, services.ONE_THREAD, _batch_of_one(model))
-    _, other = services.pair(model, cache, services.ONE_THREAD, decoder_flags=services.NO_OVERLAP)
-    launched = (encoder, overlapped, services.asking(encoder, other))
-    with services.started(launched, (cores[0], cores[-1], cores[-1])):
-        yield overlapped.address, other.address
 
 
 def _balanced_checkpoint(folder: Path) -> Path:
@@ -112,18 +94,19 @@ def _batch_of_one(model: Path) -> tuple[str, str]:
     return "--max-batch-patches", str(Geometry.from_checkpoint(model).plan(SIDE, SIDE).patches)
 
 
-def time_requests(overlapped: str, chained: str, effort: Effort, seed: int) -> Times:
-    times, pictures = Times(), photos(seed, SERIES, SIDE)
+def time_requests(overlapped: str, chained: str, effort: Effort, seed: int) -> Samples:
+    """`ttft_overlapped_ms`, `ttft_chained_ms`, and of a single picture `encode_ms` and `prefill_ms`."""
+    times, pictures = defaultdict[str, list[float]](list), photos(seed, SERIES, SIDE)
     with Client(overlapped) as ours, Client(chained) as other:
         for client in (ours, other):
             _time_cold(client, pictures, 1)  # not counted: connects, warms up
         for turn in turns(effort.seconds, effort.least):
-            order = [(ours, times.overlapped), (other, times.chained)]
-            for client, into in order if turn % 2 else order[::-1]:
-                into.append(_time_cold(client, pictures, IMAGES).ttft_ms)
+            order = [(ours, "ttft_overlapped_ms"), (other, "ttft_chained_ms")]
+            for client, name in order if turn % 2 else order[::-1]:
+                times[name].append(_time_cold(client, pictures, IMAGES).ttft_ms)
             stages = _time_cold(other, pictures, 1).receipt.stages_ms
-            times.encode.append(stages.encode)
-            times.prefill.append(stages.prefill)
+            times["encode_ms"].append(stages.encode)
+            times["prefill_ms"].append(stages.prefill)
     return times
 
 
@@ -139,20 +122,13 @@ def target(encode: float, prefill: float, images: int = IMAGES) -> float:
     return SLACK * pipeline / (images * (encode + prefill))
 
 
-def measures(times: Times, cores: int, seed: int) -> dict[str, Measure]:
+def measures(times: Samples, cores: int, seed: int) -> dict[str, Measure]:
     """`ttft` is owed on a single core, where both services take turns in any case."""
-    promised = target(statistics.median(times.encode), statistics.median(times.prefill))
-    ttft = Measure.ratio(times.overlapped, times.chained, seed, promised, "at most")
-    samples = {
-        "ttft_overlapped_ms": times.overlapped,
-        "ttft_chained_ms": times.chained,
-        "encode_ms": times.encode,
-        "prefill_ms": times.prefill,
-    }
-    return {"ttft": ttft if cores > 1 else ttft.owed(), **medians("ms", samples, seed)}
+    promised = target(statistics.median(times["encode_ms"]), statistics.median(times["prefill_ms"]))
+    overlapped, chained = times["ttft_overlapped_ms"], times["ttft_chained_ms"]
+    ttft = Measure.ratio(overlapped, chained, seed, promised, "at most")
+    return {"ttft": ttft if cores > 1 else ttft.owed(), **medians("ms", times, seed)}
 
-
-BENCH = Bench("overlap", "Measure prefill overlapped with encoding.", measure, add_flags)
 
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main("overlap", "Measure prefill overlapped with encoding.", measure, add_flags)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
-
-import numpy.typing as npt
 
 from bench import bounds
 from bench.bounds import Bounded
 
 DIGITS = 6
 Sense = Literal["at least", "at most"]
+Observations = Sequence[float] | Sequence[Sequence[float]]
+Samples = Mapping[str, Sequence[float]]
+"""By the name of a measure, a value for each turn."""
+Ratio = Callable[[Any, Any, int], Bounded]
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,20 @@ class Measure:
     @classmethod
     def ratio(
         cls,
-        numerators: Sequence[float],
-        denominators: Sequence[float],
+        numerators: Observations,
+        denominators: Observations,
         seed: int,
         target: float | None = None,
         sense: Sense = "at least",
+        statistic: Ratio = bounds.ratio_of_medians,
     ) -> Measure:
-        """The ratio of two medians of the same turns; owed where a side has no observations."""
+        """The ratio of two medians of the same turns; owed where a side has no observations.
+
+        Another `statistic` takes the numerators, the denominators and the seed.
+        """
         if not numerators or not denominators:
             return cls("ratio", None, target=target, sense=sense)
-        return cls.of("ratio", bounds.ratio_of_medians(numerators, denominators, seed), target, sense)
+        return cls.of("ratio", statistic(numerators, denominators, seed), target, sense)
 
     @property
     def met(self) -> bool | None:
@@ -101,9 +107,9 @@ class Result:
         return all(measure.met is not False for measure in self.measures.values())
 
 
-def medians(unit: str, samples: Mapping[str, npt.ArrayLike], seed: int) -> dict[str, Measure]:
+def medians(unit: str, samples: Samples, seed: int) -> dict[str, Measure]:
     """A median for each of several samples, under its name."""
-    return {name: Measure.median(unit, list(values), seed) for name, values in samples.items()}
+    return {name: Measure.median(unit, values, seed) for name, values in samples.items()}
 
 
 def _rounded(value: float | None) -> float | None:

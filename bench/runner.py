@@ -10,10 +10,11 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +22,10 @@ from rich.table import Table
 from bench.host import commit, dirty, host
 from bench.result import Measure, Result
 from fovea.errors import FoveaError
+
+if TYPE_CHECKING:
+    from bench.services import Services
+    from fovea.cli.children import Launch
 
 SCHEMA = 1
 LOG_WIDTH = 110
@@ -32,58 +37,63 @@ Effort = TypeVar("Effort")
 class Run:
     """What a bench is run with: the common options, its own `flags`, a temporary folder, a status line.
 
-    `quick` stays under 50 s and is for trying things out; its bounds are wide.
+    What is entered into `stack` lasts until the bench ends. `quick` stays under 50 s and is for trying things
+    out; its bounds are wide.
     """
 
     quick: bool
     seed: int
     flags: argparse.Namespace
     folder: Path
-    status: Callable[[str], object] = field(default=lambda text: None)
+    status: Callable[[str], object]
+    stack: ExitStack
+
+    def start(self, *launched: Launch, cores: Sequence[int] = ()) -> Services:
+        """Services that are ready, until the bench ends."""
+        from bench.services import started  # not needed, nor installed, where no service runs
+
+        return self.stack.enter_context(started(launched, cores))
 
     def effort(self, full: Effort, quick: Effort) -> Effort:
         return quick if self.quick else full
 
 
-@dataclass(frozen=True)
-class Bench:
-    """A question that is measured. `add_flags` adds the options of this bench alone."""
+AddFlags = Callable[[argparse.ArgumentParser], object]
 
-    name: str
-    description: str
-    measure: Callable[[Run], Result]
-    add_flags: Callable[[argparse.ArgumentParser], object] = lambda parser: None
 
-    def main(self) -> int:
-        """Run with the options of the command line. Returns the exit status."""
-        flags = self._parser().parse_args()
-        try:
-            result = self._measured(flags)
-        except FoveaError as error:
-            return self._failed(error.code.name, error.reason, str(error))
-        except OSError as error:
-            return self._failed("UNAVAILABLE", type(error).__name__, str(error))
-        show(self.name, result)
-        _print(line(self.name, flags.seed, flags.quick, result))
-        return 0 if result.ok or not flags.check else 1
+def main(
+    name: str, description: str, measure: Callable[[Run], Result], add_flags: AddFlags | None = None
+) -> None:
+    """Run a bench with the options of the command line, and exit. `add_flags` adds options of its own."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="under 50 s; the bounds are wide")
+    parser.add_argument("--seed", type=int, default=0, help="draw other inputs [default 0]")
+    parser.add_argument("--check", action="store_true", help="exit 0 only if every measure taken is met")
+    if add_flags is not None:
+        add_flags(parser)
+    flags = parser.parse_args()
+    try:
+        result = _measured(name, measure, flags)
+    except FoveaError as error:
+        _fail(name, error.code.name, error.reason, str(error))
+    except OSError as error:
+        _fail(name, "UNAVAILABLE", type(error).__name__, str(error))
+    show(name, result)
+    _print(line(name, flags.seed, flags.quick, result))
+    sys.exit(0 if result.ok or not flags.check else 1)
 
-    def _parser(self) -> argparse.ArgumentParser:
-        parser = argparse.ArgumentParser(description=self.description)
-        parser.add_argument("--quick", action="store_true", help="under 50 s; the bounds are wide")
-        parser.add_argument("--seed", type=int, default=0, help="draw other inputs [default 0]")
-        parser.add_argument("--check", action="store_true", help="exit 0 only if every measure taken is met")
-        self.add_flags(parser)
-        return parser
 
-    def _measured(self, flags: argparse.Namespace) -> Result:
-        folder = tempfile.TemporaryDirectory(prefix=f"fovea-{self.name}-")
-        with folder as name, Console(stderr=True).status("starting") as status:
-            return self.measure(Run(flags.quick, flags.seed, flags, Path(name), status.update))
+def _measured(name: str, measure: Callable[[Run], Result], flags: argparse.Namespace) -> Result:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"fovea-{name}-"))
+        status = stack.enter_context(Console(stderr=True).status("starting"))
+        return measure(Run(flags.quick, flags.seed, flags, Path(folder), status.update, stack))
 
-    def _failed(self, code: str, reason: str, message: str) -> int:
-        error = {"code": code, "reason": reason, "message": message, "metadata": {}}
-        _print({"schema": SCHEMA, "bench": self.name, "error": error})
-        return 1
+
+def _fail(name: str, code: str, reason: str, message: str) -> NoReturn:
+    error = {"code": code, "reason": reason, "message": message, "metadata": {}}
+    _print({"schema": SCHEMA, "bench": name, "error": error})
+    sys.exit(1)
 
 
 def line(name: str, seed: int, quick: bool, result: Result) -> dict[str, Any]:

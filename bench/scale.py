@@ -10,31 +10,27 @@
 - `step_slope`: log-log slope of the time of a decode step against the bytes it must read, the touched
   experts, the other weights and the KV, over contexts and batches.
 
-Encoders are asked directly, each image at its owner as the decoder chooses it, so that no cache of a decoder
-hides theirs.
+Encoders are asked directly, each image at its owner as the decoder chooses it: no decoder's cache counts.
 """
 
 from __future__ import annotations
 
 import itertools
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench import bounds, services
+from bench import bounds, runner, services
 from bench.bounds import Bounded, Floats
 from bench.host import side
-from bench.parts import growth
-from bench.parts.growth import Grid, Point
 from bench.parts.photo import photos
+from bench.parts.steps import Grid, Point, measure_grid
+from bench.parts.timing import time_round
 from bench.result import Measure, Result, medians
-from bench.runner import Bench, Run
+from bench.runner import Run
 from decoder_svc.encoders.fleet import owner
 from fovea import logs
 from fovea.client import EncoderClient
@@ -74,15 +70,8 @@ Pairs = Sequence[tuple[float, float]]
 class FleetClient:
     """The clients of a fleet's encoders, by address."""
 
-    def __init__(self, addresses: Sequence[str]) -> None:
-        self._stack = ExitStack()
-        self._clients = {address: self._stack.enter_context(EncoderClient(address)) for address in addresses}
-
-    def __enter__(self) -> FleetClient:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._stack.close()
+    def __init__(self, addresses: Sequence[str], stack: ExitStack) -> None:
+        self._clients = {address: stack.enter_context(EncoderClient(address)) for address in addresses}
 
     def put(self, picture: bytes) -> str:
         """Store a picture at its owner; returns its id."""
@@ -96,13 +85,10 @@ class FleetClient:
     def encode_new(self, pictures: Sequence[bytes]) -> tuple[float, int]:
         """The seconds until the rows of pictures, requested together, have arrived; and their bytes."""
         digests = [self.put(picture) for picture in pictures]
-        with ThreadPoolExecutor(CALLERS * len(self._clients)) as callers:
-            begin = time.perf_counter()
-            answers = list(callers.map(self.encode, digests))
-            seconds = time.perf_counter() - begin
-        if {source for source, _ in answers} != {"encoded"}:
+        timed = time_round(self.encode, digests, CALLERS * len(self._clients))
+        if {source for source, _ in timed.answers} != {"encoded"}:
             raise RuntimeError("pictures that were never seen were not encoded")
-        return seconds, sum(size for _, size in answers)
+        return timed.seconds, sum(size for _, size in timed.answers)
 
     def _client(self, digest: str) -> EncoderClient:
         return self._clients[owner(digest, self._clients)]
@@ -111,40 +97,42 @@ class FleetClient:
 def measure(run: Run) -> Result:
     logs.configure("console", "warning")
     effort = run.effort(FULL, QUICK)
-    with _encoders(run.folder) as addresses:
+    with ExitStack() as stack:
+        fleets = _start_fleets(run.folder, stack)
         run.status("hit rates")
-        hits = {size: measure_hits(addresses[:size], effort, run.seed) for size in FLEETS}
+        hits = {size: measure_hits(fleet, size, effort, run.seed) for size, fleet in fleets.items()}
         run.status("encodes a second")
-        rates = measure_rates(addresses, effort, run.seed)
+        rates = measure_rates(fleets, effort, run.seed)
         run.status("bursts of pictures")
-        bursts = measure_bursts(addresses[0], effort, run.seed)
+        bursts = measure_bursts(fleets[1], effort, run.seed)
     run.status("decode steps")
-    points = growth.measure(model_dir(), effort.grid, cores(), run.seed)
+    points = measure_grid(model_dir(), effort.grid, cores(), run.seed)
     config = {"model": model_dir().name, "image": [SIDE, SIDE], **vars(effort), "grid": vars(effort.grid)}
     return Result(
         config=config,
         sides={"ours": side("fovea", " ".join(services.ONE_THREAD))},
         measures=measures(hits, rates, bursts, points, run.seed),
-        notes=[_note(point) for point in points],
+        notes=[
+            f"{p.batch} x {p.context}: {1000 * p.seconds:.1f} ms a step for {p.bytes / 2**20:,.0f} MiB"
+            for p in points
+        ],
     )
 
 
-@contextmanager
-def _encoders(folder: Path) -> Iterator[list[str]]:
-    launched = [
-        services.pair(model_dir(), folder / str(number), services.ONE_THREAD)[0]
-        for number in range(max(FLEETS))
-    ]
-    with services.started(launched):
-        yield [launch.address for launch in launched]
+def _start_fleets(folder: Path, stack: ExitStack) -> dict[int, FleetClient]:
+    """By size; the larger fleets include the encoders of the smaller ones."""
+    numbers = range(max(FLEETS))
+    pairs = [services.pair(model_dir(), folder / str(number), services.ONE_THREAD) for number in numbers]
+    launched = [encoder for encoder, _ in pairs]
+    stack.enter_context(services.started(launched))
+    return {size: FleetClient([launch.address for launch in launched[:size]], stack) for size in FLEETS}
 
 
-def measure_hits(addresses: Sequence[str], effort: Effort, seed: int) -> list[bool]:
+def measure_hits(fleet: FleetClient, size: int, effort: Effort, seed: int) -> list[bool]:
     """Whether each request, sequentially, was answered with stored rows."""
-    pool = itertools.islice(photos(seed, HITS + len(addresses), SIDE), effort.pool)
-    with FleetClient(addresses) as fleet:
-        digests = [fleet.put(picture) for picture in pool]
-        return [fleet.encode(digests[number])[0] == "rows" for number in draw(effort, seed)]
+    pool = itertools.islice(photos(seed, HITS + size, SIDE), effort.pool)
+    digests = [fleet.put(picture) for picture in pool]
+    return [fleet.encode(digests[number])[0] == "rows" for number in draw(effort, seed)]
 
 
 def draw(effort: Effort, seed: int) -> list[int]:
@@ -153,26 +141,23 @@ def draw(effort: Effort, seed: int) -> list[int]:
     return numbers
 
 
-def measure_rates(addresses: Sequence[str], effort: Effort, seed: int) -> dict[int, list[float]]:
+def measure_rates(fleets: Mapping[int, FleetClient], effort: Effort, seed: int) -> dict[int, list[float]]:
     """Encodes a second and core; the fleets take turns."""
-    rates: dict[int, list[float]] = {size: [] for size in FLEETS}
+    rates: dict[int, list[float]] = {size: [] for size in fleets}
     unseen = photos(seed, RATES, SIDE)
     for _ in range(effort.rounds):
-        for size in FLEETS:
-            fresh = list(itertools.islice(unseen, effort.pictures))
-            with FleetClient(addresses[:size]) as fleet:
-                seconds, _ = fleet.encode_new(fresh)
+        for size, fleet in fleets.items():
+            seconds, _ = fleet.encode_new(list(itertools.islice(unseen, effort.pictures)))
             rates[size].append(effort.pictures / seconds / min(size, cores()))
     return rates
 
 
-def measure_bursts(address: str, effort: Effort, seed: int) -> list[tuple[float, float]]:
+def measure_bursts(encoder: FleetClient, effort: Effort, seed: int) -> list[tuple[float, float]]:
     unseen, pairs = photos(seed, BURSTS, SIDE), []
-    with FleetClient([address]) as fleet:
-        for _ in range(max(effort.rounds, 3)):
-            for count in effort.bursts:
-                seconds, size = fleet.encode_new(list(itertools.islice(unseen, count)))
-                pairs.append((float(size), seconds))
+    for _ in range(max(effort.rounds, 3)):
+        for count in effort.bursts:
+            seconds, size = encoder.encode_new(list(itertools.islice(unseen, count)))
+            pairs.append((float(size), seconds))
     return pairs
 
 
@@ -204,7 +189,7 @@ def log_log_slope(pairs: Pairs, seed: int = 0) -> Bounded:
     """
     samples = np.log(np.asarray(pairs, dtype=np.float64))
     if len(np.unique(samples[:, 0])) < 2:
-        raise ValueError("one number of bytes has no slope")
+        raise ValueError("a single number of bytes has no slope")
     return bounds.bootstrap(samples, _slopes, seed)
 
 
@@ -218,12 +203,5 @@ def _slopes(drawn: Floats) -> Floats:
     return np.asarray(np.where(flat, np.median(slopes[~flat]), slopes))
 
 
-def _note(point: Point) -> str:
-    mib = point.bytes / 2**20
-    return f"{point.batch} x {point.context}: {1000 * point.seconds:.1f} ms a step for {mib:,.0f} MiB"
-
-
-BENCH = Bench("scale", "Measure fleets of encoders, and how time grows with bytes.", measure)
-
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main("scale", "Measure fleets of encoders, and how time grows with bytes.", measure)

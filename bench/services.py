@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fovea.cli.children import Child, Children, Launch
@@ -87,16 +87,6 @@ def pair(
         [*cache, *common, *encoder_flags],
         [*common, *decoder_flags],
     )
-
-
-def asking(encoder: Launch, decoder: Launch) -> Launch:
-    """The same decoder with another encoder: of a repeated flag the last counts."""
-    return replace(decoder, flags=[*decoder.flags, "--encoders", encoder.address])
-
-
-def encoder(model: Path, folder: Path, flags: Sequence[str] = ()) -> Launch:
-    """How to start an encoder alone."""
-    return pair(model, folder, encoder_flags=flags)[0]
 
 
 def start_pinned(children: Children, launched: Sequence[Launch], cores: Sequence[int]) -> Iterator[Child]:

@@ -2,34 +2,30 @@
 
 Both get the same pictures, never seen before, ours as bytes and vLLM's as base64 in a data URL; both answer
 greedily with the same number of tokens. Only one side computes at a time, in turns. vLLM runs at its best:
-prefix caching on, and the better of eager and compiled, tried first. Without its environment everything is
-owed.
+prefix caching on, and the better of eager and compiled, tried first. Without vLLM all is owed.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from bench import bounds, services
+from bench import runner, services
+from bench.bounds import ratio_of_quantiles
 from bench.host import side
 from bench.parts.photo import photos
-from bench.parts.timed_answer import time_answer
-from bench.result import Measure, Result, Sense
-from bench.runner import Bench, Run
+from bench.parts.timing import Round, TimedAnswer, time_answer, time_round
+from bench.result import Measure, Result
+from bench.runner import Run
 from bench.sides.openai import OpenAiServer, Question, flags
-from bench.sides.process import vllm_environ, vllm_python
-from bench.sides.protocol import Answer, Round
+from bench.sides.side import vllm_environ, vllm_python
 from fovea.client import Client, Sampling
 from fovea.machine import cores
 from standin import model_dir
@@ -42,11 +38,7 @@ GENERATION = "generation_config.json"
 SERIES = 50
 """Of photos, the first; each concurrency has its own."""
 QUANTILES = {"p50": 0.5, "p99": 0.99}
-TARGETS: dict[str, tuple[float, Sense]] = {
-    "tokens_vs_vllm": (1.2, "at least"),
-    "ttft_p50_vs_vllm": (1.0, "at most"),
-    "ttft_p99_vs_vllm": (1.0, "at most"),
-}
+TOKENS_TARGET, TTFT_TARGET = 1.2, 1.0
 
 
 @dataclass(frozen=True)
@@ -69,15 +61,14 @@ Rounds = Mapping[int, Mapping[str, Sequence[Round]]]
 
 def measure(run: Run) -> Result:
     effort, peer = run.effort(Effort(), QUICK), dict[str, Any]()
-    with ExitStack() as stack:
-        model = endless(model_dir(), run.folder / model_dir().name)
-        sides = {"ours": stack.enter_context(_ours(model, run.folder))}
-        if server := _start_vllm(stack, model, effort, peer, run):
-            sides["vllm"] = _resumed_round(server)
-        rounds = {}
-        for concurrency in effort.concurrencies:
-            run.status(f"{concurrency} callers")
-            rounds[concurrency] = _ask_in_turns(sides, concurrency, effort, run.seed)
+    model = endless(model_dir(), run.folder / model_dir().name)
+    sides = {"ours": _start_ours(model, run)}
+    if server := _start_vllm(model, effort, peer, run):
+        sides["vllm"] = server.ask_at_once
+    rounds = {}
+    for concurrency in effort.concurrencies:
+        run.status(f"{concurrency} callers")
+        rounds[concurrency] = _ask_in_turns(sides, concurrency, effort, run.seed)
     config = {"model": model_dir().name, "image": [SIDE, SIDE], "dtype": "fp32", **vars(effort)}
     vllm = {"vllm": {**peer, **_figures(rounds, "vllm")}} if peer else {}
     return Result(
@@ -103,22 +94,19 @@ def endless(model: Path, folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def _ours(model: Path, folder: Path) -> Iterator[AskRound]:
-    launched = services.pair(model, folder / "cache")
-    with services.started(launched), Client(launched[-1].address) as client:
+def _start_ours(model: Path, run: Run) -> AskRound:
+    launched = services.pair(model, run.folder / "cache")
+    run.start(*launched)
+    client = run.stack.enter_context(Client(launched[-1].address))
 
-        def ask(question: Question) -> Answer:
-            sampling = Sampling(max_new_tokens=question.max_new_tokens)
-            answer = time_answer(client, question.text, [question.picture], sampling)
-            return Answer(answer.receipt.totals.output_tokens, answer.ttft_ms)
+    def ask(question: Question) -> TimedAnswer:
+        sampling = Sampling(max_new_tokens=question.max_new_tokens)
+        return time_answer(client, question.text, [question.picture], sampling)
 
-        yield lambda questions: _ask_at_once(ask, questions)
+    return lambda questions: time_round(ask, questions, len(questions))
 
 
-def _start_vllm(
-    stack: ExitStack, model: Path, effort: Effort, peer: dict[str, Any], run: Run
-) -> OpenAiServer | None:
+def _start_vllm(model: Path, effort: Effort, peer: dict[str, Any], run: Run) -> OpenAiServer | None:
     """The better of eager and compiled, described in `peer`; None without an environment of vLLM."""
     python = vllm_python()
     if python is None:
@@ -128,7 +116,7 @@ def _start_vllm(
         arguments = flags(model, max(effort.concurrencies), eager)
         log = run.folder / f"vllm-{eager}.log"
         server = OpenAiServer(python, arguments, vllm_environ(python, cores()), log)
-        ask = _resumed_round(stack.enter_context(server))
+        ask = run.stack.enter_context(server).ask_at_once
         pictures = photos(run.seed, SERIES, SIDE)
         ask(_questions(pictures, PLAIN, effort.tokens))  # warms up
         tried.append((ask(_questions(pictures, PLAIN, effort.tokens)).tokens_per_s, server, arguments))
@@ -136,21 +124,6 @@ def _start_vllm(
     with best.resumed():
         peer |= {"version": best.version, "args": " ".join(arguments)}
     return best
-
-
-def _resumed_round(server: OpenAiServer) -> AskRound:
-    def ask(questions: Sequence[Question]) -> Round:
-        with server.resumed():
-            return _ask_at_once(server.ask, questions)
-
-    return ask
-
-
-def _ask_at_once(ask: Callable[[Question], Answer], questions: Sequence[Question]) -> Round:
-    with ThreadPoolExecutor(len(questions)) as pool:
-        begin = time.perf_counter()
-        answers = list(pool.map(ask, questions))
-        return Round(time.perf_counter() - begin, answers)
 
 
 def _questions(pictures: Iterator[bytes], count: int, tokens: int) -> list[Question]:
@@ -175,20 +148,13 @@ def measures(rounds: Rounds, seed: int) -> dict[str, Measure]:
     taken = {}
     for concurrency, sides in rounds.items():
         suffix = "" if concurrency == PLAIN else f"_at_{concurrency}"
-        for name, (target, sense) in TARGETS.items():
-            owed = Measure("ratio", None, target=target, sense=sense)
-            taken[name + suffix] = (
-                Measure.of("ratio", _ratio(name, sides, seed), target, sense) if "vllm" in sides else owed
+        ours, theirs = sides["ours"], sides.get("vllm", ())
+        taken[f"tokens_vs_vllm{suffix}"] = Measure.ratio(_rates(ours), _rates(theirs), seed, TOKENS_TARGET)
+        for name, quantile in QUANTILES.items():
+            taken[f"ttft_{name}_vs_vllm{suffix}"] = Measure.ratio(
+                _ttft_ms(ours), _ttft_ms(theirs), seed, TTFT_TARGET, "at most", ratio_of_quantiles(quantile)
             )
     return taken
-
-
-def _ratio(name: str, sides: Mapping[str, Sequence[Round]], seed: int) -> bounds.Bounded:
-    ours, theirs = sides["ours"], sides["vllm"]
-    if name == "tokens_vs_vllm":
-        return bounds.ratio_of_medians(_rates(ours), _rates(theirs), seed)
-    quantile = QUANTILES[name.split("_")[1]]
-    return bounds.ratio_of_quantiles(_ttft_ms(ours), _ttft_ms(theirs), quantile, seed)
 
 
 def _rates(rounds: Sequence[Round]) -> list[float]:
@@ -203,16 +169,11 @@ def _figures(rounds: Rounds, name: str) -> dict[str, Any]:
     """The medians and quantiles that the ratios are made of."""
     figures: dict[str, Any] = {}
     for concurrency, sides in rounds.items():
-        rate = round(float(np.median(_rates(sides[name]))), 2)
-        ttft = {
-            f"ttft_{quantile}_ms": round(float(np.quantile(_ttft_ms(sides[name]), share)), 2)
-            for quantile, share in QUANTILES.items()
-        }
-        figures[f"at_{concurrency}"] = {"tokens_per_s": rate, **ttft}
+        at = figures[f"at_{concurrency}"] = {"tokens_per_s": round(median(_rates(sides[name])), 2)}
+        for quantile, share in QUANTILES.items():
+            at[f"ttft_{quantile}_ms"] = round(float(np.quantile(_ttft_ms(sides[name]), share)), 2)
     return figures
 
 
-BENCH = Bench("serving", "Our services against vLLM's OpenAI server, on a CPU.", measure)
-
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main("serving", "Our services against vLLM's OpenAI server, on a CPU.", measure)

@@ -1,28 +1,24 @@
 """The spine measured end to end: encode, hit, store, wire, time to first token, output tokens a second.
 
 Starts the stand-in's two services and an encoder whose rows are as wide as those of 30B-A3B, and measures
-both sides of each comparison in turns. Times are those of the stand-in on this machine; only the ratios carry
-over.
+both sides of each comparison in turns. Times are those of the stand-in on this machine; ratios carry over.
 """
 
 from __future__ import annotations
 
 import platform
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench import bounds, services
+from bench import bounds, runner, services
 from bench.host import side
-from bench.parts import answers, encode, store, wire
-from bench.result import Measure, Result, medians
-from bench.runner import Bench, Run
+from bench.parts import latency, store, wire
+from bench.result import Measure, Result, Samples, medians
+from bench.runner import Run
 from standin import model_dir
 
 STORE_TARGET = 0.4
@@ -49,70 +45,57 @@ def measure(run: Run) -> Result:
     run.status("store")
     disk = [store.measure(effort.store_round_s) for _ in range(bounds.FEWEST_ROUNDS)]
     run.status("starting the services")
-    with _services(run.folder) as (encoder, decoder, wide):
-        run.status("encode")
-        encoded = encode.measure(encoder, model_dir(), effort.part_s, effort.least, run.seed)
-        run.status("wire")
-        wired = wire.measure(wide, effort.part_s, effort.least, run.seed)
-        run.status("first tokens")
-        first = answers.measure_first_tokens(decoder, effort.part_s, effort.least, run.seed)
-        run.status("tokens a second")
-        rates = answers.measure_rates(decoder, CONCURRENCIES, effort.rounds, effort.tokens, run.seed)
+    encoder, decoder = services.pair(model_dir(), run.folder / "cache")
+    wide, _ = services.pair(wire.checkpoint(run.folder / "wide"), run.folder / "wide-cache")
+    run.start(encoder, decoder, wide)
+    run.status("encode")
+    encoded = latency.measure_encoding(encoder.address, model_dir(), effort.part_s, effort.least, run.seed)
+    run.status("wire")
+    wired = wire.measure(wide.address, effort.part_s, effort.least, run.seed)
+    run.status("first tokens")
+    first = latency.measure_first_tokens(decoder.address, effort.part_s, effort.least, run.seed)
+    run.status("tokens a second")
+    rates = latency.measure_rates(decoder.address, CONCURRENCIES, effort.rounds, effort.tokens, run.seed)
     return Result(
-        config=_config(effort, wired),
+        config={
+            "model": model_dir().name,
+            "image": [latency.SIDE, latency.SIDE],
+            "store_record_bytes": store.RECORD_BYTES,
+            "wire_rows": wired.rows,
+            "wire_row_bytes": wired.row_bytes,
+            "concurrency": list(CONCURRENCIES),
+            **vars(effort),
+        },
         sides=_sides(disk, encoded, wired),
         measures=measures(disk, encoded, wired, first, rates, run.seed),
     )
 
 
-@contextmanager
-def _services(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """The addresses of the stand-in's encoder and decoder, and of the encoder with wide rows."""
-    encoder, decoder = services.pair(model_dir(), folder / "cache")
-    wide = services.encoder(wire.checkpoint(folder / "wide"), folder / "wide-cache")
-    with services.started((encoder, decoder, wide)):
-        yield encoder.address, decoder.address, wide.address
-
-
 def measures(
     disk: Sequence[Mapping[str, float]],
-    encoded: encode.EncodeTimes,
+    encoded: Samples,
     wired: wire.WireTimes,
-    first: answers.FirstTokens,
+    first: Samples,
     rates: Mapping[int, Sequence[float]],
     seed: int,
 ) -> dict[str, Measure]:
     """The promised measures, and those that explain them."""
     single, concurrent = (list(rates[concurrency]) for concurrency in CONCURRENCIES)
-    encode_times = {"encode_ms": encoded.cold, "encode_floor_ms": encoded.floor, "hit_ms": encoded.hit}
+    ratios = ("store_get_vs_memcpy", "store_put_vs_write_fsync")
+    get, put = (bounds.median_of_rounds([timed[name] for timed in disk]) for name in ratios)
+    encodes = {name: encoded[name] for name in ("encode_ms", "encode_floor_ms", "hit_ms")}
     return {
-        **medians("ms", encode_times, seed),
-        "store_get_vs_memcpy": _of_rounds(disk, "store_get_vs_memcpy", STORE_TARGET),
-        "store_put_vs_write": _of_rounds(disk, "store_put_vs_write_fsync"),
+        **medians("ms", encodes, seed),
+        "store_get_vs_memcpy": Measure.of("ratio", get, STORE_TARGET),
+        "store_put_vs_write": Measure.of("ratio", put),
         "wire_vs_socket": Measure.ratio(wired.socket, wired.wire, seed),
-        **medians("ms", {"ttft_cold_ms": first.cold, "ttft_warm_ms": first.warm}, seed),
+        **medians("ms", first, seed),
         **medians("tokens/s", {"tokens_per_s": concurrent, "tokens_per_s_alone": single}, seed),
     }
 
 
-def _of_rounds(disk: Sequence[Mapping[str, float]], name: str, target: float | None = None) -> Measure:
-    return Measure.of("ratio", bounds.median_of_rounds([timed[name] for timed in disk]), target)
-
-
-def _config(effort: Effort, wired: wire.WireTimes) -> dict[str, Any]:
-    return {
-        "model": model_dir().name,
-        "image": [encode.SIDE, encode.SIDE],
-        "store_record_bytes": store.RECORD_BYTES,
-        "wire_rows": wired.rows,
-        "wire_row_bytes": wired.row_bytes,
-        "concurrency": list(CONCURRENCIES),
-        **vars(effort),
-    }
-
-
 def _sides(
-    disk: Sequence[Mapping[str, float]], encoded: encode.EncodeTimes, wired: wire.WireTimes
+    disk: Sequence[Mapping[str, float]], encoded: Samples, wired: wire.WireTimes
 ) -> dict[str, dict[str, Any]]:
     """Ours and every peer, with the medians that the ratios are made of."""
 
@@ -127,7 +110,7 @@ def _sides(
     return {
         "ours": side(
             "fovea",
-            put_ms=round(bounds.median(encoded.put).value, 3),
+            put_ms=round(bounds.median(encoded["put_ms"]).value, 3),
             store_get_ms=disk_ms("get"),
             store_put_ms=disk_ms("put"),
             wire_rows_per_s=rows_per_s(wired.wire),
@@ -139,7 +122,5 @@ def _sides(
     }
 
 
-BENCH = Bench("spine", "Measure the spine: encode, store, wire, first token, tokens.", measure)
-
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    runner.main("spine", "Measure the spine: encode, store, wire, first token, tokens.", measure)

@@ -1,8 +1,8 @@
 """A picture that remembers what was drawn where: glyphs, words, numbers and colours.
 
 Every draw call goes to the RGB picture and to a map of colour classes, and every text is noted glyph by
-glyph, so that training can ask the tower what stands in each patch. Knows no kind of picture and no
-question.
+glyph, so that training can ask the tower for the content of each patch. Independent of kinds of pictures and of
+questions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Training state in safetensors.
 
-Parameters, optimiser moments and the step, so that a run can go on where it stopped.
+Parameters, optimiser moments and the step, so that a run can resume where it stopped.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def load_folder(folder: Path, model: nn.Module) -> None:
 
 
 def load_state(path: Path, module: nn.Module, optimiser: Pair) -> int:
-    """Load parameters and optimiser moments; returns the step to go on from."""
+    """Load parameters and optimiser moments; returns the step to resume from."""
     step = load_weights(path, module)
     tensors = load_file(path)
     for name, parameter in module.named_parameters():

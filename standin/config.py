@@ -1,6 +1,6 @@
 """The shape of the stand-in: one Qwen3-VL-MoE small enough to commit and to train on two cores.
 
-Loads nothing.
+Values only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The throw-away head of pretraining.
+"""The temporary head of pretraining.
 
 Linear maps from visual rows to the dense labels of their four patches.
 """

@@ -1,8 +1,8 @@
-"""Dense labels: what stands in each 16x16 patch of a picture, for the throw-away head of pretraining.
+"""Dense labels: the content of each 16x16 patch of a picture, for the temporary head of pretraining.
 
 Each patch has three glyph slots in reading order, the word or number whose centre it holds, and the
 colour at its centre.
-Patches come in the order of the vision tower: 2x2 blocks that merge to one visual token. Knows no model.
+Patches come in the order of the vision tower: 2x2 blocks that merge to one visual token. Independent of the model.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def block_order(rows: int, cols: int) -> np.ndarray:
 def dense_labels(canvas: Canvas, width: int, height: int) -> np.ndarray:
     """(patches, 10) int16 labels of a canvas resized to width x height (multiples of 32).
 
-    The columns of CLASSES, then the two words that belong to what stands there.
+    The columns of CLASSES, then the two words that belong to the content.
     """
     rows, cols = height // PATCH, width // PATCH
     scale_x, scale_y = width / canvas.size[0], height / canvas.size[1]

@@ -1,4 +1,4 @@
-"""The closed lexicon of the stand-in: every word and colour that a picture may show. Knows no picture."""
+"""The closed lexicon of the stand-in: every word and colour that a picture may show. Independent of pictures."""
 
 from __future__ import annotations
 

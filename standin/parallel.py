@@ -1,6 +1,6 @@
 """Single-threaded processes on a part of the batch each: on few cores, less waste than threads.
 
-Gradients are averaged over loopback after every backward. Knows no model.
+Gradients are averaged over loopback after every backward. Independent of the model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 
 
 def launch(work: Callable[[int, Any], None], processes: int, options: Any) -> None:
-    """Run `work(rank, options)` in so many processes that can average gradients; returns when all end."""
+    """Run `work(rank, options)` in several processes that can average gradients; returns when all end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -111,7 +111,7 @@ class Asked:
 
 
 def questions_about(picture: Picture, rng: random.Random) -> list[Asked]:
-    """All kinds of question that the picture can answer; those with a choice are drawn anew each time."""
+    """All kinds of question that the picture can answer; those with a choice are drawn again each time."""
     asked = [_ask(rng, "picture_kind", picture.kind)]
     return asked + _ASKERS[type(picture.facts)](picture.facts, rng)
 

@@ -29,7 +29,7 @@ class Stage:
     dense: float = 0.2  # weight of the dense labels beside the answers
     naming: float = 0.3  # weight of naming what the visual rows show
     drop: float = 0.0  # share of the pictures that lose a random part of their visual rows
-    flat: float = 0.0  # share of the pictures that lose their squares of one colour before the tower
+    flat: float = 0.0  # share of the pictures that lose their uniform patches before the tower
     scope: float = 0.0  # share of the pictures that keep only their best rows
     counting: float = 1.0  # weight of the answers to questions that count
     zoom: float = 0.0  # share of the batches that are shrunk or enlarged a little

@@ -1,6 +1,6 @@
 """The four pictures of the demo: a chart, a table, a photo-like scene and a page of text, with right answers.
 
-`python -m standin.samples` draws them anew: of each kind the first picture of the split "sample" whose every
+`python -m standin.samples` draws them again: of each kind the first picture of the split "sample" whose every
 chosen question the committed model answers right. They show what the model can do, not how often; the scores
 are in README.md.
 """
@@ -68,7 +68,7 @@ def chosen(asked: Sequence[Asked], kinds: tuple[str, ...]) -> list[Asked]:
 
 
 def pick(model: torch.nn.Module, wanted: Wanted) -> tuple[bytes, list[Asked]]:
-    """The first picture that is answered right throughout. LookupError if none of so many is."""
+    """The first picture whose questions are all answered right. Raises LookupError if there is none."""
     for seed in range(TRIES):
         picture = draw_picture("sample", seed, wanted.size, wanted.drawer)
         try:

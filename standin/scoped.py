@@ -1,7 +1,7 @@
-"""Which rows an economical encoder keeps of those it made, for training: the best by attention and coverage.
+"""Which rows an encoder would keep, for training: the best by attention and coverage.
 
-SCOPE's order (encoder_svc/reduction/scope.py) for a whole batch, squares of one colour behind all others, cut
-at a share drawn for every picture. Knows rows, attention and pixels, no model.
+SCOPE's order (encoder_svc/reduction/scope.py) for a whole batch, uniform squares behind all others, cut at a
+share drawn for every picture. Independent of the model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from standin.squares import CELL
 
 SHARES = (0.45, 0.9)
-BEHIND = 1e-6  # of the attention that squares of one colour got
+BEHIND = 1e-6  # of the attention that uniform squares got
 
 
 def best_rows(rows: Tensor, attention: Tensor, uniform: Tensor, share: float) -> Tensor:

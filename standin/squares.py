@@ -1,7 +1,7 @@
-"""Which squares of a picture an economical encoder would leave out, for training: those of one colour.
+"""Which 32x32 squares of a picture an encoder would drop as uniform, for training.
 
-By one of three rules, drawn for every picture, so that the model does not learn one encoder's rule: all of
-them (as often as the two others together), all but the first of each colour, or of each region. Knows pixels, no model.
+One of three rules is drawn for every picture, so that the model does not learn the rule of a single encoder: drop
+all uniform squares (as often as the other two together), all but the first of each colour, or of each region.
 """
 
 from __future__ import annotations

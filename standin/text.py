@@ -55,7 +55,7 @@ class Layout:
     def positions(self) -> Tensor:
         """(3, sequence) M-RoPE positions.
 
-        Text counts on, the picture spans its grid, each question starts anew.
+        Text counts on, the picture spans its grid, each question starts again after it.
         """
         text = torch.arange(HEAD).expand(3, -1)
         row = torch.arange(self.rows).repeat_interleave(self.cols)
@@ -83,7 +83,7 @@ def text_hidden(
 ) -> tuple[Tensor, Tensor, list[Looks]]:
     """(B, sequence, H) embeddings and (B, tokens, H) deepstack rows to last hidden state, balance loss, looks.
 
-    The looks are those of every layer. `kept` (B, tokens) marks visual rows that were not dropped; a dropped row is seen by nobody.
+    The looks are those of every layer. `kept` (B, tokens) marks visual rows that were not dropped; no other token attends to a dropped row.
     """
     rope = text.config.rope_parameters
     cos, sin = mrope(layout.positions(), text.config.head_dim, rope["rope_theta"], rope["mrope_section"])
@@ -111,7 +111,7 @@ def _masks(layout: Layout, kept: Tensor | None) -> tuple[Tensor, Tensor, Tensor]
     if kept is not None:
         cross = torch.zeros(len(kept), 1, 1, layout.prefix)
         cross[:, 0, 0, layout.visual].masked_fill_(~kept, never)
-        # A dropped row still sees itself, so that its softmax stays finite; nobody reads it.
+        # A dropped row still sees itself, so that its softmax stays finite; no token reads it.
         diagonal = torch.eye(layout.prefix, dtype=torch.bool)
         prefix = torch.where(diagonal, torch.zeros(()), prefix + cross)
     return prefix, cross, own

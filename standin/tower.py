@@ -2,7 +2,7 @@
 
 Works on the modules of a transformers Qwen3-VL tower and equals its forward up to float rounding (a test
 holds that).
-Knows no text and no file.
+Independent of text and files.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _attention(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
 def _block(
     block: nn.Module, x: Tensor, heads: int, cos: Tensor, sin: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What goes on, and the turned queries and keys, (B, heads, patches, head_dim) each."""
+    """The output, and the rotated queries and keys, (B, heads, patches, head_dim) each."""
     count, length, width = x.shape
     qkv = block.attn.qkv(block.norm1(x)).view(count, length, 3, heads, width // heads)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)

@@ -1,6 +1,6 @@
 """Trains the stand-in by the recipe: the tower on dense labels, then the whole model on packed questions.
 
-Every stage writes a checkpoint under --out and goes on from it when it is started again. After the stages
+Every stage writes a checkpoint under --out and resumes from it when it is started again. After the stages
 that the recipe names their weights are exported as folders beside the checkpoints; committing them is a copy.
 """
 
@@ -70,7 +70,7 @@ class Scores:
                 self.right[KINDS[kind]] += ok
 
     def take(self) -> str:
-        """One line of all kinds, coarse and fine means first; starts anew."""
+        """One line of all kinds, coarse and fine means first; resets the counts."""
         parts = []
         for tier in ("coarse", "fine"):
             shares = [self.right[k] / self.asked[k] for k in self.asked if (k in FINE) == (tier == "fine")]
@@ -118,7 +118,7 @@ class Trainer:
         self.scores, self.started = Scores(), time.time()
 
     def _take_weights(self) -> int:
-        """The stage's own checkpoint, else its start's weights; returns the step to go on from."""
+        """The stage's own checkpoint, else its start's weights; returns the step to resume from."""
         if self.job.path.exists():
             return load_state(self.job.path, self.parts, self.optimiser)
         if self.job.start is not None and self.job.start.is_dir():
@@ -195,7 +195,7 @@ def parse() -> argparse.Namespace:
 
 
 def start_of(stage: Stage, out: Path) -> Path:
-    """The checkpoint whose weights a stage takes. A last phase goes on from its own committed weights where
+    """The checkpoint whose weights a stage takes. A last phase resumes from its own committed weights where
     the stage before was not run.
     """
     trained = out / f"{stage.start}.safetensors"

@@ -41,7 +41,7 @@ class Outcome:
 
 
 def prefix_ids(tokens: int) -> Tensor:
-    """Ids of a user turn up to the end of its picture of so many visual tokens."""
+    """Token ids of a user turn up to the end of its picture of `tokens` visual tokens."""
     return torch.tensor(
         encode("<|im_start|>user\n<|vision_start|>")
         + encode("<|image_pad|>") * tokens
@@ -88,7 +88,7 @@ def run_batch(
     loss = _answers_loss(logits, flat[there], weights, targets)
     named = bound = hidden.new_zeros(())
     if labels is not None:
-        # Squares of one colour show no item, so rows that are not there are asked for nothing.
+        # Uniform squares show no item, so nothing is asked about missing rows.
         named = _naming_loss(model, hidden[:, layout.visual], labels)
         named = named + ALIGNING * _aligning_loss(model, rows[0], labels)
         bound = _binding_loss(model, rows, labels)

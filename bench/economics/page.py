@@ -13,24 +13,12 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from bench.bounds import Bounded
-from bench.economics.losses import FLAT_KINDS, accuracy, loss
-from bench.economics.policies import (
-    CONTROLLED,
-    DRAWN,
-    FLAT,
-    FLAT_NEAR,
-    GAIN,
-    OFF,
-    RATIOS,
-    REDUCERS,
-    UPLOADED,
-    reduced,
-)
-from bench.evaluation import report
+from bench.economics import policies
+from bench.economics.policies import OFF, accuracy, loss
 from bench.evaluation.asking import Outcomes, Policy
-from bench.evaluation.report import bounded, table
+from bench.evaluation.page import add_grid, bounded, panels, table, write_page
 from bench.evaluation.scores import TIERS
-from bench.evaluation.views import SCALES, scale_of
+from bench.evaluation.sheets import SCALES, scale_of
 from bench.result import Measure
 from standin.dataset import KINDS
 
@@ -43,7 +31,7 @@ SORTS = {
 COLOURS = {
     "scope": "#1b6ca8", "divprune": "#4aa564", "stride": "#e08e26", "random": "#888888", "resize": "#b03a48",
 }  # fmt: skip
-SINGLE = {OFF.name: "*", FLAT.name: "s", FLAT_NEAR.name: "D", GAIN.name: "P"}
+SINGLE = {OFF.name: "*", policies.FLAT.name: "s", policies.FLAT_NEAR.name: "D", policies.GAIN.name: "P"}
 """Marks of the policies that are no point of a curve."""
 
 
@@ -66,15 +54,15 @@ def write(
     """The page, and the plot at a path relative to it; `uniform` is by sort of picture."""
     smaller = [OFF, *(Policy(dtype, OFF.budget) for dtype in facts["row_dtypes"])]
     tables = {
-        "drawn": _policies(outcomes, DRAWN),
-        "controlled": _policies(outcomes, CONTROLLED),
-        "smaller": _policies(outcomes, smaller),
+        "drawn": _compare(outcomes, policies.DRAWN),
+        "controlled": _compare(outcomes, policies.CONTROLLED),
+        "smaller": _compare(outcomes, smaller),
         "uniform": _uniform(uniform),
         "by_scale": _by_scale(outcomes),
-        "by_kind": _kinds(outcomes, [policy.name for policy in DRAWN]),
+        "by_kind": _kinds(outcomes, [policy.name for policy in policies.DRAWN]),
     }
-    flat_kinds = ", ".join(f"`{kind}`" for kind in FLAT_KINDS)
-    report.write(path, TEMPLATE, measures, plot=plot, flat_kinds=flat_kinds, **tables, **facts)
+    flat_kinds = ", ".join(f"`{kind}`" for kind in policies.FLAT_KINDS)
+    write_page(path, TEMPLATE, measures, plot=plot, flat_kinds=flat_kinds, **tables, **facts)
     draw(
         path.parent / plot,
         outcomes,
@@ -82,14 +70,14 @@ def write(
     )
 
 
-def _policies(outcomes: Outcomes, policies: Sequence[Policy]) -> str:
+def _compare(outcomes: Outcomes, compared: Sequence[Policy]) -> str:
     """The losses are against the first policy."""
-    base, rows = policies[0].name, []
-    for policy in policies:
+    base, rows = compared[0].name, []
+    for policy in compared:
         tiers = [bounded(accuracy(outcomes, policy.name, kinds)) for kinds in GROUPS.values()]
         losses = [_points(loss(outcomes, base, policy.name, kinds)) for kinds in (KINDS, TIERS["fine"])]
         lost = ["", ""] if policy.name == base else losses
-        rows.append([f"`{policy.name}`", _tokens(outcomes, policy), *tiers, *lost])
+        rows.append([f"`{policy.name}`", f"{outcomes.tokens[policy.name].mean():.1f}", *tiers, *lost])
     return table(("policy", "tokens", "accuracy", "coarse", "fine", "points lost", "on fine questions"), rows)
 
 
@@ -97,11 +85,11 @@ def _by_scale(outcomes: Outcomes) -> str:
     rows = []
     for scale in SCALES:
         part = outcomes.of_rows([row for row in range(outcomes.per_kind) if scale_of(row) == scale])
-        for policy in (OFF, *UPLOADED) if part.per_kind >= 2 else ():
+        for policy in (OFF, *policies.UPLOADED) if part.per_kind >= 2 else ():
             name = "as drawn" if policy is OFF else policy.name
             tiers = [bounded(accuracy(part, policy.name, kinds)) for kinds in TIERS.values()]
             lost = "" if policy is OFF else _points(loss(part, OFF.name, policy.name))
-            rows.append([f"{scale:g}", f"`{name}`", _tokens(part, policy), *tiers, lost])
+            rows.append([f"{scale:g}", f"`{name}`", f"{part.tokens[policy.name].mean():.1f}", *tiers, lost])
     head = ("enlarged", "policy", "tokens", "coarse", "fine", "points lost against as drawn")
     return table(head, rows, left=2)
 
@@ -119,17 +107,13 @@ def _kinds(outcomes: Outcomes, names: Sequence[str]) -> str:
     return table(["kind", *(f"`{name}`" for name in names)], rows)
 
 
-def _tokens(outcomes: Outcomes, policy: Policy) -> str:
-    return f"{outcomes.tokens[policy.name].mean():.1f}"
-
-
 def _points(figure: Bounded) -> str:
     return bounded(figure, "+.2f")
 
 
 def draw(path: Path, outcomes: Outcomes, title: str) -> None:
     """Write the plot, a point a policy: all questions, coarse questions, fine questions."""
-    with report.panels(path, (5, 0.11), 1, len(GROUPS), figsize=(11, 4.2)) as axes:
+    with panels(path, (5, 0.11), 1, len(GROUPS), figsize=(11, 4.2)) as axes:
         for axis, (tier, kinds) in zip(axes, GROUPS.items(), strict=True):
             _draw_panel(axis, outcomes, kinds)
             axis.set_title(f"{tier} questions", fontsize=10)
@@ -143,9 +127,9 @@ def _draw_panel(axis: Axes, outcomes: Outcomes, kinds: Sequence[str]) -> None:
         tokens = [float(outcomes.tokens[name].mean()) for name in names]
         return tokens, [accuracy(outcomes, name, kinds).value for name in names]
 
-    for reducer in REDUCERS:
-        names = [OFF.name, *(reduced(reducer, mode) for mode in RATIOS)]
+    for reducer in policies.REDUCERS:
+        names = [OFF.name, *(policies.reduced(reducer, mode) for mode in policies.RATIOS)]
         axis.plot(*points(names), marker="o", markersize=4, color=COLOURS[reducer], label=reducer)
     for name, mark in SINGLE.items():
         axis.scatter(*points([name]), marker=mark, s=60, color="black", label=name, zorder=3)
-    report.add_grid(axis)
+    add_grid(axis)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pypdfium2 as pdfium
 from PIL import Image
 
-from bench.evaluation.views import png
+from bench.evaluation.sheets import png
 from standin.dataset import draw_picture
 from standin.questions import Asked, questions_about
 
@@ -31,6 +30,15 @@ CARD = 4
 
 
 @dataclass(frozen=True)
+class Page:
+    """A picture, and the questions about it; logos have negative numbers."""
+
+    number: int
+    file: bytes
+    questions: list[Asked]
+
+
+@dataclass(frozen=True)
 class Request:
     """A question about a file. Requests about the same file have the same `page`."""
 
@@ -42,12 +50,11 @@ class Request:
 def stream(count: int, seed: int) -> list[Request]:
     """`count` requests in the order of their arrival."""
     rng = random.Random(f"report/{seed}")
-    return list(_stream(rng, count, seed))
-
-
-def _stream(rng: random.Random, count: int, seed: int) -> Iterator[Request]:
-    seen: list[tuple[int, bytes, list[Asked]]] = []
-    logos = [_logo(rng, seed, place) for place in range(LOGOS)]
+    logos, seen, requests = (
+        [_logo(rng, seed, number) for number in range(LOGOS)],
+        list[Page](),
+        list[Request](),
+    )
     for at in range(count):
         if at % EVERY_LOGO == EVERY_LOGO - 1:
             page = rng.choice(logos)
@@ -56,18 +63,18 @@ def _stream(rng: random.Random, count: int, seed: int) -> Iterator[Request]:
         else:
             page = _page(rng, seed, len(seen))
             seen.append(page)
-        number, file, asked = page
-        yield Request(number, file, rng.choice(asked))
+        requests.append(Request(page.number, page.file, rng.choice(page.questions)))
+    return requests
 
 
-def _page(rng: random.Random, seed: int, number: int) -> tuple[int, bytes, list[Asked]]:
+def _page(rng: random.Random, seed: int, number: int) -> Page:
     picture = draw_picture("report", (seed << 32) + number, PAGE)
-    return number, png(render_pdf(write_pdf(picture.canvas.image))), questions_about(picture, rng)
+    return Page(number, png(render_pdf(write_pdf(picture.canvas.image))), questions_about(picture, rng))
 
 
-def _logo(rng: random.Random, seed: int, place: int) -> tuple[int, bytes, list[Asked]]:
+def _logo(rng: random.Random, seed: int, place: int) -> Page:
     picture = draw_picture("report", (seed << 32) - 1 - place, LOGO, CARD)
-    return -1 - place, png(picture.canvas.image), questions_about(picture, rng)
+    return Page(-1 - place, png(picture.canvas.image), questions_about(picture, rng))
 
 
 def write_pdf(image: Image.Image) -> bytes:
@@ -89,6 +96,6 @@ def render_pdf(file: bytes) -> Image.Image:
     """The page of a PDF at the size of a back end that does not consider tokens."""
     document = pdfium.PdfDocument(file)
     page = document[0]
-    image = page.render(scale=WIDTH / page.get_width()).to_pil().convert("RGB")
+    image: Image.Image = page.render(scale=WIDTH / page.get_width()).to_pil().convert("RGB")
     document.close()
     return image

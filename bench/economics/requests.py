@@ -9,8 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import numpy as np
+
+from bench.bounds import mean
+from bench.result import Measure
+from bench.turns import ms_since
 from decoder_svc.economy.budget import Budget
 from decoder_svc.economy.planner import ImagePlan, Wanted, plan
 from decoder_svc.errors import VisualBudgetExceeded
@@ -21,33 +25,26 @@ from fovea.planning.detail import Detail, Look
 KINDS = ("TEXT", "GRAPHIC", "PHOTO", "UNSPECIFIED")
 
 
-@dataclass(frozen=True)
-class PlanChecks:
-    """Counts of requests, and the seconds of each, refused or not."""
-
-    requests: int
-    over_budget: int
-    changed_sizes: int
-    refused: int
-    seconds: tuple[float, ...]
-
-
-def check_plans(count: int, seed: int) -> PlanChecks:
+def measures(count: int, seed: int) -> dict[str, Measure]:
     """Plan random requests and check each plan against its budget and the processor's own arithmetic."""
     geometry = Geometry()
-    over = changed = refused = 0
-    seconds: list[float] = []
+    over = changed = 0
+    ms: list[float] = []
     for wanted, budget in _requests(random.Random(f"requests/{seed}"), count):
         begin = time.perf_counter()
         try:
             plans = plan(wanted, budget, geometry)
         except VisualBudgetExceeded:
             plans = []
-            refused += 1
-        seconds.append(time.perf_counter() - begin)
+        ms.append(ms_since(begin))
         over += _is_over(wanted, plans, budget)
         changed += any(_would_change(planned, geometry) for planned in plans)
-    return PlanChecks(count, over, changed, refused, tuple(seconds))
+    return {
+        "over_budget": Measure("requests", over, count, target=0, sense="at most"),
+        "changed_sizes": Measure("requests", changed, count, target=0, sense="at most"),
+        "plan_ms": Measure("ms", float(np.percentile(ms, 99.9)), count, target=1.0, sense="at most"),
+        "plan_mean_ms": Measure.of("ms", mean(ms, seed)),
+    }
 
 
 def _is_over(wanted: list[Wanted], plans: list[ImagePlan], budget: Budget) -> bool:

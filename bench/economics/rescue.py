@@ -1,12 +1,12 @@
 """The rescue case: report pages to naive services, which plan nothing and keep nothing, and to ours.
 
 First the rate that the naive side can sustain is measured, with a few concurrent callers; then both sides get
-the same requests, in turn, at 70 % of that rate, at times drawn once for both (open loop: requests do not
-wait for answers).
+the same requests, in turn, at 70 % of that rate, at times drawn once for both, without waiting for answers.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import tempfile
@@ -23,12 +23,11 @@ import numpy as np
 
 from bench import services
 from bench.bounds import mean, ratio_of_means
-from bench.economics.losses import POINTS, held, share_saved
-from bench.economics.policies import EVERYTHING
+from bench.economics.policies import EVERYTHING, POINTS, held, share_saved
 from bench.economics.report_pages import Request
 from bench.evaluation.asking import MAX_NEW_TOKENS
 from bench.host import side
-from bench.parts.timed_answer import TimedAnswer, time_answer
+from bench.parts.timing import TimedAnswer, time_answer, time_round
 from bench.result import Measure
 from bench.runner import Run
 from fovea.client import Budget, Client, Sampling
@@ -38,29 +37,16 @@ LOAD = 0.7
 MEASURED = 12
 """Requests of the stream from which the sustained rate is measured."""
 RESET_PEAK = "5"
-TTFT, LATENCY, TOKENS = (
-    attrgetter(f"timed.{name}") for name in ("ttft_ms", "total_ms", "receipt.totals.visual_tokens")
-)
+TTFT, LATENCY = attrgetter("ttft_ms"), attrgetter("total_ms")
+TOKENS = attrgetter("receipt.totals.visual_tokens")
 SAMPLING = Sampling(max_new_tokens=MAX_NEW_TOKENS)
 
-
-@dataclass(frozen=True)
-class Configuration:
-    """How a side's services are started, and the budget of its requests."""
-
-    name: str
-    budget: Budget
-    encoder_flags: Sequence[str] = ()
-    decoder_flags: Sequence[str] = ()
-
-
-NAIVE = Configuration(
-    "naive",
-    Budget(max_pixels=EVERYTHING, detail="high", reduction="off"),
-    services.NO_ROW_STORE,
-    services.NO_DECODER_CACHES,
-)
-OURS = Configuration("ours", Budget(max_pixels=EVERYTHING, detail="auto"))
+Flags = tuple[Sequence[str], Sequence[str]]
+NAIVE = Budget(max_pixels=EVERYTHING, detail="high", reduction="off")
+OURS = Budget(max_pixels=EVERYTHING, detail="auto")
+NAIVE_FLAGS: Flags = (services.NO_ROW_STORE, services.NO_DECODER_CACHES)
+OUR_FLAGS: Flags = ((), ())
+"""Of the encoder and of the decoder."""
 
 
 class PeakMemory:
@@ -84,27 +70,19 @@ def _status_bytes(pid: int, field: str) -> int:
     return 1024 * int(match[1])
 
 
-@dataclass(frozen=True)
-class Answered:
-    """Times count from the moment of the request, waiting included."""
-
-    timed: TimedAnswer
-    right: bool
+Value = Callable[[TimedAnswer], float]
 
 
 @dataclass(frozen=True)
 class SideOutcome:
-    """What a side did with all requests, and the most memory it took for them, in bytes."""
+    """The answers to all requests, which of them were right, and the peak memory in bytes."""
 
-    answers: Sequence[Answered]
+    answers: Sequence[TimedAnswer]
+    right: np.ndarray
     memory: int
 
-    def values(self, value: Callable[[Answered], float]) -> list[float]:
+    def values(self, value: Value) -> list[float]:
         return [value(answer) for answer in self.answers]
-
-    @property
-    def right(self) -> np.ndarray:
-        return np.array([answer.right for answer in self.answers], float)
 
     def figures(self, name: str) -> dict[str, float]:
         return {
@@ -119,18 +97,18 @@ class SideOutcome:
 def measure(run: Run, model: Path, requests: Sequence[Request]) -> tuple[dict[str, Measure], dict[str, Any]]:
     """The measures, and the naive side with the figures of both. Every phase starts its services anew."""
     first = requests[:MEASURED]
-    with _services(run, model, NAIVE, "the rate that naive sustains") as (address, _):
-        sustained = sustained_rate(address, first, NAIVE.budget)
+    with _services(run, model, NAIVE_FLAGS, "the rate that naive sustains") as (address, _):
+        sustained = sustained_rate(address, first, NAIVE)
     times = arrival_times(len(requests), LOAD * sustained, run.seed)
-    with _services(run, model, NAIVE, f"naive, {times[-1]:.0f} s") as (address, peak):
-        naive = open_loop(address, peak, requests, times, NAIVE.budget)
-    with _services(run, model, OURS, "the rate that ours sustains") as (address, _):
-        ours_sustained = sustained_rate(address, first, OURS.budget)
-    with _services(run, model, OURS, f"ours, {times[-1]:.0f} s") as (address, peak):
-        ours = open_loop(address, peak, requests, times, OURS.budget)
+    with _services(run, model, NAIVE_FLAGS, f"naive, {times[-1]:.0f} s") as (address, peak):
+        naive = open_loop(address, peak, requests, times, NAIVE)
+    with _services(run, model, OUR_FLAGS, "the rate that ours sustains") as (address, _):
+        ours_sustained = sustained_rate(address, first, OURS)
+    with _services(run, model, OUR_FLAGS, f"ours, {times[-1]:.0f} s") as (address, peak):
+        ours = open_loop(address, peak, requests, times, OURS)
     return measures(naive, ours, run.seed), side(
         "fovea",
-        " ".join((*NAIVE.encoder_flags, *NAIVE.decoder_flags)),
+        " ".join(flag for flags in NAIVE_FLAGS for flag in flags),
         requests=len(requests),
         requests_per_s=round(LOAD * sustained, 4),
         naive_carries_per_s=round(sustained, 4),
@@ -141,30 +119,26 @@ def measure(run: Run, model: Path, requests: Sequence[Request]) -> tuple[dict[st
 
 
 @contextmanager
-def _services(
-    run: Run, model: Path, configuration: Configuration, phase: str
-) -> Iterator[tuple[str, PeakMemory]]:
+def _services(run: Run, model: Path, flags: Flags, phase: str) -> Iterator[tuple[str, PeakMemory]]:
     """A pair of services with an empty store: the decoder's address, and the memory both take from now on."""
     run.status(f"the rescue case: {phase}")
     folder = Path(tempfile.mkdtemp(dir=run.folder))
-    encoder_flags, decoder_flags = configuration.encoder_flags, configuration.decoder_flags
-    launched = services.pair(model, folder, (), encoder_flags, decoder_flags)
+    launched = services.pair(model, folder, (), *flags)
     with services.started(launched) as running:
         yield launched[-1].address, PeakMemory([child.pid for child in running.running])
 
 
 def sustained_rate(address: str, requests: Sequence[Request], budget: Budget) -> float:
     """Requests answered a second with a few callers that wait for their answers."""
-    with Client(address) as client, ThreadPoolExecutor(CALLERS) as pool:
-        begin = time.perf_counter()
-        list(pool.map(lambda request: _answer(client, request, budget, time.perf_counter()), requests))
-        return len(requests) / (time.perf_counter() - begin)
+    with Client(address) as client:
+        timed = time_round(lambda request: _answer(client, request, budget), requests, CALLERS)
+        return len(requests) / timed.seconds
 
 
 def arrival_times(count: int, rate: float, seed: int) -> list[float]:
     """Seconds after the start at which requests come: a Poisson process."""
     rng = random.Random(f"arrivals/{seed}")
-    return np.cumsum([rng.expovariate(rate) for _ in range(count)]).tolist()
+    return list(itertools.accumulate(rng.expovariate(rate) for _ in range(count)))
 
 
 def open_loop(
@@ -177,19 +151,20 @@ def open_loop(
             time.sleep(max(0.0, begin + at - time.perf_counter()))
             calls.append(pool.submit(_answer, client, request, budget, begin + at))
         answers = [call.result() for call in calls]
-    return SideOutcome(answers, peak.bytes())
+    pairs = zip(answers, requests, strict=True)
+    right = [answer.text.strip() == request.asked.answer for answer, request in pairs]
+    return SideOutcome(answers, np.array(right, float), peak.bytes())
 
 
-def _answer(client: Client, request: Request, budget: Budget, begin: float) -> Answered:
-    asked = request.asked
-    timed = time_answer(client, asked.question, [request.file], SAMPLING, budget, begin)
-    return Answered(timed, timed.text.strip() == asked.answer)
+def _answer(client: Client, request: Request, budget: Budget, begin: float | None = None) -> TimedAnswer:
+    """Times count from `begin`, waiting included."""
+    return time_answer(client, request.asked.question, [request.file], SAMPLING, budget, begin)
 
 
 def measures(naive: SideOutcome, ours: SideOutcome, seed: int) -> dict[str, Measure]:
     """Ours against naive: savings as shares, times as ratios of means, accuracy in points."""
 
-    def ratio(value: Callable[[Answered], float], target: float) -> Measure:
+    def ratio(value: Value, target: float) -> Measure:
         means = ratio_of_means(ours.values(value), naive.values(value), seed)
         return Measure.of("ratio", means, target, "at most")
 

@@ -19,8 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.evaluation.sheets import Sheet
-from bench.evaluation.views import file_of
+from bench.evaluation.sheets import Sheet, file_of
 from fovea.client import Budget, Client, Sampling
 from standin import model_dir
 from standin.dataset import KINDS

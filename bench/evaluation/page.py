@@ -1,15 +1,23 @@
-"""What a run of `make eval` writes: the page, and the plot from half size to native with blank and chance."""
+"""What a run of `make eval` writes: the page, and the plot from half size to native with blank and chance.
+
+Its templates, tables and panels are also those of the page of `bench.economy`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
+matplotlib.use("Agg")  # needs no display
+
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from bench.evaluation import report
-from bench.evaluation.report import bounded, table
+from bench.bounds import Bounded
 from bench.evaluation.scores import TIERS, Score
 from bench.result import Measure
 
@@ -23,6 +31,7 @@ MARKS: dict[str, dict[str, Any]] = {
 }
 NAMES = {"native": "native size", "half": "half size", "blank": "blank image"}
 ROW_INCHES = 0.24
+TARGETS_HEAD = ("measure", "value", "95 % bounds", "target", "met")
 
 
 def write(
@@ -35,7 +44,7 @@ def write(
     """The page, and the plot in img/ beside it; `facts` are the model, the set and what the run cost."""
     plot = Path("img") / f"{path.stem}.png"
     tables = {"by_tier": _table(tiers), "by_kind": _table(kinds)}
-    report.write(path, TEMPLATE, measures, plot=plot, **tables, **facts)
+    write_page(path, TEMPLATE, measures, plot=plot, **tables, **facts)
     title = "{model}: {per_kind:,} held-out questions of each kind, seed {seed}".format_map(facts)
     draw(path.parent / plot, kinds, title)
 
@@ -55,7 +64,7 @@ def draw(path: Path, kinds: Sequence[Score], title: str) -> None:
     tiers = [[score for score in kinds if score.tier == tier] for tier in TIERS]
     rows = [len(tier) for tier in tiers]
     size = (8, 1.6 + ROW_INCHES * sum(rows))
-    with report.panels(path, (4, 0.04), len(tiers), 1, sharex=True, figsize=size, height_ratios=rows) as axes:
+    with panels(path, (4, 0.04), len(tiers), 1, sharex=True, figsize=size, height_ratios=rows) as axes:
         for axis, name, scores in zip(axes, TIERS, tiers, strict=True):
             _draw_tier(axis, name, scores)
         axes[0].set_title(title, fontsize=10)
@@ -74,4 +83,56 @@ def _draw_tier(axis: Axes, name: str, scores: Sequence[Score]) -> None:
     axis.invert_yaxis()
     axis.set_xlim(-2, 102)
     axis.set_ylabel(name)
-    report.add_grid(axis, axis="x")
+    add_grid(axis, axis="x")
+
+
+def write_page(path: Path, template: Path, measures: Mapping[str, Measure], **values: Any) -> None:
+    """Write a page; `values` and the table of `targets` fill the template."""
+    text = template.read_text(encoding="utf-8").format(targets=targets(measures), **values)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """All columns but the first `left` are aligned to the right."""
+    rule = "|" + "---|" * left + "---:|" * (len(head) - left)
+    lines = (f"| {' | '.join(cells)} |" for cells in rows)
+    return "\n".join([f"| {' | '.join(head)} |", rule, *lines])
+
+
+def targets(measures: Mapping[str, Measure]) -> str:
+    """A row for each measure with a target."""
+    rows = (_target(name, measure) for name, measure in measures.items() if measure.target is not None)
+    return table(TARGETS_HEAD, rows)
+
+
+def bounded(figure: Bounded, form: str = ".1f") -> str:
+    """A value with its bounds: `97.2 (96.0 to 98.1)`."""
+    value, lower, upper = (format(number, form) for number in (figure.value, figure.lower, figure.upper))
+    return f"{value} ({lower} to {upper})"
+
+
+@contextmanager
+def panels(path: Path, legend: tuple[int, float], *shape: int, **options: Any) -> Iterator[Sequence[Axes]]:
+    """Axes to draw on; the PNG is written when the block ends. `legend` is its columns and its height."""
+    figure, axes = pyplot.subplots(*shape, **options)
+    yield axes
+    columns, height = legend
+    entries = axes[0].get_legend_handles_labels()
+    figure.legend(*entries, loc="lower center", ncols=columns, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, height, 1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def add_grid(panel: Axes, **options: Any) -> None:
+    panel.grid(color="#eeeeee", **options)
+    panel.set_axisbelow(True)
+
+
+def _target(name: str, measure: Measure) -> list[str]:
+    bounds = "" if measure.lower is None else f"{measure.lower:.3f} to {measure.upper:.3f}"
+    value = "not measured" if measure.value is None else f"{measure.value:.3g}"
+    met = "yes" if measure.met else "no"
+    return [f"`{name}`", value, bounds, f"{measure.sense} {measure.target:g}", met]

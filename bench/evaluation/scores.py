@@ -14,10 +14,10 @@ import numpy as np
 
 from bench.bounds import Bounded, Floats, chance_of_at_least, difference_of_shares, mean, share
 from bench.evaluation.asking import Bools
-from bench.evaluation.views import VIEWS
+from bench.evaluation.sheets import VIEWS
 from bench.result import Measure
-from standin.dataset import COARSE, FINE, KINDS
-from standin.questions import CHANCE
+from standin.dataset import COARSE, KINDS
+from standin.questions import CHANCE, FINE
 
 TIERS = {"coarse": COARSE, "fine": tuple(kind for kind in KINDS if kind in FINE)}
 FAMILY_ERROR = 0.05
@@ -59,7 +59,8 @@ def loss(right: Right, base: str, other: str, kinds: Sequence[str] = KINDS, seed
 
 def _shares(right: Right, name: str, kinds: Sequence[str]) -> Floats:
     """The share of right answers, by row."""
-    return right[name][[KINDS.index(kind) for kind in kinds]].astype(np.float64).mean(axis=0)
+    places = [KINDS.index(kind) for kind in kinds]
+    return np.asarray(right[name][places].astype(np.float64).mean(axis=0))
 
 
 def by_kind(right: Right) -> Sequence[Score]:
@@ -69,7 +70,13 @@ def by_kind(right: Right) -> Sequence[Score]:
 
 def by_tier(right: Right, seed: int) -> Sequence[Score]:
     """The mean over the kinds of a tier, with equal weights."""
-    return [_tier(tier, right, seed) for tier in TIERS]
+    scores = []
+    for tier, kinds in TIERS.items():
+        views = {view: accuracy(right, view, kinds, seed) for view in VIEWS}
+        lost = loss(right, "native", "half", kinds, seed)
+        chance = float(np.mean([CHANCE[kind] for kind in kinds]))
+        scores.append(Score(tier, tier, lost.n, views, lost, chance))
+    return scores
 
 
 def _kind(kind: str, tier: str, right: Right) -> Score:
@@ -80,18 +87,10 @@ def _kind(kind: str, tier: str, right: Right) -> Score:
     return Score(kind, tier, n, views, difference_of_shares(gained, lost, n), CHANCE[kind])
 
 
-def _tier(tier: str, right: Right, seed: int) -> Score:
-    kinds = TIERS[tier]
-    views = {view: accuracy(right, view, kinds, seed) for view in VIEWS}
-    lost = loss(right, "native", "half", kinds, seed)
-    return Score(tier, tier, lost.n, views, lost, float(np.mean([CHANCE[kind] for kind in kinds])))
-
-
 def alarms(kinds: Sequence[Score]) -> Sequence[str]:
     """Kinds for which answers about a blank image are better than guesses.
 
-    Chance is the share that the best constant answer gets right. At most 5 % of runs raise a false alarm for
-    any kind (Bonferroni).
+    Chance is the share of the best constant answer. At most 5 % of runs raise any false alarm (Bonferroni).
     """
     return [score.name for score in kinds if not score.guesses]
 

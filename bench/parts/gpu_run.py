@@ -71,8 +71,15 @@ class Setup:
     folder: Path
     config: dict[str, Any]
     device: torch.device
-    dtype: torch.dtype
     seed: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
+
+    @property
+    def device_name(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
 
 @dataclass
@@ -107,10 +114,8 @@ async def measure(setup: Setup, effort: Effort, status: Callable[[str], object])
     checkpoint = RandomCheckpoint(setup.folder, setup.config, setup.device, setup.dtype, setup.seed)
     cells = [(effort.context, batch) for batch in effort.batches]
     pictures = (max(effort.sides) // 32) ** 2 + 4 * TEXT
-    longest, new = (
-        max(effort.prefill, pictures),
-        max(effort.samples + 16 + max(effort.batches), effort.answer),
-    )
+    longest = max(effort.prefill, pictures)
+    new = max(effort.samples + 16 + max(effort.batches), effort.answer)
     dtype, device = _ROW_DTYPES[setup.dtype], str(setup.device)
     settings = engine_settings(setup.folder, dtype, device, cells, new, longest, effort.prefill)
     engine = NativeEngine(settings, source=checkpoint)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -121,8 +121,8 @@ async def first_delta(engine: NativeEngine, prompt: Prompt, encoded: Encoded | N
 
 def _submit(
     engine: NativeEngine, prompt: Prompt, sampling: Sampling, encoded: Encoded | None
-) -> AsyncIterator[Delta]:
+) -> AsyncGenerator[Delta, None]:
     request = EngineRequest(f"in process {next(_numbers)}", prompt, sampling)
-    if encoded is None:
-        return engine.submit(request, [])
-    return engine.submit(request, [encoded.stream()], encoded.layout)
+    return (
+        engine.submit(request, [encoded.stream()], encoded.layout) if encoded else engine.submit(request, [])
+    )

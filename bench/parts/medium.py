@@ -2,6 +2,7 @@
 
 Large enough that matrix products, not Python, limit the speed of an engine. Tokenizer, template and processor
 are those of the stand-in; the layout is the published one. Written once, into `build/`.
+Experts are 480 wide: at 512, half of the hidden size, the two layouts of experts could not be told apart.
 """
 
 from __future__ import annotations
@@ -20,19 +21,7 @@ from bench.parts.random_checkpoint import RandomCheckpoint
 from standin import model_dir
 from standin.export import published_tensors
 
-HIDDEN, LAYERS = 1024, 12
-TEXT = {
-    "hidden_size": HIDDEN,
-    "intermediate_size": 2048,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 4,
-    "head_dim": 64,
-    "num_experts": 16,
-    "num_experts_per_tok": 4,
-    # Not 512: with twice that equal to the hidden size, the two layouts of experts could not be told apart.
-    "moe_intermediate_size": 480,
-}
+OVERRIDES = Path(__file__).with_name("medium.json")
 COPIED = (
     "chat_template.jinja", "generation_config.json", "preprocessor_config.json", "tokenizer.json",
     "tokenizer_config.json", "video_preprocessor_config.json",
@@ -56,10 +45,8 @@ def count_parameters(folder: Path) -> int:
 
 
 def _config() -> dict[str, Any]:
+    """The config of the stand-in, with larger parts."""
     config: dict[str, Any] = json.loads((model_dir() / "config.json").read_text())
-    config["text_config"] |= TEXT
-    config["text_config"]["rope_scaling"] = {
-        "mrope_interleaved": True, "mrope_section": [12, 10, 10], "rope_type": "default",
-    }  # fmt: skip
-    config["vision_config"]["out_hidden_size"] = HIDDEN
+    for part, values in json.loads(OVERRIDES.read_text()).items():
+        config[part] |= values
     return config

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from encoder_svc.vision.preprocess import Patches, patches
+from fovea.geometry import Geometry
+
 COARSE = 24
 """Pixels a side of the noise, before it is enlarged."""
 LENGTH = 1_000_000
@@ -21,6 +24,11 @@ def photo(seed: int, side: int) -> bytes:
     file = io.BytesIO()
     Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
     return file.getvalue()
+
+
+def to_patches(file: bytes, geometry: Geometry) -> Patches:
+    """What the encoder makes of a file."""
+    return patches(np.asarray(Image.open(io.BytesIO(file)).convert("RGB")), geometry)
 
 
 def photos(seed: int, series: int, side: int) -> Iterator[bytes]:

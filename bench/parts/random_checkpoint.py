@@ -1,27 +1,27 @@
 """A checkpoint of random weights, drawn on the device when they are read.
 
-It replaces a checkpoint folder of 58 GiB: the folder holds the config and a tokenizer of single bytes. Every
-tensor is drawn from a generator seeded by its name, with the scale of a trained tensor, so that another
+It replaces a checkpoint folder of 58 GiB: the folder holds the config and the tokenizer of the stand-in.
+Every tensor is drawn from a generator seeded by its name, with the scale of a trained tensor, so that another
 prompt gives other tokens. A drawn tensor is kept and returned again as the same memory: the engine, the tower
-and the reference share one copy unless they convert it. Layouts are those of the modules, so nothing has to
-be transposed.
+and the reference share one copy unless they convert it. Layouts are those of the modules.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 from transformers import Qwen3VLMoeForConditionalGeneration
 
 from decoder_svc.model.checkpoint import Checkpoint
+from standin import model_dir
 
 
 class RandomCheckpoint(Checkpoint):
@@ -88,8 +88,4 @@ def _scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
 def _write(folder: Path, config: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={byte: at for at, byte in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.save(str(folder / "tokenizer.json"))
+    shutil.copyfile(model_dir() / "tokenizer.json", folder / "tokenizer.json")

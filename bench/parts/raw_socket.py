@@ -1,9 +1,9 @@
-"""The other side of a raw loopback socket: sends the same bytes again for every byte it receives.
+"""The other side of a raw loopback socket: sends the same bytes for every byte it receives.
 
     python -m bench.parts.raw_socket BYTES
 
-Prints its port and serves every connection on a thread of its own, until it is stopped. No framing, no
-checks: what the machine's loopback can do at best with a process on each side.
+Prints its port and serves every connection on a thread of its own, until it is stopped. No framing and no
+checks: the best that the machine's loopback can do with a process on each side.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _send(connection: socket.socket, data: bytes) -> None:
 
 @contextmanager
 def peers(count: int, connections: int) -> Iterator[list[socket.socket]]:
-    """Connections to a process of its own that sends `count` bytes for every byte it is sent."""
+    """Connections to another process, which sends `count` bytes for every byte it receives."""
     command = [sys.executable, "-m", "bench.parts.raw_socket", str(count)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process, ExitStack() as stack:
         stack.callback(process.terminate)
@@ -44,15 +44,8 @@ def peers(count: int, connections: int) -> Iterator[list[socket.socket]]:
         yield [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(connections)]
 
 
-@contextmanager
-def peer(count: int) -> Iterator[socket.socket]:
-    """One such connection."""
-    with peers(count, 1) as (connection,):
-        yield connection
-
-
 def receive(connection: socket.socket, into: memoryview) -> None:
-    """Ask once and fill `into`."""
+    """Send a byte and fill `into`."""
     connection.sendall(b"\0")
     at = 0
     while at < len(into):

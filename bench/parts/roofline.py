@@ -110,4 +110,4 @@ def vision_flops(config: Any, patches: int) -> float:
     block = 2.0 * patches * (4 * h * h + 2 * h * config.intermediate_size) + 4.0 * patches**2 * h
     merger = 2.0 * (patches / merged) * merged * h * (merged * h + config.out_hidden_size)
     mergers = 1 + len(config.deepstack_visual_indexes)
-    return 2.0 * patches * patch_values * h + config.depth * block + mergers * merger
+    return float(2 * patches * patch_values * h + config.depth * block + mergers * merger)

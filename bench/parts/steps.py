@@ -1,26 +1,31 @@
-"""How long a decode step of the native engine takes with given sequences.
+"""How long a decode step of the native engine takes with given sequences, and over a grid of them.
 
 Uses only the engine's public interface: prompts are submitted, and the clock of the deltas says when each
 token was computed. Steps count only after every prompt has its first token, so that no prefill is included.
+The engine runs in this process, without the service. Prompts share no blocks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import statistics
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from transformers import AutoConfig
 
+from bench.parts.roofline import TextSize, expected_distinct
 from decoder_svc.core import Delta, EngineRequest, Limits, Prompt, Sampling
 from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine
 from fovea.rows import RowDtype
 
 WARM_UP = 2
+CHUNK = 2048
 BLOCK = 256
 """At least the tokens of a block of KV."""
 IDLE_POLL_S = 0.001
@@ -60,17 +65,11 @@ def engine_settings(
     )
 
 
-def text_prompt(tokens: Sequence[int]) -> Prompt:
-    """A prompt without images."""
-    ids = np.asarray(tokens, np.int32)
-    positions = np.broadcast_to(np.arange(len(ids), dtype=np.int32), (3, len(ids)))
-    return Prompt(ids, positions, len(ids))
-
-
 def random_prompts(vocabulary: int, count: int, length: int, seed: int) -> list[Prompt]:
-    """Token ids below `vocabulary`, which excludes special tokens where they come last."""
-    ids = np.random.default_rng(seed).integers(vocabulary, size=(count, length))
-    return [text_prompt(row) for row in ids]
+    """Without images; token ids below `vocabulary`, which excludes special tokens where they come last."""
+    ids = np.random.default_rng(seed).integers(vocabulary, size=(count, length), dtype=np.int32)
+    positions = np.broadcast_to(np.arange(length, dtype=np.int32), (3, length))
+    return [Prompt(row, positions, length) for row in ids]
 
 
 async def decode_steps(engine: NativeEngine, prompts: Sequence[Prompt], samples: int) -> Steps:
@@ -132,3 +131,60 @@ async def _follow(engine: NativeEngine, prompt: Prompt, watch: _Watch) -> None:
             if delta.usage.output_tokens > before.usage.output_tokens:
                 watch.record(name, order, before, delta)
                 before = delta
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`most` bounds the tokens of a cell of the grid: larger cells are left out."""
+
+    contexts: Sequence[int]
+    batches: Sequence[int]
+    most: int
+    samples: int
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        pairs = itertools.product(self.contexts, self.batches)
+        return [(context, batch) for context, batch in pairs if context * batch <= self.most]
+
+    @property
+    def new_tokens(self) -> int:
+        """The first answer continues while the other prompts are prefilled, a token a step."""
+        return self.samples + 16 + max(batch * -(-context // CHUNK) + batch for context, batch in self.cells)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A cell of the grid: the median step, and what it reads."""
+
+    context: int
+    batch: int
+    bytes: float
+    seconds: float
+
+
+def measure_grid(model: Path, grid: Grid, threads: int, seed: int) -> list[Point]:
+    """On the CPU in fp32. Experts are counted as if every token chose uniformly."""
+    settings = engine_settings(model, RowDtype.FP32, "cpu", grid.cells, grid.new_tokens, 0, CHUNK, threads)
+    return asyncio.run(_measure_grid(NativeEngine(settings), model, grid, seed))
+
+
+async def _measure_grid(engine: NativeEngine, model: Path, grid: Grid, seed: int) -> list[Point]:
+    config = AutoConfig.from_pretrained(model)
+    vocabulary = config.text_config.vocab_size // 2
+    await engine.start()
+    try:
+        points = []
+        for number, (context, batch) in enumerate(grid.cells):
+            prompts = random_prompts(vocabulary, batch, context, 1000 * seed + number)
+            steps = await decode_steps(engine, prompts, grid.samples)
+            points.append(point(TextSize.of(config), context, batch, steps))
+        return points
+    finally:
+        await engine.close()
+
+
+def point(size: TextSize, context: int, batch: int, steps: Steps) -> Point:
+    distinct = [expected_distinct(size.experts, size.each, batch)] * size.layers
+    read = size.step_bytes(distinct, steps.context, RowDtype.FP32.itemsize)
+    return Point(context, batch, read, statistics.median(steps.seconds))

@@ -4,8 +4,7 @@ memcpy and get are measured in turns, then write plus fsync and put, so that a b
 affects both alike. All four in turns would favour the step after a disk wait: a process that has just waited
 is scheduled first. memcpy copies into memory that is mapped already, the hardest form of the comparison: a
 get must find new memory for what it returns. The plain file is a ring of records overwritten in place; a put
-replaces an older record and so reuses its pages. Both are filled once before measuring. Uses only the public
-interface of the store.
+replaces an older record and so reuses its pages. Both are filled once before measuring.
 """
 
 from __future__ import annotations
@@ -45,31 +44,7 @@ def measure(seconds: float = 10.0) -> dict[str, float | int]:
         disk, memory = _disk_steps(store, plain.fileno(), data), _memory_steps(store, data)
         time_in_turns(disk, 0.0, 2 * len(_KEYS))
         times = time_in_turns(memory, seconds / 2, len(_KEYS))
-        return _summary(times | time_in_turns(disk, seconds / 2, len(_KEYS)))
-
-
-def _memory_steps(store: LmdbStore, data: np.ndarray) -> Steps:
-    warm = np.empty_like(data)
-    return {
-        "memcpy": lambda turn: np.copyto(warm, data),
-        "get": lambda turn: _check_read(store.get(_key(turn), _FIELDS)),
-    }
-
-
-def _disk_steps(store: LmdbStore, file: int, data: np.ndarray) -> Steps:
-    rows = Rows(data.data, _LAYOUT, (1, 64, 64))
-
-    def write_and_fsync(turn: int) -> None:
-        os.pwrite(file, data.data, turn % len(_KEYS) * RECORD_BYTES)
-        os.fsync(file)
-
-    return {
-        "write_fsync": write_and_fsync,
-        "put": lambda turn: _check_written(store.put(_key(turn), _FIELDS, rows).stored),
-    }
-
-
-def _summary(times: dict[str, list[float]]) -> dict[str, float | int]:
+        times |= time_in_turns(disk, seconds / 2, len(_KEYS))
     median = {name: statistics.median(values) for name, values in times.items()}
     return {
         "store_get_vs_memcpy": median["memcpy"] / median["get"],
@@ -81,17 +56,35 @@ def _summary(times: dict[str, list[float]]) -> dict[str, float | int]:
     }
 
 
+def _memory_steps(store: LmdbStore, data: np.ndarray) -> Steps:
+    warm = np.empty_like(data)
+
+    def get(turn: int) -> None:
+        rows = store.get(_key(turn), _FIELDS)
+        _check(rows is not None and rows.data.nbytes == RECORD_BYTES)
+
+    return {"memcpy": lambda turn: np.copyto(warm, data), "get": get}
+
+
+def _disk_steps(store: LmdbStore, file: int, data: np.ndarray) -> Steps:
+    rows = Rows(data.data, _LAYOUT, (1, 64, 64))
+
+    def write_and_fsync(turn: int) -> None:
+        os.pwrite(file, data.data, turn % len(_KEYS) * RECORD_BYTES)
+        os.fsync(file)
+
+    return {
+        "write_fsync": write_and_fsync,
+        "put": lambda turn: _check(store.put(_key(turn), _FIELDS, rows).stored),
+    }
+
+
 def _key(turn: int) -> RowKey:
     pixels = (turn % len(_KEYS)).to_bytes(32, "big")
     return RowKey(tenant_id("bench"), pixels, variant(_FIELDS))
 
 
-def _check_read(rows: Rows | None) -> None:
-    if rows is None or rows.data.nbytes != RECORD_BYTES:
-        raise RuntimeError("the store did not return what was put")
-
-
-def _check_written(stored: bool) -> None:
+def _check(stored: bool) -> None:
     if not stored:
         raise RuntimeError("the store did not keep what was put")
 

@@ -12,7 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.sides.protocol import Answer, Question, Request, Round
+from bench.parts.timing import Round
+from bench.sides.side import Answer, Question
 
 SIDES = {
     "native": "bench.sides.native:NativeSide",
@@ -50,9 +51,9 @@ async def serve(side: LoadedSide, pipe: Connection) -> None:
         pipe.send(await side.start())
         with suppress(EOFError):
             while True:
-                request: Request = await asyncio.to_thread(pipe.recv)
+                questions, tokens, gaps = await asyncio.to_thread(pipe.recv)
                 begin = time.perf_counter()
-                answers = await side.answers(request.questions, request.tokens, request.gaps)
+                answers = await side.answers(questions, tokens, gaps)
                 pipe.send(Round(time.perf_counter() - begin, answers))
     finally:
         await side.close()

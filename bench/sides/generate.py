@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 from transformers.generation.streamers import BaseStreamer
 
-from bench.sides.protocol import Answer, Question
+from bench.sides.side import Answer, Question
 
 
 class _TokenTimes(BaseStreamer):

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from bench.sides.child import gather
-from bench.sides.protocol import Answer, Question
+from bench.sides.side import Answer, Question
 from decoder_svc.core import EngineRequest, Limits, Quantization, RowChunk, Sampling
 from decoder_svc.engine.build import NativeSettings
 from decoder_svc.engine.native import NativeEngine

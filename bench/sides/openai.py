@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.parts.timing import Round, time_round
 from bench.services import START_S, free_address
-from bench.sides.process import SideProcess
-from bench.sides.protocol import Answer
+from bench.sides.side import Answer, SideProcess
 
 MODEL = "peer"
 POLL_S = 0.25
@@ -76,6 +76,10 @@ class OpenAiServer(SideProcess):
             if event.get("usage"):
                 tokens = event["usage"]["completion_tokens"]
         return Answer(tokens, 1000 * (first - begin))
+
+    def ask_at_once(self, questions: Sequence[Question]) -> Round:
+        with self.resumed():
+            return time_round(self.ask, questions, len(questions))
 
 
 def _get(address: str, path: str) -> http.client.HTTPResponse:

@@ -17,7 +17,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from bench.sides.child import gather
-from bench.sides.protocol import Answer, Question
+from bench.sides.side import Answer, Question
 
 CONTEXT = 2048
 GIB = 1024**3

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from bench import cache, overlap, services
-from bench.cache import Restarts, Visits
-from bench.overlap import Times, target
-from bench.parts.timed_answer import TimedAnswer
+from bench.cache import Visits
+from bench.overlap import target
+from bench.parts.timing import TimedAnswer
 from fovea.cli.children import Children, Launch
 from fovea.receipt import ImageReceipt, Receipt, Stages, Totals
 
@@ -25,7 +25,7 @@ def visits(prefix: Sequence[TimedAnswer]) -> Visits:
     return Visits(cold, [answer(20.0, "rows", 1.2) for _ in range(3)], list(prefix))
 
 
-RESTARTS = Restarts(first=[11.0, 11.0], warm=[10.0, 10.0])
+RESTARTS = [[11.0, 10.0, 9.0, 10.0], [11.0, 10.0, 10.0, 12.0]]
 
 
 def test_a_hit_is_held_against_cold_and_a_restart_against_warm() -> None:
@@ -65,7 +65,12 @@ def test_the_target_is_that_of_a_pipeline_of_two_stages(
 
 
 def test_overlap_is_owed_where_both_services_share_a_core() -> None:
-    times = Times([70.0, 70.0], [100.0, 100.0], [10.0, 10.0], [10.0, 10.0])
+    times = {
+        "ttft_overlapped_ms": [70.0, 70.0],
+        "ttft_chained_ms": [100.0, 100.0],
+        "encode_ms": [10.0, 10.0],
+        "prefill_ms": [10.0, 10.0],
+    }
     apart, together = (overlap.measures(times, cores, 0)["ttft"] for cores in (2, 1))
     assert (apart.value, apart.met) == (pytest.approx(0.7), True)
     assert (together.value, together.target) == (None, apart.target)

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench.economics import page, rescue
-from bench.economics.losses import accuracy, held, loss, measures, saved
+from bench.economics import page, requests, rescue
 from bench.economics.page import UniformShare
-from bench.economics.policies import AUTO, CONTROLLED, DRAWN, FLAT, NATIVE, OFF, UPLOADED, reduced
+from bench.economics.policies import (
+    AUTO,
+    CONTROLLED,
+    DRAWN,
+    FLAT,
+    NATIVE,
+    OFF,
+    UPLOADED,
+    accuracy,
+    held,
+    loss,
+    measures,
+    reduced,
+    saved,
+)
 from bench.economics.report_pages import HEIGHT, PAGE, WIDTH, render_pdf, stream, write_pdf
-from bench.economics.requests import check_plans
 from bench.evaluation.asking import Bools, Outcomes, Policy
 from bench.evaluation.scores import TIERS
-from bench.evaluation.views import SCALES, file_of, scale_of, uniform_cells
+from bench.evaluation.sheets import SCALES, file_of, scale_of, uniform_cells
+from decoder_svc.economy.budget import Budget
+from decoder_svc.economy.planner import ImagePlan, Wanted, plan
+from fovea.geometry import Geometry
 from standin.dataset import KINDS
 
 ROWS = 8
@@ -112,6 +128,16 @@ def test_arrivals_have_the_asked_rate() -> None:
 
 
 def test_no_random_request_is_over_its_budget_or_of_a_size_that_would_change() -> None:
-    checks = check_plans(300, 1)
-    assert (checks.over_budget, checks.changed_sizes) == (0, 0)
-    assert 0 < checks.refused < 300
+    taken = requests.measures(300, 1)
+    assert (taken["over_budget"].value, taken["changed_sizes"].value) == (0, 0)
+    assert taken["over_budget"].n == 300
+
+
+def test_a_plan_over_its_budget_would_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spend_all(wanted: list[Wanted], budget: Budget, geometry: Geometry) -> list[ImagePlan]:
+        return plan(wanted, replace(budget, max_visual_tokens=0), geometry)
+
+    monkeypatch.setattr(requests, "plan", spend_all)
+    taken = requests.measures(300, 1)
+    assert 0 < (taken["over_budget"].value or 0) < 300
+    assert not taken["over_budget"].met

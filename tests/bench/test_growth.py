@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import scale
-from bench.parts.growth import Grid, Point, measure
-from bench.parts.steps import decode_steps, random_prompts
+from bench.parts.steps import Grid, Point, decode_steps, measure_grid, random_prompts
 from bench.scale import log_log_slope
 from decoder_svc.core import Limits
 from decoder_svc.engine.build import NativeSettings
@@ -30,7 +29,7 @@ def test_points_that_fit_no_line_widen_the_bounds() -> None:
     straight = log_log_slope([(size, size) for size in SIZES])
     bent = log_log_slope([(size, size if size < 100 else 20 * size) for size in SIZES])
     assert straight.upper - straight.lower < 0.01 < bent.upper - bent.lower
-    with pytest.raises(ValueError, match="one number of bytes"):
+    with pytest.raises(ValueError, match="a single number of bytes"):
         log_log_slope([(1.0, 2.0), (1.0, 3.0)])
 
 
@@ -47,7 +46,7 @@ def test_a_fleet_that_loses_hits_loses_points() -> None:
 
 def test_longer_contexts_and_larger_batches_have_more_to_read(tmp_path: Path) -> None:
     grid = Grid(contexts=(8, 64), batches=(1, 3), most=100, samples=3)
-    points = measure(tiny.checkpoint(tmp_path, text_layers=2), grid, threads=1, seed=0)
+    points = measure_grid(tiny.checkpoint(tmp_path, text_layers=2), grid, threads=1, seed=0)
     assert [(point.context, point.batch) for point in points] == [(8, 1), (8, 3), (64, 1)]
     assert points[0].bytes < min(points[1].bytes, points[2].bytes)
     assert all(point.seconds > 0 for point in points)

@@ -12,7 +12,7 @@ import pytest
 
 from bench.bounds import Bounded
 from bench.result import Measure, Result
-from bench.runner import Bench, Run, line, show
+from bench.runner import Run, line, main, show
 from fovea.errors import FoveaError
 
 LINE = {
@@ -91,7 +91,9 @@ def test_check_turns_an_unmet_measure_into_the_exit_status(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["trial", *(["--check"] if check else [])])
-    assert Bench("trial", "", lambda run: result(speed=measured(value, 0.4))).main() == status
+    with pytest.raises(SystemExit) as ended:
+        main("trial", "", lambda run: result(speed=measured(value, 0.4)))
+    assert ended.value.code == status
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
     assert json.loads(lines[0])["ok"] is (value == 1)
@@ -117,7 +119,9 @@ def test_a_bench_that_cannot_run_says_so_in_the_same_place(
         raise error
 
     monkeypatch.setattr(sys, "argv", ["trial"])
-    assert Bench("trial", "", fail).main() == 1
+    with pytest.raises(SystemExit) as ended:
+        main("trial", "", fail)
+    assert ended.value.code == 1
     last = json.loads(capsys.readouterr().out)
     assert last["error"]["code"] == code
     assert last["error"]["reason"] == reason

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bench import reuse
-from bench.parts.timed_answer import TimedAnswer
-from bench.reuse import Protocol, Round, requests
+from bench.parts.timing import Round, TimedAnswer
+from bench.reuse import Protocol, requests
 from fovea.receipt import Receipt, Stages, Totals
 
-PROTOCOL = Protocol(requests=50, pictures=10, concurrency=4, words=5, tokens=150)
+PROTOCOL = Protocol(rounds=1, requests=50, pictures=10, concurrency=4, words=5, tokens=150)
 
 
 def test_of_the_asks_80_percent_are_about_a_picture_that_was_seen() -> None:
@@ -27,7 +27,7 @@ def test_texts_all_differ_and_a_seed_repeats_them() -> None:
 
 def timed_round(ttft_ms: list[float], seconds: float) -> Round:
     receipt = Receipt((), Totals(output_tokens=150), Stages())
-    return Round([TimedAnswer(ms, ms, receipt) for ms in ttft_ms], seconds)
+    return Round(seconds, [TimedAnswer(ms, ms, receipt) for ms in ttft_ms])
 
 
 def test_measures_are_with_caches_against_without() -> None:

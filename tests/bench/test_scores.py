@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.evaluation import page, scores
-from bench.evaluation.views import VIEWS
+from bench.evaluation.sheets import VIEWS
 from standin.dataset import COARSE, KINDS
 from standin.questions import CHANCE
 

@@ -1,6 +1,7 @@
-"""A side's process, suspended by signal until it is asked, and the environment of vLLM.
+"""The bench's end of a side: a process that is suspended by signal until it is asked.
 
-vLLM has an environment of its own, because it pins torch.
+An engine is asked over a pipe: first it sends what it runs; then each request, (questions, tokens, gaps), is
+answered with a round. vLLM has an environment of its own, because it pins torch.
 """
 
 from __future__ import annotations
@@ -10,15 +11,48 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from bench.host import ROOT
+from bench.parts.timing import Round
+from decoder_svc.core import ImageSpan, Prompt
 from fovea.errors import FoveaError
 
 TAIL_LINES = 15
 END_S = 20.0
 VLLM = "BENCH_VLLM"
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A prompt with an image, and the rows of the image in fp32 (rows, values)."""
+
+    prompt: Prompt
+    rows: npt.NDArray[np.float32]
+
+    @property
+    def image(self) -> ImageSpan:
+        return self.prompt.images[0]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`tokens` where a side has their ids; `gaps` between each token's two best logits, where requested."""
+
+    token_count: int
+    ttft_ms: float
+    tokens: tuple[int, ...] = ()
+    gaps: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, tokens: Sequence[int], ttft_s: float, gaps: Sequence[float] = ()) -> Answer:
+        return cls(len(tokens), 1000 * ttft_s, tuple(tokens), tuple(gaps))
 
 
 class SideDied(FoveaError):
@@ -100,6 +134,46 @@ class SideProcess:
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+class Side(SideProcess):
+    """A side that is asked over a pipe. Its command gets the descriptor of its end as last argument."""
+
+    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+        self.description: Mapping[str, Any] = {}
+        self._pipe, theirs = Pipe()
+        with theirs:
+            descriptor = theirs.fileno()
+            super().__init__(name, [*command, str(descriptor)], environ, log, [descriptor])
+
+    def ask(self, questions: Sequence[Question], tokens: int, *, gaps: bool = False) -> Round:
+        """All `questions` at once, `tokens` tokens each. Raises SideDied."""
+        with self.resumed():
+            try:
+                self._pipe.send((questions, tokens, gaps))
+            except BrokenPipeError:
+                raise SideDied(self.name, self._log) from None
+            timed: Round = self._receive()
+            return timed
+
+    def _wait_until_ready(self) -> None:
+        self.description = self._receive()
+
+    def _stop(self) -> None:
+        self._pipe.close()
+
+    def _receive(self) -> Any:
+        try:
+            return self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.wait()
+            raise SideDied(self.name, self._log) from None
+
+    @property
+    def resident_mib(self) -> int:
+        """The memory of its own process, now."""
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 def vllm_python() -> Path | None:

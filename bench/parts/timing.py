@@ -1,11 +1,13 @@
-"""An answer as its caller experiences it: the time to the first and to the last token, text, receipt."""
+"""Answers as their callers experience them, and rounds of concurrent requests."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from bench.turns import ms_since
 from fovea.client import Budget, Client, Finished, Message, Sampling, Text
@@ -30,6 +32,10 @@ class TimedAnswer:
     total_ms: float
     receipt: Receipt
     text: str = ""
+
+    @property
+    def token_count(self) -> int:
+        return self.receipt.totals.output_tokens
 
     @property
     def sources(self) -> set[str]:
@@ -64,3 +70,28 @@ def time_answer(
     if first is None or receipt is None:
         raise RuntimeError("the stream ended without an answer")
     return TimedAnswer(first, ms_since(begin), receipt, text)
+
+
+@dataclass(frozen=True)
+class Round:
+    """The answers in the order of their requests. An answer has a `token_count` and a `ttft_ms`."""
+
+    seconds: float
+    answers: Sequence[Any]
+
+    @property
+    def tokens_per_s(self) -> float:
+        tokens: int = sum(answer.token_count for answer in self.answers)
+        return tokens / self.seconds
+
+    @property
+    def ttft_ms(self) -> list[float]:
+        return [answer.ttft_ms for answer in self.answers]
+
+
+def time_round(ask: Callable[[Any], Any], requests: Sequence[Any], concurrency: int) -> Round:
+    """`concurrency` callers share the requests."""
+    with ThreadPoolExecutor(concurrency) as callers:
+        begin = time.perf_counter()
+        answers = list(callers.map(ask, requests))
+        return Round(time.perf_counter() - begin, answers)
