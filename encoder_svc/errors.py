@@ -12,6 +12,14 @@ import grpc
 from fovea.checkpoint import CheckpointNotSupported
 from fovea.errors import FoveaError, InvalidArgument, Violation
 from fovea.geometry import AspectTooExtreme
+from fovea.images.errors import (
+    SHRINK,
+    ImageCorrupt,
+    ImageEmpty,
+    ImageFormatNotSupported,
+    ImageInvalid,
+    ImageTooManyPixels,
+)
 
 __all__ = [
     "CheckpointNotSupported",
@@ -34,71 +42,13 @@ __all__ = [
 ImageAspectTooExtreme = AspectTooExtreme
 
 
-class ImageInvalid(InvalidArgument):
-    """An image that cannot be served as it is. `data` is the field of an upload that holds its
-    bytes.
-    """
-
-    def __init__(self, message: str, violation: str, **metadata: object) -> None:
-        super().__init__(message, violations=[Violation("data", violation)])
-        self.metadata = {key: str(value) for key, value in metadata.items()}
-
-
-class ImageEmpty(ImageInvalid):
-    reason = "IMAGE_EMPTY"
-
-    def __init__(self) -> None:
-        super().__init__("the image has no bytes", "empty")
-
-
-class ImageCorrupt(ImageInvalid):
-    """Damaged or cut off; which of the two cannot be told for all formats."""
-
-    reason = "IMAGE_CORRUPT"
-
-    def __init__(self, format: str) -> None:
-        super().__init__(
-            f"the {format} image cannot be decoded: it is damaged or cut off",
-            "damaged or cut off",
-            format=format,
-        )
-
-
-class ImageFormatNotSupported(ImageInvalid):
-    reason = "IMAGE_FORMAT_NOT_SUPPORTED"
-
-    def __init__(self, formats: tuple[str, ...]) -> None:
-        names = ", ".join(formats)
-        super().__init__(
-            f"the bytes are not an image of a supported format: {names}",
-            f"not one of {names}",
-            supported=",".join(formats),
-        )
-
-
 class ImageTooLarge(ImageInvalid):
     reason = "IMAGE_TOO_LARGE"
 
     def __init__(self, actual: int, limit: int) -> None:
         super().__init__(
-            f"the image has {actual} bytes; at most {limit} are allowed",
+            f"the image has {actual} bytes; at most {limit} are allowed: {SHRINK}",
             f"more than {limit} bytes",
-            limit=limit,
-            actual=actual,
-        )
-
-
-class ImageTooManyPixels(ImageInvalid):
-    """`width` and `height` are 0 where the file was refused before its size was known."""
-
-    reason = "IMAGE_TOO_MANY_PIXELS"
-
-    def __init__(self, width: int, height: int, actual: int, limit: int) -> None:
-        super().__init__(
-            f"the image has {actual} pixels or more; at most {limit} are allowed",
-            f"more than {limit} pixels",
-            width=width,
-            height=height,
             limit=limit,
             actual=actual,
         )
@@ -109,7 +59,7 @@ class ImageSideTooLong(ImageInvalid):
 
     def __init__(self, width: int, height: int, limit: int) -> None:
         super().__init__(
-            f"the image is {width}x{height}; a side may have at most {limit} pixels",
+            f"the image is {width}x{height}; a side may have at most {limit} pixels: {SHRINK}",
             f"a side above {limit} pixels",
             width=width,
             height=height,

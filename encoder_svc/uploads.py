@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, replace
 
 from encoder_svc.errors import DigestInvalid, DigestMismatch, ImageNotStored, ImageTooLarge, StoreFull
+from encoder_svc.images.decode import PIXELS_REVISION
 from encoder_svc.images.decoder import Decoder
 from encoder_svc.store.core import Amount
 from encoder_svc.store.keys import UploadKey
@@ -44,13 +45,14 @@ class Uploads:
         return UploadKey.of(self.policy.tenant, digest)
 
     async def find(self, digest: str) -> Stored | None:
-        """The facts of a stored image that has not expired."""
+        """The facts of a stored image that has not expired, and that would be decoded the same today."""
         facts = await asyncio.to_thread(self._store.describe, self.key(digest))
         if facts is None:
             return None
         values = dict(facts)
         expires = float(values.pop("expires"))  # type: ignore[arg-type]  # written by `keep`
-        if expires < time.time():
+        current = values.pop("pixels_revision", None) == PIXELS_REVISION
+        if expires < time.time() or not current:
             await self.delete(digest)
             return None
         return Stored(ImageFacts(**values), already=True, expires=expires)  # type: ignore[arg-type]
@@ -91,7 +93,11 @@ class Uploads:
         return time.time() + self.policy.ttl_s
 
     async def _write(self, stored: Stored, data: bytes) -> None:
-        facts = {**vars(stored.facts), "expires": stored.expires}
+        facts = {
+            **vars(stored.facts),
+            "expires": stored.expires,
+            "pixels_revision": PIXELS_REVISION,
+        }
         put = await asyncio.to_thread(self._store.put_upload, self.key(stored.facts.digest), data, facts)
         if not put.stored:
             raise StoreFull(str(put.skipped), len(data))

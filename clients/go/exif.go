@@ -6,62 +6,70 @@ import (
 )
 
 // turned tells how a picture must be turned to stand upright: its EXIF orientation, 1 to 8. It is false where
-// the orientation is written in a place that is not read here.
+// the orientation may be written in a place that a service reads and this function does not.
 func turned(data []byte, format string) (int, bool) {
-	find := map[string]func([]byte) []byte{"jpeg": exifOfJPEG, "png": exifOfPNG}[format]
-	if value := orientationTag(find(data)); value != 0 {
-		if value < 1 || value > 8 {
-			value = 1 // viewers show such a picture as it lies
+	find := map[string]func([]byte) ([][]byte, bool){"jpeg": exifOfJPEG, "png": exifOfPNG}[format]
+	blocks, ok := find(data)
+	for _, block := range blocks {
+		if value := orientationTag(block); value != 0 {
+			if value < 1 || value > 8 {
+				value = 1 // viewers show such a picture as it lies
+			}
+			return value, true
 		}
-		return value, true
 	}
-	return 1, !bytes.Contains(data, []byte("tiff:Orientation")) // in XMP, which a service reads too
+	return 1, ok && !bytes.Contains(data, []byte("tiff:Orientation")) // in XMP
 }
 
-// exifOfJPEG walks the segments before the picture to the one that holds a TIFF block.
-func exifOfJPEG(data []byte) []byte {
-	for at := 2; at+4 <= len(data) && data[at] == 0xff; {
-		marker, length := data[at+1], int(binary.BigEndian.Uint16(data[at+2:]))
-		if marker == 0xff { // padding
-			at++
-			continue
+// exifOfJPEG lists the TIFF blocks. It is false where the file ends too early to tell.
+func exifOfJPEG(data []byte) (blocks [][]byte, ok bool) {
+	segments, ok := jpegSegments(data)
+	for _, segment := range segments {
+		if body, exif := bytes.CutPrefix(segment.body, []byte("Exif\x00\x00")); segment.marker == markerAPP1 && exif {
+			blocks = append(blocks, body)
 		}
-		end := at + 2 + length
-		if marker == 0xda || length < 2 || end > len(data) { // the picture begins, or the file is damaged
-			return nil
-		}
-		if body, ok := bytes.CutPrefix(data[at+4:end], []byte("Exif\x00\x00")); marker == 0xe1 && ok {
-			return body
-		}
-		at = end
 	}
-	return nil
+	return blocks, ok
 }
 
-// exifOfPNG walks the chunks to the one that holds a TIFF block.
-func exifOfPNG(data []byte) []byte {
+// exifOfPNG lists the TIFF blocks. It is false where a text may hold another, as ImageMagick writes them, or XMP
+// that is compressed.
+func exifOfPNG(data []byte) (blocks [][]byte, ok bool) {
+	ok = true
 	for at := 8; at+12 <= len(data); {
 		length := int(binary.BigEndian.Uint32(data[at:]))
 		end := at + 12 + length
 		if end < at || end > len(data) {
-			return nil
+			return blocks, ok
 		}
-		if string(data[at+4:at+8]) == "eXIf" {
-			return data[at+8 : at+8+length]
+		switch body := data[at+8 : at+8+length]; string(data[at+4 : at+8]) {
+		case "eXIf":
+			blocks = append(blocks, body)
+		case "tEXt", "zTXt", "iTXt":
+			key, text, _ := bytes.Cut(body, []byte{0})
+			raw := bytes.HasPrefix(key, []byte("Raw profile type "))
+			compressed := bytes.Equal(key, []byte("XML:com.adobe.xmp")) && !bytes.HasPrefix(text, []byte{0})
+			ok = ok && !raw && !compressed
 		}
 		at = end
 	}
-	return nil
+	return blocks, ok
 }
 
 // orientationTag is the value of tag 0x0112 in the first directory of a TIFF block; 0 where there is none.
 func orientationTag(tiff []byte) int {
+	tiff = bytes.TrimPrefix(tiff, []byte("Exif\x00\x00")) // some writers put it into an eXIf chunk too
 	if len(tiff) < 8 {
 		return 0
 	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if tiff[0] == 'M' {
+	var order binary.ByteOrder
+	switch string(tiff[:2]) {
+	case "II":
+		order = binary.LittleEndian
+	case "MM":
 		order = binary.BigEndian
+	default:
+		return 0
 	}
 	at := int(order.Uint32(tiff[4:]))
 	if at < 8 || at+2 > len(tiff) {

@@ -52,7 +52,7 @@ func FitWithin(data []byte, budget Budget) []byte {
 	orientation, ok := turned(data, format)
 	lying := Size{config.Width, config.Height}
 	target, shrinks := shrunk(uprightSize(lying, orientation), budget)
-	if !ok || !shrinks || lying.pixels() > mostDecoded {
+	if !ok || !shrinks || lying.pixels() > mostDecoded || !complete(data, format) {
 		return data
 	}
 	picture, err := decode(data, format)
@@ -106,6 +106,15 @@ func decodeConfig(data []byte) (image.Config, string, error) {
 		return config, format, err
 	}
 	return image.Config{}, "", image.ErrFormat
+}
+
+// complete tells whether a file holds all of its picture, as far as the decoders do not tell.
+func complete(data []byte, format string) bool {
+	if format != "jpeg" {
+		return true
+	}
+	segments, ok := jpegSegments(data)
+	return ok && allCoefficients(segments)
 }
 
 func decode(data []byte, format string) (image.Image, error) {

@@ -156,6 +156,9 @@ func TestGreyStaysGrey(t *testing.T) {
 
 func TestWhatGainsNothingComesBackUnchanged(t *testing.T) {
 	large := jpegOf(slope(1600, 1200))
+	scan := pngOf(noise(900, 700, 7))
+	profile := []byte("\nexif\n      26\n49492a0008000000010012010300010000000600000000000000\n")
+	xmp := []byte("<x tiff:Orientation='6'/>")
 	for name, c := range map[string]struct {
 		file      []byte
 		maxPixels int
@@ -171,9 +174,37 @@ func TestWhatGainsNothingComesBackUnchanged(t *testing.T) {
 		"a JPEG cut off":             {large[:len(large)/2], 0},
 		"only a signature":           {[]byte("\xff\xd8\xff"), 0},
 		"an orientation in XMP":      {withSegment(large, []byte("http://ns.adobe.com/xap/1.0/\x00tiff:Orientation=\"6\"")), 0},
+		"XMP behind EXIF without one": {withSegment(withExif(large, tiffOf(binary.LittleEndian, 0)),
+			[]byte("http://ns.adobe.com/xap/1.0/\x00tiff:Orientation=\"6\"")), 0},
+		"a raw profile":              {withPNGText(scan, "tEXt", "Raw profile type exif", profile), 100_000},
+		"a compressed raw profile":   {withPNGText(scan, "zTXt", "Raw profile type APP1", append([]byte{0}, deflated(profile)...)), 100_000},
+		"compressed XMP":             {withPNGText(scan, "iTXt", "XML:com.adobe.xmp", append([]byte{1, 0, 0, 0}, deflated(xmp)...)), 100_000},
+		"XMP that is not compressed": {withPNGText(scan, "iTXt", "XML:com.adobe.xmp", append([]byte{0, 0, 0, 0}, xmp...)), 100_000},
+		"half of the scan":           {append(bytes.Clone(large[:len(large)/2]), 0xff, 0xd9), 0},
+		"the first of two scans":     {progressive(1600, 1200, [3]byte{0, 0, 0}), 100_000},
+		"scans without the last bit": {progressive(1600, 1200, [3]byte{0, 0, 0}, [3]byte{1, 63, 1}), 100_000},
 	} {
 		if fitted := FitBytes(bytes.Clone(c.file), c.maxPixels); !bytes.Equal(fitted, c.file) {
 			t.Errorf("%s: %d bytes became %d", name, len(c.file), len(fitted))
+		}
+	}
+}
+
+func TestAProgressivePictureIsFittedWhereAllItsScansAreThere(t *testing.T) {
+	whole := progressive(1600, 1200, [3]byte{0, 0, 0}, [3]byte{1, 5, 0}, [3]byte{6, 63, 0})
+	if size := sizeOfPicture(decoded(t, FitBytes(whole, 100_000))); size == (Size{1600, 1200}) {
+		t.Error("it did not shrink")
+	}
+}
+
+func TestTheFirstPlaceWithAnOrientationDecides(t *testing.T) {
+	lying := jpegOf(slope(1600, 1200))
+	junk := withExif(withExif(lying, tiffOf(binary.BigEndian, 6)), []byte("XXXX\x00\x00\x00\x08"))
+	withXMP := withPNGText(withPNGExif(pngOf(noise(900, 700, 7)), tiffOf(binary.BigEndian, 6)), "tEXt",
+		"Raw profile type exif", nil)
+	for name, file := range map[string][]byte{"jpeg": junk, "png": withXMP} {
+		if orientation, ok := turned(file, name); orientation != 6 || !ok {
+			t.Errorf("%s: orientation %d, %v", name, orientation, ok)
 		}
 	}
 }

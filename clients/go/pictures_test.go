@@ -2,6 +2,7 @@ package fovea
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"hash/crc32"
 	"image"
@@ -102,11 +103,46 @@ func withSegment(file, body []byte) []byte {
 }
 
 // withPNGExif puts a chunk of EXIF behind the header of a PNG.
-func withPNGExif(file, tiff []byte) []byte {
+func withPNGExif(file, tiff []byte) []byte { return withPNGChunk(file, "eXIf", tiff) }
+
+func withPNGChunk(file []byte, kind string, body []byte) []byte {
 	const header = 8 + 12 + 13
-	chunk := append([]byte("eXIf"), tiff...)
-	framed := binary.BigEndian.AppendUint32(nil, uint32(len(tiff)))
+	chunk := append([]byte(kind), body...)
+	framed := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
 	framed = append(framed, chunk...)
 	framed = binary.BigEndian.AppendUint32(framed, crc32.ChecksumIEEE(chunk))
 	return bytes.Join([][]byte{file[:header], framed, file[header:]}, nil)
+}
+
+// withPNGText puts a text chunk before the pixels.
+func withPNGText(file []byte, kind, key string, text []byte) []byte {
+	return withPNGChunk(file, kind, append([]byte(key+"\x00"), text...))
+}
+
+// deflated is a zlib stream.
+func deflated(text []byte) []byte {
+	var out bytes.Buffer
+	writer := zlib.NewWriter(&out)
+	writer.Write(text)
+	writer.Close()
+	return out.Bytes()
+}
+
+// progressive is a grey JPEG of one colour whose scans send these bands (first, last, low bit) of its coefficients.
+func progressive(width, height int, bands ...[3]byte) []byte {
+	segment := func(marker byte, body ...byte) []byte {
+		return append([]byte{0xff, marker, byte((len(body) + 2) >> 8), byte(len(body) + 2)}, body...)
+	}
+	file := append([]byte{0xff, 0xd8}, segment(0xdb, append([]byte{0}, bytes.Repeat([]byte{1}, 64)...)...)...)
+	file = append(file, segment(0xc2, 8, byte(height>>8), byte(height), byte(width>>8), byte(width), 1, 1, 0x11, 0)...)
+	for _, class := range []byte{0x00, 0x10} {
+		// One code, a bit long: the difference 0, and the end of a block.
+		file = append(file, segment(0xc4, append([]byte{class, 1}, make([]byte, 16)...)...)...)
+	}
+	blocks := (width + 7) / 8 * ((height + 7) / 8)
+	for _, band := range bands {
+		file = append(file, segment(0xda, 1, 1, 0, band[0], band[1], band[2])...)
+		file = append(file, make([]byte, (blocks+7)/8)...)
+	}
+	return append(file, 0xff, 0xd9)
 }

@@ -1,4 +1,4 @@
-"""Decodes a file of bytes that nobody trusts into canonical pixels and the facts about it.
+"""Decodes a file of bytes that nobody trusts into pixels and the facts about it.
 
 Blocking and on the CPU: `decoder.py` says where it runs. Nothing here knows the model or its patch
 size.
@@ -10,15 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from encoder_svc.images import canonical
 from encoder_svc.images.detail import Detail, measure
-from encoder_svc.images.header import guarded, opened
+from encoder_svc.images.header import opened
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.store.keys import pixel_digest
 from fovea.facts import ImageFacts
+from fovea.images import Shown, shown
 from fovea.rows import digest
+
+PIXELS_REVISION = 2
+"""Raise it with any change of what files are decoded to, or of which files are refused: facts of stored
+images that were made before are then not used. Rows stay, as their keys name the pixels that they were
+computed from.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,47 +35,35 @@ class Picture:
 
 
 def decode(data: bytes, limits: ImageLimits) -> Picture:
-    """The first frame of `data`. Raises a subclass of ImageInvalid, or ImageAspectTooExtreme."""
-    shown = _shown(data, limits)
-    return Picture(shown.rgb, _facts(data, shown, measure(shown.image, shown.rgb)))
+    """The first frame of `data`, whole. Raises a subclass of ImageInvalid, or ImageAspectTooExtreme."""
+    still = opened(data, limits)
+    still.check_complete()
+    seen = shown(still)
+    rgb = _rgb(seen)
+    return Picture(rgb, _facts(data, seen, rgb, measure(seen.image, rgb)))
 
 
 def pixels(data: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
-    """`Picture.rgb` alone, without the time that its facts take. Raises the same."""
-    return _shown(data, limits).rgb
+    """`Picture.rgb` alone, of a file that `decode` has found whole. Raises the same for what is damaged
+    since.
+    """
+    return _rgb(shown(opened(data, limits)))
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """A frame as a viewer would show it, and how it was sent."""
-
-    image: Image.Image
-    rgb: npt.NDArray[np.uint8]
-    format: str
-    orientation: int
-    had_alpha: bool
+def _rgb(seen: Shown) -> npt.NDArray[np.uint8]:
+    return np.array(seen.image.convert("RGB"))
 
 
-def _shown(data: bytes, limits: ImageLimits) -> _Shown:
-    image, format = opened(data, limits)
-    with guarded(format, limits):
-        image.load()
-        turned = canonical.orientation(image)
-        flat, had_alpha = canonical.rgb(image)
-        upright = canonical.upright(flat, turned)
-        return _Shown(upright, np.array(upright), format, turned, had_alpha)
-
-
-def _facts(data: bytes, shown: _Shown, detail: Detail) -> ImageFacts:
-    height, width = shown.rgb.shape[:2]
+def _facts(data: bytes, seen: Shown, rgb: npt.NDArray[np.uint8], detail: Detail) -> ImageFacts:
+    height, width = rgb.shape[:2]
     return ImageFacts(
         digest=digest(data),
-        pixel_digest="sha256:" + pixel_digest("RGB", width, height, shown.rgb.data).hex(),
-        format=shown.format,
+        pixel_digest="sha256:" + pixel_digest("RGB", width, height, rgb.data).hex(),
+        format=seen.format,
         byte_size=len(data),
         width=width,
         height=height,
-        exif_orientation=shown.orientation,
-        had_alpha=shown.had_alpha,
+        exif_orientation=seen.orientation,
+        had_alpha=seen.had_alpha,
         **vars(detail),
     )

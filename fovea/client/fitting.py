@@ -1,9 +1,9 @@
 """Shrinks a picture before it is uploaded, to the size that the service would plan for it anyway.
 
 Fewer bytes travel and the answer costs the same: the service counts within one token of what it would have
-counted for the original. Pixels are treated as the service treats them (upright, transparency on white, one
-bicubic resize). Where nothing is won, or Pillow cannot read the file, the bytes come back as they are, and
-what is wrong with them is for the service to say. It asks no service, and knows the published limits of
+counted for the original. `fovea.images` decodes for both (upright, transparency on white), and one bicubic
+resize follows. Where nothing is won, or the file is damaged or lacks pixels, the bytes come back as they are,
+and what is wrong with them is for the service to say. It asks no service, and knows the published limits of
 Qwen3-VL.
 """
 
@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image, ImageOps
+from PIL import Image
 
+from fovea import images
 from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.sources import File, content
-from fovea.errors import FoveaError
 from fovea.geometry import AspectTooExtreme, Geometry
+from fovea.images.errors import ImageInvalid
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUALITY = 92
 TOKENS_APART = 1
 
@@ -36,9 +36,7 @@ def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = N
     allowed = SERVERS_CHOICE.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
     try:
         smaller = _smaller(data, allowed)
-    except (FoveaError, MemoryError):
-        raise
-    except Exception:  # Pillow's, which refuses damaged files in many ways
+    except ImageInvalid:  # what is wrong with it is for the service to say
         return data
     return smaller if smaller is not None and len(smaller) < len(data) else data
 
@@ -64,24 +62,15 @@ def fitted_size(width: int, height: int, budget: Budget) -> tuple[int, int] | No
 
 
 def _smaller(data: bytes, budget: Budget) -> bytes | None:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-        # Before anything is decoded. Lying on its side, a picture has the same use of being shrunk.
-        if fitted_size(*opened.size, budget) is None or opened.mode.startswith(("I", "F")):
-            return None
-        format = "JPEG" if opened.format in ("JPEG", "MPO") else "PNG"
-        picture = _flat(ImageOps.exif_transpose(opened))
+    still = images.opened(data)
+    # Before anything is decoded. Lying on its side, a picture has the same use of being shrunk.
+    if fitted_size(still.width, still.height, budget) is None:
+        return None
+    still.check_complete()
+    picture = images.shown(still).image
     size = fitted_size(*picture.size, budget)
+    format = "JPEG" if still.format == "JPEG" else "PNG"
     return _written(picture.resize(size, Image.Resampling.BICUBIC), format) if size else None
-
-
-def _flat(image: Image.Image) -> Image.Image:
-    """Grey where it is grey, else RGB; transparency on white."""
-    if not image.has_transparency_data:
-        return image.convert("L" if image.mode in ("1", "L") else "RGB")
-    layered = image.convert("RGBA")
-    canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(layered, mask=layered.getchannel("A"))
-    return canvas
 
 
 def _written(picture: Image.Image, format: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -50,11 +51,11 @@ class Gif:
         """Pillow leaves pixels as they were where the data ends early; so no pixel may depend on the
         ground.
         """
-        if not np.array_equal(self._indices(0), self._indices(255)):
+        if not np.array_equal(self._pixels, self._indices(255)):
             raise ImageCorrupt("GIF")
 
     def draw(self) -> Drawn:
-        indices = self._indices(0)
+        indices = self._pixels
         colours = np.zeros((256, 3), np.uint8)
         table = np.frombuffer(self.palette, np.uint8).reshape(-1, 3)
         colours[: len(table)] = table
@@ -67,6 +68,10 @@ class Gif:
             canvas.paste(Image.fromarray(colours[indices]), (self.left, self.top))
             return Drawn(canvas, True)
         return Drawn(Image.fromarray(colours[indices]), through)
+
+    @cached_property
+    def _pixels(self) -> Indices:
+        return self._indices(0)
 
     def _indices(self, ground: int) -> Indices:
         """The colour number of each pixel of the frame, `ground` where the data has none."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import simplejpeg
 
 from fovea.images import metadata
@@ -34,7 +35,19 @@ _PROGRESSIVE = 0xC2
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 # In entropy-coded data FF 00 is a byte FF, FF FF is padding and FF D0..D7 are restarts; all else is a marker.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
-_PADDED = re.compile(r"\d+ extraneous bytes? before marker 0xd9")
+_UNREADABLE = "tjDecompress"
+"""How texts of simplejpeg begin that are not libjpeg's."""
+_END_OF_DATA = re.compile(rb"\xff+[\xd0-\xd7]|\Z")
+_FILLER = bytes((151 * step + 57) % 255 for step in range(255))
+"""Changes many pixels where it is taken for data, and holds no marker."""
+_BEHIND_DATA = re.compile(r"(\d+) extraneous bytes? before marker 0xd9")
+_PADDING = 64
+"""Bytes behind the data of the last scan that cameras leave there; more of them must be alike."""
+
+Coefficient = tuple[int, int]
+"""The id of a component, and a place in the zigzag order of its blocks; 0 stands for all where scans send
+all.
+"""
 
 
 @dataclass(frozen=True)
@@ -98,18 +111,37 @@ class Jpeg:
 
     @property
     def file(self) -> bytes:
-        return b"".join([b"\xff\xd8", *_kept(self.segments), b"\xff\xd9"])
+        return _file(self.segments)
 
     def check_complete(self) -> None:
-        if not _covered(self.frame, [s for s in self.segments if s.marker == _SCAN]):
-            raise ImageCorrupt("JPEG")
         colours = "CMYK" if len(self.frame.components) == 4 else "GRAY"
+        file = _file(_needed(self.frame, self.segments))
         try:
-            simplejpeg.decode_jpeg(self.file, colours, min_height=1, min_width=1, min_factor=8, strict=True)
+            simplejpeg.decode_jpeg(file, colours, min_height=1, min_width=1, min_factor=8, strict=True)
         except ValueError as warning:
-            # Some cameras pad the end of the only or last scan, behind all that was to be read.
-            if not _PADDED.search(str(warning)):
+            if str(warning).startswith(_UNREADABLE):
+                self._check_by_filler()
+            elif not self._padded(str(warning)):
                 raise ImageCorrupt("JPEG") from warning
+
+    def _padded(self, warning: str) -> bool:
+        """Whether all was read, and libjpeg warns of bytes that are left. Many of them mean that it lost
+        the way.
+        """
+        found = _BEHIND_DATA.search(warning)
+        left = int(found[1]) if found else 0
+        scans = [segment.data for segment in self.segments if segment.marker == _SCAN]
+        return left > 0 and (left <= _PADDING or len(set(scans[-1][-left:])) == 1)
+
+    def _check_by_filler(self) -> None:
+        """For pixel layouts that simplejpeg does not know: bytes behind the end of complete data change
+        nothing.
+        """
+        filled = _file(
+            [_filled(segment) if segment.marker == _SCAN else segment for segment in self.segments]
+        )
+        if not np.array_equal(np.asarray(loaded(self.file, "JPEG")), np.asarray(loaded(filled, "JPEG"))):
+            raise ImageCorrupt("JPEG")
 
     def draw(self) -> Drawn:
         return flat(loaded(self.file, "JPEG"))
@@ -157,9 +189,18 @@ def _segments(data: bytes) -> Iterator[Segment]:
             continue
         following = _MARKER.search(data, position)
         stop = following.start() if following else len(data)
-        yield Segment(marker, body, data[position:stop])
+        yield Segment(marker, body, data[position:stop].rstrip(b"\xff"))
         position = stop
     raise ImageCorrupt("JPEG")
+
+
+def _filled(scan: Segment) -> Segment:
+    """With filler behind the data of each restart interval."""
+    return replace(scan, data=_END_OF_DATA.sub(lambda end: _FILLER + end[0], scan.data))
+
+
+def _file(segments: Sequence[Segment]) -> bytes:
+    return b"".join([b"\xff\xd8", *_kept(segments), b"\xff\xd9"])
 
 
 def _kept(segments: Sequence[Segment]) -> Iterator[bytes]:
@@ -172,19 +213,33 @@ def _kept(segments: Sequence[Segment]) -> Iterator[bytes]:
             yield segment.raw
 
 
-def _covered(frame: Frame, scans: Sequence[Segment]) -> bool:
-    """Whether the scans together send every coefficient of every component, to its last bit."""
-    coefficients = range(64 if frame.progressive else 1)
-    missing = {(component, at) for component in frame.components for at in coefficients}
-    for scan in scans:
-        count = scan.body[0] if scan.body else 0
-        first, last, bits = scan.body[1 + 2 * count :][:3].ljust(3, b"\xff")
-        sent = (
-            range(first, last + 1)
-            if frame.progressive and bits & 15 == 0
-            else ()
-            if frame.progressive
-            else (0,)
-        )
-        missing -= {(component, at) for component in scan.body[1 : 1 + 2 * count : 2] for at in sent}
-    return not missing
+def _needed(frame: Frame, segments: Sequence[Segment]) -> list[Segment]:
+    """All but scans that only repeat what earlier ones sent: libjpeg warns of them, and reports its first
+    warning.
+
+    Raises ImageCorrupt where the scans together do not send every coefficient of every component to its
+    last bit.
+    """
+    missing = {
+        (component, at) for component in frame.components for at in range(64 if frame.progressive else 1)
+    }
+    needed = []
+    for segment in segments:
+        if segment.marker == _SCAN:
+            named, finished = _sent(frame, segment)
+            if not named & missing:
+                continue
+            missing -= finished
+        needed.append(segment)
+    if missing:
+        raise ImageCorrupt("JPEG")
+    return needed
+
+
+def _sent(frame: Frame, scan: Segment) -> tuple[set[Coefficient], set[Coefficient]]:
+    """The coefficients that a scan names, and those of which it sends the last bit."""
+    count = scan.body[0] if scan.body else 0
+    first, last, bits = scan.body[1 + 2 * count :][:3].ljust(3, b"\xff")
+    positions = range(first, min(last, 63) + 1) if frame.progressive else range(1)
+    named = {(component, at) for component in scan.body[1 : 1 + 2 * count : 2] for at in positions}
+    return named, set() if frame.progressive and bits & 15 else named

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 HEAD = 4096
 
-_CONVERT = "convert the picture to PNG or JPEG first"
+CONVERT = "convert the picture to PNG or JPEG first"
 _DRAW = "draw it as a PNG first"
 _PAGES = "send its pages as pictures, for example with `fovea ask FILE.pdf`"
 _DECODE = "decode it and send the bytes"
@@ -21,7 +21,7 @@ _BINARY = "read and send the file in binary mode"
 _FETCH = "send the picture itself"
 _EXPORT = "export its pages as pictures first"
 
-_BASE64 = re.compile(rb"\s*(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/=_\-\s]*\Z")
+_BASE64 = re.compile(rb"\s*(?:iVBORw0KGgo|[/_]9j[/_]|R0lGOD|UklGR)[A-Za-z0-9+/=_\-\s]*\Z")
 _ADDRESS = re.compile(rb"\s*(?:https?|file|ftp|s3|gs)://", re.IGNORECASE)
 _FILE_NAME = re.compile(
     rb"[^\n\0]{1,400}\.(?:png|jpe?g|gif|webp|heic|avif|bmp|tiff?|pdf)\s*\Z", re.IGNORECASE
@@ -82,15 +82,15 @@ def _text(head: bytes) -> bool:
 
 
 KINDS = (
-    Kind("TIFF", _CONVERT, starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    Kind("BMP", _CONVERT, starts(b"BM")),
-    Kind("JPEG XL", _CONVERT, starts(b"\xff\x0a", b"\0\0\0\x0cJXL ")),
-    Kind("JPEG 2000", _CONVERT, starts(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
-    Kind("a Photoshop file", _CONVERT, starts(b"8BPS")),
-    Kind("an icon", _CONVERT, starts(b"\0\0\1\0", b"\0\0\2\0")),
-    Kind("a portable bitmap (PNM)", _CONVERT, lambda head: bool(re.match(rb"P[1-7Ff]\s", head))),
-    Kind("a QOI, DDS or OpenEXR picture", _CONVERT, starts(b"qoif", b"DDS ", b"\x76\x2f\x31\x01")),
-    Kind("a DICOM picture", _CONVERT, lambda head: head[128:132] == b"DICM"),
+    Kind("TIFF", CONVERT, starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    Kind("BMP", CONVERT, starts(b"BM")),
+    Kind("JPEG XL", CONVERT, starts(b"\xff\x0a", b"\0\0\0\x0cJXL ")),
+    Kind("JPEG 2000", CONVERT, starts(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+    Kind("a Photoshop file", CONVERT, starts(b"8BPS")),
+    Kind("an icon", CONVERT, starts(b"\0\0\1\0", b"\0\0\2\0")),
+    Kind("a portable bitmap (PNM)", CONVERT, lambda head: bool(re.match(rb"P[1-7Ff]\s", head))),
+    Kind("a QOI, DDS or OpenEXR picture", CONVERT, starts(b"qoif", b"DDS ", b"\x76\x2f\x31\x01")),
+    Kind("a DICOM picture", CONVERT, lambda head: head[128:132] == b"DICM"),
     Kind("a PDF", _PAGES, lambda head: b"%PDF-" in head[:1024]),
     Kind("PostScript", _DRAW, starts(b"%!PS", b"\xc5\xd0\xd3\xc6")),
     Kind("an Office document", _EXPORT, _office),
@@ -130,11 +130,11 @@ KINDS = (
 """Looked at in this order."""
 
 
-def advice_on(data: bytes, formats: tuple[str, ...]) -> tuple[str, str]:
+def advice_on(data: bytes) -> tuple[str, str]:
     """What the bytes look like and what to do then; two empty texts where nobody can say."""
     head = bytes(data[:HEAD])
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if brand:
-        return (_HEIF[brand], _CONVERT) if brand in _HEIF else ("a video", _FRAMES)
+        return (_HEIF[brand], CONVERT) if brand in _HEIF else ("a video", _FRAMES)
     found = next((kind for kind in KINDS if kind.matches(head)), None)
     return (found.name, found.advice) if found else ("", "")

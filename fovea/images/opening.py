@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fovea.images import gif, jpeg, png, webp
-from fovea.images.errors import ImageEmpty, ImageFormatNotSupported
-from fovea.images.kinds import advice_on
+from fovea.images.errors import ImageEmpty, ImageFormatNotSupported, ImageTooManyPixels
+from fovea.images.kinds import CONVERT, advice_on
 from fovea.images.still import Still
 
 _READ: dict[str, Callable[[bytes], Still]] = {
@@ -18,9 +18,19 @@ _READ: dict[str, Callable[[bytes], Still]] = {
 FORMATS = tuple(_READ)
 
 
-def opened(data: bytes, formats: tuple[str, ...] = FORMATS) -> Still:
-    """The structure of a file. Raises ImageEmpty, ImageFormatNotSupported or ImageCorrupt."""
-    return _READ[recognised(data, formats)](data)
+MOST_PIXELS = 178_956_970
+"""Where no smaller limit is given. Pillow refuses larger pictures too."""
+
+
+def opened(data: bytes, formats: tuple[str, ...] = FORMATS, most_pixels: int = MOST_PIXELS) -> Still:
+    """The structure of a file. Raises ImageEmpty, ImageFormatNotSupported, ImageCorrupt or
+    ImageTooManyPixels.
+    """
+    still = _READ[recognised(data, formats)](data)
+    count = still.width * still.height
+    if count > most_pixels:
+        raise ImageTooManyPixels(still.width, still.height, count, most_pixels)
+    return still
 
 
 def recognised(data: bytes, formats: tuple[str, ...] = FORMATS) -> str:
@@ -28,8 +38,10 @@ def recognised(data: bytes, formats: tuple[str, ...] = FORMATS) -> str:
     if not data:
         raise ImageEmpty
     format = sniff(data)
-    if format is None or format not in formats:
-        raise ImageFormatNotSupported(formats, *advice_on(data, formats))
+    if format is None:
+        raise ImageFormatNotSupported(formats, *advice_on(data))
+    if format not in formats:
+        raise ImageFormatNotSupported(formats, format, CONVERT)
     return format
 
 

@@ -187,7 +187,9 @@ def read(data: bytes) -> Png:
         transparency,
         data=[chunk.body for chunk in pixels],
         sound=all(chunk.whole or chunk.cut for chunk in pixels),
-        orientation=metadata.orientation_of_png((chunk.kind, chunk.body) for chunk in chunks if chunk.whole),
+        orientation=metadata.orientation_of_png(
+            (chunk.kind, chunk.body) for chunk in chunks if chunk.kind != b"IDAT" and chunk.whole
+        ),
     )
 
 

@@ -15,14 +15,11 @@ from PIL import Image
 
 from fovea.errors import FoveaError
 from fovea.images import orientation
-from fovea.images.errors import ImageCorrupt, ImageTooManyPixels
+from fovea.images.errors import ImageCorrupt
 
 # Callers have limits far below the size at which Pillow warns, and the warning would reach nobody but the
 # log.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-MOST_PIXELS = 178_956_970
-"""No picture above this is decoded, whoever asks: it is the size at which Pillow refuses."""
 
 _WHITE = (255, 255, 255)
 
@@ -78,9 +75,7 @@ class Still(Protocol):
 
 
 def shown(still: Still) -> Shown:
-    """Decode a picture. Raises ImageCorrupt, or ImageTooManyPixels above MOST_PIXELS."""
-    if still.width * still.height > MOST_PIXELS:
-        raise ImageTooManyPixels(still.width, still.height, still.width * still.height, MOST_PIXELS)
+    """Decode a picture. Raises ImageCorrupt."""
     with guarded(still.format):
         drawn = still.draw()
         upright = orientation.turned(drawn.image, still.orientation)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+
+from PIL import Image
 
 from fovea.images import metadata
 from fovea.images.errors import ImageCorrupt
@@ -33,11 +36,15 @@ class Webp:
     orientation: int
     format: str = "WEBP"
 
+    @cached_property
+    def _image(self) -> Image.Image:
+        return loaded(self.file, "WEBP")
+
     def check_complete(self) -> None:
-        loaded(self.file, "WEBP")
+        self._image.load()
 
     def draw(self) -> Drawn:
-        return flat(loaded(self.file, "WEBP"))
+        return flat(self._image)
 
 
 def read(data: bytes) -> Webp:

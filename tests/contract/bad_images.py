@@ -71,6 +71,30 @@ def _vast_gif() -> bytes:
     return screen + frame + b"\x3b"
 
 
+def _some_rows(rows: int) -> bytes:
+    """Of 192, in a stream that ends as it should."""
+    picture = pixels(256, 192)
+    return _png(256, 192, b"".join(b"\0" + row.tobytes() for row in picture[:rows]))
+
+
+def _closed(format: str, end: bytes, **options: bool) -> bytes:
+    """Half of the data, and then what ends a file."""
+    out = io.BytesIO()
+    Image.fromarray(pixels(120, 120, seed=1)).save(out, format, **options)
+    return out.getvalue()[: out.tell() // 2] + end
+
+
+def _scans(count: int) -> bytes:
+    """The first scans of a progressive JPEG."""
+    out = io.BytesIO()
+    Image.fromarray(pixels(64, 64)).save(out, "JPEG", progressive=True)
+    return b"\xff\xda".join(out.getvalue().split(b"\xff\xda")[: 1 + count]) + b"\xff\xd9"
+
+
+def _heic() -> bytes:
+    return struct.pack(">I", 24) + b"ftypheic" + bytes(4) + b"mif1heic" + bytes(500)
+
+
 CORRUPT, FORMAT = "IMAGE_CORRUPT", "IMAGE_FORMAT_NOT_SUPPORTED"
 PIXELS, SIDE = "IMAGE_TOO_MANY_PIXELS", "IMAGE_SIDE_TOO_LONG"
 ASPECT, SCANS = "IMAGE_ASPECT_TOO_EXTREME", "IMAGE_TOO_MANY_SCANS"
@@ -95,6 +119,15 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "webp signature alone": (lambda: b"RIFF\x04\x00\x00\x00WEBP", CORRUPT),
     "gif without a picture": (lambda: b"GIF89a\x01\x00\x01\x00\x00\x00\x00\x3b", CORRUPT),
     "png of too little data": (lambda: _png(64, 64, b"\x00" * 10), CORRUPT),
+    "png without half of its rows": (lambda: _some_rows(96), CORRUPT),
+    "png without its last row": (lambda: _some_rows(191), CORRUPT),
+    "png of 5000x5000 and one row": (lambda: _png(5000, 5000, bytes(15_001)), CORRUPT),
+    "jpeg cut off and closed": (lambda: _closed("JPEG", b"\xff\xd9"), CORRUPT),
+    "progressive jpeg cut off and closed": (lambda: _closed("JPEG", b"\xff\xd9", progressive=True), CORRUPT),
+    "progressive jpeg without its last scan": (lambda: _scans(9), CORRUPT),
+    "gif cut off and closed": (lambda: _closed("GIF", b"\0;"), CORRUPT),
+    "heic": (_heic, FORMAT),
+    "data url": (lambda: b"data:image/png;base64,iVBORw0KGgo=", FORMAT),
     "png of no width": (lambda: _png(0, 64), CORRUPT),
     "png that says 60000x60000": (lambda: _png(60_000, 60_000), PIXELS),
     "png that says 2^31 x 2^31": (lambda: _png(2**31 - 1, 2**31 - 1), PIXELS),

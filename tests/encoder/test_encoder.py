@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from encoder_svc.errors import ImageNotStored
+from encoder_svc.images.decode import PIXELS_REVISION
 from fovea.plan import RowPlan
 from tests.encoder.images.files import encoded, picture
 from tests.encoder.parts import Parts, running
@@ -38,3 +40,20 @@ async def test_another_plan_of_the_image_is_decoded_again(parts: Parts) -> None:
     for max_pixels in (65_536, 131_072):
         await parts.encoder.encode(stored.facts.digest, RowPlan(max_pixels), "")
     assert (parts.decoder.decodes, parts.tower.computed) == (3, [1, 1])
+
+
+async def test_facts_of_pixels_that_would_be_others_today_are_not_used(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller sends the image again, which measures it anew; its rows are found by its pixels."""
+    data = encoded(picture(96, 64))
+    monkeypatch.setattr("encoder_svc.uploads.PIXELS_REVISION", PIXELS_REVISION - 1)
+    before = await parts.encoder.uploads.keep(data)
+    await parts.encoder.encode(before.facts.digest, PLAIN, "")
+    await parts.encoder.written()
+    monkeypatch.undo()
+    with pytest.raises(ImageNotStored):
+        await parts.encoder.encode(before.facts.digest, PLAIN, "")
+    again = await parts.encoder.uploads.keep(data)
+    served = await parts.encoder.encode(again.facts.digest, PLAIN, "")
+    assert served.source == "rows"

@@ -21,12 +21,12 @@ from encoder_svc.errors import (
     ImageTooManyPixels,
     ImageTooManyScans,
 )
-from encoder_svc.images import jpeg as jpeg_markers
 from encoder_svc.images.decode import decode
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.header import opened
 from encoder_svc.images.limits import ImageLimits
 from fovea.errors import FoveaError
+from fovea.images.jpeg import scan_count
 from tests.encoder.images.files import BOMBS, FORMATS, encoded, gif, jpeg, jpeg_with_scans, picture, png, webp
 
 # What Pillow warns of is either handled or refused here.
@@ -101,6 +101,12 @@ def test_pixels_at_the_limit_pass_and_one_row_more_does_not() -> None:
     assert error.metadata == {"width": "48", "height": "33", "limit": "1536", "actual": "1584"}
 
 
+def test_where_a_picture_is_too_large_the_text_names_fit() -> None:
+    data = encoded(picture())
+    for limits in (replace(LIMITS, max_pixels=9), replace(LIMITS, max_side=9), replace(LIMITS, max_bytes=9)):
+        assert "`fit`" in refusal(data, limits).message
+
+
 def test_a_side_at_the_limit_passes_and_one_pixel_more_does_not() -> None:
     limits = replace(LIMITS, max_side=48)
     decode(encoded(picture(48, 32)), limits)
@@ -131,7 +137,7 @@ def test_scans_are_counted_as_the_file_has_them(progressive: bool) -> None:
     exif = b"Exif\0\0" + encoded(picture(), "JPEG")
     data = encoded(noise, "JPEG", quality=100, progressive=progressive, exif=exif)
     assert data.count(b"\xff\x00") > 100
-    assert jpeg_markers.scans(data, stop_after=1000) == (10 if progressive else 1)
+    assert scan_count(data, stop_after=1000) == (10 if progressive else 1)
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -144,7 +150,8 @@ def test_a_bomb_is_refused_on_its_header(name: str) -> None:
 def test_the_header_bombs_are_well_formed_as_far_as_their_headers_go() -> None:
     """Else they would be refused as corrupt, and prove nothing about the limits."""
     for make in (png, webp, gif, jpeg):
-        assert opened(make(1200, 700), LIMITS)[0].size == (1200, 700)
+        still = opened(make(1200, 700), LIMITS)
+        assert (still.width, still.height) == (1200, 700)
 
 
 def test_all_bombs_together_cost_no_memory() -> None:

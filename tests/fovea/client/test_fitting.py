@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fovea import images
 from fovea.client import Budget, fit
 from fovea.client.fitting import fitted_size
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry, SizeInvalid
+from fovea.images import shown
 from tests.e2e.pictures import pixels
+from tests.fovea.images.files import chunk, gif, png, raw_profile, tiff, with_chunk, xmp
 
 LIMIT = 131_072
 LARGE = (640, 480)
@@ -25,6 +30,10 @@ def file(image: Image.Image, format: str, **options) -> bytes:
 
 def noise(width: int = LARGE[0], height: int = LARGE[1], seed: int = 0) -> Image.Image:
     return Image.fromarray(pixels(width, height, seed))
+
+
+def without_last_scan(jpeg: bytes) -> bytes:
+    return jpeg[: jpeg.rindex(b"\xff\xda")] + b"\xff\xd9"
 
 
 def opened(data: bytes) -> Image.Image:
@@ -95,13 +104,64 @@ def test_grey_stays_grey():
     assert opened(fit(file(noise().convert("L"), "JPEG", quality=95), LIMIT)).mode == "L"
 
 
+def as_the_service_draws(data: bytes) -> np.ndarray:
+    image = shown(images.opened(data)).image
+    planned = Geometry().plan(*image.size, LIMIT)
+    return np.asarray(image.resize((planned.width, planned.height), Image.Resampling.BICUBIC))
+
+
+def large(left: list[int], right: list[int]) -> np.ndarray:
+    """Two colours, and noise in a corner so that the file is worth shrinking."""
+    samples = np.zeros((480, 640, len(left)), np.uint16)
+    samples[:, :320], samples[:, 320:] = left, right
+    samples[:100, :200] = np.random.default_rng(0).integers(0, 200, (100, 200, len(left)))
+    return samples
+
+
+FAITHFUL = {
+    "grey of 16 bits": png(large([0x4040], [0xC0C0]), 16, 0),
+    "RGB of 16 bits with a transparent colour": png(
+        large([0] * 3, [0x4000] * 3), 16, 2, extra=chunk(b"tRNS", struct.pack(">3H", *[0x4000] * 3))
+    ),
+    "grey of 4 bits with a transparent colour": png(
+        large([3], [9]) & 15, 4, 0, extra=chunk(b"tRNS", struct.pack(">H", 9))
+    ),
+    "a GIF frame smaller than its screen": gif(
+        (640, 480), (100, 50, 300, 200), list(range(1, 3)) * 30_000, palette=b"\0\xff\0\xff\0\0\0\0\xff"
+    ),
+    "a raw profile with an orientation": with_chunk(
+        file(noise(), "PNG"),
+        chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(raw_profile(tiff(6)))),
+    ),
+    "compressed XMP with an orientation": with_chunk(
+        file(noise(), "PNG"), chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(xmp(8)))
+    ),
+    "a text of 1.5 MB": with_chunk(
+        file(noise(), "PNG"), chunk(b"zTXt", b"workflow\0\0" + zlib.compress(b"a" * 1_500_000))
+    ),
+    "a JPEG without its end marker": file(noise(), "JPEG", quality=95)[:-2],
+}
+
+
+@pytest.mark.parametrize("name", FAITHFUL)
+def test_what_is_fitted_is_what_the_service_would_have_drawn(name):
+    fitted = fit(FAITHFUL[name], LIMIT)
+    assert fitted is not FAITHFUL[name]
+    by = 24 if "JPEG" in name else 0
+    pixels = np.asarray(opened(fitted)).astype(int)
+    assert np.abs(pixels - as_the_service_draws(FAITHFUL[name])).max() <= by
+
+
 UNCHANGED = {
     "small enough": file(noise(320, 256), "PNG"),
     "would be enlarged": file(noise(96, 64), "PNG"),
     "would be enlarged on one side": file(noise(300, 340), "PNG"),
     "smaller as it was written": file(Image.new("P", LARGE), "PNG"),
     "longer than allowed": file(Image.new("RGB", (4020, 20)), "PNG"),
-    "16 bits of grey": file(Image.fromarray(np.arange(640 * 480, dtype=np.uint16).reshape(480, 640)), "PNG"),
+    "cut off and closed": file(noise(), "JPEG")[:50_000] + b"\xff\xd9",
+    "rows missing": png(np.asarray(noise()).astype(np.uint16), 8, 2, data=bytes(200_000)),
+    "a progressive scan missing": without_last_scan(file(noise(), "JPEG", progressive=True)),
+    "GIF cut off and closed": file(noise().quantize(64), "GIF")[:80_000] + b"\0;",
     "cut off": file(noise(), "JPEG")[:50_000],
     "damaged": file(noise(), "PNG")[:60] + bytes(200_000),
     "another format": file(noise(), "BMP"),

@@ -4,6 +4,8 @@ import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.util.Set;
+import java.util.zip.CRC32;
 
 /**
  * What stands before the pixels of a file: its format and its EXIF orientation. Reads JPEG and PNG;
@@ -13,9 +15,13 @@ final class FileHead {
   static final int UNCLEAR = 0;
 
   private static final int UPRIGHT = 1;
+  private static final int NONE = -1;
   private static final int TAG = 0x0112;
   private static final int SHORT = 3;
   private static final byte[] PNG = {(byte) 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+  private static final int COLOR_TYPE = 9;
+  private static final int PALETTE = 3;
+  private static final Set<String> TEXTS = Set.of("tEXt", "zTXt", "iTXt");
   private static final String EXIF = "Exif\0\0";
 
   private FileHead() {}
@@ -58,45 +64,85 @@ final class FileHead {
         && ByteBuffer.wrap(file, 0, with.length).equals(ByteBuffer.wrap(with));
   }
 
-  /** The segments up to the first scan. */
+  /** False where a decoder would not tell that a part of the picture is missing or transparent. */
+  static boolean plain(byte[] file) {
+    return switch (format(file)) {
+      case "jpeg" -> JpegScans.complete(ByteBuffer.wrap(file));
+      case "png" -> !hasTransparentColor(ByteBuffer.wrap(file));
+      default -> true;
+    };
+  }
+
   private static int ofJpeg(ByteBuffer file) {
-    int found = UPRIGHT;
-    file.position(2);
-    while (true) {
-      int marker = file.getShort() & 0xffff;
-      if (marker == 0xffda || marker < 0xff00) {
-        return found;
+    boolean hides = false;
+    for (JpegScans.Segment segment : JpegScans.segments(file)) {
+      String text = text(segment.body());
+      if (segment.marker() == 0xe1 && text.startsWith(EXIF)) {
+        int found = ofTiff(segment.body().position(EXIF.length()).slice());
+        if (found != NONE) {
+          return found;
+        }
       }
-      ByteBuffer segment = next(file, (file.getShort() & 0xffff) - 2);
-      String text = text(segment);
-      if (marker == 0xffe1 && text.startsWith(EXIF)) {
-        return ofTiff(segment.position(EXIF.length()).slice());
-      }
-      found = text.contains("tiff:Orientation") ? UNCLEAR : found;
+      hides |= text.contains("tiff:Orientation");
     }
+    return hides ? UNCLEAR : UPRIGHT;
   }
 
   /** The chunks up to the last: EXIF may stand behind the pixels. */
   private static int ofPng(ByteBuffer file) {
-    int found = UPRIGHT;
-    file.position(PNG.length);
-    while (file.remaining() >= 12) {
-      int length = file.getInt();
-      String kind = text(next(file, 4));
-      ByteBuffer chunk = next(file, length);
-      file.getInt(); // its checksum
-      if (kind.equals("eXIf")) {
-        return ofTiff(chunk.slice());
+    boolean hides = false;
+    for (Chunk chunk = Chunk.first(file); chunk != null; chunk = Chunk.next(file)) {
+      if (chunk.kind.equals("eXIf")) {
+        int found = chunk.sound ? ofTiff(chunk.body.slice()) : UNCLEAR;
+        if (found != NONE) {
+          return found;
+        }
       }
-      if (kind.endsWith("TXt") || kind.endsWith("EXt")) {
-        String text = text(chunk);
-        boolean hides = text.contains("tiff:Orientation") || text.startsWith("Raw profile type");
-        found = hides ? UNCLEAR : found;
-      }
+      hides |= TEXTS.contains(chunk.kind) && hidesOrientation(text(chunk.body));
     }
-    return found;
+    return hides ? UNCLEAR : UPRIGHT;
   }
 
+  /** In what ImageMagick writes, in XMP, or in XMP that is compressed. */
+  private static boolean hidesOrientation(String text) {
+    return text.contains("tiff:Orientation")
+        || text.startsWith("Raw profile type")
+        || (text.startsWith("XML:com.adobe.xmp\0") && !text.startsWith("XML:com.adobe.xmp\0\0"));
+  }
+
+  /** A tRNS chunk of a picture without a palette: readers compare its colour in several ways. */
+  private static boolean hasTransparentColor(ByteBuffer file) {
+    Chunk header = Chunk.first(file);
+    boolean palette = header != null && header.body.get(COLOR_TYPE) == PALETTE;
+    boolean transparent = false;
+    for (Chunk chunk = header; chunk != null; chunk = Chunk.next(file)) {
+      transparent |= chunk.kind.equals("tRNS");
+    }
+    return transparent && !palette;
+  }
+
+  /** A chunk of a PNG; sound where its checksum holds. */
+  private record Chunk(String kind, ByteBuffer body, boolean sound) {
+    static Chunk first(ByteBuffer file) {
+      file.position(PNG.length);
+      return next(file);
+    }
+
+    /** Null behind the last. */
+    static Chunk next(ByteBuffer file) {
+      if (file.remaining() < 12) {
+        return null;
+      }
+      int length = file.getInt();
+      CRC32 checksum = new CRC32();
+      ByteBuffer named = FileHead.next(file, 4 + length);
+      checksum.update(named.duplicate());
+      String kind = text(FileHead.next(named, 4));
+      return new Chunk(kind, named.slice(), file.getInt() == (int) checksum.getValue());
+    }
+  }
+
+  /** NONE where the tag is absent. */
   private static int ofTiff(ByteBuffer tiff) {
     tiff.order(tiff.getShort(0) == 0x4949 ? ByteOrder.LITTLE_ENDIAN : ByteOrder.BIG_ENDIAN);
     tiff.position(tiff.getInt(4));
@@ -107,7 +153,7 @@ final class FileHead {
         return value >= 1 && value <= 8 ? value : UNCLEAR;
       }
     }
-    return UPRIGHT;
+    return NONE;
   }
 
   /** The next bytes as a view of their own. */

@@ -6,6 +6,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.util.Iterator;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
 import javax.imageio.IIOImage;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
@@ -86,10 +87,15 @@ public record Fit(Geometry geometry, Budget budget) {
       Size lying = new Size(reader.getWidth(0), reader.getHeight(0));
       Size upright = orientation.turned(lying);
       Optional<Size> target = target(upright.width(), upright.height());
-      if (target.isEmpty() || !FileHead.wholeFrame(file, lying)) {
+      if (target.isEmpty() || !FileHead.wholeFrame(file, lying) || !FileHead.plain(file)) {
         return file;
       }
+      AtomicBoolean doubtful = new AtomicBoolean();
+      reader.addIIOReadWarningListener((source, warning) -> doubtful.set(true));
       Pixels pixels = Pixels.of(reader.read(0));
+      if (doubtful.get()) { // it fills in what is missing
+        return file;
+      }
       BufferedImage small = Scaler.scale(pixels, orientation.turned(target.get()), orientation);
       return format.equals("jpeg") ? written(small, "jpeg") : written(small, "png");
     } finally {

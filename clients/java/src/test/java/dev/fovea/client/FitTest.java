@@ -201,6 +201,83 @@ class FitTest {
     assertNotSame(plain, SMALL.shrink(plain));
   }
 
+  /** The decoder fills in what is missing, and the service would not know. */
+  @Test
+  void aPictureWithMissingPartsStaysAsItIs() {
+    byte[] jpeg = Pictures.file(Pictures.noise(900, 900, 3), "jpeg");
+    byte[] progressive = Pictures.file(Pictures.noise(900, 900, 3), "jpeg", true);
+    byte[] gif = Pictures.file(Pictures.noise(900, 900, 3), "gif");
+    byte[] png = Pictures.png(900, 900, 3);
+    for (byte[] whole : new byte[][] {jpeg, progressive, gif, png}) {
+      assertNotSame(whole, SMALL.shrink(whole));
+    }
+    for (double share : new double[] {0.5, 0.8, 0.99}) {
+      for (byte[] whole : new byte[][] {jpeg, progressive, gif, png}) {
+        byte[] cut = Pictures.cut(whole, share);
+        assertSame(cut, SMALL.shrink(cut));
+      }
+      byte[] closed = Pictures.cut(jpeg, share, 0xff, 0xd9);
+      assertSame(closed, SMALL.shrink(closed));
+      byte[] closedGif = Pictures.cut(gif, share, 0, ';');
+      assertSame(closedGif, SMALL.shrink(closedGif));
+    }
+  }
+
+  /** A file that ends between two scans holds no damaged data. */
+  @Test
+  void aProgressivePictureNeedsEachOfItsScans() {
+    byte[] whole = Pictures.file(Pictures.noise(900, 900, 3), "jpeg", true);
+    int scans = 0;
+    for (int at = 0; at + 1 < whole.length; at++) {
+      if (whole[at] == (byte) 0xff && whole[at + 1] == (byte) 0xda && scans++ > 0) {
+        byte[] cut = Pictures.cut(whole, (at + 0.5) / whole.length, 0xff, 0xd9);
+        assertSame(cut, SMALL.shrink(cut), "without scan " + scans);
+      }
+    }
+    assertTrue(scans > 3, scans + " scans");
+  }
+
+  /** In the text of a PNG, where ImageMagick and others write it. */
+  @Test
+  void anOrientationInATextIsLeftToTheService() {
+    byte[] png = Pictures.png(900, 900, 3);
+    String profile = "\nexif\n 26\n49492a0008000000010012010300010000000600000000000000\n";
+    String xmp = "<x tiff:Orientation='6'/>";
+    byte[][] texts = {
+      Pictures.pngWith(png, "zTXt", Pictures.compressed("Raw profile type exif\0\0", profile)),
+      Pictures.pngWith(png, "zTXt", Pictures.compressed("Raw profile type APP1\0\0", profile)),
+      Pictures.pngWith(png, "iTXt", Pictures.compressed("XML:com.adobe.xmp\0\1\0\0\0", xmp)),
+      Pictures.pngWith(png, "iTXt", ("XML:com.adobe.xmp\0\0\0\0\0" + xmp).getBytes(StandardCharsets.US_ASCII)),
+    };
+    byte[] empty = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 0};
+    for (byte[] file : texts) {
+      assertSame(file, SMALL.shrink(file));
+      byte[] behindExif = Pictures.pngWith(file, "eXIf", empty);
+      assertSame(behindExif, SMALL.shrink(behindExif));
+    }
+    byte[] harmless = Pictures.pngWith(png, "zTXt", Pictures.compressed("Comment\0\0", "hello"));
+    assertNotSame(harmless, SMALL.shrink(harmless));
+  }
+
+  @Test
+  void xmpIsLookedAtWhereExifSaysNothing() {
+    String empty = "Exif\0\0MM\0*\0\0\0\10\0\0";
+    byte[] inner = Pictures.jpegWith(Pictures.ramp(640, 480), "<x tiff:Orientation='6'/>");
+    byte[] segment = ("\u00ff\u00e1\0" + (char) (2 + empty.length()) + empty).getBytes(StandardCharsets.ISO_8859_1);
+    byte[] file = new byte[inner.length + segment.length];
+    System.arraycopy(inner, 0, file, 0, 2);
+    System.arraycopy(segment, 0, file, 2, segment.length);
+    System.arraycopy(inner, 2, file, 2 + segment.length, inner.length - 2);
+    assertSame(file, SMALL.shrink(file));
+  }
+
+  /** Readers compare it by different bytes; the service does it as the specification says. */
+  @Test
+  void aTransparentColorIsLeftToTheService() {
+    byte[] file = Pictures.pngWith(Pictures.png(900, 900, 3), "tRNS", new byte[6]);
+    assertSame(file, SMALL.shrink(file));
+  }
+
   @Test
   void aFileThatWouldGrowStaysAsItIs() throws IOException {
     var flat = new BufferedImage(260, 260, BufferedImage.TYPE_BYTE_BINARY);

@@ -7,7 +7,9 @@ import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Random;
+import java.util.Arrays;
 import java.util.zip.CRC32;
+import java.util.zip.DeflaterOutputStream;
 import javax.imageio.IIOImage;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageWriteParam;
@@ -96,6 +98,44 @@ final class Pictures {
         .put(segment)
         .put(jpeg, 2, jpeg.length - 2)
         .array();
+  }
+
+  /** A PNG with a chunk behind its header. */
+  static byte[] pngWith(byte[] png, String kind, byte[] body) {
+    int header = 8 + 12 + 13;
+    byte[] named =
+        ByteBuffer.allocate(4 + body.length)
+            .put(kind.getBytes(StandardCharsets.US_ASCII))
+            .put(body)
+            .array();
+    return ByteBuffer.allocate(png.length + 8 + named.length)
+        .put(png, 0, header)
+        .putInt(body.length)
+        .put(named)
+        .putInt(crc(named))
+        .put(png, header, png.length - header)
+        .array();
+  }
+
+  /** A text of a PNG: its key, what stands between, and the text, deflated. */
+  static byte[] compressed(String keyAndFlags, String text) {
+    var bytes = new ByteArrayOutputStream();
+    try (var out = new DeflaterOutputStream(bytes)) {
+      bytes.write(keyAndFlags.getBytes(StandardCharsets.ISO_8859_1));
+      out.write(text.getBytes(StandardCharsets.ISO_8859_1));
+    } catch (IOException failed) {
+      throw new UncheckedIOException(failed);
+    }
+    return bytes.toByteArray();
+  }
+
+  /** The file up to a share of its length, closed with the bytes that end it. */
+  static byte[] cut(byte[] file, double share, int... end) {
+    byte[] cut = Arrays.copyOf(file, (int) (share * file.length) + end.length);
+    for (int i = 0; i < end.length; i++) {
+      cut[cut.length - end.length + i] = (byte) end[i];
+    }
+    return cut;
   }
 
   /** A PNG whose header says this size, without the pixels for it. */
