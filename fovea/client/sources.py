@@ -36,7 +36,7 @@ ACCEPTED = "a path, the bytes of a file, an open file, a Pillow image, a numpy a
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{256,}={0,2}\s*")
 _PDF = b"%PDF-"
-_PNG_MODES = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
+_PNG_MODES = frozenset({"1", "L", "LA", "I;16", "P", "RGB", "RGBA"})
 _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
 
 
@@ -174,14 +174,23 @@ def _whole(file: Any) -> bytes:
 
 
 def _png(image: Pillow.Image) -> bytes:
-    if image.mode == "F" or (image.mode.startswith("I") and image.mode not in _PNG_MODES):
-        raise TypeError(f"a Pillow image of mode {image.mode} is no PNG: scale it to 8 bits (mode L or RGB)")
     image = turned(image, of_exif(image.info.get("exif") or b""))
-    if image.mode not in _PNG_MODES:
+    if image.mode == "I" and _within_16_bits(image):
+        image = image.convert("I;16")
+    elif image.mode not in _PNG_MODES:
+        if image.mode.startswith(("F", "I")):
+            raise TypeError(f"a Pillow image of mode {image.mode} has no known range: scale it to 8 bits")
         image = image.convert(_PREMULTIPLIED.get(image.mode, "RGB"))
     out = io.BytesIO()
     image.save(out, "PNG", exif=b"", icc_profile=None)
     return out.getvalue()
+
+
+def _within_16_bits(image: Pillow.Image) -> bool:
+    import numpy as np
+
+    values = np.asarray(image)
+    return bool(values.size and values.min() >= 0 and values.max() < 65_536)
 
 
 def _array(array: Any) -> bytes:

@@ -70,6 +70,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self.forgets = 0
         """How many Generate calls find that all images have gone."""
         self.failure: FoveaError | None = None
+        self.refuses: FoveaError | None = None
+        """What every upload fails with."""
         self.garbles = False
         """A status whose details are no message."""
         self.silent = False
@@ -116,6 +118,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             data += request.data
             self.put_sizes.append(len(request.data))
         self._refuse_while_unready(context)
+        if self.refuses is not None:
+            refuse(context, self.refuses)
         assert announced == digest(data)
         self.stored[announced] = data
         return self._put_response(data, already=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from fovea.client import errors
+from fovea.client import Image, errors
 from fovea.errors import FoveaError, InvalidArgument, Violation
 from fovea.remote import RemoteError
 from fovea.vision.v1 import errors_pb2
@@ -105,3 +105,63 @@ def test_the_token_goes_along_as_a_bearer_token(kind, decoder):
         with decoder_client(kind, address) as client:
             client.put(b"x")
             assert "authorization" not in decoder.metadata
+
+
+class ImageCorrupt(InvalidArgument):
+    reason = "IMAGE_CORRUPT"
+
+
+def corrupt(field: str) -> ImageCorrupt:
+    return ImageCorrupt("the PNG image cannot be decoded", violations=[Violation(field, "damaged")])
+
+
+def test_an_image_that_fails_is_called_by_its_file_name(client, decoder, picture, tmp_path):
+    other = tmp_path / "other.png"
+    other.write_bytes(b"another one")
+    decoder.failure = corrupt("messages[0].parts[1].image")
+    for images in ([picture, other], [picture, Image(b"another one", "other.png")]):
+        with pytest.raises(errors.ImageCorrupt, match=r"other\.png: the PNG") as caught:
+            client.ask("?", images)
+        assert caught.value.image.endswith("other.png")
+        assert caught.value.message == str(caught.value)
+    with pytest.raises(errors.ImageCorrupt, match=r"^messages\[0\]\.parts\[1\]\.image: the PNG"):
+        client.ask("?", [picture, other.read_bytes()])
+    decoder.failure = corrupt("messages[0].parts[7].image")
+    with pytest.raises(errors.ImageCorrupt, match=r"^the PNG"):
+        client.ask("?", [picture, other])
+
+
+def test_an_upload_that_is_refused_is_called_by_its_file_name(client, decoder, picture, tmp_path):
+    other = tmp_path / "other.png"
+    other.write_bytes(b"another one")
+    client.put(picture)
+    decoder.refuses = corrupt("data")
+    for call in (lambda: client.put(other), lambda: client.ask("?", [picture, other])):
+        with pytest.raises(errors.ImageCorrupt, match=r"other\.png: the PNG"):
+            call()
+    decoder.refuses = EngineBusy("full")
+    with pytest.raises(errors.EngineBusy, match=r"^full$"):
+        client.put(other)
+
+
+def test_an_id_that_is_not_stored_says_what_else_to_give(client):
+    with pytest.raises(errors.ImageNotStored, match="give the file itself"):
+        client.ask("?", "sha256:" + "0" * 64)
+
+
+@pytest.mark.parametrize("address", ["", " ", "http://127.0.0.1:50052", "127.0.0.1", "a b:1", "host:1\n"])
+def test_an_address_without_host_and_port_is_refused_at_once(kind, address):
+    with pytest.raises(InvalidArgument, match="HOST:PORT"), decoder_client(kind, address):
+        pass
+
+
+@pytest.mark.parametrize("token", ["a\nb", "é"])
+def test_a_token_that_no_header_can_carry_is_refused_at_once(kind, token):
+    with pytest.raises(InvalidArgument, match="printable ASCII"), decoder_client(kind, "127.0.0.1:1", token):
+        pass
+
+
+def test_another_service_at_the_address_is_told(kind, encoder):
+    told = pytest.raises(errors.NotServed, match="encoder and decoder have different addresses")
+    with served(encoder) as address, decoder_client(kind, address) as client, told:
+        client.ask("?")
