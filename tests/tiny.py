@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,13 +115,15 @@ def checkpoint(
     min_pixels: int = 4096,
     max_pixels: int = 16_777_216,
     shards: int = 1,
+    text: Mapping[str, Any] | None = None,
+    vision: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a checkpoint: `kind` "moe" is qwen3_vl_moe, "dense" is qwen3_vl. Returns its folder.
 
     `tied` defaults to what is published: dense ties the head to the embedding, MoE does not.
     `min_pixels` is 4,096 and not the published 65,536, so that a 64x64 image costs 4 tokens and
     tests stay quick. With more than one shard an index is written, as for the large published
-    checkpoints.
+    checkpoints. `text` and `vision` are further fields of text_config and vision_config.
     """
     if kind not in ("moe", "dense"):
         raise ValueError(f"kind is {kind!r}, not 'moe' or 'dense'")
@@ -142,6 +145,8 @@ def checkpoint(
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer = _write_tokenizer(directory)
     config = _config(spec, tokenizer)
+    config["text_config"] |= text or {}
+    config["vision_config"] |= vision or {}
     _write_json(directory / "config.json", config)
     _write_json(directory / "generation_config.json", _generation(tokenizer))
     _write_json(directory / "preprocessor_config.json", _preprocessor(spec))

@@ -31,6 +31,7 @@ class Question:
     rows: tuple[torch.Tensor, ...]
     answer: tuple[int, ...]
     gaps: tuple[float, ...]  # between the reference's two best logits, a token
+    logprobs: tuple[float, ...] = ()  # of the answer's tokens
 
 
 class Reference:
@@ -60,13 +61,16 @@ class Reference:
             output_logits=True,
             return_dict_in_generate=True,
         )
-        best = torch.cat(out.logits).float().topk(2).values
+        logits = torch.cat(out.logits).float()
+        best = logits.topk(2).values
         spans = tuple(
             ImageSpan(start, grid, len(row)) for start, grid, row in zip(starts, grids, rows, strict=True)
         )
         prompt = Prompt(ids, positions[:, 0].numpy().astype(np.int32), len(ids) + int(delta), spans)
-        answer = tuple(out.sequences[0, len(ids) :].tolist())
-        return Question(prompt, rows, answer, tuple((best[:, 0] - best[:, 1]).tolist()))
+        answer = out.sequences[0, len(ids) :]
+        known = logits.log_softmax(-1).gather(-1, answer[:, None])[:, 0]
+        gaps = tuple((best[:, 0] - best[:, 1]).tolist())
+        return Question(prompt, rows, tuple(answer.tolist()), gaps, tuple(known.tolist()))
 
     def _ids(
         self, random: np.random.Generator, grids: Sequence[tuple[int, int, int]]
