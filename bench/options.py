@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.result import Result
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 
 @dataclass(frozen=True)

@@ -11,34 +11,34 @@ import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry
 
-from decoder_svc.answer import Answerer, AskLimits, ModelFacts
-from decoder_svc.core import Engine, EngineRequest, RowChunk, Sampling
-from decoder_svc.core import Limits as EngineLimits
-from decoder_svc.economy.cost import PrefillCost
-from decoder_svc.economy.pressure import Pressure
+from decoder_svc.answer import Answerer, ModelFacts, RequestLimits
+from decoder_svc.budget.cost import PrefillCost
+from decoder_svc.budget.pressure import Pressure
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.fleet import Expected
+from decoder_svc.encoders.fleet import ExpectedModel
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
-from decoder_svc.encoders.samehost import SameHost
-from decoder_svc.engine.build import NativeSettings
-from decoder_svc.engine.native import NativeEngine
-from decoder_svc.front import Card, Front, Limits
+from decoder_svc.encoders.shared_memory import SharedMemoryReader
+from decoder_svc.engine.protocol import Engine, EngineRequest, RowChunk, Sampling
+from decoder_svc.engine.protocol import EngineLimits as EngineLimits
 from decoder_svc.metrics import DecoderMetrics
+from decoder_svc.native_engine.build import NativeSettings
+from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.messages import ImagePart, Message, TextPart
+from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
+from decoder_svc.state import DecoderDescription, DecoderLimits, ServiceState
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea import logs, settings
 from fovea.checkpoint import read_json
+from fovea.contract.errors import FoveaError
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.decoder.v1 import decoder_pb2_grpc
-from fovea.errors import FoveaError
 from fovea.fingerprint import fingerprint, model_type
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
-from fovea.rows import RowDtype, RowLayout
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.process import Binding, ServerProcess
 
@@ -71,8 +71,8 @@ def kv_bytes_per_token(folder: Path, dtype: RowDtype) -> int:
     return int(2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head * dtype.itemsize)
 
 
-def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
-    return Limits(
+def _limits(chosen: DecoderSettings, geometry: Geometry) -> DecoderLimits:
+    return DecoderLimits(
         max_message_bytes=chosen.max_message_bytes,
         max_context=chosen.max_context,
         max_new_tokens=chosen.max_new_tokens,
@@ -101,7 +101,7 @@ def _engine_limits(chosen: DecoderSettings) -> EngineLimits:
     )
 
 
-def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> NativeEngine:
+def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[ServiceState]) -> NativeEngine:
     """The engine, not started; its loading progress goes to the front once there is one."""
 
     def progress(done: int, total: int) -> None:
@@ -127,7 +127,7 @@ def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> Nat
     )
 
 
-def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> VllmEngine:
+def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[ServiceState]) -> VllmEngine:
     """The engine, not started. vLLM tells no progress while it loads."""
     return VllmEngine(
         VllmSettings(
@@ -150,7 +150,7 @@ def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> VllmE
     )
 
 
-ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[Front]], Engine]] = {
+ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[ServiceState]], Engine]] = {
     "native": _native,
     "vllm": _vllm,
 }
@@ -173,17 +173,19 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     vision = read_json(chosen.model, "config.json")["vision_config"]
     width, levels = vision["out_hidden_size"], len(vision["deepstack_visual_indexes"])
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
-    same_host = SameHost(chosen.same_host)
-    fits = Expected(expected, width, levels)
+    same_host = SharedMemoryReader(chosen.same_host)
+    fits = ExpectedModel(expected, width, levels)
     pool = EncoderPool(fits, chosen.encoders, chosen.encoder_addresses, cache, same_host)
-    fronts: list[Front] = []
+    fronts: list[ServiceState] = []
     engine = ENGINES[chosen.engine](chosen, dtype, fronts)
     limits = _limits(chosen, geometry)
     budget = chosen.budget(limits.default_max_pixels)
-    card = Card(facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits, budget)
+    card = DecoderDescription(
+        facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits, budget
+    )
     registry = CollectorRegistry()
     metrics = DecoderMetrics(registry)
-    front = Front(card, engine, pool, metrics.answered)
+    front = ServiceState(card, engine, pool, metrics.answered)
     fronts.append(front)
     metrics.watch(front.load, limits)
     metrics.watch_cache(cache)
@@ -197,7 +199,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     await process.start()
     log.info("listening", port=process.port, model=facts.name, fingerprint=expected)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
-    ask_limits = AskLimits(limits.max_images, limits.max_image_bytes, pressure, chosen.tariff)
+    ask_limits = RequestLimits(limits.max_images, limits.max_image_bytes, pressure, chosen.tariff)
     following = asyncio.create_task(_follow(chosen, pool, lookup))
     try:
         await process.unless_stopped(_load(engine, builder, RowLayout(width, levels, RowDtype.FP32)))
@@ -223,7 +225,7 @@ async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) ->
 async def _load(engine: Engine, builder: PromptBuilder, layout: RowLayout) -> None:
     """Load the weights and let the model answer a dummy of one image of one row."""
     await engine.start()
-    messages = (Message("user", (ImagePart(0), TextPart("?"))),)
+    messages = (ChatMessage("user", (ImagePart(0), TextPart("?"))),)
     prompt = builder.build(messages, [(1, 2, 2)])
     row = np.zeros(layout.values, dtype=np.float32).tobytes()
 

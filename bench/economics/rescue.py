@@ -26,7 +26,7 @@ from bench.parts import flags
 from bench.result import Measure
 from bench.turns import ms_since
 from fovea.client import Budget, Client, Finished, Sampling, Text
-from fovea.receipt import Receipt
+from fovea.contract.receipt import Receipt
 
 CALLERS = 4
 LOAD = 0.7

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import grpc
 from PIL import Image
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from standin.dataset import KINDS, HeldOut, heldout
 from standin.frozen import DIGEST, SEED, heldout_digest
 

@@ -21,11 +21,11 @@ from bench.parts.reference import Reference, Verdict
 from bench.parts.roofline import Roofline
 from bench.parts.sizes import TextSize, VisionSize
 from bench.parts.steps import Steps, random_prompts
-from decoder_svc.core import Limits, Prompt
-from decoder_svc.engine.build import NativeSettings
-from decoder_svc.engine.native import NativeEngine
+from decoder_svc.engine.protocol import EngineLimits, Prompt
+from decoder_svc.native_engine.build import NativeSettings
+from decoder_svc.native_engine.engine import NativeEngine
 from encoder_svc.vision.tower import Tower
-from fovea.rows import RowDtype
+from fovea.contract.rows import RowDtype
 
 TIES = {torch.float32: 1e-4, torch.bfloat16: 1 / 32}
 """How far below the best logit, of its size, a token may lie and still be as good a choice."""
@@ -196,7 +196,7 @@ def _settings(setup: Setup, effort: Effort) -> NativeSettings:
         kv_tokens=max(most * (effort.context + new + PAGE), longest + PAGE),
         prefill_chunk=effort.prefill,
         max_running=most,
-        limits=Limits(max_context=longest, max_new_tokens=new),
+        limits=EngineLimits(max_context=longest, max_new_tokens=new),
     )
 
 

@@ -17,11 +17,11 @@ from bench.parts.in_process import GEOMETRY, Encoded, Words, answer, encode, fir
 from bench.parts.reference import Reference, Verdict
 from bench.parts.steps import Steps, decode_steps, random_prompts
 from bench.turns import ms_since
-from decoder_svc.core import Delta, Prompt
-from decoder_svc.engine.native import NativeEngine
+from decoder_svc.engine.protocol import Delta, Prompt
+from decoder_svc.native_engine.engine import NativeEngine
 from encoder_svc.vision.preprocess import patches
 from encoder_svc.vision.tower import Tower
-from fovea.rows import RowDtype
+from fovea.contract.rows import RowDtype
 
 TEXT = 48
 """Tokens of text on each side of a picture."""

@@ -16,10 +16,10 @@ from typing import Any
 
 from bench.parts.sizes import TextSize, expected_distinct
 from bench.parts.steps import Steps, decode_steps, random_prompts
-from decoder_svc.core import Limits
-from decoder_svc.engine.build import NativeSettings
-from decoder_svc.engine.native import NativeEngine
-from fovea.rows import RowDtype
+from decoder_svc.engine.protocol import EngineLimits
+from decoder_svc.native_engine.build import NativeSettings
+from decoder_svc.native_engine.engine import NativeEngine
+from fovea.contract.rows import RowDtype
 
 CHUNK = 2048
 
@@ -92,7 +92,7 @@ def _settings(model: Path, grid: Grid, threads: int) -> NativeSettings:
         prefill_chunk=CHUNK,
         max_running=max(grid.batches),
         threads=threads,
-        limits=Limits(max_context=longest, max_new_tokens=new),
+        limits=EngineLimits(max_context=longest, max_new_tokens=new),
     )
 
 

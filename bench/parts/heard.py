@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.turns import ms_since
 from fovea.client import Client, Finished, Message, Sampling, Text
-from fovea.receipt import Receipt
+from fovea.contract.receipt import Receipt
 
 
 @dataclass(frozen=True)

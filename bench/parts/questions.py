@@ -15,11 +15,11 @@ from PIL import Image
 from bench.parts.photo import photo
 from bench.sides.material import Question
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.messages import ImagePart, Message, TextPart
+from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from encoder_svc.vision.preprocess import patches
 from encoder_svc.vision.tower import Tower
+from fovea.contract.rows import RowDtype
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype
 
 SIDE = 256
 WORDS = (
@@ -51,7 +51,7 @@ def _question(tower: Tower, geometry: Geometry, builder: PromptBuilder, seed: in
     image = patches(picture, geometry)
     (made,) = tower.encode([image], RowDtype.FP32)
     text = " ".join(np.random.default_rng(seed).choice(WORDS, 24))
-    messages = (Message("user", (ImagePart(0), TextPart(text))),)
+    messages = (ChatMessage("user", (ImagePart(0), TextPart(text))),)
     prompt = builder.build(messages, [image.grid_thw], keys=[str(seed).encode()])
     values = np.frombuffer(made.rows, np.float32).reshape(prompt.images[0].rows, -1)
     return Question(prompt, values)

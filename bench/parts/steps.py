@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from decoder_svc.core import Delta, EngineRequest, Prompt, Sampling
-from decoder_svc.engine.native import NativeEngine
+from decoder_svc.engine.protocol import Delta, EngineRequest, Prompt, Sampling
+from decoder_svc.native_engine.engine import NativeEngine
 
 WARM_UP = 2
 IDLE_POLL_S = 0.001

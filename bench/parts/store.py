@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_svc.store import LmdbStore, RowKey, Rows, StoreLimits, tenant_id, variant
-from fovea.rows import RowDtype, RowLayout
+from encoder_svc.store import LmdbStore, RowKey, StoredRows, StoreLimits, tenant_id, variant
+from fovea.contract.rows import RowDtype, RowLayout
 
 RECORD_BYTES = 16 * 1024 * 1024
 _KEYS = range(8)
@@ -59,7 +59,7 @@ def _memory_steps(store: LmdbStore, data: np.ndarray) -> Steps:
 
 
 def _disk_steps(store: LmdbStore, file: int, data: np.ndarray) -> Steps:
-    rows = Rows(data.data, _LAYOUT, (1, 64, 64))
+    rows = StoredRows(data.data, _LAYOUT, (1, 64, 64))
 
     def write_and_fsync(turn: int) -> None:
         os.pwrite(file, data.data, turn % len(_KEYS) * RECORD_BYTES)
@@ -100,7 +100,7 @@ def _key(turn: int) -> RowKey:
     return RowKey(tenant_id("bench"), pixels, variant(_FIELDS))
 
 
-def _found(rows: Rows | None) -> None:
+def _found(rows: StoredRows | None) -> None:
     if rows is None or rows.data.nbytes != RECORD_BYTES:
         raise RuntimeError("the store did not give back what was put")
 

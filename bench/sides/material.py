@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from decoder_svc.core import ImageSpan, Prompt
+from decoder_svc.engine.protocol import ImageSpan, Prompt
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 TAIL_LINES = 15
 END_S = 20.0

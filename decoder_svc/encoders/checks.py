@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from decoder_svc.encoders.rows import FetchReport, PlacedRows, RowsWanted
+from decoder_svc.encoders.source import FetchReport, RowPlacement, RowRequest
 from decoder_svc.errors import EncoderMismatch, RowsMismatch
-from fovea import wire
+from fovea.contract import wire
 
 
 class Speaker(Protocol):
@@ -24,16 +24,16 @@ class Speaker(Protocol):
     def forget(self) -> None: ...
 
 
-def mismatch(address: str, wanted: RowsWanted, what: str) -> RowsMismatch:
+def mismatch(address: str, wanted: RowRequest, what: str) -> RowsMismatch:
     return RowsMismatch(f"rows of {wanted.digest} from {address}: {what}", encoder=address)
 
 
 def places(kept: Sequence[int]) -> bytes:
-    """As `RowsWanted.kept` holds them."""
+    """As `RowRequest.kept` holds them."""
     return np.fromiter(kept, "<i4", len(kept)).tobytes() if max(kept, default=0) < 2**31 else b"?"
 
 
-def take_header(peer: Speaker, wanted: RowsWanted, header: Any, report: FetchReport) -> None:
+def take_header(peer: Speaker, wanted: RowRequest, header: Any, report: FetchReport) -> None:
     """Note what it tells, once it fits what was asked for."""
     _check_model(peer, wanted, header)
     if header.rows != wanted.rows or places(header.kept) != wanted.kept:
@@ -42,7 +42,7 @@ def take_header(peer: Speaker, wanted: RowsWanted, header: Any, report: FetchRep
     _note(header, report)
 
 
-def take_summary(peer: Speaker, wanted: RowsWanted, summary: Any, report: FetchReport) -> None:
+def take_summary(peer: Speaker, wanted: RowRequest, summary: Any, report: FetchReport) -> None:
     size = wanted.rows * wanted.layout.row_bytes
     if summary.row_bytes != size or not summary.rows_digest:
         raise mismatch(peer.address, wanted, f"a summary of {summary.row_bytes} bytes, expected {size}")
@@ -51,13 +51,13 @@ def take_summary(peer: Speaker, wanted: RowsWanted, summary: Any, report: FetchR
     report.encode_ms = summary.timings.total_ms
 
 
-def placed_rows(peer: Speaker, wanted: RowsWanted, reply: Any) -> PlacedRows:
+def placed_rows(peer: Speaker, wanted: RowRequest, reply: Any) -> RowPlacement:
     """Places that an image of this grid has, in order; `wanted.rows` are those of the whole image."""
     header, report = reply.header, FetchReport()
     _check_model(peer, wanted, header)
     kept = list(header.kept)
     if not reply.known:
-        return PlacedRows(False, b"", wanted.rows, wanted.rows, report)
+        return RowPlacement(False, b"", wanted.rows, wanted.rows, report)
     if header.rows != (len(kept) or wanted.rows) or not _ascending(kept, wanted.rows):
         raise mismatch(peer.address, wanted, f"{header.rows} rows in {len(kept)} places of {wanted.rows}")
     encoded = len(reply.order) or (header.rows if wanted.plan.rows.all else wanted.rows)
@@ -65,10 +65,10 @@ def placed_rows(peer: Speaker, wanted: RowsWanted, reply: Any) -> PlacedRows:
         raise mismatch(peer.address, wanted, f"an order of {encoded} rows, of which {header.rows} are sent")
     _note(header, report)
     report.encode_ms = reply.timings.total_ms
-    return PlacedRows(True, places(kept), header.rows, encoded, report)
+    return RowPlacement(True, places(kept), header.rows, encoded, report)
 
 
-def _check_model(peer: Speaker, wanted: RowsWanted, header: Any) -> None:
+def _check_model(peer: Speaker, wanted: RowRequest, header: Any) -> None:
     grid = (header.count.grid.t, header.count.grid.h, header.count.grid.w)
     if wire.layout_from_proto(header.layout) != wanted.layout:
         peer.forget()

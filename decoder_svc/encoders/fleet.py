@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 import xxhash
 
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.peer import RETRY_AFTER_S, EncoderPeer, PeerInfo
-from decoder_svc.encoders.rows import Fetch, PlacedRows, RowsWanted
-from decoder_svc.encoders.samehost import SameHost
+from decoder_svc.encoders.remote import RETRY_AFTER_S, EncoderInfo, RemoteEncoder
+from decoder_svc.encoders.shared_memory import SharedMemoryReader
+from decoder_svc.encoders.source import RowFetch, RowPlacement, RowRequest
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable
+from fovea.contract.errors import FoveaError
+from fovea.contract.image import StoredImage
+from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
-from fovea.errors import FoveaError
-from fovea.facts import Stored
-from fovea.rows import RowLayout
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedModel:
     """What the rows of every encoder must fit: the decoder's own model."""
 
     fingerprint: str
@@ -33,11 +33,11 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class PeerState:
+class EncoderStatus:
     """An encoder as the decoder sees it now; `info` is None where it did not answer."""
 
     address: str
-    info: PeerInfo | None
+    info: EncoderInfo | None
     compatible: bool
 
 
@@ -60,13 +60,13 @@ class Fleet:
     `cache` keeps rows of all of them, whichever joins or leaves. `same_host` reads those of our host.
     """
 
-    peers: Mapping[str, EncoderPeer]
-    expected: Expected
+    peers: Mapping[str, RemoteEncoder]
+    expected: ExpectedModel
     found_by: str
     cache: RowCache = field(default_factory=RowCache)
-    same_host: SameHost = field(default_factory=SameHost)
+    same_host: SharedMemoryReader = field(default_factory=SharedMemoryReader)
 
-    def of(self, digest: str) -> EncoderPeer:
+    def of(self, digest: str) -> RemoteEncoder:
         """Raises EncoderUnavailable where there is no encoder: a DNS name that was never resolved."""
         if not self.peers:
             raise EncoderUnavailable(
@@ -76,10 +76,10 @@ class Fleet:
             )
         return self.peers[owner(digest, self.peers)]
 
-    async def describe(self, digest: str, deadline: Deadline) -> Stored:
+    async def describe(self, digest: str, deadline: Deadline) -> StoredImage:
         return await self.of(digest).describe(digest, deadline)
 
-    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
+    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
         return await self.of(digest).put(digest, pieces, deadline)
 
     async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:
@@ -96,28 +96,28 @@ class Fleet:
             )
         return layouts[0] if layouts else None
 
-    async def place(self, wanted: RowsWanted, deadline: Deadline, stored_only: bool = False) -> PlacedRows:
+    async def place(self, wanted: RowRequest, deadline: Deadline, stored_only: bool = False) -> RowPlacement:
         """Which rows the plan of `wanted` sends; its rows are those of the whole image."""
         return await self.of(wanted.digest).place(wanted, deadline, stored_only)
 
-    def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
+    def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
         return self.cache.over(self.same_host.over(self.of(wanted.digest))).fetch(wanted, deadline)
 
-    async def states(self, deadline: Deadline) -> list[PeerState]:
+    async def states(self, deadline: Deadline) -> list[EncoderStatus]:
         """Every encoder asked anew, side by side. A name without an address is told as one that is silent."""
         if not self.peers:
-            return [PeerState(self.found_by, None, False)]
+            return [EncoderStatus(self.found_by, None, False)]
         return list(await asyncio.gather(*(self._state(peer, deadline) for peer in self.peers.values())))
 
-    async def _state(self, peer: EncoderPeer, deadline: Deadline) -> PeerState:
+    async def _state(self, peer: RemoteEncoder, deadline: Deadline) -> EncoderStatus:
         try:
             info = await peer.info(deadline)
         except FoveaError:
-            return PeerState(peer.address, None, False)
+            return EncoderStatus(peer.address, None, False)
         want = self.expected
         fits = (info.fingerprint, info.layout.width, info.layout.levels) == (
             want.fingerprint,
             want.width,
             want.levels,
         )
-        return PeerState(peer.address, info, fits)
+        return EncoderStatus(peer.address, info, fits)

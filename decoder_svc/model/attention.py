@@ -46,7 +46,7 @@ class AttentionPlan:
         return next((i for i, n in enumerate(self.queries) if n != 1), len(self.queries))
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[DecodeGroup, ...]:
         """The decodes, with others of about the same context each, so that padding stays small."""
         contexts = self.contexts[: self.decodes]
         if not contexts:
@@ -61,13 +61,13 @@ class AttentionPlan:
         device = self.tables.device
         return tuple(self._group(torch.tensor(g, device=device), [contexts[i] for i in g]) for g in groups)
 
-    def _group(self, rows: slice | Tensor, contexts: Sequence[int]) -> Group:
+    def _group(self, rows: slice | Tensor, contexts: Sequence[int]) -> DecodeGroup:
         longest, lengths = max(contexts), self.lengths[rows]
         if min(contexts) == longest:
-            return Group(rows, longest, None)
+            return DecodeGroup(rows, longest, None)
         unseen = torch.arange(longest, device=lengths.device) >= lengths[:, None]
         # Added to the scores, not a bool: that would be turned into this in every layer.
-        return Group(
+        return DecodeGroup(
             rows, longest, torch.zeros(unseen.shape, device=lengths.device).masked_fill_(unseen, -torch.inf)
         )
 
@@ -84,7 +84,7 @@ class AttentionPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class DecodeGroup:
     """Decodes that are computed together: their places, the longest context, and what is added to the
     scores of each (sequences, longest), 0 or -inf; None where all see all.
     """
@@ -125,7 +125,7 @@ class GatheredAttention:
         return out
 
     @staticmethod
-    def _decode(q: Tensor, pages: LayerPages, tables: Tensor, group: Group, scale: float) -> Tensor:
+    def _decode(q: Tensor, pages: LayerPages, tables: Tensor, group: DecodeGroup, scale: float) -> Tensor:
         """One query a sequence; heads that share keys are queries of one head, so nothing is repeated."""
         grouped = q.view(len(q), pages.kv.shape[3], -1, q.shape[2])
         mask = None if group.mask is None else group.mask.to(q.dtype)[:, None, None]
@@ -239,7 +239,9 @@ class VarlenAttention:
         return out
 
 
-def choose_attention(device: torch.device, dtype: torch.dtype, shape: Shape) -> tuple[Attention, str]:
+def choose_attention(
+    device: torch.device, dtype: torch.dtype, shape: AttentionShape
+) -> tuple[Attention, str]:
     """The implementation for this machine, and why."""
     if device.type != "cuda":
         return GatheredAttention(), "torch's own kernel"
@@ -254,7 +256,7 @@ def choose_attention(device: torch.device, dtype: torch.dtype, shape: Shape) -> 
 
 
 @dataclass(frozen=True)
-class Shape:
+class AttentionShape:
     """Of the model's attention."""
 
     heads: int
@@ -263,7 +265,7 @@ class Shape:
 
 
 def _proven(
-    kind: type[VarlenAttention], device: torch.device, dtype: torch.dtype, shape: Shape
+    kind: type[VarlenAttention], device: torch.device, dtype: torch.dtype, shape: AttentionShape
 ) -> Attention | str:
     """The kernel if it reads shuffled pages as gathered attention does; else what went wrong."""
     try:
@@ -275,7 +277,7 @@ def _proven(
 
 
 @torch.inference_mode()
-def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, shape: Shape) -> float:
+def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, shape: AttentionShape) -> float:
     """The largest difference from gathered attention over a decode, a chunk with a past and one
     without, in pages out of order; values are of size one.
     """

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decoder_svc.sampling.draws import Draws
+from decoder_svc.sampling.state import SamplerState
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class _Knobs:
 
 
 @torch.inference_mode()
-def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
+def sample(logits: Tensor, draws: Sequence[SamplerState]) -> list[int]:
     """One token a row of `logits` (rows, vocabulary), fp32; changes `logits`."""
     told = [row for row, draw in enumerate(draws) if draw.sampling.logprobs]
     known = logits[told].log_softmax(-1) if told else None
@@ -54,7 +54,7 @@ def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
     return tokens
 
 
-def _hold(logits: Tensor, draws: Sequence[Draws]) -> Tensor:
+def _hold(logits: Tensor, draws: Sequence[SamplerState]) -> Tensor:
     """The rows without the tokens that their formats do not allow next."""
     size = logits.shape[-1]
     from decoder_svc.sampling.grammar import allowed  # only who asks for a format needs llguidance
@@ -65,7 +65,7 @@ def _hold(logits: Tensor, draws: Sequence[Draws]) -> Tensor:
     return logits.masked_fill(bits.flatten(1)[:, :size] == 0, -torch.inf)
 
 
-def _tell(known: Tensor, draws: Sequence[Draws], tokens: Sequence[int]) -> None:
+def _tell(known: Tensor, draws: Sequence[SamplerState], tokens: Sequence[int]) -> None:
     chosen = known.gather(-1, torch.tensor(tokens, device=known.device)[:, None])[:, 0]
     for draw, value in zip(draws, chosen.tolist(), strict=True):
         draw.logprobs = (value,)
@@ -77,7 +77,7 @@ def _penalise(logits: Tensor, seen: NDArray[np.bool_], penalty: float) -> None:
     logits.copy_(torch.where(mask, weaker, logits))
 
 
-def _knobs(draws: Sequence[Draws], device: torch.device) -> _Knobs:
+def _knobs(draws: Sequence[SamplerState], device: torch.device) -> _Knobs:
     def column(values: list[float], dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=device)[:, None]
 

@@ -13,30 +13,30 @@ import numpy.typing as npt
 from PIL import Image
 
 from encoder_svc.images import canonical
-from encoder_svc.images.detail import Detail, measure
+from encoder_svc.images.detail import DetailMeasures, measure
 from encoder_svc.images.header import guarded, opened
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.store.keys import pixel_digest
-from fovea.facts import ImageFacts
-from fovea.rows import digest
+from fovea.contract.image import ImageFacts
+from fovea.contract.rows import digest
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """`rgb` is (height, width, 3) uint8, contiguous, as a viewer would show it."""
 
     rgb: npt.NDArray[np.uint8]
     facts: ImageFacts
 
 
-def decode(data: bytes, limits: ImageLimits) -> Picture:
+def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
     """The first frame of `data`. Raises a subclass of ImageInvalid, or ImageAspectTooExtreme."""
     shown = _shown(data, limits)
-    return Picture(shown.rgb, _facts(data, shown, measure(shown.image, shown.rgb)))
+    return DecodedImage(shown.rgb, _facts(data, shown, measure(shown.image, shown.rgb)))
 
 
 def pixels(data: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
-    """`Picture.rgb` alone, without the time that its facts take. Raises the same."""
+    """`DecodedImage.rgb` alone, without the time that its facts take. Raises the same."""
     return _shown(data, limits).rgb
 
 
@@ -61,7 +61,7 @@ def _shown(data: bytes, limits: ImageLimits) -> _Shown:
         return _Shown(upright, np.array(upright), format, turned, had_alpha)
 
 
-def _facts(data: bytes, shown: _Shown, detail: Detail) -> ImageFacts:
+def _facts(data: bytes, shown: _Shown, detail: DetailMeasures) -> ImageFacts:
     height, width = shown.rgb.shape[:2]
     return ImageFacts(
         digest=digest(data),

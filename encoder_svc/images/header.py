@@ -25,7 +25,7 @@ from encoder_svc.errors import (
 )
 from encoder_svc.images import jpeg
 from encoder_svc.images.limits import ImageLimits
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 # Our own limit is far below the size at which Pillow warns, and the warning would reach nobody but the log.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -18,11 +18,11 @@ from contextlib import contextmanager
 import lmdb
 import structlog
 
-from encoder_svc.store.area import ReadTxn, WriteTxn
 from encoder_svc.store.datafile import missing_bytes
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.errors import StoreFailed
 from encoder_svc.store.guard import Gate
+from encoder_svc.store.partition import ReadTxn, WriteTxn
 
 SCHEMA = b"1"
 

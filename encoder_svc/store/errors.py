@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 
 class StoreInUse(FoveaError):

@@ -9,7 +9,7 @@ import typer
 
 from fovea.cli.options import DECODER, DecoderAddress, Json, Token
 from fovea.cli.output import console, emit, reported
-from fovea.facts import Stored
+from fovea.contract.image import StoredImage
 
 if TYPE_CHECKING:
     from fovea.client import Client
@@ -34,7 +34,7 @@ def put(
             _print(stored)
 
 
-def _with_progress(client: Client, image: str) -> Stored:
+def _with_progress(client: Client, image: str) -> StoredImage:
     from rich.progress import Progress
 
     out = console(stderr=True)
@@ -43,11 +43,11 @@ def _with_progress(client: Client, image: str) -> Stored:
         return client.put(image, lambda sent, total: progress.update(task, completed=sent, total=total))
 
 
-def _expiry(stored: Stored) -> datetime:
+def _expiry(stored: StoredImage) -> datetime:
     return datetime.fromtimestamp(stored.expires, UTC)
 
 
-def _fields(stored: Stored) -> dict[str, object]:
+def _fields(stored: StoredImage) -> dict[str, object]:
     return {
         **vars(stored.facts),
         "already_stored": stored.already,
@@ -56,7 +56,7 @@ def _fields(stored: Stored) -> dict[str, object]:
     }
 
 
-def _print(stored: Stored) -> None:
+def _print(stored: StoredImage) -> None:
     facts = stored.facts
     held = "held already" if stored.already else "stored"
     typer.echo(facts.digest)

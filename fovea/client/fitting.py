@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.upload import File
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from fovea.geometry import AspectTooExtreme, Geometry
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")

@@ -13,9 +13,9 @@ from typing import Literal, TypedDict
 from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.fitting import fit
 from fovea.client.format import Format
-from fovea.client.upload import File, Upload
+from fovea.client.upload import File, FileUpload
+from fovea.contract.ids import is_digest
 from fovea.decoder.v1 import decoder_pb2
-from fovea.ids import is_digest
 from fovea.vision.v1 import image_pb2
 
 Source = File
@@ -89,11 +89,11 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Draft:
+class RequestDraft:
     """A request, and the files that must be stored before it can be answered."""
 
     request: decoder_pb2.GenerateRequest
-    uploads: tuple[Upload, ...]
+    uploads: tuple[FileUpload, ...]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Question:
     response_format: Format | None = None
     logprobs: bool = False
 
-    def draft(self) -> Draft:
+    def draft(self) -> RequestDraft:
         """Read the files for their ids. Raises OSError where one cannot be read, and ValueError for options
         that contradict each other."""
         budget = self.budget.with_pixels(self.max_pixels)
@@ -125,7 +125,7 @@ class Question:
             response_format=self.response_format.message() if self.response_format else None,
             logprobs=decoder_pb2.Logprobs() if self.logprobs else None,
         )
-        return Draft(request, tuple(uploads.found.values()))
+        return RequestDraft(request, tuple(uploads.found.values()))
 
     def _messages(self) -> Sequence[Message]:
         if isinstance(self.text, str):
@@ -137,21 +137,21 @@ class Question:
 
 def id_of(image: Source) -> str:
     """The id of an image that is given by it, or as a file. Raises OSError where that cannot be read."""
-    return image if isinstance(image, str) and is_digest(image) else Upload.of(image).digest
+    return image if isinstance(image, str) and is_digest(image) else FileUpload.of(image).digest
 
 
 class _Uploads:
     """The files of a request by their ids, each once; shrunk, where the caller wants that."""
 
     def __init__(self, budget: Budget, shrink: bool) -> None:
-        self.found: dict[str, Upload] = {}
+        self.found: dict[str, FileUpload] = {}
         self._budget = budget
         self._shrink = shrink
 
     def id_of(self, source: Source) -> str:
         if isinstance(source, str) and is_digest(source):
             return source
-        upload = Upload.of(fit(source, budget=self._budget) if self._shrink else source)
+        upload = FileUpload.of(fit(source, budget=self._budget) if self._shrink else source)
         self.found[upload.digest] = upload
         return upload.digest
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.upload import File
-from fovea.errors import InvalidArgument, Violation
+from fovea.contract.errors import InvalidArgument, Violation
 from fovea.geometry import Geometry
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ def unheard(sent: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Upload:
+class FileUpload:
     """One image file, from a path or from memory."""
 
     source: Path | bytes
@@ -39,7 +39,7 @@ class Upload:
     byte_size: int
 
     @classmethod
-    def of(cls, source: File) -> Upload:
+    def of(cls, source: File) -> FileUpload:
         """Read it once for its id. Raises OSError where it cannot be read."""
         kept = source if isinstance(source, bytes) else Path(source)
         hasher, size = hashlib.sha256(), 0

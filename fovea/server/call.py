@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 import structlog
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from fovea.server import status
 from fovea.server.metrics import CallMetrics
 

@@ -12,7 +12,7 @@ from bench.overlap import Times, target
 from bench.parts.heard import Heard
 from bench.parts.visits import Restarts, Visits
 from fovea.cli.children import Launch
-from fovea.receipt import ImageReceipt, Receipt, Stages, Totals
+from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Totals
 
 
 def heard(ttft_ms: float, source: str, encode_ms: float = 0.0) -> Heard:

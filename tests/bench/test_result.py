@@ -10,7 +10,7 @@ import pytest
 from bench.bounds import Bounded
 from bench.options import finish
 from bench.result import Measure, Result
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 LINE = {
     "schema", "bench", "commit", "dirty", "seed", "quick", "host", "config", "dataset_digest", "sides",

@@ -13,7 +13,7 @@ from bench import engine, serving
 from bench.sides.material import Question, load, save
 from bench.sides.openai import Heard
 from bench.sides.protocol import Round, Said, Side, SideDied
-from decoder_svc.core import ImageSpan, Prompt
+from decoder_svc.engine.protocol import ImageSpan, Prompt
 
 CHILD = """
 import json, sys, time

@@ -17,8 +17,8 @@ from transformers import (
 
 from encoder_svc.vision.preprocess import Patches, patches
 from encoder_svc.vision.tower import Tower
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype, RowLayout
 
 SIZES = [(64, 64), (96, 160), (320, 64), (32, 32), (224, 192)]
 
