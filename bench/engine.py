@@ -28,11 +28,11 @@ from bench.result import Measure, Result
 from bench.runner import Run
 from bench.sides.side import Answer, Question, Side, vllm_environ, vllm_python
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.messages import ImagePart, Message, TextPart
+from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from encoder_svc.vision.tower import Tower
+from fovea.contract.rows import RowDtype
 from fovea.geometry import Geometry
 from fovea.machine import cores
-from fovea.rows import RowDtype
 from standin import model_dir
 from standin.lexicon import WORDS
 
@@ -188,7 +188,7 @@ def _question(tower: Tower, geometry: Geometry, builder: PromptBuilder, seed: in
     image = to_patches(photo(seed, SIDE), geometry)
     (encoded,) = tower.encode([image], RowDtype.FP32)
     text = " ".join(np.random.default_rng(seed).choice(WORDS, WORD_COUNT))
-    messages = (Message("user", (ImagePart(0), TextPart(text))),)
+    messages = (ChatMessage("user", (ImagePart(0), TextPart(text))),)
     prompt = builder.build(messages, [image.grid_thw], keys=[str(seed).encode()])
     values = np.frombuffer(encoded.rows, np.float32).reshape(prompt.images[0].rows, -1)
     return Question(prompt, values)

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench.host import commit, dirty, host
 from bench.result import Measure, Result
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 if TYPE_CHECKING:
     from bench.services import Services

@@ -18,7 +18,7 @@ from pathlib import Path
 from fovea.cli.children import Child, Children, Launch
 from fovea.cli.readiness import wait_until_ready
 from fovea.cli.serve import launches
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 START_S = 300.0
 _LAST_LINES = 15

@@ -13,18 +13,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from decoder_svc.account import Clock, Spent, receipt
-from decoder_svc.core import Delta, Engine, EngineRequest, Prompt, RowChunk
-from decoder_svc.economy.alternatives import others
-from decoder_svc.economy.budget import Budget
-from decoder_svc.economy.cost import PrefillCost, PrefillRate
-from decoder_svc.economy.planner import check_fit
-from decoder_svc.economy.pressure import Pressure
-from decoder_svc.economy.sequences import bounded, thin
-from decoder_svc.economy.tariff import Tariff
+from decoder_svc.budget.alternatives import others
+from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.cost import PrefillCost, PrefillRate
+from decoder_svc.budget.planner import check_fit
+from decoder_svc.budget.pressure import Pressure
+from decoder_svc.budget.tariff import Tariff
+from decoder_svc.encoders.fanout import RowFanout
 from decoder_svc.encoders.fleet import Fleet
-from decoder_svc.encoders.rows import Fetch, NamedFetch
-from decoder_svc.encoders.shared import SharedRows
+from decoder_svc.encoders.source import NamedFetch, RowFetch
+from decoder_svc.engine.admission import check_sampling
+from decoder_svc.engine.protocol import Delta, Engine, EngineRequest, Prompt, RowChunk
 from decoder_svc.errors import (
     Aborted,
     EncoderChanged,
@@ -34,13 +33,24 @@ from decoder_svc.errors import (
     TooManyImages,
     VisualBudgetExceeded,
 )
-from decoder_svc.limits import check_sampling
-from decoder_svc.prepare import Prepared, Preparer
+from decoder_svc.images.near_repeats import bounded, thin
+from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.request import Alternative, Ask, Cost, Count, Event, Finished, Load, Started, Text
+from decoder_svc.receipt import AnswerTimes, RequestUsage, build_receipt
+from decoder_svc.request import (
+    Alternative,
+    ChatRequest,
+    Count,
+    Event,
+    Finished,
+    RequestCost,
+    Started,
+    Text,
+    TokenCost,
+)
+from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
-from fovea.rows import RowLayout
 
 ATTEMPTS = 3
 """Of a request whose encoder was started again with other settings meanwhile."""
@@ -50,7 +60,7 @@ THINNED_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
-class AskLimits:
+class RequestLimits:
     """What one request may ask for, beside the engine's own limits, and what it is charged."""
 
     max_images: int
@@ -78,17 +88,17 @@ class Answerer:
         engine: Engine,
         builder: PromptBuilder,
         model: ModelFacts,
-        limits: AskLimits,
+        limits: RequestLimits,
     ) -> None:
         self._engine = engine
-        self._preparer = Preparer(builder, model.geometry, model.fingerprint)
+        self._preparer = RequestPreparer(builder, model.geometry, model.fingerprint)
         self._model = model
         self._limits = limits
         self._rate = PrefillRate()
         self._numbers = itertools.count()
         self._thinning = asyncio.Semaphore(THINNED_AT_ONCE)
 
-    async def count(self, ask: Ask, encoders: Fleet, deadline: Deadline) -> Count:
+    async def count(self, ask: ChatRequest, encoders: Fleet, deadline: Deadline) -> Count:
         """What the request would cost; puts nothing in the engine. Over-long requests are counted too."""
         self._check(ask)
         planned = await self._preparer.prepare(ask, ask.budget, encoders, deadline)
@@ -106,7 +116,9 @@ class Answerer:
             layout,
         )
 
-    async def answer(self, ask: Ask, encoders: Fleet, deadline: Deadline) -> AsyncGenerator[Event, None]:
+    async def answer(
+        self, ask: ChatRequest, encoders: Fleet, deadline: Deadline
+    ) -> AsyncGenerator[Event, None]:
         """One Started, Texts, one Finished. Raises a FoveaError where the request is refused or fails."""
         began = time.monotonic()
         self._check(ask)
@@ -131,7 +143,7 @@ class Answerer:
                     raise
 
     async def _attempt(
-        self, ask: Ask, prepared: Prepared, encoders: Fleet, deadline: Deadline, began: float
+        self, ask: ChatRequest, prepared: PreparedRequest, encoders: Fleet, deadline: Deadline, began: float
     ) -> AsyncGenerator[Event, None]:
         """From the agreement with the encoders on. Raises EncoderChanged where it does not hold."""
         layout = await encoders.layout([image.digest for image in prepared.different], deadline)
@@ -159,12 +171,14 @@ class Answerer:
                 delta = await anext(deltas, None)
         if last is None or last.finish_reason in (None, "abort"):
             raise Aborted(ask.id)
-        clock = Clock(submitted, (time.monotonic() - began) * 1000)
+        clock = AnswerTimes(submitted, (time.monotonic() - began) * 1000)
         reports = [fetch.report for fetch in fetches]
-        yield self._finished(prepared, Spent(prompt, layout, reports, last.usage, last.timings, clock), last)
+        yield self._finished(
+            prepared, RequestUsage(prompt, layout, reports, last.usage, last.timings, clock), last
+        )
 
     async def _check_reachable(
-        self, prepared: Prepared, prompt: Prompt, layout: RowLayout | None, encoders: Fleet
+        self, prepared: PreparedRequest, prompt: Prompt, layout: RowLayout | None, encoders: Fleet
     ) -> None:
         """Rows that are needed, of an owner that did not answer: refused before anything is sent."""
         if layout is None or not encoders.any_suspect:
@@ -175,14 +189,14 @@ class Answerer:
             if span.end > cached and image.thinned is None:  # rows of thinned images are here
                 encoders.check_reachable(self._preparer.wanted(image, layout))
 
-    def _check(self, ask: Ask) -> None:
+    def _check(self, ask: ChatRequest) -> None:
         if len(ask.images) > self._limits.max_images:
             raise TooManyImages(self._limits.max_images, len(ask.images))
         geometry, pixels = self._model.geometry, ask.budget.max_pixels
         if not geometry.min_pixels <= pixels <= geometry.max_pixels:
             raise MaxPixelsOutOfRange(geometry.min_pixels, geometry.max_pixels, pixels)
 
-    def _budget(self, ask: Ask) -> Budget:
+    def _budget(self, ask: ChatRequest) -> Budget:
         """What is asked for, with less detail where the engine is near a limit."""
         steps = self._limits.pressure.steps(self._engine.load(), self._engine.limits.max_waiting)
         return ask.budget.lowered(steps)
@@ -193,7 +207,7 @@ class Answerer:
         if waiting >= limit:
             raise EngineBusy(limit, waiting, retry_after_s=1.0)
 
-    def _check_fit(self, ask: Ask, prepared: Prepared) -> None:
+    def _check_fit(self, ask: ChatRequest, prepared: PreparedRequest) -> None:
         """Charges what the images cost at most; what placing their rows saves is given back by that."""
         cost = prepared.cost
         check_fit(
@@ -205,17 +219,17 @@ class Answerer:
             self._model.geometry,
         )
 
-    def _load(self, ask: Ask, cost: Cost) -> Load:
+    def _load(self, ask: ChatRequest, cost: TokenCost) -> RequestCost:
         tokens = cost.prompt_tokens
-        return Load(
+        return RequestCost(
             tokens * self._model.kv_bytes_per_token,
             self._model.prefill.flops(tokens),
             tokens + ask.sampling.max_new_tokens <= self._engine.limits.max_context,
         )
 
-    def _alternatives(self, ask: Ask, planned: Prepared, own: Cost) -> list[Alternative]:
+    def _alternatives(self, ask: ChatRequest, planned: PreparedRequest, own: TokenCost) -> list[Alternative]:
         """Those whose cost is another one, each cost once."""
-        found: dict[Cost, Alternative] = {}
+        found: dict[TokenCost, Alternative] = {}
         for name, budget in others(ask.budget):
             try:
                 other = self._preparer.planned(ask, budget, planned)
@@ -227,8 +241,8 @@ class Answerer:
         return list(found.values())
 
     def _fetches(
-        self, prepared: Prepared, encoders: Fleet, layout: RowLayout | None, deadline: Deadline
-    ) -> Sequence[Fetch]:
+        self, prepared: PreparedRequest, encoders: Fleet, layout: RowLayout | None, deadline: Deadline
+    ) -> Sequence[RowFetch]:
         """One for each different image."""
         if layout is None:
             return []
@@ -237,15 +251,15 @@ class Answerer:
             for image in prepared.different
         ]
 
-    def _finished(self, prepared: Prepared, spent: Spent, last: Delta) -> Finished:
+    def _finished(self, prepared: PreparedRequest, spent: RequestUsage, last: Delta) -> Finished:
         read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
         self._rate.note(read, last.timings.prefill_ms)
-        account = receipt(prepared, spent, self._model.name, self._limits.tariff)
+        account = build_receipt(prepared, spent, self._model.name, self._limits.tariff)
         return Finished(str(last.finish_reason), last.matched_stop or "", account)
 
 
-def _streams(prepared: Prepared, fetches: Sequence[Fetch]) -> list[AsyncIterator[RowChunk]]:
+def _streams(prepared: PreparedRequest, fetches: Sequence[RowFetch]) -> list[AsyncIterator[RowChunk]]:
     """One for each place in the prompt; places of one image share its fetch."""
     shown = prepared.draft.image_indexes
-    shared = {number: SharedRows(fetches[number]) for number in shown if shown.count(number) > 1}
+    shared = {number: RowFanout(fetches[number]) for number in shown if shown.count(number) > 1}
     return [(shared.get(number) or fetches[number]).chunks() for number in shown]

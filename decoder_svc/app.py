@@ -12,34 +12,34 @@ import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry
 
-from decoder_svc.answer import Answerer, AskLimits, ModelFacts
-from decoder_svc.core import Engine, EngineRequest, RowChunk, Sampling
-from decoder_svc.core import Limits as EngineLimits
-from decoder_svc.economy.cost import PrefillCost
-from decoder_svc.economy.pressure import Pressure
+from decoder_svc.answer import Answerer, ModelFacts, RequestLimits
+from decoder_svc.budget.cost import PrefillCost
+from decoder_svc.budget.pressure import Pressure
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.fleet import Expected
+from decoder_svc.encoders.fleet import ExpectedModel
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
-from decoder_svc.encoders.samehost import SameHost
+from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.watch import EncoderWatch
-from decoder_svc.engine.build import NativeSettings
-from decoder_svc.engine.native import NativeEngine
-from decoder_svc.front import Card, Front, Limits
+from decoder_svc.engine.protocol import Engine, EngineRequest, RowChunk, Sampling
+from decoder_svc.engine.protocol import EngineLimits as EngineLimits
 from decoder_svc.metrics import DecoderMetrics
+from decoder_svc.native_engine.build import NativeSettings
+from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.messages import ImagePart, Message, TextPart
+from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
+from decoder_svc.state import DecoderDescription, DecoderLimits, ServiceState
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea import architecture, logs, settings
+from fovea.contract.errors import FoveaError
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.decoder.v1 import decoder_pb2_grpc
-from fovea.errors import FoveaError
 from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
-from fovea.rows import RowDtype, RowLayout
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.process import Binding, ServerProcess
 
@@ -67,8 +67,8 @@ def kv_bytes_per_token(folder: Path, dtype: RowDtype) -> int:
     return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * dtype.itemsize
 
 
-def _limits(chosen: DecoderSettings, geometry: Geometry) -> Limits:
-    return Limits(
+def _limits(chosen: DecoderSettings, geometry: Geometry) -> DecoderLimits:
+    return DecoderLimits(
         max_message_bytes=chosen.max_message_bytes,
         max_context=chosen.max_context,
         max_new_tokens=chosen.max_new_tokens,
@@ -105,7 +105,7 @@ def _engine_limits(chosen: DecoderSettings) -> EngineLimits:
     )
 
 
-def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> NativeEngine:
+def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[ServiceState]) -> NativeEngine:
     """The engine, not started; its loading progress goes to the front once there is one."""
 
     def progress(done: int, total: int) -> None:
@@ -131,7 +131,7 @@ def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> Nat
     )
 
 
-def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> VllmEngine:
+def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[ServiceState]) -> VllmEngine:
     """The engine, not started. vLLM tells no progress while it loads."""
     return VllmEngine(
         VllmSettings(
@@ -154,7 +154,7 @@ def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[Front]) -> VllmE
     )
 
 
-ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[Front]], Engine]] = {
+ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[ServiceState]], Engine]] = {
     "native": _native,
     "vllm": _vllm,
 }
@@ -177,23 +177,25 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     vision = config.vision_config
     width, levels = vision.out_hidden_size, len(vision.deepstack_visual_indexes)
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
-    same_host = SameHost(chosen.same_host)
+    same_host = SharedMemoryReader(chosen.same_host)
     pool = EncoderPool(
-        Expected(expected, width, levels),
+        ExpectedModel(expected, width, levels),
         chosen.encoders,
         chosen.encoder_addresses,
         cache,
         same_host,
         chosen.encoder_timeout_s,
     )
-    fronts: list[Front] = []
+    fronts: list[ServiceState] = []
     engine = ENGINES[chosen.engine](chosen, dtype, fronts)
     limits = _limits(chosen, geometry)
     budget = chosen.budget(limits.default_max_pixels)
-    card = Card(facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits, budget)
+    card = DecoderDescription(
+        facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits, budget
+    )
     registry = CollectorRegistry()
     metrics = DecoderMetrics(registry)
-    front = Front(card, engine, pool, metrics)
+    front = ServiceState(card, engine, pool, metrics)
     fronts.append(front)
     metrics.watch(front.load, limits)
     metrics.watch_cache(cache)
@@ -210,7 +212,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
 class Parts:
     """What is assembled before anything runs."""
 
-    front: Front
+    front: ServiceState
     engine: Engine
     pool: EncoderPool
     facts: ModelFacts
@@ -253,7 +255,7 @@ async def _run(chosen: DecoderSettings, parts: Parts, registry: CollectorRegistr
 def _answerer(chosen: DecoderSettings, parts: Parts) -> Answerer:
     limits = parts.front.card.limits
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
-    ask_limits = AskLimits(limits.max_images, limits.max_image_bytes, pressure, chosen.tariff)
+    ask_limits = RequestLimits(limits.max_images, limits.max_image_bytes, pressure, chosen.tariff)
     return Answerer(parts.engine, parts.builder, parts.facts, ask_limits)
 
 
@@ -266,7 +268,7 @@ async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) ->
 async def _load(engine: Engine, builder: PromptBuilder, layout: RowLayout) -> None:
     """Load the weights and let the model answer a dummy of one image of one row."""
     await engine.start()
-    messages = (Message("user", (ImagePart(0), TextPart("?"))),)
+    messages = (ChatMessage("user", (ImagePart(0), TextPart("?"))),)
     prompt = builder.build(messages, [(1, 2, 2)])
     row = np.zeros(layout.values, dtype=np.float32).tobytes()
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from google.protobuf.message import Message as Proto
 
 from decoder_svc import convert_budget
-from decoder_svc.core import ResponseFormat, Sampling
-from decoder_svc.economy.budget import Budget
+from decoder_svc.budget.budget import Budget
+from decoder_svc.engine.protocol import ResponseFormat, Sampling
 from decoder_svc.errors import ImageTooLarge
-from decoder_svc.prompt.messages import ImagePart, Message, Part, TextPart
-from decoder_svc.request import Alternative, Ask, Count, Finished, ImageInput, PlannedImage
-from fovea import wire
+from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
+from decoder_svc.request import Alternative, ChatRequest, Count, Finished, ImageInput, PlannedImage
+from fovea.contract import wire
+from fovea.contract.errors import InvalidArgument, NotServed, Violation, about_image
+from fovea.contract.ids import is_digest
+from fovea.contract.rows import digest
 from fovea.decoder.v1 import decoder_pb2
-from fovea.errors import InvalidArgument, NotServed, Violation, about_image
-from fovea.ids import is_digest
-from fovea.rows import digest
 from fovea.vision.v1 import image_pb2
 
 _NOT_SERVED = (
@@ -121,8 +121,8 @@ class _Reader:
         self._sources = sources
         self._max_image_bytes = max_image_bytes
 
-    def message(self, message: decoder_pb2.Message, path: str) -> Message:
-        return Message(_ROLES.get(message.role, ""), tuple(self._parts(message, path)))
+    def message(self, message: decoder_pb2.Message, path: str) -> ChatMessage:
+        return ChatMessage(_ROLES.get(message.role, ""), tuple(self._parts(message, path)))
 
     def _parts(self, message: decoder_pb2.Message, path: str) -> Iterator[Part]:
         for at, part in enumerate(message.parts):
@@ -142,12 +142,12 @@ def ask(
     request_id: str,
     defaults: Defaults,
     sources: frozenset[str] = SENT,
-) -> Ask:
+) -> ChatRequest:
     """Raises NotServed or InvalidArgument. The conversation itself is checked by the prompt builder."""
     refuse_unserved(request)
     reader = _Reader(sources, defaults.max_image_bytes)
     messages = tuple(reader.message(m, f"messages[{at}]") for at, m in enumerate(request.messages))
-    return Ask(
+    return ChatRequest(
         request_id,
         messages,
         tuple(reader.images),

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from decoder_svc.economy.budget import Budget, Mode, OverBudget, Repeats
-from fovea import wire
+from decoder_svc.budget.budget import Budget, OnOverBudget, ReductionMode, RepeatPolicy
+from fovea.contract import wire
+from fovea.contract.errors import InvalidArgument, Violation
+from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer, RowSelection
 from fovea.decoder.v1 import decoder_pb2
-from fovea.errors import InvalidArgument, Violation
-from fovea.plan import MAX_FLAT_TOLERANCE, Reducer, RowChoice
 from fovea.planning.detail import Detail
 from fovea.vision.v1 import rows_pb2
 
 T = TypeVar("T")
 
 _DETAILS = {decoder_pb2.Detail.Value(f"DETAIL_{one.name}"): one for one in Detail}
-_OVER = {decoder_pb2.OnOverBudget.Value(f"ON_OVER_BUDGET_{one.name}"): one for one in OverBudget}
-_REPEATS = {decoder_pb2.RepeatPolicy.Value(f"REPEAT_POLICY_{one.name}"): one for one in Repeats}
-_MODES = {decoder_pb2.ReductionMode.Value(f"REDUCTION_MODE_{one.name}"): one for one in Mode}
+_OVER = {decoder_pb2.OnOverBudget.Value(f"ON_OVER_BUDGET_{one.name}"): one for one in OnOverBudget}
+_REPEATS = {decoder_pb2.RepeatPolicy.Value(f"REPEAT_POLICY_{one.name}"): one for one in RepeatPolicy}
+_MODES = {decoder_pb2.ReductionMode.Value(f"REDUCTION_MODE_{one.name}"): one for one in ReductionMode}
 _REDUCERS = {rows_pb2.Reducer.Value(f"REDUCER_{one.name}"): one for one in Reducer}
 
 
@@ -71,14 +71,14 @@ def visual(budget: Budget) -> decoder_pb2.VisualBudget:
     return message
 
 
-def _rows(message: decoder_pb2.Reduction, default: RowChoice) -> RowChoice:
+def _rows(message: decoder_pb2.Reduction, default: RowSelection) -> RowSelection:
     if message.mode and message.HasField("keep"):
         raise _invalid("visual.reduction.keep", "not beside a mode")
     reducer = _named(message.reducer, _REDUCERS, "visual.reduction.reducer", default.reducer)
     if message.mode:
-        return _named(message.mode, _MODES, "visual.reduction.mode", Mode.OFF).rows(reducer)
+        return _named(message.mode, _MODES, "visual.reduction.mode", ReductionMode.OFF).rows(reducer)
     keep = _share(message, "keep", default.keep)
-    return RowChoice(keep, default.auto and not message.HasField("keep"), reducer)
+    return RowSelection(keep, default.auto and not message.HasField("keep"), reducer)
 
 
 def _tolerance(message: decoder_pb2.Reduction, default: int | None) -> int | None:

@@ -2,7 +2,7 @@
 carries.
 
 Each constructor takes the facts and writes the message, so that the same failure reads the same
-everywhere. This module knows no RPC handler and no engine; `fovea.errors` says what a failure is.
+everywhere. This module knows no RPC handler and no engine; `fovea.contract.errors` says what a failure is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import grpc
 
 from fovea.checkpoint import CheckpointNotSupported as CheckpointNotSupported
-from fovea.errors import FoveaError, InvalidArgument, Violation
+from fovea.contract.errors import FoveaError, InvalidArgument, Violation
 
 
 class ContextTooLong(InvalidArgument):

@@ -7,11 +7,11 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from decoder_svc.core import EngineLoad
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.samehost import SameHost
-from decoder_svc.front import Limits, Unfinished
-from fovea.receipt import Receipt
+from decoder_svc.encoders.shared_memory import SharedMemoryReader
+from decoder_svc.engine.protocol import EngineLoad
+from decoder_svc.state import DecoderLimits, Unfinished
+from fovea.contract.receipt import Receipt
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
 
@@ -54,7 +54,7 @@ class DecoderMetrics:
             "fovea_decoder_request_seconds", "Call to last token.", buckets=SECONDS, registry=registry
         )
 
-    def watch(self, load: Callable[[], EngineLoad | None], limits: Limits) -> None:
+    def watch(self, load: Callable[[], EngineLoad | None], limits: DecoderLimits) -> None:
         """Gauges of load and limits; `load` is asked at each scrape and may know nothing yet."""
         for name, text, field in (
             ("num_requests_running", "Requests computed now.", "running"),
@@ -79,7 +79,7 @@ class DecoderMetrics:
             gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
             gauge.set_function(partial(getattr, cache, field))
 
-    def watch_same_host(self, same_host: SameHost) -> None:
+    def watch_same_host(self, same_host: SharedMemoryReader) -> None:
         """Gauges of the rows that were read out of shared memory, and of the times that this was given up."""
         for name, text, field in (
             ("same_host_reads", "Images whose rows were in shared memory, since the start.", "reads"),

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from decoder_svc.core import Sampling
-from decoder_svc.economy.budget import Budget
-from decoder_svc.prompt.messages import Message
+from decoder_svc.budget.budget import Budget
+from decoder_svc.engine.protocol import Sampling
+from decoder_svc.prompt.messages import ChatMessage
+from fovea.contract.plan import EncodePlan
+from fovea.contract.receipt import Receipt, Step
+from fovea.contract.rows import RowLayout
 from fovea.geometry import Planned
-from fovea.plan import RowPlan
-from fovea.receipt import Receipt, Step
-from fovea.rows import RowLayout
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class ImageInput:
 
 
 @dataclass(frozen=True)
-class Ask:
+class ChatRequest:
     """One conversation to continue."""
 
     id: str
-    messages: tuple[Message, ...]
+    messages: tuple[ChatMessage, ...]
     images: tuple[ImageInput, ...]
     sampling: Sampling
     budget: Budget
@@ -59,7 +59,7 @@ class PlannedImage:
     digest: str
     width: int
     height: int
-    plan: RowPlan
+    plan: EncodePlan
     planned: Planned
     tokens_full: int
     encoded: int
@@ -110,7 +110,7 @@ class PlannedImage:
 
 
 @dataclass(frozen=True)
-class Cost:
+class TokenCost:
     """What a prompt costs: its text, its visual tokens within bounds, the rows of different images."""
 
     text_tokens: int
@@ -128,7 +128,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Load:
+class RequestCost:
     """What that means for this server."""
 
     kv_bytes: int
@@ -142,16 +142,16 @@ class Alternative:
 
     name: str
     budget: Budget
-    cost: Cost
-    load: Load
+    cost: TokenCost
+    load: RequestCost
 
 
 @dataclass(frozen=True)
 class Count:
     """What a request costs before anything runs. `layout` is that of its rows where an encoder was asked."""
 
-    cost: Cost
-    load: Load
+    cost: TokenCost
+    load: RequestCost
     images: tuple[PlannedImage, ...]
     prefill_ms: float = 0.0
     alternatives: tuple[Alternative, ...] = field(default=())

@@ -9,10 +9,10 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from decoder_svc import convert
-from decoder_svc.encoders.fleet import PeerState
-from decoder_svc.front import Front, Status
-from decoder_svc.request import Ask, Finished, Started, Text
-from fovea import wire
+from decoder_svc.encoders.fleet import EncoderStatus
+from decoder_svc.request import ChatRequest, Finished, Started, Text
+from decoder_svc.state import DecoderStatus, ServiceState
+from fovea.contract import wire
 from fovea.deadline import Deadline
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.server.call import current_request_id
@@ -21,10 +21,12 @@ from fovea.server.call import current_request_id
 class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     """The RPCs of `fovea.decoder.v1.DecoderService` over a Front."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: ServiceState) -> None:
         self._front = front
 
-    def _ask(self, request: decoder_pb2.GenerateRequest, sources: frozenset[str] = convert.SENT) -> Ask:
+    def _ask(
+        self, request: decoder_pb2.GenerateRequest, sources: frozenset[str] = convert.SENT
+    ) -> ChatRequest:
         card = self._front.card
         limits = card.limits
         defaults = convert.Defaults(limits.default_max_new_tokens, card.budget, limits.max_image_bytes)
@@ -120,7 +122,7 @@ def _deadline(context: grpc.aio.ServicerContext) -> Deadline:
     return Deadline.after(context.time_remaining())
 
 
-def _peer(peer: PeerState) -> decoder_pb2.EncoderPeer:
+def _peer(peer: EncoderStatus) -> decoder_pb2.EncoderPeer:
     message = decoder_pb2.EncoderPeer(
         address=peer.address, reachable=peer.info is not None, compatible=peer.compatible
     )
@@ -132,7 +134,7 @@ def _peer(peer: PeerState) -> decoder_pb2.EncoderPeer:
     return message
 
 
-def _info(status: Status) -> decoder_pb2.GetServerInfoResponse:
+def _info(status: DecoderStatus) -> decoder_pb2.GetServerInfoResponse:
     load = status.load
     return decoder_pb2.GetServerInfoResponse(
         version=status.version,

@@ -8,12 +8,12 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from decoder_svc.core import Quantization
-from decoder_svc.economy.budget import DEFAULT_REDUCER, Budget, Mode, OverBudget, Repeats
-from decoder_svc.economy.tariff import Tariff
+from decoder_svc.budget.budget import DEFAULT_REDUCER, Budget, OnOverBudget, ReductionMode, RepeatPolicy
+from decoder_svc.budget.tariff import Tariff
 from decoder_svc.encoders.resolver import SCHEME, DnsName
+from decoder_svc.engine.protocol import Quantization
+from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer, RowSelection
 from fovea.geometry import DEFAULT_MAX_PIXELS
-from fovea.plan import MAX_FLAT_TOLERANCE, Reducer, RowChoice
 from fovea.planning.detail import READABLE_TEXT_PX, Detail
 from fovea.settings import Settings
 
@@ -76,7 +76,9 @@ class DecoderSettings(Settings):
     min_tokens: int = Field(0, ge=0, description="Tokens that max_visual_tokens leaves each image at least")
     max_short_side: int = Field(0, ge=0, description="Largest shorter side of an image; 0 is no bound")
     max_long_side: int = Field(0, ge=0, description="Largest longer side of an image; 0 is no bound")
-    reduction: Mode = Field(Mode.OFF, description="Tokens kept: off is all, economy 75 %, strong 50 %, auto")
+    reduction: ReductionMode = Field(
+        ReductionMode.OFF, description="Tokens kept: off is all, economy 75 %, strong 50 %, auto"
+    )
     keep: float = Field(1.0, gt=0, le=1, description="Share of visual tokens to keep; not beside a reduction")
     reducer: Reducer = Field(
         DEFAULT_REDUCER, description="Which are kept: scope, divprune, stride, random, or a smaller resize"
@@ -87,11 +89,12 @@ class DecoderSettings(Settings):
         le=MAX_FLAT_TOLERANCE,
         description="Squares whose colours differ by no more than this are not encoded; -1 encodes all",
     )
-    on_over_budget: OverBudget = Field(
-        OverBudget.FIT, description="What max_visual_tokens does with larger images: fit, refuse"
+    on_over_budget: OnOverBudget = Field(
+        OnOverBudget.FIT, description="What max_visual_tokens does with larger images: fit, refuse"
     )
-    repeat_policy: Repeats = Field(
-        Repeats.KEEP, description="Later copies of an image: keep their tokens, or a reference in the text"
+    repeat_policy: RepeatPolicy = Field(
+        RepeatPolicy.KEEP,
+        description="Later copies of an image: keep their tokens, or a reference in the text",
     )
     pressure_queue: float = Field(
         0.5, gt=0, le=1, description="Share of max_waiting from which on detail is lowered; 1 is never"
@@ -183,13 +186,13 @@ class DecoderSettings(Settings):
 
     @model_validator(mode="after")
     def _one_reduction(self) -> DecoderSettings:
-        if self.reduction is not Mode.OFF and self.keep < 1:
+        if self.reduction is not ReductionMode.OFF and self.keep < 1:
             raise ValueError("keep stands beside a reduction: only one of them")
         return self
 
     def budget(self, max_pixels: int) -> Budget:
         """What a request leaves to the server."""
-        kept = RowChoice(self.keep, reducer=self.reducer)
+        kept = RowSelection(self.keep, reducer=self.reducer)
         return Budget(
             max_pixels=max_pixels,
             max_visual_tokens=self.max_visual_tokens,
@@ -197,7 +200,7 @@ class DecoderSettings(Settings):
             min_detail=self.min_detail,
             on_over_budget=self.on_over_budget,
             repeats=self.repeat_policy,
-            rows=kept if self.reduction is Mode.OFF else self.reduction.rows(self.reducer),
+            rows=kept if self.reduction is ReductionMode.OFF else self.reduction.rows(self.reducer),
             flat_tolerance=self.flat_tolerance if self.flat_tolerance >= 0 else None,
             min_tokens=self.min_tokens,
             max_short_side=self.max_short_side,

@@ -13,28 +13,28 @@ from prometheus_client import CollectorRegistry
 
 from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
-from encoder_svc.front import Card, Front, Limits
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.leases import RowLeases
 from encoder_svc.metrics import EncoderMetrics
 from encoder_svc.service import SERVICE, EncoderService, register
 from encoder_svc.settings import EncoderSettings
+from encoder_svc.state import EncoderDescription, EncoderLimits, ServiceState
 from encoder_svc.store.core import StoreLimits
 from encoder_svc.store.keys import tenant_id
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import Batcher, BatchLimits
-from encoder_svc.vision.prepare import Preparer
+from encoder_svc.vision.output import TowerOutput
+from encoder_svc.vision.prepare import ImagePreparer
 from encoder_svc.vision.preprocess import Patches
-from encoder_svc.vision.rows import TowerRows
 from fovea import architecture, logs, settings
 from fovea.arena import Arena
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
+from fovea.contract.rows import RowDtype
 from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
 from fovea.machine import cores, pick_devices, pick_dtype
-from fovea.rows import RowDtype
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.process import Binding, ServerProcess
 
@@ -69,8 +69,8 @@ def _image_limits(chosen: EncoderSettings) -> ImageLimits:
     )
 
 
-def _limits(chosen: EncoderSettings, geometry: Geometry) -> Limits:
-    return Limits(
+def _limits(chosen: EncoderSettings, geometry: Geometry) -> EncoderLimits:
+    return EncoderLimits(
         max_message_bytes=chosen.max_message_bytes,
         max_image_bytes=chosen.max_image_bytes,
         max_image_pixels=chosen.max_image_pixels,
@@ -102,7 +102,7 @@ async def serve(chosen: EncoderSettings) -> None:
         threads = min(chosen.decode_threads, cores())
         with closing(ThreadDecoder(_image_limits(chosen), threads)) as decoder:
             uploads = Uploads(store, decoder, policy)
-            card = Card(
+            card = EncoderDescription(
                 chosen.name,
                 chosen.model_title,
                 geometry,
@@ -110,17 +110,17 @@ async def serve(chosen: EncoderSettings) -> None:
                 device,
                 dtype.value,
             )
-            front = Front(card, store, uploads)
-            with closing(Preparer(decoder, geometry, threads)) as preparer:
+            front = ServiceState(card, store, uploads)
+            with closing(ImagePreparer(decoder, geometry, threads)) as preparer:
                 await _serve(chosen, front, uploads, store, preparer, dtype)
 
 
 async def _serve(
     chosen: EncoderSettings,
-    front: Front,
+    front: ServiceState,
     uploads: Uploads,
     store: LmdbStore,
-    preparer: Preparer,
+    preparer: ImagePreparer,
     dtype: RowDtype,
 ) -> None:
     registry = CollectorRegistry()
@@ -161,10 +161,10 @@ async def _serve(
 
 async def _load(
     chosen: EncoderSettings,
-    front: Front,
+    front: ServiceState,
     uploads: Uploads,
     store: LmdbStore,
-    preparer: Preparer,
+    preparer: ImagePreparer,
     dtype: RowDtype,
 ) -> Encoder:
     """Load the tower, which answers a dummy, and compute the fingerprint of what was loaded."""
@@ -185,7 +185,7 @@ async def _load(
         front.card.geometry,
     )
 
-    def compute(images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
+    def compute(images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
         rows = tower.encode(images, identity.layout.dtype, saliency)
         front.encodes += len(images)
         return rows

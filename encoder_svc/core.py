@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from encoder_svc.reduction.ranking import Places
-from encoder_svc.store.core import Rows
+from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
+from fovea.contract.plan import EncodePlan, RowSelection
+from fovea.contract.rows import RowLayout
 from fovea.geometry import Geometry, Planned
-from fovea.plan import RowChoice, RowPlan
-from fovea.rows import RowLayout
 
 # Raise by one whenever our code would compute other rows from the same pixels: old records no longer fit.
 ROWS_REVISION = 3
@@ -44,7 +44,7 @@ class RowIdentity:
 
 
 @dataclass(frozen=True)
-class Asked:
+class EncodeJob:
     """The rows that a call asks for, once it is sure that they can be had.
 
     `key` and `fields` name the record of all encoded rows, `plan.rows` says which of them are sent; the plan
@@ -55,17 +55,17 @@ class Asked:
     key: RowKey
     fields: Mapping[str, str | int]
     size: tuple[int, int]
-    plan: RowPlan
+    plan: EncodePlan
     planned: Planned
     layout: RowLayout
     began: float
 
     @property
-    def choice(self) -> RowChoice:
+    def choice(self) -> RowSelection:
         return self.plan.rows
 
     @property
-    def slot(self) -> tuple[RowKey, RowChoice]:
+    def slot(self) -> tuple[RowKey, RowSelection]:
         """What tells the rows that are sent from all others."""
         return self.key, self.choice
 
@@ -83,24 +83,24 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Whole:
+class EncodedRows:
     """All encoded rows of an image, and how they were come by: `source` encoded or rows.
 
     `joined` where another call had asked first: the tower ran once for both.
     """
 
-    rows: Rows
+    rows: StoredRows
     source: str
     timings: Timings
     joined: bool = False
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedRows:
     """The rows of one image as they go out; `encoded` is how many of its rows were ever computed."""
 
-    asked: Asked
-    rows: Rows
+    asked: EncodeJob
+    rows: StoredRows
     encoded: int
     source: str
     timings: Timings
@@ -108,7 +108,7 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedRows:
     """Which rows a plan sends; `kept` None is the whole grid. `source` is none where the tower was not
     needed.
 
@@ -116,7 +116,7 @@ class Placed:
     rows, the most important first, where the plan chooses rows.
     """
 
-    asked: Asked
+    asked: EncodeJob
     known: bool
     kept: Places | None = None
     order: Places | None = None

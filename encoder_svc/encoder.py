@@ -16,24 +16,24 @@ from functools import partial
 import numpy as np
 import structlog
 
-from encoder_svc.core import Asked, Placed, RowIdentity, Served, Timings, Whole
+from encoder_svc.core import EncodedRows, EncodeJob, PlacedRows, RowIdentity, ServedRows, Timings
 from encoder_svc.errors import EncoderMismatch, MaxPixelsOutOfRange
 from encoder_svc.rankings import Rankings
 from encoder_svc.reduction import choice, rankers
 from encoder_svc.reduction.gather import encoded_places, gather
 from encoder_svc.reduction.rankers import Seen
 from encoder_svc.reduction.ranking import Places, Ranking
-from encoder_svc.store.core import Rows
+from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey, variant
 from encoder_svc.store.store import Store
 from encoder_svc.uploads import Uploads
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.flight import Encoded
-from encoder_svc.vision.prepare import Prepared, Preparer
+from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
+from fovea.contract.plan import ALL_ROWS, EncodePlan
+from fovea.contract.rows import digest
 from fovea.finite import first_not_finite
-from fovea.plan import ALL_ROWS, RowPlan
 from fovea.pooled import pooled
-from fovea.rows import digest
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Encoder:
         identity: RowIdentity,
         uploads: Uploads,
         store: Store,
-        preparer: Preparer,
+        preparer: ImagePreparer,
         batcher: Batcher,
         default_max_pixels: int,
     ) -> None:
@@ -58,7 +58,7 @@ class Encoder:
         self._preparer = preparer
         self._default_max_pixels = default_max_pixels
         self._salient: Counter[RowKey] = Counter()
-        self._unwritten: dict[RowKey, asyncio.Task[Rows]] = {}
+        self._unwritten: dict[RowKey, asyncio.Task[StoredRows]] = {}
         self._writes: set[asyncio.Task[None]] = set()
 
     async def written(self) -> None:
@@ -79,11 +79,11 @@ class Encoder:
             raise MaxPixelsOutOfRange(geometry.min_pixels, geometry.max_pixels, max_pixels)
         return max_pixels
 
-    async def encode(self, image: str, plan: RowPlan, fingerprint: str) -> Served:
+    async def encode(self, image: str, plan: EncodePlan, fingerprint: str) -> ServedRows:
         """Raises what `asked` and `rows` raise."""
         return await self.rows(await self.asked(image, plan, fingerprint))
 
-    async def asked(self, image: str, plan: RowPlan, fingerprint: str) -> Asked:
+    async def asked(self, image: str, plan: EncodePlan, fingerprint: str) -> EncodeJob:
         """All checks of a call. Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange, and what
         `choice.check` raises.
         """
@@ -92,16 +92,16 @@ class Encoder:
             raise EncoderMismatch(fingerprint, self.identity.fingerprint)
         choice.check(plan)
         rows = ALL_ROWS if plan.rows.all else plan.rows
-        plan = RowPlan(self.limit(plan.max_pixels), plan.flat_tolerance, rows)
+        plan = EncodePlan(self.limit(plan.max_pixels), plan.flat_tolerance, rows)
         facts = (await self.uploads.describe(image)).facts
         planned = self.identity.geometry.plan(facts.width, facts.height, plan.max_pixels)
         fields = self.identity.fields(planned.grid_thw, plan.flat_tolerance)
         pixels = bytes.fromhex(facts.pixel_digest.removeprefix("sha256:"))
         key = RowKey(self.uploads.policy.tenant, pixels, variant(fields))
         size, layout = (facts.width, facts.height), self.identity.layout
-        return Asked(image, key, fields, size, plan, planned, layout, began)
+        return EncodeJob(image, key, fields, size, plan, planned, layout, began)
 
-    async def rows(self, asked: Asked) -> Served:
+    async def rows(self, asked: EncodeJob) -> ServedRows:
         """Out of the store, or computed. Raises EncoderBusy, RankingFailed, and what decoding and the tower
         raise.
         """
@@ -112,14 +112,14 @@ class Encoder:
         places = choice.best(ranking, asked.choice)
         return self._served(asked, whole, await asyncio.to_thread(gather, whole.rows, places))
 
-    async def place(self, asked: Asked, stored_only: bool) -> Placed:
+    async def place(self, asked: EncodeJob, stored_only: bool) -> PlacedRows:
         """Which rows these are, and no row: the tower runs only where nothing else can tell. Raises as
         `rows`.
         """
         placed = await self._placed(asked, stored_only)
         return replace(placed, timings=replace(placed.timings, total_ms=_ms(asked.began)))
 
-    async def length(self, asked: Asked) -> int:
+    async def length(self, asked: EncodeJob) -> int:
         """The bytes of the rows that are sent; at once where the size of the image tells them."""
         if asked.plan.flat_tolerance is None and not asked.choice.auto:
             count = asked.choice.count(asked.planned.tokens)
@@ -127,19 +127,19 @@ class Encoder:
             count = (await self.place(asked, stored_only=False)).count
         return count * asked.layout.row_bytes
 
-    def used(self, asked: Asked) -> None:
+    def used(self, asked: EncodeJob) -> None:
         """Rows that were found elsewhere count as found in the store, and as used there."""
         self._store.note_use(asked.key)
 
-    def _served(self, asked: Asked, whole: Whole, rows: Rows) -> Served:
+    def _served(self, asked: EncodeJob, whole: EncodedRows, rows: StoredRows) -> ServedRows:
         timings = replace(whole.timings, total_ms=_ms(asked.began))
-        return Served(asked, rows, whole.rows.count, whole.source, timings, whole.joined)
+        return ServedRows(asked, rows, whole.rows.count, whole.source, timings, whole.joined)
 
-    async def _placed(self, asked: Asked, stored_only: bool) -> Placed:
+    async def _placed(self, asked: EncodeJob, stored_only: bool) -> PlacedRows:
         reducer = asked.choice.reducer
         if asked.choice.all:
             kept = await self._flat_places(asked)
-            return Placed(asked, known=True, kept=kept)
+            return PlacedRows(asked, known=True, kept=kept)
         if reducer not in rankers.NEEDS_ROWS:
             return _best(asked, self._by_place(asked, await self._flat_places(asked)))
         ranking = await self.rankings.find(asked)
@@ -151,10 +151,10 @@ class Encoder:
             return replace(_best(asked, ranking), source=source, joined=whole.joined, timings=whole.timings)
         held = None if reducer in rankers.NEEDS_SALIENCY else await self._held(asked)
         if held is None:
-            return Placed(asked, known=False)
+            return PlacedRows(asked, known=False)
         return _best(asked, await asyncio.shield(self.rankings.make(asked, partial(_seen, held))))
 
-    async def _flat_places(self, asked: Asked) -> Places | None:
+    async def _flat_places(self, asked: EncodeJob) -> Places | None:
         """Of the rows that are encoded; from their record where there is one, else from the pixels."""
         if asked.plan.flat_tolerance is None:
             return None
@@ -163,14 +163,14 @@ class Encoder:
             return None if facts.kept is None else np.asarray(facts.kept, np.int32)
         return await self._preparer.places(await self.uploads.data(asked.image), asked.plan)
 
-    def _by_place(self, asked: Asked, places: Places | None) -> Ranking:
+    def _by_place(self, asked: EncodeJob, places: Places | None) -> Ranking:
         _, high, wide = asked.planned.grid_thw
         merge = self.identity.geometry.merge
         if places is None:
             places = np.arange(high // merge * (wide // merge), dtype=np.int32)
         return rankers.by_place(asked.choice.reducer, places, wide // merge)
 
-    async def _ranked(self, asked: Asked) -> tuple[Ranking, Whole]:
+    async def _ranked(self, asked: EncodeJob) -> tuple[Ranking, EncodedRows]:
         """All encoded rows and their order: found, or made."""
         if asked.choice.reducer not in rankers.NEEDS_ROWS:
             whole = await self._whole(asked)
@@ -182,7 +182,7 @@ class Encoder:
         # Not the same places: an older way to find squares of one colour ordered them.
         return (ranking, whole) if ranking.of(encoded_places(whole.rows)) else await self._made(asked)
 
-    async def _made(self, asked: Asked) -> tuple[Ranking, Whole]:
+    async def _made(self, asked: EncodeJob) -> tuple[Ranking, EncodedRows]:
         """Nothing is awaited between the end of a computation and the start of its ranking, so that whoever
         asks meanwhile finds one of them.
         """
@@ -200,15 +200,15 @@ class Encoder:
         seen = _seen(self._rows(encoded, ""))
         return replace(seen, saliency=encoded.saliency, uniform=encoded.uniform)
 
-    async def _whole(self, asked: Asked) -> Whole:
+    async def _whole(self, asked: EncodeJob) -> EncodedRows:
         """All encoded rows."""
         looked = time.perf_counter()
         rows = await self._held(asked)
         if rows is not None:
-            return Whole(rows, "rows", Timings(store_ms=_ms(looked)))
+            return EncodedRows(rows, "rows", Timings(store_ms=_ms(looked)))
         return await self._encoded(asked, await self._compute(asked, saliency=False))
 
-    async def _held(self, asked: Asked) -> Rows | None:
+    async def _held(self, asked: EncodeJob) -> StoredRows | None:
         """Rows that wait to be written, or from the store; looked at again after the wait for the store."""
         if asked.key not in self._unwritten:
             rows = await asyncio.to_thread(self._stored, asked)
@@ -217,7 +217,7 @@ class Encoder:
         unwritten = self._unwritten.get(asked.key)
         return None if unwritten is None else await asyncio.shield(unwritten)
 
-    def _stored(self, asked: Asked) -> Rows | None:
+    def _stored(self, asked: EncodeJob) -> StoredRows | None:
         """A record with values that are not finite is a miss, and the rows computed anew take its place."""
         rows = self._store.get(asked.key, asked.fields)
         if rows is None:
@@ -229,7 +229,7 @@ class Encoder:
         log.warning("stored_rows_not_finite", image=asked.image, row=bad)
         return None
 
-    async def _compute(self, asked: Asked, saliency: bool) -> Encoded:
+    async def _compute(self, asked: EncodeJob, saliency: bool) -> Encoded:
         """By the tower, once for all who ask meanwhile. Rows that are computed with saliency serve those who
         need none; the others serve nobody who does.
         """
@@ -237,7 +237,7 @@ class Encoder:
             return await self._compute_with_saliency(asked)
         return await self.batcher.encode(asked.key, asked.planned.patches, partial(self._prepare, asked))
 
-    async def _compute_with_saliency(self, asked: Asked) -> Encoded:
+    async def _compute_with_saliency(self, asked: EncodeJob) -> Encoded:
         key, prepare = asked.key, partial(self._prepare, asked, uniform=True)
         self._salient[key] += 1
         try:
@@ -247,10 +247,10 @@ class Encoder:
             if not self._salient[key]:
                 del self._salient[key]
 
-    async def _prepare(self, asked: Asked, uniform: bool = False) -> Prepared:
+    async def _prepare(self, asked: EncodeJob, uniform: bool = False) -> PreparedImage:
         return await self._preparer.prepare(await self.uploads.data(asked.image), asked.plan, uniform)
 
-    async def _encoded(self, asked: Asked, encoded: Encoded) -> Whole:
+    async def _encoded(self, asked: EncodeJob, encoded: Encoded) -> EncodedRows:
         """The rows of a computation with their digest; the first who asks has them written down too."""
         fresh = self._unwritten.get(asked.key)
         if fresh is None:
@@ -260,16 +260,18 @@ class Encoder:
                 write = asyncio.create_task(self._write(asked, fresh))
                 self._writes.add(write)
                 write.add_done_callback(self._writes.discard)
-        return Whole(await asyncio.shield(fresh), "encoded", _timings(encoded), joined=not encoded.first)
+        return EncodedRows(
+            await asyncio.shield(fresh), "encoded", _timings(encoded), joined=not encoded.first
+        )
 
-    async def _digested(self, encoded: Encoded) -> Rows:
+    async def _digested(self, encoded: Encoded) -> StoredRows:
         return self._rows(encoded, await asyncio.to_thread(digest, encoded.rows))
 
-    def _rows(self, encoded: Encoded, sha: str) -> Rows:
+    def _rows(self, encoded: Encoded, sha: str) -> StoredRows:
         kept = None if encoded.kept is None else tuple(encoded.kept.tolist())
-        return Rows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, sha, kept)
+        return StoredRows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, sha, kept)
 
-    async def _write(self, asked: Asked, fresh: asyncio.Task[Rows]) -> None:
+    async def _write(self, asked: EncodeJob, fresh: asyncio.Task[StoredRows]) -> None:
         """A put that is skipped costs a later encode and nothing else."""
         try:
             rows = await fresh
@@ -280,13 +282,13 @@ class Encoder:
             del self._unwritten[asked.key]
 
 
-def _best(asked: Asked, ranking: Ranking) -> Placed:
+def _best(asked: EncodeJob, ranking: Ranking) -> PlacedRows:
     kept = choice.best(ranking, asked.choice)
     every = len(kept) == asked.planned.tokens
-    return Placed(asked, known=True, kept=None if every else kept, order=ranking.order)
+    return PlacedRows(asked, known=True, kept=None if every else kept, order=ranking.order)
 
 
-def _seen(rows: Rows) -> Seen:
+def _seen(rows: StoredRows) -> Seen:
     return Seen(encoded_places(rows), pooled(rows.data, rows.layout))
 
 

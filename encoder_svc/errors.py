@@ -10,7 +10,7 @@ from __future__ import annotations
 import grpc
 
 from fovea.checkpoint import CheckpointNotSupported
-from fovea.errors import FoveaError, InvalidArgument, Violation
+from fovea.contract.errors import FoveaError, InvalidArgument, Violation
 from fovea.geometry import AspectTooExtreme
 from fovea.images.errors import (
     SHRINK,

@@ -15,15 +15,15 @@ from weakref import WeakKeyDictionary
 
 import xxhash
 
-from encoder_svc.core import Asked, Served, Timings
+from encoder_svc.core import EncodeJob, ServedRows, Timings
 from encoder_svc.encoder import Encoder
 from encoder_svc.errors import ArenaFull
 from encoder_svc.slots import Slot, Slots
-from encoder_svc.store.core import Rows
+from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from fovea.arena import PAGE, Arena
-from fovea.plan import RowChoice
-from fovea.rows import chunks
+from fovea.contract.plan import RowSelection
+from fovea.contract.rows import chunks
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Leased:
     `served.rows.data` is a view of the arena, and shows other rows after the lease.
     """
 
-    served: Served
+    served: ServedRows
     offset: int
     checks: tuple[int, ...]
     lease: str
@@ -50,7 +50,7 @@ class ArenaUse:
 
 @dataclass(frozen=True)
 class _Filled:
-    served: Served
+    served: ServedRows
     checks: tuple[int, ...]
 
 
@@ -60,7 +60,7 @@ class RowLeases:
     def __init__(self, arena: Arena, lease_s: float) -> None:
         self.arena = arena.id
         self._arena = arena
-        self._slots: Slots[tuple[RowKey, RowChoice]] = Slots(PAGE, PAGE + arena.size, lease_s)
+        self._slots: Slots[tuple[RowKey, RowSelection]] = Slots(PAGE, PAGE + arena.size, lease_s)
         self._fills: WeakKeyDictionary[Slot, asyncio.Task[_Filled]] = WeakKeyDictionary()
 
     async def close(self) -> None:
@@ -71,7 +71,7 @@ class RowLeases:
     def use(self) -> ArenaUse:
         return ArenaUse(self._slots.used_bytes, self._slots.leases)
 
-    async def lease(self, encoder: Encoder, asked: Asked) -> Leased:
+    async def lease(self, encoder: Encoder, asked: EncodeJob) -> Leased:
         """Raises ArenaFull, before anything is computed where the size of the image tells how many rows there
         are, and what encoding raises.
         """
@@ -108,7 +108,7 @@ class RowLeases:
         finally:
             self._slots.release(pin)
 
-    def _filling(self, slot: Slot, encoder: Encoder, asked: Asked) -> asyncio.Task[_Filled]:
+    def _filling(self, slot: Slot, encoder: Encoder, asked: EncodeJob) -> asyncio.Task[_Filled]:
         """Pinned until the last byte is written, so that nothing is written into the slot of another key."""
         pin = self._slots.hold(slot)
 
@@ -121,7 +121,7 @@ class RowLeases:
         fill.add_done_callback(ended)
         return fill
 
-    async def _fill(self, slot: Slot, encoder: Encoder, asked: Asked) -> _Filled:
+    async def _fill(self, slot: Slot, encoder: Encoder, asked: EncodeJob) -> _Filled:
         served = await encoder.rows(asked)
         rows = served.rows
         if rows.data.nbytes > slot.length:
@@ -130,13 +130,13 @@ class RowLeases:
         here = replace(rows, data=self._arena.view(slot.offset, rows.data.nbytes))
         return _Filled(replace(served, rows=here), checks)
 
-    def _write(self, offset: int, rows: Rows) -> tuple[int, ...]:
+    def _write(self, offset: int, rows: StoredRows) -> tuple[int, ...]:
         pieces = [piece for _, piece in chunks(rows.data, rows.layout)]
         self._arena.write(offset, pieces)
         return tuple(xxhash.xxh3_64_intdigest(piece) for piece in pieces)
 
 
-def _again(served: Served, asked: Asked, waited: bool) -> Served:
+def _again(served: ServedRows, asked: EncodeJob, waited: bool) -> ServedRows:
     """As it is told to those who did not bring the rows here: joined where they came for another call."""
     timings = Timings(total_ms=(time.perf_counter() - asked.began) * 1000)
     if waited and served.source == "encoded":

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from encoder_svc.core import Placed, Served, Timings
-from encoder_svc.front import Limits, Load
+from encoder_svc.core import PlacedRows, ServedRows, Timings
 from encoder_svc.leases import ArenaUse
-from fovea.plan import Reducer
+from encoder_svc.state import EncoderLimits, EncoderLoad
+from fovea.contract.plan import Reducer
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -44,7 +44,7 @@ class EncoderMetrics:
         leases = Gauge("fovea_encoder_arena_leases", "Leases of rows there.", registry=self._registry)
         leases.set_function(lambda: use().leases)
 
-    def watch(self, load: Callable[[], Load], limits: Limits) -> None:
+    def watch(self, load: Callable[[], EncoderLoad], limits: EncoderLimits) -> None:
         """Gauges of load and limits; `load` is asked at each scrape."""
         waiting = Gauge("fovea_encoder_num_requests_waiting", "Images that wait.", registry=self._registry)
         waiting.set_function(lambda: load().waiting)
@@ -53,7 +53,7 @@ class EncoderMetrics:
         for name, value in vars(limits).items():
             Gauge(f"fovea_encoder_limit_{name}", "A limit.", registry=self._registry).set(value)
 
-    def served(self, served: Served) -> None:
+    def served(self, served: ServedRows) -> None:
         self._images.labels(served.source).inc()
         self._rows.labels(served.source).inc(served.rows.count)
         self._left_out.labels("flat").inc(served.asked.planned.tokens - served.encoded)
@@ -61,7 +61,7 @@ class EncoderMetrics:
         self._bytes.inc(served.rows.data.nbytes)
         self._took(served.timings)
 
-    def placed(self, placed: Placed) -> None:
+    def placed(self, placed: PlacedRows) -> None:
         """An image that was encoded to know its rows counts as encoded; its rows go out later."""
         if placed.source == "encoded":
             self._images.labels(placed.source).inc()

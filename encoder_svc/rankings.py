@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import structlog
 
-from encoder_svc.core import Asked
+from encoder_svc.core import EncodeJob
 from encoder_svc.errors import RankingsBusy
 from encoder_svc.reduction import rankers
 from encoder_svc.reduction.errors import RankingFailed
@@ -24,7 +24,7 @@ from encoder_svc.reduction.rankers import Seen
 from encoder_svc.reduction.ranking import RANKING_REVISION, Ranking
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import Store
-from fovea.plan import Reducer
+from fovea.contract.plan import Reducer
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ class Rankings:
         await self.written()
         await asyncio.to_thread(self._thread.shutdown)
 
-    async def find(self, asked: Asked) -> Ranking | None:
+    async def find(self, asked: EncodeJob) -> Ranking | None:
         """One that is being made, or from the store; looked at again after the wait for the store."""
         making = asked.key, asked.choice.reducer
         if making not in self._unwritten:
@@ -66,12 +66,12 @@ class Rankings:
         unwritten = self._unwritten.get(making)
         return self._spare.get(making) if unwritten is None else await asyncio.shield(unwritten)
 
-    def check_room(self, asked: Asked) -> None:
+    def check_room(self, asked: EncodeJob) -> None:
         """Raises RankingsBusy where too many images wait to be ranked, and this one does not yet."""
         if (asked.key, asked.choice.reducer) not in self._unwritten and len(self._unwritten) >= MOST_WAITING:
             raise RankingsBusy(len(self._unwritten), MOST_WAITING)
 
-    def make(self, asked: Asked, see: Callable[[], Seen]) -> asyncio.Task[Ranking]:
+    def make(self, asked: EncodeJob, see: Callable[[], Seen]) -> asyncio.Task[Ranking]:
         """An order of what `see` shows, which is called on the thread. Fails with RankingFailed."""
         making = asked.key, asked.choice.reducer
         made = self._unwritten.get(making)
@@ -99,7 +99,7 @@ class Rankings:
         self.on_made(reducer)
         return ranking
 
-    async def _write(self, asked: Asked, made: asyncio.Task[Ranking]) -> None:
+    async def _write(self, asked: EncodeJob, made: asyncio.Task[Ranking]) -> None:
         """What failed reaches those who asked."""
         making = asked.key, asked.choice.reducer
         try:
@@ -109,7 +109,7 @@ class Rankings:
         finally:
             del self._unwritten[making]
 
-    async def _put(self, asked: Asked, ranking: Ranking) -> None:
+    async def _put(self, asked: EncodeJob, ranking: Ranking) -> None:
         name, data = _name(asked.choice.reducer), ranking.pack()
         # In memory too: what PlaceRows told is what Encode sends, whatever the store lets go in between.
         self._spare[asked.key, asked.choice.reducer] = ranking

@@ -8,15 +8,15 @@ import grpc
 import xxhash
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from encoder_svc.core import Asked, Placed, Served
-from encoder_svc.front import Front
+from encoder_svc.core import EncodeJob, PlacedRows, ServedRows
 from encoder_svc.reduction.errors import ReducerNotHere
-from fovea import frames, wire
+from encoder_svc.state import ServiceState
+from fovea.contract import frames, wire
+from fovea.contract.frames import ChunkFrame
+from fovea.contract.image import StoredImage
+from fovea.contract.plan import EncodePlan
+from fovea.contract.rows import chunks
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
-from fovea.facts import Stored
-from fovea.frames import Frame
-from fovea.plan import RowPlan
-from fovea.rows import chunks
 from fovea.vision.v1 import rows_pb2
 
 SERVICE = "fovea.encoder.v1.EncoderService"
@@ -33,8 +33,8 @@ def register(service: EncoderService, server: grpc.aio.Server) -> None:
     server.add_registered_method_handlers(SERVICE, {"Encode": encode})
 
 
-def _written(response: encoder_pb2.EncodeResponse | Frame) -> bytes:
-    return frames.write(response) if isinstance(response, Frame) else response.SerializeToString()
+def _written(response: encoder_pb2.EncodeResponse | ChunkFrame) -> bytes:
+    return frames.write(response) if isinstance(response, ChunkFrame) else response.SerializeToString()
 
 
 def timestamp(seconds: float) -> Timestamp:
@@ -46,7 +46,7 @@ def timestamp(seconds: float) -> Timestamp:
 class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     """The RPCs of `fovea.encoder.v1.EncoderService` over a Front."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: ServiceState) -> None:
         self._front = front
 
     async def PutImage(
@@ -70,12 +70,12 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
 
     async def Encode(  # type: ignore[override]  # its chunks are frames: see `register`
         self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[encoder_pb2.EncodeResponse | Frame]:
+    ) -> AsyncIterator[encoder_pb2.EncodeResponse | ChunkFrame]:
         served = await self._front.encode(*_asked(request))
         yield encoder_pb2.EncodeResponse(header=_header(served, self._front))
         for first, data in chunks(served.rows.data, served.rows.layout):
             count = len(data) // served.rows.layout.row_bytes
-            yield Frame(first, count, data, xxhash.xxh3_64_intdigest(data))
+            yield ChunkFrame(first, count, data, xxhash.xxh3_64_intdigest(data))
         yield encoder_pb2.EncodeResponse(summary=_summary(served))
 
     async def PlaceRows(
@@ -140,7 +140,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         return encoder_pb2.GetCacheStatsResponse(**vars(await self._front.cache_stats()))
 
 
-def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, RowPlan, str]:
+def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePlan, str]:
     """Raises ReducerNotHere for one of a later contract: nothing of it could be told to those who check
     plans.
     """
@@ -150,7 +150,7 @@ def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, RowPlan, str]:
     return request.digest, wire.plan_from_proto(request.plan), request.fingerprint
 
 
-def _put_response(stored: Stored) -> encoder_pb2.PutImageResponse:
+def _put_response(stored: StoredImage) -> encoder_pb2.PutImageResponse:
     return encoder_pb2.PutImageResponse(
         facts=wire.facts_to_proto(stored.facts),
         already_stored=stored.already,
@@ -158,7 +158,7 @@ def _put_response(stored: Stored) -> encoder_pb2.PutImageResponse:
     )
 
 
-def _header(served: Served, front: Front) -> encoder_pb2.EncodeHeader:
+def _header(served: ServedRows, front: ServiceState) -> encoder_pb2.EncodeHeader:
     header = _planned(served.asked, front)
     header.rows = served.rows.count
     header.source = wire.source_to_proto(served.source)
@@ -167,7 +167,7 @@ def _header(served: Served, front: Front) -> encoder_pb2.EncodeHeader:
     return header
 
 
-def _placed(placed: Placed, front: Front) -> encoder_pb2.EncodeHeader:
+def _placed(placed: PlacedRows, front: ServiceState) -> encoder_pb2.EncodeHeader:
     header = _planned(placed.asked, front)
     header.rows = placed.count
     header.source = wire.source_to_proto(placed.source)
@@ -176,7 +176,7 @@ def _placed(placed: Placed, front: Front) -> encoder_pb2.EncodeHeader:
     return header
 
 
-def _planned(asked: Asked, front: Front) -> encoder_pb2.EncodeHeader:
+def _planned(asked: EncodeJob, front: ServiceState) -> encoder_pb2.EncodeHeader:
     """What a header says whichever rows follow; `count` is of the whole grid."""
     return encoder_pb2.EncodeHeader(
         layout=wire.layout_to_proto(asked.layout),
@@ -188,7 +188,7 @@ def _planned(asked: Asked, front: Front) -> encoder_pb2.EncodeHeader:
     )
 
 
-def _summary(served: Served) -> encoder_pb2.EncodeSummary:
+def _summary(served: ServedRows) -> encoder_pb2.EncodeSummary:
     return encoder_pb2.EncodeSummary(
         rows=served.rows.count,
         row_bytes=served.rows.data.nbytes,
@@ -197,7 +197,7 @@ def _summary(served: Served) -> encoder_pb2.EncodeSummary:
     )
 
 
-def _info(front: Front) -> encoder_pb2.GetServerInfoResponse:
+def _info(front: ServiceState) -> encoder_pb2.GetServerInfoResponse:
     card = front.card
     return encoder_pb2.GetServerInfoResponse(
         version=front.version,

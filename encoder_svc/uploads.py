@@ -17,8 +17,8 @@ from encoder_svc.images.decoder import Decoder
 from encoder_svc.store.core import Amount
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import Store
-from fovea.facts import ImageFacts, Stored
-from fovea.ids import is_digest
+from fovea.contract.ids import is_digest
+from fovea.contract.image import ImageFacts, StoredImage
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Uploads:
             raise DigestInvalid(digest)
         return UploadKey.of(self.policy.tenant, digest)
 
-    async def find(self, digest: str) -> Stored | None:
+    async def find(self, digest: str) -> StoredImage | None:
         """The facts of a stored image that has not expired, and that would be decoded the same today."""
         facts = await asyncio.to_thread(self._store.describe, self.key(digest))
         if facts is None:
@@ -55,9 +55,9 @@ class Uploads:
         if expires < time.time() or not current:
             await self.delete(digest)
             return None
-        return Stored(ImageFacts(**values), already=True, expires=expires)  # type: ignore[arg-type]
+        return StoredImage(ImageFacts(**values), already=True, expires=expires)  # type: ignore[arg-type]
 
-    async def describe(self, digest: str) -> Stored:
+    async def describe(self, digest: str) -> StoredImage:
         """As `find`; raises ImageNotStored."""
         stored = await self.find(digest)
         if stored is None:
@@ -71,14 +71,14 @@ class Uploads:
             raise ImageNotStored(digest)
         return bytes(upload.data)
 
-    async def keep(self, data: bytes) -> Stored:
+    async def keep(self, data: bytes) -> StoredImage:
         """Decode, so that only whole images are kept; then store. Raises what the decoder raises."""
         picture = await self._decoder.decode(data)
-        stored = Stored(picture.facts, already=False, expires=self._expiry())
+        stored = StoredImage(picture.facts, already=False, expires=self._expiry())
         await self._write(stored, data)
         return stored
 
-    async def renew(self, stored: Stored) -> Stored:
+    async def renew(self, stored: StoredImage) -> StoredImage:
         """Move the expiry once half of the time is gone; before that the write is not worth it."""
         if stored.expires - time.time() > self.policy.ttl_s / 2:
             return stored
@@ -92,7 +92,7 @@ class Uploads:
     def _expiry(self) -> float:
         return time.time() + self.policy.ttl_s
 
-    async def _write(self, stored: Stored, data: bytes) -> None:
+    async def _write(self, stored: StoredImage, data: bytes) -> None:
         facts = {
             **vars(stored.facts),
             "expires": stored.expires,
@@ -113,7 +113,7 @@ class Intake:
         self._size = 0
         self._hash = hashlib.sha256()
 
-    async def announce(self, digest: str, byte_size: int) -> Stored | None:
+    async def announce(self, digest: str, byte_size: int) -> StoredImage | None:
         """What a header says. Returns the image if it is held already: the rest need not be sent."""
         self._check_size(byte_size)
         if not digest or digest == self._announced:
@@ -130,7 +130,7 @@ class Intake:
         self._hash.update(piece)
         self._pieces.append(piece)
 
-    async def finish(self) -> Stored:
+    async def finish(self) -> StoredImage:
         digest = f"sha256:{self._hash.hexdigest()}"
         if self._announced and self._announced != digest:
             raise DigestMismatch(self._announced, digest)

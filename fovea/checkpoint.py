@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from fovea.errors import DeadlineExceeded
+from fovea.contract.errors import DeadlineExceeded
 
 MARGIN_S = 0.05
 

@@ -12,9 +12,9 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.pooled import E4M3
-from fovea.rows import RowDtype, RowLayout
 
 Bytes = NDArray[np.uint8]
 

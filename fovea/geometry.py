@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fovea.checkpoint import CheckpointNotSupported, read_json
-from fovea.errors import InvalidArgument, Violation
+from fovea.contract.errors import InvalidArgument, Violation
 
 FILE = "preprocessor_config.json"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fovea.rows import RowDtype
+from fovea.contract.rows import RowDtype
 
 
 def cores() -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fovea.rows import RowLayout
+from fovea.contract.rows import RowLayout
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from fovea.checkpoint import CheckpointNotSupported
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from fovea.geometry import DEFAULT_MAX_PIXELS, AspectTooExtreme, Geometry, SizeInvalid
 
 PUBLISHED = Geometry()

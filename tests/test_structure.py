@@ -26,13 +26,13 @@ RUN_A_MODEL = {
     "encoder_svc/vision/attention.py", "encoder_svc/vision/block.py", "encoder_svc/vision/checkpoint.py",
     "encoder_svc/vision/forward.py", "encoder_svc/vision/pack.py", "encoder_svc/vision/positions.py", "encoder_svc/vision/saliency.py",
     "encoder_svc/vision/tower.py",
-    "decoder_svc/engine/batch.py", "decoder_svc/engine/build.py", "decoder_svc/engine/worker.py",
+    "decoder_svc/native_engine/batch.py", "decoder_svc/native_engine/build.py", "decoder_svc/native_engine/worker.py",
     "decoder_svc/engine/failures.py",
     "decoder_svc/model/attention.py", "decoder_svc/model/batch.py", "decoder_svc/model/checkpoint.py",
     "decoder_svc/model/experts.py", "decoder_svc/model/finite.py", "decoder_svc/model/graphs.py", "decoder_svc/model/layer.py",
     "decoder_svc/model/linear.py", "decoder_svc/model/load.py", "decoder_svc/model/pages.py",
     "decoder_svc/model/rotary.py",
-    "decoder_svc/model/rows.py", "decoder_svc/model/text.py", "decoder_svc/sampling/noise.py", "decoder_svc/sampling/sampler.py",
+    "decoder_svc/model/unpack.py", "decoder_svc/model/text.py", "decoder_svc/sampling/noise.py", "decoder_svc/sampling/sampler.py",
     "decoder_svc/vllm_engine/model.py", "decoder_svc/vllm_engine/submission.py",
 }  # fmt: skip
 MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}
@@ -40,7 +40,7 @@ MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}
 # Where messages of the contract may be known. `app.py` only registers the generated servicer.
 KNOW_PROTOBUF = {
     "encoder_svc/service.py", "decoder_svc/service.py", "decoder_svc/convert.py",
-    "decoder_svc/convert_budget.py", "decoder_svc/encoders/peer.py",
+    "decoder_svc/convert_budget.py", "decoder_svc/encoders/remote.py",
     "decoder_svc/encoders/link.py",
 }  # fmt: skip
 REGISTER = {"encoder_svc/app.py", "decoder_svc/app.py"}
@@ -123,7 +123,7 @@ def test_the_shared_package_and_both_services_load_without_torch() -> None:
     script = """
 import importlib, pkgutil, sys, fovea
 names = [m.name for m in pkgutil.walk_packages(fovea.__path__, "fovea.") if "__main__" not in m.name]
-for name in [*names, "encoder_svc.service", "encoder_svc.front", "decoder_svc.service", "decoder_svc.front"]:
+for name in [*names, "encoder_svc.service", "encoder_svc.state", "decoder_svc.service", "decoder_svc.state"]:
     importlib.import_module(name)
 print(sorted({"torch", "transformers"} & set(sys.modules)))
 """

@@ -16,12 +16,12 @@ from fovea.client.budget import Budget
 from fovea.client.errors import BY_REASON, RowsMismatch
 from fovea.client.fitting import TOKENS_APART, fitted_size
 from fovea.client.messages import id_of
-from fovea.client.rows import Assembly
+from fovea.client.row_stream import RowStreamReader
 from fovea.client.values import Rows
+from fovea.contract.errors import InvalidArgument
+from fovea.contract.remote import DETAILS, RemoteError, error_of
 from fovea.encoder.v1 import encoder_pb2
-from fovea.errors import InvalidArgument
 from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, Geometry
-from fovea.remote import DETAILS, RemoteError, error_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,7 +105,7 @@ def test_a_picture_is_fitted_to_sides_and_to_tokens() -> None:
 
 
 def assembled(stream: list[str]) -> Rows:
-    assembly = Assembly()
+    assembly = RowStreamReader()
     for message in stream:
         assembly.take(encoder_pb2.EncodeResponse.FromString(base64.b64decode(message)))
     return assembly.rows()

@@ -15,12 +15,12 @@ import numpy as np
 from bench.bounds import mean
 from bench.result import Measure
 from bench.turns import ms_since
-from decoder_svc.economy.budget import Budget
-from decoder_svc.economy.planner import ImagePlan, Wanted, plan
+from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.planner import ImagePlan, Wanted, plan
 from decoder_svc.errors import VisualBudgetExceeded
+from fovea.contract.plan import Reducer, RowSelection
 from fovea.geometry import Geometry
-from fovea.plan import Reducer, RowChoice
-from fovea.planning.detail import Detail, Look
+from fovea.planning.detail import Detail, ImageTraits
 
 KINDS = ("TEXT", "GRAPHIC", "PHOTO", "UNSPECIFIED")
 
@@ -64,12 +64,12 @@ def _requests(rng: random.Random, count: int) -> Iterator[tuple[list[Wanted], Bu
         yield wanted, _budget(rng)
 
 
-def _look(rng: random.Random) -> Look:
+def _look(rng: random.Random) -> ImageTraits:
     """Log-uniform sides up to 8,000 pixels, at most 100 times as long as wide."""
     width, height = (round(2 ** rng.uniform(3, 13)) for _ in range(2))
     width, height = min(width, 100 * height), min(height, 100 * width)
     text = rng.choice((0.0, rng.uniform(4, 120)))
-    return Look(width, height, text, rng.random() ** 2, rng.choice(KINDS), rng.random() < 0.9)
+    return ImageTraits(width, height, text, rng.random() ** 2, rng.choice(KINDS), rng.random() < 0.9)
 
 
 def _budget(rng: random.Random) -> Budget:
@@ -78,7 +78,7 @@ def _budget(rng: random.Random) -> Budget:
         max_visual_tokens=rng.choice((0, rng.randint(64, 12_000))),
         detail=rng.choice(list(Detail)),
         min_tokens=rng.choice((0, 16, rng.randint(1, 600))),
-        rows=RowChoice(
+        rows=RowSelection(
             rng.choice((1.0, 0.75, 0.5, rng.uniform(0.05, 1.0))), reducer=rng.choice(list(Reducer))
         ),
         flat_tolerance=rng.choice((None, 0, 8)),

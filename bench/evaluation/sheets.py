@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 from PIL import Image
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from standin.dataset import KINDS, HeldOut, heldout
 from standin.frozen import DIGEST, SEED, heldout_digest
 

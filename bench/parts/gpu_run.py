@@ -32,11 +32,11 @@ from bench.parts.reference import Reference, Verdict
 from bench.parts.roofline import Roofline, TextSize, vision_flops
 from bench.parts.steps import Steps, decode_steps, engine_settings, random_prompts
 from bench.turns import ms_since
-from decoder_svc.core import Prompt
-from decoder_svc.economy.cost import PrefillCost
-from decoder_svc.engine.native import NativeEngine
+from decoder_svc.budget.cost import PrefillCost
+from decoder_svc.engine.protocol import Prompt
+from decoder_svc.native_engine.engine import NativeEngine
 from encoder_svc.vision.preprocess import patches
-from fovea.rows import RowDtype
+from fovea.contract.rows import RowDtype
 
 TIES = {torch.float32: 1e-4, torch.bfloat16: 1 / 32}
 """How far below the best logit, relative to it, a token may lie and still be an equally good choice."""

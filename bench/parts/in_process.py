@@ -18,14 +18,14 @@ from transformers import Qwen3VLMoeVisionModel
 
 from bench.parts.random_checkpoint import RandomCheckpoint
 from bench.turns import ms_since
-from decoder_svc.core import Delta, EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
-from decoder_svc.engine.native import NativeEngine
+from decoder_svc.engine.protocol import Delta, EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
+from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.prompt.positions import PlacedImage, mrope_positions
 from encoder_svc.vision.checkpoint import attention
 from encoder_svc.vision.preprocess import Patches, patches
 from encoder_svc.vision.tower import Tower
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype, RowLayout
 
 # Sides are whole visual tokens, so nothing is ever resized.
 GEOMETRY = Geometry(min_pixels=32 * 32)

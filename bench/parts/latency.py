@@ -21,9 +21,9 @@ from bench.turns import ms_since, turns
 from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.tower import Tower
 from fovea.client import Client, EncoderClient
+from fovea.contract.rows import RowDtype
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
-from fovea.rows import RowDtype
 
 SIDE = 768
 SMALL = 256

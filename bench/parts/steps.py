@@ -19,10 +19,10 @@ import numpy as np
 from transformers import AutoConfig
 
 from bench.parts.roofline import TextSize, expected_distinct
-from decoder_svc.core import Delta, EngineRequest, Limits, Prompt, Sampling
-from decoder_svc.engine.build import NativeSettings
-from decoder_svc.engine.native import NativeEngine
-from fovea.rows import RowDtype
+from decoder_svc.engine.protocol import Delta, EngineLimits, EngineRequest, Prompt, Sampling
+from decoder_svc.native_engine.build import NativeSettings
+from decoder_svc.native_engine.engine import NativeEngine
+from fovea.contract.rows import RowDtype
 
 WARM_UP = 2
 CHUNK = 2048
@@ -61,7 +61,7 @@ def engine_settings(
         prefill_chunk=prefill_chunk,
         max_running=max(batch for _, batch in cells),
         threads=threads,
-        limits=Limits(max_context=longest, max_new_tokens=new_tokens),
+        limits=EngineLimits(max_context=longest, max_new_tokens=new_tokens),
     )
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.turns import time_in_turns
-from encoder_svc.store import LmdbStore, RowKey, Rows, StoreLimits, tenant_id, variant
-from fovea.rows import RowDtype, RowLayout
+from encoder_svc.store import LmdbStore, RowKey, StoredRows, StoreLimits, tenant_id, variant
+from fovea.contract.rows import RowDtype, RowLayout
 
 RECORD_BYTES = 16 * 1024 * 1024
 _KEYS = range(8)
@@ -67,7 +67,7 @@ def _memory_steps(store: LmdbStore, data: np.ndarray) -> Steps:
 
 
 def _disk_steps(store: LmdbStore, file: int, data: np.ndarray) -> Steps:
-    rows = Rows(data.data, _LAYOUT, (1, 64, 64))
+    rows = StoredRows(data.data, _LAYOUT, (1, 64, 64))
 
     def write_and_fsync(turn: int) -> None:
         os.pwrite(file, data.data, turn % len(_KEYS) * RECORD_BYTES)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.turns import ms_since
 from fovea.client import Budget, Client, Finished, Message, Sampling, Text
-from fovea.receipt import Receipt
+from fovea.contract.receipt import Receipt
 
 SHORT = Sampling(max_new_tokens=4)
 """For questions whose first token is what is measured."""

@@ -19,12 +19,12 @@ from pathlib import Path
 from bench.parts import raw_socket
 from bench.parts.photo import photo
 from bench.turns import time_in_turns
-from decoder_svc.encoders.peer import EncoderPeer
-from decoder_svc.encoders.rows import RowSource, RowsWanted
-from decoder_svc.encoders.samehost import SameHost
+from decoder_svc.encoders.remote import RemoteEncoder
+from decoder_svc.encoders.shared_memory import SharedMemoryReader
+from decoder_svc.encoders.source import RowRequest, RowSource
 from fovea.client import EncoderClient
+from fovea.contract.plan import EncodePlan
 from fovea.deadline import Deadline
-from fovea.plan import RowPlan
 from fovea.server.allocator import keep_freed_memory
 
 SIDE = 1024
@@ -62,7 +62,7 @@ def measure(
     This process keeps freed memory, as the decoder does.
     """
     keep_freed_memory()
-    same_host = SameHost()
+    same_host = SharedMemoryReader()
     with asyncio.Runner() as runner:
         peer, wanted = runner.run(_prepare(address, seed))
         image_bytes = wanted.rows * wanted.layout.row_bytes
@@ -87,24 +87,24 @@ def measure(
     return WireTimes(wanted.rows, wanted.layout.row_bytes, images, **times)
 
 
-async def _prepare(address: str, seed: int) -> tuple[EncoderPeer, RowsWanted]:
+async def _prepare(address: str, seed: int) -> tuple[RemoteEncoder, RowRequest]:
     """An image, encoded and in the store, and the peer that reads it."""
     with EncoderClient(address) as client:
         digest = client.put(photo(seed, SIDE)).facts.digest
         client.encode(digest)
         planned = client.count(SIDE, SIDE)
-    peer = EncoderPeer(address)
+    peer = RemoteEncoder(address)
     info = await peer.info(Deadline())
-    plan = RowPlan(SIDE * SIDE)
-    wanted = RowsWanted(digest, plan, planned.grid_thw, planned.tokens, info.fingerprint, info.layout)
+    plan = EncodePlan(SIDE * SIDE)
+    wanted = RowRequest(digest, plan, planned.grid_thw, planned.tokens, info.fingerprint, info.layout)
     return peer, wanted
 
 
-async def _fetch_all(source: RowSource, wanted: RowsWanted, buffers: Sequence[memoryview]) -> None:
+async def _fetch_all(source: RowSource, wanted: RowRequest, buffers: Sequence[memoryview]) -> None:
     await asyncio.gather(*(_fetch(source, wanted, buffer) for buffer in buffers))
 
 
-async def _fetch(source: RowSource, wanted: RowsWanted, buffer: memoryview) -> None:
+async def _fetch(source: RowSource, wanted: RowRequest, buffer: memoryview) -> None:
     fetch, at = source.fetch(wanted, Deadline()), 0
     async for chunk in fetch.chunks():
         buffer[at : at + len(chunk.data)] = chunk.data

@@ -11,10 +11,10 @@ from typing import Any
 
 from bench.sides.child import gather
 from bench.sides.side import Answer, Question
-from decoder_svc.core import EngineRequest, Limits, Quantization, RowChunk, Sampling
-from decoder_svc.engine.build import NativeSettings
-from decoder_svc.engine.native import NativeEngine
-from fovea.rows import RowDtype, RowLayout
+from decoder_svc.engine.protocol import EngineLimits, EngineRequest, Quantization, RowChunk, Sampling
+from decoder_svc.native_engine.build import NativeSettings
+from decoder_svc.native_engine.engine import NativeEngine
+from fovea.contract.rows import RowDtype, RowLayout
 
 CONTEXT = 2048
 
@@ -23,7 +23,7 @@ class NativeSide:
     quantization: Quantization = "none"
 
     def __init__(self, options: argparse.Namespace) -> None:
-        limits = Limits(max_context=CONTEXT, max_new_tokens=CONTEXT)
+        limits = EngineLimits(max_context=CONTEXT, max_new_tokens=CONTEXT)
         self._args = {"max_running": options.concurrency, "threads": options.threads}
         self._engine = NativeEngine(
             NativeSettings(

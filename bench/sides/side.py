@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from bench.host import ROOT
 from bench.parts.timing import Round
-from decoder_svc.core import ImageSpan, Prompt
-from fovea.errors import FoveaError
+from decoder_svc.engine.protocol import ImageSpan, Prompt
+from fovea.contract.errors import FoveaError
 
 TAIL_LINES = 15
 END_S = 20.0

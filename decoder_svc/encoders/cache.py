@@ -1,7 +1,7 @@
 """Rows that were fetched once, kept in this process's memory: a repeat costs no transfer.
 
 Bounded in bytes, those still arriving included, and in age; the least recently used go first. Only what came
-whole and passed every check is kept, under everything that was asked of it: a field that joins RowsWanted
+whole and passed every check is kept, under everything that was asked of it: a field that joins RowRequest
 joins the key. An image that was deleted at its encoder is not asked for any more, because its facts are
 asked for first, of its owner, for the caller's tenant. But its rows stay here until they are old or make
 room, and answer again where the same bytes are uploaded anew. Nothing here knows gRPC.
@@ -16,8 +16,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from decoder_svc.core import RowChunk
-from decoder_svc.encoders.rows import Fetch, FetchReport, RowSource, RowsWanted
+from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest, RowSource
+from decoder_svc.engine.protocol import RowChunk
 from fovea.deadline import Deadline
 
 
@@ -42,9 +42,9 @@ class RowCache:
         self.misses = 0
         self.evictions = 0
         self._clock = clock
-        self._kept: OrderedDict[RowsWanted, _Kept] = OrderedDict()
+        self._kept: OrderedDict[RowRequest, _Kept] = OrderedDict()
         self._kept_bytes = 0
-        self._arriving: dict[RowsWanted, int] = {}
+        self._arriving: dict[RowRequest, int] = {}
 
     def over(self, source: RowSource) -> RowSource:
         """`source` behind this cache."""
@@ -55,12 +55,12 @@ class RowCache:
         """Of rows that are kept and of rows that are promised a place."""
         return self._kept_bytes + sum(self._arriving.values())
 
-    def holds(self, wanted: RowsWanted) -> bool:
+    def holds(self, wanted: RowRequest) -> bool:
         """Whether `find` would give them; not counted as a use."""
         kept = self._kept.get(wanted)
         return kept is not None and self._clock() - kept.since <= self.max_age_s
 
-    def find(self, wanted: RowsWanted) -> _Kept | None:
+    def find(self, wanted: RowRequest) -> _Kept | None:
         kept = self._kept.get(wanted)
         if kept is not None and self._clock() - kept.since > self.max_age_s:
             self._drop(wanted)
@@ -72,7 +72,7 @@ class RowCache:
         self._kept.move_to_end(wanted)
         return kept
 
-    def reserve(self, wanted: RowsWanted) -> bool:
+    def reserve(self, wanted: RowRequest) -> bool:
         """Whether rows that begin to arrive may be kept: once a key, and only where they all fit."""
         size = _size(wanted)
         if wanted in self._arriving or sum(self._arriving.values()) + size > self.capacity_bytes:
@@ -83,17 +83,17 @@ class RowCache:
         self._arriving[wanted] = size
         return True
 
-    def release(self, wanted: RowsWanted) -> None:
+    def release(self, wanted: RowRequest) -> None:
         """The rows have come, or will not."""
         del self._arriving[wanted]
 
-    def keep(self, wanted: RowsWanted, chunks: list[RowChunk], report: FetchReport) -> None:
+    def keep(self, wanted: RowRequest, chunks: list[RowChunk], report: FetchReport) -> None:
         """Rows for which a place is reserved, in the place of older ones."""
         self._drop(wanted)
         self._kept[wanted] = _Kept(tuple(chunks), replace(report), self._clock())
         self._kept_bytes += _size(wanted)
 
-    def _drop(self, wanted: RowsWanted) -> None:
+    def _drop(self, wanted: RowRequest) -> None:
         if self._kept.pop(wanted, None) is not None:
             self._kept_bytes -= _size(wanted)
 
@@ -103,7 +103,7 @@ class _CachedSource:
     source: RowSource
     cache: RowCache
 
-    def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
+    def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
         return CachedFetch(self.source, self.cache, wanted, deadline)
 
 
@@ -113,7 +113,7 @@ class CachedFetch:
 
     source: RowSource
     cache: RowCache
-    wanted: RowsWanted
+    wanted: RowRequest
     deadline: Deadline
     report: FetchReport = field(default_factory=FetchReport)
 
@@ -150,5 +150,5 @@ class CachedFetch:
                 self.cache.release(self.wanted)
 
 
-def _size(wanted: RowsWanted) -> int:
+def _size(wanted: RowRequest) -> int:
     return wanted.rows * wanted.layout.row_bytes

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from decoder_svc.encoders.rows import FetchReport, PlacedRows, RowsWanted
+from decoder_svc.encoders.source import FetchReport, RowPlacement, RowRequest
 from decoder_svc.errors import EncoderChanged, EncoderMismatch, RowsMismatch
-from fovea import wire
-from fovea.facts import Stored
+from fovea.contract import wire
+from fovea.contract.image import StoredImage
 from fovea.finite import RowsNotFinite, first_not_finite
 
 CHANGED_RETRY_S = 1.0
@@ -30,11 +30,11 @@ class Speaker(Protocol):
     def forget(self) -> None: ...
 
 
-def mismatch(address: str, wanted: RowsWanted, what: str) -> RowsMismatch:
+def mismatch(address: str, wanted: RowRequest, what: str) -> RowsMismatch:
     return RowsMismatch(f"rows of {wanted.digest} from {address}: {what}", encoder=address)
 
 
-def check_finite(address: str, wanted: RowsWanted, first: int, data: bytes | memoryview) -> None:
+def check_finite(address: str, wanted: RowRequest, first: int, data: bytes | memoryview) -> None:
     """Raises RowsNotFinite for whole rows from `first` on: nothing may keep or compute with such rows."""
     rows = np.frombuffer(data, np.uint8).reshape(-1, wanted.layout.row_bytes)
     bad = first_not_finite(rows, wanted.layout)
@@ -53,11 +53,11 @@ def changed(peer: Speaker, what: str) -> EncoderChanged:
 
 
 def places(kept: Sequence[int]) -> bytes:
-    """As `RowsWanted.kept` holds them."""
+    """As `RowRequest.kept` holds them."""
     return np.fromiter(kept, "<i4", len(kept)).tobytes() if max(kept, default=0) < 2**31 else b"?"
 
 
-def stored_image(address: str, digest: str, reply: Any, already: bool) -> Stored:
+def stored_image(address: str, digest: str, reply: Any, already: bool) -> StoredImage:
     """What an encoder tells of an image, if it is about this image and possible."""
     facts, expires = wire.facts_from_proto(reply.facts), reply.expire_time
     shares = (facts.edge_density, facts.uniform_share)
@@ -71,10 +71,10 @@ def stored_image(address: str, digest: str, reply: Any, already: bool) -> Stored
     )
     if not fits:
         raise RowsMismatch(f"what encoder {address} tells of {digest} cannot be", encoder=address)
-    return Stored(facts, already, expires.seconds + expires.nanos / 1e9, address)
+    return StoredImage(facts, already, expires.seconds + expires.nanos / 1e9, address)
 
 
-def take_header(peer: Speaker, wanted: RowsWanted, header: Any, report: FetchReport) -> None:
+def take_header(peer: Speaker, wanted: RowRequest, header: Any, report: FetchReport) -> None:
     """Note what it tells, once it fits what was asked for."""
     _check_model(peer, wanted, header)
     if header.rows != wanted.rows or places(header.kept) != wanted.kept:
@@ -85,7 +85,7 @@ def take_header(peer: Speaker, wanted: RowsWanted, header: Any, report: FetchRep
     _note(header, report)
 
 
-def take_summary(peer: Speaker, wanted: RowsWanted, summary: Any, report: FetchReport) -> None:
+def take_summary(peer: Speaker, wanted: RowRequest, summary: Any, report: FetchReport) -> None:
     size = wanted.rows * wanted.layout.row_bytes
     if summary.row_bytes != size or not summary.rows_digest:
         raise mismatch(peer.address, wanted, f"a summary of {summary.row_bytes} bytes, expected {size}")
@@ -96,13 +96,13 @@ def take_summary(peer: Speaker, wanted: RowsWanted, summary: Any, report: FetchR
     report.encode_ms = summary.timings.total_ms
 
 
-def placed_rows(peer: Speaker, wanted: RowsWanted, reply: Any) -> PlacedRows:
+def placed_rows(peer: Speaker, wanted: RowRequest, reply: Any) -> RowPlacement:
     """Places that an image of this grid has, in order; `wanted.rows` are those of the whole image."""
     header, report = reply.header, FetchReport()
     _check_model(peer, wanted, header)
     kept = list(header.kept)
     if not reply.known:
-        return PlacedRows(False, b"", wanted.rows, wanted.rows, report)
+        return RowPlacement(False, b"", wanted.rows, wanted.rows, report)
     if header.rows != (len(kept) or wanted.rows) or not _ascending(kept, wanted.rows):
         raise mismatch(peer.address, wanted, f"{header.rows} rows in {len(kept)} places of {wanted.rows}")
     encoded = len(reply.order) or (header.rows if wanted.plan.rows.all else wanted.rows)
@@ -112,10 +112,10 @@ def placed_rows(peer: Speaker, wanted: RowsWanted, reply: Any) -> PlacedRows:
         raise mismatch(peer.address, wanted, f"placed in {reply.timings.total_ms} ms")
     _note(header, report)
     report.encode_ms = reply.timings.total_ms
-    return PlacedRows(True, places(kept), header.rows, encoded, report)
+    return RowPlacement(True, places(kept), header.rows, encoded, report)
 
 
-def _check_model(peer: Speaker, wanted: RowsWanted, header: Any) -> None:
+def _check_model(peer: Speaker, wanted: RowRequest, header: Any) -> None:
     grid = (header.count.grid.t, header.count.grid.h, header.count.grid.w)
     if wire.layout_from_proto(header.layout) != wanted.layout:
         raise changed(peer, "the layout of its rows is another one")

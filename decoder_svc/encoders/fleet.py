@@ -15,19 +15,19 @@ import xxhash
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.known import Known
 from decoder_svc.encoders.link import RETRY_AFTER_S
-from decoder_svc.encoders.peer import EncoderPeer, PeerInfo
-from decoder_svc.encoders.rows import Fetch, PlacedRows, RowsWanted
-from decoder_svc.encoders.samehost import SameHost
+from decoder_svc.encoders.remote import EncoderInfo, RemoteEncoder
+from decoder_svc.encoders.shared_memory import SharedMemoryReader
+from decoder_svc.encoders.source import RowFetch, RowPlacement, RowRequest
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable
+from fovea.contract.errors import FoveaError
+from fovea.contract.image import StoredImage
+from fovea.contract.remote import RemoteError
+from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
-from fovea.errors import FoveaError
-from fovea.facts import Stored
-from fovea.remote import RemoteError
-from fovea.rows import RowLayout
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedModel:
     """What the rows of every encoder must fit: the decoder's own model."""
 
     fingerprint: str
@@ -36,11 +36,11 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class PeerState:
+class EncoderStatus:
     """An encoder as the decoder sees it now; `info` is None where it did not answer."""
 
     address: str
-    info: PeerInfo | None
+    info: EncoderInfo | None
     compatible: bool
 
 
@@ -64,14 +64,14 @@ class Fleet:
     stands in for an encoder that does not answer.
     """
 
-    peers: Mapping[str, EncoderPeer]
-    expected: Expected
+    peers: Mapping[str, RemoteEncoder]
+    expected: ExpectedModel
     found_by: str
     cache: RowCache = field(default_factory=RowCache)
-    same_host: SameHost = field(default_factory=SameHost)
+    same_host: SharedMemoryReader = field(default_factory=SharedMemoryReader)
     known: Known = field(default_factory=Known)
 
-    def of(self, digest: str) -> EncoderPeer:
+    def of(self, digest: str) -> RemoteEncoder:
         """Raises EncoderUnavailable where there is no encoder: a DNS name that was never resolved."""
         if not self.peers:
             raise EncoderUnavailable(
@@ -81,7 +81,7 @@ class Fleet:
             )
         return self.peers[owner(digest, self.peers)]
 
-    async def describe(self, digest: str, deadline: Deadline) -> Stored:
+    async def describe(self, digest: str, deadline: Deadline) -> StoredImage:
         """What its owner says, or where that does not answer, what it said last."""
         try:
             return self.known.note(await self.of(digest).describe(digest, deadline))
@@ -94,7 +94,7 @@ class Fleet:
             self.known.forget(digest)
             raise
 
-    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> Stored:
+    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
         return self.known.note(await self.of(digest).put(digest, pieces, deadline))
 
     async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:
@@ -112,10 +112,10 @@ class Fleet:
             )
         return layouts[0] if layouts else None
 
-    async def _handshakes(self, peers: Iterable[EncoderPeer], deadline: Deadline) -> list[RowLayout]:
+    async def _handshakes(self, peers: Iterable[RemoteEncoder], deadline: Deadline) -> list[RowLayout]:
         return list(await asyncio.gather(*(self._handshake(peer, deadline) for peer in peers)))
 
-    async def _handshake(self, peer: EncoderPeer, deadline: Deadline) -> RowLayout:
+    async def _handshake(self, peer: RemoteEncoder, deadline: Deadline) -> RowLayout:
         """The layout agreed on, now or before the encoder went silent: its rows may be cached here."""
         want = self.expected
         try:
@@ -129,13 +129,13 @@ class Fleet:
     def any_suspect(self) -> bool:
         return any(peer.link.suspect for peer in self.peers.values())
 
-    def check_reachable(self, wanted: RowsWanted) -> None:
+    def check_reachable(self, wanted: RowRequest) -> None:
         """Raises EncoderUnavailable where their owner did not answer and they are not in memory."""
         link = self.of(wanted.digest).link
         if link.suspect and not self.cache.holds(wanted):
             raise link.unreachable()
 
-    async def place(self, wanted: RowsWanted, deadline: Deadline, stored_only: bool = False) -> PlacedRows:
+    async def place(self, wanted: RowRequest, deadline: Deadline, stored_only: bool = False) -> RowPlacement:
         """Which rows the plan of `wanted` sends; its rows are those of the whole image."""
         try:
             placed = await self.of(wanted.digest).place(wanted, deadline, stored_only)
@@ -146,19 +146,19 @@ class Fleet:
             return known
         return self.known.note_placed(wanted, placed)
 
-    def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
+    def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
         return self.cache.over(self.same_host.over(self.of(wanted.digest))).fetch(wanted, deadline)
 
-    async def states(self, deadline: Deadline) -> list[PeerState]:
+    async def states(self, deadline: Deadline) -> list[EncoderStatus]:
         """Every encoder asked anew, side by side. A name without an address is told as one that is silent."""
         if not self.peers:
-            return [PeerState(self.found_by, None, False)]
+            return [EncoderStatus(self.found_by, None, False)]
         return list(await asyncio.gather(*(self._state(peer, deadline) for peer in self.peers.values())))
 
-    async def _state(self, peer: EncoderPeer, deadline: Deadline) -> PeerState:
+    async def _state(self, peer: RemoteEncoder, deadline: Deadline) -> EncoderStatus:
         try:
             info = await peer.info(deadline)
         except FoveaError:
-            return PeerState(peer.address, None, False)
+            return EncoderStatus(peer.address, None, False)
         want = self.expected
-        return PeerState(peer.address, info, info.shape == (want.fingerprint, want.width, want.levels))
+        return EncoderStatus(peer.address, info, info.shape == (want.fingerprint, want.width, want.levels))

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from decoder_svc.encoders.rows import FetchReport, PlacedRows, RowsWanted
-from fovea.facts import Stored
+from decoder_svc.encoders.source import FetchReport, RowPlacement, RowRequest
+from fovea.contract.image import StoredImage
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -26,26 +26,26 @@ class Known:
     def __init__(self, images: int = IMAGES, clock: Callable[[], float] = time.time) -> None:
         self._images = images
         self._clock = clock
-        self._stored: OrderedDict[str, Stored] = OrderedDict()
-        self._placed: OrderedDict[RowsWanted, PlacedRows] = OrderedDict()
+        self._stored: OrderedDict[str, StoredImage] = OrderedDict()
+        self._placed: OrderedDict[RowRequest, RowPlacement] = OrderedDict()
 
-    def note(self, stored: Stored) -> Stored:
+    def note(self, stored: StoredImage) -> StoredImage:
         _put(self._stored, stored.facts.digest, stored, self._images)
         return stored
 
     def forget(self, digest: str) -> None:
         self._stored.pop(digest, None)
 
-    def find(self, digest: str) -> Stored | None:
+    def find(self, digest: str) -> StoredImage | None:
         stored = self._stored.get(digest)
         return stored if stored is not None and stored.expires > self._clock() else None
 
-    def note_placed(self, wanted: RowsWanted, placed: PlacedRows) -> PlacedRows:
+    def note_placed(self, wanted: RowRequest, placed: RowPlacement) -> RowPlacement:
         if placed.known:
             _put(self._placed, wanted, placed, PLACES)
         return placed
 
-    def find_placed(self, wanted: RowsWanted) -> PlacedRows | None:
+    def find_placed(self, wanted: RowRequest) -> RowPlacement | None:
         """The same rows; finding them cost nothing now."""
         placed = self._placed.get(wanted)
         return replace(placed, report=FetchReport()) if placed else None

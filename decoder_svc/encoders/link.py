@@ -16,9 +16,9 @@ from google.protobuf.message import DecodeError, Message
 
 from decoder_svc.encoders.patience import Patience, Pulse, Silent
 from decoder_svc.errors import EncoderUnavailable, RowsMismatch
+from fovea.contract.errors import DeadlineExceeded, FoveaError
+from fovea.contract.remote import error_of
 from fovea.deadline import Deadline
-from fovea.errors import DeadlineExceeded, FoveaError
-from fovea.remote import error_of
 from fovea.server.call import REQUEST_ID, current_request_id
 
 T = TypeVar("T")

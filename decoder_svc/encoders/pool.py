@@ -15,9 +15,9 @@ from dataclasses import replace
 import structlog
 
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.fleet import Expected, Fleet, PeerState
-from decoder_svc.encoders.peer import LIMIT_S, EncoderPeer
-from decoder_svc.encoders.samehost import SameHost
+from decoder_svc.encoders.fleet import EncoderStatus, ExpectedModel, Fleet
+from decoder_svc.encoders.remote import LIMIT_S, RemoteEncoder
+from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from fovea.deadline import Deadline
 
 log = structlog.get_logger()
@@ -28,23 +28,23 @@ class EncoderPool:
 
     def __init__(
         self,
-        expected: Expected,
+        expected: ExpectedModel,
         found_by: str,
         addresses: Iterable[str] = (),
         cache: RowCache | None = None,
-        same_host: SameHost | None = None,
+        same_host: SharedMemoryReader | None = None,
         limit_s: float = LIMIT_S,
     ) -> None:
         self._limit_s = limit_s
-        self._fleet = Fleet({}, expected, found_by, cache or RowCache(), same_host or SameHost())
-        self._holders: Counter[EncoderPeer] = Counter()
+        self._fleet = Fleet({}, expected, found_by, cache or RowCache(), same_host or SharedMemoryReader())
+        self._holders: Counter[RemoteEncoder] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self.update(addresses)
 
     def update(self, addresses: Iterable[str]) -> None:
         """These are the encoders from now on. Who stays keeps its connection."""
         old = self._fleet.peers
-        new = {address: old.get(address) or EncoderPeer(address, self._limit_s) for address in addresses}
+        new = {address: old.get(address) or RemoteEncoder(address, self._limit_s) for address in addresses}
         for address in sorted(new.keys() - old.keys()):
             log.info("encoder joined", encoder=address)
         for address in sorted(old.keys() - new.keys()):
@@ -63,7 +63,7 @@ class EncoderPool:
         finally:
             self._release(fleet.peers.values())
 
-    def _release(self, peers: Iterable[EncoderPeer]) -> None:
+    def _release(self, peers: Iterable[RemoteEncoder]) -> None:
         for peer in peers:
             self._holders[peer] -= 1
             if not self._holders[peer]:
@@ -72,7 +72,7 @@ class EncoderPool:
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 
-    async def states(self, deadline: Deadline) -> list[PeerState]:
+    async def states(self, deadline: Deadline) -> list[EncoderStatus]:
         with self.held() as fleet:
             return await fleet.states(deadline)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from decoder_svc.encoders.fleet import PeerState
+from decoder_svc.encoders.fleet import EncoderStatus
 from decoder_svc.encoders.pool import EncoderPool
 from fovea.deadline import Deadline
 
@@ -50,7 +50,7 @@ class EncoderWatch:
                     self._log(state, fits)
         self._told(any(self._fits.values()) or not self._fits)
 
-    def _log(self, state: PeerState, fits: bool) -> None:
+    def _log(self, state: EncoderStatus, fits: bool) -> None:
         """Once a change."""
         if fits:
             log.info("encoder serves this model again", encoder=state.address)

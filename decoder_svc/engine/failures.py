@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import torch
 
-from decoder_svc.engine.sequence import Sequence
 from decoder_svc.errors import EngineOutOfMemory, RequestFailed
-from fovea.errors import FoveaError
+from decoder_svc.native_engine.request_state import RequestState
+from fovea.contract.errors import FoveaError
 
 # torch has a class for the memory of a GPU; that of the host is a RuntimeError of these words.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 
 
-def failure_of(error: BaseException, sequence: Sequence) -> FoveaError:
+def failure_of(error: BaseException, sequence: RequestState) -> FoveaError:
     """What the caller of `sequence` is told. It has no cause: a traceback holds the tensors of its step."""
     if isinstance(error, FoveaError):
         return error

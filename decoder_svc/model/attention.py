@@ -49,7 +49,7 @@ class AttentionPlan:
         return next((i for i, n in enumerate(self.queries) if n != 1), len(self.queries))
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[DecodeGroup, ...]:
         """The decodes, with others of about the same context each, so that padding stays small."""
         contexts = self.contexts[: self.decodes]
         if not contexts:
@@ -64,17 +64,17 @@ class AttentionPlan:
         device = self.tables.device
         return tuple(self._group(torch.tensor(g, device=device), [contexts[i] for i in g]) for g in groups)
 
-    def _group(self, rows: slice | Tensor, contexts: Sequence[int]) -> Group:
+    def _group(self, rows: slice | Tensor, contexts: Sequence[int]) -> DecodeGroup:
         longest, size, lengths = max(contexts), self.block_size, self.lengths[rows, None]
         tables = self.tables[rows, : -(-longest // size)]
         if min(contexts) == longest:
-            return Group(rows, longest, tables)
+            return DecodeGroup(rows, longest, tables)
         unseen = torch.arange(tables.shape[1] * size, device=tables.device) >= lengths
         # Of an unseen block a sequence gathers its own first: what that holds harms nobody else.
         tables = torch.where(unseen[:, ::size], tables[:, :1], tables)
         # Added to the scores, not a bool: that would be turned into this in every layer.
         hidden = torch.zeros(unseen.shape, device=unseen.device).masked_fill_(unseen, -torch.inf)
-        return Group(rows, longest, tables, hidden[:, :longest], _Stale.of(contexts, tables, size))
+        return DecodeGroup(rows, longest, tables, hidden[:, :longest], _Stale.of(contexts, tables, size))
 
     def to(self, device: torch.device) -> AttentionPlan:
         if device == self.tables.device:
@@ -116,7 +116,7 @@ class _Stale:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class DecodeGroup:
     """Decodes that are computed together: their places, the longest context, the blocks to gather, and what
     is added to the scores of each (sequences, longest), 0 or -inf; no mask where all see all.
     """
@@ -159,7 +159,7 @@ class GatheredAttention:
         return out
 
     @staticmethod
-    def _decode(q: Tensor, pages: LayerPages, group: Group, scale: float) -> Tensor:
+    def _decode(q: Tensor, pages: LayerPages, group: DecodeGroup, scale: float) -> Tensor:
         """One query a sequence; heads that share keys are queries of one head, so nothing is repeated."""
         grouped = q.view(len(q), pages.kv.shape[3], -1, q.shape[2])
         mask = None if group.mask is None else group.mask.to(q.dtype)[:, None, None]
@@ -276,7 +276,9 @@ class VarlenAttention:
         return out
 
 
-def choose_attention(device: torch.device, dtype: torch.dtype, shape: Shape) -> tuple[Attention, str]:
+def choose_attention(
+    device: torch.device, dtype: torch.dtype, shape: AttentionShape
+) -> tuple[Attention, str]:
     """The implementation for this machine, and why."""
     if device.type != "cuda":
         return GatheredAttention(), "torch's own kernel"
@@ -295,7 +297,7 @@ def choose_attention(device: torch.device, dtype: torch.dtype, shape: Shape) -> 
 
 
 @dataclass(frozen=True)
-class Shape:
+class AttentionShape:
     """Of the model's attention."""
 
     heads: int
@@ -307,7 +309,7 @@ def _proven(
     kind: type[FlashAttention] | type[VarlenAttention],
     device: torch.device,
     dtype: torch.dtype,
-    shape: Shape,
+    shape: AttentionShape,
 ) -> Attention | str:
     """The kernel if it reads shuffled pages as gathered attention does; else what went wrong."""
     try:
@@ -319,7 +321,7 @@ def _proven(
 
 
 @torch.inference_mode()
-def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, shape: Shape) -> float:
+def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, shape: AttentionShape) -> float:
     """The largest difference from gathered attention over a decode, a chunk with a past and one
     without, in pages out of order; values are of size one. What lies beyond a context is NaN for the kernel:
     one that lets it through is off by NaN.

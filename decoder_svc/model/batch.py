@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from decoder_svc.model.attention import AttentionPlan
-from fovea.rows import RowLayout
+from fovea.contract.rows import RowLayout
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,7 @@ class Layer:
             ]
         )
         mixed = hasattr(module.mlp, "experts")
-        self._mlp: Mlp = (Mixture if mixed else Dense)(weights, f"{prefix}mlp.", module.mlp)
+        self._mlp: Mlp = (MoeMlp if mixed else DenseMlp)(weights, f"{prefix}mlp.", module.mlp)
 
     def __call__(
         self, hidden: Tensor, rotary: Rotary, slots: Tensor, pages: LayerPages, plan: AttentionPlan
@@ -66,7 +66,7 @@ class Layer:
         return linear(self._attention(qk[:, :heads], pages, plan, self._scale).flatten(1), self._out)
 
 
-class Dense:
+class DenseMlp:
     """A gated feed-forward network."""
 
     def __init__(self, weights: TextWeights, prefix: str, module: Any) -> None:
@@ -78,7 +78,7 @@ class Dense:
         return linear(F.silu(gate) * up, self._down)
 
 
-class Mixture:
+class MoeMlp:
     """The k best experts of a token by softmax; their shares add up to one."""
 
     def __init__(self, weights: TextWeights, prefix: str, module: Any) -> None:

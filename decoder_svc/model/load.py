@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from decoder_svc.core import Quantization
+from decoder_svc.engine.protocol import Quantization
 from decoder_svc.errors import CheckpointNotSupported
 from decoder_svc.model.checkpoint import HEAD, TEXT, Checkpoint
 from decoder_svc.model.finite import is_finite

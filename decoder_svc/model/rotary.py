@@ -19,7 +19,7 @@ PROVED_TO = 1 << 17
 """Positions at which both were compared."""
 
 
-class Turns:
+class RotaryEmbedding:
     """Made of a module `(x, positions (3, batch, tokens)) -> cos, sin`; `fast` where it need not be asked."""
 
     @torch.inference_mode()

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoder_svc.core import Quantization, RowShape
+from decoder_svc.engine.protocol import ModelShape, Quantization
 from decoder_svc.model.attention import Attention
 from decoder_svc.model.batch import Batch, Output
 from decoder_svc.model.checkpoint import Checkpoint
@@ -19,8 +19,8 @@ from decoder_svc.model.layer import Layer
 from decoder_svc.model.linear import linear
 from decoder_svc.model.load import Progress, load_text, split_layers
 from decoder_svc.model.pages import LayerPages, allocate_pages
-from decoder_svc.model.rotary import Turns
-from decoder_svc.model.rows import unpack
+from decoder_svc.model.rotary import RotaryEmbedding
+from decoder_svc.model.unpack import unpack
 
 
 class TextDecoder:
@@ -38,10 +38,10 @@ class TextDecoder:
         self.config = checkpoint.config.text_config
         self.dtype = dtype
         self.devices = split_layers(self.config.num_hidden_layers, devices)
-        self.layout = RowShape(self.config.hidden_size, checkpoint.levels)
+        self.layout = ModelShape(self.config.hidden_size, checkpoint.levels)
         weights = load_text(checkpoint, dtype, self.devices, quantization, progress)
         self.text, self._head = weights.text, weights.head
-        self._turns = Turns(self.text.rotary_emb)
+        self._turns = RotaryEmbedding(self.text.rotary_emb)
         self._layers = [Layer(weights, i, attention) for i in range(len(self.devices))]
         self._pages: list[LayerPages] = []
 

@@ -3,7 +3,7 @@
 Numpy, `tokenizers` and Jinja only: this package runs no model and imports neither torch nor transformers.
 """
 
-from decoder_svc.prompt.builder import Draft, PromptBuilder, TokenCount
-from decoder_svc.prompt.messages import ImagePart, Message, TextPart
+from decoder_svc.prompt.builder import PromptBuilder, PromptDraft, PromptTokens
+from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 
-__all__ = ["Draft", "ImagePart", "Message", "PromptBuilder", "TextPart", "TokenCount"]
+__all__ = ["ChatMessage", "ImagePart", "PromptBuilder", "PromptDraft", "PromptTokens", "TextPart"]

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder_svc.core import ImageSpan, Prompt
+from decoder_svc.engine.protocol import ImageSpan, Prompt
 from decoder_svc.errors import ImagesMismatch, RowsMismatch
 from decoder_svc.prompt.chat import ChatEncoder
 from decoder_svc.prompt.errors import TextTooLong
-from decoder_svc.prompt.messages import Message, image_indexes, texts, validate
+from decoder_svc.prompt.messages import ChatMessage, image_indexes, texts, validate
 from decoder_svc.prompt.positions import Grid, PlacedImage, mrope_positions, rows_of
 from decoder_svc.prompt.special import PromptConfig
 from decoder_svc.prompt.tokenizer import PromptTokenizer
@@ -28,7 +28,7 @@ Kept = Sequence[NDArray[np.int32] | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class PromptDraft:
     """A tokenised chat with one placeholder an image: their `places`, and which image each one shows."""
 
     token_ids: NDArray[np.int32]
@@ -42,7 +42,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class TokenCount:
+class PromptTokens:
     """What a prompt costs, by kind."""
 
     text: int
@@ -71,7 +71,7 @@ class PromptBuilder:
     def tokenizer(self) -> PromptTokenizer:
         return self._chat.tokenizer
 
-    def draft(self, messages: Sequence[Message]) -> Draft:
+    def draft(self, messages: Sequence[ChatMessage]) -> PromptDraft:
         """Render and tokenise; raises a MessagesInvalid, TextTooLong or TemplateRefused."""
         validate(messages)
         self._refuse_endless(messages)
@@ -80,11 +80,11 @@ class PromptBuilder:
         indexes = image_indexes(messages)
         if len(places) != len(indexes):
             raise ImagesMismatch(len(indexes), len(places))
-        return Draft(ids, tuple(map(int, places)), indexes)
+        return PromptDraft(ids, tuple(map(int, places)), indexes)
 
     def expand(
         self,
-        draft: Draft,
+        draft: PromptDraft,
         grids: Sequence[Grid],
         kept: Kept | None = None,
         keys: Sequence[bytes] = (),
@@ -114,7 +114,7 @@ class PromptBuilder:
 
     def build(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[ChatMessage],
         grids: Sequence[Grid],
         kept: Kept | None = None,
         keys: Sequence[bytes] = (),
@@ -123,22 +123,26 @@ class PromptBuilder:
         return self.expand(self.draft(messages), grids, kept, keys)
 
     def count(
-        self, messages: Sequence[Message], grids: Sequence[Grid], kept: Kept | None = None
-    ) -> TokenCount:
+        self, messages: Sequence[ChatMessage], grids: Sequence[Grid], kept: Kept | None = None
+    ) -> PromptTokens:
         """What `build` of the same arguments would hold, without building it."""
         draft = self.draft(messages)
         kept = _places(kept, len(grids))
         self._check_images(draft, grids, kept, [b""] * len(grids))
-        return TokenCount(draft.text_tokens, sum(self._rows(grids[i], kept[i]) for i in draft.image_indexes))
+        return PromptTokens(
+            draft.text_tokens, sum(self._rows(grids[i], kept[i]) for i in draft.image_indexes)
+        )
 
-    def _refuse_endless(self, messages: Sequence[Message]) -> None:
+    def _refuse_endless(self, messages: Sequence[ChatMessage]) -> None:
         if self._max_context is None:
             return
         least = self.tokenizer.least_tokens("".join(texts(messages)))
         if least > self._max_context:
             raise TextTooLong(self._max_context, least)
 
-    def _check_images(self, draft: Draft, grids: Sequence[Grid], kept: Kept, keys: Sequence[bytes]) -> None:
+    def _check_images(
+        self, draft: PromptDraft, grids: Sequence[Grid], kept: Kept, keys: Sequence[bytes]
+    ) -> None:
         for received in (len(grids), len(kept), len(keys)):
             if set(draft.image_indexes) != set(range(received)):
                 raise ImagesMismatch(len(set(draft.image_indexes)), received)
@@ -155,7 +159,7 @@ class PromptBuilder:
             raise RowsMismatch(f"kept rows must be ascending places in 0..{full - 1}", rows=full)
         return len(kept)
 
-    def _expanded(self, draft: Draft, rows: Sequence[int]) -> NDArray[np.int32]:
+    def _expanded(self, draft: PromptDraft, rows: Sequence[int]) -> NDArray[np.int32]:
         repeats = np.ones(len(draft.token_ids), dtype=np.int64)
         repeats[list(draft.places)] = rows
         return np.repeat(draft.token_ids, repeats)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from decoder_svc.prompt.errors import TemplateRefused
-from decoder_svc.prompt.messages import Message, Part, TextPart
+from decoder_svc.prompt.messages import ChatMessage, Part, TextPart
 from decoder_svc.prompt.template import ChatTemplate
 from decoder_svc.prompt.tokenizer import PromptTokenizer
 
@@ -33,7 +33,7 @@ class ChatEncoder:
     def load(cls, directory: Path) -> ChatEncoder:
         return cls(PromptTokenizer.load(directory), ChatTemplate.load(directory))
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
+    def encode(self, messages: Sequence[ChatMessage]) -> list[int]:
         """Token ids with the prompt for an answer at their end; raises TemplateRefused."""
         hidden = _stand_ins(self.tokenizer)
         rendered = self._render(messages, lambda text: self.tokenizer.hide(text, hidden))
@@ -42,7 +42,7 @@ class ChatEncoder:
             raise TemplateRefused("the chat's text would write control tokens through the template")
         return self.tokenizer.encode_rendered(rendered, {v: k for k, v in hidden.items()})
 
-    def _render(self, messages: Sequence[Message], rewrite: Rewrite) -> str:
+    def _render(self, messages: Sequence[ChatMessage], rewrite: Rewrite) -> str:
         return self._template.render(
             [{"role": m.role, "content": _content(m.parts, rewrite)} for m in messages]
         )

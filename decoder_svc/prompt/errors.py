@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fovea.errors import InvalidArgument, Violation
+from fovea.contract.errors import InvalidArgument, Violation
 
 
 class MessagesInvalid(InvalidArgument):

@@ -38,14 +38,14 @@ Part = TextPart | ImagePart
 
 
 @dataclass(frozen=True)
-class Message:
+class ChatMessage:
     """One turn of the chat; its parts in the order in which the model reads them."""
 
     role: str
     parts: tuple[Part, ...]
 
 
-def validate(messages: Sequence[Message]) -> None:
+def validate(messages: Sequence[ChatMessage]) -> None:
     """Raise a MessagesInvalid that names the first field in the way of a prompt."""
     if not messages:
         raise MessagesEmpty("messages")
@@ -55,7 +55,7 @@ def validate(messages: Sequence[Message]) -> None:
         raise LastMessageNotUser(f"messages[{len(messages) - 1}].role")
 
 
-def _validate_message(message: Message, at: int) -> None:
+def _validate_message(message: ChatMessage, at: int) -> None:
     if message.role not in ROLES:
         raise RoleUnknown(f"messages[{at}].role")
     if message.role == "system" and at > 0:
@@ -68,11 +68,11 @@ def _validate_message(message: Message, at: int) -> None:
                 raise ImageNotInUserMessage(f"messages[{at}].parts[{i}].image")
 
 
-def image_indexes(messages: Sequence[Message]) -> tuple[int, ...]:
+def image_indexes(messages: Sequence[ChatMessage]) -> tuple[int, ...]:
     """The image index of every image place, in the order of the prompt."""
     return tuple(part.index for message in messages for part in message.parts if isinstance(part, ImagePart))
 
 
-def texts(messages: Sequence[Message]) -> tuple[str, ...]:
+def texts(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
     """Every text part, in the order of the prompt."""
     return tuple(part.text for message in messages for part in message.parts if isinstance(part, TextPart))

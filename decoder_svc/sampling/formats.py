@@ -21,10 +21,10 @@ from dataclasses import asdict
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from decoder_svc.core import Limits, ResponseFormat
+from decoder_svc.engine.protocol import EngineLimits, ResponseFormat
 from decoder_svc.errors import EngineBusy, EngineUnavailable, FormatNotEnforceable, FormatTooCostly
 from decoder_svc.sampling.nursery import ChildLimits, Verdict
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 if TYPE_CHECKING:
     from decoder_svc.sampling.grammar import Grammar
@@ -40,7 +40,7 @@ PATIENCE_S, PATIENCE = 30.0, 10
 class Formats:
     """Tries formats by `check`, compiles them by `compile`."""
 
-    def __init__(self, tokens: TokenSet, limits: Limits) -> None:
+    def __init__(self, tokens: TokenSet, limits: EngineLimits) -> None:
         self._tokens = tokens
         self._limits = limits
         self._nursery = _Link(tokens, ChildLimits(limits.max_format_s, limits.max_format_memory_bytes))
@@ -162,7 +162,7 @@ class _Link:
         return self._control
 
 
-def _failure(wanted: ResponseFormat, verdict: Verdict, limits: Limits) -> FoveaError | None:
+def _failure(wanted: ResponseFormat, verdict: Verdict, limits: EngineLimits) -> FoveaError | None:
     """What is wrong with a format, in the words of its caller."""
     field = f"response_format.{wanted.kind}"
     if verdict.costly is not None:

@@ -18,11 +18,11 @@ from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer
 from llguidance.numpy import fill_next_token_bitmask_par
 from numpy.typing import NDArray
 
-from decoder_svc.core import ResponseFormat
+from decoder_svc.engine.protocol import ResponseFormat
 from decoder_svc.errors import FormatNotEnforceable
 from decoder_svc.sampling.keywords import Unenforceable
 from decoder_svc.sampling.schema import enforceable
-from fovea.errors import InvalidArgument
+from fovea.contract.errors import InvalidArgument
 
 # The first two are a tenth of llguidance's own: with 152k tokens `(a{1000}){1000}` is then given up after
 # 0.4 s and 20 MiB, not 8 s and 170 MiB, and a list of 5,000 words still passes; a lexer state is a kilobyte

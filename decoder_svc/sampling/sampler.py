@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decoder_svc.sampling.draws import Draws
 from decoder_svc.sampling.noise import SPREAD, gumbel
+from decoder_svc.sampling.state import SamplerState
 
 FEW = 1024
 """Tokens that are sorted for top-p first; the whole vocabulary only where they weigh less than top-p."""
@@ -36,7 +36,7 @@ class _Knobs:
 
 
 @torch.inference_mode()
-def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
+def sample(logits: Tensor, draws: Sequence[SamplerState]) -> list[int]:
     """One token a row of `logits` (rows, vocabulary), fp32; changes `logits`. Whoever takes a token tells its
     draw (`saw`), one request at a time.
     """
@@ -59,7 +59,7 @@ def sample(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
     return tokens
 
 
-def _hold(logits: Tensor, draws: Sequence[Draws]) -> Tensor:
+def _hold(logits: Tensor, draws: Sequence[SamplerState]) -> Tensor:
     """The rows without the tokens that their formats do not allow next."""
     size = logits.shape[-1]
     from decoder_svc.sampling.grammar import allowed  # only who asks for a format needs llguidance
@@ -70,7 +70,7 @@ def _hold(logits: Tensor, draws: Sequence[Draws]) -> Tensor:
     return logits.masked_fill(bits.flatten(1)[:, :size] == 0, -torch.inf)
 
 
-def _tell(known: Tensor, draws: Sequence[Draws], tokens: Sequence[int]) -> None:
+def _tell(known: Tensor, draws: Sequence[SamplerState], tokens: Sequence[int]) -> None:
     chosen = known.gather(-1, torch.tensor(tokens, device=known.device)[:, None])[:, 0]
     for draw, value in zip(draws, chosen.tolist(), strict=True):
         draw.logprobs = (value,)
@@ -83,7 +83,7 @@ def _penalise(logits: Tensor, seen: NDArray[np.bool_], penalty: float) -> None:
     logits.copy_(torch.where(mask, weaker.clamp_(-most, most), logits))
 
 
-def _knobs(draws: Sequence[Draws], device: torch.device) -> _Knobs:
+def _knobs(draws: Sequence[SamplerState], device: torch.device) -> _Knobs:
     def column(values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
 
@@ -97,7 +97,7 @@ def _knobs(draws: Sequence[Draws], device: torch.device) -> _Knobs:
     )
 
 
-def _draw(logits: Tensor, draws: Sequence[Draws]) -> Tensor:
+def _draw(logits: Tensor, draws: Sequence[SamplerState]) -> Tensor:
     """The token with the largest sum of score and noise, of those that top-k, top-p and min-p leave.
 
     Scores are relative to the best, so that no temperature makes them overflow.

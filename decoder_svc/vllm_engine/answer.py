@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from decoder_svc.core import Delta, EngineRequest, FinishReason, Timings, Usage
+from decoder_svc.engine.protocol import Delta, EngineRequest, EngineTimings, FinishReason, Usage
 from decoder_svc.errors import AnswerNotFinite, EngineUnavailable
 from decoder_svc.sampling.detokenizer import Piece, TextStream
-from fovea.rows import RowDtype
+from fovea.contract.rows import RowDtype
 
 REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort"}
 
@@ -38,10 +38,10 @@ class Times:
             self.first_token = self.last_token
             self.queued_s = min(max(0.0, queued_s), self.last_token - self.rows_ready)
 
-    def timings(self) -> Timings:
+    def timings(self) -> EngineTimings:
         if self.first_token is None:
-            return Timings()
-        return Timings(
+            return EngineTimings()
+        return EngineTimings(
             queue_ms=1e3 * self.queued_s,
             rows_ms=1e3 * (self.rows_ready - self.submitted),
             prefill_ms=1e3 * (self.first_token - self.rows_ready - self.queued_s),
@@ -50,7 +50,7 @@ class Times:
         )
 
 
-class Answer:
+class AnswerStream:
     """One answer as it grows. Raises AnswerNotFinite where vLLM drew a token from values that are not."""
 
     def __init__(

@@ -15,40 +15,40 @@ from typing import Any
 
 import structlog
 
-from decoder_svc.core import (
+from decoder_svc.engine.admission import check_context, check_prompt, check_rows, check_sampling
+from decoder_svc.engine.protocol import (
     Capabilities,
     Delta,
+    EngineLimits,
     EngineLoad,
     EngineRequest,
-    Limits,
+    ModelShape,
     Prompt,
     ResponseFormat,
-    RowShape,
     RowStreams,
 )
-from decoder_svc.engine.rows import RowBuffer, pull
+from decoder_svc.engine.row_buffer import RowBuffer, pull
 from decoder_svc.errors import EngineBusy, EngineFailed, EngineUnavailable
-from decoder_svc.limits import check_context, check_prompt, check_rows, check_sampling
 from decoder_svc.sampling.detokenizer import TextStream, Vocabulary
 from decoder_svc.sampling.formats import Formats
 from decoder_svc.sampling.trie import TokenSet
-from decoder_svc.vllm_engine.answer import Answer
+from decoder_svc.vllm_engine.answer import AnswerStream
 from decoder_svc.vllm_engine.literals import check_spelling
 from decoder_svc.vllm_engine.load import LoadGauge
 from decoder_svc.vllm_engine.settings import VllmSettings
-from fovea.errors import FoveaError, InvalidArgument
-from fovea.rows import RowLayout
+from fovea.contract.errors import FoveaError, InvalidArgument
+from fovea.contract.rows import RowLayout
 
 DEATH_S = 1.0  # between two looks whether vLLM lives
 log = structlog.get_logger()
 
 
 @dataclass(eq=False)
-class Call:
+class VllmCall:
     """A request that the engine holds, and what came out of it so far."""
 
     request: EngineRequest
-    answer: Answer
+    answer: AnswerStream
     images: tuple[RowBuffer, ...]
     grammar: str  # what its format was tried as
     results: asyncio.Queue[Delta | BaseException] = field(default_factory=asyncio.Queue)
@@ -61,11 +61,11 @@ class Call:
 
 
 class VllmEngine:
-    """Implements `decoder_svc.core.Engine`. All methods are for one event loop, that of `start`."""
+    """Implements `decoder_svc.engine.protocol.Engine`. All methods are for one event loop, that of `start`."""
 
     def __init__(self, settings: VllmSettings) -> None:
         self._settings = settings
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, VllmCall] = {}
         self._gauge = LoadGauge()
         self._llm: Any = None
         self._formats: Formats | None = None
@@ -111,13 +111,13 @@ class VllmEngine:
         return Capabilities(partial_rows=False, kept_positions=True, quantisation=chosen)
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> EngineLimits:
         return self._settings.limits
 
     @property
-    def layout(self) -> RowShape:
+    def layout(self) -> ModelShape:
         self._running()
-        return RowShape(self._checkpoint.config.vision_config.out_hidden_size, self._checkpoint.levels)
+        return ModelShape(self._checkpoint.config.vision_config.out_hidden_size, self._checkpoint.levels)
 
     @property
     def description(self) -> str:
@@ -143,7 +143,7 @@ class VllmEngine:
     async def submit(
         self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None = None
     ) -> AsyncGenerator[Delta, None]:
-        call: Call | None = None
+        call: VllmCall | None = None
         try:
             grammar = await self._source(request.sampling.response_format)
             call = self._enter(request, rows, layout, grammar)
@@ -187,12 +187,14 @@ class VllmEngine:
 
     def _enter(
         self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None, grammar: str
-    ) -> Call:
+    ) -> VllmCall:
         self._check(request, rows, layout)
         text = TextStream(self._vocabulary, request.sampling.stop)
         dtype = self._settings.dtype
         images = tuple(RowBuffer(span, layout, dtype) for span in request.prompt.images if layout is not None)
-        call = Call(request, Answer(request, text, self._checkpoint.eos_ids, dtype), images, grammar)
+        call = VllmCall(
+            request, AnswerStream(request, text, self._checkpoint.eos_ids, dtype), images, grammar
+        )
         self._calls[request.id] = call
         call.work = asyncio.create_task(self._work(call, rows))
         call.work.add_done_callback(lambda done: _pass_failure(done, call))
@@ -215,7 +217,7 @@ class VllmEngine:
         if waiting >= limits.max_waiting:
             raise EngineBusy(limits.max_waiting, waiting, retry_after_s=1.0)
 
-    async def _work(self, call: Call, rows: RowStreams) -> None:
+    async def _work(self, call: VllmCall, rows: RowStreams) -> None:
         """One request from its rows to its last token."""
         from decoder_svc.vllm_engine.outcome import translated
         from decoder_svc.vllm_engine.sampling import sampling_params
@@ -234,7 +236,7 @@ class VllmEngine:
                             return
         raise EngineUnavailable("vLLM ended the answer without a reason")
 
-    async def _leave(self, call: Call) -> None:
+    async def _leave(self, call: VllmCall) -> None:
         """Let go of the rows and, unless it has ended, of the request in vLLM."""
         del self._calls[call.request.id]
         if call.work is not None:
@@ -256,7 +258,7 @@ async def _gather_rows(rows: RowStreams, images: tuple[RowBuffer, ...]) -> None:
         await asyncio.gather(*pulls, return_exceptions=True)
 
 
-def _pass_failure(work: asyncio.Task[None], call: Call) -> None:
+def _pass_failure(work: asyncio.Task[None], call: VllmCall) -> None:
     """The failure of the work is that of the request. Who cancels it reads no further; where vLLM did, the
     caller must not wait for ever.
     """

@@ -15,7 +15,7 @@ from decoder_svc.errors import EngineNotInstalled, EngineUnavailable
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.vllm_engine.plugin import ARCHITECTURES
 from decoder_svc.vllm_engine.settings import VllmSettings
-from fovea.rows import RowDtype
+from fovea.contract.rows import RowDtype
 
 log = structlog.get_logger()
 DTYPE = {RowDtype.FP32: "float32", RowDtype.BF16: "bfloat16", RowDtype.FP16: "float16"}

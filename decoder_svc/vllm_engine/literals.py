@@ -10,7 +10,7 @@ import json
 import unicodedata
 from collections.abc import Iterable
 
-from decoder_svc.core import ResponseFormat
+from decoder_svc.engine.protocol import ResponseFormat
 from decoder_svc.errors import FormatNotEnforceable
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from decoder_svc.core import EngineLoad
+from decoder_svc.engine.protocol import EngineLoad
 
 
 class LoadGauge:

@@ -9,7 +9,7 @@ from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from decoder_svc.errors import EngineFailed, EngineUnavailable
-from fovea.errors import InvalidArgument
+from fovea.contract.errors import InvalidArgument
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-from decoder_svc.core import ResponseFormat, Sampling
+from decoder_svc.engine.protocol import ResponseFormat, Sampling
 
 
 def sampling_params(sampling: Sampling, eos_ids: frozenset[int], grammar: str = "") -> SamplingParams:

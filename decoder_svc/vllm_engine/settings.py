@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decoder_svc.core import Limits
-from fovea.rows import RowDtype
+from decoder_svc.engine.protocol import EngineLimits
+from fovea.contract.rows import RowDtype
 
 CPU_KV_TOKENS = 32_768
 
@@ -29,7 +29,7 @@ class VllmSettings:
     pipeline_parallel: int = 1
     gpu_memory_utilization: float = 0.9
     enforce_eager: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: EngineLimits = field(default_factory=EngineLimits)
 
     def kv_bytes(self, on_cpu: bool) -> int | None:
         """Bytes of the KV cache on each device; None leaves it to `gpu_memory_utilization`."""

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from decoder_svc.core import ImageSpan, Prompt
-from decoder_svc.engine.rows import RowBuffer
+from decoder_svc.engine.protocol import ImageSpan, Prompt
+from decoder_svc.engine.row_buffer import RowBuffer
 from decoder_svc.errors import RowsMismatch
-from decoder_svc.model.rows import TORCH_DTYPE, unpack
+from decoder_svc.model.unpack import TORCH_DTYPE, unpack
 from decoder_svc.prompt.positions import PlacedImage, mrope_positions, rows_of
-from fovea.errors import InvalidArgument
-from fovea.rows import RowDtype
+from fovea.contract.errors import InvalidArgument
+from fovea.contract.rows import RowDtype
 
 
 def check_images(prompt: Prompt, merge: int) -> None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from encoder_svc.images.detail import Detail, measure
+from encoder_svc.images.detail import DetailMeasures, measure
 from encoder_svc.images.header import opened
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.store.keys import pixel_digest
-from fovea.facts import ImageFacts
+from fovea.contract.image import ImageFacts
+from fovea.contract.rows import digest
 from fovea.images import Shown, shown
-from fovea.rows import digest
 
 PIXELS_REVISION = 2
 """Raise it with any change of what files are decoded to, or of which files are refused: facts of stored
@@ -27,24 +27,24 @@ computed from.
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """`rgb` is (height, width, 3) uint8, contiguous, as a viewer would show it."""
 
     rgb: npt.NDArray[np.uint8]
     facts: ImageFacts
 
 
-def decode(data: bytes, limits: ImageLimits) -> Picture:
+def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
     """The first frame of `data`, whole. Raises a subclass of ImageInvalid, or ImageAspectTooExtreme."""
     still = opened(data, limits)
     still.check_complete()
     seen = shown(still)
     rgb = _rgb(seen)
-    return Picture(rgb, _facts(data, seen, rgb, measure(seen.image, rgb)))
+    return DecodedImage(rgb, _facts(data, seen, rgb, measure(seen.image, rgb)))
 
 
 def pixels(data: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
-    """`Picture.rgb` alone, of a file that `decode` has found whole. Raises the same for what is damaged
+    """`DecodedImage.rgb` alone, of a file that `decode` has found whole. Raises the same for what is damaged
     since.
     """
     return _rgb(shown(opened(data, limits)))
@@ -54,7 +54,7 @@ def _rgb(seen: Shown) -> npt.NDArray[np.uint8]:
     return np.array(seen.image.convert("RGB"))
 
 
-def _facts(data: bytes, seen: Shown, rgb: npt.NDArray[np.uint8], detail: Detail) -> ImageFacts:
+def _facts(data: bytes, seen: Shown, rgb: npt.NDArray[np.uint8], detail: DetailMeasures) -> ImageFacts:
     height, width = rgb.shape[:2]
     return ImageFacts(
         digest=digest(data),

@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from encoder_svc.images.decode import Picture, decode, pixels
+from encoder_svc.images.decode import DecodedImage, decode, pixels
 from encoder_svc.images.limits import ImageLimits
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -23,10 +23,10 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 class Decoder(Protocol):
     """Turns the bytes of a file into a Picture, or raises what `decode` raises."""
 
-    async def decode(self, data: bytes) -> Picture: ...
+    async def decode(self, data: bytes) -> DecodedImage: ...
 
     async def pixels(self, data: bytes) -> Pixels:
-        """`Picture.rgb` alone: what an image needs that was decoded before."""
+        """`DecodedImage.rgb` alone: what an image needs that was decoded before."""
         ...
 
     def close(self) -> None: ...
@@ -39,7 +39,7 @@ class ThreadDecoder:
         self._limits = limits
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
-    async def decode(self, data: bytes) -> Picture:
+    async def decode(self, data: bytes) -> DecodedImage:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, decode, data, self._limits)
 

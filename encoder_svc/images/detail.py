@@ -36,7 +36,7 @@ COVERED = 0.1
 
 
 @dataclass(frozen=True)
-class Detail:
+class DetailMeasures:
     """The fields of ImageFacts that say what a picture shows."""
 
     text_height: float
@@ -91,7 +91,7 @@ class _Changes:
         return int(min(ground.most, max(ground.least, ground.share * strong)))
 
 
-def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> Detail:
+def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> DetailMeasures:
     """`rgb` are the pixels of `image`, contiguous. About 5 ms a megapixel, 8 where no text is upright."""
     grey = np.asarray(image.convert("L"))
     changes, uniform = _Changes.of(grey), _uniform_share(rgb)
@@ -100,7 +100,7 @@ def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> Detail:
     covered = _covered(found) / grey.size if found else 0.0
     drawn = ground is _PAPER and uniform >= SMOOTH
     kind = "TEXT" if covered >= COVERED else "GRAPHIC" if drawn else "PHOTO"
-    return Detail(_smallest_common(found) if found else 0.0, changes.sharp, uniform, kind)
+    return DetailMeasures(_smallest_common(found) if found else 0.0, changes.sharp, uniform, kind)
 
 
 def _on_its_side(grey: Bytes) -> Bytes:

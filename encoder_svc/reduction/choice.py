@@ -16,7 +16,7 @@ from encoder_svc.reduction.errors import (
 )
 from encoder_svc.reduction.rankers import MEASURES_GAIN
 from encoder_svc.reduction.ranking import Floats, Places, Ranking
-from fovea.plan import ALL_ROWS, MAX_FLAT_TOLERANCE, Reducer, RowChoice, RowPlan
+from fovea.contract.plan import ALL_ROWS, MAX_FLAT_TOLERANCE, EncodePlan, Reducer, RowSelection
 
 AUTO_GAIN = 0.9999
 """`auto` keeps the fewest rows that bring this share of what all rows together bring. High, because the first
@@ -24,7 +24,7 @@ row brings what all rows have in common: at 0.95 a stand-in picture kept 8 to 35
 """
 
 
-def check(plan: RowPlan) -> None:
+def check(plan: EncodePlan) -> None:
     """Raises KeepBesideAuto, KeepOutOfRange, ReducerNotHere, AutoNeedsGains, ToleranceTooHigh."""
     choice, tolerance = plan.rows, plan.flat_tolerance
     if choice.auto and choice.keep != ALL_ROWS.keep:
@@ -39,7 +39,7 @@ def check(plan: RowPlan) -> None:
         raise ToleranceTooHigh(tolerance, MAX_FLAT_TOLERANCE)
 
 
-def best(ranking: Ranking, choice: RowChoice) -> Places:
+def best(ranking: Ranking, choice: RowSelection) -> Places:
     """The places that are kept, ascending."""
     count = choice.count(len(ranking.order))
     if choice.auto:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fovea.errors import FoveaError, InvalidArgument, Violation
+from fovea.contract.errors import FoveaError, InvalidArgument, Violation
 
 
 class KeepOutOfRange(InvalidArgument):

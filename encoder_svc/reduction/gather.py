@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from encoder_svc.reduction.ranking import Places
-from encoder_svc.store.core import Rows
-from fovea.rows import digest
+from encoder_svc.store.core import StoredRows
+from fovea.contract.rows import digest
 
 
-def encoded_places(rows: Rows) -> Places:
+def encoded_places(rows: StoredRows) -> Places:
     """Where these rows stand in the merged grid."""
     kept = range(rows.count) if rows.kept is None else rows.kept
     return np.asarray(kept, np.int32)
 
 
-def gather(rows: Rows, places: Places) -> Rows:
+def gather(rows: StoredRows, places: Places) -> StoredRows:
     """Those of `rows` at `places`, which ascend and are all there; with a digest of their own. All are
     `rows`.
     """
@@ -24,4 +24,4 @@ def gather(rows: Rows, places: Places) -> Rows:
     at = np.searchsorted(encoded_places(rows), places)
     whole = np.frombuffer(rows.data, np.uint8).reshape(rows.count, rows.layout.row_bytes)
     taken = whole.take(at, axis=0).reshape(-1).data.toreadonly()
-    return Rows(taken, rows.layout, rows.grid_thw, digest(taken), tuple(places.tolist()))
+    return StoredRows(taken, rows.layout, rows.grid_thw, digest(taken), tuple(places.tolist()))

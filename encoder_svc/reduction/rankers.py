@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from encoder_svc.reduction import divprune, random_rows, scope, stride
 from encoder_svc.reduction.ranking import Floats, Places, Ranking
-from fovea.plan import Reducer
+from fovea.contract.plan import Reducer
 
 # The order of 2,048 rows takes about a second of one core and a matrix of 16 MiB; both grow with the square.
 MOST_TOGETHER = 2048

@@ -6,7 +6,7 @@ a restart.
 asyncio or a model: calls block and belong in a thread.
 """
 
-from encoder_svc.store.core import Amount, Put, Rows, StoreLimits, StoreStats, TenantStats, Upload
+from encoder_svc.store.core import Amount, Put, StoredRows, StoredUpload, StoreLimits, StoreStats, TenantStats
 from encoder_svc.store.errors import StoreClosed, StoreFailed, StoreForked, StoreInUse
 from encoder_svc.store.keys import RowKey, UploadKey, pixel_digest, tenant_id, variant
 from encoder_svc.store.store import LmdbStore, Store
@@ -16,7 +16,6 @@ __all__ = [
     "LmdbStore",
     "Put",
     "RowKey",
-    "Rows",
     "Store",
     "StoreClosed",
     "StoreFailed",
@@ -24,8 +23,9 @@ __all__ = [
     "StoreInUse",
     "StoreLimits",
     "StoreStats",
+    "StoredRows",
+    "StoredUpload",
     "TenantStats",
-    "Upload",
     "UploadKey",
     "pixel_digest",
     "tenant_id",

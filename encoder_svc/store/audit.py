@@ -15,11 +15,11 @@ from encoder_svc.store.core import Amount
 from encoder_svc.store.errors import Unsound
 
 if TYPE_CHECKING:
-    from encoder_svc.store.area import Area
+    from encoder_svc.store.partition import Partition
     from encoder_svc.store.tables import ReadTxn
 
 
-def audit(area: Area, txn: ReadTxn) -> None:
+def audit(area: Partition, txn: ReadTxn) -> None:
     """Raises Unsound where the tables of `area` disagree."""
     area.tables.check_flags(txn)
     records: Counter[bytes] = Counter()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from fovea.rows import RowLayout
+from fovea.contract.rows import RowLayout
 
 FILL = 0.8
 _MAP_FACTOR = 1.25
@@ -53,7 +53,7 @@ class StoreLimits:
 
 
 @dataclass(frozen=True)
-class Rows:
+class StoredRows:
     """Visual rows as they rest and travel, in raster order: `count * layout.row_bytes` bytes.
 
     `kept` are their places in the merged grid, ascending, where some of the grid are missing; else None.
@@ -77,7 +77,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Upload:
+class StoredUpload:
     """An image as it was uploaded, and what was measured about it then."""
 
     data: memoryview
@@ -107,7 +107,7 @@ class Amount:
 
 
 @dataclass(frozen=True)
-class AreaStats:
+class PartitionStats:
     """`records` and `bytes` (in whole pages) are on disk; the others count since the process began."""
 
     records: int = 0
@@ -120,17 +120,17 @@ class AreaStats:
     failed_checks: int = 0
     errors: int = 0
 
-    def __add__(self, other: AreaStats) -> AreaStats:
+    def __add__(self, other: PartitionStats) -> PartitionStats:
         sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return AreaStats(**sums)
+        return PartitionStats(**sums)
 
 
 @dataclass(frozen=True)
 class TenantStats:
     """One tenant's share of the store."""
 
-    rows: AreaStats = field(default_factory=AreaStats)
-    uploads: AreaStats = field(default_factory=AreaStats)
+    rows: PartitionStats = field(default_factory=PartitionStats)
+    uploads: PartitionStats = field(default_factory=PartitionStats)
 
     def __add__(self, other: TenantStats) -> TenantStats:
         return TenantStats(self.rows + other.rows, self.uploads + other.uploads)

@@ -19,13 +19,13 @@ from itertools import count
 import lmdb
 import structlog
 
-from encoder_svc.store.area import Area
 from encoder_svc.store.audit import audit
 from encoder_svc.store.datafile import missing_bytes
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.errors import StoreFailed
 from encoder_svc.store.guard import Gate
 from encoder_svc.store.inspection import find_damage
+from encoder_svc.store.partition import Partition
 from encoder_svc.store.tables import ReadTxn, WriteTxn
 
 SCHEMA = b"1"
@@ -49,7 +49,7 @@ class Environment:
 
     def __init__(self, directory: StoreDirectory, map_bytes: int, bounds: Mapping[str, int]) -> None:
         self.quarantined = False
-        self.areas: Mapping[str, Area] = {}
+        self.areas: Mapping[str, Partition] = {}
         self._directory = directory
         self._map_bytes = map_bytes
         self._bounds = bounds
@@ -181,7 +181,7 @@ class Environment:
                 txn.put(b"schema", SCHEMA)
             elif txn.get(b"schema") != SCHEMA:
                 raise lmdb.VersionMismatchError("another schema of ours")
-            areas = {name: Area(env, txn, name, bound) for name, bound in self._bounds.items()}
+            areas = {name: Partition(env, txn, name, bound) for name, bound in self._bounds.items()}
         with env.begin(buffers=True) as txn:
             for area in areas.values():
                 audit(area, txn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import lmdb
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 
 class Unsound(lmdb.CorruptedError):

@@ -2,7 +2,7 @@
 uploads with their facts.
 
 A record of rows fits a request only if it echoes the very fields that the request's variant was
-made of, and its numbers agree with each other and with its length. Anything else is a Misfit, and
+made of, and its numbers agree with each other and with its length. Anything else is a RecordInvalid, and
 so a miss.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from encoder_svc.store.core import Facts, Rows
+from encoder_svc.store.core import Facts, StoredRows
 from encoder_svc.store.keys import Fields
-from encoder_svc.store.records import Head, Misfit
-from fovea.rows import RowDtype, RowLayout
+from encoder_svc.store.records import Head, RecordInvalid
+from fovea.contract.rows import RowDtype, RowLayout
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class RowsFacts:
     digest: str
     kept: tuple[int, ...] | None
 
-    def rows(self, data: memoryview) -> Rows:
-        return Rows(data, self.layout, self.grid_thw, self.digest, self.kept)
+    def rows(self, data: memoryview) -> StoredRows:
+        return StoredRows(data, self.layout, self.grid_thw, self.digest, self.kept)
 
 
-def pack_rows(fields: Fields, rows: Rows) -> bytes:
+def pack_rows(fields: Fields, rows: StoredRows) -> bytes:
     layout = rows.layout
     kept = {} if rows.kept is None else {"kept": pack_places(rows.kept)}
     return _dump(
@@ -53,7 +53,7 @@ def pack_rows(fields: Fields, rows: Rows) -> bytes:
 
 
 def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
-    """The facts of rows that were stored for exactly these fields. Misfit otherwise."""
+    """The facts of rows that were stored for exactly these fields. RecordInvalid otherwise."""
     facts = _echoed(head, fields)
     try:
         layout = RowLayout(int(facts["width"]), int(facts["levels"]), RowDtype(facts["dtype"]))
@@ -62,11 +62,11 @@ def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
         lengths = facts["row_bytes"], facts["rows"] * facts["row_bytes"]
         kept = unpack_places(facts["kept"]) if "kept" in facts else None
     except (KeyError, TypeError, ValueError) as error:
-        raise Misfit("rows facts") from error
+        raise RecordInvalid("rows facts") from error
     if lengths != (layout.row_bytes, head.length):
-        raise Misfit("rows length")
+        raise RecordInvalid("rows length")
     if kept is not None and len(kept) != facts["rows"]:
-        raise Misfit("rows kept")
+        raise RecordInvalid("rows kept")
     return RowsFacts(layout, (t, h, w), sha, kept)
 
 
@@ -107,7 +107,7 @@ def _dump(facts: Mapping[str, object]) -> bytes:
 def _echoed(head: Head, fields: Fields) -> dict[str, Any]:
     facts = _load(head)
     if facts.get("fields") != dict(fields):
-        raise Misfit("fields echo")
+        raise RecordInvalid("fields echo")
     return facts
 
 
@@ -115,7 +115,7 @@ def _load(head: Head) -> dict[str, Any]:
     try:
         facts = json.loads(head.facts)
     except ValueError as error:
-        raise Misfit("facts") from error
+        raise RecordInvalid("facts") from error
     if not isinstance(facts, dict):
-        raise Misfit("facts")
+        raise RecordInvalid("facts")
     return facts

@@ -23,7 +23,7 @@ _FIXED = struct.Struct("<4sHHIIIQd")
 _CHECK = struct.Struct("<Q")
 
 
-class Misfit(Exception):
+class RecordInvalid(Exception):
     """A record that must not be served: damaged, or not the one that was asked for."""
 
 
@@ -54,18 +54,18 @@ class Head:
 
     @classmethod
     def unpack(cls, raw: bytes, key: bytes) -> Head:
-        """The header in `raw`. Misfit unless it is whole, of this version and of this key."""
+        """The header in `raw`. RecordInvalid unless it is whole, of this version and of this key."""
         if len(raw) < _FIXED.size + _CHECK.size:
-            raise Misfit("header cut short")
+            raise RecordInvalid("header cut short")
         body, (check,) = raw[: -_CHECK.size], _CHECK.unpack(raw[-_CHECK.size :])
         if xxhash.xxh3_64_intdigest(body) != check:
-            raise Misfit("header check")
+            raise RecordInvalid("header check")
         magic, version, *lengths, length, created = _FIXED.unpack_from(body)
         if magic != _MAGIC or version != _VERSION:
-            raise Misfit("header version")
+            raise RecordInvalid("header version")
         head = cls._parse(body[_FIXED.size :], lengths, length, created)
         if head.key != key:
-            raise Misfit("key echo")
+            raise RecordInvalid("key echo")
         return head
 
     @classmethod
@@ -73,9 +73,9 @@ class Head:
         key_bytes, facts_bytes, piece_bytes, count = lengths
         facts_end = key_bytes + facts_bytes
         if piece_bytes == 0 or count != -(-length // piece_bytes):
-            raise Misfit("piece count")
+            raise RecordInvalid("piece count")
         if len(rest) != facts_end + count * _CHECK.size:
-            raise Misfit("header length")
+            raise RecordInvalid("header length")
         checks = struct.unpack_from(f"<{count}Q", rest, facts_end)
         return cls(rest[:key_bytes], rest[key_bytes:facts_end], length, created, checks, piece_bytes)
 

@@ -17,14 +17,14 @@ from typing import Protocol
 
 from encoder_svc.store.core import (
     Amount,
-    AreaStats,
     Facts,
+    PartitionStats,
     Put,
-    Rows,
+    StoredRows,
+    StoredUpload,
     StoreLimits,
     StoreStats,
     TenantStats,
-    Upload,
 )
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.environment import Environment
@@ -48,7 +48,7 @@ from encoder_svc.store.keys import (
     sidecar,
     variant,
 )
-from encoder_svc.store.shelf import Shelf
+from encoder_svc.store.record_store import RecordStore
 
 # Last uses are noted in memory and written this often, or with the next put: a hit pays no commit.
 _TEND_SECONDS = 5.0
@@ -58,7 +58,7 @@ _READER_CHECK_SECONDS = 60.0
 class Store(Protocol):
     """Rows and uploads of many tenants. A get is a checked copy or a miss; a put may be skipped."""
 
-    def get(self, key: RowKey, fields: Fields) -> Rows | None: ...
+    def get(self, key: RowKey, fields: Fields) -> StoredRows | None: ...
 
     def note_use(self, key: RowKey) -> None: ...
 
@@ -68,9 +68,9 @@ class Store(Protocol):
 
     def put_sidecar(self, key: RowKey, name: str, fields: Fields, data: bytes) -> Put: ...
 
-    def put(self, key: RowKey, fields: Fields, rows: Rows) -> Put: ...
+    def put(self, key: RowKey, fields: Fields, rows: StoredRows) -> Put: ...
 
-    def get_upload(self, key: UploadKey) -> Upload | None: ...
+    def get_upload(self, key: UploadKey) -> StoredUpload | None: ...
 
     def put_upload(self, key: UploadKey, data: bytes | memoryview, facts: Facts) -> Put: ...
 
@@ -108,7 +108,7 @@ class LmdbStore:
         self._tender = threading.Thread(target=self._tend, name="store-tend", daemon=True)
         self._tender.start()
 
-    def get(self, key: RowKey, fields: Fields) -> Rows | None:
+    def get(self, key: RowKey, fields: Fields) -> StoredRows | None:
         """The rows stored for `key`, if the record echoes `fields` and every check holds."""
         found = self._rows.read(key.raw, lambda head: unpack_rows(head, fields))
         return None if found is None else found[0].rows(found[1])
@@ -117,7 +117,7 @@ class LmdbStore:
         """Rows of this key were served without a get. A hit and a use, and no wait: it is noted in memory."""
         self._rows.note_use(key.raw)
 
-    def put(self, key: RowKey, fields: Fields, rows: Rows) -> Put:
+    def put(self, key: RowKey, fields: Fields, rows: StoredRows) -> Put:
         """Keep a copy of `rows`. ValueError where `fields` are not those of the key's variant."""
         _check(key, fields)
         return self._rows.write(key.raw, pack_rows(fields, rows), rows.data)
@@ -138,9 +138,9 @@ class LmdbStore:
         _check(key, fields)
         return self._rows.write(sidecar(key, name), pack_sidecar(fields), data)
 
-    def get_upload(self, key: UploadKey) -> Upload | None:
+    def get_upload(self, key: UploadKey) -> StoredUpload | None:
         found = self._uploads.read(key.raw, unpack_upload)
-        return None if found is None else Upload(data=found[1], facts=found[0])
+        return None if found is None else StoredUpload(data=found[1], facts=found[0])
 
     def put_upload(self, key: UploadKey, data: bytes | memoryview, facts: Facts) -> Put:
         """Keep a copy of an image's bytes with its facts, its pixel digest among them."""
@@ -170,7 +170,7 @@ class LmdbStore:
     def stats(self) -> StoreStats:
         rows, uploads = self._rows.stats(), self._uploads.stats()
         tenants = {
-            tenant: TenantStats(rows.get(tenant, AreaStats()), uploads.get(tenant, AreaStats()))
+            tenant: TenantStats(rows.get(tenant, PartitionStats()), uploads.get(tenant, PartitionStats()))
             for tenant in rows.keys() | uploads.keys()
         }
         return StoreStats(tenants, self.limits, self._env.file_bytes, self._env.quarantined)
@@ -218,7 +218,7 @@ class LmdbStore:
             bounds = {"rows": self.limits.rows_bound, "uploads": self.limits.uploads_bound}
             self._env = Environment(self._directory, self.limits.map_bytes, bounds)
             undo.callback(self._env.close)
-            self._rows, self._uploads = Shelf(self._env, "rows"), Shelf(self._env, "uploads")
+            self._rows, self._uploads = RecordStore(self._env, "rows"), RecordStore(self._env, "uploads")
             self._rows.shrink()
             self._uploads.shrink()
             undo.pop_all()

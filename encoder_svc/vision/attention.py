@@ -19,7 +19,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Group:
+class ImageGroup:
     """`images` neighbours in the batch, of `length` patches each, from patch `start` on."""
 
     start: int
@@ -43,10 +43,10 @@ class Packing:
         return sum(self.lengths)
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
-        made: list[Group] = []
+    def groups(self) -> tuple[ImageGroup, ...]:
+        made: list[ImageGroup] = []
         for length, equal in groupby(self.lengths):
-            made.append(Group(made[-1].end if made else 0, len(list(equal)), length))
+            made.append(ImageGroup(made[-1].end if made else 0, len(list(equal)), length))
         return tuple(made)
 
     @cached_property
@@ -56,7 +56,7 @@ class Packing:
         return ends.to(self.device, torch.int32)
 
 
-class Attention(Protocol):
+class VisionAttention(Protocol):
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, packing: Packing) -> Tensor:
         """(patches, heads, head_dim) each -> the same shape."""
         ...
@@ -70,13 +70,13 @@ class GroupedAttention:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @staticmethod
-    def _group(group: Group, tensors: Sequence[Tensor]) -> Tensor:
+    def _group(group: ImageGroup, tensors: Sequence[Tensor]) -> Tensor:
         shape = (group.images, group.length)
         q, k, v = (t[group.start : group.end].view(*shape, *t.shape[1:]).transpose(1, 2) for t in tensors)
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1)
 
 
-class FlashAttention:
+class FlashVisionAttention:
     """The flash-attn package: images of all lengths in one call."""
 
     def __init__(self) -> None:
@@ -96,6 +96,6 @@ class FlashAttention:
         return out
 
 
-def choose(name: str) -> Attention:
+def choose(name: str) -> VisionAttention:
     """By the name that `checkpoint.attention` gives."""
-    return FlashAttention() if name == "flash_attention_2" else GroupedAttention()
+    return FlashVisionAttention() if name == "flash_attention_2" else GroupedAttention()

@@ -21,12 +21,12 @@ import structlog
 
 from encoder_svc.errors import EncodeFailed, EncoderBusy, TowerFailed
 from encoder_svc.vision.flight import Encoded, Flight, Prepare
+from encoder_svc.vision.output import TowerOutput
+from encoder_svc.vision.patch_limiter import PatchLimiter
 from encoder_svc.vision.preprocess import Patches
-from encoder_svc.vision.room import Room
-from encoder_svc.vision.rows import TowerRows
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
-Compute = Callable[[Sequence[Patches], bool], list[TowerRows]]
+Compute = Callable[[Sequence[Patches], bool], list[TowerOutput]]
 """What the tower makes of images, with their saliency or without."""
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ class Batcher:
         self._flights: dict[Hashable, Flight] = {}
         self._ready: deque[Flight] = deque()  # oldest first
         self._changed = asyncio.Event()
-        self._room = Room(self.limits.max_prepared_patches)
+        self._room = PatchLimiter(self.limits.max_prepared_patches)
         self._preparing: list[Flight] = []
         self._tower = ThreadPoolExecutor(1, thread_name_prefix="tower")
         self._loop_task: asyncio.Task[None] | None = None
@@ -246,7 +246,7 @@ class Batcher:
         for flight in batch:
             await self._run([flight])
 
-    async def _on_tower(self, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
+    async def _on_tower(self, images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._tower, _guarded, self._compute, images, saliency)
 
@@ -255,7 +255,7 @@ def _age(flight: Flight) -> float:
     return flight.created
 
 
-def _guarded(compute: Compute, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
+def _guarded(compute: Compute, images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
     """On the tower's thread: what is no Exception would otherwise end the event loop, not this
     worker.
     """

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder_svc.vision.prepare import Prepared
-from encoder_svc.vision.rows import TowerRows
+from encoder_svc.vision.output import TowerOutput
+from encoder_svc.vision.prepare import PreparedImage
 
-Prepare = Callable[[], Awaitable[Prepared]]
+Prepare = Callable[[], Awaitable[PreparedImage]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Flight:
     begun: bool = False
     abandoned: bool = False
     claimed: bool = False
-    prepared: Prepared | None = None
+    prepared: PreparedImage | None = None
     task: asyncio.Task[None] | None = None
     created: float = field(default_factory=time.perf_counter)
 
@@ -75,7 +75,7 @@ class Flight:
         """Whether it may share a tower call that has room for `left` patches more."""
         return self.saliency == other.saliency and self.cost <= left
 
-    def finish(self, made: TowerRows, started: float, ended: float) -> None:
+    def finish(self, made: TowerOutput, started: float, ended: float) -> None:
         """Hand the rows to all who wait; `started` and `ended` are those of the tower call."""
         if self.result.done() or self.prepared is None:
             return

@@ -22,7 +22,7 @@ from encoder_svc.vision.saliency import saliency
 
 
 @dataclass(frozen=True, eq=False)
-class Image:
+class TowerImage:
     """`values` (patches, channels * frames * pixels) in the order of cells; `grid` (h, w) in patches."""
 
     values: Tensor
@@ -31,7 +31,7 @@ class Image:
 
 
 @dataclass(frozen=True, eq=False)
-class Output:
+class ForwardOutput:
     """`rows` (cells of all images, out width * (1 + levels)); `saliency` (patches,) where asked for."""
 
     rows: Tensor
@@ -80,7 +80,7 @@ class Forward:
         self._cell: int = config.spatial_merge_size**2
         self.width: int = modules.merger.linear_fc2.out_features
 
-    def __call__(self, images: Sequence[Image], salient: bool) -> Output:
+    def __call__(self, images: Sequence[TowerImage], salient: bool) -> ForwardOutput:
         """Images with equally many patches stand side by side."""
         packing = Packing(tuple(len(image.values) for image in images), self._device)
         positions = [self._positions.of(*image.grid, image.kept) for image in images]
@@ -94,7 +94,7 @@ class Forward:
             if place in self._levels:
                 self._merge(self._levels[place], x, rows)
         self._merge(0, x, rows)
-        return Output(rows, _saliencies(q, k, packing) if salient else None)
+        return ForwardOutput(rows, _saliencies(q, k, packing) if salient else None)
 
     def _merge(self, level: int, x: Tensor, rows: Tensor) -> None:
         rows[:, level * self.width : (level + 1) * self.width] = self._mergers[level](x)

@@ -1,4 +1,4 @@
-"""Rows as bytes: from the numbers that the tower computed to one layout of `fovea.rows`, on their device.
+"""Rows as bytes: from the numbers that the tower computed to one layout of `fovea.contract.rows`, on their device.
 
 Without a scale a value is rounded to its dtype. With scales, the largest value of a group becomes the
 largest that the dtype can say: the group is a level in float8, whose precision is relative and so bears one
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fovea.rows import RowDtype, RowLayout
+from fovea.contract.rows import RowDtype, RowLayout
 
 TORCH_DTYPES = {
     RowDtype.BF16: torch.bfloat16,

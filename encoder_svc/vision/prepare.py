@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from encoder_svc.images.decoder import Decoder
 from encoder_svc.vision.preprocess import Patches, patches, places
+from fovea.contract.plan import EncodePlan
 from fovea.geometry import Geometry
-from fovea.plan import RowPlan
 
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedImage:
     """What the tower needs of one image, and what it took to make it."""
 
     patches: Patches
@@ -32,7 +32,7 @@ class Prepared:
     preprocess_ms: float
 
 
-class Preparer:
+class ImagePreparer:
     """Preprocesses on `threads` threads; where decoding runs is the decoder's affair."""
 
     def __init__(self, decoder: Decoder, geometry: Geometry, threads: int = 2) -> None:
@@ -40,7 +40,7 @@ class Preparer:
         self._geometry = geometry
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="preprocess")
 
-    async def prepare(self, data: bytes, plan: RowPlan, uniform: bool = False) -> Prepared:
+    async def prepare(self, data: bytes, plan: EncodePlan, uniform: bool = False) -> PreparedImage:
         """The patches of the file `data`, resized as planned and without the flat cells that `plan` drops.
 
         With `uniform` it is told which of those that stay have one colour.
@@ -52,9 +52,9 @@ class Preparer:
             patches, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance, uniform
         )
         ended = time.perf_counter()
-        return Prepared(made, 1e3 * (decoded - started), 1e3 * (ended - decoded))
+        return PreparedImage(made, 1e3 * (decoded - started), 1e3 * (ended - decoded))
 
-    async def places(self, data: bytes, plan: RowPlan) -> NDArray[np.int32] | None:
+    async def places(self, data: bytes, plan: EncodePlan) -> NDArray[np.int32] | None:
         """Which cells `prepare` would keep, None for all, without making patches of them."""
         if plan.flat_tolerance is None:
             return None

@@ -18,14 +18,14 @@ from transformers import PreTrainedModel
 
 from encoder_svc.errors import CheckpointNotSupported, TowerFailed
 from encoder_svc.vision import checkpoint
-from encoder_svc.vision.forward import Forward, Image, Output
+from encoder_svc.vision.forward import Forward, ForwardOutput, TowerImage
+from encoder_svc.vision.output import TowerOutput
 from encoder_svc.vision.pack import TORCH_DTYPES, pack
 from encoder_svc.vision.preprocess import CHANNELS, Patches
-from encoder_svc.vision.rows import TowerRows
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.fingerprint import Progress
 from fovea.finite import RowsNotFinite, first_not_finite
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype, RowLayout
 
 CPU_PATCHES = 2048
 """More at once are slower on a CPU: four of 768x768 by 7 % on one thread, 19 % on two (stand-in)."""
@@ -66,7 +66,7 @@ class Tower:
     def layout(self, dtype: RowDtype) -> RowLayout:
         return RowLayout(self.width, self.levels, dtype)
 
-    def encode(self, images: Sequence[Patches], dtype: RowDtype, saliency: bool = False) -> list[TowerRows]:
+    def encode(self, images: Sequence[Patches], dtype: RowDtype, saliency: bool = False) -> list[TowerOutput]:
         """The rows of each image in `layout(dtype)`, raster order, copied out of the batch.
 
         TowerFailed where the device is lost for good. RowsNotFinite where a value is not finite, as computed
@@ -101,7 +101,7 @@ class Tower:
             part.append(image)
         yield part
 
-    def _computed(self, images: Sequence[Patches], dtype: RowDtype, saliency: bool) -> list[TowerRows]:
+    def _computed(self, images: Sequence[Patches], dtype: RowDtype, saliency: bool) -> list[TowerOutput]:
         cells = [image.count // self._geometry.merge**2 for image in images]
         with torch.inference_mode():
             output = self._run(images, saliency)
@@ -111,11 +111,11 @@ class Tower:
         if bad is not None:
             raise RowsNotFinite("the image as the tower computes it", bad, dtype)
         rows = np.split(data, np.cumsum(cells)[:-1])
-        return [TowerRows(part.tobytes(), found) for part, found in zip(rows, salient, strict=True)]
+        return [TowerOutput(part.tobytes(), found) for part, found in zip(rows, salient, strict=True)]
 
-    def _run(self, images: Sequence[Patches], saliency: bool) -> Output:
+    def _run(self, images: Sequence[Patches], saliency: bool) -> ForwardOutput:
         return self._forward(
-            [Image(torch.from_numpy(one.values), one.grid_thw[1:], one.kept) for one in images], saliency
+            [TowerImage(torch.from_numpy(one.values), one.grid_thw[1:], one.kept) for one in images], saliency
         )
 
     def _by_cell(self, saliency: Tensor | None, cells: Sequence[int]) -> list[Any]:

@@ -18,7 +18,7 @@ from fovea.cli.images import size_of as size_written
 from fovea.cli.model import PUBLISHED, Model, of_checkpoint, of_decoder
 from fovea.cli.options import UINT32, Json, Token
 from fovea.cli.output import clean, emit, reported
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from fovea.geometry import Planned
 
 HINT = "Start both services with `fovea serve`, or leave --decoder and FOVEA_DECODER away"

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from fovea.cli.children import Child, Children
-from fovea.cli.samples import Asked, Sample, load
+from fovea.cli.samples import Sample, SampleQuestion, load
 from fovea.cli.serve import launches, standin_dir
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 if TYPE_CHECKING:
     from fovea.cli.demo_view import View
     from fovea.client import Client
-    from fovea.receipt import Receipt
+    from fovea.contract.receipt import Receipt
 
 START_S = 600.0
 ANSWER_TOKENS = 16
@@ -37,7 +37,7 @@ DECODER_FLAGS = ("--metrics-listen", "")
 
 
 @dataclass
-class Tally:
+class DemoTally:
     """What the demo asked and what it cost."""
 
     asked: int = 0
@@ -64,7 +64,7 @@ def demo() -> None:
     from fovea.cli.demo_view import View
 
     signal.signal(signal.SIGTERM, _end)
-    view, tally = View(), Tally()
+    view, tally = View(), DemoTally()
     with ExitStack() as stack:
         cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="fovea-demo-"))
         children = stack.enter_context(Children(_environ(os.environ), lambda name, line: None))
@@ -82,7 +82,7 @@ def demo() -> None:
 class Demo:
     """The demo's steps, in order."""
 
-    def __init__(self, children: Children, view: View, tally: Tally, cache: Path) -> None:
+    def __init__(self, children: Children, view: View, tally: DemoTally, cache: Path) -> None:
         self._children = children
         self._view = view
         self._tally = tally
@@ -129,7 +129,7 @@ class Demo:
 
             wait_until_ready(self._children, waiting, START_S, ready, pause)
 
-    def _ask(self, client: Client, sample: Sample, asked: Asked) -> Receipt:
+    def _ask(self, client: Client, sample: Sample, asked: SampleQuestion) -> Receipt:
         from fovea.client import Sampling
 
         sampling = Sampling(max_new_tokens=ANSWER_TOKENS)
@@ -156,7 +156,7 @@ def _loaded(child: Child) -> str:
             return "starting"
 
 
-def _summary(view: View, tally: Tally) -> None:
+def _summary(view: View, tally: DemoTally) -> None:
     from fovea.cli.receipts import size
 
     view.heading("Summary")

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from fovea.cli.output import clean, console
 from fovea.cli.receipts import one_line, size
-from fovea.cli.samples import Asked
+from fovea.cli.samples import SampleQuestion
 from fovea.client import Answer
-from fovea.facts import Stored
+from fovea.contract.image import StoredImage
 
 QUESTION_COLUMNS = 44
 ANSWER_COLUMNS = 12
@@ -43,7 +43,7 @@ class View:
         with self._out.status("starting") as status:
             yield status.update
 
-    def stored(self, name: str, stored: Stored) -> None:
+    def stored(self, name: str, stored: StoredImage) -> None:
         facts = stored.facts
         self.heading(f"{name}  {facts.width}x{facts.height}, {size(facts.byte_size)}, {facts.digest[:19]}...")
 
@@ -61,7 +61,7 @@ class View:
 
             yield hear
 
-    def answered(self, asked: Asked, answer: Answer) -> None:
+    def answered(self, asked: SampleQuestion, answer: Answer) -> None:
         right = asked.right(answer.text)
         mark = "right" if right else f"WRONG, should be {asked.answer}"
         line = _asking(asked.question)

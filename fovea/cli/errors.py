@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from fovea.errors import FoveaError, InvalidArgument, Violation
+from fovea.contract.errors import FoveaError, InvalidArgument, Violation
 
 
 class FileNotReadable(InvalidArgument):

@@ -8,7 +8,7 @@ import typer
 
 from fovea.cli.options import DECODER, ENCODER, DecoderAddress, EncoderAddress, Json, Token
 from fovea.cli.output import emit, reported
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 if TYPE_CHECKING:
     from fovea.client import ServerInfo

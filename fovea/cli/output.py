@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from fovea.images import Still, opened, shown
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 from fovea.cli.images import given
 from fovea.cli.options import DECODER, DecoderAddress, Json, Token
 from fovea.cli.output import console, emit, reported
-from fovea.facts import Stored
+from fovea.contract.image import StoredImage
 
 if TYPE_CHECKING:
     from fovea.client import Client
@@ -35,7 +35,7 @@ def put(
             _print(stored)
 
 
-def _with_progress(client: Client, image: str) -> Stored:
+def _with_progress(client: Client, image: str) -> StoredImage:
     from rich.progress import Progress
 
     out = console(stderr=True)
@@ -46,11 +46,11 @@ def _with_progress(client: Client, image: str) -> Stored:
         )
 
 
-def _expiry(stored: Stored) -> datetime:
+def _expiry(stored: StoredImage) -> datetime:
     return datetime.fromtimestamp(stored.expires, UTC)
 
 
-def _fields(stored: Stored) -> dict[str, object]:
+def _fields(stored: StoredImage) -> dict[str, object]:
     return {
         **vars(stored.facts),
         "already_stored": stored.already,
@@ -59,7 +59,7 @@ def _fields(stored: Stored) -> dict[str, object]:
     }
 
 
-def _print(stored: Stored) -> None:
+def _print(stored: StoredImage) -> None:
     facts = stored.facts
     held = "held already" if stored.already else "stored"
     typer.echo(facts.digest)

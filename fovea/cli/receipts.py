@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fovea.receipt import ImageReceipt, Receipt, Stages, Step
+from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Step
 
 SOURCES = {"encoded": "miss", "rows": "hit", "prefix": "hit in the KV cache", "none": "not needed"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Asked:
+class SampleQuestion:
     """A question with its one right answer."""
 
     question: str
@@ -23,7 +23,7 @@ class Sample:
     """A picture and what is asked of it."""
 
     path: Path
-    asked: tuple[Asked, ...]
+    asked: tuple[SampleQuestion, ...]
 
 
 def load(folder: Path | None = None) -> list[Sample]:
@@ -33,7 +33,7 @@ def load(folder: Path | None = None) -> list[Sample]:
     return [
         Sample(
             folder / one["file"],
-            tuple(Asked(asked["question"], asked["answer"]) for asked in one["questions"]),
+            tuple(SampleQuestion(asked["question"], asked["answer"]) for asked in one["questions"]),
         )
         for one in listed
     ]

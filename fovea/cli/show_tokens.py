@@ -16,7 +16,7 @@ from fovea.cli.visual import DropFlat, FlatTolerance, Keep, MaxPixels, tolerance
 if TYPE_CHECKING:
     from fovea.client.sources import File
     from fovea.client.values import Placed
-    from fovea.plan import RowChoice
+    from fovea.contract.plan import RowSelection
 
 HINT = "Start both services with `fovea serve`, or name another encoder with --encoder"
 
@@ -38,26 +38,26 @@ def show_tokens(
 ) -> None:
     """Draw the grid of an image's tokens, those that are left out, and the rank of the others."""
     from fovea.client import Budget, EncoderClient
-    from fovea.plan import RowPlan
+    from fovea.contract.plan import EncodePlan
 
     with reported(False, HINT), EncoderClient(encoder, token or None) as client:
         [(_, file), *others] = named([image], pages, Budget(max_pixels=max_pixels))
         if others:
             raise typer.BadParameter("one page at a time, for instance --pages 3")
         choice = _choice(keep, auto, reducer)
-        plan = RowPlan(max_pixels, tolerance(drop_flat, flat_tolerance), choice)
+        plan = EncodePlan(max_pixels, tolerance(drop_flat, flat_tolerance), choice)
         placed = client.place_rows(client.put(file).facts.digest, plan, order=not choice.all)
         _draw(file, image, placed, output)
     typer.echo(f"{output}: {placed.count:,} of {placed.cost.tokens:,} tokens")
 
 
-def _choice(keep: float | None, auto: bool, reducer: str) -> RowChoice:
-    from fovea.plan import ALL_ROWS, Reducer, RowChoice
+def _choice(keep: float | None, auto: bool, reducer: str) -> RowSelection:
+    from fovea.contract.plan import ALL_ROWS, Reducer, RowSelection
 
     if auto and keep is not None:
         raise typer.BadParameter("only one of --keep and --auto")
     return (
-        RowChoice(1.0 if keep is None else keep, auto, Reducer(reducer))
+        RowSelection(1.0 if keep is None else keep, auto, Reducer(reducer))
         if auto or keep is not None
         else ALL_ROWS
     )

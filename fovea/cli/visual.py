@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PANEL = "Visual tokens"
 MOST_TOLERANCE = 32
-"""As in fovea.plan, which is not imported for a `--help`; a test holds the two together."""
+"""As in fovea.contract.plan, which is not imported for a `--help`; a test holds the two together."""
 
 
 def _option(*names: str, **said: Any) -> Any:

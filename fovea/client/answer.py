@@ -8,7 +8,7 @@ from fovea.client.errors import AnswerIncomplete
 from fovea.client.values import Answer, Event, Finished, Started, Text
 
 
-class Gathered:
+class AnswerBuilder:
     """`take` each event, then ask for the `answer`; `on_text` hears each piece of text at once."""
 
     def __init__(self, on_text: Callable[[str], None]) -> None:

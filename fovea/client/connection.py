@@ -19,8 +19,8 @@ import grpc
 from fovea.client.channel import OPTIONS
 from fovea.client.errors import BY_REASON, NotServed, Unreachable
 from fovea.client.sending import Sending
-from fovea.errors import FoveaError, InvalidArgument
-from fovea.remote import error_of
+from fovea.contract.errors import FoveaError, InvalidArgument
+from fovea.contract.remote import error_of
 
 TIMEOUT_S = 120.0
 _ADDRESS = re.compile(r"(?!https?://)\S+:\S+")
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Call:
+class Rpc:
     """One RPC by name. The request is a message or, for an upload, an iterator of messages."""
 
     method: str
@@ -36,13 +36,13 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Open(Call):
+class StreamRpc(Rpc):
     """An RPC whose responses are a stream. Its reply is a generator of them, the first of which has come
     already: a call that is refused fails when it is opened. Closing the generator cancels the call on the
     server too."""
 
 
-Steps: TypeAlias = Generator[Call, Any, T]
+Steps: TypeAlias = Generator[Rpc, Any, T]
 """Calls to make, one after the other; each gets its reply, or its failure, where it was yielded."""
 
 
@@ -123,8 +123,8 @@ class Connection(_Settings):
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
 
-    def _reply(self, call: Call) -> Any:
-        if isinstance(call, Open):
+    def _reply(self, call: Rpc) -> Any:
+        if isinstance(call, StreamRpc):
             messages = self._messages(call)
             return _resumed(next(messages, None), messages)
         method, sending = getattr(self._stub, call.method), Sending.of(call.request)
@@ -135,7 +135,7 @@ class Connection(_Settings):
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
 
-    def _messages(self, call: Open) -> Generator[Any, None, None]:
+    def _messages(self, call: StreamRpc) -> Generator[Any, None, None]:
         stream = getattr(self._stub, call.method)(call.request, **self._options)
         try:
             yield from stream
@@ -176,8 +176,8 @@ class AsyncConnection(_Settings):
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
 
-    async def _reply(self, call: Call) -> Any:
-        if isinstance(call, Open):
+    async def _reply(self, call: Rpc) -> Any:
+        if isinstance(call, StreamRpc):
             messages = self._messages(call)
             return _aresumed(await anext(messages, None), messages)
         method, sending = getattr(self._stub, call.method), Sending.of(call.request)
@@ -188,7 +188,7 @@ class AsyncConnection(_Settings):
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
 
-    async def _messages(self, call: Open) -> AsyncGenerator[Any, None]:
+    async def _messages(self, call: StreamRpc) -> AsyncGenerator[Any, None]:
         stream = getattr(self._stub, call.method)(call.request, **self._options)
         try:
             async for message in stream:

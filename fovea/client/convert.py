@@ -6,7 +6,6 @@ from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
-from fovea import wire
 from fovea.client.budget import Budget
 from fovea.client.errors import RowsMismatch
 from fovea.client.values import (
@@ -21,10 +20,11 @@ from fovea.client.values import (
     Text,
     TokenCount,
 )
+from fovea.contract import wire
+from fovea.contract.image import StoredImage
+from fovea.contract.receipt import Step
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
-from fovea.facts import Stored
-from fovea.receipt import Step
 
 _COMMON = {field.name for field in fields(ServerInfo)} | {"loading_progress"}
 
@@ -44,9 +44,9 @@ def event(message: decoder_pb2.GenerateResponse) -> Event | None:
     return None
 
 
-def stored(message: Any) -> Stored:
+def stored(message: Any) -> StoredImage:
     """A PutImageResponse or DescribeImageResponse of either service."""
-    return Stored(
+    return StoredImage(
         facts=wire.facts_from_proto(message.facts),
         already=getattr(message, "already_stored", True),
         expires=message.expire_time.ToNanoseconds() / 1e9,

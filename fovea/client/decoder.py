@@ -13,15 +13,15 @@ from contextlib import aclosing, closing
 from typing import Unpack
 
 from fovea.client import convert, steps
-from fovea.client.answer import Gathered
+from fovea.client.answer import AnswerBuilder
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.messages import Images, Message, Options, Question, Sized, Source, id_of
 from fovea.client.naming import asking
 from fovea.client.sources import File
-from fovea.client.upload import Progress, Upload, unheard
+from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.client.values import Answer, Count, Event, ServerInfo
+from fovea.contract.image import StoredImage
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
-from fovea.facts import Stored
 
 DEFAULT_DECODER = "127.0.0.1:50052"
 Asked = str | Message | Sequence[Message]
@@ -40,11 +40,11 @@ class Client(Connection):
     ) -> None:
         super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub)
 
-    def put(self, image: File, progress: Progress = unheard) -> Stored:
+    def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """Store a file; an image that is held already is not sent again. `progress` hears the bytes sent."""
-        return self._run(steps.put(decoder_pb2, Upload.of(image), progress))
+        return self._run(steps.put(decoder_pb2, FileUpload.of(image), progress))
 
-    def describe(self, image: Source) -> Stored:
+    def describe(self, image: Source) -> StoredImage:
         """What is known of a stored image, given by its id or as a file. Raises ImageNotStored."""
         return self._run(steps.describe(decoder_pb2, id_of(image)))
 
@@ -57,7 +57,7 @@ class Client(Connection):
         **options: Unpack[Options],
     ) -> Answer:
         """The whole answer; `on_text` hears each piece as it comes. Arguments as in `stream`."""
-        gathered = Gathered(on_text)
+        gathered = AnswerBuilder(on_text)
         with closing(self.stream(question, images, **options)) as events:
             for event in events:  # to the very end: leaving at the closing message would cancel the call
                 gathered.take(event)
@@ -100,12 +100,12 @@ class AsyncClient(AsyncConnection):
     ) -> None:
         super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub)
 
-    async def put(self, image: File, progress: Progress = unheard) -> Stored:
+    async def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """As `Client.put`."""
-        upload = await asyncio.to_thread(Upload.of, image)
+        upload = await asyncio.to_thread(FileUpload.of, image)
         return await self._run(steps.put(decoder_pb2, upload, progress))
 
-    async def describe(self, image: Source) -> Stored:
+    async def describe(self, image: Source) -> StoredImage:
         """As `Client.describe`."""
         digest = await asyncio.to_thread(id_of, image)
         return await self._run(steps.describe(decoder_pb2, digest))
@@ -119,7 +119,7 @@ class AsyncClient(AsyncConnection):
         **options: Unpack[Options],
     ) -> Answer:
         """As `Client.ask`."""
-        gathered = Gathered(on_text)
+        gathered = AnswerBuilder(on_text)
         async with aclosing(self.stream(question, images, **options)) as events:
             async for event in events:
                 gathered.take(event)

@@ -12,21 +12,21 @@ from contextlib import aclosing, closing
 
 from fovea.client import steps
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
-from fovea.client.rows import Assembly
+from fovea.client.row_stream import RowStreamReader
 from fovea.client.sources import File
-from fovea.client.upload import Progress, Upload, unheard
+from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.client.values import CacheStats, Deleted, Placed, Rows, ServerInfo, TokenCount
+from fovea.contract.image import StoredImage
+from fovea.contract.plan import EncodePlan
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
-from fovea.facts import Stored
-from fovea.plan import RowPlan
 
 DEFAULT_ENCODER = "127.0.0.1:50051"
 
 
-def _plan(plan: RowPlan | None, max_pixels: int | None) -> RowPlan:
+def _plan(plan: EncodePlan | None, max_pixels: int | None) -> EncodePlan:
     """`max_pixels` is short for a plan of it."""
     if plan is None:
-        return RowPlan(max_pixels=max_pixels)
+        return EncodePlan(max_pixels=max_pixels)
     if max_pixels is not None:
         raise ValueError("max_pixels belongs into the plan, where there is one")
     return plan
@@ -40,11 +40,11 @@ class EncoderClient(Connection):
     ) -> None:
         super().__init__(address, token, timeout_s, encoder_pb2_grpc.EncoderServiceStub)
 
-    def put(self, image: File, progress: Progress = unheard) -> Stored:
+    def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """Store a file on this encoder. Asking through a decoder, store there: it knows the owner."""
-        return self._run(steps.put(encoder_pb2, Upload.of(image), progress))
+        return self._run(steps.put(encoder_pb2, FileUpload.of(image), progress))
 
-    def describe(self, digest: str) -> Stored:
+    def describe(self, digest: str) -> StoredImage:
         """What is known of a stored image. Raises ImageNotStored where it is not here."""
         return self._run(steps.describe(encoder_pb2, digest))
 
@@ -58,14 +58,14 @@ class EncoderClient(Connection):
         max_pixels: int | None = None,
         fingerprint: str = "",
         *,
-        plan: RowPlan | None = None,
+        plan: EncodePlan | None = None,
     ) -> Rows:
         """The rows of a stored image that a plan sends, checked: places, order, count, length, XXH3, digest.
 
         `max_pixels` is short for a plan of it. `fingerprint` refuses an encoder of another model. Raises
         RowsMismatch for rows that are not what their header announced.
         """
-        assembly = Assembly()
+        assembly = RowStreamReader()
         asked = steps.encode(digest, _plan(plan, max_pixels), fingerprint)
         with closing(self._run(asked)) as messages:
             for message in messages:
@@ -75,7 +75,7 @@ class EncoderClient(Connection):
     def place_rows(
         self,
         digest: str,
-        plan: RowPlan,
+        plan: EncodePlan,
         *,
         order: bool = False,
         stored_only: bool = False,
@@ -109,12 +109,12 @@ class AsyncEncoderClient(AsyncConnection):
     ) -> None:
         super().__init__(address, token, timeout_s, encoder_pb2_grpc.EncoderServiceStub)
 
-    async def put(self, image: File, progress: Progress = unheard) -> Stored:
+    async def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """As `EncoderClient.put`; the file is read in a thread."""
-        upload = await asyncio.to_thread(Upload.of, image)
+        upload = await asyncio.to_thread(FileUpload.of, image)
         return await self._run(steps.put(encoder_pb2, upload, progress))
 
-    async def describe(self, digest: str) -> Stored:
+    async def describe(self, digest: str) -> StoredImage:
         """As `EncoderClient.describe`."""
         return await self._run(steps.describe(encoder_pb2, digest))
 
@@ -128,10 +128,10 @@ class AsyncEncoderClient(AsyncConnection):
         max_pixels: int | None = None,
         fingerprint: str = "",
         *,
-        plan: RowPlan | None = None,
+        plan: EncodePlan | None = None,
     ) -> Rows:
         """As `EncoderClient.encode`."""
-        assembly = Assembly()
+        assembly = RowStreamReader()
         asked = steps.encode(digest, _plan(plan, max_pixels), fingerprint)
         async with aclosing(await self._run(asked)) as messages:
             async for message in messages:
@@ -141,7 +141,7 @@ class AsyncEncoderClient(AsyncConnection):
     async def place_rows(
         self,
         digest: str,
-        plan: RowPlan,
+        plan: EncodePlan,
         *,
         order: bool = False,
         stored_only: bool = False,

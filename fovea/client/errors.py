@@ -7,7 +7,7 @@
 
 Each keeps what the server sent: `code`, `reason`, `message`, `metadata`, `violations`, `retry_after_s` (None
 where it is no use to come back) and `request_id`. A reason that this version does not know is a
-`RemoteError`, and all are `fovea.errors.FoveaError`. The services raise classes of their own, which know how
+`RemoteError`, and all are `fovea.contract.errors.FoveaError`. The services raise classes of their own, which know how
 to explain themselves; these here only name what has arrived. The reasons that only the command makes are in
 `fovea.cli.errors`.
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 from grpc import StatusCode as Code
 
-from fovea.remote import RemoteError as RemoteError
+from fovea.contract.remote import RemoteError as RemoteError
 
 BY_REASON: dict[str, type[RemoteError]] = {}
 """Every class below by its reason."""

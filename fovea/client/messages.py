@@ -14,9 +14,9 @@ from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.fitting import fit
 from fovea.client.format import Format
 from fovea.client.sources import ACCEPTED, File, is_source, name_of
-from fovea.client.upload import Upload
+from fovea.client.upload import FileUpload
+from fovea.contract.ids import is_digest
 from fovea.decoder.v1 import decoder_pb2
-from fovea.ids import is_digest
 from fovea.vision.v1 import image_pb2
 
 Source = File
@@ -99,12 +99,12 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Draft:
+class RequestDraft:
     """A request, and the files that must be stored before it can be answered. `names` are what errors call
     its images, by their path in the request."""
 
     request: decoder_pb2.GenerateRequest
-    uploads: tuple[Upload, ...]
+    uploads: tuple[FileUpload, ...]
     names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -123,7 +123,7 @@ class Question:
     response_format: Format | None = None
     logprobs: bool = False
 
-    def draft(self) -> Draft:
+    def draft(self) -> RequestDraft:
         """Read the files for their ids. Raises OSError where one cannot be read, ValueError for options that
         contradict each other, and what `fovea.client.sources` raises for what holds no image."""
         budget = self.budget.with_pixels(self.max_pixels)
@@ -139,7 +139,7 @@ class Question:
             response_format=self.response_format.message() if self.response_format else None,
             logprobs=decoder_pb2.Logprobs() if self.logprobs else None,
         )
-        return Draft(request, tuple(uploads.found.values()), uploads.names)
+        return RequestDraft(request, tuple(uploads.found.values()), uploads.names)
 
     def _messages(self) -> Sequence[Message]:
         images = _listed(self.images)
@@ -163,14 +163,14 @@ def _listed(images: Any) -> list[Image]:
 
 def id_of(image: Source) -> str:
     """The id of an image that is given by it, or as a file. Raises OSError where that cannot be read."""
-    return image if isinstance(image, str) and is_digest(image) else Upload.of(image).digest
+    return image if isinstance(image, str) and is_digest(image) else FileUpload.of(image).digest
 
 
 class _Uploads:
     """The files of a request by their ids, each once; shrunk, where the caller wants that."""
 
     def __init__(self, budget: Budget, shrink: bool) -> None:
-        self.found: dict[str, Upload] = {}
+        self.found: dict[str, FileUpload] = {}
         self.names: dict[str, str] = {}
         self._budget = budget
         self._shrink = shrink
@@ -185,7 +185,7 @@ class _Uploads:
             self.names[path] = image.name or path
             return decoder_pb2.Image(digest=source)
         name = self.names[path] = image.name or name_of(source) or path
-        upload = Upload.of(fit(source, budget=self._budget) if self._shrink else source, name)
+        upload = FileUpload.of(fit(source, budget=self._budget) if self._shrink else source, name)
         self.found.setdefault(upload.digest, upload)
         return decoder_pb2.Image(digest=upload.digest)
 

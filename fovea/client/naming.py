@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from fovea.errors import CALLERS
-from fovea.remote import RemoteError
+from fovea.contract.errors import CALLERS
+from fovea.contract.remote import RemoteError
 
 
 @contextmanager

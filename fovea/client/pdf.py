@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea.client.budget import SERVERS_CHOICE, Budget
-from fovea.errors import FoveaError, InvalidArgument, Violation
+from fovea.contract.errors import FoveaError, InvalidArgument, Violation
 from fovea.geometry import Geometry
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, Union
 
-from fovea.errors import InvalidArgument
-from fovea.ids import is_digest
+from fovea.contract.errors import InvalidArgument
+from fovea.contract.ids import is_digest
 from fovea.images.orientation import of_exif, turned
 
 if TYPE_CHECKING:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from fovea import wire
 from fovea.client import convert
-from fovea.client.connection import Call, Open, Steps
+from fovea.client.connection import Rpc, Steps, StreamRpc
 from fovea.client.errors import ImageNotStored
-from fovea.client.messages import Draft
+from fovea.client.messages import RequestDraft
 from fovea.client.naming import asking, uploading
-from fovea.client.upload import Progress, Upload, unheard
+from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.client.values import CacheStats, Count, Deleted, Placed, ServerInfo, TokenCount
+from fovea.contract import wire
+from fovea.contract.image import StoredImage
+from fovea.contract.plan import EncodePlan
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
-from fovea.facts import Stored
-from fovea.plan import RowPlan
 
 ASK_FIRST_BYTES = 64 * 1024
 """Files above this are announced before they are sent. Smaller ones are gone before a question would be
@@ -35,7 +35,7 @@ lasts, and little of the day for which images are kept by default, so that it co
 day. Should the image be gone all the same when it is asked about, `answered` stores it once more."""
 
 
-def put(api: Any, upload: Upload, progress: Progress = unheard) -> Steps[Stored]:
+def put(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[StoredImage]:
     """Store a file, unless it is stored and will be for a while."""
     if upload.byte_size > ASK_FIRST_BYTES:
         try:
@@ -48,17 +48,17 @@ def put(api: Any, upload: Upload, progress: Progress = unheard) -> Steps[Stored]
     return (yield from _send(api, upload, progress))
 
 
-def _send(api: Any, upload: Upload, progress: Progress = unheard) -> Steps[Stored]:
+def _send(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[StoredImage]:
     requests = upload.requests(api.PutImageHeader, api.PutImageRequest, progress)
     with uploading(upload.name):
-        return convert.stored((yield Call("PutImage", requests)))
+        return convert.stored((yield Rpc("PutImage", requests)))
 
 
-def describe(api: Any, digest: str) -> Steps[Stored]:
-    return convert.stored((yield Call("DescribeImage", api.DescribeImageRequest(digest=digest))))
+def describe(api: Any, digest: str) -> Steps[StoredImage]:
+    return convert.stored((yield Rpc("DescribeImage", api.DescribeImageRequest(digest=digest))))
 
 
-def answered(draft: Draft, call: Call) -> Steps[Any]:
+def answered(draft: RequestDraft, call: Rpc) -> Steps[Any]:
     """The reply to a call about a draft, whose files are stored first. An image that a server has let go
     since then is sent once more, unless only its id is known here; a second loss is the caller's to hear
     of."""
@@ -76,47 +76,49 @@ def answered(draft: Draft, call: Call) -> Steps[Any]:
         return (yield call)
 
 
-def generate(draft: Draft) -> Steps[Any]:
+def generate(draft: RequestDraft) -> Steps[Any]:
     """The open stream of an answer."""
-    return (yield from answered(draft, Open("Generate", draft.request)))
+    return (yield from answered(draft, StreamRpc("Generate", draft.request)))
 
 
-def count(draft: Draft) -> Steps[Count]:
+def count(draft: RequestDraft) -> Steps[Count]:
     request = decoder_pb2.CountTokensRequest(request=draft.request)
-    return convert.count((yield from answered(draft, Call("CountTokens", request))))
+    return convert.count((yield from answered(draft, Rpc("CountTokens", request))))
 
 
 def info(api: Any) -> Steps[ServerInfo]:
-    reply = yield Call("GetServerInfo", api.GetServerInfoRequest())
+    reply = yield Rpc("GetServerInfo", api.GetServerInfoRequest())
     return convert.server_info(reply, api.ServingState)
 
 
 def count_size(width: int, height: int, max_pixels: int | None) -> Steps[TokenCount]:
     request = encoder_pb2.CountTokensRequest(width=width, height=height, max_pixels=max_pixels)
-    return convert.token_count((yield Call("CountTokens", request)).count)
+    return convert.token_count((yield Rpc("CountTokens", request)).count)
 
 
-def encode(digest: str, plan: RowPlan, fingerprint: str) -> Steps[Any]:
+def encode(digest: str, plan: EncodePlan, fingerprint: str) -> Steps[Any]:
     """The open stream of an image's rows."""
-    return (yield Open("Encode", _encode_request(digest, plan, fingerprint)))
+    return (yield StreamRpc("Encode", _encode_request(digest, plan, fingerprint)))
 
 
-def place_rows(digest: str, plan: RowPlan, fingerprint: str, stored_only: bool, order: bool) -> Steps[Placed]:
+def place_rows(
+    digest: str, plan: EncodePlan, fingerprint: str, stored_only: bool, order: bool
+) -> Steps[Placed]:
     request = encoder_pb2.PlaceRowsRequest(
         encode=_encode_request(digest, plan, fingerprint), stored_only=stored_only, order=order
     )
-    return convert.placed((yield Call("PlaceRows", request)))
+    return convert.placed((yield Rpc("PlaceRows", request)))
 
 
-def _encode_request(digest: str, plan: RowPlan, fingerprint: str) -> encoder_pb2.EncodeRequest:
+def _encode_request(digest: str, plan: EncodePlan, fingerprint: str) -> encoder_pb2.EncodeRequest:
     return encoder_pb2.EncodeRequest(digest=digest, plan=wire.plan_to_proto(plan), fingerprint=fingerprint)
 
 
 def delete(digest: str) -> Steps[Deleted]:
-    reply = yield Call("DeleteImage", encoder_pb2.DeleteImageRequest(digest=digest))
+    reply = yield Rpc("DeleteImage", encoder_pb2.DeleteImageRequest(digest=digest))
     return Deleted(**convert.flat(reply))
 
 
 def cache_stats() -> Steps[CacheStats]:
-    plain = convert.flat((yield Call("GetCacheStats", encoder_pb2.GetCacheStatsRequest())))
+    plain = convert.flat((yield Rpc("GetCacheStats", encoder_pb2.GetCacheStatsRequest())))
     return CacheStats(**{name: plain[name] for name in CacheStats.__dataclass_fields__})

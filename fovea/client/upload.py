@@ -26,7 +26,7 @@ def unheard(sent: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Upload:
+class FileUpload:
     """One image file, from a path or from memory. `name` is what errors call it; empty where it has none."""
 
     source: Path | bytes
@@ -35,7 +35,7 @@ class Upload:
     name: str = ""
 
     @classmethod
-    def of(cls, source: File, name: str = "") -> Upload:
+    def of(cls, source: File, name: str = "") -> FileUpload:
         """Read it once for its id. Raises OSError where it cannot be read, and what `as_file` raises."""
         kept, name = as_file(source), name or name_of(source)
         hasher, size = hashlib.sha256(), 0

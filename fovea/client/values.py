@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fovea.client.budget import Budget
-from fovea.receipt import Receipt, Step
+from fovea.contract.receipt import Receipt, Step
 
 
 @dataclass(frozen=True)

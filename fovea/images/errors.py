@@ -4,7 +4,7 @@ stays out.
 
 from __future__ import annotations
 
-from fovea.errors import InvalidArgument, Violation
+from fovea.contract.errors import InvalidArgument, Violation
 
 SHRINK = "shrink it first, for example with `fit` of a client or `fovea ask --fit`"
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from fovea.images import orientation
 from fovea.images.errors import ImageCorrupt
 

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fovea.facts import ImageFacts
+from fovea.contract.image import ImageFacts
 from fovea.geometry import Geometry
 from fovea.planning.sizes import Size, smallest
 
@@ -41,7 +41,7 @@ class Detail(StrEnum):
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageTraits:
     """What planning knows of an image. Not `measured` where only its size was told: then AUTO cannot know."""
 
     width: int
@@ -52,7 +52,7 @@ class Look:
     measured: bool = True
 
     @classmethod
-    def of(cls, facts: ImageFacts) -> Look:
+    def of(cls, facts: ImageFacts) -> ImageTraits:
         return cls(facts.width, facts.height, facts.text_height, facts.edge_density, facts.kind)
 
     @property
@@ -68,7 +68,9 @@ class Sufficient:
     reason: str
 
 
-def sufficient(look: Look, detail: Detail, readable_px: float, geometry: Geometry) -> Sufficient | None:
+def sufficient(
+    look: ImageTraits, detail: Detail, readable_px: float, geometry: Geometry
+) -> Sufficient | None:
     """The size that a level of detail asks for; None where it takes nothing away."""
     if detail is Detail.LOW:
         return Sufficient(smallest(look.size, LOW_TOKENS, geometry), "detail low")
@@ -83,7 +85,7 @@ def sufficient(look: Look, detail: Detail, readable_px: float, geometry: Geometr
     return Sufficient(tokens * geometry.cell**2, f"detail auto: {look.kind.lower()} without text")
 
 
-def _readable(look: Look, readable_px: float, geometry: Geometry) -> int:
+def _readable(look: ImageTraits, readable_px: float, geometry: Geometry) -> int:
     """Both sides scaled by at least `readable_px / text_height`, although scaling rounds them down."""
     cell, scale = geometry.cell, readable_px / look.text_height
     if scale >= 1:
@@ -94,7 +96,7 @@ def _readable(look: Look, readable_px: float, geometry: Geometry) -> int:
     return max(pixels, smallest(look.size, 1, geometry))
 
 
-def _graphic_tokens(look: Look) -> int:
+def _graphic_tokens(look: ImageTraits) -> int:
     """From LOW_TOKENS for one that is almost empty to PHOTO_TOKENS for a busy one."""
     busy = min(1.0, look.edge_density / BUSY_EDGES)
     return round(LOW_TOKENS + busy * (PHOTO_TOKENS - LOW_TOKENS))

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fovea.contract.plan import RowSelection
 from fovea.geometry import Geometry
-from fovea.plan import RowChoice
 from fovea.planning.sizes import Size, larger, smallest
 
 
 @dataclass(frozen=True)
-class Need:
+class SizeDemand:
     """An image that is worth `max_pixels`, and stands in the request so many `times`."""
 
     size: Size
@@ -33,18 +33,18 @@ class _Share:
 
 
 @dataclass(frozen=True)
-class Split:
+class BudgetSplit:
     """Splits by the rows that are sent: `rows` says how many of an image's tokens those are."""
 
     geometry: Geometry
-    rows: RowChoice
+    rows: RowSelection
     min_tokens: int = 0
 
-    def cost(self, needs: Sequence[Need]) -> int:
+    def cost(self, needs: Sequence[SizeDemand]) -> int:
         """Visual tokens, at most, if each image gets what it needs."""
         return sum(need.times * self._share(need, need.max_pixels).cost for need in needs)
 
-    def over(self, needs: Sequence[Need], tokens: int) -> list[int] | None:
+    def over(self, needs: Sequence[SizeDemand], tokens: int) -> list[int] | None:
         """A max_pixels an image, in order; None where even the smallest sizes cost more than `tokens`."""
         full = [self._share(need, need.max_pixels) for need in needs]
         if _total(needs, full) <= tokens:
@@ -59,15 +59,15 @@ class Split:
         ]
         return [share.max_pixels for share in self._grown(needs, full, shares, tokens)]
 
-    def _share(self, need: Need, max_pixels: int) -> _Share:
+    def _share(self, need: SizeDemand, max_pixels: int) -> _Share:
         return _Share(max_pixels, self.rows.most(self.geometry.plan(*need.size, max_pixels).tokens))
 
-    def _least(self, need: Need, full: _Share) -> _Share:
+    def _least(self, need: SizeDemand, full: _Share) -> _Share:
         pixels = min(need.max_pixels, smallest(need.size, max(1, self.min_tokens), self.geometry))
         found = self._share(need, pixels)
         return found if found.cost < full.cost else full
 
-    def _at_level(self, need: Need, full: _Share, least: _Share, level: int) -> _Share:
+    def _at_level(self, need: SizeDemand, full: _Share, least: _Share, level: int) -> _Share:
         """Not above the level, unless its least is."""
         if full.cost <= level or full == least:
             return full
@@ -80,7 +80,7 @@ class Split:
         return found if least.max_pixels <= found.max_pixels <= full.max_pixels else least
 
     def _grown(
-        self, needs: Sequence[Need], full: Sequence[_Share], shares: list[_Share], tokens: int
+        self, needs: Sequence[SizeDemand], full: Sequence[_Share], shares: list[_Share], tokens: int
     ) -> list[_Share]:
         """Let those that were shrunk have what is left, in turns."""
         left, grew = tokens - _total(needs, shares), True
@@ -93,7 +93,7 @@ class Split:
                     shares[at], left, grew = more, left - price, True
         return shares
 
-    def _larger(self, need: Need, full: _Share, share: _Share) -> _Share:
+    def _larger(self, need: SizeDemand, full: _Share, share: _Share) -> _Share:
         """The next grid, or the same share where there is none."""
         pixels = larger(need.size, share.max_pixels, self.geometry) if share.cost < full.cost else None
         if pixels is None:
@@ -102,11 +102,11 @@ class Split:
         return more if more.max_pixels > share.max_pixels else replace(share)
 
 
-def _total(needs: Sequence[Need], shares: Sequence[_Share]) -> int:
+def _total(needs: Sequence[SizeDemand], shares: Sequence[_Share]) -> int:
     return sum(need.times * share.cost for need, share in zip(needs, shares, strict=True))
 
 
-def _level(needs: Sequence[Need], full: Sequence[_Share], least: Sequence[_Share], tokens: int) -> int:
+def _level(needs: Sequence[SizeDemand], full: Sequence[_Share], least: Sequence[_Share], tokens: int) -> int:
     """The highest level to which all may be filled, each between its least and its full cost."""
 
     def filled(level: int) -> int:

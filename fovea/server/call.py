@@ -20,7 +20,7 @@ from typing import Any
 import grpc
 import structlog
 
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from fovea.server import status
 from fovea.server.messages import Messages
 from fovea.server.metrics import CallMetrics

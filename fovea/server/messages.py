@@ -16,7 +16,7 @@ from typing import Any, Literal
 import grpc
 from google.protobuf.message import DecodeError
 
-from fovea.errors import CallIdle, InvalidArgument
+from fovea.contract.errors import CallIdle, InvalidArgument
 
 Parse = Callable[[bytes], Any] | None
 Side = Literal["send", "read"]

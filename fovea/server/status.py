@@ -14,7 +14,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from fovea.errors import DOMAIN, FoveaError, Violation
+from fovea.contract.errors import DOMAIN, FoveaError, Violation
 
 DETAILS_BYTES = 4096
 TEXT_BYTES = 256

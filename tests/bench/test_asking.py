@@ -13,7 +13,7 @@ from PIL import Image
 from bench.evaluation import asking, sheets
 from bench.evaluation.asking import Outcomes, Policy
 from bench.evaluation.sheets import VIEWS, HeldOutChanged, file_of
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from standin.dataset import KINDS, encode, heldout
 
 

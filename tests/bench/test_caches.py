@@ -12,7 +12,7 @@ from bench.cache import Visits
 from bench.overlap import target
 from bench.parts.timing import TimedAnswer
 from fovea.cli.children import Children, Launch
-from fovea.receipt import ImageReceipt, Receipt, Stages, Totals
+from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Totals
 
 
 def answer(ttft_ms: float, source: str, encode_ms: float = 0.0) -> TimedAnswer:

@@ -30,8 +30,8 @@ from bench.economics.report_pages import HEIGHT, PAGE, WIDTH, render_pdf, stream
 from bench.evaluation.asking import Bools, Outcomes, Policy
 from bench.evaluation.scores import TIERS
 from bench.evaluation.sheets import SCALES, file_of, scale_of, uniform_cells
-from decoder_svc.economy.budget import Budget
-from decoder_svc.economy.planner import ImagePlan, Wanted, plan
+from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.planner import ImagePlan, Wanted, plan
 from fovea.geometry import Geometry
 from standin.dataset import KINDS
 

@@ -21,7 +21,7 @@ from bench.parts.roofline import TextSize, expected_distinct
 from bench.parts.steps import random_prompts
 from decoder_svc.model.checkpoint import HEAD, TEXT
 from decoder_svc.model.load import load_text
-from fovea.rows import RowDtype
+from fovea.contract.rows import RowDtype
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)

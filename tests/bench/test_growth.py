@@ -10,10 +10,10 @@ import pytest
 from bench import scale
 from bench.parts.steps import Grid, Point, decode_steps, measure_grid, random_prompts
 from bench.scale import log_log_slope
-from decoder_svc.core import Limits
-from decoder_svc.engine.build import NativeSettings
-from decoder_svc.engine.native import NativeEngine
-from fovea.rows import RowDtype
+from decoder_svc.engine.protocol import EngineLimits
+from decoder_svc.native_engine.build import NativeSettings
+from decoder_svc.native_engine.engine import NativeEngine
+from fovea.contract.rows import RowDtype
 from tests import tiny
 
 SIZES = [2.0**n for n in range(10)]
@@ -58,7 +58,7 @@ def test_steps_that_do_not_fit_into_an_answer_are_refused(tmp_path: Path) -> Non
         dtype=RowDtype.FP32,
         devices=("cpu",),
         kv_tokens=512,
-        limits=Limits(max_context=128, max_new_tokens=4),
+        limits=EngineLimits(max_context=128, max_new_tokens=4),
     )
 
     async def run() -> None:

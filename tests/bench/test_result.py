@@ -13,7 +13,7 @@ import pytest
 from bench.bounds import Bounded
 from bench.result import Measure, Result
 from bench.runner import Run, line, main, show
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 
 LINE = {
     "schema", "bench", "commit", "dirty", "seed", "quick", "host", "config", "dataset_digest", "sides",

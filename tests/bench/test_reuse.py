@@ -8,7 +8,7 @@ import pytest
 from bench import reuse
 from bench.parts.timing import Round, TimedAnswer
 from bench.reuse import Protocol, requests
-from fovea.receipt import Receipt, Stages, Totals
+from fovea.contract.receipt import Receipt, Stages, Totals
 
 PROTOCOL = Protocol(rounds=1, requests=50, pictures=10, concurrency=4, words=5, tokens=150)
 

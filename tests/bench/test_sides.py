@@ -13,7 +13,7 @@ import pytest
 from bench import engine, serving
 from bench.host import ROOT
 from bench.sides.side import Answer, Question, Round, Side, SideDied
-from decoder_svc.core import ImageSpan, Prompt
+from decoder_svc.engine.protocol import ImageSpan, Prompt
 
 CHILD = """
 import sys, time

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from decoder_svc import convert_budget
-from decoder_svc.economy.budget import Budget, Mode, OverBudget, Repeats
+from decoder_svc.budget.budget import Budget, OnOverBudget, ReductionMode, RepeatPolicy
+from fovea.contract.plan import Reducer, RowSelection
 from fovea.decoder.v1 import decoder_pb2
-from fovea.plan import Reducer, RowChoice
 from fovea.planning.detail import Detail
 from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, request
@@ -86,8 +86,8 @@ async def test_a_size_is_counted_and_not_answered_about(house: House) -> None:
 def test_what_a_request_leaves_open_is_the_servers_and_a_budget_survives_the_wire() -> None:
     assert convert_budget.budget(decoder_pb2.VisualBudget(), DEFAULTS) == DEFAULTS
     full = Budget(
-        70_000, 900, Detail.AUTO, Detail.LOW, OverBudget.REFUSE, Repeats.REFERENCE,
-        RowChoice(0.25, reducer=Reducer.DIVPRUNE), 3, 0.5, 20, 768, 1024,
+        70_000, 900, Detail.AUTO, Detail.LOW, OnOverBudget.REFUSE, RepeatPolicy.REFERENCE,
+        RowSelection(0.25, reducer=Reducer.DIVPRUNE), 3, 0.5, 20, 768, 1024,
     )  # fmt: skip
-    for budget in (full, replace(full, rows=Mode.AUTO.rows(Reducer.STRIDE)), DEFAULTS):
+    for budget in (full, replace(full, rows=ReductionMode.AUTO.rows(Reducer.STRIDE)), DEFAULTS):
         assert convert_budget.budget(convert_budget.visual(budget), DEFAULTS) == budget

@@ -12,10 +12,10 @@ import pytest
 import decoder_svc
 import encoder_svc
 import fovea
+from fovea.contract.errors import FoveaError, Violation
+from fovea.contract.remote import _PLAIN
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
-from fovea.errors import FoveaError, Violation
-from fovea.remote import _PLAIN
 from fovea.server import status
 from fovea.vision.v1 import errors_pb2
 from tests.e2e.failures import DETAILS_BYTES, failure

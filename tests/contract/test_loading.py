@@ -26,7 +26,7 @@ async def loading(
     checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Service, Service, threading.Event]]:
     """Both services held at the place where they read weights, until the event is set."""
-    from decoder_svc.engine import native
+    from decoder_svc.native_engine import engine as native
     from encoder_svc.vision.tower import Tower
 
     go = threading.Event()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from fovea.contract.rows import digest
 from fovea.encoder.v1 import encoder_pb2
-from fovea.rows import digest
 from fovea.vision.v1 import rows_pb2
 from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, put_on_encoder

@@ -18,26 +18,35 @@ import numpy as np
 import pytest
 import xxhash
 
-from decoder_svc.answer import Answerer, AskLimits, ModelFacts
-from decoder_svc.core import Delta, EngineLoad, Limits, Prompt, RowChunk, Sampling, Timings, Usage
-from decoder_svc.economy.budget import Budget, Repeats
-from decoder_svc.economy.cost import PrefillCost
-from decoder_svc.economy.pressure import Pressure
-from decoder_svc.economy.tariff import Tariff
+from decoder_svc.answer import Answerer, ModelFacts, RequestLimits
+from decoder_svc.budget.budget import Budget, RepeatPolicy
+from decoder_svc.budget.cost import PrefillCost
+from decoder_svc.budget.pressure import Pressure
+from decoder_svc.budget.tariff import Tariff
 from decoder_svc.encoders.fleet import Fleet
-from decoder_svc.encoders.peer import EncoderPeer
+from decoder_svc.encoders.remote import RemoteEncoder
+from decoder_svc.engine.protocol import (
+    Delta,
+    EngineLimits,
+    EngineLoad,
+    EngineTimings,
+    Prompt,
+    RowChunk,
+    Sampling,
+    Usage,
+)
 from decoder_svc.errors import EngineBusy, RowsMismatch
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.messages import ImagePart, Message, TextPart
-from decoder_svc.request import Ask, Count, Finished, ImageInput, Started
-from fovea import wire
+from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
+from decoder_svc.request import ChatRequest, Count, Finished, ImageInput, Started
+from fovea.contract import wire
+from fovea.contract.errors import FoveaError
+from fovea.contract.plan import Reducer, RowSelection
+from fovea.contract.receipt import Receipt
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
-from fovea.errors import FoveaError
 from fovea.geometry import AspectTooExtreme, Geometry
-from fovea.plan import Reducer, RowChoice
 from fovea.planning.detail import Detail
-from fovea.receipt import Receipt
 from fovea.server import status
 from fovea.vision.v1 import rows_pb2
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
@@ -107,7 +116,7 @@ class Placing(FakeEncoder):
 class Reading:
     """An engine that reads every stream, side by side, and says one token."""
 
-    limits: Limits = field(default_factory=lambda: Limits(max_waiting=10))
+    limits: EngineLimits = field(default_factory=lambda: EngineLimits(max_waiting=10))
     waiting: int = 0
     prompts: list[Prompt] = field(default_factory=list)
     rows: list[list[int]] = field(default_factory=list)
@@ -121,7 +130,7 @@ class Reading:
         self.prompts.append(request.prompt)
         self.rows = list(await asyncio.gather(*(_places_in(stream) for stream in rows)))
         usage = Usage(len(request.prompt.token_ids), 0, 1)
-        yield Delta((1,), "x", usage, Timings(prefill_ms=10), "stop")
+        yield Delta((1,), "x", usage, EngineTimings(prefill_ms=10), "stop")
 
 
 async def _places_in(stream: AsyncIterator[RowChunk]) -> list[int]:
@@ -139,13 +148,13 @@ class Stage:
 
     async def _with_fleet(self, use: Callable[[Fleet], Any]) -> Any:
         async with served([self.encoder]):
-            peer = EncoderPeer(self.encoder.address)
+            peer = RemoteEncoder(self.encoder.address)
             try:
                 return await use(Fleet({peer.address: peer}, EXPECTED, "test"))
             finally:
                 await peer.close()
 
-    async def answer(self, ask: Ask) -> tuple[Started, Receipt]:
+    async def answer(self, ask: ChatRequest) -> tuple[Started, Receipt]:
         async def use(fleet: Fleet) -> tuple[Started, Receipt]:
             events = [event async for event in self.answerer.answer(ask, fleet, Deadline.after(30))]
             assert isinstance(events[0], Started)
@@ -154,7 +163,7 @@ class Stage:
 
         return await self._with_fleet(use)
 
-    async def count(self, ask: Ask) -> Count:
+    async def count(self, ask: ChatRequest) -> Count:
         return await self._with_fleet(lambda fleet: self.answerer.count(ask, fleet, Deadline.after(30)))
 
 
@@ -167,11 +176,11 @@ def builder(checkpoint: Callable[[str], Path]) -> PromptBuilder:
 def stage(builder: PromptBuilder) -> Stage:
     engine = Reading()
     model = ModelFacts("m", EXPECTED.fingerprint, GEOMETRY, 10, PrefillCost(100, 10, 5))
-    limits = AskLimits(8, 1000, Pressure(0.5, 0.9), TARIFF)
+    limits = RequestLimits(8, 1000, Pressure(0.5, 0.9), TARIFF)
     return Stage(Answerer(engine, builder, model, limits), engine, Placing())  # type: ignore[arg-type]
 
 
-def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> Ask:
+def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> ChatRequest:
     """One question about these images; an image without a name is of a size only."""
     images = tuple(
         ImageInput(f"sha256:{hashlib.sha256(name.encode()).hexdigest()}")
@@ -181,7 +190,9 @@ def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> Ask:
     )
     parts = (*(ImagePart(at) for at in range(len(images))), TextPart("?"))
     budget.setdefault("max_pixels", 1_310_720)
-    return Ask("r", (Message("user", parts),), images, Sampling(max_new_tokens=4), Budget(**budget))
+    return ChatRequest(
+        "r", (ChatMessage("user", parts),), images, Sampling(max_new_tokens=4), Budget(**budget)
+    )
 
 
 def steps(receipt: Receipt, place: int = 0) -> list[tuple[str, int, int, str]]:
@@ -196,7 +207,7 @@ async def test_a_plain_request_places_nothing(stage: Stage) -> None:
 
 
 async def test_rows_that_pixels_decide_are_placed_before_the_prompt(stage: Stage) -> None:
-    half = RowChoice(0.5, reducer=Reducer.SCOPE)
+    half = RowSelection(0.5, reducer=Reducer.SCOPE)
     started, receipt = await stage.answer(ask("a", flat_tolerance=0, rows=half))
     assert stage.encoder.calls == ["describe", "place", "encode"]
     kept = list(range(0, 24, 2))
@@ -221,7 +232,7 @@ async def test_the_price_is_that_of_the_tariff_and_of_the_naive_way(stage: Stage
 
 async def test_plans_and_places_tell_prefixes_apart(stage: Stage) -> None:
     keys = []
-    for budget in ({}, {"flat_tolerance": 0}, {"flat_tolerance": 1}, {"rows": RowChoice(0.5)}):
+    for budget in ({}, {"flat_tolerance": 0}, {"flat_tolerance": 1}, {"rows": RowSelection(0.5)}):
         await stage.answer(ask("a", **budget))
         keys.append(stage.engine.prompts[-1].images[0].key)
     assert len(set(keys)) == 4
@@ -254,7 +265,7 @@ async def test_an_image_that_stands_twice_is_asked_for_once(stage: Stage) -> Non
 
 
 async def test_a_later_copy_can_become_a_line_of_text(stage: Stage, builder: PromptBuilder) -> None:
-    started, receipt = await stage.answer(ask("a", "b", "a", repeats=Repeats.REFERENCE))
+    started, receipt = await stage.answer(ask("a", "b", "a", repeats=RepeatPolicy.REFERENCE))
     assert started.visual_tokens == 96
     text = builder.tokenizer.decode([int(one) for one in stage.engine.prompts[0].token_ids])
     assert "(the same image as image 1) ?" in text
@@ -390,7 +401,7 @@ async def test_a_size_that_no_image_has_is_named_by_its_place(stage: Stage) -> N
 
 
 async def test_a_size_can_be_counted_and_what_depends_on_pixels_has_bounds(stage: Stage) -> None:
-    exact = await stage.count(ask("", size=(640, 480), rows=RowChoice(0.5)))
+    exact = await stage.count(ask("", size=(640, 480), rows=RowSelection(0.5)))
     assert (exact.cost.visual_tokens, exact.cost.exact) == (150, True)
     bounded = await stage.count(ask("", "", size=(640, 480), flat_tolerance=0))
     assert (bounded.cost.visual_tokens, bounded.cost.visual_tokens_min) == (600, 2)
@@ -414,7 +425,7 @@ async def test_alternatives_are_those_that_cost_something_else(stage: Stage) -> 
         "detail auto": (12, True), "economy": (36, True), "strong": (24, True), "flat": (48, False)
     }  # fmt: skip
     strong = next(one for one in counted.alternatives if one.name == "strong")
-    again = await stage.count(Ask("r", ask("a").messages, ask("a").images, Sampling(), strong.budget))
+    again = await stage.count(ChatRequest("r", ask("a").messages, ask("a").images, Sampling(), strong.budget))
     assert again.cost == strong.cost
 
 

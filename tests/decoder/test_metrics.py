@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from decoder_svc.metrics import DecoderMetrics
-from fovea.receipt import ImageReceipt, Price, Receipt, Stages, Step, Totals
+from fovea.contract.receipt import ImageReceipt, Price, Receipt, Stages, Step, Totals
 
 
 def test_savings_are_counted_by_step_and_against_the_naive_way() -> None:

@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 
 import standin
-from decoder_svc.core import EngineRequest, Limits, Prompt, RowChunk, Sampling
-from decoder_svc.engine.build import NativeSettings
-from decoder_svc.engine.native import NativeEngine
+from decoder_svc.engine.protocol import EngineLimits, EngineRequest, Prompt, RowChunk, Sampling
+from decoder_svc.native_engine.build import NativeSettings
+from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.messages import ImagePart, Message, TextPart
-from fovea.rows import RowDtype, RowLayout
+from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
+from fovea.contract.rows import RowDtype, RowLayout
 from standin.dataset import heldout
 from standin.questions import CHANCE
 from tests.e2e.house import House, put_on_encoder, rows_of, running
@@ -55,7 +55,7 @@ async def taught(house: House, model: Monolith, asked: Sequence[tuple[str, bytes
         said = model.answer(model.inputs(text, [image]), 12)
         rows, header, _ = await rows_of(house, await put_on_encoder(house, image))
         grid = (header.count.grid.t, header.count.grid.h, header.count.grid.w)
-        prompt = builder.build((Message("user", (ImagePart(0), TextPart(text))),), [grid])
+        prompt = builder.build((ChatMessage("user", (ImagePart(0), TextPart(text))),), [grid])
         lessons.append(Taught(prompt, rows, said))
     return lessons
 
@@ -88,7 +88,7 @@ async def next_token(engine: NativeEngine, name: str, prompt: Prompt, rows: byte
 async def engine_in_bf16(folder: Path) -> AsyncIterator[NativeEngine]:
     engine = NativeEngine(
         NativeSettings(
-            folder, RowDtype.BF16, ("cpu",), kv_tokens=8192, threads=1, limits=Limits(2048, 16, 4096)
+            folder, RowDtype.BF16, ("cpu",), kv_tokens=8192, threads=1, limits=EngineLimits(2048, 16, 4096)
         )
     )
     await engine.start()

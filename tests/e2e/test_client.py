@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from fovea.cli.samples import Asked, Sample, load
+from fovea.cli.samples import Sample, SampleQuestion, load
 from fovea.client import (
     AsyncClient,
     Client,
@@ -32,7 +32,7 @@ from fovea.client import (
     fit,
 )
 from fovea.client.channel import ATTEMPTS
-from fovea.client.upload import Upload
+from fovea.client.upload import FileUpload
 from standin import model_dir
 from tests.e2e.house import free_address
 from tests.e2e.pictures import picture
@@ -101,7 +101,7 @@ def own(kind: str) -> int:
     return KINDS.index(kind)
 
 
-def questions() -> list[tuple[Sample, Asked]]:
+def questions() -> list[tuple[Sample, SampleQuestion]]:
     return [(sample, asked) for sample in load() for asked in sample.asked]
 
 
@@ -273,7 +273,7 @@ def test_a_fitted_picture_costs_what_the_original_costs(
 
 def test_a_fitted_picture_is_what_is_stored_and_seen(client: Any) -> None:
     data = LARGE_PICTURES["a photo on its side"]
-    fitted = Upload.of(fit(data, 262_144))
+    fitted = FileUpload.of(fit(data, 262_144))
     (image,) = client.ask("?", [data], max_pixels=262_144, fit=True, sampling=BRIEF).receipt.images
     assert fitted.byte_size < len(data) / 4
     assert image.digest == fitted.digest
@@ -291,7 +291,7 @@ def test_an_image_that_goes_between_upload_and_question_is_uploaded_again(
     def after_a_loss(*args: Any, **options: Any) -> Any:
         if not gone:
             with EncoderClient(services.encoder.address) as encoder:
-                gone.append(encoder.delete(Upload.of(data).digest).uploads)
+                gone.append(encoder.delete(FileUpload.of(data).digest).uploads)
         return generate(*args, **options)
 
     monkeypatch.setattr(stub, "Generate", after_a_loss)

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from fovea.contract.remote import error_of
 from fovea.decoder.v1 import decoder_pb2_grpc
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
-from fovea.remote import error_of
 from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, LONG_WINDED, Answered, decoder, free_address, read, request, rest_of
 from tests.e2e.pictures import picture

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from encoder_svc.core import RowIdentity
-from encoder_svc.store.core import Rows, StoreLimits
+from encoder_svc.store.core import StoredRows, StoreLimits
 from encoder_svc.store.keys import tenant_id, variant
 from encoder_svc.store.store import LmdbStore
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype, RowLayout
 from tests.e2e.house import House, digest_of, put_on_encoder, request, rows_of, running
 from tests.e2e.pictures import picture, some
 
@@ -41,7 +41,7 @@ def stored(cache: Path, model: Path, fingerprint: str, layout: RowLayout) -> set
         fields = {variant(one): one for one in map(identity.fields, GRIDS)}
         records = [store.get(key, fields[key.variant]) for key in keys]
         assert store.stats().total.rows.failed_checks == 0
-        found = {bytes(record.data) for record in records if isinstance(record, Rows)}
+        found = {bytes(record.data) for record in records if isinstance(record, StoredRows)}
         assert len(found) == len(keys)
         return found
 

@@ -18,16 +18,16 @@ import pytest
 import torch
 
 import standin
-from decoder_svc.core import EngineRequest, Limits, Prompt, RowChunk, Sampling
-from decoder_svc.engine.build import NativeSettings
-from decoder_svc.engine.native import NativeEngine
-from decoder_svc.model.rows import unpack
+from decoder_svc.engine.protocol import EngineLimits, EngineRequest, Prompt, RowChunk, Sampling
+from decoder_svc.model.unpack import unpack
+from decoder_svc.native_engine.build import NativeSettings
+from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.messages import ImagePart, Message, TextPart
+from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from encoder_svc.vision.preprocess import patches
 from encoder_svc.vision.tower import Tower
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype, RowLayout
 from standin.dataset import heldout
 from standin.questions import CHANCE
 
@@ -63,7 +63,7 @@ def lessons(folder: Path, tower: Tower) -> list[Lesson]:
     for kind in CHANCE:
         (asked,) = heldout(kind, 1)
         image = patches(np.asarray(asked.image.convert("RGB")), geometry)
-        messages = (Message("user", (ImagePart(0), TextPart(asked.question))),)
+        messages = (ChatMessage("user", (ImagePart(0), TextPart(asked.question))),)
         rows = {dtype: tower.encode([image], dtype)[0].rows for dtype in RowDtype}
         made.append(Lesson(builder.build(messages, [image.grid_thw]), rows))
     return made
@@ -99,7 +99,7 @@ def answers(folder: Path, tower: Tower, lessons: list[Lesson]) -> dict[RowDtype,
 async def answered(
     folder: Path, tower: Tower, lessons: list[Lesson]
 ) -> dict[RowDtype, list[tuple[int, ...]]]:
-    limits = Limits(2048, 64, 4096)
+    limits = EngineLimits(2048, 64, 4096)
     engine = NativeEngine(NativeSettings(folder, RowDtype.FP32, ("cpu",), kv_tokens=16384, limits=limits))
     await engine.start()
     try:

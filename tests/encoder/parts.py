@@ -12,18 +12,18 @@ import numpy as np
 
 from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
-from encoder_svc.images.decode import Picture
+from encoder_svc.images.decode import DecodedImage
 from encoder_svc.images.decoder import Pixels, ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.store import LmdbStore, StoreLimits, tenant_id
 from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import Batcher
-from encoder_svc.vision.prepare import Preparer
+from encoder_svc.vision.output import TowerOutput
+from encoder_svc.vision.prepare import ImagePreparer
 from encoder_svc.vision.preprocess import Patches
-from encoder_svc.vision.rows import TowerRows
+from fovea.contract.plan import Reducer
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.geometry import Geometry
-from fovea.plan import Reducer
-from fovea.rows import RowDtype, RowLayout
 
 LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.FP32)
 GEOMETRY = Geometry()
@@ -37,7 +37,7 @@ class CountingDecoder(ThreadDecoder):
 
     decodes = 0
 
-    async def decode(self, data: bytes) -> Picture:
+    async def decode(self, data: bytes) -> DecodedImage:
         self.decodes += 1
         return await super().decode(data)
 
@@ -55,16 +55,16 @@ class FakeTower:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
+    def __call__(self, images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
         self.computed.append(len(images))
         self.with_saliency.append(saliency)
         if not self.gate.wait(timeout=20):
             raise RuntimeError("the test never opened the gate")
         return [self._rows(image.values.reshape(image.count // 4, -1), saliency) for image in images]
 
-    def _rows(self, cells: np.ndarray, saliency: bool) -> TowerRows:
+    def _rows(self, cells: np.ndarray, saliency: bool) -> TowerOutput:
         rows = np.stack([cell @ _PROJECTION for cell in cells])
-        return TowerRows(rows.astype(np.float32).tobytes(), 1 + cells.mean(1) if saliency else None)
+        return TowerOutput(rows.astype(np.float32).tobytes(), 1 + cells.mean(1) if saliency else None)
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Parts:
 @asynccontextmanager
 async def running(directory: Path, capacity: int = 32 * MIB) -> AsyncIterator[Parts]:
     decoder, tower = CountingDecoder(ImageLimits()), FakeTower()
-    batcher, preparer = Batcher(tower), Preparer(decoder, GEOMETRY)
+    batcher, preparer = Batcher(tower), ImagePreparer(decoder, GEOMETRY)
     with LmdbStore(directory, StoreLimits(capacity, 8 * MIB)) as store:
         uploads = Uploads(store, decoder, UploadPolicy(MIB, 3600, TENANT))
         identity = RowIdentity("sha256:" + "f" * 64, LAYOUT, "fp32", GEOMETRY)

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoder_svc.core import Asked, Placed, Served
+from encoder_svc.core import EncodeJob, PlacedRows, ServedRows
 from encoder_svc.reduction import rankers
 from encoder_svc.reduction.errors import RankingFailed
 from encoder_svc.store.keys import RowKey
-from fovea.plan import Reducer, RowChoice, RowPlan
-from fovea.rows import digest
+from fovea.contract.plan import EncodePlan, Reducer, RowSelection
+from fovea.contract.rows import digest
 from tests.encoder.images.files import encoded
 from tests.encoder.parts import LAYOUT, TENANT, Parts, running
 
-PLAIN = RowPlan()
-FLAT = RowPlan(flat_tolerance=0)
+PLAIN = EncodePlan()
+FLAT = EncodePlan(flat_tolerance=0)
 CELLS = 8 * 8
 
 
@@ -34,8 +34,8 @@ def page() -> bytes:
 
 def keeping(
     keep: float = 1.0, reducer: Reducer = Reducer.SCOPE, flat: int | None = None, auto: bool = False
-) -> RowPlan:
-    return RowPlan(flat_tolerance=flat, rows=RowChoice(keep, auto, reducer))
+) -> EncodePlan:
+    return EncodePlan(flat_tolerance=flat, rows=RowSelection(keep, auto, reducer))
 
 
 @pytest.fixture
@@ -49,11 +49,11 @@ async def image(parts: Parts) -> str:
     return (await parts.encoder.uploads.keep(page())).facts.digest
 
 
-async def place(parts: Parts, image: str, plan: RowPlan, stored_only: bool = False) -> Placed:
+async def place(parts: Parts, image: str, plan: EncodePlan, stored_only: bool = False) -> PlacedRows:
     return await parts.encoder.place(await parts.encoder.asked(image, plan, ""), stored_only)
 
 
-def matrix(served: Served) -> Any:
+def matrix(served: ServedRows) -> Any:
     return np.frombuffer(served.rows.data, np.uint8).reshape(served.rows.count, LAYOUT.row_bytes)
 
 
@@ -123,7 +123,7 @@ async def test_an_order_outlives_the_process_and_goes_with_the_image(tmp_path: P
         assert not (await parts.encoder.place(asked, stored_only=True)).known
 
 
-async def _assert_made_anew_where_it_is_no_order(parts: Parts, asked: Asked, first: Served) -> None:
+async def _assert_made_anew_where_it_is_no_order(parts: Parts, asked: EncodeJob, first: ServedRows) -> None:
     parts.store.put_sidecar(asked.key, "scope.1", asked.fields, b"no order")
     assert (await parts.encoder.rows(asked)).rows.digest == first.rows.digest
     await parts.encoder.written()
@@ -138,7 +138,7 @@ async def test_a_flat_record_never_answers_for_a_plain_plan(parts: Parts, image:
     plain = await parts.encoder.encode(image, PLAIN, "")
     await parts.encoder.written()
     again = await parts.encoder.encode(image, FLAT, "")
-    tolerant = await parts.encoder.encode(image, RowPlan(flat_tolerance=1), "")
+    tolerant = await parts.encoder.encode(image, EncodePlan(flat_tolerance=1), "")
     assert [served.source for served in (flat, plain, again, tolerant)] == [
         "encoded",
         "encoded",

@@ -10,11 +10,11 @@ import pytest
 
 from encoder_svc.errors import ImageNotStored
 from encoder_svc.images.decode import PIXELS_REVISION
-from fovea.plan import RowPlan
+from fovea.contract.plan import EncodePlan
 from tests.encoder.images.files import encoded, picture
 from tests.encoder.parts import Parts, running
 
-PLAIN = RowPlan()
+PLAIN = EncodePlan()
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def test_a_hit_never_decodes_the_image(parts: Parts) -> None:
 async def test_another_plan_of_the_image_is_decoded_again(parts: Parts) -> None:
     stored = await parts.encoder.uploads.keep(encoded(picture(960, 640)))
     for max_pixels in (65_536, 131_072):
-        await parts.encoder.encode(stored.facts.digest, RowPlan(max_pixels), "")
+        await parts.encoder.encode(stored.facts.digest, EncodePlan(max_pixels), "")
     assert (parts.decoder.decodes, parts.tower.computed) == (3, [1, 1])
 
 

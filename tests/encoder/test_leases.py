@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from encoder_svc.core import Asked, Served, Timings
+from encoder_svc.core import EncodeJob, ServedRows, Timings
 from encoder_svc.errors import ArenaFull, EncodeFailed
 from encoder_svc.leases import ArenaUse, RowLeases
-from encoder_svc.store.core import Rows
+from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from fovea.arena import Arena, OpenArena
+from fovea.contract.plan import ALL_ROWS, EncodePlan, Reducer, RowSelection
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.geometry import Planned
-from fovea.plan import ALL_ROWS, Reducer, RowChoice, RowPlan
-from fovea.rows import RowDtype, RowLayout
 
 LAYOUT = RowLayout(8, 3, RowDtype.BF16)
 DATA = bytes(range(256)) * 2  # 8 rows
@@ -34,24 +34,24 @@ class FakeEncoder:
         self.computed = 0
         self.noted = 0
 
-    async def rows(self, asked: Asked) -> Served:
+    async def rows(self, asked: EncodeJob) -> ServedRows:
         self.computed += 1
         await self.go.wait()
         if self.failure:
             raise self.failure
-        rows = Rows(memoryview(DATA), LAYOUT, asked.planned.grid_thw, "sha256:d")
-        return Served(asked, rows, rows.count, "encoded", Timings())
+        rows = StoredRows(memoryview(DATA), LAYOUT, asked.planned.grid_thw, "sha256:d")
+        return ServedRows(asked, rows, rows.count, "encoded", Timings())
 
-    async def length(self, asked: Asked) -> int:
+    async def length(self, asked: EncodeJob) -> int:
         return asked.choice.count(asked.planned.tokens) * LAYOUT.row_bytes
 
-    def used(self, asked: Asked) -> None:
+    def used(self, asked: EncodeJob) -> None:
         self.noted += 1
 
 
-def asked(tenant: bytes = b"t", rows: RowChoice = ALL_ROWS) -> Asked:
+def asked(tenant: bytes = b"t", rows: RowSelection = ALL_ROWS) -> EncodeJob:
     key, planned = RowKey(tenant * 16, b"p" * 32, b"v" * 32), Planned(64, 128, (1, 8, 4), 32, 8)
-    return Asked("sha256:i", key, {}, (64, 128), RowPlan(65_536, None, rows), planned, LAYOUT, 0.0)
+    return EncodeJob("sha256:i", key, {}, (64, 128), EncodePlan(65_536, None, rows), planned, LAYOUT, 0.0)
 
 
 @pytest_asyncio.fixture
@@ -88,7 +88,8 @@ async def test_other_rows_of_the_image_are_written_beside(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
     found = [
-        await leases.lease(encoder, asked(rows=RowChoice(reducer=r))) for r in (Reducer.SCOPE, Reducer.RANDOM)
+        await leases.lease(encoder, asked(rows=RowSelection(reducer=r)))
+        for r in (Reducer.SCOPE, Reducer.RANDOM)
     ]
     assert (encoder.computed, len({leased.offset for leased in found})) == (2, 2)
     leases.drop(b"t" * 16, b"p" * 32)

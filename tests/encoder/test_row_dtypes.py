@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from encoder_svc.encoder import RowIdentity
-from encoder_svc.store.core import Rows, StoreLimits
+from encoder_svc.store.core import StoredRows, StoreLimits
 from encoder_svc.store.keys import RowKey, tenant_id, variant
 from encoder_svc.store.store import LmdbStore
+from fovea.contract.rows import RowDtype, RowLayout, digest
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype, RowLayout, digest
 
 GRID = (1, 4, 4)
 LAYOUTS = {dtype: RowLayout(64, 3, dtype) for dtype in RowDtype}
@@ -19,9 +19,9 @@ FIELDS = {d: RowIdentity("sha256:0", one, "fp32", Geometry()).fields(GRID) for d
 KEYS = {dtype: RowKey(tenant_id("default"), bytes(32), variant(one)) for dtype, one in FIELDS.items()}
 
 
-def rows_in(dtype: RowDtype) -> Rows:
+def rows_in(dtype: RowDtype) -> StoredRows:
     data = dtype.value.encode().ljust(4 * LAYOUTS[dtype].row_bytes)
-    return Rows(memoryview(data), LAYOUTS[dtype], GRID, digest(data))
+    return StoredRows(memoryview(data), LAYOUTS[dtype], GRID, digest(data))
 
 
 def test_one_image_has_a_record_in_each_dtype_and_each_answers_for_itself(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.parts.published import QWEN3_VL_30B_A3B
 
 import decoder_svc.app
 import encoder_svc.app
-from bench.parts.published import QWEN3_VL_30B_A3B
 from decoder_svc.prompt.builder import PromptBuilder
 from fovea import architecture
 from fovea.checkpoint import CheckpointNotSupported

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from fovea.errors import FoveaError, InvalidArgument, Violation
+from fovea.contract.errors import FoveaError, InvalidArgument, Violation
 from fovea.server import call as calls
 from fovea.server.call import CallInterceptor, clean_id, counted, errors, logged
 from fovea.server.metrics import CallMetrics

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from decoder_svc.encoders.fleet import Expected
-from fovea import wire
+from decoder_svc.encoders.fleet import ExpectedModel
+from fovea.contract import wire
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
-from fovea.rows import RowDtype, RowLayout
 
 LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.FP32)
-EXPECTED = Expected("sha256:" + "f" * 64, LAYOUT.width, LAYOUT.levels)
+EXPECTED = ExpectedModel("sha256:" + "f" * 64, LAYOUT.width, LAYOUT.levels)
 
 
 class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):

@@ -8,27 +8,27 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from decoder_svc.core import RowChunk
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.rows import Fetch, FetchReport, RowsWanted
+from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
+from decoder_svc.engine.protocol import RowChunk
 from decoder_svc.errors import RowsMismatch
+from fovea.contract.plan import EncodePlan
 from fovea.deadline import Deadline
-from fovea.plan import RowPlan
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT
 
 ROWS = 6
 SIZE = ROWS * LAYOUT.row_bytes
 
 
-def wanted(name: str = "a", rows: int = ROWS) -> RowsWanted:
-    return RowsWanted(name, RowPlan(65_536), (1, 2, 2 * rows), rows, EXPECTED.fingerprint, LAYOUT)
+def wanted(name: str = "a", rows: int = ROWS) -> RowRequest:
+    return RowRequest(name, EncodePlan(65_536), (1, 2, 2 * rows), rows, EXPECTED.fingerprint, LAYOUT)
 
 
 @dataclass
 class FakeFetch:
     """Two rows a chunk; `fails_at` is the row before which the stream breaks."""
 
-    wanted: RowsWanted
+    wanted: RowRequest
     fails_at: int
     closed: list[str]
     report: FetchReport = field(default_factory=FetchReport)
@@ -56,12 +56,12 @@ class FakeSource:
         self.closed: list[str] = []
         self.fails_at = -1
 
-    def fetch(self, wanted: RowsWanted, deadline: Deadline) -> Fetch:
+    def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
         self.asked.append(wanted.digest)
         return FakeFetch(wanted, self.fails_at, self.closed)
 
 
-async def read(source: FakeSource, cache: RowCache, asked: RowsWanted) -> tuple[bytes, FetchReport]:
+async def read(source: FakeSource, cache: RowCache, asked: RowRequest) -> tuple[bytes, FetchReport]:
     fetch = cache.over(source).fetch(asked, Deadline())
     data = b"".join([bytes(chunk.data) async for chunk in fetch.chunks()])
     return data, fetch.report
@@ -87,15 +87,15 @@ async def test_a_repeat_is_the_same_rows_and_no_transfer(source: FakeSource) -> 
     "other",
     [
         wanted("b"),
-        replace(wanted(), plan=RowPlan(65_537)),
-        replace(wanted(), plan=RowPlan(65_536, flat_tolerance=0)),
+        replace(wanted(), plan=EncodePlan(65_537)),
+        replace(wanted(), plan=EncodePlan(65_536, flat_tolerance=0)),
         replace(wanted(), kept=bytes(4)),
         replace(wanted(), grid_thw=(1, 4, 6)),
         replace(wanted(), fingerprint="sha256:" + "0" * 64),
         replace(wanted(), layout=replace(LAYOUT, levels=4)),
     ],
 )
-async def test_whatever_decides_rows_is_in_the_key(source: FakeSource, other: RowsWanted) -> None:
+async def test_whatever_decides_rows_is_in_the_key(source: FakeSource, other: RowRequest) -> None:
     cache = RowCache(10 * SIZE)
     await read(source, cache, wanted())
     await read(source, cache, other)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from decoder_svc.encoders.peer import EncoderPeer
 from decoder_svc.encoders.pool import EncoderPool
+from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.errors import EncoderUnavailable
 from fovea.deadline import Deadline
 from tests.decoder.encoders.fakes import EXPECTED, FakeEncoder, served
@@ -25,13 +25,13 @@ IDS = [f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number i
 def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The addresses of the peers that were closed, in order."""
     addresses: list[str] = []
-    really = EncoderPeer.close
+    really = RemoteEncoder.close
 
-    async def close(peer: EncoderPeer) -> None:
+    async def close(peer: RemoteEncoder) -> None:
         addresses.append(peer.address)
         await really(peer)
 
-    monkeypatch.setattr(EncoderPeer, "close", close)
+    monkeypatch.setattr(RemoteEncoder, "close", close)
     return addresses
 
 

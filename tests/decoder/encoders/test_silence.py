@@ -10,11 +10,11 @@ from typing import Any
 import grpc
 import pytest
 
-from decoder_svc.encoders.peer import EncoderPeer
+from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.errors import EncoderChanged, EncoderUnavailable, RowsMismatch
+from fovea.contract.errors import DeadlineExceeded, FoveaError, InvalidArgument
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
-from fovea.errors import DeadlineExceeded, FoveaError, InvalidArgument
 from tests.decoder.encoders.fakes import EXPECTED, FakeEncoder, served
 from tests.decoder.encoders.test_stream import DATA, ROWS, WANTED, good
 from tests.e2e.house import free_address
@@ -22,7 +22,7 @@ from tests.e2e.house import free_address
 LIMIT_S = 0.4
 DIGEST = WANTED.digest
 SHAPE = (EXPECTED.fingerprint, EXPECTED.width, EXPECTED.levels)
-Ask = Callable[[EncoderPeer, Deadline], Awaitable[Any]]
+Ask = Callable[[RemoteEncoder, Deadline], Awaitable[Any]]
 
 
 class Mute(FakeEncoder):
@@ -77,9 +77,9 @@ class Mute(FakeEncoder):
 
 
 @asynccontextmanager
-async def peer_of(encoder: FakeEncoder, limit_s: float = LIMIT_S) -> AsyncIterator[EncoderPeer]:
+async def peer_of(encoder: FakeEncoder, limit_s: float = LIMIT_S) -> AsyncIterator[RemoteEncoder]:
     async with served([encoder]):
-        peer = EncoderPeer(encoder.address, limit_s)
+        peer = RemoteEncoder(encoder.address, limit_s)
         try:
             yield peer
         finally:
@@ -91,7 +91,7 @@ async def pieces(*given: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def whole(peer: EncoderPeer, deadline: Deadline) -> bytes:
+async def whole(peer: RemoteEncoder, deadline: Deadline) -> bytes:
     return b"".join([bytes(chunk.data) async for chunk in peer.fetch(WANTED, deadline).chunks()])
 
 
@@ -177,7 +177,7 @@ async def test_an_encoder_that_was_silent_is_asked_for_a_sign_of_life_first() ->
 
 
 async def test_an_address_at_which_nobody_listens_is_told_at_once() -> None:
-    peer = EncoderPeer(free_address())
+    peer = RemoteEncoder(free_address())
     with pytest.raises(EncoderUnavailable):
         await peer.describe(DIGEST, Deadline())
     await peer.close()
@@ -280,7 +280,7 @@ async def test_bytes_that_are_no_message_are_a_typed_error(method: str, caplog: 
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((garbage,))
-    peer = EncoderPeer(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}", 30.0)
+    peer = RemoteEncoder(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}", 30.0)
     await server.start()
     try:
         with pytest.raises(RowsMismatch, match="no message"):

@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import xxhash
 
-from decoder_svc.encoders.peer import UNKNOWN_EVENTS, EncoderPeer, WireFetch, _event
-from decoder_svc.encoders.rows import RowsWanted
+from decoder_svc.encoders.remote import UNKNOWN_EVENTS, RemoteEncoder, WireFetch, _event
+from decoder_svc.encoders.source import RowRequest
 from decoder_svc.errors import EncoderChanged, EncoderMismatch, RowsMismatch
-from fovea import frames, wire
+from fovea.contract import frames, wire
+from fovea.contract.frames import ChunkFrame
+from fovea.contract.plan import EncodePlan
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
-from fovea.frames import Frame
-from fovea.plan import RowPlan
 from fovea.vision.v1 import rows_pb2
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
 
 ROWS, GRID = 6, (1, 4, 6)
 DATA = bytes(range(127)) * (ROWS * LAYOUT.row_bytes // 127 + 1)  # as fp32 all finite
-WANTED = RowsWanted("sha256:" + "a" * 64, RowPlan(65_536), GRID, ROWS, EXPECTED.fingerprint, LAYOUT)
+WANTED = RowRequest("sha256:" + "a" * 64, EncodePlan(65_536), GRID, ROWS, EXPECTED.fingerprint, LAYOUT)
 Messages = list[encoder_pb2.EncodeResponse]
 
 
@@ -62,7 +62,7 @@ def good() -> Messages:
 async def fetched(messages: Messages) -> tuple[bytes, WireFetch]:
     encoder = Streaming(messages)
     async with served([encoder]):
-        peer = EncoderPeer(encoder.address)
+        peer = RemoteEncoder(encoder.address)
         try:
             fetch = peer.fetch(WANTED, Deadline.after(30))
             return b"".join([bytes(part.data) async for part in fetch.chunks()]), fetch
@@ -177,7 +177,7 @@ def test_a_chunk_of_a_newer_encoder_is_read_by_protobuf(extra: bytes) -> None:
     message = chunk(2).SerializeToString() + extra
     assert (frames.read(message) is None) == bool(extra)
     found = _event(message)
-    assert isinstance(found, Frame)
+    assert isinstance(found, ChunkFrame)
     known = chunk(2).chunk
     assert (found.first_row, found.rows, bytes(found.data), found.xxh3) == (2, 2, known.data, known.xxh3)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from decoder_svc.prompt import ImagePart, Message, TextPart
+from decoder_svc.prompt import ChatMessage, ImagePart, TextPart
 from tests.tiny import SPECIAL
 
 # What is near a border of the template, of a word, of a character or of a token.
@@ -34,34 +34,34 @@ def spells_control(text: str) -> bool:
     return any(token in text for token in SPECIAL)
 
 
-def chats(text: st.SearchStrategy[str], max_images: int = 3) -> st.SearchStrategy[tuple[Message, ...]]:
+def chats(text: st.SearchStrategy[str], max_images: int = 3) -> st.SearchStrategy[tuple[ChatMessage, ...]]:
     """Chats that `validate` takes; images are counted through from 0 in the order of the prompt."""
     words = text.map(TextPart)
     picture = st.just(ImagePart(0))
     user = st.lists(st.one_of(words, words, picture), min_size=1, max_size=5).map(
-        lambda parts: Message("user", tuple(parts))
+        lambda parts: ChatMessage("user", tuple(parts))
     )
     spoken = st.lists(words, min_size=1, max_size=3)
-    system = st.lists(spoken.map(lambda parts: Message("system", tuple(parts))), max_size=1)
-    assistant = spoken.map(lambda parts: Message("assistant", tuple(parts)))
+    system = st.lists(spoken.map(lambda parts: ChatMessage("system", tuple(parts))), max_size=1)
+    assistant = spoken.map(lambda parts: ChatMessage("assistant", tuple(parts)))
     middle = st.lists(st.one_of(user, assistant), max_size=3)
     whole = st.builds(lambda a, b, c: (*a, *b, c), system, middle, user).map(numbered)
     return whole.filter(lambda messages: images_in(messages) <= max_images)
 
 
-def numbered(messages: Sequence[Message]) -> tuple[Message, ...]:
+def numbered(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
     count = iter(range(1000))
     return tuple(
-        Message(m.role, tuple(ImagePart(next(count)) if isinstance(p, ImagePart) else p for p in m.parts))
+        ChatMessage(m.role, tuple(ImagePart(next(count)) if isinstance(p, ImagePart) else p for p in m.parts))
         for m in messages
     )
 
 
-def images_in(messages: Sequence[Message]) -> int:
+def images_in(messages: Sequence[ChatMessage]) -> int:
     return sum(isinstance(part, ImagePart) for message in messages for part in message.parts)
 
 
-def joined_texts(messages: Sequence[Message]) -> list[str]:
+def joined_texts(messages: Sequence[ChatMessage]) -> list[str]:
     """Texts as they meet in the prompt: neighbours joined."""
     runs = [""]
     for message in messages:

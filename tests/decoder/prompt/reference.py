@@ -12,7 +12,7 @@ import torch
 from transformers import AutoTokenizer
 from transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe import Qwen3VLMoeModel
 
-from decoder_svc.prompt import Message, TextPart
+from decoder_svc.prompt import ChatMessage, TextPart
 
 PAD = "<|image_pad|>"
 MERGE = 2
@@ -24,7 +24,7 @@ class Reference:
     def __init__(self, directory: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(directory)
 
-    def ids(self, messages: Sequence[Message], **options: Any) -> list[int]:
+    def ids(self, messages: Sequence[ChatMessage], **options: Any) -> list[int]:
         """Token ids with one placeholder an image."""
         return list(
             self.tokenizer.apply_chat_template(
@@ -32,11 +32,11 @@ class Reference:
             )
         )
 
-    def rendered(self, messages: Sequence[Message]) -> str:
+    def rendered(self, messages: Sequence[ChatMessage]) -> str:
         text = self.tokenizer.apply_chat_template(chat(messages), tokenize=False, add_generation_prompt=True)
         return str(text)
 
-    def expanded(self, messages: Sequence[Message], grids: Sequence[tuple[int, int, int]]) -> list[int]:
+    def expanded(self, messages: Sequence[ChatMessage], grids: Sequence[tuple[int, int, int]]) -> list[int]:
         """As the processor does it: the placeholder repeated in the text, then tokenised."""
         pieces = self.rendered(messages).split(PAD)
         counts = [t * h * w // MERGE**2 for t, h, w in grids]
@@ -44,7 +44,7 @@ class Reference:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def chat(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     return [
         {
             "role": message.role,

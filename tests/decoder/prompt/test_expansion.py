@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from decoder_svc.errors import ImagesMismatch, RowsMismatch
-from decoder_svc.prompt import ImagePart, Message, PromptBuilder, TextPart
+from decoder_svc.prompt import ChatMessage, ImagePart, PromptBuilder, TextPart
 from tests.decoder.prompt.chats import chats, images_in, joined_texts, ordinary_text, spells_control
 from tests.decoder.prompt.reference import MERGE, Reference, positions
 
@@ -22,7 +22,7 @@ GRID = st.tuples(st.just(1), SIDE, SIDE)
 @QUICK
 @given(messages=chats(ordinary_text, max_images=5), data=st.data())
 def test_prompts_equal_the_reference(
-    builder: PromptBuilder, reference: Reference, messages: tuple[Message, ...], data: st.DataObject
+    builder: PromptBuilder, reference: Reference, messages: tuple[ChatMessage, ...], data: st.DataObject
 ) -> None:
     assume(not any(map(spells_control, joined_texts(messages))))
     grids = data.draw(st.lists(GRID, min_size=images_in(messages), max_size=images_in(messages)))
@@ -41,7 +41,7 @@ def test_images_back_to_back_equal_the_reference(
     builder: PromptBuilder, reference: Reference, count: int, text: str
 ) -> None:
     grids = [(1, 2 + 2 * i, 14 - 2 * i) for i in range(count)]
-    messages = (Message("user", (*map(ImagePart, range(count)), TextPart(text))),)
+    messages = (ChatMessage("user", (*map(ImagePart, range(count)), TextPart(text))),)
     prompt = builder.build(messages, grids)
     ids = reference.expanded(messages, grids)
     expected, following = positions(ids, builder.ids.image, grids)
@@ -89,7 +89,7 @@ def test_spans_cover_the_placeholders(
 @QUICK
 @given(messages=chats(ordinary_text, max_images=5), data=st.data())
 def test_counting_equals_building(
-    builder: PromptBuilder, messages: tuple[Message, ...], data: st.DataObject
+    builder: PromptBuilder, messages: tuple[ChatMessage, ...], data: st.DataObject
 ) -> None:
     grids = data.draw(st.lists(GRID, min_size=images_in(messages), max_size=images_in(messages)))
     kept = [data.draw(some_of(t * h * w // MERGE**2)) for t, h, w in grids]
@@ -102,7 +102,7 @@ def test_counting_equals_building(
 def test_one_image_may_stand_in_two_places(builder: PromptBuilder) -> None:
     grids = [(1, 4, 6), (1, 2, 2)]
     parts = (ImagePart(1), TextPart("and"), ImagePart(0), ImagePart(1), TextPart("?"))
-    prompt = builder.build((Message("user", parts),), grids, keys=[b"a", b"b"])
+    prompt = builder.build((ChatMessage("user", parts),), grids, keys=[b"a", b"b"])
     assert [(span.rows, span.key) for span in prompt.images] == [(1, b"b"), (6, b"a"), (1, b"b")]
     assert prompt.visual_tokens == 8
 
@@ -125,7 +125,7 @@ def test_images_expected_are_images_given(builder: PromptBuilder, given_images: 
 
 @pytest.mark.parametrize("indexes", [(1,), (-1,), (0, 2)])
 def test_an_index_without_its_image_is_refused(builder: PromptBuilder, indexes: tuple[int, ...]) -> None:
-    message = Message("user", tuple(map(ImagePart, indexes)))
+    message = ChatMessage("user", tuple(map(ImagePart, indexes)))
     with pytest.raises(ImagesMismatch):
         builder.build((message,), [(1, 2, 2)] * len(indexes))
 
@@ -149,9 +149,9 @@ def test_kept_rows_that_an_image_lacks_are_refused(builder: PromptBuilder, kept:
         builder.build(chat(1), [(1, 4, 6)], [np.array(kept)])
 
 
-def chat(images: int) -> tuple[Message, ...]:
+def chat(images: int) -> tuple[ChatMessage, ...]:
     parts = (TextPart("See "), *map(ImagePart, range(images)), TextPart(" and answer."))
-    return (Message("system", (TextPart("Be brief."),)), Message("user", parts))
+    return (ChatMessage("system", (TextPart("Be brief."),)), ChatMessage("user", parts))
 
 
 def some_of(rows: int) -> st.SearchStrategy[np.ndarray | None]:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from decoder_svc.errors import ImagesMismatch
-from decoder_svc.prompt import ImagePart, Message, PromptBuilder, TextPart
+from decoder_svc.prompt import ChatMessage, ImagePart, PromptBuilder, TextPart
 from decoder_svc.prompt.errors import TemplateRefused
 from decoder_svc.prompt.tokenizer import PromptTokenizer
 from fovea.checkpoint import CheckpointNotSupported
@@ -29,9 +29,9 @@ def controls(builder: PromptBuilder, ids: np.ndarray) -> list[int]:
     return [int(i) for i in ids if int(i) in known]
 
 
-def harmless(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+def harmless(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
     return tuple(
-        Message(m.role, tuple(TextPart("x") if isinstance(p, TextPart) else p for p in m.parts))
+        ChatMessage(m.role, tuple(TextPart("x") if isinstance(p, TextPart) else p for p in m.parts))
         for m in messages
     )
 
@@ -39,7 +39,7 @@ def harmless(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 @QUICK
 @given(messages=chats(hostile_text))
 def test_control_tokens_are_those_of_a_harmless_chat(
-    builder: PromptBuilder, messages: tuple[Message, ...]
+    builder: PromptBuilder, messages: tuple[ChatMessage, ...]
 ) -> None:
     ids = builder.draft(messages).token_ids
     assert controls(builder, ids) == controls(builder, builder.draft(harmless(messages)).token_ids)
@@ -48,7 +48,7 @@ def test_control_tokens_are_those_of_a_harmless_chat(
 @QUICK
 @given(messages=chats(hostile_text))
 def test_the_model_reads_what_the_caller_wrote(
-    builder: PromptBuilder, reference: Reference, messages: tuple[Message, ...]
+    builder: PromptBuilder, reference: Reference, messages: tuple[ChatMessage, ...]
 ) -> None:
     """The tokenizer normalises to NFC between control tokens; all else comes back as it was."""
     found = builder.tokenizer.decode(builder.draft(messages).token_ids, skip_control=False)
@@ -58,18 +58,18 @@ def test_the_model_reads_what_the_caller_wrote(
 @QUICK
 @given(messages=chats(hostile_text))
 def test_ids_equal_those_of_transformers_with_sanitising_on(
-    builder: PromptBuilder, reference: Reference, messages: tuple[Message, ...]
+    builder: PromptBuilder, reference: Reference, messages: tuple[ChatMessage, ...]
 ) -> None:
     """transformers 5.23 has a switch for the same; its notion of a control token is made ours by name."""
     if "sanitize_control_tokens" not in inspect.signature(reference.tokenizer.apply_chat_template).parameters:
         pytest.skip("this transformers cannot sanitise control tokens")
     reference.tokenizer.chat_control_tokens = []
-    joined = tuple(Message(m.role, _joined(m)) for m in messages)
+    joined = tuple(ChatMessage(m.role, _joined(m)) for m in messages)
     found = builder.draft(messages).token_ids.tolist()
     assert found == reference.ids(joined, sanitize_control_tokens=True)
 
 
-def _joined(message: Message) -> tuple[object, ...]:
+def _joined(message: ChatMessage) -> tuple[object, ...]:
     """Its neighbouring texts as one part: transformers does not see a token that two parts spell together."""
     parts: list[object] = []
     for part in message.parts:
@@ -83,8 +83,8 @@ def _joined(message: Message) -> tuple[object, ...]:
 @pytest.mark.parametrize("token", SPECIAL)
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
 def test_every_control_token_is_text_in_every_role(builder: PromptBuilder, token: str, role: str) -> None:
-    spoken = Message(role, (TextPart(f"before{token}after"),))
-    chat = (spoken, Message("user", (TextPart("x"),)))
+    spoken = ChatMessage(role, (TextPart(f"before{token}after"),))
+    chat = (spoken, ChatMessage("user", (TextPart("x"),)))
     ids = builder.draft(chat).token_ids
     text = builder.tokenizer.decode(ids, skip_control=True)
     assert f"before{token}after" in text
@@ -94,31 +94,31 @@ def test_every_control_token_is_text_in_every_role(builder: PromptBuilder, token
 @pytest.mark.parametrize("cut", range(1, len("<|im_end|>")))
 def test_two_parts_cannot_spell_a_control_token_together(builder: PromptBuilder, cut: int) -> None:
     halves = TextPart("<|im_end|>"[:cut]), TextPart("<|im_end|>"[cut:])
-    whole = builder.draft((Message("user", (TextPart("<|im_end|>"),)),)).token_ids
-    assert builder.draft((Message("user", halves),)).token_ids.tolist() == whole.tolist()
+    whole = builder.draft((ChatMessage("user", (TextPart("<|im_end|>"),)),)).token_ids
+    assert builder.draft((ChatMessage("user", halves),)).token_ids.tolist() == whole.tolist()
 
 
 def test_a_template_that_assembles_control_tokens_from_text_is_refused(copy: Path) -> None:
     template = "<|im_start|>user\n{{ messages[0].content | replace('~', '') }}<|im_end|>\n"
     (copy / "chat_template.jinja").write_text(template)
     builder = PromptBuilder(copy)
-    assert builder.draft((Message("user", (TextPart("a~b"),)),)).text_tokens > 0
+    assert builder.draft((ChatMessage("user", (TextPart("a~b"),)),)).text_tokens > 0
     with pytest.raises(TemplateRefused):
-        builder.draft((Message("user", (TextPart("<|im_~end|>"),)),))
+        builder.draft((ChatMessage("user", (TextPart("<|im_~end|>"),)),))
 
 
 def test_a_template_that_drops_images_is_refused(copy: Path) -> None:
     template = "<|im_start|>user\n{% for p in messages[0].content if p.text %}{{ p.text }}{% endfor %}"
     (copy / "chat_template.jinja").write_text(template)
     with pytest.raises(ImagesMismatch) as caught:
-        PromptBuilder(copy).draft((Message("user", (ImagePart(0), TextPart("what?"))),))
+        PromptBuilder(copy).draft((ChatMessage("user", (ImagePart(0), TextPart("what?"))),))
     assert (caught.value.metadata["expected"], caught.value.metadata["received"]) == ("1", "0")
 
 
 def test_a_template_that_raises_becomes_a_typed_error(copy: Path) -> None:
     (copy / "chat_template.jinja").write_text("{{ raise_exception('no') }}")
     with pytest.raises(TemplateRefused):
-        PromptBuilder(copy).draft((Message("user", (TextPart("hi"),)),))
+        PromptBuilder(copy).draft((ChatMessage("user", (TextPart("hi"),)),))
 
 
 def test_a_tokenizer_whose_placeholder_is_no_special_token_is_refused(copy: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from decoder_svc.prompt import ImagePart, Message, PromptBuilder, TextPart
+from decoder_svc.prompt import ChatMessage, ImagePart, PromptBuilder, TextPart
 from decoder_svc.prompt.errors import (
     ImageNotInUserMessage,
     LastMessageNotUser,
@@ -16,36 +16,36 @@ from decoder_svc.prompt.errors import (
     SystemMessageNotFirst,
 )
 
-HI = Message("user", (TextPart("hi"),))
-SYSTEM = Message("system", (TextPart("be brief"),))
-PICTURE = Message("assistant", (ImagePart(0),))
-ANSWER = Message("assistant", (TextPart("hello"),))
+HI = ChatMessage("user", (TextPart("hi"),))
+SYSTEM = ChatMessage("system", (TextPart("be brief"),))
+PICTURE = ChatMessage("assistant", (ImagePart(0),))
+ANSWER = ChatMessage("assistant", (TextPart("hello"),))
 
 
 @pytest.mark.parametrize(
     ("messages", "error", "field"),
     [
         ((), MessagesEmpty, "messages"),
-        ((Message("tool", (TextPart("x"),)), HI), RoleUnknown, "messages[0].role"),
-        ((Message("User", (TextPart("x"),)),), RoleUnknown, "messages[0].role"),
+        ((ChatMessage("tool", (TextPart("x"),)), HI), RoleUnknown, "messages[0].role"),
+        ((ChatMessage("User", (TextPart("x"),)),), RoleUnknown, "messages[0].role"),
         ((HI, SYSTEM, HI), SystemMessageNotFirst, "messages[1].role"),
         ((HI, ANSWER), LastMessageNotUser, "messages[1].role"),
         ((SYSTEM,), LastMessageNotUser, "messages[0].role"),
-        ((SYSTEM, Message("user", ())), MessageWithoutParts, "messages[1].parts"),
+        ((SYSTEM, ChatMessage("user", ())), MessageWithoutParts, "messages[1].parts"),
         (
-            (Message("system", (TextPart("x"), ImagePart(0))), HI),
+            (ChatMessage("system", (TextPart("x"), ImagePart(0))), HI),
             ImageNotInUserMessage,
             "messages[0].parts[1].image",
         ),
         (
-            (HI, Message("assistant", (ImagePart(0),)), HI),
+            (HI, ChatMessage("assistant", (ImagePart(0),)), HI),
             ImageNotInUserMessage,
             "messages[1].parts[0].image",
         ),
     ],
 )
 def test_the_field_that_is_wrong_is_named(
-    builder: PromptBuilder, messages: tuple[Message, ...], error: type[MessagesInvalid], field: str
+    builder: PromptBuilder, messages: tuple[ChatMessage, ...], error: type[MessagesInvalid], field: str
 ) -> None:
     with pytest.raises(error) as caught:
         builder.draft(messages)
@@ -62,4 +62,4 @@ def test_chats_of_several_turns_are_taken(builder: PromptBuilder) -> None:
 
 
 def test_empty_text_is_text(builder: PromptBuilder) -> None:
-    assert builder.draft((Message("user", (TextPart(""),)),)).text_tokens > 0
+    assert builder.draft((ChatMessage("user", (TextPart(""),)),)).text_tokens > 0

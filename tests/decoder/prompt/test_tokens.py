@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from decoder_svc.prompt import ImagePart, Message, PromptBuilder, TextPart
+from decoder_svc.prompt import ChatMessage, ImagePart, PromptBuilder, TextPart
 from decoder_svc.prompt.errors import TextTooLong
 from decoder_svc.prompt.template import ChatTemplate
 from decoder_svc.prompt.tokenizer import PromptTokenizer
@@ -17,13 +17,13 @@ from tests.decoder.prompt.chats import chats, hostile_text, joined_texts, ordina
 from tests.decoder.prompt.reference import Reference
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-ASK = (Message("user", (ImagePart(0), TextPart("What is it?"))),)
+ASK = (ChatMessage("user", (ImagePart(0), TextPart("What is it?"))),)
 
 
 @QUICK
 @given(messages=chats(ordinary_text))
 def test_ids_equal_those_of_transformers(
-    builder: PromptBuilder, reference: Reference, messages: tuple[Message, ...]
+    builder: PromptBuilder, reference: Reference, messages: tuple[ChatMessage, ...]
 ) -> None:
     assume(not any(map(spells_control, joined_texts(messages))))
     assert builder.draft(messages).token_ids.tolist() == reference.ids(messages)
@@ -33,8 +33,8 @@ def test_words_merge_across_the_border_of_template_and_text(builder: PromptBuild
     """A line feed after `user\\n` is one token with it: text is not encoded apart from the template's."""
     apart = len(builder.tokenizer.encode_text("user\n")) + len(builder.tokenizer.encode_text("\n\nHi"))
     together = len(builder.tokenizer.encode_text("user\n\n\nHi"))
-    plain = builder.draft((Message("user", (TextPart("Hi"),)),)).text_tokens
-    fed = builder.draft((Message("user", (TextPart("\n\nHi"),)),)).text_tokens
+    plain = builder.draft((ChatMessage("user", (TextPart("Hi"),)),)).text_tokens
+    fed = builder.draft((ChatMessage("user", (TextPart("\n\nHi"),)),)).text_tokens
     assert fed - plain == together - len(builder.tokenizer.encode_text("user\nHi"))
     assert together <= apart
 
@@ -93,7 +93,7 @@ def test_no_text_has_fewer_tokens_than_its_length_tells(builder: PromptBuilder, 
 def test_an_endless_text_is_refused_before_it_is_tokenised(tiny_folder: Path) -> None:
     builder = PromptBuilder(tiny_folder, max_context=64)
     with pytest.raises(TextTooLong) as caught:
-        builder.draft((Message("user", (TextPart("word " * 10_000),)),))
+        builder.draft((ChatMessage("user", (TextPart("word " * 10_000),)),))
     assert caught.value.metadata["limit"] == "64"
     assert int(caught.value.metadata["prompt_tokens"]) > 64
     assert builder.draft(ASK).text_tokens > 0

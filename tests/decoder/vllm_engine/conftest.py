@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from decoder_svc.core import Limits
+from decoder_svc.engine.protocol import EngineLimits
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
-from fovea.rows import RowDtype
+from fovea.contract.rows import RowDtype
 from tests import tiny
-from tests.decoder.engine.conftest import questions, references  # noqa: F401  fixtures
-from tests.decoder.engine.harness import is_empty, until
+from tests.decoder.native_engine.conftest import questions, references  # noqa: F401  fixtures
+from tests.decoder.native_engine.harness import is_empty, until
 
 HEAD = 32  # vLLM's attention on a CPU takes no heads of 16
 # Keys and values, 4 layers, 2 KV heads, fp32: tests/tiny.py.
@@ -39,7 +39,7 @@ def settings(folder: Path, **changes: Any) -> VllmSettings:
         "max_images": 8,
         "threads": 1,
         "enforce_eager": True,
-        "limits": Limits(max_context=1024, max_new_tokens=64),
+        "limits": EngineLimits(max_context=1024, max_new_tokens=64),
     }
     return VllmSettings(folder, **(defaults | changes))
 

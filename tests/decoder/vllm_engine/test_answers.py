@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from decoder_svc.core import ImageSpan, Prompt, ResponseFormat, Sampling
+from decoder_svc.engine.protocol import ImageSpan, Prompt, ResponseFormat, Sampling
 from decoder_svc.vllm_engine.engine import VllmEngine
-from fovea.errors import InvalidArgument
-from tests.decoder.engine.harness import Question, Reference, answer, text, tokens
+from fovea.contract.errors import InvalidArgument
+from tests.decoder.native_engine.harness import Question, Reference, answer, text, tokens
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 GREEDY = Sampling(max_new_tokens=12)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from decoder_svc.core import Sampling
-from decoder_svc.engine.native import NativeEngine
+from decoder_svc.engine.protocol import Sampling
+from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.vllm_engine.engine import VllmEngine
-from tests.decoder.engine import harness
-from tests.decoder.engine.harness import Question, Reference, answer, assert_equal_but_for_ties, tokens
-from tests.decoder.engine.test_equal_tokens import drop_rows, reference_with_kept_rows
+from tests.decoder.native_engine import harness
+from tests.decoder.native_engine.harness import Question, Reference, answer, assert_equal_but_for_ties, tokens
+from tests.decoder.native_engine.test_equal_tokens import drop_rows, reference_with_kept_rows
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 GREEDY = Sampling(max_new_tokens=12)

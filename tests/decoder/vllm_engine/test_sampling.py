@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from decoder_svc.core import MIN_TEMPERATURE, Sampling
+from decoder_svc.engine.protocol import MIN_TEMPERATURE, Sampling
 
 
 @pytest.fixture

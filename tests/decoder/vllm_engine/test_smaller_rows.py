@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 import torch
 
-from decoder_svc.core import EngineRequest, RowChunk, Sampling
-from decoder_svc.model.rows import unpack
+from decoder_svc.engine.protocol import EngineRequest, RowChunk, Sampling
+from decoder_svc.model.unpack import unpack
 from decoder_svc.vllm_engine.engine import VllmEngine
 from encoder_svc.vision.pack import pack
-from fovea.rows import RowDtype, RowLayout
-from tests.decoder.engine.harness import Question, answer, collect, layout_of, tokens
+from fovea.contract.rows import RowDtype, RowLayout
+from tests.decoder.native_engine.harness import Question, answer, collect, layout_of, tokens
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 GREEDY = Sampling(max_new_tokens=12)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decoder_svc.core import ImageSpan
+from decoder_svc.engine.protocol import ImageSpan
 from decoder_svc.errors import EngineNotInstalled
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import CPU_KV_TOKENS, VllmSettings

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from encoder_svc.images.decode import Picture, decode
+from encoder_svc.images.decode import DecodedImage, decode
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
-from fovea.rows import digest
+from fovea.contract.rows import digest
 from tests.encoder.images.files import FORMATS, encoded, picture, with_orientation
 
 # What Pillow warns of is either handled or refused here.
@@ -36,7 +36,7 @@ UPRIGHT = {
 }
 
 
-def decoded(data: bytes) -> Picture:
+def decoded(data: bytes) -> DecodedImage:
     return decode(data, LIMITS)
 
 

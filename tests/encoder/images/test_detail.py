@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.parts.photo import photo
-from encoder_svc.images.detail import Detail, measure
+from encoder_svc.images.detail import DetailMeasures, measure
 from standin import canvas
 from standin.draw import DRAWERS
 from standin.lexicon import WORDS
@@ -27,7 +27,7 @@ GROUNDS = {
 }
 
 
-def told(image: Image.Image) -> Detail:
+def told(image: Image.Image) -> DetailMeasures:
     return measure(image, np.array(image))
 
 

@@ -25,7 +25,7 @@ from encoder_svc.images.decode import decode
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.header import opened
 from encoder_svc.images.limits import ImageLimits
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from fovea.images.jpeg import scan_count
 from tests.encoder.images.files import BOMBS, FORMATS, encoded, gif, jpeg, jpeg_with_scans, picture, png, webp
 
@@ -160,7 +160,7 @@ def test_all_bombs_together_cost_no_memory() -> None:
 import resource
 from encoder_svc.images.decode import decode
 from encoder_svc.images.limits import ImageLimits
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from tests.encoder.images.files import BOMBS, encoded, picture
 
 decode(encoded(picture()), ImageLimits())

@@ -14,9 +14,9 @@ from encoder_svc.reduction import choice, divprune, random_rows, rankers, scope,
 from encoder_svc.reduction.rankers import Seen
 from encoder_svc.reduction.ranking import Floats, Places, Ranking
 from encoder_svc.reduction.similarity import cosines
-from fovea.plan import LEAST_ROWS, Reducer, RowChoice
+from fovea.contract.plan import LEAST_ROWS, Reducer, RowSelection
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.pooled import pooled
-from fovea.rows import RowDtype, RowLayout
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -112,7 +112,7 @@ def test_a_reducer_that_weighs_attention_does_not_do_without() -> None:
 def test_a_choice_is_a_part_of_every_larger_one(seed: int, count: int, one: float, other: float) -> None:
     order = np.random.default_rng(seed).permutation(3 * count)[:count].astype(np.int32)
     ranking = Ranking(order, np.ones(count, np.float32))
-    few, many = (choice.best(ranking, RowChoice(keep)).tolist() for keep in sorted((one, other)))
+    few, many = (choice.best(ranking, RowSelection(keep)).tolist() for keep in sorted((one, other)))
     assert set(few) <= set(many)
     assert few == sorted(few)
     assert len(few) >= min(count, LEAST_ROWS)
@@ -122,16 +122,16 @@ def test_a_choice_is_a_part_of_every_larger_one(seed: int, count: int, one: floa
 def test_shares_are_counted_as_they_are_written() -> None:
     """0.3 and 0.07 of a hundred are 30 and 7, in either precision."""
     for keep, rows in ((0.3, 30), (0.07, 16), (0.751, 76), (1.0, 100)):
-        assert {RowChoice(keep).count(100), RowChoice(float(np.float32(keep))).count(100)} == {rows}
+        assert {RowSelection(keep).count(100), RowSelection(float(np.float32(keep))).count(100)} == {rows}
 
 
 def test_auto_stops_where_little_is_added() -> None:
     gains = np.array([50, 30, 10] * 10 + [1e-3] * 70, np.float32)
     ranking = Ranking(np.arange(100, dtype=np.int32), gains)
-    kept = len(choice.best(ranking, RowChoice(auto=True)))
+    kept = len(choice.best(ranking, RowSelection(auto=True)))
     assert gains[:kept].sum() >= choice.AUTO_GAIN * gains.sum() > gains[: kept - 1].sum()
     nothing = Ranking(np.arange(100, dtype=np.int32), np.zeros(100, np.float32))
-    assert len(choice.best(nothing, RowChoice(auto=True))) == LEAST_ROWS
+    assert len(choice.best(nothing, RowSelection(auto=True))) == LEAST_ROWS
 
 
 def test_what_is_not_an_order_is_not_read_as_one() -> None:

@@ -6,8 +6,8 @@ import hashlib
 
 import numpy as np
 
-from encoder_svc.store import RowKey, Rows, tenant_id, variant
-from fovea.rows import RowDtype, RowLayout
+from encoder_svc.store import RowKey, StoredRows, tenant_id, variant
+from fovea.contract.rows import RowDtype, RowLayout
 
 FIELDS: dict[str, str | int] = {"model": "tiny", "revision": 3}
 LAYOUT = RowLayout(width=64, levels=3, dtype=RowDtype.BF16)
@@ -24,12 +24,12 @@ def row_key(n: int, tenant: bytes = ALICE) -> RowKey:
     return RowKey(tenant, pixels(n), variant(FIELDS))
 
 
-def rows(n: int, size: int = 64 * KIB) -> Rows:
+def rows(n: int, size: int = 64 * KIB) -> StoredRows:
     """About `size` bytes of rows, at least one."""
     count = max(1, size // LAYOUT.row_bytes)
     data = np.random.default_rng(n).integers(0, 256, count * LAYOUT.row_bytes, dtype=np.uint8)
-    return Rows(data.data, LAYOUT, (1, 2, 2 * count))
+    return StoredRows(data.data, LAYOUT, (1, 2, 2 * count))
 
 
-def same(found: Rows | None, expected: Rows) -> bool:
+def same(found: StoredRows | None, expected: StoredRows) -> bool:
     return found is not None and found == expected

@@ -9,17 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from encoder_svc.store import LmdbStore, Rows, StoreClosed, StoreLimits
+from encoder_svc.store import LmdbStore, StoreClosed, StoredRows, StoreLimits
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, LAYOUT, row_key, rows
 
 KEYS = 6
 
 
-def filled(value: int, size: int) -> Rows:
+def filled(value: int, size: int) -> StoredRows:
     """Rows whose every byte is `value`, so that a mixture shows."""
     data = np.full(size // LAYOUT.row_bytes * LAYOUT.row_bytes, value, np.uint8)
-    return Rows(data.data, LAYOUT, (1, 2, 2))
+    return StoredRows(data.data, LAYOUT, (1, 2, 2))
 
 
 def write_some(store: LmdbStore, seed: int) -> int:

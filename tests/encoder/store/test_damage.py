@@ -10,7 +10,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from encoder_svc.store import LmdbStore, RowKey, Rows, UploadKey, variant
+from encoder_svc.store import LmdbStore, RowKey, StoredRows, UploadKey, variant
 from encoder_svc.store.datafile import missing_bytes
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.facts import pack_rows
@@ -33,7 +33,7 @@ def flip(file: Path, sample: bytes) -> None:
     file.write_bytes(raw)
 
 
-def stored_two(open_store: Opener) -> tuple[Rows, Rows]:
+def stored_two(open_store: Opener) -> tuple[StoredRows, StoredRows]:
     store = open_store()
     store.put(row_key(1), FIELDS, rows(1, SIZE))
     store.put(row_key(2), FIELDS, rows(2, SIZE))
@@ -97,7 +97,7 @@ def edit(data_file: Path, name: bytes, changes: dict[bytes, bytes | None]) -> No
                 txn.put(key, value)
 
 
-def header(key: RowKey, fields: dict[str, str | int], put: Rows) -> bytes:
+def header(key: RowKey, fields: dict[str, str | int], put: StoredRows) -> bytes:
     return Record.cut(key.raw, pack_rows(fields, put), put.data, created=0.0).head.pack()
 
 

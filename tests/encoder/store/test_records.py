@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder_svc.store.records import PIECE_BYTES, Head, Misfit, Record
+from encoder_svc.store.records import PIECE_BYTES, Head, Record, RecordInvalid
 
 KEY = b"k" * 80
 
@@ -31,18 +31,18 @@ def test_any_damaged_byte_is_noticed(data: st.DataObject) -> None:
     raw = bytearray(Record.cut(KEY, b'{"a":1}', b"payload", created=1.0).head.pack())
     place = data.draw(st.integers(0, len(raw) - 1))
     raw[place] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(Misfit):
+    with pytest.raises(RecordInvalid):
         Head.unpack(bytes(raw), KEY)
 
 
 @given(st.integers(0, 200))
 def test_any_cut_is_noticed(length: int) -> None:
     raw = Record.cut(KEY, b'{"a":1}', b"payload", created=1.0).head.pack()
-    with pytest.raises(Misfit):
+    with pytest.raises(RecordInvalid):
         Head.unpack(raw[: min(length, len(raw) - 1)], KEY)
 
 
 def test_the_header_of_another_key_is_refused() -> None:
     raw = Record.cut(KEY, b"{}", b"payload", created=1.0).head.pack()
-    with pytest.raises(Misfit, match="key echo"):
+    with pytest.raises(RecordInvalid, match="key echo"):
         Head.unpack(raw, b"j" * 80)

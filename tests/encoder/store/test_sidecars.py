@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.store import LmdbStore, RowKey, Rows, StoreLimits, variant
+from encoder_svc.store import LmdbStore, RowKey, StoredRows, StoreLimits, variant
 from encoder_svc.store.facts import pack_places, unpack_places
 from encoder_svc.store.keys import sidecar
 from tests.encoder.store.conftest import MIB, Opener
@@ -86,7 +86,7 @@ def test_a_damaged_one_is_a_miss_and_is_counted(open_store: Opener, data_file: P
 def test_rows_tell_where_they_stand_after_a_restart_too(open_store: Opener) -> None:
     whole = rows(1, 4 * KIB)
     places = tuple(range(3, 3 + 5 * whole.count, 5))
-    kept = Rows(whole.data, LAYOUT, whole.grid_thw, kept=places)
+    kept = StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=places)
     store = open_store()
     store.put(row_key(1), FIELDS, kept)
     store.close()
@@ -99,4 +99,4 @@ def test_rows_tell_where_they_stand_after_a_restart_too(open_store: Opener) -> N
     for some in ((0,), (7, 8), (0, 4095)):
         assert unpack_places(pack_places(some)) == some
     with pytest.raises(ValueError, match="places"):
-        Rows(whole.data, LAYOUT, whole.grid_thw, kept=(*places, 9999))
+        StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=(*places, 9999))

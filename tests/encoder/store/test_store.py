@@ -15,14 +15,14 @@ from encoder_svc.store import (
     LmdbStore,
     Put,
     RowKey,
-    Rows,
+    StoredRows,
     StoreLimits,
     UploadKey,
     tenant_id,
     variant,
 )
 from encoder_svc.store.records import PIECE_BYTES
-from fovea.rows import RowDtype, RowLayout
+from fovea.contract.rows import RowDtype, RowLayout
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, BOB, FIELDS, KIB, LAYOUT, pixels, row_key, rows, same
 
@@ -50,7 +50,7 @@ def test_layout_grid_and_digest_come_back(
 ) -> None:
     layout = RowLayout(width, levels, dtype)
     data = memoryview(os.urandom(count * layout.row_bytes))
-    put = Rows(data, layout, (1, 2, 2 * count), digest="sha256:00ff")
+    put = StoredRows(data, layout, (1, 2, 2 * count), digest="sha256:00ff")
     assert store.put(row_key(1), FIELDS, put).stored
     assert store.get(row_key(1), FIELDS) == put
 
@@ -111,7 +111,7 @@ def test_fields_must_be_those_of_the_key(store: LmdbStore) -> None:
 
 def test_part_of_a_row_is_no_row() -> None:
     with pytest.raises(ValueError, match="whole rows"):
-        Rows(memoryview(bytes(LAYOUT.row_bytes + 1)), LAYOUT, (1, 2, 2))
+        StoredRows(memoryview(bytes(LAYOUT.row_bytes + 1)), LAYOUT, (1, 2, 2))
 
 
 def test_rows_larger_than_the_bound_are_not_stored_and_cost_nothing(store: LmdbStore) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from encoder_svc.errors import EncodeFailed, EncoderBusy, ImageCorrupt, TowerFailed
 from encoder_svc.vision.batcher import Batcher, BatchLimits
-from encoder_svc.vision.prepare import Prepared
+from encoder_svc.vision.output import TowerOutput
+from encoder_svc.vision.prepare import PreparedImage
 from encoder_svc.vision.preprocess import Patches
-from encoder_svc.vision.rows import TowerRows
 
 LIMITS = BatchLimits(max_batch_patches=16, max_prepared_patches=64, max_queue=8, max_wait_s=0.2)
 
@@ -35,7 +35,7 @@ class FakeTower:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, images: Sequence[Patches], saliency: bool) -> list[TowerRows]:
+    def __call__(self, images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
         names = [int(image.values[0, 0]) for image in images]
         self.batches.append(names)
         if not self.gate.wait(timeout=20):
@@ -44,7 +44,7 @@ class FakeTower:
             if name in self.broken:
                 raise self.broken[name]
         found = np.ones(1, np.float32) if saliency else None
-        return [TowerRows(rows(name, one.count), found) for name, one in zip(names, images, strict=True)]
+        return [TowerOutput(rows(name, one.count), found) for name, one in zip(names, images, strict=True)]
 
     @property
     def computed(self) -> list[int]:
@@ -60,13 +60,13 @@ class Preparations:
         self.hold = asyncio.Event()
         self.hold.set()
 
-    def of(self, name: int, count: int = 4) -> Callable[[], Awaitable[Prepared]]:
-        async def prepare() -> Prepared:
+    def of(self, name: int, count: int = 4) -> Callable[[], Awaitable[PreparedImage]]:
+        async def prepare() -> PreparedImage:
             self.begun.append(name)
             await self.hold.wait()
             if name in self.errors:
                 raise self.errors[name]
-            return Prepared(patches(name, count), decode_ms=1.0, preprocess_ms=2.0)
+            return PreparedImage(patches(name, count), decode_ms=1.0, preprocess_ms=2.0)
 
         return prepare
 
@@ -392,8 +392,8 @@ async def test_a_batcher_that_was_not_started_refuses(tower: FakeTower, work: Pr
 async def test_saliency_and_places_come_back_with_the_rows(batcher: Batcher) -> None:
     kept = np.array([1, 4], np.int32)
 
-    async def prepare() -> Prepared:
-        return Prepared(Patches(np.ones((8, 2), np.float32), (1, 4, 4), kept), 0.0, 0.0)
+    async def prepare() -> PreparedImage:
+        return PreparedImage(Patches(np.ones((8, 2), np.float32), (1, 4, 4), kept), 0.0, 0.0)
 
     encoded = await batcher.encode("a", 16, prepare, saliency=True)
     assert encoded.kept is kept

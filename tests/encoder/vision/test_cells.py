@@ -19,8 +19,8 @@ from encoder_svc.vision.positions import PositionTables
 from encoder_svc.vision.preprocess import Patches, patches
 from encoder_svc.vision.saliency import saliency
 from encoder_svc.vision.tower import Tower
+from fovea.contract.rows import RowDtype
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype
 from tests.encoder.images.files import picture
 
 Floats = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from encoder_svc.vision.pack import pack
-from fovea.rows import RowDtype, RowLayout
+from fovea.contract.rows import RowDtype, RowLayout
 
 Floats = npt.NDArray[np.float32]
 

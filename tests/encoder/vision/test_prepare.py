@@ -16,26 +16,26 @@ from encoder_svc.errors import ImageCorrupt
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.vision.batcher import Batcher
-from encoder_svc.vision.prepare import Preparer
+from encoder_svc.vision.prepare import ImagePreparer
 from encoder_svc.vision.preprocess import patches
 from encoder_svc.vision.tower import Tower
+from fovea.contract.plan import EncodePlan
+from fovea.contract.rows import RowDtype
 from fovea.geometry import Geometry
-from fovea.plan import RowPlan
-from fovea.rows import RowDtype
 from tests.encoder.images.files import encoded, picture
 
 
 @pytest.fixture
-async def preparer(moe: Path) -> AsyncIterator[Preparer]:
+async def preparer(moe: Path) -> AsyncIterator[ImagePreparer]:
     decoder = ThreadDecoder(ImageLimits())
-    made = Preparer(decoder, Geometry.from_checkpoint(moe))
+    made = ImagePreparer(decoder, Geometry.from_checkpoint(moe))
     yield made
     made.close()
     decoder.close()
 
 
-async def test_a_prepared_file_is_its_pixels_in_patches(preparer: Preparer, moe: Path) -> None:
-    prepared = await preparer.prepare(encoded(picture(200, 100)), RowPlan(16_384))
+async def test_a_prepared_file_is_its_pixels_in_patches(preparer: ImagePreparer, moe: Path) -> None:
+    prepared = await preparer.prepare(encoded(picture(200, 100)), EncodePlan(16_384))
     expected = patches(picture(200, 100), Geometry.from_checkpoint(moe), 16_384)
     assert prepared.patches.grid_thw == expected.grid_thw
     assert np.array_equal(prepared.patches.values, expected.values)
@@ -43,20 +43,20 @@ async def test_a_prepared_file_is_its_pixels_in_patches(preparer: Preparer, moe:
     assert prepared.preprocess_ms > 0
 
 
-async def test_the_places_of_a_plan_are_those_of_its_patches(preparer: Preparer) -> None:
+async def test_the_places_of_a_plan_are_those_of_its_patches(preparer: ImagePreparer) -> None:
     """Half of the picture is of one colour; a plan that drops nothing needs no look at the pixels."""
     rgb = picture(192, 128)
     rgb[64:] = 7
-    plan = RowPlan(16_777_216, flat_tolerance=0)
+    plan = EncodePlan(16_777_216, flat_tolerance=0)
     prepared, kept = await preparer.prepare(encoded(rgb), plan), await preparer.places(encoded(rgb), plan)
     assert prepared.patches.kept is not None
     assert kept is not None
     assert kept.tolist() == prepared.patches.kept.tolist() == [*range(12), 12]
-    assert await preparer.places(b"no picture", RowPlan(16_777_216)) is None
+    assert await preparer.places(b"no picture", EncodePlan(16_777_216)) is None
 
 
 async def test_decoding_and_preprocessing_leave_the_event_loop_free(
-    preparer: Preparer, monkeypatch: pytest.MonkeyPatch
+    preparer: ImagePreparer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each stage waits for something that only the loop can do meanwhile."""
     from encoder_svc.images import decoder
@@ -75,16 +75,18 @@ async def test_decoding_and_preprocessing_leave_the_event_loop_free(
 
     monkeypatch.setattr(decoder, "decode", held(decoder.decode))
     monkeypatch.setattr(prepare, "patches", held(prepare.patches))
-    assert (await preparer.prepare(encoded(picture()), RowPlan(16_384))).patches.count == 24
+    assert (await preparer.prepare(encoded(picture()), EncodePlan(16_384))).patches.count == 24
 
 
-async def test_a_corrupt_file_is_refused_and_the_next_one_served(preparer: Preparer) -> None:
+async def test_a_corrupt_file_is_refused_and_the_next_one_served(preparer: ImagePreparer) -> None:
     with pytest.raises(ImageCorrupt):
-        await preparer.prepare(b"GIF89a", RowPlan(16_384))
-    assert (await preparer.prepare(encoded(picture()), RowPlan(16_384))).patches.count == 24
+        await preparer.prepare(b"GIF89a", EncodePlan(16_384))
+    assert (await preparer.prepare(encoded(picture()), EncodePlan(16_384))).patches.count == 24
 
 
-async def test_files_become_the_rows_that_the_tower_gives_them_alone(preparer: Preparer, moe: Path) -> None:
+async def test_files_become_the_rows_that_the_tower_gives_them_alone(
+    preparer: ImagePreparer, moe: Path
+) -> None:
     """Up to float rounding between batches: the tolerance is that of test_tower."""
     tower, geometry = Tower.load(moe), Geometry.from_checkpoint(moe)
     batcher = Batcher(lambda images, saliency: tower.encode(images, RowDtype.FP32, saliency))
@@ -95,7 +97,7 @@ async def test_files_become_the_rows_that_the_tower_gives_them_alone(preparer: P
             batcher.encode(
                 size,
                 geometry.plan(*size).patches,
-                functools.partial(preparer.prepare, encoded(picture(*size)), RowPlan(geometry.max_pixels)),
+                functools.partial(preparer.prepare, encoded(picture(*size)), EncodePlan(geometry.max_pixels)),
             )
             for size in sizes
         )

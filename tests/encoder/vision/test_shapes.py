@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from encoder_svc.vision.tower import Tower
+from fovea.contract.rows import RowDtype
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype
 from tests import tiny
 from tests.encoder.vision.test_tower import pictures, reference_rows, values
 

@@ -16,12 +16,12 @@ from transformers import (
     Qwen3VLMoeForConditionalGeneration,
 )
 
-from encoder_svc.vision.forward import Output
+from encoder_svc.vision.forward import ForwardOutput
 from encoder_svc.vision.preprocess import Patches, patches
 from encoder_svc.vision.tower import Tower
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.finite import RowsNotFinite
 from fovea.geometry import Geometry
-from fovea.rows import RowDtype, RowLayout
 
 SIZES = [(64, 64), (96, 160), (320, 64), (32, 32), (224, 192)]
 
@@ -155,7 +155,7 @@ def test_values_beyond_the_range_of_the_row_dtype_are_refused(
     image = pictures(Geometry.from_checkpoint(moe))[0]
     run = tower._run
 
-    def large(*args: Any) -> Output:
+    def large(*args: Any) -> ForwardOutput:
         output = run(*args)
         output.rows[3, 7] = 1e5
         return output

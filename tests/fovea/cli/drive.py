@@ -14,7 +14,7 @@ from pathlib import Path
 from fovea.cli import demo, serve
 from fovea.cli.app import app
 from fovea.cli.children import Launch
-from fovea.cli.samples import Asked, Sample
+from fovea.cli.samples import Sample, SampleQuestion
 from tests.fovea.client.fakes import png
 
 split = sys.argv.index("--")
@@ -35,7 +35,9 @@ def samples() -> list[Sample]:
     """The pretended decoder says `forty two` to everything."""
     path = Path(png(Path(tempfile.gettempdir()) / "fovea-demo-test.png"))
     right = "twelve" if "wrong" in extra else "forty two"
-    return [Sample(path, (Asked("How many?", right), Asked("How many again?", "forty two")))]
+    return [
+        Sample(path, (SampleQuestion("How many?", right), SampleQuestion("How many again?", "forty two")))
+    ]
 
 
 serve.launches = demo.launches = pretended

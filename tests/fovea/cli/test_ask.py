@@ -13,9 +13,9 @@ from fovea.cli import visual as visual_options
 from fovea.cli.output import clean
 from fovea.client import Budget
 from fovea.client.pdf import pages
-from fovea.errors import InvalidArgument, Violation
-from fovea.plan import MAX_FLAT_TOLERANCE
-from fovea.receipt import Price
+from fovea.contract.errors import InvalidArgument, Violation
+from fovea.contract.plan import MAX_FLAT_TOLERANCE
+from fovea.contract.receipt import Price
 from tests.fovea.client.fakes import png
 from tests.fovea.client.papers import A4, pdf
 

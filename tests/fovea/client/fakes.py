@@ -13,14 +13,14 @@ import xxhash
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image as Pillow
 
-from fovea import wire
+from fovea.contract import wire
+from fovea.contract.errors import FoveaError
+from fovea.contract.image import ImageFacts
+from fovea.contract.receipt import ImageReceipt, Price, Receipt, Stages, Step, Tier, Totals
+from fovea.contract.rows import RowDtype, RowLayout, chunks, digest
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
-from fovea.errors import FoveaError
-from fovea.facts import ImageFacts
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
-from fovea.receipt import ImageReceipt, Price, Receipt, Stages, Step, Tier, Totals
-from fovea.rows import RowDtype, RowLayout, chunks, digest
 from fovea.server import status
 from fovea.vision.v1 import rows_pb2
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fovea.client import Message, Sampling, errors
-from fovea.errors import FoveaError
+from fovea.contract.errors import FoveaError
 from tests.e2e.pictures import picture, pixels
 
 MIB = 1024 * 1024

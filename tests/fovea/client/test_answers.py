@@ -9,8 +9,8 @@ from google.protobuf import text_format
 
 from fovea.client import Finished, Format, Image, Message, Sampling, Started, Text, fit
 from fovea.client.errors import AnswerIncomplete, ImageNotStored
+from fovea.contract.rows import digest
 from fovea.decoder.v1 import decoder_pb2
-from fovea.rows import digest
 from tests.fovea.client.fakes import png
 
 

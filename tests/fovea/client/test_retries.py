@@ -6,7 +6,7 @@ import pytest
 
 from fovea.client.channel import ATTEMPTS, OPTIONS
 from fovea.client.errors import DeadlineExceeded, EngineBusy, NotReady
-from fovea.rows import digest
+from fovea.contract.rows import digest
 from fovea.server.process import _options
 from tests.fovea.client.driven import decoder_client
 from tests.fovea.client.fakes import served

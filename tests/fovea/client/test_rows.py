@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fovea import wire
 from fovea.client.errors import ImageNotStored, RowsMismatch
-from fovea.plan import Reducer, RowChoice, RowPlan
-from fovea.rows import digest
+from fovea.contract import wire
+from fovea.contract.plan import EncodePlan, Reducer, RowSelection
+from fovea.contract.rows import digest
 
 SOME = "sha256:" + "0" * 64
 
@@ -21,14 +21,14 @@ def test_rows_are_put_together_bit_for_bit(encoder_client, encoder):
 
 
 def test_a_plan_is_sent_whole_and_the_places_of_its_rows_come_back(encoder_client, encoder):
-    plan = RowPlan(600_000, 0, RowChoice(0.5, reducer=Reducer.DIVPRUNE))
+    plan = EncodePlan(600_000, 0, RowSelection(0.5, reducer=Reducer.DIVPRUNE))
     placed = encoder_client.place_rows(SOME, plan, order=True, fingerprint="sha256:f")
     (asked,) = encoder.asked
     assert wire.plan_from_proto(asked.encode.plan) == plan
     assert (asked.encode.digest, asked.encode.fingerprint) == (SOME, "sha256:f")
     assert (placed.known, placed.count, placed.kept, placed.order[0]) == (True, 32, tuple(range(48, 80)), 79)
     assert (placed.cost.tokens, placed.source, placed.encoder) == (80, "encoded", "encoder-0")
-    assert encoder_client.place_rows(SOME, RowPlan(flat_tolerance=0)).order == ()
+    assert encoder_client.place_rows(SOME, EncodePlan(flat_tolerance=0)).order == ()
     with pytest.raises(ValueError, match="max_pixels"):
         encoder_client.encode(SOME, 600_000, plan=plan)
 

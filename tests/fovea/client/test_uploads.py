@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from fovea.client.errors import ImageNotStored
-from fovea.client.upload import PIECE_BYTES, Upload
-from fovea.rows import digest
+from fovea.client.upload import PIECE_BYTES, FileUpload
+from fovea.contract.rows import digest
 
 LARGE = bytes(range(256)) * 4096 * 5  # 5 MiB, above the 4 MiB that an unmodified server takes in one message
 
 
 def test_a_file_and_its_bytes_have_one_id(picture):
     data = Path(picture).read_bytes()
-    assert Upload.of(picture).digest == Upload.of(data).digest == digest(data)
+    assert FileUpload.of(picture).digest == FileUpload.of(data).digest == digest(data)
 
 
 def test_a_stored_image_comes_back_with_its_facts(client, decoder, picture):
@@ -113,8 +113,8 @@ def test_a_file_that_cannot_be_read_to_its_end_is_an_oserror(client, decoder, tm
     """It was read once for its id; then it went away."""
     path = tmp_path / "large.png"
     path.write_bytes(LARGE)
-    upload = Upload.of(path)
-    monkeypatch.setattr(Upload, "of", lambda source: upload)
+    upload = FileUpload.of(path)
+    monkeypatch.setattr(FileUpload, "of", lambda source: upload)
     path.unlink()
     with pytest.raises(FileNotFoundError):
         client.put(path)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
-from fovea.planning.detail import Detail, Look, sufficient
+from fovea.planning.detail import Detail, ImageTraits, sufficient
 
 GEOMETRY = Geometry()
 
 
-def tokens(look: Look, detail: Detail = Detail.AUTO) -> int:
+def tokens(look: ImageTraits, detail: Detail = Detail.AUTO) -> int:
     found = sufficient(look, detail, 14, GEOMETRY)
     pixels = min(found.max_pixels, DEFAULT_MAX_PIXELS) if found else DEFAULT_MAX_PIXELS
     return GEOMETRY.plan(look.width, look.height, pixels).tokens
@@ -19,7 +19,7 @@ def tokens(look: Look, detail: Detail = Detail.AUTO) -> int:
 @pytest.mark.parametrize("size", [(1600, 1200), (2480, 3508), (700, 1900), (333, 222)])
 @pytest.mark.parametrize("text", [15.0, 22.0, 40.0])
 def test_text_stays_readable_and_not_much_more(size: tuple[int, int], text: float) -> None:
-    look = Look(*size, text_height=text, kind="TEXT")
+    look = ImageTraits(*size, text_height=text, kind="TEXT")
     found = sufficient(look, Detail.AUTO, 14, GEOMETRY)
     assert found is not None
     planned = GEOMETRY.plan(*size, found.max_pixels)
@@ -29,23 +29,23 @@ def test_text_stays_readable_and_not_much_more(size: tuple[int, int], text: floa
 
 
 def test_a_dense_page_keeps_what_it_needs() -> None:
-    look = Look(1000, 1414, text_height=12.0, kind="TEXT")
+    look = ImageTraits(1000, 1414, text_height=12.0, kind="TEXT")
     assert tokens(look) == tokens(look, Detail.HIGH)
 
 
 def test_pictures_without_text_are_bounded_by_their_kind() -> None:
-    photo = tokens(Look(1600, 1200, kind="PHOTO"))
-    empty = tokens(Look(1600, 1200, kind="GRAPHIC"))
-    busy = tokens(Look(1600, 1200, edge_density=0.3, kind="GRAPHIC"))
+    photo = tokens(ImageTraits(1600, 1200, kind="PHOTO"))
+    empty = tokens(ImageTraits(1600, 1200, kind="GRAPHIC"))
+    busy = tokens(ImageTraits(1600, 1200, edge_density=0.3, kind="GRAPHIC"))
     assert photo == 540
     assert empty <= 256 < busy <= 576
-    assert tokens(Look(300, 200, kind="PHOTO")) == tokens(Look(300, 200), Detail.HIGH)
+    assert tokens(ImageTraits(300, 200, kind="PHOTO")) == tokens(ImageTraits(300, 200), Detail.HIGH)
 
 
 def test_what_nobody_looked_at_is_not_shrunk() -> None:
-    assert sufficient(Look(1600, 1200), Detail.AUTO, 14, GEOMETRY) is None
+    assert sufficient(ImageTraits(1600, 1200), Detail.AUTO, 14, GEOMETRY) is None
 
 
 def test_low_is_256_tokens_or_the_image_itself() -> None:
-    assert 200 <= tokens(Look(1600, 1200), Detail.LOW) <= 280
-    assert tokens(Look(320, 256), Detail.LOW) == 80
+    assert 200 <= tokens(ImageTraits(1600, 1200), Detail.LOW) <= 280
+    assert tokens(ImageTraits(320, 256), Detail.LOW) == 80

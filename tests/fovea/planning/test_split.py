@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from fovea.contract.plan import RowSelection
 from fovea.geometry import Geometry
-from fovea.plan import RowChoice
-from fovea.planning.detail import Detail, Look, sufficient
+from fovea.planning.detail import Detail, ImageTraits, sufficient
 from fovea.planning.sizes import larger, smallest, stands
-from fovea.planning.split import Need, Split
+from fovea.planning.split import BudgetSplit, SizeDemand
 
 PUBLISHED, STANDIN = Geometry(), Geometry(min_pixels=4096)
 REQUESTS = 10_000
@@ -20,21 +20,21 @@ def size(draw: random.Random) -> tuple[int, int]:
     return (width, height) if max(width, height) <= 200 * min(width, height) else (width, width)
 
 
-def need(draw: random.Random, geometry: Geometry) -> Need:
+def need(draw: random.Random, geometry: Geometry) -> SizeDemand:
     kind = draw.choice(["TEXT", "PHOTO", "GRAPHIC", "UNSPECIFIED"])
-    look = Look(*size(draw), draw.choice([0, draw.uniform(4, 80)]), draw.uniform(0, 0.2), kind)
+    look = ImageTraits(*size(draw), draw.choice([0, draw.uniform(4, 80)]), draw.uniform(0, 0.2), kind)
     pixels = draw.choice([geometry.max_pixels, 1_310_720, draw.randint(geometry.min_pixels, 1 << 22)])
     found = sufficient(look, draw.choice(list(Detail)), 14, geometry)
-    return Need(look.size, min(pixels, found.max_pixels) if found else pixels, draw.choice([1, 1, 2]))
+    return SizeDemand(look.size, min(pixels, found.max_pixels) if found else pixels, draw.choice([1, 1, 2]))
 
 
-def requests(count: int, seed: int = 0) -> Iterator[tuple[Split, list[Need], int]]:
+def requests(count: int, seed: int = 0) -> Iterator[tuple[BudgetSplit, list[SizeDemand], int]]:
     draw = random.Random(seed)
     for number in range(count):
         geometry = (PUBLISHED, STANDIN)[number % 2]
         needs = [need(draw, geometry) for _ in range(draw.randint(1, 8))]
-        rows = draw.choice([RowChoice(), RowChoice(0.75), RowChoice(0.3), RowChoice(auto=True)])
-        yield Split(geometry, rows, draw.choice([0, 0, 64, 200])), needs, int(2 ** draw.uniform(4, 14))
+        rows = draw.choice([RowSelection(), RowSelection(0.75), RowSelection(0.3), RowSelection(auto=True)])
+        yield BudgetSplit(geometry, rows, draw.choice([0, 0, 64, 200])), needs, int(2 ** draw.uniform(4, 14))
 
 
 def test_ten_thousand_requests_keep_their_budgets() -> None:
@@ -43,7 +43,7 @@ def test_ten_thousand_requests_keep_their_budgets() -> None:
         given = split.over(needs, tokens)
         if given is None:
             continue
-        got = [Need(one.size, pixels, one.times) for one, pixels in zip(needs, given, strict=True)]
+        got = [SizeDemand(one.size, pixels, one.times) for one, pixels in zip(needs, given, strict=True)]
         assert split.cost(got) <= tokens
         assert all(pixels <= one.max_pixels for one, pixels in zip(needs, given, strict=True))
         for one, pixels in zip(needs, given, strict=True):
@@ -56,18 +56,22 @@ def test_ten_thousand_requests_keep_their_budgets() -> None:
 
 
 def test_what_fits_is_left_alone_and_what_cannot_fit_is_said() -> None:
-    needs = [Need((640, 480), 1_310_720), Need((1600, 1200), 1_310_720)]
-    split = Split(PUBLISHED, RowChoice())
+    needs = [SizeDemand((640, 480), 1_310_720), SizeDemand((1600, 1200), 1_310_720)]
+    split = BudgetSplit(PUBLISHED, RowSelection())
     full = split.cost(needs)
     assert split.over(needs, full) == [1_310_720, 1_310_720]
     assert split.over(needs, 127) is None
     assert split.over(needs, 160) is not None
-    assert Split(PUBLISHED, RowChoice(), min_tokens=200).over(needs, 399) is None
+    assert BudgetSplit(PUBLISHED, RowSelection(), min_tokens=200).over(needs, 399) is None
 
 
 def test_small_images_keep_what_they_need_and_large_ones_share_the_rest() -> None:
-    needs = [Need((256, 256), 1_310_720), Need((4000, 3000), 1_310_720), Need((4000, 3000), 1_310_720)]
-    given = Split(PUBLISHED, RowChoice()).over(needs, 1000)
+    needs = [
+        SizeDemand((256, 256), 1_310_720),
+        SizeDemand((4000, 3000), 1_310_720),
+        SizeDemand((4000, 3000), 1_310_720),
+    ]
+    given = BudgetSplit(PUBLISHED, RowSelection()).over(needs, 1000)
     assert given is not None
     tokens = [PUBLISHED.plan(*one.size, pixels).tokens for one, pixels in zip(needs, given, strict=True)]
     assert tokens[0] == 64

@@ -1,0 +1,41 @@
+"""What an answer costs in money, by the operator's tariff: prices for a million of each kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fovea.contract.receipt import Price, Totals
+
+MILLION = 1e6
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """Without a currency there is no tariff. Tokens out of the KV cache cost `cached`, whatever they are."""
+
+    currency: str = ""
+    text_tokens: float = 0.0
+    visual_tokens: float = 0.0
+    output_tokens: float = 0.0
+    cached_tokens: float = 0.0
+    patches: float = 0.0
+
+    def price(self, totals: Totals, cached_visual: int) -> Price:
+        """`cached_visual` of the tokens that were cached are visual ones."""
+        if not self.currency:
+            return Price()
+        output = totals.output_tokens * self.output_tokens
+        amount = (
+            output
+            + (totals.text_tokens - totals.cached_prompt_tokens + cached_visual) * self.text_tokens
+            + (totals.visual_tokens - cached_visual) * self.visual_tokens
+            + totals.cached_prompt_tokens * self.cached_tokens
+            + totals.patches * self.patches
+        )
+        naive = (
+            output
+            + totals.text_tokens * self.text_tokens
+            + totals.naive_visual_tokens * self.visual_tokens
+            + totals.naive_patches * self.patches
+        )
+        return Price(amount / MILLION, self.currency, naive / MILLION)

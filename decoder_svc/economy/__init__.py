@@ -1,2 +1,0 @@
-"""What the images of a request may cost and what they become: plans, budgets, prices, and rows thinned on
-request."""

@@ -1,0 +1,87 @@
+"""The rows of one image as they arrive.
+
+The event loop writes, the engine thread reads what `ready` covers; a row is never rewritten. Every
+chunk is held to what the prompt expects of the image, because a model fed with other rows answers
+fluently and wrong; and a value that is not finite spoils all that it is computed with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoder_svc.engine.protocol import ImageSpan, RowChunk
+from decoder_svc.errors import RowsInterrupted, RowsMismatch
+from fovea.contract.rows import RowDtype, RowLayout
+from fovea.finite import RowsNotFinite, first_not_finite
+
+
+class RowBuffer:
+    """`data` is (rows, row_bytes) of bytes; the first `ready` rows may be used. The model takes `dtype`."""
+
+    def __init__(self, span: ImageSpan, layout: RowLayout, dtype: RowDtype) -> None:
+        self.span = span
+        self.layout = layout
+        self._dtype = dtype
+        self.data: NDArray[np.uint8] = np.empty((span.rows, layout.row_bytes), np.uint8)
+        self.wanted = False  # asked for; a prompt that is cached needs no rows
+        self.ended = False  # all are here, and their stream said so
+        self._arrived = 0
+
+    @property
+    def ready(self) -> int:
+        """Rows that may be used. The last one waits for the clean end of its stream, so that no
+        token is ever sampled from an image whose stream fails after its last row.
+        """
+        return self._arrived if self.ended else min(self._arrived, self.span.rows - 1)
+
+    def write(self, chunk: RowChunk) -> None:
+        """Take the next rows. Raises RowsMismatch and RowsNotFinite."""
+        if chunk.first_row != self._arrived:
+            raise self._mismatch("rows out of order", self._arrived, chunk.first_row)
+        if chunk.first_row + chunk.rows > self.span.rows or chunk.rows < 1:
+            raise self._mismatch("too many rows", self.span.rows, chunk.first_row + chunk.rows)
+        source = np.frombuffer(chunk.data, np.uint8)
+        if source.size != chunk.rows * self.layout.row_bytes:
+            raise self._mismatch("bytes", chunk.rows * self.layout.row_bytes, source.size)
+        rows = source.reshape(chunk.rows, -1)
+        bad = first_not_finite(rows, self.layout, self._dtype)
+        if bad is not None:
+            raise RowsNotFinite(f"the image at token {self.span.start}", chunk.first_row + bad, self._dtype)
+        self.data[chunk.first_row : chunk.first_row + chunk.rows] = rows
+        self._arrived += chunk.rows
+
+    def end(self) -> None:
+        """The stream ended: all rows must be here."""
+        if self._arrived != self.span.rows:
+            raise self._mismatch("rows are missing", self.span.rows, self._arrived)
+        self.ended = True
+
+    def _mismatch(self, what: str, expected: int, received: int) -> RowsMismatch:
+        return RowsMismatch(
+            f"rows of the image at token {self.span.start}: {what}, expected {expected}, received {received}",
+            expected=expected,
+            received=received,
+        )
+
+
+async def pull(source: AsyncIterator[RowChunk], buffer: RowBuffer, arrived: Callable[[], None]) -> None:
+    """Move a stream into its buffer, telling `arrived` after each chunk.
+
+    Raises what the stream raises; RowsInterrupted where it was cancelled from its other side, which is no
+    cancellation of ours and must not look like one: nobody would be told.
+    """
+    try:
+        async for chunk in source:
+            buffer.write(chunk)
+            arrived()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RowsInterrupted(buffer.span.start) from error
+    buffer.end()
+    arrived()

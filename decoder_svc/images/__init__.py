@@ -1,0 +1,1 @@
+"""The images of a request: described, planned, deduplicated, and their rows located."""

@@ -1,0 +1,34 @@
+"""Visual rows from bytes to what the model adds: on the device of the bytes, in the model's dtype.
+
+Called as late as a step, so that rows wait, and travel to the device, in as few bytes as they came. Knows the
+layout of a row; knows no request and no image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fovea.contract.rows import RowDtype, RowLayout
+
+TORCH_DTYPE = {
+    RowDtype.BF16: torch.bfloat16,
+    RowDtype.FP16: torch.float16,
+    RowDtype.FP32: torch.float32,
+}
+"""Of values without a scale, and so of arithmetic."""
+
+_SCALED = {RowDtype.FP8: torch.float8_e4m3fn, RowDtype.INT8: torch.int8}
+
+
+def unpack(data: Tensor, layout: RowLayout, dtype: torch.dtype) -> Tensor:
+    """(rows, row_bytes) of bytes as (rows, 1 + levels, width) in `dtype`."""
+    values = _scaled(data, layout) if layout.scales else data.view(TORCH_DTYPE[layout.dtype])
+    return values.to(dtype).view(-1, 1 + layout.levels, layout.width)
+
+
+def _scaled(data: Tensor, layout: RowLayout) -> Tensor:
+    """Values times their scales, in fp32: a product in the model's dtype would be rounded twice."""
+    values, scales = data[:, : layout.values], data[:, layout.values :].contiguous().view(torch.float32)
+    groups = values.view(_SCALED[layout.dtype]).float().view(-1, layout.scales, layout.group)
+    return groups * scales[:, :, None]

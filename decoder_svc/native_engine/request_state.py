@@ -1,0 +1,166 @@
+"""One request inside the engine: what is known of it, what is computed, what it waits for.
+
+Tokens and positions have room for the longest answer from the start, so that a step only slices.
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoder_svc.engine.protocol import EngineRequest, EngineTimings, Usage
+from decoder_svc.engine.row_buffer import RowBuffer
+from decoder_svc.sampling.detokenizer import TextStream
+from decoder_svc.sampling.state import SamplerState
+
+
+@dataclass
+class RequestClock:
+    """The moments of a request, in seconds; `blocked_*` add up while only missing rows hold it back."""
+
+    submitted: float
+    admitted: float | None = None
+    blocked_before_slot: float = 0.0
+    blocked_in_slot: float = 0.0
+    first_token: float | None = None
+    last_token: float | None = None
+    blocked_since: float | None = None
+
+    def mark_blocked(self, blocked: bool, now: float) -> None:
+        """Tell whether rows are what the request waits for, from now on."""
+        if self.blocked_since is not None:
+            if self.admitted is None:
+                self.blocked_before_slot += now - self.blocked_since
+            else:
+                self.blocked_in_slot += now - self.blocked_since
+        self.blocked_since = now if blocked else None
+
+    def mark_token(self, now: float) -> None:
+        self.first_token = now if self.first_token is None else self.first_token
+        self.last_token = now
+
+    def timings(self) -> EngineTimings:
+        """Until the first token queue, rows and prefill add up to ttft."""
+        if self.admitted is None or self.first_token is None or self.last_token is None:
+            return EngineTimings()
+        return EngineTimings(
+            queue_ms=1e3 * (self.admitted - self.submitted - self.blocked_before_slot),
+            rows_ms=1e3 * (self.blocked_before_slot + self.blocked_in_slot),
+            prefill_ms=1e3 * (self.first_token - self.admitted - self.blocked_in_slot),
+            ttft_ms=1e3 * (self.first_token - self.submitted),
+            decode_ms=1e3 * (self.last_token - self.first_token),
+        )
+
+
+@dataclass(eq=False)
+class RequestState:
+    """`length` tokens are known, the first `computed` of them are in the KV cache, in the blocks
+    of `table`, of which the first ones are kept under `serials`.
+    """
+
+    request: EngineRequest
+    images: tuple[RowBuffer, ...]
+    text: TextStream
+    draws: SamplerState
+    clock: RequestClock
+    fetch: Callable[[int], object]  # have the rows of an image fetched; from any thread
+    hint: int = 0  # tokens that seemed to be cached when last looked, while it waits
+    table: list[int] = field(default_factory=list)
+    serials: list[int] = field(default_factory=list)
+    computed: int = 0
+    reached: int = 0  # the most that was ever computed
+    cached: int = 0  # found in the cache instead of computed, the first time
+    found: int = 0  # of those, what no step has gone on from yet
+    shared: int = 0  # the end of the last image that others may take over
+
+    def __post_init__(self) -> None:
+        prompt, answer = self.request.prompt, self.request.sampling.max_new_tokens
+        self.length = self.prompt_tokens = len(prompt.token_ids)
+        self.token_ids: NDArray[np.int32] = np.zeros(self.length + answer, np.int32)
+        self.token_ids[: self.length] = prompt.token_ids
+        tail = np.arange(prompt.next_position, prompt.next_position + answer, dtype=np.int32)
+        self.positions: NDArray[np.int32] = np.concatenate(
+            [prompt.positions.astype(np.int32), np.broadcast_to(tail, (3, answer))], axis=1
+        )
+
+    @property
+    def output_tokens(self) -> int:
+        return self.length - self.prompt_tokens
+
+    @property
+    def is_full(self) -> bool:
+        return self.length == len(self.token_ids)
+
+    @property
+    def before(self) -> Hashable:
+        """What the next block to be kept follows: a serial, or who may share the first block."""
+        return self.serials[-1] if self.serials else self.request.prompt.salt
+
+    def ready(self, computed: int) -> int:
+        """How many leading tokens could be computed with the rows that are here, where `computed`
+        of them are.
+        """
+        for image in self.images:
+            if image.span.end > computed and image.ready < image.span.rows:
+                return max(computed, image.span.start + image.ready)
+        return self.length
+
+    def can_start(self, computed: int) -> bool:
+        """Whether a row has come of the first image that is not computed; text alone is not worth a
+        slot, lest slow encoders hold them all.
+        """
+        first = next((i.span.start for i in self.images if i.span.end > computed), computed)
+        return self.ready(computed) > max(first, computed)
+
+    @property
+    def todo(self) -> int:
+        """Tokens that could be computed now. Zero: it waits for rows."""
+        return self.ready(self.computed) - self.computed
+
+    @property
+    def proven(self) -> int:
+        """How many computed tokens others may share: up to the first image whose stream has not
+        ended well yet.
+        """
+        unproven = (i.span.start for i in self.images if i.wanted and not i.ended)
+        return min(self.computed, *unproven, self.computed)
+
+    @property
+    def can_decode(self) -> bool:
+        """One token short of the next one."""
+        return self.computed == self.length - 1 > 0 and self.todo == 1
+
+    def want_rows(self, computed: int) -> None:
+        """Have the rows fetched of every image that is not wholly among the first `computed` tokens."""
+        for number, image in enumerate(self.images):
+            if image.span.end > computed and not image.wanted:
+                image.wanted = True
+                self.fetch(number)
+
+    def skip(self, tokens: int) -> None:
+        """They were found in the cache."""
+        self.computed += tokens
+        self.found += min(tokens, max(0, self.computed - self.reached))
+
+    def advance(self, computed: int) -> None:
+        """The first `computed` tokens are in the pages now."""
+        self.computed = computed
+        self.reached = max(self.reached, computed)
+        self.cached += self.found
+        self.found = 0
+
+    def forget(self) -> None:
+        """Its blocks were given back. What was found, and not gone on from yet, may be found no more."""
+        self.serials.clear()
+        self.computed = self.shared = self.found = 0
+
+    def append(self, token_id: int) -> None:
+        self.token_ids[self.length] = token_id
+        self.length += 1
+
+    def usage(self) -> Usage:
+        return Usage(self.prompt_tokens, self.cached, self.output_tokens)

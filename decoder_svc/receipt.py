@@ -1,0 +1,142 @@
+"""From what happened to the receipt: adds up, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from decoder_svc.budget.tariff import Tariff
+from decoder_svc.encoders.source import FetchReport
+from decoder_svc.engine.protocol import EngineTimings, Prompt, Usage
+from decoder_svc.images.prepare import PreparedRequest
+from decoder_svc.request import PlannedImage
+from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Tier, Totals
+from fovea.contract.rows import RowLayout
+
+
+@dataclass(frozen=True)
+class AnswerTimes:
+    """Milliseconds from the call to its submission to the engine, and to the last token."""
+
+    submitted_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True)
+class RequestUsage:
+    """What an answer used: the prompt, the rows of each different image, the engine's account."""
+
+    prompt: Prompt
+    layout: RowLayout | None
+    reports: Sequence[FetchReport]
+    usage: Usage
+    timings: EngineTimings
+    clock: AnswerTimes
+
+
+def build_receipt(prepared: PreparedRequest, spent: RequestUsage, model: str, tariff: Tariff) -> Receipt:
+    """The account of an answer; `spent.reports` stand in the order of the different images."""
+    reports = [
+        _whole(report, prepared.report_of(number), spent.usage) for number, report in enumerate(spent.reports)
+    ]
+    dtype = spent.layout.dtype.value if spent.layout else ""
+    images = tuple(
+        _image(image, _in_place(image, reports[prepared.copies.number(place)]), dtype)
+        for place, image in enumerate(prepared.images)
+    )
+    totals = _totals(prepared, spent, reports)
+    return Receipt(
+        images,
+        totals,
+        _stages(reports, spent.timings, spent.clock),
+        Tier((model,), "only tier"),
+        tariff.price(totals, _cached_visual(spent)),
+        prepared.degraded,
+    )
+
+
+def _whole(report: FetchReport, placing: FetchReport | None, usage: Usage) -> FetchReport:
+    """Both calls for one image as one: it was encoded where that was needed to know its rows.
+
+    Rows that nobody fetched were not needed: their keys and values were in the cache.
+    """
+    if placing is not None and placing.source == "encoded":
+        return replace(
+            report,
+            source=placing.source,
+            joined=placing.joined,
+            encoder=placing.encoder,
+            encode_ms=placing.encode_ms + report.encode_ms,
+        )
+    unused = report.source == "none" and usage.cached_prompt_tokens
+    return replace(report, source="prefix") if unused else report
+
+
+def _in_place(image: PlannedImage, report: FetchReport) -> FetchReport:
+    """A later copy uses the rows that came for the first one; a reference uses none."""
+    if image.referred:
+        return FetchReport()
+    if image.repeat_of is None:
+        return report
+    source = "rows" if report.source == "encoded" else report.source
+    return FetchReport(source, row_bytes=report.row_bytes, rows_digest=report.rows_digest)
+
+
+def _image(image: PlannedImage, report: FetchReport, dtype: str) -> ImageReceipt:
+    return ImageReceipt(
+        digest=image.digest,
+        original=(image.width, image.height),
+        planned=(image.planned.width, image.planned.height),
+        grid_thw=image.planned.grid_thw,
+        patches=image.planned.patches,
+        tokens_full=image.tokens_full,
+        tokens=image.tokens,
+        steps=image.steps,
+        source=report.source,
+        encoder=report.encoder,
+        dtype=dtype,
+        row_bytes=report.row_bytes,
+        wire_bytes=report.wire_bytes,
+        rows_digest=report.rows_digest,
+        repeat_of=image.repeat_of,
+        kind=image.kind,
+    )
+
+
+def _totals(prepared: PreparedRequest, spent: RequestUsage, reports: Sequence[FetchReport]) -> Totals:
+    cost, images, usage = prepared.cost, prepared.images, spent.usage
+    encoded = [report.source == "encoded" and not report.joined for report in reports]
+    return Totals(
+        visual_tokens=cost.visual_tokens,
+        naive_visual_tokens=sum(image.tokens_full for image in images),
+        text_tokens=cost.text_tokens,
+        cached_prompt_tokens=usage.cached_prompt_tokens,
+        output_tokens=usage.output_tokens,
+        encodes=sum(encoded),
+        wire_bytes=sum(report.wire_bytes for report in reports),
+        row_bytes=cost.rows * (spent.layout.row_bytes if spent.layout else 0),
+        patches=sum(image.patches for image, here in zip(prepared.different, encoded, strict=True) if here),
+        naive_patches=sum(_full_patches(image) for image in images),
+    )
+
+
+def _full_patches(image: PlannedImage) -> int:
+    return image.tokens_full * image.planned.patches // image.planned.tokens
+
+
+def _cached_visual(spent: RequestUsage) -> int:
+    """How many of the tokens that came out of the KV cache are visual ones."""
+    cached = spent.usage.cached_prompt_tokens
+    return sum(max(0, min(image.end, cached) - image.start) for image in spent.prompt.images)
+
+
+def _stages(reports: Sequence[FetchReport], timings: EngineTimings, clock: AnswerTimes) -> Stages:
+    return Stages(
+        queue=timings.queue_ms,
+        encode=max((report.encode_ms for report in reports), default=0.0),
+        transfer=max((report.transfer_ms for report in reports), default=0.0),
+        prefill=timings.prefill_ms,
+        ttft=clock.submitted_ms + timings.ttft_ms,
+        decode=timings.decode_ms,
+        total=clock.total_ms,
+    )

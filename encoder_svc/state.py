@@ -1,0 +1,227 @@
+"""The encoder as its service sees it: loading, then serving; its limits, its state, its figures.
+
+Calls that need the model are refused with NotReady until it has answered a dummy. Knows no protobuf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from encoder_svc.core import PlacedRows, ServedRows
+from encoder_svc.encoder import Encoder
+from encoder_svc.errors import ArenaOff, NotReady
+from encoder_svc.leases import ArenaUse, Leased, RowLeases
+from encoder_svc.store.store import Store
+from encoder_svc.uploads import Intake, Uploads
+from fovea.contract.image import StoredImage
+from fovea.contract.plan import EncodePlan
+from fovea.contract.rows import RowLayout
+from fovea.geometry import Geometry
+
+FEATURES: tuple[str, ...] = (
+    "put_image",
+    "encode",
+    "place_rows",
+    "count_tokens",
+    "cache_stats",
+    "max_pixels",
+    "flat_tolerance",
+    "row_choice",
+)
+
+
+@dataclass(frozen=True)
+class EncoderLimits:
+    """The limits of an encoder, as GetServerInfo tells them."""
+
+    max_message_bytes: int
+    max_image_bytes: int
+    max_image_pixels: int
+    max_image_side: int
+    max_image_aspect: int
+    max_jpeg_scans: int
+    default_max_pixels: int
+    max_pixels: int
+    min_pixels: int
+    max_batch_patches: int
+    max_queue: int
+    cache_bytes: int
+    uploads_bytes: int
+    arena_bytes: int
+    arena_lease_s: int
+    idle_s: int
+
+
+@dataclass(frozen=True)
+class EncoderDescription:
+    """What does not change while the process runs."""
+
+    name: str
+    model: str
+    geometry: Geometry
+    limits: EncoderLimits
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class EncoderLoad:
+    """What the encoder is doing now; `encodes` counts from the start."""
+
+    waiting: int = 0
+    running: int = 0
+    encodes: int = 0
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What a deletion freed."""
+
+    uploads: int
+    records: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    """The store's figures; sizes are true after a restart, events count from the start."""
+
+    records: int
+    record_bytes: int
+    record_capacity_bytes: int
+    uploads: int
+    upload_bytes: int
+    upload_capacity_bytes: int
+    hits: int
+    misses: int
+    evictions: int
+    failed_checks: int
+    skipped_puts: int
+
+
+class ServiceState:
+    """One encoder process. `open` lets calls through once the tower has answered a dummy."""
+
+    features = FEATURES
+
+    def __init__(self, card: EncoderDescription, store: Store, uploads: Uploads) -> None:
+        self.card = card
+        self.version = version("fovea")
+        self.progress = 0.0
+        self.draining = False
+        self.encodes = 0
+        self.on_served: Callable[[ServedRows], None] = lambda served: None
+        self.on_placed: Callable[[PlacedRows], None] = lambda placed: None
+        self._store = store
+        self._uploads = uploads
+        self._encoder: Encoder | None = None
+        self._leases: RowLeases | None = None
+
+    def open(self, encoder: Encoder, leases: RowLeases | None) -> None:
+        self._encoder = encoder
+        self._leases = leases
+        self.progress = 1.0
+
+    @property
+    def state(self) -> str:
+        if self.draining:
+            return "DRAINING"
+        if self._encoder is None:
+            return "LOADING"
+        return "SERVING" if self._encoder.batcher.healthy else "FAILED"
+
+    @property
+    def layout(self) -> RowLayout | None:
+        return self._encoder.identity.layout if self._encoder else None
+
+    @property
+    def fingerprint(self) -> str:
+        return self._encoder.identity.fingerprint if self._encoder else ""
+
+    @property
+    def arena(self) -> str:
+        """The id of the arena; empty where there is none."""
+        return self._leases.arena if self._leases else ""
+
+    def arena_use(self) -> ArenaUse:
+        return self._leases.use() if self._leases else ArenaUse()
+
+    def load(self) -> EncoderLoad:
+        if self._encoder is None:
+            return EncoderLoad()
+        batcher = self._encoder.batcher
+        return EncoderLoad(batcher.waiting, batcher.running, self.encodes)
+
+    def receive(self) -> Intake:
+        """An upload that comes in piece by piece; possible while the model loads."""
+        return Intake(self._uploads)
+
+    async def describe(self, digest: str) -> StoredImage:
+        return await self._uploads.describe(digest)
+
+    async def encode(self, digest: str, plan: EncodePlan, fingerprint: str) -> ServedRows:
+        served = await self._ready().encode(digest, plan, fingerprint)
+        self.on_served(served)
+        return served
+
+    async def place(self, digest: str, plan: EncodePlan, fingerprint: str, stored_only: bool) -> PlacedRows:
+        """Which rows `encode` would send."""
+        encoder = self._ready()
+        placed = await encoder.place(await encoder.asked(digest, plan, fingerprint), stored_only)
+        self.on_placed(placed)
+        return placed
+
+    async def lease(self, digest: str, plan: EncodePlan, fingerprint: str) -> Leased:
+        """The same rows, in shared memory. Raises ArenaOff and ArenaFull too."""
+        encoder = self._ready()
+        if self._leases is None:
+            raise ArenaOff
+        leased = await self._leases.lease(encoder, await encoder.asked(digest, plan, fingerprint))
+        self.on_served(leased.served)
+        return leased
+
+    def release(self, leases: Iterable[str]) -> int:
+        return self._leases.release(leases) if self._leases else 0
+
+    def limit(self, max_pixels: int | None) -> int:
+        return self._ready().limit(max_pixels)
+
+    async def delete(self, digest: str) -> Removed:
+        """Remove the upload and all rows of its pixels. Removing what is not there frees nothing."""
+        stored = await self._uploads.find(digest)
+        if stored is None:
+            return Removed(0, 0, 0)
+        upload = await self._uploads.delete(digest)
+        pixels = bytes.fromhex(stored.facts.pixel_digest.removeprefix("sha256:"))
+        tenant = self._uploads.policy.tenant
+        if self._leases is not None:
+            self._leases.drop(tenant, pixels)
+        if self._encoder is not None:
+            self._encoder.rankings.drop(tenant, pixels)
+        rows = await asyncio.to_thread(self._store.delete_rows, tenant, pixels)
+        return Removed(upload.records, rows.records, upload.bytes + rows.bytes)
+
+    async def cache_stats(self) -> CacheStats:
+        stats = await asyncio.to_thread(self._store.stats)
+        rows, uploads = stats.total.rows, stats.total.uploads
+        return CacheStats(
+            records=rows.records,
+            record_bytes=rows.bytes,
+            record_capacity_bytes=stats.limits.capacity_bytes,
+            uploads=uploads.records,
+            upload_bytes=uploads.bytes,
+            upload_capacity_bytes=stats.limits.uploads_bytes,
+            hits=rows.hits,
+            misses=rows.misses,
+            evictions=rows.evictions,
+            failed_checks=rows.failed_checks + uploads.failed_checks,
+            skipped_puts=rows.skipped_puts,
+        )
+
+    def _ready(self) -> Encoder:
+        if self._encoder is None:
+            raise NotReady(self.progress)
+        return self._encoder

@@ -1,0 +1,38 @@
+"""Counts of one area by tenant since the process started. Sizes are not counted here but on disk."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from typing import Literal
+
+from encoder_svc.store.core import Amount, PartitionStats
+from encoder_svc.store.keys import TENANT_BYTES, is_sidecar
+
+Event = Literal["hits", "misses", "puts", "skipped_puts", "evictions", "failed_checks", "errors"]
+_FAILURES: frozenset[Event] = frozenset({"failed_checks", "errors"})
+
+
+class EventCounters:
+    def __init__(self) -> None:
+        self._counts: defaultdict[bytes, Counter[Event]] = defaultdict(Counter)
+        self._lock = threading.Lock()
+
+    def add(self, key: bytes, *events: Event) -> None:
+        """What happened to a record. Of a sidecar only failures count, so that hits are hits of records."""
+        counted = _FAILURES.intersection(events) if is_sidecar(key) else events
+        with self._lock:
+            self._counts[key[:TENANT_BYTES]].update(counted)
+
+    def stats(self, sizes: dict[bytes, Amount]) -> dict[bytes, PartitionStats]:
+        """The counts together with what each tenant has on disk."""
+        with self._lock:
+            counts = {tenant: Counter(events) for tenant, events in self._counts.items()}
+        return {
+            tenant: _area_stats(sizes.get(tenant, Amount()), counts.get(tenant, Counter()))
+            for tenant in sizes.keys() | counts.keys()
+        }
+
+
+def _area_stats(size: Amount, events: Counter[Event]) -> PartitionStats:
+    return PartitionStats(records=size.records, bytes=size.bytes, **dict(events))

@@ -1,0 +1,106 @@
+"""The layout of visual rows: what one visual token is in bytes, and how rows are cut for the wire.
+
+A row is `width * (1 + levels)` values, little-endian: the pooled features, then each deepstack level, as in
+vLLM's `image_embeds`. Where values are scaled, their scales stand behind them, in fp32. Rows stand in raster
+order of the merged grid. This module knows bytes and counts; it does not know what computed them or who reads
+them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import grpc
+
+from fovea.contract.errors import FoveaError
+
+LAYOUT_VERSION = 1
+CHUNK_BYTES = 1024 * 1024
+SCALE_BYTES = 4
+INT8_GROUP = 64
+
+
+class RowDtype(Enum):
+    """How one value of a row is kept. The value is the name used in settings, logs and receipts."""
+
+    BF16 = "bf16"
+    FP16 = "fp16"
+    FP32 = "fp32"
+    FP8 = "fp8"
+    INT8 = "int8"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value, its share of a scale not counted."""
+        return _ITEMSIZE[self]
+
+
+_ITEMSIZE = {RowDtype.BF16: 2, RowDtype.FP16: 2, RowDtype.FP32: 4, RowDtype.FP8: 1, RowDtype.INT8: 1}
+
+
+class RowGroupsUneven(FoveaError, ValueError):
+    """A level cannot be cut into groups of one scale each: rows of this width cannot be kept in int8."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CHECKPOINT_NOT_SUPPORTED"
+
+    def __init__(self, width: int) -> None:
+        super().__init__(
+            f"int8 rows need a width that groups of {INT8_GROUP} values divide; the width is {width}",
+            limit=INT8_GROUP,
+            actual=width,
+        )
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """`width` values a level, `levels` deepstack levels beside the pooled one, each value in `dtype`.
+
+    Raises RowGroupsUneven where int8 cannot hold such a width.
+    """
+
+    width: int
+    levels: int
+    dtype: RowDtype
+
+    def __post_init__(self) -> None:
+        if self.dtype is RowDtype.INT8 and self.width % self.group:
+            raise RowGroupsUneven(self.width)
+
+    @property
+    def values(self) -> int:
+        return self.width * (1 + self.levels)
+
+    @property
+    def group(self) -> int:
+        """Values that share a scale, where the dtype has scales: a level in fp8, at most 64 in int8."""
+        return max(1, min(INT8_GROUP, self.width)) if self.dtype is RowDtype.INT8 else self.width
+
+    @property
+    def scales(self) -> int:
+        """Scales behind the values of a row."""
+        return self.values // self.group if self.dtype in (RowDtype.FP8, RowDtype.INT8) else 0
+
+    @property
+    def row_bytes(self) -> int:
+        return self.values * self.dtype.itemsize + self.scales * SCALE_BYTES
+
+    @property
+    def rows_per_chunk(self) -> int:
+        """As many whole rows as fit into a chunk, and never none."""
+        return max(1, CHUNK_BYTES // self.row_bytes)
+
+
+def chunks(rows: memoryview, layout: RowLayout) -> Iterator[tuple[int, memoryview]]:
+    """Cut `rows` (n * row_bytes) on row boundaries into (first row, bytes); no copy is made."""
+    step = layout.rows_per_chunk * layout.row_bytes
+    for offset in range(0, len(rows), step):
+        yield offset // layout.row_bytes, rows[offset : offset + step]
+
+
+def digest(data: bytes | memoryview) -> str:
+    """The public id of bytes: `sha256:<hex>`."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()

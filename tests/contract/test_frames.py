@@ -1,0 +1,86 @@
+"""Chunks written and read by hand are those that protobuf writes and reads, whatever arrives."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fovea.contract import frames
+from fovea.contract.frames import ChunkFrame
+from fovea.encoder.v1 import encoder_pb2
+from fovea.vision.v1 import rows_pb2
+
+NUMBERS = st.one_of(st.sampled_from([0, 1, 127, 128, 2**31, 2**32 - 1]), st.integers(0, 2**32 - 1))
+CHECKS = st.one_of(st.just(0), st.integers(0, 2**64 - 1))
+FRAMES = st.builds(ChunkFrame, NUMBERS, NUMBERS, st.binary(max_size=300), CHECKS)
+
+
+def response(frame: ChunkFrame) -> encoder_pb2.EncodeResponse:
+    chunk = rows_pb2.RowChunk(
+        first_row=frame.first_row, rows=frame.rows, data=bytes(frame.data), xxh3=frame.xxh3
+    )
+    return encoder_pb2.EncodeResponse(chunk=chunk)
+
+
+def plain(frame: ChunkFrame) -> tuple[int, int, bytes, int]:
+    return frame.first_row, frame.rows, bytes(frame.data), frame.xxh3
+
+
+def agrees(message: bytes) -> bool:
+    """Whether a message that is read by hand is one that protobuf reads to the same fields."""
+    frame = frames.read(message)
+    return frame is None or encoder_pb2.EncodeResponse.FromString(message) == response(frame)
+
+
+@given(FRAMES)
+def test_written_by_hand_is_written_by_protobuf(frame: ChunkFrame) -> None:
+    assert frames.write(frame) == response(frame).SerializeToString()
+
+
+@given(FRAMES)
+def test_a_chunk_with_data_and_check_is_read_by_hand(frame: ChunkFrame) -> None:
+    found = frames.read(response(frame).SerializeToString())
+    if frame.data and frame.xxh3:
+        assert found is not None
+        assert plain(found) == plain(frame)
+    else:
+        assert found is None
+
+
+def test_data_is_a_view_of_the_message_and_as_large_as_a_message_may_be() -> None:
+    message = frames.write(ChunkFrame(64, 64, b"x" * 2**20, 7))
+    found = frames.read(message)
+    assert found is not None
+    assert isinstance(found.data, memoryview)
+    assert found.data.obj is message
+
+
+@given(FRAMES, st.data())
+def test_a_damaged_message_is_read_as_protobuf_reads_it_or_left_to_it(
+    frame: ChunkFrame, data: st.DataObject
+) -> None:
+    message = bytearray(frames.write(frame))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, min(len(message) - 1, 24)))
+        message[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, 3))
+    assert agrees(bytes(message[: len(message) - cut]))
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_read_as_protobuf_reads_them_or_left_to_it(message: bytes) -> None:
+    assert agrees(b"\x12" + message)
+
+
+@given(FRAMES, FRAMES)
+def test_a_message_that_says_things_twice_is_left_to_protobuf(one: ChunkFrame, two: ChunkFrame) -> None:
+    assert agrees(frames.write(one) + frames.write(two))
+
+
+def test_headers_and_summaries_are_left_to_protobuf() -> None:
+    for other in (
+        encoder_pb2.EncodeResponse(header=encoder_pb2.EncodeHeader(rows=1)),
+        encoder_pb2.EncodeResponse(summary=encoder_pb2.EncodeSummary(rows=1)),
+        encoder_pb2.EncodeResponse(),
+    ):
+        assert frames.read(other.SerializeToString()) is None

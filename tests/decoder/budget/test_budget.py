@@ -1,0 +1,61 @@
+"""A request's budget over the server's defaults: what is set counts, what is left open is the server's choice."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from decoder_svc.budget.alternatives import others
+from decoder_svc.budget.budget import Budget, OnOverBudget, ReductionMode, RepeatPolicy
+from decoder_svc.convert_budget import budget, visual
+from fovea.contract.plan import Reducer, RowSelection
+from fovea.decoder.v1 import decoder_pb2
+from fovea.planning.detail import Detail
+
+PLAIN = Budget(1_310_720)
+THRIFTY = replace(
+    PLAIN,
+    max_visual_tokens=900,
+    detail=Detail.AUTO,
+    rows=RowSelection(0.75, reducer=Reducer.DIVPRUNE),
+    flat_tolerance=2,
+    on_over_budget=OnOverBudget.REFUSE,
+    repeats=RepeatPolicy.REFERENCE,
+    min_tokens=64,
+)
+
+
+def test_nothing_set_is_the_servers_choice() -> None:
+    assert budget(decoder_pb2.VisualBudget(), THRIFTY) == THRIFTY
+
+
+def test_off_keeps_all_whatever_the_server_would_leave_out() -> None:
+    asked = decoder_pb2.VisualBudget()
+    asked.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
+    found = budget(asked, THRIFTY)
+    assert (found.rows.all, found.flat_tolerance) == (True, None)
+    asked.reduction.flat_tolerance = 0
+    assert budget(asked, THRIFTY).flat_tolerance == 0
+
+
+@pytest.mark.parametrize("one", [PLAIN, THRIFTY, replace(PLAIN, rows=ReductionMode.AUTO.rows(Reducer.SCOPE))])
+def test_a_told_alternative_means_the_same_on_a_plain_server(one: Budget) -> None:
+    for name, other in others(one):
+        again = budget(visual(other), PLAIN)
+        assert (again.flat_tolerance, again.detail) == (other.flat_tolerance, other.detail), name
+        assert again.rows.all == other.rows.all
+        assert again.rows.all or again.rows == other.rows
+        assert again.max_visual_tokens == other.max_visual_tokens
+
+
+@pytest.mark.parametrize("kept", [1, 15, 16, 17, 900])
+@pytest.mark.parametrize("keep", [1e-6, 0.3, 0.75, 1.0])
+def test_what_is_affordable_is_found_at_once(keep: float, kept: int) -> None:
+    """Also where no choice keeps so few: a search from the top would hold up everybody for seconds."""
+    began = time.process_time()
+    total = RowSelection(keep).affordable(kept)
+    assert time.process_time() - began < 0.5
+    assert RowSelection(keep).most(total) <= kept
+    assert total >= kept

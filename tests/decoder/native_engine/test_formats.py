@@ -1,0 +1,195 @@
+"""Answers that are held to a format, and log-probabilities, from an engine that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from decoder_svc.engine.protocol import Delta, EngineLimits, ResponseFormat, Sampling
+from decoder_svc.errors import FormatNotEnforceable
+from decoder_svc.native_engine.engine import NativeEngine
+from tests.decoder.native_engine.harness import (
+    Question,
+    Reference,
+    answer,
+    assert_equal_but_for_ties,
+    is_empty,
+    settings,
+    text,
+    tokens,
+    until,
+)
+
+COLOURS = ("red", "reddish", "blue-green", "价格")
+FORMATS = {
+    "json_schema": json.dumps(
+        {
+            "type": "object",
+            "properties": {
+                "colour": {"enum": COLOURS},
+                "count": {"type": "integer", "minimum": -5, "maximum": 12},
+                "on": {"type": "boolean"},
+            },
+            "required": ["colour", "count"],
+            "additionalProperties": False,
+        }
+    ),
+    "regex": r"[a-f]{1,4}(-\d{2}){0,2}\n?",
+    "choice": COLOURS,
+}
+HOT = Sampling(temperature=1.5, max_new_tokens=64)
+
+
+def formats() -> list[ResponseFormat]:
+    return [
+        ResponseFormat(kind, (source,) if isinstance(source, str) else source)
+        for kind, source in FORMATS.items()
+    ]
+
+
+def matches(wanted: ResponseFormat, said: str) -> bool:
+    """Judged without the library that enforces it."""
+    if wanted.kind == "choice":
+        return said in wanted.source
+    if wanted.kind == "regex":
+        return re.fullmatch(wanted.source[0], said) is not None
+    found = json.loads(said)
+    return (
+        {"colour", "count"} <= set(found) <= {"colour", "count", "on"}
+        and found["colour"] in COLOURS
+        and type(found["count"]) is int
+        and -5 <= found["count"] <= 12
+        and type(found.get("on", True)) is bool
+    )
+
+
+def told(deltas: Sequence[Delta]) -> list[float]:
+    return [value for delta in deltas for value in delta.logprobs]
+
+
+async def test_hot_answers_match_their_formats_even_where_they_are_put_back(
+    checkpoints: dict[str, Path], questions: dict[str, list[Question]]
+) -> None:
+    """A model of noise, drawn hot; a cache for little more than one, so that answers are computed again in the middle."""
+    context = -(-max(len(q.prompt.token_ids) for q in questions["moe"][:3]) // 4) * 4 + HOT.max_new_tokens
+    small = settings(
+        checkpoints["moe"],
+        kv_tokens=context,
+        block_size=4,
+        limits=EngineLimits(max_context=context, max_new_tokens=64),
+    )
+    engine = NativeEngine(small)
+    await engine.start()
+    calls = {
+        (wanted, seed): answer(
+            engine, q, replace(HOT, seed=seed, response_format=wanted), f"{wanted.kind} {seed}"
+        )
+        for seed in range(10)
+        for wanted, q in zip(formats(), questions["moe"][:3], strict=True)
+    }
+    answers = dict(zip(calls, await asyncio.gather(*calls.values()), strict=True))
+    preemptions = engine.load().preemptions
+    await until(lambda: is_empty(engine))
+    await engine.close()
+    assert preemptions > 0
+    assert {deltas[-1].finish_reason for deltas in answers.values()} == {"stop"}
+    assert [
+        text(deltas) for (wanted, _), deltas in answers.items() if not matches(wanted, text(deltas))
+    ] == []
+    assert len({text(deltas) for deltas in answers.values()}) > 15
+
+
+async def test_a_cut_answer_says_so(engine: NativeEngine, questions: dict[str, list[Question]]) -> None:
+    q, wanted = questions["moe"][0], formats()[0]
+    short = await answer(engine, q, Sampling(max_new_tokens=4, response_format=wanted))
+    assert short[-1].finish_reason == "length"
+    whole = await answer(engine, q, Sampling(max_new_tokens=64, response_format=wanted))
+    assert text(whole).startswith(text(short))
+    assert whole[-1].finish_reason == "stop"
+    stopped = await answer(engine, q, Sampling(max_new_tokens=64, response_format=wanted, stop=("our",)))
+    assert (stopped[-1].finish_reason, stopped[-1].matched_stop) == ("stop", "our")
+
+
+async def test_neighbours_with_formats_change_nothing(
+    engine: NativeEngine, questions: dict[str, list[Question]]
+) -> None:
+    """Greedy answers are still the reference's, with formats and log-probabilities asked for beside them."""
+    plain = Sampling(max_new_tokens=12)
+    asked = questions["moe"]
+    calls = [answer(engine, q, plain, f"plain {at}") for at, q in enumerate(asked)]
+    calls += [
+        answer(engine, asked[0], replace(HOT, seed=at, response_format=wanted, logprobs=True), f"held {at}")
+        for at, wanted in enumerate(formats() * 2)
+    ]
+    answers = await asyncio.gather(*calls)
+    for q, deltas in zip(asked, answers, strict=False):
+        assert_equal_but_for_ties(tokens(deltas), q)
+        assert told(deltas) == []
+
+
+async def test_a_format_that_allows_what_is_said_anyway_changes_no_token(
+    engine: NativeEngine, questions: dict[str, list[Question]]
+) -> None:
+    """The same answer, and the same log-probabilities, as without: they are the model's own."""
+    for q in questions["moe"][:4]:
+        free = Sampling(max_new_tokens=12, logprobs=True)
+        said = await answer(
+            engine, q, replace(free, response_format=ResponseFormat("regex", (r"[a-z ]{4,}",)))
+        )
+        again = replace(free, response_format=ResponseFormat("choice", (text(said), "something else")))
+        held = await answer(engine, q, again)
+        assert tokens(held) == tokens(said)
+        assert told(held) == pytest.approx(told(said), abs=1e-5)
+
+
+@pytest.mark.parametrize("wanted", [None, ResponseFormat("regex", (r"[0-9]{12,20}",))], ids=["free", "held"])
+async def test_log_probabilities_are_those_of_a_plain_forward(
+    engine: NativeEngine,
+    questions: dict[str, list[Question]],
+    references: dict[str, Reference],
+    wanted: ResponseFormat | None,
+) -> None:
+    """Whatever penalty, temperature, cuts and format did to the choice."""
+    q = questions["moe"][0]
+    s = Sampling(1.5, 0.9, 40, 0.01, 1.3, seed=3, max_new_tokens=12, response_format=wanted, logprobs=True)
+    deltas = await answer(engine, q, s)
+    assert [len(delta.logprobs) for delta in deltas] == [len(delta.token_ids) for delta in deltas]
+    ids = torch.tensor([[*q.prompt.token_ids.tolist(), *tokens(deltas)]])
+    with torch.inference_mode():
+        known = references["moe"].model(input_ids=ids).logits[0].log_softmax(-1)
+    start = len(q.prompt.token_ids)
+    expected = [float(known[place - 1, ids[0, place]]) for place in range(start, ids.shape[1])]
+    assert told(deltas) == pytest.approx(expected, abs=1e-4)
+
+
+async def test_a_format_that_is_refused_takes_nothing(
+    engine: NativeEngine, questions: dict[str, list[Question]]
+) -> None:
+    with pytest.raises(FormatNotEnforceable):
+        await answer(
+            engine, questions["moe"][1], replace(HOT, response_format=ResponseFormat("regex", ("(",)))
+        )
+    assert is_empty(engine)
+
+
+async def test_a_format_that_fails_in_the_middle_ends_its_own_answer_alone(
+    engine: NativeEngine, questions: dict[str, list[Question]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ResponseFormat("choice", ("yellow",))
+    spoilt = engine._parts.compile(wanted)
+    spoilt.matcher.consume_token(0)
+    assert spoilt.matcher.is_error()
+    monkeypatch.setattr(engine._parts.grammars(), "compile", lambda wanted: spoilt)
+    q = questions["moe"][0]
+    beside = asyncio.create_task(answer(engine, q, Sampling(max_new_tokens=12), "beside"))
+    with pytest.raises(FormatNotEnforceable):
+        await answer(engine, q, replace(HOT, response_format=wanted), "spoilt")
+    assert_equal_but_for_ties(tokens(await beside), q)
+    await until(lambda: is_empty(engine))

@@ -1,0 +1,202 @@
+"""A format becomes the tokens that may come next; what cannot be enforced is refused by field, and soon."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from decoder_svc.engine.admission import check_sampling
+from decoder_svc.engine.protocol import EngineLimits, ResponseFormat, Sampling
+from decoder_svc.errors import FormatNotEnforceable, FormatTooLarge
+from decoder_svc.sampling.detokenizer import Vocabulary
+from decoder_svc.sampling.grammar import Grammar, Grammars, allowed, check_format
+from fovea.contract.errors import InvalidArgument
+from standin import model_dir
+
+FOLDER = model_dir()
+SIZE = json.loads((FOLDER / "config.json").read_text())["text_config"]["vocab_size"]
+END = (999, 1001)
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "colour": {"enum": ["red", "blue"]},
+        "count": {"type": "integer", "minimum": 0, "maximum": 99},
+        "note": {"type": "string", "maxLength": 8},
+    },
+    "required": ["colour", "count"],
+    "additionalProperties": False,
+}
+
+
+def schema(value: object) -> ResponseFormat:
+    return ResponseFormat("json_schema", (value if isinstance(value, str) else json.dumps(value),))
+
+
+def regex(pattern: str) -> ResponseFormat:
+    return ResponseFormat("regex", (pattern,))
+
+
+def choice(*options: str) -> ResponseFormat:
+    return ResponseFormat("choice", options)
+
+
+@pytest.fixture(scope="module")
+def grammars() -> Grammars:
+    return Grammars(FOLDER, SIZE, frozenset(END))
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+
+
+def may_come(grammar: Grammar) -> set[int]:
+    bits = np.unpackbits(allowed([grammar], SIZE).view(np.uint8), bitorder="little")[:SIZE]
+    return set(np.flatnonzero(bits).tolist())
+
+
+def takes(grammar: Grammar, tokenizer: Tokenizer, answer: str) -> bool:
+    """Whether the answer may be said whole, and ended there."""
+    for token in tokenizer.encode(answer, add_special_tokens=False).ids:
+        if token not in may_come(grammar):
+            return False
+        grammar.advance(token)
+    return set(END) <= may_come(grammar)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "right", "wrong"),
+    [
+        (
+            schema(SCHEMA),
+            ['{"colour":"red","count":7}', '{"colour": "blue", "count": 42, "note": "é\\n"}'],
+            ['{"colour":"green","count":7}', '{"colour":"red"}', '{"colour":"red","count":100}', "red",
+             '{"colour":"red","count":1.5}', '{"colour":  "red","count":7}', '{"colour":"red","count":7} '],
+        ),
+        (regex(r"[0-9]{2}/\d+\n?"), ["12/3", "12/345\n"], ["1/3", "12/", "12/3 ", "x12/3"]),
+        (
+            choice("red", "reddish", 'a/b|c"\\', "two\nlines", "价格", "{}"),
+            ["red", "reddish", 'a/b|c"\\', "two\nlines", "价格", "{}"],
+            ["re", "reddi", "a/b", "redred", "", "red "],
+        ),
+    ],
+    ids=lambda value: value.kind if isinstance(value, ResponseFormat) else "",
+)  # fmt: skip
+def test_what_matches_may_be_said_and_nothing_else(
+    grammars: Grammars, tokenizer: Tokenizer, wanted: ResponseFormat, right: list[str], wrong: list[str]
+) -> None:
+    check_format(wanted)
+    assert [answer for answer in right if not takes(grammars.compile(wanted), tokenizer, answer)] == []
+    assert [answer for answer in wrong if takes(grammars.compile(wanted), tokenizer, answer)] == []
+
+
+def test_after_the_last_token_only_an_end_may_come(grammars: Grammars, tokenizer: Tokenizer) -> None:
+    grammar = grammars.compile(choice("yellow"))
+    assert takes(grammar, tokenizer, "yellow")
+    assert may_come(grammar) == set(END)
+
+
+def test_tokens_beyond_the_tokenizer_and_special_ones_are_never_allowed(
+    grammars: Grammars, tokenizer: Tokenizer
+) -> None:
+    """The logits have room for more tokens than there are; `.` with newlines allows all text there is."""
+    free = may_come(grammars.compile(regex(r"(?s:.)+")))
+    assert max(free) < tokenizer.get_vocab_size() < SIZE
+    special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    assert not free & special
+    assert free == {i for i, data in Vocabulary(FOLDER).token_bytes.items() if _begins_text(data)}
+
+
+def _begins_text(data: bytes) -> bool:
+    """Whole characters, of which the last may be unfinished."""
+    return any(
+        _decodes(data + rest)
+        for rest in (b"", b"\x80", b"\x80\x80", b"\x80\x80\x80", b"\xa0\x80", b"\x90\x80\x80")
+    )
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        return bool(data.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        (regex("(a|b"), "unclosed group"),
+        (regex("(?=a)b"), "look-around"),
+        (regex("a\\\\\\"), "lone backslash"),
+        (schema("colour: red"), "not JSON"),
+        (schema('{}},{"lark_grammar":"start: /.*/"'), "not JSON"),
+        (schema("[1]"), "must be a JSON object"),
+        (schema("[" * 60_000), "not JSON"),
+        (schema({"type": "objct"}), "objct"),
+        (schema({"type": "array", "uniqueItems": True}), "uniqueItems"),
+        (schema({"$ref": "https://example.com/schema"}), "example.com"),
+        (schema({"enum": []}), "Unsatisfiable"),
+    ],
+)
+def test_a_format_that_cannot_be_enforced_is_refused_by_field_with_the_reason(
+    grammars: Grammars, wanted: ResponseFormat, why: str
+) -> None:
+    for refuse in (check_format, grammars.compile):
+        with pytest.raises(FormatNotEnforceable, match=re.escape(why)) as refused:
+            refuse(wanted)
+        (violation,) = refused.value.violations
+        assert violation.field == f"response_format.{wanted.kind}"
+        assert len(violation.description) <= 300
+
+
+def test_an_expression_that_would_hold_up_the_others_is_given_up_before_it_is_run(grammars: Grammars) -> None:
+    """And a long list of words is not. The bound in seconds is a guard."""
+    began = time.monotonic()
+    with pytest.raises(FormatNotEnforceable, match="too many"):
+        grammars.compile(regex("(a{1000}){1000}"))
+    assert time.monotonic() - began < 10
+    assert grammars.compile(choice(*(f"word {number}" for number in range(5000)))).failure is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [(choice(), "choice"), (choice("a", ""), "choice"), (regex(""), "regex"), (schema(""), "json_schema")],
+)
+def test_a_format_without_content_is_refused(wanted: ResponseFormat, field: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        check_sampling(Sampling(response_format=wanted), EngineLimits())
+    assert [v.field for v in refused.value.violations] == [f"response_format.{field}"]
+
+
+def test_a_format_above_the_limit_names_both_sizes() -> None:
+    limits = EngineLimits(max_format_bytes=8)
+    check_sampling(Sampling(response_format=choice("four", "four")), limits)
+    with pytest.raises(FormatTooLarge) as refused:
+        check_sampling(Sampling(response_format=choice("four", "vier", "é")), limits)
+    assert refused.value.metadata == {"limit": "8", "actual": "10"}
+
+
+def test_a_format_and_no_end_contradict_each_other() -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        check_sampling(Sampling(response_format=choice("a"), ignore_eos=True), EngineLimits())
+    assert [v.field for v in refused.value.violations] == ["sampling.ignore_eos"]
+
+
+def test_answers_in_one_format_do_not_share_their_places(grammars: Grammars, tokenizer: Tokenizer) -> None:
+    wanted = choice("red", "blue")
+    assert takes(grammars.compile(wanted), tokenizer, "red")
+    assert takes(grammars.compile(wanted), tokenizer, "blue")
+
+
+def test_a_checkpoint_whose_end_tokens_are_many_may_end_with_any(tmp_path: Path) -> None:
+    folder = tmp_path
+    (folder / "tokenizer.json").write_bytes((FOLDER / "tokenizer.json").read_bytes())
+    one = Grammars(folder, SIZE, frozenset([1001])).compile(regex("a*"))
+    assert 999 not in may_come(one)
+    assert 1001 in may_come(one)

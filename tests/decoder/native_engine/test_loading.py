@@ -1,0 +1,136 @@
+"""Only what is ours is loaded, all of it, in the right layout; everything else is refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from decoder_svc.engine.protocol import EngineLimits
+from decoder_svc.errors import CheckpointNotSupported
+from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.model.load import load_text, split_layers
+from decoder_svc.model.unpack import TORCH_DTYPE
+from decoder_svc.native_engine.build import build
+from fovea.contract.rows import RowDtype
+from tests import tiny
+from tests.decoder.native_engine.harness import settings
+
+CPU = [torch.device("cpu")] * 4
+
+
+def test_square_experts_are_turned_as_published(tmp_path: Path) -> None:
+    """hidden 48 is 2 x 24: the shape of gate_up does not tell how it lies, only that of down does."""
+    folder = tiny.checkpoint(tmp_path, "moe", text_hidden=48)
+    disk = load_file(folder / "model.safetensors")
+    name = "layers.1.mlp.experts.gate_up_proj"
+    published = disk["model.language_model." + name]
+    assert published.shape[1] == published.shape[2]
+    text = load_text(Checkpoint(folder), torch.float32, CPU).text
+    assert torch.equal(text.get_parameter(name), published.transpose(1, 2))
+
+
+def test_experts_saved_in_the_layout_of_the_modules_load_alike(tmp_path: Path) -> None:
+    """What save_pretrained of transformers writes is not what is published."""
+    published = tiny.checkpoint(tmp_path / "published", "moe")
+    saved = tiny.checkpoint(tmp_path / "saved", "moe")
+    tensors = load_file(saved / "model.safetensors")
+    turned = {n: t.transpose(1, 2).contiguous() if ".experts." in n else t for n, t in tensors.items()}
+    save_file(turned, saved / "model.safetensors", metadata={"format": "pt"})
+    ours = [load_text(Checkpoint(f), torch.float32, CPU).text for f in (published, saved)]
+    for (name, a), (_, b) in zip(*(t.named_parameters() for t in ours), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_rotary_frequencies_are_those_of_a_module_made_in_the_ordinary_way(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tiny.checkpoint(tmp_path, "moe"))
+    text = load_text(checkpoint, torch.bfloat16, CPU).text
+    ordinary = type(text.rotary_emb)(config=checkpoint.config.text_config)
+    assert torch.equal(text.rotary_emb.inv_freq, ordinary.inv_freq)
+    assert text.rotary_emb.inv_freq.dtype is torch.float32
+
+
+def test_tied_heads_share_the_embedding_and_others_do_not(tmp_path: Path) -> None:
+    for kind, tied in (("dense", True), ("dense", False), ("moe", True)):
+        folder = tiny.checkpoint(tmp_path / f"{kind}{tied}", kind, tied=tied)
+        weights = load_text(Checkpoint(folder), torch.float32, CPU)
+        assert torch.equal(weights.head, weights.text.embed_tokens.weight) is tied
+
+
+def test_the_vision_tower_is_not_read(tmp_path: Path) -> None:
+    folder = tiny.checkpoint(tmp_path, "moe")
+    tensors = load_file(folder / "model.safetensors")
+    text_only = {n: t for n, t in tensors.items() if not n.startswith("model.visual.")}
+    save_file(text_only, folder / "model.safetensors", metadata={"format": "pt"})
+    seen: list[tuple[int, int]] = []
+    parts = build(settings(folder), lambda done, total: seen.append((done, total)))
+    assert seen == [(i, len(seen)) for i in range(1, len(seen) + 1)]
+    assert (parts.model.layout.width, parts.model.layout.levels) == (64, 3)
+
+
+@pytest.mark.parametrize("dtype", list(TORCH_DTYPE))
+def test_every_dtype_loads_and_computes(tmp_path: Path, dtype: RowDtype) -> None:
+    parts = build(settings(tiny.checkpoint(tmp_path, "moe"), dtype=dtype))
+    assert parts.model.dtype.itemsize == dtype.itemsize
+    assert parts.model.token_bytes == 4 * 2 * 2 * 16 * dtype.itemsize
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def edit_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+TEXT = "model.language_model."
+
+
+@pytest.mark.parametrize(
+    ("spoil", "names"),
+    [
+        (lambda f: edit_config(f, model_type="llama"), "llama"),
+        (lambda f: (f / "config.json").unlink(), "config.json"),
+        (lambda f: (f / "config.json").write_text("{"), "config.json"),
+        (lambda f: (f / "model.safetensors").unlink(), "no safetensors"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"x" * 99), "model.safetensors"),
+        (lambda f: edit_tensors(f, lambda t: t.pop("lm_head.weight")), "lm_head.weight"),
+        (lambda f: edit_tensors(f, lambda t: t.pop(TEXT + "norm.weight")), "norm.weight"),
+        (
+            lambda f: edit_tensors(f, lambda t: t.update({TEXT + "more": torch.ones(1)})),
+            "unknown tensors: more",
+        ),
+        (
+            lambda f: edit_tensors(f, lambda t: t.update({TEXT + "norm.weight": torch.ones(1)})),
+            r"norm.weight is \(1,\)",
+        ),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_by_name(
+    tmp_path: Path, spoil: Callable[[Path], object], names: str
+) -> None:
+    folder = tiny.checkpoint(tmp_path, "moe")
+    spoil(folder)
+    with pytest.raises(CheckpointNotSupported, match=names):
+        build(settings(folder))
+
+
+def test_settings_that_contradict_the_model_are_refused(tmp_path: Path) -> None:
+    folder = tiny.checkpoint(tmp_path, "moe")
+    with pytest.raises(ValueError, match="below max_context 1024"):
+        build(settings(folder, kv_tokens=1000))
+    with pytest.raises(ValueError, match="above the model's 32768"):
+        build(settings(folder, limits=EngineLimits(max_context=40_000)))
+
+
+def test_layers_are_split_in_ranges_as_even_as_can_be() -> None:
+    devices = [torch.device("cuda", i) for i in range(3)]
+    split = [device.index for device in split_layers(8, devices)]
+    assert split == [0, 0, 0, 1, 1, 1, 2, 2]
