@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from decoder_svc.budget.alternatives import others
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.alternatives import alternatives
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost, PrefillRate
 from decoder_svc.budget.planner import check_fit
 from decoder_svc.budget.pressure import Pressure
@@ -102,7 +102,7 @@ class Answerer:
         digests = [image.digest for image in planned.different if image.digest]
         layout = await encoders.layout(digests, deadline)
         placed = await self._preparer.place(planned, layout, encoders, deadline, stored_only=True)
-        prepared = bounded(placed, ask.budget.near_repeats)
+        prepared = bounded(placed, ask.budget.near_repeats or 1.0)
         cost = prepared.cost
         return Count(
             cost,
@@ -128,7 +128,7 @@ class Answerer:
         layout = await encoders.layout([image.digest for image in prepared.different], deadline)
         prepared = await self._preparer.place(prepared, layout, encoders, deadline)
         fetches = self._fetches(prepared, encoders, layout, deadline)
-        if ask.budget.near_repeats < 1 and layout is not None:
+        if ask.budget.near_repeats is not None and layout is not None:
             async with self._thinning:
                 prepared, fetches = await thin(prepared, fetches, layout, ask.budget.near_repeats)
         prompt = self._preparer.prompt(prepared, layout)
@@ -156,10 +156,10 @@ class Answerer:
         if len(ask.images) > self._limits.max_images:
             raise TooManyImages(self._limits.max_images, len(ask.images))
         geometry, pixels = self._model.geometry, ask.budget.max_pixels
-        if not geometry.min_pixels <= pixels <= geometry.max_pixels:
+        if pixels is not None and not geometry.min_pixels <= pixels <= geometry.max_pixels:
             raise MaxPixelsOutOfRange(geometry.min_pixels, geometry.max_pixels, pixels)
 
-    def _budget(self, ask: ChatRequest) -> Budget:
+    def _budget(self, ask: ChatRequest) -> ServerBudget:
         """What is asked for, with less detail where the engine is near a limit."""
         steps = self._limits.pressure.steps(self._engine.load(), self._engine.limits.max_waiting)
         return ask.budget.lowered(steps)
@@ -193,12 +193,12 @@ class Answerer:
     def _alternatives(self, ask: ChatRequest, planned: PreparedRequest, own: TokenCost) -> list[Alternative]:
         """Those whose cost is another one, each cost once."""
         found: dict[TokenCost, Alternative] = {}
-        for name, budget in others(ask.budget):
+        for name, budget in alternatives(ask.budget):
             try:
                 other = self._preparer.planned(ask, budget, planned)
             except VisualBudgetExceeded:
                 continue
-            cost = bounded(other, budget.near_repeats).cost
+            cost = bounded(other, budget.near_repeats or 1.0).cost
             if cost != own:
                 found.setdefault(cost, Alternative(name, budget, cost, self._load(ask, cost)))
         return list(found.values())

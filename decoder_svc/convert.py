@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
 
-from decoder_svc import convert_budget
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.engine.protocol import ResponseFormat, Sampling
 from decoder_svc.errors import ImageTooLarge
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
 from decoder_svc.request import Alternative, ChatRequest, Count, Finished, ImageInput, PlannedImage
-from fovea.contract import wire
+from fovea.contract import budget, wire
 from fovea.contract.errors import InvalidArgument, NotServed, Violation
 from fovea.contract.ids import is_digest
 from fovea.contract.rows import digest
@@ -108,7 +107,7 @@ class Defaults:
     """What a request leaves to the server, and the largest image in it."""
 
     max_new_tokens: int
-    budget: Budget
+    budget: ServerBudget
     max_image_bytes: int
 
 
@@ -144,6 +143,7 @@ def ask(
 ) -> ChatRequest:
     """Raises NotServed or InvalidArgument. The conversation itself is checked by the prompt builder."""
     refuse_unserved(request)
+    budget.check(request.visual)
     reader = _Reader(sources, defaults.max_image_bytes)
     messages = tuple(reader.message(m, f"messages[{at}]") for at, m in enumerate(request.messages))
     return ChatRequest(
@@ -151,7 +151,7 @@ def ask(
         messages,
         tuple(reader.images),
         sampling(request, defaults.max_new_tokens),
-        convert_budget.budget(request.visual, defaults.budget),
+        budget.from_proto(request.visual).over(defaults.budget),
     )
 
 
@@ -178,7 +178,7 @@ def _plan(image: PlannedImage) -> decoder_pb2.ImagePlan:
 def _alternative(other: Alternative, row_bytes: int) -> decoder_pb2.Alternative:
     return decoder_pb2.Alternative(
         name=other.name,
-        visual=convert_budget.visual(other.budget),
+        visual=budget.to_proto(other.budget),
         visual_tokens=other.cost.visual_tokens,
         visual_tokens_min=other.cost.visual_tokens_min,
         exact=other.cost.exact,

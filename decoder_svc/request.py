@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.engine.protocol import Sampling
 from decoder_svc.prompt.messages import ChatMessage
 from fovea.contract.plan import EncodePlan
@@ -35,7 +35,7 @@ class ChatRequest:
     messages: tuple[ChatMessage, ...]
     images: tuple[ImageInput, ...]
     sampling: Sampling
-    budget: Budget
+    budget: ServerBudget
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Alternative:
     """The same request under another budget."""
 
     name: str
-    budget: Budget
+    budget: ServerBudget
     cost: TokenCost
     load: RequestCost
 

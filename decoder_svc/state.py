@@ -14,7 +14,7 @@ from importlib.metadata import version
 import structlog
 
 from decoder_svc.answer import Answerer
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.encoders.fleet import EncoderStatus
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.engine.protocol import Engine, EngineLoad
@@ -66,7 +66,7 @@ class DecoderDescription:
     dtype: str
     kv_bytes_per_token: int
     limits: DecoderLimits
-    budget: Budget
+    budget: ServerBudget
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
-from fovea.client.budget import Budget
 from fovea.client.errors import RowsMismatch
 from fovea.client.values import (
     Alternative,
@@ -20,7 +19,7 @@ from fovea.client.values import (
     Text,
     TokenCount,
 )
-from fovea.contract import wire
+from fovea.contract import budget, wire
 from fovea.contract.image import StoredImage
 from fovea.contract.receipt import Step
 from fovea.decoder.v1 import decoder_pb2
@@ -93,7 +92,7 @@ def _plan(message: decoder_pb2.ImagePlan) -> ImagePlan:
 
 
 def _alternative(message: decoder_pb2.Alternative) -> Alternative:
-    return Alternative(budget=Budget.of(message.visual), **flat(message))
+    return Alternative(budget=budget.from_proto(message.visual), **flat(message))
 
 
 def kept(header: encoder_pb2.EncodeHeader) -> tuple[int, ...]:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.upload import File
+from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.errors import FoveaError
 from fovea.geometry import AspectTooExtreme, Geometry
+from fovea.planning.limit import pixel_limit
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUALITY = 92
@@ -34,7 +35,7 @@ def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = N
     `image` is a path that cannot be read.
     """
     data = image if isinstance(image, bytes) else Path(image).read_bytes()
-    allowed = SERVERS_CHOICE.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
+    allowed = UNDECIDED.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
     try:
         smaller = _smaller(data, allowed)
     except (FoveaError, MemoryError):
@@ -52,8 +53,8 @@ def fitted_size(width: int, height: int, budget: Budget) -> tuple[int, int] | No
     thin.
     """
     try:
-        planned = Geometry().plan(width, height, budget.limit(width, height))
-        limit = budget.limit(planned.width, planned.height)
+        planned = Geometry().plan(width, height, pixel_limit(budget, width, height))
+        limit = pixel_limit(budget, planned.width, planned.height)
         again = Geometry().plan(planned.width, planned.height, limit)
     except AspectTooExtreme:
         return None

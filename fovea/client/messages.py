@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.fitting import fit
 from fovea.client.format import Format
 from fovea.client.upload import File, FileUpload
+from fovea.contract import budget as budget_codec
+from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.ids import is_digest
 from fovea.decoder.v1 import decoder_pb2
 from fovea.vision.v1 import image_pb2
@@ -104,7 +105,7 @@ class Question:
     text: str | Sequence[Message]
     images: Sequence[Source | Size] = ()
     max_pixels: int | None = None
-    budget: Budget = SERVERS_CHOICE
+    budget: Budget = UNDECIDED
     sampling: Sampling = GREEDY
     request_id: str = ""
     fit: bool = False
@@ -120,7 +121,7 @@ class Question:
         request = decoder_pb2.GenerateRequest(
             messages=[_message(message, uploads) for message in self._messages()],
             sampling=decoder_pb2.Sampling(**given),
-            visual=budget.message(),
+            visual=budget_codec.to_proto(budget),
             request_id=self.request_id,
             response_format=self.response_format.message() if self.response_format else None,
             logprobs=decoder_pb2.Logprobs() if self.logprobs else None,

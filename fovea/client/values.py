@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fovea.client.budget import Budget
+from fovea.contract.budget import Budget
 from fovea.contract.receipt import Receipt, Step
 
 

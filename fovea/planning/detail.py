@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
+from fovea.contract.budget import Detail
 from fovea.contract.image import ImageFacts
 from fovea.geometry import Geometry
 from fovea.planning.sizes import Size, smallest
@@ -22,22 +22,6 @@ BUSY_EDGES = 0.10
 """The share of edge pixels from which on a graphic is given as much as a photo."""
 READABLE_TEXT_PX = 10.0
 """How high the smallest common text is left by AUTO, from the line to the top of a high letter."""
-
-
-class Detail(StrEnum):
-    """From the least to the most."""
-
-    LOW = "low"
-    AUTO = "auto"
-    HIGH = "high"
-
-    @property
-    def rank(self) -> int:
-        return list(Detail).index(self)
-
-    @property
-    def below(self) -> Detail:
-        return list(Detail)[max(0, self.rank - 1)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pytest
 import xxhash
 
 from decoder_svc.answer import Answerer, ModelFacts, RequestLimits
-from decoder_svc.budget.budget import Budget, RepeatPolicy
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
 from decoder_svc.budget.tariff import Tariff
@@ -38,12 +38,11 @@ from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.request import ChatRequest, Count, Finished, ImageInput, Started
 from fovea.contract import wire
-from fovea.contract.plan import Reducer, RowSelection
+from fovea.contract.budget import Detail, RepeatPolicy
 from fovea.contract.receipt import Receipt
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import Geometry
-from fovea.planning.detail import Detail
 from fovea.vision.v1 import rows_pb2
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
 
@@ -187,7 +186,7 @@ def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> Chat
     parts = (*(ImagePart(at) for at in range(len(images))), TextPart("?"))
     budget.setdefault("max_pixels", 1_310_720)
     return ChatRequest(
-        "r", (ChatMessage("user", parts),), images, Sampling(max_new_tokens=4), Budget(**budget)
+        "r", (ChatMessage("user", parts),), images, Sampling(max_new_tokens=4), ServerBudget(**budget)
     )
 
 
@@ -203,8 +202,7 @@ async def test_a_plain_request_places_nothing(stage: Stage) -> None:
 
 
 async def test_rows_that_pixels_decide_are_placed_before_the_prompt(stage: Stage) -> None:
-    half = RowSelection(0.5, reducer=Reducer.SCOPE)
-    started, receipt = await stage.answer(ask("a", flat_tolerance=0, rows=half))
+    started, receipt = await stage.answer(ask("a", flat_tolerance=0, keep=0.5))
     assert stage.encoder.calls == ["describe", "place", "encode"]
     kept = list(range(0, 24, 2))
     assert started.visual_tokens == receipt.totals.visual_tokens == 12
@@ -228,7 +226,7 @@ async def test_the_price_is_that_of_the_tariff_and_of_the_naive_way(stage: Stage
 
 async def test_plans_and_places_tell_prefixes_apart(stage: Stage) -> None:
     keys = []
-    for budget in ({}, {"flat_tolerance": 0}, {"flat_tolerance": 1}, {"rows": RowSelection(0.5)}):
+    for budget in ({}, {"flat_tolerance": 0}, {"flat_tolerance": 1}, {"keep": 0.5}):
         await stage.answer(ask("a", **budget))
         keys.append(stage.engine.prompts[-1].images[0].key)
     assert len(set(keys)) == 4
@@ -261,7 +259,7 @@ async def test_an_image_that_stands_twice_is_asked_for_once(stage: Stage) -> Non
 
 
 async def test_a_later_copy_can_become_a_line_of_text(stage: Stage, builder: PromptBuilder) -> None:
-    started, receipt = await stage.answer(ask("a", "b", "a", repeats=RepeatPolicy.REFERENCE))
+    started, receipt = await stage.answer(ask("a", "b", "a", repeat_policy=RepeatPolicy.REFERENCE))
     assert started.visual_tokens == 96
     text = builder.tokenizer.decode([int(one) for one in stage.engine.prompts[0].token_ids])
     assert "(the same image as image 1) ?" in text
@@ -304,7 +302,7 @@ async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage:
 
 
 async def test_a_size_can_be_counted_and_what_depends_on_pixels_has_bounds(stage: Stage) -> None:
-    exact = await stage.count(ask("", size=(640, 480), rows=RowSelection(0.5)))
+    exact = await stage.count(ask("", size=(640, 480), keep=0.5))
     assert (exact.cost.visual_tokens, exact.cost.exact) == (150, True)
     bounded = await stage.count(ask("", "", size=(640, 480), flat_tolerance=0))
     assert (bounded.cost.visual_tokens, bounded.cost.visual_tokens_min) == (600, 2)
