@@ -15,9 +15,11 @@ from decoder_svc.engine.protocol import ResponseFormat, Sampling
 from decoder_svc.errors import ImageTooLarge
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
 from decoder_svc.request import Alternative, ChatRequest, Count, Finished, ImageInput, PlannedImage
-from fovea.contract import budget, wire
+from fovea.contract import budget
+from fovea.contract.count import TokenCount, token_count_to_proto
 from fovea.contract.errors import InvalidArgument, NotServed, Violation
 from fovea.contract.ids import is_digest
+from fovea.contract.receipt import receipt_to_proto, steps_to_proto
 from fovea.contract.rows import digest
 from fovea.decoder.v1 import decoder_pb2
 from fovea.vision.v1 import image_pb2
@@ -156,19 +158,12 @@ def ask(
 
 
 def _count(image: PlannedImage, row_bytes: int) -> image_pb2.TokenCount:
-    return image_pb2.TokenCount(
-        original=image_pb2.Size(width=image.width, height=image.height),
-        planned=image_pb2.Size(width=image.planned.width, height=image.planned.height),
-        grid=wire.grid_to_proto(image.planned.grid_thw),
-        patches=image.planned.patches,
-        tokens=image.planned.tokens,
-        row_bytes=image.planned.tokens * row_bytes,
-    )
+    return token_count_to_proto(TokenCount.of((image.width, image.height), image.planned, row_bytes))
 
 
 def _plan(image: PlannedImage) -> decoder_pb2.ImagePlan:
     return decoder_pb2.ImagePlan(
-        steps=wire.steps_to_proto(image.steps),
+        steps=steps_to_proto(image.steps),
         tokens=image.tokens,
         tokens_min=image.tokens_min,
         repeat_of=image.repeat_of,
@@ -208,5 +203,5 @@ def finished(event: Finished) -> decoder_pb2.Finished:
     return decoder_pb2.Finished(
         finish_reason=FINISH[event.reason],
         matched_stop=event.matched_stop,
-        receipt=wire.receipt_to_proto(event.receipt),
+        receipt=receipt_to_proto(event.receipt),
     )

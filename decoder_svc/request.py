@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.engine.protocol import Sampling
 from decoder_svc.prompt.messages import ChatMessage
+from fovea.contract.image import ImageKind
 from fovea.contract.plan import EncodePlan
 from fovea.contract.receipt import Receipt, Step
 from fovea.contract.rows import RowLayout
@@ -65,7 +66,7 @@ class PlannedImage:
     sent: int
     sent_min: int
     sizing: tuple[Step, ...] = ()
-    kind: str = "UNSPECIFIED"
+    kind: ImageKind = ImageKind.UNSPECIFIED
     repeat_of: int | None = None
     referred: bool = False
     kept: bytes = b""

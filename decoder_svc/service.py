@@ -12,7 +12,8 @@ from decoder_svc import convert
 from decoder_svc.encoders.fleet import EncoderStatus
 from decoder_svc.request import ChatRequest, Finished, Started, Text
 from decoder_svc.state import DecoderStatus, ServiceState
-from fovea.contract import wire
+from fovea.contract.image import facts_to_proto
+from fovea.contract.rows import layout_to_proto
 from fovea.deadline import Deadline
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.server.call import current_request_id
@@ -45,7 +46,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
 
         stored = await self._front.put(first.header.digest, pieces(), _deadline(context))
         return decoder_pb2.PutImageResponse(
-            facts=wire.facts_to_proto(stored.facts),
+            facts=facts_to_proto(stored.facts),
             already_stored=stored.already,
             expire_time=_moment(stored.expires),
             encoder=stored.encoder,
@@ -56,7 +57,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     ) -> decoder_pb2.DescribeImageResponse:
         stored = await self._front.describe(request.digest, _deadline(context))
         return decoder_pb2.DescribeImageResponse(
-            facts=wire.facts_to_proto(stored.facts),
+            facts=facts_to_proto(stored.facts),
             expire_time=_moment(stored.expires),
             encoder=stored.encoder,
         )
@@ -140,7 +141,7 @@ def _info(status: DecoderStatus) -> decoder_pb2.GetServerInfoResponse:
         version=status.version,
         model=status.card.model,
         fingerprint=status.card.fingerprint,
-        layout=wire.layout_to_proto(status.layout) if status.layout else None,
+        layout=layout_to_proto(status.layout) if status.layout else None,
         limits=decoder_pb2.DecoderLimits(**vars(status.card.limits)),
         load=decoder_pb2.DecoderLoad(
             waiting=load.waiting,

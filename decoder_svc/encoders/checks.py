@@ -13,7 +13,7 @@ import numpy as np
 
 from decoder_svc.encoders.source import FetchReport, RowPlacement, RowRequest
 from decoder_svc.errors import EncoderMismatch, RowsMismatch
-from fovea.contract import wire
+from fovea.contract.rows import layout_from_proto, origin_from_proto
 
 
 class Speaker(Protocol):
@@ -70,7 +70,7 @@ def placed_rows(peer: Speaker, wanted: RowRequest, reply: Any) -> RowPlacement:
 
 def _check_model(peer: Speaker, wanted: RowRequest, header: Any) -> None:
     grid = (header.count.grid.t, header.count.grid.h, header.count.grid.w)
-    if wire.layout_from_proto(header.layout) != wanted.layout:
+    if layout_from_proto(header.layout) != wanted.layout:
         peer.forget()
         raise mismatch(peer.address, wanted, "the layout is not the one agreed on")
     if header.fingerprint != wanted.fingerprint:
@@ -81,7 +81,7 @@ def _check_model(peer: Speaker, wanted: RowRequest, header: Any) -> None:
 
 
 def _note(header: Any, report: FetchReport) -> None:
-    report.source = wire.source_from_proto(header.source)
+    report.origin = origin_from_proto(header.source)
     report.encoder = header.encoder
     report.joined = header.joined
 

@@ -20,12 +20,13 @@ from decoder_svc.encoders.checks import mismatch, placed_rows, take_header, take
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowPlacement, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable, RowsMismatch
-from fovea.contract import frames, wire
+from fovea.contract import frames
 from fovea.contract.errors import FoveaError
 from fovea.contract.frames import ChunkFrame
-from fovea.contract.image import StoredImage
+from fovea.contract.image import StoredImage, facts_from_proto
+from fovea.contract.plan import plan_to_proto
 from fovea.contract.remote import RemoteError, error_of
-from fovea.contract.rows import RowLayout
+from fovea.contract.rows import RowLayout, layout_from_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.server.call import REQUEST_ID, current_request_id
@@ -115,7 +116,7 @@ class RemoteEncoder:
                 retry_after_s=RETRY_AFTER_S,
                 encoder=self.address,
             )
-        layout = wire.layout_from_proto(reply.layout)
+        layout = layout_from_proto(reply.layout)
         if layout is None:
             raise EncoderMismatch(
                 f"encoder {self.address} serves rows of layout version {reply.layout.version}, unknown here",
@@ -172,7 +173,7 @@ class RemoteEncoder:
         return self._stored(reply, reply.already_stored)
 
     def _stored(self, reply: Any, already: bool) -> StoredImage:
-        facts, expires = wire.facts_from_proto(reply.facts), reply.expire_time.ToNanoseconds() / 1e9
+        facts, expires = facts_from_proto(reply.facts), reply.expire_time.ToNanoseconds() / 1e9
         return StoredImage(facts, already, expires, self.address)
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> WireFetch:
@@ -333,5 +334,5 @@ class WireFetch:
 
 def _request(wanted: RowRequest) -> encoder_pb2.EncodeRequest:
     return encoder_pb2.EncodeRequest(
-        digest=wanted.digest, plan=wire.plan_to_proto(wanted.plan), fingerprint=wanted.fingerprint
+        digest=wanted.digest, plan=plan_to_proto(wanted.plan), fingerprint=wanted.fingerprint
     )

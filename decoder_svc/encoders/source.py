@@ -1,6 +1,6 @@
 """The seam through which rows reach the decoder.
 
-A `RowSource` turns (image, plan) into a fetch: over the wire, or out of memory before it. A fetch streams
+A `RowFetcher` turns (image, plan) into a fetch: over the wire, or out of memory before it. A fetch streams
 checked chunks and afterwards tells what it cost. Nothing here knows gRPC.
 """
 
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from decoder_svc.engine.protocol import RowChunk
 from fovea.contract.plan import EncodePlan
-from fovea.contract.rows import RowLayout
+from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.deadline import Deadline
 
 
@@ -36,7 +36,7 @@ class RowRequest:
 class FetchReport:
     """What fetching cost; true once the fetch has ended. Times in milliseconds."""
 
-    source: str = "none"
+    origin: RowOrigin = RowOrigin.NONE
     joined: bool = False
     encoder: str = ""
     row_bytes: int = 0
@@ -81,7 +81,7 @@ class RowFetch(Protocol):
         ...
 
 
-class RowSource(Protocol):
+class RowFetcher(Protocol):
     """Somewhere rows can be had from."""
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch: ...

@@ -17,11 +17,12 @@ from fovea.client.values import (
     ServerInfo,
     Started,
     Text,
-    TokenCount,
 )
-from fovea.contract import budget, wire
-from fovea.contract.image import StoredImage
-from fovea.contract.receipt import Step
+from fovea.contract import budget
+from fovea.contract.count import token_count_from_proto
+from fovea.contract.image import StoredImage, facts_from_proto
+from fovea.contract.receipt import Step, receipt_from_proto
+from fovea.contract.rows import layout_from_proto, origin_from_proto
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 
@@ -39,28 +40,17 @@ def event(message: decoder_pb2.GenerateResponse) -> Event | None:
     if kind == "finished":
         end = message.finished
         reason = decoder_pb2.FinishReason.Name(end.finish_reason).removeprefix("FINISH_REASON_")
-        return Finished(reason.lower(), end.matched_stop, wire.receipt_from_proto(end.receipt))
+        return Finished(reason.lower(), end.matched_stop, receipt_from_proto(end.receipt))
     return None
 
 
 def stored(message: Any) -> StoredImage:
     """A PutImageResponse or DescribeImageResponse of either service."""
     return StoredImage(
-        facts=wire.facts_from_proto(message.facts),
+        facts=facts_from_proto(message.facts),
         already=getattr(message, "already_stored", True),
         expires=message.expire_time.ToNanoseconds() / 1e9,
         encoder=getattr(message, "encoder", ""),
-    )
-
-
-def token_count(message: Any) -> TokenCount:
-    return TokenCount(
-        original=(message.original.width, message.original.height),
-        planned=(message.planned.width, message.planned.height),
-        grid_thw=(message.grid.t, message.grid.h, message.grid.w),
-        patches=message.patches,
-        tokens=message.tokens,
-        row_bytes=message.row_bytes,
     )
 
 
@@ -69,7 +59,7 @@ def count(message: decoder_pb2.CountTokensResponse) -> Count:
         prompt_tokens=message.prompt_tokens,
         text_tokens=message.text_tokens,
         visual_tokens=message.visual_tokens,
-        images=tuple(token_count(image) for image in message.images),
+        images=tuple(token_count_from_proto(image) for image in message.images),
         kv_bytes=message.kv_bytes,
         fits_context=message.fits_context,
         exact=message.exact,
@@ -108,11 +98,11 @@ def placed(message: encoder_pb2.PlaceRowsResponse) -> Placed:
     header = message.header
     return Placed(
         known=message.known,
-        cost=token_count(header.count),
+        cost=token_count_from_proto(header.count),
         count=header.rows,
         kept=kept(header),
         order=tuple(message.order),
-        source=wire.source_from_proto(header.source),
+        source=origin_from_proto(header.source),
         encoder=header.encoder,
         fingerprint=header.fingerprint,
         timings=flat(message.timings),
@@ -137,7 +127,7 @@ def server_info(message: Any, states: Any) -> ServerInfo:
 
 
 def _nested(message: Any) -> dict[str, Any]:
-    layout = wire.layout_from_proto(message.layout)
+    layout = layout_from_proto(message.layout)
     described = None
     if layout is not None:
         described = {"width": layout.width, "levels": layout.levels, "dtype": layout.dtype.value}

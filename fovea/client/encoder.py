@@ -14,7 +14,8 @@ from fovea.client import steps
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.row_stream import RowStreamReader
 from fovea.client.upload import File, FileUpload, Progress, unheard
-from fovea.client.values import CacheStats, Deleted, Placed, Rows, ServerInfo, TokenCount
+from fovea.client.values import CacheStats, Deleted, Placed, Rows, ServerInfo
+from fovea.contract.count import TokenCount
 from fovea.contract.image import StoredImage
 from fovea.contract.plan import EncodePlan
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc

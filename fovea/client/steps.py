@@ -15,10 +15,10 @@ from fovea.client.connection import Rpc, Steps, StreamRpc
 from fovea.client.errors import ImageNotStored
 from fovea.client.messages import RequestDraft
 from fovea.client.upload import FileUpload, Progress, unheard
-from fovea.client.values import CacheStats, Count, Deleted, Placed, ServerInfo, TokenCount
-from fovea.contract import wire
+from fovea.client.values import CacheStats, Count, Deleted, Placed, ServerInfo
+from fovea.contract.count import TokenCount, token_count_from_proto
 from fovea.contract.image import StoredImage
-from fovea.contract.plan import EncodePlan
+from fovea.contract.plan import EncodePlan, plan_to_proto
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 
@@ -89,7 +89,7 @@ def info(api: Any) -> Steps[ServerInfo]:
 
 def count_size(width: int, height: int, max_pixels: int | None) -> Steps[TokenCount]:
     request = encoder_pb2.CountTokensRequest(width=width, height=height, max_pixels=max_pixels)
-    return convert.token_count((yield Rpc("CountTokens", request)).count)
+    return token_count_from_proto((yield Rpc("CountTokens", request)).count)
 
 
 def encode(digest: str, plan: EncodePlan, fingerprint: str) -> Steps[Any]:
@@ -107,7 +107,7 @@ def place_rows(
 
 
 def _encode_request(digest: str, plan: EncodePlan, fingerprint: str) -> encoder_pb2.EncodeRequest:
-    return encoder_pb2.EncodeRequest(digest=digest, plan=wire.plan_to_proto(plan), fingerprint=fingerprint)
+    return encoder_pb2.EncodeRequest(digest=digest, plan=plan_to_proto(plan), fingerprint=fingerprint)
 
 
 def delete(digest: str) -> Steps[Deleted]:

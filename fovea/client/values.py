@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fovea.contract.budget import Budget
+from fovea.contract.count import TokenCount as TokenCount
 from fovea.contract.receipt import Receipt, Step
 
 
@@ -54,18 +55,6 @@ class Answer:
     receipt: Receipt
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class TokenCount:
-    """What one image would cost; sizes are (width, height), `row_bytes` of all its rows."""
-
-    original: tuple[int, int]
-    planned: tuple[int, int]
-    grid_thw: tuple[int, int, int]
-    patches: int
-    tokens: int
-    row_bytes: int
 
 
 @dataclass(frozen=True)

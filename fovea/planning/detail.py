@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from fovea.contract.budget import Detail
-from fovea.contract.image import ImageFacts
+from fovea.contract.image import ImageFacts, ImageKind
 from fovea.geometry import Geometry
 from fovea.planning.sizes import Size, smallest
 
@@ -32,7 +32,7 @@ class ImageTraits:
     height: int
     text_height: float = 0.0
     edge_density: float = 0.0
-    kind: str = "UNSPECIFIED"
+    kind: ImageKind = ImageKind.UNSPECIFIED
     measured: bool = True
 
     @classmethod
@@ -63,7 +63,7 @@ def sufficient(
     if look.text_height > 0:
         reason = f"detail auto: text {look.text_height:.0f} px"
         return Sufficient(_readable(look, readable_px, geometry), reason)
-    tokens = {"PHOTO": PHOTO_TOKENS, "GRAPHIC": _graphic_tokens(look)}.get(look.kind)
+    tokens = {ImageKind.PHOTO: PHOTO_TOKENS, ImageKind.GRAPHIC: _graphic_tokens(look)}.get(look.kind)
     if tokens is None:
         return None
     return Sufficient(tokens * geometry.cell**2, f"detail auto: {look.kind.lower()} without text")

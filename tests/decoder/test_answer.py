@@ -37,9 +37,10 @@ from decoder_svc.errors import EngineBusy, RowsMismatch
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.request import ChatRequest, Count, Finished, ImageInput, Started
-from fovea.contract import wire
 from fovea.contract.budget import Detail, RepeatPolicy
+from fovea.contract.count import TokenCount, token_count_to_proto
 from fovea.contract.receipt import Receipt
+from fovea.contract.rows import layout_to_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import Geometry
@@ -98,9 +99,10 @@ class Placing(FakeEncoder):
         return encoded, encoded[: int(np.ceil(len(encoded) * keep))]
 
     def _header(self, request: Any, sent: list[int], source: Any) -> encoder_pb2.EncodeHeader:
-        count = wire.count_to_proto(GEOMETRY, *SIZE, request.plan.max_pixels, LAYOUT.row_bytes)
+        planned = GEOMETRY.plan(*SIZE, request.plan.max_pixels)
+        count = token_count_to_proto(TokenCount.of(SIZE, planned, LAYOUT.row_bytes))
         header = encoder_pb2.EncodeHeader(
-            layout=wire.layout_to_proto(LAYOUT), rows=len(sent), count=count, source=source,
+            layout=layout_to_proto(LAYOUT), rows=len(sent), count=count, source=source,
             fingerprint=EXPECTED.fingerprint, encoder="placing",
         )  # fmt: skip
         header.kept.extend(sent if len(sent) < count.tokens else [])

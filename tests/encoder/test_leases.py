@@ -73,7 +73,7 @@ async def test_who_leaves_does_not_stop_the_writing_for_others(leases: Any, tmp_
     assert OpenArena(leases.arena, tmp_path).copy(leased.offset, len(DATA)) == DATA
     assert leases.use() == ArenaUse(len(DATA), 1)
     again = await leases.lease(encoder, asked())
-    assert (again.served.source, again.offset, encoder.noted) == ("rows", leased.offset, 2)
+    assert (again.served.origin, again.offset, encoder.noted) == ("rows", leased.offset, 2)
 
 
 async def test_another_tenant_finds_nothing_of_the_first(leases: Any) -> None:
@@ -112,4 +112,4 @@ async def test_rows_that_fail_leave_no_place_behind(leases: Any) -> None:
         await leases.lease(encoder, asked())
     assert leases.use() == ArenaUse()
     encoder.failure = None
-    assert (await leases.lease(encoder, asked())).served.source == "encoded"
+    assert (await leases.lease(encoder, asked())).served.origin == "encoded"
