@@ -19,6 +19,7 @@ from decoder_svc.budget.cost import PrefillCost, PrefillRate
 from decoder_svc.budget.planner import check_fit
 from decoder_svc.budget.pressure import Pressure
 from decoder_svc.budget.tariff import Tariff
+from decoder_svc.count import build_alternative, build_count
 from decoder_svc.encoders.fanout import RowFanout
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import RowFetch
@@ -36,19 +37,11 @@ from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.receipt import AnswerTimes, RequestUsage, build_receipt
-from decoder_svc.request import (
-    Alternative,
-    ChatRequest,
-    Count,
-    Event,
-    Finished,
-    RequestCost,
-    Started,
-    Text,
-    TokenCost,
-)
+from decoder_svc.request import ChatRequest, RequestCost, TokenCost
 from decoder_svc.sampling.grammar import check_format
-from fovea.contract.rows import RowLayout
+from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
+from fovea.contract.count import Alternative, Count
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 
@@ -103,15 +96,15 @@ class Answerer:
         layout = await encoders.layout(digests, deadline)
         placed = await self._preparer.place(planned, layout, encoders, deadline, stored_only=True)
         prepared = bounded(placed, ask.budget.near_repeats or 1.0)
-        cost = prepared.cost
-        return Count(
-            cost,
-            self._load(ask, cost),
-            prepared.images,
-            self._rate.ms(cost.prompt_tokens),
-            tuple(self._alternatives(ask, planned, cost)),
-            layout,
-        )
+        cost, row_bytes = prepared.cost, (layout or self._own_layout()).row_bytes
+        others = self._alternatives(ask, planned, cost, row_bytes)
+        prefill_ms = self._rate.ms(cost.prompt_tokens)
+        return build_count(prepared, self._load(ask, cost), prefill_ms, row_bytes, others)
+
+    def _own_layout(self) -> RowLayout:
+        """The layout of rows in bf16, for a request whose encoders were not asked."""
+        shape = self._engine.layout
+        return RowLayout(shape.width, shape.levels, RowDtype.BF16)
 
     async def answer(
         self, ask: ChatRequest, encoders: Fleet, deadline: Deadline
@@ -135,7 +128,7 @@ class Answerer:
         streams = _streams(prepared, fetches)
         if len(prompt.images) != len(streams):
             raise ImagesMismatch(len(streams), len(prompt.images))
-        yield Started(len(prompt.token_ids), prompt.visual_tokens)
+        yield Started(ask.id, self._model.name, len(prompt.token_ids), prompt.visual_tokens)
         submitted = (time.monotonic() - began) * 1000
         # Callers may give several calls one id, to find them together in the logs; the engine may not.
         request = EngineRequest(f"{ask.id} {next(self._numbers)}", prompt, ask.sampling)
@@ -190,7 +183,9 @@ class Answerer:
             tokens + ask.sampling.max_new_tokens <= self._engine.limits.max_context,
         )
 
-    def _alternatives(self, ask: ChatRequest, planned: PreparedRequest, own: TokenCost) -> list[Alternative]:
+    def _alternatives(
+        self, ask: ChatRequest, planned: PreparedRequest, own: TokenCost, row_bytes: int
+    ) -> list[Alternative]:
         """Those whose cost is another one, each cost once."""
         found: dict[TokenCost, Alternative] = {}
         for name, budget in alternatives(ask.budget):
@@ -200,7 +195,8 @@ class Answerer:
                 continue
             cost = bounded(other, budget.near_repeats or 1.0).cost
             if cost != own:
-                found.setdefault(cost, Alternative(name, budget, cost, self._load(ask, cost)))
+                load = self._load(ask, cost)
+                found.setdefault(cost, build_alternative(name, budget, cost, load, row_bytes))
         return list(found.values())
 
     def _fetches(
@@ -217,7 +213,7 @@ class Answerer:
         read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
         self._rate.note(read, last.timings.prefill_ms)
         account = build_receipt(prepared, spent, self._model.name, self._limits.tariff)
-        return Finished(str(last.finish_reason), last.matched_stop or "", account)
+        return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", account)
 
 
 def _streams(prepared: PreparedRequest, fetches: Sequence[RowFetch]) -> list[AsyncIterator[RowChunk]]:

@@ -19,7 +19,9 @@ from decoder_svc.encoders.fleet import EncoderStatus
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.engine.protocol import Engine, EngineLoad
 from decoder_svc.errors import ImageTooLarge, NotReady
-from decoder_svc.request import ChatRequest, Count, Event, Finished
+from decoder_svc.request import ChatRequest
+from fovea.contract.answer import Event, Finished
+from fovea.contract.count import Count
 from fovea.contract.errors import InvalidArgument, Violation
 from fovea.contract.ids import is_digest
 from fovea.contract.image import StoredImage

@@ -12,12 +12,14 @@ from encoder_svc.core import EncodeJob, PlacedRows, ServedRows
 from encoder_svc.reduction.errors import ReducerNotHere
 from encoder_svc.state import ServiceState
 from fovea.contract import frames
-from fovea.contract.count import TokenCount, token_count_to_proto
+from fovea.contract.cache import cache_stats_to_proto, deleted_to_proto
+from fovea.contract.count import token_count_to_proto
 from fovea.contract.frames import ChunkFrame
 from fovea.contract.image import StoredImage, facts_to_proto
 from fovea.contract.plan import EncodePlan, plan_from_proto
 from fovea.contract.rows import chunks, layout_to_proto, origin_to_proto
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from fovea.planning.counting import count_tokens
 from fovea.vision.v1 import rows_pb2
 
 SERVICE = "fovea.encoder.v1.EncoderService"
@@ -117,7 +119,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         layout = self._front.layout
         planned = self._front.card.geometry.plan(request.width, request.height, self._front.limit(max_pixels))
         size = request.width, request.height
-        count = TokenCount.of(size, planned, layout.row_bytes if layout else 0)
+        count = count_tokens(size, planned, layout.row_bytes if layout else 0)
         return encoder_pb2.CountTokensResponse(count=token_count_to_proto(count))
 
     async def GetServerInfo(
@@ -128,13 +130,12 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def DeleteImage(
         self, request: encoder_pb2.DeleteImageRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.DeleteImageResponse:
-        gone = await self._front.delete(request.digest)
-        return encoder_pb2.DeleteImageResponse(uploads=gone.uploads, records=gone.records, bytes=gone.bytes)
+        return deleted_to_proto(await self._front.delete(request.digest))
 
     async def GetCacheStats(
         self, request: encoder_pb2.GetCacheStatsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.GetCacheStatsResponse:
-        return encoder_pb2.GetCacheStatsResponse(**vars(await self._front.cache_stats()))
+        return cache_stats_to_proto(await self._front.cache_stats())
 
 
 def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePlan, str]:
@@ -177,7 +178,7 @@ def _planned(asked: EncodeJob, front: ServiceState) -> encoder_pb2.EncodeHeader:
     """What a header says whichever rows follow; `count` is of the whole grid."""
     return encoder_pb2.EncodeHeader(
         layout=layout_to_proto(asked.layout),
-        count=token_count_to_proto(TokenCount.of(asked.size, asked.planned, asked.layout.row_bytes)),
+        count=token_count_to_proto(count_tokens(asked.size, asked.planned, asked.layout.row_bytes)),
         fingerprint=front.fingerprint,
         encoder=front.card.name,
     )

@@ -103,10 +103,12 @@ def _emit(answer: Answer) -> None:
 
 def _print_receipt(answer: Answer, names: list[str]) -> None:
     from fovea.cli.receipts import lines
+    from fovea.contract.answer import FinishReason
 
     out = console()
     out.print("\n")
     for line in lines(answer.receipt, names):
         out.print(line, style="dim")
-    ended = {"stop": "", "length": ", cut off at the most tokens allowed"}.get(answer.finish_reason, "")
+    cut = answer.finish_reason is FinishReason.LENGTH
+    ended = ", cut off at the most tokens allowed" if cut else ""
     out.print(f"model   {answer.model}{ended}, request {answer.request_id}", style="dim")

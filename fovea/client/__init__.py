@@ -24,8 +24,10 @@ from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderCli
 from fovea.client.fitting import fit
 from fovea.client.format import Format
 from fovea.client.messages import Image, Message, Sampling, Size
-from fovea.client.values import Answer, Count, Finished, ServerInfo, Started, Text
+from fovea.client.values import ServerInfo
+from fovea.contract.answer import Answer, Finished, Started, Text
 from fovea.contract.budget import Budget
+from fovea.contract.count import Count
 
 __all__ = [
     "DEFAULT_DECODER",

@@ -12,12 +12,14 @@ from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
 from typing import Unpack
 
-from fovea.client import convert, steps
+from fovea.client import steps
 from fovea.client.answer import AnswerBuilder
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.messages import Message, Options, Question, Size, Source, id_of
 from fovea.client.upload import File, FileUpload, Progress, unheard
-from fovea.client.values import Answer, Count, Event, ServerInfo
+from fovea.client.values import ServerInfo
+from fovea.contract.answer import Answer, Event, event_from_proto
+from fovea.contract.count import Count
 from fovea.contract.image import StoredImage
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 
@@ -72,7 +74,7 @@ class Client(Connection):
         draft = Question(question, images, **options).draft()
         with closing(self._run(steps.generate(draft))) as messages:
             for message in messages:
-                event = convert.event(message)
+                event = event_from_proto(message)
                 if event is not None:
                     yield event
 
@@ -132,7 +134,7 @@ class AsyncClient(AsyncConnection):
         draft = await asyncio.to_thread(Question(question, images, **options).draft)
         async with aclosing(await self._run(steps.generate(draft))) as messages:
             async for message in messages:
-                event = convert.event(message)
+                event = event_from_proto(message)
                 if event is not None:
                     yield event
 

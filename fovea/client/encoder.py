@@ -14,7 +14,8 @@ from fovea.client import steps
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.row_stream import RowStreamReader
 from fovea.client.upload import File, FileUpload, Progress, unheard
-from fovea.client.values import CacheStats, Deleted, Placed, Rows, ServerInfo
+from fovea.client.values import Placed, Rows, ServerInfo
+from fovea.contract.cache import CacheStats, Deleted
 from fovea.contract.count import TokenCount
 from fovea.contract.image import StoredImage
 from fovea.contract.plan import EncodePlan

@@ -15,8 +15,9 @@ from fovea.client.connection import Rpc, Steps, StreamRpc
 from fovea.client.errors import ImageNotStored
 from fovea.client.messages import RequestDraft
 from fovea.client.upload import FileUpload, Progress, unheard
-from fovea.client.values import CacheStats, Count, Deleted, Placed, ServerInfo
-from fovea.contract.count import TokenCount, token_count_from_proto
+from fovea.client.values import Placed, ServerInfo
+from fovea.contract.cache import CacheStats, Deleted, cache_stats_from_proto, deleted_from_proto
+from fovea.contract.count import Count, TokenCount, count_from_proto, token_count_from_proto
 from fovea.contract.image import StoredImage
 from fovea.contract.plan import EncodePlan, plan_to_proto
 from fovea.decoder.v1 import decoder_pb2
@@ -79,7 +80,7 @@ def generate(draft: RequestDraft) -> Steps[Any]:
 
 def count(draft: RequestDraft) -> Steps[Count]:
     request = decoder_pb2.CountTokensRequest(request=draft.request)
-    return convert.count((yield from answered(draft, Rpc("CountTokens", request))))
+    return count_from_proto((yield from answered(draft, Rpc("CountTokens", request))))
 
 
 def info(api: Any) -> Steps[ServerInfo]:
@@ -112,9 +113,8 @@ def _encode_request(digest: str, plan: EncodePlan, fingerprint: str) -> encoder_
 
 def delete(digest: str) -> Steps[Deleted]:
     reply = yield Rpc("DeleteImage", encoder_pb2.DeleteImageRequest(digest=digest))
-    return Deleted(**convert.flat(reply))
+    return deleted_from_proto(reply)
 
 
 def cache_stats() -> Steps[CacheStats]:
-    plain = convert.flat((yield Rpc("GetCacheStats", encoder_pb2.GetCacheStatsRequest())))
-    return CacheStats(**{name: plain[name] for name in CacheStats.__dataclass_fields__})
+    return cache_stats_from_proto((yield Rpc("GetCacheStats", encoder_pb2.GetCacheStatsRequest())))

@@ -148,6 +148,10 @@ def steps_to_proto(steps: Sequence[Step]) -> list[receipt_pb2.ReceiptStep]:
     return [receipt_pb2.ReceiptStep(**vars(step)) for step in steps]
 
 
+def steps_from_proto(messages: Sequence[receipt_pb2.ReceiptStep]) -> tuple[Step, ...]:
+    return tuple(Step(step.name, step.before, step.after, step.reason) for step in messages)
+
+
 def _image_to_proto(image: ImageReceipt) -> receipt_pb2.ReceiptImage:
     return receipt_pb2.ReceiptImage(
         digest=image.digest,
@@ -178,7 +182,7 @@ def _image_from_proto(message: receipt_pb2.ReceiptImage) -> ImageReceipt:
         patches=message.patches,
         tokens_full=message.tokens_full,
         tokens=message.tokens,
-        steps=tuple(Step(s.name, s.before, s.after, s.reason) for s in message.steps),
+        steps=steps_from_proto(message.steps),
         source=origin_from_proto(message.source),
         encoder=message.encoder,
         dtype=dtype_from_proto(message.dtype),

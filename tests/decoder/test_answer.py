@@ -38,12 +38,13 @@ from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.request import ChatRequest, Count, Finished, ImageInput, Started
 from fovea.contract.budget import Detail, RepeatPolicy
-from fovea.contract.count import TokenCount, token_count_to_proto
+from fovea.contract.count import token_count_to_proto
 from fovea.contract.receipt import Receipt
 from fovea.contract.rows import layout_to_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import Geometry
+from fovea.planning.counting import count_tokens
 from fovea.vision.v1 import rows_pb2
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
 
@@ -100,7 +101,7 @@ class Placing(FakeEncoder):
 
     def _header(self, request: Any, sent: list[int], source: Any) -> encoder_pb2.EncodeHeader:
         planned = GEOMETRY.plan(*SIZE, request.plan.max_pixels)
-        count = token_count_to_proto(TokenCount.of(SIZE, planned, LAYOUT.row_bytes))
+        count = token_count_to_proto(count_tokens(SIZE, planned, LAYOUT.row_bytes))
         header = encoder_pb2.EncodeHeader(
             layout=layout_to_proto(LAYOUT), rows=len(sent), count=count, source=source,
             fingerprint=EXPECTED.fingerprint, encoder="placing",
@@ -300,30 +301,30 @@ async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage:
         assert list(span.kept) == rows
     assert stage.encoder.calls.count("encode") == 3
     counted = await stage.count(ask(*names, near_repeats=share))
-    assert (counted.cost.visual_tokens, counted.cost.visual_tokens_min) == (144, 50)
+    assert (counted.visual_tokens, counted.visual_tokens_min) == (144, 50)
 
 
 async def test_a_size_can_be_counted_and_what_depends_on_pixels_has_bounds(stage: Stage) -> None:
     exact = await stage.count(ask("", size=(640, 480), keep=0.5))
-    assert (exact.cost.visual_tokens, exact.cost.exact) == (150, True)
+    assert (exact.visual_tokens, exact.exact) == (150, True)
     bounded = await stage.count(ask("", "", size=(640, 480), flat_tolerance=0))
-    assert (bounded.cost.visual_tokens, bounded.cost.visual_tokens_min) == (600, 2)
-    assert bounded.cost.rows == 600  # two sizes are not one image twice
+    assert (bounded.visual_tokens, bounded.visual_tokens_min) == (600, 2)
+    assert bounded.row_bytes == 600 * LAYOUT.row_bytes  # two sizes are not one image twice
     assert stage.encoder.calls == []
 
 
 async def test_a_stored_image_is_counted_exactly_or_within_bounds(stage: Stage) -> None:
     counted = await stage.count(ask("a", flat_tolerance=0))
-    assert (counted.cost.visual_tokens, counted.cost.exact) == (24, True)
+    assert (counted.visual_tokens, counted.exact) == (24, True)
     stage.encoder.known = False
     bounded = await stage.count(ask("a", flat_tolerance=0))
-    assert (bounded.cost.visual_tokens, bounded.cost.visual_tokens_min) == (48, 1)
+    assert (bounded.visual_tokens, bounded.visual_tokens_min) == (48, 1)
     assert bounded.images[0].steps[0].after == 48
 
 
 async def test_alternatives_are_those_that_cost_something_else(stage: Stage) -> None:
     counted = await stage.count(ask("a"))
-    told = {one.name: (one.cost.visual_tokens, one.cost.exact) for one in counted.alternatives}
+    told = {one.name: (one.visual_tokens, one.exact) for one in counted.alternatives}
     assert told == {
         "detail auto": (12, True), "economy": (36, True), "strong": (24, True), "flat": (48, False)
     }  # fmt: skip
@@ -337,5 +338,5 @@ async def test_the_last_answers_say_how_long_reading_takes(stage: Stage) -> None
     await stage.answer(ask("a"))
     counted = await stage.count(ask("a", "a"))
     read = len(stage.engine.prompts[0].token_ids)
-    assert counted.prefill_ms == pytest.approx(10 / read * counted.cost.prompt_tokens)
-    assert counted.load.prefill_flops == PrefillCost(100, 10, 5).flops(counted.cost.prompt_tokens)
+    assert counted.prefill_ms == pytest.approx(10 / read * counted.prompt_tokens)
+    assert counted.prefill_flops == PrefillCost(100, 10, 5).flops(counted.prompt_tokens)

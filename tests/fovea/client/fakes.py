@@ -13,7 +13,7 @@ import xxhash
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image as Pillow
 
-from fovea.contract.count import TokenCount, token_count_to_proto
+from fovea.contract.count import token_count_to_proto
 from fovea.contract.errors import FoveaError
 from fovea.contract.image import ImageFacts, facts_to_proto
 from fovea.contract.receipt import (
@@ -31,6 +31,7 @@ from fovea.contract.rows import RowDtype, RowLayout, chunks, digest, layout_to_p
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
+from fovea.planning.counting import count_tokens
 from fovea.server import status
 from fovea.vision.v1 import rows_pb2
 
@@ -164,7 +165,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self.requests.append(request.request)
         images = [part for m in request.request.messages for part in m.parts if part.HasField("image")]
         count = token_count_to_proto(
-            TokenCount.of((330, 250), Geometry().plan(330, 250, DEFAULT_MAX_PIXELS), LAYOUT.row_bytes)
+            count_tokens((330, 250), Geometry().plan(330, 250, DEFAULT_MAX_PIXELS), LAYOUT.row_bytes)
         )
         plan = decoder_pb2.ImagePlan(tokens=80, tokens_min=40, steps=steps_to_proto(STEPS))
         high = decoder_pb2.VisualBudget(detail=decoder_pb2.DETAIL_HIGH)
@@ -267,7 +268,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
         header = encoder_pb2.EncodeHeader(
             rows=len(kept),
             count=token_count_to_proto(
-                TokenCount.of((330, 250), Geometry().plan(330, 250, DEFAULT_MAX_PIXELS), LAYOUT.row_bytes)
+                count_tokens((330, 250), Geometry().plan(330, 250, DEFAULT_MAX_PIXELS), LAYOUT.row_bytes)
             ),
             source=rows_pb2.ROW_SOURCE_ENCODED,
             encoder="encoder-0",
@@ -287,7 +288,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
             layout=layout_to_proto(LAYOUT),
             rows=rows,
             count=token_count_to_proto(
-                TokenCount.of((320, 240), Geometry().plan(320, 240, DEFAULT_MAX_PIXELS), LAYOUT.row_bytes)
+                count_tokens((320, 240), Geometry().plan(320, 240, DEFAULT_MAX_PIXELS), LAYOUT.row_bytes)
             ),
             source=rows_pb2.ROW_SOURCE_ROWS,
             fingerprint="sha256:f",
@@ -313,7 +314,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
     def CountTokens(self, request, context):
         max_pixels = request.max_pixels if request.HasField("max_pixels") else DEFAULT_MAX_PIXELS
         count = token_count_to_proto(
-            TokenCount.of(
+            count_tokens(
                 (request.width, request.height),
                 Geometry().plan(request.width, request.height, max_pixels),
                 64,
