@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from decoder_svc.images.prepare import PreparedRequest
 from decoder_svc.request import PlannedImage, RequestCost, TokenCost
 from fovea.contract.budget import Budget
-from fovea.contract.count import Alternative, Count, PlannedCount, TokenCount
+from fovea.contract.count import Alternative, Count, PlannedCount
+from fovea.planning.counting import count_tokens
 
 
 def build_count(
@@ -26,7 +27,7 @@ def build_count(
         visual_tokens_min=cost.visual_tokens_min,
         exact=cost.exact,
         images=tuple(
-            TokenCount.of((image.width, image.height), image.planned, row_bytes) for image in prepared.images
+            count_tokens((image.width, image.height), image.planned, row_bytes) for image in prepared.images
         ),
         plans=tuple(_plan(image) for image in prepared.images),
         row_bytes=cost.rows * row_bytes,
