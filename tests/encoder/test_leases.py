@@ -18,7 +18,7 @@ from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from fovea.arena import Arena, OpenArena
 from fovea.contract.plan import ALL_ROWS, EncodePlan, Reducer, RowSelection
-from fovea.contract.rows import RowDtype, RowLayout
+from fovea.contract.rows import RowDtype, RowLayout, RowOrigin
 from fovea.geometry import Planned
 
 LAYOUT = RowLayout(8, 3, RowDtype.BF16)
@@ -40,7 +40,7 @@ class FakeEncoder:
         if self.failure:
             raise self.failure
         rows = StoredRows(memoryview(DATA), LAYOUT, asked.planned.grid_thw, "sha256:d")
-        return ServedRows(asked, rows, rows.count, "encoded", Timings())
+        return ServedRows(asked, rows, rows.count, RowOrigin.ENCODED, Timings())
 
     async def length(self, asked: EncodeJob) -> int:
         return asked.choice.count(asked.planned.tokens) * LAYOUT.row_bytes
