@@ -13,12 +13,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from decoder_svc.budget.alternatives import others
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.alternatives import alternatives
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost, PrefillRate
 from decoder_svc.budget.planner import check_fit
 from decoder_svc.budget.pressure import Pressure
 from decoder_svc.budget.tariff import Tariff
+from decoder_svc.count import build_alternative, build_count
 from decoder_svc.encoders.fanout import RowFanout
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import NamedFetch, RowFetch
@@ -37,18 +38,10 @@ from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.receipt import AnswerTimes, RequestUsage, build_receipt
-from decoder_svc.request import (
-    Alternative,
-    ChatRequest,
-    Count,
-    Event,
-    Finished,
-    RequestCost,
-    Started,
-    Text,
-    TokenCost,
-)
-from fovea.contract.rows import RowLayout
+from decoder_svc.request import ChatRequest, RequestCost, TokenCost
+from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
+from fovea.contract.count import Alternative, Count
+from fovea.contract.rows import RowDtype, RowLayout
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 
@@ -105,16 +98,16 @@ class Answerer:
         digests = [image.digest for image in planned.different if image.digest]
         layout = await encoders.layout(digests, deadline)
         placed = await self._preparer.place(planned, layout, encoders, deadline, stored_only=True)
-        prepared = bounded(placed, ask.budget.near_repeats)
-        cost = prepared.cost
-        return Count(
-            cost,
-            self._load(ask, cost),
-            prepared.images,
-            self._rate.ms(cost.prompt_tokens),
-            tuple(self._alternatives(ask, planned, cost)),
-            layout,
-        )
+        prepared = bounded(placed, ask.budget.near_repeats or 1.0)
+        cost, row_bytes = prepared.cost, (layout or self._own_layout()).row_bytes
+        others = self._alternatives(ask, planned, cost, row_bytes)
+        prefill_ms = self._rate.ms(cost.prompt_tokens)
+        return build_count(prepared, self._load(ask, cost), prefill_ms, row_bytes, others)
+
+    def _own_layout(self) -> RowLayout:
+        """The layout of rows in bf16, for a request whose encoders were not asked."""
+        shape = self._engine.layout
+        return RowLayout(shape.width, shape.levels, RowDtype.BF16)
 
     async def answer(
         self, ask: ChatRequest, encoders: Fleet, deadline: Deadline
@@ -149,7 +142,7 @@ class Answerer:
         layout = await encoders.layout([image.digest for image in prepared.different], deadline)
         prepared = await self._preparer.place(prepared, layout, encoders, deadline)
         fetches = self._fetches(prepared, encoders, layout, deadline)
-        if ask.budget.near_repeats < 1 and layout is not None:
+        if ask.budget.near_repeats is not None and layout is not None:
             async with self._thinning:
                 prepared, fetches = await thin(prepared, fetches, layout, ask.budget.near_repeats)
         prompt = self._preparer.prompt(prepared, layout)
@@ -163,7 +156,7 @@ class Answerer:
         last: Delta | None = None
         async with aclosing(self._engine.submit(request, streams, layout)) as deltas:
             delta = await anext(deltas, None)  # a busy engine refuses here, while clients may still retry
-            yield Started(len(prompt.token_ids), prompt.visual_tokens)
+            yield Started(ask.id, self._model.name, len(prompt.token_ids), prompt.visual_tokens)
             while delta is not None:
                 last = delta
                 if delta.text or delta.token_ids:
@@ -193,10 +186,10 @@ class Answerer:
         if len(ask.images) > self._limits.max_images:
             raise TooManyImages(self._limits.max_images, len(ask.images))
         geometry, pixels = self._model.geometry, ask.budget.max_pixels
-        if not geometry.min_pixels <= pixels <= geometry.max_pixels:
+        if pixels is not None and not geometry.min_pixels <= pixels <= geometry.max_pixels:
             raise MaxPixelsOutOfRange(geometry.min_pixels, geometry.max_pixels, pixels)
 
-    def _budget(self, ask: ChatRequest) -> Budget:
+    def _budget(self, ask: ChatRequest) -> ServerBudget:
         """What is asked for, with less detail where the engine is near a limit."""
         steps = self._limits.pressure.steps(self._engine.load(), self._engine.limits.max_waiting)
         return ask.budget.lowered(steps)
@@ -227,17 +220,20 @@ class Answerer:
             tokens + ask.sampling.max_new_tokens <= self._engine.limits.max_context,
         )
 
-    def _alternatives(self, ask: ChatRequest, planned: PreparedRequest, own: TokenCost) -> list[Alternative]:
+    def _alternatives(
+        self, ask: ChatRequest, planned: PreparedRequest, own: TokenCost, row_bytes: int
+    ) -> list[Alternative]:
         """Those whose cost is another one, each cost once."""
         found: dict[TokenCost, Alternative] = {}
-        for name, budget in others(ask.budget):
+        for name, budget in alternatives(ask.budget):
             try:
                 other = self._preparer.planned(ask, budget, planned)
             except VisualBudgetExceeded:
                 continue
-            cost = bounded(other, budget.near_repeats).cost
+            cost = bounded(other, budget.near_repeats or 1.0).cost
             if cost != own:
-                found.setdefault(cost, Alternative(name, budget, cost, self._load(ask, cost)))
+                load = self._load(ask, cost)
+                found.setdefault(cost, build_alternative(name, budget, cost, load, row_bytes))
         return list(found.values())
 
     def _fetches(
@@ -255,7 +251,7 @@ class Answerer:
         read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
         self._rate.note(read, last.timings.prefill_ms)
         account = build_receipt(prepared, spent, self._model.name, self._limits.tariff)
-        return Finished(str(last.finish_reason), last.matched_stop or "", account)
+        return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", account)
 
 
 def _streams(prepared: PreparedRequest, fetches: Sequence[RowFetch]) -> list[AsyncIterator[RowChunk]]:

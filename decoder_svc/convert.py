@@ -10,18 +10,16 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
 
-from decoder_svc import convert_budget
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.engine.protocol import ResponseFormat, Sampling
 from decoder_svc.errors import ImageTooLarge
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
-from decoder_svc.request import Alternative, ChatRequest, Count, Finished, ImageInput, PlannedImage
-from fovea.contract import wire
+from decoder_svc.request import ChatRequest, ImageInput
+from fovea.contract import budget
 from fovea.contract.errors import InvalidArgument, NotServed, Violation, about_image
 from fovea.contract.ids import is_digest
 from fovea.contract.rows import digest
 from fovea.decoder.v1 import decoder_pb2
-from fovea.vision.v1 import image_pb2
 
 _NOT_SERVED = (
     "parent_request_id",
@@ -38,7 +36,6 @@ _ROLES = {
     decoder_pb2.ROLE_USER: "user",
     decoder_pb2.ROLE_ASSISTANT: "assistant",
 }
-FINISH = {"stop": decoder_pb2.FINISH_REASON_STOP, "length": decoder_pb2.FINISH_REASON_LENGTH}
 
 
 def _set_fields(message: Proto) -> set[str]:
@@ -109,7 +106,7 @@ class Defaults:
     """What a request leaves to the server, and the largest image in it."""
 
     max_new_tokens: int
-    budget: Budget
+    budget: ServerBudget
     max_image_bytes: int
 
 
@@ -145,6 +142,7 @@ def ask(
 ) -> ChatRequest:
     """Raises NotServed or InvalidArgument. The conversation itself is checked by the prompt builder."""
     refuse_unserved(request)
+    budget.check(request.visual)
     reader = _Reader(sources, defaults.max_image_bytes)
     messages = tuple(reader.message(m, f"messages[{at}]") for at, m in enumerate(request.messages))
     return ChatRequest(
@@ -152,62 +150,5 @@ def ask(
         messages,
         tuple(reader.images),
         sampling(request, defaults.max_new_tokens),
-        convert_budget.budget(request.visual, defaults.budget),
-    )
-
-
-def _count(image: PlannedImage, row_bytes: int) -> image_pb2.TokenCount:
-    return image_pb2.TokenCount(
-        original=image_pb2.Size(width=image.width, height=image.height),
-        planned=image_pb2.Size(width=image.planned.width, height=image.planned.height),
-        grid=wire.grid_to_proto(image.planned.grid_thw),
-        patches=image.planned.patches,
-        tokens=image.planned.tokens,
-        row_bytes=image.planned.tokens * row_bytes,
-    )
-
-
-def _plan(image: PlannedImage) -> decoder_pb2.ImagePlan:
-    return decoder_pb2.ImagePlan(
-        steps=wire.steps_to_proto(image.steps),
-        tokens=image.tokens,
-        tokens_min=image.tokens_min,
-        repeat_of=image.repeat_of,
-    )
-
-
-def _alternative(other: Alternative, row_bytes: int) -> decoder_pb2.Alternative:
-    return decoder_pb2.Alternative(
-        name=other.name,
-        visual=convert_budget.visual(other.budget),
-        visual_tokens=other.cost.visual_tokens,
-        visual_tokens_min=other.cost.visual_tokens_min,
-        exact=other.cost.exact,
-        row_bytes=other.cost.rows * row_bytes,
-        **vars(other.load),
-    )
-
-
-def count_response(count: Count, row_bytes: int) -> decoder_pb2.CountTokensResponse:
-    """`row_bytes` are those of one row."""
-    return decoder_pb2.CountTokensResponse(
-        prompt_tokens=count.cost.prompt_tokens,
-        text_tokens=count.cost.text_tokens,
-        visual_tokens=count.cost.visual_tokens,
-        visual_tokens_min=count.cost.visual_tokens_min,
-        exact=count.cost.exact,
-        images=[_count(image, row_bytes) for image in count.images],
-        row_bytes=count.cost.rows * row_bytes,
-        prefill_ms=count.prefill_ms,
-        plans=[_plan(image) for image in count.images],
-        alternatives=[_alternative(other, row_bytes) for other in count.alternatives],
-        **vars(count.load),
-    )
-
-
-def finished(event: Finished) -> decoder_pb2.Finished:
-    return decoder_pb2.Finished(
-        finish_reason=FINISH[event.reason],
-        matched_stop=event.matched_stop,
-        receipt=wire.receipt_to_proto(event.receipt),
+        budget.from_proto(request.visual).over(defaults.budget),
     )

@@ -11,7 +11,7 @@ from decoder_svc.engine.protocol import EngineTimings, Prompt, Usage
 from decoder_svc.images.prepare import PreparedRequest
 from decoder_svc.request import PlannedImage
 from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Tier, Totals
-from fovea.contract.rows import RowLayout
+from fovea.contract.rows import RowLayout, RowOrigin
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ def _whole(report: FetchReport, placing: FetchReport | None, usage: Usage) -> Fe
 
     Rows that nobody fetched were not needed: their keys and values were in the cache.
     """
-    if placing is not None and placing.source == "encoded":
+    if placing is not None and placing.origin is RowOrigin.ENCODED:
         return replace(
             report,
-            source=placing.source,
+            origin=placing.origin,
             joined=placing.joined,
             encoder=placing.encoder,
             encode_ms=placing.encode_ms + report.encode_ms,
         )
-    unused = report.source == "none" and usage.cached_prompt_tokens
-    return replace(report, source="prefix") if unused else report
+    unused = report.origin is RowOrigin.NONE and usage.cached_prompt_tokens
+    return replace(report, origin=RowOrigin.PREFIX) if unused else report
 
 
 def _in_place(image: PlannedImage, report: FetchReport) -> FetchReport:
@@ -78,8 +78,8 @@ def _in_place(image: PlannedImage, report: FetchReport) -> FetchReport:
         return FetchReport()
     if image.repeat_of is None:
         return report
-    source = "rows" if report.source == "encoded" else report.source
-    return FetchReport(source, row_bytes=report.row_bytes, rows_digest=report.rows_digest)
+    origin = RowOrigin.STORE if report.origin is RowOrigin.ENCODED else report.origin
+    return FetchReport(origin, row_bytes=report.row_bytes, rows_digest=report.rows_digest)
 
 
 def _image(image: PlannedImage, report: FetchReport, dtype: str) -> ImageReceipt:
@@ -92,7 +92,7 @@ def _image(image: PlannedImage, report: FetchReport, dtype: str) -> ImageReceipt
         tokens_full=image.tokens_full,
         tokens=image.tokens,
         steps=image.steps,
-        source=report.source,
+        source=report.origin,
         encoder=report.encoder,
         dtype=dtype,
         row_bytes=report.row_bytes,
@@ -105,7 +105,7 @@ def _image(image: PlannedImage, report: FetchReport, dtype: str) -> ImageReceipt
 
 def _totals(prepared: PreparedRequest, spent: RequestUsage, reports: Sequence[FetchReport]) -> Totals:
     cost, images, usage = prepared.cost, prepared.images, spent.usage
-    encoded = [report.source == "encoded" and not report.joined for report in reports]
+    encoded = [report.origin is RowOrigin.ENCODED and not report.joined for report in reports]
     return Totals(
         visual_tokens=cost.visual_tokens,
         naive_visual_tokens=sum(image.tokens_full for image in images),

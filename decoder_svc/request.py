@@ -5,14 +5,14 @@ An image is given by its bytes or by the id of a stored one; its place in `messa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.engine.protocol import Sampling
 from decoder_svc.prompt.messages import ChatMessage
+from fovea.contract.image import ImageKind
 from fovea.contract.plan import EncodePlan
-from fovea.contract.receipt import Receipt, Step
-from fovea.contract.rows import RowLayout
+from fovea.contract.receipt import Step
 from fovea.geometry import Planned
 
 
@@ -36,7 +36,7 @@ class ChatRequest:
     messages: tuple[ChatMessage, ...]
     images: tuple[ImageInput, ...]
     sampling: Sampling
-    budget: Budget
+    budget: ServerBudget
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class PlannedImage:
     sent: int
     sent_min: int
     sizing: tuple[Step, ...] = ()
-    kind: str = "UNSPECIFIED"
+    kind: ImageKind = ImageKind.UNSPECIFIED
     repeat_of: int | None = None
     referred: bool = False
     kept: bytes = b""
@@ -134,54 +134,3 @@ class RequestCost:
     kv_bytes: int
     prefill_flops: float
     fits_context: bool
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """The same request under another budget."""
-
-    name: str
-    budget: Budget
-    cost: TokenCost
-    load: RequestCost
-
-
-@dataclass(frozen=True)
-class Count:
-    """What a request costs before anything runs. `layout` is that of its rows where an encoder was asked."""
-
-    cost: TokenCost
-    load: RequestCost
-    images: tuple[PlannedImage, ...]
-    prefill_ms: float = 0.0
-    alternatives: tuple[Alternative, ...] = field(default=())
-    layout: RowLayout | None = None
-
-
-@dataclass(frozen=True)
-class Started:
-    """The request was accepted."""
-
-    prompt_tokens: int
-    visual_tokens: int
-
-
-@dataclass(frozen=True)
-class Text:
-    """More of the answer."""
-
-    text: str
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The answer is complete. `reason` is `stop` or `length`."""
-
-    reason: str
-    matched_stop: str
-    receipt: Receipt
-
-
-Event = Started | Text | Finished

@@ -10,9 +10,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from decoder_svc import convert
 from decoder_svc.encoders.fleet import EncoderStatus
-from decoder_svc.request import ChatRequest, Finished, Started, Text
+from decoder_svc.request import ChatRequest
 from decoder_svc.state import DecoderStatus, ServiceState
-from fovea.contract import wire
+from fovea.contract.answer import Finished, Text, event_to_proto, finished_to_proto
+from fovea.contract.count import count_to_proto
+from fovea.contract.image import facts_to_proto
+from fovea.contract.rows import layout_to_proto
 from fovea.deadline import Deadline
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.server.call import current_request_id
@@ -45,7 +48,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
 
         stored = await self._front.put(first.header.digest, pieces(), _deadline(context))
         return decoder_pb2.PutImageResponse(
-            facts=wire.facts_to_proto(stored.facts),
+            facts=facts_to_proto(stored.facts),
             already_stored=stored.already,
             expire_time=_moment(stored.expires),
             encoder=stored.encoder,
@@ -56,7 +59,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     ) -> decoder_pb2.DescribeImageResponse:
         stored = await self._front.describe(request.digest, _deadline(context))
         return decoder_pb2.DescribeImageResponse(
-            facts=wire.facts_to_proto(stored.facts),
+            facts=facts_to_proto(stored.facts),
             expire_time=_moment(stored.expires),
             encoder=stored.encoder,
         )
@@ -67,16 +70,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         ask = self._ask(request)
         async with aclosing(self._front.answer(ask, _deadline(context))) as events:
             async for event in events:
-                if isinstance(event, Started):
-                    started = decoder_pb2.Started(
-                        request_id=ask.id, model=self._front.card.model, **vars(event)
-                    )
-                    yield decoder_pb2.GenerateResponse(started=started)
-                elif isinstance(event, Text):
-                    delta = decoder_pb2.Delta(**vars(event))
-                    yield decoder_pb2.GenerateResponse(delta=delta)
-                else:
-                    yield decoder_pb2.GenerateResponse(finished=convert.finished(event))
+                yield event_to_proto(event)
 
     async def Complete(
         self, request: decoder_pb2.CompleteRequest, context: grpc.aio.ServicerContext
@@ -91,7 +85,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
                     response.token_ids.extend(event.token_ids)
                     response.logprobs.extend(event.logprobs)
                 elif isinstance(event, Finished):
-                    end = convert.finished(event)
+                    end = finished_to_proto(event)
                     response.finish_reason = end.finish_reason
                     response.matched_stop = end.matched_stop
                     response.receipt.CopyFrom(end.receipt)
@@ -102,9 +96,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         self, request: decoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CountTokensResponse:
         ask = self._ask(request.request, convert.TOLD)
-        count = await self._front.count(ask, _deadline(context))
-        layout = count.layout or self._front.row_layout
-        return convert.count_response(count, layout.row_bytes if layout else 0)
+        return count_to_proto(await self._front.count(ask, _deadline(context)))
 
     async def GetServerInfo(
         self, request: decoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
@@ -140,7 +132,7 @@ def _info(status: DecoderStatus) -> decoder_pb2.GetServerInfoResponse:
         version=status.version,
         model=status.card.model,
         fingerprint=status.card.fingerprint,
-        layout=wire.layout_to_proto(status.layout) if status.layout else None,
+        layout=layout_to_proto(status.layout) if status.layout else None,
         limits=decoder_pb2.DecoderLimits(**vars(status.card.limits)),
         load=decoder_pb2.DecoderLoad(
             waiting=load.waiting,

@@ -8,13 +8,14 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from decoder_svc.budget.budget import DEFAULT_REDUCER, Budget, OnOverBudget, ReductionMode, RepeatPolicy
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.tariff import Tariff
 from decoder_svc.encoders.resolver import SCHEME, DnsName
 from decoder_svc.engine.protocol import Quantization
-from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer, RowSelection
+from fovea.contract.budget import DEFAULT_REDUCER, Detail, OnOverBudget, ReductionMode, RepeatPolicy
+from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS
-from fovea.planning.detail import READABLE_TEXT_PX, Detail
+from fovea.planning.detail import READABLE_TEXT_PX
 from fovea.settings import Settings
 
 KIB, MIB = 1024, 1024 * 1024
@@ -190,21 +191,23 @@ class DecoderSettings(Settings):
             raise ValueError("keep stands beside a reduction: only one of them")
         return self
 
-    def budget(self, max_pixels: int) -> Budget:
+    def budget(self, max_pixels: int) -> ServerBudget:
         """What a request leaves to the server."""
-        kept = RowSelection(self.keep, reducer=self.reducer)
-        return Budget(
+        share = self.reduction is ReductionMode.OFF and self.keep < 1
+        return ServerBudget(
             max_pixels=max_pixels,
-            max_visual_tokens=self.max_visual_tokens,
+            max_visual_tokens=self.max_visual_tokens or None,
             detail=self.detail,
             min_detail=self.min_detail,
             on_over_budget=self.on_over_budget,
-            repeats=self.repeat_policy,
-            rows=kept if self.reduction is ReductionMode.OFF else self.reduction.rows(self.reducer),
+            repeat_policy=self.repeat_policy,
+            keep=self.keep if share else None,
+            reduction=None if share else self.reduction,
+            reducer=self.reducer,
             flat_tolerance=self.flat_tolerance if self.flat_tolerance >= 0 else None,
-            min_tokens=self.min_tokens,
-            max_short_side=self.max_short_side,
-            max_long_side=self.max_long_side,
+            min_tokens=self.min_tokens or None,
+            max_short_side=self.max_short_side or None,
+            max_long_side=self.max_long_side or None,
             readable_text_px=self.readable_text_px,
         )
 

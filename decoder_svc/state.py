@@ -15,12 +15,14 @@ from typing import Protocol
 import structlog
 
 from decoder_svc.answer import Answerer
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.encoders.fleet import EncoderStatus
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.engine.protocol import Engine, EngineLoad
 from decoder_svc.errors import ImageTooLarge, NotReady
-from decoder_svc.request import ChatRequest, Count, Event, Finished, Started, Text
+from decoder_svc.request import ChatRequest
+from fovea.contract.answer import Event, Finished, Started, Text
+from fovea.contract.count import Count
 from fovea.contract.errors import InvalidArgument, Violation
 from fovea.contract.ids import is_digest
 from fovea.contract.image import StoredImage
@@ -72,7 +74,7 @@ class DecoderDescription:
     dtype: str
     kv_bytes_per_token: int
     limits: DecoderLimits
-    budget: Budget
+    budget: ServerBudget
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from encoder_svc.reduction.ranking import Places
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from fovea.contract.plan import EncodePlan, RowSelection
-from fovea.contract.rows import RowLayout
+from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.geometry import Geometry, Planned
 
 # Raise by one whenever our code would compute other rows from the same pixels: old records no longer fit.
@@ -84,13 +84,13 @@ class Timings:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """All encoded rows of an image, and how they were come by: `source` encoded or rows.
+    """All encoded rows of an image, and how they were come by: `origin` encoded or rows.
 
     `joined` where another call had asked first: the tower ran once for both.
     """
 
     rows: StoredRows
-    source: str
+    origin: RowOrigin
     timings: Timings
     joined: bool = False
 
@@ -102,14 +102,14 @@ class ServedRows:
     asked: EncodeJob
     rows: StoredRows
     encoded: int
-    source: str
+    origin: RowOrigin
     timings: Timings
     joined: bool = False
 
 
 @dataclass(frozen=True)
 class PlacedRows:
-    """Which rows a plan sends; `kept` None is the whole grid. `source` is none where the tower was not
+    """Which rows a plan sends; `kept` None is the whole grid. `origin` is none where the tower was not
     needed.
 
     Not `known` where only the tower could tell and was not to run. `order` has the places of all encoded
@@ -120,7 +120,7 @@ class PlacedRows:
     known: bool
     kept: Places | None = None
     order: Places | None = None
-    source: str = "none"
+    origin: RowOrigin = RowOrigin.NONE
     joined: bool = False
     timings: Timings = field(default_factory=Timings)
 

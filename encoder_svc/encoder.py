@@ -31,7 +31,7 @@ from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.flight import Encoded
 from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
 from fovea.contract.plan import ALL_ROWS, EncodePlan
-from fovea.contract.rows import digest
+from fovea.contract.rows import RowOrigin, digest
 from fovea.finite import first_not_finite
 from fovea.pooled import pooled
 
@@ -133,7 +133,7 @@ class Encoder:
 
     def _served(self, asked: EncodeJob, whole: EncodedRows, rows: StoredRows) -> ServedRows:
         timings = replace(whole.timings, total_ms=_ms(asked.began))
-        return ServedRows(asked, rows, whole.rows.count, whole.source, timings, whole.joined)
+        return ServedRows(asked, rows, whole.rows.count, whole.origin, timings, whole.joined)
 
     async def _placed(self, asked: EncodeJob, stored_only: bool) -> PlacedRows:
         reducer = asked.choice.reducer
@@ -147,8 +147,8 @@ class Encoder:
             return _best(asked, ranking)
         if not stored_only:
             ranking, whole = await self._made(asked)
-            source = "none" if whole.source == "rows" else whole.source
-            return replace(_best(asked, ranking), source=source, joined=whole.joined, timings=whole.timings)
+            origin = RowOrigin.NONE if whole.origin is RowOrigin.STORE else whole.origin
+            return replace(_best(asked, ranking), origin=origin, joined=whole.joined, timings=whole.timings)
         held = None if reducer in rankers.NEEDS_SALIENCY else await self._held(asked)
         if held is None:
             return PlacedRows(asked, known=False)
@@ -205,7 +205,7 @@ class Encoder:
         looked = time.perf_counter()
         rows = await self._held(asked)
         if rows is not None:
-            return EncodedRows(rows, "rows", Timings(store_ms=_ms(looked)))
+            return EncodedRows(rows, RowOrigin.STORE, Timings(store_ms=_ms(looked)))
         return await self._encoded(asked, await self._compute(asked, saliency=False))
 
     async def _held(self, asked: EncodeJob) -> StoredRows | None:
@@ -261,7 +261,7 @@ class Encoder:
                 self._writes.add(write)
                 write.add_done_callback(self._writes.discard)
         return EncodedRows(
-            await asyncio.shield(fresh), "encoded", _timings(encoded), joined=not encoded.first
+            await asyncio.shield(fresh), RowOrigin.ENCODED, _timings(encoded), joined=not encoded.first
         )
 
     async def _digested(self, encoded: Encoded) -> StoredRows:

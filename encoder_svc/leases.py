@@ -23,7 +23,7 @@ from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from fovea.arena import PAGE, Arena
 from fovea.contract.plan import RowSelection
-from fovea.contract.rows import chunks
+from fovea.contract.rows import RowOrigin, chunks
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,6 @@ class RowLeases:
 def _again(served: ServedRows, asked: EncodeJob, waited: bool) -> ServedRows:
     """As it is told to those who did not bring the rows here: joined where they came for another call."""
     timings = Timings(total_ms=(time.perf_counter() - asked.began) * 1000)
-    if waited and served.source == "encoded":
+    if waited and served.origin is RowOrigin.ENCODED:
         return replace(served, asked=asked, timings=timings, joined=True)
-    return replace(served, asked=asked, source="rows", timings=timings, joined=False)
+    return replace(served, asked=asked, origin=RowOrigin.STORE, timings=timings, joined=False)

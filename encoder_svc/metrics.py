@@ -10,6 +10,7 @@ from encoder_svc.core import PlacedRows, ServedRows, Timings
 from encoder_svc.leases import ArenaUse
 from encoder_svc.state import EncoderLimits, EncoderLoad
 from fovea.contract.plan import Reducer
+from fovea.contract.rows import RowOrigin
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -54,8 +55,8 @@ class EncoderMetrics:
             Gauge(f"fovea_encoder_limit_{name}", "A limit.", registry=self._registry).set(value)
 
     def served(self, served: ServedRows) -> None:
-        self._images.labels(served.source).inc()
-        self._rows.labels(served.source).inc(served.rows.count)
+        self._images.labels(served.origin).inc()
+        self._rows.labels(served.origin).inc(served.rows.count)
         self._left_out.labels("flat").inc(served.asked.planned.tokens - served.encoded)
         self._left_out.labels("choice").inc(served.encoded - served.rows.count)
         self._bytes.inc(served.rows.data.nbytes)
@@ -63,8 +64,8 @@ class EncoderMetrics:
 
     def placed(self, placed: PlacedRows) -> None:
         """An image that was encoded to know its rows counts as encoded; its rows go out later."""
-        if placed.source == "encoded":
-            self._images.labels(placed.source).inc()
+        if placed.origin is RowOrigin.ENCODED:
+            self._images.labels(placed.origin).inc()
             self._took(placed.timings)
 
     def _took(self, timings: Timings) -> None:

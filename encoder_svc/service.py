@@ -11,12 +11,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from encoder_svc.core import EncodeJob, PlacedRows, ServedRows
 from encoder_svc.reduction.errors import ReducerNotHere
 from encoder_svc.state import ServiceState
-from fovea.contract import frames, wire
+from fovea.contract import frames
+from fovea.contract.cache import cache_stats_to_proto, deleted_to_proto
+from fovea.contract.count import token_count_to_proto
 from fovea.contract.frames import ChunkFrame
-from fovea.contract.image import StoredImage
-from fovea.contract.plan import EncodePlan
-from fovea.contract.rows import chunks
+from fovea.contract.image import StoredImage, facts_to_proto
+from fovea.contract.plan import EncodePlan, plan_from_proto
+from fovea.contract.rows import chunks, layout_to_proto, origin_to_proto
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from fovea.planning.counting import count_tokens
 from fovea.vision.v1 import rows_pb2
 
 SERVICE = "fovea.encoder.v1.EncoderService"
@@ -65,7 +68,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     ) -> encoder_pb2.DescribeImageResponse:
         stored = await self._front.describe(request.digest)
         return encoder_pb2.DescribeImageResponse(
-            facts=wire.facts_to_proto(stored.facts), expire_time=timestamp(stored.expires)
+            facts=facts_to_proto(stored.facts), expire_time=timestamp(stored.expires)
         )
 
     async def Encode(  # type: ignore[override]  # its chunks are frames: see `register`
@@ -114,14 +117,10 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     ) -> encoder_pb2.CountTokensResponse:
         max_pixels = request.max_pixels if request.HasField("max_pixels") else None
         layout = self._front.layout
-        count = wire.count_to_proto(
-            self._front.card.geometry,
-            request.width,
-            request.height,
-            self._front.limit(max_pixels),
-            layout.row_bytes if layout else 0,
-        )
-        return encoder_pb2.CountTokensResponse(count=count)
+        planned = self._front.card.geometry.plan(request.width, request.height, self._front.limit(max_pixels))
+        size = request.width, request.height
+        count = count_tokens(size, planned, layout.row_bytes if layout else 0)
+        return encoder_pb2.CountTokensResponse(count=token_count_to_proto(count))
 
     async def GetServerInfo(
         self, request: encoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
@@ -131,13 +130,12 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def DeleteImage(
         self, request: encoder_pb2.DeleteImageRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.DeleteImageResponse:
-        gone = await self._front.delete(request.digest)
-        return encoder_pb2.DeleteImageResponse(uploads=gone.uploads, records=gone.records, bytes=gone.bytes)
+        return deleted_to_proto(await self._front.delete(request.digest))
 
     async def GetCacheStats(
         self, request: encoder_pb2.GetCacheStatsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.GetCacheStatsResponse:
-        return encoder_pb2.GetCacheStatsResponse(**vars(await self._front.cache_stats()))
+        return cache_stats_to_proto(await self._front.cache_stats())
 
 
 def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePlan, str]:
@@ -147,12 +145,12 @@ def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePlan, str]:
     reducer = request.plan.rows.reducer
     if reducer not in rows_pb2.Reducer.values():
         raise ReducerNotHere(str(reducer))
-    return request.digest, wire.plan_from_proto(request.plan), request.fingerprint
+    return request.digest, plan_from_proto(request.plan), request.fingerprint
 
 
 def _put_response(stored: StoredImage) -> encoder_pb2.PutImageResponse:
     return encoder_pb2.PutImageResponse(
-        facts=wire.facts_to_proto(stored.facts),
+        facts=facts_to_proto(stored.facts),
         already_stored=stored.already,
         expire_time=timestamp(stored.expires),
     )
@@ -161,7 +159,7 @@ def _put_response(stored: StoredImage) -> encoder_pb2.PutImageResponse:
 def _header(served: ServedRows, front: ServiceState) -> encoder_pb2.EncodeHeader:
     header = _planned(served.asked, front)
     header.rows = served.rows.count
-    header.source = wire.source_to_proto(served.source)
+    header.source = origin_to_proto(served.origin)
     header.joined = served.joined
     header.kept.extend(served.rows.kept or ())
     return header
@@ -170,7 +168,7 @@ def _header(served: ServedRows, front: ServiceState) -> encoder_pb2.EncodeHeader
 def _placed(placed: PlacedRows, front: ServiceState) -> encoder_pb2.EncodeHeader:
     header = _planned(placed.asked, front)
     header.rows = placed.count
-    header.source = wire.source_to_proto(placed.source)
+    header.source = origin_to_proto(placed.origin)
     header.joined = placed.joined
     header.kept.extend(placed.kept if placed.kept is not None else ())
     return header
@@ -179,10 +177,8 @@ def _placed(placed: PlacedRows, front: ServiceState) -> encoder_pb2.EncodeHeader
 def _planned(asked: EncodeJob, front: ServiceState) -> encoder_pb2.EncodeHeader:
     """What a header says whichever rows follow; `count` is of the whole grid."""
     return encoder_pb2.EncodeHeader(
-        layout=wire.layout_to_proto(asked.layout),
-        count=wire.count_to_proto(
-            front.card.geometry, *asked.size, asked.plan.max_pixels, asked.layout.row_bytes
-        ),
+        layout=layout_to_proto(asked.layout),
+        count=token_count_to_proto(count_tokens(asked.size, asked.planned, asked.layout.row_bytes)),
         fingerprint=front.fingerprint,
         encoder=front.card.name,
     )
@@ -204,7 +200,7 @@ def _info(front: ServiceState) -> encoder_pb2.GetServerInfoResponse:
         name=card.name,
         model=card.model,
         fingerprint=front.fingerprint,
-        layout=wire.layout_to_proto(front.layout) if front.layout else None,
+        layout=layout_to_proto(front.layout) if front.layout else None,
         limits=encoder_pb2.EncoderLimits(**vars(card.limits)),
         load=encoder_pb2.EncoderLoad(**vars(front.load())),
         features=front.features,

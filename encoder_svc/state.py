@@ -16,6 +16,7 @@ from encoder_svc.errors import ArenaOff, NotReady
 from encoder_svc.leases import ArenaUse, Leased, RowLeases
 from encoder_svc.store.store import Store
 from encoder_svc.uploads import Intake, Uploads
+from fovea.contract.cache import CacheStats, Deleted
 from fovea.contract.image import StoredImage
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout
@@ -74,32 +75,6 @@ class EncoderLoad:
     waiting: int = 0
     running: int = 0
     encodes: int = 0
-
-
-@dataclass(frozen=True)
-class Removed:
-    """What a deletion freed."""
-
-    uploads: int
-    records: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class CacheStats:
-    """The store's figures; sizes are true after a restart, events count from the start."""
-
-    records: int
-    record_bytes: int
-    record_capacity_bytes: int
-    uploads: int
-    upload_bytes: int
-    upload_capacity_bytes: int
-    hits: int
-    misses: int
-    evictions: int
-    failed_checks: int
-    skipped_puts: int
 
 
 class ServiceState:
@@ -189,11 +164,11 @@ class ServiceState:
     def limit(self, max_pixels: int | None) -> int:
         return self._ready().limit(max_pixels)
 
-    async def delete(self, digest: str) -> Removed:
+    async def delete(self, digest: str) -> Deleted:
         """Remove the upload and all rows of its pixels. Removing what is not there frees nothing."""
         stored = await self._uploads.find(digest)
         if stored is None:
-            return Removed(0, 0, 0)
+            return Deleted(0, 0, 0)
         upload = await self._uploads.delete(digest)
         pixels = bytes.fromhex(stored.facts.pixel_digest.removeprefix("sha256:"))
         tenant = self._uploads.policy.tenant
@@ -202,7 +177,7 @@ class ServiceState:
         if self._encoder is not None:
             self._encoder.rankings.drop(tenant, pixels)
         rows = await asyncio.to_thread(self._store.delete_rows, tenant, pixels)
-        return Removed(upload.records, rows.records, upload.bytes + rows.bytes)
+        return Deleted(upload.records, rows.records, upload.bytes + rows.bytes)
 
     async def cache_stats(self) -> CacheStats:
         stats = await asyncio.to_thread(self._store.stats)

@@ -40,10 +40,49 @@ MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}
 # Where messages of the contract may be known. `app.py` only registers the generated servicer.
 KNOW_PROTOBUF = {
     "encoder_svc/service.py", "decoder_svc/service.py", "decoder_svc/convert.py",
-    "decoder_svc/convert_budget.py", "decoder_svc/encoders/remote.py",
-    "decoder_svc/encoders/link.py",
+    "decoder_svc/encoders/remote.py", "decoder_svc/encoders/link.py",
 }  # fmt: skip
 REGISTER = {"encoder_svc/app.py", "decoder_svc/app.py"}
+
+# From the lowest layer up. A module or folder imports only from layers below its own.
+LAYERS = {
+    ENCODER: (
+        "errors",
+        "store slots settings",
+        "images",
+        "reduction vision uploads",
+        "core",
+        "rankings",
+        "encoder",
+        "leases",
+        "state",
+        "metrics service",
+        "app",
+        "__main__",
+    ),
+    DECODER: (
+        "errors",
+        "engine",
+        "budget encoders prompt model sampling",
+        "native_engine vllm_engine request settings",
+        "images convert",
+        "count receipt",
+        "answer",
+        "state",
+        "metrics service",
+        "app",
+        "__main__",
+    ),
+    SHARED: (
+        "decoder encoder vision ids",
+        "contract deadline logs settings arena",
+        "checkpoint machine pooled",
+        "geometry",
+        "fingerprint planning server",
+        "client",
+        "cli",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +149,36 @@ def test_there_are_sources() -> None:
 def test_packages_do_not_import_each_other(package: str, never: set[str]) -> None:
     wrong = {s.path: s.roots & never for s in SOURCES if s.package == package and s.roots & never}
     assert not wrong
+
+
+def _layer(module: str) -> str:
+    return module.split(".")[1]
+
+
+def _arrows(package: str) -> dict[str, set[str]]:
+    """Which modules and folders of a package's first level import which others."""
+    own = {
+        s.path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): s
+        for s in SOURCES
+        if s.package == package
+    }
+    arrows: dict[str, set[str]] = {}
+    for name, source in own.items():
+        if name == package:
+            continue
+        targets = {_layer(other) for other in source.imports if other in own and other != package}
+        arrows.setdefault(_layer(name), set()).update(targets - {_layer(name)})
+    return arrows
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_folders_import_only_what_is_below_them(package: str) -> None:
+    """This also rules out cycles between folders."""
+    order = {name: at for at, names in enumerate(LAYERS[package]) for name in names.split()}
+    arrows = _arrows(package)
+    assert arrows.keys() <= order.keys(), "a module without a layer"
+    upward = {(low, high) for low, highs in arrows.items() for high in highs if order[high] >= order[low]}
+    assert not upward
 
 
 def test_only_modules_that_run_a_model_import_torch_and_its_kin() -> None:
@@ -217,9 +286,9 @@ def test_make_has_few_targets_and_help_for_each() -> None:
     assert phony == {rule.split(":")[0] for rule in rules}
 
 
-def _tree_of_the_readme() -> list[str]:
+def _documented_tree() -> list[str]:
     """The paths in the fenced `text` block that begins with `protos/`: two spaces stand for the folder above."""
-    blocks = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```text\n(.*?)```", (ROOT / "docs/structure.md").read_text(), re.DOTALL)
     (block,) = [block for block in blocks if block.startswith("protos/")]
     paths, top = [], ""
     for line in block.splitlines():
@@ -238,7 +307,7 @@ def _ignored() -> set[str]:
     return {line.strip().strip("/") for line in lines if line.strip() and not line.startswith("#")}
 
 
-def _expected_in_the_readme() -> set[str]:
+def _expected_in_the_tree() -> set[str]:
     """Every folder at the top, and in our three packages every module and folder of the first level."""
     hidden = _ignored() | {"__pycache__"}
     found = {
@@ -255,10 +324,10 @@ def _expected_in_the_readme() -> set[str]:
     return found
 
 
-def test_the_annotated_tree_of_the_readme_is_true() -> None:
-    told = _tree_of_the_readme()
+def test_the_annotated_documented_tree_is_true() -> None:
+    told = _documented_tree()
     assert len(told) == len(set(told))
     gone = [path for path in told if not (ROOT / path).exists()]
     assert not gone, f"named, but not there: {gone}"
-    untold = sorted(_expected_in_the_readme() - set(told))
+    untold = sorted(_expected_in_the_tree() - set(told))
     assert not untold, f"there, but not named: {untold}"

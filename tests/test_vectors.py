@@ -12,16 +12,17 @@ from typing import Any
 import grpc
 import pytest
 
-from fovea.client.budget import Budget
 from fovea.client.errors import BY_REASON, RowsMismatch
 from fovea.client.fitting import TOKENS_APART, fitted_size
 from fovea.client.messages import id_of
 from fovea.client.row_stream import RowStreamReader
 from fovea.client.values import Rows
+from fovea.contract.budget import Budget
 from fovea.contract.errors import InvalidArgument
 from fovea.contract.remote import DETAILS, RemoteError, error_of
 from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, Geometry
+from fovea.planning.limit import pixel_limit
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,11 +98,11 @@ def test_a_picture_is_fitted_to_sides_and_to_tokens() -> None:
     for one in GEOMETRY["bounded"]:
         size = (one["width"], one["height"])
         sides = {"max_short_side": one["max_short_side"], "max_long_side": one["max_long_side"]}
-        assert Budget(max_pixels=one["max_pixels"] or 2**32 - 1, **sides).limit(*size) == one["limit"]
-        tokens = Budget(max_pixels=2**32 - 1, max_visual_tokens=one["tokens"]).limit(*size)
+        assert pixel_limit(Budget(max_pixels=one["max_pixels"] or 2**32 - 1, **sides), *size) == one["limit"]
+        tokens = pixel_limit(Budget(max_pixels=2**32 - 1, max_visual_tokens=one["tokens"]), *size)
         assert tokens == Geometry().within(one["largest_fitting"] or 1)
         narrowed = Budget(one["max_pixels"] or 2**32 - 1, one["tokens"], **sides)
-        assert narrowed.limit(*size) == min(tokens, one["limit"])
+        assert pixel_limit(narrowed, *size) == min(tokens, one["limit"])
 
 
 def assembled(stream: list[str]) -> Rows:

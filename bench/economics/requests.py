@@ -15,10 +15,10 @@ import numpy as np
 from bench.bounds import mean
 from bench.result import Measure
 from bench.turns import ms_since
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.planner import ImagePlan, Wanted, plan
 from decoder_svc.errors import VisualBudgetExceeded
-from fovea.contract.plan import Reducer, RowSelection
+from fovea.contract.plan import Reducer
 from fovea.geometry import Geometry
 from fovea.planning.detail import Detail, ImageTraits
 
@@ -47,7 +47,7 @@ def measures(count: int, seed: int) -> dict[str, Measure]:
     }
 
 
-def _is_over(wanted: list[Wanted], plans: list[ImagePlan], budget: Budget) -> bool:
+def _is_over(wanted: list[Wanted], plans: list[ImagePlan], budget: ServerBudget) -> bool:
     spent = sum(image.times * planned.most for image, planned in zip(wanted, plans, strict=False))
     return bool(budget.max_visual_tokens) and spent > budget.max_visual_tokens
 
@@ -58,7 +58,7 @@ def _would_change(plan: ImagePlan, geometry: Geometry) -> bool:
     return (again.width, again.height) != (plan.planned.width, plan.planned.height)
 
 
-def _requests(rng: random.Random, count: int) -> Iterator[tuple[list[Wanted], Budget]]:
+def _requests(rng: random.Random, count: int) -> Iterator[tuple[list[Wanted], ServerBudget]]:
     for _ in range(count):
         wanted = [Wanted(_look(rng), rng.choice((1, 1, 1, 2, 3))) for _ in range(rng.randint(1, 12))]
         yield wanted, _budget(rng)
@@ -72,16 +72,15 @@ def _look(rng: random.Random) -> ImageTraits:
     return ImageTraits(width, height, text, rng.random() ** 2, rng.choice(KINDS), rng.random() < 0.9)
 
 
-def _budget(rng: random.Random) -> Budget:
-    return Budget(
+def _budget(rng: random.Random) -> ServerBudget:
+    return ServerBudget(
         max_pixels=rng.choice((1_310_720, 16_777_216, rng.randint(65_536, 16_777_216))),
-        max_visual_tokens=rng.choice((0, rng.randint(64, 12_000))),
+        max_visual_tokens=rng.choice((None, rng.randint(64, 12_000))),
         detail=rng.choice(list(Detail)),
         min_tokens=rng.choice((0, 16, rng.randint(1, 600))),
-        rows=RowSelection(
-            rng.choice((1.0, 0.75, 0.5, rng.uniform(0.05, 1.0))), reducer=rng.choice(list(Reducer))
-        ),
+        keep=rng.choice((1.0, 0.75, 0.5, rng.uniform(0.05, 1.0))),
+        reducer=rng.choice(list(Reducer)),
         flat_tolerance=rng.choice((None, 0, 8)),
-        max_short_side=rng.choice((0, 768)),
-        max_long_side=rng.choice((0, 768)),
+        max_short_side=rng.choice((None, 768)),
+        max_long_side=rng.choice((None, 768)),
     )

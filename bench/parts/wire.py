@@ -21,7 +21,7 @@ from bench.parts.photo import photo
 from bench.turns import time_in_turns
 from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
-from decoder_svc.encoders.source import RowRequest, RowSource
+from decoder_svc.encoders.source import RowFetcher, RowRequest
 from fovea.client import EncoderClient
 from fovea.contract.plan import EncodePlan
 from fovea.deadline import Deadline
@@ -100,14 +100,14 @@ async def _prepare(address: str, seed: int) -> tuple[RemoteEncoder, RowRequest]:
     return peer, wanted
 
 
-async def _fetch_all(source: RowSource, wanted: RowRequest, buffers: Sequence[memoryview]) -> None:
+async def _fetch_all(source: RowFetcher, wanted: RowRequest, buffers: Sequence[memoryview]) -> None:
     await asyncio.gather(*(_fetch(source, wanted, buffer) for buffer in buffers))
 
 
-async def _fetch(source: RowSource, wanted: RowRequest, buffer: memoryview) -> None:
+async def _fetch(source: RowFetcher, wanted: RowRequest, buffer: memoryview) -> None:
     fetch, at = source.fetch(wanted, Deadline()), 0
     async for chunk in fetch.chunks():
         buffer[at : at + len(chunk.data)] = chunk.data
         at += len(chunk.data)
-    if fetch.report.source != "rows" or at != len(buffer):
-        raise RuntimeError(f"{at} bytes came from {fetch.report.source}, expected a hit of {len(buffer)}")
+    if fetch.report.origin != "rows" or at != len(buffer):
+        raise RuntimeError(f"{at} bytes came from {fetch.report.origin}, expected a hit of {len(buffer)}")

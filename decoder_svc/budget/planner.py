@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decoder_svc.budget.budget import Budget, OnOverBudget
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
+from fovea.contract.budget import Detail, OnOverBudget
 from fovea.contract.errors import about_image
 from fovea.contract.plan import ALL_ROWS, EncodePlan
 from fovea.contract.receipt import Step
 from fovea.geometry import Geometry, Planned
-from fovea.planning.detail import Detail, ImageTraits, sufficient
+from fovea.planning.detail import ImageTraits, sufficient
 from fovea.planning.sizes import Size, largest_for_all, smallest, stands
 from fovea.planning.split import BudgetSplit, SizeDemand
 
@@ -41,7 +42,7 @@ class ImagePlan:
     degraded: bool = False
 
 
-def plan(wanted: Sequence[Wanted], budget: Budget, geometry: Geometry) -> list[ImagePlan]:
+def plan(wanted: Sequence[Wanted], budget: ServerBudget, geometry: Geometry) -> list[ImagePlan]:
     """One plan an image, in order.
 
     Raises VisualBudgetExceeded, and what `Geometry.plan` raises: SizeInvalid, AspectTooExtreme.
@@ -55,13 +56,13 @@ def plan(wanted: Sequence[Wanted], budget: Budget, geometry: Geometry) -> list[I
     return [one.given(limit).planned() for one, limit in zip(sized, pixels, strict=True)]
 
 
-def _sized(image: Wanted, budget: Budget, geometry: Geometry) -> _Sizing:
+def _sized(image: Wanted, budget: ServerBudget, geometry: Geometry) -> _Sizing:
     with about_image(image.path):
         return _Sizing(image.look, budget, geometry).sized()
 
 
-def _within_budget(needs: Sequence[SizeDemand], budget: Budget, geometry: Geometry) -> list[int]:
-    limit, split = budget.max_visual_tokens, BudgetSplit(geometry, budget.sent, budget.min_tokens)
+def _within_budget(needs: Sequence[SizeDemand], budget: ServerBudget, geometry: Geometry) -> list[int]:
+    limit, split = budget.max_visual_tokens, BudgetSplit(geometry, budget.sent, budget.min_tokens or 0)
     if not limit or not needs:
         return [need.max_pixels for need in needs]
     cost = split.cost(needs)
@@ -70,7 +71,7 @@ def _within_budget(needs: Sequence[SizeDemand], budget: Budget, geometry: Geomet
     )
     if given is None:
         raise VisualBudgetExceeded(limit, cost, _fitting(needs, limit, geometry))
-    return given if budget.near_repeats == 1 else _alike(needs, given)
+    return given if budget.near_repeats in (None, 1) else _alike(needs, given)
 
 
 def _fitting(needs: Sequence[SizeDemand], limit: int, geometry: Geometry) -> int:
@@ -92,7 +93,7 @@ def _alike(needs: Sequence[SizeDemand], given: Sequence[int]) -> list[int]:
 class _Sizing:
     """The way of one image from the checkpoint's own limit down to its size, step by step."""
 
-    def __init__(self, look: ImageTraits, budget: Budget, geometry: Geometry) -> None:
+    def __init__(self, look: ImageTraits, budget: ServerBudget, geometry: Geometry) -> None:
         self.look, self.budget, self.geometry = look, budget, geometry
         self.max_pixels = geometry.max_pixels
         self.plan = geometry.plan(*look.size)
@@ -102,7 +103,7 @@ class _Sizing:
     def sized(self) -> _Sizing:
         """As the image needs it, whatever the others do."""
         self._bound()
-        self._detail(self.budget.detail)
+        self._detail(self.budget.details[0])
         for detail in self.budget.details[1:]:
             before = self.plan
             self._detail(detail, "pressure: ")
@@ -149,7 +150,7 @@ class _Sizing:
 
     def _resize(self) -> None:
         """To the size of as many tokens as a reducer would keep."""
-        rows = self.budget.rows
+        rows = self.budget.selection
         if rows.auto:
             self._detail(Detail.AUTO)
             return
@@ -168,7 +169,7 @@ class _Sizing:
 
     def _fewest(self) -> int:
         """Tokens, at least: AUTO may find in pixels that nobody looked at that the least size suffices."""
-        automatic = Detail.AUTO in self.budget.details or (self.budget.resizes and self.budget.rows.auto)
+        automatic = Detail.AUTO in self.budget.details or (self.budget.resizes and self.budget.selection.auto)
         if self.look.measured or not automatic:
             return self.plan.tokens
         least = smallest(self.look.size, 1, self.geometry)

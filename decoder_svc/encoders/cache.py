@@ -16,8 +16,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest, RowSource
+from decoder_svc.encoders.source import FetchReport, RowFetch, RowFetcher, RowRequest
 from decoder_svc.engine.protocol import RowChunk
+from fovea.contract.rows import RowOrigin
 from fovea.deadline import Deadline
 
 
@@ -46,7 +47,7 @@ class RowCache:
         self._kept_bytes = 0
         self._arriving: dict[RowRequest, int] = {}
 
-    def over(self, source: RowSource) -> RowSource:
+    def over(self, source: RowFetcher) -> RowFetcher:
         """`source` behind this cache."""
         return _CachedSource(source, self) if self.capacity_bytes else source
 
@@ -100,7 +101,7 @@ class RowCache:
 
 @dataclass(frozen=True)
 class _CachedSource:
-    source: RowSource
+    source: RowFetcher
     cache: RowCache
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
@@ -111,7 +112,7 @@ class _CachedSource:
 class CachedFetch:
     """The rows of one image out of the cache, or from the source and into it."""
 
-    source: RowSource
+    source: RowFetcher
     cache: RowCache
     wanted: RowRequest
     deadline: Deadline
@@ -126,7 +127,7 @@ class CachedFetch:
     async def _again(self, kept: _Kept) -> AsyncGenerator[RowChunk, None]:
         """No encoder served these, and nothing travelled."""
         first = kept.report
-        self.report = FetchReport("rows", row_bytes=first.row_bytes, rows_digest=first.rows_digest)
+        self.report = FetchReport(RowOrigin.STORE, row_bytes=first.row_bytes, rows_digest=first.rows_digest)
         for chunk in kept.chunks:
             yield chunk
             await asyncio.sleep(0)  # copying a large image must not hold up the others

@@ -14,8 +14,8 @@ import numpy as np
 
 from decoder_svc.encoders.source import FetchReport, RowPlacement, RowRequest
 from decoder_svc.errors import EncoderChanged, EncoderMismatch, RowsMismatch
-from fovea.contract import wire
-from fovea.contract.image import StoredImage
+from fovea.contract.image import StoredImage, facts_from_proto
+from fovea.contract.rows import layout_from_proto, origin_from_proto
 from fovea.finite import RowsNotFinite, first_not_finite
 
 CHANGED_RETRY_S = 1.0
@@ -59,7 +59,7 @@ def places(kept: Sequence[int]) -> bytes:
 
 def stored_image(address: str, digest: str, reply: Any, already: bool) -> StoredImage:
     """What an encoder tells of an image, if it is about this image and possible."""
-    facts, expires = wire.facts_from_proto(reply.facts), reply.expire_time
+    facts, expires = facts_from_proto(reply.facts), reply.expire_time
     shares = (facts.edge_density, facts.uniform_share)
     fits = (
         facts.digest == digest
@@ -117,7 +117,7 @@ def placed_rows(peer: Speaker, wanted: RowRequest, reply: Any) -> RowPlacement:
 
 def _check_model(peer: Speaker, wanted: RowRequest, header: Any) -> None:
     grid = (header.count.grid.t, header.count.grid.h, header.count.grid.w)
-    if wire.layout_from_proto(header.layout) != wanted.layout:
+    if layout_from_proto(header.layout) != wanted.layout:
         raise changed(peer, "the layout of its rows is another one")
     if header.fingerprint != wanted.fingerprint:
         peer.forget()
@@ -127,7 +127,7 @@ def _check_model(peer: Speaker, wanted: RowRequest, header: Any) -> None:
 
 
 def _note(header: Any, report: FetchReport) -> None:
-    report.source = wire.source_from_proto(header.source)
+    report.origin = origin_from_proto(header.source)
     report.encoder = header.encoder
     report.joined = header.joined
 

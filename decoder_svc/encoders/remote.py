@@ -28,11 +28,12 @@ from decoder_svc.encoders.link import RETRY_AFTER_S, SIGN_OF_LIFE_S, Link
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowPlacement, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from decoder_svc.errors import EncoderMismatch, EncoderUnavailable, RowsMismatch
-from fovea.contract import frames, wire
+from fovea.contract import frames
 from fovea.contract.errors import FoveaError
 from fovea.contract.frames import ChunkFrame
 from fovea.contract.image import StoredImage
-from fovea.contract.rows import RowLayout
+from fovea.contract.plan import plan_to_proto
+from fovea.contract.rows import RowLayout, layout_from_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2 as pb
 
@@ -106,7 +107,7 @@ class RemoteEncoder:
                 retry_after_s=RETRY_AFTER_S,
                 encoder=self.address,
             )
-        layout = wire.layout_from_proto(reply.layout)
+        layout = layout_from_proto(reply.layout)
         if layout is None:
             raise EncoderMismatch(
                 f"encoder {self.address} serves rows of layout version {reply.layout.version}, unknown here",
@@ -309,5 +310,5 @@ class WireFetch:
 
 def _request(wanted: RowRequest) -> pb.EncodeRequest:
     return pb.EncodeRequest(
-        digest=wanted.digest, plan=wire.plan_to_proto(wanted.plan), fingerprint=wanted.fingerprint
+        digest=wanted.digest, plan=plan_to_proto(wanted.plan), fingerprint=wanted.fingerprint
     )

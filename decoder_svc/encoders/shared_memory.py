@@ -19,11 +19,12 @@ import xxhash
 
 from decoder_svc.encoders.checks import changed, check_finite, mismatch
 from decoder_svc.encoders.remote import RemoteEncoder, WireFetch
-from decoder_svc.encoders.source import FetchReport, LeasedRows, RowRequest, RowSource
+from decoder_svc.encoders.source import FetchReport, LeasedRows, RowFetcher, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from decoder_svc.errors import EncoderUnavailable, RowsMismatch
 from fovea.arena import ArenaUnusable, OpenArena
 from fovea.contract.remote import RemoteError
+from fovea.contract.rows import RowOrigin
 from fovea.deadline import Deadline
 
 PAUSE_S = 30.0
@@ -46,7 +47,7 @@ class SharedMemoryReader:
         self._arenas: dict[str, OpenArena] = {}
         self._paused: dict[str, tuple[str, float]] = {}
 
-    def over(self, peer: RemoteEncoder) -> RowSource:
+    def over(self, peer: RemoteEncoder) -> RowFetcher:
         return _SharedSource(peer, self) if self.enabled else peer
 
     def arena_of(self, peer: RemoteEncoder) -> OpenArena | None:
@@ -178,6 +179,6 @@ class SharedMemoryFetch:
         told = leased.report
         if self._next and told.rows_digest != self.report.rows_digest:
             raise changed(self.peer, "the wire brought other rows than the arena")
-        if told.source == "encoded":
-            self.report.source, self.report.joined = told.source, told.joined
+        if told.origin is RowOrigin.ENCODED:
+            self.report.origin, self.report.joined = told.origin, told.joined
             self.report.encode_ms = told.encode_ms

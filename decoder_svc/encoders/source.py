@@ -1,6 +1,6 @@
 """The seam through which rows reach the decoder.
 
-A `RowSource` turns (image, plan) into a fetch: over the wire, or out of memory before it. A fetch streams
+A `RowFetcher` turns (image, plan) into a fetch: over the wire, or out of memory before it. A fetch streams
 checked chunks and afterwards tells what it cost. Nothing here knows gRPC.
 """
 
@@ -14,7 +14,7 @@ from typing import Protocol
 from decoder_svc.engine.protocol import RowChunk
 from fovea.contract.errors import about_image
 from fovea.contract.plan import EncodePlan
-from fovea.contract.rows import RowLayout
+from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.deadline import Deadline
 
 
@@ -38,7 +38,7 @@ class RowRequest:
 class FetchReport:
     """What fetching cost; true once the fetch has ended. Times in milliseconds."""
 
-    source: str = "none"
+    origin: RowOrigin = RowOrigin.NONE
     joined: bool = False
     encoder: str = ""
     row_bytes: int = 0
@@ -105,7 +105,7 @@ class NamedFetch:
                     yield chunk
 
 
-class RowSource(Protocol):
+class RowFetcher(Protocol):
     """Somewhere rows can be had from."""
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch: ...

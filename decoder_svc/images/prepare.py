@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder_svc.budget.budget import Budget
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.planner import ImagePlan, Wanted, plan
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import FetchReport, RowPlacement, RowRequest
@@ -72,15 +72,15 @@ class RequestPreparer:
         self._fingerprint = fingerprint
 
     async def prepare(
-        self, ask: ChatRequest, budget: Budget, encoders: Fleet, deadline: Deadline
+        self, ask: ChatRequest, budget: ServerBudget, encoders: Fleet, deadline: Deadline
     ) -> PreparedRequest:
         """Raises a FoveaError where an image is missing, or does not fit its budget."""
-        copies = RepeatedImages.of(ask.images, budget.repeats, budget.thins)
+        copies = RepeatedImages.of(ask.images, budget.repeat_policy, budget.thins)
         draft = await asyncio.to_thread(self._builder.draft, copies.messages(ask.messages))
         looks = await gather_or_cancel([_look(ask.images[at], encoders, deadline) for at in copies.different])
         return self.planned(ask, budget, PreparedRequest(draft, copies, tuple(looks), ()))
 
-    def planned(self, ask: ChatRequest, budget: Budget, prepared: PreparedRequest) -> PreparedRequest:
+    def planned(self, ask: ChatRequest, budget: ServerBudget, prepared: PreparedRequest) -> PreparedRequest:
         """The same request under a budget whose treatment of repeats is that of `prepared`."""
         copies = prepared.copies
         wanted = [

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decoder_svc.budget.budget import RepeatPolicy
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
 from decoder_svc.request import ImageInput
+from fovea.contract.budget import RepeatPolicy
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,13 @@ class RepeatedImages:
     """
 
     firsts: tuple[int, ...]
-    policy: RepeatPolicy
+    policy: RepeatPolicy | None
     frames: bool = False
 
     @classmethod
-    def of(cls, images: Sequence[ImageInput], policy: RepeatPolicy, frames: bool = False) -> RepeatedImages:
+    def of(
+        cls, images: Sequence[ImageInput], policy: RepeatPolicy | None, frames: bool = False
+    ) -> RepeatedImages:
         """An image of which only the size is known repeats none."""
         seen: dict[str, int] = {}
         firsts = (

@@ -67,7 +67,7 @@ class NativeCall:
 
 
 class NativeEngine:
-    """Implements `decoder_svc.engine.protocol.Engine`. All methods are for one event loop, that of `start`."""
+    """The `Engine` protocol in this process. Use it only from the event loop that ran `start`."""
 
     capabilities = Capabilities(partial_rows=True, kept_positions=True)
 

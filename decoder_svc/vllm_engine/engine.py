@@ -61,7 +61,7 @@ class VllmCall:
 
 
 class VllmEngine:
-    """Implements `decoder_svc.engine.protocol.Engine`. All methods are for one event loop, that of `start`."""
+    """The `Engine` protocol over vLLM. Use it only from the event loop that ran `start`."""
 
     def __init__(self, settings: VllmSettings) -> None:
         self._settings = settings

@@ -15,6 +15,7 @@ from PIL import Image
 
 from encoder_svc.images import bands
 from encoder_svc.images.bands import CELL, Bands, Bytes
+from fovea.contract.image import ImageKind
 
 SQUARE = 32
 SHARP = 24
@@ -42,7 +43,7 @@ class DetailMeasures:
     text_height: float
     edge_density: float
     uniform_share: float
-    kind: str
+    kind: ImageKind
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> DetailMeasures:
     found = _text(grey, ground) or _text(_on_its_side(grey), ground)
     covered = _covered(found) / grey.size if found else 0.0
     drawn = ground is _PAPER and uniform >= SMOOTH
-    kind = "TEXT" if covered >= COVERED else "GRAPHIC" if drawn else "PHOTO"
+    kind = ImageKind.TEXT if covered >= COVERED else ImageKind.GRAPHIC if drawn else ImageKind.PHOTO
     return DetailMeasures(_smallest_common(found) if found else 0.0, changes.sharp, uniform, kind)
 
 

@@ -1,4 +1,4 @@
-"""Rows as bytes: from the numbers that the tower computed to one layout of `fovea.contract.rows`, on their device.
+"""Packs the floats that the tower computed into rows of a `fovea.contract.rows` layout, on their device.
 
 Without a scale a value is rounded to its dtype. With scales, the largest value of a group becomes the
 largest that the dtype can say: the group is a level in float8, whose precision is relative and so bears one

@@ -124,6 +124,8 @@ def _print_receipt(answer: Answer, names: list[str]) -> None:
 
 def _ended(answer: Answer) -> str:
     """What kept the answer from its own end, if anything did."""
+    from fovea.contract.answer import FinishReason
+
     if answer.matched_stop:
         return f", stopped before {clean(repr(answer.matched_stop))}"
-    return ", cut off at the most tokens allowed" if answer.finish_reason == "length" else ""
+    return ", cut off at the most tokens allowed" if answer.finish_reason is FinishReason.LENGTH else ""

@@ -20,7 +20,7 @@ from fovea.cli.visual import Visual, takes_visual
 
 if TYPE_CHECKING:
     from fovea.client import Count
-    from fovea.client.values import Alternative, ImagePlan, TokenCount
+    from fovea.contract.count import Alternative, PlannedCount, TokenCount
 
 GAP = "  "
 UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
@@ -74,7 +74,7 @@ def _lines(names: Sequence[str], count: Count) -> list[str]:
     return lines
 
 
-def _image(name: str, image: TokenCount, done: ImagePlan) -> tuple[str, ...]:
+def _image(name: str, image: TokenCount, done: PlannedCount) -> tuple[str, ...]:
     told = any(step.name == "repeat" for step in done.steps)
     repeats = "" if told or done.repeat_of is None else f"repeats image {done.repeat_of + 1}"
     what = ", ".join(filter(None, (steps(done.steps), repeats)))

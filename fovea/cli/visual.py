@@ -97,12 +97,12 @@ class Visual:
     ] = None
 
     def budget(self) -> Budget:
-        from fovea.client import Budget
+        from fovea.contract.budget import Budget, OnOverBudget
 
         said = {name: value for name, value in asdict(self).items() if value is not None}
         refuse, drop_flat = said.pop("refuse"), said.pop("drop_flat")
         said["flat_tolerance"] = tolerance(drop_flat, self.flat_tolerance)
-        return Budget(**said, on_over_budget="refuse" if refuse else "")
+        return Budget(**said, on_over_budget=OnOverBudget.REFUSE if refuse else None)
 
 
 def tolerance(drop_flat: bool, flat_tolerance: int | None) -> int | None:

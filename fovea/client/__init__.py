@@ -19,13 +19,15 @@ is one of `fovea.client.errors`, one class a reason; a local file that cannot be
 protobuf type leaves this package, and it imports no torch.
 """
 
-from fovea.client.budget import Budget
 from fovea.client.decoder import DEFAULT_DECODER, AsyncClient, Client
 from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderClient
 from fovea.client.fitting import fit
 from fovea.client.format import Format
 from fovea.client.messages import Image, Message, Sampling, Size
-from fovea.client.values import Answer, Count, Finished, ServerInfo, Started, Text
+from fovea.client.values import ServerInfo
+from fovea.contract.answer import Answer, Finished, Started, Text
+from fovea.contract.budget import Budget
+from fovea.contract.count import Count
 
 __all__ = [
     "DEFAULT_DECODER",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fovea.client.errors import AnswerIncomplete
-from fovea.client.values import Answer, Event, Finished, Started, Text
+from fovea.contract.answer import Answer, Event, Finished, Started, Text
 
 
 class AnswerBuilder:

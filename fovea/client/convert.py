@@ -6,94 +6,24 @@ from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
-from fovea.client.budget import Budget
 from fovea.client.errors import RowsMismatch
-from fovea.client.values import (
-    Alternative,
-    Count,
-    Event,
-    Finished,
-    ImagePlan,
-    Placed,
-    ServerInfo,
-    Started,
-    Text,
-    TokenCount,
-)
-from fovea.contract import wire
-from fovea.contract.image import StoredImage
-from fovea.contract.receipt import Step
-from fovea.decoder.v1 import decoder_pb2
+from fovea.client.values import Placed, ServerInfo
+from fovea.contract.count import token_count_from_proto
+from fovea.contract.image import StoredImage, facts_from_proto
+from fovea.contract.rows import layout_from_proto, origin_from_proto
 from fovea.encoder.v1 import encoder_pb2
 
 _COMMON = {field.name for field in fields(ServerInfo)} | {"loading_progress"}
 
 
-def event(message: decoder_pb2.GenerateResponse) -> Event | None:
-    """None for an event that a later server sends and this client does not know."""
-    kind = message.WhichOneof("event")
-    if kind == "started":
-        return Started(**flat(message.started))
-    if kind == "delta":
-        delta = message.delta
-        return Text(delta.text, tuple(delta.token_ids), tuple(delta.logprobs))
-    if kind == "finished":
-        end = message.finished
-        reason = decoder_pb2.FinishReason.Name(end.finish_reason).removeprefix("FINISH_REASON_")
-        return Finished(reason.lower(), end.matched_stop, wire.receipt_from_proto(end.receipt))
-    return None
-
-
 def stored(message: Any) -> StoredImage:
     """A PutImageResponse or DescribeImageResponse of either service."""
     return StoredImage(
-        facts=wire.facts_from_proto(message.facts),
+        facts=facts_from_proto(message.facts),
         already=getattr(message, "already_stored", True),
         expires=message.expire_time.ToNanoseconds() / 1e9,
         encoder=getattr(message, "encoder", ""),
     )
-
-
-def token_count(message: Any) -> TokenCount:
-    return TokenCount(
-        original=(message.original.width, message.original.height),
-        planned=(message.planned.width, message.planned.height),
-        grid_thw=(message.grid.t, message.grid.h, message.grid.w),
-        patches=message.patches,
-        tokens=message.tokens,
-        row_bytes=message.row_bytes,
-    )
-
-
-def count(message: decoder_pb2.CountTokensResponse) -> Count:
-    return Count(
-        prompt_tokens=message.prompt_tokens,
-        text_tokens=message.text_tokens,
-        visual_tokens=message.visual_tokens,
-        images=tuple(token_count(image) for image in message.images),
-        kv_bytes=message.kv_bytes,
-        fits_context=message.fits_context,
-        exact=message.exact,
-        visual_tokens_min=message.visual_tokens_min,
-        row_bytes=message.row_bytes,
-        prefill_flops=message.prefill_flops,
-        prefill_ms=message.prefill_ms,
-        plans=tuple(_plan(plan) for plan in message.plans),
-        alternatives=tuple(_alternative(one) for one in message.alternatives),
-    )
-
-
-def _plan(message: decoder_pb2.ImagePlan) -> ImagePlan:
-    return ImagePlan(
-        steps=tuple(Step(**flat(step)) for step in message.steps),
-        tokens=message.tokens,
-        tokens_min=message.tokens_min,
-        repeat_of=message.repeat_of if message.HasField("repeat_of") else None,
-    )
-
-
-def _alternative(message: decoder_pb2.Alternative) -> Alternative:
-    return Alternative(budget=Budget.of(message.visual), **flat(message))
 
 
 def kept(header: encoder_pb2.EncodeHeader) -> tuple[int, ...]:
@@ -109,11 +39,11 @@ def placed(message: encoder_pb2.PlaceRowsResponse) -> Placed:
     header = message.header
     return Placed(
         known=message.known,
-        cost=token_count(header.count),
+        cost=token_count_from_proto(header.count),
         count=header.rows,
         kept=kept(header),
         order=tuple(message.order),
-        source=wire.source_from_proto(header.source),
+        source=origin_from_proto(header.source),
         encoder=header.encoder,
         fingerprint=header.fingerprint,
         timings=flat(message.timings),
@@ -138,7 +68,7 @@ def server_info(message: Any, states: Any) -> ServerInfo:
 
 
 def _nested(message: Any) -> dict[str, Any]:
-    layout = wire.layout_from_proto(message.layout)
+    layout = layout_from_proto(message.layout)
     described = None
     if layout is not None:
         described = {"width": layout.width, "levels": layout.levels, "dtype": layout.dtype.value}

@@ -12,14 +12,16 @@ from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
 from typing import Unpack
 
-from fovea.client import convert, steps
+from fovea.client import steps
 from fovea.client.answer import AnswerBuilder
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.messages import Images, Message, Options, Question, Sized, Source, id_of
 from fovea.client.naming import asking
 from fovea.client.sources import File
 from fovea.client.upload import FileUpload, Progress, unheard
-from fovea.client.values import Answer, Count, Event, ServerInfo
+from fovea.client.values import ServerInfo
+from fovea.contract.answer import Answer, Event, event_from_proto
+from fovea.contract.count import Count
 from fovea.contract.image import StoredImage
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 
@@ -74,7 +76,7 @@ class Client(Connection):
         draft = Question(question, images, **options).draft()
         with closing(self._run(steps.generate(draft))) as messages, asking(draft.names):
             for message in messages:
-                event = convert.event(message)
+                event = event_from_proto(message)
                 if event is not None:
                     yield event
 
@@ -133,7 +135,7 @@ class AsyncClient(AsyncConnection):
         async with aclosing(await self._run(steps.generate(draft))) as messages:
             with asking(draft.names):
                 async for message in messages:
-                    event = convert.event(message)
+                    event = event_from_proto(message)
                     if event is not None:
                         yield event
 

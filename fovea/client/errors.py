@@ -7,9 +7,9 @@
 
 Each keeps what the server sent: `code`, `reason`, `message`, `metadata`, `violations`, `retry_after_s` (None
 where it is no use to come back) and `request_id`. A reason that this version does not know is a
-`RemoteError`, and all are `fovea.contract.errors.FoveaError`. The services raise classes of their own, which know how
-to explain themselves; these here only name what has arrived. The reasons that only the command makes are in
-`fovea.cli.errors`.
+`RemoteError`, and all are `fovea.contract.errors.FoveaError`. The services raise classes of their own, which
+know how to explain themselves; these here only name what has arrived. The reasons that only the command
+makes are in `fovea.cli.errors`.
 """
 
 from __future__ import annotations

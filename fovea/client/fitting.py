@@ -14,10 +14,11 @@ import io
 from PIL import Image
 
 from fovea import images
-from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.sources import File, content
+from fovea.contract.budget import UNDECIDED, Budget
 from fovea.geometry import AspectTooExtreme, Geometry
 from fovea.images.errors import ImageInvalid
+from fovea.planning.limit import pixel_limit
 
 QUALITY = 92
 TOKENS_APART = 1
@@ -33,7 +34,7 @@ def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = N
     `image` is a path that cannot be read.
     """
     data = content(image)
-    allowed = SERVERS_CHOICE.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
+    allowed = UNDECIDED.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
     try:
         smaller = _smaller(data, allowed)
     except ImageInvalid:  # what is wrong with it is for the service to say
@@ -49,8 +50,8 @@ def fitted_size(width: int, height: int, budget: Budget) -> tuple[int, int] | No
     thin.
     """
     try:
-        planned = Geometry().plan(width, height, budget.limit(width, height))
-        limit = budget.limit(planned.width, planned.height)
+        planned = Geometry().plan(width, height, pixel_limit(budget, width, height))
+        limit = pixel_limit(budget, planned.width, planned.height)
         again = Geometry().plan(planned.width, planned.height, limit)
     except AspectTooExtreme:
         return None

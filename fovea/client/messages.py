@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-from fovea.client.budget import SERVERS_CHOICE, Budget
 from fovea.client.fitting import fit
 from fovea.client.format import Format
 from fovea.client.sources import ACCEPTED, File, is_source, name_of
 from fovea.client.upload import FileUpload
+from fovea.contract import budget as budget_codec
+from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.ids import is_digest
 from fovea.decoder.v1 import decoder_pb2
 from fovea.vision.v1 import image_pb2
@@ -116,7 +117,7 @@ class Question:
     text: str | Message | Sequence[Message]
     images: Sized = ()
     max_pixels: int | None = None
-    budget: Budget = SERVERS_CHOICE
+    budget: Budget = UNDECIDED
     sampling: Sampling = GREEDY
     request_id: str = ""
     fit: bool = False
@@ -134,7 +135,7 @@ class Question:
                 _message(message, f"messages[{at}]", uploads) for at, message in enumerate(self._messages())
             ],
             sampling=decoder_pb2.Sampling(**given),
-            visual=budget.message(),
+            visual=budget_codec.to_proto(budget),
             request_id=self.request_id,
             response_format=self.response_format.message() if self.response_format else None,
             logprobs=decoder_pb2.Logprobs() if self.logprobs else None,

@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea.client.budget import SERVERS_CHOICE, Budget
+from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.errors import FoveaError, InvalidArgument, Violation
 from fovea.geometry import Geometry
+from fovea.planning.limit import pixel_limit
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -86,7 +87,7 @@ def is_pdf(file: PdfFile) -> bool:
 
 
 def pages(
-    file: PdfFile, which: str = "", max_pixels: int | None = None, *, budget: Budget = SERVERS_CHOICE
+    file: PdfFile, which: str = "", max_pixels: int | None = None, *, budget: Budget = UNDECIDED
 ) -> list[bytes]:
     """The pages of a PDF as PNG files, each of the size that is planned for it within a budget.
 
@@ -194,7 +195,7 @@ def _drawn(page: Any, budget: Budget) -> bytes:
     from PIL import Image
 
     size = _size(page)
-    planned = Geometry().plan(*size, budget.limit(*size))
+    planned = Geometry().plan(*size, pixel_limit(budget, *size))
     canvas = Image.new("RGB", (planned.width, planned.height), "white")
     canvas.paste(_picture(page, planned.width, planned.height))
     out = io.BytesIO()

@@ -11,8 +11,7 @@ import xxhash
 from fovea.client.convert import flat, kept
 from fovea.client.errors import RowsMismatch
 from fovea.client.values import Rows
-from fovea.contract import wire
-from fovea.contract.rows import RowLayout, digest
+from fovea.contract.rows import RowLayout, digest, layout_from_proto, origin_from_proto
 from fovea.encoder.v1 import encoder_pb2
 from fovea.vision.v1 import rows_pb2
 
@@ -39,7 +38,7 @@ class RowStreamReader:
             self._summary = message.summary
 
     def _open(self, header: encoder_pb2.EncodeHeader) -> None:
-        layout = wire.layout_from_proto(header.layout)
+        layout = layout_from_proto(header.layout)
         if self._header is not None or layout is None:
             raise RowsMismatch("the stream has a second header, or rows of an unknown layout")
         self._kept = kept(header)
@@ -74,7 +73,7 @@ class RowStreamReader:
             levels=layout.levels,
             dtype=layout.dtype.value,
             grid_thw=(header.count.grid.t, header.count.grid.h, header.count.grid.w),
-            source=wire.source_from_proto(header.source),
+            source=origin_from_proto(header.source),
             encoder=header.encoder,
             fingerprint=header.fingerprint,
             rows_digest=summary.rows_digest,

@@ -16,10 +16,11 @@ from fovea.client.errors import ImageNotStored
 from fovea.client.messages import RequestDraft
 from fovea.client.naming import asking, uploading
 from fovea.client.upload import FileUpload, Progress, unheard
-from fovea.client.values import CacheStats, Count, Deleted, Placed, ServerInfo, TokenCount
-from fovea.contract import wire
+from fovea.client.values import Placed, ServerInfo
+from fovea.contract.cache import CacheStats, Deleted, cache_stats_from_proto, deleted_from_proto
+from fovea.contract.count import Count, TokenCount, count_from_proto, token_count_from_proto
 from fovea.contract.image import StoredImage
-from fovea.contract.plan import EncodePlan
+from fovea.contract.plan import EncodePlan, plan_to_proto
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 
@@ -83,7 +84,7 @@ def generate(draft: RequestDraft) -> Steps[Any]:
 
 def count(draft: RequestDraft) -> Steps[Count]:
     request = decoder_pb2.CountTokensRequest(request=draft.request)
-    return convert.count((yield from answered(draft, Rpc("CountTokens", request))))
+    return count_from_proto((yield from answered(draft, Rpc("CountTokens", request))))
 
 
 def info(api: Any) -> Steps[ServerInfo]:
@@ -93,7 +94,7 @@ def info(api: Any) -> Steps[ServerInfo]:
 
 def count_size(width: int, height: int, max_pixels: int | None) -> Steps[TokenCount]:
     request = encoder_pb2.CountTokensRequest(width=width, height=height, max_pixels=max_pixels)
-    return convert.token_count((yield Rpc("CountTokens", request)).count)
+    return token_count_from_proto((yield Rpc("CountTokens", request)).count)
 
 
 def encode(digest: str, plan: EncodePlan, fingerprint: str) -> Steps[Any]:
@@ -111,14 +112,13 @@ def place_rows(
 
 
 def _encode_request(digest: str, plan: EncodePlan, fingerprint: str) -> encoder_pb2.EncodeRequest:
-    return encoder_pb2.EncodeRequest(digest=digest, plan=wire.plan_to_proto(plan), fingerprint=fingerprint)
+    return encoder_pb2.EncodeRequest(digest=digest, plan=plan_to_proto(plan), fingerprint=fingerprint)
 
 
 def delete(digest: str) -> Steps[Deleted]:
     reply = yield Rpc("DeleteImage", encoder_pb2.DeleteImageRequest(digest=digest))
-    return Deleted(**convert.flat(reply))
+    return deleted_from_proto(reply)
 
 
 def cache_stats() -> Steps[CacheStats]:
-    plain = convert.flat((yield Rpc("GetCacheStats", encoder_pb2.GetCacheStatsRequest())))
-    return CacheStats(**{name: plain[name] for name in CacheStats.__dataclass_fields__})
+    return cache_stats_from_proto((yield Rpc("GetCacheStats", encoder_pb2.GetCacheStatsRequest())))

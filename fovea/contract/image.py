@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+from fovea.contract.enums import EnumCodec
+from fovea.vision.v1 import image_pb2
+
+
+class ImageKind(StrEnum):
+    """What an image mostly shows."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    TEXT = "TEXT"
+    GRAPHIC = "GRAPHIC"
+    PHOTO = "PHOTO"
+
+
+_KIND = EnumCodec(image_pb2.ImageKind, ImageKind)
 
 
 @dataclass(frozen=True)
@@ -25,7 +41,7 @@ class ImageFacts:
     text_height: float = 0.0
     edge_density: float = 0.0
     uniform_share: float = 0.0
-    kind: str = "UNSPECIFIED"
+    kind: ImageKind = ImageKind.UNSPECIFIED
 
 
 @dataclass(frozen=True)
@@ -36,3 +52,55 @@ class StoredImage:
     already: bool
     expires: float
     encoder: str = ""
+
+
+def kind_to_proto(kind: ImageKind) -> image_pb2.ImageKind.ValueType:
+    return image_pb2.ImageKind.Value(f"IMAGE_KIND_{kind}")
+
+
+def kind_from_proto(number: image_pb2.ImageKind.ValueType) -> ImageKind:
+    """UNSPECIFIED for a number that this version does not know."""
+    return _KIND.from_proto(number) or ImageKind.UNSPECIFIED
+
+
+def grid_to_proto(grid: tuple[int, int, int]) -> image_pb2.GridThw:
+    return image_pb2.GridThw(t=grid[0], h=grid[1], w=grid[2])
+
+
+def _format_from_proto(number: image_pb2.ImageFormat.ValueType) -> str:
+    """UNSPECIFIED for a number that this version does not know."""
+    known = number in image_pb2.ImageFormat.values()
+    return image_pb2.ImageFormat.Name(number).removeprefix("IMAGE_FORMAT_") if known else "UNSPECIFIED"
+
+
+def facts_to_proto(facts: ImageFacts) -> image_pb2.ImageFacts:
+    return image_pb2.ImageFacts(
+        digest=facts.digest,
+        pixel_digest=facts.pixel_digest,
+        format=image_pb2.ImageFormat.Value(f"IMAGE_FORMAT_{facts.format}"),
+        byte_size=facts.byte_size,
+        size=image_pb2.Size(width=facts.width, height=facts.height),
+        exif_orientation=facts.exif_orientation,
+        had_alpha=facts.had_alpha,
+        text_height=facts.text_height,
+        edge_density=facts.edge_density,
+        uniform_share=facts.uniform_share,
+        kind=kind_to_proto(facts.kind),
+    )
+
+
+def facts_from_proto(message: image_pb2.ImageFacts) -> ImageFacts:
+    return ImageFacts(
+        digest=message.digest,
+        pixel_digest=message.pixel_digest,
+        format=_format_from_proto(message.format),
+        byte_size=message.byte_size,
+        width=message.size.width,
+        height=message.size.height,
+        exif_orientation=message.exif_orientation,
+        had_alpha=message.had_alpha,
+        text_height=message.text_height,
+        edge_density=message.edge_density,
+        uniform_share=message.uniform_share,
+        kind=kind_from_proto(message.kind),
+    )

@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fovea.contract.enums import EnumCodec
+from fovea.encoder.v1 import encoder_pb2
+from fovea.vision.v1 import rows_pb2
+
 MAX_FLAT_TOLERANCE = 32
 LEAST_ROWS = 16
 """No choice leaves an image fewer rows than these, unless it has fewer."""
@@ -74,3 +78,34 @@ class EncodePlan:
     def by_content(self) -> bool:
         """Whether the pixels decide how many rows there are, and not the size alone."""
         return self.flat_tolerance is not None or not self.rows.all
+
+
+_REDUCER = EnumCodec(rows_pb2.Reducer, Reducer)
+
+
+def plan_to_proto(plan: EncodePlan) -> encoder_pb2.EncodePlan:
+    message = encoder_pb2.EncodePlan(max_pixels=plan.max_pixels, flat_tolerance=plan.flat_tolerance)
+    if not plan.rows.all:
+        choice = plan.rows
+        message.rows.CopyFrom(
+            encoder_pb2.RowChoice(
+                keep=None if choice.auto else choice.keep,
+                auto=choice.auto,
+                reducer=_REDUCER.to_proto(choice.reducer),
+            )
+        )
+    return message
+
+
+def plan_from_proto(message: encoder_pb2.EncodePlan) -> EncodePlan:
+    """As it was sent, unchecked."""
+    choice = message.rows
+    return EncodePlan(
+        message.max_pixels if message.HasField("max_pixels") else None,
+        message.flat_tolerance if message.HasField("flat_tolerance") else None,
+        RowSelection(
+            choice.keep if choice.HasField("keep") else 1.0,
+            choice.auto,
+            _REDUCER.from_proto(choice.reducer) or Reducer.SCOPE,
+        ),
+    )

@@ -6,10 +6,21 @@ This module adds up; it knows no RPC.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SOURCES = ("encoded", "rows", "prefix", "none")
+from fovea.contract.image import ImageKind, grid_to_proto, kind_from_proto, kind_to_proto
+from fovea.contract.rows import (
+    RowOrigin,
+    dtype_from_proto,
+    dtype_to_proto,
+    origin_from_proto,
+    origin_to_proto,
+)
+from fovea.decoder.v1 import receipt_pb2
+from fovea.vision.v1 import image_pb2
+
 Pair = tuple[int, int]
 
 
@@ -35,14 +46,14 @@ class ImageReceipt:
     tokens_full: int
     tokens: int
     steps: tuple[Step, ...] = ()
-    source: str = "none"
+    source: RowOrigin = RowOrigin.NONE
     encoder: str = ""
     dtype: str = ""
     row_bytes: int = 0
     wire_bytes: int = 0
     rows_digest: str = ""
     repeat_of: int | None = None
-    kind: str = "UNSPECIFIED"
+    kind: ImageKind = ImageKind.UNSPECIFIED
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -131,3 +142,76 @@ class Receipt:
             "price": vars(self.price),
             "degraded": self.degraded,
         }
+
+
+def steps_to_proto(steps: Sequence[Step]) -> list[receipt_pb2.ReceiptStep]:
+    return [receipt_pb2.ReceiptStep(**vars(step)) for step in steps]
+
+
+def steps_from_proto(messages: Sequence[receipt_pb2.ReceiptStep]) -> tuple[Step, ...]:
+    return tuple(Step(step.name, step.before, step.after, step.reason) for step in messages)
+
+
+def _image_to_proto(image: ImageReceipt) -> receipt_pb2.ReceiptImage:
+    return receipt_pb2.ReceiptImage(
+        digest=image.digest,
+        original=image_pb2.Size(width=image.original[0], height=image.original[1]),
+        planned=image_pb2.Size(width=image.planned[0], height=image.planned[1]),
+        grid=grid_to_proto(image.grid_thw),
+        patches=image.patches,
+        tokens_full=image.tokens_full,
+        tokens=image.tokens,
+        steps=steps_to_proto(image.steps),
+        source=origin_to_proto(image.source),
+        encoder=image.encoder,
+        dtype=dtype_to_proto(image.dtype),
+        row_bytes=image.row_bytes,
+        wire_bytes=image.wire_bytes,
+        rows_digest=image.rows_digest,
+        repeat_of=image.repeat_of,
+        kind=kind_to_proto(image.kind),
+    )
+
+
+def _image_from_proto(message: receipt_pb2.ReceiptImage) -> ImageReceipt:
+    return ImageReceipt(
+        digest=message.digest,
+        original=(message.original.width, message.original.height),
+        planned=(message.planned.width, message.planned.height),
+        grid_thw=(message.grid.t, message.grid.h, message.grid.w),
+        patches=message.patches,
+        tokens_full=message.tokens_full,
+        tokens=message.tokens,
+        steps=steps_from_proto(message.steps),
+        source=origin_from_proto(message.source),
+        encoder=message.encoder,
+        dtype=dtype_from_proto(message.dtype),
+        row_bytes=message.row_bytes,
+        wire_bytes=message.wire_bytes,
+        rows_digest=message.rows_digest,
+        repeat_of=message.repeat_of if message.HasField("repeat_of") else None,
+        kind=kind_from_proto(message.kind),
+    )
+
+
+def receipt_to_proto(receipt: Receipt) -> receipt_pb2.Receipt:
+    return receipt_pb2.Receipt(
+        images=[_image_to_proto(image) for image in receipt.images],
+        totals=receipt_pb2.ReceiptTotals(**vars(receipt.totals)),
+        stages_ms=receipt_pb2.ReceiptStages(**vars(receipt.stages_ms)),
+        tier=receipt_pb2.ReceiptTier(path=receipt.tier.path, reason=receipt.tier.reason),
+        price=receipt_pb2.ReceiptPrice(**vars(receipt.price)),
+        degraded=receipt.degraded,
+    )
+
+
+def receipt_from_proto(message: receipt_pb2.Receipt) -> Receipt:
+    totals, stages = message.totals, message.stages_ms
+    return Receipt(
+        images=tuple(_image_from_proto(image) for image in message.images),
+        totals=Totals(**{name: getattr(totals, name) for name in Totals.__dataclass_fields__}),
+        stages_ms=Stages(**{name: getattr(stages, name) for name in Stages.__dataclass_fields__}),
+        tier=Tier(tuple(message.tier.path), message.tier.reason),
+        price=Price(message.price.amount, message.price.currency, message.price.naive_amount),
+        degraded=message.degraded,
+    )

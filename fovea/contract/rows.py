@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
 import grpc
 
 from fovea.contract.errors import FoveaError
+from fovea.vision.v1 import rows_pb2
 
 LAYOUT_VERSION = 1
 CHUNK_BYTES = 1024 * 1024
@@ -39,6 +40,15 @@ class RowDtype(Enum):
 
 
 _ITEMSIZE = {RowDtype.BF16: 2, RowDtype.FP16: 2, RowDtype.FP32: 4, RowDtype.FP8: 1, RowDtype.INT8: 1}
+
+
+class RowOrigin(StrEnum):
+    """Where the rows of an image came from. The value is the name used on receipts."""
+
+    ENCODED = "encoded"
+    STORE = "rows"
+    PREFIX = "prefix"
+    NONE = "none"
 
 
 class RowGroupsUneven(FoveaError, ValueError):
@@ -104,3 +114,62 @@ def chunks(rows: memoryview, layout: RowLayout) -> Iterator[tuple[int, memoryvie
 def digest(data: bytes | memoryview) -> str:
     """The public id of bytes: `sha256:<hex>`."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+_ORIGIN_NUMBERS = {
+    RowOrigin.ENCODED: rows_pb2.ROW_SOURCE_ENCODED,
+    RowOrigin.STORE: rows_pb2.ROW_SOURCE_ROWS,
+    RowOrigin.PREFIX: rows_pb2.ROW_SOURCE_PREFIX,
+    RowOrigin.NONE: rows_pb2.ROW_SOURCE_NONE,
+}
+_ORIGINS = {number: origin for origin, number in _ORIGIN_NUMBERS.items()}
+_DTYPES = {
+    RowDtype.BF16: rows_pb2.ROW_DTYPE_BF16,
+    RowDtype.FP16: rows_pb2.ROW_DTYPE_FP16,
+    RowDtype.FP32: rows_pb2.ROW_DTYPE_FP32,
+    RowDtype.FP8: rows_pb2.ROW_DTYPE_FP8,
+    RowDtype.INT8: rows_pb2.ROW_DTYPE_INT8,
+}
+
+
+_DTYPES_BACK = {number: dtype for dtype, number in _DTYPES.items()}
+
+
+def layout_to_proto(layout: RowLayout) -> rows_pb2.RowLayout:
+    return rows_pb2.RowLayout(
+        version=LAYOUT_VERSION,
+        width=layout.width,
+        levels=layout.levels,
+        dtype=_DTYPES[layout.dtype],
+        row_bytes=layout.row_bytes,
+    )
+
+
+def layout_from_proto(message: rows_pb2.RowLayout) -> RowLayout | None:
+    """None where the sender speaks a layout that this version does not know, or contradicts itself."""
+    dtype = _DTYPES_BACK.get(message.dtype)
+    if dtype is None or message.version != LAYOUT_VERSION:
+        return None
+    try:
+        layout = RowLayout(message.width, message.levels, dtype)
+    except RowGroupsUneven:
+        return None
+    return layout if layout.row_bytes == message.row_bytes else None
+
+
+def dtype_to_proto(name: str) -> rows_pb2.RowDtype.ValueType:
+    return _DTYPES[RowDtype(name)] if name else rows_pb2.ROW_DTYPE_UNSPECIFIED
+
+
+def dtype_from_proto(number: rows_pb2.RowDtype.ValueType) -> str:
+    dtype = _DTYPES_BACK.get(number)
+    return dtype.value if dtype else ""
+
+
+def origin_to_proto(origin: RowOrigin) -> rows_pb2.RowSource.ValueType:
+    return _ORIGIN_NUMBERS[origin]
+
+
+def origin_from_proto(number: rows_pb2.RowSource.ValueType) -> RowOrigin:
+    """NONE for a number that this version does not know."""
+    return _ORIGINS.get(number, RowOrigin.NONE)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
-from fovea.contract.image import ImageFacts
+from fovea.contract.budget import Detail
+from fovea.contract.image import ImageFacts, ImageKind
 from fovea.geometry import Geometry
 from fovea.planning.sizes import Size, smallest
 
@@ -24,22 +24,6 @@ READABLE_TEXT_PX = 10.0
 """How high the smallest common text is left by AUTO, from the line to the top of a high letter."""
 
 
-class Detail(StrEnum):
-    """From the least to the most."""
-
-    LOW = "low"
-    AUTO = "auto"
-    HIGH = "high"
-
-    @property
-    def rank(self) -> int:
-        return list(Detail).index(self)
-
-    @property
-    def below(self) -> Detail:
-        return list(Detail)[max(0, self.rank - 1)]
-
-
 @dataclass(frozen=True)
 class ImageTraits:
     """What planning knows of an image. Not `measured` where only its size was told: then AUTO cannot know."""
@@ -48,7 +32,7 @@ class ImageTraits:
     height: int
     text_height: float = 0.0
     edge_density: float = 0.0
-    kind: str = "UNSPECIFIED"
+    kind: ImageKind = ImageKind.UNSPECIFIED
     measured: bool = True
 
     @classmethod
@@ -79,7 +63,7 @@ def sufficient(
     if look.text_height > 0:
         reason = f"detail auto: text {look.text_height:.0f} px"
         return Sufficient(_readable(look, readable_px, geometry), reason)
-    tokens = {"PHOTO": PHOTO_TOKENS, "GRAPHIC": _graphic_tokens(look)}.get(look.kind)
+    tokens = {ImageKind.PHOTO: PHOTO_TOKENS, ImageKind.GRAPHIC: _graphic_tokens(look)}.get(look.kind)
     if tokens is None:
         return None
     return Sufficient(tokens * geometry.cell**2, f"detail auto: {look.kind.lower()} without text")

@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from decoder_svc import convert_budget
-from decoder_svc.budget.budget import Budget, OnOverBudget, ReductionMode, RepeatPolicy
-from fovea.contract.plan import Reducer, RowSelection
+from decoder_svc.budget.budget import ServerBudget
+from fovea.contract.budget import Detail, OnOverBudget, ReductionMode, RepeatPolicy, from_proto, to_proto
+from fovea.contract.plan import Reducer
 from fovea.decoder.v1 import decoder_pb2
-from fovea.planning.detail import Detail
 from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, House, request
 from tests.e2e.pictures import picture
 
-DEFAULTS = Budget(1_310_720)
+DEFAULTS = ServerBudget(1_310_720, reduction=ReductionMode.OFF)
 WRONG: dict[str, Callable[[decoder_pb2.VisualBudget], object]] = {
     "visual.detail": lambda visual: setattr(visual, "detail", 9),
     "visual.min_detail": lambda visual: setattr(visual, "min_detail", 9),
@@ -84,10 +83,11 @@ async def test_a_size_is_counted_and_not_answered_about(house: House) -> None:
 
 
 def test_what_a_request_leaves_open_is_the_servers_and_a_budget_survives_the_wire() -> None:
-    assert convert_budget.budget(decoder_pb2.VisualBudget(), DEFAULTS) == DEFAULTS
-    full = Budget(
+    assert from_proto(decoder_pb2.VisualBudget()).over(DEFAULTS) == DEFAULTS
+    full = ServerBudget(
         70_000, 900, Detail.AUTO, Detail.LOW, OnOverBudget.REFUSE, RepeatPolicy.REFERENCE,
-        RowSelection(0.25, reducer=Reducer.DIVPRUNE), 3, 0.5, 20, 768, 1024,
+        0.25, None, Reducer.DIVPRUNE, 3, 0.5, 20, 768, 1024,
     )  # fmt: skip
-    for budget in (full, replace(full, rows=ReductionMode.AUTO.rows(Reducer.STRIDE)), DEFAULTS):
-        assert convert_budget.budget(convert_budget.visual(budget), DEFAULTS) == budget
+    automatic = replace(full, keep=None, reduction=ReductionMode.AUTO, reducer=Reducer.STRIDE)
+    for budget in (full, automatic, DEFAULTS):
+        assert from_proto(to_proto(budget)).over(DEFAULTS) == budget

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from fovea.contract import wire
-from fovea.contract.rows import RowDtype, RowGroupsUneven, RowLayout
+from fovea.contract.rows import (
+    RowDtype,
+    RowGroupsUneven,
+    RowLayout,
+    dtype_from_proto,
+    dtype_to_proto,
+    layout_from_proto,
+    layout_to_proto,
+)
 from fovea.vision.v1 import rows_pb2
 
 WIDE = {"bf16": 16384, "fp16": 16384, "fp32": 32768, "fp8": 8192 + 4 * 4, "int8": 8192 + 4 * 128}
@@ -15,10 +22,10 @@ WIDE = {"bf16": 16384, "fp16": 16384, "fp32": 32768, "fp8": 8192 + 4 * 4, "int8"
 def test_a_row_of_30b_takes_the_bytes_of_its_values_and_scales(name: str, row_bytes: int) -> None:
     layout = RowLayout(2048, 3, RowDtype(name))
     assert layout.row_bytes == row_bytes
-    message = wire.layout_to_proto(layout)
+    message = layout_to_proto(layout)
     assert message.row_bytes == row_bytes
-    assert wire.layout_from_proto(message) == layout
-    assert wire.dtype_from_proto(wire.dtype_to_proto(name)) == name
+    assert layout_from_proto(message) == layout
+    assert dtype_from_proto(dtype_to_proto(name)) == name
 
 
 def test_every_dtype_has_its_figures() -> None:
@@ -34,10 +41,10 @@ def test_a_width_that_groups_do_not_divide_is_refused_and_named() -> None:
         RowLayout(96, 3, RowDtype.INT8)
     assert refused.value.metadata == {"limit": "64", "actual": "96"}
     uneven = rows_pb2.RowLayout(version=1, width=96, levels=3, dtype=rows_pb2.ROW_DTYPE_INT8, row_bytes=400)
-    assert wire.layout_from_proto(uneven) is None
+    assert layout_from_proto(uneven) is None
 
 
 def test_bytes_without_the_scales_are_no_layout() -> None:
-    message = wire.layout_to_proto(RowLayout(64, 3, RowDtype.FP8))
+    message = layout_to_proto(RowLayout(64, 3, RowDtype.FP8))
     message.row_bytes -= 16
-    assert wire.layout_from_proto(message) is None
+    assert layout_from_proto(message) is None

@@ -19,7 +19,7 @@ import pytest
 import xxhash
 
 from decoder_svc.answer import Answerer, ModelFacts, RequestLimits
-from decoder_svc.budget.budget import Budget, RepeatPolicy
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
 from decoder_svc.budget.tariff import Tariff
@@ -38,15 +38,17 @@ from decoder_svc.engine.protocol import (
 from decoder_svc.errors import EngineBusy, RowsMismatch
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
-from decoder_svc.request import ChatRequest, Count, Finished, ImageInput, Started
-from fovea.contract import wire
+from decoder_svc.request import ChatRequest, ImageInput
+from fovea.contract.answer import Finished, Started
+from fovea.contract.budget import Detail, RepeatPolicy
+from fovea.contract.count import Count, token_count_to_proto
 from fovea.contract.errors import FoveaError
-from fovea.contract.plan import Reducer, RowSelection
 from fovea.contract.receipt import Receipt
+from fovea.contract.rows import layout_to_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import AspectTooExtreme, Geometry
-from fovea.planning.detail import Detail
+from fovea.planning.counting import count_tokens
 from fovea.server import status
 from fovea.vision.v1 import rows_pb2
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
@@ -103,9 +105,10 @@ class Placing(FakeEncoder):
         return encoded, encoded[: int(np.ceil(len(encoded) * keep))]
 
     def _header(self, request: Any, sent: list[int], source: Any) -> encoder_pb2.EncodeHeader:
-        count = wire.count_to_proto(GEOMETRY, *SIZE, request.plan.max_pixels, LAYOUT.row_bytes)
+        planned = GEOMETRY.plan(*SIZE, request.plan.max_pixels)
+        count = token_count_to_proto(count_tokens(SIZE, planned, LAYOUT.row_bytes))
         header = encoder_pb2.EncodeHeader(
-            layout=wire.layout_to_proto(LAYOUT), rows=len(sent), count=count, source=source,
+            layout=layout_to_proto(LAYOUT), rows=len(sent), count=count, source=source,
             fingerprint=EXPECTED.fingerprint, encoder="placing",
         )  # fmt: skip
         header.kept.extend(sent if len(sent) < count.tokens else [])
@@ -191,7 +194,7 @@ def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> Chat
     parts = (*(ImagePart(at) for at in range(len(images))), TextPart("?"))
     budget.setdefault("max_pixels", 1_310_720)
     return ChatRequest(
-        "r", (ChatMessage("user", parts),), images, Sampling(max_new_tokens=4), Budget(**budget)
+        "r", (ChatMessage("user", parts),), images, Sampling(max_new_tokens=4), ServerBudget(**budget)
     )
 
 
@@ -207,8 +210,7 @@ async def test_a_plain_request_places_nothing(stage: Stage) -> None:
 
 
 async def test_rows_that_pixels_decide_are_placed_before_the_prompt(stage: Stage) -> None:
-    half = RowSelection(0.5, reducer=Reducer.SCOPE)
-    started, receipt = await stage.answer(ask("a", flat_tolerance=0, rows=half))
+    started, receipt = await stage.answer(ask("a", flat_tolerance=0, keep=0.5))
     assert stage.encoder.calls == ["describe", "place", "encode"]
     kept = list(range(0, 24, 2))
     assert started.visual_tokens == receipt.totals.visual_tokens == 12
@@ -232,7 +234,7 @@ async def test_the_price_is_that_of_the_tariff_and_of_the_naive_way(stage: Stage
 
 async def test_plans_and_places_tell_prefixes_apart(stage: Stage) -> None:
     keys = []
-    for budget in ({}, {"flat_tolerance": 0}, {"flat_tolerance": 1}, {"rows": RowSelection(0.5)}):
+    for budget in ({}, {"flat_tolerance": 0}, {"flat_tolerance": 1}, {"keep": 0.5}):
         await stage.answer(ask("a", **budget))
         keys.append(stage.engine.prompts[-1].images[0].key)
     assert len(set(keys)) == 4
@@ -265,7 +267,7 @@ async def test_an_image_that_stands_twice_is_asked_for_once(stage: Stage) -> Non
 
 
 async def test_a_later_copy_can_become_a_line_of_text(stage: Stage, builder: PromptBuilder) -> None:
-    started, receipt = await stage.answer(ask("a", "b", "a", repeats=RepeatPolicy.REFERENCE))
+    started, receipt = await stage.answer(ask("a", "b", "a", repeat_policy=RepeatPolicy.REFERENCE))
     assert started.visual_tokens == 96
     text = builder.tokenizer.decode([int(one) for one in stage.engine.prompts[0].token_ids])
     assert "(the same image as image 1) ?" in text
@@ -304,7 +306,7 @@ async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage:
         assert list(span.kept) == rows
     assert stage.encoder.calls.count("encode") == 3
     counted = await stage.count(ask(*names, near_repeats=share))
-    assert (counted.cost.visual_tokens, counted.cost.visual_tokens_min) == (144, 50)
+    assert (counted.visual_tokens, counted.visual_tokens_min) == (144, 50)
 
 
 @pytest.mark.parametrize(
@@ -333,8 +335,8 @@ async def test_an_equal_frame_of_a_sequence_costs_no_visual_token(
     for text in texts:
         assert text in written
     counted = await stage.count(ask(*frames, near_repeats=0.9))
-    assert counted.cost.visual_tokens_min == sum(tokens)
-    assert counted.cost.text_tokens == receipt.totals.text_tokens
+    assert counted.visual_tokens_min == sum(tokens)
+    assert counted.text_tokens == receipt.totals.text_tokens
 
 
 async def test_alternatives_treat_equal_frames_as_the_request_does(stage: Stage) -> None:
@@ -342,8 +344,8 @@ async def test_alternatives_treat_equal_frames_as_the_request_does(stage: Stage)
     assert counted.alternatives
     for other in counted.alternatives:
         again = await stage.count(replace(ask("a", "a"), budget=other.budget))
-        assert other.cost.text_tokens == again.cost.text_tokens
-        assert other.cost.visual_tokens_min <= again.cost.visual_tokens <= other.cost.visual_tokens
+        assert other.text_tokens == again.text_tokens
+        assert other.visual_tokens_min <= again.visual_tokens <= other.visual_tokens
 
 
 class ImageNotStored(FoveaError):
@@ -401,26 +403,26 @@ async def test_a_size_that_no_image_has_is_named_by_its_place(stage: Stage) -> N
 
 
 async def test_a_size_can_be_counted_and_what_depends_on_pixels_has_bounds(stage: Stage) -> None:
-    exact = await stage.count(ask("", size=(640, 480), rows=RowSelection(0.5)))
-    assert (exact.cost.visual_tokens, exact.cost.exact) == (150, True)
+    exact = await stage.count(ask("", size=(640, 480), keep=0.5))
+    assert (exact.visual_tokens, exact.exact) == (150, True)
     bounded = await stage.count(ask("", "", size=(640, 480), flat_tolerance=0))
-    assert (bounded.cost.visual_tokens, bounded.cost.visual_tokens_min) == (600, 2)
-    assert bounded.cost.rows == 600  # two sizes are not one image twice
+    assert (bounded.visual_tokens, bounded.visual_tokens_min) == (600, 2)
+    assert bounded.row_bytes == 600 * LAYOUT.row_bytes  # two sizes are not one image twice
     assert stage.encoder.calls == []
 
 
 async def test_a_stored_image_is_counted_exactly_or_within_bounds(stage: Stage) -> None:
     counted = await stage.count(ask("a", flat_tolerance=0))
-    assert (counted.cost.visual_tokens, counted.cost.exact) == (24, True)
+    assert (counted.visual_tokens, counted.exact) == (24, True)
     stage.encoder.known = False
     bounded = await stage.count(ask("a", flat_tolerance=0))
-    assert (bounded.cost.visual_tokens, bounded.cost.visual_tokens_min) == (48, 1)
+    assert (bounded.visual_tokens, bounded.visual_tokens_min) == (48, 1)
     assert bounded.images[0].steps[0].after == 48
 
 
 async def test_alternatives_are_those_that_cost_something_else(stage: Stage) -> None:
     counted = await stage.count(ask("a"))
-    told = {one.name: (one.cost.visual_tokens, one.cost.exact) for one in counted.alternatives}
+    told = {one.name: (one.visual_tokens, one.exact) for one in counted.alternatives}
     assert told == {
         "detail auto": (12, True), "economy": (36, True), "strong": (24, True), "flat": (48, False)
     }  # fmt: skip
@@ -434,5 +436,5 @@ async def test_the_last_answers_say_how_long_reading_takes(stage: Stage) -> None
     await stage.answer(ask("a"))
     counted = await stage.count(ask("a", "a"))
     read = len(stage.engine.prompts[0].token_ids)
-    assert counted.prefill_ms == pytest.approx(10 / read * counted.cost.prompt_tokens)
-    assert counted.load.prefill_flops == PrefillCost(100, 10, 5).flops(counted.cost.prompt_tokens)
+    assert counted.prefill_ms == pytest.approx(10 / read * counted.prompt_tokens)
+    assert counted.prefill_flops == PrefillCost(100, 10, 5).flops(counted.prompt_tokens)

@@ -65,7 +65,7 @@ async def test_one_record_and_one_order_serve_every_choice(parts: Parts, image: 
     assert sorted(served.joined for served in chosen) == [False] + [True] * 8
     await parts.encoder.written()
     whole = await parts.encoder.encode(image, PLAIN, "")
-    assert (whole.source, whole.rows.kept, whole.rows.count) == ("rows", None, CELLS)
+    assert (whole.origin, whole.rows.kept, whole.rows.count) == ("rows", None, CELLS)
     for served, plan in zip(chosen, plans, strict=True):
         assert served.rows.kept is not None
         assert len(served.rows.kept) == plan.rows.count(CELLS)
@@ -96,7 +96,7 @@ async def test_an_order_is_made_when_it_is_first_asked_for(parts: Parts, image: 
     await parts.encoder.written()
     sources = []
     for reducer in (Reducer.DIVPRUNE, Reducer.STRIDE, Reducer.RANDOM, Reducer.SCOPE, Reducer.SCOPE):
-        sources.append((await parts.encoder.encode(image, keeping(0.5, reducer), "")).source)
+        sources.append((await parts.encoder.encode(image, keeping(0.5, reducer), "")).origin)
         await parts.encoder.written()
     assert sources == ["rows", "rows", "rows", "encoded", "rows"]
     assert parts.tower.with_saliency == [False, True]
@@ -113,7 +113,7 @@ async def test_an_order_outlives_the_process_and_goes_with_the_image(tmp_path: P
         again = await parts.encoder.rows(asked)
         assert placed.kept is not None
         assert tuple(placed.kept) == again.rows.kept == first.rows.kept
-        assert (placed.source, again.source, again.rows.digest) == ("none", "rows", first.rows.digest)
+        assert (placed.origin, again.origin, again.rows.digest) == ("none", "rows", first.rows.digest)
         assert (parts.tower.computed, parts.ranked) == ([], [])
         await _assert_made_anew_where_it_is_no_order(parts, asked, first)
         parts.encoder.rankings.drop(TENANT, asked.key.pixels)
@@ -139,7 +139,7 @@ async def test_a_flat_record_never_answers_for_a_plain_plan(parts: Parts, image:
     await parts.encoder.written()
     again = await parts.encoder.encode(image, FLAT, "")
     tolerant = await parts.encoder.encode(image, EncodePlan(flat_tolerance=1), "")
-    assert [served.source for served in (flat, plain, again, tolerant)] == [
+    assert [served.origin for served in (flat, plain, again, tolerant)] == [
         "encoded",
         "encoded",
         "rows",
@@ -153,7 +153,7 @@ async def test_flat_squares_are_placed_without_the_tower(parts: Parts, image: st
     """From the pixels, and from the record once there is one; choices of what is left are made of that."""
     placed = await place(parts, image, FLAT)
     assert placed.kept is not None
-    assert (placed.known, placed.source, tuple(placed.kept)) == (True, "none", (*range(48), 58))
+    assert (placed.known, placed.origin, tuple(placed.kept)) == (True, "none", (*range(48), 58))
     even = await place(parts, image, keeping(0.5, Reducer.STRIDE, flat=0), stored_only=True)
     assert even.known
     assert set(even.kept if even.kept is not None else ()) < set(placed.kept)
@@ -174,12 +174,12 @@ async def test_what_only_the_tower_could_tell_stays_unknown_where_it_is_not_to_r
         assert not (await place(parts, image, keeping(0.5, reducer), stored_only=True)).known
     assert parts.tower.computed == []
     told = await place(parts, image, keeping(0.5))
-    assert (told.known, told.source, told.count) == (True, "encoded", CELLS // 2)
+    assert (told.known, told.origin, told.count) == (True, "encoded", CELLS // 2)
     assert told.order is not None
     assert sorted(told.order) == list(range(CELLS))
     served = await parts.encoder.encode(image, keeping(0.5), "")
     assert told.kept is not None
-    assert (served.source, served.rows.kept) == ("rows", tuple(told.kept))
+    assert (served.origin, served.rows.kept) == ("rows", tuple(told.kept))
     assert (await place(parts, image, keeping(0.5, Reducer.DIVPRUNE), stored_only=True)).known
     assert parts.tower.computed == [1]
 
@@ -216,5 +216,5 @@ async def test_a_ranking_that_fails_is_told_and_the_next_one_is_made(
         failed = await asyncio.gather(*asks, return_exceptions=True)
     assert [type(error) for error in failed] == [RankingFailed] * 2
     await parts.encoder.written()
-    assert (await parts.encoder.encode(image, PLAIN, "")).source == "rows"
+    assert (await parts.encoder.encode(image, PLAIN, "")).origin == "rows"
     assert (await parts.encoder.encode(image, keeping(0.5), "")).rows.count == CELLS // 2

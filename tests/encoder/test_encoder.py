@@ -29,7 +29,7 @@ async def test_a_hit_never_decodes_the_image(parts: Parts) -> None:
     await parts.encoder.written()
     decodes = parts.decoder.decodes
     hits = await asyncio.gather(*(parts.encoder.encode(stored.facts.digest, PLAIN, "") for _ in range(4)))
-    assert (missed.source, {hit.source for hit in hits}) == ("encoded", {"rows"})
+    assert (missed.origin, {hit.origin for hit in hits}) == ("encoded", {"rows"})
     assert (decodes, parts.decoder.decodes) == (2, 2), "once for the upload, once for the miss"
     assert {bytes(hit.rows.data) for hit in hits} == {bytes(missed.rows.data)}
     assert (parts.tower.computed, parts.tower.with_saliency, parts.ranked) == ([1], [False], [])

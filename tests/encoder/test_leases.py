@@ -18,7 +18,7 @@ from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from fovea.arena import Arena, OpenArena
 from fovea.contract.plan import ALL_ROWS, EncodePlan, Reducer, RowSelection
-from fovea.contract.rows import RowDtype, RowLayout
+from fovea.contract.rows import RowDtype, RowLayout, RowOrigin
 from fovea.geometry import Planned
 
 LAYOUT = RowLayout(8, 3, RowDtype.BF16)
@@ -40,7 +40,7 @@ class FakeEncoder:
         if self.failure:
             raise self.failure
         rows = StoredRows(memoryview(DATA), LAYOUT, asked.planned.grid_thw, "sha256:d")
-        return ServedRows(asked, rows, rows.count, "encoded", Timings())
+        return ServedRows(asked, rows, rows.count, RowOrigin.ENCODED, Timings())
 
     async def length(self, asked: EncodeJob) -> int:
         return asked.choice.count(asked.planned.tokens) * LAYOUT.row_bytes
@@ -73,7 +73,7 @@ async def test_who_leaves_does_not_stop_the_writing_for_others(leases: Any, tmp_
     assert OpenArena(leases.arena, tmp_path).copy(leased.offset, len(DATA)) == DATA
     assert leases.use() == ArenaUse(len(DATA), 1)
     again = await leases.lease(encoder, asked())
-    assert (again.served.source, again.offset, encoder.noted) == ("rows", leased.offset, 2)
+    assert (again.served.origin, again.offset, encoder.noted) == ("rows", leased.offset, 2)
 
 
 async def test_another_tenant_finds_nothing_of_the_first(leases: Any) -> None:
@@ -112,4 +112,4 @@ async def test_rows_that_fail_leave_no_place_behind(leases: Any) -> None:
         await leases.lease(encoder, asked())
     assert leases.use() == ArenaUse()
     encoder.failure = None
-    assert (await leases.lease(encoder, asked())).served.source == "encoded"
+    assert (await leases.lease(encoder, asked())).served.origin == "encoded"

@@ -7,46 +7,47 @@ from dataclasses import replace
 
 import pytest
 
-from decoder_svc.budget.alternatives import others
-from decoder_svc.budget.budget import Budget, OnOverBudget, ReductionMode, RepeatPolicy
-from decoder_svc.convert_budget import budget, visual
+from decoder_svc.budget.alternatives import alternatives
+from decoder_svc.budget.budget import ServerBudget
+from fovea.contract.budget import Detail, OnOverBudget, ReductionMode, RepeatPolicy, from_proto, to_proto
 from fovea.contract.plan import Reducer, RowSelection
 from fovea.decoder.v1 import decoder_pb2
-from fovea.planning.detail import Detail
 
-PLAIN = Budget(1_310_720)
+PLAIN = ServerBudget(1_310_720, reduction=ReductionMode.OFF)
 THRIFTY = replace(
     PLAIN,
     max_visual_tokens=900,
     detail=Detail.AUTO,
-    rows=RowSelection(0.75, reducer=Reducer.DIVPRUNE),
+    reduction=None,
+    keep=0.75,
+    reducer=Reducer.DIVPRUNE,
     flat_tolerance=2,
     on_over_budget=OnOverBudget.REFUSE,
-    repeats=RepeatPolicy.REFERENCE,
+    repeat_policy=RepeatPolicy.REFERENCE,
     min_tokens=64,
 )
 
 
 def test_nothing_set_is_the_servers_choice() -> None:
-    assert budget(decoder_pb2.VisualBudget(), THRIFTY) == THRIFTY
+    assert from_proto(decoder_pb2.VisualBudget()).over(THRIFTY) == THRIFTY
 
 
 def test_off_keeps_all_whatever_the_server_would_leave_out() -> None:
     asked = decoder_pb2.VisualBudget()
     asked.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
-    found = budget(asked, THRIFTY)
-    assert (found.rows.all, found.flat_tolerance) == (True, None)
+    found = from_proto(asked).over(THRIFTY)
+    assert (found.selection.all, found.flat_tolerance) == (True, None)
     asked.reduction.flat_tolerance = 0
-    assert budget(asked, THRIFTY).flat_tolerance == 0
+    assert from_proto(asked).over(THRIFTY).flat_tolerance == 0
 
 
-@pytest.mark.parametrize("one", [PLAIN, THRIFTY, replace(PLAIN, rows=ReductionMode.AUTO.rows(Reducer.SCOPE))])
-def test_a_told_alternative_means_the_same_on_a_plain_server(one: Budget) -> None:
-    for name, other in others(one):
-        again = budget(visual(other), PLAIN)
+@pytest.mark.parametrize("one", [PLAIN, THRIFTY, replace(PLAIN, reduction=ReductionMode.AUTO)])
+def test_a_told_alternative_means_the_same_on_a_plain_server(one: ServerBudget) -> None:
+    for name, other in alternatives(one):
+        again = from_proto(to_proto(other)).over(PLAIN)
         assert (again.flat_tolerance, again.detail) == (other.flat_tolerance, other.detail), name
-        assert again.rows.all == other.rows.all
-        assert again.rows.all or again.rows == other.rows
+        assert again.selection.all == other.selection.all
+        assert again.selection.all or again.selection == other.selection
         assert again.max_visual_tokens == other.max_visual_tokens
 
 

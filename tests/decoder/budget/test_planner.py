@@ -9,12 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from decoder_svc.budget.budget import Budget, OnOverBudget, ReductionMode
+from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.planner import ImagePlan, Wanted, check_fit, plan
 from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
-from fovea.contract.plan import Reducer, RowSelection
+from fovea.contract.budget import Detail, OnOverBudget, ReductionMode
+from fovea.contract.plan import Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, AspectTooExtreme, Geometry
-from fovea.planning.detail import Detail, ImageTraits
+from fovea.planning.detail import ImageTraits
 from fovea.planning.sizes import largest_for_all as largest_max_pixels
 
 PUBLISHED = Geometry()
@@ -35,7 +36,7 @@ small_sizes = st.lists(
 
 def planned(*looks: ImageTraits, **budget: Any) -> list[ImagePlan]:
     budget.setdefault("max_pixels", DEFAULT_MAX_PIXELS)
-    return plan([Wanted(look) for look in looks], Budget(**budget), PUBLISHED)
+    return plan([Wanted(look) for look in looks], ServerBudget(**budget), PUBLISHED)
 
 
 def told(one: ImagePlan) -> list[tuple[str, int, int, str]]:
@@ -44,7 +45,7 @@ def told(one: ImagePlan) -> list[tuple[str, int, int, str]]:
 
 def cost(images: list[tuple[int, int]], max_pixels: int, geometry: Geometry) -> int:
     wanted = [Wanted(ImageTraits(*size)) for size in images]
-    return sum(p.planned.tokens for p in plan(wanted, Budget(max_pixels), geometry))
+    return sum(p.planned.tokens for p in plan(wanted, ServerBudget(max_pixels), geometry))
 
 
 def check(text: int, images: list[tuple[int, int]], max_pixels: int, new: int, context: int) -> None:
@@ -84,8 +85,7 @@ def test_every_step_down_is_told_with_its_reason() -> None:
 
 
 def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
-    resized = RowSelection(0.5, reducer=Reducer.RESIZE)
-    (one,) = planned(ImageTraits(1000, 800), rows=resized)
+    (one,) = planned(ImageTraits(1000, 800), keep=0.5, reducer=Reducer.RESIZE)
     assert told(one) == [("reduce", 775, one.most, "resize 50%")]
     assert 0.45 * 775 < one.most <= 388
     assert one.rows.rows.all
@@ -95,10 +95,10 @@ def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
 @pytest.mark.parametrize(
     ("changes", "most", "least"),
     [
-        ({"rows": ReductionMode.ECONOMY.rows(Reducer.SCOPE)}, 582, 582),
-        ({"rows": ReductionMode.AUTO.rows(Reducer.SCOPE)}, 775, 16),
+        ({"reduction": ReductionMode.ECONOMY}, 582, 582),
+        ({"reduction": ReductionMode.AUTO}, 775, 16),
         ({"flat_tolerance": 0}, 775, 1),
-        ({"flat_tolerance": 0, "rows": ReductionMode.STRONG.rows(Reducer.STRIDE)}, 388, 1),
+        ({"flat_tolerance": 0, "reduction": ReductionMode.STRONG, "reducer": Reducer.STRIDE}, 388, 1),
     ],
 )
 def test_what_pixels_decide_has_bounds(changes: dict[str, Any], most: int, least: int) -> None:
@@ -112,7 +112,7 @@ def test_auto_over_pixels_that_nobody_saw_has_bounds() -> None:
 
 
 def test_a_budget_counts_what_is_sent_and_an_image_as_often_as_it_stands() -> None:
-    half = Budget(DEFAULT_MAX_PIXELS, max_visual_tokens=400, rows=RowSelection(0.5))
+    half = ServerBudget(DEFAULT_MAX_PIXELS, max_visual_tokens=400, keep=0.5)
     (once,) = plan([Wanted(ImageTraits(1000, 800))], half, PUBLISHED)
     assert (once.planned.tokens, once.most) == (775, 388)
     (twice,) = plan([Wanted(ImageTraits(1000, 800), times=2)], half, PUBLISHED)
@@ -120,7 +120,7 @@ def test_a_budget_counts_what_is_sent_and_an_image_as_often_as_it_stands() -> No
 
 
 def test_over_budget_can_be_refused_and_says_what_fits() -> None:
-    refuse = Budget(DEFAULT_MAX_PIXELS, max_visual_tokens=500, on_over_budget=OnOverBudget.REFUSE)
+    refuse = ServerBudget(DEFAULT_MAX_PIXELS, max_visual_tokens=500, on_over_budget=OnOverBudget.REFUSE)
     wanted = [Wanted(ImageTraits(1000, 800)), Wanted(ImageTraits(320, 320))]
     with pytest.raises(VisualBudgetExceeded) as caught:
         plan(wanted, refuse, PUBLISHED)
@@ -129,7 +129,7 @@ def test_over_budget_can_be_refused_and_says_what_fits() -> None:
     assert plan(wanted, replace(refuse, max_pixels=metadata["fits"]), PUBLISHED)
     with pytest.raises(VisualBudgetExceeded):
         plan(wanted, replace(refuse, max_pixels=metadata["fits"] + 1), PUBLISHED)
-    never = Budget(DEFAULT_MAX_PIXELS, max_visual_tokens=100)
+    never = ServerBudget(DEFAULT_MAX_PIXELS, max_visual_tokens=100)
     with pytest.raises(VisualBudgetExceeded) as caught:
         plan(wanted, never, PUBLISHED)
     assert caught.value.metadata["fits"] == "0"
@@ -137,7 +137,7 @@ def test_over_budget_can_be_refused_and_says_what_fits() -> None:
 
 def test_pressure_lowers_detail_step_by_step_and_not_below_the_least() -> None:
     look = ImageTraits(1000, 800, text_height=14, kind="TEXT")
-    budget = Budget(DEFAULT_MAX_PIXELS, min_detail=Detail.LOW)
+    budget = ServerBudget(DEFAULT_MAX_PIXELS, min_detail=Detail.LOW)
     sizes = []
     for steps in range(4):
         (one,) = plan([Wanted(look)], budget.lowered(steps), PUBLISHED)

@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager
 import grpc
 
 from decoder_svc.encoders.fleet import ExpectedModel
-from fovea.contract import wire
-from fovea.contract.rows import RowDtype, RowLayout
+from fovea.contract.rows import RowDtype, RowLayout, layout_to_proto
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 
 LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.FP32)
@@ -32,7 +31,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
         return encoder_pb2.GetServerInfoResponse(
             name=self.name,
             fingerprint=EXPECTED.fingerprint,
-            layout=wire.layout_to_proto(LAYOUT),
+            layout=layout_to_proto(LAYOUT),
             load=self.load,
         )
 

@@ -42,7 +42,7 @@ class FakeFetch:
             if self.wanted.rows == self.fails_at:
                 raise RowsMismatch("broken")
             size = self.wanted.rows * LAYOUT.row_bytes
-            self.report.source, self.report.encoder, self.report.rows_digest = "encoded", "e", "sha256:00"
+            self.report.origin, self.report.encoder, self.report.rows_digest = "encoded", "e", "sha256:00"
             self.report.row_bytes = self.report.wire_bytes = size
         finally:
             self.closed.append(self.wanted.digest)
@@ -77,8 +77,8 @@ async def test_a_repeat_is_the_same_rows_and_no_transfer(source: FakeSource) -> 
     first, told = await read(source, cache, wanted())
     again, retold = await read(source, cache, wanted())
     assert (first, source.asked) == (again, ["a"])
-    assert (told.source, told.encoder, told.wire_bytes) == ("encoded", "e", SIZE)
-    assert (retold.source, retold.encoder, retold.wire_bytes) == ("rows", "", 0)
+    assert (told.origin, told.encoder, told.wire_bytes) == ("encoded", "e", SIZE)
+    assert (retold.origin, retold.encoder, retold.wire_bytes) == ("rows", "", 0)
     assert (retold.rows_digest, retold.row_bytes) == (told.rows_digest, SIZE)
     assert (cache.hits, cache.misses, cache.used_bytes) == (1, 1, SIZE)
 
@@ -130,7 +130,7 @@ async def test_a_stream_that_breaks_is_not_kept(source: FakeSource, fails_at: in
     assert cache.used_bytes == 0
     source.fails_at = -1
     _, report = await read(source, cache, wanted())
-    assert (report.source, source.asked) == ("encoded", ["a", "a"])
+    assert (report.origin, source.asked) == ("encoded", ["a", "a"])
 
 
 async def test_leaving_early_closes_the_transfer_and_keeps_nothing(source: FakeSource) -> None:

@@ -98,7 +98,7 @@ async def fetched(encoder: Sharing, times: int = 1, same_host: SharedMemoryReade
                 assert report is fetch.report, "who has asked for the report has another one"
                 assert (report.row_bytes, report.rows_digest) == (SIZE, "sha256:" + "d" * 64)
                 found.wire_bytes.append(report.wire_bytes)
-                found.sources.append((report.source, report.joined))
+                found.sources.append((report.origin, report.joined))
         finally:
             await peer.close()
     return found

@@ -10,9 +10,10 @@ import xxhash
 from decoder_svc.encoders.remote import UNKNOWN_EVENTS, RemoteEncoder, WireFetch, _event
 from decoder_svc.encoders.source import RowRequest
 from decoder_svc.errors import EncoderChanged, EncoderMismatch, RowsMismatch
-from fovea.contract import frames, wire
+from fovea.contract import frames
 from fovea.contract.frames import ChunkFrame
 from fovea.contract.plan import EncodePlan
+from fovea.contract.rows import layout_to_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.vision.v1 import rows_pb2
@@ -46,7 +47,7 @@ def chunk(first: int, count: int = 2) -> encoder_pb2.EncodeResponse:
 
 def good() -> Messages:
     header = encoder_pb2.EncodeHeader(
-        layout=wire.layout_to_proto(LAYOUT), rows=ROWS, fingerprint=EXPECTED.fingerprint, encoder="streaming",
+        layout=layout_to_proto(LAYOUT), rows=ROWS, fingerprint=EXPECTED.fingerprint, encoder="streaming",
         source=rows_pb2.ROW_SOURCE_ROWS,
     )  # fmt: skip
     header.count.grid.t, header.count.grid.h, header.count.grid.w = GRID
@@ -75,7 +76,7 @@ async def test_a_good_stream_is_read_with_its_report() -> None:
     size = ROWS * LAYOUT.row_bytes
     assert data == DATA[:size]
     report = fetch.report
-    assert (report.source, report.encoder, report.wire_bytes, report.row_bytes) == (
+    assert (report.origin, report.encoder, report.wire_bytes, report.row_bytes) == (
         "rows", "streaming", size, size,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreLimits, shelf
+from encoder_svc.store import LmdbStore, StoreLimits, record_store
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import FIELDS, KIB, row_key, rows, same
 
@@ -48,7 +48,7 @@ def test_a_full_map_makes_room_and_takes_the_next_record(open_store: Opener) -> 
 def test_a_reader_that_pins_every_page_costs_only_puts(
     open_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf, "_REST_SECONDS", 0.0)
+    monkeypatch.setattr(record_store, "_REST_SECONDS", 0.0)
     store = open_store(LIMITS)
     for n in range(6):
         store.put(row_key(n), FIELDS, rows(n, SIZE))

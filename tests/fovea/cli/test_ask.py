@@ -11,8 +11,8 @@ from fovea import client
 from fovea.cli import options
 from fovea.cli import visual as visual_options
 from fovea.cli.output import clean
-from fovea.client import Budget
 from fovea.client.pdf import pages
+from fovea.contract.budget import Budget, from_proto, to_proto
 from fovea.contract.errors import InvalidArgument, Violation
 from fovea.contract.plan import MAX_FLAT_TOLERANCE
 from fovea.contract.receipt import Price
@@ -70,7 +70,7 @@ def test_a_budget_reaches_the_server(fovea, decoder, decoder_address, picture):
     )
     assert fovea("ask", picture, "-q", "?", "--decoder", decoder_address, *said.split()).exit_code == 0
     visual = decoder.requests[0].visual
-    assert Budget.of(visual) == Budget(
+    assert from_proto(visual) == Budget(
         max_pixels=1,
         max_visual_tokens=2,
         detail="auto",
@@ -85,7 +85,7 @@ def test_a_budget_reaches_the_server(fovea, decoder, decoder_address, picture):
         max_short_side=4,
         max_long_side=5,
     )
-    assert Budget.of(visual).message() == visual
+    assert to_proto(from_proto(visual)) == visual
     assert visual_options.MOST_TOLERANCE == MAX_FLAT_TOLERANCE
 
 

@@ -13,14 +13,25 @@ import xxhash
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image as Pillow
 
-from fovea.contract import wire
+from fovea.contract.count import token_count_to_proto
 from fovea.contract.errors import FoveaError
-from fovea.contract.image import ImageFacts
-from fovea.contract.receipt import ImageReceipt, Price, Receipt, Stages, Step, Tier, Totals
-from fovea.contract.rows import RowDtype, RowLayout, chunks, digest
+from fovea.contract.image import ImageFacts, facts_to_proto
+from fovea.contract.receipt import (
+    ImageReceipt,
+    Price,
+    Receipt,
+    Stages,
+    Step,
+    Tier,
+    Totals,
+    receipt_to_proto,
+    steps_to_proto,
+)
+from fovea.contract.rows import RowDtype, RowLayout, chunks, digest, layout_to_proto
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
+from fovea.planning.counting import count_tokens
 from fovea.server import status
 from fovea.vision.v1 import rows_pb2
 
@@ -164,8 +175,10 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self._note("CountTokens", context)
         self.requests.append(request.request)
         images = [part for m in request.request.messages for part in m.parts if part.HasField("image")]
-        count = wire.count_to_proto(Geometry(), 330, 250, DEFAULT_MAX_PIXELS, LAYOUT.row_bytes)
-        plan = decoder_pb2.ImagePlan(tokens=80, tokens_min=40, steps=wire.steps_to_proto(STEPS))
+        count = token_count_to_proto(
+            count_tokens((330, 250), Geometry().plan(330, 250, DEFAULT_MAX_PIXELS), LAYOUT.row_bytes)
+        )
+        plan = decoder_pb2.ImagePlan(tokens=80, tokens_min=40, steps=steps_to_proto(STEPS))
         high = decoder_pb2.VisualBudget(detail=decoder_pb2.DETAIL_HIGH)
         high.reduction.flat_tolerance = 0
         other = decoder_pb2.Alternative(
@@ -198,7 +211,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             model="fake",
             state=decoder_pb2.SERVING_STATE_SERVING,
             loading_progress=1.0,
-            layout=wire.layout_to_proto(LAYOUT),
+            layout=layout_to_proto(LAYOUT),
             limits=decoder_pb2.DecoderLimits(**LIMITS),
             features=["generate"],
             encoders=[decoder_pb2.EncoderPeer(address="127.0.0.1:1", reachable=False)],
@@ -215,7 +228,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
 
     def _put_response(self, data: bytes, already: bool) -> decoder_pb2.PutImageResponse:
         response = decoder_pb2.PutImageResponse(
-            facts=wire.facts_to_proto(facts_of(data)), already_stored=already, encoder="encoder-0"
+            facts=facts_to_proto(facts_of(data)), already_stored=already, encoder="encoder-0"
         )
         response.expire_time.FromSeconds(self.expires)
         return response
@@ -233,7 +246,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             self.degraded,
         )
         return decoder_pb2.Finished(
-            finish_reason=decoder_pb2.FINISH_REASON_STOP, receipt=wire.receipt_to_proto(receipt)
+            finish_reason=decoder_pb2.FINISH_REASON_STOP, receipt=receipt_to_proto(receipt)
         )
 
     def _image(self, one: str) -> ImageReceipt:
@@ -256,7 +269,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 
     def PutImage(self, requests, context):
         data = b"".join(request.data for request in requests)
-        return encoder_pb2.PutImageResponse(facts=wire.facts_to_proto(facts_of(data)))
+        return encoder_pb2.PutImageResponse(facts=facts_to_proto(facts_of(data)))
 
     def PlaceRows(self, request, context):
         """Of 80 cells the first 16 are flat; of the others those at the end are the most important."""
@@ -265,7 +278,9 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
         kept = sorted(order[:32]) if request.encode.plan.HasField("rows") else sorted(order)
         header = encoder_pb2.EncodeHeader(
             rows=len(kept),
-            count=wire.count_to_proto(Geometry(), 330, 250, DEFAULT_MAX_PIXELS, LAYOUT.row_bytes),
+            count=token_count_to_proto(
+                count_tokens((330, 250), Geometry().plan(330, 250, DEFAULT_MAX_PIXELS), LAYOUT.row_bytes)
+            ),
             source=rows_pb2.ROW_SOURCE_ENCODED,
             encoder="encoder-0",
             kept=kept,
@@ -281,9 +296,11 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
     def _stream(self, request) -> Iterator[encoder_pb2.EncodeResponse]:
         rows = len(self.data) // LAYOUT.row_bytes
         header = encoder_pb2.EncodeHeader(
-            layout=wire.layout_to_proto(LAYOUT),
+            layout=layout_to_proto(LAYOUT),
             rows=rows,
-            count=wire.count_to_proto(Geometry(), 320, 240, DEFAULT_MAX_PIXELS, LAYOUT.row_bytes),
+            count=token_count_to_proto(
+                count_tokens((320, 240), Geometry().plan(320, 240, DEFAULT_MAX_PIXELS), LAYOUT.row_bytes)
+            ),
             source=rows_pb2.ROW_SOURCE_ROWS,
             fingerprint="sha256:f",
             encoder="encoder-0",
@@ -307,7 +324,13 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 
     def CountTokens(self, request, context):
         max_pixels = request.max_pixels if request.HasField("max_pixels") else DEFAULT_MAX_PIXELS
-        count = wire.count_to_proto(Geometry(), request.width, request.height, max_pixels, 64)
+        count = token_count_to_proto(
+            count_tokens(
+                (request.width, request.height),
+                Geometry().plan(request.width, request.height, max_pixels),
+                64,
+            )
+        )
         return encoder_pb2.CountTokensResponse(count=count)
 
     def GetServerInfo(self, request, context):

@@ -10,6 +10,7 @@ from PIL import Image
 from fovea.client import Budget
 from fovea.client.pdf import MAX_PAGES, PagesInvalid, PdfNotReadable, TooManyPages, is_pdf, pages, sizes
 from fovea.geometry import Geometry
+from fovea.planning.limit import pixel_limit
 from tests.fovea.client.papers import A4, pdf
 
 THREE = pdf([A4, (842, 595), (300, 300)])
@@ -26,7 +27,7 @@ def opened(page: bytes) -> Image.Image:
 def test_a_page_is_drawn_at_a_size_that_the_service_leaves_alone(budget):
     for page in pages(THREE, budget=budget):
         size = opened(page).size
-        planned = Geometry().plan(*size, budget.limit(*size))
+        planned = Geometry().plan(*size, pixel_limit(budget, *size))
         assert (planned.width, planned.height) == size
         assert planned.tokens <= (budget.max_visual_tokens or 1280)
 

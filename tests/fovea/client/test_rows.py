@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fovea.client.errors import ImageNotStored, RowsMismatch
-from fovea.contract import wire
-from fovea.contract.plan import EncodePlan, Reducer, RowSelection
+from fovea.contract.plan import EncodePlan, Reducer, RowSelection, plan_from_proto
 from fovea.contract.rows import digest
 
 SOME = "sha256:" + "0" * 64
@@ -24,7 +23,7 @@ def test_a_plan_is_sent_whole_and_the_places_of_its_rows_come_back(encoder_clien
     plan = EncodePlan(600_000, 0, RowSelection(0.5, reducer=Reducer.DIVPRUNE))
     placed = encoder_client.place_rows(SOME, plan, order=True, fingerprint="sha256:f")
     (asked,) = encoder.asked
-    assert wire.plan_from_proto(asked.encode.plan) == plan
+    assert plan_from_proto(asked.encode.plan) == plan
     assert (asked.encode.digest, asked.encode.fingerprint) == (SOME, "sha256:f")
     assert (placed.known, placed.count, placed.kept, placed.order[0]) == (True, 32, tuple(range(48, 80)), 79)
     assert (placed.cost.tokens, placed.source, placed.encoder) == (80, "encoded", "encoder-0")

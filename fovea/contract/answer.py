@@ -1,0 +1,104 @@
+"""An answer and its stream: the events of Generate, and what a client puts together from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fovea.contract.enums import EnumCodec
+from fovea.contract.receipt import Receipt, receipt_from_proto, receipt_to_proto
+from fovea.decoder.v1 import decoder_pb2
+
+
+class FinishReason(StrEnum):
+    """Why an answer ended. It is complete for STOP only; LENGTH was cut at `max_new_tokens`."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+_FINISH_REASON = EnumCodec(decoder_pb2.FinishReason, FinishReason)
+
+
+@dataclass(frozen=True)
+class Started:
+    """The request was accepted: its images are stored and its prompt fits."""
+
+    request_id: str
+    model: str
+    prompt_tokens: int
+    visual_tokens: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """More of the answer. `logprobs` has one natural logarithm per token if they were requested."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The answer has ended. `matched_stop` is the stop string that ended it, if any.
+
+    `finish_reason` is None for a reason of a newer server.
+    """
+
+    finish_reason: FinishReason | None
+    matched_stop: str
+    receipt: Receipt
+
+
+Event = Started | Text | Finished
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer. With `finish_reason` LENGTH it was cut and need not match its response format.
+
+    `matched_stop` is the stop string that ended it; it may have cut the response format too. `logprobs` has
+    one natural logarithm per token if they were requested.
+    """
+
+    text: str
+    finish_reason: FinishReason | None
+    model: str
+    request_id: str
+    receipt: Receipt
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    matched_stop: str = ""
+
+
+def event_to_proto(event: Event) -> decoder_pb2.GenerateResponse:
+    if isinstance(event, Started):
+        return decoder_pb2.GenerateResponse(started=decoder_pb2.Started(**vars(event)))
+    if isinstance(event, Text):
+        return decoder_pb2.GenerateResponse(delta=decoder_pb2.Delta(**vars(event)))
+    return decoder_pb2.GenerateResponse(finished=finished_to_proto(event))
+
+
+def finished_to_proto(event: Finished) -> decoder_pb2.Finished:
+    return decoder_pb2.Finished(
+        finish_reason=_FINISH_REASON.to_proto(event.finish_reason),
+        matched_stop=event.matched_stop,
+        receipt=receipt_to_proto(event.receipt),
+    )
+
+
+def event_from_proto(message: decoder_pb2.GenerateResponse) -> Event | None:
+    """None for an event that a newer server sends and this client does not know."""
+    kind = message.WhichOneof("event")
+    if kind == "started":
+        told = message.started
+        return Started(told.request_id, told.model, told.prompt_tokens, told.visual_tokens)
+    if kind == "delta":
+        delta = message.delta
+        return Text(delta.text, tuple(delta.token_ids), tuple(delta.logprobs))
+    if kind == "finished":
+        end = message.finished
+        reason = _FINISH_REASON.from_proto(end.finish_reason)
+        return Finished(reason, end.matched_stop, receipt_from_proto(end.receipt))
+    return None

@@ -1,0 +1,49 @@
+"""What an encoder's store holds and frees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fovea.encoder.v1 import encoder_pb2
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    """The encoder's store. Sizes are true after a restart; events count from the start of the process."""
+
+    records: int
+    record_bytes: int
+    record_capacity_bytes: int
+    uploads: int
+    upload_bytes: int
+    upload_capacity_bytes: int
+    hits: int
+    misses: int
+    evictions: int
+    failed_checks: int
+    skipped_puts: int
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a deletion removed: uploads (0 or 1), row records, and the bytes of both."""
+
+    uploads: int
+    records: int
+    bytes: int
+
+
+def cache_stats_to_proto(stats: CacheStats) -> encoder_pb2.GetCacheStatsResponse:
+    return encoder_pb2.GetCacheStatsResponse(**vars(stats))
+
+
+def cache_stats_from_proto(message: encoder_pb2.GetCacheStatsResponse) -> CacheStats:
+    return CacheStats(**{name: getattr(message, name) for name in CacheStats.__dataclass_fields__})
+
+
+def deleted_to_proto(deleted: Deleted) -> encoder_pb2.DeleteImageResponse:
+    return encoder_pb2.DeleteImageResponse(**vars(deleted))
+
+
+def deleted_from_proto(message: encoder_pb2.DeleteImageResponse) -> Deleted:
+    return Deleted(message.uploads, message.records, message.bytes)

@@ -1,0 +1,19 @@
+"""From a planned size to what it costs."""
+
+from __future__ import annotations
+
+from fovea.contract.count import TokenCount
+from fovea.geometry import Planned
+from fovea.planning.sizes import Size
+
+
+def count_tokens(original: Size, planned: Planned, row_bytes: int) -> TokenCount:
+    """`row_bytes` is the size of one row."""
+    return TokenCount(
+        original=original,
+        planned=(planned.width, planned.height),
+        grid_thw=planned.grid_thw,
+        patches=planned.patches,
+        tokens=planned.tokens,
+        row_bytes=planned.tokens * row_bytes,
+    )
