@@ -91,6 +91,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         """The visual tokens that a server that plans nothing would have spent."""
         self.price = Price()
         self.degraded = False
+        self.matched_stop = ""
         self.calls: list[str] = []
         """The name of each call, in order; one that is tried again is here again."""
         self.requests: list[decoder_pb2.GenerateRequest] = []
@@ -233,7 +234,9 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             self.degraded,
         )
         return decoder_pb2.Finished(
-            finish_reason=decoder_pb2.FINISH_REASON_STOP, receipt=wire.receipt_to_proto(receipt)
+            finish_reason=decoder_pb2.FINISH_REASON_STOP,
+            matched_stop=self.matched_stop,
+            receipt=wire.receipt_to_proto(receipt),
         )
 
     def _image(self, one: str) -> ImageReceipt:
