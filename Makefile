@@ -61,7 +61,11 @@ lint: $(STAMP) ## ruff, mypy, buf
 	$(BIN)/buf lint protos
 	$(BIN)/buf breaking protos --against $(BASELINE)
 
-test: $(STAMP) ## every test that must never break
+VOCABULARY := build/qwen3/tokenizer.json
+$(VOCABULARY): tools/vocabulary
+	@tools/vocabulary $@
+
+test: $(STAMP) $(VOCABULARY) ## every test that must never break
 	$(BIN)/pytest -m "not slow and not long and not clients and not vllm"
 
 test-long: $(STAMP) ## the tests that wait: restarts, kills, a fleet, bf16 on the stand-in

@@ -117,13 +117,15 @@ def checkpoint(
     shards: int = 1,
     text: Mapping[str, Any] | None = None,
     vision: Mapping[str, Any] | None = None,
+    vocabulary: Path | None = None,
 ) -> Path:
     """Write a checkpoint: `kind` "moe" is qwen3_vl_moe, "dense" is qwen3_vl. Returns its folder.
 
     `tied` defaults to what is published: dense ties the head to the embedding, MoE does not.
     `min_pixels` is 4,096 and not the published 65,536, so that a 64x64 image costs 4 tokens and
     tests stay quick. With more than one shard an index is written, as for the large published
-    checkpoints. `text` and `vision` are further fields of text_config and vision_config.
+    checkpoints. `text` and `vision` are further fields of text_config and vision_config. With a `vocabulary`,
+    a tokenizer.json of the family, the weights are made for that.
     """
     if kind not in ("moe", "dense"):
         raise ValueError(f"kind is {kind!r}, not 'moe' or 'dense'")
@@ -143,7 +145,7 @@ def checkpoint(
     )
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    tokenizer = _write_tokenizer(directory)
+    tokenizer = _write_tokenizer(directory, vocabulary)
     config = _config(spec, tokenizer)
     config["text_config"] |= text or {}
     config["vision_config"] |= vision or {}
@@ -313,7 +315,15 @@ def _write_weights(directory: Path, tensors: dict[str, torch.Tensor], shards: in
     _write_json(directory / "model.safetensors.index.json", index)
 
 
-def _write_tokenizer(directory: Path) -> Tokenizer:
+def _write_tokenizer(directory: Path, vocabulary: Path | None) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(vocabulary)) if vocabulary else _trained_tokenizer()
+    tokenizer.save(str(directory / "tokenizer.json"))
+    _write_json(directory / "tokenizer_config.json", _tokenizer_config(tokenizer))
+    (directory / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    return tokenizer
+
+
+def _trained_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -329,9 +339,6 @@ def _write_tokenizer(directory: Path) -> Tokenizer:
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
     tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in ADDED])
-    tokenizer.save(str(directory / "tokenizer.json"))
-    _write_json(directory / "tokenizer_config.json", _tokenizer_config(tokenizer))
-    (directory / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
     return tokenizer
 
 

@@ -48,7 +48,7 @@ class Formats:
         self._waiting = 0
         self._verdicts: OrderedDict[ResponseFormat, Verdict] = OrderedDict()
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="formats")
-        self._grammars = cache(lambda: _Grammars(tokens))
+        self._grammars = cache(lambda: Grammars(tokens))
 
     async def check(self, wanted: ResponseFormat) -> str:
         """The source of its grammar. Raises FormatNotEnforceable, FormatTooCostly or EngineBusy."""
@@ -83,7 +83,7 @@ class Formats:
             self._waiting -= 1
 
 
-class _Grammars:
+class Grammars:
     """Compiled grammars, and what they are compiled with. On the compiler's thread alone."""
 
     def __init__(self, tokens: TokenSet) -> None:

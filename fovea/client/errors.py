@@ -96,6 +96,10 @@ class VisualBudgetExceeded(_Reason, code=Code.INVALID_ARGUMENT):
     0 where they always do."""
 
 
+class FormatTooCostly(_Reason, code=Code.INVALID_ARGUMENT):
+    """Compiling the form of the answer takes more than the server spends on one."""
+
+
 class MaxNewTokensTooLarge(_Reason, code=Code.INVALID_ARGUMENT):
     """max_new_tokens is above the server's cap."""
 

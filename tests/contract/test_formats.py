@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -47,11 +48,16 @@ async def test_log_probabilities_come_only_where_they_are_asked_for(house: House
         (decoder_pb2.ResponseFormat(), "response_format"),
         (decoder_pb2.ResponseFormat(json_schema=""), "response_format.json_schema"),
         (decoder_pb2.ResponseFormat(json_schema='{"type": "objct"}'), "response_format.json_schema"),
+        (decoder_pb2.ResponseFormat(json_schema='{"const": "\\ud83d"}'), "response_format.json_schema"),
+        (
+            decoder_pb2.ResponseFormat(json_schema='{"enum": [99999999999999999999]}'),
+            "response_format.json_schema",
+        ),
         (decoder_pb2.ResponseFormat(regex="(a"), "response_format.regex"),
         (decoder_pb2.ResponseFormat(regex="a" * 65_537), "response_format.regex"),
         (decoder_pb2.ResponseFormat(choice=decoder_pb2.Choice()), "response_format.choice"),
     ],
-    ids=["none", "empty", "schema", "expression", "large", "no choice"],
+    ids=["none", "empty", "schema", "half a pair", "large number", "expression", "large", "no choice"],
 )
 async def test_a_form_that_cannot_be_enforced_is_refused_by_field_before_anything_starts(
     house: House, wanted: decoder_pb2.ResponseFormat, field: str
@@ -60,6 +66,27 @@ async def test_a_form_that_cannot_be_enforced_is_refused_by_field_before_anythin
     asked.response_format.CopyFrom(wanted)
     found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
     assert (found.code, set(found.violations)) == ("INVALID_ARGUMENT", {field})
+
+
+# 60 KiB that take seconds of CPU.
+SLOW = "".join(f"[{chr(97 + i % 26)}-z]?" for i in range(10_000))
+
+
+async def test_slow_forms_are_refused_and_others_answered_meanwhile(house: House) -> None:
+    """As many as threads that asyncio shares; each is another one."""
+    slow = [request("?", max_new_tokens=4) for _ in range(6)]
+    for number, asked in enumerate(slow):
+        asked.response_format.regex = SLOW + str(number)
+    waiting = [asyncio.create_task(failure(house.decoder.Generate(asked, timeout=CALL_S))) for asked in slow]
+    plain = decoder_pb2.CompleteRequest(request=request("Which colour?", max_new_tokens=4))
+    whole = await house.decoder.Complete(plain, timeout=CALL_S)
+    assert whole.receipt.totals.output_tokens > 0
+    assert not any(task.done() for task in waiting)
+    limits = (await house.info()).limits
+    for found in await asyncio.gather(*waiting):
+        assert (found.code, found.reason) == ("INVALID_ARGUMENT", "FORMAT_TOO_COSTLY")
+        assert found.metadata["limit"] == str(limits.max_format_s)
+        assert set(found.violations) == {"response_format.regex"}
 
 
 async def test_the_limit_of_a_form_is_told_and_named(house: House) -> None:

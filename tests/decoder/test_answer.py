@@ -127,6 +127,9 @@ class Reading:
     def load(self) -> EngineLoad:
         return EngineLoad(0, self.waiting, 0, 100, 0)
 
+    async def check_format(self, wanted: Any) -> None:
+        """Takes any."""
+
     async def submit(
         self, request: Any, rows: Sequence[AsyncIterator[RowChunk]], layout: Any = None
     ) -> AsyncGenerator[Delta, None]:

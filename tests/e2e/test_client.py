@@ -146,6 +146,10 @@ def test_an_answer_has_the_form_that_was_asked_for(client: Any) -> None:
     assert {json.loads(answer.text)["colour"] for answer in said} <= set(colours)
     assert {answer.finish_reason for answer in said} == {"stop"}
     assert client.ask("?", sampling=BRIEF, response_format=form).finish_reason == "length"
+    stopped = client.ask("?", sampling=Sampling(stop=["our"]), response_format=form)
+    assert stopped.text.endswith('"col')
+    assert (stopped.finish_reason, stopped.matched_stop) == ("stop", "our")
+    assert {answer.matched_stop for answer in said} == {""}
     with pytest.raises(errors.InvalidArgument) as refused:
         client.ask("?", response_format=Format.regex("(?=a)b"))
     assert refused.value.violations[0].field == "response_format.regex"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.parts.published import QWEN3_VL_30B_A3B
 
 import decoder_svc.app
 import encoder_svc.app
+from bench.gpu import PUBLISHED
 from decoder_svc.prompt.builder import PromptBuilder
 from fovea import architecture
 from fovea.checkpoint import CheckpointNotSupported
@@ -199,7 +199,7 @@ def test_without_end_tokens_in_the_generation_config_those_of_the_text_config_ho
 def test_what_is_published_and_what_transformers_saves_is_served(original: Path, tmp_path: Path) -> None:
     from transformers import Qwen3VLMoeConfig
 
-    (tmp_path / CONFIG).write_text(json.dumps(QWEN3_VL_30B_A3B))
+    (tmp_path / CONFIG).write_text(json.dumps(json.loads(PUBLISHED.read_text())))
     before = architecture.load(tmp_path)
     saved = tmp_path / "saved"
     Qwen3VLMoeConfig.from_pretrained(tmp_path).save_pretrained(saved)

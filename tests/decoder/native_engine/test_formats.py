@@ -117,6 +117,18 @@ async def test_a_cut_answer_says_so(engine: NativeEngine, questions: dict[str, l
     assert (stopped[-1].finish_reason, stopped[-1].matched_stop) == ("stop", "our")
 
 
+@pytest.mark.parametrize(
+    "wanted", [ResponseFormat("regex", ("a\U0001f600b",)), ResponseFormat("choice", ("été日本",))]
+)
+async def test_an_answer_that_is_cut_inside_a_character_is_the_beginning_of_a_match(
+    engine: NativeEngine, questions: dict[str, list[Question]], wanted: ResponseFormat
+) -> None:
+    q, whole = questions["moe"][0], wanted.source[0]
+    for n in range(1, 12):
+        cut = text(await answer(engine, q, Sampling(max_new_tokens=n, response_format=wanted)))
+        assert whole.startswith(cut), n
+
+
 async def test_neighbours_with_formats_change_nothing(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
@@ -183,10 +195,14 @@ async def test_a_format_that_fails_in_the_middle_ends_its_own_answer_alone(
     engine: NativeEngine, questions: dict[str, list[Question]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = ResponseFormat("choice", ("yellow",))
-    spoilt = engine._parts.compile(wanted)
+    spoilt = await engine._formats.compile(wanted)
     spoilt.matcher.consume_token(0)
     assert spoilt.matcher.is_error()
-    monkeypatch.setattr(engine._parts.grammars(), "compile", lambda wanted: spoilt)
+
+    async def compile(wanted: ResponseFormat) -> object:
+        return spoilt
+
+    monkeypatch.setattr(engine._formats, "compile", compile)
     q = questions["moe"][0]
     beside = asyncio.create_task(answer(engine, q, Sampling(max_new_tokens=12), "beside"))
     with pytest.raises(FormatNotEnforceable):

@@ -63,6 +63,16 @@ def test_what_was_saved_and_what_it_cost_stand_on_the_receipt(fovea, decoder, de
     assert "detail  lowered" in found
 
 
+def test_an_answer_that_a_stop_string_ended_is_told_from_a_whole_one(
+    fovea, decoder, decoder_address, picture
+):
+    argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
+    assert "stopped" not in fovea(*argv).output
+    decoder.matched_stop = "END\x1b"
+    assert ", stopped before 'END\\x1b', request" in fovea(*argv).output
+    assert json.loads(fovea(*argv, "--json").stdout)["matched_stop"] == "END\x1b"
+
+
 def test_a_budget_reaches_the_server(fovea, decoder, decoder_address, picture):
     said = (
         "--max-pixels 1 --budget 2 --min-tokens 3 --detail auto --min-detail low --short-side 4 --long-side 5"

@@ -39,7 +39,15 @@ TOTALS = {
     "naive_patches": int,
 }
 STAGES = dict.fromkeys(["queue", "encode", "transfer", "prefill", "ttft", "decode", "total"], NUMBER)
-ASK = {"schema": int, "request_id": str, "answer": str, "finish_reason": str, "model": str, "receipt": dict}
+ASK = {
+    "schema": int,
+    "request_id": str,
+    "answer": str,
+    "finish_reason": str,
+    "matched_stop": str,
+    "model": str,
+    "receipt": dict,
+}
 COUNT = {
     "schema": int,
     "width": int,

@@ -102,6 +102,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         """The visual tokens that a server that plans nothing would have spent."""
         self.price = Price()
         self.degraded = False
+        self.matched_stop = ""
         self.calls: list[str] = []
         """The name of each call, in order; one that is tried again is here again."""
         self.requests: list[decoder_pb2.GenerateRequest] = []
@@ -246,7 +247,9 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             self.degraded,
         )
         return decoder_pb2.Finished(
-            finish_reason=decoder_pb2.FINISH_REASON_STOP, receipt=receipt_to_proto(receipt)
+            finish_reason=decoder_pb2.FINISH_REASON_STOP,
+            matched_stop=self.matched_stop,
+            receipt=receipt_to_proto(receipt),
         )
 
     def _image(self, one: str) -> ImageReceipt:

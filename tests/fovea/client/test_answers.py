@@ -27,8 +27,14 @@ def test_an_answer_is_the_sum_of_its_texts(client, picture):
     answer = client.ask("How many?", [picture], on_text=heard.append)
     assert (answer.text, "".join(heard)) == ("forty two", "forty two")
     assert (answer.finish_reason, answer.model, answer.request_id) == ("stop", "fake", "request-1")
+    assert answer.matched_stop == ""
     assert answer.receipt.totals.visual_tokens == 80
     assert answer.receipt.images[0].steps[0].name == "resize"
+
+
+def test_an_answer_that_a_stop_string_ended_names_it(client, picture, decoder):
+    decoder.matched_stop = "END"
+    assert client.ask("How many?", [picture]).matched_stop == "END"
 
 
 def test_files_are_stored_first_and_named_by_id(client, decoder, picture):

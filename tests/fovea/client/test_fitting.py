@@ -16,7 +16,7 @@ from fovea.client.fitting import fitted_size
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry, SizeInvalid
 from fovea.images import shown
 from tests.e2e.pictures import pixels
-from tests.fovea.images.files import chunk, gif, png, raw_profile, tiff, with_chunk, xmp
+from tests.fovea.images.files import chunk, gif, png, raw_profile, rows, tiff, with_chunk, xmp
 
 LIMIT = 131_072
 LARGE = (640, 480)
@@ -159,8 +159,10 @@ UNCHANGED = {
     "smaller as it was written": file(Image.new("P", LARGE), "PNG"),
     "longer than allowed": file(Image.new("RGB", (4020, 20)), "PNG"),
     "cut off and closed": file(noise(), "JPEG")[:50_000] + b"\xff\xd9",
-    "rows missing": png(np.asarray(noise()).astype(np.uint16), 8, 2, data=bytes(200_000)),
-    "a progressive scan missing": without_last_scan(file(noise(), "JPEG", progressive=True)),
+    "rows missing": png(
+        np.asarray(noise()).astype(np.uint16), 8, 2, data=b"".join(rows(np.asarray(noise())[:400], 8))
+    ),
+    "a progressive scan missing": without_last_scan(file(noise(), "JPEG", progressive=True, quality=95)),
     "GIF cut off and closed": file(noise().quantize(64), "GIF")[:80_000] + b"\0;",
     "cut off": file(noise(), "JPEG")[:50_000],
     "damaged": file(noise(), "PNG")[:60] + bytes(200_000),

@@ -1,0 +1,88 @@
+"""Whatever is said under a schema that is not refused is valid by it, as jsonschema judges.
+
+Schemas are drawn from all keywords, and answers at random from what may come next, a byte at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from llguidance import LLMatcher, LLTokenizer
+
+from decoder_svc.sampling.grammar import compiled, grammar_source
+from decoder_svc.sampling.keywords import TooCostly, Unenforceable
+from tests.decoder.sampling.schemas import schemas, why_invalid
+
+BYTES = LLTokenizer("byte")
+ENDING, USUAL = b'"}],', b' \\abcxyz0159.-+kK_"{}[]:,\n'
+CHECKED = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def walk(matcher: LLMatcher, chance: random.Random, longest: int = 200) -> str | None:
+    """An answer at random that tends to its end; None where it does not come to one."""
+    matcher, said = matcher.deep_copy(), bytearray()
+    for _ in range(longest):
+        bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
+        may_come = set(np.flatnonzero(bits).tolist())
+        may_end = BYTES.eos_token in may_come
+        may_come.discard(BYTES.eos_token)
+        if may_end and (not may_come or chance.random() < 0.3):
+            return said.decode()
+        wish = ENDING if chance.random() < 0.3 else USUAL if chance.random() < 0.9 else range(256)
+        said.append(chance.choice(sorted(may_come.intersection(wish) or may_come)))
+        matcher.consume_token(said[-1])
+    return None
+
+
+def answers(schema: dict[str, Any], seed: int, tries: int = 8) -> list[str]:
+    """Some that may be said; none where the schema is refused."""
+    try:
+        matcher = compiled(BYTES, grammar_source("json_schema", [json.dumps(schema)]))
+    except (Unenforceable, TooCostly):
+        return []
+    chance = random.Random(seed)
+    return [said for _ in range(tries) if (said := walk(matcher, chance)) is not None]
+
+
+@CHECKED
+@given(schema=schemas(), seed=st.integers(0, 2**32))
+def test_what_is_said_under_a_schema_is_valid_by_it(schema: dict[str, Any], seed: int) -> None:
+    for answer in answers(schema, seed):
+        if "e" in answer.lower() and any(char.isdigit() for char in answer):
+            continue  # 1e99999 is a number, of more digits than the judge can count
+        assert why_invalid(schema, answer) is None, (schema, answer)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        {"type": "number", "exclusiveMinimum": -0.5, "exclusiveMaximum": 0.5},
+        {"type": "integer", "exclusiveMinimum": 0, "maximum": 1.5},
+        {"type": "number", "multipleOf": 0.01, "minimum": 0, "maximum": 2},
+        {"allOf": [{"multipleOf": 4}, {"multipleOf": 6}], "type": "integer", "minimum": 0, "maximum": 99},
+        {"properties": {"a": {"type": "integer"}}, "minProperties": 1, "additionalProperties": False},
+        {"type": "object", "required": ["a"], "minProperties": 2, "additionalProperties": {"type": "null"}},
+        {"oneOf": [{"type": "integer"}, {"type": "string", "maxLength": 2}]},
+        {"items": {"const": "Ω"}, "prefixItems": [{"const": "e\u0301"}], "type": "array", "maxItems": 3},
+    ],
+    ids=json.dumps,
+)
+def test_schemas_of_common_kinds_are_enforced_and_not_refused(schema: dict[str, Any]) -> None:
+    said = answers(schema, 1, tries=60)
+    assert said
+    assert [(answer, why) for answer in said if (why := why_invalid(schema, answer))] == []
+
+
+def test_no_escape_disguises_a_key_that_has_a_schema() -> None:
+    """`\\u0061` is an `a`, and would hold anything as an additional property."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    matcher = compiled(BYTES, grammar_source("json_schema", [json.dumps(schema)]))
+    assert matcher.deep_copy().try_consume_tokens(list(b'{"a":1}')) == 7
+    assert matcher.try_consume_tokens(list(b'{"\\u0061":"x"}')) < 9

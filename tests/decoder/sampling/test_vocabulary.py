@@ -1,0 +1,84 @@
+"""Formats over the real vocabulary of Qwen3: its merges, normalizer and added tokens, with random weights.
+
+The stand-in's 1,024 tokens have no merge inside of a character and hide what fails here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from decoder_svc.engine.protocol import EngineLimits, EngineRequest, Prompt, ResponseFormat, Sampling
+from decoder_svc.errors import FormatTooCostly
+from decoder_svc.native_engine.engine import NativeEngine
+from tests import tiny
+from tests.decoder.native_engine.harness import collect, settings, text
+from tests.decoder.sampling.test_formats import SLOW
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+OHM, ANGSTROM, DECOMPOSED = "\u2126", "\u212b", "e\u0301te\u0301"
+LITERALS = (
+    OHM, f"4.7 k{OHM}", ANGSTROM, DECOMPOSED, "\u1112\u1161\u11ab", "\uf900",  # not NFC
+    "<|im_end|>", "a<|im_end|>b", "<think>", "</think> no", "<|image_pad|>", "<tool_call>", "<|endoftext|>",
+    "日本語", "a\U0001f600b", "\r\n\t x", "  two  ", 'a"b\\c',
+)  # fmt: skip
+PROMPT = Prompt(np.arange(8, dtype=np.int32), np.tile(np.arange(8, dtype=np.int32), (3, 1)), 8)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NativeEngine]:
+    folder = tiny.checkpoint(
+        tmp_path_factory.mktemp("qwen3"), "dense", vision_depth=1, deepstack=(0,), text_layers=1,
+        text_hidden=32, vocabulary=vocabulary,
+    )  # fmt: skip
+    running = NativeEngine(settings(folder, limits=EngineLimits(max_context=512, max_new_tokens=64)))
+    await running.start()
+    yield running
+    await running.close()
+
+
+async def said(engine: NativeEngine, wanted: ResponseFormat, **sampling: object) -> tuple[str, str | None]:
+    """The answer, and why it ended."""
+    asked = Sampling(response_format=wanted, **({"max_new_tokens": 64} | sampling))  # type: ignore[arg-type]
+    deltas = await collect(engine.submit(EngineRequest(str(wanted), PROMPT, asked), []))
+    return text(deltas), deltas[-1].finish_reason
+
+
+@pytest.mark.parametrize("literal", LITERALS, ids=ascii)
+async def test_any_literal_can_be_said(engine: NativeEngine, literal: str) -> None:
+    quoted = "".join(f"\\x{{{ord(char):x}}}" for char in literal)
+    for kind, source in (("choice", literal), ("regex", quoted)):
+        assert await said(engine, ResponseFormat(kind, (source,))) == (literal, "stop")  # type: ignore[arg-type]
+    schema = {"type": "object", "properties": {literal: {"const": literal}}, "required": [literal]}
+    wanted = ResponseFormat("json_schema", (json.dumps(schema | {"additionalProperties": False}),))
+    answer, ended = await said(engine, wanted)
+    assert (json.loads(answer), ended) == ({literal: literal}, "stop")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "whole"),
+    [
+        (ResponseFormat("regex", ("a\U0001f600b",)), "a\U0001f600b"),
+        (ResponseFormat("choice", ("\u0a95\U00020b9f",)), "\u0a95\U00020b9f"),
+        (ResponseFormat("json_schema", ('{"const": "\U0001f9ff\u1c5a"}',)), '"\U0001f9ff\u1c5a"'),
+    ],
+    ids=["regex", "choice", "json_schema"],
+)
+async def test_a_cut_answer_is_the_beginning_of_a_match(
+    engine: NativeEngine, wanted: ResponseFormat, whole: str
+) -> None:
+    """With every number of tokens, some of which end inside of a character."""
+    cut = [await said(engine, wanted, max_new_tokens=n) for n in range(1, 12)]
+    assert all(whole.startswith(answer) for answer, _ in cut)
+    assert {ended for answer, ended in cut if answer != whole} == {"length"}
+    assert (whole, "stop") in cut
+
+
+async def test_the_limit_of_time_holds_with_as_many_tokens(engine: NativeEngine) -> None:
+    with pytest.raises(FormatTooCostly, match="CPU time"):
+        await engine.check_format(SLOW)
