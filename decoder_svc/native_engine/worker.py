@@ -25,11 +25,11 @@ import structlog
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decoder_svc.engine.failures import failure_of, free_memory
 from decoder_svc.engine.protocol import Delta, EngineLoad, FinishReason, Prompt
 from decoder_svc.errors import AnswerNotFinite
 from decoder_svc.model.batch import Batch, Output
 from decoder_svc.native_engine.batch import make_batch, trial_batch
+from decoder_svc.native_engine.failures import failure_of, free_memory
 from decoder_svc.native_engine.request_state import RequestState
 from decoder_svc.native_engine.scheduler import Chunk, Scheduler
 from decoder_svc.sampling.detokenizer import Piece
