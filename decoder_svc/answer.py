@@ -25,15 +25,7 @@ from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import NamedFetch, RowFetch
 from decoder_svc.engine.admission import check_sampling
 from decoder_svc.engine.protocol import Delta, Engine, EngineRequest, Prompt, RowChunk
-from decoder_svc.errors import (
-    Aborted,
-    EncoderChanged,
-    EngineBusy,
-    ImagesMismatch,
-    MaxPixelsOutOfRange,
-    TooManyImages,
-    VisualBudgetExceeded,
-)
+from decoder_svc.errors import EncoderChanged
 from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
 from decoder_svc.prompt.builder import PromptBuilder
@@ -41,6 +33,14 @@ from decoder_svc.receipt import AnswerTimes, RequestUsage, build_receipt
 from decoder_svc.request import ChatRequest, RequestCost, TokenCost
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
 from fovea.contract.count import Alternative, Count
+from fovea.contract.errors import (
+    Aborted,
+    EngineBusy,
+    ImagesMismatch,
+    MaxPixelsOutOfRange,
+    TooManyImages,
+    VisualBudgetExceeded,
+)
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
@@ -187,7 +187,7 @@ class Answerer:
             raise TooManyImages(self._limits.max_images, len(ask.images))
         geometry, pixels = self._model.geometry, ask.budget.max_pixels
         if pixels is not None and not geometry.min_pixels <= pixels <= geometry.max_pixels:
-            raise MaxPixelsOutOfRange(geometry.min_pixels, geometry.max_pixels, pixels)
+            raise MaxPixelsOutOfRange("visual.max_pixels", geometry.min_pixels, geometry.max_pixels, pixels)
 
     def _budget(self, ask: ChatRequest) -> ServerBudget:
         """What is asked for, with less detail where the engine is near a limit."""

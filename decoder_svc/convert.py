@@ -12,11 +12,10 @@ from google.protobuf.message import Message as Proto
 
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.engine.protocol import ResponseFormat, Sampling
-from decoder_svc.errors import ImageTooLarge
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
 from decoder_svc.request import ChatRequest, ImageInput
 from fovea.contract import budget
-from fovea.contract.errors import InvalidArgument, NotServed, Violation, about_image
+from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotServed, Violation, about_image
 from fovea.contract.ids import is_digest
 from fovea.contract.rows import digest
 from fovea.decoder.v1 import decoder_pb2
@@ -93,7 +92,7 @@ def _image(image: decoder_pb2.Image, path: str, sources: frozenset[str], max_byt
         return ImageInput(image.digest, path=path)
     if len(image.data) > max_bytes:
         with about_image(path):
-            raise ImageTooLarge(max_bytes, len(image.data))
+            raise ImageTooLarge(len(image.data), max_bytes)
     return ImageInput(digest(image.data), image.data, path=path)
 
 

@@ -19,11 +19,10 @@ from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.encoders.fleet import EncoderStatus
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.engine.protocol import Engine, EngineLoad
-from decoder_svc.errors import ImageTooLarge, NotReady
 from decoder_svc.request import ChatRequest
 from fovea.contract.answer import Event, Finished, Started, Text
 from fovea.contract.count import Count
-from fovea.contract.errors import InvalidArgument, Violation
+from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotReady, Violation
 from fovea.contract.ids import is_digest
 from fovea.contract.image import StoredImage
 from fovea.contract.receipt import Receipt
@@ -182,7 +181,7 @@ class ServiceState:
         """Raises ImageTooLarge."""
         limit = self.card.limits.max_image_bytes
         if byte_size > limit:
-            raise ImageTooLarge(limit, byte_size)
+            raise ImageTooLarge(byte_size, limit)
 
     async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
         """Store on the owner of the digest; without a digest the bytes are gathered to find it."""

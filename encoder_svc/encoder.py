@@ -17,7 +17,6 @@ import numpy as np
 import structlog
 
 from encoder_svc.core import EncodedRows, EncodeJob, PlacedRows, RowIdentity, ServedRows, Timings
-from encoder_svc.errors import EncoderMismatch, MaxPixelsOutOfRange
 from encoder_svc.rankings import Rankings
 from encoder_svc.reduction import choice, rankers
 from encoder_svc.reduction.gather import encoded_places, gather
@@ -30,6 +29,7 @@ from encoder_svc.uploads import Uploads
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.flight import Encoded
 from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
+from fovea.contract.errors import EncoderMismatch, MaxPixelsOutOfRange
 from fovea.contract.plan import ALL_ROWS, EncodePlan
 from fovea.contract.rows import RowOrigin, digest
 from fovea.finite import first_not_finite
@@ -76,7 +76,7 @@ class Encoder:
         if max_pixels is None:
             return geometry.within(self._default_max_pixels)
         if not geometry.min_pixels <= max_pixels <= geometry.max_pixels:
-            raise MaxPixelsOutOfRange(geometry.min_pixels, geometry.max_pixels, max_pixels)
+            raise MaxPixelsOutOfRange("plan.max_pixels", geometry.min_pixels, geometry.max_pixels, max_pixels)
         return max_pixels
 
     async def encode(self, image: str, plan: EncodePlan, fingerprint: str) -> ServedRows:
@@ -89,7 +89,10 @@ class Encoder:
         """
         began = time.perf_counter()
         if fingerprint and fingerprint != self.identity.fingerprint:
-            raise EncoderMismatch(fingerprint, self.identity.fingerprint)
+            expected, actual = fingerprint[:80], self.identity.fingerprint
+            raise EncoderMismatch(
+                f"this encoder serves rows {actual}, not {expected}", expected=expected, actual=actual
+            )
         choice.check(plan)
         rows = ALL_ROWS if plan.rows.all else plan.rows
         plan = EncodePlan(self.limit(plan.max_pixels), plan.flat_tolerance, rows)

@@ -17,11 +17,11 @@ import xxhash
 
 from encoder_svc.core import EncodeJob, ServedRows, Timings
 from encoder_svc.encoder import Encoder
-from encoder_svc.errors import ArenaFull
 from encoder_svc.slots import Slot, Slots
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from fovea.arena import PAGE, Arena
+from fovea.contract.errors import ArenaFull
 from fovea.contract.plan import RowSelection
 from fovea.contract.rows import RowOrigin, chunks
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from encoder_svc.errors import ArenaFull
+from fovea.contract.errors import ArenaFull
 
 K = TypeVar("K", bound=Hashable)
 ALIGN = 64

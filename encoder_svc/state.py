@@ -12,11 +12,12 @@ from importlib.metadata import version
 
 from encoder_svc.core import PlacedRows, ServedRows
 from encoder_svc.encoder import Encoder
-from encoder_svc.errors import ArenaOff, NotReady
+from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, Leased, RowLeases
 from encoder_svc.store.store import Store
 from encoder_svc.uploads import Intake, Uploads
 from fovea.contract.cache import CacheStats, Deleted
+from fovea.contract.errors import NotReady
 from fovea.contract.image import StoredImage
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout

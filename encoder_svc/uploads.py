@@ -11,12 +11,13 @@ import hashlib
 import time
 from dataclasses import dataclass, replace
 
-from encoder_svc.errors import DigestInvalid, DigestMismatch, ImageNotStored, ImageTooLarge, StoreFull
+from encoder_svc.errors import DigestInvalid
 from encoder_svc.images.decode import PIXELS_REVISION
 from encoder_svc.images.decoder import Decoder
 from encoder_svc.store.core import Amount
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import Store
+from fovea.contract.errors import DigestMismatch, ImageNotStored, ImageTooLarge, StoreFull
 from fovea.contract.ids import is_digest
 from fovea.contract.image import ImageFacts, StoredImage
 

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from fovea.checkpoint import CheckpointNotSupported, read_json
+from fovea.checkpoint import read_json
+from fovea.contract.errors import CheckpointNotSupported
 from fovea.fingerprint import model_type
 
 CONFIG = "config.json"

@@ -14,23 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import CheckpointNotSupported
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 MAX_HEADER_BYTES = 100 * 1024 * 1024
 """The limit of the safetensors library; a longer header is not one."""
-
-
-class CheckpointNotSupported(FoveaError):
-    """A folder that is no Qwen3-VL checkpoint, or one that this version cannot serve. Found out at
-    start.
-    """
-
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "CHECKPOINT_NOT_SUPPORTED"
 
 
 @dataclass(frozen=True)

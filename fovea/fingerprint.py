@@ -16,7 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fovea.checkpoint import CheckpointNotSupported, TensorEntry, read_json, tensors
+from fovea.checkpoint import TensorEntry, read_json, tensors
+from fovea.contract.errors import CheckpointNotSupported
 from fovea.geometry import Geometry
 
 PREFIXES = ("model.visual.", "visual.")

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from fovea.contract.errors import FoveaError
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.pooled import E4M3
 
@@ -26,20 +24,6 @@ _CEILING = {
 }
 _FP16_INFINITY = 0x7C00
 _INT8_PEAK = 128
-
-
-class RowsNotFinite(FoveaError):
-    """A row holds a value that is not finite in the dtype that computes with it."""
-
-    code = grpc.StatusCode.DATA_LOSS
-    reason = "ROWS_NOT_FINITE"
-
-    def __init__(self, where: str, row: int, dtype: RowDtype) -> None:
-        super().__init__(
-            f"{where}: row {row} holds a value that is not finite in {dtype.value}",
-            row=row,
-            dtype=dtype.value,
-        )
 
 
 def first_not_finite(rows: Bytes, layout: RowLayout, into: RowDtype | None = None) -> int | None:

@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fovea.checkpoint import CheckpointNotSupported, read_json
-from fovea.contract.errors import InvalidArgument, Violation
+from fovea.checkpoint import read_json
+from fovea.contract.errors import AspectTooExtreme, CheckpointNotSupported, SizeInvalid, Violation
 
 FILE = "preprocessor_config.json"
 
@@ -24,26 +24,6 @@ DEFAULT_MAX_PIXELS = 1_310_720
 
 MAX_ASPECT = 200
 """Longer side over shorter side; the limit of the Qwen3-VL processor."""
-
-
-class SizeInvalid(InvalidArgument):
-    """A width, height or pixel limit that no image can have."""
-
-
-class AspectTooExtreme(InvalidArgument):
-    """One side is more than 200 times the other: the model's processor refuses it, so do we."""
-
-    reason = "IMAGE_ASPECT_TOO_EXTREME"
-
-    def __init__(self, width: int, height: int, limit: float = MAX_ASPECT) -> None:
-        super().__init__(
-            f"the image is {width}x{height}: one side may be at most {limit:g} times the other",
-            violations=[Violation("width" if width > height else "height", f"aspect above {limit:g}")],
-            width=width,
-            height=height,
-            limit=f"{limit:g}",
-            actual=f"{max(width, height) / min(width, height):.1f}",
-        )
 
 
 class Planned(NamedTuple):
@@ -203,7 +183,7 @@ def _check_size(width: int, height: int) -> None:
             height=height,
         )
     if max(width, height) / min(width, height) > MAX_ASPECT:
-        raise AspectTooExtreme(width, height)
+        raise AspectTooExtreme(width, height, MAX_ASPECT)
 
 
 def _limit(config: dict[str, Any], edge: str, pixels: str) -> int:

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-from fovea.checkpoint import CheckpointNotSupported
-from fovea.contract.errors import FoveaError
-from fovea.geometry import DEFAULT_MAX_PIXELS, AspectTooExtreme, Geometry, SizeInvalid
+from fovea.contract.errors import AspectTooExtreme, CheckpointNotSupported, FoveaError, SizeInvalid
+from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 
 PUBLISHED = Geometry()
 SIDES = st.integers(1, 20_000)

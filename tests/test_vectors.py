@@ -12,14 +12,13 @@ from typing import Any
 import grpc
 import pytest
 
-from fovea.client.errors import BY_REASON, RowsMismatch
 from fovea.client.fitting import TOKENS_APART, fitted_size
 from fovea.client.messages import id_of
 from fovea.client.row_stream import RowStreamReader
 from fovea.client.values import Rows
 from fovea.contract.budget import Budget
-from fovea.contract.errors import InvalidArgument
-from fovea.contract.remote import DETAILS, RemoteError, error_of
+from fovea.contract.errors import BY_REASON, InvalidArgument, RemoteError, RowsMismatch
+from fovea.contract.remote import DETAILS, error_of
 from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, Geometry
 from fovea.planning.limit import pixel_limit
@@ -146,7 +145,7 @@ class Status(grpc.RpcError):
 @pytest.mark.parametrize("one", ERRORS.values(), ids=ERRORS)
 def test_an_error_says_all_that_its_status_does(one: dict[str, Any]) -> None:
     code = grpc.StatusCode[one["code"]]
-    error = error_of(Status(code, one["message"], base64.b64decode(one["status"])), BY_REASON)
+    error = error_of(Status(code, one["message"], base64.b64decode(one["status"])))
     assert (error.reason, error.code, error.message) == (one["reason"], code, one["message"])
     assert error.metadata == one["metadata"]
     assert [vars(violation) for violation in error.violations] == one["violations"]

@@ -17,7 +17,7 @@ from bench.result import Measure
 from bench.turns import ms_since
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.planner import ImagePlan, Wanted, plan
-from decoder_svc.errors import VisualBudgetExceeded
+from fovea.contract.errors import VisualBudgetExceeded
 from fovea.contract.plan import Reducer
 from fovea.geometry import Geometry
 from fovea.planning.detail import Detail, ImageTraits

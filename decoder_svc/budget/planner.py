@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from decoder_svc.budget.budget import ServerBudget
-from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
 from fovea.contract.budget import Detail, OnOverBudget
-from fovea.contract.errors import about_image
+from fovea.contract.errors import ContextTooLong, VisualBudgetExceeded, about_image
 from fovea.contract.plan import ALL_ROWS, EncodePlan
 from fovea.contract.receipt import Step
 from fovea.geometry import Geometry, Planned

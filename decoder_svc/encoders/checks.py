@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from decoder_svc.encoders.source import FetchReport, RowPlacement, RowRequest
-from decoder_svc.errors import EncoderChanged, EncoderMismatch, RowsMismatch
+from decoder_svc.errors import EncoderChanged
+from fovea.contract.errors import EncoderMismatch, RowsMismatch, RowsNotFinite
 from fovea.contract.image import StoredImage, facts_from_proto
 from fovea.contract.rows import layout_from_proto, origin_from_proto
-from fovea.finite import RowsNotFinite, first_not_finite
+from fovea.finite import first_not_finite
 
 CHANGED_RETRY_S = 1.0
 LATEST_S = 253_402_300_799  # the last second of a Timestamp
@@ -39,7 +40,7 @@ def check_finite(address: str, wanted: RowRequest, first: int, data: bytes | mem
     rows = np.frombuffer(data, np.uint8).reshape(-1, wanted.layout.row_bytes)
     bad = first_not_finite(rows, wanted.layout)
     if bad is not None:
-        raise RowsNotFinite(f"rows of {wanted.digest} from {address}", first + bad, wanted.layout.dtype)
+        raise RowsNotFinite(f"rows of {wanted.digest} from {address}", first + bad, wanted.layout.dtype.value)
 
 
 def changed(peer: Speaker, what: str) -> EncoderChanged:

@@ -18,10 +18,8 @@ from decoder_svc.encoders.link import RETRY_AFTER_S
 from decoder_svc.encoders.remote import EncoderInfo, RemoteEncoder
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.source import RowFetch, RowPlacement, RowRequest
-from decoder_svc.errors import EncoderMismatch, EncoderUnavailable
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError
 from fovea.contract.image import StoredImage
-from fovea.contract.remote import RemoteError
 from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
 
@@ -90,8 +88,9 @@ class Fleet:
             if known is None:
                 raise
             return known
-        except RemoteError:
-            self.known.forget(digest)
+        except FoveaError as error:
+            if error.received:
+                self.known.forget(digest)
             raise
 
     async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:

@@ -15,8 +15,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from decoder_svc.encoders.patience import Patience, Pulse, Silent
-from decoder_svc.errors import EncoderUnavailable, RowsMismatch
-from fovea.contract.errors import DeadlineExceeded, FoveaError
+from fovea.contract.errors import DeadlineExceeded, EncoderUnavailable, FoveaError, RowsMismatch
 from fovea.contract.remote import error_of
 from fovea.deadline import Deadline
 from fovea.server.call import REQUEST_ID, current_request_id
@@ -170,7 +169,7 @@ class Link:
         process that is no encoder of ours, or from the caller's deadline.
         """
         remote = error_of(error)
-        if remote.typed or remote.code is grpc.StatusCode.UNIMPLEMENTED:
+        if remote.received or remote.code is grpc.StatusCode.UNIMPLEMENTED:
             if remote.reason == "ENCODER_MISMATCH":
                 self._lost()
             return remote

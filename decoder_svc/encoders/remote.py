@@ -27,9 +27,8 @@ from decoder_svc.encoders.checks import (
 from decoder_svc.encoders.link import RETRY_AFTER_S, SIGN_OF_LIFE_S, Link
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowPlacement, RowRequest
 from decoder_svc.engine.protocol import RowChunk
-from decoder_svc.errors import EncoderMismatch, EncoderUnavailable, RowsMismatch
 from fovea.contract import frames
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError, RowsMismatch
 from fovea.contract.frames import ChunkFrame
 from fovea.contract.image import StoredImage
 from fovea.contract.plan import plan_to_proto
@@ -160,7 +159,7 @@ class RemoteEncoder:
         self._info = None
 
     async def describe(self, digest: str, deadline: Deadline) -> StoredImage:
-        """Raises ImageNotStored (as a RemoteError) where the encoder does not hold it."""
+        """Raises ImageNotStored where the encoder does not hold it."""
         request = pb.DescribeImageRequest(digest=digest)
         parse = pb.DescribeImageResponse.FromString
         reply = await self.link.ask("DescribeImage", request, parse, deadline)
@@ -190,7 +189,7 @@ class RemoteEncoder:
         return placed
 
     async def lease(self, wanted: RowRequest, deadline: Deadline) -> LeasedRows:
-        """The rows in the encoder's arena. Raises as a stream does; a RemoteError where there is no room."""
+        """The rows in the encoder's arena. Raises as a stream does; ArenaFull where there is no room."""
         request = pb.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
         parse = pb.LeaseRowsResponse.FromString
         reply = await self.link.ask("LeaseRows", request, parse, deadline, works=True)

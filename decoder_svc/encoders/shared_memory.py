@@ -21,9 +21,8 @@ from decoder_svc.encoders.checks import changed, check_finite, mismatch
 from decoder_svc.encoders.remote import RemoteEncoder, WireFetch
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowFetcher, RowRequest
 from decoder_svc.engine.protocol import RowChunk
-from decoder_svc.errors import EncoderUnavailable, RowsMismatch
 from fovea.arena import ArenaUnusable, OpenArena
-from fovea.contract.remote import RemoteError
+from fovea.contract.errors import ArenaFull, EncoderUnavailable, NotServed, RowsMismatch
 from fovea.contract.rows import RowOrigin
 from fovea.deadline import Deadline
 
@@ -32,7 +31,6 @@ PAUSE_S = 30.0
 FULL_PAUSE_S = 1.0
 BREATHE = 4
 """Chunks between two turns of the event loop: about a millisecond."""
-_USE_THE_WIRE = ("ARENA_FULL", "NOT_SERVED")
 log = structlog.get_logger()
 
 
@@ -110,11 +108,11 @@ class SharedMemoryFetch:
         """None where the wire is to be used."""
         try:
             return await self.peer.lease(self.wanted, self.deadline)
-        except RemoteError as error:
-            if error.reason not in _USE_THE_WIRE:
-                raise
+        except (ArenaFull, NotServed) as error:
             self.same_host.pause(self.peer, error.message, FULL_PAUSE_S)
         except (EncoderUnavailable, RowsMismatch) as error:
+            if error.received:
+                raise
             self.same_host.pause(self.peer, error.message)
         return None
 

@@ -20,14 +20,15 @@ from decoder_svc.engine.protocol import (
     ResponseFormat,
     Sampling,
 )
-from decoder_svc.errors import (
+from decoder_svc.errors import FormatTooLarge
+from fovea.contract.errors import (
     ContextTooLong,
-    FormatTooLarge,
     ImagesMismatch,
+    InvalidArgument,
     MaxNewTokensTooLarge,
     RowsMismatch,
+    Violation,
 )
-from fovea.contract.errors import InvalidArgument, Violation
 from fovea.contract.rows import RowLayout
 
 

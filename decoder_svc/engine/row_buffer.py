@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder_svc.engine.protocol import ImageSpan, RowChunk
-from decoder_svc.errors import RowsInterrupted, RowsMismatch
+from decoder_svc.errors import RowsInterrupted
+from fovea.contract.errors import RowsMismatch, RowsNotFinite
 from fovea.contract.rows import RowDtype, RowLayout
-from fovea.finite import RowsNotFinite, first_not_finite
+from fovea.finite import first_not_finite
 
 
 class RowBuffer:
@@ -50,7 +51,9 @@ class RowBuffer:
         rows = source.reshape(chunk.rows, -1)
         bad = first_not_finite(rows, self.layout, self._dtype)
         if bad is not None:
-            raise RowsNotFinite(f"the image at token {self.span.start}", chunk.first_row + bad, self._dtype)
+            raise RowsNotFinite(
+                f"the image at token {self.span.start}", chunk.first_row + bad, self._dtype.value
+            )
         self.data[chunk.first_row : chunk.first_row + chunk.rows] = rows
         self._arrived += chunk.rows
 

@@ -13,9 +13,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from decoder_svc.errors import CheckpointNotSupported
 from fovea import architecture
 from fovea.checkpoint import INDEX, weight_map
+from fovea.contract.errors import CheckpointNotSupported
 
 TEXT = "model.language_model."
 HEAD = "lm_head.weight"

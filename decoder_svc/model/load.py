@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from decoder_svc.engine.protocol import Quantization
-from decoder_svc.errors import CheckpointNotSupported
 from decoder_svc.model.checkpoint import HEAD, TEXT, Checkpoint
 from decoder_svc.model.finite import is_finite
 from decoder_svc.model.linear import Int8, Weight, stack
+from fovea.contract.errors import CheckpointNotSupported
 
 Progress = Callable[[int, int], None]  # tensors loaded, tensors in all
 

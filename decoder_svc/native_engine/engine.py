@@ -30,7 +30,6 @@ from decoder_svc.engine.protocol import (
     Sampling,
 )
 from decoder_svc.engine.row_buffer import RowBuffer, pull
-from decoder_svc.errors import EngineBusy, EngineFailed, EngineUnavailable
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.load import Progress
 from decoder_svc.native_engine.build import NativeSettings, Parts, build
@@ -40,7 +39,7 @@ from decoder_svc.native_engine.worker import Result
 from decoder_svc.sampling.detokenizer import TextStream
 from decoder_svc.sampling.formats import Formats
 from decoder_svc.sampling.state import SamplerState
-from fovea.contract.errors import FoveaError, InvalidArgument
+from fovea.contract.errors import EngineBusy, EngineFailed, EngineUnavailable, FoveaError, InvalidArgument
 from fovea.contract.rows import RowLayout
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 
-from decoder_svc.errors import EngineOutOfMemory, RequestFailed
+from decoder_svc.errors import RequestFailed
 from decoder_svc.native_engine.request_state import RequestState
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import EngineOutOfMemory, FoveaError
 
 # torch has a class for the memory of a GPU; that of the host is a RuntimeError of these words.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from decoder_svc.engine.protocol import Delta, EngineLoad, FinishReason, Prompt
-from decoder_svc.errors import AnswerNotFinite
 from decoder_svc.model.batch import Batch, Output
 from decoder_svc.native_engine.batch import make_batch, trial_batch
 from decoder_svc.native_engine.failures import failure_of, free_memory
@@ -34,7 +33,7 @@ from decoder_svc.native_engine.request_state import RequestState
 from decoder_svc.native_engine.scheduler import Chunk, Scheduler
 from decoder_svc.sampling.detokenizer import Piece
 from decoder_svc.sampling.sampler import sample
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import AnswerNotFinite, FoveaError
 from fovea.contract.rows import RowDtype
 
 log = structlog.get_logger()

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder_svc.engine.protocol import ImageSpan, Prompt
-from decoder_svc.errors import ImagesMismatch, RowsMismatch
 from decoder_svc.prompt.chat import ChatEncoder
 from decoder_svc.prompt.errors import TextTooLong
 from decoder_svc.prompt.messages import ChatMessage, image_indexes, texts, validate
 from decoder_svc.prompt.positions import Grid, PlacedImage, mrope_positions, rows_of
 from decoder_svc.prompt.special import PromptConfig
 from decoder_svc.prompt.tokenizer import PromptTokenizer
+from fovea.contract.errors import ImagesMismatch, RowsMismatch
 
 Kept = Sequence[NDArray[np.int32] | None]
 

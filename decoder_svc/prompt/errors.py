@@ -5,19 +5,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from fovea.contract.errors import InvalidArgument, Violation
-
-
-class MessagesInvalid(InvalidArgument):
-    """A chat that cannot become a prompt; the subclasses say why."""
-
-    reason = "MESSAGES_INVALID"
-    why: ClassVar[str] = "cannot become a prompt"
-
-    def __init__(self, field: str) -> None:
-        super().__init__(f"{field}: {self.why}", violations=[Violation(field, self.why)], field=field)
+from fovea.contract.errors import InvalidArgument, MessagesInvalid
 
 
 class MessagesEmpty(MessagesInvalid):

@@ -18,7 +18,8 @@ import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from decoder_svc.prompt.errors import TemplateRefused
-from fovea.checkpoint import CheckpointNotSupported, read_json
+from fovea.checkpoint import read_json
+from fovea.contract.errors import CheckpointNotSupported
 
 Chat = Sequence[Mapping[str, Any]]
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from fovea.checkpoint import CheckpointNotSupported, read_json
+from fovea.checkpoint import read_json
+from fovea.contract.errors import CheckpointNotSupported
 
 FILE = "tokenizer.json"
 

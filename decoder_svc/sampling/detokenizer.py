@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from decoder_svc.errors import CheckpointNotSupported
 from decoder_svc.prompt.tokenizer import FILE, read_tokenizer
 from fovea.checkpoint import read_json
+from fovea.contract.errors import CheckpointNotSupported
 
 
 def _byte_of_char() -> dict[str, int]:

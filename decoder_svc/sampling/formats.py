@@ -22,9 +22,9 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from decoder_svc.engine.protocol import EngineLimits, ResponseFormat
-from decoder_svc.errors import EngineBusy, EngineUnavailable, FormatNotEnforceable, FormatTooCostly
+from decoder_svc.errors import FormatNotEnforceable
 from decoder_svc.sampling.nursery import ChildLimits, Verdict
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import EngineBusy, EngineUnavailable, FormatTooCostly, FoveaError
 
 if TYPE_CHECKING:
     from decoder_svc.sampling.grammar import Grammar

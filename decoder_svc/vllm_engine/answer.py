@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from decoder_svc.engine.protocol import Delta, EngineRequest, EngineTimings, FinishReason, Usage
-from decoder_svc.errors import AnswerNotFinite, EngineUnavailable
 from decoder_svc.sampling.detokenizer import Piece, TextStream
+from fovea.contract.errors import AnswerNotFinite, EngineUnavailable
 from fovea.contract.rows import RowDtype
 
 REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort"}

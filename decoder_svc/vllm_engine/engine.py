@@ -28,7 +28,6 @@ from decoder_svc.engine.protocol import (
     RowStreams,
 )
 from decoder_svc.engine.row_buffer import RowBuffer, pull
-from decoder_svc.errors import EngineBusy, EngineFailed, EngineUnavailable
 from decoder_svc.sampling.detokenizer import TextStream, Vocabulary
 from decoder_svc.sampling.formats import Formats
 from decoder_svc.sampling.trie import TokenSet
@@ -36,7 +35,7 @@ from decoder_svc.vllm_engine.answer import AnswerStream
 from decoder_svc.vllm_engine.literals import check_spelling
 from decoder_svc.vllm_engine.load import LoadGauge
 from decoder_svc.vllm_engine.settings import VllmSettings
-from fovea.contract.errors import FoveaError, InvalidArgument
+from fovea.contract.errors import EngineBusy, EngineFailed, EngineUnavailable, FoveaError, InvalidArgument
 from fovea.contract.rows import RowLayout
 
 DEATH_S = 1.0  # between two looks whether vLLM lives

@@ -11,10 +11,11 @@ from typing import Any
 
 import structlog
 
-from decoder_svc.errors import EngineNotInstalled, EngineUnavailable
+from decoder_svc.errors import EngineNotInstalled
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.vllm_engine.plugin import ARCHITECTURES
 from decoder_svc.vllm_engine.settings import VllmSettings
+from fovea.contract.errors import EngineUnavailable
 from fovea.contract.rows import RowDtype
 
 log = structlog.get_logger()

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from decoder_svc.errors import EngineFailed, EngineUnavailable
-from fovea.contract.errors import InvalidArgument
+from fovea.contract.errors import EngineFailed, EngineUnavailable, InvalidArgument
 
 
 @contextmanager

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from decoder_svc.engine.protocol import ImageSpan, Prompt
 from decoder_svc.engine.row_buffer import RowBuffer
-from decoder_svc.errors import RowsMismatch
 from decoder_svc.model.unpack import TORCH_DTYPE, unpack
 from decoder_svc.prompt.positions import PlacedImage, mrope_positions, rows_of
-from fovea.contract.errors import InvalidArgument
+from fovea.contract.errors import InvalidArgument, RowsMismatch
 from fovea.contract.rows import RowDtype
 
 

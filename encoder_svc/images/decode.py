@@ -35,7 +35,7 @@ class DecodedImage:
 
 
 def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
-    """The first frame of `data`, whole. Raises a subclass of ImageInvalid, or ImageAspectTooExtreme."""
+    """The first frame of `data`, whole. Raises a subclass of ImageInvalid, or AspectTooExtreme."""
     still = opened(data, limits)
     still.check_complete()
     seen = shown(still)

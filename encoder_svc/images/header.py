@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from encoder_svc.errors import ImageAspectTooExtreme, ImageSideTooLong, ImageTooLarge, ImageTooManyScans
 from encoder_svc.images.limits import ImageLimits
 from fovea import images
+from fovea.contract.errors import AspectTooExtreme, ImageSideTooLong, ImageTooLarge, ImageTooManyScans
 from fovea.images.jpeg import scan_count
 from fovea.images.opening import recognised
 
@@ -30,4 +30,4 @@ def check_sides(width: int, height: int, limits: ImageLimits) -> None:
     if max(width, height) > limits.max_side:
         raise ImageSideTooLong(width, height, limits.max_side)
     if max(width, height) > limits.max_aspect * min(width, height):
-        raise ImageAspectTooExtreme(width, height, limits.max_aspect)
+        raise AspectTooExtreme(width, height, limits.max_aspect)

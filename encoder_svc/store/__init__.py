@@ -7,9 +7,9 @@ asyncio or a model: calls block and belong in a thread.
 """
 
 from encoder_svc.store.core import Amount, Put, StoredRows, StoredUpload, StoreLimits, StoreStats, TenantStats
-from encoder_svc.store.errors import StoreClosed, StoreFailed, StoreForked, StoreInUse
 from encoder_svc.store.keys import RowKey, UploadKey, pixel_digest, tenant_id, variant
 from encoder_svc.store.store import LmdbStore, Store
+from fovea.contract.errors import StoreClosed, StoreFailed, StoreForked, StoreInUse
 
 __all__ = [
     "Amount",

@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from encoder_svc.store.crash import CrashRecord
-from encoder_svc.store.errors import StoreInUse
+from fovea.contract.errors import StoreInUse
 
 _log = structlog.get_logger(__name__)
 

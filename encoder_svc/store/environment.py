@@ -22,11 +22,11 @@ import structlog
 from encoder_svc.store.audit import audit
 from encoder_svc.store.datafile import missing_bytes
 from encoder_svc.store.directory import StoreDirectory
-from encoder_svc.store.errors import StoreFailed
 from encoder_svc.store.guard import Gate
 from encoder_svc.store.inspection import find_damage
 from encoder_svc.store.partition import Partition
 from encoder_svc.store.tables import ReadTxn, WriteTxn
+from fovea.contract.errors import StoreFailed
 
 SCHEMA = b"1"
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from encoder_svc.store.errors import StoreClosed, StoreForked
+from fovea.contract.errors import StoreClosed, StoreForked
 
 
 class Gate:

@@ -23,10 +23,10 @@ import xxhash
 from encoder_svc.store.core import Amount, PartitionStats, Put
 from encoder_svc.store.counters import EventCounters
 from encoder_svc.store.environment import Environment
-from encoder_svc.store.errors import StoreFailed
 from encoder_svc.store.partition import Partition
 from encoder_svc.store.records import Head, Record, RecordInvalid
 from encoder_svc.store.tables import ReadTxn
+from fovea.contract.errors import StoreFailed
 
 T = TypeVar("T")
 Decode = Callable[[Head], T]

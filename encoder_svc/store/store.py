@@ -28,7 +28,6 @@ from encoder_svc.store.core import (
 )
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.environment import Environment
-from encoder_svc.store.errors import StoreFailed
 from encoder_svc.store.facts import (
     RowsFacts,
     pack_rows,
@@ -49,6 +48,7 @@ from encoder_svc.store.keys import (
     variant,
 )
 from encoder_svc.store.record_store import RecordStore
+from fovea.contract.errors import StoreFailed
 
 # Last uses are noted in memory and written this often, or with the next put: a hit pays no commit.
 _TEND_SECONDS = 5.0

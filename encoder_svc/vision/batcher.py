@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from encoder_svc.errors import EncodeFailed, EncoderBusy, TowerFailed
+from encoder_svc.errors import EncodeFailed, TowerFailed
 from encoder_svc.vision.flight import Encoded, Flight, Prepare
 from encoder_svc.vision.output import TowerOutput
 from encoder_svc.vision.patch_limiter import PatchLimiter
 from encoder_svc.vision.preprocess import Patches
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import EncoderBusy, FoveaError
 
 Compute = Callable[[Sequence[Patches], bool], list[TowerOutput]]
 """What the tower makes of images, with their saliency or without."""

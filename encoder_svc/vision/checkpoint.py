@@ -21,9 +21,9 @@ from transformers import (
     Qwen3VLVisionModel,
 )
 
-from encoder_svc.errors import CheckpointNotSupported
 from fovea import architecture
 from fovea.checkpoint import TensorEntry, read_json
+from fovea.contract.errors import CheckpointNotSupported
 from fovea.fingerprint import Progress, model_type, vision_tensors
 
 DTYPES = ("F32", "BF16", "F16", "F64")

@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from encoder_svc.errors import CheckpointNotSupported, TowerFailed
+from encoder_svc.errors import TowerFailed
 from encoder_svc.vision import checkpoint
 from encoder_svc.vision.forward import Forward, ForwardOutput, TowerImage
 from encoder_svc.vision.output import TowerOutput
 from encoder_svc.vision.pack import TORCH_DTYPES, pack
 from encoder_svc.vision.preprocess import CHANNELS, Patches
+from fovea.contract.errors import CheckpointNotSupported, RowsNotFinite
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.fingerprint import Progress
-from fovea.finite import RowsNotFinite, first_not_finite
+from fovea.finite import first_not_finite
 from fovea.geometry import Geometry
 
 CPU_PATCHES = 2048
@@ -109,7 +110,7 @@ class Tower:
             salient = self._by_cell(output.saliency, cells)
         bad = first_not_finite(data, self.layout(dtype))
         if bad is not None:
-            raise RowsNotFinite("the image as the tower computes it", bad, dtype)
+            raise RowsNotFinite("the image as the tower computes it", bad, dtype.value)
         rows = np.split(data, np.cumsum(cells)[:-1])
         return [TowerOutput(part.tobytes(), found) for part, found in zip(rows, salient, strict=True)]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fovea.checkpoint import CheckpointNotSupported, read_json
+from fovea.checkpoint import read_json
+from fovea.contract.errors import CheckpointNotSupported
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 
 BF16_BYTES = 2

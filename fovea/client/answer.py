@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fovea.client.errors import AnswerIncomplete
 from fovea.contract.answer import Answer, Event, Finished, Started, Text
+from fovea.contract.errors import AnswerIncomplete
 
 
 class AnswerBuilder:

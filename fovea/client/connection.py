@@ -17,9 +17,8 @@ from typing import Any, Self, TypeAlias, TypeVar
 import grpc
 
 from fovea.client.channel import OPTIONS
-from fovea.client.errors import BY_REASON, NotServed, Unreachable
 from fovea.client.sending import Sending
-from fovea.contract.errors import FoveaError, InvalidArgument
+from fovea.contract.errors import FoveaError, InvalidArgument, NotServed, Unreachable
 from fovea.contract.remote import error_of
 
 TIMEOUT_S = 120.0
@@ -49,14 +48,14 @@ Steps: TypeAlias = Generator[Rpc, Any, T]
 def failure(failed: grpc.RpcError, address: str) -> FoveaError:
     """A status without our details and with the code UNAVAILABLE comes from gRPC: nobody was there to say
     more."""
-    error = error_of(failed, BY_REASON)
+    error = error_of(failed)
     if isinstance(error, Unreachable):
         return Unreachable(f"no service can be reached at {address}", address=address)
     if isinstance(error, NotServed) and not error.violations:  # nor does this: gRPC has no such method there
-        why = (
+        error.message = (
             f"the service at {address} does not know this call: encoder and decoder have different addresses"
         )
-        return NotServed(why, address=address)
+        error.args, error.metadata = (error.message,), {"address": address}
     return error
 
 

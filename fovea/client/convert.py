@@ -6,9 +6,9 @@ from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
-from fovea.client.errors import RowsMismatch
 from fovea.client.values import Placed, ServerInfo
 from fovea.contract.count import token_count_from_proto
+from fovea.contract.errors import RowsMismatch
 from fovea.contract.image import StoredImage, facts_from_proto
 from fovea.contract.rows import layout_from_proto, origin_from_proto
 from fovea.encoder.v1 import encoder_pb2

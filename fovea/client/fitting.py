@@ -16,8 +16,8 @@ from PIL import Image
 from fovea import images
 from fovea.client.sources import File, content
 from fovea.contract.budget import UNDECIDED, Budget
-from fovea.geometry import AspectTooExtreme, Geometry
-from fovea.images.errors import ImageInvalid
+from fovea.contract.errors import AspectTooExtreme, ImageInvalid
+from fovea.geometry import Geometry
 from fovea.planning.limit import pixel_limit
 
 QUALITY = 92

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from fovea.contract.errors import CALLERS
-from fovea.contract.remote import RemoteError
+from fovea.contract.errors import CALLERS, FoveaError
 
 
 @contextmanager
@@ -14,7 +13,7 @@ def uploading(name: str) -> Iterator[None]:
     """Refusals of the file that is uploaded meanwhile name it."""
     try:
         yield
-    except RemoteError as error:
+    except FoveaError as error:
         if name and not error.image and error.code in CALLERS:
             error.name_image(name)
         raise
@@ -25,7 +24,7 @@ def asking(names: Mapping[str, str]) -> Iterator[None]:
     """Failures whose violation has the path of an image in the request name it; `names` are by that path."""
     try:
         yield
-    except RemoteError as error:
+    except FoveaError as error:
         found = (names.get(_image(violation.field)) for violation in error.violations)
         if not error.image and (name := next(filter(None, found), "")):
             error.name_image(name)

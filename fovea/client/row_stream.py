@@ -9,8 +9,8 @@ from __future__ import annotations
 import xxhash
 
 from fovea.client.convert import flat, kept
-from fovea.client.errors import RowsMismatch
 from fovea.client.values import Rows
+from fovea.contract.errors import RowsMismatch
 from fovea.contract.rows import RowLayout, digest, layout_from_proto, origin_from_proto
 from fovea.encoder.v1 import encoder_pb2
 from fovea.vision.v1 import rows_pb2

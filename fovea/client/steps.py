@@ -12,13 +12,13 @@ from typing import Any
 
 from fovea.client import convert
 from fovea.client.connection import Rpc, Steps, StreamRpc
-from fovea.client.errors import ImageNotStored
 from fovea.client.messages import RequestDraft
 from fovea.client.naming import asking, uploading
 from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.client.values import Placed, ServerInfo
 from fovea.contract.cache import CacheStats, Deleted, cache_stats_from_proto, deleted_from_proto
 from fovea.contract.count import Count, TokenCount, count_from_proto, token_count_from_proto
+from fovea.contract.errors import ImageNotStored
 from fovea.contract.image import StoredImage
 from fovea.contract.plan import EncodePlan, plan_to_proto
 from fovea.decoder.v1 import decoder_pb2

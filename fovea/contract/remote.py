@@ -1,8 +1,6 @@
-"""A failure that came back over gRPC, as the same kind of exception that was raised on the other side.
+"""From a gRPC status back to the failure that was raised on the other side.
 
-Reads code, ErrorInfo, BadRequest, RetryInfo and RequestInfo from a status. Whoever calls a service uses this;
-whoever serves uses `fovea.server.status`. It knows no reason by name: the decoder passes an encoder's failure
-on as it is, and `fovea.client.errors` gives each reason a class of its own.
+Reads code, ErrorInfo, BadRequest, RetryInfo and RequestInfo. `fovea.server.status` is the other direction.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from fovea.contract.errors import DOMAIN, FoveaError, Violation
+from fovea.contract.errors import BY_REASON, DOMAIN, FoveaError, RemoteError, Violation
 
 DETAILS = "grpc-status-details-bin"
 
@@ -26,25 +24,6 @@ _PLAIN = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: "MESSAGE_TOO_LARGE",
     grpc.StatusCode.UNIMPLEMENTED: "NOT_SERVED",
 }
-
-
-class RemoteError(FoveaError):
-    """A failure of a call, with the code and the reason that the other side gave. `request_id` finds its
-    log. It is `typed` where the other side is a service of ours and said so itself."""
-
-    code = grpc.StatusCode.UNKNOWN
-    reason = "UNKNOWN"
-    request_id = ""
-    typed = False
-
-    def advise(self, what: str) -> None:
-        """Say what the caller can do, behind the message."""
-        self.message = f"{self.message}; {what}"
-        self.args = (self.message,)
-
-
-Kinds = Mapping[str, type[RemoteError]]
-"""Classes by reason. A failure of any other reason is a plain RemoteError."""
 
 
 @dataclass
@@ -73,16 +52,18 @@ class _Details:
                 self.request_id = error_details_pb2.RequestInfo.FromString(detail.value).request_id
 
 
-def error_of(call: grpc.RpcError, kinds: Kinds | None = None) -> RemoteError:
-    """The failure behind an RpcError of a sync or an aio call."""
-    code, found = call.code(), _details(call)
-    reason = found.reason or _PLAIN.get(code, RemoteError.reason)
-    error = (kinds or {}).get(reason, RemoteError)(call.details() or code.name)
+def error_of(call: grpc.RpcError) -> FoveaError:
+    """The failure behind an RpcError of a sync or an aio call, in the class of its reason."""
+    code, details = call.code(), _details(call)
+    reason = details.reason or _PLAIN.get(code, RemoteError.reason)
+    kind = BY_REASON.get(reason, RemoteError)
+    error = kind.__new__(kind)  # its constructor takes the facts of the side that failed
+    FoveaError.__init__(error, call.details() or code.name)
     error.code = code  # type: ignore[misc]  # what was sent counts, whatever the class says
     error.reason = reason  # type: ignore[misc]
-    error.typed = bool(found.reason)
-    error.metadata, error.violations = found.metadata, found.violations
-    error.retry_after_s, error.request_id = found.retry_after_s, found.request_id
+    error.received = bool(details.reason)
+    error.metadata, error.violations = details.metadata, details.violations
+    error.retry_after_s, error.request_id = details.retry_after_s, details.request_id
     return error
 
 

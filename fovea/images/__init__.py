@@ -5,7 +5,7 @@ without transparency. `Still.check_complete` refuses a file whose pixels are mis
 fills in without a word.
 """
 
-from fovea.images.errors import ImageCorrupt, ImageEmpty, ImageFormatNotSupported, ImageTooManyPixels
+from fovea.contract.errors import ImageCorrupt, ImageEmpty, ImageFormatNotSupported, ImageTooManyPixels
 from fovea.images.opening import FORMATS, opened
 from fovea.images.still import Shown, Still, shown
 

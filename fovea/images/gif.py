@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fovea.images.errors import ImageCorrupt
+from fovea.contract.errors import ImageCorrupt
 from fovea.images.orientation import UPRIGHT
 from fovea.images.still import Drawn, guarded
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import simplejpeg
 
+from fovea.contract.errors import ImageCorrupt
 from fovea.images import metadata
-from fovea.images.errors import ImageCorrupt
 from fovea.images.still import Drawn, flat, loaded
 
 MOST_SEGMENTS = 100_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fovea.contract.errors import ImageEmpty, ImageFormatNotSupported, ImageTooManyPixels
 from fovea.images import gif, jpeg, png, webp
-from fovea.images.errors import ImageEmpty, ImageFormatNotSupported, ImageTooManyPixels
 from fovea.images.kinds import CONVERT, advice_on
 from fovea.images.still import Still
 

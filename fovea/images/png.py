@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fovea.contract.errors import ImageCorrupt
 from fovea.images import metadata
-from fovea.images.errors import ImageCorrupt
 from fovea.images.still import Drawn, eight_bits, flat, guarded, loaded, whitened
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import FoveaError, ImageCorrupt
 from fovea.images import orientation
-from fovea.images.errors import ImageCorrupt
 
 # Callers have limits far below the size at which Pillow warns, and the warning would reach nobody but the
 # log.

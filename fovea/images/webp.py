@@ -13,8 +13,8 @@ from functools import cached_property
 
 from PIL import Image
 
+from fovea.contract.errors import ImageCorrupt
 from fovea.images import metadata
-from fovea.images.errors import ImageCorrupt
 from fovea.images.still import Drawn, flat, loaded
 
 MOST_CHUNKS = 100_000

@@ -35,19 +35,18 @@ from decoder_svc.engine.protocol import (
     Sampling,
     Usage,
 )
-from decoder_svc.errors import EngineBusy, RowsMismatch
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.request import ChatRequest, ImageInput
 from fovea.contract.answer import Finished, Started
 from fovea.contract.budget import Detail, RepeatPolicy
 from fovea.contract.count import Count, token_count_to_proto
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import AspectTooExtreme, EngineBusy, FoveaError, RowsMismatch
 from fovea.contract.receipt import Receipt
 from fovea.contract.rows import layout_to_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
-from fovea.geometry import AspectTooExtreme, Geometry
+from fovea.geometry import Geometry
 from fovea.planning.counting import count_tokens
 from fovea.server import status
 from fovea.vision.v1 import rows_pb2

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.errors import ImageNotStored
 from encoder_svc.images.decode import PIXELS_REVISION
+from fovea.contract.errors import ImageNotStored
 from fovea.contract.plan import EncodePlan
 from tests.encoder.images.files import encoded, picture
 from tests.encoder.parts import Parts, running

@@ -12,11 +12,12 @@ import pytest
 import pytest_asyncio
 
 from encoder_svc.core import EncodeJob, ServedRows, Timings
-from encoder_svc.errors import ArenaFull, EncodeFailed
+from encoder_svc.errors import EncodeFailed
 from encoder_svc.leases import ArenaUse, RowLeases
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from fovea.arena import Arena, OpenArena
+from fovea.contract.errors import ArenaFull
 from fovea.contract.plan import ALL_ROWS, EncodePlan, Reducer, RowSelection
 from fovea.contract.rows import RowDtype, RowLayout, RowOrigin
 from fovea.geometry import Planned

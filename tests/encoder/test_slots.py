@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from encoder_svc.errors import ArenaFull
 from encoder_svc.slots import ALIGN, Slot, Slots
+from fovea.contract.errors import ArenaFull
 
 START, END, LEASE_S = 4096, 4096 + 1000, 10.0
 

@@ -15,7 +15,7 @@ import encoder_svc.app
 from bench.gpu import PUBLISHED
 from decoder_svc.prompt.builder import PromptBuilder
 from fovea import architecture
-from fovea.checkpoint import CheckpointNotSupported
+from fovea.contract.errors import CheckpointNotSupported
 from fovea.geometry import Geometry
 from standin import model_dir
 from tests import tiny

@@ -20,10 +20,10 @@ import numpy as np
 import xxhash
 from google.protobuf.message import Message
 
-from fovea.contract.errors import FoveaError, Violation
+from fovea.contract.errors import AspectTooExtreme, FoveaError, SizeInvalid, Violation
 from fovea.contract.rows import digest
 from fovea.encoder.v1 import encoder_pb2
-from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, AspectTooExtreme, Geometry, SizeInvalid
+from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, Geometry
 from fovea.server import status
 from fovea.vision.v1 import errors_pb2, image_pb2, rows_pb2
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.planner import ImagePlan, Wanted, check_fit, plan
-from decoder_svc.errors import ContextTooLong, VisualBudgetExceeded
 from fovea.contract.budget import Detail, OnOverBudget, ReductionMode
+from fovea.contract.errors import AspectTooExtreme, ContextTooLong, VisualBudgetExceeded
 from fovea.contract.plan import Reducer
-from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, AspectTooExtreme, Geometry
+from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, Geometry
 from fovea.planning.detail import ImageTraits
 from fovea.planning.sizes import largest_for_all as largest_max_pixels
 

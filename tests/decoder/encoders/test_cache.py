@@ -11,7 +11,7 @@ import pytest
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
-from decoder_svc.errors import RowsMismatch
+from fovea.contract.errors import RowsMismatch
 from fovea.contract.plan import EncodePlan
 from fovea.deadline import Deadline
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.encoders.remote import RemoteEncoder
-from decoder_svc.errors import EncoderUnavailable
+from fovea.contract.errors import EncoderUnavailable
 from fovea.deadline import Deadline
 from tests.decoder.encoders.fakes import EXPECTED, FakeEncoder, served
 from tests.e2e.house import free_address

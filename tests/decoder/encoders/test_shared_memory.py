@@ -14,10 +14,8 @@ import fovea.contract.rows
 from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.encoders.shared_memory import PAUSE_S, SharedMemoryReader
 from decoder_svc.errors import EncoderChanged
-from encoder_svc.errors import ArenaFull, ImageNotStored
 from fovea.arena import PAGE, Arena
-from fovea.contract.errors import FoveaError
-from fovea.contract.remote import RemoteError
+from fovea.contract.errors import ArenaFull, FoveaError, ImageNotStored
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.server.status import abort
@@ -198,6 +196,6 @@ async def test_rows_of_both_ways_must_be_the_same(encoder: Sharing) -> None:
 
 async def test_what_the_encoder_refuses_is_not_asked_again(encoder: Sharing) -> None:
     encoder.failure = ImageNotStored(WANTED.digest)
-    with pytest.raises(RemoteError) as raised:
+    with pytest.raises(FoveaError) as raised:
         await fetched(encoder)
     assert raised.value.reason == "IMAGE_NOT_STORED"

@@ -11,8 +11,14 @@ import grpc
 import pytest
 
 from decoder_svc.encoders.remote import RemoteEncoder
-from decoder_svc.errors import EncoderChanged, EncoderUnavailable, RowsMismatch
-from fovea.contract.errors import DeadlineExceeded, FoveaError, InvalidArgument
+from decoder_svc.errors import EncoderChanged
+from fovea.contract.errors import (
+    DeadlineExceeded,
+    EncoderUnavailable,
+    FoveaError,
+    InvalidArgument,
+    RowsMismatch,
+)
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from tests.decoder.encoders.fakes import EXPECTED, FakeEncoder, served

@@ -9,8 +9,9 @@ import xxhash
 
 from decoder_svc.encoders.remote import UNKNOWN_EVENTS, RemoteEncoder, WireFetch, _event
 from decoder_svc.encoders.source import RowRequest
-from decoder_svc.errors import EncoderChanged, EncoderMismatch, RowsMismatch
+from decoder_svc.errors import EncoderChanged
 from fovea.contract import frames
+from fovea.contract.errors import EncoderMismatch, RowsMismatch
 from fovea.contract.frames import ChunkFrame
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import layout_to_proto

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from decoder_svc.engine.protocol import EngineLimits, Sampling
-from decoder_svc.errors import ContextTooLong, MaxNewTokensTooLarge
 from decoder_svc.native_engine.engine import NativeEngine
-from fovea.contract.errors import InvalidArgument
+from fovea.contract.errors import ContextTooLong, InvalidArgument, MaxNewTokensTooLarge
 from tests.decoder.native_engine.harness import Question, answer, settings, text, tokens
 
 WARM = Sampling(temperature=1.0, top_p=0.95, seed=7, max_new_tokens=20, ignore_eos=True)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from decoder_svc.engine.protocol import Delta, EngineLimits, EngineRequest, RowChunk, Sampling
-from decoder_svc.errors import EngineBusy, EngineFailed, EngineUnavailable
 from decoder_svc.native_engine.engine import NativeEngine
-from fovea.contract.errors import InvalidArgument
+from fovea.contract.errors import EngineBusy, EngineFailed, EngineUnavailable, InvalidArgument
 from tests.decoder.native_engine.harness import (
     Question,
     answer,

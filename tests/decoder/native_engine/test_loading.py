@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from decoder_svc.engine.protocol import EngineLimits
-from decoder_svc.errors import CheckpointNotSupported
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.load import load_text, split_layers
 from decoder_svc.model.unpack import TORCH_DTYPE
 from decoder_svc.native_engine.build import build
+from fovea.contract.errors import CheckpointNotSupported
 from fovea.contract.rows import RowDtype
 from tests import tiny
 from tests.decoder.native_engine.harness import settings

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from decoder_svc.engine.protocol import EngineRequest, Prompt, RowChunk, Sampling
-from decoder_svc.errors import ImagesMismatch, RowsMismatch
 from decoder_svc.native_engine.engine import NativeEngine
+from fovea.contract.errors import ImagesMismatch, RowsMismatch
 from fovea.contract.rows import RowDtype, RowLayout
 from tests.decoder.native_engine.harness import (
     Question,

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from decoder_svc.errors import CheckpointNotSupported
 from decoder_svc.sampling.detokenizer import TextStream, Vocabulary
+from fovea.contract.errors import CheckpointNotSupported
 from tests import tiny
 
 

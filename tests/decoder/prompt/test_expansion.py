@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from decoder_svc.errors import ImagesMismatch, RowsMismatch
 from decoder_svc.prompt import ChatMessage, ImagePart, PromptBuilder, TextPart
+from fovea.contract.errors import ImagesMismatch, RowsMismatch
 from tests.decoder.prompt.chats import chats, images_in, joined_texts, ordinary_text, spells_control
 from tests.decoder.prompt.reference import MERGE, Reference, positions
 

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
-from decoder_svc.errors import ImagesMismatch
 from decoder_svc.prompt import ChatMessage, ImagePart, PromptBuilder, TextPart
 from decoder_svc.prompt.errors import TemplateRefused
 from decoder_svc.prompt.tokenizer import PromptTokenizer
-from fovea.checkpoint import CheckpointNotSupported
+from fovea.contract.errors import CheckpointNotSupported, ImagesMismatch
 from tests.decoder.prompt.chats import chats, hostile_text
 from tests.decoder.prompt.reference import Reference
 from tests.tiny import SPECIAL

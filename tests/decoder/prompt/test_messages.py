@@ -10,11 +10,11 @@ from decoder_svc.prompt.errors import (
     ImageNotInUserMessage,
     LastMessageNotUser,
     MessagesEmpty,
-    MessagesInvalid,
     MessageWithoutParts,
     RoleUnknown,
     SystemMessageNotFirst,
 )
+from fovea.contract.errors import MessagesInvalid
 
 HI = ChatMessage("user", (TextPart("hi"),))
 SYSTEM = ChatMessage("system", (TextPart("be brief"),))

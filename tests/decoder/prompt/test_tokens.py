@@ -12,7 +12,7 @@ from decoder_svc.prompt import ChatMessage, ImagePart, PromptBuilder, TextPart
 from decoder_svc.prompt.errors import TextTooLong
 from decoder_svc.prompt.template import ChatTemplate
 from decoder_svc.prompt.tokenizer import PromptTokenizer
-from fovea.checkpoint import CheckpointNotSupported
+from fovea.contract.errors import CheckpointNotSupported
 from tests.decoder.prompt.chats import chats, hostile_text, joined_texts, ordinary_text, spells_control
 from tests.decoder.prompt.reference import Reference
 

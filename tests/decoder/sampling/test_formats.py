@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from decoder_svc.engine.protocol import ResponseFormat
-from decoder_svc.errors import EngineBusy, EngineUnavailable, FormatNotEnforceable, FormatTooCostly
+from decoder_svc.errors import FormatNotEnforceable
 from decoder_svc.sampling.formats import Formats
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import EngineBusy, EngineUnavailable, FormatTooCostly, FoveaError
 from tests.decoder.native_engine.harness import until
 from tests.decoder.sampling.conftest import MAKE_FORMATS
 

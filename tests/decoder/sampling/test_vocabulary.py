@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 
 from decoder_svc.engine.protocol import EngineLimits, EngineRequest, Prompt, ResponseFormat, Sampling
-from decoder_svc.errors import FormatTooCostly
 from decoder_svc.native_engine.engine import NativeEngine
+from fovea.contract.errors import FormatTooCostly
 from tests import tiny
 from tests.decoder.native_engine.harness import collect, settings, text
 from tests.decoder.sampling.test_formats import SLOW

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from decoder_svc.engine.protocol import EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
-from decoder_svc.errors import ContextTooLong, EngineUnavailable, RowsMismatch
 from decoder_svc.vllm_engine.engine import VllmEngine
-from fovea.contract.errors import FoveaError, InvalidArgument
+from fovea.contract.errors import ContextTooLong, EngineUnavailable, FoveaError, InvalidArgument, RowsMismatch
 from fovea.contract.rows import RowDtype, RowLayout
 from tests.decoder.native_engine.harness import Question, answer, collect, layout_of, stream, tokens, until
 from tests.decoder.vllm_engine.conftest import settings

@@ -11,8 +11,13 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from encoder_svc.errors import (
-    ImageAspectTooExtreme,
+from encoder_svc.images.decode import decode
+from encoder_svc.images.decoder import ThreadDecoder
+from encoder_svc.images.header import opened
+from encoder_svc.images.limits import ImageLimits
+from fovea.contract.errors import (
+    AspectTooExtreme,
+    FoveaError,
     ImageCorrupt,
     ImageEmpty,
     ImageFormatNotSupported,
@@ -21,11 +26,6 @@ from encoder_svc.errors import (
     ImageTooManyPixels,
     ImageTooManyScans,
 )
-from encoder_svc.images.decode import decode
-from encoder_svc.images.decoder import ThreadDecoder
-from encoder_svc.images.header import opened
-from encoder_svc.images.limits import ImageLimits
-from fovea.contract.errors import FoveaError
 from fovea.images.jpeg import scan_count
 from tests.encoder.images.files import BOMBS, FORMATS, encoded, gif, jpeg, jpeg_with_scans, picture, png, webp
 
@@ -119,7 +119,7 @@ def test_a_side_at_the_limit_passes_and_one_pixel_more_does_not() -> None:
 def test_an_aspect_of_200_passes_and_of_201_does_not(turned: bool) -> None:
     decode(encoded(picture(1, 200) if turned else picture(200, 1)), LIMITS)
     error = refusal(encoded(picture(1, 201) if turned else picture(201, 1)))
-    assert isinstance(error, ImageAspectTooExtreme)
+    assert isinstance(error, AspectTooExtreme)
     assert (error.metadata["limit"], error.metadata["actual"]) == ("200", "201.0")
 
 

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreClosed, StoredRows, StoreLimits
+from encoder_svc.store import LmdbStore, StoredRows, StoreLimits
+from fovea.contract.errors import StoreClosed
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, LAYOUT, row_key, rows
 

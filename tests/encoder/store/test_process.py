@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreFailed, StoreForked, StoreInUse, StoreLimits
+from encoder_svc.store import LmdbStore, StoreLimits
+from fovea.contract.errors import StoreFailed, StoreForked, StoreInUse
 from tests.encoder.store.conftest import Opener
 from tests.encoder.store.samples import FIELDS, row_key, rows, same
 

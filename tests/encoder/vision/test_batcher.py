@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import numpy as np
 import pytest
 
-from encoder_svc.errors import EncodeFailed, EncoderBusy, ImageCorrupt, TowerFailed
+from encoder_svc.errors import EncodeFailed, TowerFailed
 from encoder_svc.vision.batcher import Batcher, BatchLimits
 from encoder_svc.vision.output import TowerOutput
 from encoder_svc.vision.prepare import PreparedImage
 from encoder_svc.vision.preprocess import Patches
+from fovea.contract.errors import EncoderBusy, ImageCorrupt
 
 LIMITS = BatchLimits(max_batch_patches=16, max_prepared_patches=64, max_queue=8, max_wait_s=0.2)
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from encoder_svc.errors import CheckpointNotSupported
 from encoder_svc.vision import checkpoint
+from fovea.contract.errors import CheckpointNotSupported
 from fovea.fingerprint import fingerprint
 from tests import tiny
 

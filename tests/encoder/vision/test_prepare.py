@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoder_svc.errors import ImageCorrupt
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.prepare import ImagePreparer
 from encoder_svc.vision.preprocess import patches
 from encoder_svc.vision.tower import Tower
+from fovea.contract.errors import ImageCorrupt
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowDtype
 from fovea.geometry import Geometry

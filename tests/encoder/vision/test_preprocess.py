@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from encoder_svc.errors import CheckpointNotSupported
 from encoder_svc.vision.preprocess import patches
 from fovea.architecture import check_processor
-from fovea.geometry import AspectTooExtreme, Geometry
+from fovea.contract.errors import AspectTooExtreme, CheckpointNotSupported
+from fovea.geometry import Geometry
 from tests import tiny
 
 

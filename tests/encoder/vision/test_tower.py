@@ -19,8 +19,8 @@ from transformers import (
 from encoder_svc.vision.forward import ForwardOutput
 from encoder_svc.vision.preprocess import Patches, patches
 from encoder_svc.vision.tower import Tower
+from fovea.contract.errors import RowsNotFinite
 from fovea.contract.rows import RowDtype, RowLayout
-from fovea.finite import RowsNotFinite
 from fovea.geometry import Geometry
 
 SIZES = [(64, 64), (96, 160), (320, 64), (32, 32), (224, 192)]

@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[type[FoveaError], Callable[[Any], Any]]] = {
     "33 MiB": (errors.ImageTooLarge, lambda c: c.put(bytes(33 * MIB))),
     "26 megapixels": (errors.ImageTooManyPixels, lambda c: c.put(png(5200, 5000))),
     "a side of 16,385 pixels": (errors.ImageSideTooLong, lambda c: c.put(png(16_385, 100))),
-    "201 to 1": (errors.ImageAspectTooExtreme, lambda c: c.put(png(4020, 20))),
+    "201 to 1": (errors.AspectTooExtreme, lambda c: c.put(png(4020, 20))),
     "33 images": (errors.TooManyImages, lambda c: c.ask("?", [UNKNOWN] * 33)),
     "one pixel": (errors.InvalidArgument, lambda c: c.ask("?", [UNKNOWN], max_pixels=1)),
     "a cold temperature": (errors.InvalidArgument, lambda c: c.ask("?", sampling=Sampling(temperature=-1.0))),

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 
 from fovea.client import Finished, Format, Image, Message, Sampling, Started, Text, fit
-from fovea.client.errors import AnswerIncomplete, ImageNotStored
+from fovea.contract.errors import AnswerIncomplete, ImageNotStored
 from fovea.contract.rows import digest
 from fovea.decoder.v1 import decoder_pb2
 from tests.fovea.client.fakes import png

@@ -6,8 +6,7 @@ import grpc
 import pytest
 
 from fovea.client import Image, errors
-from fovea.contract.errors import FoveaError, InvalidArgument, Violation
-from fovea.contract.remote import RemoteError
+from fovea.contract.errors import FoveaError, InvalidArgument, RemoteError, Violation
 from fovea.vision.v1 import errors_pb2
 from tests.fovea.client.driven import decoder_client
 from tests.fovea.client.fakes import served

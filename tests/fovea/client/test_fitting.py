@@ -13,7 +13,8 @@ from PIL import Image
 from fovea import images
 from fovea.client import Budget, fit
 from fovea.client.fitting import fitted_size
-from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry, SizeInvalid
+from fovea.contract.errors import SizeInvalid
+from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 from fovea.images import shown
 from tests.e2e.pictures import pixels
 from tests.fovea.images.files import chunk, gif, png, raw_profile, rows, tiff, with_chunk, xmp

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fovea.client.channel import ATTEMPTS, OPTIONS
-from fovea.client.errors import DeadlineExceeded, EngineBusy, NotReady
+from fovea.contract.errors import DeadlineExceeded, EngineBusy, NotReady
 from fovea.contract.rows import digest
 from fovea.server.process import _options
 from tests.fovea.client.driven import decoder_client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fovea.client.errors import ImageNotStored, RowsMismatch
+from fovea.contract.errors import ImageNotStored, RowsMismatch
 from fovea.contract.plan import EncodePlan, Reducer, RowSelection, plan_from_proto
 from fovea.contract.rows import digest
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fovea.client.errors import ImageNotStored
 from fovea.client.upload import PIECE_BYTES, FileUpload
+from fovea.contract.errors import ImageNotStored
 from fovea.contract.rows import digest
 
 LARGE = bytes(range(256)) * 4096 * 5  # 5 MiB, above the 4 MiB that an unmodified server takes in one message

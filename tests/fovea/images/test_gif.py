@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fovea.images import ImageCorrupt, opened, shown
+from fovea.contract.errors import ImageCorrupt
+from fovea.images import opened, shown
 from tests.fovea.images.files import drawn, gif, saved, scene
 
 BLACK, RED, GREEN, BLUE = b"\0\0\0", b"\xff\0\0", b"\0\xff\0", b"\0\0\xff"

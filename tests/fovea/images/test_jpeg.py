@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fovea.images import ImageCorrupt, opened, shown
+from fovea.contract.errors import ImageCorrupt
+from fovea.images import opened, shown
 from tests.fovea.images.files import drawn, saved, scan_starts, scene, segment, tiff, with_segment, xmp
 
 END = b"\xff\xd9"

@@ -10,7 +10,8 @@ import zipfile
 import pytest
 from PIL import Image
 
-from fovea.images import ImageEmpty, ImageFormatNotSupported, opened
+from fovea.contract.errors import ImageEmpty, ImageFormatNotSupported
+from fovea.images import opened
 from tests.fovea.images.files import saved, scene
 
 

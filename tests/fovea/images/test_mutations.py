@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fovea.contract.errors import ImageInvalid
 from fovea.images import opened, shown
-from fovea.images.errors import ImageInvalid
 from tests.fovea.images.files import chunk, png, saved, scene, segment, tiff, with_chunk, with_segment, xmp
 
 ALPHA = np.dstack([scene(), scene()[..., :1]])

@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from fovea.images import ImageCorrupt, opened, shown
+from fovea.contract.errors import ImageCorrupt
+from fovea.images import opened, shown
 from tests.fovea.images.files import (
     CHANNELS,
     SIGNATURE,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fovea.images import ImageCorrupt, opened, shown
+from fovea.contract.errors import ImageCorrupt
+from fovea.images import opened, shown
 from tests.fovea.images.files import drawn, saved, scene, tiff, webp, webp_chunks, xmp
 
 KINDS = {"lossy": {"quality": 90}, "lossless": {"lossless": True}}

@@ -1,8 +1,7 @@
 """What a failure is: one exception class per failure, with its code, its reason and its facts.
 
-A class says what went wrong in the words of the caller; `fovea.server` turns it into a gRPC status and
-`fovea.client` turns the status back. This module knows no RPC and no service: each service defines its own
-failures as subclasses in its `errors.py`.
+A class says what went wrong in the caller's words. `fovea.server.status` turns it into a gRPC status, and
+`fovea.contract.errors.received` turns a status back into the same class.
 """
 
 from __future__ import annotations
@@ -42,7 +41,11 @@ class FoveaError(Exception):
     reason: ClassVar[str] = "INTERNAL"
     retry_after_s: float | None = None
     image: str = ""
-    """The caller's own name of the image that failed, where one did and was named."""
+    """The caller's own name of the image that failed, if it has one."""
+    request_id: str = ""
+    """Finds the call in the log of the service that failed."""
+    received: bool = False
+    """Whether a service of ours reported this failure over gRPC."""
 
     def __init__(
         self,
@@ -66,45 +69,10 @@ class FoveaError(Exception):
             self.message = f"{name}: {self.message}"
         self.args = (self.message,)
 
-
-class InvalidArgument(FoveaError):
-    """A request that can never succeed as it stands."""
-
-    code = grpc.StatusCode.INVALID_ARGUMENT
-    reason = "INVALID_ARGUMENT"
-
-
-class NotServed(FoveaError):
-    """A field of the contract that this server does not act on yet: refused, never ignored."""
-
-    code = grpc.StatusCode.UNIMPLEMENTED
-    reason = "NOT_SERVED"
-
-    def __init__(self, *fields: str) -> None:
-        super().__init__(
-            f"not served by this version: {', '.join(fields)}",
-            violations=[Violation(f, "set, but not served by this version") for f in fields],
-            fields=",".join(fields),
-        )
-
-
-class DeadlineExceeded(FoveaError):
-    """The caller's deadline passed before the work was done."""
-
-    code = grpc.StatusCode.DEADLINE_EXCEEDED
-    reason = "DEADLINE_EXCEEDED"
-
-
-class CallIdle(FoveaError):
-    """The caller sent nothing, or read nothing, for longer than the server holds a call open."""
-
-    code = grpc.StatusCode.ABORTED
-    reason = "CALL_IDLE"
-
-    def __init__(self, side: str, limit_s: float) -> None:
-        super().__init__(
-            f"the caller did not {side} a message for {limit_s:g} s", limit=f"{limit_s:g}", waited_for=side
-        )
+    def advise(self, what: str) -> None:
+        """Append what the caller can do to the message."""
+        self.message = f"{self.message}; {what}"
+        self.args = (self.message,)
 
 
 @contextmanager
