@@ -43,6 +43,7 @@ from fovea.contract.errors.request import FormatTooCostly as FormatTooCostly
 from fovea.contract.errors.request import ImagesMismatch as ImagesMismatch
 from fovea.contract.errors.request import InvalidArgument as InvalidArgument
 from fovea.contract.errors.request import MaxNewTokensTooLarge as MaxNewTokensTooLarge
+from fovea.contract.errors.request import MaxPixelsOutOfRange as MaxPixelsOutOfRange
 from fovea.contract.errors.request import MessagesInvalid as MessagesInvalid
 from fovea.contract.errors.request import NotServed as NotServed
 from fovea.contract.errors.request import TooManyImages as TooManyImages
