@@ -136,3 +136,23 @@ async def _follow(channel: grpc.aio.Channel, states: list[grpc.ChannelConnectivi
     while True:
         await channel.wait_for_state_change(states[-1])
         states.append(channel.get_state())
+
+
+async def test_a_failure_ends_the_wait_and_a_stop_ends_the_watching() -> None:
+    async def fails() -> ValueError:
+        return ValueError("the engine died")
+
+    with pytest.raises(ValueError, match="the engine died"):
+        await made("127.0.0.1:0").until_stopped(fails())
+
+    async def never() -> ValueError:
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    server, left = made("127.0.0.1:0"), asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, server.stop)
+    await server.until_stopped(never())
+    async with asyncio.timeout(10):
+        await left.wait()

@@ -13,6 +13,7 @@ from decoder_svc.errors import EncoderChanged, EncoderMismatch, RowsMismatch
 from fovea import frames, wire
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
+from fovea.finite import RowsNotFinite
 from fovea.frames import Frame
 from fovea.plan import RowPlan
 from fovea.vision.v1 import rows_pb2
@@ -187,3 +188,15 @@ def test_other_messages_are_what_they_are() -> None:
     assert _event(header.SerializeToString()) == header.header
     assert _event(summary.SerializeToString()) == summary.summary
     assert _event(b"") is None
+
+
+async def test_rows_that_are_not_finite_are_refused_with_the_encoder_that_sent_them() -> None:
+    """Their check fits: they were computed so."""
+    messages = good()
+    data = bytearray(messages[2].chunk.data)
+    data[LAYOUT.row_bytes + 2 : LAYOUT.row_bytes + 4] = b"\xc0\x7f"  # NaN
+    messages[2].chunk.data = bytes(data)
+    messages[2].chunk.xxh3 = xxhash.xxh3_64_intdigest(bytes(data))
+    with pytest.raises(RowsNotFinite, match=r"from 127\.0\.0\.1:") as refused:
+        await fetched(messages)
+    assert refused.value.metadata == {"row": "3", "dtype": "fp32"}
