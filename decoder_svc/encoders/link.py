@@ -32,7 +32,7 @@ CHANNEL = (
     ("grpc.min_reconnect_backoff_ms", 5_000),
     # A host that is lost, or a process that is stopped, closes no connection.
     ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
 
