@@ -65,7 +65,8 @@ def demo() -> None:
     from fovea.cli.demo_view import View
 
     allow_any_text()
-    signal.signal(signal.SIGTERM, _end)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, _end)
     view, tally = View(), Tally()
     with ExitStack() as stack:
         cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="fovea-demo-"))
@@ -184,5 +185,5 @@ def _free_addresses() -> tuple[str, str]:
 
 
 def _end(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM leaves through the context managers, so that both services are stopped."""
+    """A signal leaves through the context managers, so that both services are stopped."""
     raise SystemExit(128 + signum)
