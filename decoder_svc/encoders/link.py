@@ -72,7 +72,7 @@ class Link:
         self, method: str, request: Message, parse: Callable[[bytes], T], deadline: Deadline,
         *, at_most: float | None = None, works: bool = False, connects: bool = False,
     ) -> T:  # fmt: skip
-        """A unary call. `works`: the answer may wait for the tower. `connects`: the call may wait for a link."""
+        """A unary call. `works`: the answer may wait for the tower. `connects`: it may wait for a link."""
         if at_most is None:
             await self.reach(deadline)
         call = self._unary(method)(
