@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fovea.errors import FoveaError
-from fovea.images import ImageTooManyPixels, Still, opened, shown
-from fovea.images.still import MOST_PIXELS
+from fovea.images import Still, opened, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,11 +21,7 @@ def read(file: File, name: str = "") -> Still:
 
     data = content(file)
     with _named(name or name_of(file)):
-        still = opened(data)
-        pixels = still.width * still.height
-        if pixels > MOST_PIXELS:
-            raise ImageTooManyPixels(still.width, still.height, pixels, MOST_PIXELS)
-        return still
+        return opened(data)
 
 
 def as_shown(file: File, name: str = "") -> Image.Image:

@@ -74,7 +74,9 @@ def test_an_id_needs_no_list(client, decoder, path):
 def test_files_are_shrunk_however_they_are_given(path):
     large = Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8))
     path.write_bytes(saved(large))
-    assert fit(path, 262_144) == fit(str(path), 262_144) == fit(path.open("rb"), 262_144) == fit(large, 262_144)
+    assert (
+        fit(path, 262_144) == fit(str(path), 262_144) == fit(path.open("rb"), 262_144) == fit(large, 262_144)
+    )
     assert len(fit(path, 262_144)) < path.stat().st_size
 
 
