@@ -34,6 +34,7 @@ from decoder_svc.state import DecoderDescription, DecoderLimits, ServiceState
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea import architecture, logs, settings
+from fovea.checkpoint import check_folder
 from fovea.contract.errors import FoveaError
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.decoder.v1 import decoder_pb2_grpc
@@ -41,6 +42,7 @@ from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
+from fovea.server.entry import run
 from fovea.server.process import Binding, ServerProcess
 
 SERVICE = "fovea.decoder.v1.DecoderService"
@@ -54,11 +56,9 @@ def main(argv: Sequence[str]) -> None:
     )
     keep_freed_memory()
     logs.configure(chosen.log_form, chosen.log_level)
+    logs.adopt_libraries(chosen.log_form)
     log.info("settings", **settings.printable(chosen))
-    try:
-        asyncio.run(serve(chosen))
-    except (FoveaError, OSError, ValueError) as error:
-        settings.refuse(f"decoder: {error}")
+    run(serve(chosen), "decoder", (FoveaError, OSError, ValueError))
 
 
 def kv_bytes_per_token(folder: Path, dtype: RowDtype) -> int:
@@ -162,6 +162,7 @@ ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[ServiceState]], 
 
 async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     """Bind first, so that health and GetServerInfo answer while the model loads; then load, then be ready."""
+    check_folder(chosen.model)
     config = architecture.load(chosen.model)
     geometry = Geometry.from_checkpoint(chosen.model)
     dtype = pick_dtype(chosen.dtype, chosen.device)

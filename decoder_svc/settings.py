@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,10 +16,27 @@ from decoder_svc.engine.protocol import Quantization
 from fovea.contract.budget import DEFAULT_REDUCER, Detail, OnOverBudget, ReductionMode, RepeatPolicy
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS
+from fovea.machine import named_devices
 from fovea.planning.detail import READABLE_TEXT_PX
-from fovea.settings import Settings
+from fovea.server.address import called
+from fovea.settings import (
+    MAX_MESSAGE_BYTES,
+    MAX_THREADS,
+    ListenAddress,
+    OptionalListenAddress,
+    Settings,
+)
 
 KIB, MIB = 1024, 1024 * 1024
+_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+# Pairs of which the first may not be above the second; a second of 0 is no bound.
+_NOT_ABOVE = (
+    ("max_new_tokens", "max_context"),
+    ("default_max_new_tokens", "max_new_tokens"),
+    ("min_tokens", "max_visual_tokens"),
+    ("max_short_side", "max_long_side"),
+    ("max_context", "kv_tokens"),
+)
 
 
 class DecoderSettings(Settings):
@@ -47,8 +65,12 @@ class DecoderSettings(Settings):
     fingerprint: str = Field(
         "", description="Rows fingerprint to expect, where the folder has no vision tensors"
     )
-    listen: str = Field("127.0.0.1:50052", description="Address of the gRPC server; port 0 picks one")
-    metrics_listen: str = Field("127.0.0.1:9102", description="Address of the metrics; empty for none")
+    listen: ListenAddress = Field(
+        "127.0.0.1:50052", description="Address of the gRPC server; port 0 picks one"
+    )
+    metrics_listen: OptionalListenAddress = Field(
+        "127.0.0.1:9102", description="Address of the metrics; empty for none"
+    )
     engine: Literal["native", "vllm"] = Field(
         "native", description="Engine that runs the language model; vllm needs an environment of its own"
     )
@@ -56,7 +78,9 @@ class DecoderSettings(Settings):
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Arithmetic of the model; auto is bf16 on CUDA and fp32 elsewhere"
     )
-    threads: int = Field(0, ge=0, description="CPU threads of the model; 0 leaves it to torch")
+    threads: int = Field(
+        0, ge=0, le=MAX_THREADS, description="CPU threads of the model; 0 leaves it to torch"
+    )
     max_context: int = Field(8192, ge=64, description="Tokens of prompt and answer together")
     max_new_tokens: int = Field(512, ge=1, description="Largest max_new_tokens of a request")
     default_max_new_tokens: int = Field(256, ge=1, description="max_new_tokens where a request names none")
@@ -156,7 +180,9 @@ class DecoderSettings(Settings):
     format_workers: int = Field(
         2, ge=1, description="response_formats compiled at once, each in a process of its own"
     )
-    max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
+    max_message_bytes: int = Field(
+        32 * MIB, ge=MIB, le=MAX_MESSAGE_BYTES, description="Largest message received, in bytes"
+    )
     max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
     idle_s: int = Field(
         60, ge=1, description="Seconds for which a call may wait for its caller to send or read a message"
@@ -169,14 +195,47 @@ class DecoderSettings(Settings):
     @classmethod
     def _some_encoder(cls, value: str) -> str:
         """Addresses, or one name; never both, because only one of them can be looked up again."""
-        parts = [part.strip() for part in value.split(",") if part.strip()]
-        if not parts:
+        parts = [part.strip() for part in value.split(",")]
+        if not any(parts):
             raise ValueError("names no encoder")
+        if not all(parts):
+            raise ValueError(f"{value!r} has an empty entry")
         if any(part.startswith(SCHEME) for part in parts):
             if len(parts) > 1:
                 raise ValueError("a dns: name stands alone")
             DnsName.parse(parts[0])
-        return ",".join(parts)
+            return parts[0]
+        return ",".join(called(part) for part in parts)
+
+    @field_validator("fingerprint")
+    @classmethod
+    def _whole_fingerprint(cls, value: str) -> str:
+        if value and not _FINGERPRINT.fullmatch(value):
+            raise ValueError(f"{value!r} is not sha256: and 64 hex digits")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _known_devices(cls, value: str) -> str:
+        return named_devices(value)
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> DecoderSettings:
+        """What was set is compared; a default gives way, as it always did."""
+        for smaller, larger in _NOT_ABOVE:
+            low, high = getattr(self, smaller), getattr(self, larger)
+            if self.was_set(smaller) and high and low > high:
+                raise ValueError(f"{smaller} {low} is more than {larger} {high}")
+        return self
+
+    @model_validator(mode="after")
+    def _prices_have_a_currency(self) -> DecoderSettings:
+        priced = [
+            name for name in type(self).model_fields if name.startswith("price_per_") and getattr(self, name)
+        ]
+        if priced and not self.price_currency:
+            raise ValueError(f"{priced[0]} has no price_currency beside it")
+        return self
 
     @model_validator(mode="after")
     def _known_to_the_engine(self) -> DecoderSettings:

@@ -2,6 +2,15 @@
 
 import sys
 
-from encoder_svc.app import main
+from fovea.server.entry import prepare
 
-main(sys.argv[1:])
+
+def main() -> None:
+    prepare("encoder")
+    # Only now: a plain install lacks what this imports.
+    from encoder_svc import app
+
+    app.main(sys.argv[1:])
+
+
+main()

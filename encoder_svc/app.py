@@ -30,12 +30,14 @@ from encoder_svc.vision.prepare import ImagePreparer
 from encoder_svc.vision.preprocess import Patches
 from fovea import architecture, logs, settings
 from fovea.arena import Arena
+from fovea.checkpoint import check_folder
 from fovea.contract.errors import FoveaError
 from fovea.contract.rows import RowDtype
 from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
 from fovea.machine import cores, pick_devices, pick_dtype
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
+from fovea.server.entry import run
 from fovea.server.process import Binding, ServerProcess
 
 if TYPE_CHECKING:
@@ -52,11 +54,9 @@ def main(argv: Sequence[str]) -> None:
     )
     keep_freed_memory()
     logs.configure(chosen.log_form, chosen.log_level)
+    logs.adopt_libraries(chosen.log_form)
     log.info("settings", **settings.printable(chosen))
-    try:
-        asyncio.run(serve(chosen))
-    except (FoveaError, OSError, ValueError) as error:
-        settings.refuse(f"encoder: {error}")
+    run(serve(chosen), "encoder", (FoveaError, OSError, ValueError))
 
 
 def _image_limits(chosen: EncoderSettings) -> ImageLimits:
@@ -92,6 +92,7 @@ def _limits(chosen: EncoderSettings, geometry: Geometry) -> EncoderLimits:
 
 async def serve(chosen: EncoderSettings) -> None:
     """Open the store, bind, then load the tower, so that health and GetServerInfo answer meanwhile."""
+    check_folder(chosen.model)
     architecture.check_processor(chosen.model)
     geometry = Geometry.from_checkpoint(chosen.model)
     device = pick_devices(chosen.device)[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from encoder_svc.store.core import StoreLimits
 from fovea.geometry import DEFAULT_MAX_PIXELS
-from fovea.machine import pick_devices
-from fovea.settings import Settings
+from fovea.machine import named_devices, pick_devices
+from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress, Settings
 
 MIB = 1024 * 1024
 
@@ -23,8 +24,12 @@ class EncoderSettings(Settings):
     model: Path = Field(description="Checkpoint folder: dense or MoE Qwen3-VL in the published layout")
     served_model_name: str = Field("", description="Name on receipts; empty takes the folder's name")
     name: str = Field("encoder-0", description="Name on receipts")
-    listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server; port 0 picks one")
-    metrics_listen: str = Field("127.0.0.1:9101", description="Address of the metrics; empty for none")
+    listen: ListenAddress = Field(
+        "127.0.0.1:50051", description="Address of the gRPC server; port 0 picks one"
+    )
+    metrics_listen: OptionalListenAddress = Field(
+        "127.0.0.1:9101", description="Address of the metrics; empty for none"
+    )
     cache_dir: Path = Field(Path("var/encoder"), description="Folder of the store, on a local disk")
     cache_bytes: int = Field(4096 * MIB, ge=0, description="Bound of the rows kept, in bytes; 0 keeps none")
     uploads_bytes: int = Field(1024 * MIB, ge=MIB, description="Bound of the images kept, in bytes")
@@ -40,7 +45,9 @@ class EncoderSettings(Settings):
     row_dtype: Literal["bf16", "fp16", "fp32", "fp8", "int8"] = Field(
         "bf16", description="How rows rest and travel; fp8 and int8 take half of the bytes, and are rounded"
     )
-    threads: int = Field(0, ge=0, description="CPU threads of the tower; 0 leaves it to torch")
+    threads: int = Field(
+        0, ge=0, le=MAX_THREADS, description="CPU threads of the tower; 0 leaves it to torch"
+    )
     max_pixels: int = Field(
         DEFAULT_MAX_PIXELS, ge=1, description="An image is shrunk to this many pixels where a plan names none"
     )
@@ -52,7 +59,9 @@ class EncoderSettings(Settings):
     )
     max_batch_wait_ms: float = Field(2.0, ge=0, description="How long a batch waits for company")
     max_queue: int = Field(256, ge=1, description="Images that may wait for the tower")
-    max_message_bytes: int = Field(32 * MIB, ge=MIB, description="Largest message received, in bytes")
+    max_message_bytes: int = Field(
+        32 * MIB, ge=MIB, le=MAX_MESSAGE_BYTES, description="Largest message received, in bytes"
+    )
     max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
     max_image_pixels: int = Field(25_000_000, ge=1, description="Most pixels of a file, before shrinking")
     max_image_side: int = Field(16_384, ge=1, description="Longest side of a file, in pixels")
@@ -67,6 +76,24 @@ class EncoderSettings(Settings):
     grace_s: float = Field(10.0, ge=0, description="Seconds that running calls get after SIGTERM")
     log_form: Literal["console", "json"] = Field("console", description="Logs for people or for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
+
+    @field_validator("device")
+    @classmethod
+    def _one_device(cls, value: str) -> str:
+        if "," in value:
+            raise ValueError("the tower runs on one device")
+        return named_devices(value)
+
+    @model_validator(mode="after")
+    def _uploads_fit(self) -> EncoderSettings:
+        """An image beyond what is kept would be taken, and then refused by the store."""
+        bound = StoreLimits(self.cache_bytes, self.uploads_bytes).uploads_bound
+        if self.was_set("max_image_bytes") and self.max_image_bytes > bound:
+            raise ValueError(
+                f"max_image_bytes {self.max_image_bytes} is more than the {bound} bytes of uploads that"
+                f" uploads_bytes {self.uploads_bytes} keeps"
+            )
+        return self
 
     @property
     def model_title(self) -> str:

@@ -8,6 +8,7 @@ means is its reader's affair.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from fovea.contract.errors import CheckpointNotSupported
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 MAX_HEADER_BYTES = 100 * 1024 * 1024
 """The limit of the safetensors library; a longer header is not one."""
 
@@ -31,6 +33,16 @@ class TensorEntry:
     shape: tuple[int, ...]
     offset: int
     size: int
+
+
+def check_folder(directory: Path) -> None:
+    """Raises CheckpointNotSupported where there is no such folder; a name of a model hub is told as one."""
+    if directory.is_dir():
+        return
+    told = f"{directory} is not a folder"
+    if _HUB_ID.fullmatch(str(directory)):
+        told += ": fetch the checkpoint first, as with `hf download`, and name the folder it is in"
+    raise CheckpointNotSupported(told, model=str(directory))
 
 
 def read_json(directory: Path | str, name: str) -> dict[str, Any]:

@@ -2,20 +2,26 @@
 
 A field stands once, with its default and a sentence; `--help`, the environment and the print at start follow
 from it. An unknown `FOVEA_` variable is refused, because a misspelt limit that is silently ignored is worse
-than no start. This module knows no service's fields.
+than no start. An empty variable counts as not set, except where empty means something: a field marked
+`EMPTY_IS_OFF`. This module knows no service's fields.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from difflib import get_close_matches
+from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fovea.server.address import listened, listened_or_off
 
 # Variables that belong to the command, not to a service.
 COMMAND_VARIABLES = frozenset({"FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"})
@@ -24,6 +30,16 @@ SERVICE_PREFIXES = ("FOVEA_ENCODER_", "FOVEA_DECODER_")
 INJECTED = re.compile(
     r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$"
 )
+EMPTY_IS_OFF = "empty switches it off"
+SHOWN_CHARACTERS = 80
+"""Of a wrong value, in the line that refuses it."""
+
+MAX_MESSAGE_BYTES = 2**31 - 1
+"""The most that gRPC's options can say."""
+MAX_THREADS = 4096
+
+ListenAddress = Annotated[str, AfterValidator(listened)]
+OptionalListenAddress = Annotated[str, AfterValidator(listened_or_off), EMPTY_IS_OFF]
 
 T = TypeVar("T", bound="Settings")
 
@@ -31,26 +47,28 @@ T = TypeVar("T", bound="Settings")
 class Settings(BaseSettings):
     """The base of a service's settings. Subclasses set `env_prefix` and their fields."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False)
 
     @classmethod
     def variable(cls, field: str) -> str:
         """The environment variable of a field."""
-        alias = cls.model_fields[field].validation_alias
-        if isinstance(alias, str):
-            return alias
-        return f"{cls.model_config['env_prefix']}{field}".upper()
+        alias = _alias(cls, field)
+        return alias if alias != field else f"{cls.model_config['env_prefix']}{field}".upper()
 
     @classmethod
     def variables(cls) -> set[str]:
         return {cls.variable(field) for field in cls.model_fields}
+
+    def was_set(self, field: str) -> bool:
+        """Whether a flag or a variable gave the field, so that its value is no default."""
+        return field in self.model_fields_set
 
 
 def unknown_variables(settings: type[Settings], environ: Mapping[str, str]) -> list[str]:
     """The `FOVEA_` variables that nobody reads, sorted. Another service's own prefix is its own business."""
     own = settings.model_config["env_prefix"]
     others = tuple(prefix for prefix in SERVICE_PREFIXES if prefix != own)
-    known = settings.variables() | COMMAND_VARIABLES | {"FOVEA_ENCODERS"}
+    known = _known_variables(settings)
     return sorted(
         name
         for name in environ
@@ -61,17 +79,32 @@ def unknown_variables(settings: type[Settings], environ: Mapping[str, str]) -> l
     )
 
 
-def _parser(settings: type[Settings], program: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _known_variables(settings: type[Settings]) -> set[str]:
+    return settings.variables() | COMMAND_VARIABLES | {"FOVEA_ENCODERS"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line: the usage of sixty flags would hide what is wrong."""
+
+    as_json = False
+
+    def error(self, message: str) -> NoReturn:
+        line = f"{self.prog}: error: {message} (--help lists all settings)"
+        refuse(json.dumps({"event": line, "level": "error"}) if self.as_json else line, status=2)
+
+
+def _parser(settings: type[Settings], program: str, description: str) -> _Parser:
+    parser = _Parser(
         prog=program,
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
     )
     for name, field in settings.model_fields.items():
         default = "" if field.is_required() or field.default is None else f" [default {field.default}]"
         parser.add_argument(
-            "--" + name.replace("_", "-"),
+            _flag(name),
             dest=name,
             metavar="VALUE",
             help=f"{field.description} [{settings.variable(name)}]{default}".replace("%", "%%"),
@@ -87,26 +120,64 @@ def load(
     description: str,
     environ: Mapping[str, str] | None = None,
 ) -> T:
-    """Settings from flags, then the environment, then defaults. Exits with status 2 and one clear text."""
+    """Settings from flags, then the environment, then defaults. Exits with status 2 and one clear line."""
     parser = _parser(settings, program, description)
+    parser.as_json = _wants_json(settings, argv)
     flags: dict[str, Any] = vars(parser.parse_args(list(argv)))
     unknown = unknown_variables(settings, os.environ if environ is None else environ)
     if unknown:
-        parser.error(f"unknown environment variable: {', '.join(unknown)} (see --help)")
+        parser.error(f"unknown environment variable: {', '.join(_suggested(settings, unknown))}")
     try:
-        aliased = {_alias(settings, name): value for name, value in flags.items()}
-        return settings(**aliased)
+        return settings(**{_alias(settings, name): value for name, value in (_off(settings) | flags).items()})
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        parser.error(problems)
+        parser.error("; ".join(_problem(settings, problem) for problem in error.errors()))
+
+
+def _wants_json(settings: type[Settings], argv: Sequence[str]) -> bool:
+    """Whether the log will be JSON, known before the settings are."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--log-form", nargs="?", default=os.environ.get(settings.variable("log_form")))
+    return bool(first.parse_known_args(list(argv))[0].log_form == "json")
+
+
+def _suggested(settings: type[Settings], unknown: Sequence[str]) -> list[str]:
+    """Each name, with the one that was probably meant."""
+    known = sorted(_known_variables(settings))
+    close = ((name, get_close_matches(name, known, 1)) for name in unknown)
+    return [f"{name} (did you mean {found[0]}?)" if found else name for name, found in close]
+
+
+def _off(settings: type[Settings]) -> dict[str, str]:
+    """The fields that an empty variable switches off."""
+    return {
+        name: ""
+        for name, field in settings.model_fields.items()
+        if EMPTY_IS_OFF in field.metadata and os.environ.get(settings.variable(name)) == ""
+    }
+
+
+def _problem(settings: type[Settings], problem: ErrorDetails) -> str:
+    """One wrong setting: how it is written, what is wrong, and its value unless that is a secret."""
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
+    name = next((n for n in settings.model_fields if _alias(settings, n) == problem["loc"][0]), None)
+    if name is None:
+        return f"{problem['loc'][0]}: {message}"
+    where = f"{_flag(name)} ({settings.variable(name)})"
+    secret = settings.model_fields[name].annotation is SecretStr
+    if secret or problem["type"] in ("missing", "value_error"):
+        return f"{where}: {message}"
+    return f"{where}: {message}, not {str(problem['input'])[:SHOWN_CHARACTERS]!r}"
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _alias(settings: type[Settings], name: str) -> str:
-    alias = settings.model_fields[name].validation_alias
-    return alias if isinstance(alias, str) else name
+    field = settings.model_fields.get(name)
+    return field.validation_alias if field and isinstance(field.validation_alias, str) else name
 
 
 def printable(settings: Settings) -> dict[str, str]:
@@ -114,7 +185,7 @@ def printable(settings: Settings) -> dict[str, str]:
     return {name: str(getattr(settings, name)) for name in type(settings).model_fields}
 
 
-def refuse(message: str) -> None:
+def refuse(message: str, status: int = 1) -> NoReturn:
     """End the process at start with one clear line."""
-    print(message, file=sys.stderr)
-    raise SystemExit(1)
+    print(" ".join(message.split()), file=sys.stderr)
+    raise SystemExit(status)

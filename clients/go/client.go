@@ -122,13 +122,13 @@ func (c *Client) stored(ctx context.Context, request Request, call func(*decoder
 	for again := false; ; again = true {
 		for _, u := range draft.uploads {
 			if _, err := keep(ctx, c, u); err != nil {
-				return err
+				return aboutImage(err, u.source.file())
 			}
 		}
 		err := call(draft.request)
 		failed, ok := errors.AsType[*Error](err)
 		if !ok || failed.Reason != ReasonImageNotStored || again || draft.uploads[failed.Metadata["digest"]] == nil {
-			return err
+			return draft.named(err)
 		}
 	}
 }

@@ -41,6 +41,8 @@ type Error struct {
 	RetryAfter time.Duration
 	// RequestID finds the call in the service's log; empty where no service answered.
 	RequestID string
+	// Image is the path of the [File] that failed, where one did. Message names it too.
+	Image string
 
 	cause error
 }
@@ -110,6 +112,16 @@ func (e *Error) read(detail any) {
 	case *errdetails.RequestInfo:
 		e.RequestID = d.RequestId
 	}
+}
+
+// aboutImage names the file that a call was refused for. Other failures stay what they are.
+func aboutImage(err error, file string) error {
+	failed, ok := errors.AsType[*Error](err)
+	if !ok || file == "" || failed.Code != codes.InvalidArgument && failed.Code != codes.NotFound {
+		return err
+	}
+	failed.Image, failed.Message = file, file+": "+failed.Message
+	return err
 }
 
 // refused is a failure that this side finds.

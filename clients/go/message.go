@@ -2,6 +2,7 @@ package fovea
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 
@@ -98,10 +99,26 @@ type Sampling struct {
 	MaxNewTokens int
 }
 
-// draft is a request as it is sent, and the files that must be stored before it can be answered.
+// draft is a request as it is sent, and the files that must be stored before it can be answered. files are their
+// paths by the place of the image in the request, for instance `messages[0].parts[1].image`.
 type draft struct {
 	request *decoderv1.GenerateRequest
 	uploads map[string]*upload
+	files   map[string]string
+}
+
+// named names the file that a call was refused for.
+func (d *draft) named(err error) error {
+	failed, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	for _, violation := range failed.Violations {
+		if file := d.files[violation.Field]; file != "" {
+			return aboutImage(err, file)
+		}
+	}
+	return err
 }
 
 func newDraft(r Request) (*draft, error) {
@@ -110,7 +127,8 @@ func newDraft(r Request) (*draft, error) {
 	if err := cmp.Or(samplingErr, visualErr); err != nil {
 		return nil, err
 	}
-	d := &draft{&decoderv1.GenerateRequest{Sampling: sampling, RequestId: r.ID}, map[string]*upload{}}
+	sent := &decoderv1.GenerateRequest{Sampling: sampling, RequestId: r.ID}
+	d := &draft{sent, map[string]*upload{}, map[string]string{}}
 	d.request.Visual = visual
 	if r.Format != nil {
 		d.request.ResponseFormat = r.Format.format()
@@ -118,9 +136,12 @@ func newDraft(r Request) (*draft, error) {
 	if r.Logprobs {
 		d.request.Logprobs = &decoderv1.Logprobs{}
 	}
-	for _, message := range r.Messages {
+	for at, message := range r.Messages {
 		sent := &decoderv1.Message{Role: roles[message.Role]}
-		for _, part := range message.Parts {
+		for place, part := range message.Parts {
+			if source, ok := part.(Source); ok && source.kind == ofFile {
+				d.files[fmt.Sprintf("messages[%d].parts[%d].image", at, place)] = source.name
+			}
 			piece, err := d.part(part)
 			if err != nil {
 				return nil, err

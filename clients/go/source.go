@@ -42,6 +42,14 @@ func Inline(data []byte) Source { return Source{kind: ofInline, data: data} }
 // [ReasonImageNotStored].
 func Image(id string) Source { return Source{kind: ofID, name: id} }
 
+// file is the path of a [File], else empty.
+func (s Source) file() string {
+	if s.kind == ofFile {
+		return s.name
+	}
+	return ""
+}
+
 // ID is the public id of an image file: `sha256:` and the lower-case hexadecimal SHA-256 of its bytes.
 func ID(data []byte) string {
 	sum := sha256.Sum256(data)

@@ -74,7 +74,7 @@ func put(ctx context.Context, s shelf, source Source, options []PutOption) (Stor
 	}
 	stored, err := keep(ctx, s, u)
 	if err != nil || !stored.AlreadyStored {
-		return stored, err
+		return stored, aboutImage(err, source.file())
 	}
 	renewed, err := s.send(ctx, u, false)
 	if ReasonOf(err) == ReasonDigestMismatch { // it went meanwhile, and the service waited for its bytes

@@ -25,13 +25,15 @@ SERVICE = "/fovea.encoder.v1.EncoderService"
 RETRY_AFTER_S = 1.0
 SIGN_OF_LIFE_S = 1.0
 CHANNEL = (
-    # Retries are ours: gRPC would wait up to two minutes before it looks again for an encoder that was down.
     ("grpc.enable_retries", 0),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # gRPC would wait up to two minutes before it looks again for an encoder that was down. Here it looks more
+    # often than a sign of life is waited for, so that the next call finds one that is back.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 5_000),
     # A host that is lost, or a process that is stopped, closes no connection.
     ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
 
@@ -67,12 +69,17 @@ class Link:
 
     async def ask(
         self, method: str, request: Message, parse: Callable[[bytes], T], deadline: Deadline,
-        *, at_most: float | None = None, works: bool = False,
+        *, at_most: float | None = None, works: bool = False, connects: bool = False,
     ) -> T:  # fmt: skip
-        """A unary call. `works` is true where the answer may wait for the tower."""
+        """A unary call. `works`: the answer may wait for the tower. `connects`: it may wait for a link."""
         if at_most is None:
             await self.reach(deadline)
-        call = self._unary(method)(request, timeout=deadline.timeout(at_most), metadata=_on_behalf())
+        call = self._unary(method)(
+            request,
+            timeout=deadline.timeout(at_most),
+            metadata=_on_behalf(),
+            wait_for_ready=connects,
+        )
         patience = self._work if works else self._silence
         data = await self._answered(patience.wait(_result(call)), deadline)
         self.suspect = False

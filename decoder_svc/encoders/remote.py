@@ -119,19 +119,22 @@ class RemoteEncoder:
         )
         return self._info
 
-    async def _hello(self, deadline: Deadline, at_most: float) -> pb.GetServerInfoResponse:
+    async def _hello(
+        self, deadline: Deadline, at_most: float, connects: bool = False
+    ) -> pb.GetServerInfoResponse:
         return await self.link.ask(
             "GetServerInfo",
             pb.GetServerInfoRequest(),
             pb.GetServerInfoResponse.FromString,
             deadline,
             at_most=at_most,
+            connects=connects,
         )
 
     async def _completed(self) -> int | None:
         """How many images its tower has computed; None where it does not say so at once."""
         try:
-            return int((await self._hello(Deadline(), SIGN_OF_LIFE_S)).load.encodes)
+            return int((await self._hello(Deadline(), SIGN_OF_LIFE_S, connects=True)).load.encodes)
         except FoveaError:
             return None
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 LARGE = 1 << 18  # values of a weight
 PIECE, PIECES_TOKENS = 64, 1024  # rows of a piece; tried up to 512 tokens, where it is as fast or faster
+KERNEL_WIDTH = 16  # torch's int8 kernel reads behind the end of weights whose width it does not divide
 KERNEL_TOKENS = 32  # above it, float once and a large product is faster than the int8 kernel
 
 
@@ -48,7 +49,8 @@ class Int8:
 
     def linear(self, x: Tensor) -> Tensor:
         """`x` (tokens, in) to (tokens, out)."""
-        if x.device.type == "cpu" and len(x) <= KERNEL_TOKENS:
+        suits = x.device.type == "cpu" and self.values.shape[-1] % KERNEL_WIDTH == 0
+        if suits and len(x) <= KERNEL_TOKENS:
             half = torch.bfloat16  # the kernel of other types is slow
             out = torch._weight_int8pack_mm(x.to(half), self.values, self.scales.to(half))
             return out.to(x.dtype)

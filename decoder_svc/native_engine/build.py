@@ -25,6 +25,7 @@ from decoder_svc.native_engine.worker import Worker
 from decoder_svc.sampling.detokenizer import Vocabulary
 from decoder_svc.sampling.trie import TokenSet
 from fovea.contract.rows import RowDtype
+from fovea.machine import check_devices
 
 log = structlog.get_logger()
 CPU_KV_TOKENS = 32_768  # at least; more where they are small
@@ -78,6 +79,8 @@ def build(
     checkpoint = source or Checkpoint(settings.checkpoint)
     vocabulary = Vocabulary(settings.checkpoint)
     vocabulary.token_bytes  # noqa: B018  read now: the first request should not wait for it
+    no_bf16 = settings.dtype is RowDtype.BF16 and not torch.cuda.is_bf16_supported(including_emulation=False)
+    check_devices(settings.devices, torch.cuda.device_count(), no_bf16)
     devices = _devices(settings.devices)
     dtype = TORCH_DTYPE[settings.dtype]
     attention, why = choose_attention(devices[0], dtype, _shape(checkpoint))

@@ -139,7 +139,8 @@ class _Link:
     def close(self) -> None:
         if self._control is not None and self._process is not None:
             self._control.close()
-            self._process.kill()
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)  # and its children
             self._process.wait()
         self._control = self._process = None
 
@@ -153,7 +154,7 @@ class _Link:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # Ctrl-C is for us alone; the socket's end is for it
+                    start_new_session=True,  # Ctrl-C is for us alone, and it ends with its children
                     # One thread, lest a child is forked while another thread holds a lock.
                     env=os.environ
                     | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -171,6 +171,7 @@ class Nursery:
 
 
 def main(control_fd: int, settings: dict[str, Any]) -> None:
+    from decoder_svc.sampling import grammar  # noqa: F401  loaded once, and outside of the children's limits
     from decoder_svc.sampling.trie import TokenSet
 
     folder, vocab_size, eos_ids = settings["tokens"]

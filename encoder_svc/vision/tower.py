@@ -27,6 +27,7 @@ from fovea.contract.rows import RowDtype, RowLayout
 from fovea.fingerprint import Progress
 from fovea.finite import first_not_finite
 from fovea.geometry import Geometry
+from fovea.machine import check_devices
 
 CPU_PATCHES = 2048
 """More at once are slower on a CPU: four of 768x768 by 7 % on one thread, 19 % on two (stand-in)."""
@@ -60,7 +61,12 @@ class Tower:
         dtype: RowDtype = RowDtype.FP32,
         progress: Progress = lambda done, total: None,
     ) -> Tower:
-        """The tower of a checkpoint folder, computing in `dtype`; it has answered a dummy by then."""
+        """The tower of a checkpoint folder, computing in `dtype`; it has answered a dummy by then.
+
+        ValueError where the machine has no such device, or that device not this arithmetic.
+        """
+        no_bf16 = dtype is RowDtype.BF16 and not torch.cuda.is_bf16_supported(including_emulation=False)
+        check_devices([device], torch.cuda.device_count(), no_bf16)
         model = checkpoint.load(directory, torch.device(device), TORCH_DTYPES[dtype], progress)
         return cls(model, Geometry.from_checkpoint(directory))
 

@@ -109,7 +109,12 @@ class Children:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        try:
+            self.stop()
+        except BaseException:
+            # Somebody asked again while they were given their grace: nothing may be left behind.
+            self.kill()
+            raise
 
     def start(self, launch: Launch) -> Child:
         child = Child(launch, self._environ, self._listener)

@@ -63,7 +63,8 @@ def demo() -> None:
     """Start both services, ask about four pictures, show what each answer cost, stop."""
     from fovea.cli.demo_view import View
 
-    signal.signal(signal.SIGTERM, _end)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, _end)
     view, tally = View(), DemoTally()
     with ExitStack() as stack:
         cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="fovea-demo-"))
@@ -182,5 +183,5 @@ def _free_addresses() -> tuple[str, str]:
 
 
 def _end(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM leaves through the context managers, so that both services are stopped."""
+    """A signal leaves through the context managers, so that both services are stopped."""
     raise SystemExit(128 + signum)

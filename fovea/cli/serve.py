@@ -15,10 +15,13 @@ from typing import Annotated
 
 import typer
 
+from fovea.checkpoint import check_folder
 from fovea.cli.children import Child, Children, Launch, Listener
 from fovea.cli.errors import ServiceDied
 from fovea.cli.options import DECODER, ENCODER
 from fovea.cli.output import console
+from fovea.contract.errors import FoveaError
+from fovea.server.address import listened
 
 LOAD_S = 3600.0
 """Loading 60 GB from a slow disk is no failure."""
@@ -27,9 +30,7 @@ LOAD_S = 3600.0
 def serve(
     model: Annotated[
         Path | None,
-        typer.Option(
-            exists=True, file_okay=False, metavar="DIR", help="A checkpoint folder; without it the stand-in."
-        ),
+        typer.Option(metavar="DIR", help="A checkpoint folder; without it the stand-in."),
     ] = None,
     encoder_listen: Annotated[
         str, typer.Option(envvar="FOVEA_ENCODER_LISTEN", metavar="HOST:PORT", help="The encoder's address.")
@@ -43,6 +44,7 @@ def serve(
 
     out = console()
     folder = model or standin_dir()
+    _check_start(folder, encoder_listen, decoder_listen)
     stop = _Stop()
     with Children(os.environ, _printer()) as children:
         stop.watch(children)
@@ -58,6 +60,19 @@ def serve(
             typer.echo(f"fovea: {died.message}; the other service is stopped", err=True)
             raise typer.Exit(died.status) from None
         out.print("fovea   | stopping")
+
+
+def _check_start(folder: Path, *addresses: str) -> None:
+    """One line and status 2 for what either service would refuse at once."""
+    try:
+        check_folder(folder)
+        for address in addresses:
+            listened(address)
+        if len({*addresses}) < len(addresses):
+            raise ValueError(f"both services would listen on {addresses[0]}")
+    except (FoveaError, ValueError) as error:
+        typer.echo(f"fovea: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def launches(

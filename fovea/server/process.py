@@ -20,7 +20,9 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
+from fovea.server.address import Address
 from fovea.server.call import IDLE_S, CallInterceptor
+from fovea.server.entry import StoppedWhileLoading
 from fovea.server.health import Health
 from fovea.server.metrics import CallMetrics
 from fovea.server.reflection import Pool
@@ -29,6 +31,7 @@ MIN_PING_MS = 5_000
 KEEPALIVE_MS = 30_000
 KEEPALIVE_TIMEOUT_MS = 20_000
 log = structlog.get_logger()
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 T = TypeVar("T")
 
 
@@ -83,6 +86,7 @@ class ServerProcess:
         self._registry = registry
         self._metrics_server: tuple[Any, threading.Thread] | None = None
         self._stopping = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -93,16 +97,10 @@ class ServerProcess:
             raise OSError(f"cannot listen on {self._binding.listen}: is the port in use?") from error
         await self._server.start()
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in SIGNALS:
             loop.add_signal_handler(signum, self.stop)
         if self._binding.metrics_listen:
-            host, _, port = self._binding.metrics_listen.rpartition(":")
-            try:
-                self._metrics_server = start_http_server(int(port), host, registry=self._registry)
-            except OSError as error:
-                raise OSError(
-                    f"cannot serve metrics on {self._binding.metrics_listen}: {error.strerror}"
-                ) from error
+            self._serve_metrics(Address.parse(self._binding.metrics_listen))
 
     async def ready(self) -> None:
         self._health.set("started", True)
@@ -111,9 +109,27 @@ class ServerProcess:
         """Something beside the start that readiness depends on; met until it is said not to be."""
         self._health.set(name, met)
 
+    def _serve_metrics(self, address: Address) -> None:
+        try:
+            self._metrics_server = start_http_server(address.port, address.host, registry=self._registry)
+        except OSError as error:
+            raise OSError(
+                f"cannot serve metrics on {self._binding.metrics_listen}: {error.strerror}"
+            ) from error
+
     def stop(self) -> None:
-        """Ask for draining; safe from a signal handler."""
-        self._stopping.set()
+        """Ask for draining; from a signal handler of the loop. A second time: end the running calls now.
+
+        Whoever asks a third time gets what the signal does by default.
+        """
+        if not self._stopping.is_set():
+            self._stopping.set()
+            return
+        loop = asyncio.get_running_loop()
+        for signum in SIGNALS:
+            loop.remove_signal_handler(signum)
+            signal.signal(signum, signal.SIG_DFL)
+        self._ending = loop.create_task(self._server.stop(0))
 
     async def until_stopped(self, failing: Coroutine[Any, Any, Exception]) -> None:
         """Return once SIGTERM or SIGINT came, or `stop` was called.
@@ -129,14 +145,14 @@ class ServerProcess:
         task.cancel()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """Finish `work`, unless asked to stop meanwhile; then it is cancelled and SystemExit raised."""
+        """Finish `work`. Asked to stop meanwhile, cancel it and raise StoppedWhileLoading."""
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             stop.cancel()
             return task.result()
         task.cancel()
-        raise SystemExit(0)
+        raise StoppedWhileLoading
 
     async def drain(self, grace_s: float) -> None:
         """Health first, then no new calls, then wait up to `grace_s` for running ones."""

@@ -111,18 +111,20 @@ async def test_a_decoder_whose_encoder_serves_other_weights_is_not_ready_and_say
 async def test_a_decoder_is_not_ready_beside_a_wrong_encoder_from_the_start(
     checkpoint: Make, tmp_path: Path
 ) -> None:
-    address = free_address()
-    wrong = encoder(checkpoint("other"), tmp_path / "store", listen=address, metrics_listen="")
-    front = decoder(checkpoint("moe"), [address])
+    wrong = encoder(checkpoint("other"), tmp_path / "store", metrics_listen="")
+    front: Service | None = None
     try:
         await wrong.until_ready()
-        async with asyncio.timeout(60):
-            info = House(tmp_path, tmp_path, wrong, front)
-            while (await info.info()).state != 2:  # SERVING: its own model is loaded
-                await asyncio.sleep(0.02)
+        with capture_logs() as logs:
+            front = decoder(checkpoint("moe"), [wrong.address], metrics_listen="")
+            async with asyncio.timeout(60):
+                while not any(entry["event"] == "ready" for entry in logs):
+                    await asyncio.sleep(0.02)
         assert await front.health() == "NOT_SERVING"
+        assert await front.health("liveness") == "SERVING"
     finally:
-        await front.stop()
+        if front is not None:
+            await front.stop()
         await wrong.stop()
 
 

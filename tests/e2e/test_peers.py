@@ -23,11 +23,17 @@ Make = Callable[[str], Path]
 
 @asynccontextmanager
 async def lone_decoder(model: Path, address: str) -> AsyncIterator[decoder_pb2_grpc.DecoderServiceStub]:
-    """A decoder that was told of an encoder at `address`; nobody says that there is one."""
+    """A decoder that was told of an encoder at `address`; nobody says that there is one, or that it fits."""
     service = decoder(model, [address])
+    stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
+    asked = decoder_pb2.GetServerInfoRequest()
     try:
-        await service.until_ready()
-        yield decoder_pb2_grpc.DecoderServiceStub(service.channel)
+        async with asyncio.timeout(CALL_S):
+            while (
+                await stub.GetServerInfo(asked, wait_for_ready=True)
+            ).state != decoder_pb2.SERVING_STATE_SERVING:
+                await asyncio.sleep(0.02)
+        yield stub
     finally:
         await service.stop()
 

@@ -56,4 +56,4 @@ async def test_facts_of_pixels_that_would_be_others_today_are_not_used(
         await parts.encoder.encode(before.facts.digest, PLAIN, "")
     again = await parts.encoder.uploads.keep(data)
     served = await parts.encoder.encode(again.facts.digest, PLAIN, "")
-    assert served.source == "rows"
+    assert served.origin == "rows"

@@ -35,3 +35,18 @@ def faults(how: str) -> float:
 def test_blocks_of_rows_cost_no_page_faults_once_they_were_there() -> None:
     assert faults("kept") < 50
     assert faults("as it comes") > 10 * 50, "there is nothing left to mend"
+
+
+FROZEN = """
+import atexit, gc
+from fovea.server.allocator import keep_loaded_objects
+atexit.register(lambda: print(gc.get_freeze_count()))
+keep_loaded_objects()
+print(gc.get_freeze_count() > 0)
+"""
+
+
+def test_the_interpreter_collects_at_its_end_what_was_kept() -> None:
+    """Else extension modules find their objects alive, and some print a page about leaks."""
+    done = subprocess.run([sys.executable, "-c", FROZEN], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "0"]

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+from collections.abc import Iterator
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
-from fovea.server.process import Binding, ServerProcess
+from fovea.server.entry import StoppedWhileLoading
+from fovea.server.process import SIGNALS, Binding, ServerProcess
 from tests.e2e.house import free_address
 
 
-def made(listen: str, metrics: str = "", begun: asyncio.Event | None = None) -> ServerProcess:
+def made(
+    listen: str, metrics: str = "", begun: asyncio.Event | None = None, takes_s: float = 1.0
+) -> ServerProcess:
     """A server of one method, which tells that it has begun and takes its time."""
 
     async def slow(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         if begun is not None:
             begun.set()
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(takes_s)
         return b"done"
 
     handlers = {"Slow": grpc.unary_unary_rpc_method_handler(slow)}
@@ -85,10 +90,39 @@ async def test_a_health_watch_does_not_hold_up_the_draining() -> None:
             await server.drain(600)
 
 
+@pytest.fixture
+def _signals_restored() -> Iterator[None]:
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@pytest.mark.usefixtures("_signals_restored")
+async def test_a_second_signal_ends_the_running_calls_and_a_third_is_no_longer_ours() -> None:
+    address, begun = free_address(), asyncio.Event()
+    server = made(address, begun=begun, takes_s=600)
+    await server.start()
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = channel.unary_unary("/test.Slow/Slow")(b"")
+        waiting = asyncio.ensure_future(call)
+        await begun.wait()
+        server.stop()
+        draining = asyncio.create_task(server.drain(600))
+        await asyncio.sleep(0.1)
+        assert not draining.done()
+        server.stop()
+        async with asyncio.timeout(60):
+            await draining
+        with pytest.raises(grpc.aio.AioRpcError):
+            await waiting
+    assert [signal.getsignal(signum) for signum in SIGNALS] == [signal.SIG_DFL] * len(SIGNALS)
+
+
 async def test_work_is_given_up_when_the_process_is_asked_to_stop() -> None:
     server = made("127.0.0.1:0")
     asyncio.get_running_loop().call_soon(server.stop)
-    with pytest.raises(SystemExit):
+    with pytest.raises(StoppedWhileLoading):
         await server.unless_stopped(asyncio.sleep(60))
 
 
@@ -136,3 +170,23 @@ async def _follow(channel: grpc.aio.Channel, states: list[grpc.ChannelConnectivi
     while True:
         await channel.wait_for_state_change(states[-1])
         states.append(channel.get_state())
+
+
+async def test_a_failure_ends_the_wait_and_a_stop_ends_the_watching() -> None:
+    async def fails() -> ValueError:
+        return ValueError("the engine died")
+
+    with pytest.raises(ValueError, match="the engine died"):
+        await made("127.0.0.1:0").until_stopped(fails())
+
+    async def never() -> ValueError:
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    server, left = made("127.0.0.1:0"), asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, server.stop)
+    await server.until_stopped(never())
+    async with asyncio.timeout(10):
+        await left.wait()

@@ -86,6 +86,158 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(monkeypatch
     assert settings_of(WithSecret, "--size", "5").size == 5  # type: ignore[attr-defined]
 
 
+def refusal(kind: type[Settings], capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line with which a start is refused."""
+    with pytest.raises(SystemExit) as stopped:
+        settings_of(kind, *argv)
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_refusal_is_one_line_that_names_flag_variable_and_value(capsys: pytest.CaptureFixture[str]) -> None:
+    line = refusal(WithSecret, capsys, "--size", "many")
+    assert "--size (FOVEA_ENCODER_SIZE)" in line
+    assert "'many'" in line
+
+
+def test_a_refused_secret_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    class Short(WithSecret):
+        token: SecretStr = Field(SecretStr(""), max_length=3, description="A secret")
+
+    assert "swordfish" not in refusal(Short, capsys, "--token", "swordfish")
+
+
+def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        load(EncoderSettings, [], program="t", description="t", environ={"FOVEA_ENCODER_MODLE": "x"})
+    assert "FOVEA_ENCODER_MODLE (did you mean FOVEA_ENCODER_MODEL?)" in capsys.readouterr().err
+
+
+def test_a_flag_cut_short_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--max-p` could become ambiguous, or another flag, with the next version."""
+    assert "--max-pix" in refusal(EncoderSettings, capsys, "--model", "m", "--max-pix", "4")
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_an_empty_variable_switches_the_metrics_off(
+    kind: type[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(kind.variable("metrics_listen"), "")
+    assert settings_of(kind, "--model", "m").metrics_listen == ""  # type: ignore[attr-defined]
+    chosen = settings_of(kind, "--model", "m", "--metrics-listen", "127.0.0.1:1")
+    assert chosen.metrics_listen == "127.0.0.1:1"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_every_setting_that_says_empty_accepts_it(
+    kind: type[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the sentence promises of an empty value holds for an empty variable."""
+    promised = [name for name, field in kind.model_fields.items() if "empty" in (field.description or "")]
+    assert "metrics_listen" in promised
+    for name in promised:
+        monkeypatch.setenv(kind.variable(name), "")
+    chosen = settings_of(kind, "--model", "m")
+    assert [getattr(chosen, name) for name in promised] == [""] * len(promised)
+
+
+def test_any_other_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOVEA_DECODER_MAX_CONTEXT", "")
+    assert settings_of(DecoderSettings, "--model", "m").max_context == 8192  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("flag", "values"),
+    [
+        (
+            "--listen",
+            [
+                "127.0.0.1",
+                "127.0.0.1:",
+                ":50051",
+                "127.0.0.1:99999",
+                "127.0.0.1:-1",
+                "http://a:1",
+                "a:1:2",
+                "",
+            ],
+        ),
+        ("--metrics-listen", ["nonsense", "127.0.0.1:99999", "9101"]),
+        ("--device", ["tpu", "gpu", "cuda:", "cuda:x", "cuda:0,cuda:0", "cpu,", ""]),
+        ("--dtype", ["int8"]),
+        ("--threads", ["-1", "1.5", "abc", "1000000"]),
+        ("--grace-s", ["-1", "nan", "inf"]),
+        ("--max-message-bytes", ["0", "4294967296"]),
+    ],
+)
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_value_that_cannot_work_is_refused_with_its_flag(
+    kind: type[Settings], flag: str, values: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in values:
+        assert f"{flag} (" in refusal(kind, capsys, "--model", "m", f"{flag}={value}"), value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a:1;b:2",
+        "http://a:1",
+        "a",
+        "a:",
+        "a:0",
+        "a:70000",
+        "a:1,,b:2",
+        "a:1,",
+        ",",
+        "a b:1",
+        "dns:///a:1,b:2",
+    ],
+)
+def test_encoders_that_name_none_are_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--encoders (FOVEA_ENCODERS)" in refusal(
+        DecoderSettings, capsys, "--model", "m", f"--encoders={value}"
+    )
+
+
+@pytest.mark.parametrize("value", ["a:1", "a:1, b.example:2", "[::1]:5", "127.0.0.1:50051", "dns:///a.b:1"])
+def test_encoders_by_host_and_port_are_taken(value: str) -> None:
+    settings_of(DecoderSettings, "--model", "m", f"--encoders={value}")
+
+
+@pytest.mark.parametrize("value", ["abc", "sha256:", "sha256:" + "g" * 64, "a" * 64])
+def test_a_fingerprint_that_is_none_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--fingerprint (" in refusal(DecoderSettings, capsys, "--model", "m", "--fingerprint", value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "argv"),
+    [
+        (DecoderSettings, ["--max-new-tokens", "9000"]),
+        (DecoderSettings, ["--max-context", "128", "--max-new-tokens", "129"]),
+        (DecoderSettings, ["--max-new-tokens", "10", "--default-max-new-tokens", "20"]),
+        (DecoderSettings, ["--max-context", "4096", "--kv-tokens", "1024"]),
+        (DecoderSettings, ["--max-visual-tokens", "10", "--min-tokens", "20"]),
+        (DecoderSettings, ["--max-short-side", "20", "--max-long-side", "10"]),
+        (DecoderSettings, ["--price-per-million-patches", "1"]),
+        (DecoderSettings, ["--reduction", "strong", "--keep", "0.5"]),
+        (EncoderSettings, ["--uploads-bytes", "1048576", "--max-image-bytes", "1048576"]),
+    ],
+)
+def test_limits_that_contradict_each_other_are_refused(
+    kind: type[Settings], argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal(kind, capsys, "--model", "m", *argv)
+
+
+def test_a_default_gives_way_to_a_smaller_limit() -> None:
+    """Who sets one number need not know all others."""
+    settings_of(DecoderSettings, "--model", "m", "--max-context", "64")
+    settings_of(DecoderSettings, "--model", "m", "--max-new-tokens", "8")
+    settings_of(EncoderSettings, "--model", "m", "--uploads-bytes", "1048576")
+
+
 @pytest.mark.parametrize("wrong", [["--size", "0"], ["--size", "many"], ["--sise", "1"], ["extra"]])
 def test_a_wrong_value_refuses_the_start(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

@@ -59,6 +59,9 @@ from fovea.contract.errors.transport import Unreachable as Unreachable
 BY_REASON: dict[str, type[FoveaError]] = {
     kind.reason: kind
     for kind in tuple(globals().values())
-    if isinstance(kind, type) and issubclass(kind, FoveaError) and "reason" in vars(kind)
+    if isinstance(kind, type)
+    and issubclass(kind, FoveaError)
+    and "reason" in vars(kind)
+    and kind is not RemoteError
 }
 """The class of each reason. A reason of a newer version is a `RemoteError`."""

@@ -20,7 +20,7 @@ from fovea.contract.errors import (
     RowsMismatch,
 )
 from fovea.deadline import Deadline
-from fovea.encoder.v1 import encoder_pb2
+from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from tests.decoder.encoders.fakes import EXPECTED, FakeEncoder, served
 from tests.decoder.encoders.test_stream import DATA, ROWS, WANTED, good
 from tests.e2e.house import free_address
@@ -187,6 +187,24 @@ async def test_an_address_at_which_nobody_listens_is_told_at_once() -> None:
     with pytest.raises(EncoderUnavailable):
         await peer.describe(DIGEST, Deadline())
     await peer.close()
+
+
+async def test_an_encoder_that_is_back_is_found_by_the_next_call() -> None:
+    """Whatever gRPC's pause between two attempts to connect is by then."""
+    address = free_address()
+    peer = RemoteEncoder(address)
+    for _ in range(4):
+        with pytest.raises(EncoderUnavailable):
+            await peer.describe(DIGEST, Deadline())
+    server = grpc.aio.server()
+    encoder_pb2_grpc.add_EncoderServiceServicer_to_server(Mute(), server)
+    server.add_insecure_port(address)
+    await server.start()
+    try:
+        assert (await peer.describe(DIGEST, Deadline())).facts.digest == DIGEST
+    finally:
+        await peer.close()
+        await server.stop(0)
 
 
 async def test_an_upload_arrives_whole() -> None:

@@ -11,7 +11,7 @@ from decoder_svc.encoders.remote import UNKNOWN_EVENTS, RemoteEncoder, WireFetch
 from decoder_svc.encoders.source import RowRequest
 from decoder_svc.errors import EncoderChanged
 from fovea.contract import frames
-from fovea.contract.errors import EncoderMismatch, RowsMismatch
+from fovea.contract.errors import EncoderMismatch, RowsMismatch, RowsNotFinite
 from fovea.contract.frames import ChunkFrame
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import layout_to_proto
@@ -189,3 +189,15 @@ def test_other_messages_are_what_they_are() -> None:
     assert _event(header.SerializeToString()) == header.header
     assert _event(summary.SerializeToString()) == summary.summary
     assert _event(b"") is None
+
+
+async def test_rows_that_are_not_finite_are_refused_with_the_encoder_that_sent_them() -> None:
+    """Their check fits: they were computed so."""
+    messages = good()
+    data = bytearray(messages[2].chunk.data)
+    data[LAYOUT.row_bytes + 2 : LAYOUT.row_bytes + 4] = b"\xc0\x7f"  # NaN
+    messages[2].chunk.data = bytes(data)
+    messages[2].chunk.xxh3 = xxhash.xxh3_64_intdigest(bytes(data))
+    with pytest.raises(RowsNotFinite, match=r"from 127\.0\.0\.1:") as refused:
+        await fetched(messages)
+    assert refused.value.metadata == {"row": "3", "dtype": "fp32"}

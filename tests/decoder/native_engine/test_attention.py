@@ -79,6 +79,54 @@ def test_sdpa_over_pages_is_dense_attention(sizes: tuple[tuple[int, int], ...], 
     torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)  # fp32 rounding
 
 
+def poisoned(pages: LayerPages, plan: AttentionPlan, value: float) -> LayerPages:
+    """The same pages, with `value` wherever no sequence of the plan has a token."""
+    left, size = torch.full_like(pages.kv, value), pages.kv.shape[1]
+    for table, context in zip(plan.tables.tolist(), plan.contexts, strict=True):
+        for place in range(context):
+            block = table[place // size]
+            left[block, place % size] = pages.kv[block, place % size]
+    return LayerPages(left)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("gathered_bytes", [1, 60_000, 2 << 20], ids=["one by one", "two by two", "together"])
+@pytest.mark.parametrize("sizes", [*STEPS, tuple((1, n) for n in (1, 2, 15, 16, 17, 30, 31, 32, 33, 60, 64))])
+def test_what_lies_behind_a_context_contributes_nothing(
+    sizes: tuple[tuple[int, int], ...], gathered_bytes: int, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stale tails of blocks, whole blocks that a table holds beyond its context, and what padding points to."""
+    monkeypatch.setattr(
+        "decoder_svc.model.attention.GATHERED_BYTES", gathered_bytes // torch.get_num_threads()
+    )
+    q, pages, plan, expected = step(sizes, 16, torch.float32, "cpu")
+    out = GatheredAttention()(q, poisoned(pages, plan, value), plan, WIDTH**-0.5)
+    torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)  # fp32 rounding
+
+
+def test_a_context_of_nothing_but_nan_spoils_itself_alone() -> None:
+    sizes = tuple((1, n) for n in (5, 40, 33, 21))
+    q, pages, plan, expected = step(sizes, 16, torch.float32, "cpu")
+    for block in plan.tables[1, :3].tolist():
+        pages.kv[block] = torch.nan
+    out = GatheredAttention()(q, pages, plan, WIDTH**-0.5)
+    assert out[1].isnan().all()
+    others = [0, 2, 3]
+    torch.testing.assert_close(out[others].double(), expected[others], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("sizes", STEPS)
+def test_on_a_gpu_too_what_lies_behind_a_context_contributes_nothing(
+    sizes: tuple[tuple[int, int], ...],
+) -> None:
+    attention, _ = choose_attention(torch.device("cuda"), torch.bfloat16, SHAPE)
+    q, pages, plan, expected = step(sizes, attention.block_size, torch.bfloat16, "cuda")
+    out = attention(q, poisoned(pages, plan, torch.nan), plan, WIDTH**-0.5)
+    torch.testing.assert_close(out.double().cpu(), expected, atol=2e-2, rtol=2e-2)
+
+
 @pytest.mark.parametrize("gathered_bytes", [1, 400_000])
 def test_decodes_are_gathered_in_parts(gathered_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 164 KB each: one by one, and two with a rest."""

@@ -18,10 +18,10 @@ from tests.decoder.native_engine.harness import until
 from tests.decoder.sampling.conftest import MAKE_FORMATS
 
 GOOD = ResponseFormat("choice", ("red", "blue"))
-# 60 KiB that take 9 s of CPU, and a list that takes some 6 MiB.
+# 60 KiB that take 9 s of CPU and some 100 MiB, and a list that takes 6 MiB.
 SLOW = ResponseFormat("regex", ("".join(f"[{chr(97 + i % 26)}-z]?" for i in range(10_000)),))
 LARGE = ResponseFormat("choice", tuple(f"word {number}" for number in range(5000)))
-HOURS = 3600.0
+HOURS, PLENTY = 3600.0, 4 << 30
 
 
 def nursery(formats: Formats) -> int:
@@ -59,7 +59,7 @@ async def refused(formats: Formats, wanted: ResponseFormat) -> FoveaError:
 
 
 async def test_time_has_a_limit_that_is_named(formats: MAKE_FORMATS) -> None:
-    async with formats(max_format_s=0.2) as tried:
+    async with formats(max_format_s=0.2, max_format_memory_bytes=PLENTY) as tried:
         error = await refused(tried, SLOW)
         assert isinstance(error, FormatTooCostly)
         assert error.metadata == {"limit": "0.2", "actual": "above 0.2"}
@@ -87,7 +87,7 @@ async def test_a_part_that_costs_too_much_is_named(formats: MAKE_FORMATS) -> Non
 
 
 async def test_others_are_compiled_beside_a_slow_one(formats: MAKE_FORMATS) -> None:
-    async with formats(max_format_s=HOURS, format_workers=2) as tried:
+    async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY, format_workers=2) as tried:
         slow = await begun(tried, SLOW)
         assert (await tried.compile(ResponseFormat("regex", ("a+",)))).failure is None
         assert not slow.done()
@@ -96,7 +96,7 @@ async def test_others_are_compiled_beside_a_slow_one(formats: MAKE_FORMATS) -> N
 
 
 async def test_a_caller_that_leaves_has_its_child_killed(formats: MAKE_FORMATS) -> None:
-    async with formats(max_format_s=HOURS, format_workers=1) as tried:
+    async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY, format_workers=1) as tried:
         slow = await begun(tried, SLOW)
         (child,) = children(tried)
         slow.cancel()
@@ -105,7 +105,7 @@ async def test_a_caller_that_leaves_has_its_child_killed(formats: MAKE_FORMATS) 
 
 
 async def test_nothing_is_left_at_the_end_and_nothing_waited_for(formats: MAKE_FORMATS) -> None:
-    async with formats(max_format_s=HOURS) as tried:
+    async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY) as tried:
         slow = await begun(tried, SLOW)
         pids = [nursery(tried), *children(tried)]
     with pytest.raises(EngineUnavailable):
@@ -114,7 +114,7 @@ async def test_nothing_is_left_at_the_end_and_nothing_waited_for(formats: MAKE_F
 
 
 async def test_a_verdict_is_remembered(formats: MAKE_FORMATS, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with formats(max_format_s=0.2) as tried:
+    async with formats(max_format_s=0.2, max_format_memory_bytes=PLENTY) as tried:
         first = await refused(tried, SLOW)
         monkeypatch.delattr(tried, "_nursery")
         second = await refused(tried, SLOW)
@@ -124,7 +124,7 @@ async def test_a_verdict_is_remembered(formats: MAKE_FORMATS, monkeypatch: pytes
 
 
 async def test_a_nursery_that_was_killed_is_started_anew(formats: MAKE_FORMATS) -> None:
-    async with formats(max_format_s=HOURS) as tried:
+    async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY) as tried:
         slow = await begun(tried, SLOW)
         (child,) = children(tried)
         os.kill(nursery(tried), signal.SIGKILL)
@@ -135,7 +135,7 @@ async def test_a_nursery_that_was_killed_is_started_anew(formats: MAKE_FORMATS) 
 
 
 async def test_more_callers_than_may_wait_are_told_to_come_back(formats: MAKE_FORMATS) -> None:
-    async with formats(max_format_s=HOURS, max_waiting=1) as tried:
+    async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY, max_waiting=1) as tried:
         slow = await begun(tried, SLOW)
         assert isinstance(error := await refused(tried, ResponseFormat("regex", ("d+",))), EngineBusy)
         assert error.retry_after_s

@@ -18,7 +18,7 @@ from decoder_svc.native_engine.engine import NativeEngine
 from fovea.contract.errors import FormatTooCostly
 from tests import tiny
 from tests.decoder.native_engine.harness import collect, settings, text
-from tests.decoder.sampling.test_formats import SLOW
+from tests.decoder.sampling.test_formats import PLENTY, SLOW
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 OHM, ANGSTROM, DECOMPOSED = "\u2126", "\u212b", "e\u0301te\u0301"
@@ -36,7 +36,10 @@ async def engine(vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         tmp_path_factory.mktemp("qwen3"), "dense", vision_depth=1, deepstack=(0,), text_layers=1,
         text_hidden=32, vocabulary=vocabulary,
     )  # fmt: skip
-    running = NativeEngine(settings(folder, limits=EngineLimits(max_context=512, max_new_tokens=64)))
+    limits = EngineLimits(
+        max_context=512, max_new_tokens=64, max_format_s=0.5, max_format_memory_bytes=PLENTY
+    )
+    running = NativeEngine(settings(folder, limits=limits))
     await running.start()
     yield running
     await running.close()

@@ -14,7 +14,8 @@ from encoder_svc.vision.batcher import Batcher, BatchLimits
 from encoder_svc.vision.output import TowerOutput
 from encoder_svc.vision.prepare import PreparedImage
 from encoder_svc.vision.preprocess import Patches
-from fovea.contract.errors import EncoderBusy, ImageCorrupt
+from fovea.contract.errors import EncoderBusy, ImageCorrupt, RowsNotFinite
+from fovea.contract.rows import RowDtype
 
 LIMITS = BatchLimits(max_batch_patches=16, max_prepared_patches=64, max_queue=8, max_wait_s=0.2)
 
@@ -347,6 +348,17 @@ async def test_one_bad_image_does_not_fail_its_neighbours(
     assert batcher._room.held == 0
 
 
+async def test_an_image_whose_rows_are_not_finite_is_told_so(
+    batcher: Batcher, tower: FakeTower, work: Preparations
+) -> None:
+    tower.broken[2] = RowsNotFinite("the image", 4, RowDtype.FP16)
+    results = await asyncio.gather(
+        *(batcher.encode(i, 4, work.of(i)) for i in (1, 2, 3)), return_exceptions=True
+    )
+    assert isinstance(results[1], RowsNotFinite)
+    assert [results[0].rows, results[2].rows] == [rows(1), rows(3)]
+
+
 async def test_a_failed_key_is_tried_again_when_asked_again(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
@@ -369,6 +381,8 @@ async def test_a_dead_tower_fails_all_who_wait_and_all_who_come(
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(result, TowerFailed) for result in results)
     assert not batcher.healthy
+    async with asyncio.timeout(10):
+        assert isinstance(await batcher.died(), TowerFailed)
     with pytest.raises(TowerFailed):
         await batcher.encode("later", 4, work.of(9))
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from encoder_svc.vision import checkpoint
+from encoder_svc.vision.tower import Tower
 from fovea.contract.errors import CheckpointNotSupported
 from fovea.fingerprint import fingerprint
 from tests import tiny
@@ -197,3 +198,33 @@ def test_what_changes_no_row_leaves_the_fingerprint(copy: Path, change: Callable
     before = fingerprint(copy)
     change(copy)
     assert fingerprint(copy) == before
+
+
+def test_a_weight_that_is_not_finite_is_refused(copy: Path) -> None:
+    def spoil(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.visual.blocks.1.mlp.linear_fc1.weight"][3, 5] = torch.nan
+
+    edit_tensors(copy, spoil)
+    with pytest.raises(CheckpointNotSupported, match=r"linear_fc1\.weight holds values that are not finite"):
+        load(copy)
+
+
+def test_a_weight_beyond_the_range_of_the_dtype_is_refused(copy: Path) -> None:
+    def enlarge(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.visual.merger.linear_fc2.bias"][0] = 1e5
+
+    edit_tensors(copy, enlarge)
+    load(copy)
+    with pytest.raises(CheckpointNotSupported, match="not finite in float16"):
+        checkpoint.load(copy, CPU, torch.float16)
+
+
+def test_a_tower_whose_dummy_is_not_finite_is_refused(copy: Path) -> None:
+    """Every weight is finite, their products are not."""
+
+    def enlarge(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.visual.merger.linear_fc2.weight"][:] = 3e38
+
+    edit_tensors(copy, enlarge)
+    with pytest.raises(CheckpointNotSupported, match="values that are not finite for a grey image"):
+        Tower.load(copy)

@@ -18,9 +18,10 @@ import java.util.Map;
 
 /**
  * A question as a request, in which files are named by their ids, and the files that must be stored
- * before it can be answered. Nothing is sent from here.
+ * before it can be answered. {@code files} are their paths by the place of the image in the request,
+ * for instance {@code messages[0].parts[1].image}. Nothing is sent from here.
  */
-record Draft(GenerateRequest request, Collection<Upload> uploads) {
+record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, String> files) {
 
   /** Reads the files for their ids. */
   static Draft of(Question question) {
@@ -34,7 +35,30 @@ record Draft(GenerateRequest request, Collection<Upload> uploads) {
     if (question.logprobs()) {
       request.setLogprobs(Logprobs.getDefaultInstance());
     }
-    return new Draft(request.build(), uploads.values());
+    return new Draft(request.build(), uploads.values(), files(question));
+  }
+
+  /** The failure of a call about this draft, with the file that it is about. */
+  FoveaException named(FoveaException failure) {
+    return failure.violations().stream()
+        .map(violation -> files.getOrDefault(violation.field(), ""))
+        .filter(file -> !file.isEmpty())
+        .findFirst()
+        .map(failure::about)
+        .orElse(failure);
+  }
+
+  private static Map<String, String> files(Question question) {
+    Map<String, String> files = new LinkedHashMap<>();
+    for (int at = 0; at < question.messages().size(); at++) {
+      List<Part> parts = question.messages().get(at).parts();
+      for (int place = 0; place < parts.size(); place++) {
+        if (parts.get(place) instanceof Image.File file) {
+          files.put("messages[%d].parts[%d].image".formatted(at, place), file.path().toString());
+        }
+      }
+    }
+    return files;
   }
 
   private static dev.fovea.decoder.v1.Message message(

@@ -77,7 +77,7 @@ public final class Fovea implements AutoCloseable {
       return generate(draft.request(), question);
     } catch (FoveaException failure) {
       if (failure.reason() != Reason.IMAGE_NOT_STORED || draft.uploads().isEmpty()) {
-        throw failure;
+        throw draft.named(failure);
       }
       store(draft);
       return generate(draft.request(), question);
@@ -89,7 +89,11 @@ public final class Fovea implements AutoCloseable {
     Draft draft = Draft.of(question);
     store(draft);
     var request = CountTokensRequest.newBuilder().setRequest(draft.request()).build();
-    return Convert.count(link.one(DecoderServiceGrpc.getCountTokensMethod(), request));
+    try {
+      return Convert.count(link.one(DecoderServiceGrpc.getCountTokensMethod(), request));
+    } catch (FoveaException failure) {
+      throw draft.named(failure);
+    }
   }
 
   /** Stores an image; one that is held already is not sent again. */

@@ -20,6 +20,7 @@ public final class FoveaException extends RuntimeException {
   private final List<Violation> violations;
   private final Duration retryAfter;
   private final String requestId;
+  private final String image;
 
   FoveaException(
       Status.Code code,
@@ -37,6 +38,18 @@ public final class FoveaException extends RuntimeException {
     this.violations = List.copyOf(violations);
     this.retryAfter = retryAfter;
     this.requestId = requestId;
+    this.image = "";
+  }
+
+  private FoveaException(FoveaException failure, String image) {
+    super(image + ": " + failure.getMessage(), failure);
+    this.code = failure.code;
+    this.reasonName = failure.reasonName;
+    this.metadata = failure.metadata;
+    this.violations = failure.violations;
+    this.retryAfter = failure.retryAfter;
+    this.requestId = failure.requestId;
+    this.image = image;
   }
 
   FoveaException(Status.Code code, Reason reason, String message, Throwable cause) {
@@ -80,6 +93,17 @@ public final class FoveaException extends RuntimeException {
   /** Finds the call in the server's log; empty where the server did not say. */
   public String requestId() {
     return requestId;
+  }
+
+  /** The path of the file that the call was refused for; empty where it was no file. */
+  public String image() {
+    return image;
+  }
+
+  /** The same failure with the file that it is about; what lies in no file stays what it is. */
+  FoveaException about(String file) {
+    boolean callers = code == Status.Code.INVALID_ARGUMENT || code == Status.Code.NOT_FOUND;
+    return file.isEmpty() || !callers ? this : new FoveaException(this, file);
   }
 
   @Override

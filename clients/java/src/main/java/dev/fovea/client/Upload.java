@@ -16,9 +16,9 @@ import java.util.function.Function;
 /**
  * A file on its way to a service: its id, its length, its pieces. It is read twice rather than held
  * in memory; should it change in between, the service refuses it, because the bytes no longer have
- * the id that was announced.
+ * the id that was announced. {@code file} is its path; empty for bytes in memory.
  */
-record Upload(Source source, String digest, long size) {
+record Upload(Source source, String digest, long size, String file) {
   private static final int PIECE_BYTES = 1 << 20;
   private static final long MOST_BYTES = 0xFFFF_FFFFL;
 
@@ -28,25 +28,25 @@ record Upload(Source source, String digest, long size) {
   }
 
   static Upload of(Path file) {
-    return of(() -> Files.newInputStream(file));
+    return of(() -> Files.newInputStream(file), file.toString());
   }
 
   static Upload of(byte[] data) {
-    return of(() -> new ByteArrayInputStream(data));
+    return of(() -> new ByteArrayInputStream(data), "");
   }
 
-  private static Upload of(Source source) {
+  private static Upload of(Source source, String file) {
     MessageDigest sha256 = sha256();
     long size = 0;
-    try (InputStream file = source.open()) {
-      for (byte[] piece; (piece = file.readNBytes(PIECE_BYTES)).length > 0; ) {
+    try (InputStream bytes = source.open()) {
+      for (byte[] piece; (piece = bytes.readNBytes(PIECE_BYTES)).length > 0; ) {
         sha256.update(piece);
         size += piece.length;
       }
     } catch (IOException unreadable) {
       throw new UncheckedIOException(unreadable);
     }
-    return new Upload(source, id(sha256.digest()), size);
+    return new Upload(source, id(sha256.digest()), size, file);
   }
 
   /** The public id of bytes whose SHA-256 this is. */
@@ -71,9 +71,9 @@ record Upload(Source source, String digest, long size) {
   <Q, A> A send(Call<Q, A> call, Q header, Function<ByteString, Q> message, Progress progress) {
     boolean wanted = call.send(header);
     long sent = 0;
-    try (InputStream file = source.open()) {
+    try (InputStream bytes = source.open()) {
       byte[] piece;
-      while (wanted && (piece = file.readNBytes(PIECE_BYTES)).length > 0) {
+      while (wanted && (piece = bytes.readNBytes(PIECE_BYTES)).length > 0) {
         wanted = call.send(message.apply(UnsafeByteOperations.unsafeWrap(piece)));
         if (wanted) {
           sent += piece.length;

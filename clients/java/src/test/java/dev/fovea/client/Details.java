@@ -1,6 +1,7 @@
 package dev.fovea.client;
 
 import com.google.protobuf.Any;
+import com.google.rpc.BadRequest;
 import com.google.rpc.ErrorInfo;
 import io.grpc.Metadata;
 import io.grpc.Status;
@@ -15,13 +16,23 @@ final class Details {
   private Details() {}
 
   static StatusRuntimeException of(Status.Code code, String reason) {
-    var info = ErrorInfo.newBuilder().setReason(reason).setDomain("fovea.dev");
+    return StatusProto.toStatusRuntimeException(status(code, reason).build());
+  }
+
+  /** An image that is damaged, with the field of the request that holds it. */
+  static StatusRuntimeException corrupt(String field) {
+    var violation = BadRequest.FieldViolation.newBuilder().setField(field);
+    var request = BadRequest.newBuilder().addFieldViolations(violation).build();
     return StatusProto.toStatusRuntimeException(
-        com.google.rpc.Status.newBuilder()
-            .setCode(code.value())
-            .setMessage("as the test wants it")
-            .addDetails(Any.pack(info.build()))
-            .build());
+        status(Status.Code.INVALID_ARGUMENT, "IMAGE_CORRUPT").addDetails(Any.pack(request)).build());
+  }
+
+  private static com.google.rpc.Status.Builder status(Status.Code code, String reason) {
+    var info = ErrorInfo.newBuilder().setReason(reason).setDomain("fovea.dev");
+    return com.google.rpc.Status.newBuilder()
+        .setCode(code.value())
+        .setMessage("as the test wants it")
+        .addDetails(Any.pack(info.build()));
   }
 
   static StatusRuntimeException unavailable() {

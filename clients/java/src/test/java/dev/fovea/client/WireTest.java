@@ -21,6 +21,9 @@ import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Random;
@@ -29,6 +32,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 
 /** How the client behaves on the wire, against a decoder that does what a test wants. */
 @Timeout(120)
@@ -71,6 +75,28 @@ class WireTest {
   private static void answer(GenerateRequest request, StreamObserver<GenerateResponse> out) {
     List.of(started(), delta("all "), delta("well"), finished()).forEach(out::onNext);
     out.onCompleted();
+  }
+
+  @Test
+  void anImageThatFailsIsCalledByItsPath(@TempDir Path folder) throws IOException {
+    Path file = Files.write(folder.resolve("other.png"), noise(10));
+    Question question = Question.of("?", Image.of(noise(5)), Image.of(file));
+    server.failures.add(Details.corrupt("data")); // of the first upload, which has no path
+    assertEquals("", failure(question).image());
+    server.generate = (request, out) -> out.onError(Details.corrupt("messages[0].parts[1].image"));
+    FoveaException answered = failure(question);
+    assertEquals(file.toString(), answered.image());
+    assertEquals(file + ": as the test wants it", answered.getMessage());
+    assertEquals(Reason.IMAGE_CORRUPT, answered.reason());
+    server.failures.add(Details.corrupt("data"));
+    var uploaded = assertThrows(FoveaException.class, () -> fovea.put(Image.of(file)));
+    assertEquals(file.toString(), uploaded.image());
+    server.generate = (request, out) -> out.onError(Details.corrupt("messages[0].parts[0].image"));
+    assertEquals("", failure(question).image());
+  }
+
+  private FoveaException failure(Question question) {
+    return assertThrows(FoveaException.class, () -> fovea.ask(question));
   }
 
   @Test

@@ -1,0 +1,102 @@
+"""A service whose engine has died is not ready, tells whoever waits, and ends for its supervisor to start it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from encoder_svc.errors import TowerFailed
+from fovea.contract.errors import EngineFailed
+from fovea.decoder.v1 import decoder_pb2_grpc
+from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from tests.e2e.failures import failure
+from tests.e2e.house import CALL_S, LONG_WINDED, Service, decoder, digest_of, encoder, request
+from tests.e2e.pictures import picture
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(checkpoint: Callable[[str], Path], tmp_path: Path) -> AsyncIterator[tuple[Service, Service]]:
+    first = encoder(checkpoint("moe"), tmp_path)
+    second = decoder(checkpoint("moe"), [first.address])
+    await first.until_ready()
+    await second.until_ready()
+    yield first, second
+    for service in (second, first):
+        if not service.task.done():
+            await service.stop()
+
+
+async def test_a_decoder_whose_engine_dies_tells_and_ends(
+    pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from decoder_svc.model.text import TextDecoder
+
+    _, service = pair
+    stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
+    running = stub.Generate(request(LONG_WINDED, max_new_tokens=400), timeout=CALL_S)
+    assert (await running.read()).WhichOneof("event") == "started"
+
+    def lost(*args: Any) -> None:
+        raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(TextDecoder, "forward", lost)
+
+    async def drained() -> None:
+        while await running.read() is not grpc.aio.EOF:
+            pass
+
+    found = await failure(drained())
+    assert (found.code, found.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
+    with pytest.raises(EngineFailed, match="the engine died: RuntimeError"):
+        await asyncio.wait_for(asyncio.shield(service.task), CALL_S)
+
+
+async def test_an_encoder_whose_tower_dies_tells_and_ends(
+    pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from encoder_svc.vision.tower import Tower
+
+    service, _ = pair
+    stub = encoder_pb2_grpc.EncoderServiceStub(service.channel)
+    await stub.PutImage(iter([encoder_pb2.PutImageRequest(data=picture())]), timeout=CALL_S)
+
+    def lost(*args: Any) -> None:
+        raise TowerFailed
+
+    monkeypatch.setattr(Tower, "encode", lost)
+    found = await failure(stub.Encode(encoder_pb2.EncodeRequest(digest=digest_of(picture())), timeout=CALL_S))
+    assert (found.code, found.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
+    with pytest.raises(TowerFailed):
+        await asyncio.wait_for(asyncio.shield(service.task), CALL_S)
+
+
+@pytest.mark.parametrize("service", ["decoder", "encoder"])
+def test_the_process_ends_with_one_line_and_a_status_that_is_not_zero(
+    service: str,
+    checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from importlib import import_module
+
+    app = import_module(f"{service}_svc.app")
+
+    async def dies(chosen: object) -> None:
+        raise EngineFailed("the engine died: RuntimeError")
+
+    monkeypatch.setattr(app, "serve", dies)
+    monkeypatch.setattr(app.logs, "configure", lambda *args: None)
+    flags = {"decoder": ("--encoders", "127.0.0.1:1"), "encoder": ("--cache-dir", str(tmp_path))}[service]
+    with pytest.raises(SystemExit) as ended:
+        app.main(["--model", str(checkpoint("moe")), *flags])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"{service}: the engine died: RuntimeError"

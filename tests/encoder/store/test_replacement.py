@@ -1,0 +1,237 @@
+"""Damage that shows after opening: the store goes on empty, and a process that it ended is the last one."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from encoder_svc.store import LmdbStore, StoreLimits
+from encoder_svc.store.directory import StoreDirectory
+from encoder_svc.store.inspection import find_damage
+from fovea.contract.errors import StoreFailed
+from tests.encoder.store.conftest import MIB, Opener
+from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, rows, same
+
+LIMITS = StoreLimits(4 * MIB, MIB)
+
+
+def damage_uses(store: LmdbStore, value: bytes) -> None:
+    """Give every record a use that is none, as a page does that was damaged after it was checked."""
+    with store._env.write() as txn:
+        uses = store._env.areas["rows"].tables.uses
+        for key in store.row_keys(ALICE):
+            txn.put(key.raw, value, db=uses)
+
+
+@pytest.mark.parametrize("value", [b"short", b"\xff" * 20, bytes(20)])
+def test_a_put_that_meets_damage_sets_the_store_aside_and_the_next_is_kept(
+    open_store: Opener, data_file: Path, value: bytes
+) -> None:
+    store = open_store(LIMITS)
+    store.put(row_key(1), FIELDS, rows(1))
+    damage_uses(store, value)
+    store.put(row_key(1), FIELDS, rows(1))
+    assert store.stats().quarantined
+    assert store.put(row_key(1), FIELDS, rows(1)).stored
+    assert same(store.get(row_key(1), FIELDS), rows(1))
+    assert (data_file.parent.parent / "env.set-aside" / "data.mdb").exists()
+    store.close()
+    assert not open_store(LIMITS).stats().quarantined
+
+
+def test_an_order_of_strangers_does_not_keep_an_eviction_going(open_store: Opener) -> None:
+    store = open_store(LIMITS)
+    for n in range(20):
+        store.put(row_key(n), FIELDS, rows(n))
+    with store._env.write() as txn:
+        order = store._env.areas["rows"].tables.order
+        for counter in range(20):
+            txn.put(counter.to_bytes(8, "big"), b"nobody", db=order)
+    for n in range(100, 160):
+        store.put(row_key(n), FIELDS, rows(n))
+    assert store.stats().quarantined
+    assert same(store.get(row_key(159), FIELDS), rows(159))
+
+
+def test_what_many_threads_meet_at_once_is_set_aside_once(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store(LIMITS)
+    for n in range(8):
+        store.put(row_key(n), FIELDS, rows(n))
+    damage_uses(store, b"short")
+    together = threading.Barrier(8)
+
+    def put(n: int) -> None:
+        together.wait()
+        store.put(row_key(n), FIELDS, rows(n))
+
+    threads = [threading.Thread(target=put, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(store.put(row_key(n), FIELDS, rows(n)).stored for n in range(8))
+    # Set aside twice, the damaged one would be gone.
+    assert find_damage(tmp_path / "store" / "env.set-aside" / "data.mdb") is None
+    with lmdb.open(str(tmp_path / "store" / "env.set-aside"), max_dbs=16) as env, env.begin() as txn:
+        uses = env.open_db(b"rows.uses", txn=txn, create=False)
+        assert txn.stat(uses)["entries"] == 8
+
+
+def test_a_report_after_the_replacement_leaves_the_new_store_alone(open_store: Opener) -> None:
+    """A thread that met the damage may come last: its successor's records are not to be thrown away."""
+    store = open_store(LIMITS)
+    with pytest.raises(lmdb.CorruptedError), store._env.read():
+        raise lmdb.CorruptedError("as LMDB says it")
+    store._env.report(lmdb.CorruptedError("first"), "test")
+    store.put(row_key(1), FIELDS, rows(1))
+    store._env.report(lmdb.CorruptedError("late"), "test")
+    assert same(store.get(row_key(1), FIELDS), rows(1))
+
+
+CRASH_INSIDE = """
+import os, resource, sys
+from pathlib import Path
+from encoder_svc.store import LmdbStore
+from tests.encoder.store.samples import FIELDS, row_key, rows
+from tests.encoder.store.test_replacement import LIMITS
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+store = LmdbStore(Path(sys.argv[1]), LIMITS)
+store.put(row_key(1), FIELDS, rows(1))
+store.record_crash()
+# Pages that the disk cannot give back end the process; so do those beyond the end of the file.
+os.truncate(Path(sys.argv[1]) / "env" / "data.mdb", 8192)
+store.get(row_key(1), FIELDS)
+"""
+CRASH_ELSEWHERE = """
+import ctypes, resource, sys
+from pathlib import Path
+from encoder_svc.store import LmdbStore
+from tests.encoder.store.test_replacement import LIMITS
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+LmdbStore(Path(sys.argv[1]), LIMITS).record_crash()
+ctypes.string_at(0)
+"""
+
+
+def filled(open_store: Opener, data_file: Path) -> bytes:
+    store = open_store(LIMITS)
+    store.put(row_key(1), FIELDS, rows(1))
+    store.close()
+    return data_file.read_bytes()
+
+
+def crash(code: str, folder: Path) -> int:
+    return subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True).returncode
+
+
+def test_a_process_that_ended_inside_the_store_leaves_it_to_be_set_aside(
+    open_store: Opener, data_file: Path, tmp_path: Path
+) -> None:
+    healthy = filled(open_store, data_file)
+    assert crash(CRASH_INSIDE, tmp_path / "store") in (-signal.SIGBUS, -signal.SIGSEGV)
+    data_file.write_bytes(healthy)
+    store = open_store(LIMITS)
+    assert store.stats().quarantined
+    store.close()
+    assert not open_store(LIMITS).stats().quarantined
+
+
+def test_a_process_that_ended_elsewhere_costs_no_record(
+    open_store: Opener, data_file: Path, tmp_path: Path
+) -> None:
+    filled(open_store, data_file)
+    assert crash(CRASH_ELSEWHERE, tmp_path / "store") == -signal.SIGSEGV
+    assert same(open_store(LIMITS).get(row_key(1), FIELDS), rows(1))
+
+
+@pytest.mark.parametrize("odd", ["env is a file", "data.mdb is a folder", "lock.mdb is a folder"])
+def test_what_stands_in_the_place_of_the_store_is_set_aside(
+    open_store: Opener, data_file: Path, odd: str
+) -> None:
+    env = data_file.parent
+    env.parent.mkdir(mode=0o700)
+    if odd == "env is a file":
+        env.write_text("not a folder")
+    else:
+        (env / odd.split()[0]).mkdir(parents=True)
+    store = open_store()
+    assert store.stats().quarantined
+    assert store.put(row_key(1), FIELDS, rows(1)).stored
+    store.close()
+    assert not open_store().stats().quarantined
+
+
+def test_a_lock_file_of_noise_is_no_harm(open_store: Opener, data_file: Path) -> None:
+    filled(open_store, data_file)
+    (data_file.parent / "lock.mdb").write_bytes(b"\xff" * 8192)
+    assert same(open_store(LIMITS).get(row_key(1), FIELDS), rows(1))
+
+
+def test_an_empty_data_file_is_a_new_store(open_store: Opener, data_file: Path) -> None:
+    filled(open_store, data_file)
+    data_file.write_bytes(b"")
+    store = open_store(LIMITS)
+    assert not store.stats().quarantined
+    assert store.put(row_key(1), FIELDS, rows(1)).stored
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from encoder_svc.store import LmdbStore, StoreFailed
+from tests.encoder.store.test_replacement import LIMITS
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    LmdbStore(Path(sys.argv[1]), LIMITS)
+except StoreFailed as error:
+    print(error.reason)
+"""
+
+
+def test_a_disk_that_is_full_at_the_start_is_a_typed_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "STORE_FAILED"
+
+
+def test_what_was_set_aside_makes_room_where_the_new_store_finds_none(
+    open_store: Opener, data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(open_store, data_file)
+    data_file.write_bytes(b"noise" * KIB)
+    real, set_aside = lmdb.open, data_file.parent.parent / "env.set-aside"
+
+    def open_where_there_is_room(path: str, **options: object) -> lmdb.Environment:
+        if set_aside.exists():
+            raise lmdb.DiskError("no space left")
+        return real(path, **options)
+
+    monkeypatch.setattr(lmdb, "open", open_where_there_is_room)
+    assert open_store(LIMITS).stats().quarantined
+
+
+def test_a_check_that_does_not_end_in_time_is_as_good_as_damage(
+    open_store: Opener, data_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    filled(open_store, data_file)
+    slow = tmp_path / "slow.py"
+    slow.write_text("import signal, sys\nsignal.alarm(1)\nsignal.pause()\n")
+    monkeypatch.setattr("encoder_svc.store.inspection._SCRIPT", slow)
+    assert "longer than" in (find_damage(data_file) or "")
+    slow.write_text("raise MemoryError")
+    assert "status 1" in (find_damage(data_file) or "")
+
+
+def test_a_folder_that_nothing_can_be_written_to_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "store" / "lock").mkdir(parents=True)
+    with pytest.raises(StoreFailed, match=r"disk refuses the store at .*lock: Is a directory"):
+        LmdbStore(tmp_path / "store", LIMITS)
+    shutil.rmtree(tmp_path / "store")
+    StoreDirectory(tmp_path / "store").release()
