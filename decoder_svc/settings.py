@@ -13,12 +13,12 @@ from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.tariff import Tariff
 from decoder_svc.encoders.resolver import SCHEME, DnsName
 from decoder_svc.engine.protocol import Quantization
+from fovea.address import called
 from fovea.contract.budget import DEFAULT_REDUCER, Detail, OnOverBudget, ReductionMode, RepeatPolicy
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS
 from fovea.machine import named_devices
 from fovea.planning.detail import READABLE_TEXT_PX
-from fovea.server.address import called
 from fovea.settings import (
     MAX_MESSAGE_BYTES,
     MAX_THREADS,

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fovea.server.address import listened, listened_or_off
+from fovea.address import listened, listened_or_off
 
 # Variables that belong to the command, not to a service.
 COMMAND_VARIABLES = frozenset({"FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"})

@@ -48,8 +48,8 @@ REGISTER = {"encoder_svc/app.py", "decoder_svc/app.py"}
 LAYERS = {
     ENCODER: (
         "errors",
-        "store slots settings",
-        "images",
+        "store slots",
+        "images settings",
         "reduction vision uploads",
         "core",
         "rankings",
@@ -76,8 +76,8 @@ LAYERS = {
     ),
     SHARED: (
         "decoder encoder vision ids",
-        "contract logs settings arena",
-        "checkpoint deadline images machine pooled",
+        "address arena contract logs",
+        "checkpoint deadline images machine pooled settings",
         "finite geometry",
         "fingerprint planning server",
         "architecture",

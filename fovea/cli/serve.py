@@ -15,13 +15,13 @@ from typing import Annotated
 
 import typer
 
+from fovea.address import listened
 from fovea.checkpoint import check_folder
 from fovea.cli.children import Child, Children, Launch, Listener
 from fovea.cli.errors import ServiceDied
 from fovea.cli.options import DECODER, ENCODER
 from fovea.cli.output import console
 from fovea.contract.errors import FoveaError
-from fovea.server.address import listened
 
 LOAD_S = 3600.0
 """Loading 60 GB from a slow disk is no failure."""

@@ -20,7 +20,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
-from fovea.server.address import Address
+from fovea.address import Address
 from fovea.server.call import IDLE_S, CallInterceptor
 from fovea.server.entry import StoppedWhileLoading
 from fovea.server.health import Health

@@ -30,6 +30,7 @@ from decoder_svc.engine.protocol import (
     EngineLimits,
     EngineLoad,
     EngineTimings,
+    ModelShape,
     Prompt,
     RowChunk,
     Sampling,
@@ -43,7 +44,7 @@ from fovea.contract.budget import Detail, RepeatPolicy
 from fovea.contract.count import Count, token_count_to_proto
 from fovea.contract.errors import AspectTooExtreme, EngineBusy, FoveaError, RowsMismatch
 from fovea.contract.receipt import Receipt
-from fovea.contract.rows import layout_to_proto
+from fovea.contract.rows import RowDtype, RowLayout, layout_to_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import Geometry
@@ -119,6 +120,7 @@ class Reading:
     """An engine that reads every stream, side by side, and says one token."""
 
     limits: EngineLimits = field(default_factory=lambda: EngineLimits(max_waiting=10))
+    layout: ModelShape = ModelShape(LAYOUT.width, LAYOUT.levels)
     waiting: int = 0
     prompts: list[Prompt] = field(default_factory=list)
     rows: list[list[int]] = field(default_factory=list)
@@ -344,9 +346,10 @@ async def test_an_equal_frame_of_a_sequence_costs_no_visual_token(
 async def test_alternatives_treat_equal_frames_as_the_request_does(stage: Stage) -> None:
     counted = await stage.count(ask("a", "a", near_repeats=0.5))
     assert counted.alternatives
+    token_bytes = counted.kv_bytes // counted.prompt_tokens
     for other in counted.alternatives:
         again = await stage.count(replace(ask("a", "a"), budget=other.budget))
-        assert other.text_tokens == again.text_tokens
+        assert other.kv_bytes == (again.text_tokens + other.visual_tokens) * token_bytes
         assert other.visual_tokens_min <= again.visual_tokens <= other.visual_tokens
 
 
@@ -409,7 +412,8 @@ async def test_a_size_can_be_counted_and_what_depends_on_pixels_has_bounds(stage
     assert (exact.visual_tokens, exact.exact) == (150, True)
     bounded = await stage.count(ask("", "", size=(640, 480), flat_tolerance=0))
     assert (bounded.visual_tokens, bounded.visual_tokens_min) == (600, 2)
-    assert bounded.row_bytes == 600 * LAYOUT.row_bytes  # two sizes are not one image twice
+    row_bytes = RowLayout(LAYOUT.width, LAYOUT.levels, RowDtype.BF16).row_bytes
+    assert bounded.row_bytes == 600 * row_bytes  # two sizes are not one image twice
     assert stage.encoder.calls == []
 
 
@@ -419,7 +423,7 @@ async def test_a_stored_image_is_counted_exactly_or_within_bounds(stage: Stage) 
     stage.encoder.known = False
     bounded = await stage.count(ask("a", flat_tolerance=0))
     assert (bounded.visual_tokens, bounded.visual_tokens_min) == (48, 1)
-    assert bounded.images[0].steps[0].after == 48
+    assert bounded.plans[0].steps[0].after == 48
 
 
 async def test_alternatives_are_those_that_cost_something_else(stage: Stage) -> None:
@@ -430,7 +434,8 @@ async def test_alternatives_are_those_that_cost_something_else(stage: Stage) -> 
     }  # fmt: skip
     strong = next(one for one in counted.alternatives if one.name == "strong")
     again = await stage.count(ChatRequest("r", ask("a").messages, ask("a").images, Sampling(), strong.budget))
-    assert again.cost == strong.cost
+    for name in ("visual_tokens", "visual_tokens_min", "row_bytes", "kv_bytes"):
+        assert getattr(again, name) == getattr(strong, name)
 
 
 async def test_the_last_answers_say_how_long_reading_takes(stage: Stage) -> None:

@@ -119,14 +119,14 @@ def chosen(encoders: str) -> DecoderSettings:
 def test_a_dns_name_is_one_name_and_a_plain_one_is_an_address() -> None:
     by_name = chosen("dns:///encoders.example.:50051")
     assert (by_name.encoder_name, by_name.encoder_addresses) == (DnsName("encoders.example.", 50051), [])
-    listed = chosen(" encoder-a:50051, 10.0.0.2:50051 ,")
+    listed = chosen(" encoder-a:50051, 10.0.0.2:50051 ")
     assert (listed.encoder_name, listed.encoder_addresses) == (None, ["encoder-a:50051", "10.0.0.2:50051"])
 
 
 @pytest.mark.parametrize(
     "encoders",
     [
-        "", " , ", "dns:///a:1,dns:///b:1", "dns:///a:1,10.0.0.1:1", "dns:///a", "dns:///a:0", "dns:///a:65536",
+        "", " , ", "a:1,", "a:1,,b:1", "dns:///a:1,dns:///b:1", "dns:///a:1,10.0.0.1:1", "dns:///a", "dns:///a:0", "dns:///a:65536",
         "dns:///:50051", "dns:a:50051", "dns://8.8.8.8/a:50051", "dns:///a..b:50051", "dns:///a b:50051",
     ],
 )  # fmt: skip
