@@ -62,7 +62,7 @@ def arguments(settings: VllmSettings, checkpoint: Checkpoint, on_cpu: bool) -> d
         "enable_prefix_caching": settings.prefix_cache,
         "enable_mm_embeds": True,
         # The library that formats are tried with: another would enforce other keywords.
-        "structured_outputs_config": {"backend": "guidance", "disable_fallback": True},
+        "structured_outputs_config": {"backend": "guidance"},
         # At least one image, or vLLM drops deepstack and answers wrong without a word.
         "limit_mm_per_prompt": {"image": settings.max_images, "video": 0},
         "skip_mm_profiling": True,  # there is no tower to profile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,33 @@ async def test_preempted_requests_lose_nothing(
         assert is_empty(engine)
     finally:
         await engine.close()
+
+
+async def test_a_seeded_answer_depends_on_neither_company_nor_preemption(
+    checkpoints: dict[str, Path], questions: dict[str, list[Question]]
+) -> None:
+    """In fp32 logits differ by so little between batches that no draw may change."""
+    asked = questions["moe"]
+    context = -(-(max(len(q.prompt.token_ids) for q in asked) + 12) // 4) * 4
+    limits = Limits(max_context=context, max_new_tokens=64)
+    sampled = Sampling(temperature=1.0, top_p=0.95, max_new_tokens=12)
+
+    async def answers(together: bool, kv_tokens: int) -> tuple[list[tuple[int, ...]], int]:
+        changes = {"kv_tokens": kv_tokens, "block_size": 4, "prefill_chunk": 16, "limits": limits}
+        engine = NativeEngine(settings(checkpoints["moe"], **changes))
+        await engine.start()
+        try:
+            calls = [answer(engine, q, replace(sampled, seed=i), f"request {i}") for i, q in enumerate(asked)]
+            found = await asyncio.gather(*calls) if together else [await call for call in calls]
+            return [tokens(deltas) for deltas in found], engine.load().preemptions
+        finally:
+            await engine.close()
+
+    alone, _ = await answers(together=False, kv_tokens=4096)
+    crowded, preemptions = await answers(together=True, kv_tokens=context)
+    assert preemptions > 0
+    assert crowded == alone
+    assert len(set(alone)) == len(alone)
 
 
 @torch.inference_mode()

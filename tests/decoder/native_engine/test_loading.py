@@ -61,6 +61,14 @@ def test_tied_heads_share_the_embedding_and_others_do_not(tmp_path: Path) -> Non
         assert torch.equal(weights.head, weights.text.embed_tokens.weight) is tied
 
 
+def test_a_head_that_is_the_embedding_may_stand_beside_it(tmp_path: Path) -> None:
+    """Files written by older versions hold both names of a tied weight."""
+    folder = tiny.checkpoint(tmp_path, "dense", tied=True)
+    edit_tensors(folder, lambda t: t.update({"lm_head.weight": t[TEXT + "embed_tokens.weight"].clone()}))
+    weights = load_text(Checkpoint(folder), torch.float32, CPU)
+    assert torch.equal(weights.head, weights.text.embed_tokens.weight)
+
+
 def test_the_vision_tower_is_not_read(tmp_path: Path) -> None:
     folder = tiny.checkpoint(tmp_path, "moe")
     tensors = load_file(folder / "model.safetensors")
@@ -90,6 +98,10 @@ def edit_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def quantised(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    return {name: tensors[name].to(torch.float8_e4m3fn)}
+
+
 TEXT = "model.language_model."
 
 
@@ -103,6 +115,20 @@ TEXT = "model.language_model."
         (lambda f: (f / "model.safetensors").write_bytes(b"x" * 99), "model.safetensors"),
         (lambda f: edit_tensors(f, lambda t: t.pop("lm_head.weight")), "lm_head.weight"),
         (lambda f: edit_tensors(f, lambda t: t.pop(TEXT + "norm.weight")), "norm.weight"),
+        (lambda f: edit_config(f, quantization_config={"quant_method": "fp8"}), "quantization_config"),
+        (lambda f: edit_config(f, tie_word_embeddings=True), "tie_word_embeddings"),
+        (
+            lambda f: edit_tensors(
+                f, lambda t: t.update(quantised(t, TEXT + "layers.1.self_attn.q_proj.weight"))
+            ),
+            "q_proj.weight is stored as float8_e4m3fn",
+        ),
+        (
+            lambda f: edit_tensors(
+                f, lambda t: t.update({"lm_head.weight": t["lm_head.weight"].to(torch.int8)})
+            ),
+            "lm_head.weight is stored as int8",
+        ),
         (
             lambda f: edit_tensors(f, lambda t: t.update({TEXT + "more": torch.ones(1)})),
             "unknown tensors: more",

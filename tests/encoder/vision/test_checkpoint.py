@@ -107,6 +107,14 @@ def test_a_tensor_too_many_is_refused(copy: Path) -> None:
         load(copy)
 
 
+def test_a_quantised_tensor_is_refused(copy: Path) -> None:
+    """Its values mean nothing without scales that nobody here knows."""
+    name = "model.visual.blocks.0.attn.qkv.weight"
+    edit_tensors(copy, lambda tensors: tensors.update({name: tensors[name].to(torch.float8_e4m3fn)}))
+    with pytest.raises(CheckpointNotSupported, match=f"{name} is stored as F8_E4M3"):
+        load(copy)
+
+
 def test_another_model_is_refused_by_its_type(copy: Path) -> None:
     edit_json(copy / "config.json", lambda config: config.update(model_type="llama"))
     with pytest.raises(CheckpointNotSupported, match="'llama'") as caught:
