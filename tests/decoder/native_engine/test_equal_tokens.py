@@ -91,7 +91,7 @@ async def test_a_seeded_answer_depends_on_neither_company_nor_preemption(
     """In fp32 logits differ by so little between batches that no draw may change."""
     asked = questions["moe"]
     context = -(-(max(len(q.prompt.token_ids) for q in asked) + 12) // 4) * 4
-    limits = Limits(max_context=context, max_new_tokens=64)
+    limits = EngineLimits(max_context=context, max_new_tokens=64)
     sampled = Sampling(temperature=1.0, top_p=0.95, max_new_tokens=12)
 
     async def answers(together: bool, kv_tokens: int) -> tuple[list[tuple[int, ...]], int]:
