@@ -226,8 +226,8 @@ def check_processor(directory: Path | str) -> None:
     """CheckpointNotSupported where the checkpoint asks for another preprocessing than is done here, or for
     other patches than its tower has.
     """
-    processor = _read(Processor, read_json(directory, PROCESSOR), PROCESSOR)
     vision = load(directory).vision_config
+    processor = _read(Processor, read_json(directory, PROCESSOR), PROCESSOR)
     for field, ours, theirs, name in (
         ("patch_size", processor.patch_size, vision.patch_size, "patch_size"),
         ("merge_size", processor.merge_size, vision.spatial_merge_size, "spatial_merge_size"),

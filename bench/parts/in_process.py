@@ -116,7 +116,15 @@ async def first_delta(engine: NativeEngine, prompt: Prompt, encoded: Encoded | N
     async with aclosing(
         _submit(engine, prompt, Sampling(max_new_tokens=2, ignore_eos=True), encoded)
     ) as deltas:
-        return await anext(deltas), ms_since(begin)
+        return await first_token(deltas), ms_since(begin)
+
+
+async def first_token(deltas: AsyncGenerator[Delta, None]) -> Delta:
+    """The first delta that holds a token: the one before it only says that the request was admitted."""
+    async for delta in deltas:
+        if delta.token_ids:
+            return delta
+    raise RuntimeError("the answer ended before its first token")
 
 
 def _submit(

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoConfig
 
+from bench.parts.in_process import first_token
 from bench.parts.roofline import TextSize, expected_distinct
 from decoder_svc.engine.protocol import Delta, EngineLimits, EngineRequest, Prompt, Sampling
 from decoder_svc.native_engine.build import NativeSettings
@@ -124,7 +125,7 @@ async def _follow(engine: NativeEngine, prompt: Prompt, watch: _Watch) -> None:
     sampling = Sampling(max_new_tokens=engine.limits.max_new_tokens, ignore_eos=True)
     name = f"steps {next(_numbers)}"
     async with aclosing(engine.submit(EngineRequest(name, prompt, sampling), [])) as deltas:
-        before = await anext(deltas)
+        before = await first_token(deltas)
         watch.started += 1
         order = watch.started
         async for delta in deltas:

@@ -51,7 +51,8 @@ class NativeSide:
     async def _deltas(self, q: Question, sampling: Sampling) -> AsyncIterator[Sequence[int]]:
         request = EngineRequest(str(next(self._numbers)), q.prompt, sampling)
         async for delta in self._engine.submit(request, [_chunks(q)], self._layout):
-            yield delta.token_ids
+            if delta.token_ids:  # the first delta only says that the request was admitted
+                yield delta.token_ids
 
     async def close(self) -> None:
         await self._engine.close()

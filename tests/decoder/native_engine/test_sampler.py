@@ -95,11 +95,19 @@ def test_the_distribution_is_that_of_the_model() -> None:
     assert too_large(*chi_square(counts, (logits / 0.9).softmax(-1))), "the test must tell 0.8 from 0.9"
 
 
+def _drawn(logits: torch.Tensor, draws: list[SamplerState]) -> list[int]:
+    """A step of each: the tokens that are drawn, noted as the engine notes them."""
+    tokens = sample(logits, draws)
+    for draw, token in zip(draws, tokens, strict=True):
+        draw.saw(token)
+    return tokens
+
+
 def test_one_token_says_nothing_about_the_next_of_its_seed() -> None:
     """Pairs of consecutive draws of four tokens alike: sixteen cells, equally likely."""
     logits = torch.full((4000, 4), 0.0)
     draws = [SamplerState(Sampling(temperature=1.0, seed=i), 4, np.zeros(0, np.int32)) for i in range(4000)]
-    first, second = (torch.tensor(sample(logits.clone(), draws)) for _ in range(2))
+    first, second = (torch.tensor(_drawn(logits.clone(), draws)) for _ in range(2))
     cells = (4 * first + second).bincount(minlength=16)
     assert not too_large(*chi_square(cells, torch.full((16,), 1 / 16)))
 
@@ -154,7 +162,7 @@ def test_a_draw_depends_on_seed_and_step_alone() -> None:
     logits = torch.randn(12, VOCABULARY)
     s = Sampling(temperature=1.0, seed=9)
     draws = SamplerState(s, VOCABULARY, PROMPT.numpy())
-    whole = [sample(row[None].clone(), [draws])[0] for row in logits]
+    whole = [_drawn(row[None].clone(), [draws])[0] for row in logits]
     for step, row in enumerate(logits):
         later = SamplerState(s, VOCABULARY, PROMPT.numpy())
         later.step = step
