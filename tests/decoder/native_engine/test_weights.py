@@ -97,3 +97,23 @@ def test_int8_halves_what_is_resident_and_nothing_is_held_twice(
         return sum(p.numel() * p.element_size() for p in projections)
 
     assert 2 * resident("int8") == resident("none")
+
+
+@pytest.mark.parametrize(("width", "suits"), [(16, True), (24, False), (40, False), (48, True)])
+def test_torchs_int8_kernel_is_given_no_width_that_it_reads_beyond(
+    width: int, suits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a width of 24 it reads past the end of the weights, into memory that may not be there."""
+    used, kernel = [], torch._weight_int8pack_mm
+
+    def noted(x: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+        used.append(values.shape[-1])
+        return kernel(x, values, scales)
+
+    monkeypatch.setattr(torch, "_weight_int8pack_mm", noted)
+    small = Int8.of(torch.randn(8, width))
+    x = torch.randn(3, width).bfloat16()
+    out = small.linear(x)
+    assert bool(used) is suits
+    exact = x.float() @ dense(small, torch.float32).T
+    torch.testing.assert_close(out.float(), exact, atol=0.1, rtol=0.02)  # bf16 keeps 8 bits

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from decoder_svc.engine.protocol import EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
+from decoder_svc.core import EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
+from decoder_svc.errors import AnswerNotFinite, ContextTooLong, EngineFailed, RowsMismatch
 from decoder_svc.vllm_engine.engine import VllmEngine
-from fovea.contract.errors import ContextTooLong, EngineUnavailable, FoveaError, InvalidArgument, RowsMismatch
-from fovea.contract.rows import RowDtype, RowLayout
-from tests.decoder.native_engine.harness import Question, answer, collect, layout_of, stream, tokens, until
+from fovea.errors import FoveaError, InvalidArgument
+from fovea.finite import RowsNotFinite
+from fovea.rows import RowDtype, RowLayout
+from tests.decoder.engine.harness import Question, answer, collect, layout_of, stream, tokens, until
 from tests.decoder.vllm_engine.conftest import settings
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
@@ -45,6 +48,30 @@ async def test_a_wrong_width_is_refused_and_vllm_lives(engine: VllmEngine, q: Qu
 async def test_missing_rows_are_refused(engine: VllmEngine, q: Question) -> None:
     short = Question(q.prompt, (q.rows[0][:-1],), (), ())
     assert isinstance(await refused(engine, short, q.prompt), RowsMismatch)
+
+
+async def test_rows_that_are_not_finite_are_refused(engine: VllmEngine, q: Question) -> None:
+    rows = q.rows[0].clone()
+    rows[-1, 1, 2] = torch.nan
+    bad = Question(q.prompt, (rows,), (), ())
+    assert isinstance(await refused(engine, bad, q.prompt), RowsNotFinite)
+    assert tokens(await answer(engine, q, GREEDY)) == q.answer  # type: ignore[arg-type]
+
+
+async def test_an_answer_from_values_that_are_not_finite_is_refused(
+    checkpoints: dict[str, Path], q: Question
+) -> None:
+    """Rows that are finite as they come, and beyond the range once they are added up. An engine of its own: on
+    a CPU vLLM's attention lets what lies in used pages through, so that others fail too until it is started anew.
+    """
+    engine = VllmEngine(settings(checkpoints["moe"]))
+    await engine.start()
+    try:
+        loud = Question(q.prompt, (torch.full_like(q.rows[0], 3e38),), (), ())
+        assert isinstance(await refused(engine, loud, q.prompt), AnswerNotFinite)
+        assert engine.healthy
+    finally:
+        await engine.close()
 
 
 @pytest.mark.parametrize("grid", [(2, 2, 6), (1, 3, 8), (1, 2, 2), (1, 64, 64)])
@@ -142,10 +169,11 @@ async def test_the_death_of_vllm_is_told_to_whoever_waits(checkpoints: dict[str,
         await anext(deltas)
         for process in engine._llm.engine_core.resources.engine_manager.processes:
             process.kill()
-        with pytest.raises(EngineUnavailable):
+        with pytest.raises(EngineFailed):
             await collect(deltas)
         assert not engine.healthy
-        with pytest.raises(EngineUnavailable):
+        assert isinstance(await asyncio.wait_for(engine.died(), 30), EngineFailed)
+        with pytest.raises(EngineFailed):
             await answer(engine, q, GREEDY)  # type: ignore[arg-type]
     finally:
         await engine.close()
