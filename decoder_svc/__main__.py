@@ -1,11 +1,14 @@
 """`python -m decoder_svc`."""
 
+import signal
 import sys
-
-from fovea.server.entry import prepare
 
 
 def main() -> None:
+    # Python's own handler would raise in the middle of an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from fovea.server.entry import prepare
+
     prepare("decoder")
     # Only now: a plain install lacks what this imports.
     from decoder_svc import app

@@ -1,11 +1,14 @@
 """`python -m encoder_svc`."""
 
+import signal
 import sys
-
-from fovea.server.entry import prepare
 
 
 def main() -> None:
+    # Python's own handler would raise in the middle of an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from fovea.server.entry import prepare
+
     prepare("encoder")
     # Only now: a plain install lacks what this imports.
     from encoder_svc import app

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -24,6 +25,8 @@ T = TypeVar("T")
 SERVICE = "/fovea.encoder.v1.EncoderService"
 RETRY_AFTER_S = 1.0
 SIGN_OF_LIFE_S = 1.0
+_ENDED = (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError)
+"""What gRPC raises where something is sent on a call that has ended."""
 CHANNEL = (
     ("grpc.enable_retries", 0),
     # gRPC would wait up to two minutes before it looks again for an encoder that was down. Here it looks more
@@ -71,7 +74,7 @@ class Link:
         self, method: str, request: Message, parse: Callable[[bytes], T], deadline: Deadline,
         *, at_most: float | None = None, works: bool = False, connects: bool = False,
     ) -> T:  # fmt: skip
-        """A unary call. `works`: the answer may wait for the tower. `connects`: it may wait for a link."""
+        """A unary call. `works`: it may wait for the tower. `connects`: it may wait for a connection."""
         if at_most is None:
             await self.reach(deadline)
         call = self._unary(method)(
@@ -146,12 +149,13 @@ class Link:
         return self._channel.unary_unary(f"{SERVICE}/{method}", request_serializer=_serialized)
 
     async def _feed(self, call: grpc.aio.StreamUnaryCall, messages: AsyncIterator[Message]) -> None:
+        """Returns early where the call has ended already: its status says how."""
         async for message in messages:
-            try:
+            with suppress(*_ENDED):
                 await self._silence.wait(call.write(message))
-            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                return  # it has ended already: its status says how
-        if not call.done():
+            if call.done():
+                return
+        with suppress(*_ENDED):
             await call.done_writing()
 
     async def _answered(self, work: Awaitable[T], deadline: Deadline) -> T:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import signal
 import sys
 import threading
 from collections.abc import Coroutine
@@ -26,18 +25,16 @@ class StoppedWhileLoading(Exception):
 
 
 def prepare(service: str) -> None:
-    """The first thing a service does: before it imports what may be missing, or what may take seconds.
+    """What a service does before it imports what may be missing, or what may take seconds.
 
     Ends the process with one line where the extra of that name is not installed.
     """
-    # Python's own handler raises KeyboardInterrupt in the middle of an import.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Written by gRPC's C core, in a format of its own, about what we report ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.excepthook = _told_in_one_line(service)
     missing = _missing(service)
     if missing:
-        refuse(f"{service}: {', '.join(missing)} not installed: pip install 'fovea[{service}]'")
+        refuse(f"{service}: {', '.join(sorted(missing))} not installed: pip install 'fovea[{service}]'")
 
 
 def run(serve: Coroutine[Any, Any, None], service: str, expected: tuple[type[Exception], ...]) -> None:

@@ -95,12 +95,13 @@ class ServerProcess:
             self.port = self._server.add_insecure_port(self._binding.listen)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self._binding.listen}: is the port in use?") from error
+        # Before the server runs: one that runs has to be stopped before anything may be raised.
+        if self._binding.metrics_listen:
+            self._serve_metrics(Address.parse(self._binding.metrics_listen))
         await self._server.start()
         loop = asyncio.get_running_loop()
         for signum in SIGNALS:
             loop.add_signal_handler(signum, self.stop)
-        if self._binding.metrics_listen:
-            self._serve_metrics(Address.parse(self._binding.metrics_listen))
 
     async def ready(self) -> None:
         self._health.set("started", True)

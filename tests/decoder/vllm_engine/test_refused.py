@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from decoder_svc.core import EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
-from decoder_svc.errors import AnswerNotFinite, ContextTooLong, EngineFailed, RowsMismatch
+from decoder_svc.engine.protocol import EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
 from decoder_svc.vllm_engine.engine import VllmEngine
-from fovea.errors import FoveaError, InvalidArgument
-from fovea.finite import RowsNotFinite
-from fovea.rows import RowDtype, RowLayout
-from tests.decoder.engine.harness import Question, answer, collect, layout_of, stream, tokens, until
+from fovea.contract.errors import (
+    AnswerNotFinite,
+    ContextTooLong,
+    EngineFailed,
+    FoveaError,
+    InvalidArgument,
+    RowsMismatch,
+    RowsNotFinite,
+)
+from fovea.contract.rows import RowDtype, RowLayout
+from tests.decoder.native_engine.harness import Question, answer, collect, layout_of, stream, tokens, until
 from tests.decoder.vllm_engine.conftest import settings
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
