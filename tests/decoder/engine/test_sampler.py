@@ -99,7 +99,10 @@ def test_one_token_says_nothing_about_the_next_of_its_seed() -> None:
     """Pairs of consecutive draws of four tokens alike: sixteen cells, equally likely."""
     logits = torch.full((4000, 4), 0.0)
     draws = [Draws(Sampling(temperature=1.0, seed=i), 4, np.zeros(0, np.int32)) for i in range(4000)]
-    first, second = (torch.tensor(sample(logits.clone(), draws)) for _ in range(2))
+    first = torch.tensor(sample(logits.clone(), draws))
+    for one in draws:
+        one.step = 1
+    second = torch.tensor(sample(logits.clone(), draws))
     cells = (4 * first + second).bincount(minlength=16)
     assert not too_large(*chi_square(cells, torch.full((16,), 1 / 16)))
 
@@ -152,12 +155,25 @@ def test_a_draw_depends_on_seed_and_step_alone() -> None:
     """Neither on how often others drew, nor on anything that preemption would lose."""
     logits = torch.randn(12, VOCABULARY)
     s = Sampling(temperature=1.0, seed=9)
+    whole = []
     draws = Draws(s, VOCABULARY, PROMPT.numpy())
-    whole = [sample(row[None].clone(), [draws])[0] for row in logits]
+    for step, row in enumerate(logits):
+        draws.step = step
+        whole += sample(row[None].clone(), [draws])
     for step, row in enumerate(logits):
         later = Draws(s, VOCABULARY, PROMPT.numpy())
         later.step = step
         assert sample(row[None].clone(), [later]) == [whole[step]]
+
+
+def test_every_token_that_was_drawn_is_a_step() -> None:
+    draws = Draws(Sampling(temperature=1.0, seed=3), VOCABULARY, PROMPT.numpy())
+    keys = []
+    for token in range(50):
+        keys.append(draws.key())
+        draws.saw(token)
+    assert len(set(keys)) == 50
+    assert all(0 <= word < 2**32 for key in keys for word in key)
 
 
 LOGITS = torch.tensor([[1.0, 5.0, 5.5, -3.0, 5.25] + [-20.0] * 45])
