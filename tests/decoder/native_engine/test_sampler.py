@@ -169,6 +169,16 @@ def test_a_draw_depends_on_seed_and_step_alone() -> None:
         assert sample(row[None].clone(), [later]) == [whole[step]]
 
 
+def test_every_token_that_was_drawn_is_a_step() -> None:
+    draws = Draws(Sampling(temperature=1.0, seed=3), VOCABULARY, PROMPT.numpy())
+    keys = []
+    for token in range(50):
+        keys.append(draws.key())
+        draws.saw(token)
+    assert len(set(keys)) == 50
+    assert all(0 <= word < 2**32 for key in keys for word in key)
+
+
 LOGITS = torch.tensor([[1.0, 5.0, 5.5, -3.0, 5.25] + [-20.0] * 45])
 SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 
