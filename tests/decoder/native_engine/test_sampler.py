@@ -170,7 +170,7 @@ def test_a_draw_depends_on_seed_and_step_alone() -> None:
 
 
 def test_every_token_that_was_drawn_is_a_step() -> None:
-    draws = Draws(Sampling(temperature=1.0, seed=3), VOCABULARY, PROMPT.numpy())
+    draws = SamplerState(Sampling(temperature=1.0, seed=3), VOCABULARY, PROMPT.numpy())
     keys = []
     for token in range(50):
         keys.append(draws.key())
