@@ -30,6 +30,7 @@ def launch(settings: VllmSettings, checkpoint: Checkpoint, stat_logger: Any) -> 
     _prepare_environment(settings)
     try:
         from vllm import AsyncEngineArgs
+        from vllm.config import StructuredOutputsConfig
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
@@ -37,8 +38,11 @@ def launch(settings: VllmSettings, checkpoint: Checkpoint, stat_logger: Any) -> 
     _require_plugin()
     chosen = arguments(settings, checkpoint, current_platform.is_cpu())
     log.info("vllm", **{name: value for name, value in chosen.items() if name != "hf_overrides"})
+    # The library that formats are tried with: another would enforce other keywords.
+    formats = StructuredOutputsConfig(backend="guidance")
     try:
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**chosen), stat_loggers=[stat_logger])
+        engine_args = AsyncEngineArgs(**chosen, structured_outputs_config=formats)
+        return AsyncLLM.from_engine_args(engine_args, stat_loggers=[stat_logger])
     except RuntimeError as error:
         raise EngineUnavailable(f"vLLM did not start: {error}") from error
 
@@ -61,8 +65,6 @@ def arguments(settings: VllmSettings, checkpoint: Checkpoint, on_cpu: bool) -> d
         "enforce_eager": settings.enforce_eager,
         "enable_prefix_caching": settings.prefix_cache,
         "enable_mm_embeds": True,
-        # The library that formats are tried with: another would enforce other keywords.
-        "structured_outputs_config": {"backend": "guidance"},
         # At least one image, or vLLM drops deepstack and answers wrong without a word.
         "limit_mm_per_prompt": {"image": settings.max_images, "video": 0},
         "skip_mm_profiling": True,  # there is no tower to profile

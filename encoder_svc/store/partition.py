@@ -119,12 +119,14 @@ class Partition:
     def has_whole_record(self, txn: ReadTxn, key: bytes, use: Use) -> bool:
         """Whether lookups find this record in every table, with as many pieces as it has."""
         ordered = txn.get(COUNTER.pack(use.counter), db=self.tables.order)
+        # A cursor, because a get reads all of a value from the disk.
+        pieces = txn.cursor(db=self.tables.pieces)
         return (
             self._use(txn, key) == use
             and ordered is not None
             and bytes(ordered) == key
             and txn.get(key, db=self.tables.heads) is not None
-            and all(self.piece(txn, key, number) is not None for number in range(use.pieces))
+            and all(pieces.set_key(key + NUMBER.pack(number)) for number in range(use.pieces))
         )
 
     def size(self, txn: ReadTxn | WriteTxn, tenant: bytes = _ALL) -> Amount:

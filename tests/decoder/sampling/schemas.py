@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import jsonschema
@@ -24,7 +25,7 @@ def _some(**keywords: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any
     return st.fixed_dictionaries({}, optional=keywords)
 
 
-def _numbers() -> st.SearchStrategy[dict[str, Any]]:
+def numbers() -> st.SearchStrategy[dict[str, Any]]:
     steps = st.sampled_from((0.1, 0.25, 0.5, 1, 2, 3, 7, 0.01, 2.5, 0.3))
     return _some(**dict.fromkeys(NUMERIC, st.sampled_from(NUMBERS)), multipleOf=steps)
 
@@ -73,7 +74,7 @@ def _typed() -> st.SearchStrategy[dict[str, Any]]:
 @st.composite
 def _node(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
     """Keywords of one kind, or of two, in any order."""
-    kinds = [_numbers(), _strings(), _arrays(inner), _objects(inner), _applied(inner), _literal()]
+    kinds = [numbers(), _strings(), _arrays(inner), _objects(inner), _applied(inner), _literal()]
     parts = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=2))
     node = draw(_typed())
     for part in parts:
@@ -82,7 +83,7 @@ def _node(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
 
 
 def _subschemas() -> st.SearchStrategy[Any]:
-    leaf = st.booleans() | _literal() | _numbers() | _strings() | _typed()
+    leaf = st.booleans() | _literal() | numbers() | _strings() | _typed()
     return st.recursive(leaf, _node, max_leaves=8)
 
 
@@ -100,7 +101,7 @@ def why_invalid(schema: dict[str, Any], answer: str) -> str | None:
 
 
 def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    if validator.is_type(value, "number") and (Decimal(value) / Decimal(step)) % 1:
+    if validator.is_type(value, "number") and Fraction(value) % Fraction(step):
         yield jsonschema.ValidationError(f"{value} is no multiple of {step}")
 
 

@@ -17,7 +17,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from decoder_svc.sampling.grammar import compiled, grammar_source
 from decoder_svc.sampling.keywords import TooCostly, Unenforceable
-from tests.decoder.sampling.schemas import schemas, why_invalid
+from tests.decoder.sampling.schemas import numbers, schemas, why_invalid
 
 BYTES = LLTokenizer("byte")
 ENDING, USUAL = b'"}],', b' \\abcxyz0159.-+kK_"{}[]:,\n'
@@ -57,6 +57,15 @@ def test_what_is_said_under_a_schema_is_valid_by_it(schema: dict[str, Any], seed
         if "e" in answer.lower() and any(char.isdigit() for char in answer):
             continue  # 1e99999 is a number, of more digits than the judge can count
         assert why_invalid(schema, answer) is None, (schema, answer)
+
+
+@CHECKED
+@given(bounds=numbers(), kind=st.sampled_from(("number", "integer")), seed=st.integers(0, 2**32))
+def test_numbers_keep_their_bounds(bounds: dict[str, Any], kind: str, seed: int) -> None:
+    """Alone, because among all other keywords the bounds that err together hardly meet."""
+    schema = {"type": kind, **bounds}
+    for answer in answers(schema, seed, tries=20):
+        assert "e" in answer.lower() or why_invalid(schema, answer) is None, (schema, answer)
 
 
 @pytest.mark.parametrize(
