@@ -15,7 +15,7 @@ from encoder_svc.reduction.errors import (
     ToleranceTooHigh,
 )
 from encoder_svc.reduction.rankers import MEASURES_GAIN
-from encoder_svc.reduction.ranking import Floats, Places, Ranking
+from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
 from fovea.contract.plan import ALL_ROWS, MAX_FLAT_TOLERANCE, EncodePlan, Reducer, RowSelection
 
 AUTO_GAIN = 0.9999
@@ -39,15 +39,15 @@ def check(plan: EncodePlan) -> None:
         raise ToleranceTooHigh(tolerance, MAX_FLAT_TOLERANCE)
 
 
-def best(ranking: Ranking, choice: RowSelection) -> Places:
+def best(ranking: Ranking, choice: RowSelection) -> GridIndices:
     """The places that are kept, ascending."""
     count = choice.count(len(ranking.order))
     if choice.auto:
-        count = max(count, flattens(ranking.gains))
+        count = max(count, auto_count(ranking.gains))
     return np.sort(ranking.order[:count])
 
 
-def flattens(gains: Floats) -> int:
+def auto_count(gains: Floats) -> int:
     """The fewest rows that bring AUTO_GAIN of all gains; none where nothing brings anything."""
     sums = np.cumsum(gains, dtype=np.float64)
     return int(np.searchsorted(sums, AUTO_GAIN * sums[-1])) + 1 if sums[-1] > 0 else 0

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.reduction.ranking import Floats, Places
+from encoder_svc.reduction.ranking import Floats, GridIndices
 from encoder_svc.reduction.similarity import cosines
 
 
-def rank(rows: Floats) -> tuple[Places, Floats]:
+def rank(rows: Floats) -> tuple[GridIndices, Floats]:
     """The numbers of all rows, best first, and how far each was from those before it; gains never rise."""
     distances = np.maximum(1 - cosines(rows), 0)
     order, gains = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.float32)

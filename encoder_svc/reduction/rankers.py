@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder_svc.reduction import divprune, random_rows, scope, stride
-from encoder_svc.reduction.ranking import Floats, Places, Ranking
+from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
 from fovea.contract.plan import Reducer
 
 # The order of 2,048 rows takes about a second of one core and a matrix of 16 MiB; both grow with the square.
-MOST_TOGETHER = 2048
+MAX_ROWS_TOGETHER = 2048
 # Of the saliency of squares of one colour: enough to put them in an order among themselves.
-_BEHIND = np.float32(1e-6)
+_UNIFORM_WEIGHT = np.float32(1e-6)
 NEEDS_ROWS = frozenset({Reducer.SCOPE, Reducer.DIVPRUNE})
 NEEDS_SALIENCY = frozenset({Reducer.SCOPE})
 # The others take every row for as good as any other, so none of their gains says where to stop.
@@ -28,12 +28,12 @@ MEASURES_GAIN = NEEDS_ROWS
 
 
 @dataclass(frozen=True)
-class Seen:
+class RankerInput:
     """The encoded rows of an image, in raster order: their pooled level, the attention that they got, and
     which of them show one colour alone.
     """
 
-    places: Places
+    places: GridIndices
     rows: Floats
     saliency: Floats | None = None
     uniform: npt.NDArray[np.bool_] | None = None
@@ -47,22 +47,26 @@ class Seen:
             raise ValueError("SCOPE weighs rows by their saliency, and there is none")
         if self.uniform is None:
             return self.saliency
-        return np.where(self.uniform, self.saliency * _BEHIND, self.saliency).astype(np.float32)
+        return np.where(self.uniform, self.saliency * _UNIFORM_WEIGHT, self.saliency).astype(np.float32)
 
 
-def by_content(reducer: Reducer, seen: Seen) -> Ranking:
+def by_content(reducer: Reducer, ranker_input: RankerInput) -> Ranking:
     """The order of a reducer that looks at rows. ValueError where it looks at what is not there."""
     if reducer is Reducer.SCOPE:
-        weights = seen.weights
-        order, gains = _in_parts(len(seen.rows), lambda part: scope.rank(seen.rows[part], weights[part]))
+        weights = ranker_input.weights
+        order, gains = _rank_in_parts(
+            len(ranker_input.rows), lambda part: scope.rank(ranker_input.rows[part], weights[part])
+        )
     elif reducer is Reducer.DIVPRUNE:
-        order, gains = _in_parts(len(seen.rows), lambda part: divprune.rank(seen.rows[part]))
+        order, gains = _rank_in_parts(
+            len(ranker_input.rows), lambda part: divprune.rank(ranker_input.rows[part])
+        )
     else:
         raise ValueError(f"{reducer} does not look at rows")
-    return Ranking(seen.places[order], gains)
+    return Ranking(ranker_input.places[order], gains)
 
 
-def by_place(reducer: Reducer, places: Places, columns: int) -> Ranking:
+def by_position(reducer: Reducer, places: GridIndices, columns: int) -> Ranking:
     """The order of a reducer that needs no rows, of a grid with so many columns."""
     if reducer is Reducer.STRIDE:
         order = stride.rank(places, columns)
@@ -73,9 +77,11 @@ def by_place(reducer: Reducer, places: Places, columns: int) -> Ranking:
     return Ranking(places[order], np.ones(len(places), np.float32))
 
 
-def _in_parts(count: int, rank: Callable[[slice], tuple[Places, Floats]]) -> tuple[Places, Floats]:
+def _rank_in_parts(
+    count: int, rank: Callable[[slice], tuple[GridIndices, Floats]]
+) -> tuple[GridIndices, Floats]:
     """The orders of the parts as one: by gain, and of equal gains the earlier part first."""
-    edges = np.linspace(0, count, -(-count // MOST_TOGETHER) + 1).astype(int)
+    edges = np.linspace(0, count, -(-count // MAX_ROWS_TOGETHER) + 1).astype(int)
     orders, gains = [], []
     for start, end in pairwise(edges.tolist()):
         order, gained = rank(slice(start, end))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int32]
+GridIndices = npt.NDArray[np.int32]
 
 # Raise by one whenever our code would order the same rows in another way: old sidecars no longer fit.
 RANKING_REVISION = 1
@@ -23,7 +23,7 @@ _ENTRY = np.dtype([("place", "<i4"), ("gain", "<f4")])
 class Ranking:
     """`order`: places, the most important first. `gains`: what each added when it was chosen."""
 
-    order: Places
+    order: GridIndices
     gains: Floats
 
     def pack(self) -> bytes:
@@ -40,6 +40,6 @@ class Ranking:
         order, gains = entries["place"].astype(np.int32), entries["gain"].astype(np.float32)
         return cls(order, gains) if len(np.unique(order)) == len(order) else None
 
-    def of(self, places: Places) -> bool:
+    def of(self, places: GridIndices) -> bool:
         """Whether it orders exactly these places, which ascend."""
         return np.array_equal(np.sort(self.order), places)

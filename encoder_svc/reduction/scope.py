@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.reduction.ranking import Floats, Places
+from encoder_svc.reduction.ranking import Floats, GridIndices
 from encoder_svc.reduction.similarity import cosines
 
 # Rows looked at again in one go: more are wasted more often, fewer are more calls into numpy.
-_TOGETHER = 8
+_REFRESHED_TOGETHER = 8
 
 
-def rank(rows: Floats, saliency: Floats) -> tuple[Places, Floats]:
+def rank(rows: Floats, saliency: Floats) -> tuple[GridIndices, Floats]:
     """The numbers of all rows, best first, and the gain of each when it was chosen; gains never rise."""
     similar = np.maximum(cosines(rows), 0)
     return lazy_greedy(similar, saliency.astype(np.float32))
@@ -35,7 +35,7 @@ def gain(similar: Floats, saliency: Floats, covered: Floats) -> Floats:
     return np.asarray(saliency * added.sum(axis=1), np.float32)
 
 
-def lazy_greedy(similar: Floats, saliency: Floats) -> tuple[Places, Floats]:
+def lazy_greedy(similar: Floats, saliency: Floats) -> tuple[GridIndices, Floats]:
     count = len(similar)
     covered = np.zeros(count, np.float32)
     bounds = gain(similar, saliency, covered)
@@ -56,16 +56,16 @@ def _best(bounds: Floats, similar: Floats, saliency: Floats, covered: Floats) ->
     """The row with the greatest gain; `bounds` of all rows that were looked at are true afterwards."""
     fresh = np.zeros(len(bounds), bool)
     while not fresh[best := int(bounds.argmax())] and bounds[best] > 0:
-        looked = _top(bounds, best)
-        bounds[looked] = gain(similar[looked], saliency[looked], covered)
-        fresh[looked] = True
+        refreshed = _top(bounds, best)
+        bounds[refreshed] = gain(similar[refreshed], saliency[refreshed], covered)
+        fresh[refreshed] = True
     return best
 
 
-def _top(bounds: Floats, best: int) -> Places:
+def _top(bounds: Floats, best: int) -> GridIndices:
     """Rows with the greatest bounds, `best` among them; rows that are chosen already have none."""
-    if len(bounds) <= _TOGETHER:
+    if len(bounds) <= _REFRESHED_TOGETHER:
         return np.flatnonzero(bounds >= 0).astype(np.int32)
-    top = np.argpartition(bounds, -_TOGETHER)[-_TOGETHER:]
+    top = np.argpartition(bounds, -_REFRESHED_TOGETHER)[-_REFRESHED_TOGETHER:]
     top = top[(bounds[top] >= 0) & (top != best)]
     return np.append(top, best).astype(np.int32)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.reduction.ranking import Places
+from encoder_svc.reduction.ranking import GridIndices
 
 # 1 / g and 1 / g**2 of 2**32.
 _DOWN, _RIGHT = 3_242_174_889, 2_447_445_414
 
 
-def rank(places: Places, columns: int) -> Places:
+def rank(places: GridIndices, columns: int) -> GridIndices:
     """The numbers of the rows at `places` of a grid with so many columns, in their order."""
     down, right = np.divmod(places.astype(np.int64), columns)
     return np.argsort((down * _DOWN + right * _RIGHT) & 0xFFFFFFFF, kind="stable").astype(np.int32)

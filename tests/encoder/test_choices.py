@@ -50,7 +50,7 @@ async def image(parts: Parts) -> str:
 
 
 async def place(parts: Parts, image: str, plan: EncodePlan, stored_only: bool = False) -> PlacedRows:
-    return await parts.encoder.place(await parts.encoder.asked(image, plan, ""), stored_only)
+    return await parts.encoder.place(await parts.encoder.create_job(image, plan, ""), stored_only)
 
 
 def matrix(served: ServedRows) -> Any:
@@ -108,28 +108,28 @@ async def test_an_order_outlives_the_process_and_goes_with_the_image(tmp_path: P
         image = (await parts.encoder.uploads.keep(page())).facts.digest
         first = await parts.encoder.encode(image, keeping(0.4), "")
     async with running(tmp_path / "store") as parts:
-        asked = await parts.encoder.asked(image, keeping(0.4), "")
-        placed = await parts.encoder.place(asked, stored_only=True)
-        again = await parts.encoder.rows(asked)
+        job = await parts.encoder.create_job(image, keeping(0.4), "")
+        placed = await parts.encoder.place(job, stored_only=True)
+        again = await parts.encoder.rows(job)
         assert placed.kept is not None
         assert tuple(placed.kept) == again.rows.kept == first.rows.kept
         assert (placed.origin, again.origin, again.rows.digest) == ("none", "rows", first.rows.digest)
         assert (parts.tower.computed, parts.ranked) == ([], [])
-        await _assert_made_anew_where_it_is_no_order(parts, asked, first)
-        parts.encoder.rankings.drop(TENANT, asked.key.pixels)
-        removed = parts.store.delete_rows(TENANT, asked.key.pixels)
+        await _assert_made_anew_where_it_is_no_order(parts, job, first)
+        parts.encoder.rankings.drop(TENANT, job.key.pixels)
+        removed = parts.store.delete_rows(TENANT, job.key.pixels)
         left = parts.store.stats().total.rows
         assert (removed.records, left.records, left.bytes) == (1, 0, 0)
-        assert not (await parts.encoder.place(asked, stored_only=True)).known
+        assert not (await parts.encoder.place(job, stored_only=True)).known
 
 
-async def _assert_made_anew_where_it_is_no_order(parts: Parts, asked: EncodeJob, first: ServedRows) -> None:
-    parts.store.put_sidecar(asked.key, "scope.1", asked.fields, b"no order")
-    assert (await parts.encoder.rows(asked)).rows.digest == first.rows.digest
+async def _assert_made_anew_where_it_is_no_order(parts: Parts, job: EncodeJob, first: ServedRows) -> None:
+    parts.store.put_sidecar(job.key, "scope.1", job.fields, b"no order")
+    assert (await parts.encoder.rows(job)).rows.digest == first.rows.digest
     await parts.encoder.written()
     assert parts.ranked == [Reducer.SCOPE]
-    other = RowKey(asked.key.tenant, asked.key.pixels, asked.key.variant)
-    assert len(parts.store.get_sidecar(other, "scope.1", asked.fields) or b"") == 8 * CELLS
+    other = RowKey(job.key.tenant, job.key.pixels, job.key.variant)
+    assert len(parts.store.get_sidecar(other, "scope.1", job.fields) or b"") == 8 * CELLS
 
 
 async def test_a_flat_record_never_answers_for_a_plain_plan(parts: Parts, image: str) -> None:
@@ -193,7 +193,7 @@ async def test_what_was_placed_is_sent_though_the_store_keeps_nothing(tmp_path: 
         assert placed.kept is not None
         assert served.rows.kept == tuple(placed.kept)
         assert (parts.ranked, parts.tower.with_saliency) == ([Reducer.SCOPE], [True, False])
-        parts.encoder.rankings.drop(TENANT, served.asked.key.pixels)
+        parts.encoder.rankings.drop(TENANT, served.job.key.pixels)
         assert not (await place(parts, image, keeping(0.5), stored_only=True)).known
 
 

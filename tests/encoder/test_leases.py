@@ -35,22 +35,22 @@ class FakeEncoder:
         self.computed = 0
         self.noted = 0
 
-    async def rows(self, asked: EncodeJob) -> ServedRows:
+    async def rows(self, job: EncodeJob) -> ServedRows:
         self.computed += 1
         await self.go.wait()
         if self.failure:
             raise self.failure
-        rows = StoredRows(memoryview(DATA), LAYOUT, asked.planned.grid_thw, "sha256:d")
-        return ServedRows(asked, rows, rows.count, RowOrigin.ENCODED, Timings())
+        rows = StoredRows(memoryview(DATA), LAYOUT, job.planned.grid_thw, "sha256:d")
+        return ServedRows(job, rows, rows.count, RowOrigin.ENCODED, Timings())
 
-    async def length(self, asked: EncodeJob) -> int:
-        return asked.choice.count(asked.planned.tokens) * LAYOUT.row_bytes
+    async def length(self, job: EncodeJob) -> int:
+        return job.selection.count(job.planned.tokens) * LAYOUT.row_bytes
 
-    def used(self, asked: EncodeJob) -> None:
+    def used(self, job: EncodeJob) -> None:
         self.noted += 1
 
 
-def asked(tenant: bytes = b"t", rows: RowSelection = ALL_ROWS) -> EncodeJob:
+def make_job(tenant: bytes = b"t", rows: RowSelection = ALL_ROWS) -> EncodeJob:
     key, planned = RowKey(tenant * 16, b"p" * 32, b"v" * 32), Planned(64, 128, (1, 8, 4), 32, 8)
     return EncodeJob("sha256:i", key, {}, (64, 128), EncodePlan(65_536, None, rows), planned, LAYOUT, 0.0)
 
@@ -64,8 +64,8 @@ async def leases(tmp_path: Path) -> AsyncIterator[Any]:
 
 async def test_who_leaves_does_not_stop_the_writing_for_others(leases: Any, tmp_path: Path) -> None:
     encoder = FakeEncoder()
-    first = asyncio.create_task(leases.lease(encoder, asked()))
-    second = asyncio.create_task(leases.lease(encoder, asked()))
+    first = asyncio.create_task(leases.lease(encoder, make_job()))
+    second = asyncio.create_task(leases.lease(encoder, make_job()))
     await asyncio.sleep(0)
     first.cancel()
     encoder.go.set()
@@ -73,14 +73,14 @@ async def test_who_leaves_does_not_stop_the_writing_for_others(leases: Any, tmp_
     assert (encoder.computed, leased.served.joined) == (1, True)
     assert OpenArena(leases.arena, tmp_path).copy(leased.offset, len(DATA)) == DATA
     assert leases.use() == ArenaUse(len(DATA), 1)
-    again = await leases.lease(encoder, asked())
+    again = await leases.lease(encoder, make_job())
     assert (again.served.origin, again.offset, encoder.noted) == ("rows", leased.offset, 2)
 
 
 async def test_another_tenant_finds_nothing_of_the_first(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
-    one, other = [await leases.lease(encoder, asked(tenant)) for tenant in (b"t", b"u")]
+    one, other = [await leases.lease(encoder, make_job(tenant)) for tenant in (b"t", b"u")]
     assert encoder.computed == 2
     assert one.offset != other.offset
 
@@ -89,7 +89,7 @@ async def test_other_rows_of_the_image_are_written_beside(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
     found = [
-        await leases.lease(encoder, asked(rows=RowSelection(reducer=r)))
+        await leases.lease(encoder, make_job(rows=RowSelection(reducer=r)))
         for r in (Reducer.SCOPE, Reducer.RANDOM)
     ]
     assert (encoder.computed, len({leased.offset for leased in found})) == (2, 2)
@@ -101,7 +101,7 @@ async def test_rows_that_outgrow_their_place_are_not_written_into_another_one(le
     encoder = FakeEncoder()
     encoder.go.set()
     with pytest.raises(ArenaFull):
-        await leases.lease(encoder, replace(asked(), planned=Planned(32, 64, (1, 4, 2), 8, 2)))
+        await leases.lease(encoder, replace(make_job(), planned=Planned(32, 64, (1, 4, 2), 8, 2)))
     assert leases.use() == ArenaUse()
 
 
@@ -110,7 +110,7 @@ async def test_rows_that_fail_leave_no_place_behind(leases: Any) -> None:
     encoder.go.set()
     encoder.failure = EncodeFailed()
     with pytest.raises(EncodeFailed):
-        await leases.lease(encoder, asked())
+        await leases.lease(encoder, make_job())
     assert leases.use() == ArenaUse()
     encoder.failure = None
-    assert (await leases.lease(encoder, asked())).served.origin == "encoded"
+    assert (await leases.lease(encoder, make_job())).served.origin == "encoded"

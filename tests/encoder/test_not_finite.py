@@ -22,13 +22,13 @@ async def test_stored_rows_that_are_not_finite_are_computed_anew(tmp_path: Path,
         image = (await parts.encoder.uploads.keep(page())).facts.digest
         good = await parts.encoder.encode(image, PLAN, "")
         await parts.encoder.written()
-        asked = await parts.encoder.asked(image, PLAN, "")
+        job = await parts.encoder.create_job(image, PLAN, "")
         bad = np.frombuffer(good.rows.data, np.float32).copy()
         bad[LAYOUT.values + 3] = value
         rows = StoredRows(
             memoryview(bad).cast("B"), LAYOUT, good.rows.grid_thw, good.rows.digest, good.rows.kept
         )
-        assert parts.store.put(asked.key, asked.fields, rows).stored
+        assert parts.store.put(job.key, job.fields, rows).stored
         again = await parts.encoder.encode(image, PLAN, "")
         await parts.encoder.written()
         assert (again.source, bytes(again.rows.data)) == ("encoded", bytes(good.rows.data))

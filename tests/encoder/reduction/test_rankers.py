@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder_svc.reduction import choice, divprune, random_rows, rankers, scope, stride
-from encoder_svc.reduction.rankers import Seen
-from encoder_svc.reduction.ranking import Floats, Places, Ranking
+from encoder_svc.reduction.rankers import RankerInput
+from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
 from encoder_svc.reduction.similarity import cosines
 from fovea.contract.plan import LEAST_ROWS, Reducer, RowSelection
 from fovea.contract.rows import RowDtype, RowLayout
@@ -76,10 +76,10 @@ def test_a_stride_of_any_length_is_more_even_than_chance(grid: tuple[int, int]) 
     squares = down // 3 * 100 + right // 3
     sizes = np.array([(squares == name).sum() for name in np.unique(squares)])
 
-    def uneven(order: Places) -> float:
-        seen = np.stack([np.cumsum(squares[order] == name) for name in np.unique(squares)])
+    def uneven(order: GridIndices) -> float:
+        ranker_input = np.stack([np.cumsum(squares[order] == name) for name in np.unique(squares)])
         fair = sizes[:, None] * np.arange(1, len(places) + 1) / len(places)
-        return float(np.abs(seen - fair).mean())
+        return float(np.abs(ranker_input - fair).mean())
 
     assert uneven(stride.rank(places, grid[1])) < 0.6 * uneven(random_rows.rank(len(places)))
 
@@ -94,18 +94,20 @@ def test_more_rows_than_are_compared_at_once_are_merged_by_gain(monkeypatch: pyt
     monkeypatch.setattr(rankers, "MOST_TOGETHER", 40)
     rows, saliency = drawn(5, 100)
     for reducer in rankers.NEEDS_ROWS:
-        ranking = rankers.by_content(reducer, Seen(np.arange(100, dtype=np.int32) * 2, rows, saliency))
+        ranking = rankers.by_content(reducer, RankerInput(np.arange(100, dtype=np.int32) * 2, rows, saliency))
         assert sorted(ranking.order) == list(range(0, 200, 2))
         assert (np.diff(ranking.gains) <= 0).all()
         alone = [place for place in ranking.order if place < 2 * 33]
-        part = rankers.by_content(reducer, Seen(np.arange(33, dtype=np.int32) * 2, rows[:33], saliency[:33]))
+        part = rankers.by_content(
+            reducer, RankerInput(np.arange(33, dtype=np.int32) * 2, rows[:33], saliency[:33])
+        )
         assert alone == part.order.tolist()
 
 
 def test_a_reducer_that_weighs_attention_does_not_do_without() -> None:
     rows, _ = drawn(1, 8)
     with pytest.raises(ValueError, match="saliency"):
-        rankers.by_content(Reducer.SCOPE, Seen(np.arange(8, dtype=np.int32), rows))
+        rankers.by_content(Reducer.SCOPE, RankerInput(np.arange(8, dtype=np.int32), rows))
 
 
 @given(SEEDS, st.integers(1, 80), st.floats(0.01, 1), st.floats(0.01, 1))
