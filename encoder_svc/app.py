@@ -48,7 +48,7 @@ log = structlog.get_logger()
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run until SIGTERM. Exits with 2 for wrong settings and 1 for a failed start, with a single clear line."""
+    """Run until SIGTERM. Exits with 2 for wrong settings, 1 for a failed start, with a single clear line."""
     config = settings.load(
         EncoderSettings, argv, program="python -m encoder_svc", description="Fovea's encoder service"
     )
@@ -91,7 +91,7 @@ def _limits(config: EncoderSettings, geometry: Geometry) -> EncoderLimits:
 
 
 async def serve(config: EncoderSettings) -> None:
-    """Open the store and bind, then load the tower, so that health and GetServerInfo answer while it loads."""
+    """Open the store and bind, then load the tower, so that health and GetServerInfo answer meanwhile."""
     check_folder(config.model)
     architecture.check_processor(config.model)
     geometry = Geometry.from_checkpoint(config.model)

@@ -30,7 +30,7 @@ class RowIdentity:
         self, grid: tuple[int, int, int], flat_tolerance: int | None = None
     ) -> Mapping[str, str | int]:
         """The fields of a variant. A record matches only if all of them agree. The selection is not a field:
-        one record serves every selection.
+        the same record serves every selection.
         """
         return {
             "fingerprint": self.fingerprint,

@@ -1,6 +1,6 @@
 """The encoder: from an image id and a plan to rows, which are computed once and stored.
 
-Concurrent callers of a key share one computation in the batcher. Rows are served from memory until they are
+Concurrent callers of a key share a computation in the batcher. Rows are served from memory until they are
 written. The record holds all encoded rows; a plan that selects gets the best of them. Uses uploads, store and
 batcher; independent of protobuf and torch.
 """
@@ -158,7 +158,7 @@ class Encoder:
         return _best(job, await asyncio.shield(self.rankings.make(job, partial(_ranker_input, held))))
 
     async def _flat_places(self, job: EncodeJob) -> GridIndices | None:
-        """Indices of the rows that are encoded: from their record if there is one, else from the pixels."""
+        """Indices of the rows that are encoded: from their record if it exists, else from the pixels."""
         if job.plan.flat_tolerance is None:
             return None
         facts = await asyncio.to_thread(self._store.facts, job.key, job.fields)
@@ -187,7 +187,7 @@ class Encoder:
 
     async def _made(self, job: EncodeJob) -> tuple[Ranking, EncodedRows]:
         """Compute a ranking. No await separates the end of a computation from the start of its ranking, so a
-        concurrent call always joins one of the two.
+        concurrent call always joins either of them.
         """
         self.rankings.check_room(job)
         if job.selection.reducer in rankers.NEEDS_SALIENCY:

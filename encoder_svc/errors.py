@@ -1,4 +1,4 @@
-"""Failures of images and of the tower: one class per failure, with our own texts.
+"""Failures of images and of the tower: a class per failure, with our own texts.
 
 No text quotes a library: library messages expose addresses, paths and bytes. The library's exception stays as
 `__cause__` for the log. Metadata has limits and values as `limit` and `actual`.

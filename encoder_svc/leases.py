@@ -55,7 +55,7 @@ class _FilledSlot:
 
 
 class RowLeases:
-    """Leases of one arena, which it closes. Confined to one event loop."""
+    """Leases of an arena, which it closes. Confined to an event loop."""
 
     def __init__(self, arena: Arena, lease_s: float) -> None:
         self.arena = arena.id

@@ -36,7 +36,7 @@ RankingKey: TypeAlias = tuple[RowKey, Reducer]
 
 
 class Rankings:
-    """Confined to one event loop. `on_made` is called for each computed ranking."""
+    """Confined to an event loop. `on_made` is called for each computed ranking."""
 
     def __init__(self, store: Store) -> None:
         self.on_made: Callable[[Reducer], None] = lambda reducer: None
@@ -55,7 +55,7 @@ class Rankings:
         await asyncio.to_thread(self._thread.shutdown)
 
     async def find(self, job: EncodeJob) -> Ranking | None:
-        """A ranking that is being computed, or a stored one. Checks the former again after the store has
+        """A ranking that is being computed, or from the store. Checks the former again after the store has
         answered.
         """
         key = job.key, job.selection.reducer

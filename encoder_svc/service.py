@@ -26,7 +26,7 @@ SERVICE = "fovea.encoder.v1.EncoderService"
 
 
 def register(service: EncoderService, server: grpc.aio.Server) -> None:
-    """Register the generated handlers, then replace Encode's serializer with the hand-written chunk frames."""
+    """Register the generated handlers, then replace Encode to write its chunk frames by hand."""
     encoder_pb2_grpc.add_EncoderServiceServicer_to_server(service, server)
     encode = grpc.unary_stream_rpc_method_handler(
         service.Encode,

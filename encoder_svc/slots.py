@@ -2,7 +2,7 @@
 
 A leased slot is pinned until the lease is released or expires. Among the others the least recently used goes
 first. A placement that cannot succeed evicts nothing. Handles keys and numbers; independent of files, rows
-and protobuf. Confined to one event loop.
+and protobuf. Confined to an event loop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Slot:
 
 
 class Slots(Generic[K]):
-    """Slots of an arena from `start` to `end`, at most one per key."""
+    """Slots of an arena from `start` to `end`, keyed."""
 
     def __init__(
         self, start: int, end: int, lease_s: float, clock: Callable[[], float] = time.monotonic

@@ -79,7 +79,7 @@ class EncoderLoad:
 
 
 class ServiceState:
-    """One encoder process. `open` admits calls once the tower has run a dummy image."""
+    """The encoder process. `open` admits calls once the tower has run a dummy image."""
 
     features = FEATURES
 

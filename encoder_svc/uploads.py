@@ -32,7 +32,7 @@ class UploadPolicy:
 
 
 class Uploads:
-    """The images of one tenant."""
+    """The images of a tenant."""
 
     def __init__(self, store: Store, decoder: Decoder, policy: UploadPolicy) -> None:
         self._store = store

@@ -3,7 +3,7 @@
 Letters leave sharp horizontal edges in bands that are clear above and below, and whose height stays about the
 same from letter to letter. The edges are examined in windows about two letters wide, in several widths for
 several letter heights. A band counts if more than one stroke begins in each of its rows on average, and if an
-adjacent window has a similar band. Rules, bars, slanted lines and dots fail one of the two, and so does most
+adjacent window has a similar band. Rules, bars, slanted lines and dots fail either test, and so does most
 photographic texture.
 
 Each step passes once over the image, or over a map of an eighth of it. Independent of image files and facts.
@@ -21,7 +21,7 @@ Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
 CELL = 8
-"""Pixels of a row per cell: eight flags fill one word."""
+"""Pixels of a row per cell: eight flags fill a word."""
 WINDOWS = (1, 2, 4)
 """Window widths, in cells."""
 LOW, HIGH, LEAST = 0.375, 1.4, 4
@@ -29,7 +29,7 @@ LOW, HIGH, LEAST = 0.375, 1.4, 4
 CLEAR = 0.2
 """Empty rows required above and below a band, as a share of its height."""
 STROKES = 1.15
-"""Strokes that begin in a row of a band, on average; a line or a dot has one."""
+"""Strokes that begin in a row of a band, on average; a line or a dot begins once."""
 ALIGNED = (0.12, 0.4)
 """Tolerances for the nearer and the farther end of a band in the adjacent window, as shares of the height and
 at least a pixel. Tall and short letters share a baseline; a slanted line misses at both ends.
@@ -75,7 +75,7 @@ def _edges(grey: Bytes, step: int) -> Bytes:
 
 
 def _strokes(grey: Bytes, step: int) -> Bytes:
-    """(rows, cells): drops of brightness that begin in each cell. A stroke has one, on light and dark ground."""
+    """(rows, cells): drops of brightness that begin in each cell. A stroke drops once, dark or light."""
     falls, begins = _blank(grey), _blank(grey)
     left, right = grey[:, :-1], grey[:, 1:]
     change = np.maximum(left, right)
@@ -87,7 +87,7 @@ def _strokes(grey: Bytes, step: int) -> Bytes:
 
 
 def _blank(grey: Bytes) -> Flags:
-    """One flag per pixel, in whole cells."""
+    """A flag per pixel, in whole cells."""
     rows, width = grey.shape
     return np.zeros((rows, -(-width // CELL) * CELL), np.bool_)
 

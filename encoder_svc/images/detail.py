@@ -97,7 +97,7 @@ class _Changes:
 
 
 def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> DetailMeasures:
-    """`rgb` holds the pixels of `image`, contiguous. Takes about 5 ms per megapixel, 8 without upright text."""
+    """`rgb` holds the pixels of `image`, contiguous. About 5 ms per megapixel, 8 without upright text."""
     grey = np.asarray(image.convert("L"))
     changes, uniform = _Changes.of(grey), _uniform_share(rgb)
     ground = _TEXTURE if changes.small > TEXTURED else _PAPER
@@ -125,7 +125,7 @@ def _text(grey: Bytes, ground: _Ground) -> Bands | None:
 
 
 def _bands(grey: Bytes, scale: int, ground: _Ground) -> Bands:
-    """Bands at one scale, in pixels and cells of the full image. Reduced letters smear by half a pixel."""
+    """Bands at a scale, in pixels and cells of the full image. Reduced letters smear by half a pixel."""
     image = grey if scale == 1 else np.asarray(Image.fromarray(grey).reduce(scale))
     measured = bands.find(image, _Changes.of(image).step(ground))
     return Bands(measured.heights * scale - scale // 2, measured.cells * scale, measured.looked)

@@ -1,7 +1,7 @@
-"""Rows at random, the same for all images of a size and on every machine: the baseline that knows nothing.
+"""Random rows, the same for all images of a size and on every machine: an uninformed baseline.
 
-By a hash (splitmix64) of the number of rows and of each row's own, not by numpy's generators, whose streams
-may change between versions.
+Orders rows by a hash (splitmix64) of row count and row number. numpy's generators may change their streams
+between versions.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def test_a_missing_piece_is_a_miss(open_store: Opener) -> None:
     stored_two(open_store)
     store = open_store()
     with store._env.write() as txn:
-        txn.delete(row_key(1).raw + (2).to_bytes(4, "big"), db=store._env.areas["rows"].tables.pieces)
+        txn.delete(row_key(1).raw + (2).to_bytes(4, "big"), db=store._env.partitions["rows"].tables.pieces)
     assert_evicted(store)
 
 

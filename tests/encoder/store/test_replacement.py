@@ -25,7 +25,7 @@ LIMITS = StoreLimits(4 * MIB, MIB)
 def damage_uses(store: LmdbStore, value: bytes) -> None:
     """Give every record a use that is none, as a page does that was damaged after it was checked."""
     with store._env.write() as txn:
-        uses = store._env.areas["rows"].tables.uses
+        uses = store._env.partitions["rows"].tables.uses
         for key in store.row_keys(ALICE):
             txn.put(key.raw, value, db=uses)
 
@@ -51,7 +51,7 @@ def test_an_order_of_strangers_does_not_keep_an_eviction_going(open_store: Opene
     for n in range(20):
         store.put(row_key(n), FIELDS, rows(n))
     with store._env.write() as txn:
-        order = store._env.areas["rows"].tables.order
+        order = store._env.partitions["rows"].tables.order
         for counter in range(20):
             txn.put(counter.to_bytes(8, "big"), b"nobody", db=order)
     for n in range(100, 160):

@@ -158,7 +158,7 @@ def test_cells_that_no_grid_of_this_size_has_are_refused(moe: Path, kept: list[i
 
 def test_tables_of_places_are_kept_up_to_a_bound_the_latest_first() -> None:
     learned = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
-    tables = PositionTables(learned, torch.tensor([1.0, 0.1]), 2, kept_bytes=3 * 16 * (8 * 4 + 4 * 8))
+    tables = PositionTables(learned, torch.tensor([1.0, 0.1]), 2, cache_bytes=3 * 16 * (8 * 4 + 4 * 8))
     first = tables.of(4, 4)
     tables.of(8, 2), tables.of(2, 8)
     assert tables.of(4, 4) is first
