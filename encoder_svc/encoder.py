@@ -109,17 +109,17 @@ class Encoder:
         and the tower raise.
         """
         if job.selection.all:
-            whole = await self._whole(job)
-            return self._served(job, whole, whole.rows)
-        ranking, whole = await self._ranked(job)
-        places = choice.best(ranking, job.selection)
-        return self._served(job, whole, await asyncio.to_thread(gather, whole.rows, places))
+            all_rows = await self._all_rows(job)
+            return self._served_rows(job, all_rows, all_rows.rows)
+        ranking, all_rows = await self._ranked_rows(job)
+        indices = choice.best(ranking, job.selection)
+        return self._served_rows(job, all_rows, await asyncio.to_thread(gather, all_rows.rows, indices))
 
     async def place(self, job: EncodeJob, stored_only: bool) -> PlacedRows:
         """Return the kept indices without rows. The tower runs only if nothing else can tell. Raises as
         `rows`.
         """
-        placed = await self._placed(job, stored_only)
+        placed = await self._place(job, stored_only)
         return replace(placed, timings=replace(placed.timings, total_ms=_ms(job.started)))
 
     async def length(self, job: EncodeJob) -> int:
@@ -134,30 +134,32 @@ class Encoder:
         """Count rows served from the arena as a hit and a use of their record."""
         self._store.note_use(job.key)
 
-    def _served(self, job: EncodeJob, whole: EncodedRows, rows: StoredRows) -> ServedRows:
-        timings = replace(whole.timings, total_ms=_ms(job.started))
-        return ServedRows(job, rows, whole.rows.count, whole.origin, timings, whole.joined)
+    def _served_rows(self, job: EncodeJob, all_rows: EncodedRows, rows: StoredRows) -> ServedRows:
+        timings = replace(all_rows.timings, total_ms=_ms(job.started))
+        return ServedRows(job, rows, all_rows.rows.count, all_rows.origin, timings, all_rows.joined)
 
-    async def _placed(self, job: EncodeJob, stored_only: bool) -> PlacedRows:
+    async def _place(self, job: EncodeJob, stored_only: bool) -> PlacedRows:
         reducer = job.selection.reducer
         if job.selection.all:
-            kept = await self._flat_places(job)
+            kept = await self._encoded_indices(job)
             return PlacedRows(job, known=True, kept=kept)
         if reducer not in rankers.NEEDS_ROWS:
-            return _best(job, self._rank_by_position(job, await self._flat_places(job)))
+            return _best(job, self._rank_by_position(job, await self._encoded_indices(job)))
         ranking = await self.rankings.find(job)
         if ranking is not None:
             return _best(job, ranking)
         if not stored_only:
-            ranking, whole = await self._made(job)
-            origin = RowOrigin.NONE if whole.origin is RowOrigin.STORE else whole.origin
-            return replace(_best(job, ranking), origin=origin, joined=whole.joined, timings=whole.timings)
-        held = None if reducer in rankers.NEEDS_SALIENCY else await self._held(job)
-        if held is None:
+            ranking, all_rows = await self._make_ranking(job)
+            origin = RowOrigin.NONE if all_rows.origin is RowOrigin.STORE else all_rows.origin
+            return replace(
+                _best(job, ranking), origin=origin, joined=all_rows.joined, timings=all_rows.timings
+            )
+        rows = None if reducer in rankers.NEEDS_SALIENCY else await self._stored_or_unwritten(job)
+        if rows is None:
             return PlacedRows(job, known=False)
-        return _best(job, await asyncio.shield(self.rankings.make(job, partial(_ranker_input, held))))
+        return _best(job, await asyncio.shield(self.rankings.make(job, partial(_ranker_input, rows))))
 
-    async def _flat_places(self, job: EncodeJob) -> GridIndices | None:
+    async def _encoded_indices(self, job: EncodeJob) -> GridIndices | None:
         """Indices of the rows that are encoded: from their record if it exists, else from the pixels."""
         if job.plan.flat_tolerance is None:
             return None
@@ -166,63 +168,67 @@ class Encoder:
             return None if facts.kept is None else np.asarray(facts.kept, np.int32)
         return await self._preparer.places(await self.uploads.data(job.image), job.plan)
 
-    def _rank_by_position(self, job: EncodeJob, places: GridIndices | None) -> Ranking:
-        _, high, wide = job.planned.grid_thw
+    def _rank_by_position(self, job: EncodeJob, indices: GridIndices | None) -> Ranking:
+        _, height, width = job.planned.grid_thw
         merge = self.identity.geometry.merge
-        if places is None:
-            places = np.arange(high // merge * (wide // merge), dtype=np.int32)
-        return rankers.by_position(job.selection.reducer, places, wide // merge)
+        if indices is None:
+            indices = np.arange(height // merge * (width // merge), dtype=np.int32)
+        return rankers.by_position(job.selection.reducer, indices, width // merge)
 
-    async def _ranked(self, job: EncodeJob) -> tuple[Ranking, EncodedRows]:
+    async def _ranked_rows(self, job: EncodeJob) -> tuple[Ranking, EncodedRows]:
         """All encoded rows and their ranking, stored or computed."""
         if job.selection.reducer not in rankers.NEEDS_ROWS:
-            whole = await self._whole(job)
-            return self._rank_by_position(job, encoded_indices(whole.rows)), whole
+            all_rows = await self._all_rows(job)
+            return self._rank_by_position(job, encoded_indices(all_rows.rows)), all_rows
         ranking = await self.rankings.find(job)
         if ranking is None:
-            return await self._made(job)
-        whole = await self._whole(job)
+            return await self._make_ranking(job)
+        all_rows = await self._all_rows(job)
         # The indices differ if an older flat-patch rule made the ranking.
-        return (ranking, whole) if ranking.of(encoded_indices(whole.rows)) else await self._made(job)
+        return (
+            (ranking, all_rows)
+            if ranking.of(encoded_indices(all_rows.rows))
+            else await self._make_ranking(job)
+        )
 
-    async def _made(self, job: EncodeJob) -> tuple[Ranking, EncodedRows]:
+    async def _make_ranking(self, job: EncodeJob) -> tuple[Ranking, EncodedRows]:
         """Compute a ranking. No await separates the end of a computation from the start of its ranking, so a
         concurrent call always joins either of them.
         """
         self.rankings.check_room(job)
         if job.selection.reducer in rankers.NEEDS_SALIENCY:
             encoded = await self._compute(job, saliency=True)
-            key = self.rankings.make(job, partial(self._seen_by_tower, encoded))
-            whole = await self._encoded(job, encoded)
+            task = self.rankings.make(job, partial(self._tower_ranker_input, encoded))
+            all_rows = await self._encoded(job, encoded)
         else:
-            whole = await self._whole(job)
-            key = self.rankings.make(job, partial(_ranker_input, whole.rows))
-        return await asyncio.shield(key), whole
+            all_rows = await self._all_rows(job)
+            task = self.rankings.make(job, partial(_ranker_input, all_rows.rows))
+        return await asyncio.shield(task), all_rows
 
-    def _seen_by_tower(self, encoded: Encoded) -> RankerInput:
+    def _tower_ranker_input(self, encoded: Encoded) -> RankerInput:
         ranker_input = _ranker_input(self._rows(encoded, ""))
         return replace(ranker_input, saliency=encoded.saliency, uniform=encoded.uniform)
 
-    async def _whole(self, job: EncodeJob) -> EncodedRows:
+    async def _all_rows(self, job: EncodeJob) -> EncodedRows:
         """All encoded rows."""
-        refreshed = time.perf_counter()
-        rows = await self._held(job)
+        started = time.perf_counter()
+        rows = await self._stored_or_unwritten(job)
         if rows is not None:
-            return EncodedRows(rows, RowOrigin.STORE, Timings(store_ms=_ms(refreshed)))
+            return EncodedRows(rows, RowOrigin.STORE, Timings(store_ms=_ms(started)))
         return await self._encoded(job, await self._compute(job, saliency=False))
 
-    async def _held(self, job: EncodeJob) -> StoredRows | None:
+    async def _stored_or_unwritten(self, job: EncodeJob) -> StoredRows | None:
         """Rows from the store, or rows that are still being written. Checks the latter again after the store
         has answered.
         """
         if job.key not in self._unwritten:
-            rows = await asyncio.to_thread(self._stored, job)
+            rows = await asyncio.to_thread(self._read_stored, job)
             if rows is not None:
                 return rows
         unwritten = self._unwritten.get(job.key)
         return None if unwritten is None else await asyncio.shield(unwritten)
 
-    def _stored(self, job: EncodeJob) -> StoredRows | None:
+    def _read_stored(self, job: EncodeJob) -> StoredRows | None:
         """A record with values that are not finite is a miss; the rows computed next replace it."""
         rows = self._store.get(job.key, job.fields)
         if rows is None:
@@ -257,29 +263,29 @@ class Encoder:
 
     async def _encoded(self, job: EncodeJob, encoded: Encoded) -> EncodedRows:
         """The rows of a computation with their digest. The first caller also has them written."""
-        fresh = self._unwritten.get(job.key)
-        if fresh is None:
-            fresh = asyncio.create_task(self._digested(encoded))
+        rows_task = self._unwritten.get(job.key)
+        if rows_task is None:
+            rows_task = asyncio.create_task(self._digest_rows(encoded))
             if encoded.first:
-                self._unwritten[job.key] = fresh
-                write = asyncio.create_task(self._write(job, fresh))
+                self._unwritten[job.key] = rows_task
+                write = asyncio.create_task(self._write(job, rows_task))
                 self._writes.add(write)
                 write.add_done_callback(self._writes.discard)
         return EncodedRows(
-            await asyncio.shield(fresh), RowOrigin.ENCODED, _timings(encoded), joined=not encoded.first
+            await asyncio.shield(rows_task), RowOrigin.ENCODED, _timings(encoded), joined=not encoded.first
         )
 
-    async def _digested(self, encoded: Encoded) -> StoredRows:
+    async def _digest_rows(self, encoded: Encoded) -> StoredRows:
         return self._rows(encoded, await asyncio.to_thread(digest, encoded.rows))
 
-    def _rows(self, encoded: Encoded, sha: str) -> StoredRows:
+    def _rows(self, encoded: Encoded, rows_digest: str) -> StoredRows:
         kept = None if encoded.kept is None else tuple(encoded.kept.tolist())
-        return StoredRows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, sha, kept)
+        return StoredRows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, rows_digest, kept)
 
-    async def _write(self, job: EncodeJob, fresh: asyncio.Task[StoredRows]) -> None:
+    async def _write(self, job: EncodeJob, rows_task: asyncio.Task[StoredRows]) -> None:
         """A skipped put costs a later encode and nothing else."""
         try:
-            rows = await fresh
+            rows = await rows_task
             put = await asyncio.to_thread(self._store.put, job.key, job.fields, rows)
             if not put.stored and put.skipped != "off":
                 log.warning("rows_not_stored", why=put.skipped, bytes=rows.data.nbytes)
@@ -289,16 +295,16 @@ class Encoder:
 
 def _best(job: EncodeJob, ranking: Ranking) -> PlacedRows:
     kept = choice.best(ranking, job.selection)
-    every = len(kept) == job.planned.tokens
-    return PlacedRows(job, known=True, kept=None if every else kept, order=ranking.order)
+    complete = len(kept) == job.planned.tokens
+    return PlacedRows(job, known=True, kept=None if complete else kept, order=ranking.order)
 
 
 def _ranker_input(rows: StoredRows) -> RankerInput:
     return RankerInput(encoded_indices(rows), pooled(rows.data, rows.layout))
 
 
-def _ms(since: float) -> float:
-    return (time.perf_counter() - since) * 1000
+def _ms(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
 
 
 def _timings(encoded: Encoded) -> Timings:

@@ -78,7 +78,7 @@ class Rankings:
         key = job.key, job.selection.reducer
         task = self._unwritten.get(key)
         if task is None:
-            task = self._unwritten[key] = asyncio.create_task(self._made(job.selection.reducer, load_input))
+            task = self._unwritten[key] = asyncio.create_task(self._rank(job.selection.reducer, load_input))
             write = asyncio.create_task(self._write(job, task))
             self._writes.add(write)
             write.add_done_callback(self._writes.discard)
@@ -89,7 +89,7 @@ class Rankings:
         for key in [m for m in self._latest if (m[0].tenant, m[0].pixels) == (tenant, pixels)]:
             del self._latest[key]
 
-    async def _made(self, reducer: Reducer, load_input: Callable[[], RankerInput]) -> Ranking:
+    async def _rank(self, reducer: Reducer, load_input: Callable[[], RankerInput]) -> Ranking:
         def rank() -> Ranking:
             return rankers.by_content(reducer, load_input())
 

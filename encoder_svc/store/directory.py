@@ -83,7 +83,7 @@ class StoreDirectory:
         return None
 
     def quarantine(self, reason: str) -> None:
-        """Set the environment aside, replacing an earlier environment, so that the next opening starts empty."""
+        """Set the environment aside, in place of an earlier one, so that the next opening starts empty."""
         self.forget_set_aside()
         if self.env.exists():
             self.env.rename(self._set_aside)

@@ -178,7 +178,7 @@ class RecordStore:
         return False
 
     def _make_room(self, record: Record) -> bool:
-        """Evict the size of `record` in a separate commit: a commit cannot reuse pages that it frees itself."""
+        """Evict the size of `record` in a separate commit, which cannot reuse the pages that it frees."""
         try:
             with self._env.write() as txn:
                 left = self._partition.size(txn).bytes - self._partition.charge(record)

@@ -114,7 +114,7 @@ class LmdbStore:
         return None if result is None else result[0].rows(result[1])
 
     def note_use(self, key: RowKey) -> None:
-        """Rows of this key were served without a get: count a hit and a use, in memory and without waiting."""
+        """Rows of this key were served without a get: count a hit and a use, in memory, without waiting."""
         self._rows.note_use(key.raw)
 
     def put(self, key: RowKey, fields: Fields, rows: StoredRows) -> Put:

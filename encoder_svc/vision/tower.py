@@ -1,6 +1,7 @@
 """The vision tower: patches of many images in, visual rows of each out, in a packed call.
 
-Blocking. The caller picks the thread and never runs two calls at once. Independent of queues, the store and files.
+Blocking. The caller picks the thread and never runs two calls at once. Independent of queues, the store and
+files.
 """
 
 from __future__ import annotations

@@ -31,6 +31,6 @@ async def test_stored_rows_that_are_not_finite_are_computed_anew(tmp_path: Path,
         assert parts.store.put(job.key, job.fields, rows).stored
         again = await parts.encoder.encode(image, PLAN, "")
         await parts.encoder.written()
-        assert (again.source, bytes(again.rows.data)) == ("encoded", bytes(good.rows.data))
-        assert (await parts.encoder.encode(image, PLAN, "")).source == "rows"
+        assert (again.origin, bytes(again.rows.data)) == ("encoded", bytes(good.rows.data))
+        assert (await parts.encoder.encode(image, PLAN, "")).origin == "rows"
         assert parts.tower.computed == [1, 1]
