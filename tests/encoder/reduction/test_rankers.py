@@ -91,7 +91,7 @@ def test_chance_is_the_same_everywhere() -> None:
 
 
 def test_more_rows_than_are_compared_at_once_are_merged_by_gain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rankers, "MOST_TOGETHER", 40)
+    monkeypatch.setattr(rankers, "MAX_ROWS_TOGETHER", 40)
     rows, saliency = drawn(5, 100)
     for reducer in rankers.NEEDS_ROWS:
         ranking = rankers.by_content(reducer, RankerInput(np.arange(100, dtype=np.int32) * 2, rows, saliency))
