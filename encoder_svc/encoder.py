@@ -22,6 +22,7 @@ from encoder_svc.reduction import choice, rankers
 from encoder_svc.reduction.gather import encoded_indices, gather
 from encoder_svc.reduction.rankers import RankerInput
 from encoder_svc.reduction.ranking import GridIndices, Ranking
+from encoder_svc.single_flight import SingleFlight
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey, variant
 from encoder_svc.store.store import Store
@@ -32,7 +33,6 @@ from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
 from fovea.contract.errors import EncoderMismatch, MaxPixelsOutOfRange
 from fovea.contract.plan import ALL_ROWS, EncodePlan
 from fovea.contract.rows import RowOrigin, digest
-from fovea.finite import first_not_finite
 from fovea.pooled import pooled
 
 log = structlog.get_logger()
@@ -58,12 +58,11 @@ class Encoder:
         self._preparer = preparer
         self._default_max_pixels = default_max_pixels
         self._salient: Counter[RowKey] = Counter()
-        self._unwritten: dict[RowKey, asyncio.Task[StoredRows]] = {}
-        self._writes: set[asyncio.Task[None]] = set()
+        self._unwritten: SingleFlight[RowKey, StoredRows] = SingleFlight()
 
     async def written(self) -> None:
         """Wait for pending writes."""
-        await asyncio.gather(*self._writes, return_exceptions=True)
+        await self._unwritten.written()
         await self.rankings.written()
 
     async def close(self) -> None:
@@ -218,27 +217,8 @@ class Encoder:
         return await self._encoded(job, await self._compute(job, saliency=False))
 
     async def _stored_or_unwritten(self, job: EncodeJob) -> StoredRows | None:
-        """Rows from the store, or rows that are still being written. Checks the latter again after the store
-        has answered.
-        """
-        if job.key not in self._unwritten:
-            rows = await asyncio.to_thread(self._read_stored, job)
-            if rows is not None:
-                return rows
-        unwritten = self._unwritten.get(job.key)
-        return None if unwritten is None else await asyncio.shield(unwritten)
-
-    def _read_stored(self, job: EncodeJob) -> StoredRows | None:
-        """A record with values that are not finite is a miss; the rows computed next replace it."""
-        rows = self._store.get(job.key, job.fields)
-        if rows is None:
-            return None
-        data = np.frombuffer(rows.data, np.uint8).reshape(rows.count, rows.layout.row_bytes)
-        bad = first_not_finite(data, rows.layout)
-        if bad is None:
-            return rows
-        log.warning("stored_rows_not_finite", image=job.image, row=bad)
-        return None
+        read = partial(asyncio.to_thread, self._store.get, job.key, job.fields)
+        return await self._unwritten.find(job.key, read)
 
     async def _compute(self, job: EncodeJob, saliency: bool) -> Encoded:
         """Run the tower, once for concurrent callers. A computation with saliency also serves callers that
@@ -263,17 +243,12 @@ class Encoder:
 
     async def _encoded(self, job: EncodeJob, encoded: Encoded) -> EncodedRows:
         """The rows of a computation with their digest. The first caller also has them written."""
-        rows_task = self._unwritten.get(job.key)
-        if rows_task is None:
-            rows_task = asyncio.create_task(self._digest_rows(encoded))
-            if encoded.first:
-                self._unwritten[job.key] = rows_task
-                write = asyncio.create_task(self._write(job, rows_task))
-                self._writes.add(write)
-                write.add_done_callback(self._writes.discard)
-        return EncodedRows(
-            await asyncio.shield(rows_task), RowOrigin.ENCODED, _timings(encoded), joined=not encoded.first
-        )
+        add_digest = partial(self._digest_rows, encoded)
+        if encoded.first or job.key in self._unwritten:
+            rows = await asyncio.shield(self._unwritten.join(job.key, add_digest, partial(self._write, job)))
+        else:
+            rows = await add_digest()
+        return EncodedRows(rows, RowOrigin.ENCODED, _timings(encoded), joined=not encoded.first)
 
     async def _digest_rows(self, encoded: Encoded) -> StoredRows:
         return self._rows(encoded, await asyncio.to_thread(digest, encoded.rows))
@@ -282,15 +257,11 @@ class Encoder:
         kept = None if encoded.kept is None else tuple(encoded.kept.tolist())
         return StoredRows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, rows_digest, kept)
 
-    async def _write(self, job: EncodeJob, rows_task: asyncio.Task[StoredRows]) -> None:
+    async def _write(self, job: EncodeJob, rows: StoredRows) -> None:
         """A skipped put costs a later encode and nothing else."""
-        try:
-            rows = await rows_task
-            put = await asyncio.to_thread(self._store.put, job.key, job.fields, rows)
-            if not put.stored and put.skipped != "off":
-                log.warning("rows_not_stored", why=put.skipped, bytes=rows.data.nbytes)
-        finally:
-            del self._unwritten[job.key]
+        put = await asyncio.to_thread(self._store.put, job.key, job.fields, rows)
+        if not put.stored and put.skipped != "off":
+            log.warning("rows_not_stored", why=put.skipped, bytes=rows.data.nbytes)
 
 
 def _best(job: EncodeJob, ranking: Ranking) -> PlacedRows:

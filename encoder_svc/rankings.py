@@ -12,6 +12,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeAlias
 
 import structlog
@@ -22,6 +23,7 @@ from encoder_svc.reduction import rankers
 from encoder_svc.reduction.errors import RankingFailed
 from encoder_svc.reduction.rankers import RankerInput
 from encoder_svc.reduction.ranking import RANKING_REVISION, Ranking
+from encoder_svc.single_flight import SingleFlight
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import Store
 from fovea.contract.plan import Reducer
@@ -42,47 +44,31 @@ class Rankings:
         self.on_made: Callable[[Reducer], None] = lambda reducer: None
         self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
-        self._unwritten: dict[RankingKey, asyncio.Task[Ranking]] = {}
+        self._unwritten: SingleFlight[RankingKey, Ranking] = SingleFlight()
         self._latest: OrderedDict[RankingKey, Ranking] = OrderedDict()
-        self._writes: set[asyncio.Task[None]] = set()
 
     async def written(self) -> None:
         """Wait for pending writes."""
-        await asyncio.gather(*self._writes, return_exceptions=True)
+        await self._unwritten.written()
 
     async def close(self) -> None:
         await self.written()
         await asyncio.to_thread(self._thread.shutdown)
 
     async def find(self, job: EncodeJob) -> Ranking | None:
-        """A ranking that is being computed, or from the store. Checks the former again after the store has
-        answered.
-        """
-        key = job.key, job.selection.reducer
-        if key not in self._unwritten:
-            name = _name(job.selection.reducer)
-            data = await asyncio.to_thread(self._store.get_sidecar, job.key, name, job.fields)
-            ranking = None if data is None else Ranking.unpack(data)
-            if ranking is not None:
-                return ranking
-        unwritten = self._unwritten.get(key)
-        return self._latest.get(key) if unwritten is None else await asyncio.shield(unwritten)
+        """A ranking that is being computed, from the store, or from memory."""
+        ranking = await self._unwritten.find(_key(job), partial(self._read_stored, job))
+        return self._latest.get(_key(job)) if ranking is None else ranking
 
     def check_room(self, job: EncodeJob) -> None:
         """Raises RankingsBusy if too many images wait to be ranked and this image is not among them."""
-        if (job.key, job.selection.reducer) not in self._unwritten and len(self._unwritten) >= MAX_WAITING:
+        if _key(job) not in self._unwritten and len(self._unwritten) >= MAX_WAITING:
             raise RankingsBusy(len(self._unwritten), MAX_WAITING)
 
     def make(self, job: EncodeJob, load_input: Callable[[], RankerInput]) -> asyncio.Task[Ranking]:
         """Rank what `load_input` returns; it runs on the ranking thread. Fails with RankingFailed."""
-        key = job.key, job.selection.reducer
-        task = self._unwritten.get(key)
-        if task is None:
-            task = self._unwritten[key] = asyncio.create_task(self._rank(job.selection.reducer, load_input))
-            write = asyncio.create_task(self._write(job, task))
-            self._writes.add(write)
-            write.add_done_callback(self._writes.discard)
-        return task
+        rank = partial(self._rank, job.selection.reducer, load_input)
+        return self._unwritten.join(_key(job), rank, partial(self._write, job))
 
     def drop(self, tenant: bytes, pixels: bytes) -> None:
         """Forget the rankings of an image that are in memory."""
@@ -101,23 +87,22 @@ class Rankings:
         self.on_made(reducer)
         return ranking
 
-    async def _write(self, job: EncodeJob, task: asyncio.Task[Ranking]) -> None:
-        """Failures reach the callers through the task."""
-        key = job.key, job.selection.reducer
-        try:
-            await asyncio.wait([task])
-            if not task.cancelled() and task.exception() is None:
-                await self._put(job, task.result())
-        finally:
-            del self._unwritten[key]
+    async def _read_stored(self, job: EncodeJob) -> Ranking | None:
+        name = _name(job.selection.reducer)
+        data = await asyncio.to_thread(self._store.get_sidecar, job.key, name, job.fields)
+        return None if data is None else Ranking.unpack(data)
 
-    async def _put(self, job: EncodeJob, ranking: Ranking) -> None:
+    async def _write(self, job: EncodeJob, ranking: Ranking) -> None:
         name, data = _name(job.selection.reducer), ranking.pack()
         # Encode must send what PlaceRows reported, even if the store evicts the ranking in between.
-        self._latest[job.key, job.selection.reducer] = ranking
+        self._latest[_key(job)] = ranking
         while len(self._latest) > MAX_LATEST:
             self._latest.popitem(last=False)
         await asyncio.to_thread(self._store.put_sidecar, job.key, name, job.fields, data)
+
+
+def _key(job: EncodeJob) -> RankingKey:
+    return job.key, job.selection.reducer
 
 
 def _name(reducer: Reducer) -> str:
