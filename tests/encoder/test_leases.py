@@ -1,4 +1,6 @@
-"""Rows on their way into shared memory: who leaves does not stop them, and what fails leaves no place behind."""
+"""Rows written into shared memory: a cancelled caller does not stop the fill, and a failure leaves no slot
+behind.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ DATA = bytes(range(256)) * 2  # 8 rows
 
 
 class FakeEncoder:
-    """Has the rows once `go` is set, or `failure`."""
+    """Returns rows once `go` is set, or raises `failure`."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -62,7 +64,7 @@ async def leases(tmp_path: Path) -> AsyncIterator[Any]:
     await made.close()
 
 
-async def test_who_leaves_does_not_stop_the_writing_for_others(leases: Any, tmp_path: Path) -> None:
+async def test_a_cancelled_caller_does_not_stop_the_fill(leases: Any, tmp_path: Path) -> None:
     encoder = FakeEncoder()
     first = asyncio.create_task(leases.lease(encoder, make_job()))
     second = asyncio.create_task(leases.lease(encoder, make_job()))
@@ -77,27 +79,27 @@ async def test_who_leaves_does_not_stop_the_writing_for_others(leases: Any, tmp_
     assert (again.served.origin, again.offset, encoder.noted) == ("rows", leased.offset, 2)
 
 
-async def test_another_tenant_finds_nothing_of_the_first(leases: Any) -> None:
+async def test_tenants_do_not_share_slots(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
-    one, other = [await leases.lease(encoder, make_job(tenant)) for tenant in (b"t", b"u")]
+    first, second = [await leases.lease(encoder, make_job(tenant)) for tenant in (b"t", b"u")]
     assert encoder.computed == 2
-    assert one.offset != other.offset
+    assert first.offset != second.offset
 
 
-async def test_other_rows_of_the_image_are_written_beside(leases: Any) -> None:
+async def test_another_selection_gets_its_own_slot(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
-    found = [
+    leased = [
         await leases.lease(encoder, make_job(rows=RowSelection(reducer=r)))
         for r in (Reducer.SCOPE, Reducer.RANDOM)
     ]
-    assert (encoder.computed, len({leased.offset for leased in found})) == (2, 2)
+    assert (encoder.computed, len({each.offset for each in leased})) == (2, 2)
     leases.drop(b"t" * 16, b"p" * 32)
     assert leases.use() == ArenaUse(2 * len(DATA), 2), "until the leases end"
 
 
-async def test_rows_that_outgrow_their_place_are_not_written_into_another_one(leases: Any) -> None:
+async def test_rows_larger_than_their_slot_are_refused(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
     with pytest.raises(ArenaFull):
@@ -105,7 +107,7 @@ async def test_rows_that_outgrow_their_place_are_not_written_into_another_one(le
     assert leases.use() == ArenaUse()
 
 
-async def test_rows_that_fail_leave_no_place_behind(leases: Any) -> None:
+async def test_a_failed_fill_leaves_no_slot_behind(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
     encoder.failure = EncodeFailed()
