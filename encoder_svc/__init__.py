@@ -1,1 +1,3 @@
-"""The encoder: images in, visual rows out, each computed once and kept in LMDB by the hash of its pixels."""
+"""The encoder service: turns images into visual rows, computes each once, and stores them in LMDB by pixel
+hash.
+"""

@@ -10,7 +10,7 @@ def main() -> None:
     from fovea.server.entry import prepare
 
     prepare("encoder")
-    # Only now: a plain install lacks what this imports.
+    # Imported after `prepare`, because a plain install lacks the dependencies.
     from encoder_svc import app
 
     app.main(sys.argv[1:])

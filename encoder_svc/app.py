@@ -1,4 +1,4 @@
-"""The whole assembly of the encoder, in order: settings, logs, checkpoint, store, server, tower, ready."""
+"""The assembly of the encoder, in order: settings, logs, checkpoint, store, server, tower, ready."""
 
 from __future__ import annotations
 
@@ -48,77 +48,77 @@ log = structlog.get_logger()
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run until SIGTERM. Exits with 2 for wrong settings, 1 where the start fails, with one clear line."""
-    chosen = settings.load(
+    """Run until SIGTERM. Exits with 2 for wrong settings, 1 for a failed start, with a single clear line."""
+    config = settings.load(
         EncoderSettings, argv, program="python -m encoder_svc", description="Fovea's encoder service"
     )
     keep_freed_memory()
-    logs.configure(chosen.log_form, chosen.log_level)
-    logs.adopt_libraries(chosen.log_form)
-    log.info("settings", **settings.printable(chosen))
-    run(serve(chosen), "encoder", (FoveaError, OSError, ValueError))
+    logs.configure(config.log_form, config.log_level)
+    logs.adopt_libraries(config.log_form)
+    log.info("settings", **settings.printable(config))
+    run(serve(config), "encoder", (FoveaError, OSError, ValueError))
 
 
-def _image_limits(chosen: EncoderSettings) -> ImageLimits:
+def _image_limits(config: EncoderSettings) -> ImageLimits:
     return ImageLimits(
-        max_bytes=chosen.max_image_bytes,
-        max_pixels=chosen.max_image_pixels,
-        max_side=chosen.max_image_side,
-        max_aspect=chosen.max_image_aspect,
-        max_scans=chosen.max_jpeg_scans,
+        max_bytes=config.max_image_bytes,
+        max_pixels=config.max_image_pixels,
+        max_side=config.max_image_side,
+        max_aspect=config.max_image_aspect,
+        max_scans=config.max_jpeg_scans,
     )
 
 
-def _limits(chosen: EncoderSettings, geometry: Geometry) -> EncoderLimits:
+def _limits(config: EncoderSettings, geometry: Geometry) -> EncoderLimits:
     return EncoderLimits(
-        max_message_bytes=chosen.max_message_bytes,
-        max_image_bytes=chosen.max_image_bytes,
-        max_image_pixels=chosen.max_image_pixels,
-        max_image_side=chosen.max_image_side,
-        max_image_aspect=chosen.max_image_aspect,
-        max_jpeg_scans=chosen.max_jpeg_scans,
-        default_max_pixels=geometry.within(chosen.max_pixels),
+        max_message_bytes=config.max_message_bytes,
+        max_image_bytes=config.max_image_bytes,
+        max_image_pixels=config.max_image_pixels,
+        max_image_side=config.max_image_side,
+        max_image_aspect=config.max_image_aspect,
+        max_jpeg_scans=config.max_jpeg_scans,
+        default_max_pixels=geometry.within(config.max_pixels),
         max_pixels=geometry.max_pixels,
         min_pixels=geometry.min_pixels,
-        max_batch_patches=chosen.batch_patches,
-        max_queue=chosen.max_queue,
-        cache_bytes=chosen.cache_bytes,
-        uploads_bytes=chosen.uploads_bytes,
-        arena_bytes=chosen.arena_bytes,
-        arena_lease_s=chosen.arena_lease_s,
-        idle_s=chosen.idle_s,
+        max_batch_patches=config.batch_patches,
+        max_queue=config.max_queue,
+        cache_bytes=config.cache_bytes,
+        uploads_bytes=config.uploads_bytes,
+        arena_bytes=config.arena_bytes,
+        arena_lease_s=config.arena_lease_s,
+        idle_s=config.idle_s,
     )
 
 
-async def serve(chosen: EncoderSettings) -> None:
-    """Open the store, bind, then load the tower, so that health and GetServerInfo answer meanwhile."""
-    check_folder(chosen.model)
-    architecture.check_processor(chosen.model)
-    geometry = Geometry.from_checkpoint(chosen.model)
-    device = pick_devices(chosen.device)[0]
-    dtype = pick_dtype(chosen.dtype, chosen.device)
-    limits = StoreLimits(chosen.cache_bytes, chosen.uploads_bytes)
-    with closing(await asyncio.to_thread(LmdbStore, chosen.cache_dir, limits)) as store:
-        policy = UploadPolicy(chosen.max_image_bytes, chosen.upload_ttl_s, tenant_id(TENANT))
-        threads = min(chosen.decode_threads, cores())
-        with closing(ThreadDecoder(_image_limits(chosen), threads)) as decoder:
+async def serve(config: EncoderSettings) -> None:
+    """Open the store and bind, then load the tower, so that health and GetServerInfo answer meanwhile."""
+    check_folder(config.model)
+    architecture.check_processor(config.model)
+    geometry = Geometry.from_checkpoint(config.model)
+    device = pick_devices(config.device)[0]
+    dtype = pick_dtype(config.dtype, config.device)
+    limits = StoreLimits(config.cache_bytes, config.uploads_bytes)
+    with closing(await asyncio.to_thread(LmdbStore, config.cache_dir, limits)) as store:
+        policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s, tenant_id(TENANT))
+        threads = min(config.decode_threads, cores())
+        with closing(ThreadDecoder(_image_limits(config), threads)) as decoder:
             uploads = Uploads(store, decoder, policy)
-            card = EncoderDescription(
-                chosen.name,
-                chosen.model_title,
+            description = EncoderDescription(
+                config.name,
+                config.model_title,
                 geometry,
-                _limits(chosen, geometry),
+                _limits(config, geometry),
                 device,
                 dtype.value,
             )
-            front = ServiceState(card, store, uploads)
+            state = ServiceState(description, store, uploads)
             with closing(ImagePreparer(decoder, geometry, threads)) as preparer:
-                await _serve(chosen, front, uploads, store, preparer, dtype)
+                await _serve(config, state, uploads, store, preparer, dtype)
 
 
 async def _serve(
-    chosen: EncoderSettings,
-    front: ServiceState,
+    config: EncoderSettings,
+    state: ServiceState,
     uploads: Uploads,
     store: LmdbStore,
     preparer: ImagePreparer,
@@ -126,33 +126,33 @@ async def _serve(
 ) -> None:
     registry = CollectorRegistry()
     metrics = EncoderMetrics(registry)
-    metrics.watch(front.load, front.card.limits)
-    metrics.watch_arena(front.arena_use)
-    front.on_served = metrics.served
-    front.on_placed = metrics.placed
+    metrics.watch(state.load, state.description.limits)
+    metrics.watch_arena(state.arena_use)
+    state.on_served = metrics.served
+    state.on_placed = metrics.placed
     process = ServerProcess(
-        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s),
+        Binding(config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s),
         SERVICE,
-        lambda server: register(EncoderService(front), server),
+        lambda server: register(EncoderService(state), server),
         registry,
     )
     await process.start()
-    log.info("listening", port=process.port, model=front.card.model, device=front.card.device)
+    log.info("listening", port=process.port, model=state.description.model, device=state.description.device)
     encoder: Encoder | None = None
     leases: RowLeases | None = None
     try:
-        encoder = await process.unless_stopped(_load(chosen, front, uploads, store, preparer, dtype))
+        encoder = await process.unless_stopped(_load(config, state, uploads, store, preparer, dtype))
         encoder.rankings.on_made = metrics.ranked
-        if chosen.arena_bytes:
-            leases = RowLeases(await asyncio.to_thread(Arena, chosen.arena_bytes), chosen.arena_lease_s)
-        front.open(encoder, leases)
+        if config.arena_bytes:
+            leases = RowLeases(await asyncio.to_thread(Arena, config.arena_bytes), config.arena_lease_s)
+        state.open(encoder, leases)
         keep_loaded_objects()
         await process.ready()
-        log.info("ready", fingerprint=front.fingerprint, dtype=dtype.value, rows=str(front.layout))
+        log.info("ready", fingerprint=state.fingerprint, dtype=dtype.value, rows=str(state.layout))
         await process.until_stopped(encoder.batcher.died())
     finally:
-        front.draining = True
-        await process.drain(chosen.grace_s)
+        state.draining = True
+        await process.drain(config.grace_s)
         if encoder is not None:
             await encoder.batcher.close()
             await encoder.close()
@@ -161,40 +161,40 @@ async def _serve(
 
 
 async def _load(
-    chosen: EncoderSettings,
-    front: ServiceState,
+    config: EncoderSettings,
+    state: ServiceState,
     uploads: Uploads,
     store: LmdbStore,
     preparer: ImagePreparer,
     dtype: RowDtype,
 ) -> Encoder:
-    """Load the tower, which answers a dummy, and compute the fingerprint of what was loaded."""
-    # Importing torch takes seconds: beside the event loop, so that health answers meanwhile.
+    """Load the tower, which runs a dummy image, and compute the fingerprint of its weights."""
+    # Importing torch takes seconds. A thread keeps the event loop free to answer health checks.
     tower_module = await asyncio.to_thread(import_module, "encoder_svc.vision.tower")
 
     def progress(done: int, total: int) -> None:
-        front.progress = 0.9 * done / max(1, total)
+        state.progress = 0.9 * done / max(1, total)
 
-    tower_module.set_threads(chosen.threads)
+    tower_module.set_threads(config.threads)
     tower: Tower = await asyncio.to_thread(
-        tower_module.Tower.load, chosen.model, front.card.device, dtype, progress
+        tower_module.Tower.load, config.model, state.description.device, dtype, progress
     )
     identity = RowIdentity(
-        await asyncio.to_thread(fingerprint, chosen.model),
-        tower.layout(RowDtype(chosen.row_dtype)),
+        await asyncio.to_thread(fingerprint, config.model),
+        tower.layout(RowDtype(config.row_dtype)),
         dtype.value,
-        front.card.geometry,
+        state.description.geometry,
     )
 
     def compute(images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
         rows = tower.encode(images, identity.layout.dtype, saliency)
-        front.encodes += len(images)
+        state.encodes += len(images)
         return rows
 
-    wait = chosen.max_batch_wait_ms / 1000
+    wait = config.max_batch_wait_ms / 1000
     batcher = Batcher(
         compute,
-        BatchLimits(chosen.batch_patches, max_queue=chosen.max_queue, max_wait_s=wait),
+        BatchLimits(config.batch_patches, max_queue=config.max_queue, max_wait_s=wait),
     )
     batcher.start()
-    return Encoder(identity, uploads, store, preparer, batcher, chosen.max_pixels)
+    return Encoder(identity, uploads, store, preparer, batcher, config.max_pixels)

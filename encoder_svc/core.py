@@ -1,19 +1,21 @@
-"""The words of the encoder: what decides rows, what a call asks for, and what it gets. Values only."""
+"""Domain types of the encoder: what decides rows, what a call requests, and what it gets. Values only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from encoder_svc.reduction.ranking import Places
+from encoder_svc.reduction.ranking import GridIndices
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from fovea.contract.plan import EncodePlan, RowSelection
 from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.geometry import Geometry, Planned
 
-# Raise by one whenever our code would compute other rows from the same pixels: old records no longer fit.
-ROWS_REVISION = 3
+# Raise by one when the code would compute other rows from the same pixels. Older records then no longer
+# match. Revision 4 retires records that could hold values that are not finite: since rows are checked when
+# they are packed, and again in the decoder, a read does not check them.
+ROWS_REVISION = 4
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class RowIdentity:
     def fields(
         self, grid: tuple[int, int, int], flat_tolerance: int | None = None
     ) -> Mapping[str, str | int]:
-        """The fields of a variant: a record answers only where all of them agree. Which of the rows are sent
-        is not among them: one record serves every choice.
+        """The fields of a variant. A record matches only if all of them agree. The selection is not a field:
+        the same record serves every selection.
         """
         return {
             "fingerprint": self.fingerprint,
@@ -45,10 +47,10 @@ class RowIdentity:
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """The rows that a call asks for, once it is sure that they can be had.
+    """The rows that a call requests, after all checks have passed.
 
-    `key` and `fields` name the record of all encoded rows, `plan.rows` says which of them are sent; the plan
-    names its `max_pixels`. `planned` is what they cost where nothing is left out.
+    `key` and `fields` name the record of all encoded rows. `plan` has its `max_pixels` resolved, and
+    `plan.rows` selects the rows that are sent. `planned` is the cost without any reduction.
     """
 
     image: str
@@ -58,21 +60,23 @@ class EncodeJob:
     plan: EncodePlan
     planned: Planned
     layout: RowLayout
-    began: float
+    started: float
 
     @property
-    def choice(self) -> RowSelection:
+    def selection(self) -> RowSelection:
         return self.plan.rows
 
     @property
-    def slot(self) -> tuple[RowKey, RowSelection]:
-        """What tells the rows that are sent from all others."""
-        return self.key, self.choice
+    def slot_key(self) -> tuple[RowKey, RowSelection]:
+        """Identifies the rows that are sent."""
+        return self.key, self.selection
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds; zero where a stage did not happen. `total_ms` is from the call to the first row."""
+    """Milliseconds per stage; zero for a stage that did not run. `total_ms` is from the call to the first
+    row.
+    """
 
     queue_ms: float = 0.0
     decode_ms: float = 0.0
@@ -84,9 +88,9 @@ class Timings:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """All encoded rows of an image, and how they were come by: `origin` encoded or rows.
+    """All encoded rows of an image. `origin` is encoded or rows.
 
-    `joined` where another call had asked first: the tower ran once for both.
+    `joined` means that the call shared the computation of an earlier call.
     """
 
     rows: StoredRows
@@ -97,9 +101,9 @@ class EncodedRows:
 
 @dataclass(frozen=True)
 class ServedRows:
-    """The rows of one image as they go out; `encoded` is how many of its rows were ever computed."""
+    """The rows of an image as they are sent. `encoded` counts the rows before selection."""
 
-    asked: EncodeJob
+    job: EncodeJob
     rows: StoredRows
     encoded: int
     origin: RowOrigin
@@ -109,17 +113,17 @@ class ServedRows:
 
 @dataclass(frozen=True)
 class PlacedRows:
-    """Which rows a plan sends; `kept` None is the whole grid. `origin` is none where the tower was not
+    """The kept indices of a plan; `kept` None is the whole grid. `origin` is none if the tower was not
     needed.
 
-    Not `known` where only the tower could tell and was not to run. `order` has the places of all encoded
-    rows, the most important first, where the plan chooses rows.
+    `known` is false if only the tower could tell and it was not allowed to run. `order` has the indices of
+    all encoded rows by decreasing importance, if the plan selects rows.
     """
 
-    asked: EncodeJob
+    job: EncodeJob
     known: bool
-    kept: Places | None = None
-    order: Places | None = None
+    kept: GridIndices | None = None
+    order: GridIndices | None = None
     origin: RowOrigin = RowOrigin.NONE
     joined: bool = False
     timings: Timings = field(default_factory=Timings)
@@ -128,4 +132,4 @@ class PlacedRows:
     def count(self) -> int:
         if not self.known:
             return 0
-        return self.asked.planned.tokens if self.kept is None else len(self.kept)
+        return self.job.planned.tokens if self.kept is None else len(self.kept)

@@ -1,8 +1,8 @@
-"""The encoder: from the id of an image and a plan to its rows, computed once and kept.
+"""The encoder: from an image id and a plan to rows, which are computed once and stored.
 
-One computation a key however many ask: a second caller joins the first in the batcher, and until the rows are
-written they are served from memory. What is kept are all encoded rows; a plan that chooses gets the best of
-them. Knows uploads, store and batcher; knows no protobuf and no torch.
+Concurrent callers of a key share a computation in the batcher. Rows are served from memory until they are
+written. The record holds all encoded rows; a plan that selects gets the best of them. Uses uploads, store and
+batcher; independent of protobuf and torch.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import structlog
 from encoder_svc.core import EncodedRows, EncodeJob, PlacedRows, RowIdentity, ServedRows, Timings
 from encoder_svc.rankings import Rankings
 from encoder_svc.reduction import choice, rankers
-from encoder_svc.reduction.gather import encoded_places, gather
-from encoder_svc.reduction.rankers import Seen
-from encoder_svc.reduction.ranking import Places, Ranking
+from encoder_svc.reduction.gather import encoded_indices, gather
+from encoder_svc.reduction.rankers import RankerInput
+from encoder_svc.reduction.ranking import GridIndices, Ranking
+from encoder_svc.single_flight import SingleFlight
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey, variant
 from encoder_svc.store.store import Store
@@ -32,7 +33,6 @@ from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
 from fovea.contract.errors import EncoderMismatch, MaxPixelsOutOfRange
 from fovea.contract.plan import ALL_ROWS, EncodePlan
 from fovea.contract.rows import RowOrigin, digest
-from fovea.finite import first_not_finite
 from fovea.pooled import pooled
 
 log = structlog.get_logger()
@@ -58,12 +58,11 @@ class Encoder:
         self._preparer = preparer
         self._default_max_pixels = default_max_pixels
         self._salient: Counter[RowKey] = Counter()
-        self._unwritten: dict[RowKey, asyncio.Task[StoredRows]] = {}
-        self._writes: set[asyncio.Task[None]] = set()
+        self._unwritten: SingleFlight[RowKey, StoredRows] = SingleFlight()
 
     async def written(self) -> None:
-        """Wait for what is being written."""
-        await asyncio.gather(*self._writes, return_exceptions=True)
+        """Wait for pending writes."""
+        await self._unwritten.written()
         await self.rankings.written()
 
     async def close(self) -> None:
@@ -71,7 +70,7 @@ class Encoder:
         await self.rankings.close()
 
     def limit(self, max_pixels: int | None) -> int:
-        """The limit of a plan. Raises MaxPixelsOutOfRange."""
+        """Resolve the `max_pixels` of a plan. Raises MaxPixelsOutOfRange."""
         geometry = self.identity.geometry
         if max_pixels is None:
             return geometry.within(self._default_max_pixels)
@@ -80,14 +79,14 @@ class Encoder:
         return max_pixels
 
     async def encode(self, image: str, plan: EncodePlan, fingerprint: str) -> ServedRows:
-        """Raises what `asked` and `rows` raise."""
-        return await self.rows(await self.asked(image, plan, fingerprint))
+        """Raises what `create_job` and `rows` raise."""
+        return await self.rows(await self.create_job(image, plan, fingerprint))
 
-    async def asked(self, image: str, plan: EncodePlan, fingerprint: str) -> EncodeJob:
-        """All checks of a call. Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange, and what
-        `choice.check` raises.
+    async def create_job(self, image: str, plan: EncodePlan, fingerprint: str) -> EncodeJob:
+        """Check a call. Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange, and what `choice.check`
+        raises.
         """
-        began = time.perf_counter()
+        started = time.perf_counter()
         if fingerprint and fingerprint != self.identity.fingerprint:
             expected, actual = fingerprint[:80], self.identity.fingerprint
             raise EncoderMismatch(
@@ -102,201 +101,181 @@ class Encoder:
         pixels = bytes.fromhex(facts.pixel_digest.removeprefix("sha256:"))
         key = RowKey(self.uploads.policy.tenant, pixels, variant(fields))
         size, layout = (facts.width, facts.height), self.identity.layout
-        return EncodeJob(image, key, fields, size, plan, planned, layout, began)
+        return EncodeJob(image, key, fields, size, plan, planned, layout, started)
 
-    async def rows(self, asked: EncodeJob) -> ServedRows:
-        """Out of the store, or computed. Raises EncoderBusy, RankingFailed, and what decoding and the tower
-        raise.
+    async def rows(self, job: EncodeJob) -> ServedRows:
+        """Read the rows from the store or compute them. Raises EncoderBusy, RankingFailed, and what decoding
+        and the tower raise.
         """
-        if asked.choice.all:
-            whole = await self._whole(asked)
-            return self._served(asked, whole, whole.rows)
-        ranking, whole = await self._ranked(asked)
-        places = choice.best(ranking, asked.choice)
-        return self._served(asked, whole, await asyncio.to_thread(gather, whole.rows, places))
+        if job.selection.all:
+            all_rows = await self._all_rows(job)
+            return self._served_rows(job, all_rows, all_rows.rows)
+        ranking, all_rows = await self._ranked_rows(job)
+        indices = choice.best(ranking, job.selection)
+        return self._served_rows(job, all_rows, await asyncio.to_thread(gather, all_rows.rows, indices))
 
-    async def place(self, asked: EncodeJob, stored_only: bool) -> PlacedRows:
-        """Which rows these are, and no row: the tower runs only where nothing else can tell. Raises as
+    async def place(self, job: EncodeJob, stored_only: bool) -> PlacedRows:
+        """Return the kept indices without rows. The tower runs only if nothing else can tell. Raises as
         `rows`.
         """
-        placed = await self._placed(asked, stored_only)
-        return replace(placed, timings=replace(placed.timings, total_ms=_ms(asked.began)))
+        placed = await self._place(job, stored_only)
+        return replace(placed, timings=replace(placed.timings, total_ms=_ms(job.started)))
 
-    async def length(self, asked: EncodeJob) -> int:
-        """The bytes of the rows that are sent; at once where the size of the image tells them."""
-        if asked.plan.flat_tolerance is None and not asked.choice.auto:
-            count = asked.choice.count(asked.planned.tokens)
+    async def length(self, job: EncodeJob) -> int:
+        """Bytes of the rows that are sent. Immediate if the image size decides them."""
+        if job.plan.flat_tolerance is None and not job.selection.auto:
+            count = job.selection.count(job.planned.tokens)
         else:
-            count = (await self.place(asked, stored_only=False)).count
-        return count * asked.layout.row_bytes
+            count = (await self.place(job, stored_only=False)).count
+        return count * job.layout.row_bytes
 
-    def used(self, asked: EncodeJob) -> None:
-        """Rows that were found elsewhere count as found in the store, and as used there."""
-        self._store.note_use(asked.key)
+    def used(self, job: EncodeJob) -> None:
+        """Count rows served from the arena as a hit and a use of their record."""
+        self._store.note_use(job.key)
 
-    def _served(self, asked: EncodeJob, whole: EncodedRows, rows: StoredRows) -> ServedRows:
-        timings = replace(whole.timings, total_ms=_ms(asked.began))
-        return ServedRows(asked, rows, whole.rows.count, whole.origin, timings, whole.joined)
+    def _served_rows(self, job: EncodeJob, all_rows: EncodedRows, rows: StoredRows) -> ServedRows:
+        timings = replace(all_rows.timings, total_ms=_ms(job.started))
+        return ServedRows(job, rows, all_rows.rows.count, all_rows.origin, timings, all_rows.joined)
 
-    async def _placed(self, asked: EncodeJob, stored_only: bool) -> PlacedRows:
-        reducer = asked.choice.reducer
-        if asked.choice.all:
-            kept = await self._flat_places(asked)
-            return PlacedRows(asked, known=True, kept=kept)
+    async def _place(self, job: EncodeJob, stored_only: bool) -> PlacedRows:
+        reducer = job.selection.reducer
+        if job.selection.all:
+            kept = await self._encoded_indices(job)
+            return PlacedRows(job, known=True, kept=kept)
         if reducer not in rankers.NEEDS_ROWS:
-            return _best(asked, self._by_place(asked, await self._flat_places(asked)))
-        ranking = await self.rankings.find(asked)
+            return _best(job, self._rank_by_position(job, await self._encoded_indices(job)))
+        ranking = await self.rankings.find(job)
         if ranking is not None:
-            return _best(asked, ranking)
+            return _best(job, ranking)
         if not stored_only:
-            ranking, whole = await self._made(asked)
-            origin = RowOrigin.NONE if whole.origin is RowOrigin.STORE else whole.origin
-            return replace(_best(asked, ranking), origin=origin, joined=whole.joined, timings=whole.timings)
-        held = None if reducer in rankers.NEEDS_SALIENCY else await self._held(asked)
-        if held is None:
-            return PlacedRows(asked, known=False)
-        return _best(asked, await asyncio.shield(self.rankings.make(asked, partial(_seen, held))))
+            ranking, all_rows = await self._make_ranking(job)
+            origin = RowOrigin.NONE if all_rows.origin is RowOrigin.STORE else all_rows.origin
+            return replace(
+                _best(job, ranking), origin=origin, joined=all_rows.joined, timings=all_rows.timings
+            )
+        rows = None if reducer in rankers.NEEDS_SALIENCY else await self._stored_or_unwritten(job)
+        if rows is None:
+            return PlacedRows(job, known=False)
+        return _best(job, await asyncio.shield(self.rankings.make(job, partial(_ranker_input, rows))))
 
-    async def _flat_places(self, asked: EncodeJob) -> Places | None:
-        """Of the rows that are encoded; from their record where there is one, else from the pixels."""
-        if asked.plan.flat_tolerance is None:
+    async def _encoded_indices(self, job: EncodeJob) -> GridIndices | None:
+        """Indices of the rows that are encoded: from their record if it exists, else from the pixels."""
+        if job.plan.flat_tolerance is None:
             return None
-        facts = await asyncio.to_thread(self._store.facts, asked.key, asked.fields)
+        facts = await asyncio.to_thread(self._store.facts, job.key, job.fields)
         if facts is not None:
             return None if facts.kept is None else np.asarray(facts.kept, np.int32)
-        return await self._preparer.places(await self.uploads.data(asked.image), asked.plan)
+        return await self._preparer.places(await self.uploads.data(job.image), job.plan)
 
-    def _by_place(self, asked: EncodeJob, places: Places | None) -> Ranking:
-        _, high, wide = asked.planned.grid_thw
+    def _rank_by_position(self, job: EncodeJob, indices: GridIndices | None) -> Ranking:
+        _, height, width = job.planned.grid_thw
         merge = self.identity.geometry.merge
-        if places is None:
-            places = np.arange(high // merge * (wide // merge), dtype=np.int32)
-        return rankers.by_place(asked.choice.reducer, places, wide // merge)
+        if indices is None:
+            indices = np.arange(height // merge * (width // merge), dtype=np.int32)
+        return rankers.by_position(job.selection.reducer, indices, width // merge)
 
-    async def _ranked(self, asked: EncodeJob) -> tuple[Ranking, EncodedRows]:
-        """All encoded rows and their order: found, or made."""
-        if asked.choice.reducer not in rankers.NEEDS_ROWS:
-            whole = await self._whole(asked)
-            return self._by_place(asked, encoded_places(whole.rows)), whole
-        ranking = await self.rankings.find(asked)
+    async def _ranked_rows(self, job: EncodeJob) -> tuple[Ranking, EncodedRows]:
+        """All encoded rows and their ranking, stored or computed."""
+        if job.selection.reducer not in rankers.NEEDS_ROWS:
+            all_rows = await self._all_rows(job)
+            return self._rank_by_position(job, encoded_indices(all_rows.rows)), all_rows
+        ranking = await self.rankings.find(job)
         if ranking is None:
-            return await self._made(asked)
-        whole = await self._whole(asked)
-        # Not the same places: an older way to find squares of one colour ordered them.
-        return (ranking, whole) if ranking.of(encoded_places(whole.rows)) else await self._made(asked)
+            return await self._make_ranking(job)
+        all_rows = await self._all_rows(job)
+        # The indices differ if an older flat-patch rule made the ranking.
+        return (
+            (ranking, all_rows)
+            if ranking.of(encoded_indices(all_rows.rows))
+            else await self._make_ranking(job)
+        )
 
-    async def _made(self, asked: EncodeJob) -> tuple[Ranking, EncodedRows]:
-        """Nothing is awaited between the end of a computation and the start of its ranking, so that whoever
-        asks meanwhile finds one of them.
+    async def _make_ranking(self, job: EncodeJob) -> tuple[Ranking, EncodedRows]:
+        """Compute a ranking. No await separates the end of a computation from the start of its ranking, so a
+        concurrent call always joins either of them.
         """
-        self.rankings.check_room(asked)
-        if asked.choice.reducer in rankers.NEEDS_SALIENCY:
-            encoded = await self._compute(asked, saliency=True)
-            making = self.rankings.make(asked, partial(self._seen_by_tower, encoded))
-            whole = await self._encoded(asked, encoded)
+        self.rankings.check_room(job)
+        if job.selection.reducer in rankers.NEEDS_SALIENCY:
+            encoded = await self._compute(job, saliency=True)
+            task = self.rankings.make(job, partial(self._tower_ranker_input, encoded))
+            all_rows = await self._encoded(job, encoded)
         else:
-            whole = await self._whole(asked)
-            making = self.rankings.make(asked, partial(_seen, whole.rows))
-        return await asyncio.shield(making), whole
+            all_rows = await self._all_rows(job)
+            task = self.rankings.make(job, partial(_ranker_input, all_rows.rows))
+        return await asyncio.shield(task), all_rows
 
-    def _seen_by_tower(self, encoded: Encoded) -> Seen:
-        seen = _seen(self._rows(encoded, ""))
-        return replace(seen, saliency=encoded.saliency, uniform=encoded.uniform)
+    def _tower_ranker_input(self, encoded: Encoded) -> RankerInput:
+        ranker_input = _ranker_input(self._rows(encoded, ""))
+        return replace(ranker_input, saliency=encoded.saliency, uniform=encoded.uniform)
 
-    async def _whole(self, asked: EncodeJob) -> EncodedRows:
+    async def _all_rows(self, job: EncodeJob) -> EncodedRows:
         """All encoded rows."""
-        looked = time.perf_counter()
-        rows = await self._held(asked)
+        started = time.perf_counter()
+        rows = await self._stored_or_unwritten(job)
         if rows is not None:
-            return EncodedRows(rows, RowOrigin.STORE, Timings(store_ms=_ms(looked)))
-        return await self._encoded(asked, await self._compute(asked, saliency=False))
+            return EncodedRows(rows, RowOrigin.STORE, Timings(store_ms=_ms(started)))
+        return await self._encoded(job, await self._compute(job, saliency=False))
 
-    async def _held(self, asked: EncodeJob) -> StoredRows | None:
-        """Rows that wait to be written, or from the store; looked at again after the wait for the store."""
-        if asked.key not in self._unwritten:
-            rows = await asyncio.to_thread(self._stored, asked)
-            if rows is not None:
-                return rows
-        unwritten = self._unwritten.get(asked.key)
-        return None if unwritten is None else await asyncio.shield(unwritten)
+    async def _stored_or_unwritten(self, job: EncodeJob) -> StoredRows | None:
+        read = partial(asyncio.to_thread, self._store.get, job.key, job.fields)
+        return await self._unwritten.find(job.key, read)
 
-    def _stored(self, asked: EncodeJob) -> StoredRows | None:
-        """A record with values that are not finite is a miss, and the rows computed anew take its place."""
-        rows = self._store.get(asked.key, asked.fields)
-        if rows is None:
-            return None
-        data = np.frombuffer(rows.data, np.uint8).reshape(rows.count, rows.layout.row_bytes)
-        bad = first_not_finite(data, rows.layout)
-        if bad is None:
-            return rows
-        log.warning("stored_rows_not_finite", image=asked.image, row=bad)
-        return None
-
-    async def _compute(self, asked: EncodeJob, saliency: bool) -> Encoded:
-        """By the tower, once for all who ask meanwhile. Rows that are computed with saliency serve those who
-        need none; the others serve nobody who does.
+    async def _compute(self, job: EncodeJob, saliency: bool) -> Encoded:
+        """Run the tower, once for concurrent callers. A computation with saliency also serves callers that
+        need none, but not the reverse.
         """
-        if saliency or self._salient[asked.key]:
-            return await self._compute_with_saliency(asked)
-        return await self.batcher.encode(asked.key, asked.planned.patches, partial(self._prepare, asked))
+        if saliency or self._salient[job.key]:
+            return await self._compute_with_saliency(job)
+        return await self.batcher.encode(job.key, job.planned.patches, partial(self._prepare, job))
 
-    async def _compute_with_saliency(self, asked: EncodeJob) -> Encoded:
-        key, prepare = asked.key, partial(self._prepare, asked, uniform=True)
+    async def _compute_with_saliency(self, job: EncodeJob) -> Encoded:
+        key, prepare = job.key, partial(self._prepare, job, uniform=True)
         self._salient[key] += 1
         try:
-            return await self.batcher.encode((key, "saliency"), asked.planned.patches, prepare, saliency=True)
+            return await self.batcher.encode((key, "saliency"), job.planned.patches, prepare, saliency=True)
         finally:
             self._salient[key] -= 1
             if not self._salient[key]:
                 del self._salient[key]
 
-    async def _prepare(self, asked: EncodeJob, uniform: bool = False) -> PreparedImage:
-        return await self._preparer.prepare(await self.uploads.data(asked.image), asked.plan, uniform)
+    async def _prepare(self, job: EncodeJob, uniform: bool = False) -> PreparedImage:
+        return await self._preparer.prepare(await self.uploads.data(job.image), job.plan, uniform)
 
-    async def _encoded(self, asked: EncodeJob, encoded: Encoded) -> EncodedRows:
-        """The rows of a computation with their digest; the first who asks has them written down too."""
-        fresh = self._unwritten.get(asked.key)
-        if fresh is None:
-            fresh = asyncio.create_task(self._digested(encoded))
-            if encoded.first:
-                self._unwritten[asked.key] = fresh
-                write = asyncio.create_task(self._write(asked, fresh))
-                self._writes.add(write)
-                write.add_done_callback(self._writes.discard)
-        return EncodedRows(
-            await asyncio.shield(fresh), RowOrigin.ENCODED, _timings(encoded), joined=not encoded.first
-        )
+    async def _encoded(self, job: EncodeJob, encoded: Encoded) -> EncodedRows:
+        """The rows of a computation with their digest. The first caller also has them written."""
+        add_digest = partial(self._digest_rows, encoded)
+        if encoded.first or job.key in self._unwritten:
+            rows = await asyncio.shield(self._unwritten.join(job.key, add_digest, partial(self._write, job)))
+        else:
+            rows = await add_digest()
+        return EncodedRows(rows, RowOrigin.ENCODED, _timings(encoded), joined=not encoded.first)
 
-    async def _digested(self, encoded: Encoded) -> StoredRows:
+    async def _digest_rows(self, encoded: Encoded) -> StoredRows:
         return self._rows(encoded, await asyncio.to_thread(digest, encoded.rows))
 
-    def _rows(self, encoded: Encoded, sha: str) -> StoredRows:
+    def _rows(self, encoded: Encoded, rows_digest: str) -> StoredRows:
         kept = None if encoded.kept is None else tuple(encoded.kept.tolist())
-        return StoredRows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, sha, kept)
+        return StoredRows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, rows_digest, kept)
 
-    async def _write(self, asked: EncodeJob, fresh: asyncio.Task[StoredRows]) -> None:
-        """A put that is skipped costs a later encode and nothing else."""
-        try:
-            rows = await fresh
-            put = await asyncio.to_thread(self._store.put, asked.key, asked.fields, rows)
-            if not put.stored and put.skipped != "off":
-                log.warning("rows_not_stored", why=put.skipped, bytes=rows.data.nbytes)
-        finally:
-            del self._unwritten[asked.key]
+    async def _write(self, job: EncodeJob, rows: StoredRows) -> None:
+        """A skipped put costs a later encode and nothing else."""
+        put = await asyncio.to_thread(self._store.put, job.key, job.fields, rows)
+        if not put.stored and put.skipped != "off":
+            log.warning("rows_not_stored", why=put.skipped, bytes=rows.data.nbytes)
 
 
-def _best(asked: EncodeJob, ranking: Ranking) -> PlacedRows:
-    kept = choice.best(ranking, asked.choice)
-    every = len(kept) == asked.planned.tokens
-    return PlacedRows(asked, known=True, kept=None if every else kept, order=ranking.order)
+def _best(job: EncodeJob, ranking: Ranking) -> PlacedRows:
+    kept = choice.best(ranking, job.selection)
+    complete = len(kept) == job.planned.tokens
+    return PlacedRows(job, known=True, kept=None if complete else kept, order=ranking.order)
 
 
-def _seen(rows: StoredRows) -> Seen:
-    return Seen(encoded_places(rows), pooled(rows.data, rows.layout))
+def _ranker_input(rows: StoredRows) -> RankerInput:
+    return RankerInput(encoded_indices(rows), pooled(rows.data, rows.layout))
 
 
-def _ms(since: float) -> float:
-    return (time.perf_counter() - since) * 1000
+def _ms(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
 
 
 def _timings(encoded: Encoded) -> Timings:

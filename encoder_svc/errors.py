@@ -1,8 +1,7 @@
-"""What can go wrong with an image or with the tower: one class a failure, texts of our own.
+"""Failures of images and of the tower: a class per failure, with our own texts.
 
-No text here holds what a library said: such texts name addresses, paths and bytes. The library's
-exception stays behind as `__cause__`, for the log. Limits and values stand in the metadata as
-`limit` and `actual`.
+No text quotes a library: library messages expose addresses, paths and bytes. The library's exception stays as
+`__cause__` for the log. Metadata has limits and values as `limit` and `actual`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ AspectTooExtreme = AspectTooExtreme
 
 
 class RankingsBusy(FoveaError):
-    """Too many images wait for their order of rows. Worth trying again, as with a full queue."""
+    """Too many images wait to be ranked. Retriable, like a full queue."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "ENCODER_BUSY"
@@ -35,15 +34,15 @@ class RankingsBusy(FoveaError):
 
 
 class EncodeFailed(FoveaError):
-    """The tower could not compute this image, tried alone."""
+    """The tower could not compute this image, even alone."""
 
     def __init__(self) -> None:
         super().__init__("the vision tower could not compute the rows of this image")
 
 
 class TowerFailed(FoveaError):
-    """The tower is gone, for every image: the device failed or its worker ended. Start the process
-    again.
+    """The tower has failed for every image: the device failed or its worker ended. The process must be
+    restarted.
     """
 
     code = grpc.StatusCode.UNAVAILABLE
@@ -54,7 +53,7 @@ class TowerFailed(FoveaError):
 
 
 class DigestInvalid(InvalidArgument):
-    """A text that is no id of an image; `field` is where it stood in the request."""
+    """A text that is not an image id; `field` is its place in the request."""
 
     def __init__(self, actual: str, field: str = "digest") -> None:
         super().__init__(
@@ -65,7 +64,7 @@ class DigestInvalid(InvalidArgument):
 
 
 class ArenaOff(FoveaError):
-    """Rows are not handed out in shared memory here."""
+    """This encoder does not serve rows in shared memory."""
 
     code = grpc.StatusCode.UNIMPLEMENTED
     reason = "NOT_SERVED"

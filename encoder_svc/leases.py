@@ -1,8 +1,8 @@
-"""Rows in shared memory for decoders on the same host: written there once, then leased to whoever asks.
+"""Rows in shared memory for decoders on the same host: written once, then leased to each caller.
 
-A lease is answered after the same checks as a stream, under the same key as in the store and the same choice
-of rows: another tenant, plan or dtype never answers. Rows that are found here count as used in the store, so
-that both let go of the same rows first. Knows encoder, slots and arena; knows no protobuf.
+A lease passes the same checks as a stream and uses the same key and selection, so rows of another tenant,
+plan or dtype never match. A hit here counts as a use in the store, so both evict the same rows first. Uses
+encoder, slots and arena; independent of protobuf.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from fovea.contract.rows import RowOrigin, chunks
 
 
 @dataclass(frozen=True)
-class Leased:
-    """Where rows lie, the XXH3 of each chunk, and until when; `expires` in seconds since the epoch.
+class RowLease:
+    """Offset of the rows, the XXH3 of each chunk, and the expiry; `expires` in seconds since the epoch.
 
-    `served.rows.data` is a view of the arena, and shows other rows after the lease.
+    `served.rows.data` is a view of the arena. Its content may change after the lease ends.
     """
 
     served: ServedRows
@@ -42,93 +42,93 @@ class Leased:
 
 @dataclass(frozen=True)
 class ArenaUse:
-    """What lies in the arena, and how much of it is being read."""
+    """Bytes of rows in the arena, and the leases that pin some of them."""
 
     used_bytes: int = 0
     leases: int = 0
 
 
 @dataclass(frozen=True)
-class _Filled:
+class _FilledSlot:
     served: ServedRows
     checks: tuple[int, ...]
 
 
 class RowLeases:
-    """Leases of one arena, which it closes. Lives in one event loop."""
+    """Leases of an arena, which it closes. Confined to an event loop."""
 
     def __init__(self, arena: Arena, lease_s: float) -> None:
         self.arena = arena.id
         self._arena = arena
         self._slots: Slots[tuple[RowKey, RowSelection]] = Slots(PAGE, PAGE + arena.size, lease_s)
-        self._fills: WeakKeyDictionary[Slot, asyncio.Task[_Filled]] = WeakKeyDictionary()
+        self._fills: WeakKeyDictionary[Slot, asyncio.Task[_FilledSlot]] = WeakKeyDictionary()
 
     async def close(self) -> None:
-        """Wait for rows that are being written; the file goes then."""
+        """Wait for running writes, then remove the arena file."""
         await asyncio.gather(*self._fills.values(), return_exceptions=True)
         self._arena.close()
 
     def use(self) -> ArenaUse:
         return ArenaUse(self._slots.used_bytes, self._slots.leases)
 
-    async def lease(self, encoder: Encoder, asked: EncodeJob) -> Leased:
-        """Raises ArenaFull, before anything is computed where the size of the image tells how many rows there
-        are, and what encoding raises.
+    async def lease(self, encoder: Encoder, job: EncodeJob) -> RowLease:
+        """Raises ArenaFull, before any computation if the image size decides the row count, and what encoding
+        raises.
         """
-        slot = self._slots.find(asked.slot)
+        slot = self._slots.find(job.slot_key)
         if slot is None:
-            length = await encoder.length(asked)
-            slot = self._slots.find(asked.slot)  # again: another call may have placed it meanwhile
+            length = await encoder.length(job)
+            slot = self._slots.find(job.slot_key)  # another call may have placed it meanwhile
         if slot is None:
-            slot = self._slots.place(asked.slot, length)
-            self._fills[slot] = self._filling(slot, encoder, asked)
+            slot = self._slots.place(job.slot_key, length)
+            self._fills[slot] = self._filling(slot, encoder, job)
             return await self._leased(slot)
         waited = not self._fills[slot].done()
         leased = await self._leased(slot)
-        encoder.used(asked)
-        return replace(leased, served=_again(leased.served, asked, waited))
+        encoder.used(job)
+        return replace(leased, served=_served_again(leased.served, job, waited))
 
     def release(self, leases: Iterable[str]) -> int:
-        """How many of them had not ended."""
+        """Count of the leases that were still valid."""
         return sum(map(self._slots.release, leases))
 
     def drop(self, tenant: bytes, pixels: bytes) -> None:
-        """The rows of an image answer no more, under any plan."""
+        """Forget the rows of an image under every plan."""
         self._slots.drop(lambda key: (key[0].tenant, key[0].pixels) == (tenant, pixels))
 
-    async def _leased(self, slot: Slot) -> Leased:
-        """Once it is filled; pinned until the lease is taken, for the image may be removed meanwhile. Who
-        leaves does not end the writing, which others may wait for.
+    async def _leased(self, slot: Slot) -> RowLease:
+        """Lease a slot once it is filled. A pin holds the slot until then, because the image may be deleted
+        meanwhile. Cancelling the caller does not cancel the fill, which others may await.
         """
         pin = self._slots.hold(slot)
         try:
             filled = await asyncio.shield(self._fills[slot])
             expires = time.time() + self._slots.lease_s
-            return Leased(filled.served, slot.offset, filled.checks, self._slots.lease(slot), expires)
+            return RowLease(filled.served, slot.offset, filled.checks, self._slots.lease(slot), expires)
         finally:
             self._slots.release(pin)
 
-    def _filling(self, slot: Slot, encoder: Encoder, asked: EncodeJob) -> asyncio.Task[_Filled]:
-        """Pinned until the last byte is written, so that nothing is written into the slot of another key."""
+    def _filling(self, slot: Slot, encoder: Encoder, job: EncodeJob) -> asyncio.Task[_FilledSlot]:
+        """Fill a slot. A pin holds it until the last byte is written, so that no other key reuses it."""
         pin = self._slots.hold(slot)
 
-        def ended(fill: asyncio.Task[_Filled]) -> None:
+        def ended(fill: asyncio.Task[_FilledSlot]) -> None:
             self._slots.release(pin)
             if fill.cancelled() or fill.exception():
                 self._slots.drop(lambda key: self._slots.is_at(key, slot))
 
-        fill = asyncio.create_task(self._fill(slot, encoder, asked))
+        fill = asyncio.create_task(self._fill(slot, encoder, job))
         fill.add_done_callback(ended)
         return fill
 
-    async def _fill(self, slot: Slot, encoder: Encoder, asked: EncodeJob) -> _Filled:
-        served = await encoder.rows(asked)
+    async def _fill(self, slot: Slot, encoder: Encoder, job: EncodeJob) -> _FilledSlot:
+        served = await encoder.rows(job)
         rows = served.rows
         if rows.data.nbytes > slot.length:
             raise ArenaFull(rows.data.nbytes, slot.length)
         checks = await asyncio.to_thread(self._write, slot.offset, rows)
         here = replace(rows, data=self._arena.view(slot.offset, rows.data.nbytes))
-        return _Filled(replace(served, rows=here), checks)
+        return _FilledSlot(replace(served, rows=here), checks)
 
     def _write(self, offset: int, rows: StoredRows) -> tuple[int, ...]:
         pieces = [piece for _, piece in chunks(rows.data, rows.layout)]
@@ -136,9 +136,9 @@ class RowLeases:
         return tuple(xxhash.xxh3_64_intdigest(piece) for piece in pieces)
 
 
-def _again(served: ServedRows, asked: EncodeJob, waited: bool) -> ServedRows:
-    """As it is told to those who did not bring the rows here: joined where they came for another call."""
-    timings = Timings(total_ms=(time.perf_counter() - asked.began) * 1000)
+def _served_again(served: ServedRows, job: EncodeJob, waited: bool) -> ServedRows:
+    """The receipt for a caller that did not fill the slot: joined if the fill was still running."""
+    timings = Timings(total_ms=(time.perf_counter() - job.started) * 1000)
     if waited and served.origin is RowOrigin.ENCODED:
-        return replace(served, asked=asked, timings=timings, joined=True)
-    return replace(served, asked=asked, origin=RowOrigin.STORE, timings=timings, joined=False)
+        return replace(served, job=job, timings=timings, joined=True)
+    return replace(served, job=job, origin=RowOrigin.STORE, timings=timings, joined=False)

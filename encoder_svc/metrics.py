@@ -1,4 +1,4 @@
-"""The encoder's own metrics: gauges read when they are scraped, counters fed by what was served."""
+"""The encoder's metrics: gauges are read at each scrape, counters are fed by served calls."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EncoderMetrics:
         )
 
     def watch_arena(self, use: Callable[[], ArenaUse]) -> None:
-        """Gauges of the arena; zeros where there is none."""
+        """Gauges of the arena; zero without an arena."""
         used = Gauge(
             "fovea_encoder_arena_used_bytes", "Bytes of rows in shared memory.", registry=self._registry
         )
@@ -46,7 +46,7 @@ class EncoderMetrics:
         leases.set_function(lambda: use().leases)
 
     def watch(self, load: Callable[[], EncoderLoad], limits: EncoderLimits) -> None:
-        """Gauges of load and limits; `load` is asked at each scrape."""
+        """Gauges of load and limits; `load` is called at each scrape."""
         waiting = Gauge("fovea_encoder_num_requests_waiting", "Images that wait.", registry=self._registry)
         waiting.set_function(lambda: load().waiting)
         running = Gauge("fovea_encoder_num_requests_running", "Images in the tower.", registry=self._registry)
@@ -57,13 +57,13 @@ class EncoderMetrics:
     def served(self, served: ServedRows) -> None:
         self._images.labels(served.origin).inc()
         self._rows.labels(served.origin).inc(served.rows.count)
-        self._left_out.labels("flat").inc(served.asked.planned.tokens - served.encoded)
+        self._left_out.labels("flat").inc(served.job.planned.tokens - served.encoded)
         self._left_out.labels("choice").inc(served.encoded - served.rows.count)
         self._bytes.inc(served.rows.data.nbytes)
         self._took(served.timings)
 
     def placed(self, placed: PlacedRows) -> None:
-        """An image that was encoded to know its rows counts as encoded; its rows go out later."""
+        """An image that was encoded to place its rows counts as encoded. Its rows are sent later."""
         if placed.origin is RowOrigin.ENCODED:
             self._images.labels(placed.origin).inc()
             self._took(placed.timings)

@@ -1,4 +1,4 @@
-"""EncoderService: protobuf into plain values and back, and nothing else."""
+"""EncoderService: converts protobuf to plain values and back."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ SERVICE = "fovea.encoder.v1.EncoderService"
 
 
 def register(service: EncoderService, server: grpc.aio.Server) -> None:
-    """As the generated function does, and then Encode once more, with chunks that are written by hand."""
+    """Register the generated handlers, then replace Encode to write its chunk frames by hand."""
     encoder_pb2_grpc.add_EncoderServiceServicer_to_server(service, server)
     encode = grpc.unary_stream_rpc_method_handler(
         service.Encode,
         request_deserializer=encoder_pb2.EncodeRequest.FromString,
-        response_serializer=_written,
+        response_serializer=_serialize,
     )
     server.add_registered_method_handlers(SERVICE, {"Encode": encode})
 
 
-def _written(response: encoder_pb2.EncodeResponse | ChunkFrame) -> bytes:
+def _serialize(response: encoder_pb2.EncodeResponse | ChunkFrame) -> bytes:
     return frames.write(response) if isinstance(response, ChunkFrame) else response.SerializeToString()
 
 
 def timestamp(seconds: float) -> Timestamp:
-    moment = Timestamp()
-    moment.FromNanoseconds(int(seconds * 1e9))
-    return moment
+    stamp = Timestamp()
+    stamp.FromNanoseconds(int(seconds * 1e9))
+    return stamp
 
 
 class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
-    """The RPCs of `fovea.encoder.v1.EncoderService` over a Front."""
+    """The RPCs of `fovea.encoder.v1.EncoderService` over a ServiceState."""
 
-    def __init__(self, front: ServiceState) -> None:
-        self._front = front
+    def __init__(self, state: ServiceState) -> None:
+        self._state = state
 
     async def PutImage(
         self, requests: AsyncIterator[encoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PutImageResponse:
-        upload = self._front.receive()
+        upload = self._state.receive()
         async for request in requests:
             known = await upload.announce(request.header.digest, request.header.byte_size)
             if known is not None:
@@ -66,7 +66,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def DescribeImage(
         self, request: encoder_pb2.DescribeImageRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.DescribeImageResponse:
-        stored = await self._front.describe(request.digest)
+        stored = await self._state.describe(request.digest)
         return encoder_pb2.DescribeImageResponse(
             facts=facts_to_proto(stored.facts), expire_time=timestamp(stored.expires)
         )
@@ -74,8 +74,8 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def Encode(  # type: ignore[override]  # its chunks are frames: see `register`
         self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[encoder_pb2.EncodeResponse | ChunkFrame]:
-        served = await self._front.encode(*_asked(request))
-        yield encoder_pb2.EncodeResponse(header=_header(served, self._front))
+        served = await self._state.encode(*_encode_arguments(request))
+        yield encoder_pb2.EncodeResponse(header=_header(served, self._state))
         for first, data in chunks(served.rows.data, served.rows.layout):
             count = len(data) // served.rows.layout.row_bytes
             yield ChunkFrame(first, count, data, xxhash.xxh3_64_intdigest(data))
@@ -84,10 +84,10 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def PlaceRows(
         self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PlaceRowsResponse:
-        placed = await self._front.place(*_asked(request.encode), request.stored_only)
+        placed = await self._state.place(*_encode_arguments(request.encode), request.stored_only)
         return encoder_pb2.PlaceRowsResponse(
             known=placed.known,
-            header=_placed(placed, self._front),
+            header=_placed_header(placed, self._state),
             timings=encoder_pb2.EncodeTimings(**vars(placed.timings)),
             order=placed.order if request.order and placed.order is not None else None,
         )
@@ -95,12 +95,12 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def LeaseRows(
         self, request: encoder_pb2.LeaseRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.LeaseRowsResponse:
-        self._front.release(request.release_ids)
-        leased = await self._front.lease(*_asked(request.encode))
+        self._state.release(request.release_ids)
+        leased = await self._state.lease(*_encode_arguments(request.encode))
         return encoder_pb2.LeaseRowsResponse(
-            header=_header(leased.served, self._front),
+            header=_header(leased.served, self._state),
             summary=_summary(leased.served),
-            arena=self._front.arena,
+            arena=self._state.arena,
             offset_bytes=leased.offset,
             xxh3=leased.checks,
             lease_id=leased.lease,
@@ -110,14 +110,16 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def ReleaseRows(
         self, request: encoder_pb2.ReleaseRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.ReleaseRowsResponse:
-        return encoder_pb2.ReleaseRowsResponse(released=self._front.release(request.lease_ids))
+        return encoder_pb2.ReleaseRowsResponse(released=self._state.release(request.lease_ids))
 
     async def CountTokens(
         self, request: encoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.CountTokensResponse:
         max_pixels = request.max_pixels if request.HasField("max_pixels") else None
-        layout = self._front.layout
-        planned = self._front.card.geometry.plan(request.width, request.height, self._front.limit(max_pixels))
+        layout = self._state.layout
+        planned = self._state.description.geometry.plan(
+            request.width, request.height, self._state.limit(max_pixels)
+        )
         size = request.width, request.height
         count = count_tokens(size, planned, layout.row_bytes if layout else 0)
         return encoder_pb2.CountTokensResponse(count=token_count_to_proto(count))
@@ -125,23 +127,21 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def GetServerInfo(
         self, request: encoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.GetServerInfoResponse:
-        return _info(self._front)
+        return _info(self._state)
 
     async def DeleteImage(
         self, request: encoder_pb2.DeleteImageRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.DeleteImageResponse:
-        return deleted_to_proto(await self._front.delete(request.digest))
+        return deleted_to_proto(await self._state.delete(request.digest))
 
     async def GetCacheStats(
         self, request: encoder_pb2.GetCacheStatsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.GetCacheStatsResponse:
-        return cache_stats_to_proto(await self._front.cache_stats())
+        return cache_stats_to_proto(await self._state.cache_stats())
 
 
-def _asked(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePlan, str]:
-    """Raises ReducerNotHere for one of a later contract: nothing of it could be told to those who check
-    plans.
-    """
+def _encode_arguments(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePlan, str]:
+    """Raises ReducerNotHere for a reducer of a later contract, which no plan can express."""
     reducer = request.plan.rows.reducer
     if reducer not in rows_pb2.Reducer.values():
         raise ReducerNotHere(str(reducer))
@@ -156,8 +156,8 @@ def _put_response(stored: StoredImage) -> encoder_pb2.PutImageResponse:
     )
 
 
-def _header(served: ServedRows, front: ServiceState) -> encoder_pb2.EncodeHeader:
-    header = _planned(served.asked, front)
+def _header(served: ServedRows, state: ServiceState) -> encoder_pb2.EncodeHeader:
+    header = _base_header(served.job, state)
     header.rows = served.rows.count
     header.source = origin_to_proto(served.origin)
     header.joined = served.joined
@@ -165,8 +165,8 @@ def _header(served: ServedRows, front: ServiceState) -> encoder_pb2.EncodeHeader
     return header
 
 
-def _placed(placed: PlacedRows, front: ServiceState) -> encoder_pb2.EncodeHeader:
-    header = _planned(placed.asked, front)
+def _placed_header(placed: PlacedRows, state: ServiceState) -> encoder_pb2.EncodeHeader:
+    header = _base_header(placed.job, state)
     header.rows = placed.count
     header.source = origin_to_proto(placed.origin)
     header.joined = placed.joined
@@ -174,13 +174,13 @@ def _placed(placed: PlacedRows, front: ServiceState) -> encoder_pb2.EncodeHeader
     return header
 
 
-def _planned(asked: EncodeJob, front: ServiceState) -> encoder_pb2.EncodeHeader:
-    """What a header says whichever rows follow; `count` is of the whole grid."""
+def _base_header(job: EncodeJob, state: ServiceState) -> encoder_pb2.EncodeHeader:
+    """The header fields that do not depend on the selection; `count` is of the whole grid."""
     return encoder_pb2.EncodeHeader(
-        layout=layout_to_proto(asked.layout),
-        count=token_count_to_proto(count_tokens(asked.size, asked.planned, asked.layout.row_bytes)),
-        fingerprint=front.fingerprint,
-        encoder=front.card.name,
+        layout=layout_to_proto(job.layout),
+        count=token_count_to_proto(count_tokens(job.size, job.planned, job.layout.row_bytes)),
+        fingerprint=state.fingerprint,
+        encoder=state.description.name,
     )
 
 
@@ -193,20 +193,20 @@ def _summary(served: ServedRows) -> encoder_pb2.EncodeSummary:
     )
 
 
-def _info(front: ServiceState) -> encoder_pb2.GetServerInfoResponse:
-    card = front.card
+def _info(state: ServiceState) -> encoder_pb2.GetServerInfoResponse:
+    description = state.description
     return encoder_pb2.GetServerInfoResponse(
-        version=front.version,
-        name=card.name,
-        model=card.model,
-        fingerprint=front.fingerprint,
-        layout=layout_to_proto(front.layout) if front.layout else None,
-        limits=encoder_pb2.EncoderLimits(**vars(card.limits)),
-        load=encoder_pb2.EncoderLoad(**vars(front.load())),
-        features=front.features,
-        state=encoder_pb2.ServingState.Value(f"SERVING_STATE_{front.state}"),
-        loading_progress=front.progress,
-        device=card.device,
-        dtype=card.dtype,
-        arena=front.arena,
+        version=state.version,
+        name=description.name,
+        model=description.model,
+        fingerprint=state.fingerprint,
+        layout=layout_to_proto(state.layout) if state.layout else None,
+        limits=encoder_pb2.EncoderLimits(**vars(description.limits)),
+        load=encoder_pb2.EncoderLoad(**vars(state.load())),
+        features=state.features,
+        state=encoder_pb2.ServingState.Value(f"SERVING_STATE_{state.serving_state}"),
+        loading_progress=state.progress,
+        device=description.device,
+        dtype=description.dtype,
+        arena=state.arena,
     )

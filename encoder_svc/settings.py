@@ -1,4 +1,4 @@
-"""Every knob of the encoder, once: name, default, sentence. Flags and `FOVEA_ENCODER_...` follow from it."""
+"""Every setting of the encoder: name, default, description. Flags and `FOVEA_ENCODER_...` derive from it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class EncoderSettings(Settings):
 
     @model_validator(mode="after")
     def _uploads_fit(self) -> EncoderSettings:
-        """An image beyond what is kept would be taken, and then refused by the store."""
+        """Reject a limit at which the service would accept an image that the store then refuses."""
         bound = StoreLimits(self.cache_bytes, self.uploads_bytes).uploads_bound
         if self.was_set("max_image_bytes") and self.max_image_bytes > bound:
             raise ValueError(
@@ -101,6 +101,6 @@ class EncoderSettings(Settings):
 
     @property
     def batch_patches(self) -> int:
-        """`max_batch_patches`, decided by the device where it is 0."""
+        """`max_batch_patches`; the device decides if it is 0."""
         on_cpu = pick_devices(self.device)[0] == "cpu"
         return self.max_batch_patches or (1_024 if on_cpu else 16_384)

@@ -1,8 +1,8 @@
-"""Places in an arena: which bytes are whose, who reads them, and which go first when room is needed.
+"""Slots of an arena: which bytes belong to which key, who reads them, and what is evicted first.
 
-A place that is leased is pinned until the lease is given back or has run out. Of the others the least
-recently used go first. A placing that cannot succeed evicts nothing. Knows keys and numbers; knows no file,
-no rows and no protobuf. Lives in one event loop.
+A leased slot is pinned until the lease is released or expires. Among the others the least recently used goes
+first. A placement that cannot succeed evicts nothing. Handles keys and numbers; independent of files, rows
+and protobuf. Confined to an event loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ALIGN = 64
 
 @dataclass(eq=False)
 class Slot:
-    """`length` bytes at `offset`; `leases` by id with the moment when each ends."""
+    """`length` bytes at `offset`; `leases` maps each lease id to its expiry."""
 
     offset: int
     length: int
@@ -35,7 +35,7 @@ class Slot:
 
 
 class Slots(Generic[K]):
-    """Slots of one arena from `start` to `end`, a slot a key."""
+    """Slots of an arena from `start` to `end`, keyed."""
 
     def __init__(
         self, start: int, end: int, lease_s: float, clock: Callable[[], float] = time.monotonic
@@ -59,14 +59,14 @@ class Slots(Generic[K]):
         return sum(slot.length for slot in self._live())
 
     def find(self, key: K) -> Slot | None:
-        """The slot of a key, now the most recently used one."""
+        """The slot of a key; marks it as most recently used."""
         slot = self._slots.get(key)
         if slot is not None:
             self._slots.move_to_end(key)
         return slot
 
     def place(self, key: K, length: int) -> Slot:
-        """A new slot; there must be none of this key. Raises ArenaFull."""
+        """A new slot for a key that has none. Raises ArenaFull."""
         self._reclaim()
         size = -(-length // ALIGN) * ALIGN
         pinned = [slot for slot in self._live() if slot.leases]
@@ -78,31 +78,31 @@ class Slots(Generic[K]):
         return slot
 
     def lease(self, slot: Slot) -> str:
-        """Pin it for `lease_s`; the id gives it back. No one can guess an id."""
+        """Pin a slot for `lease_s`. The returned id releases it and cannot be guessed."""
         return self._pin(slot, self._clock() + self.lease_s)
 
     def hold(self, slot: Slot) -> str:
-        """A lease that does not end by itself, for those who write."""
+        """Pin a slot without expiry, for a writer."""
         return self._pin(slot, math.inf)
 
     def release(self, lease: str) -> bool:
-        """False where there is no such lease, or no longer."""
+        """False if the lease does not exist or has expired."""
         self._reclaim()
         return self._end(lease)
 
     def is_at(self, key: K, slot: Slot) -> bool:
         return self._slots.get(key) is slot
 
-    def drop(self, wanted: Callable[[K], bool]) -> None:
-        """These keys answer no more. What of them is leased keeps its place until the leases end."""
-        for key in [key for key in self._slots if wanted(key)]:
+    def drop(self, matches: Callable[[K], bool]) -> None:
+        """Forget the matching keys. Their leased slots keep their bytes until the leases end."""
+        for key in [key for key in self._slots if matches(key)]:
             slot = self._slots.pop(key)
             if slot.leases:
                 self._dropped.append(slot)
 
-    def _pin(self, slot: Slot, until: float) -> str:
+    def _pin(self, slot: Slot, expires: float) -> str:
         lease = secrets.token_hex(16)
-        slot.leases[lease] = until
+        slot.leases[lease] = expires
         self._leased[lease] = slot
         return lease
 
@@ -111,13 +111,13 @@ class Slots(Generic[K]):
         yield from self._dropped
 
     def _gap(self, taken: list[Slot], size: int) -> int | None:
-        """The first place between `taken` that is large enough."""
-        at = self.start
+        """The first gap between `taken` of at least `size` bytes."""
+        offset = self.start
         for slot in sorted(taken, key=lambda slot: slot.offset):
-            if slot.offset - at >= size:
-                return at
-            at = slot.end
-        return at if self.end - at >= size else None
+            if slot.offset - offset >= size:
+                return offset
+            offset = slot.end
+        return offset if self.end - offset >= size else None
 
     def _reclaim(self) -> None:
         now = self._clock()

@@ -1,6 +1,6 @@
-"""The encoder as its service sees it: loading, then serving; its limits, its state, its figures.
+"""The encoder process as its service sees it: loading, then serving; limits, state and statistics.
 
-Calls that need the model are refused with NotReady until it has answered a dummy. Knows no protobuf.
+Calls that need the model raise NotReady until it has run a dummy image. Independent of protobuf.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from encoder_svc.core import PlacedRows, ServedRows
 from encoder_svc.encoder import Encoder
 from encoder_svc.errors import ArenaOff
-from encoder_svc.leases import ArenaUse, Leased, RowLeases
+from encoder_svc.leases import ArenaUse, RowLease, RowLeases
 from encoder_svc.store.store import Store
 from encoder_svc.uploads import Intake, Uploads
 from fovea.contract.cache import CacheStats, Deleted
@@ -37,7 +37,7 @@ FEATURES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class EncoderLimits:
-    """The limits of an encoder, as GetServerInfo tells them."""
+    """The limits of an encoder, as GetServerInfo reports them."""
 
     max_message_bytes: int
     max_image_bytes: int
@@ -59,7 +59,7 @@ class EncoderLimits:
 
 @dataclass(frozen=True)
 class EncoderDescription:
-    """What does not change while the process runs."""
+    """What stays constant while the process runs."""
 
     name: str
     model: str
@@ -71,7 +71,7 @@ class EncoderDescription:
 
 @dataclass(frozen=True)
 class EncoderLoad:
-    """What the encoder is doing now; `encodes` counts from the start."""
+    """Current load; `encodes` counts since the start."""
 
     waiting: int = 0
     running: int = 0
@@ -79,12 +79,12 @@ class EncoderLoad:
 
 
 class ServiceState:
-    """One encoder process. `open` lets calls through once the tower has answered a dummy."""
+    """The encoder process. `open` admits calls once the tower has run a dummy image."""
 
     features = FEATURES
 
-    def __init__(self, card: EncoderDescription, store: Store, uploads: Uploads) -> None:
-        self.card = card
+    def __init__(self, description: EncoderDescription, store: Store, uploads: Uploads) -> None:
+        self.description = description
         self.version = version("fovea")
         self.progress = 0.0
         self.draining = False
@@ -102,7 +102,7 @@ class ServiceState:
         self.progress = 1.0
 
     @property
-    def state(self) -> str:
+    def serving_state(self) -> str:
         if self.draining:
             return "DRAINING"
         if self._encoder is None:
@@ -119,7 +119,7 @@ class ServiceState:
 
     @property
     def arena(self) -> str:
-        """The id of the arena; empty where there is none."""
+        """The id of the arena; empty without an arena."""
         return self._leases.arena if self._leases else ""
 
     def arena_use(self) -> ArenaUse:
@@ -132,7 +132,7 @@ class ServiceState:
         return EncoderLoad(batcher.waiting, batcher.running, self.encodes)
 
     def receive(self) -> Intake:
-        """An upload that comes in piece by piece; possible while the model loads."""
+        """A streamed upload; allowed while the model loads."""
         return Intake(self._uploads)
 
     async def describe(self, digest: str) -> StoredImage:
@@ -144,18 +144,18 @@ class ServiceState:
         return served
 
     async def place(self, digest: str, plan: EncodePlan, fingerprint: str, stored_only: bool) -> PlacedRows:
-        """Which rows `encode` would send."""
+        """The kept indices of the rows that `encode` would send."""
         encoder = self._ready()
-        placed = await encoder.place(await encoder.asked(digest, plan, fingerprint), stored_only)
+        placed = await encoder.place(await encoder.create_job(digest, plan, fingerprint), stored_only)
         self.on_placed(placed)
         return placed
 
-    async def lease(self, digest: str, plan: EncodePlan, fingerprint: str) -> Leased:
-        """The same rows, in shared memory. Raises ArenaOff and ArenaFull too."""
+    async def lease(self, digest: str, plan: EncodePlan, fingerprint: str) -> RowLease:
+        """The rows of `encode`, in shared memory. Also raises ArenaOff and ArenaFull."""
         encoder = self._ready()
         if self._leases is None:
             raise ArenaOff
-        leased = await self._leases.lease(encoder, await encoder.asked(digest, plan, fingerprint))
+        leased = await self._leases.lease(encoder, await encoder.create_job(digest, plan, fingerprint))
         self.on_served(leased.served)
         return leased
 
@@ -166,7 +166,7 @@ class ServiceState:
         return self._ready().limit(max_pixels)
 
     async def delete(self, digest: str) -> Deleted:
-        """Remove the upload and all rows of its pixels. Removing what is not there frees nothing."""
+        """Delete the upload and all rows of its pixels. An unknown image frees nothing."""
         stored = await self._uploads.find(digest)
         if stored is None:
             return Deleted(0, 0, 0)

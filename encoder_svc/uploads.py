@@ -1,7 +1,7 @@
-"""Uploads: bytes come in, are checked, and are kept with their facts under the id of their content.
+"""Uploads: image bytes are received, checked, and stored with their facts under the digest of their content.
 
-An id that is held already is answered at once. Nothing is kept that cannot be decoded. Knows the store and
-the image decoder; knows no rows and no RPC.
+A known digest is answered at once. An image that cannot be decoded is never stored. Uses the store and the
+image decoder; independent of rows and RPCs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fovea.contract.image import ImageFacts, StoredImage
 
 @dataclass(frozen=True)
 class UploadPolicy:
-    """How large an upload may be, how long it is kept, and whose it is."""
+    """Size limit, lifetime and tenant of uploads."""
 
     max_bytes: int
     ttl_s: int
@@ -32,7 +32,7 @@ class UploadPolicy:
 
 
 class Uploads:
-    """The images of one tenant."""
+    """The images of a tenant."""
 
     def __init__(self, store: Store, decoder: Decoder, policy: UploadPolicy) -> None:
         self._store = store
@@ -40,13 +40,13 @@ class Uploads:
         self.policy = policy
 
     def key(self, digest: str) -> UploadKey:
-        """Raises DigestInvalid where the text is no id."""
+        """Raises DigestInvalid if the text is not an image id."""
         if not is_digest(digest):
             raise DigestInvalid(digest)
         return UploadKey.of(self.policy.tenant, digest)
 
     async def find(self, digest: str) -> StoredImage | None:
-        """The facts of a stored image that has not expired, and that would be decoded the same today."""
+        """The facts of a stored image that has not expired and was decoded by the current revision."""
         facts = await asyncio.to_thread(self._store.describe, self.key(digest))
         if facts is None:
             return None
@@ -59,7 +59,7 @@ class Uploads:
         return StoredImage(ImageFacts(**values), already=True, expires=expires)  # type: ignore[arg-type]
 
     async def describe(self, digest: str) -> StoredImage:
-        """As `find`; raises ImageNotStored."""
+        """Like `find`, but raises ImageNotStored."""
         stored = await self.find(digest)
         if stored is None:
             raise ImageNotStored(digest)
@@ -73,14 +73,16 @@ class Uploads:
         return bytes(upload.data)
 
     async def keep(self, data: bytes) -> StoredImage:
-        """Decode, so that only whole images are kept; then store. Raises what the decoder raises."""
-        picture = await self._decoder.decode(data)
-        stored = StoredImage(picture.facts, already=False, expires=self._expiry())
+        """Decode the image, so that only complete images are stored, then store it. Raises what the decoder
+        raises.
+        """
+        image = await self._decoder.decode(data)
+        stored = StoredImage(image.facts, already=False, expires=self._expiry())
         await self._write(stored, data)
         return stored
 
     async def renew(self, stored: StoredImage) -> StoredImage:
-        """Move the expiry once half of the time is gone; before that the write is not worth it."""
+        """Extend the expiry once half of the lifetime has passed. An earlier write is not worth its cost."""
         if stored.expires - time.time() > self.policy.ttl_s / 2:
             return stored
         renewed = replace(stored, expires=self._expiry())
@@ -105,7 +107,7 @@ class Uploads:
 
 
 class Intake:
-    """One upload as it comes in, message by message."""
+    """An upload in progress, message by message."""
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
@@ -115,7 +117,9 @@ class Intake:
         self._hash = hashlib.sha256()
 
     async def announce(self, digest: str, byte_size: int) -> StoredImage | None:
-        """What a header says. Returns the image if it is held already: the rest need not be sent."""
+        """Handle a header. Returns the image if it is already stored, in which case the client need not send
+        the rest.
+        """
         self._check_size(byte_size)
         if not digest or digest == self._announced:
             return None

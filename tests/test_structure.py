@@ -48,7 +48,7 @@ REGISTER = {"encoder_svc/app.py", "decoder_svc/app.py"}
 LAYERS = {
     ENCODER: (
         "errors",
-        "store slots",
+        "store slots single_flight",
         "images settings",
         "reduction vision uploads",
         "core",

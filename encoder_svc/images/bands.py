@@ -1,12 +1,12 @@
-"""Bands of edges that stand like lines of text: how high they are, from brightness alone; nothing is read.
+"""Finds bands of edges that look like lines of text and measures their height, from brightness alone; no OCR.
 
-Letters leave sharp edges from left to right, in bands that stand clear of what is above and below, and
-whose height stays about the same from one letter to the next. So the edges are looked at in windows about as
-wide as two letters, of several widths for letters of several heights. A band counts where more than one
-stroke begins in a row of it, and where a window beside has about the same band. Rules, bars, slanted lines
-and dots fail one or the other, and most of the texture of photographs too.
+Letters leave sharp horizontal edges in bands that are clear above and below, and whose height stays about the
+same from letter to letter. The edges are examined in windows about two letters wide, in several widths for
+several letter heights. A band counts if more than one stroke begins in each of its rows on average, and if an
+adjacent window has a similar band. Rules, bars, slanted lines and dots fail either test, and so does most
+photographic texture.
 
-Every step goes once over the picture, or over a map of an eighth of it. Knows no image file and no facts.
+Each step passes once over the image, or over a map of an eighth of it. Independent of image files and facts.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
 CELL = 8
-"""Pixels of a row that are looked at as one: eight flags are one word."""
+"""Pixels of a row per cell: eight flags fill a word."""
 WINDOWS = (1, 2, 4)
-"""Cells a window."""
+"""Window widths, in cells."""
 LOW, HIGH, LEAST = 0.375, 1.4, 4
-"""A window measures bands that are LOW to HIGH of its width high, and at least LEAST pixels."""
+"""A window measures bands whose height is LOW to HIGH of its width, and at least LEAST pixels."""
 CLEAR = 0.2
-"""Empty rows above and below a band, of its height."""
+"""Empty rows required above and below a band, as a share of its height."""
 STROKES = 1.15
-"""Strokes that begin in a row of a band, on average; a line or a dot has one."""
+"""Strokes that begin in a row of a band, on average; a line or a dot begins once."""
 ALIGNED = (0.12, 0.4)
-"""How far one end of a band may be from that in the window beside, and how far the other, of the height; a
-pixel always. High letters and low stand on one line; a slanted line leaves with both ends."""
+"""Tolerances for the nearer and the farther end of a band in the adjacent window, as shares of the height and
+at least a pixel. Tall and short letters share a baseline; a slanted line misses at both ends.
+"""
 _ONES = np.uint64(0x0101010101010101)
 _FAR = 1 << 32
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Of each band its height in pixels, and how many cells its window has: narrow ones see more of them.
+    """The height of each band in pixels, and the width of its window in cells: narrow windows see more bands.
 
-    `looked` is how many bands of a fitting height there were, of whatever look.
+    `looked` counts all bands of a fitting height, text or not.
     """
 
     heights: Numbers
@@ -50,18 +51,21 @@ class Bands:
 
 
 def find(grey: Bytes, step: int) -> Bands:
-    """The bands of a picture, where an edge is a change of brightness by `step` or more."""
+    """The bands of an image. An edge is a change of brightness by `step` or more."""
     edges = np.ascontiguousarray(_edges(grey, step).T)
     strokes = np.zeros((edges.shape[0], edges.shape[1] + 1), np.int32)
     np.cumsum(_strokes(grey, step).T, axis=1, dtype=np.int32, out=strokes[:, 1:])
-    found = [_in_windows(edges, strokes, cells) for cells in WINDOWS]
-    heights, looked = zip(*found, strict=True)
-    cells = [np.full(len(some), wide, np.int64) for some, wide in zip(heights, WINDOWS, strict=True)]
+    measured = [_in_windows(edges, strokes, cells) for cells in WINDOWS]
+    heights, looked = zip(*measured, strict=True)
+    cells = [
+        np.full(len(run_heights), width, np.int64)
+        for run_heights, width in zip(heights, WINDOWS, strict=True)
+    ]
     return Bands(np.concatenate(heights), np.concatenate(cells), sum(looked))
 
 
 def _edges(grey: Bytes, step: int) -> Bytes:
-    """(rows, cells): how many pixels of each cell differ from the next of their row."""
+    """(rows, cells): pixels of each cell that differ from the next pixel of their row."""
     flags = _blank(grey)
     left, right = grey[:, :-1], grey[:, 1:]
     change = np.maximum(left, right)
@@ -71,7 +75,7 @@ def _edges(grey: Bytes, step: int) -> Bytes:
 
 
 def _strokes(grey: Bytes, step: int) -> Bytes:
-    """(rows, cells): how many falls of brightness begin in each cell; a stroke has one, on either ground."""
+    """(rows, cells): drops of brightness that begin in each cell. A stroke drops once, dark or light."""
     falls, begins = _blank(grey), _blank(grey)
     left, right = grey[:, :-1], grey[:, 1:]
     change = np.maximum(left, right)
@@ -83,7 +87,7 @@ def _strokes(grey: Bytes, step: int) -> Bytes:
 
 
 def _blank(grey: Bytes) -> Flags:
-    """One flag a pixel, in whole cells."""
+    """A flag per pixel, in whole cells."""
     rows, width = grey.shape
     return np.zeros((rows, -(-width // CELL) * CELL), np.bool_)
 
@@ -93,9 +97,9 @@ def _counted(flags: Flags) -> Bytes:
 
 
 def _in_windows(edges: Bytes, strokes: npt.NDArray[np.int32], cells: int) -> tuple[Numbers, int]:
-    """Heights of the bands in windows of so many cells, and how many bands were looked at.
+    """Heights of the text bands in windows of `cells` cells, and the count of candidate bands.
 
-    `edges` is (cells, rows), `strokes` sums those of the rows above.
+    `edges` is (cells, rows); `strokes` holds cumulative sums over the rows above.
     """
     runs, looked = _runs(_windows(edges, cells), cells)
     first = runs.window * max(1, cells // 2)
@@ -108,7 +112,9 @@ def _in_windows(edges: Bytes, strokes: npt.NDArray[np.int32], cells: int) -> tup
 
 
 def _windows(edges: Bytes, cells: int) -> Flags:
-    """(windows, rows): where a window has edges. It overlaps the next by half, where it has halves."""
+    """(windows, rows): whether a window has edges. Windows overlap by half if they have an even number of
+    cells.
+    """
     if cells == 1:
         return edges > 0
     half = cells // 2
@@ -120,7 +126,7 @@ def _windows(edges: Bytes, cells: int) -> Flags:
 
 @dataclass(frozen=True)
 class _Runs:
-    """Runs of rows with edges, in the order of their windows."""
+    """Runs of rows with edges, in window order."""
 
     window: Numbers
     top: Numbers
@@ -131,34 +137,34 @@ class _Runs:
 
 
 def _runs(active: Flags, cells: int) -> tuple[_Runs, int]:
-    """Those of a fitting height that stand clear, and how many had the height."""
+    """Runs of a fitting height with clear rows around them, and the count of all runs of a fitting height."""
     low, high = max(LEAST, LOW * CELL * cells), HIGH * CELL * cells
     count, rows = active.shape
-    apart = rows + 1 + int(CLEAR * high)  # what lies in the next window is never close
-    framed = np.zeros(1 + count * apart, np.bool_)
-    framed[1:].reshape(count, apart)[:, :rows] = active
+    stride = rows + 1 + int(CLEAR * high)  # runs of different windows are never close
+    framed = np.zeros(1 + count * stride, np.bool_)
+    framed[1:].reshape(count, stride)[:, :rows] = active
     changes = np.flatnonzero(framed[1:] != framed[:-1])
     starts, ends = changes[::2], changes[1::2]
     height = ends - starts
     gaps = np.concatenate([[rows], starts[1:] - ends[:-1], [rows]])
     fits = (height >= low) & (height <= high)
     clear = fits & (np.minimum(gaps[:-1], gaps[1:]) >= np.maximum(1, CLEAR * height))
-    window, top = np.divmod(starts[clear], apart)
+    window, top = np.divmod(starts[clear], stride)
     return _Runs(window, top, height[clear]), int(fits.sum())
 
 
 def _beside(runs: _Runs) -> Flags:
-    """Which runs have one of about the same top and bottom in a window beside."""
-    place = runs.window * _FAR + runs.top
-    wanted = place + _FAR
+    """Which runs have a run of about the same top and bottom in an adjacent window."""
+    position = runs.window * _FAR + runs.top
+    target = position + _FAR
     same, about = (np.maximum(1, share * runs.height) for share in ALIGNED)
-    first = np.searchsorted(place, wanted - about)
-    found = np.zeros(len(place), np.bool_)
-    for near in (first, first + 1) if len(place) else ():
-        near = near.clip(0, len(place) - 1)
-        tops = np.abs(place[near] - wanted)
-        ends = np.abs(place[near] + runs.height[near] - wanted - runs.height)
+    first = np.searchsorted(position, target - about)
+    aligned = np.zeros(len(position), np.bool_)
+    for near in (first, first + 1) if len(position) else ():
+        near = near.clip(0, len(position) - 1)
+        tops = np.abs(position[near] - target)
+        ends = np.abs(position[near] + runs.height[near] - target - runs.height)
         fits = (np.minimum(tops, ends) <= same) & (np.maximum(tops, ends) <= about)
-        found |= fits
-        found[near[fits]] = True
-    return found
+        aligned |= fits
+        aligned[near[fits]] = True
+    return aligned

@@ -1,7 +1,7 @@
-"""Where decoding runs: a seam, because a thread cannot be killed and a decoder may have to be.
+"""The decoder protocol, a seam because a thread cannot be killed and a decoder may have to be.
 
-`ThreadDecoder` decodes in threads of this process. A process that has limits of memory and time,
-and that may die without harm, fits behind the same protocol.
+`ThreadDecoder` decodes in threads of this process. A process with memory and time limits that may be killed
+safely fits the same protocol.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from encoder_svc.images.decode import DecodedImage, decode, pixels
 from encoder_svc.images.limits import ImageLimits
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-"""(height, width, 3), as a viewer would show them."""
+"""(height, width, 3), oriented as a viewer shows it."""
 
 
 class Decoder(Protocol):
-    """Turns the bytes of a file into a Picture, or raises what `decode` raises."""
+    """Decodes a file into a DecodedImage. Raises what `decode` raises."""
 
     async def decode(self, data: bytes) -> DecodedImage: ...
 
     async def pixels(self, data: bytes) -> Pixels:
-        """`DecodedImage.rgb` alone: what an image needs that was decoded before."""
+        """`DecodedImage.rgb` alone, for an image that was decoded before."""
         ...
 
     def close(self) -> None: ...
 
 
 class ThreadDecoder:
-    """At most `threads` files at a time, in order; Pillow lets go of the GIL meanwhile."""
+    """Decodes at most `threads` files at a time, in order. Pillow releases the GIL meanwhile."""
 
     def __init__(self, limits: ImageLimits, threads: int = 2) -> None:
         self._limits = limits

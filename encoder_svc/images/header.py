@@ -1,4 +1,4 @@
-"""Opens an image file and holds what its header says to the limits; no pixel is decoded here."""
+"""Opens an image file and checks its header against the limits. Decodes no pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fovea.images.opening import recognised
 
 
 def opened(data: bytes, limits: ImageLimits) -> images.Still:
-    """The image at its first frame, not yet decoded and within every limit."""
+    """The image at its first frame, not yet decoded, within every limit."""
     check_bytes(data, limits)
     still = images.opened(data, limits.formats, limits.max_pixels)
     check_sides(still.width, still.height, limits)
@@ -18,12 +18,12 @@ def opened(data: bytes, limits: ImageLimits) -> images.Still:
 
 
 def check_bytes(data: bytes, limits: ImageLimits) -> None:
-    """A typed error where length, format or scans are not allowed."""
+    """Raises a typed error if length, format or scan count is not allowed."""
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(len(data), limits.max_bytes)
     format = recognised(data, limits.formats)
-    if format == "JPEG" and (found := scan_count(data, limits.max_scans)) > limits.max_scans:
-        raise ImageTooManyScans(found, limits.max_scans)
+    if format == "JPEG" and (scans := scan_count(data, limits.max_scans)) > limits.max_scans:
+        raise ImageTooManyScans(scans, limits.max_scans)
 
 
 def check_sides(width: int, height: int, limits: ImageLimits) -> None:

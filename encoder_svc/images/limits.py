@@ -1,4 +1,4 @@
-"""What an image file may be. Each number is a setting and a field of GetServerInfo."""
+"""Limits of an image file. Each number is a setting and a field of GetServerInfo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Checked on the header, before anything is decoded; a file must meet all of them."""
+    """Checked on the header, before decoding. A file must meet all of them."""
 
     max_bytes: int = 32 * 1024 * 1024
     max_pixels: int = 25_000_000

@@ -1,6 +1,6 @@
-"""Which rows of an image matter most, by the image alone: an order made once, from which every plan takes the
-best.
+"""Ranks the rows of an image by importance, from the image alone. A ranking is computed once and serves all
+plans.
 
-`rankers` names the ways to order, a file each; `choice` says how many rows a plan keeps; `gather` takes them
-out of the record. Pure numpy on values: nothing here knows a disk, a tower, asyncio or protobuf.
+`rankers` names the reducers, each in its own module; `choice` decides how many rows a plan keeps; `gather`
+copies them out of the record. Pure numpy on values, independent of disk, tower, asyncio and protobuf.
 """

@@ -1,6 +1,6 @@
-"""How many rows a plan keeps, and which: the best of an order, in raster order.
+"""How many rows a plan keeps, and which: the best of a ranking, in raster order.
 
-Every choice out of one order is a part of any larger one. Knows no pixels and no rows.
+Every selection from a ranking is a subset of any larger selection. Independent of pixels and rows.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from encoder_svc.reduction.errors import (
     ToleranceTooHigh,
 )
 from encoder_svc.reduction.rankers import MEASURES_GAIN
-from encoder_svc.reduction.ranking import Floats, Places, Ranking
+from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
 from fovea.contract.plan import ALL_ROWS, MAX_FLAT_TOLERANCE, EncodePlan, Reducer, RowSelection
 
 AUTO_GAIN = 0.9999
-"""`auto` keeps the fewest rows that bring this share of what all rows together bring. High, because the first
-row brings what all rows have in common: at 0.95 a stand-in picture kept 8 to 35 % of its rows.
+"""`auto` keeps the fewest rows that reach this share of the total gain. It is high, because the first row
+covers what all rows share: at 0.95 a stand-in picture kept 8 to 35 % of its rows.
 """
 
 
 def check(plan: EncodePlan) -> None:
     """Raises KeepBesideAuto, KeepOutOfRange, ReducerNotHere, AutoNeedsGains, ToleranceTooHigh."""
-    choice, tolerance = plan.rows, plan.flat_tolerance
-    if choice.auto and choice.keep != ALL_ROWS.keep:
-        raise KeepBesideAuto(choice.keep)
-    if not 0 < choice.keep <= 1:
-        raise KeepOutOfRange(choice.keep)
-    if choice.reducer is Reducer.RESIZE:
-        raise ReducerNotHere(choice.reducer.name)
-    if choice.auto and choice.reducer not in MEASURES_GAIN:
-        raise AutoNeedsGains(choice.reducer.name)
+    selection, tolerance = plan.rows, plan.flat_tolerance
+    if selection.auto and selection.keep != ALL_ROWS.keep:
+        raise KeepBesideAuto(selection.keep)
+    if not 0 < selection.keep <= 1:
+        raise KeepOutOfRange(selection.keep)
+    if selection.reducer is Reducer.RESIZE:
+        raise ReducerNotHere(selection.reducer.name)
+    if selection.auto and selection.reducer not in MEASURES_GAIN:
+        raise AutoNeedsGains(selection.reducer.name)
     if tolerance is not None and not 0 <= tolerance <= MAX_FLAT_TOLERANCE:
         raise ToleranceTooHigh(tolerance, MAX_FLAT_TOLERANCE)
 
 
-def best(ranking: Ranking, choice: RowSelection) -> Places:
-    """The places that are kept, ascending."""
-    count = choice.count(len(ranking.order))
-    if choice.auto:
-        count = max(count, flattens(ranking.gains))
+def best(ranking: Ranking, selection: RowSelection) -> GridIndices:
+    """The kept indices, ascending."""
+    count = selection.count(len(ranking.order))
+    if selection.auto:
+        count = max(count, auto_count(ranking.gains))
     return np.sort(ranking.order[:count])
 
 
-def flattens(gains: Floats) -> int:
-    """The fewest rows that bring AUTO_GAIN of all gains; none where nothing brings anything."""
+def auto_count(gains: Floats) -> int:
+    """The fewest rows that reach AUTO_GAIN of the total gain; 0 if the total is 0."""
     sums = np.cumsum(gains, dtype=np.float64)
     return int(np.searchsorted(sums, AUTO_GAIN * sums[-1])) + 1 if sums[-1] > 0 else 0

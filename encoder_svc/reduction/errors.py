@@ -1,4 +1,4 @@
-"""What can be wrong with a plan of rows, and what can fail in ranking: one class a failure."""
+"""Failures of row selection and of ranking, a class per failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class KeepBesideAuto(InvalidArgument):
 
 
 class ReducerNotHere(InvalidArgument):
-    """RESIZE, which is a smaller max_pixels by the time a plan comes here, or one that is not known."""
+    """RESIZE, which callers turn into a smaller max_pixels beforehand, or an unknown reducer."""
 
     def __init__(self, actual: str) -> None:
         super().__init__(
@@ -36,7 +36,7 @@ class ReducerNotHere(InvalidArgument):
 
 
 class AutoNeedsGains(InvalidArgument):
-    """The reducer takes any row for as good as the others, so nothing says where to stop."""
+    """The reducer rates all rows equal, so there is no point at which to stop."""
 
     def __init__(self, actual: str) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ class ToleranceTooHigh(InvalidArgument):
 
 
 class RankingFailed(FoveaError):
-    """The rows of this image are there, but could not be put in order. Other plans of it are served."""
+    """The rows of this image exist but could not be ranked. Its other plans still work."""
 
     def __init__(self, reducer: str) -> None:
         super().__init__(f"the rows of this image could not be ranked by {reducer}", reducer=reducer)

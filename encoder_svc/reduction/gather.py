@@ -1,27 +1,27 @@
-"""The rows at some places out of all encoded rows of an image, in one copy."""
+"""Copies selected rows out of all encoded rows of an image."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.reduction.ranking import Places
+from encoder_svc.reduction.ranking import GridIndices
 from encoder_svc.store.core import StoredRows
 from fovea.contract.rows import digest
 
 
-def encoded_places(rows: StoredRows) -> Places:
-    """Where these rows stand in the merged grid."""
+def encoded_indices(rows: StoredRows) -> GridIndices:
+    """Indices of these rows in the merged grid."""
     kept = range(rows.count) if rows.kept is None else rows.kept
     return np.asarray(kept, np.int32)
 
 
-def gather(rows: StoredRows, places: Places) -> StoredRows:
-    """Those of `rows` at `places`, which ascend and are all there; with a digest of their own. All are
-    `rows`.
+def gather(rows: StoredRows, indices: GridIndices) -> StoredRows:
+    """The `rows` at `indices`, which ascend and are all present, with a digest of their own. Returns `rows`
+    itself if they are all.
     """
-    if len(places) == rows.count:
+    if len(indices) == rows.count:
         return rows
-    at = np.searchsorted(encoded_places(rows), places)
+    numbers = np.searchsorted(encoded_indices(rows), indices)
     whole = np.frombuffer(rows.data, np.uint8).reshape(rows.count, rows.layout.row_bytes)
-    taken = whole.take(at, axis=0).reshape(-1).data.toreadonly()
-    return StoredRows(taken, rows.layout, rows.grid_thw, digest(taken), tuple(places.tolist()))
+    selected = whole.take(numbers, axis=0).reshape(-1).data.toreadonly()
+    return StoredRows(selected, rows.layout, rows.grid_thw, digest(selected), tuple(indices.tolist()))

@@ -1,20 +1,20 @@
-"""Rows at random, the same for all images of a size and on every machine: the baseline that knows nothing.
+"""Random rows, the same for all images of a size and on every machine: an uninformed baseline.
 
-By a hash (splitmix64) of the number of rows and of each row's own, not by numpy's generators, whose streams
-may change between versions.
+Orders rows by a hash (splitmix64) of row count and row number. numpy's generators may change their streams
+between versions.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.reduction.ranking import Places
+from encoder_svc.reduction.ranking import GridIndices
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)))
 
 
-def rank(count: int) -> Places:
+def rank(count: int) -> GridIndices:
     """The numbers of `count` rows, shuffled."""
     mixed = (np.arange(count, dtype=np.uint64) + (np.uint64(count) << np.uint64(32))) * _GOLDEN
     for shift, factor in _MIX:

@@ -1,7 +1,7 @@
-"""The ways to put rows in an order, by name, and what each needs to know.
+"""The reducers by name, and what each needs.
 
-An image of more rows than can be compared with each other at a fair price is ranked in parts of equal size,
-and the parts are merged by gain. Knows no plan: how many rows are kept is `choice`'s.
+An image with too many rows to compare pairwise at a fair cost is ranked in parts of equal size, which are
+merged by gain. Independent of plans: `choice` decides how many rows are kept.
 """
 
 from __future__ import annotations
@@ -14,73 +14,79 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder_svc.reduction import divprune, random_rows, scope, stride
-from encoder_svc.reduction.ranking import Floats, Places, Ranking
+from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
 from fovea.contract.plan import Reducer
 
-# The order of 2,048 rows takes about a second of one core and a matrix of 16 MiB; both grow with the square.
-MOST_TOGETHER = 2048
-# Of the saliency of squares of one colour: enough to put them in an order among themselves.
-_BEHIND = np.float32(1e-6)
+# Ranking 2,048 rows takes about a second of one core and a matrix of 16 MiB; both grow quadratically.
+MAX_ROWS_TOGETHER = 2048
+# Scales the saliency of uniform patches: enough to rank them among themselves.
+_UNIFORM_WEIGHT = np.float32(1e-6)
 NEEDS_ROWS = frozenset({Reducer.SCOPE, Reducer.DIVPRUNE})
 NEEDS_SALIENCY = frozenset({Reducer.SCOPE})
-# The others take every row for as good as any other, so none of their gains says where to stop.
+# The other reducers rate all rows equal, so their gains do not say where to stop.
 MEASURES_GAIN = NEEDS_ROWS
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The encoded rows of an image, in raster order: their pooled level, the attention that they got, and
-    which of them show one colour alone.
+class RankerInput:
+    """The encoded rows of an image in raster order: their pooled level, the attention they received, and
+    which of them show uniform patches.
     """
 
-    places: Places
+    indices: GridIndices
     rows: Floats
     saliency: Floats | None = None
     uniform: npt.NDArray[np.bool_] | None = None
 
     @property
     def weights(self) -> Floats:
-        """Saliency, but next to none for squares of one colour: what they show stands beside them too,
-        however much the tower looked at them. ValueError where there is no saliency.
+        """Saliency, but close to zero for uniform patches: adjacent cells show their content too, however
+        much attention they received. ValueError without saliency.
         """
         if self.saliency is None:
             raise ValueError("SCOPE weighs rows by their saliency, and there is none")
         if self.uniform is None:
             return self.saliency
-        return np.where(self.uniform, self.saliency * _BEHIND, self.saliency).astype(np.float32)
+        return np.where(self.uniform, self.saliency * _UNIFORM_WEIGHT, self.saliency).astype(np.float32)
 
 
-def by_content(reducer: Reducer, seen: Seen) -> Ranking:
-    """The order of a reducer that looks at rows. ValueError where it looks at what is not there."""
+def by_content(reducer: Reducer, ranker_input: RankerInput) -> Ranking:
+    """The ranking of a reducer that reads rows. ValueError if its input is missing."""
     if reducer is Reducer.SCOPE:
-        weights = seen.weights
-        order, gains = _in_parts(len(seen.rows), lambda part: scope.rank(seen.rows[part], weights[part]))
+        weights = ranker_input.weights
+        order, gains = _rank_in_parts(
+            len(ranker_input.rows), lambda part: scope.rank(ranker_input.rows[part], weights[part])
+        )
     elif reducer is Reducer.DIVPRUNE:
-        order, gains = _in_parts(len(seen.rows), lambda part: divprune.rank(seen.rows[part]))
+        order, gains = _rank_in_parts(
+            len(ranker_input.rows), lambda part: divprune.rank(ranker_input.rows[part])
+        )
     else:
         raise ValueError(f"{reducer} does not look at rows")
-    return Ranking(seen.places[order], gains)
+    return Ranking(ranker_input.indices[order], gains)
 
 
-def by_place(reducer: Reducer, places: Places, columns: int) -> Ranking:
-    """The order of a reducer that needs no rows, of a grid with so many columns."""
+def by_position(reducer: Reducer, indices: GridIndices, columns: int) -> Ranking:
+    """The ranking of a reducer that needs no rows, for a grid of `columns` columns."""
     if reducer is Reducer.STRIDE:
-        order = stride.rank(places, columns)
+        order = stride.rank(indices, columns)
     elif reducer is Reducer.RANDOM:
-        order = random_rows.rank(len(places))
+        order = random_rows.rank(len(indices))
     else:
         raise ValueError(f"{reducer} orders rows by what they show")
-    return Ranking(places[order], np.ones(len(places), np.float32))
+    return Ranking(indices[order], np.ones(len(indices), np.float32))
 
 
-def _in_parts(count: int, rank: Callable[[slice], tuple[Places, Floats]]) -> tuple[Places, Floats]:
-    """The orders of the parts as one: by gain, and of equal gains the earlier part first."""
-    edges = np.linspace(0, count, -(-count // MOST_TOGETHER) + 1).astype(int)
+def _rank_in_parts(
+    count: int, rank: Callable[[slice], tuple[GridIndices, Floats]]
+) -> tuple[GridIndices, Floats]:
+    """Rankings of the parts, merged by gain; the earlier part wins ties."""
+    edges = np.linspace(0, count, -(-count // MAX_ROWS_TOGETHER) + 1).astype(int)
     orders, gains = [], []
     for start, end in pairwise(edges.tolist()):
-        order, gained = rank(slice(start, end))
+        order, part_gains = rank(slice(start, end))
         orders.append(order + np.int32(start))
-        gains.append(gained)
-    every = np.concatenate(gains)
-    merged = np.argsort(-every, kind="stable")
-    return np.concatenate(orders)[merged].astype(np.int32), every[merged]
+        gains.append(part_gains)
+    all_gains = np.concatenate(gains)
+    merged = np.argsort(-all_gains, kind="stable")
+    return np.concatenate(orders)[merged].astype(np.int32), all_gains[merged]

@@ -1,7 +1,7 @@
-"""An order of the rows of one image, and its form at rest.
+"""The ranking of an image's rows, and its serialized form.
 
-An order names places of the merged grid, not numbers of rows, so that it answers by itself which rows a plan
-sends: neither the rows nor the pixels are needed for it. Knows no way to make one.
+A ranking names indices of the merged grid, not row numbers, so it decides which rows a plan sends without
+rows or pixels. Independent of how rankings are computed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int32]
+GridIndices = npt.NDArray[np.int32]
 
-# Raise by one whenever our code would order the same rows in another way: old sidecars no longer fit.
+# Raise by one when the code would rank the same rows differently. Older sidecars then no longer match.
 RANKING_REVISION = 1
 _ENTRY = np.dtype([("place", "<i4"), ("gain", "<f4")])
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """`order`: places, the most important first. `gains`: what each added when it was chosen."""
+    """`order`: indices, most important first. `gains`: what each added when it was picked."""
 
-    order: Places
+    order: GridIndices
     gains: Floats
 
     def pack(self) -> bytes:
@@ -33,13 +33,13 @@ class Ranking:
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> Ranking | None:
-        """None where these are not whole entries, or where a place stands twice."""
+        """None if the data are not whole entries or an index repeats."""
         if len(data) == 0 or len(data) % _ENTRY.itemsize:
             return None
         entries = np.frombuffer(data, _ENTRY)
         order, gains = entries["place"].astype(np.int32), entries["gain"].astype(np.float32)
         return cls(order, gains) if len(np.unique(order)) == len(order) else None
 
-    def of(self, places: Places) -> bool:
-        """Whether it orders exactly these places, which ascend."""
-        return np.array_equal(np.sort(self.order), places)
+    def of(self, indices: GridIndices) -> bool:
+        """Whether it ranks exactly these indices, which ascend."""
+        return np.array_equal(np.sort(self.order), indices)

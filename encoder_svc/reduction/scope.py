@@ -1,29 +1,29 @@
-"""SCOPE: the row that adds most to what is covered, weighed by the attention it got in the tower (NeurIPS
-2025).
+"""SCOPE: picks the row that adds the most coverage, weighted by the attention it received in the tower
+(NeurIPS 2025).
 
-With s_i the saliency of row i and S the cosines, cut off at 0, a row that is chosen covers every row j up to
-S_ij. Each step takes the row with the greatest s_i * sum_j max(0, S_ij - covered_j); of equals the first in
-raster order.
+With s_i the saliency of row i and S the cosines clipped at 0, a picked row covers every row j up to S_ij.
+Each step picks the row with the greatest s_i * sum_j max(0, S_ij - covered_j); the first in raster order wins
+ties.
 
-A gain never grows while others are chosen, so an old gain is an upper bound, and only rows whose bound is on
-top are looked at again. The order is that of the plain greedy algorithm to the last bit: the sum of a row
-always runs over the same values in the same tree, and float subtraction, maximum and addition keep an order
-when they round.
+A gain never grows as rows are picked, so an old gain is an upper bound, and only rows with the highest bounds
+are recomputed. The order equals that of the plain greedy algorithm to the last bit: the sum of a row always
+adds the same values in the same tree, and float subtraction, maximum and addition are monotonic under
+rounding.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.reduction.ranking import Floats, Places
+from encoder_svc.reduction.ranking import Floats, GridIndices
 from encoder_svc.reduction.similarity import cosines
 
-# Rows looked at again in one go: more are wasted more often, fewer are more calls into numpy.
-_TOGETHER = 8
+# Rows recomputed at once: a larger number wastes more work, a smaller number costs more numpy calls.
+_REFRESHED_TOGETHER = 8
 
 
-def rank(rows: Floats, saliency: Floats) -> tuple[Places, Floats]:
-    """The numbers of all rows, best first, and the gain of each when it was chosen; gains never rise."""
+def rank(rows: Floats, saliency: Floats) -> tuple[GridIndices, Floats]:
+    """Numbers of all rows, best first, and the gain of each when it was picked; gains never rise."""
     similar = np.maximum(cosines(rows), 0)
     return lazy_greedy(similar, saliency.astype(np.float32))
 
@@ -35,7 +35,7 @@ def gain(similar: Floats, saliency: Floats, covered: Floats) -> Floats:
     return np.asarray(saliency * added.sum(axis=1), np.float32)
 
 
-def lazy_greedy(similar: Floats, saliency: Floats) -> tuple[Places, Floats]:
+def lazy_greedy(similar: Floats, saliency: Floats) -> tuple[GridIndices, Floats]:
     count = len(similar)
     covered = np.zeros(count, np.float32)
     bounds = gain(similar, saliency, covered)
@@ -43,7 +43,7 @@ def lazy_greedy(similar: Floats, saliency: Floats) -> tuple[Places, Floats]:
     for step in range(count):
         best = _best(bounds, similar, saliency, covered)
         if bounds[best] <= 0:
-            # Nothing adds anything any more: the rest in raster order.
+            # Nothing adds coverage any more: the rest follows in raster order.
             order[step:] = np.flatnonzero(bounds >= 0)
             break
         order[step], gains[step] = best, bounds[best]
@@ -53,19 +53,19 @@ def lazy_greedy(similar: Floats, saliency: Floats) -> tuple[Places, Floats]:
 
 
 def _best(bounds: Floats, similar: Floats, saliency: Floats, covered: Floats) -> int:
-    """The row with the greatest gain; `bounds` of all rows that were looked at are true afterwards."""
+    """The row with the greatest gain. The `bounds` of all recomputed rows are exact afterwards."""
     fresh = np.zeros(len(bounds), bool)
     while not fresh[best := int(bounds.argmax())] and bounds[best] > 0:
-        looked = _top(bounds, best)
-        bounds[looked] = gain(similar[looked], saliency[looked], covered)
-        fresh[looked] = True
+        refreshed = _top(bounds, best)
+        bounds[refreshed] = gain(similar[refreshed], saliency[refreshed], covered)
+        fresh[refreshed] = True
     return best
 
 
-def _top(bounds: Floats, best: int) -> Places:
-    """Rows with the greatest bounds, `best` among them; rows that are chosen already have none."""
-    if len(bounds) <= _TOGETHER:
+def _top(bounds: Floats, best: int) -> GridIndices:
+    """Rows with the greatest bounds, including `best`. Picked rows have negative bounds."""
+    if len(bounds) <= _REFRESHED_TOGETHER:
         return np.flatnonzero(bounds >= 0).astype(np.int32)
-    top = np.argpartition(bounds, -_TOGETHER)[-_TOGETHER:]
+    top = np.argpartition(bounds, -_REFRESHED_TOGETHER)[-_REFRESHED_TOGETHER:]
     top = top[(bounds[top] >= 0) & (top != best)]
     return np.append(top, best).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Cosines between rows. Both rankers that look at values compare rows by direction, not by length."""
+"""Cosine similarity of rows. Both content reducers compare rows by direction, not by length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from encoder_svc.reduction.ranking import Floats
 
 
 def cosines(rows: Floats) -> Floats:
-    """(n, n) cosines of (n, width); a row of zeros is like no other row, and like itself neither."""
+    """(n, n) cosines of (n, width). A zero row is similar to no row, including itself."""
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     unit = rows / np.where(lengths > 0, lengths, 1)
     return np.asarray(unit @ unit.T, np.float32)

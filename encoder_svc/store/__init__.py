@@ -1,9 +1,9 @@
-"""The encoder's store: visual rows and uploaded images on local disk, bounded, checked, warm after
-a restart.
+"""The encoder's store: visual rows and uploaded images on local disk, bounded, checked, and warm after a
+restart.
 
-`keys` names records, `records` is their form on disk, `area` indexes them inside a transaction,
-`shelf` makes whole operations of that, `store` is what the service holds. Nothing here knows gRPC,
-asyncio or a model: calls block and belong in a thread.
+`keys` names records, `records` is their format on disk, `partition` indexes them inside a transaction,
+`record_store` builds whole operations on that, `store` is the service's interface. Independent of gRPC,
+asyncio and models. Calls block and belong in a thread.
 """
 
 from encoder_svc.store.core import Amount, Put, StoredRows, StoredUpload, StoreLimits, StoreStats, TenantStats

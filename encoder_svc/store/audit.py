@@ -1,9 +1,9 @@
-"""Whether the sub-databases of an area agree with each other, asked once at opening.
+"""Checks at opening that the tables of a partition agree.
 
-The structural check cannot know that a count of pieces is absurd, that a record is missing from the order of
-eviction, or that a branch page leads lookups astray. Each of these would later make an eviction loop, or keep
-bytes that nobody counts. So every record is looked up here in every table. Values of pieces are not read: a
-record vouches for its own bytes.
+The structural check cannot tell that a piece count is absurd, that a record is missing from the eviction
+order, or that a branch page misdirects lookups. Each of these would later make an eviction loop, or keep
+bytes that no sum counts. So the audit looks up every record in every table. It does not read pieces: a record
+carries checks of its own bytes.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from encoder_svc.store.tables import ReadTxn
 
 
-def audit(area: Partition, txn: ReadTxn) -> None:
-    """Raises Unsound where the tables of `area` disagree."""
-    area.tables.check_flags(txn)
+def audit(partition: Partition, txn: ReadTxn) -> None:
+    """Raises Unsound if the tables of `partition` disagree."""
+    partition.tables.check_flags(txn)
     records: Counter[bytes] = Counter()
     sizes: Counter[bytes] = Counter()
     total = pieces = 0
-    for key, use in area.uses(txn):
-        if not area.has_whole_record(txn, key, use):
-            raise Unsound(f"{area.name}: a record is not in every table")
+    for key, use in partition.uses(txn):
+        if not partition.has_whole_record(txn, key, use):
+            raise Unsound(f"{partition.name}: a record is not in every table")
         total += 1
         pieces += use.pieces
-        for owner in area.owners(key):
-            records[owner] += area.counted_as(key)
+        for owner in partition.owners(key):
+            records[owner] += partition.counted_as(key)
             sizes[owner] += use.charge
-    counts = area.tables.counts(txn)
+    counts = partition.tables.counts(txn)
     if counts != {"heads": total, "uses": total, "order": total, "pieces": pieces, "sizes": len(sizes)}:
-        raise Unsound(f"{area.name}: the tables have different numbers of records")
-    if any(area.size(txn, owner) != Amount(records[owner], size) for owner, size in sizes.items()):
-        raise Unsound(f"{area.name}: the sums are not those of the records")
+        raise Unsound(f"{partition.name}: the tables have different numbers of records")
+    if any(partition.size(txn, owner) != Amount(records[owner], size) for owner, size in sizes.items()):
+        raise Unsound(f"{partition.name}: the sums are not those of the records")

@@ -1,4 +1,4 @@
-"""The words of the store: limits, rows, uploads, outcomes and counts. Values only; no disk, no LMDB."""
+"""Value types of the store: limits, rows, uploads, outcomes and counts. No disk, no LMDB."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Facts = Mapping[str, Json]
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """How much disk the rows and the uploads may take. The oldest go when an area is 80 % full.
+    """Disk limits of rows and uploads. The least recently used go when a partition is 80 % full.
 
-    A capacity of 0 keeps no rows; uploads are always kept.
+    A capacity of 0 stores no rows; uploads are always stored.
     """
 
     capacity_bytes: int
@@ -41,12 +41,11 @@ class StoreLimits:
 
     @property
     def map_bytes(self) -> int:
-        """The fixed size of LMDB's map, which is also the most the file can grow to.
+        """The fixed size of LMDB's map, and so the largest size of the file.
 
-        Records take at most 80 % of the capacity, so at most 64 % of 1.25 times the capacity. The
-        rest is for pages that copy-on-write holds back (LMDB reuses a page two commits after it was
-        freed) and for gaps too short for a piece of 256 KiB. The 64 MiB let a small store take one
-        large record at all.
+        Records take at most 80 % of the capacity, so at most 64 % of 1.25 times the capacity. The rest is for
+        pages that copy-on-write retains (LMDB reuses a page two commits after it was freed) and for gaps too
+        short for a piece of 256 KiB. The 64 MiB let a small store accept a large record.
         """
         wanted = int((self.capacity_bytes + self.uploads_bytes) * _MAP_FACTOR) + _MAP_SLACK
         return -(-wanted // 2**20) * 2**20
@@ -54,9 +53,9 @@ class StoreLimits:
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Visual rows as they rest and travel, in raster order: `count * layout.row_bytes` bytes.
+    """Visual rows as stored and sent, in raster order: `count * layout.row_bytes` bytes.
 
-    `kept` are their places in the merged grid, ascending, where some of the grid are missing; else None.
+    `kept` are the kept indices, ascending, if rows of the grid are missing; else None.
     """
 
     data: memoryview
@@ -78,7 +77,7 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class StoredUpload:
-    """An image as it was uploaded, and what was measured about it then."""
+    """An uploaded image and the facts measured at upload."""
 
     data: memoryview
     facts: Facts
@@ -86,7 +85,7 @@ class StoredUpload:
 
 @dataclass(frozen=True)
 class Put:
-    """Whether a record was kept, and if not why. Never a reason to fail the caller's request."""
+    """Whether a record was stored, and if not why. A skipped put never fails the caller's request."""
 
     skipped: Skip | None = None
 
@@ -97,7 +96,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Amount:
-    """So many records, and the bytes they take on disk in whole pages, those of their sidecars included."""
+    """A count of records, and their bytes on disk in whole pages, including their sidecars."""
 
     records: int = 0
     bytes: int = 0
@@ -108,7 +107,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class PartitionStats:
-    """`records` and `bytes` (in whole pages) are on disk; the others count since the process began."""
+    """`records` and `bytes` (in whole pages) are on disk; the others count since the process started."""
 
     records: int = 0
     bytes: int = 0
@@ -127,7 +126,7 @@ class PartitionStats:
 
 @dataclass(frozen=True)
 class TenantStats:
-    """One tenant's share of the store."""
+    """A tenant's share of the store."""
 
     rows: PartitionStats = field(default_factory=PartitionStats)
     uploads: PartitionStats = field(default_factory=PartitionStats)

@@ -1,4 +1,4 @@
-"""Counts of one area by tenant since the process started. Sizes are not counted here but on disk."""
+"""Event counts of a partition by tenant since the process started. Sizes are read from disk instead."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class EventCounters:
         self._lock = threading.Lock()
 
     def add(self, key: bytes, *events: Event) -> None:
-        """What happened to a record. Of a sidecar only failures count, so that hits are hits of records."""
+        """Count events of a record. Of a sidecar only failures count, so that hits are hits of records."""
         counted = _FAILURES.intersection(events) if is_sidecar(key) else events
         with self._lock:
             self._counts[key[:TENANT_BYTES]].update(counted)
 
     def stats(self, sizes: dict[bytes, Amount]) -> dict[bytes, PartitionStats]:
-        """The counts together with what each tenant has on disk."""
+        """The counts together with each tenant's size on disk."""
         with self._lock:
             counts = {tenant: Counter(events) for tenant, events in self._counts.items()}
         return {
-            tenant: _area_stats(sizes.get(tenant, Amount()), counts.get(tenant, Counter()))
+            tenant: _partition_stats(sizes.get(tenant, Amount()), counts.get(tenant, Counter()))
             for tenant in sizes.keys() | counts.keys()
         }
 
 
-def _area_stats(size: Amount, events: Counter[Event]) -> PartitionStats:
+def _partition_stats(size: Amount, events: Counter[Event]) -> PartitionStats:
     return PartitionStats(records=size.records, bytes=size.bytes, **dict(events))

@@ -1,8 +1,7 @@
-"""How long LMDB's data file must be, read from its two meta pages without opening it.
+"""The required length of LMDB's data file, read from its two meta pages without opening it.
 
-LMDB maps the file and reads a page beyond its end as SIGBUS, which ends the process and cannot be
-caught. So the length is checked before opening. Layout: `MDB_meta` in lmdb.h 0.9, data version 1,
-64 bit.
+LMDB maps the file, and a page beyond its end raises SIGBUS, which kills the process and cannot be caught. So
+the length is checked before opening. Layout: `MDB_meta` in lmdb.h 0.9, data version 1, 64 bit.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ from pathlib import Path
 
 _MAGIC = 0xBEEFC0DE
 _DATA_VERSION = 1
-# Behind a page header of 16 bytes: magic, version, map address, map size, two trees of 48 bytes
-# (the first begins with the page size), last page, transaction.
+# After a page header of 16 bytes: magic, version, map address, map size, two trees of 48 bytes (the first
+# begins with the page size), last page, transaction.
 _META = struct.Struct("<16xII8x8xI44x48xQQ")
 _PAGE_SIZES = {1 << shift for shift in range(8, 17)}
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes the newest meta page promises beyond the file's end.
+    """Bytes that the newest meta page requires beyond the end of the file.
 
-    0 for a file that is complete, absent or empty (LMDB makes a new one), and for one whose meta
-    pages are not what this module knows: those LMDB refuses itself.
+    0 for a complete, absent or empty file (LMDB creates a new one), and for a file whose meta pages are
+    unknown to this module: LMDB rejects those itself.
     """
     if not path.exists():
         return 0

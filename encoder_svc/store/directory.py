@@ -1,14 +1,12 @@
-"""One store's directory: its lock, the folder of the environment, and the folder of one that was
-set aside.
+"""The directory of a store: its lock, the folder of the environment, and a quarantined environment.
 
-    lock            held as long as the store is open, by one process
+    lock            held while the store is open, by one process
     env/            LMDB's data.mdb and lock.mdb, mode 0700
-    env.suspect     says that LMDB found its own pages damaged: the next opening starts empty
-    crash           where the process wrote its stack when a signal such as SIGBUS ended it: see `crash`
-    env.set-aside/  the last environment that could not be used, kept for a person to look at
+    env.suspect     marks that LMDB reported damaged pages: the next opening starts empty
+    crash           stack of a process killed by a signal such as SIGBUS: see `crash`
+    env.set-aside/  the last unusable environment, kept for inspection
 
-The environment is a folder inside, not the directory itself, because a mounted volume cannot be
-renamed. This module knows files, not records.
+The environment is a subfolder, because a mounted volume cannot be renamed. Handles files, not records.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StoreDirectory:
-    """Locks `path`, made where it is missing. StoreInUse where another store holds it; OSError."""
+    """Locks `path` and creates it if missing. Raises StoreInUse if another store holds it; OSError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +42,7 @@ class StoreDirectory:
             raise
 
     def _take_lock(self) -> None:
-        # flock and not lockf: lockf would let this process open the same environment twice.
+        # lockf would let this process open the same environment twice.
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -54,7 +52,7 @@ class StoreDirectory:
             ) from error
 
     def make_env(self) -> Path:
-        """The environment's folder, readable by this user alone."""
+        """The environment's folder, readable by this user only."""
         self.env.mkdir(mode=0o700, exist_ok=True)
         self.env.chmod(0o700)
         return self.env
@@ -72,11 +70,11 @@ class StoreDirectory:
 
     @property
     def crashed_inside(self) -> bool:
-        """Whether the last process was ended by a signal while it was in the store's code."""
+        """Whether a signal killed the last process while it ran the store's code."""
         return self.crash.names(Path(__file__).parent)
 
     def oddity(self) -> str | None:
-        """What stands in the place of LMDB's folder and files and is none of them."""
+        """A file of the wrong type in place of LMDB's folder or files."""
         if self.env.exists() and not self.env.is_dir():
             return "env is not a folder"
         for file in (self.data_file, self.env / "lock.mdb"):

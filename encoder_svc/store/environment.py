@@ -1,12 +1,11 @@
-"""One LMDB environment: opened with care, one writer at a time, no transaction longer than a call.
+"""An LMDB environment: checked before opening, a single writer, no transaction longer than a call.
 
-Sync mode, measured on a virtual disk (median of a commit, three modes): with the default (data and
-meta page flushed) 8 ms for 256 KiB and 27 to 48 ms for 16 MiB; with `metasync=False` 4 ms and 24
-ms; with `sync=False` 0.05 ms and 7 to 14 ms. We take `metasync=False`. The data of a commit are on
-disk before the meta page that points at them is written, so a power cut may undo the last commit
-and never leaves half of one; `sync=False` would let the disk reorder them and break the tree
-itself, which no check of ours could catch. A killed process loses nothing in any mode. Never
-`writemap`: a full disk would end the process with SIGBUS.
+Sync mode, measured on a virtual disk (median of a commit, three modes): the default (data and meta page
+flushed) takes 8 ms for 256 KiB and 27 to 48 ms for 16 MiB; `metasync=False` 4 ms and 24 ms; `sync=False` 0.05
+ms and 7 to 14 ms. We use `metasync=False`. The data of a commit reach the disk before the meta page that
+points to them, so a power cut may undo the last commit but never leaves half of it. `sync=False` would let
+the disk reorder them and break the tree itself, which no check of ours could catch. A killed process loses
+nothing in any mode. Never `writemap`: a full disk would kill the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from fovea.contract.errors import StoreFailed
 SCHEMA = b"1"
 
 _MAX_DATABASES = 16
-# One for each thread that may read at a time, with room for readers that died.
+# A slot per concurrently reading thread, with spare slots for dead readers.
 _MAX_READERS = 256
-# What LMDB says when its own pages make no sense, so that another environment is needed.
+# LMDB's errors for inconsistent pages, which require another environment.
 _BROKEN = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError)
 _NOT_OURS = (*_BROKEN, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.IncompatibleError)
 
@@ -41,53 +40,53 @@ _log = structlog.get_logger(__name__)
 
 
 class Environment:
-    """Opens what is in `directory`, or sets it aside and starts empty: then it is `quarantined`.
+    """Opens the environment in `directory`, or quarantines it and starts empty; then `quarantined` is true.
 
-    What LMDB opens was checked before, because it trusts its file: see `inspection` and `audit`. Damage that
-    shows later sets the environment aside as well, while the process runs. `areas` are named by `bounds`.
+    The file is checked before LMDB opens it, because LMDB trusts its file: see `inspection` and `audit`.
+    Damage that appears later also quarantines the environment, at runtime. `bounds` names the `partitions`.
     """
 
     def __init__(self, directory: StoreDirectory, map_bytes: int, bounds: Mapping[str, int]) -> None:
         self.quarantined = False
-        self.areas: Mapping[str, Partition] = {}
+        self.partitions: Mapping[str, Partition] = {}
         self._directory = directory
         self._map_bytes = map_bytes
         self._bounds = bounds
         self._gate = Gate()
         self._writer = threading.Lock()
         self._ticks = count()
-        # The environment in which a transaction met damaged pages; None after it was replaced.
+        # The environment in which a transaction met damaged pages; None once replaced.
         self._broken: lmdb.Environment | None = None
         self.lmdb = self._open()
         self.check_readers()
 
     @contextmanager
     def read(self) -> Iterator[ReadTxn]:
-        """A snapshot. Values are views that must not outlive it. lmdb.Error where it cannot be had."""
-        with self._gate.enter(), self._noticed(), self.lmdb.begin(buffers=True) as txn:
+        """A snapshot. Values are views that must not outlive it. Raises lmdb.Error if unavailable."""
+        with self._gate.enter(), self._track_damage(), self.lmdb.begin(buffers=True) as txn:
             yield txn
 
     @contextmanager
     def write(self) -> Iterator[WriteTxn]:
-        """The one write transaction, committed at the end. lmdb.Error where it cannot be."""
-        # LMDB's own mutex belongs to a thread and stays locked when a thread dies: ours comes first.
-        with self._gate.enter(), self._noticed(), self._writer, self.lmdb.begin(write=True) as txn:
+        """The only write transaction, committed at the end. Raises lmdb.Error if that fails."""
+        # LMDB's own mutex belongs to a thread and stays locked when the thread dies, so ours comes first.
+        with self._gate.enter(), self._track_damage(), self._writer, self.lmdb.begin(write=True) as txn:
             yield txn
 
     def settle(self) -> None:
-        """Commit almost nothing, so that pages freed by the last commit may be used by the next."""
+        """Commit a tiny change, so that the next commit may reuse pages freed by the last."""
         with self.write() as txn:
             txn.put(b"ticks", str(next(self._ticks)).encode())
 
     def report(self, error: lmdb.Error, doing: str) -> None:
-        """Log a failure, outside of any transaction; go on with an empty environment after damage."""
+        """Log a failure, outside of any transaction. After damage, continue with an empty environment."""
         _log.warning("store_error", doing=doing, error=type(error).__name__, detail=str(error))
         if isinstance(error, _BROKEN):
             self._directory.mark_suspect()
             self._replace()
 
     def check_readers(self) -> int:
-        """Free the slots of readers that died in a transaction: they would pin freed pages for ever."""
+        """Free the slots of dead readers, which would pin freed pages for ever."""
         with self._gate.enter():
             return int(self.lmdb.reader_check())
 
@@ -99,13 +98,13 @@ class Environment:
         return self._directory.data_file.stat().st_size
 
     def close(self) -> None:
-        """Wait for those inside, then close."""
+        """Wait for running transactions, then close."""
         self._gate.shut()
         self.lmdb.close()
 
     @contextmanager
-    def _noticed(self) -> Iterator[None]:
-        """Remember in which environment damage was met: a late report must not replace its successor."""
+    def _track_damage(self) -> Iterator[None]:
+        """Remember the environment in which damage occurred: a late report must not replace its successor."""
         env = self.lmdb
         try:
             yield
@@ -114,14 +113,14 @@ class Environment:
             raise
 
     def _replace(self) -> None:
-        """Set the environment aside in which damage was met, once nobody is inside, and open an empty one."""
+        """Quarantine the damaged environment once no transaction runs, and open an empty environment."""
         with self._gate.alone():
             if self._broken is not self.lmdb:
                 return
             self._broken = None
             self.lmdb.close()
             self._quarantine("LMDB reported damaged pages")
-            # A disk that refuses now leaves a closed environment: misses and skipped puts until a restart.
+            # If the disk refuses, the environment stays closed: misses and skipped puts until a restart.
             with suppress(StoreFailed):
                 self.lmdb = self._open_empty()
 
@@ -136,7 +135,7 @@ class Environment:
         return self._open_empty()
 
     def _known_damage(self) -> str | None:
-        """What is known against the environment without opening it."""
+        """Damage that is evident without opening the environment."""
         odd = self._directory.oddity()
         if odd is not None:
             return odd
@@ -150,7 +149,7 @@ class Environment:
         return find_damage(self._directory.data_file)
 
     def _open_empty(self) -> lmdb.Environment:
-        """Open after a quarantine; where that leaves no room on the disk, without what was set aside."""
+        """Open after a quarantine. If the disk is too full, delete the quarantined environment first."""
         try:
             return self._open_checked()
         except StoreFailed:
@@ -158,7 +157,7 @@ class Environment:
             return self._open_checked()
 
     def _open_checked(self) -> lmdb.Environment:
-        """_NOT_OURS where what is there cannot be used; StoreFailed where the disk refuses."""
+        """Raises _NOT_OURS errors if the environment is unusable, StoreFailed if the disk refuses."""
         try:
             env = self._open_lmdb()
             try:
@@ -175,17 +174,17 @@ class Environment:
         return env
 
     def _prepare(self, env: lmdb.Environment) -> None:
-        """Make the areas where they are missing, and audit them."""
+        """Create missing partitions and audit them."""
         with env.begin(write=True) as txn:
             if not txn.stat()["entries"]:
                 txn.put(b"schema", SCHEMA)
             elif txn.get(b"schema") != SCHEMA:
                 raise lmdb.VersionMismatchError("another schema of ours")
-            areas = {name: Partition(env, txn, name, bound) for name, bound in self._bounds.items()}
+            partitions = {name: Partition(env, txn, name, bound) for name, bound in self._bounds.items()}
         with env.begin(buffers=True) as txn:
-            for area in areas.values():
-                audit(area, txn)
-        self.areas = areas
+            for partition in partitions.values():
+                audit(partition, txn)
+        self.partitions = partitions
 
     def _open_lmdb(self) -> lmdb.Environment:
         return lmdb.open(

@@ -1,4 +1,4 @@
-"""What can go wrong with the store as a whole. A lost or damaged record is no error but a miss."""
+"""Failures of the store as a whole. A lost or damaged record is a miss, not an error."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import lmdb
 
 
 class Unsound(lmdb.CorruptedError):
-    """Tables of the store that contradict each other. Handled as LMDB's own word for damaged pages."""
+    """Tables of the store contradict each other. Handled like LMDB's own error for damaged pages."""

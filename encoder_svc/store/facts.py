@@ -1,9 +1,7 @@
-"""What a record says about its payload, as JSON in the header: rows and sidecars with their fields,
-uploads with their facts.
+"""Facts of a record, as JSON in its header: fields of rows and sidecars, facts of uploads.
 
-A record of rows fits a request only if it echoes the very fields that the request's variant was
-made of, and its numbers agree with each other and with its length. Anything else is a RecordInvalid, and
-so a miss.
+A record of rows matches a request only if it echoes exactly the fields of the request's variant, and its
+numbers agree with each other and with its length. Anything else raises RecordInvalid, and so is a miss.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from fovea.contract.rows import RowDtype, RowLayout
 
 @dataclass(frozen=True)
 class RowsFacts:
-    """Everything about stored rows but the rows."""
+    """Everything about stored rows except the rows."""
 
     layout: RowLayout
     grid_thw: tuple[int, int, int]
@@ -53,7 +51,7 @@ def pack_rows(fields: Fields, rows: StoredRows) -> bytes:
 
 
 def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
-    """The facts of rows that were stored for exactly these fields. RecordInvalid otherwise."""
+    """The facts of rows that were stored for exactly these fields. Raises RecordInvalid otherwise."""
     facts = _echoed(head, fields)
     try:
         layout = RowLayout(int(facts["width"]), int(facts["levels"]), RowDtype(facts["dtype"]))
@@ -71,14 +69,14 @@ def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
 
 
 def pack_places(places: tuple[int, ...]) -> str:
-    """A bit a place, the first place in the lowest bit, as hex: 320 digits for 1,280 places."""
+    """A bit per index, the first index in the lowest bit, as hex: 320 digits for 1,280 indices."""
     bits = np.zeros(places[-1] + 1, bool)
     bits[list(places)] = True
     return np.packbits(bits, bitorder="little").tobytes().hex()
 
 
 def unpack_places(mask: str) -> tuple[int, ...]:
-    """Ascending. ValueError where it is no hex."""
+    """Ascending. Raises ValueError if the text is not hex."""
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(mask), np.uint8), bitorder="little")
     return tuple(np.flatnonzero(bits).tolist())
 
@@ -88,7 +86,7 @@ def pack_sidecar(fields: Fields) -> bytes:
 
 
 def unpack_sidecar(head: Head, fields: Fields) -> None:
-    """Misfit unless it was stored beside rows of exactly these fields."""
+    """Raises RecordInvalid unless the sidecar was stored for exactly these fields."""
     _echoed(head, fields)
 
 

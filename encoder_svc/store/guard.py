@@ -1,7 +1,7 @@
-"""Who may touch the environment: this process, while it is open. Closing waits for those inside.
+"""Guards access to the environment: only this process, only while it is open. Closing waits for users inside.
 
-Closing LMDB under a running read would unmap the bytes it copies, and using it in a forked child
-corrupts it; both end processes instead of raising. So every transaction is begun inside this gate.
+Closing LMDB during a read would unmap the bytes it copies, and using LMDB in a forked child corrupts it. Both
+kill processes instead of raising. So every transaction begins inside this gate.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Gate:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait until all are out, and keep the others waiting. Not from inside."""
+        """Wait until the gate is empty, and block other entries. Must not be called from inside."""
         self.check_process()
         with self._changed:
             self._changed.wait_for(lambda: not self._alone)
@@ -53,12 +53,12 @@ class Gate:
                 self._changed.notify_all()
 
     def check_process(self) -> None:
-        # Before the lock: in a forked child another thread's copy of it may be held for ever.
+        # Checked before the lock: in a forked child another thread's copy of the lock may never be released.
         if os.getpid() != self._pid:
             raise StoreForked("the store was opened before a fork: open another in the child")
 
     def shut(self) -> None:
-        """Let nobody in any more, and return when all are out."""
+        """Refuse new entries and return once the gate is empty."""
         with self._changed:
             self._open = False
             self._changed.wait_for(lambda: self._inside == 0 and not self._alone)

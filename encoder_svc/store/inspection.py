@@ -1,8 +1,8 @@
-"""Whether LMDB may open a data file, found out in a child process before LMDB sees a byte of it.
+"""Verifies a data file in a child process before LMDB opens it.
 
-LMDB trusts its file: on a damaged page it loops, allocates what a flipped count says, or ends the process.
-py-lmdb's verifier walks the file in Python instead, and visits no page twice. Its cost follows the number of
-pieces, not their bytes: the log has figures.
+LMDB trusts its file: on a damaged page it loops, allocates what a flipped count says, or kills the process.
+py-lmdb's verifier instead walks the file in Python and visits no page twice. Its cost follows the number of
+pieces, not their bytes: docs/log.md has figures.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pathlib import Path
 
 _MIB = 2**20
 _GIB = 2**30
-# The interpreter, and two bytes a page for at most twice the pages that the file has.
+# The interpreter, and two bytes per page for at most twice the pages of the file.
 _MEMORY_BYTES = 512 * _MIB
 _PAGE_BYTES_AT_LEAST = 256
-# The walk ends by itself, so this is for a disk that hangs, not for one that is slow: small records in a cold
-# file took 17 s a GiB on a busy disk.
+# The walk ends by itself, so this limit is for a disk that hangs, not for a slow one: small records in a cold
+# file took 17 s per GiB on a busy disk.
 _SECONDS = 60
 _SECONDS_PER_GIB = 60
 _SCRIPT = Path(__file__).with_name("verify.py")
 
 
 def find_damage(data_file: Path) -> str | None:
-    """Why the file cannot be used; None where it is sound, empty or absent. OSError if no child starts."""
+    """Why the file is unusable; None if it is sound, empty or absent. OSError if no child starts."""
     if not data_file.exists():
         return None
     if not data_file.is_file():

@@ -1,9 +1,8 @@
-"""What a record is called: tenant, pixels and variant of rows; tenant and byte digest of an upload.
+"""Keys of records: tenant, pixels and variant of rows; tenant and byte digest of an upload.
 
-Every digest is SHA-256 over fields that carry their lengths (and, in a variant, their names and
-types), so that no two different inputs give the same bytes to hash. Nothing here knows what the
-fields mean, and nothing here is a URL, a file name or a perceptual hash. The layout of keys is part
-of the schema on disk.
+Every digest is SHA-256 over length-prefixed fields (in a variant also with names and types), so different
+inputs never hash the same bytes. The meaning of fields is opaque here, and no key is a URL, a file name or a
+perceptual hash. The key layout is part of the schema on disk.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Fields: TypeAlias = Mapping[str, str | int]
 
 @dataclass(frozen=True)
 class RowKey:
-    """Rows of one image under one plan: `tenant | pixels | variant`, enumerable by prefix."""
+    """Rows of an image under a plan: `tenant | pixels | variant`, enumerable by prefix."""
 
     tenant: bytes
     pixels: bytes
@@ -44,7 +43,7 @@ class RowKey:
 
 @dataclass(frozen=True)
 class UploadKey:
-    """The bytes of one uploaded image: `tenant | SHA-256 of the bytes`."""
+    """The bytes of an uploaded image: `tenant | SHA-256 of the bytes`."""
 
     tenant: bytes
     image: bytes
@@ -64,7 +63,7 @@ class UploadKey:
 
     @classmethod
     def of(cls, tenant: bytes, image_id: str) -> UploadKey:
-        """The key of a public id. ValueError where it is not `sha256:` and 64 hex digits."""
+        """The key of a public id. ValueError unless it is `sha256:` and 64 hex digits."""
         scheme, _, digits = image_id.partition(":")
         if scheme != "sha256" or len(digits) != 2 * DIGEST_BYTES:
             raise ValueError("an image id is sha256: and 64 hex digits")
@@ -76,26 +75,26 @@ class UploadKey:
 
 
 def sidecar(key: RowKey, name: str) -> bytes:
-    """The raw key of what is kept beside rows under a name: it begins with the key of the rows."""
+    """The raw key of a named sidecar of rows. It begins with the key of the rows."""
     if not name:
         raise ValueError("a sidecar has a name")
     return key.raw + name.encode()
 
 
 def is_sidecar(raw: bytes) -> bool:
-    """Whether this is no record of its own. Keys of uploads are shorter than those of rows."""
+    """Whether the key is of a sidecar. Keys of uploads are shorter than those of rows."""
     return len(raw) > TENANT_BYTES + 2 * DIGEST_BYTES
 
 
 def tenant_id(name: str) -> bytes:
-    """16 bytes that stand for an authenticated tenant's name."""
+    """16 bytes derived from an authenticated tenant's name."""
     return _digest(b"fovea.tenant.1", name.encode())[:TENANT_BYTES]
 
 
 def pixel_digest(mode: str, width: int, height: int, pixels: bytes | memoryview) -> bytes:
-    """SHA-256 over mode, size and canonical pixels (raster order, whole bytes a pixel).
+    """SHA-256 over mode, size and canonical pixels (raster order, whole bytes per pixel).
 
-    ValueError where the bytes do not divide evenly over the pixels.
+    ValueError if the bytes do not divide evenly over the pixels.
     """
     count = memoryview(pixels).nbytes
     if width <= 0 or height <= 0 or count == 0 or count % (width * height):
@@ -105,7 +104,7 @@ def pixel_digest(mode: str, width: int, height: int, pixels: bytes | memoryview)
 
 
 def variant(fields: Fields) -> bytes:
-    """SHA-256 over the sorted fields, each framed and tagged with its type: 1 and "1" differ."""
+    """SHA-256 over the sorted fields, each length-prefixed and tagged with its type: 1 and "1" differ."""
     parts: list[bytes] = []
     for name in sorted(fields):
         parts += [name.encode(), *_tagged(name, fields[name])]
@@ -113,7 +112,7 @@ def variant(fields: Fields) -> bytes:
 
 
 def _tagged(name: str, value: str | int) -> tuple[bytes, bytes]:
-    # bool is an int to Python, but not in JSON, so the echo of a record would not match.
+    # bool is an int in Python but not in JSON, so the echo of a record would not match.
     if isinstance(value, str):
         return b"s", value.encode()
     if isinstance(value, int) and not isinstance(value, bool):

@@ -1,11 +1,10 @@
-"""One bounded area of the environment: records, the order of their last use, and the bytes of each
-tenant.
+"""A bounded partition of the environment: records, their order of last use, and the bytes of each tenant.
 
-Everything here happens inside a transaction that the caller began, so a record, its place in the
-order and the sums appear and vanish together: what is counted is true after any crash. `tables` has
-the five sub-databases. A last use is a counter, not a time. A sidecar is stored like a record, and its
-bytes are counted, but it is not counted as one. No checks and no policy beyond "the least recently
-used goes first": those are the shelf's. Tables that contradict each other raise Unsound.
+Everything runs inside the caller's transaction, so a record, its position in the order and the sums change
+together: the sums are true after any crash. `tables` has the five sub-databases. A last use is a counter, not
+a time. A sidecar is stored like a record and its bytes count, but it does not count as a record. Eviction is
+least recently used first; checks and other policy belong to `record_store`. Contradicting tables raise
+Unsound.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from encoder_svc.store.tables import (
     unpack_size,
 )
 
-# The sum over all tenants; a tenant's id has 16 bytes, so this is none.
+# The sum over all tenants. Tenant ids have 16 bytes, so this cannot be an id.
 _ALL = b"all"
 
 
@@ -49,16 +48,16 @@ class Partition:
         return None if raw is None else bytes(raw)
 
     def piece(self, txn: ReadTxn, key: bytes, number: int) -> memoryview | None:
-        """A view of LMDB's map: it shows other bytes once the transaction is over."""
+        """A view of LMDB's map; invalid once the transaction ends."""
         return txn.get(key + NUMBER.pack(number), db=self.tables.pieces)
 
     def charge(self, record: Record) -> int:
-        """Bytes a record takes: each piece in whole pages, and a page for header and index."""
+        """Bytes on disk of a record: each piece in whole pages, and a page for header and index."""
         pages = sum(-(-(len(piece) + PAGE_HEADER) // self._page) for piece in record.pieces)
         return (pages + 1) * self._page
 
     def insert(self, txn: WriteTxn, record: Record) -> None:
-        """Store the record as the most recently used one. There must be none under its key."""
+        """Store the record as the most recently used. Its key must not exist."""
         key, use = record.head.key, Use(self._next_use(txn), self.charge(record), len(record.pieces))
         txn.put(key, record.head.pack(), db=self.tables.heads)
         for number, piece in enumerate(record.pieces):
@@ -81,7 +80,7 @@ class Partition:
         return removed
 
     def touch(self, txn: WriteTxn, keys: Iterable[bytes]) -> None:
-        """Make `keys` the most recently used, the last of them most; keys that are gone are skipped."""
+        """Make `keys` the most recently used, in this order; missing keys are skipped."""
         counter = self._next_use(txn)
         for key in keys:
             use = self._use(txn, key)
@@ -93,23 +92,23 @@ class Partition:
             counter += 1
 
     def evict(self, txn: WriteTxn, down_to: int, at_most: int | None = None) -> list[bytes]:
-        """Remove the least recently used until at most `down_to` bytes are left; the keys that went."""
-        gone: list[bytes] = []
-        while self.size(txn).bytes > down_to and len(gone) != at_most:
+        """Remove the least recently used until at most `down_to` bytes are left; returns the evicted keys."""
+        evicted: list[bytes] = []
+        while self.size(txn).bytes > down_to and len(evicted) != at_most:
             oldest = self._oldest(txn)
             if oldest is None:
                 break
             if not self.remove(txn, oldest).bytes:
                 raise Unsound(f"{self.name}: the order names a record that is not there")
-            gone.append(oldest)
-        return gone
+            evicted.append(oldest)
+        return evicted
 
     def keys(self, txn: ReadTxn | WriteTxn, prefix: bytes) -> Iterator[bytes]:
         cursor = txn.cursor(db=self.tables.uses)
-        found = cursor.set_range(prefix)
-        while found and bytes(cursor.key()).startswith(prefix):
+        valid = cursor.set_range(prefix)
+        while valid and bytes(cursor.key()).startswith(prefix):
             yield bytes(cursor.key())
-            found = cursor.next()
+            valid = cursor.next()
 
     def uses(self, txn: ReadTxn) -> Iterator[tuple[bytes, Use]]:
         """Every record by key."""
@@ -117,7 +116,7 @@ class Partition:
             yield bytes(key), Use.unpack(raw, self._page)
 
     def has_whole_record(self, txn: ReadTxn, key: bytes, use: Use) -> bool:
-        """Whether lookups find this record in every table, with as many pieces as it has."""
+        """Whether lookups return this record from every table, with all of its pieces."""
         ordered = txn.get(COUNTER.pack(use.counter), db=self.tables.order)
         # A cursor, because a get reads all of a value from the disk.
         pieces = txn.cursor(db=self.tables.pieces)
@@ -137,7 +136,7 @@ class Partition:
     def sizes(self, txn: ReadTxn) -> dict[bytes, Amount]:
         """Records and bytes by tenant."""
         sums = txn.cursor(db=self.tables.sizes)
-        return {bytes(who): unpack_size(raw) for who, raw in sums if bytes(who) != _ALL}
+        return {bytes(tenant): unpack_size(raw) for tenant, raw in sums if bytes(tenant) != _ALL}
 
     @staticmethod
     def owners(key: bytes) -> tuple[bytes, bytes]:
@@ -146,7 +145,7 @@ class Partition:
 
     @staticmethod
     def counted_as(key: bytes) -> int:
-        """As how many records this key counts."""
+        """1 for a record, 0 for a sidecar."""
         return 0 if is_sidecar(key) else 1
 
     def _use(self, txn: ReadTxn | WriteTxn, key: bytes) -> Use | None:

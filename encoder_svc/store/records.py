@@ -1,10 +1,9 @@
-"""The form of a record on disk: a header that vouches for itself and for every piece of the
-payload.
+"""The record format on disk: a header with checks of itself and of every piece of the payload.
 
-A header echoes the full key and the facts and holds an XXH3 check of each piece and, last, one of
-itself, so a flipped bit, a piece of another record or another record under this key is noticed.
-XXH3 because SHA-256 would cost eight times the copy; it guards against decay, not against an
-attacker with the disk. This module knows bytes; it does not know LMDB or what the facts say.
+A header echoes the full key and the facts, and holds an XXH3 check of each piece and, last, of itself. So a
+flipped bit, a piece of another record and another record under this key are all detected. XXH3, because
+SHA-256 would cost eight times the copy; it protects against decay, not against an attacker with disk access.
+Handles bytes; independent of LMDB and of the meaning of facts.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ _CHECK = struct.Struct("<Q")
 
 
 class RecordInvalid(Exception):
-    """A record that must not be served: damaged, or not the one that was asked for."""
+    """A record that must not be served: damaged, or stored for other fields."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a record says about itself. `checks` has one XXH3-64 for each piece."""
+    """The header of a record. `checks` has an XXH3-64 per piece."""
 
     key: bytes
     facts: bytes
@@ -54,7 +53,7 @@ class Head:
 
     @classmethod
     def unpack(cls, raw: bytes, key: bytes) -> Head:
-        """The header in `raw`. RecordInvalid unless it is whole, of this version and of this key."""
+        """The header in `raw`. RecordInvalid unless it is complete, of this version and of this key."""
         if len(raw) < _FIXED.size + _CHECK.size:
             raise RecordInvalid("header cut short")
         body, (check,) = raw[: -_CHECK.size], _CHECK.unpack(raw[-_CHECK.size :])
@@ -80,14 +79,14 @@ class Head:
         return cls(rest[:key_bytes], rest[key_bytes:facts_end], length, created, checks, piece_bytes)
 
     def spans(self) -> list[tuple[int, int]]:
-        """Where each piece begins and ends in the payload."""
+        """Start and end of each piece in the payload."""
         starts = range(0, self.length, self.piece_bytes)
         return [(start, min(start + self.piece_bytes, self.length)) for start in starts]
 
 
 @dataclass(frozen=True)
 class Record:
-    """A payload cut for storing. `pieces` are views of the caller's bytes, which must not change."""
+    """A payload split into pieces, which are views of the caller's bytes; those must not change."""
 
     head: Head
     pieces: tuple[memoryview, ...]

@@ -1,9 +1,9 @@
-"""What the encoder service holds: rows by key and fields, sidecars beside them, uploads by id, all by
-tenant, and their counts.
+"""The store of the encoder service: rows by key and fields, their sidecars, uploads by id, all by tenant, and
+their counts.
 
-`Store` is the seam for a fake or a shared second level; `LmdbStore` is the store on local disk.
-Calls block, may come from any thread, and belong beside an event loop, not on it. What comes back
-is a copy that is the caller's own. This module knows neither protobuf nor what rows mean.
+`Store` is the seam for a fake or a shared second level; `LmdbStore` is the store on local disk. Calls block
+and may come from any thread, but not from an event loop. Results are copies that the caller owns. Independent
+of protobuf and of the meaning of rows.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ from encoder_svc.store.keys import (
 from encoder_svc.store.record_store import RecordStore
 from fovea.contract.errors import StoreFailed
 
-# Last uses are noted in memory and written this often, or with the next put: a hit pays no commit.
-_TEND_SECONDS = 5.0
+# Last uses are noted in memory and written this often, or with the next put, so that a hit costs no commit.
+_FLUSH_SECONDS = 5.0
 _READER_CHECK_SECONDS = 60.0
 
 
@@ -88,11 +88,11 @@ class Store(Protocol):
 
 
 class LmdbStore:
-    """The store in one directory, for one process.
+    """The store in a directory, for one process.
 
-    Opening raises StoreInUse where another store has the directory, StoreFailed where the disk
-    refuses; an environment that cannot be used is set aside and the store starts empty. After
-    `close` every call raises StoreClosed, in a forked child StoreForked.
+    Opening raises StoreInUse if another store holds the directory, StoreFailed if the disk refuses; an
+    unusable environment is quarantined and the store starts empty. After `close` every call raises
+    StoreClosed, in a forked child StoreForked.
     """
 
     def __init__(self, directory: Path, limits: StoreLimits) -> None:
@@ -105,60 +105,60 @@ class LmdbStore:
                 directory=directory,
             ) from error
         self._closing = threading.Event()
-        self._tender = threading.Thread(target=self._tend, name="store-tend", daemon=True)
-        self._tender.start()
+        self._maintenance = threading.Thread(target=self._maintain, name="store-tend", daemon=True)
+        self._maintenance.start()
 
     def get(self, key: RowKey, fields: Fields) -> StoredRows | None:
-        """The rows stored for `key`, if the record echoes `fields` and every check holds."""
-        found = self._rows.read(key.raw, lambda head: unpack_rows(head, fields))
-        return None if found is None else found[0].rows(found[1])
+        """The rows of `key`, if the record echoes `fields` and passes every check."""
+        result = self._rows.read(key.raw, lambda head: unpack_rows(head, fields))
+        return None if result is None else result[0].rows(result[1])
 
     def note_use(self, key: RowKey) -> None:
-        """Rows of this key were served without a get. A hit and a use, and no wait: it is noted in memory."""
+        """Rows of this key were served without a get: count a hit and a use, in memory, without waiting."""
         self._rows.note_use(key.raw)
 
     def put(self, key: RowKey, fields: Fields, rows: StoredRows) -> Put:
-        """Keep a copy of `rows`. ValueError where `fields` are not those of the key's variant."""
+        """Store a copy of `rows`. ValueError if `fields` do not hash to the key's variant."""
         _check(key, fields)
         return self._rows.write(key.raw, pack_rows(fields, rows), rows.data)
 
     def facts(self, key: RowKey, fields: Fields) -> RowsFacts | None:
-        """What is known of the rows stored for `key`, without reading them. No hit, no miss and no use."""
+        """The facts of the rows of `key`, without reading them. No hit, no miss, no use."""
         return self._rows.look(key.raw, lambda head: unpack_rows(head, fields))
 
     def get_sidecar(self, key: RowKey, name: str, fields: Fields) -> memoryview | None:
-        """What was kept under `name` beside the rows of `key`, which may be gone. Checked as rows are."""
-        found = self._rows.read(sidecar(key, name), lambda head: unpack_sidecar(head, fields))
-        return None if found is None else found[1]
+        """The sidecar `name` of the rows of `key`, which may be gone. Checked like rows."""
+        result = self._rows.read(sidecar(key, name), lambda head: unpack_sidecar(head, fields))
+        return None if result is None else result[1]
 
     def put_sidecar(self, key: RowKey, name: str, fields: Fields, data: bytes) -> Put:
-        """Keep something small beside the rows of `key`: it is bounded, evicted and deleted as they are, but
-        is no record in the counts. ValueError where `fields` are not those of the key's variant.
+        """Store something small beside the rows of `key`. It is bounded, evicted and deleted like rows, but
+        not counted as a record. ValueError if `fields` do not hash to the key's variant.
         """
         _check(key, fields)
         return self._rows.write(sidecar(key, name), pack_sidecar(fields), data)
 
     def get_upload(self, key: UploadKey) -> StoredUpload | None:
-        found = self._uploads.read(key.raw, unpack_upload)
-        return None if found is None else StoredUpload(data=found[1], facts=found[0])
+        result = self._uploads.read(key.raw, unpack_upload)
+        return None if result is None else StoredUpload(data=result[1], facts=result[0])
 
     def put_upload(self, key: UploadKey, data: bytes | memoryview, facts: Facts) -> Put:
-        """Keep a copy of an image's bytes with its facts, its pixel digest among them."""
+        """Store a copy of an image's bytes with its facts, including its pixel digest."""
         return self._uploads.write(key.raw, pack_upload(facts), data)
 
     def describe(self, key: UploadKey) -> Facts | None:
-        """The facts of an upload. Counts as a use: whoever asks is about to refer to it."""
+        """The facts of an upload. Counts as a use, because the caller is about to refer to it."""
         return self._uploads.peek(key.raw, unpack_upload)
 
     def delete_upload(self, key: UploadKey) -> Amount:
         return self._uploads.remove(key.raw)
 
     def delete_rows(self, tenant: bytes, pixels: bytes) -> Amount:
-        """Delete the rows of one image under every plan, with their sidecars."""
+        """Delete the rows of an image under every plan, with their sidecars."""
         return self._rows.remove(_prefix(tenant, pixels))
 
     def delete_tenant(self, tenant: bytes) -> Amount:
-        """Delete rows and uploads of one tenant."""
+        """Delete rows and uploads of a tenant."""
         return self._rows.remove(_prefix(tenant)) + self._uploads.remove(_prefix(tenant))
 
     def row_keys(self, tenant: bytes) -> list[RowKey]:
@@ -176,25 +176,25 @@ class LmdbStore:
         return StoreStats(tenants, self.limits, self._env.file_bytes, self._env.quarantined)
 
     def flush(self) -> None:
-        """Write down the last uses that gets have noted since the last put or flush."""
+        """Write the last uses noted by gets since the last put or flush."""
         self._rows.flush()
         self._uploads.flush()
 
     def record_crash(self) -> None:
-        """From now on let a signal that ends this process leave its stack in the directory.
+        """From now on a signal that kills this process leaves its stack in the directory.
 
-        The next opening reads it, and sets the environment aside where the store's own code was running: so
-        a page that cannot be read, which the check at opening may not have touched, ends no second process.
+        The next opening reads it and quarantines the environment if the store's code was running. So an
+        unreadable page that the check at opening missed does not kill a second process.
         """
         self._directory.crash.watch()
 
     def close(self) -> None:
-        """Flush, wait for calls under way, and let the directory go. Closing again does nothing."""
+        """Flush, wait for running calls, and release the directory. Idempotent."""
         self._env.check_process()
         if self._closing.is_set():
             return
         self._closing.set()
-        self._tender.join()
+        self._maintenance.join()
         self.flush()
         self._env.close()
         self._directory.crash.clear()
@@ -223,9 +223,9 @@ class LmdbStore:
             self._uploads.shrink()
             undo.pop_all()
 
-    def _tend(self) -> None:
+    def _maintain(self) -> None:
         checked = time.monotonic()
-        while not self._closing.wait(_TEND_SECONDS):
+        while not self._closing.wait(_FLUSH_SECONDS):
             self.flush()
             if time.monotonic() - checked >= _READER_CHECK_SECONDS:
                 self._env.check_readers()
@@ -238,7 +238,7 @@ def _check(key: RowKey, fields: Fields) -> None:
 
 
 def _prefix(tenant: bytes, pixels: bytes | None = None) -> bytes:
-    """The beginning of keys. ValueError for a short one, which would also match other tenants."""
+    """A key prefix. ValueError for a short part, which would also match other tenants."""
     if len(tenant) != TENANT_BYTES or (pixels is not None and len(pixels) != DIGEST_BYTES):
         raise ValueError(f"a tenant has {TENANT_BYTES} bytes and a pixel digest {DIGEST_BYTES}")
     return tenant + (pixels or b"")

@@ -1,8 +1,8 @@
-"""The five sub-databases of an area, and the values in them that have no check of their own.
+"""The five sub-databases of a partition, and their values that have no check of their own.
 
 `heads` key -> header, `pieces` key+number -> bytes, `uses` key -> (last use, bytes, pieces), `order` last use
--> key, `sizes` tenant -> (records, bytes). A value that cannot be what was written raises Unsound instead of
-sending its reader into a loop of four thousand million pieces.
+-> key, `sizes` tenant -> (records, bytes). An impossible value raises Unsound, rather than sending its reader
+into a loop over four billion pieces.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ NUMBER = struct.Struct(">I")
 PAGE_HEADER = 16
 _USE = struct.Struct(">QQI")
 _SIZE = struct.Struct(">QQ")
-# A counter grows by one a use, so this is out of reach for anything but damage.
+# A counter grows by one per use, so only damage can reach this.
 _MAX_COUNTER = 2**63
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Handles of the sub-databases `name.*`, made where they are missing."""
+    """Handles of the sub-databases `name.*`, which are created if missing."""
 
     heads: Any
     pieces: Any
@@ -47,7 +47,7 @@ class Tables:
         return {field.name: txn.stat(getattr(self, field.name))["entries"] for field in fields(self)}
 
     def check_flags(self, txn: ReadTxn) -> None:
-        """Raises Unsound where a table has a flag: ours have none, and each changes what a put means."""
+        """Raises Unsound if a table has a flag: ours have none, and each flag changes what a put means."""
         for field in fields(self):
             if any(getattr(self, field.name).flags(txn).values()):
                 raise Unsound(f"{field.name}: flags that were never set")
@@ -55,7 +55,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Use:
-    """What `uses` holds of a record: its place in the order, its bytes in whole pages, its pieces."""
+    """A value of `uses`: the record's position in the order, its bytes in whole pages, its pieces."""
 
     counter: int
     charge: int

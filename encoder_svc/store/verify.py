@@ -1,8 +1,8 @@
-"""The structural check of a data file. A script for a process of its own, never imported: see `inspection`.
+"""The structural check of a data file: a script for a process of its own, never imported. See `inspection`.
 
-`verify.py FILE MEMORY_BYTES SECONDS` prints nothing for a sound file and one line for a damaged one. It reads
-the tree and free-list pages and the header of each overflow extent, not the values, and never hands the file
-to LMDB. The limits stand in here, so that a parent that was killed leaves nothing behind for long.
+`verify.py FILE MEMORY_BYTES SECONDS` prints nothing for a sound file and a line for a damaged file. It
+reads the tree and free-list pages and the header of each overflow extent, not the values, and never passes
+the file to LMDB. The script sets its own limits, so that nothing outlives a killed parent for long.
 """
 
 from __future__ import annotations

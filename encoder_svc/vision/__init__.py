@@ -1,1 +1,1 @@
-"""From pixels to visual rows: preprocessing, the vision tower, and the batching before it."""
+"""From pixels to visual rows: preprocessing, batching, and the vision tower."""

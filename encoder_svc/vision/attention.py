@@ -1,7 +1,7 @@
-"""Attention of the patches of each image to one another, many images in a batch.
+"""Self-attention within each image of a packed batch.
 
-Images lie one behind the other, those of one length side by side, and see only themselves. One
-implementation is chosen at the start. Nothing here knows places: queries and keys were turned before.
+Images are concatenated, images of equal length adjacent, and attend only to themselves. The implementation is
+chosen at the start. Independent of positions: queries and keys arrive rotated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageGroup:
-    """`images` neighbours in the batch, of `length` patches each, from patch `start` on."""
+    """`images` adjacent images of `length` patches each, starting at patch `start`."""
 
     start: int
     images: int
@@ -33,7 +33,7 @@ class ImageGroup:
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the images of a batch lie. `lengths` are in patches, equal ones side by side."""
+    """Layout of the images in a batch. `lengths` are in patches, equal lengths adjacent."""
 
     lengths: tuple[int, ...]
     device: torch.device
@@ -44,14 +44,14 @@ class Packing:
 
     @cached_property
     def groups(self) -> tuple[ImageGroup, ...]:
-        made: list[ImageGroup] = []
-        for length, equal in groupby(self.lengths):
-            made.append(ImageGroup(made[-1].end if made else 0, len(list(equal)), length))
-        return tuple(made)
+        groups: list[ImageGroup] = []
+        for length, members in groupby(self.lengths):
+            groups.append(ImageGroup(groups[-1].end if groups else 0, len(list(members)), length))
+        return tuple(groups)
 
     @cached_property
     def starts(self) -> Tensor:
-        """(images + 1,) int32, as kernels for sequences of many lengths take it."""
+        """(images + 1,) int32 cumulative lengths, as varlen kernels take them."""
         ends = torch.tensor([0, *self.lengths]).cumsum(0)
         return ends.to(self.device, torch.int32)
 
@@ -63,7 +63,7 @@ class VisionAttention(Protocol):
 
 
 class GroupedAttention:
-    """torch's own kernels, a call for all images of one length."""
+    """torch's own kernels, a call per group of images of equal length."""
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, packing: Packing) -> Tensor:
         parts = [self._group(group, (q, k, v)) for group in packing.groups]
@@ -77,7 +77,7 @@ class GroupedAttention:
 
 
 class FlashVisionAttention:
-    """The flash-attn package: images of all lengths in one call."""
+    """The flash-attn package: images of all lengths in a single call."""
 
     def __init__(self) -> None:
         self._kernel: Any = importlib.import_module("flash_attn").flash_attn_varlen_func
@@ -97,5 +97,5 @@ class FlashVisionAttention:
 
 
 def choose(name: str) -> VisionAttention:
-    """By the name that `checkpoint.attention` gives."""
+    """The implementation that `checkpoint.attention` names."""
     return FlashVisionAttention() if name == "flash_attention_2" else GroupedAttention()

@@ -1,9 +1,9 @@
-"""Collects the images of many calls into packed tower calls, and computes each key once.
+"""Batches the images of concurrent calls into packed tower calls and computes each key once.
 
-Images are prepared in parallel with the tower, which runs on one thread of its own. A batch holds
-at most `max_batch_patches`; it waits for others only while some are being prepared, and never
-longer than `max_wait_s`. It knows no torch and no store: the tower is a function, and a caller says
-how its image is prepared.
+Images are prepared in parallel with the tower, which runs on its own thread. A batch holds at most
+`max_batch_patches`. It waits only while images are being prepared, and never longer than `max_wait_s`.
+Independent of torch and the store: the tower is a function, and the caller supplies how its image is
+prepared.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from encoder_svc.vision.patch_limiter import PatchLimiter
 from encoder_svc.vision.preprocess import Patches
 from fovea.contract.errors import EncoderBusy, FoveaError
 
+# The tower: images, and whether their saliency is needed.
 Compute = Callable[[Sequence[Patches], bool], list[TowerOutput]]
-"""What the tower makes of images, with their saliency or without."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """An image larger than `max_batch_patches` is computed alone. A patch prepared takes 6 KiB."""
+    """An image larger than `max_batch_patches` is computed alone. A prepared patch takes 6 KiB."""
 
     max_batch_patches: int = 16_384
     max_prepared_patches: int = 49_152
@@ -44,7 +44,7 @@ class BatchLimits:
 
 
 class Batcher:
-    """Start it on the loop that calls it. `healthy` is false for good once the tower has failed."""
+    """Start it on the loop that calls it. `healthy` turns false for good when the tower fails."""
 
     def __init__(self, compute: Compute, limits: BatchLimits | None = None) -> None:
         self.limits = limits or BatchLimits()
@@ -52,7 +52,7 @@ class Batcher:
         self._flights: dict[Hashable, Flight] = {}
         self._ready: deque[Flight] = deque()  # oldest first
         self._changed = asyncio.Event()
-        self._room = PatchLimiter(self.limits.max_prepared_patches)
+        self._limiter = PatchLimiter(self.limits.max_prepared_patches)
         self._preparing: list[Flight] = []
         self._tower = ThreadPoolExecutor(1, thread_name_prefix="tower")
         self._loop_task: asyncio.Task[None] | None = None
@@ -63,7 +63,7 @@ class Batcher:
         self._loop_task = asyncio.create_task(self._serve(), name="batcher")
 
     async def close(self) -> None:
-        """End at once: a tower call that runs is awaited, whoever still waits gets TowerFailed."""
+        """Stop: await a running tower call; other waiters get TowerFailed."""
         if self._loop_task is not None:
             self._loop_task.cancel()
             with suppress(asyncio.CancelledError):
@@ -76,27 +76,27 @@ class Batcher:
         return self._loop_task is not None and not self._ended
 
     async def died(self) -> TowerFailed:
-        """Waits until the tower has failed for good."""
+        """Wait until the tower has failed for good."""
         await self._failed.wait()
         return TowerFailed()
 
     @property
     def waiting(self) -> int:
-        """Images that the tower has not begun with."""
+        """Count of images that wait for the tower."""
         return sum(not flight.begun for flight in self._flights.values())
 
     @property
     def running(self) -> int:
-        """Images in the tower."""
+        """Count of images in the tower."""
         return len(self._flights) - self.waiting
 
     async def encode(self, key: Hashable, patches: int, prepare: Prepare, saliency: bool = False) -> Encoded:
-        """The rows under `key`: of a computation that is under way, or of a new one.
+        """The rows of `key`, from a running or a new computation.
 
-        `prepare` makes at most `patches` patches of the image; what it raises reaches all who wait for the
-        key. Whether `saliency` is wanted must be part of the key. Raises EncoderBusy where the queue is full,
-        EncodeFailed where the tower cannot compute this image, TowerFailed where it computes none any more.
-        Cancelling the call leaves the others in peace.
+        `prepare` makes at most `patches` patches of the image; its error reaches all waiters of the key.
+        `saliency` must be part of the key. Raises EncoderBusy if the queue is full, EncodeFailed if the tower
+        cannot compute this image, TowerFailed if it computes none any more. Cancelling the call does not
+        affect other waiters.
         """
         flight = self._flights.get(key) or self._launch(key, patches, prepare, saliency)
         flight.waiters += 1
@@ -108,7 +108,7 @@ class Batcher:
                 self._left(flight)
         first = flight.claim()
         if first:
-            # Not earlier: whoever asks before the first has his rows must find this computation.
+            # Not earlier: until the first waiter has the rows, new callers must join this flight.
             self._forget(flight)
         return replace(encoded, first=first)
 
@@ -129,19 +129,19 @@ class Batcher:
             del self._flights[flight.key]
 
     def _landed(self, flight: Flight) -> None:
-        """A flight that failed, or that nobody waits for, is over; else its first waiter ends it."""
+        """Forget a flight that failed or has no waiters. Otherwise its first waiter forgets it."""
         if flight.failed or not flight.waiters:
             self._forget(flight)
 
     def _left(self, flight: Flight) -> None:
-        """The last waiter has gone, with the rows or without."""
+        """The last waiter has left, with or without the rows."""
         if flight.result.done():
             self._forget(flight)
         elif not flight.begun:
             self._abandon(flight)
 
     def _abandon(self, flight: Flight) -> None:
-        """Nobody waits and the tower has not begun: give the computation up."""
+        """Cancel a computation that has no waiters and has not reached the tower."""
         flight.abandoned = True
         flight.result.cancel()
         self._forget(flight)
@@ -149,7 +149,7 @@ class Batcher:
             flight.task.cancel()
 
     async def _prepare(self, flight: Flight) -> None:
-        await self._room.acquire(flight.patches)
+        await self._limiter.acquire(flight.patches)
         self._preparing.append(flight)
         try:
             flight.prepared = await flight.prepare()
@@ -159,7 +159,7 @@ class Batcher:
         finally:
             self._preparing.remove(flight)
             if flight.prepared is None:
-                self._room.release(flight.patches)
+                self._limiter.release(flight.patches)
             self._changed.set()
 
     async def _serve(self) -> None:
@@ -169,7 +169,7 @@ class Batcher:
                 try:
                     await self._run(batch)
                 finally:
-                    self._room.release(sum(flight.patches for flight in batch))
+                    self._limiter.release(sum(flight.patches for flight in batch))
         except Exception as error:
             log.error("tower_failed", exc_info=error)
             self._end()
@@ -183,8 +183,8 @@ class Batcher:
                 flight.task.cancel()
 
     async def _gather(self) -> list[Flight]:
-        """The next batch, in the order in which images were asked for: whoever asked for several begins with
-        the first. One that takes longer than `max_wait_s` to prepare is overtaken.
+        """The next batch, in request order, so that a caller of several images starts with its first. An
+        image that takes longer than `max_wait_s` to prepare is overtaken.
         """
         await self._until(lambda: bool(self._ready), None)
         await self._until(self._full_or_alone, self.limits.max_wait_s)
@@ -205,21 +205,23 @@ class Batcher:
         return sum(flight.cost for flight in older) >= self.limits.max_batch_patches
 
     def _take(self) -> list[Flight]:
-        """All with saliency or all without: who has not asked does not wait for it."""
+        """All with saliency or all without, so that calls without saliency do not pay for it."""
         batch: list[Flight] = []
-        left = self.limits.max_batch_patches
-        while self._ready and (not batch or self._ready[0].joins(batch[0], left)):
+        free_patches = self.limits.max_batch_patches
+        while self._ready and (not batch or self._ready[0].joins(batch[0], free_patches)):
             flight = self._ready.popleft()
             if flight.abandoned:
-                self._room.release(flight.patches)
+                self._limiter.release(flight.patches)
                 continue
             flight.begun = True
-            left -= flight.cost
+            free_patches -= flight.cost
             batch.append(flight)
         return batch
 
     async def _run(self, batch: Sequence[Flight]) -> None:
-        """Compute a batch; where that fails, each image alone, so that one does not fail all."""
+        """Compute a batch. If that fails, compute each image alone, so that a bad image does not fail the
+        others.
+        """
         if not batch:
             return
         started = time.perf_counter()
@@ -230,18 +232,18 @@ class Batcher:
             raise
         except Exception as error:
             log.warning("encode_failed", images=len(batch), exc_info=error)
-            await self._one_by_one(batch, error)
+            await self._run_alone(batch, error)
             return
         ended = time.perf_counter()
         for flight, data in zip(batch, rows, strict=True):
             flight.finish(data, started, ended)
 
-    async def _one_by_one(self, batch: Sequence[Flight], error: Exception) -> None:
+    async def _run_alone(self, batch: Sequence[Flight], error: Exception) -> None:
         if len(batch) == 1:
-            failed = error if isinstance(error, FoveaError) else EncodeFailed()
-            if failed is not error:
-                failed.__cause__ = error
-            batch[0].fail(failed)
+            failure = error if isinstance(error, FoveaError) else EncodeFailed()
+            if failure is not error:
+                failure.__cause__ = error
+            batch[0].fail(failure)
             return
         for flight in batch:
             await self._run([flight])
@@ -256,8 +258,8 @@ def _age(flight: Flight) -> float:
 
 
 def _guarded(compute: Compute, images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
-    """On the tower's thread: what is no Exception would otherwise end the event loop, not this
-    worker.
+    """Runs on the tower's thread. An error that is no Exception would otherwise end the event loop instead of
+    this worker.
     """
     try:
         return compute(images, saliency)

@@ -1,8 +1,8 @@
 """Loads the vision tower of a checkpoint, and nothing else of it.
 
-The module is built without memory, then filled tensor by tensor from the safetensors files; the
-language model is neither built nor read. A tensor that is missing, left over or of another shape
-refuses the checkpoint: a tower with random weights would answer too, and nobody would see it.
+The module is built without memory, then filled tensor by tensor from the safetensors files; the language
+model is neither built nor read. A missing, extra or reshaped tensor rejects the checkpoint: a tower with
+random weights would also answer, and nobody would notice.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ def load(
     dtype: torch.dtype,
     progress: Progress = lambda done, total: None,
 ) -> PreTrainedModel:
-    """The tower in evaluation mode on `device`, its weights converted to `dtype` as they arrive."""
+    """The tower in evaluation mode on `device`. Weights are converted to `dtype` as they are read."""
     architecture.check_processor(directory)
     model = _empty(directory, device, dtype)
-    wanted = dict(model.state_dict())
-    found = vision_tensors(directory)
-    _compare(wanted, found)
-    done, total = 0, sum(entry.size for _, entry in found.values())
-    for name, (name_on_disk, entry) in found.items():
-        wanted[name].copy_(_read(entry, name_on_disk))
-        _check_finite(name_on_disk, wanted[name])
+    expected = dict(model.state_dict())
+    stored = vision_tensors(directory)
+    _compare(expected, stored)
+    done, total = 0, sum(entry.size for _, entry in stored.values())
+    for name, (name_on_disk, entry) in stored.items():
+        expected[name].copy_(_read(entry, name_on_disk))
+        _check_finite(name_on_disk, expected[name])
         done += entry.size
         progress(done, total)
     return model
 
 
 def _check_finite(name: str, tensor: torch.Tensor) -> None:
-    """Two reductions that pass NaN on: a twentieth of what `isfinite` costs on a CPU."""
+    """Two reductions that propagate NaN cost a twentieth of `isfinite` on a CPU."""
     if not bool(tensor.amax().isfinite() & tensor.amin().isfinite()):
         dtype = str(tensor.dtype).removeprefix("torch.")
         raise CheckpointNotSupported(
@@ -64,7 +64,7 @@ def _check_finite(name: str, tensor: torch.Tensor) -> None:
 
 
 def _read(entry: TensorEntry, name: str) -> torch.Tensor:
-    """Values that mean themselves: those of a quantised tensor mean nothing without their scales."""
+    """Reads a tensor of a plain dtype. The values of a quantised tensor mean nothing without their scales."""
     if entry.dtype not in DTYPES:
         raise CheckpointNotSupported(
             f"{name} is stored as {entry.dtype}; served are {', '.join(DTYPES)}",
@@ -82,9 +82,7 @@ def _read(entry: TensorEntry, name: str) -> torch.Tensor:
 
 
 def attention(device: torch.device, dtype: torch.dtype) -> str:
-    """Flash attention packs images without a loop; without its package each image is attended
-    alone.
-    """
+    """Flash attention packs images without a loop. Without it, images of equal length share a call."""
     half = dtype in (torch.float16, torch.bfloat16)
     if device.type == "cuda" and half and find_spec("flash_attn") is not None:
         return "flash_attention_2"
@@ -92,7 +90,7 @@ def attention(device: torch.device, dtype: torch.dtype) -> str:
 
 
 def _empty(directory: Path | str, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    """The modules with memory but without values."""
+    """The modules with allocated but uninitialised weights."""
     config_class, model_class = _MODELS[model_type(directory)]
     fields = dict(read_json(directory, "config.json")["vision_config"])
     fields.pop("model_type", None)  # published as that of the whole model
@@ -100,16 +98,17 @@ def _empty(directory: Path | str, device: torch.device, dtype: torch.dtype) -> P
     with torch.device("meta"):
         model = model_class._from_config(config, dtype=dtype, attn_implementation=attention(device, dtype))
     model = model.to_empty(device=device).requires_grad_(False).eval()
-    # Its frequencies are computed, not loaded, so emptying lost them; they stay in float32.
+    # `to_empty` also dropped the rotary frequencies, which are computed rather than loaded. They stay in
+    # float32.
     model.rotary_pos_emb = type(model.rotary_pos_emb)(config).to(device)
     return model
 
 
-def _compare(wanted: dict[str, torch.Tensor], found: dict[str, tuple[str, TensorEntry]]) -> None:
-    missing = sorted(wanted.keys() - found.keys())
-    unexpected = sorted(found.keys() - wanted.keys())
+def _compare(expected: dict[str, torch.Tensor], stored: dict[str, tuple[str, TensorEntry]]) -> None:
+    missing = sorted(expected.keys() - stored.keys())
+    unexpected = sorted(stored.keys() - expected.keys())
     reshaped = sorted(
-        name for name in wanted.keys() & found.keys() if wanted[name].shape != found[name][1].shape
+        name for name in expected.keys() & stored.keys() if expected[name].shape != stored[name][1].shape
     )
     for problem, names in (
         ("lacks", missing),

@@ -1,9 +1,10 @@
-"""Which cells of a picture say nothing that another does not say: squares of one colour in a larger region.
+"""Selects the cells of an image that carry information: drops uniform patches whose colour another cell
+shows.
 
-A cell is 32x32 pixels, one visual token. Uniform cells that stand together and are of one colour make a
-region. A region is dropped whole where a cell beside it, that is not uniform, shows its colour too: the
-background of a text, the fill of a bar. Of any other region the first cell stays, as a witness of its
-colour. Pure numpy on pixels after the resize. Knows no patches and no model.
+A cell is 32x32 pixels, a visual token. Adjacent uniform cells of the same colour form a region. A region is
+dropped entirely if an adjacent, non-uniform cell also shows its colour: the background of text, the fill of a
+bar. Any other region keeps its first cell as a witness of its colour. Pure numpy on resized pixels.
+Independent of patches and the model.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ Cells = NDArray[np.bool_]
 Values = NDArray[np.uint8]
 """(rows, columns, channels)"""
 Span = tuple[list[int], list[int]]
-"""The lowest and the highest value of each channel of one cell."""
+"""The lowest and the highest value of each channel of a cell."""
 
 
 def kept_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.int32] | None:
-    """The raster places, ascending, of the cells to be encoded, at least one; None where that is all."""
+    """Raster indices, ascending, of the cells to encode, at least one; None if that is all."""
     low, high = extremes(rgb, cell)
     flat = _within(low, high, tolerance)
     witnesses = _witnesses(low, high, flat, tolerance)
@@ -38,21 +39,21 @@ def _shown_beside(
     colours: NDArray[np.uint8],
     witnesses: NDArray[np.int64],
 ) -> set[int]:
-    """The witnesses of regions whose colour is seen in a cell that touches the region and is not uniform.
+    """Witnesses of regions whose colour appears in an adjacent, non-uniform cell.
 
-    `colours` (cells, 3) are those of each cell's witness.
+    `colours` (cells, 3) holds the colour of each cell's witness.
     """
     columns = flat.shape[1]
     is_flat, shown = flat.ravel().tolist(), set[int]()
-    asked: set[tuple[int, int]] = set()
-    for place in np.flatnonzero(flat & _touching(~flat)).tolist():
-        witness = int(witnesses[place])
-        for beside in _around(place, columns, len(is_flat)):
+    checked: set[tuple[int, int]] = set()
+    for index in np.flatnonzero(flat & _touching(~flat)).tolist():
+        witness = int(witnesses[index])
+        for neighbour in _around(index, columns, len(is_flat)):
             if witness in shown:
                 break
-            if not is_flat[beside] and (beside, witness) not in asked:
-                asked.add((beside, witness))
-                if _shows(rgb, cell, divmod(beside, columns), colours[place], tolerance):
+            if not is_flat[neighbour] and (neighbour, witness) not in checked:
+                checked.add((neighbour, witness))
+                if _shows(rgb, cell, divmod(neighbour, columns), colours[index], tolerance):
                     shown.add(witness)
     return shown
 
@@ -67,11 +68,11 @@ def _shows(
 
 
 def witnesses_of(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.int64]:
-    """For each raster place the place of the cell that is kept in its stead: itself where it is kept.
+    """For each raster index the index of the cell that represents it: itself if it is kept.
 
-    `rgb` is (height, width, 3), sides multiples of `cell`. Between a dropped cell and its witness lies a path
-    of cells that have the same one, and no value of the two differs by more than `tolerance`: along a slow
-    gradient the colour drifts, and where it has drifted too far a cell becomes a witness of its own.
+    `rgb` is (height, width, 3), sides multiples of `cell`. A path of cells with the same witness connects a
+    dropped cell to it, and no value of the two differs by more than `tolerance`. Along a slow gradient the
+    colour drifts; a cell that has drifted too far becomes a new witness.
     """
     low, high = extremes(rgb, cell)
     return _witnesses(low, high, _within(low, high, tolerance), tolerance)
@@ -82,24 +83,24 @@ def _witnesses(low: Values, high: Values, flat: Cells, tolerance: int) -> NDArra
     spans = list(zip(low.reshape(-1, 3).tolist(), high.reshape(-1, 3).tolist(), strict=True))
     witnesses = list(range(flat.size))
     is_flat = flat.ravel().tolist()
-    for place in np.flatnonzero(_beside(flat)).tolist():
-        left = place - 1 if place % columns else None
-        for neighbour in (left, place - columns):
+    for index in np.flatnonzero(_with_flat_neighbour(flat)).tolist():
+        left = index - 1 if index % columns else None
+        for neighbour in (left, index - columns):
             if neighbour is None or neighbour < 0 or not is_flat[neighbour]:
                 continue
-            if _alike(spans[place], spans[witnesses[neighbour]], tolerance):
-                witnesses[place] = witnesses[neighbour]
+            if _alike(spans[index], spans[witnesses[neighbour]], tolerance):
+                witnesses[index] = witnesses[neighbour]
                 break
     return np.array(witnesses)
 
 
 def uniform_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int = 0) -> Cells:
-    """Which cells are of one colour, whatever is beside them."""
+    """Which cells are uniform, regardless of their neighbours."""
     return _within(*extremes(rgb, cell), tolerance)
 
 
 def extremes(rgb: NDArray[np.uint8], cell: int) -> tuple[Values, Values]:
-    """The lowest and the highest value of each channel in each cell."""
+    """The lowest and the highest value of each channel per cell."""
     height, width = rgb.shape[:2]
     lines = rgb.reshape(height // cell, cell, width * 3)
     low, high = (of(lines, axis=1).reshape(height // cell, width // cell, cell, 3) for of in (np.min, np.max))
@@ -111,7 +112,7 @@ def _within(low: Values, high: Values, tolerance: int) -> Cells:
     return within
 
 
-def _beside(flat: Cells) -> Cells:
+def _with_flat_neighbour(flat: Cells) -> Cells:
     """Flat cells with a flat neighbour to the left or above."""
     beside = np.zeros_like(flat)
     beside[:, 1:] |= flat[:, :-1]
@@ -120,7 +121,7 @@ def _beside(flat: Cells) -> Cells:
 
 
 def _touching(cells: Cells) -> Cells:
-    """Where one of the four neighbours is one of these cells."""
+    """Cells with any of these cells among their four neighbours."""
     touching = np.zeros_like(cells)
     touching[:, 1:] |= cells[:, :-1]
     touching[:, :-1] |= cells[:, 1:]
@@ -129,16 +130,16 @@ def _touching(cells: Cells) -> Cells:
     return touching
 
 
-def _around(place: int, columns: int, count: int) -> list[int]:
-    """The places to the left, right, above and below, where there are any."""
-    row, column = divmod(place, columns)
-    found = [place - columns] * (row > 0) + [place + columns] * (place + columns < count)
-    return found + [place - 1] * (column > 0) + [place + 1] * (column < columns - 1)
+def _around(index: int, columns: int, count: int) -> list[int]:
+    """Indices of the existing neighbours left, right, above and below."""
+    row, column = divmod(index, columns)
+    around = [index - columns] * (row > 0) + [index + columns] * (index + columns < count)
+    return around + [index - 1] * (column > 0) + [index + 1] * (column < columns - 1)
 
 
-def _alike(one: Span, other: Span, tolerance: int) -> bool:
-    """Whether all values of two flat cells lie within `tolerance`, channel by channel."""
-    (low, high), (lower, higher) = one, other
+def _alike(first: Span, second: Span, tolerance: int) -> bool:
+    """Whether all values of two flat cells lie within `tolerance`, per channel."""
+    (low, high), (lower, higher) = first, second
     return (
         high[0] - lower[0] <= tolerance
         and higher[0] - low[0] <= tolerance

@@ -1,7 +1,6 @@
-"""One computation and all who wait for it.
+"""A computation and the callers that wait for it.
 
-However many calls ask for the rows under one key, there is one flight. It is given up only when the
-last of them has left before the tower began with it.
+Callers of a key share a flight. It is abandoned only if the last waiter leaves before the tower has begun.
 """
 
 from __future__ import annotations
@@ -22,9 +21,7 @@ Prepare = Callable[[], Awaitable[PreparedImage]]
 
 @dataclass(frozen=True)
 class EncodeTimes:
-    """Milliseconds by stage; the tower's are of the whole batch, `queue_ms` is all that was
-    waiting.
-    """
+    """Milliseconds by stage. `tower_ms` is of the whole batch, `queue_ms` covers all waiting."""
 
     queue_ms: float
     decode_ms: float
@@ -34,10 +31,10 @@ class EncodeTimes:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The rows of one image: of all its cells, or of those at the raster places `kept`.
+    """The rows of an image: of all its cells, or of those at the raster indices `kept`.
 
-    `first` is true for one of those who asked: the one that should store them. `saliency` has a float a row
-    where it was asked for; then `uniform` tells which of the rows show one colour alone.
+    `first` is true for exactly one caller, which should store the rows. `saliency` has a float per row if
+    requested; `uniform` then tells which rows show uniform patches.
     """
 
     rows: bytes
@@ -51,7 +48,7 @@ class Encoded:
 
 @dataclass(eq=False)
 class Flight:
-    """`patches` is the most that the image can cost the tower, known from its size before it is prepared."""
+    """`patches` bounds what the image can cost the tower; the image size decides it before preparation."""
 
     key: Hashable
     patches: int
@@ -68,15 +65,15 @@ class Flight:
 
     @property
     def cost(self) -> int:
-        """Patches that the tower will see: known once the image is prepared, until then at most `patches`."""
+        """Patches that the tower will see: exact once the image is prepared, `patches` until then."""
         return self.patches if self.prepared is None else self.prepared.patches.count
 
     def joins(self, other: Flight, left: int) -> bool:
-        """Whether it may share a tower call that has room for `left` patches more."""
+        """Whether it may share a tower call that has room for `left` more patches."""
         return self.saliency == other.saliency and self.cost <= left
 
-    def finish(self, made: TowerOutput, started: float, ended: float) -> None:
-        """Hand the rows to all who wait; `started` and `ended` are those of the tower call."""
+    def finish(self, output: TowerOutput, started: float, ended: float) -> None:
+        """Deliver the rows to all waiters; `started` and `ended` are of the tower call."""
         if self.result.done() or self.prepared is None:
             return
         decode_ms, preprocess_ms = self.prepared.decode_ms, self.prepared.preprocess_ms
@@ -86,11 +83,11 @@ class Flight:
         image = self.prepared.patches
         self.result.set_result(
             Encoded(
-                made.rows,
+                output.rows,
                 image.grid_thw,
                 times,
                 kept=image.kept,
-                saliency=made.saliency,
+                saliency=output.saliency,
                 uniform=image.uniform,
             )
         )
@@ -98,13 +95,13 @@ class Flight:
     def fail(self, error: Exception) -> None:
         if not self.result.done():
             self.result.set_exception(error)
-            self.result.exception()  # seen: nobody may be waiting any more
+            self.result.exception()  # retrieved: there may be no waiter left
 
     @property
     def failed(self) -> bool:
         return self.result.done() and (self.result.cancelled() or self.result.exception() is not None)
 
     def claim(self) -> bool:
-        """True for the first who asks."""
+        """True for the first caller."""
         claimed, self.claimed = self.claimed, True
         return not claimed

@@ -1,7 +1,7 @@
-"""The vision tower's forward over a batch of images of any sizes, each with all its cells or some of them.
+"""The vision tower's forward pass over a batch of images of any size, each with all or some of its cells.
 
-Works on the weights of a `transformers` Qwen3-VL vision model and equals its forward up to float rounding.
-Knows no pixels, no bytes and no dtype of rows.
+Uses the weights of a `transformers` Qwen3-VL vision model and equals its forward up to float rounding.
+Independent of pixels, bytes and row dtypes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from encoder_svc.vision.saliency import saliency
 
 @dataclass(frozen=True, eq=False)
 class TowerImage:
-    """`values` (patches, channels * frames * pixels) in the order of cells; `grid` (h, w) in patches."""
+    """`values` (patches, channels * frames * pixels) in cell order; `grid` (h, w) in patches."""
 
     values: Tensor
     grid: tuple[int, int]
@@ -32,17 +32,18 @@ class TowerImage:
 
 @dataclass(frozen=True, eq=False)
 class ForwardOutput:
-    """`rows` (cells of all images, out width * (1 + levels)); `saliency` (patches,) where asked for."""
+    """`rows` (cells of all images, out width * (1 + levels)); `saliency` (patches,) if requested."""
 
     rows: Tensor
     saliency: Tensor | None
 
 
 class StillPatchEmbed:
-    """The patch embedding as one matrix product with the weights of the Conv3d that it replaces.
+    """The patch embedding as a matrix product with the weights of the Conv3d that it replaces.
 
     Kernel and stride of that convolution are equal, so each patch meets the whole kernel once. The frames of
-    a still are equal, so in float32, where their sum loses nothing, its weights are added up beforehand.
+    a still are equal, so the weights are summed over frames beforehand, in float32 only, where the sum loses
+    nothing.
     """
 
     def __init__(self, convolution: nn.Conv3d) -> None:
@@ -58,7 +59,7 @@ class StillPatchEmbed:
 
 
 class Forward:
-    """Made of a vision model; `width` is that of a level of a row. Run it in inference mode."""
+    """Built from a vision model; `width` is the width of a level. Run it in inference mode."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         config: Any = model.config
@@ -71,28 +72,28 @@ class Forward:
         )
         self._attend = choose(config._attn_implementation)
         self._blocks = [Block(block, config.num_heads, config.hidden_act) for block in modules.blocks]
-        # Which level of a row is computed behind which block; level 0 comes behind the last. Levels are in
-        # the order of the blocks, mergers in that of the config.
+        # Maps each deepstack block to its level; level 0 follows the last block. Levels are in block order,
+        # mergers in the order of the config.
         indexes = list(config.deepstack_visual_indexes)
-        self._levels = {place: level for level, place in enumerate(sorted(indexes), 1)}
-        deep = [modules.deepstack_merger_list[indexes.index(place)] for place in self._levels]
+        self._levels = {index: level for level, index in enumerate(sorted(indexes), 1)}
+        deep = [modules.deepstack_merger_list[indexes.index(index)] for index in self._levels]
         self._mergers: list[Any] = [modules.merger, *deep]
         self._cell: int = config.spatial_merge_size**2
         self.width: int = modules.merger.linear_fc2.out_features
 
     def __call__(self, images: Sequence[TowerImage], salient: bool) -> ForwardOutput:
-        """Images with equally many patches stand side by side."""
+        """Images of equal patch count must be adjacent."""
         packing = Packing(tuple(len(image.values) for image in images), self._device)
         positions = [self._positions.of(*image.grid, image.kept) for image in images]
-        turns = _joined([one.turns for one in positions])
-        x = _joined([self._embed(image.values.to(self._device, self._dtype)) for image in images])
-        x += _joined([one.added for one in positions])
+        rotations = _concatenated([position.rotations for position in positions])
+        x = _concatenated([self._embed(image.values.to(self._device, self._dtype)) for image in images])
+        x += _concatenated([position.added for position in positions])
         rows = x.new_empty(len(x) // self._cell, self.width * len(self._mergers))
-        for place, block in enumerate(self._blocks):
-            q, k, v = block.qkv(x, turns)
+        for index, block in enumerate(self._blocks):
+            q, k, v = block.qkv(x, rotations)
             block.add(x, self._attend(q, k, v, packing))
-            if place in self._levels:
-                self._merge(self._levels[place], x, rows)
+            if index in self._levels:
+                self._merge(self._levels[index], x, rows)
         self._merge(0, x, rows)
         return ForwardOutput(rows, _saliencies(q, k, packing) if salient else None)
 
@@ -106,5 +107,5 @@ def _saliencies(q: Tensor, k: Tensor, packing: Packing) -> Tensor:
     return torch.cat([saliency(queries, keys) for queries, keys in images])
 
 
-def _joined(parts: Sequence[Tensor]) -> Tensor:
+def _concatenated(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))

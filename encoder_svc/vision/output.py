@@ -1,4 +1,4 @@
-"""What the tower gives for one image. Knows no torch, so that the batcher can hand it on."""
+"""What the tower computes for an image. Independent of torch, so that the batcher can pass it on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class TowerOutput:
-    """`rows` as bytes of a layout, one a present cell in raster order.
+    """`rows` as bytes of a layout, a row per present cell in raster order.
 
-    `saliency` has one float32 a row: the attention that its four patches get in the last block, summed over
-    all queries, mean over heads. It sums to the number of patches. None where it was not asked for.
+    `saliency` has a float32 per row: the attention that its four patches receive in the last block, summed
+    over all queries, mean over heads. It sums to the number of patches. None if not requested.
     """
 
     rows: bytes

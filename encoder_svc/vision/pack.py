@@ -1,8 +1,8 @@
-"""Packs the floats that the tower computed into rows of a `fovea.contract.rows` layout, on their device.
+"""Packs the tower's floats into rows of a `fovea.contract.rows` layout, on their device.
 
-Without a scale a value is rounded to its dtype. With scales, the largest value of a group becomes the
-largest that the dtype can say: the group is a level in float8, whose precision is relative and so bears one
-huge value among many, and 64 values in int8, whose precision does not. Knows no image and no tower.
+Without a scale a value is rounded to its dtype. With scales, the largest value of a group maps to the dtype's
+largest value. A group is a level in float8, whose relative precision tolerates an outlier among many values,
+and 64 values in int8, whose absolute precision does not. Independent of images and the tower.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ TORCH_DTYPES = {
     RowDtype.FP16: torch.float16,
     RowDtype.FP32: torch.float32,
 }
-"""Of values without a scale, and so of arithmetic."""
+"""Dtypes of unscaled values, and so of arithmetic."""
 
 _LARGEST = {RowDtype.FP8: torch.finfo(torch.float8_e4m3fn).max, RowDtype.INT8: 127.0}
 
 
 def pack(rows: Tensor, layout: RowLayout) -> Tensor:
-    """(rows, values) as bytes (rows, row_bytes). A value that is not finite stays visible: in its own place,
-    or where integers cannot say so, in its scale.
+    """(rows, values) as bytes (rows, row_bytes). A value that is not finite stays detectable: in its own
+    place, or in its scale if integers cannot hold it.
     """
     if not layout.scales:
         return rows.to(TORCH_DTYPES[layout.dtype]).contiguous().view(torch.uint8)
@@ -35,14 +35,14 @@ def pack(rows: Tensor, layout: RowLayout) -> Tensor:
 
 
 def _scales(groups: Tensor, largest: float) -> Tensor:
-    """One a group, never 0: a group of zeros keeps scale 1. Not finite where a value of the group is not."""
+    """A scale per group, never 0: a group of zeros has scale 1. Not finite if a value of the group is not."""
     peaks = groups.abs().amax(dim=2)
     scales = (peaks / largest).clamp(min=torch.finfo(torch.float32).tiny)
     return torch.where(peaks == 0, torch.ones_like(scales), scales)
 
 
 def _rounded(values: Tensor, dtype: RowDtype) -> Tensor:
-    """To the nearest, halves to even; clamped, because the division may end a bit above the largest."""
+    """Round to nearest, ties to even. Clamped, because the division may slightly exceed the largest value."""
     largest = _LARGEST[dtype]
     values = values.clamp(-largest, largest)
     return values.to(torch.float8_e4m3fn) if dtype is RowDtype.FP8 else values.round().to(torch.int8)

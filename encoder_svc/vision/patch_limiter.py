@@ -1,6 +1,4 @@
-"""A bound on how many patches lie prepared before the tower, so that a burst of large images fits
-the memory.
-"""
+"""Limits the prepared patches that wait for the tower, so that a burst of large images fits in memory."""
 
 from __future__ import annotations
 
@@ -8,13 +6,13 @@ import asyncio
 
 
 class PatchLimiter:
-    """Strictly first come, first served: a large image is not overtaken for ever by small ones.
+    """First come, first served, so that small images never starve a large image.
 
-    One that is larger than the whole room is let in when the room is empty.
+    An image larger than the limit is admitted when nothing else is held.
     """
 
     def __init__(self, patches: int) -> None:
-        self._size = patches
+        self._max_patches = patches
         self._held = 0
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
@@ -25,7 +23,7 @@ class PatchLimiter:
 
     async def acquire(self, patches: int) -> None:
         async with self._turn:
-            while self._held and self._held + patches > self._size:
+            while self._held and self._held + patches > self._max_patches:
                 self._freed.clear()
                 await self._freed.wait()
             self._held += patches

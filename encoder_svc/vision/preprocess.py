@@ -1,8 +1,8 @@
 """From pixels to the patches that the tower reads, as the Qwen3-VL image processor makes them.
 
-Resize (bicubic, Pillow), rescale by 1/255, normalise by mean and deviation 0.5, cut into patches in
-merge order; squares of one colour are left out where that is asked for. Equal to the Pillow backend of the
-processor in `transformers` to the last bit, on Pillow and numpy alone. It knows no file format and no model.
+Resize (bicubic, Pillow), rescale by 1/255, normalise by mean and deviation 0.5, cut into patches in merge
+order; optionally drop uniform patches. Bit-exact with the Pillow backend of the processor in `transformers`,
+on Pillow and numpy alone. Independent of file formats and the model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fovea.geometry import Geometry, Planned
 CHANNELS = 3
 _MEAN = _DEVIATION = 0.5
 
-# What each of the 256 byte values becomes, rounded to float32 where the processor rounds.
+# The float of each byte value, rounded to float32 where the processor rounds.
 _BYTE = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
 _NORMALISED = (_BYTE - np.float32(_MEAN)) / np.float32(_DEVIATION)
 
@@ -28,9 +28,9 @@ _NORMALISED = (_BYTE - np.float32(_MEAN)) / np.float32(_DEVIATION)
 class Patches:
     """`values` is float32 (patches, channels * temporal * patch * patch), 1536 wide for Qwen3-VL.
 
-    Four patches in a row (a 2x2 square of the grid, a cell) become one visual token. `kept` are the raster
-    places, ascending, of the cells that are there; None where all are. `uniform` tells which of those have
-    one colour, where that was asked for.
+    Four consecutive patches (a 2x2 cell of the grid) become a visual token. `kept` holds the raster
+    indices, ascending, of the present cells; None if all are present. `uniform` tells which of them are
+    uniform, if requested.
     """
 
     values: npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ class Patches:
         return len(self.values)
 
     def cells(self, merge: int) -> int:
-        """How many cells must be in `values`. Raises ValueError for places that no grid of this size has."""
+        """Count of cells that `values` must hold. Raises ValueError for indices outside the grid."""
         _, h, w = self.grid_thw  # an image is one frame
         whole = (h // merge) * (w // merge)
         if self.kept is None:
@@ -61,21 +61,21 @@ def patches(
     flat_tolerance: int | None = None,
     uniform: bool = False,
 ) -> Patches:
-    """The patches of an image (height, width, 3), in one resize to the size that `geometry` plans.
+    """The patches of an image (height, width, 3), resized once to the size that `geometry` plans.
 
-    With a `flat_tolerance`, of the cells that `flat.kept_cells` keeps.
+    With `flat_tolerance`, only those of the cells that `flat.kept_cells` keeps.
     """
     planned, resized = _planned(rgb, geometry, max_pixels)
     kept = None if flat_tolerance is None else kept_cells(resized, geometry.cell, flat_tolerance)
-    found = _uniform(resized, geometry, kept) if uniform else None
-    return Patches(_patchify(resized, geometry, kept), planned.grid_thw, kept, found)
+    flags = _uniform(resized, geometry, kept) if uniform else None
+    return Patches(_patchify(resized, geometry, kept), planned.grid_thw, kept, flags)
 
 
 def _uniform(
     resized: npt.NDArray[np.uint8], geometry: Geometry, kept: npt.NDArray[np.int32] | None
 ) -> npt.NDArray[np.bool_]:
-    found = uniform_cells(resized, geometry.cell).ravel()
-    return found if kept is None else found[kept]
+    flags = uniform_cells(resized, geometry.cell).ravel()
+    return flags if kept is None else flags[kept]
 
 
 def places(
@@ -103,7 +103,7 @@ def _resized(rgb: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray
 def _patchify(
     rgb: npt.NDArray[np.uint8], geometry: Geometry, kept: npt.NDArray[np.int32] | None
 ) -> npt.NDArray[np.float32]:
-    """Bytes are moved while they are bytes, then looked up; the temporal copies come last."""
+    """Permutes bytes first, then maps them to floats; the temporal copies come last."""
     patch, merge = geometry.patch, geometry.merge
     rows, columns = rgb.shape[0] // geometry.cell, rgb.shape[1] // geometry.cell
     split = rgb.reshape(rows, merge, patch, columns, merge, patch, CHANNELS)

@@ -1,6 +1,7 @@
-"""How much attention each patch gets: softmax over keys, summed over queries, mean over heads, in float32.
+"""Attention received by each patch: softmax over keys, summed over queries, mean over heads, in float32.
 
-Computed beside the attention itself, whose kernels never tell, so asking changes no row. Knows no model.
+Computed separately, because attention kernels do not expose their weights; requesting it changes no row.
+Independent of the model.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor
 
 SCORES_AT_ONCE = 8 * 1024 * 1024
-"""Query, key and head pairs that are held at a time: 32 MiB."""
+"""Scores (query, key, head) in memory at a time: 32 MiB."""
 
 
 def saliency(q: Tensor, k: Tensor, scores: int = SCORES_AT_ONCE) -> Tensor:
-    """(patches,) of one image's turned queries and keys, (patches, heads, head_dim). Sums to the patches."""
+    """(patches,) from an image's rotated queries and keys, (patches, heads, head_dim). Sums to the number of
+    patches.
+    """
     patches, heads, head_dim = q.shape
     queries = q.float().transpose(0, 1) * head_dim**-0.5
     keys = k.float().permute(1, 2, 0)

@@ -1,7 +1,7 @@
-"""The vision tower: patches of many images in, visual rows of each out, in one packed call.
+"""The vision tower: patches of many images in, visual rows of each out, in a packed call.
 
-Blocking; the caller decides on which thread, and that only one call runs at a time. It knows no queue, no
-store and no file.
+Blocking. The caller picks the thread and never runs two calls at once. Independent of queues, the store and
+files.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from fovea.geometry import Geometry
 from fovea.machine import check_devices
 
 CPU_PATCHES = 2048
-"""More at once are slower on a CPU: four of 768x768 by 7 % on one thread, 19 % on two (stand-in)."""
+"""Larger calls are slower on a CPU: four of 768x768 by 7 % on one thread, 19 % on two (stand-in)."""
 
 
 def set_threads(threads: int) -> None:
-    """CPU threads of the tower; 0 leaves torch's own choice."""
+    """CPU threads of the tower; 0 keeps torch's default."""
     if threads:
         torch.set_num_threads(threads)
 
 
 class Tower:
-    """`width` and `levels` are measured on a dummy image, not believed from a configuration."""
+    """`width` and `levels` are measured on a dummy image rather than read from the configuration."""
 
     def __init__(self, model: PreTrainedModel, geometry: Geometry) -> None:
         with torch.inference_mode():
@@ -61,9 +61,9 @@ class Tower:
         dtype: RowDtype = RowDtype.FP32,
         progress: Progress = lambda done, total: None,
     ) -> Tower:
-        """The tower of a checkpoint folder, computing in `dtype`; it has answered a dummy by then.
+        """The tower of a checkpoint folder, computing in `dtype`, after a dummy image.
 
-        ValueError where the machine has no such device, or that device not this arithmetic.
+        ValueError if the machine lacks the device, or the device lacks the dtype.
         """
         no_bf16 = dtype is RowDtype.BF16 and not torch.cuda.is_bf16_supported(including_emulation=False)
         check_devices([device], torch.cuda.device_count(), no_bf16)
@@ -76,12 +76,12 @@ class Tower:
     def encode(self, images: Sequence[Patches], dtype: RowDtype, saliency: bool = False) -> list[TowerOutput]:
         """The rows of each image in `layout(dtype)`, raster order, copied out of the batch.
 
-        TowerFailed where the device is lost for good. RowsNotFinite where a value is not finite, as computed
-        or as packed, which fp16 can bring about: such rows would poison every answer about the image.
+        TowerFailed if the device is lost for good. RowsNotFinite if a computed or packed value is not finite,
+        which fp16 can cause: such rows would poison every answer about the image.
         """
         for image in images:
             self._check(image)
-        # Those of one length side by side: attention takes them in one call.
+        # Attention takes adjacent images of equal length in a single call.
         order = sorted(range(len(images)), key=lambda i: images[i].count)
         try:
             parts = [
@@ -89,8 +89,8 @@ class Tower:
             ]
         except torch.AcceleratorError as error:
             raise TowerFailed from error
-        made = dict(zip(order, chain.from_iterable(parts), strict=True))
-        return [made[i] for i in range(len(images))]
+        outputs = dict(zip(order, chain.from_iterable(parts), strict=True))
+        return [outputs[i] for i in range(len(images))]
 
     def _check(self, image: Patches) -> None:
         cells = image.cells(self._geometry.merge)
@@ -98,10 +98,10 @@ class Tower:
             raise ValueError(f"{image.values.shape} are not the patches of {image.grid_thw}")
 
     def _parts(self, images: Sequence[Patches]) -> Iterator[list[Patches]]:
-        """What goes through the layers together: all, but on a CPU no more than fit its caches."""
+        """Images that share a forward pass: all of them on a GPU, as many as fit the caches on a CPU."""
         part: list[Patches] = []
         for image in images:
-            patches = sum(one.count for one in part) + image.count
+            patches = sum(each.count for each in part) + image.count
             if part and self.device.type == "cpu" and patches > CPU_PATCHES:
                 yield part
                 part = []
@@ -118,11 +118,12 @@ class Tower:
         if bad is not None:
             raise RowsNotFinite("the image as the tower computes it", bad, dtype.value)
         rows = np.split(data, np.cumsum(cells)[:-1])
-        return [TowerOutput(part.tobytes(), found) for part, found in zip(rows, salient, strict=True)]
+        return [TowerOutput(part.tobytes(), received) for part, received in zip(rows, salient, strict=True)]
 
     def _run(self, images: Sequence[Patches], saliency: bool) -> ForwardOutput:
         return self._forward(
-            [TowerImage(torch.from_numpy(one.values), one.grid_thw[1:], one.kept) for one in images], saliency
+            [TowerImage(torch.from_numpy(each.values), each.grid_thw[1:], each.kept) for each in images],
+            saliency,
         )
 
     def _by_cell(self, saliency: Tensor | None, cells: Sequence[int]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""An encoder on a real store, with a decoder that counts and a tower of our own making, which counts too."""
+"""An encoder on a real store, with a counting decoder and a counting fake tower."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PROJECTION = np.random.default_rng(1).normal(size=(4 * 1536, LAYOUT.values)).as
 
 
 class CountingDecoder(ThreadDecoder):
-    """A decoder that knows how often it was asked."""
+    """A decoder that counts its calls."""
 
     decodes = 0
 
@@ -47,7 +47,7 @@ class CountingDecoder(ThreadDecoder):
 
 
 class FakeTower:
-    """Rows that follow from the cell's pixels alone; the brighter, the more attention. Waits for `gate`."""
+    """Computes rows from the pixels of each cell; brighter cells get more attention. Waits for `gate`."""
 
     def __init__(self) -> None:
         self.computed: list[int] = []
@@ -69,7 +69,7 @@ class FakeTower:
 
 @dataclass
 class Parts:
-    """An encoder, and what it is made of; `ranked` has the orders that were made."""
+    """An encoder and its parts; `ranked` lists the computed rankings."""
 
     encoder: Encoder
     store: LmdbStore

@@ -1,4 +1,4 @@
-"""Plans that leave rows out: one record and one order serve them all, and none answers for another."""
+"""Plans that leave rows out: a record and a ranking serve them all, and no record matches another plan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CELLS = 8 * 8
 
 
 def page() -> bytes:
-    """8x8 cells of noise; the two rows of cells at the bottom are white, but for one that shows white too."""
+    """8x8 cells of noise; the bottom two rows of cells are white, except a cell that is partly white."""
     pixels = np.random.default_rng(3).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     pixels[192:] = 255
     pixels[230:250, 70:90] = 0
@@ -50,15 +50,15 @@ async def image(parts: Parts) -> str:
 
 
 async def place(parts: Parts, image: str, plan: EncodePlan, stored_only: bool = False) -> PlacedRows:
-    return await parts.encoder.place(await parts.encoder.asked(image, plan, ""), stored_only)
+    return await parts.encoder.place(await parts.encoder.create_job(image, plan, ""), stored_only)
 
 
 def matrix(served: ServedRows) -> Any:
     return np.frombuffer(served.rows.data, np.uint8).reshape(served.rows.count, LAYOUT.row_bytes)
 
 
-async def test_one_record_and_one_order_serve_every_choice(parts: Parts, image: str) -> None:
-    """At once and out of nothing: one computation. Then a plan that keeps all finds the record."""
+async def test_a_record_and_a_ranking_serve_every_selection(parts: Parts, image: str) -> None:
+    """Concurrent and from an empty store: a single computation. Then a plan that keeps all reads the record."""
     plans = [keeping(keep) for keep in (0.3, 0.5, 0.75)] * 3
     chosen = await asyncio.gather(*(parts.encoder.encode(image, plan, "") for plan in plans))
     assert (parts.tower.computed, parts.ranked) == ([1], [Reducer.SCOPE])
@@ -76,22 +76,22 @@ async def test_one_record_and_one_order_serve_every_choice(parts: Parts, image: 
     assert parts.store.stats().total.rows.records == 1
 
 
-async def test_a_plain_ask_joins_a_computation_with_saliency(parts: Parts, image: str) -> None:
+async def test_a_call_without_saliency_joins_a_computation_with_saliency(parts: Parts, image: str) -> None:
     parts.tower.gate.clear()
-    asks = [asyncio.create_task(parts.encoder.encode(image, keeping(0.5), ""))]
+    calls = [asyncio.create_task(parts.encoder.encode(image, keeping(0.5), ""))]
     async with asyncio.timeout(10):
         while not parts.encoder.batcher.running:
             await asyncio.sleep(0.002)
-    asks.append(asyncio.create_task(parts.encoder.encode(image, PLAIN, "")))
+    calls.append(asyncio.create_task(parts.encoder.encode(image, PLAIN, "")))
     await asyncio.sleep(0.05)
     parts.tower.gate.set()
-    chosen, whole = await asyncio.gather(*asks)
+    chosen, whole = await asyncio.gather(*calls)
     assert (parts.tower.computed, chosen.rows.count, whole.rows.count) == ([1], CELLS // 2, CELLS)
     assert whole.joined
 
 
-async def test_an_order_is_made_when_it_is_first_asked_for(parts: Parts, image: str) -> None:
-    """Rows that are stored tell no attention: SCOPE runs the tower once more, and the others never."""
+async def test_a_ranking_is_computed_on_first_use(parts: Parts, image: str) -> None:
+    """Stored rows have no attention: SCOPE runs the tower again, the others never do."""
     await parts.encoder.encode(image, PLAIN, "")
     await parts.encoder.written()
     sources = []
@@ -103,33 +103,33 @@ async def test_an_order_is_made_when_it_is_first_asked_for(parts: Parts, image: 
     assert parts.ranked == [Reducer.DIVPRUNE, Reducer.SCOPE], "the other two need no looking"
 
 
-async def test_an_order_outlives_the_process_and_goes_with_the_image(tmp_path: Path) -> None:
+async def test_a_ranking_survives_a_restart_and_is_deleted_with_the_image(tmp_path: Path) -> None:
     async with running(tmp_path / "store") as parts:
         image = (await parts.encoder.uploads.keep(page())).facts.digest
         first = await parts.encoder.encode(image, keeping(0.4), "")
     async with running(tmp_path / "store") as parts:
-        asked = await parts.encoder.asked(image, keeping(0.4), "")
-        placed = await parts.encoder.place(asked, stored_only=True)
-        again = await parts.encoder.rows(asked)
+        job = await parts.encoder.create_job(image, keeping(0.4), "")
+        placed = await parts.encoder.place(job, stored_only=True)
+        again = await parts.encoder.rows(job)
         assert placed.kept is not None
         assert tuple(placed.kept) == again.rows.kept == first.rows.kept
         assert (placed.origin, again.origin, again.rows.digest) == ("none", "rows", first.rows.digest)
         assert (parts.tower.computed, parts.ranked) == ([], [])
-        await _assert_made_anew_where_it_is_no_order(parts, asked, first)
-        parts.encoder.rankings.drop(TENANT, asked.key.pixels)
-        removed = parts.store.delete_rows(TENANT, asked.key.pixels)
+        await _assert_recomputed_if_invalid(parts, job, first)
+        parts.encoder.rankings.drop(TENANT, job.key.pixels)
+        removed = parts.store.delete_rows(TENANT, job.key.pixels)
         left = parts.store.stats().total.rows
         assert (removed.records, left.records, left.bytes) == (1, 0, 0)
-        assert not (await parts.encoder.place(asked, stored_only=True)).known
+        assert not (await parts.encoder.place(job, stored_only=True)).known
 
 
-async def _assert_made_anew_where_it_is_no_order(parts: Parts, asked: EncodeJob, first: ServedRows) -> None:
-    parts.store.put_sidecar(asked.key, "scope.1", asked.fields, b"no order")
-    assert (await parts.encoder.rows(asked)).rows.digest == first.rows.digest
+async def _assert_recomputed_if_invalid(parts: Parts, job: EncodeJob, first: ServedRows) -> None:
+    parts.store.put_sidecar(job.key, "scope.1", job.fields, b"no order")
+    assert (await parts.encoder.rows(job)).rows.digest == first.rows.digest
     await parts.encoder.written()
     assert parts.ranked == [Reducer.SCOPE]
-    other = RowKey(asked.key.tenant, asked.key.pixels, asked.key.variant)
-    assert len(parts.store.get_sidecar(other, "scope.1", asked.fields) or b"") == 8 * CELLS
+    other = RowKey(job.key.tenant, job.key.pixels, job.key.variant)
+    assert len(parts.store.get_sidecar(other, "scope.1", job.fields) or b"") == 8 * CELLS
 
 
 async def test_a_flat_record_never_answers_for_a_plain_plan(parts: Parts, image: str) -> None:
@@ -149,8 +149,8 @@ async def test_a_flat_record_never_answers_for_a_plain_plan(parts: Parts, image:
     assert np.array_equal(matrix(again), matrix(plain)[list(flat.rows.kept or ())])
 
 
-async def test_flat_squares_are_placed_without_the_tower(parts: Parts, image: str) -> None:
-    """From the pixels, and from the record once there is one; choices of what is left are made of that."""
+async def test_uniform_patches_are_placed_without_the_tower(parts: Parts, image: str) -> None:
+    """From the pixels, or from the record once it exists. Selections start from the remaining cells."""
     placed = await place(parts, image, FLAT)
     assert placed.kept is not None
     assert (placed.known, placed.origin, tuple(placed.kept)) == (True, "none", (*range(48), 58))
@@ -167,24 +167,22 @@ async def test_flat_squares_are_placed_without_the_tower(parts: Parts, image: st
     assert parts.decoder.decodes == decodes
 
 
-async def test_what_only_the_tower_could_tell_stays_unknown_where_it_is_not_to_run(
-    parts: Parts, image: str
-) -> None:
+async def test_placement_that_needs_the_tower_stays_unknown_if_only_stored(parts: Parts, image: str) -> None:
     for reducer in (Reducer.SCOPE, Reducer.DIVPRUNE):
         assert not (await place(parts, image, keeping(0.5, reducer), stored_only=True)).known
     assert parts.tower.computed == []
-    told = await place(parts, image, keeping(0.5))
-    assert (told.known, told.origin, told.count) == (True, "encoded", CELLS // 2)
-    assert told.order is not None
-    assert sorted(told.order) == list(range(CELLS))
+    placed = await place(parts, image, keeping(0.5))
+    assert (placed.known, placed.origin, placed.count) == (True, "encoded", CELLS // 2)
+    assert placed.order is not None
+    assert sorted(placed.order) == list(range(CELLS))
     served = await parts.encoder.encode(image, keeping(0.5), "")
-    assert told.kept is not None
-    assert (served.origin, served.rows.kept) == ("rows", tuple(told.kept))
+    assert placed.kept is not None
+    assert (served.origin, served.rows.kept) == ("rows", tuple(placed.kept))
     assert (await place(parts, image, keeping(0.5, Reducer.DIVPRUNE), stored_only=True)).known
     assert parts.tower.computed == [1]
 
 
-async def test_what_was_placed_is_sent_though_the_store_keeps_nothing(tmp_path: Path) -> None:
+async def test_placed_rows_are_sent_even_if_the_store_keeps_nothing(tmp_path: Path) -> None:
     async with running(tmp_path / "store", capacity=0) as parts:
         image = (await parts.encoder.uploads.keep(page())).facts.digest
         placed = await place(parts, image, keeping(0.5))
@@ -193,7 +191,7 @@ async def test_what_was_placed_is_sent_though_the_store_keeps_nothing(tmp_path: 
         assert placed.kept is not None
         assert served.rows.kept == tuple(placed.kept)
         assert (parts.ranked, parts.tower.with_saliency) == ([Reducer.SCOPE], [True, False])
-        parts.encoder.rankings.drop(TENANT, served.asked.key.pixels)
+        parts.encoder.rankings.drop(TENANT, served.job.key.pixels)
         assert not (await place(parts, image, keeping(0.5), stored_only=True)).known
 
 
@@ -204,7 +202,7 @@ async def test_auto_keeps_some_and_not_all(parts: Parts, image: str) -> None:
     )
 
 
-async def test_a_ranking_that_fails_is_told_and_the_next_one_is_made(
+async def test_a_failed_ranking_is_reported_and_the_next_call_computes_it(
     parts: Parts, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -212,8 +210,8 @@ async def test_a_ranking_that_fails_is_told_and_the_next_one_is_made(
 
     with monkeypatch.context() as patched:
         patched.setattr(rankers, "by_content", broken)
-        asks = (parts.encoder.encode(image, keeping(keep), "") for keep in (0.5, 0.6))
-        failed = await asyncio.gather(*asks, return_exceptions=True)
+        calls = (parts.encoder.encode(image, keeping(keep), "") for keep in (0.5, 0.6))
+        failed = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(error) for error in failed] == [RankingFailed] * 2
     await parts.encoder.written()
     assert (await parts.encoder.encode(image, PLAIN, "")).origin == "rows"

@@ -1,4 +1,4 @@
-"""The encoder on a real store, with a decoder and a tower that count."""
+"""The encoder on a real store, with a counting decoder and a counting tower."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ async def test_another_plan_of_the_image_is_decoded_again(parts: Parts) -> None:
     assert (parts.decoder.decodes, parts.tower.computed) == (3, [1, 1])
 
 
-async def test_facts_of_pixels_that_would_be_others_today_are_not_used(
+async def test_facts_of_an_older_pixels_revision_are_not_used(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller sends the image again, which measures it anew; its rows are found by its pixels."""
+    """The client uploads the image again, which measures it anew; its rows are a hit by their pixels."""
     data = encoded(picture(96, 64))
     monkeypatch.setattr("encoder_svc.uploads.PIXELS_REVISION", PIXELS_REVISION - 1)
     before = await parts.encoder.uploads.keep(data)

@@ -1,4 +1,6 @@
-"""Rows on their way into shared memory: who leaves does not stop them, and what fails leaves no place behind."""
+"""Rows written into shared memory: a cancelled caller does not stop the fill, and a failure leaves no slot
+behind.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ DATA = bytes(range(256)) * 2  # 8 rows
 
 
 class FakeEncoder:
-    """Has the rows once `go` is set, or `failure`."""
+    """Returns rows once `go` is set, or raises `failure`."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -35,22 +37,22 @@ class FakeEncoder:
         self.computed = 0
         self.noted = 0
 
-    async def rows(self, asked: EncodeJob) -> ServedRows:
+    async def rows(self, job: EncodeJob) -> ServedRows:
         self.computed += 1
         await self.go.wait()
         if self.failure:
             raise self.failure
-        rows = StoredRows(memoryview(DATA), LAYOUT, asked.planned.grid_thw, "sha256:d")
-        return ServedRows(asked, rows, rows.count, RowOrigin.ENCODED, Timings())
+        rows = StoredRows(memoryview(DATA), LAYOUT, job.planned.grid_thw, "sha256:d")
+        return ServedRows(job, rows, rows.count, RowOrigin.ENCODED, Timings())
 
-    async def length(self, asked: EncodeJob) -> int:
-        return asked.choice.count(asked.planned.tokens) * LAYOUT.row_bytes
+    async def length(self, job: EncodeJob) -> int:
+        return job.selection.count(job.planned.tokens) * LAYOUT.row_bytes
 
-    def used(self, asked: EncodeJob) -> None:
+    def used(self, job: EncodeJob) -> None:
         self.noted += 1
 
 
-def asked(tenant: bytes = b"t", rows: RowSelection = ALL_ROWS) -> EncodeJob:
+def make_job(tenant: bytes = b"t", rows: RowSelection = ALL_ROWS) -> EncodeJob:
     key, planned = RowKey(tenant * 16, b"p" * 32, b"v" * 32), Planned(64, 128, (1, 8, 4), 32, 8)
     return EncodeJob("sha256:i", key, {}, (64, 128), EncodePlan(65_536, None, rows), planned, LAYOUT, 0.0)
 
@@ -62,10 +64,10 @@ async def leases(tmp_path: Path) -> AsyncIterator[Any]:
     await made.close()
 
 
-async def test_who_leaves_does_not_stop_the_writing_for_others(leases: Any, tmp_path: Path) -> None:
+async def test_a_cancelled_caller_does_not_stop_the_fill(leases: Any, tmp_path: Path) -> None:
     encoder = FakeEncoder()
-    first = asyncio.create_task(leases.lease(encoder, asked()))
-    second = asyncio.create_task(leases.lease(encoder, asked()))
+    first = asyncio.create_task(leases.lease(encoder, make_job()))
+    second = asyncio.create_task(leases.lease(encoder, make_job()))
     await asyncio.sleep(0)
     first.cancel()
     encoder.go.set()
@@ -73,44 +75,44 @@ async def test_who_leaves_does_not_stop_the_writing_for_others(leases: Any, tmp_
     assert (encoder.computed, leased.served.joined) == (1, True)
     assert OpenArena(leases.arena, tmp_path).copy(leased.offset, len(DATA)) == DATA
     assert leases.use() == ArenaUse(len(DATA), 1)
-    again = await leases.lease(encoder, asked())
+    again = await leases.lease(encoder, make_job())
     assert (again.served.origin, again.offset, encoder.noted) == ("rows", leased.offset, 2)
 
 
-async def test_another_tenant_finds_nothing_of_the_first(leases: Any) -> None:
+async def test_tenants_do_not_share_slots(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
-    one, other = [await leases.lease(encoder, asked(tenant)) for tenant in (b"t", b"u")]
+    first, second = [await leases.lease(encoder, make_job(tenant)) for tenant in (b"t", b"u")]
     assert encoder.computed == 2
-    assert one.offset != other.offset
+    assert first.offset != second.offset
 
 
-async def test_other_rows_of_the_image_are_written_beside(leases: Any) -> None:
+async def test_another_selection_gets_its_own_slot(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
-    found = [
-        await leases.lease(encoder, asked(rows=RowSelection(reducer=r)))
+    leased = [
+        await leases.lease(encoder, make_job(rows=RowSelection(reducer=r)))
         for r in (Reducer.SCOPE, Reducer.RANDOM)
     ]
-    assert (encoder.computed, len({leased.offset for leased in found})) == (2, 2)
+    assert (encoder.computed, len({each.offset for each in leased})) == (2, 2)
     leases.drop(b"t" * 16, b"p" * 32)
     assert leases.use() == ArenaUse(2 * len(DATA), 2), "until the leases end"
 
 
-async def test_rows_that_outgrow_their_place_are_not_written_into_another_one(leases: Any) -> None:
+async def test_rows_larger_than_their_slot_are_refused(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
     with pytest.raises(ArenaFull):
-        await leases.lease(encoder, replace(asked(), planned=Planned(32, 64, (1, 4, 2), 8, 2)))
+        await leases.lease(encoder, replace(make_job(), planned=Planned(32, 64, (1, 4, 2), 8, 2)))
     assert leases.use() == ArenaUse()
 
 
-async def test_rows_that_fail_leave_no_place_behind(leases: Any) -> None:
+async def test_a_failed_fill_leaves_no_slot_behind(leases: Any) -> None:
     encoder = FakeEncoder()
     encoder.go.set()
     encoder.failure = EncodeFailed()
     with pytest.raises(EncodeFailed):
-        await leases.lease(encoder, asked())
+        await leases.lease(encoder, make_job())
     assert leases.use() == ArenaUse()
     encoder.failure = None
-    assert (await leases.lease(encoder, asked())).served.origin == "encoded"
+    assert (await leases.lease(encoder, make_job())).served.origin == "encoded"

@@ -1,4 +1,4 @@
-"""A record in one dtype never answers for another: keys and fields tell them apart."""
+"""A record of a dtype never matches another dtype: keys and fields differ."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fovea.geometry import Geometry
 
 GRID = (1, 4, 4)
 LAYOUTS = {dtype: RowLayout(64, 3, dtype) for dtype in RowDtype}
-FIELDS = {d: RowIdentity("sha256:0", one, "fp32", Geometry()).fields(GRID) for d, one in LAYOUTS.items()}
-KEYS = {dtype: RowKey(tenant_id("default"), bytes(32), variant(one)) for dtype, one in FIELDS.items()}
+FIELDS = {d: RowIdentity("sha256:0", value, "fp32", Geometry()).fields(GRID) for d, value in LAYOUTS.items()}
+KEYS = {dtype: RowKey(tenant_id("default"), bytes(32), variant(value)) for dtype, value in FIELDS.items()}
 
 
 def rows_in(dtype: RowDtype) -> StoredRows:
@@ -24,18 +24,18 @@ def rows_in(dtype: RowDtype) -> StoredRows:
     return StoredRows(memoryview(data), LAYOUTS[dtype], GRID, digest(data))
 
 
-def test_one_image_has_a_record_in_each_dtype_and_each_answers_for_itself(tmp_path: Path) -> None:
+def test_an_image_has_a_separate_record_per_dtype(tmp_path: Path) -> None:
     with LmdbStore(tmp_path, StoreLimits(64 << 20, 64 << 20)) as store:
         for dtype in RowDtype:
             assert store.put(KEYS[dtype], FIELDS[dtype], rows_in(dtype)).stored
         for dtype in RowDtype:
-            found = store.get(KEYS[dtype], FIELDS[dtype])
-            assert found is not None
-            assert (found.layout, bytes(found.data)) == (LAYOUTS[dtype], bytes(rows_in(dtype).data))
+            stored = store.get(KEYS[dtype], FIELDS[dtype])
+            assert stored is not None
+            assert (stored.layout, bytes(stored.data)) == (LAYOUTS[dtype], bytes(rows_in(dtype).data))
 
 
 @pytest.mark.parametrize("held", list(RowDtype))
-def test_a_record_in_one_dtype_is_a_miss_in_every_other(tmp_path: Path, held: RowDtype) -> None:
+def test_a_record_is_a_miss_for_every_other_dtype(tmp_path: Path, held: RowDtype) -> None:
     with LmdbStore(tmp_path, StoreLimits(64 << 20, 64 << 20)) as store:
         assert store.put(KEYS[held], FIELDS[held], rows_in(held)).stored
         for other in set(RowDtype) - {held}:

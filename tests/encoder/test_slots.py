@@ -1,4 +1,4 @@
-"""Places in an arena: whatever is asked in whatever order, nobody writes where somebody reads."""
+"""Slots of an arena: no sequence of operations lets a writer touch bytes that are being read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fovea.contract.errors import ArenaFull
 START, END, LEASE_S = 4096, 4096 + 1000, 10.0
 
 
-class Places(RuleBasedStateMachine):
-    """Against a plain list of who reads what until when."""
+class SlotsMachine(RuleBasedStateMachine):
+    """Compares the slots with a plain list of readers and their expiry."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,19 +72,19 @@ class Places(RuleBasedStateMachine):
 
     @invariant()
     def no_two_overlap(self) -> None:
-        """Those that are leased and gone from their keys included; so a lease outlives every eviction."""
-        found = sorted(self.live(), key=lambda slot: slot.offset)
-        assert all(one.end <= other.offset for one, other in pairwise(found))
-        assert all(slot.offset >= START and slot.end <= END for slot in found)
+        """Includes leased slots whose keys are gone, so a lease outlives every eviction."""
+        slots = sorted(self.live(), key=lambda slot: slot.offset)
+        assert all(before.end <= after.offset for before, after in pairwise(slots))
+        assert all(slot.offset >= START and slot.end <= END for slot in slots)
         assert self.slots.leases == len(self.reading())
-        assert self.slots.used_bytes == sum(slot.length for slot in found)
+        assert self.slots.used_bytes == sum(slot.length for slot in slots)
 
 
-Places.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-TestPlaces = Places.TestCase
+SlotsMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestSlotsMachine = SlotsMachine.TestCase
 
 
-def test_the_least_recently_used_goes_first_and_a_leased_one_never() -> None:
+def test_eviction_takes_the_least_recently_used_and_never_a_leased_slot() -> None:
     slots: Slots[str] = Slots(0, 3 * ALIGN, LEASE_S, lambda: 0.0)
     first, *_ = [slots.place(key, ALIGN) for key in "abc"]
     lease = slots.lease(first)
@@ -99,7 +99,7 @@ def test_the_least_recently_used_goes_first_and_a_leased_one_never() -> None:
     assert slots.place("e", 3 * ALIGN).offset == 0
 
 
-def test_a_lease_that_has_run_out_pins_nothing() -> None:
+def test_an_expired_lease_pins_nothing() -> None:
     now = [0.0]
     slots: Slots[str] = Slots(0, ALIGN, LEASE_S, lambda: now[0])
     lease = slots.lease(slots.place("a", ALIGN))

@@ -1,4 +1,4 @@
-"""Files to decode: honest ones of each kind, and ones that were made to hurt."""
+"""Image files for tests: valid files of each format, and malicious ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
 
 def picture(width: int = 48, height: int = 32) -> npt.NDArray[np.uint8]:
-    """Smooth in colour, different in every corner, so that each turn of it differs."""
+    """A smooth picture with different corners, so that every rotation differs."""
     down, right = np.mgrid[0:height, 0:width]
     red, green = 255 * right // max(1, width - 1), 255 * down // max(1, height - 1)
     return np.stack([red, green, np.full_like(red, 40)], -1).astype(np.uint8)
@@ -39,14 +39,14 @@ def with_orientation(orientation: int, format: str = "PNG") -> bytes:
 
 
 def png(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
-    """A PNG of 70 bytes that claims to be of any size."""
+    """A PNG of 70 bytes that claims any size."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
 
 
 def webp(width: int, height: int) -> bytes:
-    """A lossless WebP of 34 bytes that claims to be of any size up to 16,384 a side."""
+    """A lossless WebP of 34 bytes that claims any size up to 16,384 a side."""
     bits = (width - 1) | (height - 1) << 14
     data = b"\x2f" + struct.pack("<I", bits) + b"\x88\x88\x08\x00\x00\x00\x00\x00\x00"
     body = b"WEBPVP8L" + struct.pack("<I", len(data)) + data
@@ -54,14 +54,14 @@ def webp(width: int, height: int) -> bytes:
 
 
 def gif(width: int, height: int) -> bytes:
-    """A GIF whose screen and only frame claim to be of any size up to 65,535 a side."""
+    """A GIF whose screen and only frame claim any size up to 65,535 a side."""
     screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     frame = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02D\x01\0;"
     return b"GIF89a" + screen + frame
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """A JPEG of 16x16 pixels whose frame header claims to be of any size up to 65,500 a side."""
+    """A JPEG of 16x16 pixels whose frame header claims any size up to 65,500 a side."""
     data = bytearray(encoded(picture(16, 16), "JPEG"))
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
@@ -69,7 +69,7 @@ def jpeg(width: int, height: int) -> bytes:
 
 
 def jpeg_with_scans(scans: int) -> bytes:
-    """A progressive JPEG that repeats its last scan until it has as many as are wanted."""
+    """A progressive JPEG that repeats its last scan until it has `scans` scans."""
     data = encoded(picture(64, 64), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     end = data.rindex(b"\xff\xd9")
@@ -85,7 +85,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 BOMBS = {
     "webp of 34 bytes": webp(16_383, 10_900),
     "png of 177 megapixels": png(13_300, 13_300, depth=1, colour=0),
-    "png of one column": png(1, 50_000_000),
+    "png of a single column": png(1, 50_000_000),
     "png of 4 gigapixels": png(65_535, 65_535),
     "gif of 4 gigapixels": gif(65_535, 65_535),
     "jpeg of 4 gigapixels": jpeg(65_500, 65_500),

@@ -1,4 +1,4 @@
-"""What people see in a file is what comes out: turned, on white, in eight bits, the first frame."""
+"""Decoding matches what a viewer shows: upright, on white, eight bits, the first frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from encoder_svc.images.limits import ImageLimits
 from fovea.contract.rows import digest
 from tests.encoder.images.files import FORMATS, encoded, picture, with_orientation
 
-# What Pillow warns of is either handled or refused here.
+# Whatever Pillow warns about is handled or refused here.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::PIL.Image.DecompressionBombWarning", "ignore:Corrupt EXIF data:UserWarning"
 )
@@ -99,7 +99,7 @@ def alpha_ramp() -> npt.NDArray[np.uint8]:
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
 def test_half_transparent_colour_is_laid_on_white(format: str) -> None:
-    """Off by one where ours and Pillow's rounding of a product differ; black for white is off by 255."""
+    """Our rounding of a product may differ from Pillow's by 1; black for white differs by 255."""
     layered = np.dstack([picture(), alpha_ramp()])
     made = decoded(encoded(layered, format, lossless=True, exact=True))
     assert near(made.rgb, on_white(picture(), alpha_ramp()), by=1)

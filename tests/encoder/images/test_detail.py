@@ -1,4 +1,4 @@
-"""What is told of a picture, where the truth is known because the picture is drawn here."""
+"""Measures of detail on drawn pictures, whose true values are known."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ GROUNDS = {
 }
 
 
-def told(image: Image.Image) -> DetailMeasures:
+def measured_detail(image: Image.Image) -> DetailMeasures:
     return measure(image, np.array(image))
 
 
 def high(size: int) -> float:
-    """From the top of a high letter to its line, in pixels."""
+    """From the top of a tall letter to its baseline, in pixels."""
     _, top, _, bottom = ImageFont.load_default(size).getbbox("H")
     return bottom - top
 
@@ -52,11 +52,12 @@ def pages() -> Iterator[tuple[str, float, float]]:
     rng = random.Random(5)
     for ground in GROUNDS:
         for font in FONTS:
-            yield f"{ground} {font}", high(font), told(page(rng, ground, font, rng.choice(SIZES))).text_height
+            drawn_page = page(rng, ground, font, rng.choice(SIZES))
+            yield f"{ground} {font}", high(font), measured_detail(drawn_page).text_height
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, scales: tuple[int, ...]) -> Iterator[tuple[str, float, float]]:
-    """Pictures of the stand-in, enlarged; the smallest font in which at least four letters are printed."""
+    """Enlarged stand-in pictures; the smallest font that prints at least four letters."""
     letters: dict[int, int] = {}
     printed = canvas.Canvas.text
 
@@ -74,17 +75,17 @@ def drawn(monkeypatch: pytest.MonkeyPatch, scales: tuple[int, ...]) -> Iterator[
             continue
         scale, image = rng.choice(scales), made.canvas.image
         larger = image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)
-        yield f"{made.kind} x{scale}", scale * high(min(common)), told(larger).text_height
+        yield f"{made.kind} x{scale}", scale * high(min(common)), measured_detail(larger).text_height
 
 
 def hold(cases: Iterator[tuple[str, float, float]]) -> None:
-    """Nine of ten within a quarter, and hardly one held to be higher: that would make it unreadable."""
-    found = [(name, truth, height / truth) for name, truth, height in cases]
-    ratios = np.array([ratio for _, _, ratio in found])
+    """Nine of ten within a quarter, and hardly any overestimated, which would make text unreadable."""
+    measured = [(name, truth, height / truth) for name, truth, height in cases]
+    ratios = np.array([ratio for _, _, ratio in measured])
     near, over = float((abs(ratios - 1) <= 0.25).mean()), float((ratios > 1.25).mean())
     spread = np.round(np.percentile(ratios, [5, 50, 95]), 2)
-    print(f"{len(found)} cases, {near:.0%} within a quarter, {over:.0%} above, 5/50/95 % {spread}")
-    far = [one for one in found if abs(one[2] - 1) > 0.25]
+    print(f"{len(measured)} cases, {near:.0%} within a quarter, {over:.0%} above, 5/50/95 % {spread}")
+    far = [case for case in measured if abs(case[2] - 1) > 0.25]
     assert near >= 0.9, far
     assert over <= 0.04, far
 
@@ -108,7 +109,7 @@ def test_the_smallest_common_text_counts_not_the_heading_and_not_the_most() -> N
         for _ in range(lines):
             pen.text((40, y), " ".join(islice(WORDS, 12)), (0, 0, 0), ImageFont.load_default(font))
             y += int(1.4 * font)
-    assert told(image).text_height == pytest.approx(high(12), rel=0.25)
+    assert measured_detail(image).text_height == pytest.approx(high(12), rel=0.25)
 
 
 def bench_photo(seed: int) -> Image.Image:
@@ -134,14 +135,14 @@ def gradient() -> Image.Image:
     ],
 )
 def test_no_text_is_seen_in_what_is_like_a_photograph(picture: Callable[[], Image.Image]) -> None:
-    seen = told(picture())
+    seen = measured_detail(picture())
     assert (seen.text_height, seen.kind) == (0.0, "PHOTO")
 
 
 def test_a_page_is_text_a_chart_is_a_graphic() -> None:
     rng = random.Random(1)
-    assert told(page(rng, "plain", 16, (800, 600))).kind == "TEXT"
-    assert told(DRAWERS[0](rng, 448, 320).canvas.image).kind == "GRAPHIC"
+    assert measured_detail(page(rng, "plain", 16, (800, 600))).kind == "TEXT"
+    assert measured_detail(DRAWERS[0](rng, 448, 320).canvas.image).kind == "GRAPHIC"
 
 
 def test_lines_bars_and_dots_are_no_text() -> None:
@@ -153,7 +154,7 @@ def test_lines_bars_and_dots_are_no_text() -> None:
         pen.line((0, at, 600, at), (60, 60, 60))
         pen.rectangle((at, 300, at + 14, 312), (200, 30, 30))
         pen.ellipse((at, 400, at + 10, 410), (30, 30, 200))
-    assert told(image).text_height == 0
+    assert measured_detail(image).text_height == 0
 
 
 def test_uniform_squares_are_counted_in_colour() -> None:
@@ -174,13 +175,13 @@ def test_edges_are_where_brightness_changes_sharply() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 3), (5000, 1), (1, 5000), (33, 17), (64, 16)])
 def test_any_size_is_measured(size: tuple[int, int]) -> None:
-    told(Image.new("RGB", size, (9, 9, 9)))
-    told(Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)))
+    measured_detail(Image.new("RGB", size, (9, 9, 9)))
+    measured_detail(Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)))
 
 
-def test_a_page_on_its_side_is_not_taken_for_one_without_text() -> None:
-    """Its height may be told too low."""
+def test_text_of_a_page_on_its_side_is_detected() -> None:
+    """Its height may be underestimated."""
     rng = random.Random(2)
     for font in (12, 20, 32):
         turned = page(rng, "plain", font, (800, 600)).transpose(Image.Transpose.ROTATE_90)
-        assert 0 < told(turned).text_height <= 1.25 * high(font)
+        assert 0 < measured_detail(turned).text_height <= 1.25 * high(font)

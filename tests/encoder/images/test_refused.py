@@ -1,4 +1,4 @@
-"""Files that are refused: each by its own error, which names the limit, and before anything is decoded."""
+"""Refused files: each with its own error, which names the limit, before any decoding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fovea.contract.errors import (
 from fovea.images.jpeg import scan_count
 from tests.encoder.images.files import BOMBS, FORMATS, encoded, gif, jpeg, jpeg_with_scans, picture, png, webp
 
-# What Pillow warns of is either handled or refused here.
+# Whatever Pillow warns about is handled or refused here.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::PIL.Image.DecompressionBombWarning", "ignore:Corrupt EXIF data:UserWarning"
 )
@@ -132,7 +132,7 @@ def test_scans_at_the_limit_pass_and_one_more_does_not() -> None:
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_scans_are_counted_as_the_file_has_them(progressive: bool) -> None:
-    """Noise at quality 100 fills the scan with FF bytes; a thumbnail in EXIF is a JPEG of its own."""
+    """Noise at quality 100 fills the scan with FF bytes; an EXIF thumbnail is a JPEG of its own."""
     noise = Image.effect_noise((200, 160), 120).convert("RGB")
     exif = b"Exif\0\0" + encoded(picture(), "JPEG")
     data = encoded(noise, "JPEG", quality=100, progressive=progressive, exif=exif)
@@ -148,14 +148,14 @@ def test_a_bomb_is_refused_on_its_header(name: str) -> None:
 
 
 def test_the_header_bombs_are_well_formed_as_far_as_their_headers_go() -> None:
-    """Else they would be refused as corrupt, and prove nothing about the limits."""
+    """Otherwise they would be refused as corrupt and prove nothing about the limits."""
     for make in (png, webp, gif, jpeg):
         still = opened(make(1200, 700), LIMITS)
         assert (still.width, still.height) == (1200, 700)
 
 
 def test_all_bombs_together_cost_no_memory() -> None:
-    """In a process of its own, where the peak is that of this work: Pillow alone would take gigabytes."""
+    """In a separate process, so that the peak is of this work: Pillow alone would take gigabytes."""
     program = """
 import resource
 from encoder_svc.images.decode import decode

@@ -1,4 +1,6 @@
-"""Orders of rows: lazy greedy is greedy to the last bit, baselines are what they say, larger choices hold smaller ones."""
+"""Rankings: lazy greedy equals greedy to the last bit, baselines match their definition, selections are
+nested.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder_svc.reduction import choice, divprune, random_rows, rankers, scope, stride
-from encoder_svc.reduction.rankers import Seen
-from encoder_svc.reduction.ranking import Floats, Places, Ranking
+from encoder_svc.reduction.rankers import RankerInput
+from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
 from encoder_svc.reduction.similarity import cosines
 from fovea.contract.plan import LEAST_ROWS, Reducer, RowSelection
 from fovea.contract.rows import RowDtype, RowLayout
@@ -22,7 +24,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def drawn(seed: int, count: int, width: int = 6) -> tuple[Floats, Floats]:
-    """Rows in a few directions, some of them twice and some zero, and saliency with ties and zeros."""
+    """Rows in a few directions, some duplicated and some zero, and saliency with ties and zeros."""
     random = np.random.default_rng(seed)
     rows = (
         random.normal(size=(count, width)) + 3 * random.normal(size=(3, width))[random.integers(0, 3, count)]
@@ -34,7 +36,7 @@ def drawn(seed: int, count: int, width: int = 6) -> tuple[Floats, Floats]:
 
 
 def greedy(similar: Floats, saliency: Floats) -> tuple[list[int], list[float]]:
-    """Every row is looked at in every step."""
+    """Recomputes every row in every step."""
     covered, left = np.zeros(len(similar), np.float32), np.ones(len(similar), bool)
     order, gains = [], []
     for _ in range(len(similar)):
@@ -70,49 +72,53 @@ def test_divprune_takes_the_row_farthest_from_those_it_has(seed: int, count: int
 
 @pytest.mark.parametrize("grid", [(24, 24), (7, 33)])
 def test_a_stride_of_any_length_is_more_even_than_chance(grid: tuple[int, int]) -> None:
-    """Rows in each of the squares of 3x3 cells, against their fair share, for every number of rows."""
+    """Rows per square of 3x3 cells, against their fair share, for every row count."""
     places = np.arange(grid[0] * grid[1], dtype=np.int32)
     down, right = np.divmod(places, grid[1])
     squares = down // 3 * 100 + right // 3
     sizes = np.array([(squares == name).sum() for name in np.unique(squares)])
 
-    def uneven(order: Places) -> float:
-        seen = np.stack([np.cumsum(squares[order] == name) for name in np.unique(squares)])
+    def uneven(order: GridIndices) -> float:
+        ranker_input = np.stack([np.cumsum(squares[order] == name) for name in np.unique(squares)])
         fair = sizes[:, None] * np.arange(1, len(places) + 1) / len(places)
-        return float(np.abs(seen - fair).mean())
+        return float(np.abs(ranker_input - fair).mean())
 
     assert uneven(stride.rank(places, grid[1])) < 0.6 * uneven(random_rows.rank(len(places)))
 
 
-def test_chance_is_the_same_everywhere() -> None:
+def test_random_ranking_is_the_same_everywhere() -> None:
     assert random_rows.rank(8).tolist() == [0, 2, 1, 3, 7, 5, 4, 6]
     assert sorted(random_rows.rank(1280)) == list(range(1280))
     assert random_rows.rank(9)[:8].tolist() != random_rows.rank(8).tolist()
 
 
 def test_more_rows_than_are_compared_at_once_are_merged_by_gain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rankers, "MOST_TOGETHER", 40)
+    monkeypatch.setattr(rankers, "MAX_ROWS_TOGETHER", 40)
     rows, saliency = drawn(5, 100)
     for reducer in rankers.NEEDS_ROWS:
-        ranking = rankers.by_content(reducer, Seen(np.arange(100, dtype=np.int32) * 2, rows, saliency))
+        ranking = rankers.by_content(reducer, RankerInput(np.arange(100, dtype=np.int32) * 2, rows, saliency))
         assert sorted(ranking.order) == list(range(0, 200, 2))
         assert (np.diff(ranking.gains) <= 0).all()
         alone = [place for place in ranking.order if place < 2 * 33]
-        part = rankers.by_content(reducer, Seen(np.arange(33, dtype=np.int32) * 2, rows[:33], saliency[:33]))
+        part = rankers.by_content(
+            reducer, RankerInput(np.arange(33, dtype=np.int32) * 2, rows[:33], saliency[:33])
+        )
         assert alone == part.order.tolist()
 
 
 def test_a_reducer_that_weighs_attention_does_not_do_without() -> None:
     rows, _ = drawn(1, 8)
     with pytest.raises(ValueError, match="saliency"):
-        rankers.by_content(Reducer.SCOPE, Seen(np.arange(8, dtype=np.int32), rows))
+        rankers.by_content(Reducer.SCOPE, RankerInput(np.arange(8, dtype=np.int32), rows))
 
 
 @given(SEEDS, st.integers(1, 80), st.floats(0.01, 1), st.floats(0.01, 1))
-def test_a_choice_is_a_part_of_every_larger_one(seed: int, count: int, one: float, other: float) -> None:
+def test_a_selection_is_a_subset_of_every_larger_selection(
+    seed: int, count: int, first: float, second: float
+) -> None:
     order = np.random.default_rng(seed).permutation(3 * count)[:count].astype(np.int32)
     ranking = Ranking(order, np.ones(count, np.float32))
-    few, many = (choice.best(ranking, RowSelection(keep)).tolist() for keep in sorted((one, other)))
+    few, many = (choice.best(ranking, RowSelection(keep)).tolist() for keep in sorted((first, second)))
     assert set(few) <= set(many)
     assert few == sorted(few)
     assert len(few) >= min(count, LEAST_ROWS)
@@ -134,7 +140,7 @@ def test_auto_stops_where_little_is_added() -> None:
     assert len(choice.best(nothing, RowSelection(auto=True))) == LEAST_ROWS
 
 
-def test_what_is_not_an_order_is_not_read_as_one() -> None:
+def test_invalid_rankings_are_not_unpacked() -> None:
     good = Ranking(np.array([4, 0, 2], np.int32), np.array([3, 2, 1], np.float32))
     data = good.pack()
     assert Ranking.unpack(data[:-1]) is None
@@ -159,7 +165,7 @@ def test_the_pooled_level_is_read_from_any_layout(dtype: RowDtype) -> None:
 
 @pytest.mark.parametrize("name", ["fp8", "int8"])
 def test_the_pooled_level_is_read_with_its_scales(name: str) -> None:
-    """As `rows.proto` lays them: the values of all levels, then the scales of all levels."""
+    """In the layout of `rows.proto`: the values of all levels, then the scales of all levels."""
     import torch
 
     random, width, levels = np.random.default_rng(4), 128, 2

@@ -1,7 +1,7 @@
-"""For each directory on stdin: a process of its own, with limits, that opens the store there and uses all of it.
+"""Opens the store in each directory on stdin and uses all of it, in a process of its own with limits.
 
-Says how each ended: "sound" or "set aside" where every record was right or a miss and every new one was kept,
-else the exit status. Processes are forked, because starting an interpreter for each would take most of the time.
+Reports "sound" or "set aside" if every record was right or a miss and every new record was stored, else the
+exit status. Processes are forked, because starting an interpreter for each would take most of the time.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def fill(folder: Path) -> None:
 def use(store: LmdbStore) -> int:
     """Read, write, evict and delete, so that LMDB walks its trees and its free list in every way it can."""
     for n in RECORDS:
-        found = store.get(row_key(n), FIELDS)
-        if found is not None and not same(found, rows(n, size_of(n))):
+        stored = store.get(row_key(n), FIELDS)
+        if stored is not None and not same(stored, rows(n, size_of(n))):
             return WRONG_ROW
     if not all(put(store, n) for n in LATER):
         return NOT_KEPT

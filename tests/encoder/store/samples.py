@@ -1,4 +1,4 @@
-"""Records for the store's tests: everything about record n follows from n, so any process can check it."""
+"""Records for the store's tests. Everything about record n follows from n, so any process can check it."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def rows(n: int, size: int = 64 * KIB) -> StoredRows:
     return StoredRows(data.data, LAYOUT, (1, 2, 2 * count))
 
 
-def same(found: StoredRows | None, expected: StoredRows) -> bool:
-    return found is not None and found == expected
+def same(stored: StoredRows | None, expected: StoredRows) -> bool:
+    return stored is not None and stored == expected

@@ -1,4 +1,4 @@
-"""Readers and writers in many threads: every read is one whole record, and closing waits for all."""
+"""Readers and writers in many threads: every read is a whole record, and closing waits for all."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def write_some(store: LmdbStore, seed: int) -> int:
 def read_some(store: LmdbStore, seed: int) -> int:
     rng, hits = np.random.default_rng(seed), 0
     for _ in range(150):
-        found = store.get(row_key(int(rng.integers(KEYS))), FIELDS)
-        if found is not None:
-            values = np.frombuffer(found.data, np.uint8)
+        stored = store.get(row_key(int(rng.integers(KEYS))), FIELDS)
+        if stored is not None:
+            values = np.frombuffer(stored.data, np.uint8)
             assert (values == values[0]).all()
             hits += 1
     return hits

@@ -1,4 +1,4 @@
-"""kill -9 at any moment loses nothing that was acknowledged, and leaves no wrong byte behind."""
+"""kill -9 at any moment loses nothing acknowledged and leaves no wrong bytes."""
 
 from __future__ import annotations
 

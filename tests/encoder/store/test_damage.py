@@ -1,4 +1,4 @@
-"""Damage on disk costs the record, or the environment, and never gives wrong bytes or an exception."""
+"""Damage on disk costs the record or the environment, and never gives wrong bytes or an exception."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def assert_evicted(store: LmdbStore) -> None:
 
 @pytest.mark.parametrize("place", [0, PIECE_BYTES - 32, PIECE_BYTES, SIZE - LAYOUT.row_bytes])
 def test_a_flipped_bit_in_a_piece_is_a_miss(open_store: Opener, data_file: Path, place: int) -> None:
-    one, _ = stored_two(open_store)
-    flip(data_file, bytes(one.data[place : place + 32]))
+    first, _ = stored_two(open_store)
+    flip(data_file, bytes(first.data[place : place + 32]))
     assert_evicted(open_store())
 
 
@@ -85,7 +85,7 @@ def test_a_flipped_bit_in_an_upload_is_a_miss(open_store: Opener, data_file: Pat
 
 
 def edit(data_file: Path, name: bytes, changes: dict[bytes, bytes | None]) -> None:
-    """Put or delete values of one sub-database behind the store's back."""
+    """Put or delete values of a sub-database behind the store's back."""
     with (
         lmdb.open(str(data_file.parent), map_size=256 * MIB, max_dbs=16) as env,
         env.begin(write=True, db=env.open_db(name)) as txn,
@@ -132,7 +132,7 @@ def test_a_missing_piece_is_a_miss(open_store: Opener) -> None:
     stored_two(open_store)
     store = open_store()
     with store._env.write() as txn:
-        txn.delete(row_key(1).raw + (2).to_bytes(4, "big"), db=store._env.areas["rows"].tables.pieces)
+        txn.delete(row_key(1).raw + (2).to_bytes(4, "big"), db=store._env.partitions["rows"].tables.pieces)
     assert_evicted(store)
 
 
@@ -140,9 +140,9 @@ def test_a_missing_piece_is_a_miss(open_store: Opener) -> None:
 def test_facts_that_disagree_with_the_length_are_a_miss(
     open_store: Opener, data_file: Path, change: dict[str, object]
 ) -> None:
-    one, _ = stored_two(open_store)
-    facts = json.dumps(json.loads(pack_rows(FIELDS, one)) | change).encode()
-    head = Record.cut(row_key(1).raw, facts, one.data, created=0.0).head.pack()
+    first, _ = stored_two(open_store)
+    facts = json.dumps(json.loads(pack_rows(FIELDS, first)) | change).encode()
+    head = Record.cut(row_key(1).raw, facts, first.data, created=0.0).head.pack()
     edit(data_file, b"rows.heads", {row_key(1).raw: head})
     assert_evicted(open_store())
 
@@ -192,7 +192,7 @@ def test_another_schema_is_set_aside(open_store: Opener, data_file: Path) -> Non
     assert open_store().stats().quarantined
 
 
-def test_what_lmdb_found_damaged_is_set_aside_at_the_next_opening(open_store: Opener, tmp_path: Path) -> None:
+def test_damage_reported_by_lmdb_is_set_aside_at_the_next_opening(open_store: Opener, tmp_path: Path) -> None:
     stored_two(open_store)
     directory = StoreDirectory(tmp_path / "store")
     directory.mark_suspect()
@@ -213,7 +213,7 @@ def test_only_the_last_environment_set_aside_is_kept(open_store: Opener, data_fi
 
 
 def test_a_second_read_of_a_replaced_record_keeps_the_good_one(open_store: Opener) -> None:
-    """What is discarded is the record that failed, not one that was put in the meantime."""
+    """Discards the record that failed, not its replacement."""
     store = open_store()
     store.put(row_key(1), FIELDS, rows(1))
     stale = Record.cut(row_key(1).raw, b"{}", b"x", created=0.0).head.pack()

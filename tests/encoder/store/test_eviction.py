@@ -1,4 +1,4 @@
-"""The bound is held, and what was used last is what stays: after restarts, for gets and for puts alike."""
+"""The bound holds, and the most recently used records stay: after restarts, for gets and puts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMITS = StoreLimits(capacity_bytes=1000 * KIB, uploads_bytes=500 * KIB)
 
 
 def charge(size: int) -> int:
-    """What a payload of one piece takes: whole pages with LMDB's page header, and one more."""
+    """Bytes of a single-piece payload: whole pages with LMDB's page header, and another page."""
     return -(-(size + 16) // 4096) * 4096 + 4096
 
 
@@ -47,11 +47,11 @@ class Recency(RuleBasedStateMachine):
 
     @rule(n=st.integers(0, 7))
     def get(self, n: int) -> None:
-        found = self.store.get(row_key(n), FIELDS)
-        assert (found is not None) == (n in self.model)
-        if found is not None:
+        stored = self.store.get(row_key(n), FIELDS)
+        assert (stored is not None) == (n in self.model)
+        if stored is not None:
             self.model.move_to_end(n)
-            assert same(found, rows(n, found.data.nbytes))
+            assert same(stored, rows(n, stored.data.nbytes))
 
     @rule(n=st.integers(0, 7))
     def delete(self, n: int) -> None:

@@ -1,4 +1,4 @@
-"""A full map or a full disk costs what could not be stored, and nothing else."""
+"""A full map or a full disk costs only what could not be stored."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SIZE = 500 * KIB
 
 
 def stored_and_right(store: LmdbStore, numbers: range) -> list[int]:
-    """Those of `numbers` that are there; whatever is there must be right."""
-    found = {n: store.get(row_key(n), FIELDS) for n in numbers}
-    kept = [n for n, one in found.items() if one is not None]
-    assert all(same(found[n], rows(n, SIZE)) for n in kept)
+    """Those of `numbers` that are stored; every stored record must be right."""
+    stored = {n: store.get(row_key(n), FIELDS) for n in numbers}
+    kept = [n for n, record in stored.items() if record is not None]
+    assert all(same(stored[n], rows(n, SIZE)) for n in kept)
     return kept
 
 

@@ -40,9 +40,9 @@ def test_pixels_that_do_not_fit_the_size_are_refused(width: int, height: int, co
 
 @given(fields, fields)
 def test_variants_are_equal_exactly_for_equal_fields(
-    one: dict[str, str | int], other: dict[str, str | int]
+    first: dict[str, str | int], second: dict[str, str | int]
 ) -> None:
-    assert (variant(one) == variant(other)) == (one == other)
+    assert (variant(first) == variant(second)) == (first == second)
 
 
 @given(fields)

@@ -1,7 +1,7 @@
-"""A data file with damaged pages: the store opens within bounds, and what it answers is right or a miss.
+"""A data file with damaged pages: the store opens within bounds, and its answers are right or misses.
 
-Everything here happens in processes with limits on memory and time, because without the check at opening LMDB
-would loop, allocate without end or be ended by a signal.
+Everything runs in processes with limits on memory and time: without the check at opening LMDB would loop,
+allocate without bound or be killed by a signal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FLIPS = 12
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A data file with records of every shape, freed pages among them."""
+    """A data file with records of every shape and freed pages."""
     folder = tmp_path_factory.mktemp("healthy")
     fill(folder)
     return (folder / "env" / "data.mdb").read_bytes()
@@ -44,7 +44,7 @@ def opener() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def opened(opener: subprocess.Popen[str], tmp_path: Path) -> Callable[[bytes], str]:
-    """How a process fares that opens a store with these bytes as its data file."""
+    """The outcome of a process that opens a store with these bytes as its data file."""
 
     def open_with(data: bytes) -> str:
         folder = tmp_path / "store"
@@ -60,7 +60,7 @@ def opened(opener: subprocess.Popen[str], tmp_path: Path) -> Callable[[bytes], s
 
 
 class Pages:
-    """The file as LMDB sees it: which pages the committed trees begin with, and what kind each page is."""
+    """The file as LMDB sees it: the roots of the committed trees, and the kind of each page."""
 
     def __init__(self, data: bytes) -> None:
         self.data = bytearray(data)
@@ -75,12 +75,12 @@ class Pages:
 
     def of_kind(self, kind: int) -> list[int]:
         """Offsets of pages that say they are of that kind; some may have been freed since."""
-        found = []
+        offsets = []
         for offset in range(2 * PAGE, len(self.data), PAGE):
             number, _, flags, *_ = HEADER.unpack_from(self.data, offset)
             if number == offset // PAGE and flags == kind:
-                found.append(offset)
-        return found
+                offsets.append(offset)
+        return offsets
 
     def nodes(self, page: int) -> list[int]:
         lower = HEADER.unpack_from(self.data, page)[3]
@@ -138,7 +138,7 @@ def absurd_numbers_of_pieces(pages: Pages) -> None:
 
 
 def an_order_of_strangers(pages: Pages) -> None:
-    """An order that names records that are not there: an eviction would find nothing to remove, for ever."""
+    """An order that names missing records: an eviction would find nothing to remove, for ever."""
     changed = 0
     for page in pages.of_kind(LEAF):
         for node in pages.nodes(page):

@@ -1,4 +1,4 @@
-"""A header comes back as it was packed, and no damaged one comes back at all."""
+"""A header unpacks as it was packed, and a damaged header never does."""
 
 from __future__ import annotations
 

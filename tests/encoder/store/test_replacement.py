@@ -1,4 +1,4 @@
-"""Damage that shows after opening: the store goes on empty, and a process that it ended is the last one."""
+"""Damage after opening: the store continues empty, and a killed process does not repeat."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LIMITS = StoreLimits(4 * MIB, MIB)
 
 
 def damage_uses(store: LmdbStore, value: bytes) -> None:
-    """Give every record a use that is none, as a page does that was damaged after it was checked."""
+    """Give every record an impossible use, like a page damaged after its check."""
     with store._env.write() as txn:
-        uses = store._env.areas["rows"].tables.uses
+        uses = store._env.partitions["rows"].tables.uses
         for key in store.row_keys(ALICE):
             txn.put(key.raw, value, db=uses)
 
@@ -51,7 +51,7 @@ def test_an_order_of_strangers_does_not_keep_an_eviction_going(open_store: Opene
     for n in range(20):
         store.put(row_key(n), FIELDS, rows(n))
     with store._env.write() as txn:
-        order = store._env.areas["rows"].tables.order
+        order = store._env.partitions["rows"].tables.order
         for counter in range(20):
             txn.put(counter.to_bytes(8, "big"), b"nobody", db=order)
     for n in range(100, 160):
@@ -85,7 +85,7 @@ def test_what_many_threads_meet_at_once_is_set_aside_once(open_store: Opener, tm
 
 
 def test_a_report_after_the_replacement_leaves_the_new_store_alone(open_store: Opener) -> None:
-    """A thread that met the damage may come last: its successor's records are not to be thrown away."""
+    """A late report must not discard the records of the new environment."""
     store = open_store(LIMITS)
     with pytest.raises(lmdb.CorruptedError), store._env.read():
         raise lmdb.CorruptedError("as LMDB says it")

@@ -1,4 +1,4 @@
-"""What is kept beside rows is bounded, checked, evicted and deleted as they are, and counted as no record."""
+"""Sidecars are bounded, checked, evicted and deleted like rows, and do not count as records."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_it_answers_for_its_rows_its_fields_and_its_name_alone(store: LmdbStore)
 
 
 def test_it_goes_with_the_image_and_with_the_tenant(store: LmdbStore) -> None:
-    """More of them than one transaction deletes, and some without their rows."""
+    """More than a transaction deletes, some of them without rows."""
     for revision in range(70):
         fields = {**FIELDS, "revision": revision}
         store.put_sidecar(RowKey(ALICE, pixels(1), variant(fields)), NAME, fields, DATA)

@@ -1,4 +1,4 @@
-"""What is put comes back bit for bit, after a restart too, to its own tenant, until it is deleted."""
+"""A put returns bit for bit, also after a restart, to its own tenant, until it is deleted."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_layout_grid_and_digest_come_back(
 
 def test_what_comes_back_is_a_copy_of_its_own(store: LmdbStore) -> None:
     store.put(row_key(1), FIELDS, rows(1))
-    found = store.get(row_key(1), FIELDS)
+    stored = store.get(row_key(1), FIELDS)
     store.delete_tenant(ALICE)
     for n in range(2, 40):
         store.put(row_key(n), FIELDS, rows(n))
     store.close()
-    assert same(found, rows(1))
+    assert same(stored, rows(1))
 
 
 def test_a_get_takes_memory_for_one_copy_and_no_more(store: LmdbStore) -> None:
@@ -70,11 +70,11 @@ def test_a_get_takes_memory_for_one_copy_and_no_more(store: LmdbStore) -> None:
     store.put(row_key(1), FIELDS, rows(1, size))
     tracemalloc.start()
     try:
-        found = store.get(row_key(1), FIELDS)
+        stored = store.get(row_key(1), FIELDS)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert found is not None
+    assert stored is not None
     assert size <= peak < 1.1 * size
 
 

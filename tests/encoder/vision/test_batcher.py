@@ -1,4 +1,4 @@
-"""The batcher on a tower of our own making, which can be held, watched and broken."""
+"""The batcher on a fake tower that can be held, observed and broken."""
 
 from __future__ import annotations
 
@@ -45,8 +45,10 @@ class FakeTower:
         for name in names:
             if name in self.broken:
                 raise self.broken[name]
-        found = np.ones(1, np.float32) if saliency else None
-        return [TowerOutput(rows(name, one.count), found) for name, one in zip(names, images, strict=True)]
+        attention = np.ones(1, np.float32) if saliency else None
+        return [
+            TowerOutput(rows(name, each.count), attention) for name, each in zip(names, images, strict=True)
+        ]
 
     @property
     def computed(self) -> list[int]:
@@ -98,7 +100,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_one_image_comes_back_with_its_grid_and_times(batcher: Batcher, work: Preparations) -> None:
+async def test_an_image_returns_with_its_grid_and_times(batcher: Batcher, work: Preparations) -> None:
     encoded = await batcher.encode("a", 4, work.of(1))
     assert (encoded.rows, encoded.grid_thw, encoded.first) == (rows(1), (1, 2, 2), True)
     assert (encoded.times.decode_ms, encoded.times.preprocess_ms) == (1.0, 2.0)
@@ -110,7 +112,7 @@ async def test_images_of_many_calls_share_a_tower_call_and_keep_their_own_rows(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     encoded = await asyncio.gather(*(batcher.encode(i, 4, work.of(i)) for i in range(4)))
-    assert [one.rows for one in encoded] == [rows(i) for i in range(4)]
+    assert [each.rows for each in encoded] == [rows(i) for i in range(4)]
     assert len(tower.batches) == 1
 
 
@@ -130,8 +132,8 @@ async def test_an_image_larger_than_a_batch_and_than_the_room_is_computed_alone(
     assert sorted(tower.batches) == [[1], [2]]
 
 
-async def test_a_lone_image_waits_for_nobody(tower: FakeTower, work: Preparations) -> None:
-    """With a wait of an hour, the call could not come back if the batcher waited without cause."""
+async def test_a_single_image_does_not_wait(tower: FakeTower, work: Preparations) -> None:
+    """With a wait of an hour, the call would not return if the batcher waited without cause."""
     patient = Batcher(tower, BatchLimits(max_wait_s=3600))
     patient.start()
     async with asyncio.timeout(10):
@@ -139,10 +141,10 @@ async def test_a_lone_image_waits_for_nobody(tower: FakeTower, work: Preparation
     await patient.close()
 
 
-async def test_a_batch_waits_for_company_no_longer_than_its_limit(
+async def test_a_batch_waits_for_others_no_longer_than_its_limit(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
-    """The other image's preparation ends only after the first one has been computed."""
+    """The other image's preparation ends only after the first has been computed."""
     work.hold.clear()
     slow = asyncio.create_task(batcher.encode("slow", 4, work.of(2)))
     await until(lambda: work.begun == [2])
@@ -157,7 +159,7 @@ async def test_a_batch_waits_for_company_no_longer_than_its_limit(
 @pytest.mark.parametrize(
     ("patches", "batches"), [(4, [[1], [2], [3], [4]]), (8, [[1, 2], [3, 4]])], ids=["alone", "two a call"]
 )
-async def test_the_tower_takes_images_in_the_order_in_which_they_were_asked_for(
+async def test_the_tower_takes_images_in_request_order(
     tower: FakeTower, patches: int, batches: list[list[int]]
 ) -> None:
     """The second is prepared last, while others that would fill a tower call are ready."""
@@ -200,7 +202,7 @@ async def test_prepared_patches_are_bounded(batcher: Batcher, tower: FakeTower, 
     assert batcher._room.held == 0
 
 
-async def test_one_computation_however_many_ask(
+async def test_concurrent_callers_share_a_computation(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.gate.clear()
@@ -211,11 +213,11 @@ async def test_one_computation_however_many_ask(
     tower.gate.set()
     encoded = await asyncio.gather(*calls)
     assert tower.computed == work.begun == [7]
-    assert {one.rows for one in encoded} == {rows(7)}
-    assert sum(one.first for one in encoded) == 1
+    assert {each.rows for each in encoded} == {rows(7)}
+    assert sum(each.first for each in encoded) == 1
 
 
-async def test_a_key_that_is_done_is_computed_anew(
+async def test_a_finished_key_is_computed_again(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     await batcher.encode("a", 4, work.of(1))
@@ -223,7 +225,7 @@ async def test_a_key_that_is_done_is_computed_anew(
     assert tower.computed == [1, 1]
 
 
-async def test_a_waiter_that_leaves_does_not_take_the_others_along(
+async def test_a_cancelled_waiter_does_not_affect_the_others(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     work.hold.clear()
@@ -236,7 +238,7 @@ async def test_a_waiter_that_leaves_does_not_take_the_others_along(
     assert leaves.cancelled()
 
 
-async def test_the_first_mark_goes_to_one_who_is_still_there(batcher: Batcher, work: Preparations) -> None:
+async def test_first_goes_to_a_waiter_that_is_still_there(batcher: Batcher, work: Preparations) -> None:
     work.hold.clear()
     leader = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
     await until(lambda: work.begun == [1])
@@ -247,7 +249,7 @@ async def test_the_first_mark_goes_to_one_who_is_still_there(batcher: Batcher, w
     assert (await follower).first
 
 
-async def test_the_last_waiter_takes_an_unbegun_computation_along(
+async def test_a_computation_without_waiters_is_cancelled_before_it_begins(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     work.hold.clear()
@@ -262,7 +264,7 @@ async def test_the_last_waiter_takes_an_unbegun_computation_along(
     assert (batcher.waiting, batcher._room.held) == (0, 0)
 
 
-async def test_a_ready_image_whose_callers_are_gone_is_left_out_of_the_batch(
+async def test_an_abandoned_image_is_left_out_of_the_batch(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.gate.clear()
@@ -279,7 +281,7 @@ async def test_a_ready_image_whose_callers_are_gone_is_left_out_of_the_batch(
     assert batcher._room.held == 0
 
 
-async def test_a_computation_that_has_begun_is_finished_for_who_comes_later(
+async def test_a_begun_computation_finishes_for_later_callers(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.gate.clear()
@@ -308,7 +310,7 @@ async def test_hundreds_of_cancelled_calls_leave_nothing_behind(
     assert (await batcher.encode("b", 4, work.of(9))).rows == rows(9)
 
 
-async def test_a_full_queue_is_refused_with_a_time_to_come_back(
+async def test_a_full_queue_is_refused_with_a_retry_delay(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     work.hold.clear()
@@ -324,7 +326,7 @@ async def test_a_full_queue_is_refused_with_a_time_to_come_back(
     assert 99 not in work.begun
 
 
-async def test_what_preparation_raises_reaches_all_who_wait_and_nobody_else(
+async def test_preparation_errors_reach_all_waiters_of_the_key_only(
     batcher: Batcher, work: Preparations
 ) -> None:
     work.errors[1] = ImageCorrupt("PNG")
@@ -335,7 +337,7 @@ async def test_what_preparation_raises_reaches_all_who_wait_and_nobody_else(
     assert batcher._room.held == 0
 
 
-async def test_one_bad_image_does_not_fail_its_neighbours(
+async def test_a_bad_image_does_not_fail_the_rest_of_its_batch(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.broken[2] = RuntimeError("secret of the device 0xdeadbeef")
@@ -348,7 +350,7 @@ async def test_one_bad_image_does_not_fail_its_neighbours(
     assert batcher._room.held == 0
 
 
-async def test_an_image_whose_rows_are_not_finite_is_told_so(
+async def test_rows_that_are_not_finite_are_reported(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.broken[2] = RowsNotFinite("the image", 4, RowDtype.FP16)
@@ -359,7 +361,7 @@ async def test_an_image_whose_rows_are_not_finite_is_told_so(
     assert [results[0].rows, results[2].rows] == [rows(1), rows(3)]
 
 
-async def test_a_failed_key_is_tried_again_when_asked_again(
+async def test_a_failed_key_is_computed_again_on_the_next_call(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.broken[1] = RuntimeError("out of memory")
@@ -370,7 +372,7 @@ async def test_a_failed_key_is_tried_again_when_asked_again(
 
 
 @pytest.mark.parametrize("death", [TowerFailed(), SystemExit(1), KeyboardInterrupt()])
-async def test_a_dead_tower_fails_all_who_wait_and_all_who_come(
+async def test_a_failed_tower_fails_current_and_later_callers(
     batcher: Batcher, tower: FakeTower, work: Preparations, death: BaseException
 ) -> None:
     tower.gate.clear()
@@ -387,7 +389,7 @@ async def test_a_dead_tower_fails_all_who_wait_and_all_who_come(
         await batcher.encode("later", 4, work.of(9))
 
 
-async def test_closing_leaves_nobody_waiting(tower: FakeTower, work: Preparations) -> None:
+async def test_closing_leaves_no_waiters(tower: FakeTower, work: Preparations) -> None:
     closing = Batcher(tower, LIMITS)
     closing.start()
     work.hold.clear()
@@ -404,7 +406,7 @@ async def test_a_batcher_that_was_not_started_refuses(tower: FakeTower, work: Pr
         await Batcher(tower, LIMITS).encode("a", 4, work.of(1))
 
 
-async def test_saliency_and_places_come_back_with_the_rows(batcher: Batcher) -> None:
+async def test_saliency_and_kept_indices_return_with_the_rows(batcher: Batcher) -> None:
     kept = np.array([1, 4], np.int32)
 
     async def prepare() -> PreparedImage:
@@ -415,13 +417,13 @@ async def test_saliency_and_places_come_back_with_the_rows(batcher: Batcher) -> 
     assert encoded.saliency is not None
 
 
-async def test_who_did_not_ask_for_saliency_shares_no_tower_call_with_one_who_did(
+async def test_calls_with_and_without_saliency_share_no_tower_call(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     calls = (batcher.encode(i, 4, work.of(i), saliency=i == 2) for i in (1, 2, 3))
     encoded = await asyncio.gather(*calls)
     assert tower.batches == [[1], [2], [3]]
-    assert [one.saliency is not None for one in encoded] == [False, True, False]
+    assert [each.saliency is not None for each in encoded] == [False, True, False]
 
 
 async def test_a_batch_is_limited_by_the_patches_that_are_there(

@@ -1,5 +1,5 @@
-"""Images of which only some cells are computed, and how much attention each cell gets, against transformers' own
-blocks run on the patches that are there.
+"""Images with only some cells computed, and the attention per cell, against transformers' own blocks on the
+present patches.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ def some(geometry: Geometry, size: tuple[int, int], kept: list[int] | None) -> P
 
 
 def expected(folder: Path, size: tuple[int, int], kept: list[int]) -> Expected:
-    """The model's own blocks, one after the other, on the kept patches of what enters the first of them."""
+    """The model's own blocks in order, on the kept patches of the first block's input."""
     model: Any = checkpoint.load(folder, torch.device("cpu"), torch.float32)
     whole = patches(picture(*size), Geometry.from_checkpoint(folder))
     x, places = _entering(model, whole)
     chosen = (torch.tensor(kept)[:, None] * 4 + torch.arange(4)).flatten()
-    x, places = x[chosen], tuple(one[chosen] for one in places)
+    x, places = x[chosen], tuple(table[chosen] for table in places)
     ends = torch.tensor([0, len(x)], dtype=torch.int32)
     levels = []
     with torch.inference_mode():
         for number, block in enumerate(model.blocks):
-            found = _naive(block, x, places)
+            attention = _naive(block, x, places)
             x = block(x, cu_seqlens=ends, position_embeddings=places)
             if number in model.deepstack_visual_indexes:
                 levels.append(model.deepstack_merger_list[len(levels)](x))
-        return Expected(torch.cat([model.merger(x), *levels], dim=1).numpy(), found)
+        return Expected(torch.cat([model.merger(x), *levels], dim=1).numpy(), attention)
 
 
 def _entering(model: Any, whole: Patches) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """The patches with their places added, and the cosines and sines of the rotation."""
+    """The patches with their position embeddings added, and the cosines and sines of the rotation."""
     seen: dict[str, Any] = {}
 
     def look(_: Any, arguments: tuple[torch.Tensor, ...], named: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ def test_all_cells_chosen_are_the_whole_image(moe: Path) -> None:
 
 
 def test_images_with_and_without_all_cells_share_a_batch(moe: Path) -> None:
-    """Lengths of 28, 80, 28 and 8 patches: two of one length, out of order."""
+    """Lengths of 28, 80, 28 and 8 patches: two equal lengths, out of order."""
     tower, geometry = Tower.load(moe), Geometry.from_checkpoint(moe)
     images = [
         some(geometry, SIZE, KEPT),
@@ -158,7 +158,7 @@ def test_cells_that_no_grid_of_this_size_has_are_refused(moe: Path, kept: list[i
 
 def test_tables_of_places_are_kept_up_to_a_bound_the_latest_first() -> None:
     learned = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
-    tables = PositionTables(learned, torch.tensor([1.0, 0.1]), 2, kept_bytes=3 * 16 * (8 * 4 + 4 * 8))
+    tables = PositionTables(learned, torch.tensor([1.0, 0.1]), 2, cache_bytes=3 * 16 * (8 * 4 + 4 * 8))
     first = tables.of(4, 4)
     tables.of(8, 2), tables.of(2, 8)
     assert tables.of(4, 4) is first

@@ -1,4 +1,4 @@
-"""What a checkpoint folder must be, and what its fingerprint covers."""
+"""Requirements of a checkpoint folder, and what its fingerprint covers."""
 
 from __future__ import annotations
 

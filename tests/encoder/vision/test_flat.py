@@ -1,4 +1,4 @@
-"""Flat cells against the rule that they are dropped by, on pictures of few colours in small cells."""
+"""Dropped cells against the rule for dropping them, on pictures of few colours in small cells."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ Rgb = NDArray[np.uint8]
 
 @st.composite
 def pictures(draw: st.DrawFn) -> Rgb:
-    """Up to 6 x 6 cells of one of three near colours each, a pixel of some of them changed a little."""
+    """Up to 6 x 6 cells, each of a random colour among three similar ones; some cells have a slightly changed
+    pixel.
+    """
     rows, columns = draw(st.integers(1, 6)), draw(st.integers(1, 6))
     number = st.integers(0, 2**32 - 1)
     random = np.random.default_rng(draw(number))
@@ -34,13 +36,13 @@ def cell_at(rgb: Rgb, place: int) -> Rgb:
 
 
 def spread(*cells: Rgb) -> int:
-    """How far two values of one channel lie apart at most."""
+    """Largest difference of two values of a channel."""
     values = np.concatenate([cell.reshape(-1, 3) for cell in cells]).astype(int)
     return int((values.max(0) - values.min(0)).max())
 
 
 def before(place: int, columns: int) -> list[int]:
-    """The left and the upper neighbour, where there are any."""
+    """The existing left and upper neighbours."""
     return [place - 1] * (place % columns > 0) + [place - columns] * (place >= columns)
 
 
@@ -67,18 +69,18 @@ def test_a_cell_is_dropped_for_a_witness_that_is_kept_near_and_of_its_colour(
 
 
 def around(place: int, columns: int, count: int) -> list[int]:
-    """The four neighbours, where there are any."""
+    """The existing neighbours among four."""
     after = [place + 1] * (place % columns < columns - 1) + [place + columns] * (place + columns < count)
     return before(place, columns) + after
 
 
 @given(pictures())
-def test_a_region_is_kept_by_one_cell_or_by_one_beside_it_that_shows_its_colour(rgb: Rgb) -> None:
-    """At tolerance 0; every other cell is kept, and of a region at most its first."""
+def test_a_region_keeps_a_witness_unless_an_adjacent_cell_shows_its_colour(rgb: Rgb) -> None:
+    """At tolerance 0. Every other cell is kept, and of a region at most its first."""
     witnesses, columns = witnesses_of(rgb, CELL, 0).tolist(), rgb.shape[1] // CELL
     count = len(witnesses)
-    found = kept_cells(rgb, CELL, 0)
-    kept = set(range(count) if found is None else found.tolist())
+    indices = kept_cells(rgb, CELL, 0)
+    kept = set(range(count) if indices is None else indices.tolist())
     flat = {place for place in range(count) if spread(cell_at(rgb, place)) == 0}
     assert kept
     assert set(range(count)) - flat <= kept

@@ -1,4 +1,4 @@
-"""Rows as bytes, read back by a second reader that was written from the text of the contract."""
+"""Rows as bytes, read back by a second reader written from the text of the contract."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def e4m3fn() -> Floats:
-    """What each of the 256 bytes says: sign, 4 bits of exponent (bias 7), 3 bits of mantissa."""
+    """The value of each of the 256 bytes: sign, 4 bits of exponent (bias 7), 3 bits of mantissa."""
     byte = np.arange(256)
     exponent, mantissa = byte >> 3 & 15, byte & 7
     small = mantissa / 8 * 2.0**-6

@@ -1,4 +1,4 @@
-"""From the bytes of files to rows, through every part that an encoder puts together."""
+"""From file bytes to rows, through all parts that an encoder assembles."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_prepared_file_is_its_pixels_in_patches(preparer: ImagePreparer,
 
 
 async def test_the_places_of_a_plan_are_those_of_its_patches(preparer: ImagePreparer) -> None:
-    """Half of the picture is of one colour; a plan that drops nothing needs no look at the pixels."""
+    """Half of the picture has one colour. A plan that drops nothing needs no pixels."""
     rgb = picture(192, 128)
     rgb[64:] = 7
     plan = EncodePlan(16_777_216, flat_tolerance=0)
@@ -58,7 +58,7 @@ async def test_the_places_of_a_plan_are_those_of_its_patches(preparer: ImagePrep
 async def test_decoding_and_preprocessing_leave_the_event_loop_free(
     preparer: ImagePreparer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each stage waits for something that only the loop can do meanwhile."""
+    """Each stage waits for something that only the loop can do."""
     from encoder_svc.images import decoder
     from encoder_svc.vision import prepare
 

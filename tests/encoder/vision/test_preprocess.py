@@ -19,7 +19,7 @@ from tests import tiny
 
 
 def sizes() -> list[tuple[int, int]]:
-    """200 sizes: the corners of what is allowed, one around each rounding edge, the rest at random."""
+    """200 sizes: the extremes, a size around each rounding edge, the rest random."""
     fixed = [(1, 1), (1, 200), (200, 1), (2, 399), (3, 3), (16, 16), (31, 33), (32, 32), (48, 16)]
     fixed += [(1024, 1024), (768, 768), (640, 480), (1600, 1200), (5, 1000), (255, 257), (80, 48)]
     draw = random.Random(5)

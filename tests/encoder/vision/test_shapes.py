@@ -1,4 +1,4 @@
-"""Rows are those of the whole model of transformers whatever shape its config gives the tower."""
+"""Rows equal those of the whole transformers model for any tower shape in the config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tower against the whole model of transformers, and against itself in other batches."""
+"""The tower against the whole transformers model, and against itself in other batches."""
 
 from __future__ import annotations
 
