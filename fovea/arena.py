@@ -133,11 +133,8 @@ def _checked(file: int, arena: str) -> int:
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ArenaUnusable("others may write to it")
     header = os.pread(file, _HEADER.size, 0)
-    if len(header) != _HEADER.size or _HEADER.unpack(header) != (
-        _MAGIC,
-        arena.encode(),
-        status.st_size - PAGE,
-    ):
+    expected = (_MAGIC, arena.encode(), status.st_size - PAGE)
+    if len(header) != _HEADER.size or _HEADER.unpack(header) != expected:
         raise ArenaUnusable("its header does not fit")
     return status.st_size
 
