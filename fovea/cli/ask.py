@@ -1,4 +1,4 @@
-"""`fovea ask`: a question about images, the answer as it comes, then what it cost."""
+"""`fovea ask`: asks a question about images, streams the answer, then prints its cost."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def ask(
     )
     with reported(as_json, HINT), Client(decoder, token or None) as client:
         budget = visual.budget()
-        given = named(images, pages, budget)
+        sources = named(images, pages, budget)
         answer = client.ask(
-            _message(given, question),
+            _message(sources, question),
             budget=budget,
             sampling=sampling,
             fit=fit,
@@ -81,18 +81,18 @@ def ask(
         if as_json:
             _emit(answer)
         else:
-            _print_receipt(answer, [name for name, _ in given])
+            _print_receipt(answer, [name for name, _ in sources])
 
 
-def _message(given: Sequence[tuple[str, Source]], question: str) -> Message:
-    """The images under the names by which errors call them, then the question."""
+def _message(sources: Sequence[tuple[str, Source]], question: str) -> Message:
+    """The images, with their names in errors, then the question."""
     from fovea.client import Image, Message
 
-    return Message("user", [*(Image(source, name) for name, source in given), question])
+    return Message("user", [*(Image(source, name) for name, source in sources), question])
 
 
 def _silent(text: str) -> None:
-    """With --json nothing but the object goes to stdout."""
+    """With --json only the object goes to stdout."""
 
 
 def _live(text: str) -> None:
@@ -123,7 +123,7 @@ def _print_receipt(answer: Answer, names: list[str]) -> None:
 
 
 def _ended(answer: Answer) -> str:
-    """What kept the answer from its own end, if anything did."""
+    """Why the answer was cut off, if it was."""
     from fovea.contract.answer import FinishReason
 
     if answer.matched_stop:

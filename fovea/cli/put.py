@@ -1,4 +1,4 @@
-"""`fovea put`: store an image, so that requests can name it by its id."""
+"""`fovea put`: stores an image, so that requests can reference it by id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fovea show-tokens`: which tokens of an image a plan keeps, drawn over it. Asks an encoder."""
+"""`fovea show-tokens`: draws which tokens of an image a plan keeps. Calls an encoder."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def show_tokens(
         [(_, file), *others] = named([image], pages, Budget(max_pixels=max_pixels))
         if others:
             raise typer.BadParameter("one page at a time, for instance --pages 3")
-        choice = _choice(keep, auto, reducer)
-        plan = EncodePlan(max_pixels, tolerance(drop_flat, flat_tolerance), choice)
-        placed = client.place_rows(client.put(file).facts.digest, plan, order=not choice.all)
+        selection = _select(keep, auto, reducer)
+        plan = EncodePlan(max_pixels, tolerance(drop_flat, flat_tolerance), selection)
+        placed = client.place_rows(client.put(file).facts.digest, plan, order=not selection.all)
         _draw(file, image, placed, output)
     typer.echo(f"{output}: {placed.count:,} of {placed.cost.tokens:,} tokens")
 
 
-def _choice(keep: float | None, auto: bool, reducer: str) -> RowSelection:
+def _select(keep: float | None, auto: bool, reducer: str) -> RowSelection:
     from fovea.contract.plan import ALL_ROWS, Reducer, RowSelection
 
     if auto and keep is not None:

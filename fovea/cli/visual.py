@@ -1,4 +1,4 @@
-"""The options that say what images may cost, each written once, for every command that asks about some."""
+"""The options for the cost of images, shared by every command that sends some."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 PANEL = "Visual tokens"
 MOST_TOLERANCE = 32
-"""As in fovea.contract.plan, which is not imported for a `--help`; a test holds the two together."""
+"""As in fovea.contract.plan, which is not imported for `--help`; a test compares them."""
 
 
-def _option(*names: str, **said: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=PANEL, show_default=False, **said)
+def _option(*names: str, **options: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=PANEL, show_default=False, **options)
 
 
 def _number(*names: str, help: str) -> Any:
@@ -51,7 +51,7 @@ MaxPixels = Annotated[int | None, _number("--max-pixels", help="Shrink each imag
 
 @dataclass(frozen=True)
 class Visual:
-    """What was said of the budget; None where nothing was. The names are those of the client's Budget."""
+    """The budget options as given; None if not given. The names are those of the client's Budget."""
 
     max_pixels: MaxPixels = None
     max_visual_tokens: Annotated[
@@ -99,19 +99,19 @@ class Visual:
     def budget(self) -> Budget:
         from fovea.contract.budget import Budget, OnOverBudget
 
-        said = {name: value for name, value in asdict(self).items() if value is not None}
-        refuse, drop_flat = said.pop("refuse"), said.pop("drop_flat")
-        said["flat_tolerance"] = tolerance(drop_flat, self.flat_tolerance)
-        return Budget(**said, on_over_budget=OnOverBudget.REFUSE if refuse else None)
+        options = {name: value for name, value in asdict(self).items() if value is not None}
+        refuse, drop_flat = options.pop("refuse"), options.pop("drop_flat")
+        options["flat_tolerance"] = tolerance(drop_flat, self.flat_tolerance)
+        return Budget(**options, on_over_budget=OnOverBudget.REFUSE if refuse else None)
 
 
 def tolerance(drop_flat: bool, flat_tolerance: int | None) -> int | None:
-    """By what the colours of squares that are left out may differ; None leaves none out."""
+    """The colour tolerance for dropping uniform patches; None drops none."""
     return 0 if drop_flat and flat_tolerance is None else flat_tolerance
 
 
 def takes_visual(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with all options of Visual in place of its parameter `visual`."""
+    """Replace the command's parameter `visual` by all options of Visual."""
     hints = get_type_hints(Visual, include_extras=True)
     options = [
         inspect.Parameter(
@@ -121,11 +121,11 @@ def takes_visual(command: Callable[..., None]) -> Callable[..., None]:
     ]
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:
-        command(visual=Visual(**{name: given.pop(name) for name in hints}), **given)
+    def run(**values: Any) -> None:
+        command(visual=Visual(**{name: values.pop(name) for name in hints}), **values)
 
     own = inspect.signature(command, eval_str=True).parameters.values()
-    rest = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own if one.name != "visual"]
+    rest = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own if item.name != "visual"]
     run.__signature__ = inspect.Signature([*rest, *options])  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in [*rest, *options]}
+    run.__annotations__ = {item.name: item.annotation for item in [*rest, *options]}
     return run

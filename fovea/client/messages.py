@@ -206,8 +206,8 @@ def _message(message: Message, path: str, uploads: _Uploads) -> decoder_pb2.Mess
     if message.role not in _ROLES:
         raise ValueError(f"{path}.role is {message.role!r}: it is one of {', '.join(_ROLES)}")
     parts = [message.parts] if isinstance(message.parts, str | Image) else message.parts
-    messages = [_part(part, f"{path}.parts[{at}]", uploads) for at, part in enumerate(parts)]
-    return decoder_pb2.Message(role=_ROLES[message.role], parts=messages)
+    part_messages = [_part(part, f"{path}.parts[{at}]", uploads) for at, part in enumerate(parts)]
+    return decoder_pb2.Message(role=_ROLES[message.role], parts=part_messages)
 
 
 def _part(part: str | Image, path: str, uploads: _Uploads) -> decoder_pb2.Part:
