@@ -23,7 +23,7 @@ class Address:
             raise ValueError(f"{text!r} is a URL; write host:port")
         host, colon, port = text.rpartition(":")
         if not colon or not _HOST.fullmatch(host):
-            raise ValueError(f"{text!r} is not of the form host:port")
+            raise ValueError(f"{text!r} is not host:port")
         if not (port.isascii() and port.isdigit() and lowest_port <= int(port) <= _MAX_PORT):
             raise ValueError(f"{text!r} has no port between {lowest_port} and {_MAX_PORT}")
         return cls(host.strip("[]"), int(port))

@@ -60,7 +60,7 @@ class Arena:
         except OSError as error:
             self.close()
             raise OSError(
-                error.errno, f"no arena of {size} bytes: {error.strerror}", str(self.path)
+                error.errno, f"cannot create an arena of {size} bytes: {error.strerror}", str(self.path)
             ) from error
 
     def write(self, offset: int, pieces: Iterable[bytes | memoryview]) -> None:
@@ -86,7 +86,7 @@ class OpenArena:
     def __init__(self, arena: str, within: Path | None = None) -> None:
         """Raises ArenaUnusable."""
         if not _ID.fullmatch(arena):
-            raise ArenaUnusable("its id is none")
+            raise ArenaUnusable("its id is invalid")
         self.id = arena
         path = (within or folder()) / f"{_PREFIX}{arena}"
         try:
@@ -104,7 +104,7 @@ class OpenArena:
     def copy(self, offset: int, length: int) -> bytes:
         """Copy bytes out of the arena. Raises ArenaUnusable for a range outside of it."""
         if offset < PAGE or length < 0 or offset + length > len(self._view):
-            raise ArenaUnusable(f"{length} bytes at {offset} lie outside of its {len(self._view)}")
+            raise ArenaUnusable(f"{length} bytes at {offset} are outside of its {len(self._view)} bytes")
         return bytes(self._view[offset : offset + length])
 
 
@@ -135,7 +135,7 @@ def _checked(file: int, arena: str) -> int:
     header = os.pread(file, _HEADER.size, 0)
     expected = (_MAGIC, arena.encode(), status.st_size - PAGE)
     if len(header) != _HEADER.size or _HEADER.unpack(header) != expected:
-        raise ArenaUnusable("its header does not fit")
+        raise ArenaUnusable("its header is invalid")
     return status.st_size
 
 

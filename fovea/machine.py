@@ -28,7 +28,7 @@ def named_devices(setting: str) -> str:
     names = [part.strip() for part in setting.split(",")]
     wrong = [name for name in names if not _DEVICE.fullmatch(name)]
     if setting != "auto" and wrong:
-        raise ValueError(f"{wrong[0]!r} is no device: auto, cpu, cuda, cuda:0, cuda:1, ...")
+        raise ValueError(f"{wrong[0]!r} is not a device: auto, cpu, cuda, cuda:0, cuda:1, ...")
     if len(set(names)) < len(names):
         raise ValueError(f"{setting!r} names a device twice")
     return setting

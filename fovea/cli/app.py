@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-cache = typer.Typer(help="Look into an encoder's cache, or remove an image from it.", no_args_is_help=True)
+cache = typer.Typer(help="Inspect an encoder's cache, or remove an image from it.", no_args_is_help=True)
 
 
 @app.callback()

@@ -39,12 +39,18 @@ def ask(
         int | None, typer.Option(min=1, max=UINT32, metavar="N", help="The longest answer, in tokens.")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Keep this many tokens.")] = None,
-    min_p: Annotated[float | None, typer.Option(help="Keep tokens this likely beside the first.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample from the likeliest tokens up to this total probability.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=0, max=UINT32, help="Sample from this many likeliest tokens.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Drop tokens less likely than this share of the likeliest.")
+    ] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 avoids repeating.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Makes sampling repeatable.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be repeated.")] = None,
     json_schema: Annotated[
         str | None, typer.Option(metavar="FILE|JSON", help="Answer with JSON that is valid by this schema.")
     ] = None,
@@ -128,4 +134,4 @@ def _ended(answer: Answer) -> str:
 
     if answer.matched_stop:
         return f", stopped before {clean(repr(answer.matched_stop))}"
-    return ", cut off at the most tokens allowed" if answer.finish_reason is FinishReason.LENGTH else ""
+    return ", cut off at the token limit" if answer.finish_reason is FinishReason.LENGTH else ""

@@ -28,8 +28,11 @@ def stats(as_json: Json = False, token: Token = "", encoder: EncoderAddress = EN
         ("rows", f"{cache.records:,} records, {_filled(cache.record_bytes, cache.record_capacity_bytes)}"),
         ("uploads", f"{cache.uploads:,} images, {_filled(cache.upload_bytes, cache.upload_capacity_bytes)}"),
         ("asks", f"{cache.hits:,} hits{share}, {cache.misses:,} misses since the encoder's start"),
-        ("evicted", f"{cache.evictions:,} to hold the bound, {cache.failed_checks:,} for a failed check"),
-        ("not stored", f"{cache.skipped_puts:,} that were served all the same"),
+        (
+            "evicted",
+            f"{cache.evictions:,} to stay within capacity, {cache.failed_checks:,} after a failed check",
+        ),
+        ("not stored", f"{cache.skipped_puts:,} served without being stored"),
     ):
         typer.echo(f"{key:<12}{value}")
 

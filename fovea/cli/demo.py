@@ -74,7 +74,7 @@ def demo() -> None:
             view.heading("Stopping both services")
         except (FoveaError, OSError) as error:
             tally.problems.append(str(error))
-            view.heading("The last lines of the services' logs")
+            view.heading("The last lines of both logs")
             view.logs(children.tail(TAIL_LINES))
     _summary(view, tally)
     raise typer.Exit(0 if tally.success else 1)
@@ -101,9 +101,9 @@ class Demo:
                 for sample_question in sample.questions:
                     self._ask(client, sample, sample_question)
             first = samples[0]
-            self._view.heading(f"{first.path.name} again: the decoder has computed it, so no row travels")
+            self._view.heading(f"{first.path.name} again: the decoder has cached it, so no rows are sent")
             self._ask_cached(client, first)
-        self._view.heading("Both are stopped and started again; the encoder's cache lies on the disk")
+        self._view.heading("Restarting both services; the encoder's cache is on disk")
         children = zip((encoder, decoder), self._launches, strict=True)
         self._wait([self._children.restart(child, launch) for child, launch in children])
         with Client(decoder.address) as client:
@@ -163,7 +163,7 @@ def _summary(view: View, tally: DemoTally) -> None:
     view.heading("Summary")
     view.line(f"  answers  {tally.right} of {tally.questions} right")
     view.line(f"  tokens   {tally.visual_tokens:,} visual and {tally.text_tokens:,} text, each counted")
-    view.line(f"  encodes  {tally.encodes} for {tally.questions} questions; the others found their rows")
+    view.line(f"  encodes  {tally.encodes} for {tally.questions} questions; the others were row hits")
     view.line(f"  bytes    {size(tally.wire_bytes)} of rows from the encoder to the decoder")
     for problem in tally.problems:
         view.line(f"  PROBLEM  {problem}", style="bold red")

@@ -22,16 +22,16 @@ HINT = "Start both services with `fovea serve`, or name another encoder with --e
 
 
 def show_tokens(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file; of a PDF one page.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="PNG", help="Where to draw it.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or a page of a PDF.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="PNG", help="The PNG file to write.")],
     pages: Pages = "",
     max_pixels: MaxPixels = None,
     drop_flat: DropFlat = False,
     flat_tolerance: FlatTolerance = None,
     keep: Keep = None,
-    auto: Annotated[bool, typer.Option("--auto", help="Keep as many as add something.")] = False,
+    auto: Annotated[bool, typer.Option("--auto", help="Keep as many as add information.")] = False,
     reducer: Annotated[
-        Literal["scope", "divprune", "stride", "random"], typer.Option(help="By what they are kept.")
+        Literal["scope", "divprune", "stride", "random"], typer.Option(help="How tokens are ranked.")
     ] = "scope",
     token: Token = "",
     encoder: EncoderAddress = ENCODER,

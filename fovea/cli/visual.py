@@ -32,7 +32,7 @@ def _share(*names: str, help: str) -> Any:
     return _option(*names, min=0.0, max=1.0, metavar="SHARE", help=help)
 
 
-DropFlat = Annotated[bool, _option("--drop-flat", help="Leave out squares of exactly one colour.")]
+DropFlat = Annotated[bool, _option("--drop-flat", help="Drop uniform patches.")]
 FlatTolerance = Annotated[
     int | None,
     _option(
@@ -40,7 +40,7 @@ FlatTolerance = Annotated[
         min=0,
         max=MOST_TOLERANCE,
         metavar="N",
-        help="Leave out squares whose colours differ by at most this.",
+        help="Drop patches whose colours differ by at most this.",
     ),
 ]
 Keep = Annotated[
@@ -58,7 +58,7 @@ class Visual:
         int | None, _number("--budget", help="The most visual tokens of all images together.")
     ] = None
     min_tokens: Annotated[
-        int | None, _number("--min-tokens", help="Leave each image this many of the budget.")
+        int | None, _number("--min-tokens", help="Give each image at least this many of the budget.")
     ] = None
     refuse: Annotated[
         bool, _option("--refuse-over-budget", help="Fail where images do not fit, instead of shrinking them.")
@@ -68,7 +68,7 @@ class Visual:
     ] = None
     min_detail: Annotated[
         Literal["low", "high", "auto"] | None,
-        _option("--min-detail", help="What remains of it when the server is near a limit."),
+        _option("--min-detail", help="The lowest detail when the server is near a limit."),
     ] = None
     max_short_side: Annotated[
         int | None, _number("--short-side", help="Shrink the shorter side to this many pixels.")
@@ -80,20 +80,20 @@ class Visual:
     flat_tolerance: FlatTolerance = None
     reduction: Annotated[
         Literal["off", "economy", "strong", "auto"] | None,
-        _option("--reduction", help="Keep all, 75 %, 50 % or what adds something."),
+        _option("--reduction", help="Keep all, 75 %, 50 % or what adds information."),
     ] = None
     keep: Keep = None
     reducer: Annotated[
         Literal["resize", "scope", "divprune", "stride", "random"] | None,
-        _option("--reducer", help="By what they are kept."),
+        _option("--reducer", help="How visual tokens are ranked."),
     ] = None
     repeat_policy: Annotated[
         Literal["keep", "reference"] | None,
-        _option("--repeat", help="What becomes of an image that is given twice."),
+        _option("--repeat", help="What to do with a repeated image."),
     ] = None
     near_repeats: Annotated[
         float | None,
-        _share("--near-repeats", help="Of images that follow each other as in a video, keep this share."),
+        _share("--near-repeats", help="Keep this share of consecutive similar images, such as video frames."),
     ] = None
 
     def budget(self) -> Budget:

@@ -67,7 +67,7 @@ def _checked(address: str) -> str:
     """Raises AddressInvalid if gRPC would resolve the address slowly or use an unintended port."""
     if not _ADDRESS.fullmatch(address):
         raise AddressInvalid(
-            f"{address!r} is no address of a service: HOST:PORT, without http://", address=address
+            f"{address!r} is not the address of a service: write HOST:PORT, without http://", address=address
         )
     return address
 
@@ -87,7 +87,7 @@ class _Settings:
         self.address = _checked(address)
         if token and not (token.isascii() and token.isprintable()):
             raise TokenInvalid(
-                "the token has characters that no header can carry: it must be printable ASCII"
+                "the token has characters that a header cannot carry: it must be printable ASCII"
             )
         self._options = {
             "timeout": timeout_s,

@@ -28,7 +28,7 @@ def _plan(plan: EncodePlan | None, max_pixels: int | None) -> EncodePlan:
     if plan is None:
         return EncodePlan(max_pixels=max_pixels)
     if max_pixels is not None:
-        raise ValueError("max_pixels belongs into the plan, where there is one")
+        raise ValueError("max_pixels must be set in the plan if a plan is given")
     return plan
 
 

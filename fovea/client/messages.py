@@ -154,7 +154,7 @@ class Question:
         if isinstance(self.text, str):
             return [Message("user", [*images, self.text])]
         if images:
-            raise ValueError("images of a conversation stand in its messages, as Image parts")
+            raise ValueError("images of a conversation belong in its messages, as Image parts")
         return [self.text] if isinstance(self.text, Message) else self.text
 
 
@@ -165,7 +165,7 @@ def _listed(images: Any) -> list[Image]:
     if is_source(images) or isinstance(images, Image | Size):
         images = [images]
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
-        raise TypeError(f"images cannot be a {type(images).__name__}: give one or a list, each {ACCEPTED}")
+        raise TypeError(f"images cannot be a {type(images).__name__}: give {ACCEPTED}, or a list of these")
     return [image if isinstance(image, Image) else Image(image) for image in images]
 
 
@@ -204,7 +204,7 @@ def _message(message: Message, path: str, uploads: _Uploads) -> decoder_pb2.Mess
             f"{path} is a {type(message).__name__}: a conversation is a list of fovea.client.Message"
         )
     if message.role not in _ROLES:
-        raise ValueError(f"{path}.role is {message.role!r}: it is one of {', '.join(_ROLES)}")
+        raise ValueError(f"{path}.role is {message.role!r}: it must be {', '.join(_ROLES)}")
     parts = [message.parts] if isinstance(message.parts, str | Image) else message.parts
     part_messages = [_part(part, f"{path}.parts[{at}]", uploads) for at, part in enumerate(parts)]
     return decoder_pb2.Message(role=_ROLES[message.role], parts=part_messages)

@@ -126,7 +126,7 @@ def _range(part: str, which: str, count: int) -> Sequence[int]:
     if first > last:
         raise PagesInvalid(which, f"{part} runs backwards")
     if not 1 <= first <= last <= count:
-        raise PagesInvalid(which, f"{part} is not within the {count} pages that there are")
+        raise PagesInvalid(which, f"{part} is outside of the {count} pages of the file")
     return range(first, last + 1)
 
 
@@ -159,7 +159,7 @@ def _name(file: PdfFile) -> str:
 def _why(failed: Exception) -> str:
     """Derived from PDFium's error number; its message adds nothing."""
     behind_password = getattr(failed, "err_code", None) in (4, 5)
-    return "it is protected by a password" if behind_password else "it is no PDF, or a damaged one"
+    return "it is protected by a password" if behind_password else "it is not a PDF, or damaged"
 
 
 def _page(document: Any, number: int, name: str) -> Any:

@@ -50,7 +50,9 @@ class ImageFileTooLarge(ImageSourceInvalid):
     reason = "IMAGE_TOO_LARGE"
 
     def __init__(self, name: Path | str) -> None:
-        super().__init__(f"{name} has more than {MOST_BYTES:,} bytes: no image is as large", limit=MOST_BYTES)
+        super().__init__(
+            f"{name} has more than {MOST_BYTES:,} bytes, the limit for an image", limit=MOST_BYTES
+        )
 
 
 def as_file(source: File) -> Path | bytes:
@@ -112,21 +114,20 @@ def path_of(text: str) -> Path:
     """Raises ImageSourceInvalid for text that is commonly passed by mistake and is no path."""
     if _URL.match(text):
         raise ImageSourceInvalid(
-            f"{text[:100]} is a URL, and Fovea fetches none: download the image and give its bytes"
+            f"{text[:100]} is a URL, and Fovea does not fetch URLs: download the image and give its bytes"
         )
     if text[:5].lower() == "data:" or _BASE64.fullmatch(text):
         raise ImageSourceInvalid(
-            "an image as base64 text or a data URL is not taken:"
-            " decode it (base64.b64decode) and give the bytes"
+            "base64 text and data URLs are not accepted: decode it (base64.b64decode) and give the bytes"
         )
     if is_digest(text):
-        raise ImageSourceInvalid(f"{text} is the id of a stored image: here its file is needed")
+        raise ImageSourceInvalid(f"{text} is the id of a stored image: its file is needed here")
     if text.startswith("sha256:") and not Path(text).exists():
         raise ImageSourceInvalid(
-            f"{text[:100]} is no id of an image: that is sha256: and 64 lower-case hexadecimal digits"
+            f"{text[:100]} is not an image id: an id is sha256: and 64 lower-case hexadecimal digits"
         )
     if not text or "\0" in text:
-        raise ImageSourceInvalid(f"{text!r} is no path of a file")
+        raise ImageSourceInvalid(f"{text!r} is not the path of a file")
     return Path(text)
 
 

@@ -75,7 +75,7 @@ class ArenaFull(FoveaError):
 
     def __init__(self, actual: int, limit: int) -> None:
         super().__init__(
-            f"{actual} bytes of rows find no place in the arena of {limit} bytes", limit=limit, actual=actual
+            f"{actual} bytes of rows do not fit the arena of {limit} bytes", limit=limit, actual=actual
         )
 
 

@@ -15,7 +15,7 @@ class EngineBusy(FoveaError):
 
     def __init__(self, limit: int, waiting: int, retry_after_s: float) -> None:
         super().__init__(
-            f"{waiting} requests are waiting already, the limit is {limit}",
+            f"{waiting} requests are already waiting; the limit is {limit}",
             retry_after_s=retry_after_s,
             limit=limit,
             waiting=waiting,
