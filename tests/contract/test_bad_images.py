@@ -1,4 +1,6 @@
-"""Bad images through the front door: a typed error each, both services go on, what was stored stays."""
+"""Bad images through the public API: each gets a typed error, both services keep serving, stored data
+survives.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,7 @@ async def test_a_bad_image_is_refused_with_its_reason_by_every_door(house: House
 
 
 async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> None:
-    """All of them at once, with good requests in between."""
+    """All bad images concurrently, with good requests in between."""
     good = request("What is it?", [picture(seed=751)], max_new_tokens=6)
     before = await house.ask(good)
     held = await house.stats()
@@ -66,7 +68,7 @@ async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> N
 
 
 async def test_one_bad_image_among_good_ones_fails_the_call(house: House) -> None:
-    """Never silently an answer about the others."""
+    """Never a silent answer about the other images."""
     make, reason = BAD["png cut off"]
     asked = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)
     found = await failure(house.decoder.Generate(asked, timeout=CALL_S))

@@ -1,4 +1,4 @@
-"""Budgets through the front door: what is wrong is refused by its field, what is over is told what fits."""
+"""Budgets through the public API: invalid fields are named, excess budgets report what fits."""
 
 from __future__ import annotations
 

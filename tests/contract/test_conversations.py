@@ -1,4 +1,4 @@
-"""Messages that make no conversation: each refused with the field that is wrong."""
+"""Invalid conversations are refused with the offending field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service whose engine has died is not ready, tells whoever waits, and ends for its supervisor to start it again."""
+"""A service whose engine died is not ready, fails waiting calls, and exits for its supervisor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A form that is asked for, and log-probabilities, on the wire: where they come back, and what is refused."""
+"""Structured output and log-probabilities on the wire: where they are returned, and what is refused."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ SLOW = "".join(f"[{chr(97 + i % 26)}-z]?" for i in range(10_000))
 
 
 async def test_slow_forms_are_refused_and_others_answered_meanwhile(house: House) -> None:
-    """As many as threads that asyncio shares; each is another one."""
+    """As many distinct formats as asyncio has worker threads."""
     slow = [request("?", max_new_tokens=4) for _ in range(6)]
     for number, asked in enumerate(slow):
         asked.response_format.regex = SLOW + str(number)

@@ -1,4 +1,4 @@
-"""Chunks written and read by hand are those that protobuf writes and reads, whatever arrives."""
+"""The hand-written codec of chunks agrees with protobuf on any input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plain(frame: ChunkFrame) -> tuple[int, int, bytes, int]:
 
 
 def agrees(message: bytes) -> bool:
-    """Whether a message that is read by hand is one that protobuf reads to the same fields."""
+    """Whether the codec and protobuf decode a message to the same fields."""
     frame = frames.read(message)
     return frame is None or encoder_pb2.EncodeResponse.FromString(message) == response(frame)
 

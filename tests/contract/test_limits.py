@@ -1,4 +1,4 @@
-"""Requests above a limit: refused, never clamped, with the limit, the value, and what would fit."""
+"""Requests above a limit are refused, never clamped; errors carry the limit, the value, and what would fit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTEXT = 256
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def narrow(house: House) -> AsyncIterator[decoder_pb2_grpc.DecoderServiceStub]:
-    """A decoder with a context of 256 tokens beside the other one, on the same encoder."""
+    """A decoder with a context of 256 tokens, on the same encoder."""
     changes = {"max_context": CONTEXT, "max_new_tokens": 32, "default_max_new_tokens": 16, "max_images": 3}
     service = decoder(house.model, [house.encoder_side.address], kv_tokens=1024, **changes)
     try:
@@ -37,7 +37,7 @@ Stub = decoder_pb2_grpc.DecoderServiceStub
 
 @pytest.mark.parametrize("images", [1, 3])
 async def test_an_over_long_prompt_names_the_largest_size_that_fits(narrow: Stub, images: int) -> None:
-    """That size works, and one pixel more does not."""
+    """That size works; another pixel does not."""
     data = [picture(640, 480 + 32 * at, seed=760 + at) for at in range(images)]
     found = await failure(narrow.Generate(request("?", data, max_new_tokens=8), timeout=CALL_S))
     assert (found.code, found.reason) == ("INVALID_ARGUMENT", "CONTEXT_TOO_LONG")
@@ -62,7 +62,7 @@ async def test_a_text_that_is_too_long_says_so_with_and_without_an_image(narrow:
 
 
 async def test_an_endless_text_is_refused_without_being_tokenised(narrow: Stub) -> None:
-    """Tokenising 20 MB takes many seconds; the others would wait."""
+    """Tokenizing 20 MB takes many seconds and would delay other calls."""
     found = await failure(narrow.Generate(request("x" * 20_000_000), timeout=CALL_S))
     assert found.reason == "CONTEXT_TOO_LONG"
 
@@ -209,7 +209,7 @@ async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) ->
 
 
 async def test_a_busy_stream_is_refused_before_anything_is_sent(house: House) -> None:
-    """No client of gRPC retries a stream of which headers or a message have come."""
+    """gRPC clients do not retry a stream after headers or a message."""
     service = decoder(
         house.model,
         [house.encoder_side.address],
@@ -241,7 +241,7 @@ async def _started(call: grpc.aio.UnaryStreamCall) -> bool:
 
 
 async def test_readers_that_do_not_read_hold_no_places(house: House) -> None:
-    """Two callers stop reading; once the engine has nothing left to do, others are answered."""
+    """Two callers stop reading; once the engine is idle, others are answered."""
     service = decoder(
         house.model,
         [house.encoder_side.address],
@@ -271,7 +271,7 @@ async def test_readers_that_do_not_read_hold_no_places(house: House) -> None:
 
 
 async def _until_held(stub: Stub, requests: int) -> None:
-    """The bound is a guard against hanging."""
+    """The bound only guards against hanging."""
     async with asyncio.timeout(30):
         while True:
             info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)

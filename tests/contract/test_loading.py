@@ -1,4 +1,4 @@
-"""Before the model has answered a dummy: alive, not ready, and whoever asks is told to come back."""
+"""While the model loads, the service is alive, not ready, and tells callers to retry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(120)
 async def loading(
     checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Service, Service, threading.Event]]:
-    """Both services held at the place where they read weights, until the event is set."""
+    """Both services, paused while they read weights until the event is set."""
     from decoder_svc.native_engine import engine as native
     from encoder_svc.vision.tower import Tower
 

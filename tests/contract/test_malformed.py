@@ -1,5 +1,6 @@
-"""Every RPC of both services answers bytes that are no message, and calls without one, by name; so do health and
-reflection. What is called is read from the descriptors, so that no later RPC can be forgotten.
+"""Every RPC of both services, health and reflection answer malformed and missing requests with typed errors.
+
+RPCs are read from the descriptors, so that new RPCs are covered.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ GARBAGE = b"\xff\xff\xff"
 
 
 async def called(house: House, method: MethodDescriptor, *requests: bytes) -> Failure:
-    """As a proxy would that knows nothing of the contract: any bytes, any number of them."""
+    """Call like a proxy that knows nothing of the contract: any number of arbitrary messages."""
     side = (
         house.encoder_side
         if method.containing_service.file.name == encoder_pb2.DESCRIPTOR.name

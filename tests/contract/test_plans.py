@@ -1,4 +1,4 @@
-"""Plans that leave rows out, over the wire: what PlaceRows tells is what Encode sends, and a wrong plan is refused."""
+"""Plans that drop rows: Encode sends the rows that PlaceRows announces, and invalid plans are refused."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_what_is_placed_is_what_is_sent(house: House) -> None:
 async def test_a_wrong_plan_is_refused_by_the_field(
     house: House, plan: encoder_pb2.EncodePlan, field: str
 ) -> None:
-    """Before it is looked whether the image is there."""
+    """Before the image is looked up."""
     encode = encoder_pb2.EncodeRequest(digest="sha256:" + "0" * 64, plan=plan)
     for call in (
         house.encoder.Encode(encode, timeout=CALL_S),

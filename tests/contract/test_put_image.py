@@ -1,4 +1,4 @@
-"""Uploads through either door: in one message or many, answered early, refused by name."""
+"""Uploads through either service: in any number of messages, answered early, refused by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def door(request: pytest.FixtureRequest, house: House) -> Any:
 
 
 class Door:
-    """PutImage of one of the services."""
+    """PutImage of either service."""
 
     def __init__(self, house: House, name: str) -> None:
         self._pb2: Any = encoder_pb2 if name == "encoder" else decoder_pb2
@@ -67,7 +67,7 @@ async def test_many_messages_of_any_size_make_one_image(door: Door, named: bool)
 
 
 async def test_a_stored_id_is_answered_before_any_byte_was_sent(door: Door) -> None:
-    """The rest of the upload never comes; were it needed, this would hang until the timeout."""
+    """The rest of the upload never arrives; a server that waited for it would time out."""
     data = picture(seed=door.seed + 4)
     first = await door.put(iter([door.message(data)]))
     never = asyncio.Event()

@@ -1,4 +1,6 @@
-"""The id of a request: the caller's where it is fit, else one of ours; ahead of an answer, or in its failure."""
+"""Request ids: the caller's id if it is valid, otherwise a new id; in headers of an answer, in details of a
+failure.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,7 @@ async def test_both_logs_name_the_request_and_the_decoders_its_receipt(house: Ho
 
 
 async def test_calls_that_share_an_id_are_all_answered(house: House) -> None:
-    """One trace may cause several calls; the id names them in the logs and does nothing else."""
+    """A trace may cause several calls; the id only labels them in the logs."""
     asked = request("?", max_new_tokens=4)
     asked.request_id = "one trace"
     answered = await asyncio.gather(*(house.ask(asked) for _ in range(5)))

@@ -1,4 +1,4 @@
-"""The layout of a row in every dtype: how many bytes, what the wire says of it, what is refused."""
+"""The layout of a row in every dtype: size in bytes, wire form, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A field of the contract that is not served yet is refused by name, never ignored.
+"""Unimplemented fields of the contract are refused by name, never ignored.
 
-The fields are read from the descriptor, so a new one is either served, and named here, or refused.
+Fields are read from the descriptor: a new field must be implemented and listed here, or refused.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def unserved() -> list[str]:
 
 
 def set_field(message: Message, path: str) -> None:
-    """Give the field some value that is not its default."""
+    """Set the field to some non-default value."""
     *parents, name = path.split(".")
     for parent in parents:
         message = getattr(message, parent)

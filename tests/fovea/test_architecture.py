@@ -1,4 +1,4 @@
-"""A checkpoint whose config asks for other arithmetic, or lacks a field, is refused by file and field in one line."""
+"""Unsupported or incomplete checkpoint configurations are refused by file and field, in a single line."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_value_that_is_not_served_is_named(folder: Path, field: str, value: ob
 
 
 def check(folder: Path, file: str, field: str) -> None:
-    """Both services refuse it before they load anything, in one line that names file and field."""
+    """Both services refuse it before they load anything, naming file and field in a single line."""
     with pytest.raises(CheckpointNotSupported) as caught:
         architecture.load(folder)
     message = str(caught.value)

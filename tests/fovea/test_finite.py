@@ -1,4 +1,4 @@
-"""The bits of packed rows tell what torch finds after unpacking and casting them."""
+"""Bit checks of packed rows agree with torch after unpacking and casting."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_float_is_judged_after_the_cast(dtype: RowDtype, into: RowDtype, sign:
 )
 @pytest.mark.parametrize("code", [0, 1, 0x77, 0x7E, 0x7F, 0x80, 0xFE, 0xFF])
 def test_a_scale_counts_with_its_values(dtype: RowDtype, into: RowDtype, scale: float, code: int) -> None:
-    """Also where a value is the largest of its dtype, zero, or float8's NaN, and the scale is of another group."""
+    """Including values at the dtype's maximum, zero, and float8's NaN, with the scale of another group."""
     layout = RowLayout(2 * WIDTH, 1, dtype)
     for group in (0, layout.scales - 1):
         data = quiet(layout)

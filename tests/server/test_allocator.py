@@ -1,4 +1,4 @@
-"""Memory that was freed is used again without being paged in anew."""
+"""Freed memory is reused without page faults."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ print(gc.get_freeze_count() > 0)
 
 
 def test_the_interpreter_collects_at_its_end_what_was_kept() -> None:
-    """Else extension modules find their objects alive, and some print a page about leaks."""
+    """Otherwise extension modules see live objects at exit, and some print a page about leaks."""
     done = subprocess.run([sys.executable, "-c", FROZEN], capture_output=True, text=True)
     assert done.stdout.split() == ["True", "0"]

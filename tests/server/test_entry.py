@@ -1,4 +1,4 @@
-"""How a process of a service begins and ends: one clear line where it cannot start, and no wait for its threads."""
+"""Start and end of a service process: a single clear line if it cannot start, and no wait for its threads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def refused(module: str, folder: Path, *flags: str) -> tuple[int, str]:
-    """Exit status and last line of a start that cannot succeed."""
+    """Exit status and last line of a failed start."""
     done = subprocess.run(
         command(module, folder, *flags), capture_output=True, text=True, env=environment(), timeout=120
     )
@@ -142,7 +142,7 @@ def test_a_process_that_is_stopped_while_it_loads_does_not_wait_for_the_weights(
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("module", MODULES)
 def test_a_log_of_json_is_json_to_its_last_line(module: str, signum: int, tmp_path: Path) -> None:
-    """Both streams, from the first line to what the interpreter says when it ends."""
+    """On both streams, from the first line to the interpreter's output at exit."""
     flags = command(module, tmp_path, "--log-form", "json")
     with subprocess.Popen(
         flags, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()

@@ -1,4 +1,4 @@
-"""Readiness is the AND of its conditions; draining ends it for good."""
+"""Readiness is the AND of its conditions; draining is final."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surrounds every call: the order of the layers, and what each of them sees of a call that fails."""
+"""The layers around every call: their order, and what each sees of a failed call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Busy(FoveaError):
 
 
 async def act(what: bytes) -> bytes:
-    """The handler under test: does what the request says."""
+    """The handler under test; the request selects its behaviour."""
     if what == b"refuse":
         raise InvalidArgument("a is wrong", violations=[Violation("a", "wrong")], limit=3)
     if what == b"busy":
@@ -66,7 +66,7 @@ HANDLERS = {
 
 
 class Kit:
-    """A server of four methods inside the layers, and its metrics."""
+    """A server with four methods inside the layers, and its metrics."""
 
     def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry) -> None:
         self.channel = channel
@@ -104,7 +104,7 @@ async def kit() -> AsyncIterator[Kit]:
 
 
 def test_metrics_are_outside_of_the_log_and_the_log_outside_of_errors() -> None:
-    """In any other order calls that are refused would be counted as fine, or not at all."""
+    """In any other order refused calls would be counted as OK, or not at all."""
     assert (counted, logged, errors) == calls.LAYERS
 
 
@@ -131,7 +131,7 @@ async def test_an_unexpected_exception_tells_the_client_nothing_but_the_request_
 
 @pytest.mark.parametrize("method", ["One", "Taken"])
 async def test_a_failure_comes_without_headers_so_that_clients_may_try_again(kit: Kit, method: str) -> None:
-    """gRPC tries no call again of which headers have come; those of an answer name the request."""
+    """gRPC does not retry a call after headers; a response's headers carry the request id."""
     answered, refused = kit.call(method, b"id"), kit.call(method, b"busy")
     await answered
     await failure(refused)
@@ -185,7 +185,7 @@ async def test_a_stream_that_is_left_between_two_messages_is_counted_as_cancelle
 
 
 async def _until(condition: Any) -> None:
-    """The bound is a guard against hanging, no measurement."""
+    """The bound only guards against hanging."""
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What libraries log, warn and print are events like ours."""
+"""Library logs, warnings and prints become events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server makes of callers that send no message, send something else, or stop sending and reading."""
+"""Callers that send no message, malformed messages, or stop sending and reading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024
 
 
 class Handlers:
-    """One method of each kind; `Many` answers what its request's name asks for."""
+    """A method of each kind; the name in a request selects what `Many` answers."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -63,7 +63,7 @@ class Handlers:
 
 
 class Kit:
-    """A server of these methods, and a caller that sends any bytes, as many as it likes."""
+    """A server of these methods, and a caller that sends arbitrary bytes."""
 
     def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry, handlers: Handlers) -> None:
         self.channel = channel
@@ -150,7 +150,7 @@ async def test_a_dialogue_may_rest_once_it_has_begun(kit: Kit) -> None:
 
 
 async def test_a_reader_that_stops_reading_is_ended_and_told_so_when_it_reads_again(kit: Kit) -> None:
-    """What the handler holds is given back at once; the status waits behind what was sent before."""
+    """The handler's resources are released at once; the status follows the messages already sent."""
     call = kit.call("Many", iter((Message(service="much").SerializeToString(),)), timeout=30)
     await call.read()
     async with asyncio.timeout(30):
@@ -168,7 +168,7 @@ async def test_a_reader_that_stops_reading_is_ended_and_told_so_when_it_reads_ag
 
 
 async def test_a_handler_may_take_longer_than_a_caller(kit: Kit) -> None:
-    """Only the caller's silence is bounded; a response may take as long as its deadline lets it."""
+    """Only the caller's silence is bounded; a response may take up to its deadline."""
     late = iter((Message(service="late").SerializeToString(),))
     assert [reply.service async for reply in kit.call("Many", late, timeout=30)] == ["x"]
 

@@ -1,4 +1,4 @@
-"""One server in one process: a taken port is refused, draining lets running calls end."""
+"""A server process: a port in use is refused, draining lets running calls finish."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.e2e.house import free_address
 def made(
     listen: str, metrics: str = "", begun: asyncio.Event | None = None, takes_s: float = 1.0
 ) -> ServerProcess:
-    """A server of one method, which tells that it has begun and takes its time."""
+    """A server with a single slow method, which signals that it has started."""
 
     async def slow(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         if begun is not None:
@@ -78,7 +78,7 @@ async def test_draining_tells_health_first_then_lets_running_calls_end_and_takes
 
 
 async def test_a_health_watch_does_not_hold_up_the_draining() -> None:
-    """Load balancers watch for as long as they live; waiting for them would cost the whole grace."""
+    """Load balancers watch forever; waiting for them would use up the grace period."""
     address = free_address()
     server = made(address)
     await server.start()
@@ -138,8 +138,10 @@ async def test_the_failure_of_work_is_passed_on() -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("calling", [True, False], ids=["during a call", "without calls"])
 async def test_a_client_may_ping_every_ten_seconds(calling: bool) -> None:
-    """grpc-go's least interval, which its keepalive guides suggest. A server that minds answers with GOAWAY
-    too_many_pings at the third ping, which ends the calls of that connection."""
+    """The minimum interval of grpc-go, suggested by its keepalive guide.
+
+    A stricter server sends GOAWAY too_many_pings at the third ping, which ends the connection's calls.
+    """
     address = free_address()
     server = made(address)
     await server.start()
@@ -165,7 +167,7 @@ async def test_a_client_may_ping_every_ten_seconds(calling: bool) -> None:
 
 
 async def _follow(channel: grpc.aio.Channel, states: list[grpc.ChannelConnectivity]) -> None:
-    """Every state that the channel is in, in order."""
+    """Every state of the channel, in order."""
     states.append(channel.get_state())
     while True:
         await channel.wait_for_state_change(states[-1])

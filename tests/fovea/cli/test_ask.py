@@ -1,4 +1,4 @@
-"""What people see of `ask`, `put`, `info` and `cache`; how failures end."""
+"""The output of `ask`, `put`, `info` and `cache` for people, and how failures end."""
 
 from __future__ import annotations
 

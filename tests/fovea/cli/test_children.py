@@ -1,4 +1,4 @@
-"""`serve` and `demo` as whole processes: what they start ends with them, and their status tells how."""
+"""`serve` and `demo` as processes: their children end with them, and exit statuses are passed on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_until(process: subprocess.Popen, words: str) -> str:
 
 
 def nobody_listens(text: str) -> bool:
-    """Whether all addresses that were named as ready are free again."""
+    """Whether all addresses reported as ready are free again."""
     addresses = re.findall(r"(?:ready on|on) (127\.0\.0\.1):(\d+)", text)
     assert addresses
     for host, port in addresses:

@@ -1,4 +1,4 @@
-"""`fovea count`: the arithmetic, the sizes of files, and what it refuses."""
+"""`fovea count`: arithmetic, sizes of files, and what is refused."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_limit_of_no_pixels_is_a_usage_error(fovea):
 
 
 def test_a_count_says_for_which_model_it_is(fovea, decoder_address, tmp_path):
-    """The fewest pixels of a model decide what a small picture costs."""
+    """The model's minimum pixels decide the cost of a small image."""
     path = png(tmp_path / "small.png", 256, 192)
     published = fovea("count", path).stdout
     assert "256x192: 70 tokens" in published

@@ -1,4 +1,4 @@
-"""`fovea plan` and `fovea show-tokens`: what they ask for, and what people see."""
+"""`fovea plan` and `fovea show-tokens`: their requests and their output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON that machines rely on: keys and types of every command, of the receipt and of errors."""
+"""The JSON output that machines rely on: keys and types of every command, of receipts and of errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ERROR = {"code": str, "reason": str, "message": str, "metadata": dict}
 
 
 def hold(value: dict, shape: dict) -> None:
-    """Additions are allowed, losses and other types are not; a bool is no number."""
+    """Extra keys are allowed, missing keys and other types are not; a bool is not a number."""
     for name, kind in shape.items():
         assert name in value, name
         assert isinstance(value[name], kind), (name, value[name])

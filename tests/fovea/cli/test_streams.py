@@ -1,4 +1,4 @@
-"""The command as a process: closed, full and small streams, and no traceback whatever it is given."""
+"""The command as a process with closed, full and limited streams: never a traceback."""
 
 from __future__ import annotations
 

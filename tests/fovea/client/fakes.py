@@ -1,4 +1,4 @@
-"""Both services as subclasses of their generated bases: they keep what they were sent and run no model."""
+"""Fake services, subclasses of the generated bases: they record requests and run no model."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class NotReady(FoveaError):
 
 
 def refuse(context: grpc.ServicerContext, error: FoveaError) -> None:
-    """As the real services do."""
+    """Abort like the real services."""
     answer = status.of(error, REQUEST_ID)
     context.set_trailing_metadata(status.trailing(error, answer))
     context.abort(error.code, answer.message)
@@ -72,7 +72,7 @@ def facts_of(data: bytes) -> ImageFacts:
 
 
 class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
-    """Answers every question with `answer`, word by word, about images that it was sent."""
+    """Answers every question with `answer`, word by word."""
 
     def __init__(self, answer: str = "forty two") -> None:
         self.answer = answer
@@ -261,7 +261,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
 
 
 class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
-    """Serves the same rows for every image; `tamper` may change each message of an Encode stream."""
+    """Serves the same rows for every image; `tamper` may modify each message of an Encode stream."""
 
     def __init__(self) -> None:
         self.deleted: list[str] = []
@@ -275,7 +275,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
         return encoder_pb2.PutImageResponse(facts=facts_to_proto(facts_of(data)))
 
     def PlaceRows(self, request, context):
-        """Of 80 cells the first 16 are flat; of the others those at the end are the most important."""
+        """The first 16 of 80 cells are flat; importance increases with the index of the others."""
         self.asked.append(request)
         order = range(79, 15, -1)
         kept = sorted(order[:32]) if request.encode.plan.HasField("rows") else sorted(order)
@@ -359,7 +359,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 
 @contextmanager
 def served(servicer: FakeDecoder | FakeEncoder, listen: str = "127.0.0.1:0") -> Iterator[str]:
-    """The address of a server around the servicer that says it is ready."""
+    """The address of a server around the servicer, which reports ready."""
     server = grpc.server(ThreadPoolExecutor(4), options=(("grpc.max_receive_message_length", 32 << 20),))
     if isinstance(servicer, FakeDecoder):
         decoder_pb2_grpc.add_DecoderServiceServicer_to_server(servicer, server)
@@ -377,6 +377,6 @@ def served(servicer: FakeDecoder | FakeEncoder, listen: str = "127.0.0.1:0") -> 
 
 
 def png(path, width: int = 330, height: int = 250):
-    """A small picture on disk, as a string."""
+    """A small image on disk, as a path string."""
     Pillow.new("RGB", (width, height), (200, 30, 30)).save(path)
     return str(path)

@@ -1,4 +1,4 @@
-"""Asking: the order of events, images named by id, one more upload where a server forgot, clean leaving."""
+"""Asking: order of events, images referenced by id, re-upload after eviction, cancellation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller hears of a failure, and what it sends of itself."""
+"""Errors that a caller gets, and what the client sends with every call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shrinking before an upload: what the service would do anyway, never more, and only where bytes are saved."""
+"""Shrinking before upload: what the service would do anyway, never more, and only if it saves bytes."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def as_the_service_draws(data: bytes) -> np.ndarray:
 
 
 def large(left: list[int], right: list[int]) -> np.ndarray:
-    """Two colours, and noise in a corner so that the file is worth shrinking."""
+    """Two colours, and noise in a corner so that shrinking the file saves bytes."""
     samples = np.zeros((480, 640, len(left)), np.uint16)
     samples[:, :320], samples[:, 320:] = left, right
     samples[:100, :200] = np.random.default_rng(0).integers(0, 200, (100, 200, len(left)))
@@ -179,7 +179,7 @@ def test_where_nothing_is_won_or_nothing_can_be_read_the_bytes_stay(name):
 
 
 def test_a_size_is_given_up_where_the_service_would_plan_anew_for_it():
-    """63 tokens at the least limit are too few pixels: the service would enlarge them to 80."""
+    """63 tokens are below the minimum pixels: the service would enlarge them to 80."""
     assert fitted_size(1296, 1008, Budget(max_pixels=65_536)) is None
     assert fitted_size(20_000, 100, Budget()) is None, "16192x64 is too thin"
 

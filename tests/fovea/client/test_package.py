@@ -1,4 +1,4 @@
-"""The package from outside: what a first look imports, and that the examples of its docstrings run as they stand."""
+"""The package's public surface: its imports, and the runnable examples of its docstrings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder's client: rows come whole and checked, or not at all."""
+"""The encoder's client returns complete, verified rows or an error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_plan_is_sent_whole_and_the_places_of_its_rows_come_back(encoder_clien
 
 
 def _of_chunk(change):
-    """A tamperer that changes the second chunk."""
+    """A `tamper` that modifies the second chunk."""
 
     def tamper(message):
         if message.WhichOneof("event") == "chunk" and message.chunk.first_row > 0:

@@ -1,4 +1,4 @@
-"""Images as callers hold them: whatever holds one is taken, and what cannot hold one is told what to do."""
+"""Image sources: every supported type is accepted, everything else is refused with advice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILE = saved(Pillow.fromarray(PIXELS))
 
 
 def written() -> io.BytesIO:
-    """As it is left by who has just saved an image into it: at its end."""
+    """As after an image was saved into it: positioned at its end."""
     out = io.BytesIO()
     out.write(FILE)
     return out
@@ -178,7 +178,7 @@ def test_a_file_that_cannot_be_read_on_is_named(client):
 
 
 def test_a_pipe_is_read_once(client, decoder, tmp_path):
-    """An upload reads its file twice, and a pipe has nothing more to say the second time."""
+    """An upload reads its file twice, but a pipe can be read only once."""
     os.mkfifo(tmp_path / "pipe")
     with ThreadPoolExecutor() as pool:
         writing = pool.submit((tmp_path / "pipe").write_bytes, FILE)

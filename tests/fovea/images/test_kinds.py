@@ -1,4 +1,4 @@
-"""Bytes of another kind: the error says what they look like and what to do, and repeats none of them."""
+"""Unsupported bytes: the error names the likely type and advice, and quotes nothing."""
 
 from __future__ import annotations
 

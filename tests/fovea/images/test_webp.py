@@ -1,4 +1,4 @@
-"""WebP: the first picture, all of it or none; other chunks have no say."""
+"""WebP: the first image, complete or refused; other chunks are irrelevant."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pillows(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_cut_off_is_not_filled_in(kind: str, alpha: bool) -> None:
-    """Also where the lengths in the container are those of what is left."""
+    """Even if the container's lengths match the truncated data."""
     noise = np.random.default_rng(2).integers(0, 256, (32, 48, 4), np.uint8)
     data = saved(noise if alpha else noise[..., :3].copy(), "WEBP", **KINDS[kind])
     opened(data).check_complete()

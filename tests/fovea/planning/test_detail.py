@@ -1,4 +1,4 @@
-"""AUTO leaves text readable and shrinks what has none; LOW is the least that still shows something."""
+"""AUTO keeps text readable and shrinks images without text; LOW is the smallest useful size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets over random requests: never over, never a size that the processor would change, nobody gets too little."""
+"""Budget splits over random requests: never above the budget, only stable sizes, minimums respected."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_small_images_keep_what_they_need_and_large_ones_share_the_rest() -> Non
 
 
 def test_the_next_larger_size_is_the_next_grid() -> None:
-    """Against trying every number of pixels."""
+    """Compared with an exhaustive search over pixel counts."""
     geometry = Geometry(min_pixels=4096, max_pixels=300_000)
     for image in ((500, 333), (1200, 90), (47, 47)):
         pixels: int | None = geometry.min_pixels
