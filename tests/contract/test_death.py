@@ -53,8 +53,8 @@ async def test_a_decoder_whose_engine_dies_tells_and_ends(
         while await running.read() is not grpc.aio.EOF:
             pass
 
-    found = await failure(drained())
-    assert (found.code, found.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
+    error = await failure(drained())
+    assert (error.code, error.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
     with pytest.raises(EngineFailed, match="the engine died: RuntimeError"):
         await asyncio.wait_for(asyncio.shield(service.task), CALL_S)
 
@@ -72,8 +72,8 @@ async def test_an_encoder_whose_tower_dies_tells_and_ends(
         raise TowerFailed
 
     monkeypatch.setattr(Tower, "encode", lost)
-    found = await failure(stub.Encode(encoder_pb2.EncodeRequest(digest=digest_of(picture())), timeout=CALL_S))
-    assert (found.code, found.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
+    error = await failure(stub.Encode(encoder_pb2.EncodeRequest(digest=digest_of(picture())), timeout=CALL_S))
+    assert (error.code, error.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
     with pytest.raises(TowerFailed):
         await asyncio.wait_for(asyncio.shield(service.task), CALL_S)
 

@@ -102,9 +102,9 @@ def _hostile() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", _hostile())
 async def test_hostile_requests_get_small_typed_errors(house: House, name: str) -> None:
-    found = await failure(house.decoder.Generate(_hostile()[name], timeout=CALL_S))
-    assert found.code in ("INVALID_ARGUMENT", "UNIMPLEMENTED")
-    assert found.metadata_bytes < JAVA_METADATA_BYTES
+    failed = await failure(house.decoder.Generate(_hostile()[name], timeout=CALL_S))
+    assert failed.code in ("INVALID_ARGUMENT", "UNIMPLEMENTED")
+    assert failed.metadata_bytes < JAVA_METADATA_BYTES
 
 
 async def test_hostile_texts_to_the_encoder_get_small_typed_errors(house: House) -> None:
@@ -117,9 +117,9 @@ async def test_hostile_texts_to_the_encoder_get_small_typed_errors(house: House)
         house.encoder.Encode(encoder_pb2.EncodeRequest(digest=stored, fingerprint=long), timeout=CALL_S),
     ]
     for call in calls:
-        found = await failure(call)
-        assert found.metadata_bytes < JAVA_METADATA_BYTES
-        assert found.code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
+        failed = await failure(call)
+        assert failed.metadata_bytes < JAVA_METADATA_BYTES
+        assert failed.code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
 
 
 async def test_special_tokens_in_a_text_are_text(house: House) -> None:

@@ -39,20 +39,20 @@ def test_written_by_hand_is_written_by_protobuf(frame: ChunkFrame) -> None:
 
 @given(FRAMES)
 def test_a_chunk_with_data_and_check_is_read_by_hand(frame: ChunkFrame) -> None:
-    found = frames.read(response(frame).SerializeToString())
+    decoded = frames.read(response(frame).SerializeToString())
     if frame.data and frame.xxh3:
-        assert found is not None
-        assert plain(found) == plain(frame)
+        assert decoded is not None
+        assert plain(decoded) == plain(frame)
     else:
-        assert found is None
+        assert decoded is None
 
 
 def test_data_is_a_view_of_the_message_and_as_large_as_a_message_may_be() -> None:
     message = frames.write(ChunkFrame(64, 64, b"x" * 2**20, 7))
-    found = frames.read(message)
-    assert found is not None
-    assert isinstance(found.data, memoryview)
-    assert found.data.obj is message
+    decoded = frames.read(message)
+    assert decoded is not None
+    assert isinstance(decoded.data, memoryview)
+    assert decoded.data.obj is message
 
 
 @given(FRAMES, st.data())
@@ -73,8 +73,8 @@ def test_any_bytes_are_read_as_protobuf_reads_them_or_left_to_it(message: bytes)
 
 
 @given(FRAMES, FRAMES)
-def test_a_message_that_says_things_twice_is_left_to_protobuf(one: ChunkFrame, two: ChunkFrame) -> None:
-    assert agrees(frames.write(one) + frames.write(two))
+def test_a_message_that_says_things_twice_is_left_to_protobuf(first: ChunkFrame, second: ChunkFrame) -> None:
+    assert agrees(frames.write(first) + frames.write(second))
 
 
 def test_headers_and_summaries_are_left_to_protobuf() -> None:

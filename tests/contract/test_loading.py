@@ -83,9 +83,9 @@ async def test_calls_that_come_too_early_are_told_to_come_back(
         on_decoder.Generate(request("?"), timeout=CALL_S),
         on_decoder.Complete(decoder_pb2.CompleteRequest(request=request("?")), timeout=CALL_S),
     ):
-        found = await failure(call)
-        assert (found.code, found.reason) == ("UNAVAILABLE", "NOT_READY")
-        assert found.retry_s
+        error = await failure(call)
+        assert (error.code, error.reason) == ("UNAVAILABLE", "NOT_READY")
+        assert error.retry_s
     info = await on_decoder.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     assert decoder_pb2.ServingState.Name(info.state) == "SERVING_STATE_LOADING"
     assert info.loading_progress < 1

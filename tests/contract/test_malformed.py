@@ -48,18 +48,18 @@ def test_both_services_health_and_reflection_are_called() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
 async def test_bytes_that_are_no_message(house: House, method: MethodDescriptor) -> None:
-    found = await called(house, method, GARBAGE)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert found.metadata["method"].endswith(f"/{method.name}")
+    error = await called(house, method, GARBAGE)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert error.metadata["method"].endswith(f"/{method.name}")
 
 
 @pytest.mark.parametrize(
     "method", [m for m in METHODS if not m.client_streaming], ids=lambda method: method.full_name
 )
 async def test_no_message_at_all(house: House, method: MethodDescriptor) -> None:
-    found = await called(house, method)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert "without a request" in found.message
+    error = await called(house, method)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert "without a request" in error.message
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,6 @@ async def test_an_upload_whose_second_message_is_none(
 ) -> None:
     pb2: Any = encoder_pb2 if "encoder" in method.full_name else decoder_pb2
     first = pb2.PutImageRequest(header=pb2.PutImageHeader(digest=digest), data=b"x")
-    found = await called(house, method, first.SerializeToString(), GARBAGE)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert found.metadata["method"].endswith("/PutImage")
+    error = await called(house, method, first.SerializeToString(), GARBAGE)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert error.metadata["method"].endswith("/PutImage")

@@ -25,9 +25,11 @@ async def encode(house: House, image: str, plan: encoder_pb2.EncodePlan) -> tupl
 
 
 async def place(
-    house: House, image: str, plan: encoder_pb2.EncodePlan, **asked: bool
+    house: House, image: str, plan: encoder_pb2.EncodePlan, **message: bool
 ) -> encoder_pb2.PlaceRowsResponse:
-    request = encoder_pb2.PlaceRowsRequest(encode=encoder_pb2.EncodeRequest(digest=image, plan=plan), **asked)
+    request = encoder_pb2.PlaceRowsRequest(
+        encode=encoder_pb2.EncodeRequest(digest=image, plan=plan), **message
+    )
     return await house.encoder.PlaceRows(request, timeout=CALL_S)
 
 
@@ -78,8 +80,8 @@ async def test_a_wrong_plan_is_refused_by_the_field(
         house.encoder.Encode(encode, timeout=CALL_S),
         house.encoder.PlaceRows(encoder_pb2.PlaceRowsRequest(encode=encode), timeout=CALL_S),
     ):
-        found = await failure(call)
-        assert (found.code, found.reason, set(found.violations)) == (
+        error = await failure(call)
+        assert (error.code, error.reason, set(error.violations)) == (
             "INVALID_ARGUMENT",
             "INVALID_ARGUMENT",
             {field},

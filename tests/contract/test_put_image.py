@@ -91,19 +91,19 @@ async def test_storing_twice_is_storing_once(door: Door) -> None:
 
 async def test_bytes_of_another_digest_are_refused(door: Door) -> None:
     data, other = picture(seed=door.seed + 6), picture(seed=door.seed + 7)
-    found = await failure(door.put(iter([door.message(data, digest=digest_of(other))])))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "DIGEST_MISMATCH")
-    assert found.metadata == {"announced": digest_of(other), "actual": digest_of(data)}
-    assert set(found.violations) == {"header.digest"}
+    error = await failure(door.put(iter([door.message(data, digest=digest_of(other))])))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "DIGEST_MISMATCH")
+    assert error.metadata == {"announced": digest_of(other), "actual": digest_of(data)}
+    assert set(error.violations) == {"header.digest"}
 
 
 @pytest.mark.parametrize(
     "unfit", ["sha256:", "sha256:" + "G" * 64, "sha256:" + "A" * 64, "0" * 64, "../../x"]
 )
 async def test_a_text_that_is_no_digest_is_refused(door: Door, unfit: str) -> None:
-    found = await failure(door.put(iter([door.message(picture(), digest=unfit)])))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert set(found.violations) == {"header.digest"}
+    error = await failure(door.put(iter([door.message(picture(), digest=unfit)])))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert set(error.violations) == {"header.digest"}
 
 
 async def test_an_announced_size_above_the_limit_is_refused_before_the_bytes_come(door: Door) -> None:
@@ -113,9 +113,9 @@ async def test_an_announced_size_above_the_limit_is_refused_before_the_bytes_com
         yield door.message(byte_size=32 * MIB + 1)
         await never.wait()
 
-    found = await failure(door.put(header_only()))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "IMAGE_TOO_LARGE")
-    assert (found.metadata["limit"], found.metadata["actual"]) == (str(32 * MIB), str(32 * MIB + 1))
+    error = await failure(door.put(header_only()))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "IMAGE_TOO_LARGE")
+    assert (error.metadata["limit"], error.metadata["actual"]) == (str(32 * MIB), str(32 * MIB + 1))
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["with a digest", "without"])
@@ -127,13 +127,13 @@ async def test_more_bytes_than_allowed_are_refused(door: Door, named: bool) -> N
         for _ in range(11):
             yield door.message(piece)
 
-    found = await failure(door.put(messages()))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "IMAGE_TOO_LARGE")
-    assert found.metadata["limit"] == str(32 * MIB)
-    assert int(found.metadata["actual"]) > 32 * MIB
+    error = await failure(door.put(messages()))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "IMAGE_TOO_LARGE")
+    assert error.metadata["limit"] == str(32 * MIB)
+    assert int(error.metadata["actual"]) > 32 * MIB
 
 
 @pytest.mark.parametrize("messages", [0, 1, 3])
 async def test_no_bytes_are_no_image(door: Door, messages: int) -> None:
-    found = await failure(door.put(iter([door.message()] * messages)))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "IMAGE_EMPTY")
+    error = await failure(door.put(iter([door.message()] * messages)))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "IMAGE_EMPTY")

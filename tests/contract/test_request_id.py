@@ -52,10 +52,10 @@ async def test_without_an_id_each_call_gets_its_own(house: House) -> None:
 @pytest.mark.parametrize("unfit", UNFIT)
 async def test_an_unfit_id_is_replaced_and_never_echoed(house: House, unfit: str) -> None:
     call = complete(house, unfit)
-    found = await initial_id(call)
-    assert found != unfit
-    assert found.isascii()
-    assert (await call).request_id == found
+    error = await initial_id(call)
+    assert error != unfit
+    assert error.isascii()
+    assert (await call).request_id == error
 
 
 async def test_a_stream_and_the_encoder_have_it_too(house: House) -> None:
@@ -74,8 +74,8 @@ async def test_a_stream_and_the_encoder_have_it_too(house: House) -> None:
 async def test_a_failed_call_names_its_id_in_the_details(house: House) -> None:
     asked = request("?", ["sha256:" + "0" * 64])
     asked.request_id = "will-fail"
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert found.request_id == "will-fail"
+    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert error.request_id == "will-fail"
 
 
 async def test_both_logs_name_the_request_and_the_decoders_its_receipt(house: House) -> None:

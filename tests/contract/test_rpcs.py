@@ -135,10 +135,10 @@ async def test_limits_are_told_by_get_server_info(house: House) -> None:
 
 
 def _fields(messages: dict[str, descriptor.Descriptor]) -> list[descriptor.FieldDescriptor]:
-    found = []
+    matching = []
     for message in messages.values():
-        found += [*message.fields, *_fields(dict(message.nested_types_by_name))]
-    return found
+        matching += [*message.fields, *_fields(dict(message.nested_types_by_name))]
+    return matching
 
 
 def test_counts_are_numbers_in_json() -> None:
@@ -146,8 +146,8 @@ def test_counts_are_numbers_in_json() -> None:
     wide = {descriptor.FieldDescriptor.TYPE_UINT64, descriptor.FieldDescriptor.TYPE_INT64}
     wide |= {descriptor.FieldDescriptor.TYPE_FIXED64, descriptor.FieldDescriptor.TYPE_SFIXED64}
     fields = [field for file in FILES for field in _fields(dict(file.message_types_by_name))]
-    found = {field.name for field in fields if field.type in wide}
-    assert {name for name in found if not name.endswith("bytes")} <= {"xxh3"}
+    matching = {field.name for field in fields if field.type in wide}
+    assert {name for name in matching if not name.endswith("bytes")} <= {"xxh3"}
 
 
 async def test_json_of_an_answer_shows_numbers_and_readable_ids(house: House) -> None:

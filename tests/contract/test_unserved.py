@@ -78,17 +78,17 @@ async def test_an_unserved_field_is_refused_by_name(house: House, rpc: str, path
         "Complete": decoder_pb2.CompleteRequest(request=asked),
         "CountTokens": decoder_pb2.CountTokensRequest(request=asked),
     }
-    found = await failure(getattr(house.decoder, rpc)(wrapped[rpc], timeout=CALL_S))
-    assert (found.code, found.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
-    assert set(found.violations) == {path}
+    error = await failure(getattr(house.decoder, rpc)(wrapped[rpc], timeout=CALL_S))
+    assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
+    assert set(error.violations) == {path}
 
 
 async def test_all_unserved_fields_are_named_at_once(house: House) -> None:
     asked = request("?", max_new_tokens=1)
     for path in unserved():
         set_field(asked, path)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert set(found.violations) == set(unserved())
+    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert set(error.violations) == set(unserved())
 
 
 @pytest.mark.parametrize("message", WHOLE, ids=lambda message: message.DESCRIPTOR.full_name)

@@ -139,9 +139,9 @@ def check(folder: Path, file: str, field: str) -> None:
     assert "\n" not in message
     assert message.startswith(file)
     assert caught.value.metadata["file"] == file
-    found = caught.value.metadata["field"]
-    assert found == field or found.startswith(f"{field}.")
-    assert found in message
+    reported = caught.value.metadata["field"]
+    assert reported == field or reported.startswith(f"{field}.")
+    assert reported in message
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_a_least_size_above_the_largest_is_refused(folder: Path) -> None:
         Geometry.from_checkpoint(folder)
 
 
-@pytest.mark.parametrize("found", ["2", [], [1, "2"], -1, 10**9, True, [1.0], {}])
-def test_end_tokens_that_are_none_are_refused(folder: Path, found: object) -> None:
-    set_field(folder, GENERATION, "eos_token_id", found)
+@pytest.mark.parametrize("eos_token_id", ["2", [], [1, "2"], -1, 10**9, True, [1.0], {}])
+def test_end_tokens_that_are_none_are_refused(folder: Path, eos_token_id: object) -> None:
+    set_field(folder, GENERATION, "eos_token_id", eos_token_id)
     with pytest.raises(CheckpointNotSupported, match=r"generation_config.json: eos_token_id"):
         architecture.eos_ids(folder, architecture.load(folder))
 
@@ -205,9 +205,9 @@ def test_what_is_published_and_what_transformers_saves_is_served(original: Path,
     Qwen3VLMoeConfig.from_pretrained(tmp_path).save_pretrained(saved)
     after = architecture.load(saved)
     assert after.text_config.rope_parameters.rope_theta == before.text_config.rope_theta == 5_000_000
-    for one in (before, after):
-        assert one.text_config.head_dim == 128
-        assert one.vision_config.deepstack_visual_indexes == [8, 16, 24]
+    for loaded in (before, after):
+        assert loaded.text_config.head_dim == 128
+        assert loaded.vision_config.deepstack_visual_indexes == [8, 16, 24]
     for folder in (original, model_dir()):
         architecture.check_processor(folder)
 
@@ -265,7 +265,8 @@ OF_THE_DECODER = [
 
 @pytest.mark.parametrize(
     ("service", "damage", "names"),
-    [("encoder", *one) for one in DAMAGE] + [("decoder", *one) for one in DAMAGE + OF_THE_DECODER],
+    [("encoder", *damage) for damage in DAMAGE]
+    + [("decoder", *damage) for damage in DAMAGE + OF_THE_DECODER],
 )
 def test_a_service_ends_with_one_clear_line(
     folder: Path,

@@ -43,15 +43,15 @@ def cast(bits: int, dtype: RowDtype) -> bytes:
 @pytest.mark.parametrize("sign", [0, 0x80000000])
 def test_a_float_is_judged_after_the_cast(dtype: RowDtype, into: RowDtype, sign: int) -> None:
     layout = RowLayout(WIDTH, 1, dtype)
-    told = set()
+    results = set()
     for bits in EDGES:
         data = quiet(layout)
         written = np.frombuffer(cast(bits | sign, dtype), np.uint8)
         data[3, 10 * dtype.itemsize : 11 * dtype.itemsize] = written
-        found = first_not_finite(data, layout, into)
-        assert found == expected(data, layout, into), hex(bits)
-        told.add(found)
-    assert told >= {3}
+        actual = first_not_finite(data, layout, into)
+        assert actual == expected(data, layout, into), hex(bits)
+        results.add(actual)
+    assert results >= {3}
 
 
 @pytest.mark.parametrize("into", FLOATS)

@@ -39,7 +39,7 @@ async def act(what: bytes) -> bytes:
     return calls.current_request_id().encode()
 
 
-async def one(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+async def unary(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
     return await act(request)
 
 
@@ -58,7 +58,7 @@ async def both(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext
 
 
 HANDLERS = {
-    "One": grpc.unary_unary_rpc_method_handler(one),
+    "One": grpc.unary_unary_rpc_method_handler(unary),
     "Many": grpc.unary_stream_rpc_method_handler(many),
     "Taken": grpc.stream_unary_rpc_method_handler(taken),
     "Both": grpc.stream_stream_rpc_method_handler(both),
@@ -110,10 +110,10 @@ def test_metrics_are_outside_of_the_log_and_the_log_outside_of_errors() -> None:
 
 @pytest.mark.parametrize("method", HANDLERS)
 async def test_a_refused_call_is_counted_under_its_code(kit: Kit, method: str) -> None:
-    found = await failure(kit.call(method, b"refuse"))
-    assert (found.code, found.reason, found.message) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "a is wrong")
-    assert found.violations == {"a": "wrong"}
-    assert found.metadata == {"limit": "3"}
+    error = await failure(kit.call(method, b"refuse"))
+    assert (error.code, error.reason, error.message) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "a is wrong")
+    assert error.violations == {"a": "wrong"}
+    assert error.metadata == {"limit": "3"}
     assert kit.handled(method, "INVALID_ARGUMENT") == 1
     assert kit.handled(method, "OK") == 0
 
@@ -122,10 +122,10 @@ async def test_a_refused_call_is_counted_under_its_code(kit: Kit, method: str) -
 async def test_an_unexpected_exception_tells_the_client_nothing_but_the_request_id(
     kit: Kit, method: str
 ) -> None:
-    found = await failure(kit.call(method, b"break", metadata=(("x-request-id", "find-me"),)))
-    assert (found.code, found.reason, found.message) == ("INTERNAL", "INTERNAL", INTERNAL_TEXT)
-    assert found.request_id == "find-me"
-    assert not found.metadata
+    error = await failure(kit.call(method, b"break", metadata=(("x-request-id", "find-me"),)))
+    assert (error.code, error.reason, error.message) == ("INTERNAL", "INTERNAL", INTERNAL_TEXT)
+    assert error.request_id == "find-me"
+    assert not error.metadata
     assert kit.handled(method, "INTERNAL") == 1
 
 
@@ -141,8 +141,8 @@ async def test_a_failure_comes_without_headers_so_that_clients_may_try_again(kit
 
 async def test_overload_carries_when_to_come_back_in_the_details_and_as_pushback(kit: Kit) -> None:
     call = kit.call("One", b"busy")
-    found = await failure(call)
-    assert found.retry_s == 2.0
+    error = await failure(call)
+    assert error.retry_s == 2.0
     trailing = dict(await call.trailing_metadata())
     assert 2000 <= int(trailing["grpc-retry-pushback-ms"]) <= 2500
 
@@ -151,8 +151,8 @@ async def test_overload_carries_when_to_come_back_in_the_details_and_as_pushback
 async def test_each_handler_knows_the_id_of_its_own_call(kit: Kit, method: str) -> None:
     async def ask(name: str) -> str:
         call = kit.call(method, b"id", metadata=(("x-request-id", name),))
-        found = b"".join([part async for part in call]) if hasattr(call, "__aiter__") else await call
-        return str(found.decode().removeprefix("first"))
+        error = b"".join([part async for part in call]) if hasattr(call, "__aiter__") else await call
+        return str(error.decode().removeprefix("first"))
 
     names = [f"call-{at}" for at in range(8)]
     assert await asyncio.gather(*map(ask, names)) == names

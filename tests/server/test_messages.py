@@ -102,23 +102,23 @@ async def never(*before: bytes) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("method", KINDS)
 async def test_bytes_that_are_no_message_are_refused_by_name_and_counted(kit: Kit, method: str) -> None:
-    found = await kit.failure(method, GARBAGE)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert found.metadata == {"method": f"/test.Kit/{method}"}
+    error = await kit.failure(method, GARBAGE)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert error.metadata == {"method": f"/test.Kit/{method}"}
     assert kit.counted("grpc_server_handled_total", method, grpc_code="INVALID_ARGUMENT") == 1
 
 
 @pytest.mark.parametrize("method", ["Taken", "Both"])
 async def test_a_later_message_is_held_to_the_same(kit: Kit, method: str) -> None:
-    found = await kit.failure(method, Message(service="fine").SerializeToString(), GARBAGE)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    error = await kit.failure(method, Message(service="fine").SerializeToString(), GARBAGE)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize("method", ["One", "Many"])
 async def test_a_call_that_ends_without_its_request_is_answered(kit: Kit, method: str) -> None:
-    found = await kit.failure(method)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert "without a request" in found.message
+    error = await kit.failure(method)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert "without a request" in error.message
 
 
 @pytest.mark.parametrize("method", ["Taken", "Both"])
@@ -129,15 +129,15 @@ async def test_a_stream_of_no_requests_is_the_handlers_business(kit: Kit, method
 
 @pytest.mark.parametrize("method", KINDS)
 async def test_a_caller_that_sends_nothing_does_not_hold_its_call_for_ever(kit: Kit, method: str) -> None:
-    found = await failure(kit.call(method, never()))
-    assert (found.code, found.reason) == ("ABORTED", "CALL_IDLE")
-    assert found.metadata == {"limit": str(IDLE_S), "waited_for": "send"}
+    error = await failure(kit.call(method, never()))
+    assert (error.code, error.reason) == ("ABORTED", "CALL_IDLE")
+    assert error.metadata == {"limit": str(IDLE_S), "waited_for": "send"}
     assert kit.counted("fovea_server_idle_calls_total", method, waited_for="send") == 1
 
 
 async def test_neither_does_one_that_stops_sending_midway(kit: Kit) -> None:
-    found = await failure(kit.call("Taken", never(Message().SerializeToString())))
-    assert (found.code, found.reason) == ("ABORTED", "CALL_IDLE")
+    error = await failure(kit.call("Taken", never(Message().SerializeToString())))
+    assert (error.code, error.reason) == ("ABORTED", "CALL_IDLE")
 
 
 async def test_a_dialogue_may_rest_once_it_has_begun(kit: Kit) -> None:
@@ -163,8 +163,8 @@ async def test_a_reader_that_stops_reading_is_ended_and_told_so_when_it_reads_ag
         while (message := await call.read()) is not grpc.aio.EOF:
             yield message
 
-    found = await failure(rest())
-    assert (found.code, found.reason, found.metadata["waited_for"]) == ("ABORTED", "CALL_IDLE", "read")
+    error = await failure(rest())
+    assert (error.code, error.reason, error.metadata["waited_for"]) == ("ABORTED", "CALL_IDLE", "read")
 
 
 async def test_a_handler_may_take_longer_than_a_caller(kit: Kit) -> None:

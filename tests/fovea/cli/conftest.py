@@ -15,7 +15,7 @@ def fovea(monkeypatch) -> Callable[..., Result]:
     for name in ("FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"):
         monkeypatch.delenv(name, raising=False)
     return lambda *argv, **options: CliRunner().invoke(
-        app, [str(one) for one in argv], prog_name="fovea", **options
+        app, [str(argument) for argument in argv], prog_name="fovea", **options
     )
 
 

@@ -23,7 +23,7 @@ real = serve.launches
 
 
 def pretended(*args: object) -> tuple[Launch, ...]:
-    return tuple(replace(one, module="tests.fovea.cli.pretend", flags=_flags(one)) for one in real(*args))
+    return tuple(replace(item, module="tests.fovea.cli.pretend", flags=_flags(item)) for item in real(*args))
 
 
 def _flags(launch: Launch) -> Sequence[str]:

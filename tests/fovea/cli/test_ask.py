@@ -56,11 +56,11 @@ def test_what_was_saved_and_what_it_cost_stand_on_the_receipt(fovea, decoder, de
     argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
     assert "\nsaved" not in fovea(*argv).stderr
     decoder.naive, decoder.price, decoder.degraded = 320, Price(0.002, "EUR", 0.008), True
-    found = fovea(*argv).stderr
-    assert "moved; resize 90 to 80 (max_pixels)" in found
-    assert "saved   75% of 320 visual tokens, 75% of 1,280 patches in the tower" in found
-    assert "price   0.002 EUR, 0.008 without planning" in found
-    assert "detail  lowered" in found
+    printed = fovea(*argv).stderr
+    assert "moved; resize 90 to 80 (max_pixels)" in printed
+    assert "saved   75% of 320 visual tokens, 75% of 1,280 patches in the tower" in printed
+    assert "price   0.002 EUR, 0.008 without planning" in printed
+    assert "detail  lowered" in printed
 
 
 def test_an_answer_that_a_stop_string_ended_is_told_from_a_whole_one(
@@ -153,8 +153,8 @@ def test_a_failure_of_the_server_is_one_paragraph(fovea, decoder, decoder_addres
     assert result.stderr == (
         "fovea: max_pixels is too small (visual.max_pixels: tiny). Request request-1 [INVALID_ARGUMENT]\n"
     )
-    found = json.loads(fovea(*argv, "--json").stdout)
-    assert found["request_id"] == "request-1"
+    printed = json.loads(fovea(*argv, "--json").stdout)
+    assert printed["request_id"] == "request-1"
 
 
 def test_nobody_there_tells_what_to_do(fovea, picture):

@@ -150,9 +150,9 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         if self.forgets:
             self.forgets -= 1
             self.stored.clear()
-        for one in digests:
-            if one not in self.stored:
-                refuse(context, ImageNotStored(f"image {one} is not stored", image=one))
+        for item in digests:
+            if item not in self.stored:
+                refuse(context, ImageNotStored(f"image {item} is not stored", image=item))
         if self.silent:
             return
         started = decoder_pb2.Started(
@@ -235,7 +235,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         return response
 
     def _finished(self, digests: list[str]) -> decoder_pb2.Finished:
-        images = tuple(self._image(one) for one in digests)
+        images = tuple(self._image(item) for item in digests)
         encodes = sum(image.source == "encoded" for image in images)
         self.encoded.update(digests)
         receipt = Receipt(
@@ -252,11 +252,11 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             receipt=receipt_to_proto(receipt),
         )
 
-    def _image(self, one: str) -> ImageReceipt:
-        source = "rows" if one in self.encoded else "encoded"
+    def _image(self, item: str) -> ImageReceipt:
+        source = "rows" if item in self.encoded else "encoded"
         sizes = ((330, 250), (320, 256), (1, 16, 20))
         return ImageReceipt(
-            one, *sizes, 320, 90, 80, STEPS, source, "encoder-0", "bf16", row_bytes=5120, wire_bytes=100
+            item, *sizes, 320, 90, 80, STEPS, source, "encoder-0", "bf16", row_bytes=5120, wire_bytes=100
         )
 
 

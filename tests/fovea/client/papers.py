@@ -29,9 +29,9 @@ def pdf(
 
 def _file(objects: Sequence[str], trailer: str) -> bytes:
     out, places = b"%PDF-1.4\n", []
-    for number, one in enumerate(objects, 1):
+    for number, body in enumerate(objects, 1):
         places.append(len(out))
-        out += f"{number} 0 obj\n{one}\nendobj\n".encode()
+        out += f"{number} 0 obj\n{body}\nendobj\n".encode()
     table = "".join(f"{place:010} 00000 n \n" for place in places)
     count = len(objects) + 1
     end = f"xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<< /Size {count} /Root 1 0 R {trailer} >>\n"

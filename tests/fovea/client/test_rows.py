@@ -22,9 +22,9 @@ def test_rows_are_put_together_bit_for_bit(encoder_client, encoder):
 def test_a_plan_is_sent_whole_and_the_places_of_its_rows_come_back(encoder_client, encoder):
     plan = EncodePlan(600_000, 0, RowSelection(0.5, reducer=Reducer.DIVPRUNE))
     placed = encoder_client.place_rows(SOME, plan, order=True, fingerprint="sha256:f")
-    (asked,) = encoder.asked
-    assert plan_from_proto(asked.encode.plan) == plan
-    assert (asked.encode.digest, asked.encode.fingerprint) == (SOME, "sha256:f")
+    (sent_request,) = encoder.asked
+    assert plan_from_proto(sent_request.encode.plan) == plan
+    assert (sent_request.encode.digest, sent_request.encode.fingerprint) == (SOME, "sha256:f")
     assert (placed.known, placed.count, placed.kept, placed.order[0]) == (True, 32, tuple(range(48, 80)), 79)
     assert (placed.cost.tokens, placed.source, placed.encoder) == (80, "encoded", "encoder-0")
     assert encoder_client.place_rows(SOME, EncodePlan(flat_tolerance=0)).order == ()

@@ -56,10 +56,12 @@ def path(tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("one", [str, Path, Path.read_bytes, Path.open, Pillow.open, Image])
-@pytest.mark.parametrize("listed", [lambda one: one, lambda one: [one], lambda one: (one for _ in (1,))])
-def test_one_image_needs_no_list(client, decoder, path, one, listed):
-    given = path.open("rb") if one is Path.open else one(path)
+@pytest.mark.parametrize("kind", [str, Path, Path.read_bytes, Path.open, Pillow.open, Image])
+@pytest.mark.parametrize(
+    "listed", [lambda kind: kind, lambda kind: [kind], lambda kind: (kind for _ in (1,))]
+)
+def test_one_image_needs_no_list(client, decoder, path, kind, listed):
+    given = path.open("rb") if kind is Path.open else kind(path)
     assert client.ask("?", listed(given)).text == "forty two"
     (stored,) = decoder.stored.values()
     assert np.array_equal(np.asarray(Pillow.open(io.BytesIO(stored))), PIXELS)

@@ -42,8 +42,8 @@ def drawn(data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def chunk(kind: bytes, body: bytes, checksum: int | None = None) -> bytes:
-    found = zlib.crc32(kind + body) if checksum is None else checksum
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", found)
+    result = zlib.crc32(kind + body) if checksum is None else checksum
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", result)
 
 
 def chunks(data: bytes) -> Iterable[tuple[bytes, bytes]]:
@@ -122,7 +122,7 @@ def with_segment(jpeg: bytes, added: bytes) -> bytes:
 
 
 def scan_starts(jpeg: bytes) -> list[int]:
-    return [found.start() for found in re.finditer(rb"\xff\xda", jpeg)]
+    return [result.start() for result in re.finditer(rb"\xff\xda", jpeg)]
 
 
 def gif(
@@ -151,12 +151,12 @@ def gif(
 
 
 def webp_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    found, at = [], 12
+    result, at = [], 12
     while at < len(data):
         name, length = struct.unpack_from("<4sI", data, at)
-        found.append((name, data[at + 8 : at + 8 + length]))
+        result.append((name, data[at + 8 : at + 8 + length]))
         at += 8 + length + length % 2
-    return found
+    return result
 
 
 def webp(parts: Iterable[tuple[bytes, bytes]]) -> bytes:

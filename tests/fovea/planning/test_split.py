@@ -22,10 +22,12 @@ def size(draw: random.Random) -> tuple[int, int]:
 
 def need(draw: random.Random, geometry: Geometry) -> SizeDemand:
     kind = draw.choice(["TEXT", "PHOTO", "GRAPHIC", "UNSPECIFIED"])
-    look = ImageTraits(*size(draw), draw.choice([0, draw.uniform(4, 80)]), draw.uniform(0, 0.2), kind)
+    traits = ImageTraits(*size(draw), draw.choice([0, draw.uniform(4, 80)]), draw.uniform(0, 0.2), kind)
     pixels = draw.choice([geometry.max_pixels, 1_310_720, draw.randint(geometry.min_pixels, 1 << 22)])
-    found = sufficient(look, draw.choice(list(Detail)), 14, geometry)
-    return SizeDemand(look.size, min(pixels, found.max_pixels) if found else pixels, draw.choice([1, 1, 2]))
+    target = sufficient(traits, draw.choice(list(Detail)), 14, geometry)
+    return SizeDemand(
+        traits.size, min(pixels, target.max_pixels) if target else pixels, draw.choice([1, 1, 2])
+    )
 
 
 def requests(count: int, seed: int = 0) -> Iterator[tuple[BudgetSplit, list[SizeDemand], int]]:
@@ -40,18 +42,21 @@ def requests(count: int, seed: int = 0) -> Iterator[tuple[BudgetSplit, list[Size
 def test_ten_thousand_requests_keep_their_budgets() -> None:
     shrunk = 0
     for split, needs, tokens in requests(REQUESTS):
-        given = split.over(needs, tokens)
-        if given is None:
+        limits = split.over(needs, tokens)
+        if limits is None:
             continue
-        got = [SizeDemand(one.size, pixels, one.times) for one, pixels in zip(needs, given, strict=True)]
+        got = [
+            SizeDemand(demand.size, pixels, demand.times)
+            for demand, pixels in zip(needs, limits, strict=True)
+        ]
         assert split.cost(got) <= tokens
-        assert all(pixels <= one.max_pixels for one, pixels in zip(needs, given, strict=True))
-        for one, pixels in zip(needs, given, strict=True):
-            if pixels != one.max_pixels:
+        assert all(pixels <= demand.max_pixels for demand, pixels in zip(needs, limits, strict=True))
+        for demand, pixels in zip(needs, limits, strict=True):
+            if pixels != demand.max_pixels:
                 shrunk += 1
-                planned, full = (split.geometry.plan(*one.size, p) for p in (pixels, one.max_pixels))
-                assert stands(planned, split.geometry), (one, pixels)
-                assert planned.tokens >= min(split.min_tokens, full.tokens), (one, pixels)
+                planned, full = (split.geometry.plan(*demand.size, p) for p in (pixels, demand.max_pixels))
+                assert stands(planned, split.geometry), (demand, pixels)
+                assert planned.tokens >= min(split.min_tokens, full.tokens), (demand, pixels)
     assert shrunk > REQUESTS / 4
 
 
@@ -71,9 +76,11 @@ def test_small_images_keep_what_they_need_and_large_ones_share_the_rest() -> Non
         SizeDemand((4000, 3000), 1_310_720),
         SizeDemand((4000, 3000), 1_310_720),
     ]
-    given = BudgetSplit(PUBLISHED, RowSelection()).over(needs, 1000)
-    assert given is not None
-    tokens = [PUBLISHED.plan(*one.size, pixels).tokens for one, pixels in zip(needs, given, strict=True)]
+    limits = BudgetSplit(PUBLISHED, RowSelection()).over(needs, 1000)
+    assert limits is not None
+    tokens = [
+        PUBLISHED.plan(*demand.size, pixels).tokens for demand, pixels in zip(needs, limits, strict=True)
+    ]
     assert tokens[0] == 64
     assert all(400 < count <= 500 for count in tokens[1:])
 
