@@ -1,7 +1,7 @@
 """Converts whatever holds an image to a file: a path, or the bytes of a file.
 
 Pixels in memory (Pillow, numpy) become a PNG, which is lossless. Sources that cannot be an image of a
-request, such as a URL or a PDF, are refused with advice. Reads only files that are already open, and pipes.
+request, such as a URL or a PDF, are refused with advice.
 """
 
 from __future__ import annotations

@@ -40,78 +40,81 @@ class BudgetSplit:
     rows: RowSelection
     min_tokens: int = 0
 
-    def cost(self, needs: Sequence[SizeDemand]) -> int:
+    def cost(self, demands: Sequence[SizeDemand]) -> int:
         """The most visual tokens that fully met demands cost."""
-        return sum(need.times * self._share(need, need.max_pixels).cost for need in needs)
+        return sum(demand.times * self._share(demand, demand.max_pixels).cost for demand in demands)
 
-    def over(self, needs: Sequence[SizeDemand], tokens: int) -> list[int] | None:
+    def over(self, demands: Sequence[SizeDemand], tokens: int) -> list[int] | None:
         """A max_pixels per image, in order; None if even the smallest sizes cost more than `tokens`."""
-        full = [self._share(need, need.max_pixels) for need in needs]
-        if _total(needs, full) <= tokens:
+        full = [self._share(demand, demand.max_pixels) for demand in demands]
+        if _total(demands, full) <= tokens:
             return [share.max_pixels for share in full]
-        least = [self._least(need, most) for need, most in zip(needs, full, strict=True)]
-        if _total(needs, least) > tokens:
+        least = [self._least(demand, most) for demand, most in zip(demands, full, strict=True)]
+        if _total(demands, least) > tokens:
             return None
-        level = _level(needs, full, least, tokens)
+        level = _level(demands, full, least, tokens)
         shares = [
-            self._at_level(need, most, fewest, level)
-            for need, most, fewest in zip(needs, full, least, strict=True)
+            self._at_level(demand, most, fewest, level)
+            for demand, most, fewest in zip(demands, full, least, strict=True)
         ]
-        return [share.max_pixels for share in self._grown(needs, full, shares, tokens)]
+        return [share.max_pixels for share in self._grown(demands, full, shares, tokens)]
 
-    def _share(self, need: SizeDemand, max_pixels: int) -> _Share:
-        return _Share(max_pixels, self.rows.most(self.geometry.plan(*need.size, max_pixels).tokens))
+    def _share(self, demand: SizeDemand, max_pixels: int) -> _Share:
+        return _Share(max_pixels, self.rows.most(self.geometry.plan(*demand.size, max_pixels).tokens))
 
-    def _least(self, need: SizeDemand, full: _Share) -> _Share:
-        pixels = min(need.max_pixels, smallest(need.size, max(1, self.min_tokens), self.geometry))
-        share = self._share(need, pixels)
+    def _least(self, demand: SizeDemand, full: _Share) -> _Share:
+        pixels = min(demand.max_pixels, smallest(demand.size, max(1, self.min_tokens), self.geometry))
+        share = self._share(demand, pixels)
         return share if share.cost < full.cost else full
 
-    def _at_level(self, need: SizeDemand, full: _Share, least: _Share, level: int) -> _Share:
+    def _at_level(self, demand: SizeDemand, full: _Share, least: _Share, level: int) -> _Share:
         """At most the level, unless the image's minimum exceeds it."""
         if full.cost <= level or full == least:
             return full
         if least.cost >= level:
             return least
         tokens = self.rows.affordable(level)
-        share = self._share(need, tokens * self.geometry.cell**2)
+        share = self._share(demand, tokens * self.geometry.cell**2)
         if share.cost > level:  # an image thinner than a cell costs more than its pixels
-            share = self._share(need, self.geometry.largest_fitting(*need.size, tokens) or least.max_pixels)
+            pixels = self.geometry.largest_fitting(*demand.size, tokens) or least.max_pixels
+            share = self._share(demand, pixels)
         return share if least.max_pixels <= share.max_pixels <= full.max_pixels else least
 
     def _grown(
-        self, needs: Sequence[SizeDemand], full: Sequence[_Share], shares: list[_Share], tokens: int
+        self, demands: Sequence[SizeDemand], full: Sequence[_Share], shares: list[_Share], tokens: int
     ) -> list[_Share]:
         """Distribute the remaining tokens over the shrunk images, round-robin."""
-        left, grew = tokens - _total(needs, shares), True
+        left, grew = tokens - _total(demands, shares), True
         while grew and left:
             grew = False
-            for at, need in enumerate(needs):
-                more = self._larger(need, full[at], shares[at])
-                price = need.times * (more.cost - shares[at].cost)
+            for at, demand in enumerate(demands):
+                more = self._larger(demand, full[at], shares[at])
+                price = demand.times * (more.cost - shares[at].cost)
                 if more != shares[at] and price <= left:
                     shares[at], left, grew = more, left - price, True
         return shares
 
-    def _larger(self, need: SizeDemand, full: _Share, share: _Share) -> _Share:
+    def _larger(self, demand: SizeDemand, full: _Share, share: _Share) -> _Share:
         """The next larger grid, or the same share if there is none."""
-        pixels = larger(need.size, share.max_pixels, self.geometry) if share.cost < full.cost else None
+        pixels = larger(demand.size, share.max_pixels, self.geometry) if share.cost < full.cost else None
         if pixels is None:
             return share
-        grown = self._share(need, min(pixels, full.max_pixels))
+        grown = self._share(demand, min(pixels, full.max_pixels))
         return grown if grown.max_pixels > share.max_pixels else replace(share)
 
 
-def _total(needs: Sequence[SizeDemand], shares: Sequence[_Share]) -> int:
-    return sum(need.times * share.cost for need, share in zip(needs, shares, strict=True))
+def _total(demands: Sequence[SizeDemand], shares: Sequence[_Share]) -> int:
+    return sum(demand.times * share.cost for demand, share in zip(demands, shares, strict=True))
 
 
-def _level(needs: Sequence[SizeDemand], full: Sequence[_Share], least: Sequence[_Share], tokens: int) -> int:
+def _level(
+    demands: Sequence[SizeDemand], full: Sequence[_Share], least: Sequence[_Share], tokens: int
+) -> int:
     """The highest common level that fits the budget; each image stays between its minimum and full cost."""
 
     def filled(level: int) -> int:
         bounded = (max(low.cost, min(level, top.cost)) for low, top in zip(least, full, strict=True))
-        return sum(need.times * cost for need, cost in zip(needs, bounded, strict=True))
+        return sum(demand.times * cost for demand, cost in zip(demands, bounded, strict=True))
 
     fits, exceeds = 0, max(share.cost for share in full)
     while exceeds - fits > 1:

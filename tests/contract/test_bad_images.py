@@ -33,7 +33,7 @@ def check(error: Failure, reason: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_a_bad_image_is_refused_with_its_reason_by_every_door(house: House, name: str) -> None:
+async def test_a_bad_image_is_refused_with_its_reason_by_both_services(house: House, name: str) -> None:
     make, reason = BAD[name]
     data = make()
     message = request("?", [data], max_new_tokens=1)
@@ -77,7 +77,7 @@ async def test_one_bad_image_among_good_ones_fails_the_call(house: House) -> Non
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_a_bad_image_is_named_by_its_place(house: House, name: str) -> None:
+async def test_a_bad_image_is_named_by_its_path(house: House, name: str) -> None:
     make, reason = BAD[name]
     message = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)
     for call in (
@@ -88,7 +88,7 @@ async def test_a_bad_image_is_named_by_its_place(house: House, name: str) -> Non
         assert (error.reason, list(error.violations)) == (reason, ["messages[0].parts[1].image"])
 
 
-async def test_an_image_that_is_not_stored_or_too_large_is_named_by_its_place(house: House) -> None:
+async def test_a_missing_or_oversized_image_is_named_by_its_path(house: House) -> None:
     unknown = request("?", [picture(seed=752), digest_of(b"nobody has it")], max_new_tokens=1)
     error = await failure(house.decoder.Generate(unknown, timeout=CALL_S))
     assert (error.code, error.reason) == ("NOT_FOUND", "IMAGE_NOT_STORED")

@@ -34,7 +34,7 @@ async def pair(checkpoint: Callable[[str], Path], tmp_path: Path) -> AsyncIterat
             await service.stop()
 
 
-async def test_a_decoder_whose_engine_dies_tells_and_ends(
+async def test_a_decoder_whose_engine_died_fails_calls_and_exits(
     pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from decoder_svc.model.text import TextDecoder
@@ -59,7 +59,7 @@ async def test_a_decoder_whose_engine_dies_tells_and_ends(
         await asyncio.wait_for(asyncio.shield(service.task), CALL_S)
 
 
-async def test_an_encoder_whose_tower_dies_tells_and_ends(
+async def test_an_encoder_whose_tower_died_fails_calls_and_exits(
     pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from encoder_svc.vision.tower import Tower

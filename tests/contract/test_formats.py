@@ -59,7 +59,7 @@ async def test_log_probabilities_come_only_where_they_are_asked_for(house: House
     ],
     ids=["none", "empty", "schema", "half a pair", "large number", "expression", "large", "no choice"],
 )
-async def test_a_form_that_cannot_be_enforced_is_refused_by_field_before_anything_starts(
+async def test_an_unsupported_format_is_refused_by_field_before_anything_starts(
     house: House, wanted: decoder_pb2.ResponseFormat, field: str
 ) -> None:
     message = request("?", ["sha256:" + "0" * 64], max_new_tokens=1)
@@ -72,7 +72,7 @@ async def test_a_form_that_cannot_be_enforced_is_refused_by_field_before_anythin
 SLOW = "".join(f"[{chr(97 + i % 26)}-z]?" for i in range(10_000))
 
 
-async def test_slow_forms_are_refused_and_others_answered_meanwhile(house: House) -> None:
+async def test_slow_formats_are_refused_while_others_are_answered(house: House) -> None:
     """As many distinct formats as asyncio has worker threads."""
     slow = [request("?", max_new_tokens=4) for _ in range(6)]
     for number, message in enumerate(slow):
@@ -92,7 +92,7 @@ async def test_slow_forms_are_refused_and_others_answered_meanwhile(house: House
         assert set(error.violations) == {"response_format.regex"}
 
 
-async def test_the_limit_of_a_form_is_told_and_named(house: House) -> None:
+async def test_the_limit_of_a_format_is_reported(house: House) -> None:
     assert (await house.info()).limits.max_format_bytes == 65_536
     message = request("?", max_new_tokens=1)
     message.response_format.regex = "a" * 65_537

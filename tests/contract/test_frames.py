@@ -33,12 +33,12 @@ def agrees(message: bytes) -> bool:
 
 
 @given(FRAMES)
-def test_written_by_hand_is_written_by_protobuf(frame: ChunkFrame) -> None:
+def test_the_codec_writes_what_protobuf_writes(frame: ChunkFrame) -> None:
     assert frames.write(frame) == response(frame).SerializeToString()
 
 
 @given(FRAMES)
-def test_a_chunk_with_data_and_check_is_read_by_hand(frame: ChunkFrame) -> None:
+def test_a_plain_chunk_is_decoded_without_protobuf(frame: ChunkFrame) -> None:
     decoded = frames.read(response(frame).SerializeToString())
     if frame.data and frame.xxh3:
         assert decoded is not None
@@ -56,7 +56,7 @@ def test_data_is_a_view_of_the_message_and_as_large_as_a_message_may_be() -> Non
 
 
 @given(FRAMES, st.data())
-def test_a_damaged_message_is_read_as_protobuf_reads_it_or_left_to_it(
+def test_a_damaged_message_is_decoded_like_protobuf_or_left_to_it(
     frame: ChunkFrame, data: st.DataObject
 ) -> None:
     message = bytearray(frames.write(frame))
@@ -68,12 +68,12 @@ def test_a_damaged_message_is_read_as_protobuf_reads_it_or_left_to_it(
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_read_as_protobuf_reads_them_or_left_to_it(message: bytes) -> None:
+def test_arbitrary_bytes_are_decoded_like_protobuf_or_left_to_it(message: bytes) -> None:
     assert agrees(b"\x12" + message)
 
 
 @given(FRAMES, FRAMES)
-def test_a_message_that_says_things_twice_is_left_to_protobuf(first: ChunkFrame, second: ChunkFrame) -> None:
+def test_a_message_with_repeated_fields_is_left_to_protobuf(first: ChunkFrame, second: ChunkFrame) -> None:
     assert agrees(frames.write(first) + frames.write(second))
 
 

@@ -61,7 +61,7 @@ async def test_a_text_that_is_too_long_says_so_with_and_without_an_image(narrow:
     assert error.metadata.get("max_pixels_that_fits", "0") == "0"
 
 
-async def test_an_endless_text_is_refused_without_being_tokenised(narrow: Stub) -> None:
+async def test_a_huge_text_is_refused_without_tokenizing_it(narrow: Stub) -> None:
     """Tokenizing 20 MB takes many seconds and would delay other calls."""
     error = await failure(narrow.Generate(request("x" * 20_000_000), timeout=CALL_S))
     assert error.reason == "CONTEXT_TOO_LONG"
@@ -160,7 +160,7 @@ async def test_sampling_outside_of_its_range_is_refused_with_field_limit_and_val
 
 @pytest.mark.parametrize("field", ["keep", "near_repeats"])
 @pytest.mark.parametrize("value", [NAN, INF, -INF, 0.0, -0.0, -1e-30, 1.5])
-async def test_shares_that_are_none_are_refused_with_field_limit_and_value(
+async def test_invalid_shares_are_refused_with_field_limit_and_value(
     house: House, field: str, value: float
 ) -> None:
     asked = request("?", max_new_tokens=1)
@@ -183,7 +183,7 @@ async def test_a_temperature_near_zero_takes_the_likeliest_token(
         assert (await read(house.decoder.Generate(asked, timeout=CALL_S))).token_ids == greedy.token_ids
 
 
-async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) -> None:
+async def test_a_full_queue_is_refused_with_a_retry_delay(house: House) -> None:
     service = decoder(
         house.model,
         [house.encoder_side.address],
@@ -240,7 +240,7 @@ async def _started(call: grpc.aio.UnaryStreamCall) -> bool:
         return False
 
 
-async def test_readers_that_do_not_read_hold_no_places(house: House) -> None:
+async def test_readers_that_stop_reading_hold_no_slots(house: House) -> None:
     """Two callers stop reading; once the engine is idle, others are answered."""
     service = decoder(
         house.model,

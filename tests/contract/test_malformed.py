@@ -47,7 +47,7 @@ def test_both_services_health_and_reflection_are_called() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
-async def test_bytes_that_are_no_message(house: House, method: MethodDescriptor) -> None:
+async def test_malformed_messages_are_refused(house: House, method: MethodDescriptor) -> None:
     error = await called(house, method, GARBAGE)
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
     assert error.metadata["method"].endswith(f"/{method.name}")
@@ -56,7 +56,7 @@ async def test_bytes_that_are_no_message(house: House, method: MethodDescriptor)
 @pytest.mark.parametrize(
     "method", [m for m in METHODS if not m.client_streaming], ids=lambda method: method.full_name
 )
-async def test_no_message_at_all(house: House, method: MethodDescriptor) -> None:
+async def test_a_missing_message_is_refused(house: House, method: MethodDescriptor) -> None:
     error = await called(house, method)
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
     assert "without a request" in error.message

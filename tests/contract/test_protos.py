@@ -19,7 +19,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", [("lint", "protos"), ("format", "-d", "--exit-code", "protos")])
-def test_buf_has_nothing_to_say(command: tuple[str, ...]) -> None:
+def test_buf_reports_nothing(command: tuple[str, ...]) -> None:
     done = run(BIN / "buf", *command)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -100,7 +100,7 @@ async def test_bytes_of_another_digest_are_refused(door: Door) -> None:
 @pytest.mark.parametrize(
     "unfit", ["sha256:", "sha256:" + "G" * 64, "sha256:" + "A" * 64, "0" * 64, "../../x"]
 )
-async def test_a_text_that_is_no_digest_is_refused(door: Door, unfit: str) -> None:
+async def test_an_invalid_digest_is_refused(door: Door, unfit: str) -> None:
     error = await failure(door.put(iter([door.message(picture(), digest=unfit)])))
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
     assert set(error.violations) == {"header.digest"}

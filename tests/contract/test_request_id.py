@@ -50,7 +50,7 @@ async def test_without_an_id_each_call_gets_its_own(house: House) -> None:
 
 
 @pytest.mark.parametrize("unfit", UNFIT)
-async def test_an_unfit_id_is_replaced_and_never_echoed(house: House, unfit: str) -> None:
+async def test_an_invalid_id_is_replaced_and_never_echoed(house: House, unfit: str) -> None:
     call = complete(house, unfit)
     error = await initial_id(call)
     assert error != unfit

@@ -162,7 +162,7 @@ async def test_json_of_an_answer_shows_numbers_and_readable_ids(house: House) ->
     assert receipt["totals"]["output_tokens"] == 3
 
 
-async def test_the_front_door_describes_what_it_stored_and_only_that(house: House) -> None:
+async def test_the_decoder_describes_what_it_stored_and_only_that(house: House) -> None:
     data = picture(seed=7022)
     request = decoder_pb2.DescribeImageRequest(digest=digest_of(data))
     with pytest.raises(grpc.aio.AioRpcError) as missing:

@@ -96,7 +96,7 @@ def test_messages_that_are_served_whole_have_no_other_field(message: type[Messag
     assert {field.name for field in message.DESCRIPTOR.fields} == WHOLE[message]
 
 
-async def test_a_field_set_to_its_default_is_no_request_for_it(house: House) -> None:
+async def test_a_field_set_to_its_default_counts_as_unset(house: House) -> None:
     asked = request("?", max_new_tokens=1)
     asked.hop_limit, asked.tier, asked.allow_text_substitution = 0, "", False
     asked.visual.detail = decoder_pb2.DETAIL_UNSPECIFIED

@@ -165,20 +165,20 @@ def test_other_preprocessing_is_refused_by_field(folder: Path, field: str, value
 @pytest.mark.parametrize(
     "size", [{}, {"shortest_edge": 1}, {"shortest_edge": 0, "longest_edge": 9}, 5, None, []]
 )
-def test_sizes_that_are_none_are_refused(folder: Path, size: object) -> None:
+def test_invalid_sizes_are_refused(folder: Path, size: object) -> None:
     set_field(folder, PROCESSOR, "size", size)
     with pytest.raises(CheckpointNotSupported, match=PROCESSOR):
         Geometry.from_checkpoint(folder)
 
 
-def test_a_least_size_above_the_largest_is_refused(folder: Path) -> None:
+def test_a_minimum_size_above_the_maximum_is_refused(folder: Path) -> None:
     set_field(folder, PROCESSOR, "size", {"shortest_edge": 8192, "longest_edge": 4096})
     with pytest.raises(CheckpointNotSupported, match="shortest_edge"):
         Geometry.from_checkpoint(folder)
 
 
 @pytest.mark.parametrize("eos_token_id", ["2", [], [1, "2"], -1, 10**9, True, [1.0], {}])
-def test_end_tokens_that_are_none_are_refused(folder: Path, eos_token_id: object) -> None:
+def test_invalid_end_tokens_are_refused(folder: Path, eos_token_id: object) -> None:
     set_field(folder, GENERATION, "eos_token_id", eos_token_id)
     with pytest.raises(CheckpointNotSupported, match=r"generation_config.json: eos_token_id"):
         architecture.eos_ids(folder, architecture.load(folder))

@@ -71,7 +71,7 @@ def test_a_scale_counts_with_its_values(dtype: RowDtype, into: RowDtype, scale: 
 
 
 @pytest.mark.parametrize("dtype", list(RowDtype))
-def test_random_bytes_are_judged_as_torch_judges_them(dtype: RowDtype) -> None:
+def test_random_rows_are_checked_like_torch(dtype: RowDtype) -> None:
     layout = RowLayout(WIDTH, 2, dtype)
     random = np.random.default_rng(1)
     for _ in range(50):

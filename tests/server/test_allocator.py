@@ -32,7 +32,7 @@ def faults(how: str) -> float:
     return float(done.stdout)
 
 
-def test_blocks_of_rows_cost_no_page_faults_once_they_were_there() -> None:
+def test_reused_blocks_of_rows_cause_no_page_faults() -> None:
     assert faults("kept") < 50
     assert faults("as it comes") > 10 * 50, "there is nothing left to mend"
 

@@ -130,7 +130,7 @@ async def test_an_unexpected_exception_tells_the_client_nothing_but_the_request_
 
 
 @pytest.mark.parametrize("method", ["One", "Taken"])
-async def test_a_failure_comes_without_headers_so_that_clients_may_try_again(kit: Kit, method: str) -> None:
+async def test_a_failure_has_no_headers_so_that_clients_may_retry(kit: Kit, method: str) -> None:
     """gRPC does not retry a call after headers; a response's headers carry the request id."""
     answered, refused = kit.call(method, b"id"), kit.call(method, b"busy")
     await answered
@@ -139,7 +139,7 @@ async def test_a_failure_comes_without_headers_so_that_clients_may_try_again(kit
     assert not dict(await refused.initial_metadata())
 
 
-async def test_overload_carries_when_to_come_back_in_the_details_and_as_pushback(kit: Kit) -> None:
+async def test_overload_carries_retry_info_and_pushback(kit: Kit) -> None:
     call = kit.call("One", b"busy")
     error = await failure(call)
     assert error.retry_s == 2.0
@@ -192,12 +192,12 @@ async def _until(condition: Any) -> None:
 
 
 @pytest.mark.parametrize("fit", ["a", "order 66/a", "x" * 128, "{}:;"])
-def test_a_fit_request_id_is_kept(fit: str) -> None:
+def test_a_valid_request_id_is_kept(fit: str) -> None:
     assert clean_id(fit) == fit
 
 
 @pytest.mark.parametrize("unfit", ["", "x" * 129, "a\nb", "ä", "\x7f", "\u2028", "a\x00"])
-def test_an_unfit_request_id_is_replaced(unfit: str) -> None:
+def test_an_invalid_request_id_is_replaced(unfit: str) -> None:
     made = clean_id(unfit)
     assert made != unfit
     assert len(made) == 32

@@ -101,7 +101,7 @@ async def never(*before: bytes) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("method", KINDS)
-async def test_bytes_that_are_no_message_are_refused_by_name_and_counted(kit: Kit, method: str) -> None:
+async def test_malformed_messages_are_refused_and_counted(kit: Kit, method: str) -> None:
     error = await kit.failure(method, GARBAGE)
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
     assert error.metadata == {"method": f"/test.Kit/{method}"}
@@ -109,7 +109,7 @@ async def test_bytes_that_are_no_message_are_refused_by_name_and_counted(kit: Ki
 
 
 @pytest.mark.parametrize("method", ["Taken", "Both"])
-async def test_a_later_message_is_held_to_the_same(kit: Kit, method: str) -> None:
+async def test_later_messages_are_checked_too(kit: Kit, method: str) -> None:
     error = await kit.failure(method, Message(service="fine").SerializeToString(), GARBAGE)
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
 
@@ -122,25 +122,25 @@ async def test_a_call_that_ends_without_its_request_is_answered(kit: Kit, method
 
 
 @pytest.mark.parametrize("method", ["Taken", "Both"])
-async def test_a_stream_of_no_requests_is_the_handlers_business(kit: Kit, method: str) -> None:
+async def test_an_empty_request_stream_reaches_the_handler(kit: Kit, method: str) -> None:
     call = kit.call(method, iter(()), timeout=30)
     assert [message async for message in call] == [] if method == "Both" else await call == Message()
 
 
 @pytest.mark.parametrize("method", KINDS)
-async def test_a_caller_that_sends_nothing_does_not_hold_its_call_for_ever(kit: Kit, method: str) -> None:
+async def test_an_idle_caller_is_disconnected(kit: Kit, method: str) -> None:
     error = await failure(kit.call(method, never()))
     assert (error.code, error.reason) == ("ABORTED", "CALL_IDLE")
     assert error.metadata == {"limit": str(IDLE_S), "waited_for": "send"}
     assert kit.counted("fovea_server_idle_calls_total", method, waited_for="send") == 1
 
 
-async def test_neither_does_one_that_stops_sending_midway(kit: Kit) -> None:
+async def test_a_caller_that_stops_sending_midway_is_disconnected(kit: Kit) -> None:
     error = await failure(kit.call("Taken", never(Message().SerializeToString())))
     assert (error.code, error.reason) == ("ABORTED", "CALL_IDLE")
 
 
-async def test_a_dialogue_may_rest_once_it_has_begun(kit: Kit) -> None:
+async def test_a_bidirectional_stream_may_be_idle_after_its_first_request(kit: Kit) -> None:
     async def slowly() -> AsyncIterator[bytes]:
         yield Message(service="a").SerializeToString()
         await asyncio.sleep(2 * IDLE_S)
@@ -149,7 +149,7 @@ async def test_a_dialogue_may_rest_once_it_has_begun(kit: Kit) -> None:
     assert [reply.service async for reply in kit.call("Both", slowly(), timeout=30)] == ["a", "b"]
 
 
-async def test_a_reader_that_stops_reading_is_ended_and_told_so_when_it_reads_again(kit: Kit) -> None:
+async def test_a_call_without_reader_ends_and_its_status_is_delivered_later(kit: Kit) -> None:
     """The handler's resources are released at once; the status follows the messages already sent."""
     call = kit.call("Many", iter((Message(service="much").SerializeToString(),)), timeout=30)
     await call.read()
@@ -174,7 +174,7 @@ async def test_a_handler_may_take_longer_than_a_caller(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("method", KINDS)
-async def test_callers_that_leave_at_any_moment_are_no_defects(
+async def test_disconnecting_callers_are_not_logged_as_defects(
     kit: Kit, method: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def requests() -> Iterator[bytes]:

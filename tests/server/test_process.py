@@ -38,7 +38,7 @@ def made(
     )
 
 
-async def test_a_port_that_is_taken_is_refused_not_shared() -> None:
+async def test_a_port_in_use_is_refused_not_shared() -> None:
     first = made("127.0.0.1:0")
     await first.start()
     try:
@@ -48,7 +48,7 @@ async def test_a_port_that_is_taken_is_refused_not_shared() -> None:
         await first.drain(0)
 
 
-async def test_a_metrics_port_that_is_taken_is_refused() -> None:
+async def test_a_metrics_port_in_use_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = made("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(OSError, match="metrics"):
@@ -99,7 +99,7 @@ def _signals_restored() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_signals_restored")
-async def test_a_second_signal_ends_the_running_calls_and_a_third_is_no_longer_ours() -> None:
+async def test_a_second_signal_ends_running_calls_and_a_third_has_its_default_effect() -> None:
     address, begun = free_address(), asyncio.Event()
     server = made(address, begun=begun, takes_s=600)
     await server.start()
@@ -119,14 +119,14 @@ async def test_a_second_signal_ends_the_running_calls_and_a_third_is_no_longer_o
     assert [signal.getsignal(signum) for signum in SIGNALS] == [signal.SIG_DFL] * len(SIGNALS)
 
 
-async def test_work_is_given_up_when_the_process_is_asked_to_stop() -> None:
+async def test_work_is_cancelled_on_stop() -> None:
     server = made("127.0.0.1:0")
     asyncio.get_running_loop().call_soon(server.stop)
     with pytest.raises(StoppedWhileLoading):
         await server.unless_stopped(asyncio.sleep(60))
 
 
-async def test_the_failure_of_work_is_passed_on() -> None:
+async def test_a_failure_while_loading_is_raised() -> None:
     async def fails() -> None:
         raise ValueError("no weights")
 

@@ -51,11 +51,11 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("name", ["FOVEA_MODEL", "FOVEA_CACHE", "FOVEA_ENCODERS_"])
-def test_an_unknown_variable_is_found(kind: type[Settings], name: str) -> None:
+def test_an_unknown_variable_is_detected(kind: type[Settings], name: str) -> None:
     assert unknown_variables(kind, {name: "1", "PATH": "/bin"}) == [name]
 
 
-def test_a_misspelt_own_variable_is_found() -> None:
+def test_a_misspelt_own_variable_is_detected() -> None:
     assert unknown_variables(EncoderSettings, {"FOVEA_ENCODER_MODLE": "x"}) == ["FOVEA_ENCODER_MODLE"]
     assert unknown_variables(DecoderSettings, {"FOVEA_DECODER_MAXCONTEXT": "x"}) != []
 
@@ -108,13 +108,13 @@ def test_a_refused_secret_is_not_printed(capsys: pytest.CaptureFixture[str]) -> 
     assert "swordfish" not in refusal(Short, capsys, "--token", "swordfish")
 
 
-def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_variable_is_reported_with_its_correction(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         load(EncoderSettings, [], program="t", description="t", environ={"FOVEA_ENCODER_MODLE": "x"})
     assert "FOVEA_ENCODER_MODLE (did you mean FOVEA_ENCODER_MODEL?)" in capsys.readouterr().err
 
 
-def test_a_flag_cut_short_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_abbreviated_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """`--max-p` could become ambiguous, or another flag, in the next version."""
     assert "--max-pix" in refusal(EncoderSettings, capsys, "--model", "m", "--max-pix", "4")
 
@@ -195,7 +195,7 @@ def test_a_value_that_cannot_work_is_refused_with_its_flag(
         "dns:///a:1,b:2",
     ],
 )
-def test_encoders_that_name_none_are_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_encoder_lists_are_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--encoders (FOVEA_ENCODERS)" in refusal(
         DecoderSettings, capsys, "--model", "m", f"--encoders={value}"
     )
@@ -207,7 +207,7 @@ def test_encoders_by_host_and_port_are_taken(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["abc", "sha256:", "sha256:" + "g" * 64, "a" * 64])
-def test_a_fingerprint_that_is_none_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_fingerprint_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--fingerprint (" in refusal(DecoderSettings, capsys, "--model", "m", "--fingerprint", value)
 
 
@@ -231,7 +231,7 @@ def test_limits_that_contradict_each_other_are_refused(
     refusal(kind, capsys, "--model", "m", *argv)
 
 
-def test_a_default_gives_way_to_a_smaller_limit() -> None:
+def test_a_default_is_clamped_by_a_smaller_limit() -> None:
     """Setting a single limit does not require knowing all others."""
     settings_of(DecoderSettings, "--model", "m", "--max-context", "64")
     settings_of(DecoderSettings, "--model", "m", "--max-new-tokens", "8")

@@ -60,7 +60,7 @@ def test_a_file_costs_what_its_size_costs(fovea, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "png"])
-def test_a_file_that_lies_on_its_side_is_counted_upright(fovea, tmp_path, suffix):
+def test_a_rotated_file_is_counted_upright(fovea, tmp_path, suffix):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = tmp_path / f"sideways.{suffix}"
@@ -139,7 +139,7 @@ def test_a_limit_of_no_pixels_is_a_usage_error(fovea):
     assert fovea("count", "10x10", "--max-pixels", "0").exit_code == 2
 
 
-def test_a_count_says_for_which_model_it_is(fovea, decoder_address, tmp_path):
+def test_a_count_names_its_model(fovea, decoder_address, tmp_path):
     """The model's minimum pixels decide the cost of a small image."""
     path = png(tmp_path / "small.png", 256, 192)
     published = fovea("count", path).stdout

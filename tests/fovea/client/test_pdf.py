@@ -24,7 +24,7 @@ def opened(page: bytes) -> Image.Image:
     "budget",
     [Budget(), Budget(max_pixels=262_144), Budget(max_short_side=768), Budget(max_visual_tokens=500)],
 )
-def test_a_page_is_drawn_at_a_size_that_the_service_leaves_alone(budget):
+def test_a_page_is_rendered_at_a_size_that_the_service_keeps(budget):
     for page in pages(THREE, budget=budget):
         size = opened(page).size
         planned = Geometry().plan(*size, pixel_limit(budget, *size))

@@ -116,7 +116,7 @@ def test_a_pillow_image_of_any_mode_is_taken(mode):
     assert seen(image).shape == PIXELS.shape
 
 
-def test_a_pillow_image_lies_as_its_file_would():
+def test_a_pillow_image_is_oriented_like_its_file():
     exif = Pillow.Exif()
     exif[0x0112] = 6
     sideways = Pillow.open(io.BytesIO(saved(Pillow.fromarray(PIXELS), exif=exif)))

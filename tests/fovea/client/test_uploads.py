@@ -75,7 +75,7 @@ def test_a_large_file_travels_in_pieces_of_a_mebibyte(client, decoder):
     assert heard == [((n + 1) * PIECE_BYTES, len(LARGE)) for n in range(5)]
 
 
-def test_an_empty_file_is_the_servers_to_refuse(client, decoder):
+def test_an_empty_file_is_refused_by_the_server(client, decoder):
     client.put(b"")
     assert decoder.stored == {digest(b""): b""}
 

@@ -59,7 +59,7 @@ def test_a_whole_file_is_drawn_with_or_without_its_end_marker(kind: str) -> None
 
 @pytest.mark.parametrize("closed", [END, b""])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_cut_off_is_not_filled_in(kind: str, closed: bytes) -> None:
+def test_truncated_data_is_not_filled_in(kind: str, closed: bytes) -> None:
     data = jpeg(kind).removesuffix(END)
     begins = scan_starts(data)[0] + 2
     for cut in np.linspace(begins, len(data) - 2, 25).astype(int):
@@ -89,14 +89,14 @@ def test_missing_restart_intervals_are_missing_pixels() -> None:
     assert refused(data[:first] + data[second:])
 
 
-def test_a_hole_in_the_data_is_found() -> None:
+def test_a_gap_in_the_data_is_detected() -> None:
     """The decoder resynchronizes after the gap, and the data ends early."""
     data = saved(scene(400, 300), "JPEG")
     for at in range(scan_starts(data)[0] + 20, len(data) - 400, len(data) // 20):
         assert refused(data[:at] + data[at + 300 :]), at
 
 
-def test_much_left_behind_the_data_means_that_it_was_misread() -> None:
+def test_many_trailing_bytes_mean_lost_synchronization() -> None:
     """Real padding is uniform."""
     data = jpeg().removesuffix(END)
     assert refused(data + bytes(range(1, 201)) + END)

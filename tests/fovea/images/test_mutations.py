@@ -39,7 +39,7 @@ def changes(length: int) -> st.SearchStrategy[list[tuple[int, int, bytes]]]:
 @pytest.mark.parametrize("name", FILES)
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_a_changed_file_is_drawn_or_refused(name: str, data: st.DataObject) -> None:
+def test_a_mutated_file_is_decoded_or_refused(name: str, data: st.DataObject) -> None:
     file = FILES[name]
     for at, count, new in data.draw(changes(len(file))):
         file = file[:at] + new + file[at + count :]

@@ -127,7 +127,7 @@ def test_black_text_stays_black_beside_a_transparent_colour_of_16_bits() -> None
     assert shown(still).had_alpha
 
 
-def test_a_transparent_colour_that_no_pixel_has_is_no_alpha() -> None:
+def test_an_unused_transparent_colour_is_no_alpha() -> None:
     data = png(halves([3], [9]), 8, 0, extra=chunk(b"tRNS", b"\0\7"))
     assert not shown(opened(data)).had_alpha
 

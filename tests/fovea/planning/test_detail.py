@@ -28,7 +28,7 @@ def test_text_stays_readable_and_not_much_more(size: tuple[int, int], text: floa
     assert planned.tokens * 1024 <= max(1.35 * size[0] * size[1] * (14 / text) ** 2, 90 * 1024)
 
 
-def test_a_dense_page_keeps_what_it_needs() -> None:
+def test_a_dense_page_keeps_its_size() -> None:
     traits = ImageTraits(1000, 1414, text_height=12.0, kind="TEXT")
     assert tokens(traits) == tokens(traits, Detail.HIGH)
 
@@ -42,7 +42,7 @@ def test_pictures_without_text_are_bounded_by_their_kind() -> None:
     assert tokens(ImageTraits(300, 200, kind="PHOTO")) == tokens(ImageTraits(300, 200), Detail.HIGH)
 
 
-def test_what_nobody_looked_at_is_not_shrunk() -> None:
+def test_an_unmeasured_image_is_not_shrunk() -> None:
     assert sufficient(ImageTraits(1600, 1200), Detail.AUTO, 14, GEOMETRY) is None
 
 
