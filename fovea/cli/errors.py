@@ -41,7 +41,7 @@ class NoPdf(InvalidArgument):
     """`--pages` without a PDF."""
 
     def __init__(self, pages: str) -> None:
-        super().__init__(f"--pages {pages} needs a PDF, and none is given", pages=pages)
+        super().__init__(f"--pages {pages} is for PDFs, and there is none", pages=pages)
 
 
 class ServiceDied(FoveaError):
