@@ -127,7 +127,7 @@ def path_of(text: str) -> Path:
             f"{text[:100]} is not an image id: an id is sha256: and 64 lower-case hexadecimal digits"
         )
     if not text or "\0" in text:
-        raise ImageSourceInvalid(f"{text!r} is not the path of a file")
+        raise ImageSourceInvalid(f"{text!r} is no path of a file")
     return Path(text)
 
 
