@@ -1,4 +1,4 @@
-"""What both services and every Python caller share: the contract, token arithmetic, the client.
+"""Shared by both services and every Python caller: the contract, token arithmetic, the client.
 
     from fovea import Client
 
@@ -6,8 +6,7 @@
         answer = client.ask("What is the title?", ["chart.png"])
         print(answer.text, answer.receipt.totals.visual_tokens)
 
-Knows no model and imports no torch. The clients are loaded when they are first named, so that a service,
-which needs this package and no client, starts without them.
+Independent of models and torch. The clients are imported on first access, so services start without them.
 """
 
 from typing import TYPE_CHECKING

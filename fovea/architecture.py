@@ -1,8 +1,9 @@
-"""What the arithmetic of a checkpoint depends on: config.json and preprocessor_config.json as typed values.
+"""Typed values of config.json and preprocessor_config.json: what the arithmetic of a checkpoint depends on.
 
-A field that changes what is computed is either obeyed or has one value here, and a checkpoint with another
-one is refused at start, by file and field; so is one that lacks a field. Fields that change nothing (dropout,
-the initialiser's range) are ignored. Independent of torch and transformers: services ask before they load.
+A field that changes the computation is either honoured or has a single supported value. A checkpoint with
+another value, or without a required field, is refused at start by file and field. Fields without effect
+(dropout, initializer range) are ignored. Independent of torch and transformers: services check a checkpoint
+before they load it.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Fields(BaseModel):
-    """Values as they stand in the file: nothing is converted, what is not listed is ignored."""
+    """Values exactly as in the file: nothing is converted, unlisted fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
 class Rope(_Fields):
-    """How text positions become angles. `dynamic` and `longrope` depend on the longest sequence of a batch,
-    so an answer would depend on its neighbours.
+    """How text positions become angles.
+
+    `dynamic` and `longrope` are not served: they depend on the longest sequence of a batch, so an answer
+    would depend on its neighbours.
     """
 
     rope_type: Literal["default", "yarn"] = Field(
@@ -63,7 +66,7 @@ class Rope(_Fields):
 
 
 class Text(_Fields):
-    """The language model, dense."""
+    """The dense language model."""
 
     hidden_size: Count
     intermediate_size: Count
@@ -94,12 +97,14 @@ class Text(_Fields):
         _require(self, sum(section) == self.head_dim // 2, "rope_scaling.mrope_section", halves)
         thetas = {self.rope_theta, self.rope_parameters.rope_theta} - {None}
         _require(self, len(thetas) == 1, "rope_theta", f"has {len(thetas)} values; it must have one")
-        everything = self.sliding_window is None or self.use_sliding_window is False
-        return _require(self, everything, "sliding_window", "is set; attention over a window is not served")
+        full_attention = self.sliding_window is None or self.use_sliding_window is False
+        return _require(
+            self, full_attention, "sliding_window", "is set; attention over a window is not served"
+        )
 
 
 class MoeText(Text):
-    """The language model with experts in its layers, or in some of them."""
+    """The language model with experts in some or all layers."""
 
     num_experts: Count = Field(validation_alias=AliasChoices("num_experts", "num_local_experts"))
     num_experts_per_tok: Count
@@ -115,7 +120,7 @@ class MoeText(Text):
 
 
 class VisionRope(_Fields):
-    """As written by transformers 5; older files leave out what could only be this."""
+    """Written by transformers 5. Older files omit it; only these values are possible."""
 
     rope_type: Literal["axial", "default"] = "axial"
     rope_theta: Literal[10_000, None] = None
@@ -144,20 +149,20 @@ class Vision(_Fields):
     @model_validator(mode="after")
     def _fits_together(self) -> Vision:
         width, indexes = self.hidden_size // self.num_heads, self.deepstack_visual_indexes
-        rotates = self.hidden_size % self.num_heads == 0 and width % 4 == 0
-        _require(self, rotates, "num_heads", "must divide hidden_size into heads of a multiple of 4")
+        rotatable = self.hidden_size % self.num_heads == 0 and width % 4 == 0
+        _require(self, rotatable, "num_heads", "must divide hidden_size into heads of a multiple of 4")
         _require(
             self, self.head_dim in (None, width), "head_dim", f"must be hidden_size / num_heads, {width}"
         )
         square = math.isqrt(self.num_position_embeddings) ** 2 == self.num_position_embeddings
         _require(self, square, "num_position_embeddings", "must be a square")
-        blocks = len(set(indexes)) == len(indexes) and all(place < self.depth for place in indexes)
+        distinct = len(set(indexes)) == len(indexes) and all(index < self.depth for index in indexes)
         what = f"is {indexes}; it must name distinct ones of the {self.depth} blocks"
-        return _require(self, blocks, "deepstack_visual_indexes", what)
+        return _require(self, distinct, "deepstack_visual_indexes", what)
 
 
 class Architecture(_Fields):
-    """config.json of a Qwen3-VL."""
+    """config.json of a Qwen3-VL checkpoint."""
 
     model_type: Literal["qwen3_vl", "qwen3_vl_moe"]
     image_token_id: Index
@@ -171,7 +176,7 @@ class Architecture(_Fields):
 
     @property
     def quantized(self) -> bool:
-        """Whether the language model's weights are stored with scales of a library's own."""
+        """Whether the language model's weights use a library's quantization format with scales."""
         return bool(self.quantization_config or self.text_config.quantization_config)
 
     @model_validator(mode="after")
@@ -180,8 +185,8 @@ class Architecture(_Fields):
         what = f"is {rows}; it must be text_config.hidden_size, {hidden}"
         _require(self, rows == hidden, "vision_config.out_hidden_size", what)
         for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
-            size, found = self.text_config.vocab_size, getattr(self, name)
-            _require(self, found < size, name, f"is {found}; it must be below text_config.vocab_size, {size}")
+            size, token = self.text_config.vocab_size, getattr(self, name)
+            _require(self, token < size, name, f"is {token}; it must be below text_config.vocab_size, {size}")
         return self
 
 
@@ -190,7 +195,7 @@ class _MoeArchitecture(Architecture):
 
 
 class Processor(_Fields):
-    """preprocessor_config.json: how pixels become what the tower reads. `fovea.geometry` reads the sizes."""
+    """preprocessor_config.json: how pixels become the tower's input. `fovea.geometry` reads the sizes."""
 
     patch_size: Count
     merge_size: Count
@@ -208,27 +213,25 @@ class Processor(_Fields):
     ] = None
 
     @model_validator(mode="after")
-    def _maps_bytes_to_one_around_zero(self) -> Processor:
+    def _normalizes_to_plus_minus_one(self) -> Processor:
         for name in ("image_mean", "image_std"):
-            found = getattr(self, name)
-            _require(self, found == HALVES, name, f"is {found}; it must be {HALVES}")
+            values = getattr(self, name)
+            _require(self, values == HALVES, name, f"is {values}; it must be {HALVES}")
         same = math.isclose(self.rescale_factor, 1 / 255, rel_tol=1e-9)
         return _require(self, same, "rescale_factor", f"is {self.rescale_factor}; it must be 1/255")
 
 
 def load(directory: Path | str) -> Architecture:
-    """config.json, checked. Raises CheckpointNotSupported."""
+    """Read and check config.json. Raises CheckpointNotSupported."""
     moe = model_type(directory) == "qwen3_vl_moe"
     return _read(_MoeArchitecture if moe else Architecture, read_json(directory, CONFIG), CONFIG)
 
 
 def check_processor(directory: Path | str) -> None:
-    """CheckpointNotSupported where the checkpoint asks for another preprocessing than is done here, or for
-    other patches than its tower has.
-    """
+    """Raises CheckpointNotSupported if preprocessing or patch sizes differ from what is implemented."""
     vision = load(directory).vision_config
     processor = _read(Processor, read_json(directory, PROCESSOR), PROCESSOR)
-    for field, ours, theirs, name in (
+    for field, actual, expected, name in (
         ("patch_size", processor.patch_size, vision.patch_size, "patch_size"),
         ("merge_size", processor.merge_size, vision.spatial_merge_size, "spatial_merge_size"),
         (
@@ -238,34 +241,35 @@ def check_processor(directory: Path | str) -> None:
             "temporal_patch_size",
         ),
     ):
-        if ours != theirs:
+        if actual != expected:
             raise CheckpointNotSupported(
-                f"{PROCESSOR}: {field} is {ours}, but vision_config.{name} of {CONFIG} is {theirs}",
+                f"{PROCESSOR}: {field} is {actual}, but vision_config.{name} of {CONFIG} is {expected}",
                 file=PROCESSOR,
                 field=field,
-                actual=ours,
-                supported=theirs,
+                actual=actual,
+                supported=expected,
             )
 
 
 def eos_ids(directory: Path | str, architecture: Architecture) -> tuple[int, ...]:
-    """The ids that end an answer: those of generation_config.json, as `generate` takes them, else of the text
-    config.
+    """The ids that end an answer.
+
+    generation_config.json takes precedence over the text config, as in `generate`.
     """
-    found: Any = architecture.text_config.eos_token_id
+    value: Any = architecture.text_config.eos_token_id
     file, field = CONFIG, "text_config.eos_token_id"
     if (Path(directory) / GENERATION).is_file():
-        given = read_json(directory, GENERATION).get("eos_token_id")
-        if given is not None:
-            found, file, field = given, GENERATION, "eos_token_id"
-    ids = found if isinstance(found, list) else [found]
+        override = read_json(directory, GENERATION).get("eos_token_id")
+        if override is not None:
+            value, file, field = override, GENERATION, "eos_token_id"
+    ids = value if isinstance(value, list) else [value]
     size = architecture.text_config.vocab_size
-    if not ids or not all(type(one) is int and 0 <= one < size for one in ids):
+    if not ids or not all(type(token) is int and 0 <= token < size for token in ids):
         raise CheckpointNotSupported(
-            f"{file}: {field} is {found!r}; it must name token ids below {size}",
+            f"{file}: {field} is {value!r}; it must name token ids below {size}",
             file=file,
             field=field,
-            actual=found,
+            actual=value,
         )
     return tuple(ids)
 
@@ -273,9 +277,9 @@ def eos_ids(directory: Path | str, architecture: Architecture) -> tuple[int, ...
 F = TypeVar("F", bound=_Fields)
 
 
-def _require(fields: F, fine: bool, field: str, what: str) -> F:
-    """`fields`, or a problem of the named field where it is not `fine`."""
-    if not fine:
+def _require(fields: F, valid: bool, field: str, what: str) -> F:
+    """Return `fields` if `valid`, otherwise raise a validation error for `field`."""
+    if not valid:
         raise PydanticCustomError("unserved", "{what}", {"field": field, "what": what})
     return fields
 
@@ -288,7 +292,7 @@ def _read(kind: type[F], fields: Mapping[str, Any], file: str) -> F:
 
 
 def _refusal(file: str, error: ValidationError) -> CheckpointNotSupported:
-    """One clear line about the first thing that is wrong."""
+    """One line about the first validation error."""
     first = error.errors(include_url=False)[0]
     path, context = [str(part) for part in first["loc"]], first.get("ctx", {})
     if first["type"] == "unserved":

@@ -1,9 +1,9 @@
-"""An arena: one file in shared memory that an encoder writes rows into and that others on its host read.
+"""A shared-memory arena: a file that an encoder writes rows into and decoders on the same host read.
 
-Its name follows from its id, so that no path is ever taken from a message. The owner holds a lock on the file
-while it lives; whoever makes an arena removes those whose owner is gone. All of its memory is taken when it
-is made: a full /dev/shm is an error at the start and not a signal later. Readers map the file and may not
-write. This module knows bytes and where they stand; what they mean and who may reuse a place, others know.
+The file name is derived from the arena id, so no path is ever taken from a message. The owner holds a lock on
+the file while it lives; creating an arena removes the files of dead owners. All memory is allocated at
+creation, so a full /dev/shm is an error at start and not a later SIGBUS. Readers map the file read-only. This
+module handles bytes and offsets only; allocation and meaning belong to its callers.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ _SHARED = Path("/dev/shm")
 
 
 class ArenaUnusable(Exception):
-    """The file of an arena is not here, not the owner's, or not what it should be. The text says which."""
+    """The arena's file is missing, belongs to another user, or is invalid. The text says which."""
 
 
 def folder() -> Path:
-    """Where arenas lie: in memory, or among temporary files where there is no /dev/shm."""
+    """The folder of arenas: /dev/shm, or the temporary folder where it does not exist."""
     return _SHARED if _SHARED.is_dir() else Path(tempfile.gettempdir())
 
 
 class Arena:
-    """The owner's side. `size` bytes for rows, at offsets from `PAGE` on. Blocks: beside an event loop."""
+    """The owner's side: `size` bytes for rows at offsets from `PAGE` on. Calls block: use threads."""
 
     def __init__(self, size: int, within: Path | None = None) -> None:
-        """Raises OSError where there is no room."""
+        """Raises OSError if there is not enough memory."""
         self.id = secrets.token_hex(16)
         self.size = size
         within = within or folder()
         sweep(within)
         self.path = within / f"{_PREFIX}{self.id}"
-        unnamed = within / f".{self.path.name}"  # no reader finds it yet
+        unnamed = within / f".{self.path.name}"  # invisible to readers until it is complete
         self._file = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._close = weakref.finalize(self, _remove, self._file, unnamed, self.path)
         try:
@@ -60,33 +60,33 @@ class Arena:
         except OSError as error:
             self.close()
             raise OSError(
-                error.errno, f"no arena of {size} bytes: {error.strerror}", str(self.path)
+                error.errno, f"cannot create an arena of {size} bytes: {error.strerror}", str(self.path)
             ) from error
 
     def write(self, offset: int, pieces: Iterable[bytes | memoryview]) -> None:
-        """Pieces one behind the other from `offset` on."""
+        """Write the pieces consecutively, starting at `offset`."""
         for piece in pieces:
-            left = memoryview(piece)
-            while left:
-                done = os.pwrite(self._file, left, offset)
-                left, offset = left[done:], offset + done
+            rest = memoryview(piece)
+            while rest:
+                written = os.pwrite(self._file, rest, offset)
+                rest, offset = rest[written:], offset + written
 
     def view(self, offset: int, length: int) -> memoryview:
-        """Read-only, and never a copy: it shows what is written there later."""
+        """A read-only view without a copy; later writes show through."""
         return self._view[offset : offset + length]
 
     def close(self) -> None:
-        """The name goes at once; the memory when the last reader has let go. Closing again does nothing."""
+        """Unlink the file. Memory is freed when the last reader unmaps it. Idempotent."""
         self._close()
 
 
 class OpenArena:
-    """A reader's side: the file mapped, never written. Let go when nobody refers to it."""
+    """The reader's side: the file, mapped read-only. Unmapped when the object is garbage-collected."""
 
     def __init__(self, arena: str, within: Path | None = None) -> None:
         """Raises ArenaUnusable."""
         if not _ID.fullmatch(arena):
-            raise ArenaUnusable("its id is none")
+            raise ArenaUnusable("its id is invalid")
         self.id = arena
         path = (within or folder()) / f"{_PREFIX}{arena}"
         try:
@@ -102,19 +102,19 @@ class OpenArena:
         self._view = memoryview(self._map)
 
     def copy(self, offset: int, length: int) -> bytes:
-        """Bytes of the caller's own. Raises ArenaUnusable where they would lie outside."""
+        """Copy bytes out of the arena. Raises ArenaUnusable for a range outside of it."""
         if offset < PAGE or length < 0 or offset + length > len(self._view):
-            raise ArenaUnusable(f"{length} bytes at {offset} lie outside of its {len(self._view)}")
+            raise ArenaUnusable(f"{length} bytes at {offset} are outside of its {len(self._view)} bytes")
         return bytes(self._view[offset : offset + length])
 
 
 def sweep(within: Path) -> None:
-    """Remove arenas of ours whose owner is gone: killed, it could not. A lock says that it lives."""
+    """Remove this user's arenas whose owner was killed. A live owner holds the file lock."""
     for path in (*within.glob(f"{_PREFIX}*"), *within.glob(f".{_PREFIX}*")):
         try:
             file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
-            continue  # not ours, or gone meanwhile
+            continue  # another user's, or removed meanwhile
         try:
             if os.fstat(file).st_uid == os.geteuid():
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,16 +126,17 @@ def sweep(within: Path) -> None:
 
 
 def _checked(file: int, arena: str) -> int:
-    """The length of an arena's file, once it is sure that it is one, and nobody else's."""
-    found = os.fstat(file)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
+    """Check owner, mode and header of an arena's file, and return its length."""
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
         raise ArenaUnusable("it is not a file of this user")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ArenaUnusable("others may write to it")
-    head = os.pread(file, _HEADER.size, 0)
-    if len(head) != _HEADER.size or _HEADER.unpack(head) != (_MAGIC, arena.encode(), found.st_size - PAGE):
-        raise ArenaUnusable("its header does not fit")
-    return found.st_size
+    header = os.pread(file, _HEADER.size, 0)
+    expected = (_MAGIC, arena.encode(), status.st_size - PAGE)
+    if len(header) != _HEADER.size or _HEADER.unpack(header) != expected:
+        raise ArenaUnusable("its header is invalid")
+    return status.st_size
 
 
 def _remove(file: int, *paths: Path) -> None:

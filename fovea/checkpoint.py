@@ -1,8 +1,7 @@
-"""What lies in a checkpoint folder: its JSON files, and where the bytes of each tensor stand.
+"""Reads a checkpoint folder: its JSON files, and the file offset of each tensor.
 
-Reads the safetensors layout (eight bytes of length, a JSON header, the bytes), in one file or in
-shards with an index, without torch and without reading a tensor. It knows no model: what a tensor
-means is its reader's affair.
+Reads the safetensors layout (8 bytes of length, a JSON header, the data), in a single file or in shards with
+an index, without torch and without reading tensor data. Independent of the model.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 MAX_HEADER_BYTES = 100 * 1024 * 1024
-"""The limit of the safetensors library; a longer header is not one."""
+"""The limit of the safetensors library; a longer header is invalid."""
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor on disk: `size` bytes at `offset` of `file`, little-endian and row-major."""
+    """A tensor on disk: `size` bytes at `offset` of `file`, little-endian and row-major."""
 
     file: Path
     dtype: str
@@ -36,17 +35,17 @@ class TensorEntry:
 
 
 def check_folder(directory: Path) -> None:
-    """Raises CheckpointNotSupported where there is no such folder; a name of a model hub is told as one."""
+    """Raises CheckpointNotSupported if the folder does not exist; explains the fix for a model-hub id."""
     if directory.is_dir():
         return
-    told = f"{directory} is not a folder"
+    message = f"{directory} is not a folder"
     if _HUB_ID.fullmatch(str(directory)):
-        told += ": fetch the checkpoint first, as with `hf download`, and name the folder it is in"
-    raise CheckpointNotSupported(told, model=str(directory))
+        message += ": fetch the checkpoint first, as with `hf download`, and name the folder it is in"
+    raise CheckpointNotSupported(message, model=str(directory))
 
 
 def read_json(directory: Path | str, name: str) -> dict[str, Any]:
-    """The object in the file `name`; CheckpointNotSupported where there is none."""
+    """The JSON object in the file `name`. Raises CheckpointNotSupported."""
     try:
         value = json.loads((Path(directory) / name).read_text(encoding="utf-8"))
     except OSError as error:
@@ -59,7 +58,7 @@ def read_json(directory: Path | str, name: str) -> dict[str, Any]:
 
 
 def shards(directory: Path | str) -> list[Path]:
-    """The weight files, sorted; those that an index names where there is one."""
+    """The weight files, sorted; taken from the index if there is one. Raises CheckpointNotSupported."""
     directory = Path(directory)
     names = set(weight_map(directory).values()) if (directory / INDEX).exists() else {SINGLE}
     for name in sorted(names):
@@ -69,11 +68,11 @@ def shards(directory: Path | str) -> list[Path]:
 
 
 def weight_map(directory: Path | str) -> dict[str, str]:
-    """Tensor name to the name of a file in the folder, by the index of its shards."""
-    found = read_json(directory, INDEX).get("weight_map")
-    if not isinstance(found, dict) or not found:
+    """Tensor name to file name, from the shard index. Raises CheckpointNotSupported."""
+    names_by_tensor = read_json(directory, INDEX).get("weight_map")
+    if not isinstance(names_by_tensor, dict) or not names_by_tensor:
         raise CheckpointNotSupported(f"{INDEX} has no weight_map", file=INDEX, field="weight_map")
-    for tensor, name in found.items():
+    for tensor, name in names_by_tensor.items():
         if not isinstance(name, str) or Path(name).name != name:
             raise CheckpointNotSupported(
                 f"{INDEX}: weight_map names no file for {tensor}",
@@ -81,11 +80,11 @@ def weight_map(directory: Path | str) -> dict[str, str]:
                 field="weight_map",
                 tensor=tensor,
             )
-    return found
+    return names_by_tensor
 
 
 def tensors(directory: Path | str) -> dict[str, TensorEntry]:
-    """Every tensor of the checkpoint by its name on disk; only headers are read."""
+    """Every tensor of the checkpoint by its name on disk. Reads headers only."""
     return {name: entry for file in shards(directory) for name, entry in _header(file)}
 
 

@@ -1,7 +1,7 @@
-"""The moment by which an answer is wanted, passed on from call to call.
+"""The deadline of a call, propagated from hop to hop.
 
-gRPC does not pass deadlines on by itself. A margin is taken off at each hop, so that the caller hears a typed
-error from us rather than its own timeout.
+gRPC does not propagate deadlines by itself. Each hop subtracts a margin, so that the caller receives a typed
+error of ours rather than its own timeout.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is left for another hop."""
+        """Whether no time is left for another hop."""
         return self.at is not None and time.monotonic() >= self.at - MARGIN_S
 
     def timeout(self, at_most: float | None = None) -> float | None:
-        """Seconds left for the next hop, less the margin; `at_most` bounds them. Raises DeadlineExceeded
-        where nothing is left: gRPC makes an internal error of a call that has expired when it begins.
+        """Seconds left for the next hop, less the margin, and at most `at_most`.
+
+        Raises DeadlineExceeded if none are left: gRPC reports a call that starts expired as an internal
+        error.
         """
         if self.at is None:
             return at_most

@@ -1,10 +1,9 @@
-"""The rows fingerprint: which vision tower, and which way of feeding it, rows come from.
+"""The fingerprint of rows: which vision tower, and which preprocessing, computed them.
 
-Rows of one checkpoint mean nothing to the language model of another, even where widths agree. So
-encoder and decoder compute this digest, each from its own folder, and refuse each other where it
-differs. It covers the bytes of the vision tensors and the configuration that decides what they
-compute; it covers no language model, no code version and no file name, so resharding a checkpoint
-does not change it.
+Rows of one checkpoint mean nothing to the language model of another, even if the widths agree. Encoder and
+decoder each compute this digest from their own folder and refuse each other if it differs. It covers the
+bytes of the vision tensors and the configuration that decides what they compute. It covers neither the
+language model, the code version nor file names, so resharding does not change it.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from fovea.contract.errors import CheckpointNotSupported
 from fovea.geometry import Geometry
 
 PREFIXES = ("model.visual.", "visual.")
-"""Of the published layout, and of checkpoints written before it."""
+"""The published layout, and older checkpoints."""
 
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 
-# What decides what the tower computes; the value is what `transformers` takes where one is absent.
+# The fields that decide what the tower computes, with the defaults of `transformers`.
 VISION_FIELDS: dict[str, Any] = {
     "depth": 27,
     "hidden_size": 1152,
@@ -42,51 +41,50 @@ VISION_FIELDS: dict[str, Any] = {
 }
 
 Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all)."""
+"""Called with (bytes done, total bytes)."""
 
 _BLOCK = 8 * 1024 * 1024
 
 
 def model_type(directory: Path | str) -> str:
-    """`qwen3_vl` or `qwen3_vl_moe`; CheckpointNotSupported for any other model."""
-    found = read_json(directory, "config.json").get("model_type")
-    if found not in MODEL_TYPES:
+    """`qwen3_vl` or `qwen3_vl_moe`. Raises CheckpointNotSupported for any other model."""
+    name = read_json(directory, "config.json").get("model_type")
+    if name not in MODEL_TYPES:
         raise CheckpointNotSupported(
-            f"the checkpoint's model_type is {found!r}; served are {' and '.join(MODEL_TYPES)}",
-            model_type=found,
+            f"the checkpoint's model_type is {name!r}; served are {' and '.join(MODEL_TYPES)}",
+            model_type=name,
             supported=",".join(MODEL_TYPES),
         )
-    return str(found)
+    return str(name)
 
 
 def vision_tensors(directory: Path | str) -> dict[str, tuple[str, TensorEntry]]:
-    """The tower's tensors: name inside the tower -> (name on disk, place). Never empty."""
-    found: dict[str, tuple[str, TensorEntry]] = {}
+    """The tower's tensors: name inside the tower -> (name on disk, entry). Never empty."""
+    entries: dict[str, tuple[str, TensorEntry]] = {}
     for name, entry in tensors(directory).items():
         for prefix in PREFIXES:
             if name.startswith(prefix):
-                found[name.removeprefix(prefix)] = (name, entry)
-    if not found:
+                entries[name.removeprefix(prefix)] = (name, entry)
+    if not entries:
         raise CheckpointNotSupported(
             f"the checkpoint has no tensor under {PREFIXES[0]!r}: it has no vision tower",
             prefix=PREFIXES[0],
         )
-    return found
+    return entries
 
 
 def fingerprint(directory: Path | str, progress: Progress = lambda done, total: None) -> str:
-    """`sha256:<hex>` over configuration and vision tensors; reads each byte once, a block at a
-    time.
+    """`sha256:<hex>` over configuration and vision tensors. Reads each byte once, in blocks.
 
-    Fields are framed by their length, so no two checkpoints share a digest by moving a border.
+    Fields are length-prefixed, so moving a boundary between fields changes the digest.
     """
     model_type(directory)
-    found = vision_tensors(directory)
+    entries = vision_tensors(directory)
     hasher = hashlib.sha256()
     _field(hasher, json.dumps(vision_settings(directory), sort_keys=True).encode())
-    total, done = sum(entry.size for _, entry in found.values()), 0
-    for name in sorted(found):
-        entry = found[name][1]
+    total, done = sum(entry.size for _, entry in entries.values()), 0
+    for name in sorted(entries):
+        entry = entries[name][1]
         _field(hasher, json.dumps([name, entry.dtype, list(entry.shape), entry.size]).encode())
         for block in _blocks(entry):
             hasher.update(block)
@@ -96,9 +94,7 @@ def fingerprint(directory: Path | str, progress: Progress = lambda done, total: 
 
 
 def vision_settings(directory: Path | str) -> dict[str, Any]:
-    """The fields of config.json and preprocessor_config.json that change rows, absent ones filled
-    in.
-    """
+    """The fields of both configuration files that change rows, with defaults filled in."""
     vision = read_json(directory, "config.json").get("vision_config")
     if not isinstance(vision, dict):
         raise CheckpointNotSupported("config.json has no vision_config", file="config.json")
@@ -120,10 +116,10 @@ def _field(hasher: hashlib._Hash, data: bytes) -> None:
 def _blocks(entry: TensorEntry) -> Iterator[bytes]:
     with entry.file.open("rb") as stream:
         stream.seek(entry.offset)
-        left = entry.size
-        while left:
-            block = stream.read(min(_BLOCK, left))
+        rest_bytes = entry.size
+        while rest_bytes:
+            block = stream.read(min(_BLOCK, rest_bytes))
             if not block:
                 raise CheckpointNotSupported(f"{entry.file.name} ends early", file=entry.file.name)
-            left -= len(block)
+            rest_bytes -= len(block)
             yield block

@@ -1,7 +1,7 @@
-"""Whether packed rows hold only finite values, told from their bits in a few passes and without torch.
+"""Checks packed rows for NaN and infinity by their bits, in a few passes and without torch.
 
-"Finite" means finite after the cast to the dtype that will compute with them: 1e5 is a fine bf16 value and
-infinity in fp16. Scales count too. Knows the layout of a row; knows no image.
+"Finite" means finite after the cast to the compute dtype: 1e5 is finite in bf16 and infinite in fp16. Scales
+are checked too. Depends on the layout of rows only.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ _INT8_PEAK = 128
 
 
 def first_not_finite(rows: Bytes, layout: RowLayout, into: RowDtype | None = None) -> int | None:
-    """The first of `rows` (rows, row_bytes) with a value that is not finite once cast to `into`; by default
-    as it is, in the dtype of the layout (fp32 where the values have scales).
+    """Index of the first of `rows` (rows, row_bytes) with a non-finite value, or None.
+
+    Values are checked after a cast to `into`; by default in the dtype of the layout, fp32 for scaled values.
     """
     if not rows.size:
         return None
@@ -37,7 +38,7 @@ def first_not_finite(rows: Bytes, layout: RowLayout, into: RowDtype | None = Non
 
 
 def _plain(rows: Bytes, dtype: RowDtype, into: RowDtype | None) -> NDArray[np.bool_] | None:
-    """Which rows are bad; None where none is. Magnitudes order as their bits do, NaN above infinity."""
+    """A mask of non-finite rows, or None. Magnitudes order as their bits do, with NaN above infinity."""
     bits: NDArray[Any] = rows.view(np.uint32 if dtype.itemsize == 4 else np.uint16)
     magnitudes = bits & (0x7FFFFFFF if dtype.itemsize == 4 else 0x7FFF)
     limit = _limit(dtype, into or dtype)
@@ -47,7 +48,7 @@ def _plain(rows: Bytes, dtype: RowDtype, into: RowDtype | None) -> NDArray[np.bo
 
 
 def _limit(dtype: RowDtype, into: RowDtype) -> int:
-    """The lowest bits of a magnitude in `dtype` that is infinite in `into`."""
+    """The lowest magnitude bits of `dtype` that are infinite in `into`."""
     if dtype is RowDtype.FP16:
         return _FP16_INFINITY
     if dtype is RowDtype.BF16:
@@ -56,7 +57,7 @@ def _limit(dtype: RowDtype, into: RowDtype) -> int:
 
 
 def _scaled(rows: Bytes, layout: RowLayout, into: RowDtype | None) -> NDArray[np.bool_] | None:
-    """Which rows are bad; None where none is. A value times its scale is a float32, which is then cast."""
+    """A mask of non-finite rows, or None. A value times its scale is a float32, which is then cast."""
     codes = rows[:, : layout.values]
     scales = np.abs(np.ascontiguousarray(rows[:, layout.values :]).view(np.float32))
     ceiling = np.array(_CEILING[into or RowDtype.FP32], np.uint32).view(np.float32)
@@ -74,7 +75,7 @@ def _scaled(rows: Bytes, layout: RowLayout, into: RowDtype | None) -> NDArray[np
 
 
 def _peaks(codes: Bytes, layout: RowLayout) -> NDArray[np.float32]:
-    """The largest magnitude under each scale; NaN where float8 says so."""
+    """The largest magnitude per scale; NaN if a float8 value is NaN."""
     groups = codes.reshape(-1, layout.group)
     if layout.dtype is RowDtype.INT8:
         return np.asarray(np.abs(groups.view(np.int8).astype(np.float32)).max(1))

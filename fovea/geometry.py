@@ -1,9 +1,8 @@
-"""Token geometry: from the width and height of an image to the visual tokens that it costs.
+"""Token geometry: from the width and height of an image to its visual tokens.
 
-Pure arithmetic, equal to the image processor of Qwen3-VL for every size, used by both services, the
-client and the command. A patch is 16x16 pixels; a visual token is a 2x2 square of patches, so 32x32
-pixels: patches are four times as many as tokens. This module sees no pixel, no model and no
-request.
+Pure arithmetic, identical to the Qwen3-VL image processor for every size; used by both services, the client
+and the command. A patch is 16x16 pixels. A visual token is 2x2 patches, 32x32 pixels, so an image has four
+times as many patches as tokens. Independent of pixels, models and requests.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from fovea.contract.errors import AspectTooExtreme, CheckpointNotSupported, Size
 FILE = "preprocessor_config.json"
 
 DEFAULT_MAX_PIXELS = 1_310_720
-"""1,280 tokens: a phone photo fits the default context. A checkpoint allows far more."""
+"""1,280 tokens: a phone photo fits the default context. Checkpoints allow far more."""
 
 MAX_ASPECT = 200
 """Longer side over shorter side; the limit of the Qwen3-VL processor."""
 
 
 class Planned(NamedTuple):
-    """What an image becomes: its size in pixels after one resize, its grid of patches, its cost."""
+    """The planned size in pixels, the patch grid and the token count of an image."""
 
     width: int
     height: int
@@ -38,7 +37,7 @@ class Planned(NamedTuple):
 
 @dataclass(frozen=True)
 class Geometry:
-    """The constants of a checkpoint's image processor; pixel limits count pixels, not sides."""
+    """The constants of a checkpoint's image processor. Pixel limits count pixels, not sides."""
 
     patch: int = 16
     merge: int = 2
@@ -48,10 +47,10 @@ class Geometry:
 
     @classmethod
     def from_checkpoint(cls, directory: Path | str) -> Geometry:
-        """Read preprocessor_config.json, whose limits stand under `size` or, in older files, beside it."""
+        """Read preprocessor_config.json. Its limits are under `size`, or at top level in older files."""
         config = read_json(directory, FILE)
         try:
-            made = cls(
+            geometry = cls(
                 patch=_count(config, "patch_size"),
                 merge=_count(config, "merge_size"),
                 temporal=_count(config, "temporal_patch_size"),
@@ -60,13 +59,14 @@ class Geometry:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointNotSupported(f"{FILE} lacks a usable {error}", file=FILE) from error
-        if made.min_pixels > made.max_pixels:
+        if geometry.min_pixels > geometry.max_pixels:
             raise CheckpointNotSupported(
-                f"{FILE}: size.shortest_edge {made.min_pixels} is above size.longest_edge {made.max_pixels}",
+                f"{FILE}: size.shortest_edge {geometry.min_pixels} is above"
+                f" size.longest_edge {geometry.max_pixels}",
                 file=FILE,
                 field="size.shortest_edge",
             )
-        return made
+        return geometry
 
     @property
     def cell(self) -> int:
@@ -74,11 +74,11 @@ class Geometry:
         return self.patch * self.merge
 
     def plan(self, width: int, height: int, max_pixels: int | None = None) -> Planned:
-        """The size, grid and cost of an image of `width` x `height` (after EXIF orientation).
+        """The size, grid and token count of an image of `width` x `height` (after EXIF orientation).
 
-        `max_pixels` lowers the checkpoint's limit and never raises it. It acts as the processor's
-        `longest_edge` does: it bounds the cost except where a side is shorter than one cell, which
-        is still drawn one cell high, and where the image is enlarged to reach `min_pixels`.
+        `max_pixels` can only lower the checkpoint's limit. It acts like the processor's `longest_edge`: it
+        bounds the tokens, except if a side is shorter than a cell, which is still drawn one cell high, or if
+        the image is enlarged to reach `min_pixels`.
         """
         return _planned(width, height, self._limit(max_pixels), self.min_pixels, self.patch, self.merge)
 
@@ -90,12 +90,12 @@ class Geometry:
         max_short_side: int = 0,
         max_long_side: int = 0,
     ) -> int:
-        """The one max_pixels that says what bounds of pixels and of sides say together, for `plan`.
+        """The single `max_pixels` for `plan` that combines a pixel limit and side limits.
 
-        A side of 0 is no bound, and one that the image keeps already changes nothing. Never below
-        `min_pixels`, to which `plan` enlarges, and never above the checkpoint's limit. What bounds a side is
-        one pixel more than the exact product, because `plan` rounds down to whole cells: a side that would
-        come out a hair below its bound would lose a cell.
+        A side limit of 0 is none, and a limit above the image's own side has no effect. The result is never
+        below `min_pixels`, to which `plan` enlarges, and never above the checkpoint's limit. A side limit
+        adds one pixel to the exact product, because `plan` rounds down to whole cells: a side a hair below
+        its limit would lose a cell.
         """
         _check_size(width, height)
         limit = self._limit(max_pixels)
@@ -107,9 +107,8 @@ class Geometry:
     def largest_fitting(self, width: int, height: int, tokens: int) -> int | None:
         """The largest max_pixels (at most the checkpoint's) whose plan costs at most `tokens`, or None.
 
-        Exact. Below the image's own rounded size the cost never falls as max_pixels grows, so
-        halving finds the edge; from that size on the cost no longer depends on max_pixels and the
-        first test covers it.
+        Exact. Below the image's own rounded size the token count is monotonic in max_pixels, so bisection
+        finds the edge. From that size on it no longer depends on max_pixels; the first test covers this case.
         """
         if self.plan(width, height).tokens <= tokens:
             return self.max_pixels
@@ -124,12 +123,12 @@ class Geometry:
         return fits or None
 
     def shrink(self, width: int, height: int, max_pixels: int) -> tuple[int, int]:
-        """The size an over-large upload is resized to: that of its plan, reached in one resize."""
+        """The size to which an oversized upload is resized: that of its plan, in a single resize."""
         planned = self.plan(width, height, max_pixels)
         return planned.width, planned.height
 
     def within(self, max_pixels: int) -> int:
-        """The nearest max_pixels that the checkpoint's own limits allow."""
+        """`max_pixels` clamped to the checkpoint's limits."""
         return max(self.min_pixels, min(max_pixels, self.max_pixels))
 
     def _limit(self, max_pixels: int | None) -> int:
@@ -145,7 +144,7 @@ class Geometry:
         return min(max_pixels, self.max_pixels)
 
 
-# A planner weighs the same sizes many times over, in one request and from one to the next.
+# Planners evaluate the same sizes many times, within a request and across requests.
 @lru_cache(maxsize=16_384)
 def _planned(width: int, height: int, max_pixels: int, min_pixels: int, patch: int, merge: int) -> Planned:
     cell = patch * merge
@@ -158,8 +157,8 @@ def _planned(width: int, height: int, max_pixels: int, min_pixels: int, patch: i
 def _smart_resize(width: int, height: int, max_pixels: int, min_pixels: int, cell: int) -> tuple[int, int]:
     """(width, height) as `smart_resize` of transformers' Qwen2-VL image processor computes them.
 
-    Sides are rounded to multiples of a cell with Python's round (half to even), then scaled by one factor and
-    floored where there are too many pixels, or scaled and ceiled where there are too few.
+    Sides are rounded to multiples of a cell with Python's round (half to even). With too many pixels, both
+    are scaled by a common factor and floored; with too few, scaled and ceiled.
     """
     _check_size(width, height)
     new_height, new_width = round(height / cell) * cell, round(width / cell) * cell

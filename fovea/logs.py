@@ -1,7 +1,7 @@
-"""Logs: one line an event, to stderr, as JSON or for people; the request id on each line of a request.
+"""Logs: one line per event on stderr, as JSON or for people, with the request id.
 
-Nothing that a client sent is logged: no text, no bytes; ids, counts and times only. What libraries log,
-warn or print becomes an event, so that a log of JSON is JSON to its last line.
+Client content is never logged: no text and no bytes, only ids, counts and times. What libraries log, warn or
+print becomes an event too, so a JSON log is JSON to its last line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 
 
 def configure(form: str, level: str) -> None:
-    """`form` is `json` or `console`; `level` a name of the standard library's."""
+    """Set up structlog. `form` is `json` or `console`; `level` is a standard library level name."""
     out = sys.stderr.out if isinstance(sys.stderr, EventStream) else sys.stderr
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -38,9 +38,9 @@ def configure(form: str, level: str) -> None:
 
 
 def adopt_libraries(form: str) -> None:
-    """Make events of what libraries log and warn; with `json` also of all that Python code prints.
+    """Turn library logs and warnings into events; with `json` also everything that Python code prints.
 
-    For the process of a service, after `configure`. Lines that C code writes to stderr stay as they are.
+    For service processes, after `configure`. Lines that C code writes to stderr stay as they are.
     """
     logging.basicConfig(handlers=[LibraryHandler(logging.WARNING)], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
@@ -49,19 +49,19 @@ def adopt_libraries(form: str) -> None:
 
 
 class LibraryHandler(logging.Handler):
-    """Records of the standard library's loggers as events; of an exception its text, not its traceback."""
+    """Converts records of the standard library's loggers to events; exceptions without traceback."""
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        told = {"error": f"{type(error).__name__}: {error}"} if error else {}
+        fields = {"error": f"{type(error).__name__}: {error}"} if error else {}
         text = " ".join(record.getMessage().split())
         log = structlog.get_logger()
-        tell = log.error if record.levelno >= logging.ERROR else log.warning
-        tell(text, logger=record.name, **told)
+        emit = log.error if record.levelno >= logging.ERROR else log.warning
+        emit(text, logger=record.name, **fields)
 
 
 class EventStream(io.TextIOBase):
-    """A text stream of which each line becomes an event, `out` being the stream that it stands for."""
+    """A text stream that turns each line into an event. `out` is the stream that it replaces."""
 
     def __init__(self, out: TextIO, name: str) -> None:
         self.out = out
@@ -73,17 +73,17 @@ class EventStream(io.TextIOBase):
         with self._lock:
             *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            self._tell(line)
+            self._emit(line)
         return len(text)
 
     def flush(self) -> None:
         self.out.flush()
 
     def close(self) -> None:
-        """A line without an end is told all the same. The stream behind stays open."""
+        """Emit an unterminated last line. The replaced stream stays open."""
         with self._lock:
             rest, self._rest = self._rest, ""
-        self._tell(rest)
+        self._emit(rest)
 
     def writable(self) -> bool:
         return True
@@ -91,8 +91,8 @@ class EventStream(io.TextIOBase):
     def fileno(self) -> int:
         return self.out.fileno()
 
-    def _tell(self, line: str) -> None:
-        # A progress bar rewrites its line: only what it said last counts.
+    def _emit(self, line: str) -> None:
+        # A progress bar rewrites its line; only the last state counts.
         text = line.rsplit("\r", 1)[-1].strip()
         if text:
             structlog.get_logger().warning(text, logger=self._name)

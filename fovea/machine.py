@@ -1,4 +1,4 @@
-"""Which devices and which arithmetic `auto` means. Asks the machine without importing torch."""
+"""Resolves `auto` to devices and dtypes. Inspects the machine without importing torch."""
 
 from __future__ import annotations
 
@@ -13,44 +13,45 @@ _DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
 
 
 def cores() -> int:
-    """Those that this process may use, where the system tells; else all."""
+    """The CPU cores that this process may use, or all of them where the system has no affinity."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def cuda_devices() -> int:
-    """How many CUDA devices the driver shows."""
+    """The number of CUDA devices that the driver lists."""
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
 def named_devices(setting: str) -> str:
-    """`setting`, which is `auto` or a list of devices. ValueError for what no device is called."""
+    """Return `setting` if it is `auto` or a list of devices. Raises ValueError."""
     names = [part.strip() for part in setting.split(",")]
     wrong = [name for name in names if not _DEVICE.fullmatch(name)]
     if setting != "auto" and wrong:
-        raise ValueError(f"{wrong[0]!r} is no device: auto, cpu, cuda, cuda:0, cuda:1, ...")
+        raise ValueError(f"{wrong[0]!r} is not a device: auto, cpu, cuda, cuda:0, cuda:1, ...")
     if len(set(names)) < len(names):
         raise ValueError(f"{setting!r} names a device twice")
     return setting
 
 
 def pick_devices(setting: str) -> tuple[str, ...]:
-    """`auto` is every CUDA device, or the CPU; anything else is a comma-separated list of torch devices."""
+    """`auto` is every CUDA device, or the CPU; otherwise a comma-separated list of torch devices."""
     if setting != "auto":
         return tuple(part.strip() for part in setting.split(",") if part.strip())
     return tuple(f"cuda:{index}" for index in range(cuda_devices())) or ("cpu",)
 
 
 def check_devices(names: Sequence[str], cuda_count: int, bf16: bool = False) -> None:
-    """Raises ValueError where a device is not there, by torch's own count, which knows drivers and versions.
+    """Raises ValueError if a device does not exist.
 
-    `bf16`: the arithmetic is bf16, and the devices that there are cannot do it.
+    `cuda_count` is torch's own count, which knows drivers and versions. `bf16` is set if the arithmetic is
+    bf16 and the CUDA devices cannot do it.
     """
     for name in names:
         kind, _, index = name.partition(":")
         if kind == "cuda" and int(index or 0) >= cuda_count:
-            found = f"{cuda_count} CUDA devices" if cuda_count else "no CUDA device"
-            raise ValueError(f"device {name}: torch finds {found} on this machine")
+            available = f"{cuda_count} CUDA devices" if cuda_count else "no CUDA device"
+            raise ValueError(f"device {name}: torch finds {available} on this machine")
         if kind == "cuda" and bf16:
             raise ValueError(f"device {name} has no bf16: set the dtype to fp16 or fp32")
 

@@ -1,7 +1,7 @@
-"""The pooled level of rows as numbers, whatever they rest as: what rankers compare.
+"""The pooled level of rows as float32, for any row dtype; the input of rankers.
 
-Reads the layouts that `fovea.vision.v1.RowDtype` describes, by name. The deepstack levels are not read: a row
-is one token, and is kept or left out with all its levels.
+Reads the layouts of `fovea.vision.v1.RowDtype` by name. Deepstack levels are not read: a row is one token and
+is kept or dropped with all its levels.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def _int8(rows: Bytes, layout: RowLayout) -> Floats:
 
 def _values(rows: Bytes, count: int, dtype: str) -> npt.NDArray[Any]:
     """The first `count` values of each row."""
-    wanted = np.ascontiguousarray(rows[:, : count * np.dtype(dtype).itemsize])
-    return wanted.view(dtype)
+    prefix = np.ascontiguousarray(rows[:, : count * np.dtype(dtype).itemsize])
+    return prefix.view(dtype)
 
 
 def _e4m3() -> Floats:
-    """What each byte of float8 e4m3fn means: no infinity, NaN at 0x7F and 0xFF."""
+    """The value of each float8 e4m3fn byte: no infinity, NaN at 0x7F and 0xFF."""
     code = np.arange(256)
     exponent, fraction = code >> 3 & 15, code & 7
     small, normal = fraction / 8 * 2.0**-6, (1 + fraction / 8) * 2.0 ** (exponent - 7.0)

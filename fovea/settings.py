@@ -1,9 +1,9 @@
-"""Settings: one frozen object a service; every field is a flag and an environment variable.
+"""Settings: a frozen object per service; every field is a flag and an environment variable.
 
-A field stands once, with its default and a sentence; `--help`, the environment and the print at start follow
-from it. An unknown `FOVEA_` variable is refused, because a misspelt limit that is silently ignored is worse
-than no start. An empty variable counts as not set, except where empty means something: a field marked
-`EMPTY_IS_OFF`. This module knows no service's fields.
+A field is declared once, with default and description; `--help`, the environment and the printout at start
+derive from it. Unknown `FOVEA_` variables are refused: silently ignoring a misspelt limit is worse than not
+starting. An empty variable counts as unset, except for fields marked `EMPTY_IS_OFF`. Independent of any
+service's fields.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fovea.address import listened, listened_or_off
 
-# Variables that belong to the command, not to a service.
+# Variables of the command, not of a service.
 COMMAND_VARIABLES = frozenset({"FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"})
 SERVICE_PREFIXES = ("FOVEA_ENCODER_", "FOVEA_DECODER_")
-# Kubernetes puts these into every pod for each Service of the namespace, ours (`fovea-encoder`) among them.
+# Kubernetes sets these in every pod for each Service of the namespace, including ours (`fovea-encoder`).
 INJECTED = re.compile(
     r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$"
 )
 EMPTY_IS_OFF = "empty switches it off"
 SHOWN_CHARACTERS = 80
-"""Of a wrong value, in the line that refuses it."""
+"""Characters of a wrong value that an error line shows."""
 
 MAX_MESSAGE_BYTES = 2**31 - 1
-"""The most that gRPC's options can say."""
+"""The largest value of gRPC's message size options."""
 MAX_THREADS = 4096
 
 ListenAddress = Annotated[str, AfterValidator(listened)]
@@ -45,7 +45,7 @@ T = TypeVar("T", bound="Settings")
 
 
 class Settings(BaseSettings):
-    """The base of a service's settings. Subclasses set `env_prefix` and their fields."""
+    """Base class of a service's settings. Subclasses set `env_prefix` and their fields."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False)
 
@@ -60,12 +60,12 @@ class Settings(BaseSettings):
         return {cls.variable(field) for field in cls.model_fields}
 
     def was_set(self, field: str) -> bool:
-        """Whether a flag or a variable gave the field, so that its value is no default."""
+        """Whether a flag or a variable set the field."""
         return field in self.model_fields_set
 
 
 def unknown_variables(settings: type[Settings], environ: Mapping[str, str]) -> list[str]:
-    """The `FOVEA_` variables that nobody reads, sorted. Another service's own prefix is its own business."""
+    """The `FOVEA_` variables that no setting reads, sorted. Other services' prefixes are skipped."""
     own = settings.model_config["env_prefix"]
     others = tuple(prefix for prefix in SERVICE_PREFIXES if prefix != own)
     known = _known_variables(settings)
@@ -84,7 +84,7 @@ def _known_variables(settings: type[Settings]) -> set[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses in one line: the usage of sixty flags would hide what is wrong."""
+    """Reports errors in a single line: the usage of sixty flags would hide the problem."""
 
     as_json = False
 
@@ -120,7 +120,7 @@ def load(
     description: str,
     environ: Mapping[str, str] | None = None,
 ) -> T:
-    """Settings from flags, then the environment, then defaults. Exits with status 2 and one clear line."""
+    """Settings from flags, then environment, then defaults. Errors exit with status 2 and a single line."""
     parser = _parser(settings, program, description)
     parser.as_json = _wants_json(settings, argv)
     flags: dict[str, Any] = vars(parser.parse_args(list(argv)))
@@ -134,17 +134,17 @@ def load(
 
 
 def _wants_json(settings: type[Settings], argv: Sequence[str]) -> bool:
-    """Whether the log will be JSON, known before the settings are."""
+    """Whether the log will be JSON, determined before settings are parsed."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--log-form", nargs="?", default=os.environ.get(settings.variable("log_form")))
     return bool(first.parse_known_args(list(argv))[0].log_form == "json")
 
 
 def _suggested(settings: type[Settings], unknown: Sequence[str]) -> list[str]:
-    """Each name, with the one that was probably meant."""
+    """Each unknown name with its closest known name."""
     known = sorted(_known_variables(settings))
     close = ((name, get_close_matches(name, known, 1)) for name in unknown)
-    return [f"{name} (did you mean {found[0]}?)" if found else name for name, found in close]
+    return [f"{name} (did you mean {match[0]}?)" if match else name for name, match in close]
 
 
 def _off(settings: type[Settings]) -> dict[str, str]:
@@ -157,7 +157,7 @@ def _off(settings: type[Settings]) -> dict[str, str]:
 
 
 def _problem(settings: type[Settings], problem: ErrorDetails) -> str:
-    """One wrong setting: how it is written, what is wrong, and its value unless that is a secret."""
+    """A wrong setting in one line: flag and variable, the problem, and the value unless it is secret."""
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
         return message
@@ -181,11 +181,11 @@ def _alias(settings: type[Settings], name: str) -> str:
 
 
 def printable(settings: Settings) -> dict[str, str]:
-    """What is printed at start: every field, secrets as stars (pydantic's SecretStr does that)."""
+    """What is printed at start: every field, with secrets as stars (by pydantic's SecretStr)."""
     return {name: str(getattr(settings, name)) for name in type(settings).model_fields}
 
 
 def refuse(message: str, status: int = 1) -> NoReturn:
-    """End the process at start with one clear line."""
+    """Exit with `status` and a single line on stderr."""
     print(" ".join(message.split()), file=sys.stderr)
     raise SystemExit(status)

@@ -1,7 +1,7 @@
-"""The `fovea` command: start both services, ask, count, store, look.
+"""The `fovea` command: starts both services, asks, counts, stores, inspects.
 
-It talks to the services like any other caller. Nothing heavy is imported before a command needs it, so
-`--help` and `count` answer at once.
+It calls the services like any other client. Heavy imports happen only when a command needs them, so `--help`
+and `count` respond at once.
 """
 
 from __future__ import annotations

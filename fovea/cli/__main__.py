@@ -1,4 +1,4 @@
-"""`python -m fovea.cli`, the same as `fovea`."""
+"""`python -m fovea.cli`, equivalent to `fovea`."""
 
 from fovea.cli import main
 

@@ -1,4 +1,4 @@
-"""The commands by name. Each lives in its own module and imports what it needs when it runs."""
+"""The commands by name. Each has its own module and imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from fovea.cli.serve import serve
 from fovea.cli.show_tokens import show_tokens
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(show: bool) -> None:
+    if show:
         typer.echo(f"fovea {metadata.version('fovea')}")
         raise typer.Exit
 
@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-cache = typer.Typer(help="Look into an encoder's cache, or remove an image from it.", no_args_is_help=True)
+cache = typer.Typer(help="Inspect an encoder's cache, or remove an image from it.", no_args_is_help=True)
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""`fovea ask`: a question about images, the answer as it comes, then what it cost."""
+"""`fovea ask`: asks a question about images, streams the answer, then prints its cost."""
 
 from __future__ import annotations
 
@@ -39,12 +39,18 @@ def ask(
         int | None, typer.Option(min=1, max=UINT32, metavar="N", help="The longest answer, in tokens.")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Keep this many tokens.")] = None,
-    min_p: Annotated[float | None, typer.Option(help="Keep tokens this likely beside the first.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample from the likeliest tokens up to this total probability.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=0, max=UINT32, help="Sample from this many likeliest tokens.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Drop tokens less likely than this share of the likeliest.")
+    ] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 avoids repeating.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Makes sampling repeatable.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be repeated.")] = None,
     json_schema: Annotated[
         str | None, typer.Option(metavar="FILE|JSON", help="Answer with JSON that is valid by this schema.")
     ] = None,
@@ -69,9 +75,9 @@ def ask(
     )
     with reported(as_json, HINT), Client(decoder, token or None) as client:
         budget = visual.budget()
-        given = named(images, pages, budget)
+        sources = named(images, pages, budget)
         answer = client.ask(
-            _message(given, question),
+            _message(sources, question),
             budget=budget,
             sampling=sampling,
             fit=fit,
@@ -81,18 +87,18 @@ def ask(
         if as_json:
             _emit(answer)
         else:
-            _print_receipt(answer, [name for name, _ in given])
+            _print_receipt(answer, [name for name, _ in sources])
 
 
-def _message(given: Sequence[tuple[str, Source]], question: str) -> Message:
-    """The images under the names by which errors call them, then the question."""
+def _message(sources: Sequence[tuple[str, Source]], question: str) -> Message:
+    """The images, with their names in errors, then the question."""
     from fovea.client import Image, Message
 
-    return Message("user", [*(Image(source, name) for name, source in given), question])
+    return Message("user", [*(Image(source, name) for name, source in sources), question])
 
 
 def _silent(text: str) -> None:
-    """With --json nothing but the object goes to stdout."""
+    """With --json only the object goes to stdout."""
 
 
 def _live(text: str) -> None:
@@ -123,9 +129,9 @@ def _print_receipt(answer: Answer, names: list[str]) -> None:
 
 
 def _ended(answer: Answer) -> str:
-    """What kept the answer from its own end, if anything did."""
+    """Why the answer was cut off, if it was."""
     from fovea.contract.answer import FinishReason
 
     if answer.matched_stop:
         return f", stopped before {clean(repr(answer.matched_stop))}"
-    return ", cut off at the most tokens allowed" if answer.finish_reason is FinishReason.LENGTH else ""
+    return ", cut off at the token limit" if answer.finish_reason is FinishReason.LENGTH else ""

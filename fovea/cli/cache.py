@@ -1,4 +1,4 @@
-"""`fovea cache`: what an encoder holds, and letting go of an image."""
+"""`fovea cache`: shows what an encoder holds, or deletes an image."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ def stats(as_json: Json = False, token: Token = "", encoder: EncoderAddress = EN
     from fovea.client import EncoderClient
 
     with reported(as_json, HINT), EncoderClient(encoder, token or None) as client:
-        found = client.cache_stats()
+        cache = client.cache_stats()
     if as_json:
-        emit(**vars(found))
+        emit(**vars(cache))
         return
-    asks = found.hits + found.misses
-    share = f" ({found.hits / asks:.0%})" if asks else ""
+    lookups = cache.hits + cache.misses
+    share = f" ({cache.hits / lookups:.0%})" if lookups else ""
     for key, value in (
-        ("rows", f"{found.records:,} records, {_filled(found.record_bytes, found.record_capacity_bytes)}"),
-        ("uploads", f"{found.uploads:,} images, {_filled(found.upload_bytes, found.upload_capacity_bytes)}"),
-        ("asks", f"{found.hits:,} hits{share}, {found.misses:,} misses since the encoder's start"),
-        ("evicted", f"{found.evictions:,} to hold the bound, {found.failed_checks:,} for a failed check"),
-        ("not stored", f"{found.skipped_puts:,} that were served all the same"),
+        ("rows", f"{cache.records:,} records, {_filled(cache.record_bytes, cache.record_capacity_bytes)}"),
+        ("uploads", f"{cache.uploads:,} images, {_filled(cache.upload_bytes, cache.upload_capacity_bytes)}"),
+        ("asks", f"{cache.hits:,} hits{share}, {cache.misses:,} misses since the encoder's start"),
+        (
+            "evicted",
+            f"{cache.evictions:,} to stay within capacity, {cache.failed_checks:,} after a failed check",
+        ),
+        ("not stored", f"{cache.skipped_puts:,} served without being stored"),
     ):
         typer.echo(f"{key:<12}{value}")
 
@@ -44,11 +47,13 @@ def delete(
     from fovea.client import EncoderClient
 
     with reported(as_json, HINT), EncoderClient(encoder, token or None) as client:
-        gone = client.delete(digest)
+        deleted = client.delete(digest)
     if as_json:
-        emit(digest=digest, **vars(gone))
-    elif gone.uploads or gone.records:
-        typer.echo(f"removed: uploads {gone.uploads}, row records {gone.records}, {size(gone.bytes)}")
+        emit(digest=digest, **vars(deleted))
+    elif deleted.uploads or deleted.records:
+        typer.echo(
+            f"removed: uploads {deleted.uploads}, row records {deleted.records}, {size(deleted.bytes)}"
+        )
     else:
         typer.echo("nothing was stored under this id")
 

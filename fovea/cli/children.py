@@ -1,8 +1,8 @@
-"""The two services as child processes of the command: started, listened to, stopped, never left behind.
+"""The two services as child processes of the command: start, read logs, stop, never leave behind.
 
-Each runs in a process group of its own, so that Ctrl-C reaches the command alone and the command decides the
-order: the decoder goes first, because its running calls still need the encoder. Knows processes and log
-lines; knows no RPC.
+Each runs in its own process group, so that Ctrl-C reaches the command only and the command decides the order:
+the decoder stops first, because its running calls still need the encoder. Handles processes and log lines, no
+RPCs.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from fovea.cli.errors import ServiceDied
 
 TAIL_LINES = 40
 GRACE_S = 45.0
-"""Longer than either service's own grace; who has not gone by then is killed."""
+"""Longer than either service's own grace period; then the process is killed."""
 
 Listener = Callable[[str, str], None]
-"""Called with (service name, log line), from a thread of its own."""
+"""Called with (service name, log line), from a reader thread."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How a service is started: its name, its module, its flags, and where it will listen."""
+    """How to start a service: name, module, listen address and flags."""
 
     name: str
     module: str
@@ -36,7 +36,7 @@ class Launch:
 
 
 class Child:
-    """One running service. Its last log lines are kept for whoever must explain its end."""
+    """A running service. Its last log lines are kept to explain its end."""
 
     def __init__(self, launch: Launch, environ: Mapping[str, str], listener: Listener) -> None:
         self.name = launch.name
@@ -62,12 +62,12 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """The exit status, 128 and more for a signal as in a shell; None while it runs."""
+        """The exit status, above 128 for a signal as in a shell; None while running."""
         code = self._process.poll()
         return code if code is None or code >= 0 else 128 - code
 
     def check(self) -> None:
-        """Raises ServiceDied where it has ended."""
+        """Raises ServiceDied if it has exited."""
         status = self.status
         if status is not None:
             self._reader.join(timeout=2.0)
@@ -80,7 +80,7 @@ class Child:
         self._process.kill()
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """SIGTERM, then wait; SIGKILL where that does not help. Does nothing where it has ended."""
+        """SIGTERM, wait, then SIGKILL. No effect if it has exited."""
         self.terminate()
         try:
             self._process.wait(grace_s)
@@ -96,7 +96,7 @@ class Child:
 
 
 class Children:
-    """A group of services that live and end together: leaving the block stops all, the last started first."""
+    """Services that live and end together: leaving the block stops all, in reverse order."""
 
     def __init__(self, environ: Mapping[str, str], listener: Listener) -> None:
         self._environ = environ
@@ -112,7 +112,7 @@ class Children:
         try:
             self.stop()
         except BaseException:
-            # Somebody asked again while they were given their grace: nothing may be left behind.
+            # Interrupted again during the grace period: leave no process behind.
             self.kill()
             raise
 
@@ -122,19 +122,19 @@ class Children:
         return child
 
     def restart(self, child: Child, launch: Launch) -> Child:
-        """Stop one of them and start it again in its place."""
-        place = self._running.index(child)
+        """Stop a child and start it again in its place."""
+        index = self._running.index(child)
         child.stop()
-        self._running[place] = Child(launch, self._environ, self._listener)
-        return self._running[place]
+        self._running[index] = Child(launch, self._environ, self._listener)
+        return self._running[index]
 
     def check(self) -> None:
-        """Raises ServiceDied for the first that has ended."""
+        """Raises ServiceDied for the first child that has exited."""
         for child in self._running:
             child.check()
 
     def tail(self, lines: int) -> list[tuple[str, str]]:
-        """The last log lines of each, as (service name, line)."""
+        """The last log lines of each child, as (service name, line)."""
         return [(child.name, line) for child in self._running for line in list(child.tail)[-lines:]]
 
     def stop(self) -> None:

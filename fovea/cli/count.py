@@ -1,6 +1,6 @@
-"""`fovea count`: what an image costs, from its size alone. Decodes no pixel, and needs no service.
+"""`fovea count`: the cost of an image from its size alone. Decodes no pixels and needs no service.
 
-Tokens depend on the model's own limits of pixels, so the answer says for which model it counted.
+Tokens depend on the model's pixel limits, so the output names the model that it counted for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 
 from fovea.cli.errors import NeitherFileNorSize
 from fovea.cli.images import STDIN, Pages, given
-from fovea.cli.images import size_of as size_written
+from fovea.cli.images import size_of as parse_size
 from fovea.cli.model import PUBLISHED, Model, of_checkpoint, of_decoder
 from fovea.cli.options import UINT32, Json, Token
 from fovea.cli.output import clean, emit, reported
@@ -27,7 +27,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Costed:
-    """An image of a size and what it becomes for a model."""
+    """An image size, and its plan for a model."""
 
     width: int
     height: int
@@ -100,7 +100,7 @@ def cost(width: int, height: int, max_pixels: int, model: Model = PUBLISHED) -> 
 
 
 def _is_pdf(argument: str) -> bool:
-    if size_written(argument) or not Path(argument).is_file():
+    if parse_size(argument) or not Path(argument).is_file():
         return argument.lower().endswith(".pdf")
     from fovea.client.pdf import is_pdf
 
@@ -110,14 +110,14 @@ def _is_pdf(argument: str) -> bool:
 def _count_pages(path: str, pages: str, max_pixels: int, model: Model, as_json: bool) -> None:
     from fovea.client.pdf import sizes
 
-    found = [
+    costs = [
         (number, _cost_of_page(path, number, size, max_pixels, model)) for number, size in sizes(path, pages)
     ]
     if as_json:
-        fields = [{"page": number, **as_fields(costed)} for number, costed in found]
-        emit(pages=fields, tokens=sum(costed.planned.tokens for _, costed in found), model=model.name)
+        fields = [{"page": number, **as_fields(costed)} for number, costed in costs]
+        emit(pages=fields, tokens=sum(costed.planned.tokens for _, costed in costs), model=model.name)
     else:
-        typer.echo(clean("\n".join(_page_lines(found, model))))
+        typer.echo(clean("\n".join(_page_lines(costs, model))))
 
 
 def _cost_of_page(path: str, number: int, size: tuple[int, int], max_pixels: int, model: Model) -> Costed:
@@ -128,17 +128,17 @@ def _cost_of_page(path: str, number: int, size: tuple[int, int], max_pixels: int
         raise
 
 
-def _page_lines(found: Sequence[tuple[int, Costed]], model: Model) -> list[str]:
-    lines = [f"page {number}: {as_lines(costed)[0].partition(': ')[2]}" for number, costed in found]
-    total = sum(costed.planned.tokens for _, costed in found)
+def _page_lines(costs: Sequence[tuple[int, Costed]], model: Model) -> list[str]:
+    lines = [f"page {number}: {as_lines(costed)[0].partition(': ')[2]}" for number, costed in costs]
+    total = sum(costed.planned.tokens for _, costed in costs)
     return [*lines, f"in all: {total:,} tokens", _counted_for(model)]
 
 
 def size_of(argument: str) -> tuple[int, int]:
-    """(width, height) as a viewer shows it, of a `WxH` or of a file."""
-    written = size_written(argument)
-    if written:
-        return written
+    """(width, height) as displayed, of a `WxH` or of a file."""
+    size = parse_size(argument)
+    if size:
+        return size
     from fovea.client.sources import path_of
 
     if argument != STDIN and not path_of(argument).exists():

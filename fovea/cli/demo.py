@@ -1,6 +1,6 @@
-"""`fovea demo`: both services on this machine, four pictures, real answers, and what each of them cost.
+"""`fovea demo`: runs both services on this machine, asks about four images, and shows what each answer cost.
 
-Ends with status 0 only if everything worked and every answer was right. Leaves nothing behind.
+Exits with status 0 only if everything worked and every answer was right. Leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ DECODER_FLAGS = ("--metrics-listen", "")
 
 @dataclass
 class DemoTally:
-    """What the demo asked and what it cost."""
+    """Questions asked and their total cost."""
 
-    asked: int = 0
+    questions: int = 0
     right: int = 0
     encodes: int = 0
     visual_tokens: int = 0
@@ -49,14 +49,14 @@ class DemoTally:
     problems: list[str] = field(default_factory=list)
 
     def add(self, right: bool, receipt: Receipt) -> None:
-        self.asked += 1
+        self.questions += 1
         self.right += right
         for name in ("encodes", "visual_tokens", "text_tokens", "wire_bytes"):
             setattr(self, name, getattr(self, name) + getattr(receipt.totals, name))
 
     @property
-    def well(self) -> bool:
-        return self.right == self.asked and not self.problems
+    def success(self) -> bool:
+        return self.right == self.questions and not self.problems
 
 
 def demo() -> None:
@@ -74,14 +74,14 @@ def demo() -> None:
             view.heading("Stopping both services")
         except (FoveaError, OSError) as error:
             tally.problems.append(str(error))
-            view.heading("The last lines of the services' logs")
+            view.heading("The last lines of both logs")
             view.logs(children.tail(TAIL_LINES))
     _summary(view, tally)
-    raise typer.Exit(0 if tally.well else 1)
+    raise typer.Exit(0 if tally.success else 1)
 
 
 class Demo:
-    """The demo's steps, in order."""
+    """The steps of the demo, in order."""
 
     def __init__(self, children: Children, view: View, tally: DemoTally, cache: Path) -> None:
         self._children = children
@@ -98,12 +98,12 @@ class Demo:
         with Client(decoder.address) as client:
             for sample in samples:
                 self._view.stored(sample.path.name, client.put(sample.path))
-                for asked in sample.asked:
-                    self._ask(client, sample, asked)
+                for sample_question in sample.questions:
+                    self._ask(client, sample, sample_question)
             first = samples[0]
-            self._view.heading(f"{first.path.name} again: the decoder has computed it, so no row travels")
+            self._view.heading(f"{first.path.name} again: the decoder has cached it, so no rows are sent")
             self._ask_cached(client, first)
-        self._view.heading("Both are stopped and started again; the encoder's cache lies on the disk")
+        self._view.heading("Restarting both services; the encoder's cache is on disk")
         children = zip((encoder, decoder), self._launches, strict=True)
         self._wait([self._children.restart(child, launch) for child, launch in children])
         with Client(decoder.address) as client:
@@ -130,18 +130,18 @@ class Demo:
 
             wait_until_ready(self._children, waiting, START_S, ready, pause)
 
-    def _ask(self, client: Client, sample: Sample, asked: SampleQuestion) -> Receipt:
+    def _ask(self, client: Client, sample: Sample, sample_question: SampleQuestion) -> Receipt:
         from fovea.client import Sampling
 
         sampling = Sampling(max_new_tokens=ANSWER_TOKENS)
-        with self._view.answering(asked.question) as show:
-            answer = client.ask(asked.question, [sample.path], sampling=sampling, on_text=show)
-        self._view.answered(asked, answer)
-        self._tally.add(asked.right(answer.text), answer.receipt)
+        with self._view.answering(sample_question.question) as show:
+            answer = client.ask(sample_question.question, [sample.path], sampling=sampling, on_text=show)
+        self._view.answered(sample_question, answer)
+        self._tally.add(sample_question.right(answer.text), answer.receipt)
         return answer.receipt
 
     def _ask_cached(self, client: Client, sample: Sample) -> None:
-        receipt = self._ask(client, sample, sample.asked[0])
+        receipt = self._ask(client, sample, sample.questions[0])
         if receipt.totals.encodes or any(image.source == "encoded" for image in receipt.images):
             self._tally.problems.append(f"{sample.path.name} was encoded again although it was in the cache")
 
@@ -161,9 +161,9 @@ def _summary(view: View, tally: DemoTally) -> None:
     from fovea.cli.receipts import size
 
     view.heading("Summary")
-    view.line(f"  answers  {tally.right} of {tally.asked} right")
+    view.line(f"  answers  {tally.right} of {tally.questions} right")
     view.line(f"  tokens   {tally.visual_tokens:,} visual and {tally.text_tokens:,} text, each counted")
-    view.line(f"  encodes  {tally.encodes} for {tally.asked} questions; the others found their rows")
+    view.line(f"  encodes  {tally.encodes} for {tally.questions} questions; the others were row hits")
     view.line(f"  bytes    {size(tally.wire_bytes)} of rows from the encoder to the decoder")
     for problem in tally.problems:
         view.line(f"  PROBLEM  {problem}", style="bold red")
@@ -172,16 +172,16 @@ def _summary(view: View, tally: DemoTally) -> None:
 
 
 def _environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without Fovea's own variables: the demo shows the defaults."""
+    """The environment without Fovea's variables: the demo shows the defaults."""
     return {name: value for name, value in environ.items() if not name.startswith("FOVEA_")}
 
 
 def _free_addresses() -> tuple[str, str]:
-    """Two loopback addresses that are free now; both are held until both are known."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return f"127.0.0.1:{one.getsockname()[1]}", f"127.0.0.1:{other.getsockname()[1]}"
+    """Two free loopback addresses; both sockets are held until both ports are known."""
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        return f"127.0.0.1:{first.getsockname()[1]}", f"127.0.0.1:{second.getsockname()[1]}"
 
 
 def _end(signum: int, frame: FrameType | None) -> None:
-    """A signal leaves through the context managers, so that both services are stopped."""
+    """Exit through the context managers, so that both services are stopped."""
     raise SystemExit(128 + signum)

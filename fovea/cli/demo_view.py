@@ -1,4 +1,4 @@
-"""What the demo shows: plain lines, and on a terminal the answer as it comes. Knows no service."""
+"""The demo's output: plain lines, and on a terminal the streaming answer. Makes no calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANSWER_COLUMNS = 12
 
 
 class View:
-    """Prints the demo's progress to one console."""
+    """Prints the demo's progress to a console."""
 
     def __init__(self, out: Console | None = None) -> None:
         self._out = out or console()
@@ -36,7 +36,7 @@ class View:
 
     @contextmanager
     def loading(self) -> Iterator[Callable[[str], None]]:
-        """A line that changes while services load; without a terminal there is none."""
+        """A status line while services load; only on a terminal."""
         if not self._out.is_terminal:
             yield lambda text: None
             return
@@ -49,24 +49,24 @@ class View:
 
     @contextmanager
     def answering(self, question: str) -> Iterator[Callable[[str], None]]:
-        """Shows the answer grow, in a line that goes away: `answered` prints it with its mark."""
+        """Show the streaming answer in a transient line; `answered` prints the final line."""
         if not self._out.is_terminal:
             yield lambda text: None
             return
         shown = _asking(question)
         with Live(shown, console=self._out, transient=True, refresh_per_second=20):
 
-            def hear(text: str) -> None:
-                shown.append(clean(text))  # Live draws it anew as it grows
+            def append(text: str) -> None:
+                shown.append(clean(text))  # Live redraws it
 
-            yield hear
+            yield append
 
-    def answered(self, asked: SampleQuestion, answer: Answer) -> None:
-        right = asked.right(answer.text)
-        mark = "right" if right else f"WRONG, should be {asked.answer}"
-        line = _asking(asked.question)
+    def answered(self, sample_question: SampleQuestion, answer: Answer) -> None:
+        correct = sample_question.right(answer.text)
+        mark = "right" if correct else f"WRONG, should be {sample_question.answer}"
+        line = _asking(sample_question.question)
         line.append(f"{clean(answer.text):<{ANSWER_COLUMNS}} ", style="bold")
-        line.append(mark, style="green" if right else "bold red")
+        line.append(mark, style="green" if correct else "bold red")
         self._out.print(line)
         self._out.print(f"    {one_line(answer.receipt)}", style="dim")
 
@@ -76,6 +76,6 @@ class View:
 
 
 def _asking(question: str) -> Text:
-    """The question, as wide on the screen whatever its script."""
+    """The question, padded to the same screen width in any script."""
     width = max(QUESTION_COLUMNS, cell_len(question))
     return Text(f"  {set_cell_size(question, width)} ")

@@ -1,6 +1,6 @@
-"""An image as the model sees it: its cells, those left out, and the rank of the others, drawn over it.
+"""Draws an image as the model sees it: the grid of cells, dropped cells, and the rank of kept cells.
 
-A cell is one visual token: 32x32 pixels, 2x2 patches. Knows pixels and places, and asks no service.
+A cell is a visual token: 32x32 pixels, 2x2 patches. Makes no calls.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 CELL = 32
 LEAST_SIDE = 640
-"""Smaller pictures are drawn twice as large or more, so that their cells can be seen."""
+"""Smaller images are enlarged by an integer factor, so that cells are visible."""
 
 GRID, PATCHES = (0, 0, 0, 120), (0, 0, 0, 40)
 CUT, FLAT, HATCH = (185, 185, 185, 205), (255, 255, 255, 205), (90, 90, 90, 255)
@@ -23,8 +23,11 @@ LEGEND_HEIGHT, MARGIN = 34, 8
 
 @dataclass(frozen=True)
 class Cells:
-    """`kept` are the places of the cells that are sent, `order` those of all that are encoded, the most
-    important first; empty where the image is not put in an order."""
+    """The grid and its selection.
+
+    `kept` are the indices of the cells that are sent. `order` are those of all encoded cells by decreasing
+    importance; empty without a ranking.
+    """
 
     columns: int
     rows: int
@@ -36,28 +39,28 @@ class Cells:
         return self.columns * self.rows
 
     def flat(self) -> list[int]:
-        """Left out before the tower."""
+        """Dropped before the tower."""
         encoded = frozenset(self.order) or self.kept
-        return [place for place in range(self.count) if place not in encoded]
+        return [index for index in range(self.count) if index not in encoded]
 
     def cut(self) -> list[int]:
-        """Encoded, and not sent."""
-        return [place for place in self.order if place not in self.kept]
+        """Encoded but not sent."""
+        return [index for index in self.order if index not in self.kept]
 
 
 def draw(picture: Image.Image, cells: Cells) -> Image.Image:
-    """The picture at its planned size, which must be that of the cells, with what is known of them."""
+    """Draw the cells over the picture, which must have its planned size."""
     zoom = max(1, -(-LEAST_SIDE // max(picture.size)))
     side = CELL * zoom
     base = picture.convert("RGB").resize((cells.columns * side, cells.rows * side), Image.Resampling.NEAREST)
     over, grid = Image.new("RGBA", base.size), Image.new("RGBA", base.size)
     pen = ImageDraw.Draw(over)
-    for place, colour in heat(cells).items():
-        pen.rectangle(_box(place, cells, side), fill=colour)
-    for place in cells.cut():
-        pen.rectangle(_box(place, cells, side), fill=CUT)
-    for place in cells.flat():
-        _hatch(over, _box(place, cells, side))
+    for index, colour in heat(cells).items():
+        pen.rectangle(_box(index, cells, side), fill=colour)
+    for index in cells.cut():
+        pen.rectangle(_box(index, cells, side), fill=CUT)
+    for index in cells.flat():
+        _hatch(over, _box(index, cells, side))
     _lines(ImageDraw.Draw(grid), base.size, side // 2, PATCHES)
     _lines(ImageDraw.Draw(grid), base.size, side, GRID)
     drawn = Image.alpha_composite(base.convert("RGBA"), over)
@@ -65,22 +68,22 @@ def draw(picture: Image.Image, cells: Cells) -> Image.Image:
 
 
 def heat(cells: Cells) -> dict[int, tuple[int, int, int, int]]:
-    """The colour of each cell that is sent, from the most important to the least; none without an order."""
-    sent = [place for place in cells.order if place in cells.kept]
+    """The colour of each cell that is sent, by rank; empty without a ranking."""
+    sent = [index for index in cells.order if index in cells.kept]
     last = max(1, len(cells.order) - 1)
-    ranks = {place: rank / last for rank, place in enumerate(cells.order)}
-    return {place: (*_colour(ranks[place]), HEAT_ALPHA) for place in sent}
+    ranks = {index: rank / last for rank, index in enumerate(cells.order)}
+    return {index: (*_colour(ranks[index]), HEAT_ALPHA) for index in sent}
 
 
 def _colour(at: float) -> tuple[int, int, int]:
-    """From FIRST at 0 by MIDDLE to LAST at 1."""
+    """From FIRST at 0 through MIDDLE to LAST at 1."""
     begin, end, share = (FIRST, MIDDLE, 2 * at) if at < 0.5 else (MIDDLE, LAST, 2 * at - 1)
     mixed = [round(a + (b - a) * share) for a, b in zip(begin, end, strict=True)]
     return mixed[0], mixed[1], mixed[2]
 
 
-def _box(place: int, cells: Cells, side: int) -> tuple[int, int, int, int]:
-    row, column = divmod(place, cells.columns)
+def _box(index: int, cells: Cells, side: int) -> tuple[int, int, int, int]:
+    row, column = divmod(index, cells.columns)
     return column * side, row * side, (column + 1) * side - 1, (row + 1) * side - 1
 
 
@@ -103,7 +106,7 @@ def _lines(
 
 
 def _with_legend(drawn: Image.Image, cells: Cells) -> Image.Image:
-    """A line below that says what the colours mean."""
+    """Append a line that explains the colours."""
     canvas = Image.new("RGB", (drawn.width, drawn.height + LEGEND_HEIGHT), "white")
     canvas.paste(drawn.convert("RGB"))
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
@@ -118,16 +121,16 @@ def _with_legend(drawn: Image.Image, cells: Cells) -> Image.Image:
 
 
 def _legend(cells: Cells) -> Sequence[tuple[str, Image.Image | None]]:
-    found: list[tuple[str, Image.Image | None]] = [(f"{len(cells.kept):,} of {cells.count:,} tokens", None)]
+    entries: list[tuple[str, Image.Image | None]] = [(f"{len(cells.kept):,} of {cells.count:,} tokens", None)]
     if cells.order:
         ramp = Image.new("RGB", (60, 16))
         for x in range(ramp.width):
             ramp.paste(_colour(x / (ramp.width - 1)), (x, 0, x + 1, ramp.height))
-        found.append(("first to last in rank", ramp))
+        entries.append(("first to last in rank", ramp))
     if cells.cut():
-        found.append((f"{len(cells.cut()):,} not sent", Image.new("RGB", (16, 16), CUT[:3])))
+        entries.append((f"{len(cells.cut()):,} not sent", Image.new("RGB", (16, 16), CUT[:3])))
     if cells.flat():
         tile = Image.new("RGBA", (16, 16))
         _hatch(tile, (0, 0, 15, 15))
-        found.append((f"{len(cells.flat()):,} flat, not encoded", tile.convert("RGB")))
-    return found
+        entries.append((f"{len(cells.flat()):,} flat, not encoded", tile.convert("RGB")))
+    return entries

@@ -1,4 +1,4 @@
-"""The failures that the command finds by itself, before any service is asked."""
+"""Failures that the command detects itself, without a service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fovea.contract.errors import FoveaError, InvalidArgument, Violation
 
 
 class FileNotReadable(InvalidArgument):
-    """A file that is not there or may not be read."""
+    """A file that does not exist or is unreadable."""
 
     reason = "FILE_NOT_READABLE"
 
@@ -17,35 +17,35 @@ class FileNotReadable(InvalidArgument):
 
 
 class OutputNotWritable(InvalidArgument):
-    """A file that cannot be written where the command was told to write it."""
+    """The output file cannot be written."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"cannot write {path}: {why}", violations=[Violation("output", why)], path=path)
 
 
 class TextNotUtf8(InvalidArgument):
-    """An argument whose bytes are not UTF-8, which is all that a request can hold."""
+    """An argument that is not UTF-8, the only encoding that a request can carry."""
 
     def __init__(self, text: str) -> None:
         super().__init__(f"{text[:80]!a} is not valid UTF-8 text")
 
 
 class NeitherFileNorSize(InvalidArgument):
-    """An argument of `fovea count` that names no file and no size."""
+    """An argument of `fovea count` that is neither a file nor a size."""
 
     def __init__(self, argument: str) -> None:
         super().__init__(f"{argument!r} is neither a file nor a size such as 1024x1024", argument=argument)
 
 
 class NoPdf(InvalidArgument):
-    """`--pages` without a file that has some."""
+    """`--pages` without a PDF."""
 
     def __init__(self, pages: str) -> None:
         super().__init__(f"--pages {pages} is for PDFs, and there is none", pages=pages)
 
 
 class ServiceDied(FoveaError):
-    """A service that was started here has ended by itself; `status` is its exit status."""
+    """A child service has exited by itself; `status` is its exit status."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "SERVICE_DIED"
@@ -57,7 +57,7 @@ class ServiceDied(FoveaError):
 
 
 class NotReadyInTime(FoveaError):
-    """A service that was started here did not become ready in time."""
+    """A child service did not become ready in time."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
     reason = "NOT_READY"

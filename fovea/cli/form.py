@@ -1,4 +1,4 @@
-"""The form of an answer from the flags of `fovea ask`: one of them at most, a schema as text or a file."""
+"""Structured output from the flags of `fovea ask`: at most one flag; a schema as text or as a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def form(json_schema: str | None, regex: str | None, choices: Sequence[str]) -> Format | None:
-    """None where no flag is given. Raises BadParameter for two, OSError for a file that cannot be read."""
+    """None without a flag. Raises BadParameter for several flags, OSError for an unreadable file."""
     from fovea.client import Format
 
     if sum((json_schema is not None, regex is not None, bool(choices))) > 1:

@@ -1,4 +1,4 @@
-"""The images that a command is given: files, ids of stored images, pages of PDFs, for a plan also sizes."""
+"""The image arguments of a command: files, ids of stored images, pages of PDFs, and sizes for a plan."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Pages = Annotated[
 
 
 def size_of(argument: str) -> tuple[int, int] | None:
-    """(width, height) of a `WxH`."""
-    written = _SIZE.fullmatch(argument)
-    return (int(written[1]), int(written[2])) if written else None
+    """(width, height) of a `WxH`, or None."""
+    match = _SIZE.fullmatch(argument)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def given(argument: str) -> str | bytes:
-    """The path; the bytes of a pipe, which can be read only once. `-` is standard input."""
+    """The path, or the bytes of a pipe, which can be read only once. `-` is standard input."""
     if argument == STDIN:
         return sys.stdin.buffer.read()
     if size_of(argument) or not Path(argument).is_fifo():
@@ -42,23 +42,23 @@ def given(argument: str) -> str | bytes:
 
 
 def named(arguments: Sequence[str], pages: str, budget: Budget) -> list[tuple[str, Source]]:
-    """Each file and id by its name, each page of a PDF drawn at its size within the budget."""
+    """Each file and id with its name; each page of a PDF rendered at its size within the budget."""
     files = [(argument, given(argument)) for argument in arguments]
     _check([file for _, file in files], pages)
-    return [one for name, file in files for one in _named(name, file, pages, budget)]
+    return [source for name, file in files for source in _named(name, file, pages, budget)]
 
 
 def named_or_sized(arguments: Sequence[str], pages: str, budget: Budget) -> list[tuple[str, Source | Size]]:
-    """As `named`; a size that is no file stands for an image."""
+    """Like `named`; a size that is not a file stands for an image."""
     from fovea.client import Size
 
     files = [(argument, given(argument)) for argument in arguments]
     _check([file for _, file in files], pages)
-    found: list[tuple[str, Source | Size]] = []
+    sources: list[tuple[str, Source | Size]] = []
     for name, file in files:
         size = None if Path(name).exists() else size_of(name)
-        found += [(name, Size(*size))] if size else _named(name, file, pages, budget)
-    return found
+        sources += [(name, Size(*size))] if size else _named(name, file, pages, budget)
+    return sources
 
 
 def _named(name: str, file: str | bytes, pages: str, budget: Budget) -> list[tuple[str, Source]]:
@@ -67,8 +67,8 @@ def _named(name: str, file: str | bytes, pages: str, budget: Budget) -> list[tup
     if not pdf.is_pdf(file):
         return [(name, file)]
     numbers = [number for number, _ in pdf.sizes(file, pages)]
-    drawn = pdf.pages(file, pages, budget=budget)
-    return [(f"{name} page {number}", page) for number, page in zip(numbers, drawn, strict=True)]
+    rendered = pdf.pages(file, pages, budget=budget)
+    return [(f"{name} page {number}", page) for number, page in zip(numbers, rendered, strict=True)]
 
 
 def _check(files: Sequence[str | bytes], pages: str) -> None:

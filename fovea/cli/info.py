@@ -1,4 +1,4 @@
-"""`fovea info`: what both services say of themselves, as far as they can be reached."""
+"""`fovea info`: what both services report about themselves, as far as they are reachable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HINT = "Start both services with `fovea serve`, or name others with --decoder and --encoder"
 TIMEOUT_S = 10.0
 SILENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
-"""Reasons of a service that does not answer; with any other it has answered."""
+"""Reasons of a service that does not respond; any other reason is a response."""
 
 
 def info(
@@ -28,44 +28,44 @@ def info(
     """Print model, state, limits and load of both services."""
     from fovea.client import Client, EncoderClient
 
-    found: dict[str, ServerInfo | None] = {"decoder": None, "encoder": None}
+    infos: dict[str, ServerInfo | None] = {"decoder": None, "encoder": None}
     failures: list[FoveaError] = []
     with reported(as_json, HINT):
         for name, kind, address in (("decoder", Client, decoder), ("encoder", EncoderClient, encoder)):
             with kind(address, token or None, timeout_s=TIMEOUT_S) as client:
                 try:
-                    found[name] = client.info()
+                    infos[name] = client.info()
                 except FoveaError as failure:
                     if failure.reason not in SILENT:
                         raise
                     failures.append(failure)
-        if len(failures) == len(found):
+        if len(failures) == len(infos):
             raise failures[0]
     addresses = {"decoder": decoder, "encoder": encoder}
     if as_json:
-        emit(**{name: one and _fields(one, addresses[name]) for name, one in found.items()})
+        emit(**{name: server and _fields(server, addresses[name]) for name, server in infos.items()})
         return
-    for name, one in found.items():
-        typer.echo("\n".join(_lines(name, addresses[name], one)))
+    for name, server in infos.items():
+        typer.echo("\n".join(_lines(name, addresses[name], server)))
 
 
-def _fields(one: ServerInfo, address: str) -> dict[str, Any]:
-    fields = {**vars(one), "address": address, "features": list(one.features)}
+def _fields(server: ServerInfo, address: str) -> dict[str, Any]:
+    fields = {**vars(server), "address": address, "features": list(server.features)}
     details = fields.pop("details")
     return {**fields, **details}
 
 
-def _lines(name: str, address: str, one: ServerInfo | None) -> list[str]:
-    if one is None:
+def _lines(name: str, address: str, server: ServerInfo | None) -> list[str]:
+    if server is None:
         return [f"{name}  {address}  cannot be reached"]
-    progress = "" if one.state != "loading" else f" ({one.progress:.0%})"
-    lines = [f"{name}  {address}  {one.state}{progress}  version {one.version}"]
-    rows = [("model", one.model), ("rows", one.fingerprint or "not known yet"), ("dtype", one.dtype)]
-    plain = {key: value for key, value in one.details.items() if value and isinstance(value, str | int)}
+    progress = "" if server.state != "loading" else f" ({server.progress:.0%})"
+    lines = [f"{name}  {address}  {server.state}{progress}  version {server.version}"]
+    rows = [("model", server.model), ("rows", server.fingerprint or "not known yet"), ("dtype", server.dtype)]
+    plain = {key: value for key, value in server.details.items() if value and isinstance(value, str | int)}
     rows += [(key, str(value)) for key, value in plain.items()]
-    rows += [("features", ", ".join(one.features))] if one.features else []
-    rows += [("load", _figures(one.load)), ("limits", _figures(one.limits))]
-    rows += [("encoder", _peer(peer)) for peer in one.details.get("encoders", ())]
+    rows += [("features", ", ".join(server.features))] if server.features else []
+    rows += [("load", _figures(server.load)), ("limits", _figures(server.limits))]
+    rows += [("encoder", _encoder(encoder)) for encoder in server.details.get("encoders", ())]
     return [*lines, *(f"  {key:<20}{value}" for key, value in rows)]
 
 
@@ -73,8 +73,8 @@ def _figures(values: Any) -> str:
     return ", ".join(f"{name} {value:,}" for name, value in values.items())
 
 
-def _peer(peer: dict[str, Any]) -> str:
-    if not peer["reachable"]:
-        return f"{peer['address']} cannot be reached"
-    fit = "its rows fit" if peer["compatible"] else "ITS ROWS DO NOT FIT"
-    return f"{peer['name']} at {peer['address']}, {fit}, {peer['encodes']} encoded"
+def _encoder(encoder: dict[str, Any]) -> str:
+    if not encoder["reachable"]:
+        return f"{encoder['address']} cannot be reached"
+    fit = "its rows fit" if encoder["compatible"] else "ITS ROWS DO NOT FIT"
+    return f"{encoder['name']} at {encoder['address']}, {fit}, {encoder['encodes']} encoded"

@@ -17,7 +17,7 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class Model:
-    """What a visual token costs in bytes, how sizes become tokens, and the context that all have to fit."""
+    """What determines the cost of an image: bytes per visual token, geometry, and context."""
 
     name: str
     geometry: Geometry
@@ -37,7 +37,7 @@ PUBLISHED = Model(
 
 
 def of_checkpoint(directory: Path) -> Model:
-    """As a service would serve it by default. Raises CheckpointNotSupported."""
+    """As a service serves it by default. Raises CheckpointNotSupported."""
     config = read_json(directory, CONFIG)
     try:
         text, vision = config["text_config"], config["vision_config"]
@@ -51,7 +51,7 @@ def of_checkpoint(directory: Path) -> Model:
 
 
 def of_decoder(address: str, token: str) -> Model:
-    """As it is served there. Raises what the call raises."""
+    """As the decoder serves it. Raises the errors of the call."""
     from fovea.client import Client
 
     with Client(address, token or None) as client:

@@ -1,4 +1,4 @@
-"""The options that several commands share, each written once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ EncoderAddress = Annotated[
     str, typer.Option("--encoder", envvar="FOVEA_ENCODER", metavar="HOST:PORT", help="Where the encoder is.")
 ]
 
-# As in fovea.client, which is not imported for a `--help`; a test holds the two together.
+# Equal to fovea.client's, which is not imported for `--help`; a test compares them.
 DECODER = "127.0.0.1:50052"
 ENCODER = "127.0.0.1:50051"

@@ -1,6 +1,6 @@
-"""What a command prints: one JSON object for machines, or short lines for people; errors in the same forms.
+"""The output of a command: a JSON object for machines or short lines for people; errors likewise.
 
-Lines never depend on colour, and text that came from a model or a file is printed without control characters.
+Lines never depend on colour. Text from a model or a file is printed without control characters.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ SCHEMA = 1
 
 
 def emit(**fields: Any) -> None:
-    """The JSON object of a command, the last line on stdout."""
+    """Print the command's JSON object, the last line on stdout."""
     typer.echo(json.dumps({"schema": SCHEMA, **fields}))
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that wraps and colours nothing by itself, and colours nothing at all in a pipe."""
+    """A console that neither wraps nor highlights, and prints no colour into a pipe."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def clean(text: str) -> str:
-    """Text without control characters other than tab and line end: an answer must not steer a terminal."""
+    """Text without control characters except tab and newline: an answer must not control the terminal."""
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
 
 
 @contextmanager
 def reported(as_json: bool, hint: str = "") -> Iterator[None]:
-    """End the command with status 1 and one clear error where the block fails in a way that callers can know.
+    """Report known failures of the block as a single clear error, and exit with status 1.
 
-    `hint` is added for people where the service cannot be reached.
+    `hint` is appended for people if the service is unreachable.
     """
     try:
         yield
     except (FoveaError, OSError, UnicodeEncodeError) as failure:
         if isinstance(failure, OSError) and not failure.filename:
-            raise  # no file of ours: the output cannot be written, which `streams` reports
+            raise  # the output cannot be written; `streams` reports it
         error = _known(failure)
         if as_json:
             emit(request_id=request_id(error), error=error_fields(error))
@@ -84,12 +84,12 @@ def _known(failure: FoveaError | OSError | UnicodeEncodeError) -> FoveaError:
 
 def _paragraph(error: FoveaError, hint: str) -> str:
     text = clean(error.message).rstrip(".")
-    violations = () if error.image else error.violations  # a name says more than the image's path
+    violations = () if error.image else error.violations  # the name replaces the image's path
     details = [f"{v.field}: {v.description}" for v in violations if v.description not in text]
     if details:
         text += f" ({clean('; '.join(details))})"
     if hint and error.reason == "UNAVAILABLE":
         text += f". {hint}"
-    if found := request_id(error):
-        text += f". Request {found}"
+    if identifier := request_id(error):
+        text += f". Request {identifier}"
     return f"{text} [{error.reason}]"

@@ -1,4 +1,4 @@
-"""Image files that the command looks into itself, read as the encoder reads them; errors name the file."""
+"""Image files that the command reads itself, decoded as the encoder does; errors name the file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read(file: File, name: str = "") -> Still:
 
 
 def as_shown(file: File, name: str = "") -> Image.Image:
-    """The picture as a viewer shows it, on white."""
+    """The image as a viewer shows it, on white."""
     with _named(name):
         return shown(read(file)).image.convert("RGB")
 

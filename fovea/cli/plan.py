@@ -1,6 +1,6 @@
-"""`fovea plan`: how the decoder would plan some images, what they would cost, and what other budgets would.
+"""`fovea plan`: how the decoder would plan images, what they would cost, also under other budgets.
 
-Runs no language model. Sizes such as 1600x1200 stand for images that are not at hand.
+Does not run the language model. Sizes such as 1600x1200 stand for images that are not available.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def plan(
 
     with reported(as_json, HINT), Client(decoder, token or None) as client:
         budget = visual.budget()
-        given = named_or_sized(images, pages, budget)
-        parts: list[str | Image] = [Image(source, name) for name, source in given]
+        sources = named_or_sized(images, pages, budget)
+        parts: list[str | Image] = [Image(source, name) for name, source in sources]
         parts += [question] if question else []
         count = client.count([Message("user", parts)], budget=budget)
-        names = [name for name, _ in given]
+        names = [name for name, _ in sources]
         if as_json:
             emit(**_fields(names, count))
         else:
@@ -58,28 +58,31 @@ def plan(
 def _fields(names: Sequence[str], count: Count) -> dict[str, Any]:
     fields = asdict(count)
     plans, images = fields.pop("plans"), fields.pop("images")
-    merged = [{"name": name, **image, **done} for name, image, done in zip(names, images, plans, strict=True)]
+    merged = [
+        {"name": name, **image, **planned} for name, image, planned in zip(names, images, plans, strict=True)
+    ]
     return {"images": merged, **fields}
 
 
 def _lines(names: Sequence[str], count: Count) -> list[str]:
     images = [
-        _image(name, image, done) for name, image, done in zip(names, count.images, count.plans, strict=True)
+        _image(name, image, planned)
+        for name, image, planned in zip(names, count.images, count.plans, strict=True)
     ]
     lines = aligned([("image", "original", "seen as", "tokens", "rows", "what is done"), *images])
     lines += ["", *_sums(count)]
     if count.alternatives:
         heads = ("instead", "tokens", "rows", "KV cache", "prefill", "")
-        lines += ["", *aligned([heads, *(_other(one, count) for one in count.alternatives)])]
+        lines += ["", *aligned([heads, *(_alternative(other, count) for other in count.alternatives)])]
     return lines
 
 
-def _image(name: str, image: TokenCount, done: PlannedCount) -> tuple[str, ...]:
-    told = any(step.name == "repeat" for step in done.steps)
-    repeats = "" if told or done.repeat_of is None else f"repeats image {done.repeat_of + 1}"
-    what = ", ".join(filter(None, (steps(done.steps), repeats)))
-    rows = image.row_bytes * done.tokens // image.tokens if image.tokens else 0
-    tokens = bounds(done.tokens_min, done.tokens)
+def _image(name: str, image: TokenCount, planned: PlannedCount) -> tuple[str, ...]:
+    referenced = any(step.name == "repeat" for step in planned.steps)
+    repeats = "" if referenced or planned.repeat_of is None else f"repeats image {planned.repeat_of + 1}"
+    what = ", ".join(filter(None, (steps(planned.steps), repeats)))
+    rows = image.row_bytes * planned.tokens // image.tokens if image.tokens else 0
+    tokens = bounds(planned.tokens_min, planned.tokens)
     return name, _size(image.original), _size(image.planned), tokens, size(rows), what
 
 
@@ -95,7 +98,7 @@ def _sums(count: Count) -> list[str]:
     ]
 
 
-def _other(other: Alternative, count: Count) -> tuple[str, ...]:
+def _alternative(other: Alternative, count: Count) -> tuple[str, ...]:
     tokens = bounds(other.visual_tokens_min, other.visual_tokens)
     fits = "" if other.fits_context else "does not fit the context"
     prefill = _prefill(other.prefill_flops, count)
@@ -103,11 +106,11 @@ def _other(other: Alternative, count: Count) -> tuple[str, ...]:
 
 
 def _prefill(flops: float, count: Count) -> str:
-    """Its arithmetic, and at the speed of late its time."""
-    known = count.prefill_ms > 0 and count.prefill_flops > 0
-    time = f", {count.prefill_ms * flops / count.prefill_flops:,.0f} ms" if known else ""
-    unit, one = next((pair for pair in UNITS if flops >= pair[1]), UNITS[-1])
-    return f"{flops / one:,.1f} {unit}{time}"
+    """FLOPs, and the time at the recent prefill speed if it was measured."""
+    measured = count.prefill_ms > 0 and count.prefill_flops > 0
+    time = f", {count.prefill_ms * flops / count.prefill_flops:,.0f} ms" if measured else ""
+    unit, scale = next((pair for pair in UNITS if flops >= pair[1]), UNITS[-1])
+    return f"{flops / scale:,.1f} {unit}{time}"
 
 
 def _size(pair: tuple[int, int]) -> str:
@@ -115,12 +118,12 @@ def _size(pair: tuple[int, int]) -> str:
 
 
 def bounds(least: int, most: int) -> str:
-    """One figure where both are the same."""
+    """A single figure if both are equal."""
     return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns under each other."""
+    """Cells padded to aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

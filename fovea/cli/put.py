@@ -1,4 +1,4 @@
-"""`fovea put`: store an image, so that requests can name it by its id."""
+"""`fovea put`: stores an image, so that requests can reference it by id."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def put(
     token: Token = "",
     decoder: DecoderAddress = DECODER,
 ) -> None:
-    """Store an image and print its id. One that is held is not sent again, unless it would soon expire."""
+    """Store an image and print its id. A stored image is not sent again, unless it expires soon."""
     from fovea.client import Client
 
     with reported(as_json, HINT), Client(decoder, token or None) as client:

@@ -1,4 +1,4 @@
-"""Waiting until services answer: asks grpc.health.v1 whether, and GetServerInfo how far loading has come."""
+"""Waits until services are ready, by grpc.health.v1."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fovea.cli.errors import NotReadyInTime
 SERVICE = "readiness"
 ASK_S = 2.0
 PAUSE_S = 0.25
-# Without a pool of its own, a new channel would inherit gRPC's ever longer pauses between attempts.
+# Without a local pool, a new channel would inherit gRPC's growing reconnect backoff.
 _OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
 
 
 def is_ready(address: str) -> bool:
-    """Whether the service says that it serves; False where it cannot be reached."""
+    """Whether the service reports SERVING; False if it is unreachable."""
     request = health_pb2.HealthCheckRequest(service=SERVICE)
     with closing(grpc.insecure_channel(reachable(address), options=_OPTIONS)) as channel:
         try:
@@ -31,7 +31,7 @@ def is_ready(address: str) -> bool:
 
 
 def reachable(address: str) -> str:
-    """The address under which a service that listens there is asked from this machine."""
+    """The address at which this machine can call a service that listens on `address`."""
     host, _, port = address.rpartition(":")
     return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else address
 
@@ -43,18 +43,18 @@ def wait_until_ready(
     ready: Callable[[Child, float], None],
     stopped: Callable[[float], bool],
 ) -> None:
-    """Returns once all of `waiting` are ready, or once `stopped`, which is also the pause, says so.
+    """Return once all of `waiting` are ready, or once `stopped` returns True; it is also the pause.
 
-    `ready` hears each as it gets ready, with the seconds that took. Raises ServiceDied or NotReadyInTime.
+    `ready` is called for each child with the seconds it took. Raises ServiceDied or NotReadyInTime.
     """
-    began, left = time.monotonic(), list(waiting)
-    while left:
-        for child in list(left):
+    started, pending = time.monotonic(), list(waiting)
+    while pending:
+        for child in list(pending):
             if is_ready(child.address):
-                left.remove(child)
-                ready(child, time.monotonic() - began)
+                pending.remove(child)
+                ready(child, time.monotonic() - started)
         children.check()
-        if left and time.monotonic() - began > timeout_s:
-            raise NotReadyInTime(left[0].name, timeout_s)
-        if left and stopped(PAUSE_S):
+        if pending and time.monotonic() - started > timeout_s:
+            raise NotReadyInTime(pending[0].name, timeout_s)
+        if pending and stopped(PAUSE_S):
             return

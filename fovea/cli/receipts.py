@@ -1,4 +1,4 @@
-"""A receipt in a few lines for people. The whole of it is in `--json`."""
+"""A receipt in a few lines for people. `--json` prints all of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SOURCES = {"encoded": "miss", "rows": "hit", "prefix": "hit in the KV cache", "n
 
 
 def lines(receipt: Receipt, names: Sequence[str]) -> list[str]:
-    """One line an image, one of tokens, one of times; `names` are the images as the caller wrote them."""
+    """A line per image, then tokens, savings and times; `names` are the images as the caller wrote them."""
     totals = receipt.totals
     images = [f"image   {_image(image, name)}" for image, name in zip(receipt.images, names, strict=False)]
     tokens = f"{totals.visual_tokens:,} visual + {totals.text_tokens:,} text in, {totals.output_tokens:,} out"
@@ -19,36 +19,36 @@ def lines(receipt: Receipt, names: Sequence[str]) -> list[str]:
 
 
 def economy(receipt: Receipt) -> list[str]:
-    """What was saved against a server that plans nothing, what it costs, and whether detail was lowered."""
+    """Savings against a server without planning, the price, and whether detail was lowered."""
     totals, price = receipt.totals, receipt.price
-    found = []
+    notes = []
     if totals.visual_tokens < totals.naive_visual_tokens:
         tokens = share(totals.visual_tokens, totals.naive_visual_tokens)
         patches = share(totals.patches, totals.naive_patches)
-        found.append(
+        notes.append(
             f"saved   {tokens} of {totals.naive_visual_tokens:,} visual tokens,"
             f" {patches} of {totals.naive_patches:,} patches in the tower"
         )
     if price.currency:
         without = f", {price.naive_amount:.6g} without planning" if price.naive_amount else ""
-        found.append(f"price   {price.amount:.6g} {price.currency}{without}")
+        notes.append(f"price   {price.amount:.6g} {price.currency}{without}")
     if receipt.degraded:
-        found.append("detail  lowered, because the server was near a limit")
-    return found
+        notes.append("detail  lowered, because the server was near a limit")
+    return notes
 
 
-def share(left: int, whole: int) -> str:
-    """What is gone of the whole, in per cent, rounded down: all is gone only where nothing is left."""
-    return f"{100 * (whole - left) // whole}%" if whole else "0%"
+def share(rest: int, whole: int) -> str:
+    """The saved share of the whole in percent, rounded down: 100% only if nothing is left."""
+    return f"{100 * (whole - rest) // whole}%" if whole else "0%"
 
 
 def steps(done: Sequence[Step]) -> str:
-    """What was done to an image, for instance `resize 1,900 to 1,230 (max_pixels)`."""
-    return ", ".join(f"{one.name} {one.before:,} to {one.after:,} ({one.reason})" for one in done)
+    """The changes to an image, for instance `resize 1,900 to 1,230 (max_pixels)`."""
+    return ", ".join(f"{step.name} {step.before:,} to {step.after:,} ({step.reason})" for step in done)
 
 
 def one_line(receipt: Receipt) -> str:
-    """Tokens, hit or miss, times and bytes of an answer about one image."""
+    """Tokens, hit or miss, times and bytes of an answer."""
     totals = receipt.totals
     source = ", ".join(SOURCES[image.source] for image in receipt.images)
     ms = receipt.stages_ms
@@ -79,8 +79,8 @@ def stages(ms: Stages) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that keeps the figure short."""
-    for unit, one in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if count >= one:
-            return f"{count / one:.1f} {unit}"
+    """Bytes in the largest unit that fits."""
+    for unit, unit_bytes in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if count >= unit_bytes:
+            return f"{count / unit_bytes:.1f} {unit}"
     return f"{count} B"

@@ -1,4 +1,4 @@
-"""The pictures of the demo, with questions and right answers, as they lie beside the stand-in model."""
+"""The demo's images with questions and right answers, stored beside the stand-in model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class SampleQuestion:
-    """A question with its one right answer."""
+    """A question with its only right answer."""
 
     question: str
     answer: str
@@ -20,22 +20,22 @@ class SampleQuestion:
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and what is asked of it."""
+    """An image and its questions."""
 
     path: Path
-    asked: tuple[SampleQuestion, ...]
+    questions: tuple[SampleQuestion, ...]
 
 
 def load(folder: Path | None = None) -> list[Sample]:
-    """The samples in `folder`; those of the stand-in if none is named. OSError where there are none."""
+    """The samples in `folder`, by default those of the stand-in. Raises OSError if there are none."""
     folder = folder or _folder()
-    listed = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+    entries = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
     return [
         Sample(
-            folder / one["file"],
-            tuple(SampleQuestion(asked["question"], asked["answer"]) for asked in one["questions"]),
+            folder / entry["file"],
+            tuple(SampleQuestion(item["question"], item["answer"]) for item in entry["questions"]),
         )
-        for one in listed
+        for entry in entries
     ]
 
 

@@ -1,6 +1,6 @@
-"""`fovea serve`: encoder and decoder in one terminal, for development. In production each runs by itself.
+"""`fovea serve`: runs encoder and decoder in a terminal, for development. In production each runs alone.
 
-Every other setting of the services is taken from the environment, as they would take it themselves.
+All other settings of the services come from the environment, as for the services themselves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fovea.cli.output import console
 from fovea.contract.errors import FoveaError
 
 LOAD_S = 3600.0
-"""Loading 60 GB from a slow disk is no failure."""
+"""Loading 60 GB from a slow disk is not a failure."""
 
 
 def serve(
@@ -63,7 +63,7 @@ def serve(
 
 
 def _check_start(folder: Path, *addresses: str) -> None:
-    """One line and status 2 for what either service would refuse at once."""
+    """Exit with status 2 and a single line for what either service would refuse at start."""
     try:
         check_folder(folder)
         for address in addresses:
@@ -82,13 +82,13 @@ def launches(
     encoder_flags: Sequence[str] = (),
     decoder_flags: Sequence[str] = (),
 ) -> tuple[Launch, Launch]:
-    """How both services are started for one checkpoint, the decoder asking the encoder."""
+    """How to start both services on a checkpoint, with the decoder connected to the encoder."""
     from fovea.cli.readiness import reachable
 
     common = ["--model", str(model), *_title(model), "--listen"]
-    asked = ["--encoders", reachable(encoder)]
+    encoders = ["--encoders", reachable(encoder)]
     first = [*common, encoder, *_half_of_the_cores("FOVEA_ENCODER_THREADS"), *encoder_flags]
-    second = [*common, decoder, *asked, *_half_of_the_cores("FOVEA_DECODER_THREADS"), *decoder_flags]
+    second = [*common, decoder, *encoders, *_half_of_the_cores("FOVEA_DECODER_THREADS"), *decoder_flags]
     return (
         Launch("encoder", "encoder_svc", encoder, first),
         Launch("decoder", "decoder_svc", decoder, second),
@@ -100,14 +100,14 @@ def _title(model: Path) -> list[str]:
 
 
 def _half_of_the_cores(variable: str) -> list[str]:
-    """Two services that each spin on every core are several times slower than two that share them."""
+    """Two services that each use every core are several times slower than two that share them."""
     if variable in os.environ:
         return []
     return ["--threads", str(max(1, (os.cpu_count() or 1) // 2))]
 
 
 class _Stop:
-    """A wish to end, from Ctrl-C, SIGTERM or a closed terminal. A second one kills the services at once."""
+    """Stop request by Ctrl-C, SIGTERM or SIGHUP. The second request kills the services at once."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -116,12 +116,12 @@ class _Stop:
     def watch(self, children: Children) -> None:
         self._children = children
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(signum, self._heard)
+            signal.signal(signum, self._on_signal)
 
     def wait(self, seconds: float) -> bool:
         return self._event.wait(seconds)
 
-    def _heard(self, signum: int, frame: FrameType | None) -> None:
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if self._event.is_set() and self._children is not None:
             self._children.kill()
         self._event.set()
@@ -138,7 +138,7 @@ def _ready(child: Child, seconds: float) -> None:
 
 
 def _printer() -> Listener:
-    """Log lines with the name of their service in front, one at a time."""
+    """Prints log lines prefixed with the service's name, atomically."""
     out, lock = console(), threading.Lock()
 
     def show(name: str, line: str) -> None:

@@ -1,4 +1,4 @@
-"""`fovea show-tokens`: which tokens of an image a plan keeps, drawn over it. Asks an encoder."""
+"""`fovea show-tokens`: draws which tokens of an image a plan keeps. Calls an encoder."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ HINT = "Start both services with `fovea serve`, or name another encoder with --e
 
 
 def show_tokens(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file; of a PDF one page.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="PNG", help="Where to draw it.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or a page of a PDF.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="PNG", help="The PNG file to write.")],
     pages: Pages = "",
     max_pixels: MaxPixels = None,
     drop_flat: DropFlat = False,
     flat_tolerance: FlatTolerance = None,
     keep: Keep = None,
-    auto: Annotated[bool, typer.Option("--auto", help="Keep as many as add something.")] = False,
+    auto: Annotated[bool, typer.Option("--auto", help="Keep as many as add information.")] = False,
     reducer: Annotated[
-        Literal["scope", "divprune", "stride", "random"], typer.Option(help="By what they are kept.")
+        Literal["scope", "divprune", "stride", "random"], typer.Option(help="How tokens are ranked.")
     ] = "scope",
     token: Token = "",
     encoder: EncoderAddress = ENCODER,
@@ -44,14 +44,14 @@ def show_tokens(
         [(_, file), *others] = named([image], pages, Budget(max_pixels=max_pixels))
         if others:
             raise typer.BadParameter("one page at a time, for instance --pages 3")
-        choice = _choice(keep, auto, reducer)
-        plan = EncodePlan(max_pixels, tolerance(drop_flat, flat_tolerance), choice)
-        placed = client.place_rows(client.put(file).facts.digest, plan, order=not choice.all)
+        selection = _select(keep, auto, reducer)
+        plan = EncodePlan(max_pixels, tolerance(drop_flat, flat_tolerance), selection)
+        placed = client.place_rows(client.put(file).facts.digest, plan, order=not selection.all)
         _draw(file, image, placed, output)
     typer.echo(f"{output}: {placed.count:,} of {placed.cost.tokens:,} tokens")
 
 
-def _choice(keep: float | None, auto: bool, reducer: str) -> RowSelection:
+def _select(keep: float | None, auto: bool, reducer: str) -> RowSelection:
     from fovea.contract.plan import ALL_ROWS, Reducer, RowSelection
 
     if auto and keep is not None:

@@ -1,4 +1,4 @@
-"""The standard streams as the command finds them: closed, full, or of a small character set."""
+"""Makes the standard streams safe: closed, full, or with a limited character set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Streams that can be written to, whatever the command was given; lost output ends with status 1."""
+    """Make the streams writable in any environment; lost output exits with status 1."""
     _replace_closed()
     allow_any_text()
     try:
@@ -23,21 +23,21 @@ def guarded() -> Iterator[None]:
 
 
 def allow_any_text() -> None:
-    """A terminal of a small character set gets question marks instead of a failure."""
+    """Print question marks instead of failing on a limited character set."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
 
 def _replace_closed() -> None:
-    """Python has None for a stream that was closed before it started (`>&-`)."""
+    """Python sets a stream to None that was closed before start (`>&-`)."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _flush() -> None:
-    """Before the interpreter does it at its end and prints a traceback of its own where that fails."""
+    """Flush before the interpreter's shutdown does, which would print a traceback on failure."""
     try:
         if not sys.stdout.closed:
             sys.stdout.flush()
@@ -46,7 +46,7 @@ def _flush() -> None:
 
 
 def _fail(error: OSError) -> NoReturn:
-    """Nothing more is written; who closed the other end of a pipe wants to hear nothing."""
+    """Stop writing and exit. A closed pipe gets no message."""
     with suppress(OSError):
         sys.stdout.close()
     if not isinstance(error, BrokenPipeError):

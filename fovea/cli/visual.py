@@ -1,4 +1,4 @@
-"""The options that say what images may cost, each written once, for every command that asks about some."""
+"""The options for the cost of images, shared by every command that sends some."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 PANEL = "Visual tokens"
 MOST_TOLERANCE = 32
-"""As in fovea.contract.plan, which is not imported for a `--help`; a test holds the two together."""
+"""As in fovea.contract.plan, which is not imported for `--help`; a test compares them."""
 
 
-def _option(*names: str, **said: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=PANEL, show_default=False, **said)
+def _option(*names: str, **options: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=PANEL, show_default=False, **options)
 
 
 def _number(*names: str, help: str) -> Any:
@@ -32,7 +32,7 @@ def _share(*names: str, help: str) -> Any:
     return _option(*names, min=0.0, max=1.0, metavar="SHARE", help=help)
 
 
-DropFlat = Annotated[bool, _option("--drop-flat", help="Leave out squares of exactly one colour.")]
+DropFlat = Annotated[bool, _option("--drop-flat", help="Drop uniform patches.")]
 FlatTolerance = Annotated[
     int | None,
     _option(
@@ -40,7 +40,7 @@ FlatTolerance = Annotated[
         min=0,
         max=MOST_TOLERANCE,
         metavar="N",
-        help="Leave out squares whose colours differ by at most this.",
+        help="Drop patches whose colours differ by at most this.",
     ),
 ]
 Keep = Annotated[
@@ -51,14 +51,14 @@ MaxPixels = Annotated[int | None, _number("--max-pixels", help="Shrink each imag
 
 @dataclass(frozen=True)
 class Visual:
-    """What was said of the budget; None where nothing was. The names are those of the client's Budget."""
+    """The budget options as given; None if not given. The names are those of the client's Budget."""
 
     max_pixels: MaxPixels = None
     max_visual_tokens: Annotated[
         int | None, _number("--budget", help="The most visual tokens of all images together.")
     ] = None
     min_tokens: Annotated[
-        int | None, _number("--min-tokens", help="Leave each image this many of the budget.")
+        int | None, _number("--min-tokens", help="Give each image at least this many of the budget.")
     ] = None
     refuse: Annotated[
         bool, _option("--refuse-over-budget", help="Fail where images do not fit, instead of shrinking them.")
@@ -68,7 +68,7 @@ class Visual:
     ] = None
     min_detail: Annotated[
         Literal["low", "high", "auto"] | None,
-        _option("--min-detail", help="What remains of it when the server is near a limit."),
+        _option("--min-detail", help="The lowest detail when the server is near a limit."),
     ] = None
     max_short_side: Annotated[
         int | None, _number("--short-side", help="Shrink the shorter side to this many pixels.")
@@ -80,38 +80,38 @@ class Visual:
     flat_tolerance: FlatTolerance = None
     reduction: Annotated[
         Literal["off", "economy", "strong", "auto"] | None,
-        _option("--reduction", help="Keep all, 75 %, 50 % or what adds something."),
+        _option("--reduction", help="Keep all, 75 %, 50 % or what adds information."),
     ] = None
     keep: Keep = None
     reducer: Annotated[
         Literal["resize", "scope", "divprune", "stride", "random"] | None,
-        _option("--reducer", help="By what they are kept."),
+        _option("--reducer", help="How visual tokens are ranked."),
     ] = None
     repeat_policy: Annotated[
         Literal["keep", "reference"] | None,
-        _option("--repeat", help="What becomes of an image that is given twice."),
+        _option("--repeat", help="What to do with a repeated image."),
     ] = None
     near_repeats: Annotated[
         float | None,
-        _share("--near-repeats", help="Of images that follow each other as in a video, keep this share."),
+        _share("--near-repeats", help="Keep this share of consecutive similar images, such as video frames."),
     ] = None
 
     def budget(self) -> Budget:
         from fovea.contract.budget import Budget, OnOverBudget
 
-        said = {name: value for name, value in asdict(self).items() if value is not None}
-        refuse, drop_flat = said.pop("refuse"), said.pop("drop_flat")
-        said["flat_tolerance"] = tolerance(drop_flat, self.flat_tolerance)
-        return Budget(**said, on_over_budget=OnOverBudget.REFUSE if refuse else None)
+        options = {name: value for name, value in asdict(self).items() if value is not None}
+        refuse, drop_flat = options.pop("refuse"), options.pop("drop_flat")
+        options["flat_tolerance"] = tolerance(drop_flat, self.flat_tolerance)
+        return Budget(**options, on_over_budget=OnOverBudget.REFUSE if refuse else None)
 
 
 def tolerance(drop_flat: bool, flat_tolerance: int | None) -> int | None:
-    """By what the colours of squares that are left out may differ; None leaves none out."""
+    """The colour tolerance for dropping uniform patches; None drops none."""
     return 0 if drop_flat and flat_tolerance is None else flat_tolerance
 
 
 def takes_visual(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with all options of Visual in place of its parameter `visual`."""
+    """Replace the command's parameter `visual` by all options of Visual."""
     hints = get_type_hints(Visual, include_extras=True)
     options = [
         inspect.Parameter(
@@ -121,11 +121,11 @@ def takes_visual(command: Callable[..., None]) -> Callable[..., None]:
     ]
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:
-        command(visual=Visual(**{name: given.pop(name) for name in hints}), **given)
+    def run(**values: Any) -> None:
+        command(visual=Visual(**{name: values.pop(name) for name in hints}), **values)
 
     own = inspect.signature(command, eval_str=True).parameters.values()
-    rest = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own if one.name != "visual"]
+    rest = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own if item.name != "visual"]
     run.__signature__ = inspect.Signature([*rest, *options])  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in [*rest, *options]}
+    run.__annotations__ = {item.name: item.annotation for item in [*rest, *options]}
     return run

@@ -1,4 +1,4 @@
-"""The Python client: ask about images, with plain values in and plain values out.
+"""The Python client: ask about images, with plain values as input and output.
 
     from fovea import Client
 
@@ -6,7 +6,7 @@
         answer = client.ask("What is the title?", ["chart.png"])
         print(answer.text, answer.receipt.totals.visual_tokens)
 
-The same with asyncio, as the answer comes:
+With asyncio, streaming the answer:
 
     from fovea import AsyncClient
 
@@ -14,9 +14,9 @@ The same with asyncio, as the answer comes:
         async for event in client.stream("What is the title?", ["chart.png"]):
             print(event)
 
-`EncoderClient` and `AsyncEncoderClient` look after an encoder's cache and fetch rows. Every failure of a call
-is one of `fovea.client.errors`, one class a reason; a local file that cannot be read is an OSError. No
-protobuf type leaves this package, and it imports no torch.
+`EncoderClient` and `AsyncEncoderClient` manage an encoder's cache and fetch rows. Failures of a call are
+`fovea.client.errors`, a class per reason; an unreadable local file is an OSError. No protobuf type leaves
+this package, and it does not import torch.
 """
 
 from fovea.client.decoder import DEFAULT_DECODER, AsyncClient, Client

@@ -1,4 +1,4 @@
-"""The events of a stream, put together to one answer. Does not know where they come from."""
+"""Assembles the events of a stream into an Answer. Independent of their source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fovea.contract.errors import AnswerIncomplete
 
 
 class AnswerBuilder:
-    """`take` each event, then ask for the `answer`; `on_text` hears each piece of text at once."""
+    """`take` every event, then call `answer`. `on_text` is called with each delta as it arrives."""
 
     def __init__(self, on_text: Callable[[str], None]) -> None:
         self._on_text = on_text
@@ -27,7 +27,7 @@ class AnswerBuilder:
             self._finished = event
 
     def answer(self) -> Answer:
-        """Raises AnswerIncomplete where the first or the last event is missing."""
+        """Raises AnswerIncomplete if the first or the last event is missing."""
         started, finished = self._started, self._finished
         if started is None or finished is None:
             raise AnswerIncomplete("the answer ended without its closing message")

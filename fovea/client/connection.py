@@ -1,8 +1,8 @@
-"""One channel to one service, twice: for callers that block, and for callers that await.
+"""A channel to a service, blocking or asyncio.
 
-What is asked, and in which order, is written once, as the generators in `fovea.client.steps`; both classes
-here run them. They put the token and the deadline on every call and make typed errors of what comes back.
-Neither knows an RPC. Both connect with the first call, and again after a loss.
+The sequence of calls is written once, as generators in `fovea.client.steps`; both classes here run them. They
+add token and deadline to every call and convert failures to typed errors. Independent of the RPCs. Both
+connect on the first call and reconnect after a loss.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 import grpc
 
 from fovea.client.channel import OPTIONS
-from fovea.client.sending import Sending
+from fovea.client.sending import UploadRequests
 from fovea.contract.errors import FoveaError, InvalidArgument, NotServed, Unreachable
 from fovea.contract.remote import error_of
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rpc:
-    """One RPC by name. The request is a message or, for an upload, an iterator of messages."""
+    """An RPC by name. `request` is a message or, for an upload, an iterator of messages."""
 
     method: str
     request: Any
@@ -36,22 +36,26 @@ class Rpc:
 
 @dataclass(frozen=True)
 class StreamRpc(Rpc):
-    """An RPC whose responses are a stream. Its reply is a generator of them, the first of which has come
-    already: a call that is refused fails when it is opened. Closing the generator cancels the call on the
-    server too."""
+    """An RPC that streams its responses.
+
+    The reply is a generator whose first response has already arrived, so a refused call fails when it is
+    opened. Closing the generator cancels the call on the server.
+    """
 
 
 Steps: TypeAlias = Generator[Rpc, Any, T]
-"""Calls to make, one after the other; each gets its reply, or its failure, where it was yielded."""
+"""Consecutive calls; each yield returns the reply, or raises its failure."""
 
 
 def failure(failed: grpc.RpcError, address: str) -> FoveaError:
-    """A status without our details and with the code UNAVAILABLE comes from gRPC: nobody was there to say
-    more."""
+    """The typed error of a failed call.
+
+    A status without our details comes from gRPC itself: UNAVAILABLE means that no service responded.
+    """
     error = error_of(failed)
     if isinstance(error, Unreachable):
         return Unreachable(f"no service can be reached at {address}", address=address)
-    if isinstance(error, NotServed) and not error.violations:  # nor does this: gRPC has no such method there
+    if isinstance(error, NotServed) and not error.violations:  # from gRPC too: the service has no such method
         error.message = (
             f"the service at {address} does not know this call: encoder and decoder have different addresses"
         )
@@ -60,16 +64,16 @@ def failure(failed: grpc.RpcError, address: str) -> FoveaError:
 
 
 def _checked(address: str) -> str:
-    """Raises AddressInvalid for what gRPC would look up for a while, or on another port than was meant."""
+    """Raises AddressInvalid if gRPC would resolve the address slowly or use an unintended port."""
     if not _ADDRESS.fullmatch(address):
         raise AddressInvalid(
-            f"{address!r} is no address of a service: HOST:PORT, without http://", address=address
+            f"{address!r} is not the address of a service: write HOST:PORT, without http://", address=address
         )
     return address
 
 
 class AddressInvalid(InvalidArgument):
-    """An address that names no host and port."""
+    """An address without host and port."""
 
 
 class TokenInvalid(InvalidArgument):
@@ -77,13 +81,13 @@ class TokenInvalid(InvalidArgument):
 
 
 class _Settings:
-    """What goes along with every call."""
+    """Address, token and timeout of every call."""
 
     def __init__(self, address: str, token: str | None, timeout_s: float) -> None:
         self.address = _checked(address)
         if token and not (token.isascii() and token.isprintable()):
             raise TokenInvalid(
-                "the token has characters that no header can carry: it must be printable ASCII"
+                "the token has characters that a header cannot carry: it must be printable ASCII"
             )
         self._options = {
             "timeout": timeout_s,
@@ -92,7 +96,7 @@ class _Settings:
 
 
 class Connection(_Settings):
-    """Blocks. One object serves many threads."""
+    """The blocking connection. Thread-safe."""
 
     def __init__(self, address: str, token: str | None, timeout_s: float, stub: Callable[..., Any]) -> None:
         super().__init__(address, token, timeout_s)
@@ -102,11 +106,11 @@ class Connection(_Settings):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *failed: object) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Calls that still run are cancelled."""
+        """Cancels running calls."""
         self._channel.close()
 
     def _run(self, steps: Steps[T]) -> T:
@@ -119,18 +123,18 @@ class Connection(_Settings):
                     call = steps.throw(error)
                 else:
                     call = steps.send(reply)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
 
     def _reply(self, call: Rpc) -> Any:
         if isinstance(call, StreamRpc):
             messages = self._messages(call)
             return _resumed(next(messages, None), messages)
-        method, sending = getattr(self._stub, call.method), Sending.of(call.request)
+        method, upload = getattr(self._stub, call.method), UploadRequests.of(call.request)
         try:
-            if sending is None:
+            if upload is None:
                 return method(call.request, **self._options)
-            return _sent(method.future(sending, **self._options), sending)
+            return _sent(method.future(upload, **self._options), upload)
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
 
@@ -141,11 +145,11 @@ class Connection(_Settings):
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
         finally:
-            stream.cancel()  # does nothing where the call has ended
+            stream.cancel()  # no effect on a finished call
 
 
 class AsyncConnection(_Settings):
-    """Awaits. Made, used and closed in one event loop; one object serves many tasks."""
+    """The asyncio connection. Create, use and close it in the same event loop; safe for many tasks."""
 
     def __init__(self, address: str, token: str | None, timeout_s: float, stub: Callable[..., Any]) -> None:
         super().__init__(address, token, timeout_s)
@@ -155,11 +159,11 @@ class AsyncConnection(_Settings):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *failed: object) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Calls that still run are cancelled."""
+        """Cancels running calls."""
         await self._channel.close()
 
     async def _run(self, steps: Steps[T]) -> T:
@@ -172,18 +176,18 @@ class AsyncConnection(_Settings):
                     call = steps.throw(error)
                 else:
                     call = steps.send(reply)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
 
     async def _reply(self, call: Rpc) -> Any:
         if isinstance(call, StreamRpc):
             messages = self._messages(call)
             return _aresumed(await anext(messages, None), messages)
-        method, sending = getattr(self._stub, call.method), Sending.of(call.request)
+        method, upload = getattr(self._stub, call.method), UploadRequests.of(call.request)
         try:
-            if sending is None:
+            if upload is None:
                 return await method(call.request, **self._options)
-            return await _asent(method(sending, **self._options), sending)
+            return await _asent(method(upload, **self._options), upload)
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
 
@@ -195,32 +199,32 @@ class AsyncConnection(_Settings):
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
         finally:
-            stream.cancel()  # does nothing where the call has ended
+            stream.cancel()  # no effect on a finished call
 
 
-def _sent(reply: grpc.Future, sending: Sending) -> Any:
-    """The reply to an upload, or what went wrong with its requests."""
-    sending.ends(reply.cancel)
+def _sent(reply: grpc.Future, upload: UploadRequests) -> Any:
+    """The reply to an upload, or the exception of its request iterator."""
+    upload.on_failure(reply.cancel)
     try:
         return reply.result()
     except (grpc.RpcError, grpc.FutureCancelledError):
-        if sending.failure is not None:
-            raise sending.failure from None
+        if upload.failure is not None:
+            raise upload.failure from None
         raise
     finally:
-        reply.cancel()  # does nothing where it has ended
+        reply.cancel()  # no effect on a finished call
 
 
-async def _asent(reply: grpc.aio.StreamUnaryCall, sending: Sending) -> Any:
-    sending.ends(reply.cancel)
+async def _asent(reply: grpc.aio.StreamUnaryCall, upload: UploadRequests) -> Any:
+    upload.on_failure(reply.cancel)
     try:
         return await reply
     except (grpc.RpcError, asyncio.CancelledError):
-        if sending.failure is not None:
-            raise sending.failure from None
+        if upload.failure is not None:
+            raise upload.failure from None
         raise
     finally:
-        reply.cancel()  # does nothing where it has ended
+        reply.cancel()  # no effect on a finished call
 
 
 def _resumed(first: Any, rest: Generator[Any, None, None]) -> Generator[Any, None, None]:

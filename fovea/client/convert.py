@@ -1,4 +1,4 @@
-"""From the messages of both services to the client's values. Calls nobody."""
+"""From the messages of both services to the client's values. Makes no calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COMMON = {field.name for field in fields(ServerInfo)} | {"loading_progress"}
 
 
 def stored(message: Any) -> StoredImage:
-    """A PutImageResponse or DescribeImageResponse of either service."""
+    """From a PutImageResponse or DescribeImageResponse of either service."""
     return StoredImage(
         facts=facts_from_proto(message.facts),
         already=getattr(message, "already_stored", True),
@@ -27,12 +27,14 @@ def stored(message: Any) -> StoredImage:
 
 
 def kept(header: encoder_pb2.EncodeHeader) -> tuple[int, ...]:
-    """The places of the rows; none where all are there. Raises RowsMismatch for places that cannot be."""
-    places = tuple(header.kept)
-    rising = all(before < after for before, after in pairwise(places))
-    if places and not (rising and len(places) == header.rows and places[-1] < header.count.tokens):
-        raise RowsMismatch(f"{len(places)} places for {header.rows} rows, or places that are not on the grid")
-    return places
+    """The kept indices; empty if all rows are there. Raises RowsMismatch for invalid indices."""
+    indices = tuple(header.kept)
+    ascending = all(before < after for before, after in pairwise(indices))
+    if indices and not (ascending and len(indices) == header.rows and indices[-1] < header.count.tokens):
+        raise RowsMismatch(
+            f"{len(indices)} kept indices for {header.rows} rows, or indices outside of the grid"
+        )
+    return indices
 
 
 def placed(message: encoder_pb2.PlaceRowsResponse) -> Placed:
@@ -51,7 +53,7 @@ def placed(message: encoder_pb2.PlaceRowsResponse) -> Placed:
 
 
 def server_info(message: Any, states: Any) -> ServerInfo:
-    """A GetServerInfoResponse of either service; `states` is that service's ServingState."""
+    """From a GetServerInfoResponse of either service; `states` is that service's ServingState."""
     plain = flat(message)
     return ServerInfo(
         version=message.version,
@@ -69,16 +71,16 @@ def server_info(message: Any, states: Any) -> ServerInfo:
 
 def _nested(message: Any) -> dict[str, Any]:
     layout = layout_from_proto(message.layout)
-    described = None
+    description = None
     if layout is not None:
-        described = {"width": layout.width, "levels": layout.levels, "dtype": layout.dtype.value}
-        described["row_bytes"] = layout.row_bytes
-    peers = [flat(peer) for peer in getattr(message, "encoders", ())]
-    return {"layout": described} | ({"encoders": peers} if peers else {})
+        description = {"width": layout.width, "levels": layout.levels, "dtype": layout.dtype.value}
+        description["row_bytes"] = layout.row_bytes
+    encoders = [flat(encoder) for encoder in getattr(message, "encoders", ())]
+    return {"layout": description} | ({"encoders": encoders} if encoders else {})
 
 
 def flat(message: Any) -> dict[str, Any]:
-    """The single plain fields of a message by name: no lists, no messages inside."""
+    """The singular scalar fields of a message by name."""
     return {
         field.name: getattr(message, field.name)
         for field in message.DESCRIPTOR.fields

@@ -1,8 +1,7 @@
-"""The clients of the decoder, the front door: store images, ask, count, look. One blocks, the other awaits.
+"""The clients of the decoder, blocking and asyncio: store images, ask, count, inspect.
 
-Files are stored first and then named by their id, so an image that the servers know travels only once. What
-happens in which order is in `fovea.client.steps`; the two classes differ in how they wait and in nothing
-else.
+Files are stored first and then referenced by id, so an image travels to the servers only once. The sequence
+of calls is in `fovea.client.steps`; the two classes differ only in how they wait.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ from fovea.contract.image import StoredImage
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 
 DEFAULT_DECODER = "127.0.0.1:50052"
-Asked = str | Message | Sequence[Message]
-"""A text about some images, or a whole conversation whose messages carry their own."""
+Prompt = str | Message | Sequence[Message]
+"""A text about images, or a conversation whose messages carry their own images."""
 
 
-def _nothing(text: str) -> None:
-    """For who does not listen."""
+def _ignore_text(text: str) -> None:
+    """The default `on_text`."""
 
 
 class Client(Connection):
-    """A client of one decoder. `token` goes along as a bearer token; `timeout_s` bounds every call."""
+    """A client of a decoder. `token` is sent as a bearer token; `timeout_s` bounds every call."""
 
     def __init__(
         self, address: str = DEFAULT_DECODER, token: str | None = None, *, timeout_s: float = TIMEOUT_S
@@ -43,35 +42,35 @@ class Client(Connection):
         super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub)
 
     def put(self, image: File, progress: Progress = unheard) -> StoredImage:
-        """Store a file; an image that is held already is not sent again. `progress` hears the bytes sent."""
+        """Store a file. A stored image is not sent again. `progress` is called with the bytes sent."""
         return self._run(steps.put(decoder_pb2, FileUpload.of(image), progress))
 
     def describe(self, image: Source) -> StoredImage:
-        """What is known of a stored image, given by its id or as a file. Raises ImageNotStored."""
+        """The facts of a stored image, given by id or as a file. Raises ImageNotStored."""
         return self._run(steps.describe(decoder_pb2, id_of(image)))
 
     def ask(
         self,
-        question: Asked,
+        question: Prompt,
         images: Images = (),
         *,
-        on_text: Callable[[str], None] = _nothing,
+        on_text: Callable[[str], None] = _ignore_text,
         **options: Unpack[Options],
     ) -> Answer:
-        """The whole answer; `on_text` hears each piece as it comes. Arguments as in `stream`."""
-        gathered = AnswerBuilder(on_text)
+        """The complete answer; `on_text` is called with each delta. Arguments as in `stream`."""
+        builder = AnswerBuilder(on_text)
         with closing(self.stream(question, images, **options)) as events:
-            for event in events:  # to the very end: leaving at the closing message would cancel the call
-                gathered.take(event)
-        return gathered.answer()
+            for event in events:  # to the end: leaving at the last message would cancel the call
+                builder.take(event)
+        return builder.answer()
 
     def stream(
-        self, question: Asked, images: Images = (), **options: Unpack[Options]
+        self, question: Prompt, images: Images = (), **options: Unpack[Options]
     ) -> Generator[Event, None, None]:
-        """One Started, Texts, one Finished. Closing it early cancels the request on the server.
+        """Yield Started, any number of Text, then Finished. Closing it cancels the request on the server.
 
-        An image that a server has let go since it was stored is uploaded once more, unless only its id is
-        known here. Raises the errors of `fovea.client.errors`, and OSError for a file that cannot be read.
+        An image that was evicted since it was stored is uploaded again, unless only its id is known here.
+        Raises the errors of `fovea.client.errors`, and OSError for an unreadable file.
         """
         draft = Question(question, images, **options).draft()
         with closing(self._run(steps.generate(draft))) as messages, asking(draft.names):
@@ -80,10 +79,10 @@ class Client(Connection):
                 if event is not None:
                     yield event
 
-    def count(self, question: Asked, images: Sized = (), **options: Unpack[Options]) -> Count:
-        """What the request would cost, and what it would under other budgets; runs no language model.
+    def count(self, question: Prompt, images: Sized = (), **options: Unpack[Options]) -> Count:
+        """The cost of the request, and under other budgets. Does not run the language model.
 
-        Files are stored on the way; a `Size` counts an image that is not at hand.
+        Files are stored first; a `Size` stands for an image that is not available.
         """
         return self._run(steps.count(Question(question, images, **options).draft()))
 
@@ -93,9 +92,12 @@ class Client(Connection):
 
 
 class AsyncClient(AsyncConnection):
-    """As `Client`, for asyncio. Files get their ids and pictures are shrunk in a thread; what is sent is read
-    a piece at a time. `progress` and `on_text` are called in the event loop. Ending the task of a call, or
-    closing a stream, cancels the request on the server."""
+    """Like `Client`, for asyncio.
+
+    Files are hashed and images shrunk in a thread; uploads are read piece by piece. `progress` and `on_text`
+    are called in the event loop. Cancelling the task of a call, or closing a stream, cancels the request on
+    the server.
+    """
 
     def __init__(
         self, address: str = DEFAULT_DECODER, token: str | None = None, *, timeout_s: float = TIMEOUT_S
@@ -103,34 +105,34 @@ class AsyncClient(AsyncConnection):
         super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub)
 
     async def put(self, image: File, progress: Progress = unheard) -> StoredImage:
-        """As `Client.put`."""
+        """Like `Client.put`."""
         upload = await asyncio.to_thread(FileUpload.of, image)
         return await self._run(steps.put(decoder_pb2, upload, progress))
 
     async def describe(self, image: Source) -> StoredImage:
-        """As `Client.describe`."""
+        """Like `Client.describe`."""
         digest = await asyncio.to_thread(id_of, image)
         return await self._run(steps.describe(decoder_pb2, digest))
 
     async def ask(
         self,
-        question: Asked,
+        question: Prompt,
         images: Images = (),
         *,
-        on_text: Callable[[str], None] = _nothing,
+        on_text: Callable[[str], None] = _ignore_text,
         **options: Unpack[Options],
     ) -> Answer:
-        """As `Client.ask`."""
-        gathered = AnswerBuilder(on_text)
+        """Like `Client.ask`."""
+        builder = AnswerBuilder(on_text)
         async with aclosing(self.stream(question, images, **options)) as events:
             async for event in events:
-                gathered.take(event)
-        return gathered.answer()
+                builder.take(event)
+        return builder.answer()
 
     async def stream(
-        self, question: Asked, images: Images = (), **options: Unpack[Options]
+        self, question: Prompt, images: Images = (), **options: Unpack[Options]
     ) -> AsyncGenerator[Event, None]:
-        """As `Client.stream`."""
+        """Like `Client.stream`."""
         draft = await asyncio.to_thread(Question(question, images, **options).draft)
         async with aclosing(await self._run(steps.generate(draft))) as messages:
             with asking(draft.names):
@@ -139,11 +141,11 @@ class AsyncClient(AsyncConnection):
                     if event is not None:
                         yield event
 
-    async def count(self, question: Asked, images: Sized = (), **options: Unpack[Options]) -> Count:
-        """As `Client.count`."""
+    async def count(self, question: Prompt, images: Sized = (), **options: Unpack[Options]) -> Count:
+        """Like `Client.count`."""
         draft = await asyncio.to_thread(Question(question, images, **options).draft)
         return await self._run(steps.count(draft))
 
     async def info(self) -> ServerInfo:
-        """As `Client.info`."""
+        """Like `Client.info`."""
         return await self._run(steps.info(decoder_pb2))

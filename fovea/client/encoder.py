@@ -1,8 +1,6 @@
-"""The clients of one encoder: what it holds, what an image costs, and its rows, checked. One blocks, one
-awaits.
+"""The clients of an encoder, blocking and asyncio: its cache, token counts and verified rows.
 
-Asking questions needs only the decoder's client; these are for those who look after the cache, or who feed
-rows to an engine of their own.
+Asking questions needs only the decoder's client. These clients manage a cache or feed rows to another engine.
 """
 
 from __future__ import annotations
@@ -26,16 +24,16 @@ DEFAULT_ENCODER = "127.0.0.1:50051"
 
 
 def _plan(plan: EncodePlan | None, max_pixels: int | None) -> EncodePlan:
-    """`max_pixels` is short for a plan of it."""
+    """`max_pixels` is shorthand for a plan with that limit."""
     if plan is None:
         return EncodePlan(max_pixels=max_pixels)
     if max_pixels is not None:
-        raise ValueError("max_pixels belongs into the plan, where there is one")
+        raise ValueError("max_pixels must be set in the plan if a plan is given")
     return plan
 
 
 class EncoderClient(Connection):
-    """A client of one encoder. `token` goes along as a bearer token; `timeout_s` bounds every call."""
+    """A client of an encoder. `token` is sent as a bearer token; `timeout_s` bounds every call."""
 
     def __init__(
         self, address: str = DEFAULT_ENCODER, token: str | None = None, *, timeout_s: float = TIMEOUT_S
@@ -43,15 +41,15 @@ class EncoderClient(Connection):
         super().__init__(address, token, timeout_s, encoder_pb2_grpc.EncoderServiceStub)
 
     def put(self, image: File, progress: Progress = unheard) -> StoredImage:
-        """Store a file on this encoder. Asking through a decoder, store there: it knows the owner."""
+        """Store a file on this encoder. To ask through a decoder, store there: it knows the owner."""
         return self._run(steps.put(encoder_pb2, FileUpload.of(image), progress))
 
     def describe(self, digest: str) -> StoredImage:
-        """What is known of a stored image. Raises ImageNotStored where it is not here."""
+        """The facts of a stored image. Raises ImageNotStored."""
         return self._run(steps.describe(encoder_pb2, digest))
 
     def count(self, width: int, height: int, max_pixels: int | None = None) -> TokenCount:
-        """What an image of this size costs here; no image is needed."""
+        """The cost of an image of this size on this encoder; no image is needed."""
         return self._run(steps.count_size(width, height, max_pixels))
 
     def encode(
@@ -62,17 +60,17 @@ class EncoderClient(Connection):
         *,
         plan: EncodePlan | None = None,
     ) -> Rows:
-        """The rows of a stored image that a plan sends, checked: places, order, count, length, XXH3, digest.
+        """The rows of a stored image under a plan, verified: indices, order, count, length, XXH3, digest.
 
-        `max_pixels` is short for a plan of it. `fingerprint` refuses an encoder of another model. Raises
-        RowsMismatch for rows that are not what their header announced.
+        `max_pixels` is shorthand for a plan with that limit. `fingerprint` refuses an encoder of another
+        model. Raises RowsMismatch for rows that differ from their header.
         """
-        assembly = RowStreamReader()
-        asked = steps.encode(digest, _plan(plan, max_pixels), fingerprint)
-        with closing(self._run(asked)) as messages:
+        reader = RowStreamReader()
+        encode_steps = steps.encode(digest, _plan(plan, max_pixels), fingerprint)
+        with closing(self._run(encode_steps)) as messages:
             for message in messages:
-                assembly.take(message)
-        return assembly.rows()
+                reader.take(message)
+        return reader.rows()
 
     def place_rows(
         self,
@@ -85,17 +83,16 @@ class EncoderClient(Connection):
     ) -> Placed:
         """Which rows of a stored image a plan sends.
 
-        Runs the tower where that is needed, unless `stored_only` forbids it. `order` asks for the order of
-        the rows too.
+        Runs the tower if needed, unless `stored_only` forbids it. `order` also returns the ranking.
         """
         return self._run(steps.place_rows(digest, plan, fingerprint, stored_only, order))
 
     def delete(self, digest: str) -> Deleted:
-        """Remove an image and the rows of its pixels. What is not there is removed with zeros."""
+        """Remove an image and the rows of its pixels. For an unknown image all counts are zero."""
         return self._run(steps.delete(digest))
 
     def cache_stats(self) -> CacheStats:
-        """What the store holds and how often it was hit."""
+        """The store's contents and hit counts."""
         return self._run(steps.cache_stats())
 
     def info(self) -> ServerInfo:
@@ -104,7 +101,7 @@ class EncoderClient(Connection):
 
 
 class AsyncEncoderClient(AsyncConnection):
-    """As `EncoderClient`, for asyncio."""
+    """Like `EncoderClient`, for asyncio."""
 
     def __init__(
         self, address: str = DEFAULT_ENCODER, token: str | None = None, *, timeout_s: float = TIMEOUT_S
@@ -112,16 +109,16 @@ class AsyncEncoderClient(AsyncConnection):
         super().__init__(address, token, timeout_s, encoder_pb2_grpc.EncoderServiceStub)
 
     async def put(self, image: File, progress: Progress = unheard) -> StoredImage:
-        """As `EncoderClient.put`; the file is read in a thread."""
+        """Like `EncoderClient.put`; the file is read in a thread."""
         upload = await asyncio.to_thread(FileUpload.of, image)
         return await self._run(steps.put(encoder_pb2, upload, progress))
 
     async def describe(self, digest: str) -> StoredImage:
-        """As `EncoderClient.describe`."""
+        """Like `EncoderClient.describe`."""
         return await self._run(steps.describe(encoder_pb2, digest))
 
     async def count(self, width: int, height: int, max_pixels: int | None = None) -> TokenCount:
-        """As `EncoderClient.count`."""
+        """Like `EncoderClient.count`."""
         return await self._run(steps.count_size(width, height, max_pixels))
 
     async def encode(
@@ -132,13 +129,13 @@ class AsyncEncoderClient(AsyncConnection):
         *,
         plan: EncodePlan | None = None,
     ) -> Rows:
-        """As `EncoderClient.encode`."""
-        assembly = RowStreamReader()
-        asked = steps.encode(digest, _plan(plan, max_pixels), fingerprint)
-        async with aclosing(await self._run(asked)) as messages:
+        """Like `EncoderClient.encode`."""
+        reader = RowStreamReader()
+        encode_steps = steps.encode(digest, _plan(plan, max_pixels), fingerprint)
+        async with aclosing(await self._run(encode_steps)) as messages:
             async for message in messages:
-                assembly.take(message)
-        return assembly.rows()
+                reader.take(message)
+        return reader.rows()
 
     async def place_rows(
         self,
@@ -149,17 +146,17 @@ class AsyncEncoderClient(AsyncConnection):
         stored_only: bool = False,
         fingerprint: str = "",
     ) -> Placed:
-        """As `EncoderClient.place_rows`."""
+        """Like `EncoderClient.place_rows`."""
         return await self._run(steps.place_rows(digest, plan, fingerprint, stored_only, order))
 
     async def delete(self, digest: str) -> Deleted:
-        """As `EncoderClient.delete`."""
+        """Like `EncoderClient.delete`."""
         return await self._run(steps.delete(digest))
 
     async def cache_stats(self) -> CacheStats:
-        """As `EncoderClient.cache_stats`."""
+        """Like `EncoderClient.cache_stats`."""
         return await self._run(steps.cache_stats())
 
     async def info(self) -> ServerInfo:
-        """As `EncoderClient.info`."""
+        """Like `EncoderClient.info`."""
         return await self._run(steps.info(encoder_pb2))

@@ -1,10 +1,9 @@
-"""Shrinks a picture before it is uploaded, to the size that the service would plan for it anyway.
+"""Shrinks an image before upload, to the size that the service would plan anyway.
 
-Fewer bytes travel and the answer costs the same: the service counts within one token of what it would have
-counted for the original. `fovea.images` decodes for both (upright, transparency on white), and one bicubic
-resize follows. Where nothing is won, or the file is damaged or lacks pixels, the bytes come back as they are,
-and what is wrong with them is for the service to say. It asks no service, and knows the published limits of
-Qwen3-VL.
+Fewer bytes are sent and the answer costs the same: the service counts within one token of the original.
+`fovea.images` decodes on both sides (upright, transparency on white), followed by a bicubic resize. If
+shrinking saves nothing, or the file is damaged or lacks pixels, the bytes are returned unchanged; the service
+reports the problem. Makes no calls, and uses the published limits of Qwen3-VL.
 """
 
 from __future__ import annotations
@@ -25,28 +24,27 @@ TOKENS_APART = 1
 
 
 def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = None) -> bytes:
-    """The bytes of a smaller picture that costs the same tokens within a budget, or those of the file.
+    """The bytes of a smaller image that costs the same tokens within a budget, or the file's own bytes.
 
-    `max_pixels` is short for a budget of it; it is 1310720 where it is not given, as in a request. Pixels,
-    sides and tokens are kept to; what `detail` and reduction save beyond that, they save of the shrunk
-    picture too. JPEG stays JPEG, everything else becomes PNG. The picture has an id of its own, and the same
-    for the same file: fit an image always or never, or its rows are computed twice. Raises OSError where
-    `image` is a path that cannot be read.
+    `max_pixels` is shorthand for a budget with that limit; the default is 1310720, as in a request. Pixel,
+    side and token limits apply; `detail` and reduction save as much of the shrunk image. JPEG stays JPEG,
+    everything else becomes PNG. The result has an id of its own, the same for the same file: fit an image
+    always or never, or its rows are computed twice. Raises OSError if `image` is an unreadable path.
     """
     data = content(image)
     allowed = UNDECIDED.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
     try:
         smaller = _smaller(data, allowed)
-    except ImageInvalid:  # what is wrong with it is for the service to say
+    except ImageInvalid:  # the service reports the problem
         return data
     return smaller if smaller is not None and len(smaller) < len(data) else data
 
 
 def fitted_size(width: int, height: int, budget: Budget) -> tuple[int, int] | None:
-    """The planned (width, height) of a picture, None where shrinking to it is of no use.
+    """The planned (width, height) of an image, or None if shrinking is useless.
 
-    Of no use is a plan that enlarges, and one that the service would not repeat for its own result: sides are
-    rounded down, so a small limit may leave fewer than the fewest pixels, and a long thin picture may get too
+    It is useless if the plan enlarges, or if the service would not plan the same for the result: sides are
+    rounded down, so a small limit may fall below the minimum pixels, and a long thin image may become too
     thin.
     """
     try:
@@ -64,7 +62,7 @@ def fitted_size(width: int, height: int, budget: Budget) -> tuple[int, int] | No
 
 def _smaller(data: bytes, budget: Budget) -> bytes | None:
     still = images.opened(data)
-    # Before anything is decoded. Lying on its side, a picture has the same use of being shrunk.
+    # Before decoding. The EXIF orientation does not change whether shrinking is useful.
     if fitted_size(still.width, still.height, budget) is None:
         return None
     still.check_complete()
@@ -75,7 +73,7 @@ def _smaller(data: bytes, budget: Budget) -> bytes | None:
 
 
 def _written(picture: Image.Image, format: str) -> bytes:
-    """A JPEG keeps its colours at full resolution: coloured text is what is read most."""
+    """JPEGs are written without chroma subsampling: coloured text is what is read most."""
     out = io.BytesIO()
     if format == "JPEG":
         picture.save(out, format, quality=QUALITY, subsampling="4:4:4")

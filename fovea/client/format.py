@@ -1,7 +1,4 @@
-"""The form that an answer must have, as a Python caller writes it.
-
-Checks nothing: the server knows what it can enforce.
-"""
+"""Structured output as a Python caller specifies it. The server validates it."""
 
 from __future__ import annotations
 
@@ -15,28 +12,28 @@ from fovea.decoder.v1 import decoder_pb2
 
 @dataclass(frozen=True)
 class Format:
-    """Made by `json_schema`, `regex` or `choice`. `source` has one entry, but for `choice` one an option."""
+    """`source` has a single entry, or the options of `choice`. Use the constructors below."""
 
     kind: Literal["json_schema", "regex", "choice"]
     source: tuple[str, ...]
 
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any] | str) -> Format:
-        """JSON that is valid by this schema, given as a dict or as its text."""
+        """JSON that is valid under this schema, given as a dict or as text."""
         return cls("json_schema", (schema if isinstance(schema, str) else json.dumps(schema),))
 
     @classmethod
     def regex(cls, pattern: str) -> Format:
-        """Text that this expression matches as a whole; the syntax is that of Rust, without look-around."""
+        """Text that matches this expression as a whole; Rust syntax, without look-around."""
         return cls("regex", (pattern,))
 
     @classmethod
     def choice(cls, *options: str) -> Format:
-        """One of these."""
+        """Exactly one of the options."""
         return cls("choice", options)
 
     def message(self) -> decoder_pb2.ResponseFormat:
-        """As it is sent."""
+        """The protobuf message."""
         if self.kind == "choice":
             return decoder_pb2.ResponseFormat(choice=decoder_pb2.Choice(options=self.source))
         if self.kind == "regex":

@@ -1,7 +1,7 @@
-"""A conversation as a Python caller writes it, and the request that it becomes.
+"""A conversation as a Python caller writes it, and the request built from it.
 
-Images given as files are named by their id in the request; the files themselves are listed beside it, to be
-stored first. Nothing is sent from here.
+The request references image files by id; the files are listed beside it, to be stored first. Nothing is sent
+from here.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from fovea.decoder.v1 import decoder_pb2
 from fovea.vision.v1 import image_pb2
 
 Source = File
-"""As `fovea.client.sources.File`, or the id (`sha256:<hex>`) of an image that is stored."""
+"""As `fovea.client.sources.File`, or the id (`sha256:<hex>`) of a stored image."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """In place of an image, the size of one that has not been sent. Only to `count`."""
+    """The size of an image that has not been sent, in place of it. Only for `count`."""
 
     width: int
     height: int
@@ -41,23 +41,24 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class Image:
-    """An image of a message, or the size of one. `name` is what errors call it; by default its path."""
+    """An image of a message, or its size. `name` is its name in errors, by default its path."""
 
     source: Source | Size
     name: str = ""
 
 
 Images = Source | Image | Iterable[Source | Image]
-"""One image, or several in the order in which the model sees them."""
+"""An image, or several in the order in which the model sees them."""
 
 Sized = Images | Size | Iterable[Source | Image | Size]
-"""As `Images`; the size of an image that is not at hand may stand for it."""
+"""Like `Images`; a size may stand for an image that is not available."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn; a part is text or an Image, in the order in which the model reads them. One part may stand
-    without a list."""
+    """A turn. Parts are text or Images, in the order in which the model reads them; a single part needs no
+    list.
+    """
 
     role: Literal["system", "user", "assistant"]
     parts: str | Image | Sequence[str | Image]
@@ -65,7 +66,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen; None leaves a knob at the server's default, which is greedy and 256 tokens."""
+    """Sampling parameters. None is the server's default; the defaults are greedy and 256 tokens."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -81,13 +82,12 @@ GREEDY = Sampling()
 
 
 class Options(TypedDict, total=False):
-    """How something is asked, the same for an answer, a stream and a count.
+    """The options of a question, the same for an answer, a stream and a count.
 
-    `budget` says what the images may cost; `max_pixels` is short for a budget that shrinks each image to at
-    most that many pixels, where the server's default is 1310720. `fit` shrinks files here, before they are
-    uploaded, as far as the budget tells from their size. `request_id` names the request in the servers'
-    logs. `response_format` holds the answer to a form; without it the form is free. `logprobs` asks for the
-    log-probability of every token.
+    `budget` bounds the cost of images; `max_pixels` is shorthand for a budget that shrinks each image to at
+    most that many pixels (server default 1310720). `fit` shrinks files before upload, as far as the budget
+    allows for their size. `request_id` names the request in the servers' logs. `response_format` constrains
+    the answer (structured output). `logprobs` requests the log-probability of every token.
     """
 
     max_pixels: int | None
@@ -101,8 +101,10 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class RequestDraft:
-    """A request, and the files that must be stored before it can be answered. `names` are what errors call
-    its images, by their path in the request."""
+    """A request, and the files that must be stored first.
+
+    `names` maps the path of an image in the request to its name in errors.
+    """
 
     request: decoder_pb2.GenerateRequest
     uploads: tuple[FileUpload, ...]
@@ -111,8 +113,10 @@ class RequestDraft:
 
 @dataclass(frozen=True)
 class Question:
-    """What a caller asks, before any file was read. With a text, images come before it, so that a second
-    question about the same images finds their tokens at the same place."""
+    """A caller's question, before any file is read.
+
+    With a text, images come first, so that another question about the same images gets a prefix hit.
+    """
 
     text: str | Message | Sequence[Message]
     images: Sized = ()
@@ -125,59 +129,62 @@ class Question:
     logprobs: bool = False
 
     def draft(self) -> RequestDraft:
-        """Read the files for their ids. Raises OSError where one cannot be read, ValueError for options that
-        contradict each other, and what `fovea.client.sources` raises for what holds no image."""
+        """Hash the files and build the request.
+
+        Raises OSError for an unreadable file, ValueError for contradictory options, and the errors of
+        `fovea.client.sources`.
+        """
         budget = self.budget.with_pixels(self.max_pixels)
         uploads = _Uploads(budget, self.fit)
-        given = {name: value for name, value in vars(self.sampling).items() if value is not None}
+        sampling = {name: value for name, value in vars(self.sampling).items() if value is not None}
         request = decoder_pb2.GenerateRequest(
             messages=[
                 _message(message, f"messages[{at}]", uploads) for at, message in enumerate(self._messages())
             ],
-            sampling=decoder_pb2.Sampling(**given),
+            sampling=decoder_pb2.Sampling(**sampling),
             visual=budget_codec.to_proto(budget),
             request_id=self.request_id,
             response_format=self.response_format.message() if self.response_format else None,
             logprobs=decoder_pb2.Logprobs() if self.logprobs else None,
         )
-        return RequestDraft(request, tuple(uploads.found.values()), uploads.names)
+        return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
 
     def _messages(self) -> Sequence[Message]:
         images = _listed(self.images)
         if isinstance(self.text, str):
             return [Message("user", [*images, self.text])]
         if images:
-            raise ValueError("images of a conversation stand in its messages, as Image parts")
+            raise ValueError("images of a conversation belong in its messages, as Image parts")
         return [self.text] if isinstance(self.text, Message) else self.text
 
 
 def _listed(images: Any) -> list[Image]:
-    """Every image of a question; one alone needs no list."""
+    """The images of a question as a list; a single image needs no list."""
     if images is None:
         return []
     if is_source(images) or isinstance(images, Image | Size):
         images = [images]
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
-        raise TypeError(f"images cannot be a {type(images).__name__}: give one or a list, each {ACCEPTED}")
-    return [one if isinstance(one, Image) else Image(one) for one in images]
+        raise TypeError(f"images cannot be a {type(images).__name__}: give {ACCEPTED}, or a list of these")
+    return [image if isinstance(image, Image) else Image(image) for image in images]
 
 
 def id_of(image: Source) -> str:
-    """The id of an image that is given by it, or as a file. Raises OSError where that cannot be read."""
+    """The id of an image, given as the id itself or as a file. Raises OSError for an unreadable file."""
     return image if isinstance(image, str) and is_digest(image) else FileUpload.of(image).digest
 
 
 class _Uploads:
-    """The files of a request by their ids, each once; shrunk, where the caller wants that."""
+    """The files of a request by id, each once; shrunk if requested."""
 
     def __init__(self, budget: Budget, shrink: bool) -> None:
-        self.found: dict[str, FileUpload] = {}
+        self.by_digest: dict[str, FileUpload] = {}
         self.names: dict[str, str] = {}
         self._budget = budget
         self._shrink = shrink
 
     def image(self, image: Image, path: str) -> decoder_pb2.Image:
-        """`path` is its place in the request, by which errors call an image without a name."""
+        """`path` is the image's path in the request; errors use it for an image without a name."""
         source = image.source
         if isinstance(source, Size):
             self.names[path] = image.name or path
@@ -187,7 +194,7 @@ class _Uploads:
             return decoder_pb2.Image(digest=source)
         name = self.names[path] = image.name or name_of(source) or path
         upload = FileUpload.of(fit(source, budget=self._budget) if self._shrink else source, name)
-        self.found.setdefault(upload.digest, upload)
+        self.by_digest.setdefault(upload.digest, upload)
         return decoder_pb2.Image(digest=upload.digest)
 
 
@@ -197,10 +204,10 @@ def _message(message: Message, path: str, uploads: _Uploads) -> decoder_pb2.Mess
             f"{path} is a {type(message).__name__}: a conversation is a list of fovea.client.Message"
         )
     if message.role not in _ROLES:
-        raise ValueError(f"{path}.role is {message.role!r}: it is one of {', '.join(_ROLES)}")
+        raise ValueError(f"{path}.role is {message.role!r}: it must be {', '.join(_ROLES)}")
     parts = [message.parts] if isinstance(message.parts, str | Image) else message.parts
-    sent = [_part(part, f"{path}.parts[{at}]", uploads) for at, part in enumerate(parts)]
-    return decoder_pb2.Message(role=_ROLES[message.role], parts=sent)
+    part_messages = [_part(part, f"{path}.parts[{at}]", uploads) for at, part in enumerate(parts)]
+    return decoder_pb2.Message(role=_ROLES[message.role], parts=part_messages)
 
 
 def _part(part: str | Image, path: str, uploads: _Uploads) -> decoder_pb2.Part:

@@ -1,4 +1,4 @@
-"""Failures of images under the names that the caller knows: a file name, or the place in the request."""
+"""Names images in errors as the caller knows them: by file name, or by path in the request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fovea.contract.errors import CALLERS, FoveaError
 
 @contextmanager
 def uploading(name: str) -> Iterator[None]:
-    """Refusals of the file that is uploaded meanwhile name it."""
+    """Errors of the caller's file within the block name it."""
     try:
         yield
     except FoveaError as error:
@@ -21,17 +21,17 @@ def uploading(name: str) -> Iterator[None]:
 
 @contextmanager
 def asking(names: Mapping[str, str]) -> Iterator[None]:
-    """Failures whose violation has the path of an image in the request name it; `names` are by that path."""
+    """Errors with a violation at an image's path name the image; `names` is keyed by that path."""
     try:
         yield
     except FoveaError as error:
-        found = (names.get(_image(violation.field)) for violation in error.violations)
-        if not error.image and (name := next(filter(None, found), "")):
+        matches = (names.get(_image(violation.field)) for violation in error.violations)
+        if not error.image and (name := next(filter(None, matches), "")):
             error.name_image(name)
         raise
 
 
 def _image(field: str) -> str:
-    """The path of the image that a field belongs to: that of `messages[0].parts[1].image.digest`."""
+    """The image's part of a field path, such as `messages[0].parts[1].image.digest`."""
     path, dot, _ = field.partition(".image")
     return path + dot

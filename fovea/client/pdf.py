@@ -1,10 +1,10 @@
-"""Pages of a PDF as pictures of the size that is planned for them, so that nothing is resized a second time.
+"""Renders pages of a PDF at their planned size, so that they are not resized again.
 
-A page has no pixels of its own: it counts as an image of DPI dots an inch, which a budget makes smaller. It
-is drawn straight at that size, its aspect kept, on white; what is left of the last cells stays white. Only
-where a budget leaves a page less than about 80 tokens the service resizes once more, because of the fewest
-pixels. The same page within the same budget gives the same bytes, so that its rows are found again. Asks no
-service. Needs pypdfium2, the extra `pdf`, which is loaded when a file is opened.
+A page has no pixels of its own: it counts as an image at DPI dots per inch, which a budget shrinks. It is
+rendered at the planned size with its aspect ratio, on white; the rest of the last cells stays white. Only if
+a budget leaves a page less than about 80 tokens does the service resize again, because of the minimum pixels.
+The same page within the same budget yields the same bytes, so its rows are reused. Makes no calls. Needs
+pypdfium2, the extra `pdf`, which is imported when a file is opened.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 DPI = 300
 POINTS = 72
-"""An inch, in the unit of a PDF."""
+"""Points per inch, the unit of a PDF."""
 
 MAX_PAGES = 64
 HEAD_BYTES = 1024
-"""Within these a PDF says that it is one."""
+"""The PDF signature must be within these bytes."""
 
 _RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
-_ONE_AT_A_TIME = threading.Lock()
-"""PDFium is not made for threads."""
+_PDFIUM_LOCK = threading.Lock()
+"""PDFium is not thread-safe."""
 
 Size = tuple[int, int]
 PdfFile = str | os.PathLike[str] | bytes
@@ -45,7 +45,7 @@ PdfFile = str | os.PathLike[str] | bytes
 
 
 class PdfNotReadable(InvalidArgument):
-    """No PDF, a damaged one, one behind a password, or nothing is installed that reads it."""
+    """Not a PDF, damaged, protected by a password, or no PDF reader is installed."""
 
     reason = "FILE_NOT_READABLE"
 
@@ -54,21 +54,21 @@ class PdfNotReadable(InvalidArgument):
 
 
 class PageWithoutArea(PdfNotReadable):
-    """A page that shows nothing, because its boxes leave nothing of it."""
+    """A page whose boxes leave no visible area."""
 
     def __init__(self, name: str, number: int) -> None:
         super().__init__(name, f"page {number} has no area; choose others with `pages`")
 
 
 class PagesInvalid(InvalidArgument):
-    """A choice of pages that is none, or that the file does not have."""
+    """Invalid page numbers, or pages that the file does not have."""
 
     def __init__(self, pages: str, why: str) -> None:
         super().__init__(f"pages {pages!r}: {why}", violations=[Violation("pages", why)], pages=pages)
 
 
 class TooManyPages(InvalidArgument):
-    """More pages than are drawn at once."""
+    """More pages than may be rendered at once."""
 
     def __init__(self, count: int) -> None:
         why = f"{count} are too many, at most {MAX_PAGES} are drawn at once"
@@ -76,7 +76,7 @@ class TooManyPages(InvalidArgument):
 
 
 def is_pdf(file: PdfFile) -> bool:
-    """Whether a file says so in its first bytes. False for a path that cannot be read."""
+    """Whether a file has the PDF signature. False for an unreadable path."""
     if isinstance(file, bytes):
         return b"%PDF-" in file[:HEAD_BYTES]
     try:
@@ -89,11 +89,11 @@ def is_pdf(file: PdfFile) -> bool:
 def pages(
     file: PdfFile, which: str = "", max_pixels: int | None = None, *, budget: Budget = UNDECIDED
 ) -> list[bytes]:
-    """The pages of a PDF as PNG files, each of the size that is planned for it within a budget.
+    """The pages of a PDF as PNG files, each at its planned size within a budget.
 
-    `which` is for instance `1-3` or `2,5-7`, counted from 1; empty is all of them, up to MAX_PAGES. What
-    `max_visual_tokens` allows, it allows each page: what they share is the server's to split. Raises OSError
-    for a path that cannot be read, and the errors of this module.
+    `which` is for instance `1-3` or `2,5-7`, counted from 1; empty means all, up to MAX_PAGES.
+    `max_visual_tokens` applies to each page: splitting it between them is the server's task. Raises OSError
+    for an unreadable path, and the errors of this module.
     """
     allowed = budget.with_pixels(max_pixels)
     with _opened(file) as document:
@@ -102,14 +102,14 @@ def pages(
 
 
 def sizes(file: PdfFile, which: str = "") -> list[tuple[int, Size]]:
-    """The number of each page, and the width and height in pixels that it counts as. Draws nothing."""
+    """Each page number with its nominal size (width, height) in pixels. Renders nothing."""
     with _opened(file) as document:
         chosen = numbers(which, len(document))
         return [(number, _size(_page(document, number, _name(file)))) for number in chosen]
 
 
 def numbers(which: str, count: int) -> list[int]:
-    """The numbers that `which` names of `count` pages, in its order; all where it is empty."""
+    """The page numbers that `which` selects of `count` pages, in its order; all if it is empty."""
     chosen = [number for part in which.split(",") for number in _range(part.strip(), which, count)]
     if len(chosen) > MAX_PAGES:
         raise TooManyPages(len(chosen))
@@ -119,14 +119,14 @@ def numbers(which: str, count: int) -> list[int]:
 def _range(part: str, which: str, count: int) -> Sequence[int]:
     if not which:
         return range(1, count + 1)
-    found = _RANGE.fullmatch(part)
-    if not found:
+    match = _RANGE.fullmatch(part)
+    if not match:
         raise PagesInvalid(which, "must be numbers and ranges, for instance 1-3 or 2,5-7")
-    first, last = int(found[1]), int(found[2] or found[1])
+    first, last = int(match[1]), int(match[2] or match[1])
     if first > last:
         raise PagesInvalid(which, f"{part} runs backwards")
     if not 1 <= first <= last <= count:
-        raise PagesInvalid(which, f"{part} is not within the {count} pages that there are")
+        raise PagesInvalid(which, f"{part} is outside of the {count} pages of the file")
     return range(first, last + 1)
 
 
@@ -138,13 +138,13 @@ def _opened(file: PdfFile) -> Iterator[Any]:
     except ImportError:
         raise PdfNotReadable(name, "that needs pypdfium2, in the extra `fovea[pdf]`") from None
     data = file if isinstance(file, bytes) else Path(file).read_bytes()
-    with _ONE_AT_A_TIME:
+    with _PDFIUM_LOCK:
         try:
             document = pypdfium2.PdfDocument(data)
         except pypdfium2.PdfiumError as failed:
             raise PdfNotReadable(name, _why(failed)) from None
         try:
-            document.init_forms()  # what was filled in is drawn too
+            document.init_forms()  # render filled-in form fields too
             yield document
         except pypdfium2.PdfiumError as failed:
             raise PdfNotReadable(name, _why(failed)) from None
@@ -157,15 +157,16 @@ def _name(file: PdfFile) -> str:
 
 
 def _why(failed: Exception) -> str:
-    """PDFium's own words name no cause that its number does not."""
+    """Derived from PDFium's error number; its message adds nothing."""
     behind_password = getattr(failed, "err_code", None) in (4, 5)
-    return "it is protected by a password" if behind_password else "it is no PDF, or a damaged one"
+    return "it is protected by a password" if behind_password else "it is not a PDF, or damaged"
 
 
 def _page(document: Any, number: int, name: str) -> Any:
-    """A crop box beside the media box leaves nothing of a page; as viewers do, the whole page is shown then.
+    """Load a page. A crop box outside of the media box leaves no area; like viewers, show the whole page
+    then.
 
-    Raises PageWithoutArea where that has no area either.
+    Raises PageWithoutArea if the whole page has no area either.
     """
     page = document[number - 1]
     if not all(page.get_size()):
@@ -204,7 +205,7 @@ def _drawn(page: Any, budget: Budget) -> bytes:
 
 
 def _picture(page: Any, width: int, height: int) -> Image.Image:
-    """The page as large as it fits, to a hair below: PDFium rounds sides up."""
+    """Render the page to fit, at a hair less than the exact scale: PDFium rounds sides up."""
     page_width, page_height = page.get_size()
     scale = min(width / page_width, height / page_height)
     drawn: Image.Image = page.render(scale=math.nextafter(scale, 0), rev_byteorder=True).to_pil()

@@ -1,7 +1,7 @@
-"""Rows put together from an Encode stream; nothing that arrives is trusted.
+"""Assembles and verifies the rows of an Encode stream; nothing received is trusted.
 
-Layout, places, order, count, length and checksum of every chunk are compared with the header, and the digest
-of the whole with the summary. Knows the messages of the stream; does not know who sends them.
+Layout, kept indices, order, count, length and checksum of every chunk are compared with the header, and the
+digest of all rows with the summary. Independent of the transport.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fovea.vision.v1 import rows_pb2
 
 
 class RowStreamReader:
-    """The state of one stream: `take` each message, then ask for the `rows`."""
+    """The state of a stream: `take` every message, then call `rows`."""
 
     def __init__(self) -> None:
         self._header: encoder_pb2.EncodeHeader | None = None
@@ -28,7 +28,7 @@ class RowStreamReader:
         self._next = 0
 
     def take(self, message: encoder_pb2.EncodeResponse) -> None:
-        """Raises RowsMismatch as soon as something does not fit."""
+        """Raises RowsMismatch at the first inconsistency."""
         kind = message.WhichOneof("event")
         if kind == "header":
             self._open(message.header)
@@ -47,7 +47,7 @@ class RowStreamReader:
     def _add(self, chunk: rows_pb2.RowChunk) -> None:
         if self._header is None or self._layout is None:
             raise RowsMismatch("rows came before their header")
-        data = chunk.data  # a copy, each time that it is asked for
+        data = chunk.data  # each access copies
         in_order = chunk.first_row == self._next and self._next + chunk.rows <= self._header.rows
         if not in_order or len(data) != chunk.rows * self._layout.row_bytes:
             raise RowsMismatch(f"{chunk.rows} rows at {chunk.first_row} came after {self._next} rows")
@@ -57,7 +57,7 @@ class RowStreamReader:
         self._data.append(data)
 
     def rows(self) -> Rows:
-        """All rows. Raises RowsMismatch where the stream was not whole."""
+        """All rows. Raises RowsMismatch if the stream was incomplete."""
         header, layout, summary = self._header, self._layout, self._summary
         if header is None or layout is None or summary is None:
             raise RowsMismatch("the stream ended without a header or a summary")

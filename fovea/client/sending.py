@@ -1,8 +1,8 @@
-"""The requests of an upload on their way, and what went wrong while they were read.
+"""The request iterator of an upload, which keeps the exception that ended it.
 
-gRPC iterates over them in a thread or a task of its own, where a failure (a file that went away, a progress
-callback that raises) would end as a status without a cause, as a cancelled task, or not at all. Here the call
-is cancelled, and the failure kept for the caller.
+gRPC iterates in a thread or task of its own. A failure there (a file that disappeared, a progress callback
+that raises) would end as a status without a cause, as a cancelled task, or silently. Here the call is
+cancelled, and the failure kept for the caller.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 
-class Sending:
-    """Iterates as `requests` does, up to its failure."""
+class UploadRequests:
+    """Iterates over `requests` until they fail."""
 
     def __init__(self, requests: Iterator[Any]) -> None:
         self.failure: Exception | None = None
@@ -23,7 +23,7 @@ class Sending:
 
     @classmethod
     def of(cls, request: Any) -> Self | None:
-        """None for a request that is a message."""
+        """None if the request is a message."""
         return cls(request) if isinstance(request, Iterator) else None
 
     def __iter__(self) -> Self:
@@ -34,18 +34,18 @@ class Sending:
             return next(self._requests)
         except StopIteration:
             raise
-        except Exception as failure:  # whatever it is, the caller of the upload is the one to hear of it
+        except Exception as failure:  # any failure is raised to the caller of the upload
             with self._lock:
                 self.failure = failure
-                self._end()
+                self._cancel_if_failed()
             raise StopIteration from None
 
-    def ends(self, cancel: Callable[[], object]) -> None:
-        """How to end the call. The requests may have failed before it was there to be ended."""
+    def on_failure(self, cancel: Callable[[], object]) -> None:
+        """Set how to cancel the call; cancels at once if the requests have failed already."""
         with self._lock:
             self._cancel = cancel
-            self._end()
+            self._cancel_if_failed()
 
-    def _end(self) -> None:
+    def _cancel_if_failed(self) -> None:
         if self.failure is not None and self._cancel is not None:
             self._cancel()

@@ -1,7 +1,7 @@
-"""Whatever a Python caller holds an image in, as a file: a path, or the bytes of one.
+"""Converts whatever holds an image to a file: a path, or the bytes of a file.
 
-Pixels in memory (Pillow, numpy) become a PNG, which loses nothing. What cannot be an image of a request, a
-URL or a PDF, is refused with what to do instead. Reads no file but an open one.
+Pixels in memory (Pillow, numpy) become a PNG, which is lossless. Sources that cannot be an image of a
+request, such as a URL or a PDF, are refused with advice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ File: TypeAlias = Union[
 """A path, the bytes of a file, an open file, a Pillow image, or an array of pixels (RGB or grey, uint8)."""
 
 MOST_BYTES = 256 * 1024 * 1024
-"""Eight times what services take by default."""
+"""Eight times the services' default limit."""
 
 ACCEPTED = "a path, the bytes of a file, an open file, a Pillow image, a numpy array of uint8, or a stored id"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -41,20 +41,22 @@ _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
 
 
 class ImageSourceInvalid(InvalidArgument):
-    """What was given in place of an image can never be one as it stands. The message says what to do."""
+    """A value that can never be an image as it is. The message says what to do."""
 
 
 class ImageFileTooLarge(ImageSourceInvalid):
-    """A file above what any service would take, found before it is read."""
+    """A file above every service's limit, detected before it is read."""
 
     reason = "IMAGE_TOO_LARGE"
 
     def __init__(self, name: Path | str) -> None:
-        super().__init__(f"{name} has more than {MOST_BYTES:,} bytes: no image is as large", limit=MOST_BYTES)
+        super().__init__(
+            f"{name} has more than {MOST_BYTES:,} bytes, the limit for an image", limit=MOST_BYTES
+        )
 
 
 def as_file(source: File) -> Path | bytes:
-    """The path or the bytes. Raises ImageSourceInvalid, TypeError for what holds no image, OSError."""
+    """The path or the bytes. Raises ImageSourceInvalid, OSError, or TypeError for an unsupported type."""
     if isinstance(source, str | os.PathLike):
         return _checked(path_of(os.fspath(source)))
     data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _pixels(source)
@@ -63,7 +65,7 @@ def as_file(source: File) -> Path | bytes:
 
 
 def content(source: File) -> bytes:
-    """The bytes of the file. Raises as `as_file` does."""
+    """The bytes of the file. Raises like `as_file`."""
     file = as_file(source)
     if isinstance(file, bytes):
         return file
@@ -73,12 +75,12 @@ def content(source: File) -> bytes:
 
 @contextmanager
 def reading(path: Path) -> Iterator[IO[bytes]]:
-    """The open file. Raises OSError with its name, whatever step of reading fails."""
+    """The open file. Every failure is an OSError with the file's name."""
     try:
         with path.open("rb") as stream:
             yield stream
     except FileNotFoundError as error:
-        # A typing error and a misunderstanding look alike.
+        # A typo and an unsupported source look alike.
         why = f"{error.strerror} (an image is {ACCEPTED}, or a list of these)"
         raise FileNotFoundError(error.errno, why, str(path)) from None
     except OSError as error:
@@ -86,21 +88,21 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
 
 
 def name_of(source: Any) -> str:
-    """What errors call it: its path, where it has one."""
+    """The name in errors: the source's path, if it has one."""
     if isinstance(source, str | os.PathLike):
         return str(source)
-    known = getattr(source, "name", None) or getattr(source, "filename", None)
-    return known if isinstance(known, str) else ""
+    name = getattr(source, "name", None) or getattr(source, "filename", None)
+    return name if isinstance(name, str) else ""
 
 
 def is_source(value: object) -> bool:
-    """Whether this is one image, rather than several of them."""
-    one = isinstance(value, str | os.PathLike | bytes | bytearray | memoryview)
-    return one or hasattr(value, "read") or hasattr(value, "__array_interface__")
+    """Whether this is a single image rather than several."""
+    plain = isinstance(value, str | os.PathLike | bytes | bytearray | memoryview)
+    return plain or hasattr(value, "read") or hasattr(value, "__array_interface__")
 
 
 def refuse_pdf(first_bytes: bytes, name: str) -> None:
-    """Raises ImageSourceInvalid for the first bytes of a PDF."""
+    """Raises ImageSourceInvalid if the bytes begin like a PDF."""
     if first_bytes.lstrip().startswith(_PDF):
         raise ImageSourceInvalid(
             f"{name or 'the file'} is a PDF, not an image: fovea.client.pdf.pages(...) draws its pages,"
@@ -109,21 +111,20 @@ def refuse_pdf(first_bytes: bytes, name: str) -> None:
 
 
 def path_of(text: str) -> Path:
-    """Raises ImageSourceInvalid for text that is no path but something else that people hand over."""
+    """Raises ImageSourceInvalid for text that is commonly passed by mistake and is no path."""
     if _URL.match(text):
         raise ImageSourceInvalid(
-            f"{text[:100]} is a URL, and Fovea fetches none: download the image and give its bytes"
+            f"{text[:100]} is a URL, and Fovea does not fetch URLs: download the image and give its bytes"
         )
     if text[:5].lower() == "data:" or _BASE64.fullmatch(text):
         raise ImageSourceInvalid(
-            "an image as base64 text or a data URL is not taken:"
-            " decode it (base64.b64decode) and give the bytes"
+            "base64 text and data URLs are not accepted: decode it (base64.b64decode) and give the bytes"
         )
     if is_digest(text):
-        raise ImageSourceInvalid(f"{text} is the id of a stored image: here its file is needed")
+        raise ImageSourceInvalid(f"{text} is the id of a stored image: its file is needed here")
     if text.startswith("sha256:") and not Path(text).exists():
         raise ImageSourceInvalid(
-            f"{text[:100]} is no id of an image: that is sha256: and 64 lower-case hexadecimal digits"
+            f"{text[:100]} is not an image id: an id is sha256: and 64 lower-case hexadecimal digits"
         )
     if not text or "\0" in text:
         raise ImageSourceInvalid(f"{text!r} is no path of a file")
@@ -131,8 +132,10 @@ def path_of(text: str) -> Path:
 
 
 def _checked(path: Path) -> Path | bytes:
-    """Pipes are read at once, because an upload reads its file twice. Raises ImageSourceInvalid for what no
-    service would take, before it is read to its end."""
+    """Check the size, and read pipes at once, because an upload reads its file twice.
+
+    Raises ImageFileTooLarge before an oversized file is read to its end.
+    """
     try:
         status = path.stat()
     except OSError:
@@ -164,7 +167,7 @@ def _pixels(source: Any) -> bytes:
 
 
 def _whole(file: Any) -> bytes:
-    """From its beginning: whoever has just written an image into a BytesIO stands at its end."""
+    """Read from the start: a BytesIO that was just written to is positioned at its end."""
     if callable(getattr(file, "seekable", None)) and file.seekable():
         file.seek(0)
     data = file.read()

@@ -1,8 +1,8 @@
-"""What the clients ask and in which order, written once for the blocking and the awaiting ones.
+"""The clients' sequences of calls, written once for the blocking and the asyncio clients.
 
-Each function is a generator of calls that gets the replies where it yielded them, and returns a value of the
-client; `fovea.client.connection` makes the calls. Nothing here waits, and nothing here knows how a call is
-made. `api` is the module of a service's messages, where both services have the same call.
+Each function is a generator: it yields calls, receives their replies, and returns a client value.
+`fovea.client.connection` makes the calls. Nothing here waits or knows the transport. `api` is the module of a
+service's messages, where both services have the same call.
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 
 ASK_FIRST_BYTES = 64 * 1024
-"""Files above this are announced before they are sent. Smaller ones are gone before a question would be
-answered: they fit into what HTTP/2 sends without waiting."""
+"""Above this size, describe an image before sending it.
+
+A smaller file is sent before the reply would arrive: it fits HTTP/2's initial window.
+"""
 
 RENEW_S = 3600.0
-"""An image that is kept for less than this is sent again, although it is stored: `DescribeImage` does not
-renew, and who stores an image means to use it. The service renews it at the header of the upload and takes no
-more than is on its way by then. An hour is more than clocks differ and than a conversation about an image
-lasts, and little of the day for which images are kept by default, so that it costs an upload at most once a
-day. Should the image be gone all the same when it is asked about, `answered` stores it once more."""
+"""An image that expires sooner than this is sent again.
+
+`DescribeImage` does not renew the expiry. The service renews it when it receives the upload's header and
+reads only what is in flight by then. An hour exceeds clock skew and the length of a conversation, and is a
+small part of the default day, so this costs at most an upload per day. If the image is evicted all the same,
+`answered` stores it again.
+"""
 
 
 def put(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[StoredImage]:
-    """Store a file, unless it is stored and will be for a while."""
+    """Store a file, unless it is stored and expires late enough."""
     if upload.byte_size > ASK_FIRST_BYTES:
         try:
             held = yield from describe(api, upload.digest)
@@ -60,9 +64,11 @@ def describe(api: Any, digest: str) -> Steps[StoredImage]:
 
 
 def answered(draft: RequestDraft, call: Rpc) -> Steps[Any]:
-    """The reply to a call about a draft, whose files are stored first. An image that a server has let go
-    since then is sent once more, unless only its id is known here; a second loss is the caller's to hear
-    of."""
+    """The reply to the call of a draft, whose files are stored first.
+
+    An image that was evicted since then is sent again, unless only its id is known here. A second loss is
+    raised to the caller.
+    """
     for upload in draft.uploads:
         yield from put(decoder_pb2, upload)
     with asking(draft.names):
@@ -78,7 +84,7 @@ def answered(draft: RequestDraft, call: Rpc) -> Steps[Any]:
 
 
 def generate(draft: RequestDraft) -> Steps[Any]:
-    """The open stream of an answer."""
+    """The open response stream."""
     return (yield from answered(draft, StreamRpc("Generate", draft.request)))
 
 

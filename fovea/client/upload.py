@@ -1,8 +1,8 @@
-"""A file on its way to a service: its id, its length, its pieces.
+"""A file to upload: its id, its length, its pieces.
 
-The id is computed first, so that a service that holds the image already answers before the bytes are sent. A
-file is read twice rather than held in memory; should it change in between, the service refuses it, because
-the bytes no longer have the id that was announced.
+The id is computed first, so that a service that holds the image can answer before the bytes are sent. A file
+is read twice rather than held in memory. If it changes in between, the service refuses it, because the bytes
+no longer match the announced id.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from fovea.client.sources import File, as_file, name_of, reading, refuse_pdf
 
 PIECE_BYTES = 1024 * 1024
 Progress = Callable[[int, int], None]
-"""Called with (bytes sent, bytes in all), in whatever thread sends. Not called where nothing needs to be
-sent."""
+"""Called with (bytes sent, total bytes), in the sending thread. Not called if nothing needs to be sent."""
 
 
 def unheard(sent: int, total: int) -> None:
-    """The Progress of a caller who does not care."""
+    """The default Progress."""
 
 
 @dataclass(frozen=True)
 class FileUpload:
-    """One image file, from a path or from memory. `name` is what errors call it; empty where it has none."""
+    """An image file, from a path or from memory. `name` is its name in errors; may be empty."""
 
     source: Path | bytes
     digest: str
@@ -36,18 +35,18 @@ class FileUpload:
 
     @classmethod
     def of(cls, source: File, name: str = "") -> FileUpload:
-        """Read it once for its id. Raises OSError where it cannot be read, and what `as_file` raises."""
-        kept, name = as_file(source), name or name_of(source)
+        """Hash the file. Raises OSError if it is unreadable, and the errors of `as_file`."""
+        file, name = as_file(source), name or name_of(source)
         hasher, size = hashlib.sha256(), 0
-        for piece in _pieces(kept):
+        for piece in _pieces(file):
             if not size:
                 refuse_pdf(piece, name)
             hasher.update(piece)
             size += len(piece)
-        return cls(kept, f"sha256:{hasher.hexdigest()}", size, name)
+        return cls(file, f"sha256:{hasher.hexdigest()}", size, name)
 
     def requests(self, header: Any, request: Any, progress: Progress = unheard) -> Iterator[Any]:
-        """The messages of a PutImage call; `header` and `request` are the service's own message types."""
+        """The messages of a PutImage call; `header` and `request` are the service's message types."""
         yield request(header=header(digest=self.digest, byte_size=self.byte_size))
         sent = 0
         for piece in _pieces(self.source):

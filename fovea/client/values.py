@@ -1,4 +1,4 @@
-"""What comes back from the services, as plain values. The field names are those of the contract."""
+"""Responses of the services as plain values. Field names are those of the contract."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fovea.contract.count import TokenCount as TokenCount
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a service says of itself.
+    """A service's description of itself.
 
     `state` is loading, serving, draining or failed; `progress` is the share of the model that is loaded.
-    `limits` and `load` carry the fields of the contract by name. `details` holds what only one of the two
-    services tells: the encoder its name and device, the decoder its engine, attention and encoders.
+    `limits` and `load` carry the fields of the contract by name. `details` holds what is specific to a
+    service: the encoder's name and device, the decoder's engine, attention and encoders.
     """
 
     version: str
@@ -32,9 +32,12 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one image, checked. `data` is `count * row_bytes` bytes in raster order; `width`, `levels`
-    and `dtype` say how to read them. `kept` are their places on the merged grid, one a row, ascending; empty
-    where all rows are here. `timings` are the encoder's own milliseconds by stage."""
+    """The verified rows of an image.
+
+    `data` is `count * row_bytes` bytes in raster order; `width`, `levels` and `dtype` define the layout.
+    `kept` are the kept indices, ascending; empty if all rows are here. `timings` are the encoder's
+    milliseconds by stage.
+    """
 
     data: bytes
     count: int
@@ -54,9 +57,9 @@ class Rows:
 class Placed:
     """Which rows of an image a plan sends.
 
-    `known` is False where only the tower could tell and was not to be run; then the count is that of the
-    whole image. `kept` are the places as in `Rows`. `order` are the places of all encoded rows, the most
-    important first, where it was asked for and the plan chooses rows.
+    `known` is False if only the tower could tell and was not run; `count` is then that of the whole image.
+    `kept` are the kept indices as in `Rows`. `order` are the indices of all encoded rows by decreasing
+    importance, if requested and the plan selects rows.
     """
 
     known: bool

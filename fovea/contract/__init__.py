@@ -1,1 +1,1 @@
-"""Every value that crosses the wire, once, with its codec: used by both services and by the Python client."""
+"""Every value that crosses the wire, defined once with its codec, for both services and the Python client."""

@@ -1,4 +1,4 @@
-"""An answer and its stream: the events of Generate, and what a client puts together from them."""
+"""The answer and its stream: the events of Generate, and the Answer that a client assembles from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fovea.decoder.v1 import decoder_pb2
 
 
 class FinishReason(StrEnum):
-    """Why an answer ended. It is complete for STOP only; LENGTH was cut at `max_new_tokens`."""
+    """Why an answer ended. Only STOP is complete; LENGTH was cut at `max_new_tokens`."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -32,7 +32,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Text:
-    """More of the answer. `logprobs` has one natural logarithm per token if they were requested."""
+    """A delta of the answer. `logprobs` has the natural logarithm per token, if requested."""
 
     text: str
     token_ids: tuple[int, ...] = ()
@@ -56,10 +56,11 @@ Event = Started | Text | Finished
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer. With `finish_reason` LENGTH it was cut and need not match its response format.
+    """A complete answer.
 
-    `matched_stop` is the stop string that ended it; it may have cut the response format too. `logprobs` has
-    one natural logarithm per token if they were requested.
+    With `finish_reason` LENGTH it was cut and need not match its response format. `matched_stop` is the stop
+    string that ended it; it may have cut the structured output too. `logprobs` has the natural logarithm per
+    token, if requested.
     """
 
     text: str
@@ -89,11 +90,11 @@ def finished_to_proto(event: Finished) -> decoder_pb2.Finished:
 
 
 def event_from_proto(message: decoder_pb2.GenerateResponse) -> Event | None:
-    """None for an event that a newer server sends and this client does not know."""
+    """None for an event of a newer server."""
     kind = message.WhichOneof("event")
     if kind == "started":
-        told = message.started
-        return Started(told.request_id, told.model, told.prompt_tokens, told.visual_tokens)
+        started = message.started
+        return Started(started.request_id, started.model, started.prompt_tokens, started.visual_tokens)
     if kind == "delta":
         delta = message.delta
         return Text(delta.text, tuple(delta.token_ids), tuple(delta.logprobs))

@@ -1,7 +1,7 @@
-"""The budget of a request: what its images may cost, as callers write it and as it crosses the wire.
+"""The budget of a request: what its images may cost, as callers write it and on the wire.
 
-A field that is None is undecided: the server's defaults decide it. After `over(defaults)` None means no
-bound. `decoder_svc.budget.planner` spends a budget; `fovea.planning` has the arithmetic of sizes.
+None means undecided: the server's defaults apply. After `over(defaults)`, None means no bound.
+`decoder_svc.budget.planner` spends a budget; `fovea.planning` has the size arithmetic.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEFAULT_REDUCER = Reducer.SCOPE
 
 
 class Detail(StrEnum):
-    """How much of an image matters, from the least to the most."""
+    """How much detail of an image matters, in increasing order."""
 
     LOW = "low"
     AUTO = "auto"
@@ -43,7 +43,7 @@ class OnOverBudget(StrEnum):
 
 
 class RepeatPolicy(StrEnum):
-    """What to do with later copies of an image."""
+    """What to do with repeats of an image."""
 
     KEEP = "keep"
     REFERENCE = "reference"
@@ -65,7 +65,7 @@ _ON_OVER_BUDGET = EnumCodec(decoder_pb2.OnOverBudget, OnOverBudget)
 _REPEAT_POLICY = EnumCodec(decoder_pb2.RepeatPolicy, RepeatPolicy)
 _REDUCTION = EnumCodec(decoder_pb2.ReductionMode, ReductionMode)
 _REDUCER = EnumCodec(rows_pb2.Reducer, Reducer)
-_WORDS: dict[str, Any] = {
+_ENUMS: dict[str, Any] = {
     "detail": Detail,
     "min_detail": Detail,
     "on_over_budget": OnOverBudget,
@@ -79,14 +79,15 @@ B = TypeVar("B", bound="Budget")
 
 @dataclass(frozen=True)
 class Budget:
-    """What the images of a request may cost. Words may be given as strings: `Budget(detail="auto")`.
+    """What the images of a request may cost. Enum values may be given as strings: `Budget(detail="auto")`.
 
     `max_visual_tokens` bounds the whole request. With `on_over_budget` FIT the images are shrunk until they
     fit, none below `min_tokens`. `detail` says how much of each image matters, `min_detail` how far it may
     drop when the server is near a limit. `repeat_policy` REFERENCE replaces a repeated image by a line of
     text. `reduction` or the share `keep` selects rows, ranked by `reducer`. `flat_tolerance` drops uniform
-    patches whose colours differ by at most that much. `near_repeats` is the share of rows to keep of images
-    that follow each other as in a video. `max_short_side` and `max_long_side` bound the sides in pixels.
+    patches whose colours differ by at most that much. `near_repeats` is the share of rows to keep of
+    consecutive similar images, such as video frames. `max_short_side` and `max_long_side` bound the sides in
+    pixels.
     """
 
     max_pixels: int | None = None
@@ -105,20 +106,20 @@ class Budget:
     max_long_side: int | None = None
 
     def __post_init__(self) -> None:
-        for name, members in _WORDS.items():
+        for name, members in _ENUMS.items():
             object.__setattr__(self, name, coerce(members, getattr(self, name)))
 
     @property
     def selection(self) -> RowSelection:
-        """Which rows `reduction`, `keep` and `reducer` leave."""
+        """The row selection of `reduction`, `keep` and `reducer`."""
         keep = KEPT_SHARE.get(self.reduction, 1.0) if self.reduction else (self.keep or 1.0)
         return RowSelection(keep, self.reduction is ReductionMode.AUTO, self.reducer or DEFAULT_REDUCER)
 
     def over(self, defaults: B) -> B:
-        """These decisions, and the defaults for what is undecided here.
+        """This budget, with `defaults` for undecided fields.
 
-        A reduction replaces the default one whole. OFF also keeps uniform patches, unless `flat_tolerance`
-        says otherwise.
+        A reduction here replaces the default reduction as a whole. OFF also keeps uniform patches, unless
+        `flat_tolerance` is set.
         """
         decided = {
             field.name: value for field in fields(Budget) if (value := getattr(self, field.name)) is not None
@@ -130,13 +131,13 @@ class Budget:
         return replace(defaults, **decided)
 
     def _share(self) -> dict[str, object]:
-        """The reduction as its share of rows, OFF for all of them; AUTO has no share."""
+        """The reduction as a share of rows; OFF keeps all, AUTO has no share."""
         if self.reduction is ReductionMode.AUTO:
             return {"reduction": ReductionMode.AUTO}
         return {"reduction": ReductionMode.OFF} if self.selection.all else {"keep": self.selection.keep}
 
     def with_pixels(self, max_pixels: int | None) -> Budget:
-        """This budget with the shorthand `max_pixels` that stood beside it. Raises ValueError for both."""
+        """This budget with the shorthand `max_pixels`. Raises ValueError if both are set."""
         if max_pixels is None:
             return self
         if self.max_pixels is not None:
@@ -172,7 +173,7 @@ def to_proto(budget: Budget) -> decoder_pb2.VisualBudget:
 
 
 def from_proto(message: decoder_pb2.VisualBudget) -> Budget:
-    """As it was sent. Words of a newer version are None; `check` refuses them."""
+    """The budget as sent. Unknown enum values are None; `check` refuses them."""
     reduction = message.reduction
     return Budget(
         max_pixels=_optional(message, "max_pixels"),
@@ -193,7 +194,7 @@ def from_proto(message: decoder_pb2.VisualBudget) -> Budget:
 
 
 def check(message: decoder_pb2.VisualBudget) -> None:
-    """Raises InvalidArgument for the first field that is wrong, with its path, limit and value."""
+    """Raises InvalidArgument for the first invalid field, with its path, limit and value."""
     reduction = message.reduction
     for path, number, codec in (
         ("visual.detail", message.detail, _DETAIL),

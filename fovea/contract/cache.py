@@ -1,4 +1,4 @@
-"""What an encoder's store holds and frees."""
+"""What an encoder's store holds and deletes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fovea.encoder.v1 import encoder_pb2
 
 @dataclass(frozen=True)
 class CacheStats:
-    """The encoder's store. Sizes are true after a restart; events count from the start of the process."""
+    """The encoder's store. Sizes survive a restart; events count from process start."""
 
     records: int
     record_bytes: int

@@ -1,4 +1,4 @@
-"""What images and requests would cost, counted before anything runs: the values of CountTokens."""
+"""The cost of images and requests, counted before anything runs: the values of CountTokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fovea.vision.v1 import image_pb2
 
 @dataclass(frozen=True)
 class TokenCount:
-    """What one image would cost. Sizes are (width, height); `row_bytes` is the size of all its rows."""
+    """The cost of an image. Sizes are (width, height); `row_bytes` is the size of all its rows."""
 
     original: tuple[int, int]
     planned: tuple[int, int]
@@ -26,7 +26,7 @@ class TokenCount:
 
 @dataclass(frozen=True)
 class PlannedCount:
-    """What is done to an image of a request, and the bounds of its visual tokens.
+    """What is done to an image of a request, with the bounds of its visual tokens.
 
     `repeat_of` is the index of the earlier image that it repeats.
     """
@@ -39,7 +39,7 @@ class PlannedCount:
 
 @dataclass(frozen=True)
 class Alternative:
-    """The same request under another budget, which can be sent as it is. Fields as in `Count`."""
+    """The same request under another budget, which can be sent unchanged. Fields as in `Count`."""
 
     name: str
     budget: Budget
@@ -54,11 +54,12 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Count:
-    """What a whole request would cost. `fits_context` includes room for the answer.
+    """The cost of a whole request. `fits_context` includes room for the answer.
 
     If `exact`, `visual_tokens` is what an answer would spend; otherwise it is the upper bound and
-    `visual_tokens_min` the lower one. `row_bytes` counts each distinct image once. `prefill_ms` is what a
-    prompt of this length took recently, 0 if none was measured. `plans` and `images` have the same order.
+    `visual_tokens_min` the lower bound. `row_bytes` counts each distinct image once. `prefill_ms` is the
+    recent prefill time for a prompt of this length, 0 if none was measured. `plans` and `images` have the
+    same order.
     """
 
     prompt_tokens: int
@@ -103,7 +104,7 @@ def count_to_proto(count: Count) -> decoder_pb2.CountTokensResponse:
     return decoder_pb2.CountTokensResponse(
         images=[token_count_to_proto(image) for image in count.images],
         plans=[_plan_to_proto(plan) for plan in count.plans],
-        alternatives=[_alternative_to_proto(other) for other in count.alternatives],
+        alternatives=[_alternative_to_proto(alternative) for alternative in count.alternatives],
         **plain,
     )
 
@@ -113,7 +114,7 @@ def count_from_proto(message: decoder_pb2.CountTokensResponse) -> Count:
     return Count(
         images=tuple(token_count_from_proto(image) for image in message.images),
         plans=tuple(_plan_from_proto(plan) for plan in message.plans),
-        alternatives=tuple(_alternative_from_proto(other) for other in message.alternatives),
+        alternatives=tuple(_alternative_from_proto(alternative) for alternative in message.alternatives),
         **plain,
     )
 
@@ -135,9 +136,9 @@ def _plan_from_proto(message: decoder_pb2.ImagePlan) -> PlannedCount:
     return PlannedCount(steps_from_proto(message.steps), message.tokens, message.tokens_min, repeat_of)
 
 
-def _alternative_to_proto(other: Alternative) -> decoder_pb2.Alternative:
-    plain = {name: value for name, value in vars(other).items() if name != "budget"}
-    return decoder_pb2.Alternative(visual=budget_codec.to_proto(other.budget), **plain)
+def _alternative_to_proto(alternative: Alternative) -> decoder_pb2.Alternative:
+    plain = {name: value for name, value in vars(alternative).items() if name != "budget"}
+    return decoder_pb2.Alternative(visual=budget_codec.to_proto(alternative.budget), **plain)
 
 
 def _alternative_from_proto(message: decoder_pb2.Alternative) -> Alternative:

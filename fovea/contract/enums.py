@@ -1,4 +1,4 @@
-"""Words of the contract's enums: protobuf numbers to `StrEnum` members and back, by name."""
+"""Enum codecs of the contract: protobuf numbers to `StrEnum` members and back, by name."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class EnumCodec(Generic[E]):
-    """Between a protobuf enum and a StrEnum whose member names are the protobuf names without their prefix.
+    """Maps a protobuf enum to a StrEnum whose member names are the protobuf names without prefix.
 
-    The protobuf number 0 (`..._UNSPECIFIED`) is None here.
+    The protobuf number 0 (`..._UNSPECIFIED`) maps to None.
     """
 
     def __init__(self, proto: Any, members: type[E]) -> None:
         prefix = str(proto.Name(0)).removesuffix("UNSPECIFIED")
-        self._numbers: Mapping[E, int] = {one: proto.Value(f"{prefix}{one.name}") for one in members}
-        self._members = {number: one for one, number in self._numbers.items()}
+        self._numbers: Mapping[E, int] = {member: proto.Value(f"{prefix}{member.name}") for member in members}
+        self._members = {number: member for member, number in self._numbers.items()}
 
     def to_proto(self, member: E | None) -> Any:
         return 0 if member is None else self._numbers[member]
 
     def from_proto(self, number: int) -> E | None:
-        """None where nothing is set, and for a number that a newer version sends."""
+        """None if unset, or if the number belongs to a newer version."""
         return self._members.get(number)
 
     def knows(self, number: int) -> bool:
@@ -32,9 +32,9 @@ class EnumCodec(Generic[E]):
         return not number or number in self._members
 
 
-def coerce(members: Callable[[Any], E], word: E | str | None) -> E | None:
-    """The member for a word as a caller writes it; None and the empty string are None.
+def coerce(members: Callable[[Any], E], value: E | str | None) -> E | None:
+    """The member for a caller's string; None for None and the empty string.
 
-    Raises ValueError for a word that the contract does not have.
+    Raises ValueError for an unknown value.
     """
-    return members(word) if word else None
+    return members(value) if value else None

@@ -1,4 +1,4 @@
-"""The public id of an image: `sha256:` and the lower-case hexadecimal SHA-256 of its bytes."""
+"""The public id of an image: `sha256:` and the lower-case hex SHA-256 of its bytes."""
 
 from __future__ import annotations
 

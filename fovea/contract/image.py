@@ -1,4 +1,4 @@
-"""What is known of a stored image: measured once, when it is uploaded, and kept with it."""
+"""Facts about a stored image, measured once at upload and stored with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fovea.vision.v1 import image_pb2
 
 
 class ImageKind(StrEnum):
-    """What an image mostly shows."""
+    """The dominant content of an image."""
 
     UNSPECIFIED = "UNSPECIFIED"
     TEXT = "TEXT"
@@ -23,11 +23,11 @@ _KIND = EnumCodec(image_pb2.ImageKind, ImageKind)
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Sizes are what a viewer shows (EXIF orientation applied); `format` is JPEG, PNG, WEBP or GIF.
+    """Sizes are as displayed (EXIF orientation applied); `format` is JPEG, PNG, WEBP or GIF.
 
     `digest` is the SHA-256 id of the bytes, `pixel_digest` that of the canonical pixels. `text_height` is in
-    pixels of this size and 0 where no text was found, `edge_density` and `uniform_share` are shares of pixels
-    and of 32x32 squares, `kind` is TEXT, GRAPHIC, PHOTO or UNSPECIFIED.
+    pixels of this size and 0 if no text was detected. `edge_density` is a share of pixels, `uniform_share` a
+    share of 32x32 cells. `kind` is TEXT, GRAPHIC, PHOTO or UNSPECIFIED.
     """
 
     digest: str
@@ -46,7 +46,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that an encoder holds; `expires` in seconds since the epoch, sooner where it is full."""
+    """An image that an encoder holds. `expires` is in epoch seconds; a full store evicts it sooner."""
 
     facts: ImageFacts
     already: bool
@@ -59,7 +59,7 @@ def kind_to_proto(kind: ImageKind) -> image_pb2.ImageKind.ValueType:
 
 
 def kind_from_proto(number: image_pb2.ImageKind.ValueType) -> ImageKind:
-    """UNSPECIFIED for a number that this version does not know."""
+    """UNSPECIFIED for an unknown number."""
     return _KIND.from_proto(number) or ImageKind.UNSPECIFIED
 
 
@@ -68,7 +68,7 @@ def grid_to_proto(grid: tuple[int, int, int]) -> image_pb2.GridThw:
 
 
 def _format_from_proto(number: image_pb2.ImageFormat.ValueType) -> str:
-    """UNSPECIFIED for a number that this version does not know."""
+    """UNSPECIFIED for an unknown number."""
     known = number in image_pb2.ImageFormat.values()
     return image_pb2.ImageFormat.Name(number).removeprefix("IMAGE_FORMAT_") if known else "UNSPECIFIED"
 

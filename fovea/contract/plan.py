@@ -1,7 +1,7 @@
-"""How one image is encoded and which rows of it are sent: what the decoder asks of an encoder, as values.
+"""How an image is encoded and which of its rows are sent: the decoder's request to an encoder.
 
-Decided by the planner, carried out by the encoder, part of every key under which rows are kept. This module
-checks what a plan may be; it knows no pixels, no budget and no protobuf.
+Chosen by the planner, executed by the encoder, and part of every key of stored rows. Independent of pixels
+and budgets.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from fovea.vision.v1 import rows_pb2
 
 MAX_FLAT_TOLERANCE = 32
 LEAST_ROWS = 16
-"""No choice leaves an image fewer rows than these, unless it has fewer."""
+"""No selection leaves an image fewer rows, unless it has fewer."""
 _MILLION = 1_000_000
 
 
 class Reducer(StrEnum):
-    """Which rows are kept where not all are. RESIZE is the planner's: encoders drop nothing for it."""
+    """Ranks rows for a selection. RESIZE belongs to the planner: encoders drop no rows for it."""
 
     RESIZE = "resize"
     SCOPE = "scope"
@@ -31,7 +31,7 @@ class Reducer(StrEnum):
 
 @dataclass(frozen=True)
 class RowSelection:
-    """The best rows by `reducer`: a share `keep` of them, or with `auto` as many as add something."""
+    """The best rows by `reducer`: the share `keep`, or with `auto` as many as add something."""
 
     keep: float = 1.0
     auto: bool = False
@@ -42,19 +42,19 @@ class RowSelection:
         return not self.auto and self.keep >= 1.0
 
     def count(self, total: int) -> int:
-        """How many rows of `total` are kept: the share rounded up; with `auto`, the fewest that may be.
+        """How many rows of `total` are kept: the share rounded up; with `auto`, the minimum.
 
-        In millionths, so that 0.3 is three of ten also where it came as a float32.
+        Computed in millionths, so that 0.3 of ten is three even if it was sent as a float32.
         """
         share = 0 if self.auto else -(-total * round(self.keep * _MILLION) // _MILLION)
         return max(share, min(total, LEAST_ROWS))
 
     def most(self, total: int) -> int:
-        """The most rows of `total` that may be kept."""
+        """Upper bound of the rows kept of `total`."""
         return total if self.auto else self.count(total)
 
     def affordable(self, kept: int) -> int:
-        """The most rows of which at most `kept` are kept."""
+        """The largest total of which at most `kept` rows are kept."""
         if self.auto or kept < LEAST_ROWS:
             return kept
         total = max(kept, kept * _MILLION // max(1, round(self.keep * _MILLION)))
@@ -68,7 +68,7 @@ ALL_ROWS = RowSelection()
 
 @dataclass(frozen=True)
 class EncodePlan:
-    """`max_pixels` None leaves it to the encoder; `flat_tolerance` None drops no square of one colour."""
+    """`max_pixels` None uses the encoder's limit; `flat_tolerance` None drops no uniform patches."""
 
     max_pixels: int | None = None
     flat_tolerance: int | None = None
@@ -76,7 +76,7 @@ class EncodePlan:
 
     @property
     def by_content(self) -> bool:
-        """Whether the pixels decide how many rows there are, and not the size alone."""
+        """Whether the row count depends on the pixels, not on the size alone."""
         return self.flat_tolerance is not None or not self.rows.all
 
 
@@ -86,26 +86,26 @@ _REDUCER = EnumCodec(rows_pb2.Reducer, Reducer)
 def plan_to_proto(plan: EncodePlan) -> encoder_pb2.EncodePlan:
     message = encoder_pb2.EncodePlan(max_pixels=plan.max_pixels, flat_tolerance=plan.flat_tolerance)
     if not plan.rows.all:
-        choice = plan.rows
+        selection = plan.rows
         message.rows.CopyFrom(
             encoder_pb2.RowChoice(
-                keep=None if choice.auto else choice.keep,
-                auto=choice.auto,
-                reducer=_REDUCER.to_proto(choice.reducer),
+                keep=None if selection.auto else selection.keep,
+                auto=selection.auto,
+                reducer=_REDUCER.to_proto(selection.reducer),
             )
         )
     return message
 
 
 def plan_from_proto(message: encoder_pb2.EncodePlan) -> EncodePlan:
-    """As it was sent, unchecked."""
-    choice = message.rows
+    """The plan as sent, unchecked."""
+    selection = message.rows
     return EncodePlan(
         message.max_pixels if message.HasField("max_pixels") else None,
         message.flat_tolerance if message.HasField("flat_tolerance") else None,
         RowSelection(
-            choice.keep if choice.HasField("keep") else 1.0,
-            choice.auto,
-            _REDUCER.from_proto(choice.reducer) or Reducer.SCOPE,
+            selection.keep if selection.HasField("keep") else 1.0,
+            selection.auto,
+            _REDUCER.from_proto(selection.reducer) or Reducer.SCOPE,
         ),
     )

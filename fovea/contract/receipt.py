@@ -1,7 +1,6 @@
-"""The receipt: what one answer cost, as plain values and as the JSON that machines rely on.
+"""The receipt of an answer: its cost, as values and as published JSON.
 
-The decoder fills it, the client reads it; the field names are those of the proto and of the published JSON.
-This module adds up; it knows no RPC.
+The decoder builds it, the client reads it; field names are those of the proto and of the JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Step:
-    """Something done to an image before the language model saw it; counts are visual tokens."""
+    """A change to an image before the language model saw it; counts are visual tokens."""
 
     name: str
     before: int
@@ -36,7 +35,9 @@ class Step:
 
 @dataclass(frozen=True)
 class ImageReceipt:
-    """One image. Sizes are (width, height); `tokens_full` is its cost at the checkpoint's own limits."""
+    """The receipt of an image. Sizes are (width, height); `tokens_full` is its cost at the checkpoint's
+    limits.
+    """
 
     digest: str
     original: Pair
@@ -78,7 +79,7 @@ class ImageReceipt:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the request; the naive ones are those of a server that plans and keeps nothing."""
+    """Sums over the request. Naive sums are those of a server without planning and caching."""
 
     visual_tokens: int = 0
     naive_visual_tokens: int = 0
@@ -107,7 +108,7 @@ class Stages:
 
 @dataclass(frozen=True)
 class Tier:
-    """The tiers that were tried, the last of which answered, and why."""
+    """The tiers that were tried, in order (the last answered), and why."""
 
     path: tuple[str, ...] = ()
     reason: str = ""
@@ -115,7 +116,9 @@ class Tier:
 
 @dataclass(frozen=True)
 class Price:
-    """By the operator's tariff; zero and empty where none is set. `naive_amount` is for the naive totals."""
+    """Priced by the operator's tariff; zero and empty without a tariff. `naive_amount` prices the naive
+    totals.
+    """
 
     amount: float = 0.0
     currency: str = ""
@@ -124,7 +127,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The account of one answer. `degraded` where images lost detail because the server was near a limit."""
+    """The receipt of an answer. `degraded` means that server load lowered the detail of images."""
 
     images: tuple[ImageReceipt, ...]
     totals: Totals

@@ -1,6 +1,6 @@
-"""From a gRPC status back to the failure that was raised on the other side.
+"""From a gRPC status back to the error that was raised on the server.
 
-Reads code, ErrorInfo, BadRequest, RetryInfo and RequestInfo. `fovea.server.status` is the other direction.
+Reads code, ErrorInfo, BadRequest, RetryInfo and RequestInfo. `fovea.server.status` is the inverse.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fovea.contract.errors import BY_REASON, DOMAIN, FoveaError, RemoteError, Vi
 
 DETAILS = "grpc-status-details-bin"
 
-# What a status without our details means, by its code.
+# The reason of a status without our details, by its code.
 _PLAIN = {
     grpc.StatusCode.UNAVAILABLE: "UNAVAILABLE",
     grpc.StatusCode.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
@@ -28,7 +28,7 @@ _PLAIN = {
 
 @dataclass
 class _Details:
-    """What the details of a status say, as far as they are ours."""
+    """The details of a status, as far as they come from a Fovea service."""
 
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -53,13 +53,13 @@ class _Details:
 
 
 def error_of(call: grpc.RpcError) -> FoveaError:
-    """The failure behind an RpcError of a sync or an aio call, in the class of its reason."""
+    """The error of an RpcError (sync or aio), in the class of its reason."""
     code, details = call.code(), _details(call)
     reason = details.reason or _PLAIN.get(code, RemoteError.reason)
     kind = BY_REASON.get(reason, RemoteError)
-    error = kind.__new__(kind)  # its constructor takes the facts of the side that failed
+    error = kind.__new__(kind)  # the constructor needs arguments that only the server has
     FoveaError.__init__(error, call.details() or code.name)
-    error.code = code  # type: ignore[misc]  # what was sent counts, whatever the class says
+    error.code = code  # type: ignore[misc]  # the code on the wire takes precedence over the class
     error.reason = reason  # type: ignore[misc]
     error.received = bool(details.reason)
     error.metadata, error.violations = details.metadata, details.violations
@@ -68,12 +68,12 @@ def error_of(call: grpc.RpcError) -> FoveaError:
 
 
 def _details(call: grpc.RpcError) -> _Details:
-    """Details that cannot be read are not there: the code and the text still count."""
-    found = _Details()
+    """Unreadable details are ignored: code and text still count."""
+    details = _Details()
     for key, value in call.trailing_metadata() or ():
         if key == DETAILS:
             try:
-                found.read(status_pb2.Status.FromString(value))
+                details.read(status_pb2.Status.FromString(value))
             except DecodeError:
                 return _Details()
-    return found
+    return details

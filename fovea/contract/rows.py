@@ -1,9 +1,8 @@
-"""The layout of visual rows: what one visual token is in bytes, and how rows are cut for the wire.
+"""The layout of rows: a visual token's bytes, and how rows are chunked for the wire.
 
 A row is `width * (1 + levels)` values, little-endian: the pooled features, then each deepstack level, as in
-vLLM's `image_embeds`. Where values are scaled, their scales stand behind them, in fp32. Rows stand in raster
-order of the merged grid. This module knows bytes and counts; it does not know what computed them or who reads
-them.
+vLLM's `image_embeds`. Scaled dtypes append their scales in fp32. Rows are in raster order of the merged grid.
+The module handles bytes and counts only.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ INT8_GROUP = 64
 
 
 class RowDtype(Enum):
-    """How one value of a row is kept. The value is the name used in settings, logs and receipts."""
+    """The dtype of a row's values. The enum value is the name in settings, logs and receipts."""
 
     BF16 = "bf16"
     FP16 = "fp16"
@@ -35,7 +34,7 @@ class RowDtype(Enum):
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one value, its share of a scale not counted."""
+        """Bytes of a value, without its share of a scale."""
         return _ITEMSIZE[self]
 
 
@@ -43,7 +42,7 @@ _ITEMSIZE = {RowDtype.BF16: 2, RowDtype.FP16: 2, RowDtype.FP32: 4, RowDtype.FP8:
 
 
 class RowOrigin(StrEnum):
-    """Where the rows of an image came from. The value is the name used on receipts."""
+    """Where the rows of an image came from. The enum value is the name on receipts."""
 
     ENCODED = "encoded"
     STORE = "rows"
@@ -52,7 +51,7 @@ class RowOrigin(StrEnum):
 
 
 class RowGroupsUneven(FoveaError, ValueError):
-    """A level cannot be cut into groups of one scale each: rows of this width cannot be kept in int8."""
+    """A level cannot be divided into int8 scale groups, so rows of this width cannot be int8."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "CHECKPOINT_NOT_SUPPORTED"
@@ -67,9 +66,9 @@ class RowGroupsUneven(FoveaError, ValueError):
 
 @dataclass(frozen=True)
 class RowLayout:
-    """`width` values a level, `levels` deepstack levels beside the pooled one, each value in `dtype`.
+    """`width` values per level, `levels` deepstack levels beside the pooled level, each value in `dtype`.
 
-    Raises RowGroupsUneven where int8 cannot hold such a width.
+    Raises RowGroupsUneven if int8 does not support the width.
     """
 
     width: int
@@ -86,12 +85,12 @@ class RowLayout:
 
     @property
     def group(self) -> int:
-        """Values that share a scale, where the dtype has scales: a level in fp8, at most 64 in int8."""
+        """Values that share a scale, for scaled dtypes: a level in fp8, at most 64 in int8."""
         return max(1, min(INT8_GROUP, self.width)) if self.dtype is RowDtype.INT8 else self.width
 
     @property
     def scales(self) -> int:
-        """Scales behind the values of a row."""
+        """The number of scales after the values of a row."""
         return self.values // self.group if self.dtype in (RowDtype.FP8, RowDtype.INT8) else 0
 
     @property
@@ -100,12 +99,12 @@ class RowLayout:
 
     @property
     def rows_per_chunk(self) -> int:
-        """As many whole rows as fit into a chunk, and never none."""
+        """The number of whole rows that fit a chunk, at least 1."""
         return max(1, CHUNK_BYTES // self.row_bytes)
 
 
 def chunks(rows: memoryview, layout: RowLayout) -> Iterator[tuple[int, memoryview]]:
-    """Cut `rows` (n * row_bytes) on row boundaries into (first row, bytes); no copy is made."""
+    """Split `rows` (n * row_bytes) on row boundaries into (first row, bytes), without copying."""
     step = layout.rows_per_chunk * layout.row_bytes
     for offset in range(0, len(rows), step):
         yield offset // layout.row_bytes, rows[offset : offset + step]
@@ -146,7 +145,7 @@ def layout_to_proto(layout: RowLayout) -> rows_pb2.RowLayout:
 
 
 def layout_from_proto(message: rows_pb2.RowLayout) -> RowLayout | None:
-    """None where the sender speaks a layout that this version does not know, or contradicts itself."""
+    """None if the layout is unknown to this version or inconsistent."""
     dtype = _DTYPES_BACK.get(message.dtype)
     if dtype is None or message.version != LAYOUT_VERSION:
         return None
@@ -171,5 +170,5 @@ def origin_to_proto(origin: RowOrigin) -> rows_pb2.RowSource.ValueType:
 
 
 def origin_from_proto(number: rows_pb2.RowSource.ValueType) -> RowOrigin:
-    """NONE for a number that this version does not know."""
+    """NONE for an unknown number."""
     return _ORIGINS.get(number, RowOrigin.NONE)

@@ -1,8 +1,8 @@
-"""Image files as viewers show them: the one conversion that the encoder, the clients and the command share.
+"""Image files as viewers show them: the conversion shared by the encoder, the clients and the command.
 
-`opened` reads the structure of a file and decodes nothing. `shown` decodes the first frame to upright pixels
-without transparency. `Still.check_complete` refuses a file whose pixels are missing in part, which Pillow
-fills in without a word.
+`opened` parses the structure of a file without decoding. `shown` decodes the first frame to upright pixels
+without transparency. `Still.check_complete` refuses a file with missing pixels, which Pillow fills in
+silently.
 """
 
 from fovea.contract.errors import ImageCorrupt, ImageEmpty, ImageFormatNotSupported, ImageTooManyPixels

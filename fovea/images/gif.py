@@ -1,8 +1,7 @@
-"""GIF: the first frame on its screen, and whether the frame has all of its pixels.
+"""GIF: the first frame on its screen, and whether the frame is complete.
 
-A frame may be smaller than the screen. What it leaves out is transparent in every browser, whatever the
-background colour and the first colour of the palette are. Comments, other extensions and later frames are
-not looked at.
+A frame may be smaller than the screen. As in every browser, the rest of the screen is transparent, regardless
+of the background colour and the palette. Comments, other extensions and later frames are ignored.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from fovea.images.orientation import UPRIGHT
 from fovea.images.still import Drawn, guarded
 
 MOST_BLOCKS = 1_000_000
-"""Blocks that are passed over before the frame: a comment of 32 MiB has 131,072."""
+"""Blocks that may precede the frame; a comment of 32 MiB has 131,072."""
 
 _EXTENSION, _FRAME, _GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
 _GREY = bytes(value for level in range(256) for value in (level, level, level))
-"""What stands in for a palette in a file without one."""
+"""The palette of a file without one."""
 
 Indices = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Gif:
-    """The first frame: `left` and `top` are its place on the screen, `pixels` its compressed data."""
+    """The first frame: `left` and `top` are its offset on the screen, `pixels` its compressed data."""
 
     width: int
     height: int
@@ -48,8 +47,10 @@ class Gif:
     format: str = "GIF"
 
     def check_complete(self) -> None:
-        """Pillow leaves pixels as they were where the data ends early; so no pixel may depend on the
-        ground.
+        """Raises ImageCorrupt if pixels are missing.
+
+        Pillow leaves pixels unchanged where the data ends early, so a complete frame does not depend on the
+        initial value.
         """
         if not np.array_equal(self._pixels, self._indices(255)):
             raise ImageCorrupt("GIF")
@@ -59,32 +60,32 @@ class Gif:
         colours = np.zeros((256, 3), np.uint8)
         table = np.frombuffer(self.palette, np.uint8).reshape(-1, 3)
         colours[: len(table)] = table
-        through = False
+        had_alpha = False
         if self.transparent is not None:
             colours[self.transparent] = 255
-            through = bool((indices == self.transparent).any())
+            had_alpha = bool((indices == self.transparent).any())
         if indices.shape != (self.height, self.width):
             canvas = Image.new("RGB", (self.width, self.height), (255, 255, 255))
             canvas.paste(Image.fromarray(colours[indices]), (self.left, self.top))
             return Drawn(canvas, True)
-        return Drawn(Image.fromarray(colours[indices]), through)
+        return Drawn(Image.fromarray(colours[indices]), had_alpha)
 
     @cached_property
     def _pixels(self) -> Indices:
         return self._indices(0)
 
     def _indices(self, ground: int) -> Indices:
-        """The colour number of each pixel of the frame, `ground` where the data has none."""
+        """The colour index of each pixel of the frame; `ground` where the data has none."""
         image = Image.new("P", (self.frame_width, self.frame_height), ground)
         with guarded("GIF"):
-            # No transparent colour, as the decoder would leave its pixels out.
+            # Without a transparent index: the decoder would skip its pixels.
             image.frombytes(self.pixels, "gif", self.code_bits, int(self.interlaced), -1)
         return np.asarray(image)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """A place in the file. Raises ImageCorrupt where the file ends before what is asked for."""
+    """An offset in the file. Raises ImageCorrupt if the file ends early."""
 
     data: bytes
     at: int
@@ -97,7 +98,7 @@ class _Reader:
 
 
 def read(data: bytes) -> Gif:
-    """Raises ImageCorrupt where there is no frame."""
+    """Raises ImageCorrupt if there is no frame."""
     (screen, reader) = _Reader(data, 6).take(7)
     width, height, flags = struct.unpack_from("<HHB", screen)
     palette, reader = _palette(flags, reader)
@@ -106,7 +107,7 @@ def read(data: bytes) -> Gif:
     left, top, frame_width, frame_height, frame_flags = struct.unpack("<HHHHB", frame)
     local, reader = _palette(frame_flags, reader)
     (code_bits,), reader = reader.take(1)
-    # As browsers do: a frame without a size fills the screen, and a screen grows to its first frame.
+    # Like browsers: a frame without a size fills the screen, and the screen grows to its first frame.
     frame_width, frame_height = frame_width or width, frame_height or height
     if not frame_width or not frame_height:
         raise ImageCorrupt("GIF")
@@ -130,7 +131,7 @@ def _palette(flags: int, reader: _Reader) -> tuple[bytes, _Reader]:
 
 
 def _before_frame(reader: _Reader) -> tuple[int | None, _Reader]:
-    """The transparent colour that the extensions before the first frame tell, and the frame's place."""
+    """The transparent index from the extensions before the first frame, and the frame's offset."""
     data, at, transparent = reader.data, reader.at, None
     for _ in range(MOST_BLOCKS):
         introducer, label = data[at : at + 1], data[at + 1 : at + 2]
@@ -147,7 +148,7 @@ def _before_frame(reader: _Reader) -> tuple[int | None, _Reader]:
 
 
 def _behind_blocks(data: bytes, at: int) -> int:
-    """The place behind a chain of blocks, each with its length, that ends with an empty one."""
+    """The offset after a chain of length-prefixed blocks, which ends with an empty block."""
     for _ in range(MOST_BLOCKS):
         if at >= len(data) or not data[at]:
             return at + 1

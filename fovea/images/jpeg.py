@@ -1,12 +1,11 @@
-"""JPEG: the segments that decide pixels, and whether every one of their coefficients is there.
+"""JPEG: the segments that determine pixels, and whether all coefficients are present.
 
-APPn segments and comments never decide whether a picture is shown: Pillow gets the Adobe segment and a
-plain JFIF one, because these choose the colour space, and nothing else of them.
+APPn segments and comments never decide whether an image is shown. Pillow gets only the Adobe segment and a
+plain JFIF segment, because these select the colour space.
 
-libjpeg fills in what is missing and only warns, and Pillow drops the warning. So completeness is checked
-in two steps: the scan headers must cover all coefficients of all components, and the entropy-coded data
-must be read by libjpeg-turbo without a warning (through simplejpeg, at an eighth of the size, which skips
-most of the transform).
+libjpeg fills in missing data with only a warning, which Pillow drops. So completeness is checked in two
+steps: the scan headers must cover all coefficients of all components, and libjpeg-turbo must read the
+entropy-coded data without a warning (through simplejpeg, at 1/8 size, which skips most of the transform).
 """
 
 from __future__ import annotations
@@ -23,9 +22,7 @@ from fovea.images import metadata
 from fovea.images.still import Drawn, flat, loaded
 
 MOST_SEGMENTS = 100_000
-"""A file of 32 MiB holds 512 segments of full length; without a bound, empty ones keep a core busy for
-seconds.
-"""
+"""A file of 32 MiB holds 512 full segments; unbounded empty segments would cost seconds of CPU."""
 
 _START, _END, _SCAN, _TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
 _APP0, _APP1, _ADOBE, _COMMENT = 0xE0, 0xE1, 0xEE, 0xFE
@@ -33,26 +30,24 @@ _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2, 0xC3)
 _FRAMES = (*_HUFFMAN_FRAMES, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _PROGRESSIVE = 0xC2
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
-# In entropy-coded data FF 00 is a byte FF, FF FF is padding and FF D0..D7 are restarts; all else is a marker.
+# In entropy-coded data FF 00 is a byte FF, FF FF is padding, FF D0..D7 are restarts; others are markers.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _UNREADABLE = "tjDecompress"
-"""How texts of simplejpeg begin that are not libjpeg's."""
+"""The prefix of simplejpeg's own error texts, as opposed to libjpeg's."""
 _END_OF_DATA = re.compile(rb"\xff+[\xd0-\xd7]|\Z")
 _FILLER = bytes((151 * step + 57) % 255 for step in range(255))
-"""Changes many pixels where it is taken for data, and holds no marker."""
+"""Changes many pixels if it is decoded as data, and contains no marker."""
 _BEHIND_DATA = re.compile(r"(\d+) extraneous bytes? before marker 0xd9")
 _PADDING = 64
-"""Bytes behind the data of the last scan that cameras leave there; more of them must be alike."""
+"""Trailing bytes that cameras leave after the last scan; more must all be equal."""
 
 Coefficient = tuple[int, int]
-"""The id of a component, and a place in the zigzag order of its blocks; 0 stands for all where scans send
-all.
-"""
+"""A component id, and an index in zigzag order; 0 stands for all in sequential scans."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """`body` is without the length. Of a scan, `data` is the entropy-coded data behind it."""
+    """`body` excludes the length. For a scan, `data` is the entropy-coded data after it."""
 
     marker: int
     body: bytes
@@ -69,14 +64,14 @@ class Frame:
     width: int
     height: int
     components: bytes
-    """The id of each."""
+    """The id of each component."""
 
     @classmethod
     def of(cls, segment: Segment) -> Frame:
         body = segment.body
         count = body[5] if len(body) > 5 else 0
         height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-        # Arithmetic coding cannot be told to be cut off, and no browser shows it.
+        # Truncation of arithmetic coding is undetectable, and no browser supports it.
         if (
             segment.marker not in _HUFFMAN_FRAMES
             or len(body) < 6 + 3 * count
@@ -92,9 +87,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """A JPEG reduced to what decides its pixels. It ends with its end marker, whether the file has one or
-    not.
-    """
+    """A JPEG reduced to what determines its pixels. An end marker is added if the file has none."""
 
     frame: Frame
     segments: Sequence[Segment]
@@ -125,17 +118,19 @@ class Jpeg:
                 raise ImageCorrupt("JPEG") from warning
 
     def _padded(self, warning: str) -> bool:
-        """Whether all was read, and libjpeg warns of bytes that are left. Many of them mean that it lost
-        the way.
+        """Whether libjpeg read everything and warns of trailing bytes only.
+
+        Many trailing bytes mean that it lost synchronization.
         """
-        found = _BEHIND_DATA.search(warning)
-        left = int(found[1]) if found else 0
+        match = _BEHIND_DATA.search(warning)
+        extra_bytes = int(match[1]) if match else 0
         scans = [segment.data for segment in self.segments if segment.marker == _SCAN]
-        return left > 0 and (left <= _PADDING or len(set(scans[-1][-left:])) == 1)
+        return extra_bytes > 0 and (extra_bytes <= _PADDING or len(set(scans[-1][-extra_bytes:])) == 1)
 
     def _check_by_filler(self) -> None:
-        """For pixel layouts that simplejpeg does not know: bytes behind the end of complete data change
-        nothing.
+        """For pixel layouts that simplejpeg does not support.
+
+        Bytes after the end of complete data change nothing.
         """
         filled = _file(
             [_filled(segment) if segment.marker == _SCAN else segment for segment in self.segments]
@@ -148,7 +143,7 @@ class Jpeg:
 
 
 def read(data: bytes) -> Jpeg:
-    """The first picture of the file. Raises ImageCorrupt where it has no frame that browsers show."""
+    """The first image of the file. Raises ImageCorrupt without a frame that browsers show."""
     segments = list(_segments(data))
     frames = [segment for segment in segments if segment.marker in _FRAMES]
     if len(frames) != 1:
@@ -158,10 +153,10 @@ def read(data: bytes) -> Jpeg:
 
 
 def scan_count(data: bytes, stop_after: int) -> int:
-    """How many scans there are, counted no further than `stop_after` + 1.
+    """The number of scans, counted up to `stop_after` + 1.
 
-    Each scan of a progressive JPEG passes over the whole picture: 4,000 empty ones in 631 KB cost a decoder
-    37 seconds.
+    Each scan of a progressive JPEG passes over the whole image: 4,000 empty scans in 631 KB cost a decoder 37
+    seconds.
     """
     count = 0
     for segment in _segments(data):
@@ -172,14 +167,14 @@ def scan_count(data: bytes, stop_after: int) -> int:
 
 
 def _segments(data: bytes) -> Iterator[Segment]:
-    """All segments before the end marker. A scan reaches to the next marker, or to the end of the file."""
+    """All segments before the end marker. A scan extends to the next marker or to the end of the file."""
     position = 0
     for _ in range(MOST_SEGMENTS):
-        found = _MARKER.search(data, position)
-        marker = data[found.start(1)] if found else _END
-        if found is None or marker == _END:
+        match = _MARKER.search(data, position)
+        marker = data[match.start(1)] if match else _END
+        if match is None or marker == _END:
             return
-        position = found.end()
+        position = match.end()
         if marker in (_START, _TEMPORARY):  # these have no length
             continue
         end = position + max(2, int.from_bytes(data[position : position + 2], "big"))
@@ -195,7 +190,7 @@ def _segments(data: bytes) -> Iterator[Segment]:
 
 
 def _filled(scan: Segment) -> Segment:
-    """With filler behind the data of each restart interval."""
+    """Append filler to the data of each restart interval."""
     return replace(scan, data=_END_OF_DATA.sub(lambda end: _FILLER + end[0], scan.data))
 
 
@@ -204,7 +199,7 @@ def _file(segments: Sequence[Segment]) -> bytes:
 
 
 def _kept(segments: Sequence[Segment]) -> Iterator[bytes]:
-    """What chooses the colour space first, as a reader needs it before the frame; then all but metadata."""
+    """The colour space segments first, as a reader needs them before the frame; then all but metadata."""
     if any(segment.marker == _APP0 and segment.body.startswith(b"JFIF\0") for segment in segments):
         yield _JFIF
     for segment in segments:
@@ -214,11 +209,10 @@ def _kept(segments: Sequence[Segment]) -> Iterator[bytes]:
 
 
 def _needed(frame: Frame, segments: Sequence[Segment]) -> list[Segment]:
-    """All but scans that only repeat what earlier ones sent: libjpeg warns of them, and reports its first
-    warning.
+    """All segments but scans that only repeat earlier ones.
 
-    Raises ImageCorrupt where the scans together do not send every coefficient of every component to its
-    last bit.
+    libjpeg warns of repeats and reports only its first warning. Raises ImageCorrupt unless the scans together
+    send every coefficient of every component to its last bit.
     """
     missing = {
         (component, at) for component in frame.components for at in range(64 if frame.progressive else 1)
@@ -237,7 +231,7 @@ def _needed(frame: Frame, segments: Sequence[Segment]) -> list[Segment]:
 
 
 def _sent(frame: Frame, scan: Segment) -> tuple[set[Coefficient], set[Coefficient]]:
-    """The coefficients that a scan names, and those of which it sends the last bit."""
+    """The coefficients that a scan names, and those whose last bit it sends."""
     count = scan.body[0] if scan.body else 0
     first, last, bits = scan.body[1 + 2 * count :][:3].ljust(3, b"\xff")
     positions = range(first, min(last, 63) + 1) if frame.progressive else range(1)

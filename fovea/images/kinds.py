@@ -1,6 +1,6 @@
-"""What bytes look like that are no image of a supported format, and what their sender can do.
+"""Guesses what unsupported bytes are, and advises the sender.
 
-Only the first bytes are looked at, and nothing of them is repeated.
+Only the first bytes are inspected, and none of them are quoted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MANGLED = (
     b"\xc2\x89PNG",
     b"\xc3\xbf\xc3\x98\xc3\xbf",
 )
-"""A PNG and a JPEG that were read as UTF-8 or Latin-1 text and written as UTF-8."""
+"""A PNG or JPEG that was decoded as UTF-8 or Latin-1 and encoded as UTF-8."""
 _HEIF = {
     b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"hevc": "HEIC", b"hevx": "HEIC",
     b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF",
@@ -53,7 +53,7 @@ def starts(*signatures: bytes) -> Callable[[bytes], bool]:
 
 
 def text_starts(*words: bytes) -> Callable[[bytes], bool]:
-    """Behind white space and a byte order mark, in any case."""
+    """Matches after white space and a byte order mark, case-insensitively."""
     return lambda head: head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(words)
 
 
@@ -71,7 +71,7 @@ def _office(head: bytes) -> bool:
 
 
 def _text(head: bytes) -> bool:
-    """UTF-8 without control characters; it may be cut within a character."""
+    """UTF-8 without control characters; a truncated last character is allowed."""
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
@@ -127,14 +127,14 @@ KINDS = (
     Kind("text", _FETCH, _text),
     Kind("zero bytes alone", _READ + " once the file is written", lambda head: not head.strip(b"\0")),
 )
-"""Looked at in this order."""
+"""Checked in this order."""
 
 
 def advice_on(data: bytes) -> tuple[str, str]:
-    """What the bytes look like and what to do then; two empty texts where nobody can say."""
+    """What the bytes look like and what to do; two empty strings if unknown."""
     head = bytes(data[:HEAD])
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if brand:
         return (_HEIF[brand], CONVERT) if brand in _HEIF else ("a video", _FRAMES)
-    found = next((kind for kind in KINDS if kind.matches(head)), None)
-    return (found.name, found.advice) if found else ("", "")
+    match = next((kind for kind in KINDS if kind.matches(head)), None)
+    return (match.name, match.advice) if match else ("", "")

@@ -1,6 +1,4 @@
-"""Where each format writes the orientation. Only that is read of metadata, and what is damaged is passed
-over.
-"""
+"""The orientation in each format's metadata. Nothing else is read, and damaged metadata is ignored."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from fovea.images import orientation
 from fovea.images.orientation import of_exif, of_xmp, unwrapped
 
 MOST_INFLATED = 8 << 20
-"""Bytes that are inflated of a compressed text. An XMP packet with a thumbnail has a few hundred KiB."""
+"""The limit for inflated text in bytes. An XMP packet with a thumbnail has a few hundred KiB."""
 
 _XMP_KEY = b"XML:com.adobe.xmp"
 _RAW_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")
@@ -19,8 +17,9 @@ _RAW_XMP = b"Raw profile type xmp"
 
 
 def orientation_of_png(chunks: Iterable[tuple[bytes, bytes]]) -> int:
-    """From the eXIf chunk, else from what ImageMagick writes, else from XMP. `chunks` are kinds and
-    bodies.
+    """From the eXIf chunk, ImageMagick's raw profiles, or XMP, in this order.
+
+    `chunks` are types and bodies.
     """
     exif: list[int] = []
     texts: dict[bytes, bytes] = {}
@@ -59,19 +58,19 @@ def _plain(rest: bytes) -> bytes:
 
 
 def _compressed(rest: bytes) -> bytes:
-    """Of zTXt: a byte for the method, 0, then a zlib stream."""
+    """zTXt: a method byte, 0, then a zlib stream."""
     return _inflated(rest[1:]) if rest[:1] == b"\0" else b""
 
 
 def _international(rest: bytes) -> bytes:
-    """Of iTXt: flag and method of compression, a language, a translated key, then the text."""
+    """iTXt: compression flag and method, a language, a translated keyword, then the text."""
     _, _, behind = rest[2:].partition(b"\0")
     _, _, text = behind.partition(b"\0")
     return _inflated(text) if rest[:2] == b"\1\0" else text if rest[:1] == b"\0" else b""
 
 
 def _inflated(data: bytes) -> bytes:
-    """The beginning of a zlib stream, as far as it is sound."""
+    """The start of a zlib stream, up to the limit; empty if it is damaged."""
     try:
         return zlib.decompressobj().decompress(data, MOST_INFLATED)
     except zlib.error:

@@ -1,4 +1,4 @@
-"""From bytes to a Still: by their signature, whatever the file is called."""
+"""From bytes to a Still, by file signature and regardless of the file name."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ FORMATS = tuple(_READ)
 
 
 MOST_PIXELS = 178_956_970
-"""Where no smaller limit is given. Pillow refuses larger pictures too."""
+"""The default pixel limit. Pillow refuses larger images too."""
 
 
 def opened(data: bytes, formats: tuple[str, ...] = FORMATS, most_pixels: int = MOST_PIXELS) -> Still:
-    """The structure of a file. Raises ImageEmpty, ImageFormatNotSupported, ImageCorrupt or
-    ImageTooManyPixels.
+    """The structure of a file.
+
+    Raises ImageEmpty, ImageFormatNotSupported, ImageCorrupt or ImageTooManyPixels.
     """
     still = _READ[recognised(data, formats)](data)
     count = still.width * still.height
@@ -34,7 +35,7 @@ def opened(data: bytes, formats: tuple[str, ...] = FORMATS, most_pixels: int = M
 
 
 def recognised(data: bytes, formats: tuple[str, ...] = FORMATS) -> str:
-    """The format of a file, one of `formats`. Raises ImageEmpty or ImageFormatNotSupported."""
+    """The format of a file, among `formats`. Raises ImageEmpty or ImageFormatNotSupported."""
     if not data:
         raise ImageEmpty
     format = sniff(data)
@@ -46,7 +47,7 @@ def recognised(data: bytes, formats: tuple[str, ...] = FORMATS) -> str:
 
 
 def sniff(data: bytes) -> str | None:
-    """The format that the first bytes claim; None for all others."""
+    """The format by signature, or None."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(png.SIGNATURE):

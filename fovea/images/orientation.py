@@ -1,7 +1,7 @@
-"""The orientation of a picture: where files write it, and how it is undone.
+"""The EXIF orientation of an image: where files store it, and how to undo it.
 
-The value is that of the EXIF tag, 1 to 8. Damaged metadata means 1, as viewers then show the picture as it
-lies.
+The value is that of the EXIF tag, 1 to 8. Damaged metadata counts as 1, as viewers then show the image
+unrotated.
 """
 
 from __future__ import annotations
@@ -33,20 +33,18 @@ _TURNS = {
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture as a viewer turns it."""
+    """The image as a viewer rotates or mirrors it."""
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def first(values: Iterable[int]) -> int:
-    """The first of several places that has the tag decides; a value out of range means upright."""
+    """The first value that is set. Out of range means upright."""
     value = next((value for value in values if value), UPRIGHT)
     return value if value in _TURNS else UPRIGHT
 
 
 def of_exif(block: bytes) -> int:
-    """The tag's value in the first directory of a TIFF block, with or without `Exif` before it; 0 where
-    absent.
-    """
+    """The tag in the first directory of a TIFF block, with or without an `Exif` prefix; 0 if absent."""
     tiff = block.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
@@ -59,7 +57,7 @@ def of_exif(block: bytes) -> int:
 
 
 def _value(tiff: bytes, at: int, order: str) -> int:
-    """The value of the directory entry at `at` if it is the orientation, else 0."""
+    """The value of the directory entry at `at` if it is the orientation, otherwise 0."""
     if at + 12 > len(tiff):
         return 0
     tag, type, count = struct.unpack_from(order + "HHI", tiff, at)
@@ -70,14 +68,12 @@ def _value(tiff: bytes, at: int, order: str) -> int:
 
 
 def of_xmp(packet: bytes) -> int:
-    found = _XMP.search(packet)
-    return int(found[1]) if found else 0
+    match = _XMP.search(packet)
+    return int(match[1]) if match else 0
 
 
 def unwrapped(profile: bytes) -> bytes:
-    """The bytes of ImageMagick's raw profile: a line with a name, one with a length, then hexadecimal
-    digits.
-    """
+    """Decode ImageMagick's raw profile: a line with a name, a line with a length, then hex digits."""
     lines = profile.split(b"\n", 3)
     digits = b"".join(_HEX.findall(lines[3])) if len(lines) == 4 else b""
     return bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii"))

@@ -1,8 +1,8 @@
-"""PNG: the chunks that decide pixels, whether all rows are there, and what one transparent colour means.
+"""PNG: the chunks that determine pixels, completeness, and the transparent colour.
 
-Ancillary chunks never decide whether a picture is shown, so only IHDR, PLTE, tRNS and IDAT reach Pillow. The
-transparent colour of grey and RGB pictures is compared here: Pillow compares 16-bit RGB by the low byte
-and does not scale grey of 2 and 4 bits.
+Ancillary chunks never decide whether an image is shown, so only IHDR, PLTE, tRNS and IDAT reach Pillow. The
+transparent colour of grey and RGB images is compared here: Pillow compares 16-bit RGB by the low byte and
+does not scale grey of 2 and 4 bits.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from fovea.images.still import Drawn, eight_bits, flat, guarded, loaded, whitene
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 500_000
-"""A file of 32 MiB in IDAT chunks of 64 bytes has as many."""
+"""The number of 64-byte IDAT chunks in a file of 32 MiB."""
 
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _CHANNELS = {_GREY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}
 _DEPTHS = {_GREY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Of Adam7: first column and row, then the steps to the next."""
+"""Adam7: first column, first row, column step, row step."""
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What a file holds of a chunk: body and checksum are short where the file ends within it."""
+    """A chunk; body and checksum are short if the file ends within it."""
 
     kind: bytes
     body: bytes
@@ -72,7 +72,7 @@ class Header:
 
     @property
     def byte_count(self) -> int:
-        """The inflated bytes of all rows, each with its filter byte."""
+        """The inflated size of all rows, each with its filter byte."""
         passes = _PASSES if self.interlaced else ((0, 0, 1, 1),)
         bits = self.depth * _CHANNELS[self.colour]
         total = 0
@@ -84,7 +84,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Png:
-    """A PNG reduced to what decides its pixels. `sound` says that no checksum of `data` is wrong."""
+    """A PNG reduced to what determines its pixels. `sound` means that no checksum of `data` is wrong."""
 
     header: Header
     palette: bytes
@@ -103,9 +103,10 @@ class Png:
         return self.header.height
 
     def check_complete(self) -> None:
-        """Pillow takes the end of the compressed stream for the end of the picture, so the bytes are counted.
+        """Count the inflated bytes: Pillow mistakes the end of the compressed stream for the end of the
+        image.
 
-        Where a checksum of a chunk is wrong, that of the stream must hold: one of them proves the pixels.
+        If a chunk checksum is wrong, the stream's own checksum must hold; either of them proves the pixels.
         """
         missing = self.header.byte_count
         inflate = zlib.decompressobj()
@@ -134,8 +135,9 @@ class Png:
 
     @property
     def file(self) -> bytes:
-        """The chunks that decide pixels. Pillow gets no transparent colour, but the alpha values of a
-        palette.
+        """The chunks that determine pixels.
+
+        Pillow gets the alpha values of a palette, but no transparent colour.
         """
         h = self.header
         ihdr = struct.pack(">IIBBBBB", h.width, h.height, h.depth, h.colour, 0, 0, int(h.interlaced))
@@ -148,9 +150,7 @@ class Png:
         return b"".join([*parts, *_written(b"IDAT", b"".join(self.data)), *_written(b"IEND", b"")])
 
     def _transparent_colour(self) -> tuple[int, ...] | None:
-        """Samples of the one transparent colour. Of each the low bits count, as the PNG specification
-        says.
-        """
+        """The samples of the transparent colour. Only the low bits count, by the PNG specification."""
         count = {_GREY: 1, _RGB: 3}.get(self.header.colour)
         if count is None or len(self.transparency) != 2 * count:
             return None
@@ -158,15 +158,16 @@ class Png:
         return tuple(value & mask for value in struct.unpack(f">{count}H", self.transparency))
 
     def _equal(self, image: Image.Image, key: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-        """Which pixels of an RGB picture have the colour `key`."""
+        """A mask of the pixels of an RGB image that equal `key`."""
         if self.header.depth == 8:
             return _all_equal(image, key)
         high = _all_equal(image, tuple(value >> 8 for value in key))
         return high & _all_equal(self._low_bytes(), tuple(value & 255 for value in key))
 
     def _low_bytes(self) -> Image.Image:
-        """The low bytes of 16-bit RGB: Pillow keeps the high ones, unless the order of bytes is read
-        backwards.
+        """The low bytes of 16-bit RGB.
+
+        Pillow keeps the high bytes, unless it reads the byte order reversed.
         """
         with guarded("PNG"), Image.open(io.BytesIO(self.file), formats=("PNG",)) as image:
             image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
@@ -175,7 +176,7 @@ class Png:
 
 
 def read(data: bytes) -> Png:
-    """Raises ImageCorrupt where a chunk that decides pixels is damaged beyond use."""
+    """Raises ImageCorrupt if a chunk that determines pixels is unusable."""
     chunks = list(_chunks(data))
     header = Header.of(chunks[0] if chunks else None)
     first = next((at for at, chunk in enumerate(chunks) if chunk.kind == b"IDAT"), len(chunks))
@@ -194,9 +195,7 @@ def read(data: bytes) -> Png:
 
 
 def _colours(header: Header, chunks: Sequence[Chunk]) -> tuple[bytes, bytes]:
-    """The palette, padded with black to all that a pixel can name, and the tRNS chunk; b"" where there is
-    none.
-    """
+    """The palette, padded with black to all possible indices, and the tRNS chunk; b"" if absent."""
     if header.colour != _PALETTE:
         return b"", _transparency(chunks)
     at = next((at for at, chunk in enumerate(chunks) if chunk.kind == b"PLTE"), None)
@@ -213,7 +212,7 @@ def _transparency(chunks: Sequence[Chunk]) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:
-    """All chunks before IEND, as far as they can be told."""
+    """All chunks before IEND, as far as they can be parsed."""
     at = len(SIGNATURE)
     for _ in range(MOST_CHUNKS):
         if at + 8 > len(data):

@@ -1,4 +1,4 @@
-"""A still picture: the first frame of a file, before and after it is decoded."""
+"""A still image: the first frame of a file, before and after decoding."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from PIL import Image
 from fovea.contract.errors import FoveaError, ImageCorrupt
 from fovea.images import orientation
 
-# Callers have limits far below the size at which Pillow warns, and the warning would reach nobody but the
-# log.
+# Callers' limits are far below the size at which Pillow warns, and the warning would only reach the log.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _WHITE = (255, 255, 255)
@@ -25,8 +24,9 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pixels as they lie in the file, in mode L or RGB: transparency is laid on white. `had_alpha` says
-    whether any pixel let the white through.
+    """Pixels as stored in the file, in mode L or RGB, with transparency composited on white.
+
+    `had_alpha` says whether any pixel was transparent.
     """
 
     image: Image.Image
@@ -35,7 +35,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a viewer shows: upright, in mode L where the file is grey, else RGB."""
+    """The image as displayed: upright, in mode L if the file is grey, otherwise RGB."""
 
     image: Image.Image
     format: str
@@ -44,8 +44,9 @@ class Shown:
 
 
 class Still(Protocol):
-    """A file whose structure was read. Metadata that viewers ignore is gone, so it cannot fail the
-    decoder.
+    """A file whose structure was parsed.
+
+    Metadata that viewers ignore is removed, so it cannot fail the decoder.
     """
 
     @property
@@ -53,7 +54,7 @@ class Still(Protocol):
 
     @property
     def width(self) -> int:
-        """As the picture lies in the file."""
+        """As stored, before orientation."""
         ...
 
     @property
@@ -65,7 +66,7 @@ class Still(Protocol):
         ...
 
     def check_complete(self) -> None:
-        """Raises ImageCorrupt where pixels are missing. Decodes what it needs for that."""
+        """Raises ImageCorrupt if pixels are missing. Decodes as much as that needs."""
         ...
 
     def draw(self) -> Drawn:
@@ -74,7 +75,7 @@ class Still(Protocol):
 
 
 def shown(still: Still) -> Shown:
-    """Decode a picture. Raises ImageCorrupt."""
+    """Decode an image. Raises ImageCorrupt."""
     with guarded(still.format):
         drawn = still.draw()
         upright = orientation.turned(drawn.image, still.orientation)
@@ -83,11 +84,10 @@ def shown(still: Still) -> Shown:
 
 @contextmanager
 def guarded(format: str) -> Iterator[None]:
-    """Turns whatever Pillow raises into ImageCorrupt.
+    """Convert whatever Pillow raises to ImageCorrupt.
 
-    Pillow answers damaged files with OSError, SyntaxError, struct.error, ValueError, IndexError and more,
-    and its texts hold memory addresses. Only calls into Pillow belong inside, so that none of our own
-    defects hides here.
+    Pillow raises OSError, SyntaxError, struct.error, ValueError, IndexError and more for damaged files, and
+    its texts contain memory addresses. Only Pillow calls belong inside, so that our own bugs are not hidden.
     """
     try:
         yield
@@ -105,7 +105,7 @@ def loaded(data: bytes, format: str) -> Image.Image:
 
 
 def flat(image: Image.Image) -> Drawn:
-    """Grey where it is grey, else RGB; on white, in eight bits."""
+    """L if the image is grey, otherwise RGB; composited on white, with 8 bits."""
     if image.mode.startswith("I"):
         image = eight_bits(np.asarray(image))
     if not image.has_transparency_data:
@@ -120,14 +120,14 @@ def flat(image: Image.Image) -> Drawn:
 
 
 def eight_bits(values: npt.NDArray[np.generic]) -> Image.Image:
-    """16-bit grey as L, rounded. Pillow's own conversion clips: all above 255 of 65,535 would be white."""
+    """16-bit grey as L, rounded. Pillow's conversion clips: all above 255 of 65,535 would be white."""
     return Image.fromarray(((values.astype(np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8))
 
 
-def whitened(image: Image.Image, through: npt.NDArray[np.bool_]) -> Drawn:
-    """An L or RGB image with white where `through` holds."""
-    if not through.any():
+def whitened(image: Image.Image, transparent: npt.NDArray[np.bool_]) -> Drawn:
+    """An L or RGB image with white where the mask `transparent` is set."""
+    if not transparent.any():
         return Drawn(image, False)
     pixels = np.array(image)
-    pixels[through] = 255
+    pixels[transparent] = 255
     return Drawn(Image.fromarray(pixels), True)

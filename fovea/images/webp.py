@@ -1,7 +1,7 @@
-"""WebP: the chunks of the first picture, in a file of their own.
+"""WebP: the chunks of the first image, as a file of their own.
 
-Profiles, metadata, unknown chunks and later frames never decide whether it is shown, nor do wrong lengths
-of the file as a whole. libwebp refuses pictures that are cut off.
+Profiles, metadata, unknown chunks, later frames and wrong file lengths never decide whether an image is
+shown. libwebp refuses truncated images.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _ANIMATED, _ALPHA = 0x02, 0x10
 _FRAME_HEADER = 16
 
 Chunks = list[tuple[bytes, bytes]]
-"""The name and the body of each."""
+"""Name and body of each chunk."""
 
 
 @dataclass(frozen=True)
 class Webp:
-    """`file` holds the first picture alone."""
+    """`file` holds the first image only."""
 
     width: int
     height: int
@@ -48,18 +48,18 @@ class Webp:
 
 
 def read(data: bytes) -> Webp:
-    """Raises ImageCorrupt where there is no picture."""
+    """Raises ImageCorrupt if there is no image."""
     chunks = list(_chunks(data, 12))
-    found = dict(reversed(chunks))
-    kept = _kept(chunks, found)
+    first_by_name = dict(reversed(chunks))
+    kept = _kept(chunks, first_by_name)
     body = b"WEBP" + b"".join(_written(*chunk) for chunk in kept)
-    turned = metadata.orientation_of_webp(found.get(b"EXIF", b""), found.get(b"XMP ", b""))
+    turned = metadata.orientation_of_webp(first_by_name.get(b"EXIF", b""), first_by_name.get(b"XMP ", b""))
     return Webp(*_size(kept), b"RIFF" + struct.pack("<I", len(body)) + body, turned)
 
 
-def _kept(chunks: Chunks, found: dict[bytes, bytes]) -> Chunks:
-    """The header without the flags of metadata, and the chunks of the first picture."""
-    header = found.get(b"VP8X", b"")
+def _kept(chunks: Chunks, first_by_name: dict[bytes, bytes]) -> Chunks:
+    """The header without metadata flags, and the chunks of the first image."""
+    header = first_by_name.get(b"VP8X", b"")
     if not header:
         return _picture(chunks)
     if len(header) < 10:
@@ -68,14 +68,14 @@ def _kept(chunks: Chunks, found: dict[bytes, bytes]) -> Chunks:
     kept: Chunks = [(b"VP8X", bytes([flags, 0, 0, 0]) + header[4:10])]
     if not flags & _ANIMATED:
         return kept + _picture(chunks)
-    frame = found.get(b"ANMF", b"")
+    frame = first_by_name.get(b"ANMF", b"")
     picture = b"".join(_written(*chunk) for chunk in _picture(list(_chunks(frame, _FRAME_HEADER))))
-    # A background without colour and one round: neither shows in a first frame.
+    # Background colour and loop count do not affect a first frame.
     return [*kept, (b"ANIM", bytes(6)), (b"ANMF", frame[:_FRAME_HEADER] + picture)]
 
 
 def _picture(chunks: Chunks) -> Chunks:
-    """Of a lossy picture its alpha too, which comes first."""
+    """The bitstream chunk, preceded by the alpha chunk of a lossy image."""
     alpha: Chunks = []
     for name, body in chunks:
         if name in (b"VP8 ", b"VP8L"):
@@ -101,7 +101,7 @@ def _size(kept: Chunks) -> tuple[int, int]:
 
 
 def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
-    """From `at` to the end of the data; the last may be cut."""
+    """The chunks from `at` on; the last may be truncated."""
     for _ in range(MOST_CHUNKS):
         if at + 8 > len(data):
             return

@@ -1,5 +1,5 @@
-"""How large an image has to be: pure arithmetic over sizes and what was measured of a picture.
+"""How large an image has to be: pure arithmetic over sizes and measured image traits.
 
-Every decision is one number, a `max_pixels` for `Geometry.plan`, so that encoders, decoder and clients agree
-on the grid without another field. Knows no request, no model and no pixel.
+Every decision is a `max_pixels` for `Geometry.plan`, so encoders, decoder and clients agree on the grid
+without another field. Independent of requests, models and pixels.
 """

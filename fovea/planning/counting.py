@@ -1,4 +1,4 @@
-"""From a planned size to what it costs."""
+"""The cost of a planned size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fovea.planning.sizes import Size
 
 
 def count_tokens(original: Size, planned: Planned, row_bytes: int) -> TokenCount:
-    """`row_bytes` is the size of one row."""
+    """`row_bytes` is the size of a single row."""
     return TokenCount(
         original=original,
         planned=(planned.width, planned.height),

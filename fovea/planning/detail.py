@@ -1,8 +1,7 @@
-"""How much of an image matters: from a level of detail, and what was measured of the picture, to a size.
+"""From a level of detail and measured image traits to a size.
 
-LOW knows the size alone. AUTO takes the smallest size that suffices: where there is text, the one at which
-the smallest common text is still readable; a picture without text is bounded by its kind. HIGH takes nothing
-away.
+LOW depends on the size only. AUTO takes the smallest sufficient size: with text, the size at which the
+smallest common text stays readable; without text, a bound by image kind. HIGH does not shrink.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ LOW_TOKENS = 256
 PHOTO_TOKENS = 576
 """768x768 pixels."""
 BUSY_EDGES = 0.10
-"""The share of edge pixels from which on a graphic is given as much as a photo."""
+"""The edge density from which a graphic gets as many tokens as a photo."""
 READABLE_TEXT_PX = 10.0
-"""How high the smallest common text is left by AUTO, from the line to the top of a high letter."""
+"""The height that AUTO preserves for the smallest common text, from baseline to ascender."""
 
 
 @dataclass(frozen=True)
 class ImageTraits:
-    """What planning knows of an image. Not `measured` where only its size was told: then AUTO cannot know."""
+    """What planning knows of an image. AUTO has no effect unless `measured`: only the size is known."""
 
     width: int
     height: int
@@ -46,41 +45,41 @@ class ImageTraits:
 
 @dataclass(frozen=True)
 class Sufficient:
-    """A max_pixels that suffices, and why."""
+    """A sufficient max_pixels, with the reason."""
 
     max_pixels: int
     reason: str
 
 
 def sufficient(
-    look: ImageTraits, detail: Detail, readable_px: float, geometry: Geometry
+    traits: ImageTraits, detail: Detail, readable_px: float, geometry: Geometry
 ) -> Sufficient | None:
-    """The size that a level of detail asks for; None where it takes nothing away."""
+    """The size for a level of detail, or None if the level does not shrink the image."""
     if detail is Detail.LOW:
-        return Sufficient(smallest(look.size, LOW_TOKENS, geometry), "detail low")
+        return Sufficient(smallest(traits.size, LOW_TOKENS, geometry), "detail low")
     if detail is Detail.HIGH:
         return None
-    if look.text_height > 0:
-        reason = f"detail auto: text {look.text_height:.0f} px"
-        return Sufficient(_readable(look, readable_px, geometry), reason)
-    tokens = {ImageKind.PHOTO: PHOTO_TOKENS, ImageKind.GRAPHIC: _graphic_tokens(look)}.get(look.kind)
+    if traits.text_height > 0:
+        reason = f"detail auto: text {traits.text_height:.0f} px"
+        return Sufficient(_readable(traits, readable_px, geometry), reason)
+    tokens = {ImageKind.PHOTO: PHOTO_TOKENS, ImageKind.GRAPHIC: _graphic_tokens(traits)}.get(traits.kind)
     if tokens is None:
         return None
-    return Sufficient(tokens * geometry.cell**2, f"detail auto: {look.kind.lower()} without text")
+    return Sufficient(tokens * geometry.cell**2, f"detail auto: {traits.kind.lower()} without text")
 
 
-def _readable(look: ImageTraits, readable_px: float, geometry: Geometry) -> int:
-    """Both sides scaled by at least `readable_px / text_height`, although scaling rounds them down."""
-    cell, scale = geometry.cell, readable_px / look.text_height
+def _readable(traits: ImageTraits, readable_px: float, geometry: Geometry) -> int:
+    """Scales both sides by at least `readable_px / text_height`, although scaling rounds them down."""
+    cell, scale = geometry.cell, readable_px / traits.text_height
     if scale >= 1:
         return geometry.max_pixels
-    width = math.ceil(look.width * scale / cell) * cell
-    height = math.ceil(look.height * scale / cell) * cell
-    pixels = 2 + max(look.height * width**2 // look.width, look.width * height**2 // look.height)
-    return max(pixels, smallest(look.size, 1, geometry))
+    width = math.ceil(traits.width * scale / cell) * cell
+    height = math.ceil(traits.height * scale / cell) * cell
+    pixels = 2 + max(traits.height * width**2 // traits.width, traits.width * height**2 // traits.height)
+    return max(pixels, smallest(traits.size, 1, geometry))
 
 
-def _graphic_tokens(look: ImageTraits) -> int:
-    """From LOW_TOKENS for one that is almost empty to PHOTO_TOKENS for a busy one."""
-    busy = min(1.0, look.edge_density / BUSY_EDGES)
+def _graphic_tokens(traits: ImageTraits) -> int:
+    """Between LOW_TOKENS for a nearly empty graphic and PHOTO_TOKENS for a busy one."""
+    busy = min(1.0, traits.edge_density / BUSY_EDGES)
     return round(LOW_TOKENS + busy * (PHOTO_TOKENS - LOW_TOKENS))

@@ -1,6 +1,6 @@
-"""The size at which an image is planned, as far as its own size alone tells: what `fit` needs.
+"""The size at which an image is planned, as far as its own size decides; used by `fit`.
 
-What depends on pixels, or on the other images of a request, is for the server to plan.
+The server plans what depends on pixels or on the other images of a request.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 def pixel_limit(budget: Budget, width: int, height: int) -> int:
     """The max_pixels at which an image of this size is planned under a budget.
 
-    All tokens of a request may go to this image. Where even the fewest pixels exceed the budget, the image
-    stays at those and the server refuses it.
+    The image may use all tokens of the request. If even the minimum size exceeds the budget, the image stays
+    at that size and the server refuses it.
     """
     geometry = Geometry()
     pixels = DEFAULT_MAX_PIXELS if budget.max_pixels is None else budget.max_pixels

@@ -1,7 +1,7 @@
-"""The sizes that an image can be given: the smallest, the next larger one, the largest that all can have.
+"""The sizes that an image can take: the smallest, the next larger, the largest common to several images.
 
-A size stands where the checkpoint's processor would leave an image of it as it is. Scaling down rounds sides
-down, so a `max_pixels` near the checkpoint's least can end below it: what is chosen here never does.
+A size is stable if the checkpoint's processor leaves an image of that size unchanged. Downscaling rounds
+sides down, so a `max_pixels` near the checkpoint's minimum can end below it; the sizes chosen here never do.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Iterator, Sequence
 from fovea.geometry import Geometry, Planned
 
 Size = tuple[int, int]
-"""Width and height in pixels, after the EXIF orientation was applied."""
+"""Width and height in pixels, after EXIF orientation."""
 
 
 def stands(planned: Planned, geometry: Geometry) -> bool:
-    """Whether the processor would leave an image of this size, whose sides are whole cells, as it is."""
+    """Whether the processor leaves an image of this size (whose sides are whole cells) unchanged."""
     return geometry.min_pixels <= planned.width * planned.height <= geometry.max_pixels
 
 
 def smallest(size: Size, tokens: int, geometry: Geometry) -> int:
-    """The least max_pixels at which the plan stands and costs `tokens` at least.
+    """The least max_pixels whose plan is stable and costs at least `tokens`.
 
-    An image that has fewer tokens at its own size is left at that.
+    An image with fewer tokens at its own size keeps that size.
     """
-    enough = max(tokens, -(-geometry.min_pixels // geometry.cell**2))
+    min_tokens = max(tokens, -(-geometry.min_pixels // geometry.cell**2))
     pixels = geometry.within(tokens * geometry.cell**2)
     planned = geometry.plan(*size, pixels)
-    while planned.tokens < enough:
+    while planned.tokens < min_tokens:
         more = _larger(size, pixels, planned, geometry)
         if more is None:
             break
@@ -36,7 +36,7 @@ def smallest(size: Size, tokens: int, geometry: Geometry) -> int:
 
 
 def larger(size: Size, max_pixels: int, geometry: Geometry) -> int | None:
-    """The least max_pixels that gives another grid than this one; None where nothing is scaled any more."""
+    """The least max_pixels that gives a larger grid; None if the image is no longer downscaled."""
     return _larger(size, max_pixels, geometry.plan(*size, max_pixels), geometry)
 
 
@@ -46,25 +46,24 @@ def _larger(size: Size, max_pixels: int, planned: Planned, geometry: Geometry) -
     if max_pixels >= most:
         return None
     cell = geometry.cell
-    wider = height * (planned.width + cell) ** 2 // width + 2  # beyond what rounding of the scale can lose
+    wider = height * (planned.width + cell) ** 2 // width + 2  # more than rounding of the scale can lose
     higher = width * (planned.height + cell) ** 2 // height + 2
     return min(max(max_pixels + 1, min(wider, higher)), most)
 
 
 def own_pixels(size: Size, geometry: Geometry) -> int:
-    """The max_pixels from which on the image keeps its own size, to whole cells."""
+    """The max_pixels from which on the image keeps its own size, rounded to whole cells."""
     cell = geometry.cell
     return round(size[0] / cell) * round(size[1] / cell) * cell**2
 
 
 def largest_for_all(sizes: Sequence[Size], tokens: int, geometry: Geometry) -> int | None:
-    """The largest max_pixels, within the checkpoint's limits, at which all images together cost at most
-    `tokens`; None if there is none.
+    """The largest max_pixels at which all images together cost at most `tokens`, or None.
 
-    Exact. The cost of an image never falls as max_pixels grows, but in one place: at the image's own rounded
-    size it is no longer scaled, and a side that scaling had to draw one cell high takes fewer cells. So the
-    sum never falls between two such places, and there halving finds the edge; the highest stretch that has
-    one holds the answer.
+    Within the checkpoint's limits, and exact. The cost of an image is monotonic in max_pixels with one
+    exception: at its own rounded size the image is no longer scaled, and a side that scaling drew one cell
+    high takes fewer cells. So the sum is monotonic between two such sizes, where bisection finds the edge.
+    The highest interval with a solution holds the answer.
     """
     for low, high in _stretches(sizes, geometry):
         if _cost(sizes, low, geometry) <= tokens:
@@ -73,7 +72,7 @@ def largest_for_all(sizes: Sequence[Size], tokens: int, geometry: Geometry) -> i
 
 
 def _stretches(sizes: Sequence[Size], geometry: Geometry) -> Iterator[tuple[int, int]]:
-    """(lowest, highest) max_pixels of each stretch on which the cost never falls, from the top down."""
+    """(lowest, highest) max_pixels of each monotonic interval, from the top down."""
     own = {own_pixels(size, geometry) for size in sizes}
     inside = {pixels for pixels in own if geometry.min_pixels < pixels <= geometry.max_pixels}
     high = geometry.max_pixels
@@ -83,7 +82,7 @@ def _stretches(sizes: Sequence[Size], geometry: Geometry) -> Iterator[tuple[int,
 
 
 def _edge(sizes: Sequence[Size], tokens: int, low: int, high: int, geometry: Geometry) -> int:
-    """The highest max_pixels of a stretch that costs at most `tokens`, its lowest being known to."""
+    """The highest max_pixels of an interval that costs at most `tokens`; its lowest is known to fit."""
     fits, exceeds = low, high + 1
     while exceeds - fits > 1:
         middle = (fits + exceeds) // 2

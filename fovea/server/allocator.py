@@ -1,9 +1,9 @@
-"""What the C library does with memory that was freed, chosen once for the process of a service.
+"""Tunes glibc's allocator and the garbage collector for a service process.
 
-By default glibc gives large blocks back to the kernel as soon as they are free. Every message of rows is
-such a block, several times over, so each is paged in anew: half of the processor time of whoever receives
-rows. Here a process keeps up to `KEPT_BYTES` at the end of its heap instead. Blocks beyond `LARGE_BYTES` (a
-photo that was decoded) go back as before. Where the C library is another one, nothing happens.
+By default glibc returns large free blocks to the kernel at once. Every message of rows is such a block,
+several times over, so each is paged in again: half of a row receiver's CPU time. Here the process keeps up to
+`KEPT_BYTES` at the end of its heap. Blocks above `LARGE_BYTES` (a decoded photo) are still returned. Other C
+libraries are left alone.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import ctypes
 import gc
 
 KEPT_BYTES = 64 * 1024 * 1024
-LARGE_BYTES = 32 * 1024 * 1024  # glibc takes no more
-# Numbers of malloc.h.
+LARGE_BYTES = 32 * 1024 * 1024  # the maximum of glibc
+# Constants of malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 
 
 def keep_freed_memory() -> bool:
-    """Call it in `main`, before threads start. False where the C library knows no such choice."""
+    """Call it in `main`, before threads start. False if the C library does not support it."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
@@ -28,11 +28,12 @@ def keep_freed_memory() -> bool:
 
 
 def keep_loaded_objects() -> None:
-    """Call it once what the service needs is loaded: that lives as long as the process, and no collection of
-    garbage walks it again.
+    """Freeze loaded objects: they live as long as the process, so the GC need not scan them.
+
+    Call it once the service has loaded what it needs.
     """
     gc.collect()
     gc.freeze()
-    # The interpreter's last collection skips what is frozen. Extension modules would then find their objects
-    # alive when they are unloaded, and nanobind's print a page about leaks after the last line of the log.
+    # The interpreter's last collection skips frozen objects. Extension modules would then be unloaded while
+    # their objects are alive, and nanobind would print a page about leaks after the last line of the log.
     atexit.register(gc.unfreeze)

@@ -1,8 +1,8 @@
-"""What surrounds every call: metrics, then the log, then errors; from the outside in.
+"""The layers around every call, from the outside in: metrics, log, errors.
 
-The order matters: metrics and log must see calls that the error layer refused. `LAYERS` is that order, and a
-test holds it. A layer is an async context manager around the handler; `CallInterceptor` alone knows how gRPC
-wraps handlers. Health and reflection are counted but not logged.
+The order matters: metrics and log must see calls that the error layer refused. `LAYERS` holds the order, and
+a test asserts it. A layer is an async context manager around the handler; only `CallInterceptor` knows how
+gRPC wraps handlers. Health and reflection calls are counted but not logged.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def current_request_id() -> str:
-    """The id of the call that runs in this task."""
+    """The request id of the call that runs in this task."""
     return _request_id.get()
 
 
 @dataclass
 class Call:
-    """One RPC as the layers see it; `code` becomes true when the call ends."""
+    """An RPC as the layers see it; `code` is valid when the call ends."""
 
     method: str
     context: grpc.aio.ServicerContext
@@ -56,9 +56,11 @@ class Call:
         return self.method.startswith(QUIET)
 
     async def announce(self) -> None:
-        """Sends the request id ahead of the first response, and not before there is one: once headers have
-        come, no client of gRPC tries a call again. A call that fails without any names its id in the
-        details."""
+        """Send the request id ahead of the first response.
+
+        Not earlier: after headers gRPC clients no longer retry. A call that fails before its first response
+        carries its id in the status details.
+        """
         if not (self.announced or self.quiet):
             self.announced = True
             await self.context.send_initial_metadata(((REQUEST_ID, self.request_id),))
@@ -86,18 +88,19 @@ async def logged(call: Call) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def errors(call: Call) -> AsyncIterator[None]:
-    """Only errors that we made ourselves reach the client as they are; anything else is INTERNAL."""
+    """Pass FoveaErrors to the client; every other exception becomes INTERNAL."""
     try:
         yield
     except grpc.aio.AbortError:
         call.code = call.context.code().name if call.context.code() else "UNKNOWN"
         raise
-    except (asyncio.CancelledError, grpc.aio.BaseError) as gone:
-        # gRPC tells a passed deadline and a client that left alike: by cancelling, or by an error of its own
-        # where something was about to be sent.
-        left = call.context.time_remaining()
-        call.code = "DEADLINE_EXCEEDED" if left is not None and left <= 0 else "CANCELLED"
-        raise asyncio.CancelledError from gone
+    except (asyncio.CancelledError, grpc.aio.BaseError) as disconnected:
+        # gRPC reports an expired deadline and a disconnected client alike: by cancellation, or by an error
+        # of its own if a message was about to be sent.
+        remaining_s = call.context.time_remaining()
+        expired = remaining_s is not None and remaining_s <= 0
+        call.code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"
+        raise asyncio.CancelledError from disconnected
     except FoveaError as error:
         call.code, call.reason = error.code.name, error.reason
         if error.code is grpc.StatusCode.INTERNAL:
@@ -114,23 +117,23 @@ LAYERS: tuple[Layer, ...] = (counted, logged, errors)
 
 
 def clean_id(text: str) -> str:
-    """A caller's request id if it is fit for logs and metadata, else one of our own."""
+    """The caller's request id if it is fit for logs and metadata, otherwise a new id."""
     fit = 0 < len(text) <= REQUEST_ID_CHARS and text.isascii() and text.isprintable()
     return text if fit else uuid.uuid4().hex
 
 
 def _id_of(request: Any, context: grpc.aio.ServicerContext) -> str:
     inner = getattr(request, "request", request)
-    named = getattr(inner, "request_id", "")
-    sent = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
-    return clean_id(named or str(sent))
+    in_message = getattr(inner, "request_id", "")
+    in_metadata = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
+    return clean_id(in_message or str(in_metadata))
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Puts the layers around every handler, and reads and writes its messages.
+    """Wraps every handler in the layers, and decodes its requests.
 
-    gRPC is told that every method takes a stream of bytes: only so are requests parsed inside of the layers,
-    and calls without a request answered. Clients cannot tell the difference.
+    Every method is registered as a stream of bytes: only then are requests parsed inside of the layers, and
+    calls without a request answered. Clients cannot tell the difference.
     """
 
     def __init__(self, metrics: CallMetrics, idle_s: float = IDLE_S) -> None:
@@ -145,26 +148,26 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None:
             return None
-        surrounded = _Surrounded(handler, details.method, self._metrics, self._idle_s)
+        layered = _LayeredHandler(handler, details.method, self._metrics, self._idle_s)
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                surrounded.many, response_serializer=handler.response_serializer
+                layered.stream, response_serializer=handler.response_serializer
             )
         return grpc.stream_unary_rpc_method_handler(
-            surrounded.one, response_serializer=handler.response_serializer
+            layered.unary, response_serializer=handler.response_serializer
         )
 
 
 @dataclass(frozen=True)
-class _Surrounded:
-    """A method's own handler inside of the layers."""
+class _LayeredHandler:
+    """A method's handler inside of the layers."""
 
     handler: grpc.RpcMethodHandler
     method: str
     metrics: CallMetrics
     idle_s: float
 
-    async def one(self, _: Any, context: Any) -> Any:
+    async def unary(self, _: Any, context: Any) -> Any:
         messages = self._messages(context)
         request, failed = await self._request(messages)
         async with self._layers(request, context) as call:
@@ -175,7 +178,7 @@ class _Surrounded:
             await call.announce()
             return response
 
-    async def many(self, _: Any, context: Any) -> None:
+    async def stream(self, _: Any, context: Any) -> None:
         messages = self._messages(context)
         request, failed = await self._request(messages)
         async with self._layers(request, context) as call:
@@ -197,7 +200,7 @@ class _Surrounded:
         )
 
     async def _request(self, messages: Messages) -> tuple[Any, FoveaError | None]:
-        """What the handler takes, or why there is none: the layers are entered with the id of the request."""
+        """The handler's input, or why there is none. The layers need the request's id first."""
         if self.handler.request_streaming:
             return (messages.dialogue() if self.handler.response_streaming else messages.all()), None
         try:

@@ -1,6 +1,6 @@
-"""How a service's process begins and ends: what it needs is installed, and whatever ends it is one line.
+"""The start and end of a service process: checks the installation, and reports fatal errors in one line.
 
-Imports nothing that a plain install lacks, so that it can say what is missing.
+Imports only what a plain install has, so that it can report what is missing.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class StoppedWhileLoading(Exception):
-    """SIGTERM or SIGINT came before the service was ready."""
+    """SIGTERM or SIGINT arrived before the service was ready."""
 
 
 def prepare(service: str) -> None:
-    """What a service does before it imports what may be missing, or what may take seconds.
+    """Call it first, before imports that may be missing or take seconds.
 
-    Ends the process with one line where the extra of that name is not installed.
+    Exits with a single line if the service's extra is not installed.
     """
-    # Written by gRPC's C core, in a format of its own, about what we report ourselves.
+    # gRPC's C core logs in its own format what we report ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    sys.excepthook = _told_in_one_line(service)
+    sys.excepthook = _one_line_excepthook(service)
     missing = _missing(service)
     if missing:
         refuse(f"{service}: {', '.join(sorted(missing))} not installed: pip install 'fovea[{service}]'")
 
 
 def run(serve: Coroutine[Any, Any, None], service: str, expected: tuple[type[Exception], ...]) -> None:
-    """Serve until a signal comes. Status 1 and one line where an exception is `expected` of a bad start."""
+    """Serve until a signal arrives. An `expected` exception exits with status 1 and a single line."""
     try:
         asyncio.run(_served(serve))
     except expected as error:
@@ -49,20 +49,22 @@ async def _served(serve: Coroutine[Any, Any, None]) -> None:
     try:
         await serve
     except StoppedWhileLoading:
-        # Everything is closed by now but a thread that may read weights for minutes: nobody waits for it.
+        # Only a thread that may read weights for minutes is left; do not wait for it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
 
 
 def _missing(extra: str) -> list[str]:
-    """The distributions of an extra of ours that are not installed."""
+    """The distributions of one of our extras that are not installed."""
     try:
         lines = requires("fovea") or []
     except PackageNotFoundError:
         return []
-    wanted = (line for line in lines if re.search(rf"extra\s*==\s*['\"]{extra}['\"]", line))
-    return [name.group() for line in wanted if (name := _NAME.match(line)) and not _installed(name.group())]
+    requirements = (line for line in lines if re.search(rf"extra\s*==\s*['\"]{extra}['\"]", line))
+    return [
+        name.group() for line in requirements if (name := _NAME.match(line)) and not _installed(name.group())
+    ]
 
 
 def _installed(name: str) -> bool:
@@ -73,10 +75,10 @@ def _installed(name: str) -> bool:
     return True
 
 
-def _told_in_one_line(service: str) -> Any:
-    """An excepthook: a bug is told in one line, with the place in our code that a report needs."""
+def _one_line_excepthook(service: str) -> Any:
+    """Install excepthooks that report a bug in a single line, with the source location."""
 
-    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         code = trace.tb_frame.f_code if trace else None
@@ -84,9 +86,9 @@ def _told_in_one_line(service: str) -> Any:
         text = " ".join(str(error).split())
         print(f"{service}: unexpected {kind.__name__}{where}: {text}", file=sys.stderr)
 
-    def tell_thread(failed: threading.ExceptHookArgs) -> None:
+    def report_thread(failed: threading.ExceptHookArgs) -> None:
         if failed.exc_value is not None and not issubclass(failed.exc_type, SystemExit):
-            tell(failed.exc_type, failed.exc_value, failed.exc_traceback)
+            report(failed.exc_type, failed.exc_value, failed.exc_traceback)
 
-    threading.excepthook = tell_thread
-    return tell
+    threading.excepthook = report_thread
+    return report

@@ -1,7 +1,7 @@
-"""grpc.health.v1: what this server says of itself, name by name.
+"""grpc.health.v1: the serving status of this server, by service name.
 
-Unlike the servicer of `grpc_health` its watches end once they were told of the draining, because load
-balancers watch for as long as they live and would hold up every shutdown. Knows no server.
+Unlike `grpc_health`'s servicer, watches end after they have reported draining: load balancers watch for as
+long as they live and would delay every shutdown. Independent of the server.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """`ready_names` are served while every condition is met and nothing drains; `live_names` as long as the
-    process is. `started` is the first condition.
+    """`ready_names` are SERVING while every condition is met and the server is not draining.
+
+    `live_names` are SERVING as long as the process runs. `started` is the first condition.
     """
 
     def __init__(self, ready_names: tuple[str, ...], live_names: tuple[str, ...]) -> None:
@@ -30,7 +31,7 @@ class Health(health_pb2_grpc.HealthServicer):
         self._changed = asyncio.Event()
 
     def set(self, condition: str, met: bool) -> None:
-        """Serve while all that was ever named is met; too late once draining has begun."""
+        """Update a condition. No effect once draining has begun."""
         self._unmet = self._unmet - {condition} if met else self._unmet | {condition}
         if not self._draining:
             self._set(NOT_SERVING if self._unmet else SERVING)
@@ -49,14 +50,14 @@ class Health(health_pb2_grpc.HealthServicer):
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        told = None
+        last_status = None
         while True:
             changed, status = self._changed, self._status.get(request.service, UNKNOWN)
-            if status != told:
+            if status != last_status:
                 yield health_pb2.HealthCheckResponse(status=status)
             if self._draining:
                 return
-            told = status
+            last_status = status
             await changed.wait()
 
     def _set(self, status: int) -> None:

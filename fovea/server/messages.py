@@ -1,9 +1,9 @@
-"""The messages of a call: parsed here, and waited for no longer than the server allows.
+"""The messages of a call: parsed inside of the layers, with an idle timeout.
 
-gRPC parses requests outside of interceptors, so bytes that are no message would end a call as UNKNOWN with
-Python's text; and it never answers a unary call that is half-closed without a message. Here requests are read
-as bytes, inside of the layers, and both are typed errors. A caller that neither sends nor reads for `idle_s`
-ends with CallIdle, because an open call holds memory and, in a decoder, KV blocks.
+gRPC parses requests outside of interceptors, so malformed bytes would end a call as UNKNOWN with Python's
+text; and it never answers a unary call that is half-closed without a message. Here requests are read as bytes
+inside of the layers, and both cases are typed errors. A caller that neither sends nor reads for `idle_s` gets
+CallIdle, because an open call holds memory and, in a decoder, KV blocks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Side = Literal["send", "read"]
 
 @dataclass(frozen=True)
 class Messages:
-    """Both directions of one call. `idle` is told which side of the caller was waited for in vain."""
+    """Both directions of a call. `idle` is called with the side that timed out."""
 
     context: grpc.aio.ServicerContext
     method: str
@@ -33,7 +33,7 @@ class Messages:
     idle: Callable[[Side], None]
 
     async def only(self) -> Any:
-        """The one request of a unary call. Raises InvalidArgument, CallIdle."""
+        """The request of a unary call. Raises InvalidArgument, CallIdle."""
         data = await self._receive()
         if data is grpc.aio.EOF:
             raise self._invalid("the call ended without a request")
@@ -45,14 +45,14 @@ class Messages:
             yield self._parsed(data)
 
     async def dialogue(self) -> AsyncIterator[Any]:
-        """The requests of a bidirectional stream, which may rest once it has begun."""
+        """The requests of a bidirectional stream, which may be idle after the first request."""
         data = await self._receive()
         while data is not grpc.aio.EOF:
             yield self._parsed(data)
             data = await self.context.read()
 
     async def send(self, response: Any) -> None:
-        """Returns once gRPC has taken the response, which it does not while the caller reads nothing."""
+        """Returns once gRPC has accepted the response; it does not while the caller does not read."""
         try:
             async with asyncio.timeout(self.idle_s):
                 await self.context.write(response)

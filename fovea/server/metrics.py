@@ -1,6 +1,6 @@
-"""Prometheus metrics of calls, under the names that gRPC dashboards know; one registry a server.
+"""Prometheus metrics of calls, under standard gRPC metric names; a registry per server.
 
-Counted in one interceptor, never by hand in a handler. Domain metrics live in each service's `metrics.py`.
+Counted in an interceptor, never in a handler. Domain metrics are in each service's `metrics.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 class CallMetrics:
-    """Started, handled by code, and seconds, by service and method."""
+    """Started calls, handled calls by code, and durations, by service and method."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ("grpc_service", "grpc_method")

@@ -1,8 +1,8 @@
-"""One gRPC server in one process: bind, be ready, drain on SIGTERM.
+"""A gRPC server in a process: bind, become ready, drain on SIGTERM.
 
-Health per service starts as NOT_SERVING; `liveness` is true as soon as the process answers, `readiness` and
-the service's own name once `ready` was called and while every other condition is met. Draining first tells
-health, then refuses new calls, then waits for running ones.
+Health per service starts as NOT_SERVING. `liveness` is SERVING as soon as the process answers; `readiness`
+and the service's own name once `ready` was called and while every other condition is met. Draining updates
+health first, then refuses new calls, then waits for running calls.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Binding:
-    """Where a server listens and what it takes. Addresses are `host:port`; port 0 picks one. `idle_s` is how
-    long a call may wait for its caller.
+    """Listen addresses and limits of a server. Addresses are `host:port`; port 0 picks a free port.
+
+    `idle_s` is how long a call may wait for its caller.
     """
 
     listen: str
@@ -53,10 +54,10 @@ def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
         ("grpc.max_send_message_length", max_message_bytes),
         # A second process on the same port must fail, not share it silently.
         ("grpc.so_reuseport", 0),
-        # Clients may ping every 10 s, the least that grpc-go allows, with or without calls.
+        # Clients may ping every 10 s, the minimum of grpc-go, with or without calls.
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),
-        # A caller whose host is lost, or whose process is stopped, holds its calls no longer than this.
+        # A caller whose host is lost or whose process is stopped holds its calls no longer than this.
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     )
@@ -90,7 +91,7 @@ class ServerProcess:
         self.port = 0
 
     async def start(self) -> None:
-        """Bind and answer, not ready yet. Raises OSError where an address is taken."""
+        """Bind and answer, not ready yet. Raises OSError if an address is in use."""
         try:
             self.port = self._server.add_insecure_port(self._binding.listen)
         except RuntimeError as error:
@@ -107,7 +108,7 @@ class ServerProcess:
         self._health.set("started", True)
 
     def set_condition(self, name: str, met: bool) -> None:
-        """Something beside the start that readiness depends on; met until it is said not to be."""
+        """Update another readiness condition; conditions are met until set otherwise."""
         self._health.set(name, met)
 
     def _serve_metrics(self, address: Address) -> None:
@@ -119,9 +120,9 @@ class ServerProcess:
             ) from error
 
     def stop(self) -> None:
-        """Ask for draining; from a signal handler of the loop. A second time: end the running calls now.
+        """Start draining; called by the loop's signal handlers.
 
-        Whoever asks a third time gets what the signal does by default.
+        The second call ends running calls at once. A third signal has its default effect.
         """
         if not self._stopping.is_set():
             self._stopping.set()
@@ -133,10 +134,10 @@ class ServerProcess:
         self._ending = loop.create_task(self._server.stop(0))
 
     async def until_stopped(self, failing: Coroutine[Any, Any, Exception]) -> None:
-        """Return once SIGTERM or SIGINT came, or `stop` was called.
+        """Return on SIGTERM, SIGINT or `stop`.
 
-        Raises what `failing` returns, should that come first: a process that can serve no more ends, for its
-        supervisor to start it again.
+        Raises the result of `failing` if that comes first: a process that can no longer serve exits, so that
+        its supervisor restarts it.
         """
         task, stop = asyncio.ensure_future(failing), asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -146,7 +147,7 @@ class ServerProcess:
         task.cancel()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """Finish `work`. Asked to stop meanwhile, cancel it and raise StoppedWhileLoading."""
+        """Await `work`. If stopped meanwhile, cancel it and raise StoppedWhileLoading."""
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -156,7 +157,7 @@ class ServerProcess:
         raise StoppedWhileLoading
 
     async def drain(self, grace_s: float) -> None:
-        """Health first, then no new calls, then wait up to `grace_s` for running ones."""
+        """Update health, refuse new calls, then wait up to `grace_s` for running calls."""
         log.info("draining", grace_s=grace_s)
         self._health.drain()
         await self._server.stop(grace_s)

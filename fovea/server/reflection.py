@@ -1,7 +1,7 @@
-"""What server reflection looks things up in: the default pool, in which a call is found by its name too.
+"""The symbol database of server reflection: the default pool, which also finds methods by name.
 
-Protobuf's own pool finds services, messages and fields by name, but no calls: it knows not in which file
-`DecoderService.Complete` stands. ghz asks for that, and so does `grpcurl describe` of one call.
+Protobuf's pool finds services, messages and fields by name, but no methods such as `DecoderService.Complete`.
+ghz and `grpcurl describe` of a method look these up.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from google.protobuf import descriptor_pool
 
 
 class Pool:
-    """The default pool with that answer added."""
+    """The default descriptor pool, extended by method lookup."""
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
 
     def FindFileContainingSymbol(self, symbol: str) -> Any:
-        """Raises KeyError where there is no such symbol."""
+        """Raises KeyError for an unknown symbol."""
         try:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:

@@ -1,6 +1,6 @@
 """From a FoveaError to a gRPC status: code, ErrorInfo, BadRequest, RetryInfo, RequestInfo.
 
-Details stay under 4 KiB, because Java refuses more than 8 KiB of metadata in all.
+Details stay under 4 KiB, because Java refuses more than 8 KiB of metadata in total.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 def _cut(text: str) -> str:
-    """At most TEXT_BYTES of UTF-8: limits of metadata are in bytes, and callers choose the characters."""
+    """At most TEXT_BYTES of UTF-8: metadata limits are in bytes, and callers choose the characters."""
     data = text.encode(errors="replace")
     if len(data) <= TEXT_BYTES:
         return text
@@ -58,7 +58,7 @@ def _retry(seconds: float) -> error_details_pb2.RetryInfo:
 
 
 def of(error: FoveaError, request_id: str) -> status_pb2.Status:
-    """The status of an error. Violations that would break the size limit are left out, last first."""
+    """The status of an error. Violations that exceed the size limit are dropped from the end."""
     status = status_pb2.Status(code=error.code.value[0], message=_cut(error.message))
     status.details.append(_pack(_info(error)))
     status.details.append(_pack(error_details_pb2.RequestInfo(request_id=request_id)))
@@ -75,7 +75,7 @@ def of(error: FoveaError, request_id: str) -> status_pb2.Status:
 
 
 def trailing(error: FoveaError, status: status_pb2.Status) -> Metadata:
-    """The trailing metadata. `abort_with_status` would drop the pushback, so both are set by hand."""
+    """The trailing metadata. Set by hand, because `abort_with_status` would drop the pushback."""
     metadata: Metadata = (("grpc-status-details-bin", status.SerializeToString()),)
     if error.retry_after_s is not None:
         pushback = int(error.retry_after_s * 1000 * random.uniform(1.0, 1.25))
@@ -86,13 +86,13 @@ def trailing(error: FoveaError, status: status_pb2.Status) -> Metadata:
 async def abort(context: grpc.aio.ServicerContext, error: FoveaError, request_id: str) -> None:
     """End the call with this error. Raises grpc.aio.AbortError, as `context.abort` does.
 
-    Raises CancelledError where the caller is gone, or does not take the status within FLUSH_S because it does
-    not read the messages before it. gRPC holds the status ready for one that reads again later.
+    Raises CancelledError if the caller is gone, or does not accept the status within FLUSH_S because it does
+    not read earlier messages. gRPC keeps the status for a caller that resumes reading.
     """
     status = of(error, request_id)
     context.set_trailing_metadata(trailing(error, status))
     try:
         async with asyncio.timeout(FLUSH_S):
             await context.abort(error.code, status.message)
-    except (TimeoutError, grpc.aio.InternalError) as unheard:
-        raise asyncio.CancelledError from unheard
+    except (TimeoutError, grpc.aio.InternalError) as undelivered:
+        raise asyncio.CancelledError from undelivered

@@ -1,4 +1,4 @@
-"""Files that no server should choke on: damaged, cut off, lying about themselves, or no image at all."""
+"""Image files that no server may fail on: damaged, truncated, misleading, or not images at all."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _png(width: int, height: int, body: bytes = b"") -> bytes:
 
 
 def _webp_of_34_bytes() -> bytes:
-    """A lossless WebP whose header says 16384x16384: decoded unseen it takes gigabytes."""
+    """A lossless WebP whose header claims 16384x16384: unchecked decoding would take gigabytes."""
     size = (16383) | (16383 << 14)
     body = b"\x2f" + struct.pack("<I", size) + bytes(9)
     chunk = b"VP8L" + struct.pack("<I", len(body)) + body
@@ -45,7 +45,7 @@ def _webp_of_34_bytes() -> bytes:
 
 
 def _many_scans() -> bytes:
-    """A progressive JPEG whose last scan is repeated: every scan passes over the whole picture."""
+    """A progressive JPEG whose last scan is repeated: each scan passes over the whole image."""
     out = io.BytesIO()
     Image.fromarray(pixels(64, 64)).save(out, "JPEG", progressive=True)
     data = out.getvalue()
@@ -72,13 +72,13 @@ def _vast_gif() -> bytes:
 
 
 def _some_rows(rows: int) -> bytes:
-    """Of 192, in a stream that ends as it should."""
+    """Some of 192 rows, in a valid stream."""
     picture = pixels(256, 192)
     return _png(256, 192, b"".join(b"\0" + row.tobytes() for row in picture[:rows]))
 
 
 def _closed(format: str, end: bytes, **options: bool) -> bytes:
-    """Half of the data, and then what ends a file."""
+    """Half of the data, followed by the format's end marker."""
     out = io.BytesIO()
     Image.fromarray(pixels(120, 120, seed=1)).save(out, format, **options)
     return out.getvalue()[: out.tell() // 2] + end

@@ -1,4 +1,6 @@
-"""Bad images through the front door: a typed error each, both services go on, what was stored stays."""
+"""Bad images through the public API: each gets a typed error, both services keep serving, stored data
+survives.
+"""
 
 from __future__ import annotations
 
@@ -22,31 +24,31 @@ LIMITED = {
 }
 
 
-def check(found: Failure, reason: str) -> None:
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", reason)
-    assert found.violations
+def check(error: Failure, reason: str) -> None:
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", reason)
+    assert error.violations
     if reason in LIMITED:
-        assert found.metadata["limit"] == LIMITED[reason]
-        assert float(found.metadata["actual"]) > float(LIMITED[reason])
+        assert error.metadata["limit"] == LIMITED[reason]
+        assert float(error.metadata["actual"]) > float(LIMITED[reason])
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_a_bad_image_is_refused_with_its_reason_by_every_door(house: House, name: str) -> None:
+async def test_a_bad_image_is_refused_with_its_reason_by_both_services(house: House, name: str) -> None:
     make, reason = BAD[name]
     data = make()
-    asked = request("?", [data], max_new_tokens=1)
-    check(await failure(house.decoder.Generate(asked, timeout=CALL_S)), reason)
-    complete = decoder_pb2.CompleteRequest(request=asked)
+    message = request("?", [data], max_new_tokens=1)
+    check(await failure(house.decoder.Generate(message, timeout=CALL_S)), reason)
+    complete = decoder_pb2.CompleteRequest(request=message)
     check(await failure(house.decoder.Complete(complete, timeout=CALL_S)), reason)
-    count = decoder_pb2.CountTokensRequest(request=asked)
+    count = decoder_pb2.CountTokensRequest(request=message)
     check(await failure(house.decoder.CountTokens(count, timeout=CALL_S)), reason)
     check(await failure(house.put(data)), reason)
-    found = await failure(house.decoder.Generate(request("?", [digest_of(data)]), timeout=CALL_S))
-    assert found.reason == "IMAGE_NOT_STORED"
+    error = await failure(house.decoder.Generate(request("?", [digest_of(data)]), timeout=CALL_S))
+    assert error.reason == "IMAGE_NOT_STORED"
 
 
 async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> None:
-    """All of them at once, with good requests in between."""
+    """All bad images concurrently, with good requests in between."""
     good = request("What is it?", [picture(seed=751)], max_new_tokens=6)
     before = await house.ask(good)
     held = await house.stats()
@@ -54,8 +56,8 @@ async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> N
         failure(house.decoder.Generate(request("?", [make()], max_new_tokens=1), timeout=CALL_S))
         for make, _ in BAD.values()
     ]
-    found, *answered = await asyncio.gather(asyncio.gather(*bad), *(house.ask(good) for _ in range(4)))
-    assert [f.reason for f in found] == [reason for _, reason in BAD.values()]
+    errors, *answered = await asyncio.gather(asyncio.gather(*bad), *(house.ask(good) for _ in range(4)))
+    assert [f.reason for f in errors] == [reason for _, reason in BAD.values()]
     assert {tuple(a.token_ids) for a in answered} == {tuple(before.token_ids)}
     assert {source for a in answered for source in a.sources} == {"ROW_SOURCE_ROWS"}
     after = await house.stats()
@@ -66,28 +68,28 @@ async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> N
 
 
 async def test_one_bad_image_among_good_ones_fails_the_call(house: House) -> None:
-    """Never silently an answer about the others."""
+    """Never a silent answer about the other images."""
     make, reason = BAD["png cut off"]
-    asked = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    check(found, reason)
-    assert list(found.violations) == ["messages[0].parts[1].image"]
+    message = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
+    check(error, reason)
+    assert list(error.violations) == ["messages[0].parts[1].image"]
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_a_bad_image_is_named_by_its_place(house: House, name: str) -> None:
+async def test_a_bad_image_is_named_by_its_path(house: House, name: str) -> None:
     make, reason = BAD[name]
-    asked = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)
+    message = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)
     for call in (
-        house.decoder.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S),
-        house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=asked), timeout=CALL_S),
+        house.decoder.Complete(decoder_pb2.CompleteRequest(request=message), timeout=CALL_S),
+        house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=message), timeout=CALL_S),
     ):
-        found = await failure(call)
-        assert (found.reason, list(found.violations)) == (reason, ["messages[0].parts[1].image"])
+        error = await failure(call)
+        assert (error.reason, list(error.violations)) == (reason, ["messages[0].parts[1].image"])
 
 
-async def test_an_image_that_is_not_stored_or_too_large_is_named_by_its_place(house: House) -> None:
+async def test_a_missing_or_oversized_image_is_named_by_its_path(house: House) -> None:
     unknown = request("?", [picture(seed=752), digest_of(b"nobody has it")], max_new_tokens=1)
-    found = await failure(house.decoder.Generate(unknown, timeout=CALL_S))
-    assert (found.code, found.reason) == ("NOT_FOUND", "IMAGE_NOT_STORED")
-    assert list(found.violations) == ["messages[0].parts[1].image"]
+    error = await failure(house.decoder.Generate(unknown, timeout=CALL_S))
+    assert (error.code, error.reason) == ("NOT_FOUND", "IMAGE_NOT_STORED")
+    assert list(error.violations) == ["messages[0].parts[1].image"]

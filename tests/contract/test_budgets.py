@@ -1,4 +1,4 @@
-"""Budgets through the front door: what is wrong is refused by its field, what is over is told what fits."""
+"""Budgets through the public API: invalid fields are named, excess budgets report what fits."""
 
 from __future__ import annotations
 
@@ -39,47 +39,49 @@ def both(visual: decoder_pb2.VisualBudget) -> None:
 async def test_a_wrong_field_is_named(
     house: House, path: str, harm: Callable[[decoder_pb2.VisualBudget], object]
 ) -> None:
-    asked = request("?", max_new_tokens=1)
-    harm(asked.visual)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert (found.code, found.reason, set(found.violations)) == (
+    message = request("?", max_new_tokens=1)
+    harm(message.visual)
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
+    assert (error.code, error.reason, set(error.violations)) == (
         "INVALID_ARGUMENT", "INVALID_ARGUMENT", {path},
     )  # fmt: skip
 
 
 async def test_images_over_budget_are_fitted_or_refused(house: House) -> None:
-    asked = request("?", [picture(320, 256, seed=790)], max_new_tokens=1)  # 80 tokens
-    asked.visual.max_visual_tokens = 40
-    answered = await house.ask(asked)
+    message = request("?", [picture(320, 256, seed=790)], max_new_tokens=1)  # 80 tokens
+    message.visual.max_visual_tokens = 40
+    answered = await house.ask(message)
     assert 32 <= answered.started.visual_tokens <= 40
     (step,) = answered.finished.receipt.images[0].steps
     assert (step.name, step.before, step.reason) == ("resize", 80, "budget 40")
-    asked.visual.on_over_budget = decoder_pb2.ON_OVER_BUDGET_REFUSE
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "VISUAL_BUDGET_EXCEEDED")
-    assert (found.metadata["limit"], found.metadata["actual"]) == ("40", "80")
-    asked.visual.max_pixels = int(found.metadata["fits"])
-    assert (await house.ask(asked)).started.visual_tokens <= 40
+    message.visual.on_over_budget = decoder_pb2.ON_OVER_BUDGET_REFUSE
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "VISUAL_BUDGET_EXCEEDED")
+    assert (error.metadata["limit"], error.metadata["actual"]) == ("40", "80")
+    message.visual.max_pixels = int(error.metadata["fits"])
+    assert (await house.ask(message)).started.visual_tokens <= 40
 
 
 async def test_a_size_is_counted_and_not_answered_about(house: House) -> None:
-    asked = request("?", max_new_tokens=1)
-    part = asked.messages[0].parts.add()
+    message = request("?", max_new_tokens=1)
+    part = message.messages[0].parts.add()
     part.image.size.width, part.image.size.height = 640, 480
-    counted = await house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=asked), timeout=CALL_S)
+    counted = await house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=message), timeout=CALL_S)
     assert (counted.visual_tokens, counted.visual_tokens_min, counted.exact) == (300, 300, True)
     assert {other.name for other in counted.alternatives} >= {"detail low", "economy", "strong", "flat"}
     for other in counted.alternatives:
-        asked.visual.CopyFrom(other.visual)
-        again = await house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=asked), timeout=CALL_S)
+        message.visual.CopyFrom(other.visual)
+        again = await house.decoder.CountTokens(
+            decoder_pb2.CountTokensRequest(request=message), timeout=CALL_S
+        )
         assert (again.visual_tokens, again.visual_tokens_min) == (
             other.visual_tokens,
             other.visual_tokens_min,
         )
         assert (again.kv_bytes, again.prefill_flops) == (other.kv_bytes, other.prefill_flops)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert found.reason == "INVALID_ARGUMENT"
-    assert set(found.violations) == {"messages[0].parts[1].image"}
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
+    assert error.reason == "INVALID_ARGUMENT"
+    assert set(error.violations) == {"messages[0].parts[1].image"}
 
 
 def test_what_a_request_leaves_open_is_the_servers_and_a_budget_survives_the_wire() -> None:

@@ -1,4 +1,4 @@
-"""Messages that make no conversation: each refused with the field that is wrong."""
+"""Invalid conversations are refused with the offending field."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.pictures import picture
 SYSTEM, USER, ASSISTANT = decoder_pb2.ROLE_SYSTEM, decoder_pb2.ROLE_USER, decoder_pb2.ROLE_ASSISTANT
 
 
-def said(role: decoder_pb2.Role.ValueType, *parts: str | bytes) -> decoder_pb2.Message:
+def chat_message(role: decoder_pb2.Role.ValueType, *parts: str | bytes) -> decoder_pb2.Message:
     return decoder_pb2.Message(role=role, parts=[_part(part) for part in parts])
 
 
@@ -24,15 +24,15 @@ def _part(part: str | bytes) -> decoder_pb2.Part:
 
 WRONG = {
     "nothing": ([], "messages"),
-    "no role": ([said(decoder_pb2.ROLE_UNSPECIFIED, "?")], "messages[0].role"),
-    "no parts": ([said(USER)], "messages[0].parts"),
-    "a late system": ([said(USER, "?"), said(SYSTEM, "!")], "messages[1].role"),
-    "an answer last": ([said(USER, "?"), said(ASSISTANT, "!")], "messages[1].role"),
+    "no role": ([chat_message(decoder_pb2.ROLE_UNSPECIFIED, "?")], "messages[0].role"),
+    "no parts": ([chat_message(USER)], "messages[0].parts"),
+    "a late system": ([chat_message(USER, "?"), chat_message(SYSTEM, "!")], "messages[1].role"),
+    "an answer last": ([chat_message(USER, "?"), chat_message(ASSISTANT, "!")], "messages[1].role"),
     "an image of the assistant": (
-        [said(USER, "?"), said(ASSISTANT, picture()), said(USER, "?")],
+        [chat_message(USER, "?"), chat_message(ASSISTANT, picture()), chat_message(USER, "?")],
         "messages[1].parts[0].image",
     ),
-    "an image of the system": ([said(SYSTEM, picture()), said(USER, "?")], "messages[0].parts[0].image"),
+    "an image of the system": ([chat_message(SYSTEM, picture()), chat_message(USER, "?")], "messages[0].parts[0].image"),
     "an image of nothing": (
         [decoder_pb2.Message(role=USER, parts=[decoder_pb2.Part(image=decoder_pb2.Image())])],
         "messages[0].parts[0].image",
@@ -49,18 +49,18 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 async def test_what_is_no_conversation_is_refused_by_field(house: House, name: str) -> None:
     messages, field = WRONG[name]
-    asked = decoder_pb2.GenerateRequest(messages=messages)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert found.code == "INVALID_ARGUMENT"
-    assert set(found.violations) == {field}
+    message = decoder_pb2.GenerateRequest(messages=messages)
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
+    assert error.code == "INVALID_ARGUMENT"
+    assert set(error.violations) == {field}
 
 
 async def test_a_conversation_of_several_turns_and_images_is_answered(house: House) -> None:
     messages = [
-        said(SYSTEM, "You are a helpful assistant."),
-        said(USER, picture(seed=780), "What is this?"),
-        said(ASSISTANT, "A chart."),
-        said(USER, "And ", picture(seed=781), "this?"),
+        chat_message(SYSTEM, "You are a helpful assistant."),
+        chat_message(USER, picture(seed=780), "What is this?"),
+        chat_message(ASSISTANT, "A chart."),
+        chat_message(USER, "And ", picture(seed=781), "this?"),
     ]
     sampling = decoder_pb2.Sampling(max_new_tokens=5)
     answered = await house.ask(decoder_pb2.GenerateRequest(messages=messages, sampling=sampling))
@@ -70,7 +70,7 @@ async def test_a_conversation_of_several_turns_and_images_is_answered(house: Hou
 
 async def test_an_image_in_two_places_is_marked_as_a_repeat(house: House) -> None:
     data = picture(seed=782)
-    messages = [said(USER, data, data, "The same?")]
+    messages = [chat_message(USER, data, data, "The same?")]
     sampling = decoder_pb2.Sampling(max_new_tokens=2)
     before = await house.encodes()
     answered = await house.ask(decoder_pb2.GenerateRequest(messages=messages, sampling=sampling))

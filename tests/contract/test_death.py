@@ -1,4 +1,4 @@
-"""A service whose engine has died is not ready, tells whoever waits, and ends for its supervisor to start it again."""
+"""A service whose engine died is not ready, fails waiting calls, and exits for its supervisor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def pair(checkpoint: Callable[[str], Path], tmp_path: Path) -> AsyncIterat
             await service.stop()
 
 
-async def test_a_decoder_whose_engine_dies_tells_and_ends(
+async def test_a_decoder_whose_engine_died_fails_calls_and_exits(
     pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from decoder_svc.model.text import TextDecoder
@@ -53,13 +53,13 @@ async def test_a_decoder_whose_engine_dies_tells_and_ends(
         while await running.read() is not grpc.aio.EOF:
             pass
 
-    found = await failure(drained())
-    assert (found.code, found.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
+    error = await failure(drained())
+    assert (error.code, error.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
     with pytest.raises(EngineFailed, match="the engine died: RuntimeError"):
         await asyncio.wait_for(asyncio.shield(service.task), CALL_S)
 
 
-async def test_an_encoder_whose_tower_dies_tells_and_ends(
+async def test_an_encoder_whose_tower_died_fails_calls_and_exits(
     pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from encoder_svc.vision.tower import Tower
@@ -72,8 +72,8 @@ async def test_an_encoder_whose_tower_dies_tells_and_ends(
         raise TowerFailed
 
     monkeypatch.setattr(Tower, "encode", lost)
-    found = await failure(stub.Encode(encoder_pb2.EncodeRequest(digest=digest_of(picture())), timeout=CALL_S))
-    assert (found.code, found.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
+    error = await failure(stub.Encode(encoder_pb2.EncodeRequest(digest=digest_of(picture())), timeout=CALL_S))
+    assert (error.code, error.reason) == ("UNAVAILABLE", "ENGINE_FAILED")
     with pytest.raises(TowerFailed):
         await asyncio.wait_for(asyncio.shield(service.task), CALL_S)
 

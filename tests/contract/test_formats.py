@@ -1,4 +1,4 @@
-"""A form that is asked for, and log-probabilities, on the wire: where they come back, and what is refused."""
+"""Structured output and log-probabilities on the wire: where they are returned, and what is refused."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ENUM = {
 
 
 async def test_generate_and_complete_tell_the_same_tokens_and_log_probabilities(house: House) -> None:
-    asked = request("Which colour?", max_new_tokens=32)
-    asked.response_format.json_schema = json.dumps(ENUM)
-    asked.logprobs.SetInParent()
-    events = [event async for event in house.decoder.Generate(asked, timeout=CALL_S)]
+    message = request("Which colour?", max_new_tokens=32)
+    message.response_format.json_schema = json.dumps(ENUM)
+    message.logprobs.SetInParent()
+    events = [event async for event in house.decoder.Generate(message, timeout=CALL_S)]
     deltas = [event.delta for event in events if event.HasField("delta")]
-    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S)
+    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=message), timeout=CALL_S)
     assert json.loads(whole.text)["a"] in ("x", "y")
     assert whole.finish_reason == decoder_pb2.FINISH_REASON_STOP
     assert list(whole.token_ids) == [token for delta in deltas for token in delta.token_ids]
@@ -37,8 +37,8 @@ async def test_generate_and_complete_tell_the_same_tokens_and_log_probabilities(
 
 
 async def test_log_probabilities_come_only_where_they_are_asked_for(house: House) -> None:
-    asked = request("Which colour?", max_new_tokens=4)
-    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S)
+    message = request("Which colour?", max_new_tokens=4)
+    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=message), timeout=CALL_S)
     assert (len(whole.logprobs), bool(whole.token_ids)) == (0, True)
 
 
@@ -59,40 +59,42 @@ async def test_log_probabilities_come_only_where_they_are_asked_for(house: House
     ],
     ids=["none", "empty", "schema", "half a pair", "large number", "expression", "large", "no choice"],
 )
-async def test_a_form_that_cannot_be_enforced_is_refused_by_field_before_anything_starts(
+async def test_an_unsupported_format_is_refused_by_field_before_anything_starts(
     house: House, wanted: decoder_pb2.ResponseFormat, field: str
 ) -> None:
-    asked = request("?", ["sha256:" + "0" * 64], max_new_tokens=1)
-    asked.response_format.CopyFrom(wanted)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert (found.code, set(found.violations)) == ("INVALID_ARGUMENT", {field})
+    message = request("?", ["sha256:" + "0" * 64], max_new_tokens=1)
+    message.response_format.CopyFrom(wanted)
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
+    assert (error.code, set(error.violations)) == ("INVALID_ARGUMENT", {field})
 
 
 # 60 KiB that take seconds of CPU and much memory.
 SLOW = "".join(f"[{chr(97 + i % 26)}-z]?" for i in range(10_000))
 
 
-async def test_slow_forms_are_refused_and_others_answered_meanwhile(house: House) -> None:
-    """As many as threads that asyncio shares; each is another one."""
+async def test_slow_formats_are_refused_while_others_are_answered(house: House) -> None:
+    """As many distinct formats as asyncio has worker threads."""
     slow = [request("?", max_new_tokens=4) for _ in range(6)]
-    for number, asked in enumerate(slow):
-        asked.response_format.regex = SLOW + str(number)
-    waiting = [asyncio.create_task(failure(house.decoder.Generate(asked, timeout=CALL_S))) for asked in slow]
+    for number, message in enumerate(slow):
+        message.response_format.regex = SLOW + str(number)
+    waiting = [
+        asyncio.create_task(failure(house.decoder.Generate(message, timeout=CALL_S))) for message in slow
+    ]
     plain = decoder_pb2.CompleteRequest(request=request("Which colour?", max_new_tokens=4))
     whole = await house.decoder.Complete(plain, timeout=CALL_S)
     assert whole.receipt.totals.output_tokens > 0
     assert not any(task.done() for task in waiting)
     limits = (await house.info()).limits
     named = {str(limits.max_format_s), str(limits.max_format_memory_bytes)}
-    for found in await asyncio.gather(*waiting):
-        assert (found.code, found.reason) == ("INVALID_ARGUMENT", "FORMAT_TOO_COSTLY")
-        assert found.metadata["limit"] in named
-        assert set(found.violations) == {"response_format.regex"}
+    for error in await asyncio.gather(*waiting):
+        assert (error.code, error.reason) == ("INVALID_ARGUMENT", "FORMAT_TOO_COSTLY")
+        assert error.metadata["limit"] in named
+        assert set(error.violations) == {"response_format.regex"}
 
 
-async def test_the_limit_of_a_form_is_told_and_named(house: House) -> None:
+async def test_the_limit_of_a_format_is_reported(house: House) -> None:
     assert (await house.info()).limits.max_format_bytes == 65_536
-    asked = request("?", max_new_tokens=1)
-    asked.response_format.regex = "a" * 65_537
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert (found.metadata["limit"], found.metadata["actual"]) == ("65536", "65537")
+    message = request("?", max_new_tokens=1)
+    message.response_format.regex = "a" * 65_537
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
+    assert (error.metadata["limit"], error.metadata["actual"]) == ("65536", "65537")

@@ -1,4 +1,4 @@
-"""Chunks written and read by hand are those that protobuf writes and reads, whatever arrives."""
+"""The hand-written codec of chunks agrees with protobuf on any input."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ def plain(frame: ChunkFrame) -> tuple[int, int, bytes, int]:
 
 
 def agrees(message: bytes) -> bool:
-    """Whether a message that is read by hand is one that protobuf reads to the same fields."""
+    """Whether the codec and protobuf decode a message to the same fields."""
     frame = frames.read(message)
     return frame is None or encoder_pb2.EncodeResponse.FromString(message) == response(frame)
 
 
 @given(FRAMES)
-def test_written_by_hand_is_written_by_protobuf(frame: ChunkFrame) -> None:
+def test_the_codec_writes_what_protobuf_writes(frame: ChunkFrame) -> None:
     assert frames.write(frame) == response(frame).SerializeToString()
 
 
 @given(FRAMES)
-def test_a_chunk_with_data_and_check_is_read_by_hand(frame: ChunkFrame) -> None:
-    found = frames.read(response(frame).SerializeToString())
+def test_a_plain_chunk_is_decoded_without_protobuf(frame: ChunkFrame) -> None:
+    decoded = frames.read(response(frame).SerializeToString())
     if frame.data and frame.xxh3:
-        assert found is not None
-        assert plain(found) == plain(frame)
+        assert decoded is not None
+        assert plain(decoded) == plain(frame)
     else:
-        assert found is None
+        assert decoded is None
 
 
 def test_data_is_a_view_of_the_message_and_as_large_as_a_message_may_be() -> None:
     message = frames.write(ChunkFrame(64, 64, b"x" * 2**20, 7))
-    found = frames.read(message)
-    assert found is not None
-    assert isinstance(found.data, memoryview)
-    assert found.data.obj is message
+    decoded = frames.read(message)
+    assert decoded is not None
+    assert isinstance(decoded.data, memoryview)
+    assert decoded.data.obj is message
 
 
 @given(FRAMES, st.data())
-def test_a_damaged_message_is_read_as_protobuf_reads_it_or_left_to_it(
+def test_a_damaged_message_is_decoded_like_protobuf_or_left_to_it(
     frame: ChunkFrame, data: st.DataObject
 ) -> None:
     message = bytearray(frames.write(frame))
@@ -68,13 +68,13 @@ def test_a_damaged_message_is_read_as_protobuf_reads_it_or_left_to_it(
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_read_as_protobuf_reads_them_or_left_to_it(message: bytes) -> None:
+def test_arbitrary_bytes_are_decoded_like_protobuf_or_left_to_it(message: bytes) -> None:
     assert agrees(b"\x12" + message)
 
 
 @given(FRAMES, FRAMES)
-def test_a_message_that_says_things_twice_is_left_to_protobuf(one: ChunkFrame, two: ChunkFrame) -> None:
-    assert agrees(frames.write(one) + frames.write(two))
+def test_a_message_with_repeated_fields_is_left_to_protobuf(first: ChunkFrame, second: ChunkFrame) -> None:
+    assert agrees(frames.write(first) + frames.write(second))
 
 
 def test_headers_and_summaries_are_left_to_protobuf() -> None:

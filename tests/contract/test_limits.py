@@ -1,4 +1,4 @@
-"""Requests above a limit: refused, never clamped, with the limit, the value, and what would fit."""
+"""Requests above a limit are refused, never clamped; errors carry the limit, the value, and what would fit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTEXT = 256
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def narrow(house: House) -> AsyncIterator[decoder_pb2_grpc.DecoderServiceStub]:
-    """A decoder with a context of 256 tokens beside the other one, on the same encoder."""
+    """A decoder with a context of 256 tokens, on the same encoder."""
     changes = {"max_context": CONTEXT, "max_new_tokens": 32, "default_max_new_tokens": 16, "max_images": 3}
     service = decoder(house.model, [house.encoder_side.address], kv_tokens=1024, **changes)
     try:
@@ -37,14 +37,14 @@ Stub = decoder_pb2_grpc.DecoderServiceStub
 
 @pytest.mark.parametrize("images", [1, 3])
 async def test_an_over_long_prompt_names_the_largest_size_that_fits(narrow: Stub, images: int) -> None:
-    """That size works, and one pixel more does not."""
+    """That size works; another pixel does not."""
     data = [picture(640, 480 + 32 * at, seed=760 + at) for at in range(images)]
-    found = await failure(narrow.Generate(request("?", data, max_new_tokens=8), timeout=CALL_S))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "CONTEXT_TOO_LONG")
-    assert found.metadata["limit"] == str(CONTEXT)
-    assert int(found.metadata["prompt_tokens"]) + 8 > CONTEXT
-    fits = int(found.metadata["max_pixels_that_fits"])
-    assert str(fits) in found.message
+    error = await failure(narrow.Generate(request("?", data, max_new_tokens=8), timeout=CALL_S))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "CONTEXT_TOO_LONG")
+    assert error.metadata["limit"] == str(CONTEXT)
+    assert int(error.metadata["prompt_tokens"]) + 8 > CONTEXT
+    fits = int(error.metadata["max_pixels_that_fits"])
+    assert str(fits) in error.message
     fitting = request("?", data, max_new_tokens=8, max_pixels=fits)
     answered = await read(narrow.Generate(fitting, timeout=CALL_S))
     assert answered.started.prompt_tokens + 8 <= CONTEXT
@@ -54,17 +54,17 @@ async def test_an_over_long_prompt_names_the_largest_size_that_fits(narrow: Stub
 
 async def test_a_text_that_is_too_long_says_so_with_and_without_an_image(narrow: Stub) -> None:
     text = "How many rows does the table have? " * 60
-    found = await failure(narrow.Generate(request(text), timeout=CALL_S))
-    assert found.reason == "CONTEXT_TOO_LONG"
-    found = await failure(narrow.Generate(request(text, [picture()]), timeout=CALL_S))
-    assert found.reason == "CONTEXT_TOO_LONG"
-    assert found.metadata.get("max_pixels_that_fits", "0") == "0"
+    error = await failure(narrow.Generate(request(text), timeout=CALL_S))
+    assert error.reason == "CONTEXT_TOO_LONG"
+    error = await failure(narrow.Generate(request(text, [picture()]), timeout=CALL_S))
+    assert error.reason == "CONTEXT_TOO_LONG"
+    assert error.metadata.get("max_pixels_that_fits", "0") == "0"
 
 
-async def test_an_endless_text_is_refused_without_being_tokenised(narrow: Stub) -> None:
-    """Tokenising 20 MB takes many seconds; the others would wait."""
-    found = await failure(narrow.Generate(request("x" * 20_000_000), timeout=CALL_S))
-    assert found.reason == "CONTEXT_TOO_LONG"
+async def test_a_huge_text_is_refused_without_tokenizing_it(narrow: Stub) -> None:
+    """Tokenizing 20 MB takes many seconds and would delay other calls."""
+    error = await failure(narrow.Generate(request("x" * 20_000_000), timeout=CALL_S))
+    assert error.reason == "CONTEXT_TOO_LONG"
 
 
 async def test_an_over_long_request_is_still_counted(narrow: Stub) -> None:
@@ -75,9 +75,9 @@ async def test_an_over_long_request_is_still_counted(narrow: Stub) -> None:
 
 
 async def test_max_new_tokens_above_the_cap_is_refused_not_clamped(narrow: Stub) -> None:
-    found = await failure(narrow.Generate(request("?", max_new_tokens=33), timeout=CALL_S))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "MAX_NEW_TOKENS_TOO_LARGE")
-    assert (found.metadata["limit"], found.metadata["max_new_tokens"]) == ("32", "33")
+    error = await failure(narrow.Generate(request("?", max_new_tokens=33), timeout=CALL_S))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "MAX_NEW_TOKENS_TOO_LARGE")
+    assert (error.metadata["limit"], error.metadata["max_new_tokens"]) == ("32", "33")
     assert len((await read(narrow.Generate(request("?", max_new_tokens=32), timeout=CALL_S))).token_ids) <= 32
 
 
@@ -91,30 +91,30 @@ async def test_the_cap_of_an_unconfigured_server_is_512(house: House) -> None:
     limits = (await house.info()).limits
     defaults = (limits.max_new_tokens, limits.default_max_new_tokens, limits.max_context)
     assert defaults == (512, 256, 8192)
-    found = await failure(house.decoder.Generate(request("?", max_new_tokens=513), timeout=CALL_S))
-    assert found.reason == "MAX_NEW_TOKENS_TOO_LARGE"
+    error = await failure(house.decoder.Generate(request("?", max_new_tokens=513), timeout=CALL_S))
+    assert error.reason == "MAX_NEW_TOKENS_TOO_LARGE"
 
 
 async def test_more_images_than_allowed_are_refused(narrow: Stub) -> None:
     asked = request("?", [picture(seed=770 + at) for at in range(4)])
-    found = await failure(narrow.Generate(asked, timeout=CALL_S))
-    assert (found.reason, found.metadata["limit"], found.metadata["actual"]) == ("TOO_MANY_IMAGES", "3", "4")
+    error = await failure(narrow.Generate(asked, timeout=CALL_S))
+    assert (error.reason, error.metadata["limit"], error.metadata["actual"]) == ("TOO_MANY_IMAGES", "3", "4")
 
 
 @pytest.mark.parametrize("max_pixels", [1, 4095, 16_777_217, 2**32 - 1])
 async def test_max_pixels_outside_of_the_checkpoints_limits_is_refused(house: House, max_pixels: int) -> None:
     asked = request("?", [picture()], max_pixels=max_pixels)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert set(found.violations) == {"visual.max_pixels"}
-    assert (found.metadata["least"], found.metadata["limit"]) == ("4096", "16777216")
+    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert set(error.violations) == {"visual.max_pixels"}
+    assert (error.metadata["least"], error.metadata["limit"]) == ("4096", "16777216")
 
 
 async def test_max_pixels_of_zero_is_a_value_and_is_refused(house: House) -> None:
     """The field is optional: 0 is set, not absent."""
     asked = request("?", [picture()])
     asked.visual.max_pixels = 0
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert set(found.violations) == {"visual.max_pixels"}
+    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert set(error.violations) == {"visual.max_pixels"}
     count = encoder_pb2.CountTokensRequest(width=64, height=64, max_pixels=0)
     assert (await failure(house.encoder.CountTokens(count, timeout=CALL_S))).code == "INVALID_ARGUMENT"
 
@@ -122,8 +122,8 @@ async def test_max_pixels_of_zero_is_a_value_and_is_refused(house: House) -> Non
 @pytest.mark.parametrize("size", [(0, 64), (64, 0), (201, 1), (1, 4_000_000_000)])
 async def test_sizes_that_no_image_has_are_not_counted(house: House, size: tuple[int, int]) -> None:
     asked = encoder_pb2.CountTokensRequest(width=size[0], height=size[1])
-    found = await failure(house.encoder.CountTokens(asked, timeout=CALL_S))
-    assert found.code == "INVALID_ARGUMENT"
+    error = await failure(house.encoder.CountTokens(asked, timeout=CALL_S))
+    assert error.code == "INVALID_ARGUMENT"
 
 
 NAN, INF = float("nan"), float("inf")
@@ -148,27 +148,27 @@ async def test_sampling_outside_of_its_range_is_refused_with_field_limit_and_val
         asked.sampling.stop.extend(value)
     else:
         setattr(asked.sampling, field, value)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert found.code == "INVALID_ARGUMENT"
-    assert set(found.violations) == {f"sampling.{field}"}
-    assert found.metadata["field"] == f"sampling.{field}"
-    assert found.metadata["limit"] in found.message
-    assert found.metadata["actual"] in found.message
+    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert error.code == "INVALID_ARGUMENT"
+    assert set(error.violations) == {f"sampling.{field}"}
+    assert error.metadata["field"] == f"sampling.{field}"
+    assert error.metadata["limit"] in error.message
+    assert error.metadata["actual"] in error.message
     if isinstance(value, float):
-        assert float(found.metadata["actual"]) == pytest.approx(value, nan_ok=True)
+        assert float(error.metadata["actual"]) == pytest.approx(value, nan_ok=True)
 
 
 @pytest.mark.parametrize("field", ["keep", "near_repeats"])
 @pytest.mark.parametrize("value", [NAN, INF, -INF, 0.0, -0.0, -1e-30, 1.5])
-async def test_shares_that_are_none_are_refused_with_field_limit_and_value(
+async def test_invalid_shares_are_refused_with_field_limit_and_value(
     house: House, field: str, value: float
 ) -> None:
     asked = request("?", max_new_tokens=1)
     setattr(asked.visual.reduction, field, value)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert set(found.violations) == {f"visual.reduction.{field}"}
-    assert found.metadata["limit"] == "above 0 and at most 1"
-    assert float(found.metadata["actual"]) == pytest.approx(value, nan_ok=True)
+    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert set(error.violations) == {f"visual.reduction.{field}"}
+    assert error.metadata["limit"] == "above 0 and at most 1"
+    assert float(error.metadata["actual"]) == pytest.approx(value, nan_ok=True)
 
 
 @pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-20, 0.005])
@@ -183,7 +183,7 @@ async def test_a_temperature_near_zero_takes_the_likeliest_token(
         assert (await read(house.decoder.Generate(asked, timeout=CALL_S))).token_ids == greedy.token_ids
 
 
-async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) -> None:
+async def test_a_full_queue_is_refused_with_a_retry_delay(house: House) -> None:
     service = decoder(
         house.model,
         [house.encoder_side.address],
@@ -199,9 +199,9 @@ async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) ->
         for call in calls:
             assert (await call.read()).WhichOneof("event") == "started"
         await _until_held(stub, 2)
-        found = await failure(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S))
-        assert (found.code, found.reason) == ("RESOURCE_EXHAUSTED", "ENGINE_BUSY")
-        assert found.retry_s
+        error = await failure(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S))
+        assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "ENGINE_BUSY")
+        assert error.retry_s
         for call in calls:
             call.cancel()
     finally:
@@ -209,7 +209,7 @@ async def test_a_full_queue_is_refused_with_a_time_to_come_back(house: House) ->
 
 
 async def test_a_busy_stream_is_refused_before_anything_is_sent(house: House) -> None:
-    """No client of gRPC retries a stream of which headers or a message have come."""
+    """gRPC clients do not retry a stream after headers or a message."""
     service = decoder(
         house.model,
         [house.encoder_side.address],
@@ -240,8 +240,8 @@ async def _started(call: grpc.aio.UnaryStreamCall) -> bool:
         return False
 
 
-async def test_readers_that_do_not_read_hold_no_places(house: House) -> None:
-    """Two callers stop reading; once the engine has nothing left to do, others are answered."""
+async def test_readers_that_stop_reading_hold_no_slots(house: House) -> None:
+    """Two callers stop reading; once the engine is idle, others are answered."""
     service = decoder(
         house.model,
         [house.encoder_side.address],
@@ -271,7 +271,7 @@ async def test_readers_that_do_not_read_hold_no_places(house: House) -> None:
 
 
 async def _until_held(stub: Stub, requests: int) -> None:
-    """The bound is a guard against hanging."""
+    """The bound only guards against hanging."""
     async with asyncio.timeout(30):
         while True:
             info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)

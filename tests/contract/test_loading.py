@@ -1,4 +1,4 @@
-"""Before the model has answered a dummy: alive, not ready, and whoever asks is told to come back."""
+"""While the model loads, the service is alive, not ready, and tells callers to retry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(120)
 async def loading(
     checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Service, Service, threading.Event]]:
-    """Both services held at the place where they read weights, until the event is set."""
+    """Both services, paused while they read weights until the event is set."""
     from decoder_svc.native_engine import engine as native
     from encoder_svc.vision.tower import Tower
 
@@ -66,7 +66,7 @@ async def test_a_loading_service_is_alive_but_not_ready_and_then_ready(
         assert await service.health(name) == "SERVING"
 
 
-async def test_calls_that_come_too_early_are_told_to_come_back(
+async def test_early_calls_get_a_retry_delay(
     loading: tuple[Service, Service, threading.Event],
 ) -> None:
     first, second, _ = loading
@@ -83,9 +83,9 @@ async def test_calls_that_come_too_early_are_told_to_come_back(
         on_decoder.Generate(request("?"), timeout=CALL_S),
         on_decoder.Complete(decoder_pb2.CompleteRequest(request=request("?")), timeout=CALL_S),
     ):
-        found = await failure(call)
-        assert (found.code, found.reason) == ("UNAVAILABLE", "NOT_READY")
-        assert found.retry_s
+        error = await failure(call)
+        assert (error.code, error.reason) == ("UNAVAILABLE", "NOT_READY")
+        assert error.retry_s
     info = await on_decoder.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     assert decoder_pb2.ServingState.Name(info.state) == "SERVING_STATE_LOADING"
     assert info.loading_progress < 1

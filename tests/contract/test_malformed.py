@@ -1,5 +1,6 @@
-"""Every RPC of both services answers bytes that are no message, and calls without one, by name; so do health and
-reflection. What is called is read from the descriptors, so that no later RPC can be forgotten.
+"""Every RPC of both services, health and reflection answer malformed and missing requests with typed errors.
+
+RPCs are read from the descriptors, so that new RPCs are covered.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ GARBAGE = b"\xff\xff\xff"
 
 
 async def called(house: House, method: MethodDescriptor, *requests: bytes) -> Failure:
-    """As a proxy would that knows nothing of the contract: any bytes, any number of them."""
+    """Call like a proxy that knows nothing of the contract: any number of arbitrary messages."""
     side = (
         house.encoder_side
         if method.containing_service.file.name == encoder_pb2.DESCRIPTOR.name
@@ -46,19 +47,19 @@ def test_both_services_health_and_reflection_are_called() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
-async def test_bytes_that_are_no_message(house: House, method: MethodDescriptor) -> None:
-    found = await called(house, method, GARBAGE)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert found.metadata["method"].endswith(f"/{method.name}")
+async def test_malformed_messages_are_refused(house: House, method: MethodDescriptor) -> None:
+    error = await called(house, method, GARBAGE)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert error.metadata["method"].endswith(f"/{method.name}")
 
 
 @pytest.mark.parametrize(
     "method", [m for m in METHODS if not m.client_streaming], ids=lambda method: method.full_name
 )
-async def test_no_message_at_all(house: House, method: MethodDescriptor) -> None:
-    found = await called(house, method)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert "without a request" in found.message
+async def test_a_missing_message_is_refused(house: House, method: MethodDescriptor) -> None:
+    error = await called(house, method)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert "without a request" in error.message
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,6 @@ async def test_an_upload_whose_second_message_is_none(
 ) -> None:
     pb2: Any = encoder_pb2 if "encoder" in method.full_name else decoder_pb2
     first = pb2.PutImageRequest(header=pb2.PutImageHeader(digest=digest), data=b"x")
-    found = await called(house, method, first.SerializeToString(), GARBAGE)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert found.metadata["method"].endswith("/PutImage")
+    error = await called(house, method, first.SerializeToString(), GARBAGE)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert error.metadata["method"].endswith("/PutImage")

@@ -1,4 +1,4 @@
-"""Plans that leave rows out, over the wire: what PlaceRows tells is what Encode sends, and a wrong plan is refused."""
+"""Plans that drop rows: Encode sends the rows that PlaceRows announces, and invalid plans are refused."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ async def encode(house: House, image: str, plan: encoder_pb2.EncodePlan) -> tupl
 
 
 async def place(
-    house: House, image: str, plan: encoder_pb2.EncodePlan, **asked: bool
+    house: House, image: str, plan: encoder_pb2.EncodePlan, **message: bool
 ) -> encoder_pb2.PlaceRowsResponse:
-    request = encoder_pb2.PlaceRowsRequest(encode=encoder_pb2.EncodeRequest(digest=image, plan=plan), **asked)
+    request = encoder_pb2.PlaceRowsRequest(
+        encode=encoder_pb2.EncodeRequest(digest=image, plan=plan), **message
+    )
     return await house.encoder.PlaceRows(request, timeout=CALL_S)
 
 
@@ -72,14 +74,14 @@ async def test_what_is_placed_is_what_is_sent(house: House) -> None:
 async def test_a_wrong_plan_is_refused_by_the_field(
     house: House, plan: encoder_pb2.EncodePlan, field: str
 ) -> None:
-    """Before it is looked whether the image is there."""
+    """Before the image is looked up."""
     encode = encoder_pb2.EncodeRequest(digest="sha256:" + "0" * 64, plan=plan)
     for call in (
         house.encoder.Encode(encode, timeout=CALL_S),
         house.encoder.PlaceRows(encoder_pb2.PlaceRowsRequest(encode=encode), timeout=CALL_S),
     ):
-        found = await failure(call)
-        assert (found.code, found.reason, set(found.violations)) == (
+        error = await failure(call)
+        assert (error.code, error.reason, set(error.violations)) == (
             "INVALID_ARGUMENT",
             "INVALID_ARGUMENT",
             {field},

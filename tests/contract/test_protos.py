@@ -1,4 +1,4 @@
-"""The contract's files: clean for buf, and the Python stubs are those of the files that are committed."""
+"""The contract's files pass buf, and the committed Python stubs are up to date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", [("lint", "protos"), ("format", "-d", "--exit-code", "protos")])
-def test_buf_has_nothing_to_say(command: tuple[str, ...]) -> None:
+def test_buf_reports_nothing(command: tuple[str, ...]) -> None:
     done = run(BIN / "buf", *command)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -46,7 +46,7 @@ def test_the_generated_stubs_are_up_to_date(tmp_path: Path) -> None:
 
 
 def test_every_optional_field_names_its_default() -> None:
-    """A knob whose default is not zero is `optional` and says its default, or what its absence means."""
+    """Fields with a non-zero default are `optional` and document it, or what absence means."""
     unsaid = []
     for path in sorted((ROOT / "protos").rglob("*.proto")):
         comment = ""

@@ -1,4 +1,4 @@
-"""Uploads through either door: in one message or many, answered early, refused by name."""
+"""Uploads through either service: in any number of messages, answered early, refused by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def door(request: pytest.FixtureRequest, house: House) -> Any:
 
 
 class Door:
-    """PutImage of one of the services."""
+    """PutImage of either service."""
 
     def __init__(self, house: House, name: str) -> None:
         self._pb2: Any = encoder_pb2 if name == "encoder" else decoder_pb2
@@ -67,7 +67,7 @@ async def test_many_messages_of_any_size_make_one_image(door: Door, named: bool)
 
 
 async def test_a_stored_id_is_answered_before_any_byte_was_sent(door: Door) -> None:
-    """The rest of the upload never comes; were it needed, this would hang until the timeout."""
+    """The rest of the upload never arrives; a server that waited for it would time out."""
     data = picture(seed=door.seed + 4)
     first = await door.put(iter([door.message(data)]))
     never = asyncio.Event()
@@ -91,19 +91,19 @@ async def test_storing_twice_is_storing_once(door: Door) -> None:
 
 async def test_bytes_of_another_digest_are_refused(door: Door) -> None:
     data, other = picture(seed=door.seed + 6), picture(seed=door.seed + 7)
-    found = await failure(door.put(iter([door.message(data, digest=digest_of(other))])))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "DIGEST_MISMATCH")
-    assert found.metadata == {"announced": digest_of(other), "actual": digest_of(data)}
-    assert set(found.violations) == {"header.digest"}
+    error = await failure(door.put(iter([door.message(data, digest=digest_of(other))])))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "DIGEST_MISMATCH")
+    assert error.metadata == {"announced": digest_of(other), "actual": digest_of(data)}
+    assert set(error.violations) == {"header.digest"}
 
 
 @pytest.mark.parametrize(
     "unfit", ["sha256:", "sha256:" + "G" * 64, "sha256:" + "A" * 64, "0" * 64, "../../x"]
 )
-async def test_a_text_that_is_no_digest_is_refused(door: Door, unfit: str) -> None:
-    found = await failure(door.put(iter([door.message(picture(), digest=unfit)])))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert set(found.violations) == {"header.digest"}
+async def test_an_invalid_digest_is_refused(door: Door, unfit: str) -> None:
+    error = await failure(door.put(iter([door.message(picture(), digest=unfit)])))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert set(error.violations) == {"header.digest"}
 
 
 async def test_an_announced_size_above_the_limit_is_refused_before_the_bytes_come(door: Door) -> None:
@@ -113,9 +113,9 @@ async def test_an_announced_size_above_the_limit_is_refused_before_the_bytes_com
         yield door.message(byte_size=32 * MIB + 1)
         await never.wait()
 
-    found = await failure(door.put(header_only()))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "IMAGE_TOO_LARGE")
-    assert (found.metadata["limit"], found.metadata["actual"]) == (str(32 * MIB), str(32 * MIB + 1))
+    error = await failure(door.put(header_only()))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "IMAGE_TOO_LARGE")
+    assert (error.metadata["limit"], error.metadata["actual"]) == (str(32 * MIB), str(32 * MIB + 1))
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["with a digest", "without"])
@@ -127,13 +127,13 @@ async def test_more_bytes_than_allowed_are_refused(door: Door, named: bool) -> N
         for _ in range(11):
             yield door.message(piece)
 
-    found = await failure(door.put(messages()))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "IMAGE_TOO_LARGE")
-    assert found.metadata["limit"] == str(32 * MIB)
-    assert int(found.metadata["actual"]) > 32 * MIB
+    error = await failure(door.put(messages()))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "IMAGE_TOO_LARGE")
+    assert error.metadata["limit"] == str(32 * MIB)
+    assert int(error.metadata["actual"]) > 32 * MIB
 
 
 @pytest.mark.parametrize("messages", [0, 1, 3])
 async def test_no_bytes_are_no_image(door: Door, messages: int) -> None:
-    found = await failure(door.put(iter([door.message()] * messages)))
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "IMAGE_EMPTY")
+    error = await failure(door.put(iter([door.message()] * messages)))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "IMAGE_EMPTY")

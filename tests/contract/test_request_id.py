@@ -1,4 +1,6 @@
-"""The id of a request: the caller's where it is fit, else one of ours; ahead of an answer, or in its failure."""
+"""Request ids: the caller's id if it is valid, otherwise a new id; in headers of an answer, in details of a
+failure.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +50,12 @@ async def test_without_an_id_each_call_gets_its_own(house: House) -> None:
 
 
 @pytest.mark.parametrize("unfit", UNFIT)
-async def test_an_unfit_id_is_replaced_and_never_echoed(house: House, unfit: str) -> None:
+async def test_an_invalid_id_is_replaced_and_never_echoed(house: House, unfit: str) -> None:
     call = complete(house, unfit)
-    found = await initial_id(call)
-    assert found != unfit
-    assert found.isascii()
-    assert (await call).request_id == found
+    error = await initial_id(call)
+    assert error != unfit
+    assert error.isascii()
+    assert (await call).request_id == error
 
 
 async def test_a_stream_and_the_encoder_have_it_too(house: House) -> None:
@@ -72,8 +74,8 @@ async def test_a_stream_and_the_encoder_have_it_too(house: House) -> None:
 async def test_a_failed_call_names_its_id_in_the_details(house: House) -> None:
     asked = request("?", ["sha256:" + "0" * 64])
     asked.request_id = "will-fail"
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert found.request_id == "will-fail"
+    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert error.request_id == "will-fail"
 
 
 async def test_both_logs_name_the_request_and_the_decoders_its_receipt(house: House) -> None:
@@ -89,7 +91,7 @@ async def test_both_logs_name_the_request_and_the_decoders_its_receipt(house: Ho
 
 
 async def test_calls_that_share_an_id_are_all_answered(house: House) -> None:
-    """One trace may cause several calls; the id names them in the logs and does nothing else."""
+    """A trace may cause several calls; the id only labels them in the logs."""
     asked = request("?", max_new_tokens=4)
     asked.request_id = "one trace"
     answered = await asyncio.gather(*(house.ask(asked) for _ in range(5)))

@@ -1,4 +1,4 @@
-"""The layout of a row in every dtype: how many bytes, what the wire says of it, what is refused."""
+"""The layout of a row in every dtype: size in bytes, wire form, and what is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_level_narrower_than_a_group_has_one_scale() -> None:
     assert RowLayout(48, 2, RowDtype.INT8).row_bytes == 3 * (48 + 4)
 
 
-def test_a_width_that_groups_do_not_divide_is_refused_and_named() -> None:
+def test_a_width_not_divisible_by_the_group_size_is_refused() -> None:
     with pytest.raises(RowGroupsUneven) as refused:
         RowLayout(96, 3, RowDtype.INT8)
     assert refused.value.metadata == {"limit": "64", "actual": "96"}

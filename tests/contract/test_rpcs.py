@@ -1,4 +1,4 @@
-"""Every RPC of both services, by a client that is not configured in any way (4 MiB is its receive limit)."""
+"""Every RPC of both services, called by a client with default options (a 4 MiB receive limit)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_counting_runs_no_model(house: House) -> None:
 
 
 async def test_a_full_picture_passes_an_unmodified_client(house: House) -> None:
-    """1,280 tokens are more rows than a chunk holds; each message stays near 1 MiB, cut between rows."""
+    """1,280 tokens exceed a chunk; each message stays near 1 MiB, split between rows."""
     digest = await put_on_encoder(house, picture(1280, 1024, seed=704, format="JPEG"))
     call = house.encoder.Encode(encoder_pb2.EncodeRequest(digest=digest), timeout=CALL_S)
     events = [event async for event in call]
@@ -119,8 +119,9 @@ async def test_health_tells_each_name_and_refuses_others(house: House, side: str
 
 
 async def test_limits_are_told_by_get_server_info(house: House) -> None:
-    """Every limit of both services has a value, and those that both know are equal. A row cache and
-    an arena are kept only where they were asked for, so that their 0 is the truth.
+    """Every limit of both services has a value, and common limits are equal.
+
+    Row cache and arena are optional, so their 0 is valid.
     """
     ours = (await house.info()).limits
     theirs = (await house.encoder.GetServerInfo(encoder_pb2.GetServerInfoRequest(), timeout=CALL_S)).limits
@@ -134,19 +135,19 @@ async def test_limits_are_told_by_get_server_info(house: House) -> None:
 
 
 def _fields(messages: dict[str, descriptor.Descriptor]) -> list[descriptor.FieldDescriptor]:
-    found = []
+    matching = []
     for message in messages.values():
-        found += [*message.fields, *_fields(dict(message.nested_types_by_name))]
-    return found
+        matching += [*message.fields, *_fields(dict(message.nested_types_by_name))]
+    return matching
 
 
 def test_counts_are_numbers_in_json() -> None:
-    """JSON writes 64-bit integers as strings, so only bytes and checksums may have them."""
+    """JSON encodes 64-bit integers as strings, so only bytes and checksums use them."""
     wide = {descriptor.FieldDescriptor.TYPE_UINT64, descriptor.FieldDescriptor.TYPE_INT64}
     wide |= {descriptor.FieldDescriptor.TYPE_FIXED64, descriptor.FieldDescriptor.TYPE_SFIXED64}
     fields = [field for file in FILES for field in _fields(dict(file.message_types_by_name))]
-    found = {field.name for field in fields if field.type in wide}
-    assert {name for name in found if not name.endswith("bytes")} <= {"xxh3"}
+    matching = {field.name for field in fields if field.type in wide}
+    assert {name for name in matching if not name.endswith("bytes")} <= {"xxh3"}
 
 
 async def test_json_of_an_answer_shows_numbers_and_readable_ids(house: House) -> None:
@@ -161,7 +162,7 @@ async def test_json_of_an_answer_shows_numbers_and_readable_ids(house: House) ->
     assert receipt["totals"]["output_tokens"] == 3
 
 
-async def test_the_front_door_describes_what_it_stored_and_only_that(house: House) -> None:
+async def test_the_decoder_describes_what_it_stored_and_only_that(house: House) -> None:
     data = picture(seed=7022)
     request = decoder_pb2.DescribeImageRequest(digest=digest_of(data))
     with pytest.raises(grpc.aio.AioRpcError) as missing:

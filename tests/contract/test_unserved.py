@@ -1,6 +1,6 @@
-"""A field of the contract that is not served yet is refused by name, never ignored.
+"""Unimplemented fields of the contract are refused by name, never ignored.
 
-The fields are read from the descriptor, so a new one is either served, and named here, or refused.
+Fields are read from the descriptor: a new field must be implemented and listed here, or refused.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def unserved() -> list[str]:
 
 
 def set_field(message: Message, path: str) -> None:
-    """Give the field some value that is not its default."""
+    """Set the field to some non-default value."""
     *parents, name = path.split(".")
     for parent in parents:
         message = getattr(message, parent)
@@ -78,17 +78,17 @@ async def test_an_unserved_field_is_refused_by_name(house: House, rpc: str, path
         "Complete": decoder_pb2.CompleteRequest(request=asked),
         "CountTokens": decoder_pb2.CountTokensRequest(request=asked),
     }
-    found = await failure(getattr(house.decoder, rpc)(wrapped[rpc], timeout=CALL_S))
-    assert (found.code, found.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
-    assert set(found.violations) == {path}
+    error = await failure(getattr(house.decoder, rpc)(wrapped[rpc], timeout=CALL_S))
+    assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
+    assert set(error.violations) == {path}
 
 
 async def test_all_unserved_fields_are_named_at_once(house: House) -> None:
     asked = request("?", max_new_tokens=1)
     for path in unserved():
         set_field(asked, path)
-    found = await failure(house.decoder.Generate(asked, timeout=CALL_S))
-    assert set(found.violations) == set(unserved())
+    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    assert set(error.violations) == set(unserved())
 
 
 @pytest.mark.parametrize("message", WHOLE, ids=lambda message: message.DESCRIPTOR.full_name)
@@ -96,7 +96,7 @@ def test_messages_that_are_served_whole_have_no_other_field(message: type[Messag
     assert {field.name for field in message.DESCRIPTOR.fields} == WHOLE[message]
 
 
-async def test_a_field_set_to_its_default_is_no_request_for_it(house: House) -> None:
+async def test_a_field_set_to_its_default_counts_as_unset(house: House) -> None:
     asked = request("?", max_new_tokens=1)
     asked.hop_limit, asked.tier, asked.allow_text_substitution = 0, "", False
     asked.visual.detail = decoder_pb2.DETAIL_UNSPECIFIED

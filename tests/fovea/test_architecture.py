@@ -1,4 +1,4 @@
-"""A checkpoint whose config asks for other arithmetic, or lacks a field, is refused by file and field in one line."""
+"""Unsupported or incomplete checkpoint configurations are refused by file and field, in a single line."""
 
 from __future__ import annotations
 
@@ -132,16 +132,16 @@ def test_a_value_that_is_not_served_is_named(folder: Path, field: str, value: ob
 
 
 def check(folder: Path, file: str, field: str) -> None:
-    """Both services refuse it before they load anything, in one line that names file and field."""
+    """Both services refuse it before they load anything, naming file and field in a single line."""
     with pytest.raises(CheckpointNotSupported) as caught:
         architecture.load(folder)
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(file)
     assert caught.value.metadata["file"] == file
-    found = caught.value.metadata["field"]
-    assert found == field or found.startswith(f"{field}.")
-    assert found in message
+    reported = caught.value.metadata["field"]
+    assert reported == field or reported.startswith(f"{field}.")
+    assert reported in message
 
 
 @pytest.mark.parametrize(
@@ -165,21 +165,21 @@ def test_other_preprocessing_is_refused_by_field(folder: Path, field: str, value
 @pytest.mark.parametrize(
     "size", [{}, {"shortest_edge": 1}, {"shortest_edge": 0, "longest_edge": 9}, 5, None, []]
 )
-def test_sizes_that_are_none_are_refused(folder: Path, size: object) -> None:
+def test_invalid_sizes_are_refused(folder: Path, size: object) -> None:
     set_field(folder, PROCESSOR, "size", size)
     with pytest.raises(CheckpointNotSupported, match=PROCESSOR):
         Geometry.from_checkpoint(folder)
 
 
-def test_a_least_size_above_the_largest_is_refused(folder: Path) -> None:
+def test_a_minimum_size_above_the_maximum_is_refused(folder: Path) -> None:
     set_field(folder, PROCESSOR, "size", {"shortest_edge": 8192, "longest_edge": 4096})
     with pytest.raises(CheckpointNotSupported, match="shortest_edge"):
         Geometry.from_checkpoint(folder)
 
 
-@pytest.mark.parametrize("found", ["2", [], [1, "2"], -1, 10**9, True, [1.0], {}])
-def test_end_tokens_that_are_none_are_refused(folder: Path, found: object) -> None:
-    set_field(folder, GENERATION, "eos_token_id", found)
+@pytest.mark.parametrize("eos_token_id", ["2", [], [1, "2"], -1, 10**9, True, [1.0], {}])
+def test_invalid_end_tokens_are_refused(folder: Path, eos_token_id: object) -> None:
+    set_field(folder, GENERATION, "eos_token_id", eos_token_id)
     with pytest.raises(CheckpointNotSupported, match=r"generation_config.json: eos_token_id"):
         architecture.eos_ids(folder, architecture.load(folder))
 
@@ -205,9 +205,9 @@ def test_what_is_published_and_what_transformers_saves_is_served(original: Path,
     Qwen3VLMoeConfig.from_pretrained(tmp_path).save_pretrained(saved)
     after = architecture.load(saved)
     assert after.text_config.rope_parameters.rope_theta == before.text_config.rope_theta == 5_000_000
-    for one in (before, after):
-        assert one.text_config.head_dim == 128
-        assert one.vision_config.deepstack_visual_indexes == [8, 16, 24]
+    for loaded in (before, after):
+        assert loaded.text_config.head_dim == 128
+        assert loaded.vision_config.deepstack_visual_indexes == [8, 16, 24]
     for folder in (original, model_dir()):
         architecture.check_processor(folder)
 
@@ -265,7 +265,8 @@ OF_THE_DECODER = [
 
 @pytest.mark.parametrize(
     ("service", "damage", "names"),
-    [("encoder", *one) for one in DAMAGE] + [("decoder", *one) for one in DAMAGE + OF_THE_DECODER],
+    [("encoder", *damage) for damage in DAMAGE]
+    + [("decoder", *damage) for damage in DAMAGE + OF_THE_DECODER],
 )
 def test_a_service_ends_with_one_clear_line(
     folder: Path,

@@ -1,4 +1,4 @@
-"""The file of an arena: what its owner wrote is read, and nothing else is opened."""
+"""Arena files: readers see what the owner wrote, and open nothing else."""
 
 from __future__ import annotations
 

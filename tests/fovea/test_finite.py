@@ -1,4 +1,4 @@
-"""The bits of packed rows tell what torch finds after unpacking and casting them."""
+"""Bit checks of packed rows agree with torch after unpacking and casting."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def cast(bits: int, dtype: RowDtype) -> bytes:
 @pytest.mark.parametrize("sign", [0, 0x80000000])
 def test_a_float_is_judged_after_the_cast(dtype: RowDtype, into: RowDtype, sign: int) -> None:
     layout = RowLayout(WIDTH, 1, dtype)
-    told = set()
+    results = set()
     for bits in EDGES:
         data = quiet(layout)
         written = np.frombuffer(cast(bits | sign, dtype), np.uint8)
         data[3, 10 * dtype.itemsize : 11 * dtype.itemsize] = written
-        found = first_not_finite(data, layout, into)
-        assert found == expected(data, layout, into), hex(bits)
-        told.add(found)
-    assert told >= {3}
+        actual = first_not_finite(data, layout, into)
+        assert actual == expected(data, layout, into), hex(bits)
+        results.add(actual)
+    assert results >= {3}
 
 
 @pytest.mark.parametrize("into", FLOATS)
@@ -61,7 +61,7 @@ def test_a_float_is_judged_after_the_cast(dtype: RowDtype, into: RowDtype, sign:
 )
 @pytest.mark.parametrize("code", [0, 1, 0x77, 0x7E, 0x7F, 0x80, 0xFE, 0xFF])
 def test_a_scale_counts_with_its_values(dtype: RowDtype, into: RowDtype, scale: float, code: int) -> None:
-    """Also where a value is the largest of its dtype, zero, or float8's NaN, and the scale is of another group."""
+    """Including values at the dtype's maximum, zero, and float8's NaN, with the scale of another group."""
     layout = RowLayout(2 * WIDTH, 1, dtype)
     for group in (0, layout.scales - 1):
         data = quiet(layout)
@@ -71,7 +71,7 @@ def test_a_scale_counts_with_its_values(dtype: RowDtype, into: RowDtype, scale: 
 
 
 @pytest.mark.parametrize("dtype", list(RowDtype))
-def test_random_bytes_are_judged_as_torch_judges_them(dtype: RowDtype) -> None:
+def test_random_rows_are_checked_like_torch(dtype: RowDtype) -> None:
     layout = RowLayout(WIDTH, 2, dtype)
     random = np.random.default_rng(1)
     for _ in range(50):

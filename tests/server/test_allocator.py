@@ -1,4 +1,4 @@
-"""Memory that was freed is used again without being paged in anew."""
+"""Freed memory is reused without page faults."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def faults(how: str) -> float:
     return float(done.stdout)
 
 
-def test_blocks_of_rows_cost_no_page_faults_once_they_were_there() -> None:
+def test_reused_blocks_of_rows_cause_no_page_faults() -> None:
     assert faults("kept") < 50
     assert faults("as it comes") > 10 * 50, "there is nothing left to mend"
 
@@ -47,6 +47,6 @@ print(gc.get_freeze_count() > 0)
 
 
 def test_the_interpreter_collects_at_its_end_what_was_kept() -> None:
-    """Else extension modules find their objects alive, and some print a page about leaks."""
+    """Otherwise extension modules see live objects at exit, and some print a page about leaks."""
     done = subprocess.run([sys.executable, "-c", FROZEN], capture_output=True, text=True)
     assert done.stdout.split() == ["True", "0"]

@@ -1,4 +1,4 @@
-"""How a process of a service begins and ends: one clear line where it cannot start, and no wait for its threads."""
+"""Start and end of a service process: a single clear line if it cannot start, and no wait for its threads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def refused(module: str, folder: Path, *flags: str) -> tuple[int, str]:
-    """Exit status and last line of a start that cannot succeed."""
+    """Exit status and last line of a failed start."""
     done = subprocess.run(
         command(module, folder, *flags), capture_output=True, text=True, env=environment(), timeout=120
     )
@@ -39,7 +39,7 @@ def refused(module: str, folder: Path, *flags: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_metrics_port_that_is_taken_ends_the_start_with_its_address(module: str, tmp_path: Path) -> None:
+def test_a_metrics_port_in_use_fails_the_start_with_its_address(module: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         status, line = refused(module, tmp_path, "--metrics-listen", address)
@@ -48,7 +48,7 @@ def test_a_metrics_port_that_is_taken_ends_the_start_with_its_address(module: st
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_listen_port_that_is_taken_ends_the_start_with_its_address(module: str, tmp_path: Path) -> None:
+def test_a_listen_port_in_use_fails_the_start_with_its_address(module: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         status, line = refused(module, tmp_path, "--listen", address)
@@ -64,7 +64,7 @@ def test_a_device_that_is_not_there_ends_the_start_with_its_name(module: str, tm
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_name_of_a_model_hub_is_told_as_one(module: str, tmp_path: Path) -> None:
+def test_a_model_hub_id_is_explained(module: str, tmp_path: Path) -> None:
     status, line = refused(module, tmp_path, "--model", "Qwen/Qwen3-VL-30B-A3B-Instruct")
     assert status == 1
     assert "Qwen/Qwen3-VL-30B-A3B-Instruct is not a folder" in line
@@ -107,7 +107,7 @@ raise RuntimeError("two\\nlines")
 """
 
 
-def test_what_nobody_expected_is_told_in_one_line() -> None:
+def test_an_unexpected_error_is_reported_in_one_line() -> None:
     done = subprocess.run([sys.executable, "-c", UNEXPECTED], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -142,7 +142,7 @@ def test_a_process_that_is_stopped_while_it_loads_does_not_wait_for_the_weights(
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("module", MODULES)
 def test_a_log_of_json_is_json_to_its_last_line(module: str, signum: int, tmp_path: Path) -> None:
-    """Both streams, from the first line to what the interpreter says when it ends."""
+    """On both streams, from the first line to the interpreter's output at exit."""
     flags = command(module, tmp_path, "--log-form", "json")
     with subprocess.Popen(
         flags, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()

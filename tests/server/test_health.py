@@ -1,4 +1,4 @@
-"""Readiness is the AND of its conditions; draining ends it for good."""
+"""Readiness is the AND of its conditions; draining is final."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_every_condition_must_be_met(health: Health) -> None:
     assert not ready(health)
 
 
-async def test_nothing_is_met_any_more_once_it_drains(health: Health) -> None:
+async def test_draining_is_final(health: Health) -> None:
     health.set("started", True)
     health.drain()
     health.set("encoders", True)

@@ -1,4 +1,4 @@
-"""What surrounds every call: the order of the layers, and what each of them sees of a call that fails."""
+"""The layers around every call: their order, and what each sees of a failed call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Busy(FoveaError):
 
 
 async def act(what: bytes) -> bytes:
-    """The handler under test: does what the request says."""
+    """The handler under test; the request selects its behaviour."""
     if what == b"refuse":
         raise InvalidArgument("a is wrong", violations=[Violation("a", "wrong")], limit=3)
     if what == b"busy":
@@ -39,7 +39,7 @@ async def act(what: bytes) -> bytes:
     return calls.current_request_id().encode()
 
 
-async def one(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+async def unary(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
     return await act(request)
 
 
@@ -58,7 +58,7 @@ async def both(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext
 
 
 HANDLERS = {
-    "One": grpc.unary_unary_rpc_method_handler(one),
+    "One": grpc.unary_unary_rpc_method_handler(unary),
     "Many": grpc.unary_stream_rpc_method_handler(many),
     "Taken": grpc.stream_unary_rpc_method_handler(taken),
     "Both": grpc.stream_stream_rpc_method_handler(both),
@@ -66,7 +66,7 @@ HANDLERS = {
 
 
 class Kit:
-    """A server of four methods inside the layers, and its metrics."""
+    """A server with four methods inside the layers, and its metrics."""
 
     def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry) -> None:
         self.channel = channel
@@ -104,16 +104,16 @@ async def kit() -> AsyncIterator[Kit]:
 
 
 def test_metrics_are_outside_of_the_log_and_the_log_outside_of_errors() -> None:
-    """In any other order calls that are refused would be counted as fine, or not at all."""
+    """In any other order refused calls would be counted as OK, or not at all."""
     assert (counted, logged, errors) == calls.LAYERS
 
 
 @pytest.mark.parametrize("method", HANDLERS)
 async def test_a_refused_call_is_counted_under_its_code(kit: Kit, method: str) -> None:
-    found = await failure(kit.call(method, b"refuse"))
-    assert (found.code, found.reason, found.message) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "a is wrong")
-    assert found.violations == {"a": "wrong"}
-    assert found.metadata == {"limit": "3"}
+    error = await failure(kit.call(method, b"refuse"))
+    assert (error.code, error.reason, error.message) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "a is wrong")
+    assert error.violations == {"a": "wrong"}
+    assert error.metadata == {"limit": "3"}
     assert kit.handled(method, "INVALID_ARGUMENT") == 1
     assert kit.handled(method, "OK") == 0
 
@@ -122,16 +122,16 @@ async def test_a_refused_call_is_counted_under_its_code(kit: Kit, method: str) -
 async def test_an_unexpected_exception_tells_the_client_nothing_but_the_request_id(
     kit: Kit, method: str
 ) -> None:
-    found = await failure(kit.call(method, b"break", metadata=(("x-request-id", "find-me"),)))
-    assert (found.code, found.reason, found.message) == ("INTERNAL", "INTERNAL", INTERNAL_TEXT)
-    assert found.request_id == "find-me"
-    assert not found.metadata
+    error = await failure(kit.call(method, b"break", metadata=(("x-request-id", "find-me"),)))
+    assert (error.code, error.reason, error.message) == ("INTERNAL", "INTERNAL", INTERNAL_TEXT)
+    assert error.request_id == "find-me"
+    assert not error.metadata
     assert kit.handled(method, "INTERNAL") == 1
 
 
 @pytest.mark.parametrize("method", ["One", "Taken"])
-async def test_a_failure_comes_without_headers_so_that_clients_may_try_again(kit: Kit, method: str) -> None:
-    """gRPC tries no call again of which headers have come; those of an answer name the request."""
+async def test_a_failure_has_no_headers_so_that_clients_may_retry(kit: Kit, method: str) -> None:
+    """gRPC does not retry a call after headers; a response's headers carry the request id."""
     answered, refused = kit.call(method, b"id"), kit.call(method, b"busy")
     await answered
     await failure(refused)
@@ -139,10 +139,10 @@ async def test_a_failure_comes_without_headers_so_that_clients_may_try_again(kit
     assert not dict(await refused.initial_metadata())
 
 
-async def test_overload_carries_when_to_come_back_in_the_details_and_as_pushback(kit: Kit) -> None:
+async def test_overload_carries_retry_info_and_pushback(kit: Kit) -> None:
     call = kit.call("One", b"busy")
-    found = await failure(call)
-    assert found.retry_s == 2.0
+    error = await failure(call)
+    assert error.retry_s == 2.0
     trailing = dict(await call.trailing_metadata())
     assert 2000 <= int(trailing["grpc-retry-pushback-ms"]) <= 2500
 
@@ -151,8 +151,8 @@ async def test_overload_carries_when_to_come_back_in_the_details_and_as_pushback
 async def test_each_handler_knows_the_id_of_its_own_call(kit: Kit, method: str) -> None:
     async def ask(name: str) -> str:
         call = kit.call(method, b"id", metadata=(("x-request-id", name),))
-        found = b"".join([part async for part in call]) if hasattr(call, "__aiter__") else await call
-        return str(found.decode().removeprefix("first"))
+        error = b"".join([part async for part in call]) if hasattr(call, "__aiter__") else await call
+        return str(error.decode().removeprefix("first"))
 
     names = [f"call-{at}" for at in range(8)]
     assert await asyncio.gather(*map(ask, names)) == names
@@ -185,19 +185,19 @@ async def test_a_stream_that_is_left_between_two_messages_is_counted_as_cancelle
 
 
 async def _until(condition: Any) -> None:
-    """The bound is a guard against hanging, no measurement."""
+    """The bound only guards against hanging."""
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("fit", ["a", "order 66/a", "x" * 128, "{}:;"])
-def test_a_fit_request_id_is_kept(fit: str) -> None:
+def test_a_valid_request_id_is_kept(fit: str) -> None:
     assert clean_id(fit) == fit
 
 
 @pytest.mark.parametrize("unfit", ["", "x" * 129, "a\nb", "ä", "\x7f", "\u2028", "a\x00"])
-def test_an_unfit_request_id_is_replaced(unfit: str) -> None:
+def test_an_invalid_request_id_is_replaced(unfit: str) -> None:
     made = clean_id(unfit)
     assert made != unfit
     assert len(made) == 32

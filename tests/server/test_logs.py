@@ -1,4 +1,4 @@
-"""What libraries log, warn and print are events like ours."""
+"""Library logs, warnings and prints become events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_record_of_a_library_is_an_event_without_its_traceback() -> None:
     assert (event["level"], event["logger"]) == ("error", "lib")
 
 
-def test_a_level_of_a_library_s_own_is_an_event() -> None:
+def test_a_custom_log_level_is_an_event() -> None:
     (event,) = events('logging.getLogger("lib").log(35, "loud")')
     assert (event["event"], event["level"]) == ("loud", "warning")
 
@@ -59,7 +59,7 @@ def test_a_progress_bar_is_an_event_once_it_ends() -> None:
     assert event["event"] == "2 %"
 
 
-def test_what_asyncio_says_is_an_event() -> None:
+def test_asyncio_logs_are_events() -> None:
     body = """
 async def main():
     asyncio.get_running_loop().call_exception_handler({"message": "lost", "exception": KeyError("x")})

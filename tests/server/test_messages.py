@@ -1,4 +1,4 @@
-"""What a server makes of callers that send no message, send something else, or stop sending and reading."""
+"""Callers that send no message, malformed messages, or stop sending and reading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024
 
 
 class Handlers:
-    """One method of each kind; `Many` answers what its request's name asks for."""
+    """A method of each kind; the name in a request selects what `Many` answers."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -63,7 +63,7 @@ class Handlers:
 
 
 class Kit:
-    """A server of these methods, and a caller that sends any bytes, as many as it likes."""
+    """A server of these methods, and a caller that sends arbitrary bytes."""
 
     def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry, handlers: Handlers) -> None:
         self.channel = channel
@@ -101,46 +101,46 @@ async def never(*before: bytes) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("method", KINDS)
-async def test_bytes_that_are_no_message_are_refused_by_name_and_counted(kit: Kit, method: str) -> None:
-    found = await kit.failure(method, GARBAGE)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert found.metadata == {"method": f"/test.Kit/{method}"}
+async def test_malformed_messages_are_refused_and_counted(kit: Kit, method: str) -> None:
+    error = await kit.failure(method, GARBAGE)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert error.metadata == {"method": f"/test.Kit/{method}"}
     assert kit.counted("grpc_server_handled_total", method, grpc_code="INVALID_ARGUMENT") == 1
 
 
 @pytest.mark.parametrize("method", ["Taken", "Both"])
-async def test_a_later_message_is_held_to_the_same(kit: Kit, method: str) -> None:
-    found = await kit.failure(method, Message(service="fine").SerializeToString(), GARBAGE)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+async def test_later_messages_are_checked_too(kit: Kit, method: str) -> None:
+    error = await kit.failure(method, Message(service="fine").SerializeToString(), GARBAGE)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize("method", ["One", "Many"])
 async def test_a_call_that_ends_without_its_request_is_answered(kit: Kit, method: str) -> None:
-    found = await kit.failure(method)
-    assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
-    assert "without a request" in found.message
+    error = await kit.failure(method)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert "without a request" in error.message
 
 
 @pytest.mark.parametrize("method", ["Taken", "Both"])
-async def test_a_stream_of_no_requests_is_the_handlers_business(kit: Kit, method: str) -> None:
+async def test_an_empty_request_stream_reaches_the_handler(kit: Kit, method: str) -> None:
     call = kit.call(method, iter(()), timeout=30)
     assert [message async for message in call] == [] if method == "Both" else await call == Message()
 
 
 @pytest.mark.parametrize("method", KINDS)
-async def test_a_caller_that_sends_nothing_does_not_hold_its_call_for_ever(kit: Kit, method: str) -> None:
-    found = await failure(kit.call(method, never()))
-    assert (found.code, found.reason) == ("ABORTED", "CALL_IDLE")
-    assert found.metadata == {"limit": str(IDLE_S), "waited_for": "send"}
+async def test_an_idle_caller_is_disconnected(kit: Kit, method: str) -> None:
+    error = await failure(kit.call(method, never()))
+    assert (error.code, error.reason) == ("ABORTED", "CALL_IDLE")
+    assert error.metadata == {"limit": str(IDLE_S), "waited_for": "send"}
     assert kit.counted("fovea_server_idle_calls_total", method, waited_for="send") == 1
 
 
-async def test_neither_does_one_that_stops_sending_midway(kit: Kit) -> None:
-    found = await failure(kit.call("Taken", never(Message().SerializeToString())))
-    assert (found.code, found.reason) == ("ABORTED", "CALL_IDLE")
+async def test_a_caller_that_stops_sending_midway_is_disconnected(kit: Kit) -> None:
+    error = await failure(kit.call("Taken", never(Message().SerializeToString())))
+    assert (error.code, error.reason) == ("ABORTED", "CALL_IDLE")
 
 
-async def test_a_dialogue_may_rest_once_it_has_begun(kit: Kit) -> None:
+async def test_a_bidirectional_stream_may_be_idle_after_its_first_request(kit: Kit) -> None:
     async def slowly() -> AsyncIterator[bytes]:
         yield Message(service="a").SerializeToString()
         await asyncio.sleep(2 * IDLE_S)
@@ -149,8 +149,8 @@ async def test_a_dialogue_may_rest_once_it_has_begun(kit: Kit) -> None:
     assert [reply.service async for reply in kit.call("Both", slowly(), timeout=30)] == ["a", "b"]
 
 
-async def test_a_reader_that_stops_reading_is_ended_and_told_so_when_it_reads_again(kit: Kit) -> None:
-    """What the handler holds is given back at once; the status waits behind what was sent before."""
+async def test_a_call_without_reader_ends_and_its_status_is_delivered_later(kit: Kit) -> None:
+    """The handler's resources are released at once; the status follows the messages already sent."""
     call = kit.call("Many", iter((Message(service="much").SerializeToString(),)), timeout=30)
     await call.read()
     async with asyncio.timeout(30):
@@ -163,18 +163,18 @@ async def test_a_reader_that_stops_reading_is_ended_and_told_so_when_it_reads_ag
         while (message := await call.read()) is not grpc.aio.EOF:
             yield message
 
-    found = await failure(rest())
-    assert (found.code, found.reason, found.metadata["waited_for"]) == ("ABORTED", "CALL_IDLE", "read")
+    error = await failure(rest())
+    assert (error.code, error.reason, error.metadata["waited_for"]) == ("ABORTED", "CALL_IDLE", "read")
 
 
 async def test_a_handler_may_take_longer_than_a_caller(kit: Kit) -> None:
-    """Only the caller's silence is bounded; a response may take as long as its deadline lets it."""
+    """Only the caller's silence is bounded; a response may take up to its deadline."""
     late = iter((Message(service="late").SerializeToString(),))
     assert [reply.service async for reply in kit.call("Many", late, timeout=30)] == ["x"]
 
 
 @pytest.mark.parametrize("method", KINDS)
-async def test_callers_that_leave_at_any_moment_are_no_defects(
+async def test_disconnecting_callers_are_not_logged_as_defects(
     kit: Kit, method: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def requests() -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""One server in one process: a taken port is refused, draining lets running calls end."""
+"""A server process: a port in use is refused, draining lets running calls finish."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.e2e.house import free_address
 def made(
     listen: str, metrics: str = "", begun: asyncio.Event | None = None, takes_s: float = 1.0
 ) -> ServerProcess:
-    """A server of one method, which tells that it has begun and takes its time."""
+    """A server with a single slow method, which signals that it has started."""
 
     async def slow(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         if begun is not None:
@@ -38,7 +38,7 @@ def made(
     )
 
 
-async def test_a_port_that_is_taken_is_refused_not_shared() -> None:
+async def test_a_port_in_use_is_refused_not_shared() -> None:
     first = made("127.0.0.1:0")
     await first.start()
     try:
@@ -48,7 +48,7 @@ async def test_a_port_that_is_taken_is_refused_not_shared() -> None:
         await first.drain(0)
 
 
-async def test_a_metrics_port_that_is_taken_is_refused() -> None:
+async def test_a_metrics_port_in_use_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = made("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(OSError, match="metrics"):
@@ -78,7 +78,7 @@ async def test_draining_tells_health_first_then_lets_running_calls_end_and_takes
 
 
 async def test_a_health_watch_does_not_hold_up_the_draining() -> None:
-    """Load balancers watch for as long as they live; waiting for them would cost the whole grace."""
+    """Load balancers watch forever; waiting for them would use up the grace period."""
     address = free_address()
     server = made(address)
     await server.start()
@@ -99,7 +99,7 @@ def _signals_restored() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_signals_restored")
-async def test_a_second_signal_ends_the_running_calls_and_a_third_is_no_longer_ours() -> None:
+async def test_a_second_signal_ends_running_calls_and_a_third_has_its_default_effect() -> None:
     address, begun = free_address(), asyncio.Event()
     server = made(address, begun=begun, takes_s=600)
     await server.start()
@@ -119,14 +119,14 @@ async def test_a_second_signal_ends_the_running_calls_and_a_third_is_no_longer_o
     assert [signal.getsignal(signum) for signum in SIGNALS] == [signal.SIG_DFL] * len(SIGNALS)
 
 
-async def test_work_is_given_up_when_the_process_is_asked_to_stop() -> None:
+async def test_work_is_cancelled_on_stop() -> None:
     server = made("127.0.0.1:0")
     asyncio.get_running_loop().call_soon(server.stop)
     with pytest.raises(StoppedWhileLoading):
         await server.unless_stopped(asyncio.sleep(60))
 
 
-async def test_the_failure_of_work_is_passed_on() -> None:
+async def test_a_failure_while_loading_is_raised() -> None:
     async def fails() -> None:
         raise ValueError("no weights")
 
@@ -138,8 +138,10 @@ async def test_the_failure_of_work_is_passed_on() -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("calling", [True, False], ids=["during a call", "without calls"])
 async def test_a_client_may_ping_every_ten_seconds(calling: bool) -> None:
-    """grpc-go's least interval, which its keepalive guides suggest. A server that minds answers with GOAWAY
-    too_many_pings at the third ping, which ends the calls of that connection."""
+    """The minimum interval of grpc-go, suggested by its keepalive guide.
+
+    A stricter server sends GOAWAY too_many_pings at the third ping, which ends the connection's calls.
+    """
     address = free_address()
     server = made(address)
     await server.start()
@@ -165,7 +167,7 @@ async def test_a_client_may_ping_every_ten_seconds(calling: bool) -> None:
 
 
 async def _follow(channel: grpc.aio.Channel, states: list[grpc.ChannelConnectivity]) -> None:
-    """Every state that the channel is in, in order."""
+    """Every state of the channel, in order."""
     states.append(channel.get_state())
     while True:
         await channel.wait_for_state_change(states[-1])

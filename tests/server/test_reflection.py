@@ -1,4 +1,4 @@
-"""Whatever a tool asks reflection for by name, it is found in the file where it stands."""
+"""Reflection returns the defining file for every kind of symbol."""
 
 from __future__ import annotations
 

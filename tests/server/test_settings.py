@@ -1,4 +1,4 @@
-"""Settings: every field a flag and a variable, nothing misspelt is ignored, secrets stay secret."""
+"""Settings: every field is a flag and a variable, typos are refused, secrets stay secret."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("name", ["FOVEA_MODEL", "FOVEA_CACHE", "FOVEA_ENCODERS_"])
-def test_an_unknown_variable_is_found(kind: type[Settings], name: str) -> None:
+def test_an_unknown_variable_is_detected(kind: type[Settings], name: str) -> None:
     assert unknown_variables(kind, {name: "1", "PATH": "/bin"}) == [name]
 
 
-def test_a_misspelt_own_variable_is_found() -> None:
+def test_a_misspelt_own_variable_is_detected() -> None:
     assert unknown_variables(EncoderSettings, {"FOVEA_ENCODER_MODLE": "x"}) == ["FOVEA_ENCODER_MODLE"]
     assert unknown_variables(DecoderSettings, {"FOVEA_DECODER_MAXCONTEXT": "x"}) != []
 
@@ -67,7 +67,7 @@ def test_what_kubernetes_injects_is_accepted(kind: type[Settings]) -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_every_variable_of_both_services_may_stand_in_one_environment(kind: type[Settings]) -> None:
-    """One terminal, one compose file: each service leaves the other's variables alone."""
+    """Each service ignores the other's variables."""
     both = EncoderSettings.variables() | DecoderSettings.variables() | {"FOVEA_TOKEN"}
     assert unknown_variables(kind, dict.fromkeys(both, "1")) == []
 
@@ -87,7 +87,7 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(monkeypatch
 
 
 def refusal(kind: type[Settings], capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """The one line with which a start is refused."""
+    """The line with which a start is refused."""
     with pytest.raises(SystemExit) as stopped:
         settings_of(kind, *argv)
     assert stopped.value.code == 2
@@ -108,14 +108,14 @@ def test_a_refused_secret_is_not_printed(capsys: pytest.CaptureFixture[str]) -> 
     assert "swordfish" not in refusal(Short, capsys, "--token", "swordfish")
 
 
-def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_variable_is_reported_with_its_correction(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         load(EncoderSettings, [], program="t", description="t", environ={"FOVEA_ENCODER_MODLE": "x"})
     assert "FOVEA_ENCODER_MODLE (did you mean FOVEA_ENCODER_MODEL?)" in capsys.readouterr().err
 
 
-def test_a_flag_cut_short_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--max-p` could become ambiguous, or another flag, with the next version."""
+def test_an_abbreviated_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--max-p` could become ambiguous, or another flag, in the next version."""
     assert "--max-pix" in refusal(EncoderSettings, capsys, "--model", "m", "--max-pix", "4")
 
 
@@ -133,7 +133,7 @@ def test_an_empty_variable_switches_the_metrics_off(
 def test_every_setting_that_says_empty_accepts_it(
     kind: type[Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the sentence promises of an empty value holds for an empty variable."""
+    """If the description mentions an empty value, an empty variable works."""
     promised = [name for name, field in kind.model_fields.items() if "empty" in (field.description or "")]
     assert "metrics_listen" in promised
     for name in promised:
@@ -195,7 +195,7 @@ def test_a_value_that_cannot_work_is_refused_with_its_flag(
         "dns:///a:1,b:2",
     ],
 )
-def test_encoders_that_name_none_are_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_encoder_lists_are_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--encoders (FOVEA_ENCODERS)" in refusal(
         DecoderSettings, capsys, "--model", "m", f"--encoders={value}"
     )
@@ -207,7 +207,7 @@ def test_encoders_by_host_and_port_are_taken(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["abc", "sha256:", "sha256:" + "g" * 64, "a" * 64])
-def test_a_fingerprint_that_is_none_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_fingerprint_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--fingerprint (" in refusal(DecoderSettings, capsys, "--model", "m", "--fingerprint", value)
 
 
@@ -231,8 +231,8 @@ def test_limits_that_contradict_each_other_are_refused(
     refusal(kind, capsys, "--model", "m", *argv)
 
 
-def test_a_default_gives_way_to_a_smaller_limit() -> None:
-    """Who sets one number need not know all others."""
+def test_a_default_is_clamped_by_a_smaller_limit() -> None:
+    """Setting a single limit does not require knowing all others."""
     settings_of(DecoderSettings, "--model", "m", "--max-context", "64")
     settings_of(DecoderSettings, "--model", "m", "--max-new-tokens", "8")
     settings_of(EncoderSettings, "--model", "m", "--uploads-bytes", "1048576")
@@ -290,7 +290,7 @@ def test_the_addresses_of_the_readme_are_the_defaults() -> None:
 
 @pytest.mark.parametrize("package", ["encoder_svc", "decoder_svc"])
 def test_a_folder_that_is_no_checkpoint_ends_the_process_with_one_line(package: str, tmp_path: Path) -> None:
-    """A process, because this is about how it ends: status 1, what is wrong, and no traceback."""
+    """As a process: status 1, the reason, and no traceback."""
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     done = subprocess.run(
         [sys.executable, "-m", package, "--model", str(tmp_path), "--cache-dir", str(tmp_path / "c")]

@@ -64,4 +64,4 @@ BY_REASON: dict[str, type[FoveaError]] = {
     and "reason" in vars(kind)
     and kind is not RemoteError
 }
-"""The class of each reason. A reason of a newer version is a `RemoteError`."""
+"""The class of each reason. An unknown reason becomes a `RemoteError`."""

@@ -1,7 +1,7 @@
-"""What a failure is: one exception class per failure, with its code, its reason and its facts.
+"""The base of all failures: an exception class per failure, with code, reason and metadata.
 
-A class says what went wrong in the caller's words. `fovea.server.status` turns it into a gRPC status, and
-`fovea.contract.errors.received` turns a status back into the same class.
+`fovea.server.status` turns an error into a gRPC status; `fovea.contract.remote` turns a status back into the
+same class.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ import grpc
 DOMAIN = "fovea.dev"
 
 CALLERS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
-"""Codes of failures that lie in what the caller sent."""
+"""Codes of failures that the caller caused."""
 
 IMAGE_FIELDS = frozenset({"", "data", "digest", "width", "height"})
-"""What errors about a single image call its parts; within a request they need the image's path."""
+"""Field names in errors about a single image; within a request they need the image's path."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """One field of a request and what is wrong with it, as in google.rpc.BadRequest."""
+    """A field of a request and its problem, as in google.rpc.BadRequest."""
 
     field: str
     description: str
 
 
 class FoveaError(Exception):
-    """A failure that the caller is told about.
+    """A failure that is reported to the caller.
 
     `code` is the canonical gRPC code, `reason` a value of fovea.vision.v1.ErrorReason without its prefix.
-    Everything in the message that varies stands in `metadata` too, so that machines need not parse prose.
+    Every variable part of the message is in `metadata` too, so machines need not parse prose.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     reason: ClassVar[str] = "INTERNAL"
     retry_after_s: float | None = None
     image: str = ""
-    """The caller's own name of the image that failed, if it has one."""
+    """The caller's own name of the failed image, if any."""
     request_id: str = ""
-    """Finds the call in the log of the service that failed."""
+    """Identifies the call in the log of the service that failed."""
     received: bool = False
-    """Whether a service of ours reported this failure over gRPC."""
+    """Whether a Fovea service reported this failure over gRPC."""
 
     def __init__(
         self,
@@ -63,23 +63,23 @@ class FoveaError(Exception):
             self.retry_after_s = retry_after_s
 
     def name_image(self, name: str) -> None:
-        """Say which image it is about, in front of the message."""
+        """Prefix the message with the image's name."""
         self.image = name
         if name not in self.message:
             self.message = f"{name}: {self.message}"
         self.args = (self.message,)
 
     def advise(self, what: str) -> None:
-        """Append what the caller can do to the message."""
+        """Append advice for the caller to the message."""
         self.message = f"{self.message}; {what}"
         self.args = (self.message,)
 
 
 @contextmanager
 def about_image(path: str) -> Iterator[None]:
-    """Failures of the image at `path` of a request name that path, for instance `messages[0].parts[1].image`.
+    """Add the image's path in the request, e.g. `messages[0].parts[1].image`, to its failures.
 
-    Only failures of the caller's making do: an encoder that cannot be reached is not the image's fault.
+    Only to failures that the caller caused: an unreachable encoder is not the image's fault.
     """
     try:
         yield
@@ -90,7 +90,7 @@ def about_image(path: str) -> Iterator[None]:
 
 
 def _at(path: str, error: FoveaError) -> FoveaError:
-    """A copy, because callers that wait for the same image share the original."""
+    """Returns a copy: callers that share a computation also share the original error."""
     copy = type(error).__new__(type(error))
     copy.__dict__.update(vars(error))
     copy.args = error.args

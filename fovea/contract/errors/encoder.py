@@ -1,4 +1,4 @@
-"""Failures of an encoder, its store and its rows."""
+"""Failures of encoders, their stores and their rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fovea.contract.errors.base import FoveaError
 
 
 class EncoderBusy(FoveaError):
-    """The queue before the tower is full. Worth trying again, here later or on another encoder."""
+    """The queue of the vision tower is full. Retry later or on another encoder."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "ENCODER_BUSY"
@@ -23,30 +23,28 @@ class EncoderBusy(FoveaError):
 
 
 class EncoderUnavailable(FoveaError):
-    """No encoder that owns the image answers."""
+    """No encoder that owns the image responds."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "ENCODER_UNAVAILABLE"
 
 
 class EncoderMismatch(FoveaError):
-    """The encoder serves another model: its rows mean nothing to this decoder."""
+    """The encoder serves another model, so its rows mean nothing to this decoder."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "ENCODER_MISMATCH"
 
 
 class RowsMismatch(FoveaError):
-    """The rows of an image are not what its place in the prompt needs: wrong count, order, size or
-    layout.
-    """
+    """The rows of an image do not fit the prompt: wrong count, order, size or layout."""
 
     code = grpc.StatusCode.DATA_LOSS
     reason = "ROWS_MISMATCH"
 
 
 class RowsNotFinite(FoveaError):
-    """A row holds a value that is not finite in the dtype that computes with it."""
+    """A row holds a value that is not finite in the compute dtype."""
 
     code = grpc.StatusCode.DATA_LOSS
     reason = "ROWS_NOT_FINITE"
@@ -60,7 +58,7 @@ class RowsNotFinite(FoveaError):
 
 
 class StoreFull(FoveaError):
-    """An upload that could not be kept: the disk refuses, or it is larger than the whole area."""
+    """An upload could not be stored: the disk is full, or it exceeds the whole partition."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "STORE_FULL"
@@ -70,14 +68,14 @@ class StoreFull(FoveaError):
 
 
 class ArenaFull(FoveaError):
-    """No room in shared memory beside what is leased. Worth asking for over the wire."""
+    """The arena has no room beside the leased rows. Callers fall back to the Encode stream."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "ARENA_FULL"
 
     def __init__(self, actual: int, limit: int) -> None:
         super().__init__(
-            f"{actual} bytes of rows find no place in the arena of {limit} bytes", limit=limit, actual=actual
+            f"{actual} bytes of rows do not fit the arena of {limit} bytes", limit=limit, actual=actual
         )
 
 
@@ -89,7 +87,7 @@ class StoreInUse(FoveaError):
 
 
 class StoreFailed(FoveaError):
-    """The disk or LMDB refused what cannot be answered with a miss: opening, counting, deleting."""
+    """The disk or LMDB failed where a miss is no answer: opening, counting, deleting."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "STORE_FAILED"
@@ -103,6 +101,6 @@ class StoreClosed(FoveaError):
 
 
 class StoreForked(FoveaError):
-    """A call in a child made by fork. LMDB's locks and map do not survive a fork: spawn instead."""
+    """A call in a forked child. LMDB's locks and map do not survive fork; use spawn."""
 
     reason = "STORE_FORKED"

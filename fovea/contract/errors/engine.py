@@ -8,14 +8,14 @@ from fovea.contract.errors.base import FoveaError
 
 
 class EngineBusy(FoveaError):
-    """No room for another request now; try again later."""
+    """The engine's queue is full; retry later."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "ENGINE_BUSY"
 
     def __init__(self, limit: int, waiting: int, retry_after_s: float) -> None:
         super().__init__(
-            f"{waiting} requests are waiting already, the limit is {limit}",
+            f"{waiting} requests are already waiting; the limit is {limit}",
             retry_after_s=retry_after_s,
             limit=limit,
             waiting=waiting,
@@ -23,20 +23,20 @@ class EngineBusy(FoveaError):
 
 
 class EngineUnavailable(FoveaError):
-    """The engine is not running: not started, or closing."""
+    """The engine is not running: not started yet, or closing."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "ENGINE_UNAVAILABLE"
 
 
 class EngineFailed(EngineUnavailable):
-    """The engine has died, for every request: the process ends, for its supervisor to start it again."""
+    """The engine has died. The process exits, so that its supervisor restarts it."""
 
     reason = "ENGINE_FAILED"
 
 
 class EngineOutOfMemory(FoveaError):
-    """A step of one request alone needs more memory than there is."""
+    """A step of a single request needs more memory than there is."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "ENGINE_OUT_OF_MEMORY"
@@ -50,7 +50,7 @@ class EngineOutOfMemory(FoveaError):
 
 
 class AnswerNotFinite(FoveaError):
-    """The model computed values that are not finite for one request: such an answer would be noise."""
+    """The model computed non-finite values for a request; the answer would be noise."""
 
     code = grpc.StatusCode.INTERNAL
     reason = "ANSWER_NOT_FINITE"
@@ -65,7 +65,7 @@ class AnswerNotFinite(FoveaError):
 
 
 class Aborted(FoveaError):
-    """The request was ended from outside before its answer was complete."""
+    """The request was aborted before its answer was complete."""
 
     code = grpc.StatusCode.CANCELLED
     reason = "ABORTED"
@@ -75,7 +75,7 @@ class Aborted(FoveaError):
 
 
 class NotReady(FoveaError):
-    """The model is still being loaded."""
+    """The model is still loading."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "NOT_READY"
@@ -87,9 +87,7 @@ class NotReady(FoveaError):
 
 
 class CheckpointNotSupported(FoveaError):
-    """A folder that is no Qwen3-VL checkpoint, or one that this version cannot serve. Found out at
-    start.
-    """
+    """Not a Qwen3-VL checkpoint, or not supported by this version. Detected at start."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "CHECKPOINT_NOT_SUPPORTED"

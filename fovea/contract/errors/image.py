@@ -1,4 +1,4 @@
-"""Images that cannot be served. Texts are fixed: neither what a library said nor what the bytes hold."""
+"""Images that cannot be served. Texts are fixed: they never quote a library or the bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHRINK = "shrink it first, for example with `fit` of a client or `fovea ask --fi
 
 
 class ImageInvalid(InvalidArgument):
-    """An image that cannot be served as it is. `data` is the field of an upload that holds its bytes."""
+    """An image that cannot be served as it is. `data` is the upload field with its bytes."""
 
     def __init__(self, message: str, violation: str, **metadata: object) -> None:
         super().__init__(message, violations=[Violation("data", violation)])
@@ -26,7 +26,7 @@ class ImageEmpty(ImageInvalid):
 
 
 class ImageCorrupt(ImageInvalid):
-    """Damaged, or without a part of its pixels."""
+    """Damaged, or with missing pixels."""
 
     reason = "IMAGE_CORRUPT"
 
@@ -39,7 +39,7 @@ class ImageCorrupt(ImageInvalid):
 
 
 class ImageFormatNotSupported(ImageInvalid):
-    """`looks_like` is what the first bytes suggest, and `advice` what to do then; both may be empty."""
+    """`looks_like` is a guess from the first bytes, `advice` the fix; both may be empty."""
 
     reason = "IMAGE_FORMAT_NOT_SUPPORTED"
 
@@ -67,7 +67,7 @@ class ImageTooLarge(ImageInvalid):
 
 
 class ImageTooManyPixels(ImageInvalid):
-    """`width` and `height` are 0 where the file was refused before its size was known."""
+    """`width` and `height` are 0 if the file was refused before its size was known."""
 
     reason = "IMAGE_TOO_MANY_PIXELS"
 
@@ -97,7 +97,7 @@ class ImageSideTooLong(ImageInvalid):
 
 
 class ImageTooManyScans(ImageInvalid):
-    """A progressive JPEG whose scans cost seconds to decode: pixel limits do not help against it."""
+    """A progressive JPEG whose scans take seconds to decode; pixel limits do not catch it."""
 
     reason = "IMAGE_TOO_MANY_SCANS"
 
@@ -111,11 +111,11 @@ class ImageTooManyScans(ImageInvalid):
 
 
 class SizeInvalid(InvalidArgument):
-    """A width, height or pixel limit that no image can have."""
+    """An impossible width, height or pixel limit."""
 
 
 class AspectTooExtreme(InvalidArgument):
-    """One side is more than 200 times the other: the model's processor refuses it, so do we."""
+    """The sides differ by a factor above 200: the model's processor refuses it, and so do we."""
 
     reason = "IMAGE_ASPECT_TOO_EXTREME"
 
@@ -139,7 +139,7 @@ class ImageNotStored(FoveaError):
 
 
 class DigestMismatch(InvalidArgument):
-    """The bytes are not those that the header of the upload announced."""
+    """The bytes do not have the digest that the upload header announced."""
 
     reason = "DIGEST_MISMATCH"
 

@@ -1,4 +1,4 @@
-"""Requests that cannot succeed as they stand."""
+"""Requests that cannot succeed as sent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fovea.contract.errors.base import FoveaError, Violation
 
 
 class InvalidArgument(FoveaError):
-    """A request that can never succeed as it stands."""
+    """A request that can never succeed as sent."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "INVALID_ARGUMENT"
 
 
 class NotServed(FoveaError):
-    """A field of the contract that this server does not act on yet: refused, never ignored."""
+    """A field that this server does not implement: refused, never ignored."""
 
     code = grpc.StatusCode.UNIMPLEMENTED
     reason = "NOT_SERVED"
@@ -31,9 +31,9 @@ class NotServed(FoveaError):
 
 
 class ContextTooLong(InvalidArgument):
-    """Prompt and answer together do not fit the context that this server gives a request.
+    """Prompt and answer together exceed the context of a request.
 
-    `max_pixels_that_fits` is the largest size of the images with which they would; 0 if none does.
+    `max_pixels_that_fits` is the largest image size at which they would fit; 0 if there is none.
     """
 
     reason = "CONTEXT_TOO_LONG"
@@ -64,7 +64,7 @@ class ContextTooLong(InvalidArgument):
 
 
 class MaxNewTokensTooLarge(InvalidArgument):
-    """More new tokens are asked for than the server's cap: refused, never clamped."""
+    """`max_new_tokens` exceeds the server's limit: refused, never clamped."""
 
     reason = "MAX_NEW_TOKENS_TOO_LARGE"
 
@@ -77,7 +77,7 @@ class MaxNewTokensTooLarge(InvalidArgument):
 
 
 class ImagesMismatch(InvalidArgument):
-    """The prompt speaks of another number of images than were given."""
+    """The prompt refers to another number of images than were sent."""
 
     reason = "IMAGES_MISMATCH"
 
@@ -90,7 +90,7 @@ class ImagesMismatch(InvalidArgument):
 
 
 class TooManyImages(InvalidArgument):
-    """More images than one request may have."""
+    """More images than a request may have."""
 
     reason = "TOO_MANY_IMAGES"
 
@@ -104,9 +104,9 @@ class TooManyImages(InvalidArgument):
 
 
 class VisualBudgetExceeded(InvalidArgument):
-    """The images cost more visual tokens than the request allows, or cannot be made small enough.
+    """The images cost more visual tokens than allowed, or cannot be shrunk enough.
 
-    `fits` is the largest max_pixels at which they would fit; 0 if none does.
+    `fits` is the largest max_pixels at which they would fit; 0 if there is none.
     """
 
     reason = "VISUAL_BUDGET_EXCEEDED"
@@ -123,8 +123,9 @@ class VisualBudgetExceeded(InvalidArgument):
 
 
 class FormatTooCostly(InvalidArgument):
-    """A response_format that takes more to compile than is spent on one. `what` is above `limit`; without an
-    `actual` nobody knows how far.
+    """A response_format that exceeds a compilation limit: `what` is above `limit`.
+
+    Without `actual` the excess is unknown.
     """
 
     reason = "FORMAT_TOO_COSTLY"
@@ -141,7 +142,7 @@ class FormatTooCostly(InvalidArgument):
 
 
 class MessagesInvalid(InvalidArgument):
-    """A chat that cannot become a prompt; the subclasses say why."""
+    """A conversation that cannot become a prompt; subclasses say why."""
 
     reason = "MESSAGES_INVALID"
     why: ClassVar[str] = "cannot become a prompt"
@@ -151,7 +152,7 @@ class MessagesInvalid(InvalidArgument):
 
 
 class MaxPixelsOutOfRange(InvalidArgument):
-    """A max_pixels that the checkpoint's processor cannot keep."""
+    """A max_pixels outside of the checkpoint's limits."""
 
     def __init__(self, field: str, least: int, most: int, actual: int) -> None:
         super().__init__(

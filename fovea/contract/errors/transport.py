@@ -1,4 +1,4 @@
-"""Failures of a call itself: its deadline, its link, its messages."""
+"""Failures of the call itself: deadline, connection, messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fovea.contract.errors.base import FoveaError
 
 
 class Internal(FoveaError):
-    """A defect of the server. The request id finds the line in its log."""
+    """A bug in the server. The request id identifies the log line."""
 
     code = grpc.StatusCode.INTERNAL
     reason = "INTERNAL"
@@ -22,7 +22,7 @@ class DeadlineExceeded(FoveaError):
 
 
 class CallIdle(FoveaError):
-    """The caller sent nothing, or read nothing, for longer than the server holds a call open."""
+    """The caller neither sent nor read a message for longer than the server allows."""
 
     code = grpc.StatusCode.ABORTED
     reason = "CALL_IDLE"
@@ -34,28 +34,28 @@ class CallIdle(FoveaError):
 
 
 class Unreachable(FoveaError):
-    """Nobody answers at the address, or the connection was lost. `metadata` has the address."""
+    """No service responds at the address, or the connection was lost. `metadata` has the address."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "UNAVAILABLE"
 
 
 class MessageTooLarge(FoveaError):
-    """A message is larger than one side receives."""
+    """A message exceeds the receiver's size limit."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "MESSAGE_TOO_LARGE"
 
 
 class AnswerIncomplete(FoveaError):
-    """A stream ended well but without its closing message: the other side is no Fovea decoder."""
+    """A stream ended with OK but without its final message: the peer is not a Fovea decoder."""
 
     code = grpc.StatusCode.INTERNAL
     reason = "ANSWER_INCOMPLETE"
 
 
 class RemoteError(FoveaError):
-    """A failure with a reason that this version does not know. `code` and `reason` are as they were sent."""
+    """A failure with a reason unknown to this version. `code` and `reason` are as sent."""
 
     code = grpc.StatusCode.UNKNOWN
     reason = "UNKNOWN"

@@ -102,7 +102,12 @@ def sequence(
     draws = SamplerState(request.sampling, 400, prompt.token_ids)
     text: Any = None
     made = RequestState(
-        request, tuple(RowBuffer(span, layout, RowDtype.FP32) for span in spans), text, draws, RequestClock(0.0), print
+        request,
+        tuple(RowBuffer(span, layout, RowDtype.FP32) for span in spans),
+        text,
+        draws,
+        RequestClock(0.0),
+        print,
     )
     made.table = list(range(first_block, first_block + 5))
     return made

@@ -11,11 +11,11 @@ from tests.fovea.client.fakes import FakeDecoder, FakeEncoder, png, served
 
 @pytest.fixture
 def fovea(monkeypatch) -> Callable[..., Result]:
-    """Runs the command in this process, without the variables of whoever runs the tests."""
+    """Run the command in this process, without Fovea's environment variables."""
     for name in ("FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"):
         monkeypatch.delenv(name, raising=False)
     return lambda *argv, **options: CliRunner().invoke(
-        app, [str(one) for one in argv], prog_name="fovea", **options
+        app, [str(argument) for argument in argv], prog_name="fovea", **options
     )
 
 

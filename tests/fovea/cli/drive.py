@@ -1,6 +1,6 @@
-"""`python -m tests.fovea.cli.drive EXTRA... -- ARGV...`: the command with pretended services.
+"""`python -m tests.fovea.cli.drive EXTRA... -- ARGV...`: runs the command with fake services.
 
-EXTRA is `name:flag`, a flag for one of them. The demo's questions are about a picture of its own.
+EXTRA is `name:flag`, a flag for that service. The demo uses a test image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ real = serve.launches
 
 
 def pretended(*args: object) -> tuple[Launch, ...]:
-    return tuple(replace(one, module="tests.fovea.cli.pretend", flags=_flags(one)) for one in real(*args))
+    return tuple(replace(item, module="tests.fovea.cli.pretend", flags=_flags(item)) for item in real(*args))
 
 
 def _flags(launch: Launch) -> Sequence[str]:
@@ -32,7 +32,7 @@ def _flags(launch: Launch) -> Sequence[str]:
 
 
 def samples() -> list[Sample]:
-    """The pretended decoder says `forty two` to everything."""
+    """The fake decoder answers `forty two` to everything."""
     path = Path(png(Path(tempfile.gettempdir()) / "fovea-demo-test.png"))
     right = "twelve" if "wrong" in extra else "forty two"
     return [

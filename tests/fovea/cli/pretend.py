@@ -1,7 +1,7 @@
 """`python -m tests.fovea.cli.pretend encoder|decoder --listen ADDR ...`: a service without a model.
 
-It takes the real services' flags. `--die SECONDS` makes it end by itself with status 7; `--never` keeps it
-from listening at all.
+It accepts the real services' flags. `--die SECONDS` makes it exit with status 7; `--never` keeps it from
+listening.
 """
 
 from __future__ import annotations

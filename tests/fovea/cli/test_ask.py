@@ -1,4 +1,4 @@
-"""What people see of `ask`, `put`, `info` and `cache`; how failures end."""
+"""The output of `ask`, `put`, `info` and `cache` for people, and how failures end."""
 
 from __future__ import annotations
 
@@ -52,20 +52,18 @@ def test_options_and_variables_reach_the_server(fovea, decoder, decoder_address,
     assert decoder.metadata["authorization"] == "Bearer secret"
 
 
-def test_what_was_saved_and_what_it_cost_stand_on_the_receipt(fovea, decoder, decoder_address, picture):
+def test_the_receipt_shows_savings_and_price(fovea, decoder, decoder_address, picture):
     argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
     assert "\nsaved" not in fovea(*argv).stderr
     decoder.naive, decoder.price, decoder.degraded = 320, Price(0.002, "EUR", 0.008), True
-    found = fovea(*argv).stderr
-    assert "moved; resize 90 to 80 (max_pixels)" in found
-    assert "saved   75% of 320 visual tokens, 75% of 1,280 patches in the tower" in found
-    assert "price   0.002 EUR, 0.008 without planning" in found
-    assert "detail  lowered" in found
+    printed = fovea(*argv).stderr
+    assert "moved; resize 90 to 80 (max_pixels)" in printed
+    assert "saved   75% of 320 visual tokens, 75% of 1,280 patches in the tower" in printed
+    assert "price   0.002 EUR, 0.008 without planning" in printed
+    assert "detail  lowered" in printed
 
 
-def test_an_answer_that_a_stop_string_ended_is_told_from_a_whole_one(
-    fovea, decoder, decoder_address, picture
-):
+def test_an_answer_ended_by_a_stop_string_is_marked(fovea, decoder, decoder_address, picture):
     argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
     assert "stopped" not in fovea(*argv).output
     decoder.matched_stop = "END\x1b"
@@ -99,9 +97,7 @@ def test_a_budget_reaches_the_server(fovea, decoder, decoder_address, picture):
     assert visual_options.MOST_TOLERANCE == MAX_FLAT_TOLERANCE
 
 
-def test_pages_of_a_pdf_are_asked_about_in_the_place_of_the_file(
-    fovea, decoder, decoder_address, picture, tmp_path
-):
+def test_pages_of_a_pdf_replace_the_file(fovea, decoder, decoder_address, picture, tmp_path):
     path = tmp_path / "report.pdf"
     path.write_bytes(pdf([A4, A4, (300, 300)]))
     where = ("-q", "?", "--decoder", decoder_address)
@@ -116,7 +112,7 @@ def test_pages_of_a_pdf_are_asked_about_in_the_place_of_the_file(
     assert json.loads(failed.stdout)["error"]["reason"] == "FILE_NOT_READABLE"
 
 
-def test_one_form_of_the_answer_reaches_the_server(fovea, decoder, decoder_address, picture, tmp_path):
+def test_the_response_format_option_reaches_the_server(fovea, decoder, decoder_address, picture, tmp_path):
     argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
     (tmp_path / "schema.json").write_text('{"type": "integer"}')
     for flags in (
@@ -153,11 +149,11 @@ def test_a_failure_of_the_server_is_one_paragraph(fovea, decoder, decoder_addres
     assert result.stderr == (
         "fovea: max_pixels is too small (visual.max_pixels: tiny). Request request-1 [INVALID_ARGUMENT]\n"
     )
-    found = json.loads(fovea(*argv, "--json").stdout)
-    assert found["request_id"] == "request-1"
+    printed = json.loads(fovea(*argv, "--json").stdout)
+    assert printed["request_id"] == "request-1"
 
 
-def test_nobody_there_tells_what_to_do(fovea, picture):
+def test_an_unreachable_service_error_advises_what_to_do(fovea, picture):
     result = fovea("ask", picture, "-q", "?", "--decoder", "127.0.0.1:1")
     assert result.exit_code == 1
     assert "127.0.0.1:1" in result.stderr
@@ -165,7 +161,7 @@ def test_nobody_there_tells_what_to_do(fovea, picture):
 
 
 @pytest.mark.parametrize("argv", [("ask",), ("ask", "x.png"), ("nonsense",), ("cache", "nonsense"), ("put",)])
-def test_wrong_usage_ends_with_two(fovea, argv):
+def test_usage_errors_exit_with_status_2(fovea, argv):
     assert fovea(*argv).exit_code == 2
 
 

@@ -1,4 +1,4 @@
-"""`serve` and `demo` as whole processes: what they start ends with them, and their status tells how."""
+"""`serve` and `demo` as processes: their children end with them, and exit statuses are passed on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_until(process: subprocess.Popen, words: str) -> str:
 
 
 def nobody_listens(text: str) -> bool:
-    """Whether all addresses that were named as ready are free again."""
+    """Whether all addresses reported as ready are free again."""
     addresses = re.findall(r"(?:ready on|on) (127\.0\.0\.1):(\d+)", text)
     assert addresses
     for host, port in addresses:
@@ -65,7 +65,7 @@ def nobody_listens(text: str) -> bool:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_serve_shows_both_and_ends_both_when_asked(drive, signum):
+def test_serve_shows_both_logs_and_stops_both_on_request(drive, signum):
     process = drive(*serve())
     seen = read_until(process, "try: fovea ask")
     assert "encoder | encoder speaks" in seen
@@ -98,7 +98,7 @@ def test_serve_passes_a_wrong_setting_on(drive):
     assert process.wait(60) == 2
 
 
-def test_demo_ends_well_where_all_is_right(drive):
+def test_demo_succeeds_if_every_answer_is_right(drive):
     process = drive("--", "demo")
     seen = process.communicate(timeout=120)[0]
     assert process.returncode == 0, seen
@@ -112,7 +112,7 @@ def test_demo_ends_well_where_all_is_right(drive):
     assert "\x1b" not in seen
 
 
-def test_demo_fails_where_an_answer_is_wrong(drive):
+def test_demo_fails_if_an_answer_is_wrong(drive):
     process = drive("wrong", "--", "demo")
     seen = process.communicate(timeout=120)[0]
     assert process.returncode == 1

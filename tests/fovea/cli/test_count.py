@@ -1,4 +1,4 @@
-"""`fovea count`: the arithmetic, the sizes of files, and what it refuses."""
+"""`fovea count`: arithmetic, sizes of files, and what is refused."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_sizes_cost_what_the_model_reads(fovea, size, flags, tokens, patches):
 
 
 def test_bytes_are_those_of_the_30b_model(fovea):
-    found = counted(fovea, "1024x1024")
-    assert found["row_bytes"] == 1024 * 16 * 1024
-    assert found["kv_bytes"] == 1024 * 96 * 1024
+    fields = counted(fovea, "1024x1024")
+    assert fields["row_bytes"] == 1024 * 16 * 1024
+    assert fields["kv_bytes"] == 1024 * 96 * 1024
     assert PUBLISHED.row_bytes == 16 * 1024
 
 
@@ -60,13 +60,13 @@ def test_a_file_costs_what_its_size_costs(fovea, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "png"])
-def test_a_file_that_lies_on_its_side_is_counted_upright(fovea, tmp_path, suffix):
+def test_a_rotated_file_is_counted_upright(fovea, tmp_path, suffix):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = tmp_path / f"sideways.{suffix}"
     Image.new("RGB", (400, 300)).save(path, exif=exif)
-    found = counted(fovea, path)
-    assert (found["width"], found["height"]) == (300, 400)
+    fields = counted(fovea, path)
+    assert (fields["width"], fields["height"]) == (300, 400)
 
 
 def test_the_first_frame_of_a_gif_is_counted(fovea, tmp_path):
@@ -139,17 +139,17 @@ def test_a_limit_of_no_pixels_is_a_usage_error(fovea):
     assert fovea("count", "10x10", "--max-pixels", "0").exit_code == 2
 
 
-def test_a_count_says_for_which_model_it_is(fovea, decoder_address, tmp_path):
-    """The fewest pixels of a model decide what a small picture costs."""
+def test_a_count_names_its_model(fovea, decoder_address, tmp_path):
+    """The model's minimum pixels decide the cost of a small image."""
     path = png(tmp_path / "small.png", 256, 192)
     published = fovea("count", path).stdout
     assert "256x192: 70 tokens" in published
     assert "Qwen3-VL-30B-A3B as published" in published
     assert "--model DIR or --decoder" in published
     assert "48 tokens" in fovea("count", path, "--model", STANDIN).stdout
-    found = counted(fovea, path, "--model", STANDIN)
-    assert (found["tokens"], found["row_bytes"], found["kv_bytes"]) == (48, 48 * 1024, 48 * 1024)
-    assert found["model"] == f"{STANDIN}, bf16"
+    fields = counted(fovea, path, "--model", STANDIN)
+    assert (fields["tokens"], fields["row_bytes"], fields["kv_bytes"]) == (48, 48 * 1024, 48 * 1024)
+    assert fields["model"] == f"{STANDIN}, bf16"
     asked = counted(fovea, path, "--decoder", decoder_address)
     assert (asked["tokens"], asked["row_bytes"]) == (48, 48 * LAYOUT.row_bytes)
     assert asked["model"] == f"fake on {decoder_address}"

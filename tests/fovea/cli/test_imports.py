@@ -1,4 +1,4 @@
-"""The command starts light: no model library for a help text, no stub for a count."""
+"""The command imports lazily: no model library for `--help`, no stubs for `count`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HEAVY = ("torch", "transformers", "lmdb", "encoder_svc", "decoder_svc")
 
 
 def loaded_after(code: str) -> set[str]:
-    """The modules of a fresh process after `code`."""
+    """The modules that a fresh process has loaded after `code`."""
     script = f"import sys\n{code}\nprint(' '.join(sys.modules), file=sys.stderr)"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return set(ran.stderr.split())

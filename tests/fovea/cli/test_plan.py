@@ -1,4 +1,4 @@
-"""`fovea plan` and `fovea show-tokens`: what they ask for, and what people see."""
+"""`fovea plan` and `fovea show-tokens`: their requests and their output."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_a_plan_is_a_table_of_images_and_one_of_other_budgets(
 
 
 def test_a_plan_for_machines_has_budgets_that_can_be_sent(fovea, decoder_address, picture):
-    found = json.loads(fovea("plan", picture, "--json", "--decoder", decoder_address).stdout)
-    (image,), (other,) = found["images"], found["alternatives"]
+    parsed = json.loads(fovea("plan", picture, "--json", "--decoder", decoder_address).stdout)
+    (image,), (other,) = parsed["images"], parsed["alternatives"]
     assert (image["name"], image["tokens"], image["tokens_min"], image["row_bytes"]) == (
         picture,
         80,
@@ -46,7 +46,7 @@ def test_a_plan_for_machines_has_budgets_that_can_be_sent(fovea, decoder_address
     )
     assert image["steps"][0]["name"] == "resize"
     assert (other["budget"]["detail"], other["budget"]["flat_tolerance"]) == ("high", 0)
-    assert found["exact"] is False
+    assert parsed["exact"] is False
 
 
 @pytest.mark.parametrize(

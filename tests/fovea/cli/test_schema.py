@@ -1,4 +1,4 @@
-"""The JSON that machines rely on: keys and types of every command, of the receipt and of errors."""
+"""The JSON output that machines rely on: keys and types of every command, of receipts and of errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ERROR = {"code": str, "reason": str, "message": str, "metadata": dict}
 
 
 def hold(value: dict, shape: dict) -> None:
-    """Additions are allowed, losses and other types are not; a bool is no number."""
+    """Extra keys are allowed, missing keys and other types are not; a bool is not a number."""
     for name, kind in shape.items():
         assert name in value, name
         assert isinstance(value[name], kind), (name, value[name])
@@ -74,18 +74,18 @@ def hold(value: dict, shape: dict) -> None:
 
 def last_line(result) -> dict:
     lines = result.stdout.splitlines()
-    found = json.loads(lines[-1])
-    assert found["schema"] == 1
-    return found
+    parsed = json.loads(lines[-1])
+    assert parsed["schema"] == 1
+    return parsed
 
 
 def test_ask(fovea, decoder_address, picture):
     result = fovea("ask", picture, "-q", "How many?", "--json", "--decoder", decoder_address)
     assert result.exit_code == 0, result.output
     assert len(result.stdout.splitlines()) == 1
-    found = last_line(result)
-    hold(found, ASK)
-    receipt = found["receipt"]
+    parsed = last_line(result)
+    hold(parsed, ASK)
+    receipt = parsed["receipt"]
     hold(receipt, {"images": list, "totals": dict, "stages_ms": dict, "tier": dict, "price": dict})
     hold(receipt, {"degraded": bool})
     hold(receipt["images"][0], IMAGE)
@@ -96,29 +96,29 @@ def test_ask(fovea, decoder_address, picture):
     hold(receipt["price"], {"amount": NUMBER, "currency": str, "naive_amount": NUMBER})
     assert receipt["images"][0]["source"] in ("encoded", "rows", "prefix", "none")
     assert receipt["totals"]["cached_prompt_tokens"] == 0  # zeros are printed
-    assert (found["answer"], found["finish_reason"]) == ("forty two", "stop")
+    assert (parsed["answer"], parsed["finish_reason"]) == ("forty two", "stop")
 
 
 def test_count(fovea):
-    found = last_line(fovea("count", "1024x1024", "--json"))
-    hold(found, COUNT)
-    assert set(found) == set(COUNT)
-    assert found["resized"] == [1024, 1024]
+    parsed = last_line(fovea("count", "1024x1024", "--json"))
+    hold(parsed, COUNT)
+    assert set(parsed) == set(COUNT)
+    assert parsed["resized"] == [1024, 1024]
 
 
 def test_put_info_and_cache(fovea, decoder_address, encoder_address, picture):
-    found = last_line(fovea("put", picture, "--json", "--decoder", decoder_address))
-    hold(found, {"digest": str, "width": int, "height": int, "already_stored": bool, "expire_time": str})
+    parsed = last_line(fovea("put", picture, "--json", "--decoder", decoder_address))
+    hold(parsed, {"digest": str, "width": int, "height": int, "already_stored": bool, "expire_time": str})
     where = ("--decoder", decoder_address, "--encoder", encoder_address)
-    found = last_line(fovea("info", "--json", *where))
+    parsed = last_line(fovea("info", "--json", *where))
     shape = {"address": str, "model": str, "state": str, "progress": NUMBER, "limits": dict, "load": dict}
-    hold(found["decoder"], shape)
-    hold(found["encoder"], shape)
-    found = last_line(fovea("cache", "stats", "--json", "--encoder", encoder_address))
-    hold(found, dict.fromkeys(["records", "record_bytes", "hits", "misses", "evictions"], int))
+    hold(parsed["decoder"], shape)
+    hold(parsed["encoder"], shape)
+    parsed = last_line(fovea("cache", "stats", "--json", "--encoder", encoder_address))
+    hold(parsed, dict.fromkeys(["records", "record_bytes", "hits", "misses", "evictions"], int))
     some = "sha256:" + "0" * 64
-    found = last_line(fovea("cache", "delete", some, "--json", "--encoder", encoder_address))
-    hold(found, {"digest": str, "uploads": int, "records": int, "bytes": int})
+    parsed = last_line(fovea("cache", "delete", some, "--json", "--encoder", encoder_address))
+    hold(parsed, {"digest": str, "uploads": int, "records": int, "bytes": int})
 
 
 COMMANDS = {
@@ -135,13 +135,13 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_fails_in_one_shape(fovea, picture, name):
-    argv = [picture if one == "PICTURE" else one for one in COMMANDS[name]]
+    argv = [picture if argument == "PICTURE" else argument for argument in COMMANDS[name]]
     result = fovea(*argv, "--json")
     assert result.exit_code == 1
-    found = last_line(result)
-    hold(found, {"schema": int, "request_id": str, "error": dict})
-    hold(found["error"], ERROR)
-    assert set(found["error"]) == set(ERROR)
+    parsed = last_line(result)
+    hold(parsed, {"schema": int, "request_id": str, "error": dict})
+    hold(parsed["error"], ERROR)
+    assert set(parsed["error"]) == set(ERROR)
     plain = fovea(*argv)
     assert (plain.exit_code, plain.stdout) == (1, "")
-    assert found["error"]["message"] in plain.stderr
+    assert parsed["error"]["message"] in plain.stderr

@@ -1,4 +1,4 @@
-"""The command as a process: closed, full and small streams, and no traceback whatever it is given."""
+"""The command as a process with closed, full and limited streams: never a traceback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("redirect", "status", "said"),
+    ("redirect", "status", "expected"),
     [
         (">&-", 0, ""),
         ("2>&-", 0, ""),
@@ -36,12 +36,12 @@ def shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 @pytest.mark.parametrize("arguments", ["count 10x10", "count 10x10 --json", "count --help", "--version"])
-def test_streams_that_cannot_be_written_to_leave_no_traceback(redirect, status, said, arguments):
+def test_streams_that_cannot_be_written_to_leave_no_traceback(redirect, status, expected, arguments):
     done = shell(f"{FOVEA} {arguments} {redirect}")
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     if arguments == "count 10x10" and redirect != "| true":  # who reads nothing may leave before or after
-        assert (done.returncode, done.stderr) == (status, said)
+        assert (done.returncode, done.stderr) == (status, expected)
 
 
 def test_an_answer_is_shown_in_any_character_set(decoder_address, decoder, tmp_path):

@@ -21,7 +21,7 @@ def encoder() -> FakeEncoder:
 
 @pytest.fixture(params=driven.KINDS)
 def kind(request) -> str:
-    """Everything holds for both kinds of clients."""
+    """Runs each test with the blocking and the asyncio clients."""
     return request.param
 
 

@@ -1,4 +1,4 @@
-"""An awaiting client driven from blocking code, so that one test says what both kinds of clients must do."""
+"""Drives an asyncio client from blocking code, so that a test covers both kinds of clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = ("blocking", "awaiting")
 
 
 class Driven:
-    """Every method of the client, run to its end in a loop of its own; streams are pulled event by event."""
+    """Runs every method of the client to completion in its own loop; streams are pulled event by event."""
 
     def __init__(self, runner: asyncio.Runner, client: Any) -> None:
         self.client = client
@@ -45,7 +45,7 @@ class Driven:
 
 @contextmanager
 def driven(make: Callable[[], Any]) -> Iterator[Any]:
-    """A client that is made, used and closed in one loop."""
+    """A client created, used and closed in the same loop."""
 
     async def made() -> Any:
         return make()

@@ -1,4 +1,4 @@
-"""Both services as subclasses of their generated bases: they keep what they were sent and run no model."""
+"""Fake services, subclasses of the generated bases: they record requests and run no model."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class NotReady(FoveaError):
 
 
 def refuse(context: grpc.ServicerContext, error: FoveaError) -> None:
-    """As the real services do."""
+    """Abort like the real services."""
     answer = status.of(error, REQUEST_ID)
     context.set_trailing_metadata(status.trailing(error, answer))
     context.abort(error.code, answer.message)
@@ -72,7 +72,7 @@ def facts_of(data: bytes) -> ImageFacts:
 
 
 class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
-    """Answers every question with `answer`, word by word, about images that it was sent."""
+    """Answers every question with `answer`, word by word."""
 
     def __init__(self, answer: str = "forty two") -> None:
         self.answer = answer
@@ -150,9 +150,9 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         if self.forgets:
             self.forgets -= 1
             self.stored.clear()
-        for one in digests:
-            if one not in self.stored:
-                refuse(context, ImageNotStored(f"image {one} is not stored", image=one))
+        for item in digests:
+            if item not in self.stored:
+                refuse(context, ImageNotStored(f"image {item} is not stored", image=item))
         if self.silent:
             return
         started = decoder_pb2.Started(
@@ -235,7 +235,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         return response
 
     def _finished(self, digests: list[str]) -> decoder_pb2.Finished:
-        images = tuple(self._image(one) for one in digests)
+        images = tuple(self._image(item) for item in digests)
         encodes = sum(image.source == "encoded" for image in images)
         self.encoded.update(digests)
         receipt = Receipt(
@@ -252,16 +252,16 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             receipt=receipt_to_proto(receipt),
         )
 
-    def _image(self, one: str) -> ImageReceipt:
-        source = "rows" if one in self.encoded else "encoded"
+    def _image(self, item: str) -> ImageReceipt:
+        source = "rows" if item in self.encoded else "encoded"
         sizes = ((330, 250), (320, 256), (1, 16, 20))
         return ImageReceipt(
-            one, *sizes, 320, 90, 80, STEPS, source, "encoder-0", "bf16", row_bytes=5120, wire_bytes=100
+            item, *sizes, 320, 90, 80, STEPS, source, "encoder-0", "bf16", row_bytes=5120, wire_bytes=100
         )
 
 
 class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
-    """Serves the same rows for every image; `tamper` may change each message of an Encode stream."""
+    """Serves the same rows for every image; `tamper` may modify each message of an Encode stream."""
 
     def __init__(self) -> None:
         self.deleted: list[str] = []
@@ -275,7 +275,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
         return encoder_pb2.PutImageResponse(facts=facts_to_proto(facts_of(data)))
 
     def PlaceRows(self, request, context):
-        """Of 80 cells the first 16 are flat; of the others those at the end are the most important."""
+        """The first 16 of 80 cells are flat; importance increases with the index of the others."""
         self.asked.append(request)
         order = range(79, 15, -1)
         kept = sorted(order[:32]) if request.encode.plan.HasField("rows") else sorted(order)
@@ -359,7 +359,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 
 @contextmanager
 def served(servicer: FakeDecoder | FakeEncoder, listen: str = "127.0.0.1:0") -> Iterator[str]:
-    """The address of a server around the servicer that says it is ready."""
+    """The address of a server around the servicer, which reports ready."""
     server = grpc.server(ThreadPoolExecutor(4), options=(("grpc.max_receive_message_length", 32 << 20),))
     if isinstance(servicer, FakeDecoder):
         decoder_pb2_grpc.add_DecoderServiceServicer_to_server(servicer, server)
@@ -377,6 +377,6 @@ def served(servicer: FakeDecoder | FakeEncoder, listen: str = "127.0.0.1:0") -> 
 
 
 def png(path, width: int = 330, height: int = 250):
-    """A small picture on disk, as a string."""
+    """A small image on disk, as a path string."""
     Pillow.new("RGB", (width, height), (200, 30, 30)).save(path)
     return str(path)

@@ -1,4 +1,4 @@
-"""What the real services are given: pictures that are large, and calls that must be refused, each with its reason."""
+"""Input for the real services: large images, and calls that must be refused with a given reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 
 
 def noise_of_20_mib(seed: int) -> bytes:
-    """A picture of a little more than 20 MiB: noise, not compressed."""
+    """An image of slightly more than 20 MiB: uncompressed noise."""
     noise = np.random.default_rng(seed).integers(0, 256, (2660, 2660, 3), np.uint8)
     out = io.BytesIO()
     Image.fromarray(noise).save(out, "PNG", compress_level=0)

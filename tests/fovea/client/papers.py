@@ -1,4 +1,4 @@
-"""Small PDFs written by hand: pages with a black square, in the lower left, of a tenth of their width."""
+"""Small hand-written PDFs: pages with a black square in the lower left, a tenth of the page wide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ A4 = (595, 842)
 def pdf(
     sizes: Sequence[tuple[int, int]] = (A4,), *, encrypted: bool = False, crop: Sequence[int] = ()
 ) -> bytes:
-    """A page of each size in points, `crop` the crop box of each."""
+    """A page per size in points; `crop` is the crop box of each."""
     box = f"/CropBox [{' '.join(map(str, crop))}] " if crop else ""
     kids = " ".join(f"{4 + 2 * at} 0 R" for at in range(len(sizes)))
     objects = [
@@ -29,9 +29,9 @@ def pdf(
 
 def _file(objects: Sequence[str], trailer: str) -> bytes:
     out, places = b"%PDF-1.4\n", []
-    for number, one in enumerate(objects, 1):
+    for number, body in enumerate(objects, 1):
         places.append(len(out))
-        out += f"{number} 0 obj\n{one}\nendobj\n".encode()
+        out += f"{number} 0 obj\n{body}\nendobj\n".encode()
     table = "".join(f"{place:010} 00000 n \n" for place in places)
     count = len(objects) + 1
     end = f"xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<< /Size {count} /Root 1 0 R {trailer} >>\n"

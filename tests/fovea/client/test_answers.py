@@ -1,4 +1,4 @@
-"""Asking: the order of events, images named by id, one more upload where a server forgot, clean leaving."""
+"""Asking: order of events, images referenced by id, re-upload after eviction, cancellation."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_conversation_keeps_roles_and_order(client, decoder, picture):
     assert [part.WhichOneof("part") for part in messages[1].parts] == ["text", "image", "text"]
 
 
-def test_images_beside_a_conversation_are_refused(client):
+def test_separate_images_with_a_conversation_are_refused(client):
     with pytest.raises(ValueError, match="Image parts"):
         client.ask([Message("user", ["?"])], ["x.png"])
 
@@ -93,7 +93,7 @@ def test_only_what_the_caller_set_is_sent(client, decoder):
         (Format.choice("a", "b"), 'choice { options: "a" options: "b" }'),
     ],
 )
-def test_the_form_of_the_answer_is_sent(client, decoder, form, sent):
+def test_the_response_format_is_sent(client, decoder, form, sent):
     client.ask("?", response_format=form)
     client.count("?", response_format=form)
     assert text_format.MessageToString(decoder.requests[0].response_format, as_one_line=True) == sent
@@ -108,20 +108,20 @@ def test_log_probabilities_come_a_token_where_they_are_asked_for(client):
     assert client.ask("?").logprobs == ()
 
 
-def test_an_image_that_has_gone_is_uploaded_once_more(client, decoder, picture):
+def test_an_evicted_image_is_uploaded_again(client, decoder, picture):
     decoder.forgets = 1
     assert client.ask("How many?", [picture]).text == "forty two"
     assert decoder.calls == ["PutImage", "Generate", "PutImage", "Generate"]
 
 
-def test_an_image_that_goes_again_is_an_error(client, decoder, picture):
+def test_an_image_lost_twice_is_an_error(client, decoder, picture):
     decoder.forgets = 2
     with pytest.raises(ImageNotStored):
         client.ask("How many?", [picture])
     assert len(decoder.requests) == 2
 
 
-def test_an_unknown_id_is_not_tried_again(client, decoder):
+def test_an_unknown_id_is_not_retried(client, decoder):
     with pytest.raises(ImageNotStored) as caught:
         client.ask("How many?", ["sha256:" + "1" * 64])
     assert caught.value.metadata == {"image": "sha256:" + "1" * 64}

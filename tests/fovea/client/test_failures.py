@@ -1,4 +1,4 @@
-"""What a caller hears of a failure, and what it sends of itself."""
+"""Errors that a caller gets, and what the client sends with every call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LaterReason(FoveaError):
     reason = "TIER_ASLEEP"
 
 
-def test_every_reason_that_a_client_can_hear_has_a_class():
+def test_every_reason_on_the_wire_has_a_class():
     reasons = {name.removeprefix("ERROR_REASON_") for name in errors_pb2.ErrorReason.keys()}
     assert set(errors.BY_REASON) == reasons - {"UNSPECIFIED", "UNKNOWN"} - MADE_BY_THE_COMMAND
     assert errors.BY_REASON["IMAGE_TOO_MANY_PIXELS"] is errors.ImageTooManyPixels
@@ -66,7 +66,7 @@ def test_details_that_cannot_be_read_leave_code_and_text(client, decoder):
     assert (caught.value.message, caught.value.metadata) == ("garbled", {})
 
 
-def test_nobody_there_is_said_with_the_address(kind):
+def test_an_unreachable_service_is_reported_with_its_address(kind):
     with decoder_client(kind, "127.0.0.1:1", timeout_s=60) as client:
         with pytest.raises(errors.Unreachable) as caught:
             client.info()
@@ -75,7 +75,7 @@ def test_nobody_there_is_said_with_the_address(kind):
             client.ask("?")
 
 
-def test_an_unavailable_that_the_server_explains_stays_as_it_is(client, decoder):
+def test_an_unavailable_with_details_is_kept(client, decoder):
     decoder.unready = 99
     with pytest.raises(errors.NotReady) as caught:
         client.ask("?")
@@ -96,7 +96,7 @@ def test_an_answer_above_the_limit_that_clients_have_by_default_is_refused(clien
         client.ask("?")
 
 
-def test_the_token_goes_along_as_a_bearer_token(kind, decoder):
+def test_the_token_is_sent_as_a_bearer_token(kind, decoder):
     with served(decoder) as address:
         with decoder_client(kind, address, "secret") as client:
             client.put(b"x")
@@ -143,7 +143,7 @@ def test_an_upload_that_is_refused_is_called_by_its_file_name(client, decoder, p
         client.put(other)
 
 
-def test_an_id_that_is_not_stored_says_what_else_to_give(client):
+def test_an_unknown_id_error_advises_to_send_the_file(client):
     with pytest.raises(errors.ImageNotStored, match="give the file itself"):
         client.ask("?", "sha256:" + "0" * 64)
 
@@ -160,7 +160,7 @@ def test_a_token_that_no_header_can_carry_is_refused_at_once(kind, token):
         pass
 
 
-def test_another_service_at_the_address_is_told(kind, encoder):
+def test_another_service_at_the_address_is_reported(kind, encoder):
     told = pytest.raises(errors.NotServed, match="encoder and decoder have different addresses")
     with served(encoder) as address, decoder_client(kind, address) as client, told:
         client.ask("?")

@@ -1,4 +1,4 @@
-"""Shrinking before an upload: what the service would do anyway, never more, and only where bytes are saved."""
+"""Shrinking before upload: what the service would do anyway, never more, and only if it saves bytes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_its_pixels_are_those_that_the_service_would_compute():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_that_lies_on_its_side_comes_out_upright(orientation):
+def test_a_rotated_image_is_displayed_upright(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     fitted = opened(fit(file(noise(), "PNG", exif=exif), LIMIT))
@@ -89,7 +89,7 @@ def test_a_picture_that_lies_on_its_side_comes_out_upright(orientation):
     assert fitted.getexif().get(0x0112, 1) == 1
 
 
-def test_transparency_is_laid_on_white():
+def test_transparency_is_composited_on_white():
     layered = noise().convert("RGBA")
     alpha = np.zeros(LARGE[::-1], np.uint8)
     alpha[: LARGE[1] // 2] = 255
@@ -112,7 +112,7 @@ def as_the_service_draws(data: bytes) -> np.ndarray:
 
 
 def large(left: list[int], right: list[int]) -> np.ndarray:
-    """Two colours, and noise in a corner so that the file is worth shrinking."""
+    """Two colours, and noise in a corner so that shrinking the file saves bytes."""
     samples = np.zeros((480, 640, len(left)), np.uint16)
     samples[:, :320], samples[:, 320:] = left, right
     samples[:100, :200] = np.random.default_rng(0).integers(0, 200, (100, 200, len(left)))
@@ -174,12 +174,12 @@ UNCHANGED = {
 
 
 @pytest.mark.parametrize("name", UNCHANGED)
-def test_where_nothing_is_won_or_nothing_can_be_read_the_bytes_stay(name):
+def test_bytes_are_unchanged_if_shrinking_saves_nothing_or_fails(name):
     assert fit(UNCHANGED[name], LIMIT) is UNCHANGED[name]
 
 
-def test_a_size_is_given_up_where_the_service_would_plan_anew_for_it():
-    """63 tokens at the least limit are too few pixels: the service would enlarge them to 80."""
+def test_a_size_that_the_service_would_change_is_not_used():
+    """63 tokens are below the minimum pixels: the service would enlarge them to 80."""
     assert fitted_size(1296, 1008, Budget(max_pixels=65_536)) is None
     assert fitted_size(20_000, 100, Budget()) is None, "16192x64 is too thin"
 
@@ -196,6 +196,6 @@ def test_a_budget_says_with_sides_and_tokens_what_a_picture_is_fitted_to():
         fit(data, LIMIT, budget=Budget(max_pixels=LIMIT))
 
 
-def test_a_limit_of_no_pixels_is_the_callers_mistake():
+def test_a_limit_of_no_pixels_is_an_invalid_argument():
     with pytest.raises(SizeInvalid):
         fit(UNCHANGED["small enough"], 0)

@@ -1,4 +1,4 @@
-"""The package from outside: what a first look imports, and that the examples of its docstrings run as they stand."""
+"""The package's public surface: its imports, and the runnable examples of its docstrings."""
 
 from __future__ import annotations
 
@@ -66,8 +66,12 @@ def test_there_is_an_example_for_each_kind_of_client():
 )
 def test_both_kinds_of_clients_can_be_asked_the_same(blocking, awaiting):
     def calls(kind: type) -> dict[str, object]:
-        found = inspect.getmembers(kind, inspect.isfunction)
-        return {name: inspect.signature(one).parameters for name, one in found if not name.startswith("_")}
+        functions = inspect.getmembers(kind, inspect.isfunction)
+        return {
+            name: inspect.signature(function).parameters
+            for name, function in functions
+            if not name.startswith("_")
+        }
 
     assert calls(blocking) == calls(awaiting)
     assert len(calls(blocking)) > 5

@@ -1,4 +1,4 @@
-"""Pages of a PDF: drawn at their planned size, the same each time, or one clear error."""
+"""Pages of a PDF: rendered at their planned size, deterministic, or a single clear error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def opened(page: bytes) -> Image.Image:
     "budget",
     [Budget(), Budget(max_pixels=262_144), Budget(max_short_side=768), Budget(max_visual_tokens=500)],
 )
-def test_a_page_is_drawn_at_a_size_that_the_service_leaves_alone(budget):
+def test_a_page_is_rendered_at_a_size_that_the_service_keeps(budget):
     for page in pages(THREE, budget=budget):
         size = opened(page).size
         planned = Geometry().plan(*size, pixel_limit(budget, *size))
@@ -33,7 +33,7 @@ def test_a_page_is_drawn_at_a_size_that_the_service_leaves_alone(budget):
 
 
 def test_a_page_keeps_its_aspect_and_lies_on_white():
-    """Its square of a tenth of the width stays a square, in the lower left."""
+    """The square of a tenth of the width stays a square in the lower left."""
     page = opened(pages(THREE, "1")[0])
     left, top, right, bottom = page.convert("L").point(lambda value: 255 * (value < 128)).getbbox()
     assert (left, bottom) == (0, 1344)

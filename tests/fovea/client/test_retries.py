@@ -1,4 +1,6 @@
-"""What is tried again: a call that nobody has begun to answer, whole, a few times, and when the server says so."""
+"""Retries: only calls without any response, in full, a limited number of times, and with the server's
+pushback.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,10 @@ def test_a_call_is_tried_a_bounded_number_of_times(client, decoder):
     assert decoder.calls == ["Generate"] * ATTEMPTS
 
 
-def test_a_server_that_asks_for_patience_is_not_asked_earlier(kind, decoder):
-    """It says a minute, the caller has two seconds: one attempt, where gRPC's own pauses would have made more."""
+def test_pushback_is_honoured(kind, decoder):
+    """Pushback of a minute, deadline of two seconds: a single attempt, where gRPC's own backoff would make
+    more.
+    """
     decoder.unready, decoder.pushback_s = 99, 60.0
     with served(decoder) as address, decoder_client(kind, address, timeout_s=2) as client:
         with pytest.raises(DeadlineExceeded):
@@ -48,7 +52,7 @@ def test_a_server_that_asks_for_patience_is_not_asked_earlier(kind, decoder):
         assert decoder.calls == ["Generate"]
 
 
-def test_an_answer_that_has_begun_is_not_begun_again(client, decoder):
+def test_a_started_answer_is_not_retried(client, decoder):
     decoder.breaks = True
     heard = []
     with pytest.raises(NotReady):
@@ -57,8 +61,8 @@ def test_an_answer_that_has_begun_is_not_begun_again(client, decoder):
     assert decoder.calls == ["Generate"]
 
 
-def test_a_busy_server_is_left_in_peace(client, decoder):
-    """Its advice is in the error; whether to come back is for the caller to say."""
+def test_busy_errors_are_not_retried_by_the_client(client, decoder):
+    """The error carries the retry delay; the caller decides."""
     decoder.failure = BusyOnTheServer("full", retry_after_s=0.01)
     with pytest.raises(EngineBusy) as caught:
         client.ask("?")

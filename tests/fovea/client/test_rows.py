@@ -1,4 +1,4 @@
-"""The encoder's client: rows come whole and checked, or not at all."""
+"""The encoder's client returns complete, verified rows or an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fovea.contract.rows import digest
 SOME = "sha256:" + "0" * 64
 
 
-def test_rows_are_put_together_bit_for_bit(encoder_client, encoder):
+def test_rows_are_assembled_bit_for_bit(encoder_client, encoder):
     rows = encoder_client.encode(SOME, max_pixels=1_310_720)
     assert rows.data == encoder.data
     assert (rows.count, rows.width, rows.levels, rows.dtype) == (20_000, 8, 3, "bf16")
@@ -19,12 +19,12 @@ def test_rows_are_put_together_bit_for_bit(encoder_client, encoder):
     assert rows.timings["tower_ms"] == 2.5
 
 
-def test_a_plan_is_sent_whole_and_the_places_of_its_rows_come_back(encoder_client, encoder):
+def test_a_plan_is_sent_in_full_and_its_kept_indices_are_returned(encoder_client, encoder):
     plan = EncodePlan(600_000, 0, RowSelection(0.5, reducer=Reducer.DIVPRUNE))
     placed = encoder_client.place_rows(SOME, plan, order=True, fingerprint="sha256:f")
-    (asked,) = encoder.asked
-    assert plan_from_proto(asked.encode.plan) == plan
-    assert (asked.encode.digest, asked.encode.fingerprint) == (SOME, "sha256:f")
+    (sent_request,) = encoder.asked
+    assert plan_from_proto(sent_request.encode.plan) == plan
+    assert (sent_request.encode.digest, sent_request.encode.fingerprint) == (SOME, "sha256:f")
     assert (placed.known, placed.count, placed.kept, placed.order[0]) == (True, 32, tuple(range(48, 80)), 79)
     assert (placed.cost.tokens, placed.source, placed.encoder) == (80, "encoded", "encoder-0")
     assert encoder_client.place_rows(SOME, EncodePlan(flat_tolerance=0)).order == ()
@@ -33,7 +33,7 @@ def test_a_plan_is_sent_whole_and_the_places_of_its_rows_come_back(encoder_clien
 
 
 def _of_chunk(change):
-    """A tamperer that changes the second chunk."""
+    """A `tamper` that modifies the second chunk."""
 
     def tamper(message):
         if message.WhichOneof("event") == "chunk" and message.chunk.first_row > 0:
@@ -93,7 +93,7 @@ def test_rows_that_are_not_as_announced_are_refused(encoder_client, encoder, nam
         encoder_client.encode(SOME)
 
 
-def test_an_image_that_is_not_there_is_said_so(encoder_client):
+def test_an_image_that_is_not_stored_is_reported(encoder_client):
     with pytest.raises(ImageNotStored):
         encoder_client.describe(SOME)
 
@@ -112,7 +112,7 @@ def test_a_size_is_counted_with_and_without_a_limit(encoder_client):
     assert encoder_client.count(1600, 1200, 16_777_216).tokens == 1900
 
 
-def test_an_encoder_that_loads_tells_how_far(encoder_client):
+def test_a_loading_encoder_reports_its_progress(encoder_client):
     info = encoder_client.info()
     assert (info.state, info.progress, info.details["name"]) == ("loading", 0.5, "encoder-0")
     assert info.details["layout"] is None

@@ -1,4 +1,4 @@
-"""Images as callers hold them: whatever holds one is taken, and what cannot hold one is told what to do."""
+"""Image sources: every supported type is accepted, everything else is refused with advice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILE = saved(Pillow.fromarray(PIXELS))
 
 
 def written() -> io.BytesIO:
-    """As it is left by who has just saved an image into it: at its end."""
+    """As after an image was saved into it: positioned at its end."""
     out = io.BytesIO()
     out.write(FILE)
     return out
@@ -56,10 +56,12 @@ def path(tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("one", [str, Path, Path.read_bytes, Path.open, Pillow.open, Image])
-@pytest.mark.parametrize("listed", [lambda one: one, lambda one: [one], lambda one: (one for _ in (1,))])
-def test_one_image_needs_no_list(client, decoder, path, one, listed):
-    given = path.open("rb") if one is Path.open else one(path)
+@pytest.mark.parametrize("kind", [str, Path, Path.read_bytes, Path.open, Pillow.open, Image])
+@pytest.mark.parametrize(
+    "listed", [lambda kind: kind, lambda kind: [kind], lambda kind: (kind for _ in (1,))]
+)
+def test_one_image_needs_no_list(client, decoder, path, kind, listed):
+    given = path.open("rb") if kind is Path.open else kind(path)
     assert client.ask("?", listed(given)).text == "forty two"
     (stored,) = decoder.stored.values()
     assert np.array_equal(np.asarray(Pillow.open(io.BytesIO(stored))), PIXELS)
@@ -114,7 +116,7 @@ def test_a_pillow_image_of_any_mode_is_taken(mode):
     assert seen(image).shape == PIXELS.shape
 
 
-def test_a_pillow_image_lies_as_its_file_would():
+def test_a_pillow_image_is_oriented_like_its_file():
     exif = Pillow.Exif()
     exif[0x0112] = 6
     sideways = Pillow.open(io.BytesIO(saved(Pillow.fromarray(PIXELS), exif=exif)))
@@ -178,7 +180,7 @@ def test_a_file_that_cannot_be_read_on_is_named(client):
 
 
 def test_a_pipe_is_read_once(client, decoder, tmp_path):
-    """An upload reads its file twice, and a pipe has nothing more to say the second time."""
+    """An upload reads its file twice, but a pipe can be read only once."""
     os.mkfifo(tmp_path / "pipe")
     with ThreadPoolExecutor() as pool:
         writing = pool.submit((tmp_path / "pipe").write_bytes, FILE)

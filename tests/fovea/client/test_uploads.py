@@ -1,4 +1,4 @@
-"""Storing images: the id goes first, known images are not sent, pieces are small."""
+"""Storing images: the id is sent first, known images are not sent, pieces are small."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_large_file_travels_in_pieces_of_a_mebibyte(client, decoder):
     assert heard == [((n + 1) * PIECE_BYTES, len(LARGE)) for n in range(5)]
 
 
-def test_an_empty_file_is_the_servers_to_refuse(client, decoder):
+def test_an_empty_file_is_refused_by_the_server(client, decoder):
     client.put(b"")
     assert decoder.stored == {digest(b""): b""}
 
@@ -87,7 +87,7 @@ def test_a_missing_file_is_an_oserror_before_any_call(client, decoder, tmp_path)
 
 
 class Failing:
-    """A progress callback that gives up, as a user's own might."""
+    """A progress callback that raises."""
 
     def __init__(self, after: int) -> None:
         self.heard = 0
@@ -101,7 +101,7 @@ class Failing:
 
 @pytest.mark.parametrize("after", [0, 1, 4])
 def test_what_a_progress_callback_raises_is_raised(client, decoder, capfd, after):
-    """Neither a status without a cause, nor a cancelled task, nor silence; and no traceback of gRPC's."""
+    """Not a status without a cause, a cancelled task, or silence; and no traceback of gRPC."""
     with pytest.raises(KeyError, match="no such widget"):
         client.put(LARGE, Failing(after))
     assert decoder.stored == {}
@@ -110,7 +110,7 @@ def test_what_a_progress_callback_raises_is_raised(client, decoder, capfd, after
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_an_oserror(client, decoder, tmp_path, monkeypatch):
-    """It was read once for its id; then it went away."""
+    """The file was hashed, then removed."""
     path = tmp_path / "large.png"
     path.write_bytes(LARGE)
     upload = FileUpload.of(path)

@@ -1,4 +1,4 @@
-"""Image files put together byte by byte, and what is expected of them."""
+"""Image files built byte by byte, with their expected pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Samples = npt.NDArray[Any]
 
 
 def scene(width: int = 48, height: int = 32) -> npt.NDArray[np.uint8]:
-    """Another colour in every pixel, all above 0."""
+    """A different colour in every pixel, all above 0."""
     down, right = np.mgrid[0:height, 0:width]
     return np.stack([5 * right + 9, 7 * down + 9, 9 + (right * down) % 240], -1).astype(np.uint8)
 
@@ -35,15 +35,15 @@ def saved(image: Image.Image | Samples, format: str = "PNG", **options: Any) -> 
 
 
 def drawn(data: bytes) -> npt.NDArray[np.uint8]:
-    """The RGB pixels of a file that must be complete."""
+    """The RGB pixels of a file, which must be complete."""
     still = opened(data)
     still.check_complete()
     return np.array(shown(still).image.convert("RGB"))
 
 
 def chunk(kind: bytes, body: bytes, checksum: int | None = None) -> bytes:
-    found = zlib.crc32(kind + body) if checksum is None else checksum
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", found)
+    result = zlib.crc32(kind + body) if checksum is None else checksum
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", result)
 
 
 def chunks(data: bytes) -> Iterable[tuple[bytes, bytes]]:
@@ -60,7 +60,7 @@ def with_chunk(data: bytes, added: bytes, before: bytes = b"IDAT") -> bytes:
 
 
 def packed(samples: Samples, depth: int) -> bytes:
-    """One row of samples, padded to whole bytes."""
+    """A row of samples, padded to whole bytes."""
     bits = "".join(format(value, f"0{depth}b") for value in samples.reshape(-1).tolist())
     bits += "0" * (-len(bits) % 8)
     return bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
@@ -82,7 +82,7 @@ def png(
     interlaced: bool = False,
     data: bytes | None = None,
 ) -> bytes:
-    """`samples` are (height, width, channels). `data` stands in for the bytes of all rows."""
+    """`samples` are (height, width, channels). `data` replaces the bytes of all rows."""
     height, width = samples.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
     pixels = b"".join(rows(samples, depth, interlaced)) if data is None else data
@@ -104,7 +104,7 @@ def tiff(orientation: int, order: str = ">", type: int = 3) -> bytes:
 
 
 def raw_profile(body: bytes, name: str = "exif") -> bytes:
-    """As ImageMagick writes it: a length and hexadecimal digits in lines of 36 bytes."""
+    """In ImageMagick's format: a length, and hex digits in lines of 36 bytes."""
     lines = [body[at : at + 36].hex() for at in range(0, len(body), 36)]
     return "\n".join(["", name, f"{len(body):8}", *lines, ""]).encode()
 
@@ -122,7 +122,7 @@ def with_segment(jpeg: bytes, added: bytes) -> bytes:
 
 
 def scan_starts(jpeg: bytes) -> list[int]:
-    return [found.start() for found in re.finditer(rb"\xff\xda", jpeg)]
+    return [result.start() for result in re.finditer(rb"\xff\xda", jpeg)]
 
 
 def gif(
@@ -135,7 +135,7 @@ def gif(
     control: bytes = b"",
     local: bool = False,
 ) -> bytes:
-    """One frame (left, top, width, height). Every code is 3 bits, as the table is cleared before it grows."""
+    """A frame (left, top, width, height). Every code has 3 bits, as the table is cleared before it grows."""
     codes: list[int] = []
     for place, index in enumerate(indices):
         codes += [4] * (place % 2 == 0) + [index]
@@ -151,12 +151,12 @@ def gif(
 
 
 def webp_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    found, at = [], 12
+    result, at = [], 12
     while at < len(data):
         name, length = struct.unpack_from("<4sI", data, at)
-        found.append((name, data[at + 8 : at + 8 + length]))
+        result.append((name, data[at + 8 : at + 8 + length]))
         at += 8 + length + length % 2
-    return found
+    return result
 
 
 def webp(parts: Iterable[tuple[bytes, bytes]]) -> bytes:

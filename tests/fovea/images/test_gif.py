@@ -1,4 +1,4 @@
-"""GIF: the first frame on its screen, all of its pixels or none."""
+"""GIF: the first frame on its screen, complete or refused."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_frame_without_a_size_fills_the_screen() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 256, 511])
 def test_pixels_that_are_missing_are_not_filled_in(count: int) -> None:
-    """The code that ends the data stands where it should be, but too early."""
+    """A valid end code that comes too early."""
     data = gif(SCREEN, FRAME, filled(2)[:count], palette=BLACK + RED + BLUE)
     with pytest.raises(ImageCorrupt):
         opened(data).check_complete()

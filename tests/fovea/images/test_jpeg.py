@@ -1,4 +1,4 @@
-"""JPEG: all scans with all of their data or none, no say for APPn segments, and an end marker that may be missing."""
+"""JPEG: complete scans or refused; APPn segments are irrelevant; the end marker is optional."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def jpeg(kind: str = "baseline") -> bytes:
-    """Of noise, so that every byte of it carries pixels."""
+    """A JPEG of noise, so that every byte carries pixels."""
     mode, options = KINDS[kind]
     noise = np.random.default_rng(3).integers(0, 256, (50, 70, 3), np.uint8)
     return saved(Image.fromarray(noise).convert(mode), "JPEG", quality=90, **options)
@@ -59,7 +59,7 @@ def test_a_whole_file_is_drawn_with_or_without_its_end_marker(kind: str) -> None
 
 @pytest.mark.parametrize("closed", [END, b""])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_cut_off_is_not_filled_in(kind: str, closed: bytes) -> None:
+def test_truncated_data_is_not_filled_in(kind: str, closed: bytes) -> None:
     data = jpeg(kind).removesuffix(END)
     begins = scan_starts(data)[0] + 2
     for cut in np.linspace(begins, len(data) - 2, 25).astype(int):
@@ -68,14 +68,14 @@ def test_what_is_cut_off_is_not_filled_in(kind: str, closed: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["progressive", "progressive grey", "progressive with restarts"])
 def test_each_scan_of_a_progressive_picture_is_needed(kind: str) -> None:
-    """A file that ends between two scans holds no damaged data at all."""
+    """A file truncated between scans has no damaged data."""
     data = jpeg(kind)
     for start in scan_starts(data)[1:]:
         assert refused(data[:start] + END), start
 
 
 def test_a_component_without_a_scan_is_missing() -> None:
-    """The scan of a baseline picture, told to be that of its first component alone."""
+    """The scan of a baseline image, relabelled as its first component only."""
     data = jpeg("RGB as it is")
     (start,) = scan_starts(data)
     body = data[start + 4 : start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")]
@@ -89,15 +89,15 @@ def test_missing_restart_intervals_are_missing_pixels() -> None:
     assert refused(data[:first] + data[second:])
 
 
-def test_a_hole_in_the_data_is_found() -> None:
-    """Behind it the data fits again soon, and then ends too early."""
+def test_a_gap_in_the_data_is_detected() -> None:
+    """The decoder resynchronizes after the gap, and the data ends early."""
     data = saved(scene(400, 300), "JPEG")
     for at in range(scan_starts(data)[0] + 20, len(data) - 400, len(data) // 20):
         assert refused(data[:at] + data[at + 300 :]), at
 
 
-def test_much_left_behind_the_data_means_that_it_was_misread() -> None:
-    """As padding it would be all alike."""
+def test_many_trailing_bytes_mean_lost_synchronization() -> None:
+    """Real padding is uniform."""
     data = jpeg().removesuffix(END)
     assert refused(data + bytes(range(1, 201)) + END)
     assert not refused(data + b"\x55" * 5000 + END)
@@ -117,7 +117,7 @@ def test_a_header_that_claims_more_rows_than_there_are_is_refused() -> None:
 
 
 def test_arithmetic_coding_is_refused() -> None:
-    """Its data may end early by design, so a cut cannot be told; and no browser shows it."""
+    """Its data may end early by design, so truncation is undetectable; no browser supports it."""
     assert refused(jpeg().replace(b"\xff\xc0", b"\xff\xc9"))
 
 

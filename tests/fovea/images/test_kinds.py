@@ -1,4 +1,4 @@
-"""Bytes of another kind: the error says what they look like and what to do, and repeats none of them."""
+"""Unsupported bytes: the error names the likely type and advice, and quotes nothing."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ LOOKS = {
 
 
 @pytest.mark.parametrize("looks", LOOKS)
-def test_the_error_says_what_the_bytes_look_like(looks: str) -> None:
+def test_the_error_names_the_likely_type(looks: str) -> None:
     for data in LOOKS[looks]:
         with pytest.raises(ImageFormatNotSupported) as caught:
             opened(data)
@@ -80,7 +80,7 @@ def test_the_error_says_what_the_bytes_look_like(looks: str) -> None:
         assert f"they look like {looks}: " in caught.value.message
 
 
-def test_of_unknown_bytes_nothing_is_said() -> None:
+def test_unknown_bytes_get_no_guess() -> None:
     with pytest.raises(ImageFormatNotSupported) as caught:
         opened(b"\xfe\x81\x03" * 99)
     assert caught.value.message == "the bytes are not an image of a supported format (JPEG, PNG, WEBP, GIF)"

@@ -1,4 +1,4 @@
-"""Whatever is done to a file, it is drawn or refused by a typed error, and never takes long or much memory."""
+"""Mutated files are decoded or refused with a typed error, within bounds of time and memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIMIT = 1_000_000
 
 
 def changes(length: int) -> st.SearchStrategy[list[tuple[int, int, bytes]]]:
-    """Pieces (from, how many bytes) and what they are replaced with."""
+    """(offset, length) of the replaced bytes, and the replacement."""
     piece = st.tuples(st.integers(0, length), st.sampled_from([0, 1, 1, 1, 4, 40]), st.binary(max_size=6))
     return st.lists(piece, min_size=1, max_size=4)
 
@@ -39,7 +39,7 @@ def changes(length: int) -> st.SearchStrategy[list[tuple[int, int, bytes]]]:
 @pytest.mark.parametrize("name", FILES)
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_a_changed_file_is_drawn_or_refused(name: str, data: st.DataObject) -> None:
+def test_a_mutated_file_is_decoded_or_refused(name: str, data: st.DataObject) -> None:
     file = FILES[name]
     for at, count, new in data.draw(changes(len(file))):
         file = file[:at] + new + file[at + count :]

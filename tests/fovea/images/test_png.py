@@ -1,4 +1,6 @@
-"""PNG: every depth and colour type, transparency at the file's own depth, all rows or none, no say for metadata."""
+"""PNG: every depth and colour type, transparency at native depth, complete or refused; metadata is
+irrelevant.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ def palette(colour: int, depth: int) -> bytes:
 
 
 def expected(samples: np.ndarray, colour: int, depth: int) -> np.ndarray:
-    """By the PNG specification, in eight bits, alpha on white."""
+    """The pixels by the PNG specification, with 8 bits, alpha on white."""
     if colour == 3:
         return np.frombuffer(PALETTE, np.uint8).reshape(-1, 3)[samples[..., 0]].astype(float)
     # Grey of 16 bits is rounded; the other kinds of 16 bits keep their high byte.
@@ -67,7 +69,7 @@ def test_every_kind_of_pixel_is_drawn(colour: int, depth: int, interlaced: bool)
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("colour", "depth"), DEPTHS)
 def test_rows_that_are_missing_are_not_filled_in(colour: int, depth: int, interlaced: bool) -> None:
-    """In a stream that is complete, with a right checksum: Pillow takes its end for that of the picture."""
+    """The stream is complete with a valid checksum; Pillow takes its end for the image's end."""
     samples = some(colour, depth)
     pixels = b"".join(rows(samples, depth, interlaced))
     for count in (0, 1, len(pixels) // 2, len(pixels) - 1):
@@ -106,7 +108,7 @@ def test_the_transparent_grey_is_compared_at_its_depth(depth: int) -> None:
 
 @pytest.mark.parametrize("depth", [8, 16])
 def test_the_transparent_colour_is_compared_at_its_depth(depth: int) -> None:
-    """At 16 bits, neighbours that share either byte with it stay."""
+    """At 16 bits, colours that share either byte stay opaque."""
     for clear in ((0, 0, 0), (0x40, 0x50, 0x60), (0x1234, 0x5678, 0x9ABC), (0xFF, 0, 0)):
         key = [value & ((1 << depth) - 1) for value in clear]
         for other in ([key[0] ^ 1, *key[1:]], [*key[:2], key[2] ^ (1 << (depth - 1))]):
@@ -125,7 +127,7 @@ def test_black_text_stays_black_beside_a_transparent_colour_of_16_bits() -> None
     assert shown(still).had_alpha
 
 
-def test_a_transparent_colour_that_no_pixel_has_is_no_alpha() -> None:
+def test_an_unused_transparent_colour_is_no_alpha() -> None:
     data = png(halves([3], [9]), 8, 0, extra=chunk(b"tRNS", b"\0\7"))
     assert not shown(opened(data)).had_alpha
 
@@ -193,7 +195,7 @@ def test_ancillary_chunks_never_decide(name: str, before: bytes) -> None:
 
 @pytest.mark.parametrize("missing", [4, 8, 12, 13, 16])
 def test_an_end_without_pixels_may_be_missing(missing: int) -> None:
-    """IEND, and of the last pixel chunk its checksum and that of the stream."""
+    """IEND, the last chunk's checksum, and the stream's checksum."""
     assert np.array_equal(drawn(saved(scene())[:-missing]), scene())
 
 

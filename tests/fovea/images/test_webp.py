@@ -1,4 +1,4 @@
-"""WebP: the first picture, all of it or none; other chunks have no say."""
+"""WebP: the first image, complete or refused; other chunks are irrelevant."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def pillows(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_cut_off_is_not_filled_in(kind: str, alpha: bool) -> None:
-    """Also where the lengths in the container are those of what is left."""
+def test_truncated_data_is_not_filled_in(kind: str, alpha: bool) -> None:
+    """Even if the container's lengths match the truncated data."""
     noise = np.random.default_rng(2).integers(0, 256, (32, 48, 4), np.uint8)
     data = saved(noise if alpha else noise[..., :3].copy(), "WEBP", **KINDS[kind])
     opened(data).check_complete()
@@ -41,7 +41,7 @@ def test_what_is_cut_off_is_not_filled_in(kind: str, alpha: bool) -> None:
                 opened(cut).check_complete()
 
 
-def test_alpha_that_is_cut_off_is_not_filled_in() -> None:
+def test_truncated_alpha_is_not_filled_in() -> None:
     parts = [
         (name, part[:-20] if name == b"ALPH" else part)
         for name, part in webp_chunks(saved(layered(), "WEBP"))

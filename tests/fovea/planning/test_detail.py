@@ -1,4 +1,4 @@
-"""AUTO leaves text readable and shrinks what has none; LOW is the least that still shows something."""
+"""AUTO keeps text readable and shrinks images without text; LOW is the smallest useful size."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from fovea.planning.detail import Detail, ImageTraits, sufficient
 GEOMETRY = Geometry()
 
 
-def tokens(look: ImageTraits, detail: Detail = Detail.AUTO) -> int:
-    found = sufficient(look, detail, 14, GEOMETRY)
-    pixels = min(found.max_pixels, DEFAULT_MAX_PIXELS) if found else DEFAULT_MAX_PIXELS
-    return GEOMETRY.plan(look.width, look.height, pixels).tokens
+def tokens(traits: ImageTraits, detail: Detail = Detail.AUTO) -> int:
+    target = sufficient(traits, detail, 14, GEOMETRY)
+    pixels = min(target.max_pixels, DEFAULT_MAX_PIXELS) if target else DEFAULT_MAX_PIXELS
+    return GEOMETRY.plan(traits.width, traits.height, pixels).tokens
 
 
 @pytest.mark.parametrize("size", [(1600, 1200), (2480, 3508), (700, 1900), (333, 222)])
 @pytest.mark.parametrize("text", [15.0, 22.0, 40.0])
 def test_text_stays_readable_and_not_much_more(size: tuple[int, int], text: float) -> None:
-    look = ImageTraits(*size, text_height=text, kind="TEXT")
-    found = sufficient(look, Detail.AUTO, 14, GEOMETRY)
-    assert found is not None
-    planned = GEOMETRY.plan(*size, found.max_pixels)
+    traits = ImageTraits(*size, text_height=text, kind="TEXT")
+    target = sufficient(traits, Detail.AUTO, 14, GEOMETRY)
+    assert target is not None
+    planned = GEOMETRY.plan(*size, target.max_pixels)
     height = text * min(planned.width / size[0], planned.height / size[1])
     assert height >= 13.99
     assert planned.tokens * 1024 <= max(1.35 * size[0] * size[1] * (14 / text) ** 2, 90 * 1024)
 
 
-def test_a_dense_page_keeps_what_it_needs() -> None:
-    look = ImageTraits(1000, 1414, text_height=12.0, kind="TEXT")
-    assert tokens(look) == tokens(look, Detail.HIGH)
+def test_a_dense_page_keeps_its_size() -> None:
+    traits = ImageTraits(1000, 1414, text_height=12.0, kind="TEXT")
+    assert tokens(traits) == tokens(traits, Detail.HIGH)
 
 
 def test_pictures_without_text_are_bounded_by_their_kind() -> None:
@@ -42,7 +42,7 @@ def test_pictures_without_text_are_bounded_by_their_kind() -> None:
     assert tokens(ImageTraits(300, 200, kind="PHOTO")) == tokens(ImageTraits(300, 200), Detail.HIGH)
 
 
-def test_what_nobody_looked_at_is_not_shrunk() -> None:
+def test_an_unmeasured_image_is_not_shrunk() -> None:
     assert sufficient(ImageTraits(1600, 1200), Detail.AUTO, 14, GEOMETRY) is None
 
 
