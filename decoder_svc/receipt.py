@@ -1,4 +1,4 @@
-"""From what happened to the receipt: adds up, decides nothing."""
+"""Builds the receipt of an answer from what the request used. Only adds up; decides nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fovea.contract.rows import RowLayout, RowOrigin
 
 @dataclass(frozen=True)
 class AnswerTimes:
-    """Milliseconds from the call to its submission to the engine, and to the last token."""
+    """Milliseconds from the call to submission to the engine, and to the last token."""
 
     submitted_ms: float
     total_ms: float
@@ -24,7 +24,7 @@ class AnswerTimes:
 
 @dataclass(frozen=True)
 class RequestUsage:
-    """What an answer used: the prompt, the rows of each different image, the engine's account."""
+    """What an answer used: the prompt, the fetch of each distinct image, the engine's usage and timings."""
 
     prompt: Prompt
     layout: RowLayout | None
@@ -35,13 +35,14 @@ class RequestUsage:
 
 
 def build_receipt(prepared: PreparedRequest, spent: RequestUsage, model: str, tariff: Tariff) -> Receipt:
-    """The account of an answer; `spent.reports` stand in the order of the different images."""
+    """The receipt of an answer; `spent.reports` are in the order of the distinct images."""
     reports = [
-        _whole(report, prepared.report_of(number), spent.usage) for number, report in enumerate(spent.reports)
+        _merge_reports(report, prepared.report_of(number), spent.usage)
+        for number, report in enumerate(spent.reports)
     ]
     dtype = spent.layout.dtype.value if spent.layout else ""
     images = tuple(
-        _image(image, _in_place(image, reports[prepared.copies.number(place)]), dtype)
+        _image(image, _report_at(image, reports[prepared.repeats.number(place)]), dtype)
         for place, image in enumerate(prepared.images)
     )
     totals = _totals(prepared, spent, reports)
@@ -55,25 +56,25 @@ def build_receipt(prepared: PreparedRequest, spent: RequestUsage, model: str, ta
     )
 
 
-def _whole(report: FetchReport, placing: FetchReport | None, usage: Usage) -> FetchReport:
-    """Both calls for one image as one: it was encoded where that was needed to know its rows.
+def _merge_reports(report: FetchReport, placement: FetchReport | None, usage: Usage) -> FetchReport:
+    """Merge the reports of PlaceRows and of the fetch: PlaceRows encodes an image if its rows depend on it.
 
-    Rows that nobody fetched were not needed: their keys and values were in the cache.
+    Rows that were never fetched are prefix hits: their keys and values were in the KV cache.
     """
-    if placing is not None and placing.origin is RowOrigin.ENCODED:
+    if placement is not None and placement.origin is RowOrigin.ENCODED:
         return replace(
             report,
-            origin=placing.origin,
-            joined=placing.joined,
-            encoder=placing.encoder,
-            encode_ms=placing.encode_ms + report.encode_ms,
+            origin=placement.origin,
+            joined=placement.joined,
+            encoder=placement.encoder,
+            encode_ms=placement.encode_ms + report.encode_ms,
         )
     unused = report.origin is RowOrigin.NONE and usage.cached_prompt_tokens
     return replace(report, origin=RowOrigin.PREFIX) if unused else report
 
 
-def _in_place(image: PlannedImage, report: FetchReport) -> FetchReport:
-    """A later copy uses the rows that came for the first one; a reference uses none."""
+def _report_at(image: PlannedImage, report: FetchReport) -> FetchReport:
+    """The report for a place of the image: a repeat reuses the first copy's rows, a reference has none."""
     if image.referred:
         return FetchReport()
     if image.repeat_of is None:
@@ -125,7 +126,7 @@ def _full_patches(image: PlannedImage) -> int:
 
 
 def _cached_visual(spent: RequestUsage) -> int:
-    """How many of the tokens that came out of the KV cache are visual ones."""
+    """Visual tokens among the prompt tokens from the KV cache."""
     cached = spent.usage.cached_prompt_tokens
     return sum(max(0, min(image.end, cached) - image.start) for image in spent.prompt.images)
 

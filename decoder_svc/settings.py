@@ -1,4 +1,4 @@
-"""Every knob of the decoder, once: name, default, sentence. Flags and `FOVEA_DECODER_...` follow from it."""
+"""The decoder's settings: name, default and description. Flags and `FOVEA_DECODER_...` follow from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fovea.settings import (
 
 KIB, MIB = 1024, 1024 * 1024
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
-# Pairs of which the first may not be above the second; a second of 0 is no bound.
+# Pairs of settings (smaller, larger); 0 for the larger means no bound.
 _NOT_ABOVE = (
     ("max_new_tokens", "max_context"),
     ("default_max_new_tokens", "max_new_tokens"),
@@ -194,7 +194,7 @@ class DecoderSettings(Settings):
     @field_validator("encoders")
     @classmethod
     def _some_encoder(cls, value: str) -> str:
-        """Addresses, or one name; never both, because only one of them can be looked up again."""
+        """Accept addresses or a single DNS name, never both: only a name can be looked up again."""
         parts = [part.strip() for part in value.split(",")]
         if not any(parts):
             raise ValueError("names no encoder")
@@ -221,7 +221,7 @@ class DecoderSettings(Settings):
 
     @model_validator(mode="after")
     def _limits_agree(self) -> DecoderSettings:
-        """What was set is compared; a default gives way, as it always did."""
+        """Compare only limits that were set explicitly; a default gives way."""
         for smaller, larger in _NOT_ABOVE:
             low, high = getattr(self, smaller), getattr(self, larger)
             if self.was_set(smaller) and high and low > high:
@@ -251,7 +251,7 @@ class DecoderSettings(Settings):
         return self
 
     def budget(self, max_pixels: int) -> ServerBudget:
-        """What a request leaves to the server."""
+        """The budget for fields that a request leaves unset."""
         share = self.reduction is ReductionMode.OFF and self.keep < 1
         return ServerBudget(
             max_pixels=max_pixels,
@@ -283,12 +283,12 @@ class DecoderSettings(Settings):
 
     @property
     def encoder_name(self) -> DnsName | None:
-        """The one name of all encoders; None where they are listed."""
+        """The DNS name of the encoders; None if addresses are listed."""
         return DnsName.parse(self.encoders) if self.encoders.startswith(SCHEME) else None
 
     @property
     def encoder_addresses(self) -> list[str]:
-        """The listed encoders; none where they are found by a name."""
+        """The listed encoders; empty if a DNS name is given."""
         return [] if self.encoder_name else self.encoders.split(",")
 
     @property
