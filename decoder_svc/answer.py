@@ -95,7 +95,7 @@ class Answerer:
         """Count the cost of a request without submitting it. Requests longer than the context count too."""
         self._check(request)
         planned = await self._preparer.prepare(request, request.budget, encoders, deadline)
-        digests = [image.digest for image in planned.different if image.digest]
+        digests = [image.digest for image in planned.distinct if image.digest]
         layout = await encoders.layout(digests, deadline)
         placed = await self._preparer.place(planned, layout, encoders, deadline, stored_only=True)
         prepared = bounded(placed, request.budget.near_repeats or 1.0)
@@ -144,7 +144,7 @@ class Answerer:
         began: float,
     ) -> AsyncGenerator[Event, None]:
         """Run the request from the encoder handshake on. Raises EncoderChanged if the layout has changed."""
-        layout = await encoders.layout([image.digest for image in prepared.different], deadline)
+        layout = await encoders.layout([image.digest for image in prepared.distinct], deadline)
         prepared = await self._preparer.place(prepared, layout, encoders, deadline)
         fetches = self._fetches(prepared, encoders, layout, deadline)
         if request.budget.near_repeats is not None and layout is not None:
@@ -183,7 +183,7 @@ class Answerer:
             return
         cached = await self._engine.probe(prompt)
         for number, span in zip(prepared.draft.image_indexes, prompt.images, strict=True):
-            image = prepared.different[number]
+            image = prepared.distinct[number]
             if span.end > cached and image.thinned is None:  # rows of thinned images are already buffered
                 encoders.check_reachable(self._preparer.wanted(image, layout))
 
@@ -249,13 +249,13 @@ class Answerer:
             return []
         return [
             NamedFetch(encoders.fetch(self._preparer.wanted(image, layout), deadline), image.path)
-            for image in prepared.different
+            for image in prepared.distinct
         ]
 
-    def _finished(self, prepared: PreparedRequest, spent: RequestUsage, last: Delta) -> Finished:
+    def _finished(self, prepared: PreparedRequest, request_usage: RequestUsage, last: Delta) -> Finished:
         read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
         self._rate.note(read, last.timings.prefill_ms)
-        receipt = build_receipt(prepared, spent, self._model.name, self._limits.tariff)
+        receipt = build_receipt(prepared, request_usage, self._model.name, self._limits.tariff)
         return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", receipt)
 
 

@@ -30,7 +30,7 @@ from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
-from decoder_svc.state import DecoderDescription, DecoderLimits, ServiceState
+from decoder_svc.state import DecoderDescription, DecoderLimits, LoadingProgress, ServiceState
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea import architecture, logs, settings
@@ -105,13 +105,8 @@ def _engine_limits(chosen: DecoderSettings) -> EngineLimits:
     )
 
 
-def _native(chosen: DecoderSettings, dtype: RowDtype, states: list[ServiceState]) -> NativeEngine:
-    """The engine, not started. It reports loading progress to the service state once that exists."""
-
-    def progress(done: int, total: int) -> None:
-        if states:
-            states[0].progress = 0.99 * done / max(1, total)
-
+def _native(chosen: DecoderSettings, dtype: RowDtype, loading: LoadingProgress) -> NativeEngine:
+    """The engine, not started."""
     return NativeEngine(
         NativeSettings(
             checkpoint=chosen.model,
@@ -127,11 +122,11 @@ def _native(chosen: DecoderSettings, dtype: RowDtype, states: list[ServiceState]
             delta_interval_s=chosen.delta_interval_ms / 1000,
             limits=_engine_limits(chosen),
         ),
-        progress,
+        loading.update,
     )
 
 
-def _vllm(chosen: DecoderSettings, dtype: RowDtype, states: list[ServiceState]) -> VllmEngine:
+def _vllm(chosen: DecoderSettings, dtype: RowDtype, loading: LoadingProgress) -> VllmEngine:
     """The engine, not started. vLLM reports no progress while it loads."""
     return VllmEngine(
         VllmSettings(
@@ -154,7 +149,7 @@ def _vllm(chosen: DecoderSettings, dtype: RowDtype, states: list[ServiceState]) 
     )
 
 
-ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[ServiceState]], Engine]] = {
+ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, LoadingProgress], Engine]] = {
     "native": _native,
     "vllm": _vllm,
 }
@@ -187,8 +182,8 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
         same_host,
         chosen.encoder_timeout_s,
     )
-    states: list[ServiceState] = []
-    engine = ENGINES[chosen.engine](chosen, dtype, states)
+    loading = LoadingProgress()
+    engine = ENGINES[chosen.engine](chosen, dtype, loading)
     limits = _limits(chosen, geometry)
     budget = chosen.budget(limits.default_max_pixels)
     description = DecoderDescription(
@@ -196,8 +191,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     )
     registry = CollectorRegistry()
     metrics = DecoderMetrics(registry)
-    state = ServiceState(description, engine, pool, metrics)
-    states.append(state)
+    state = ServiceState(description, engine, pool, metrics, loading)
     metrics.watch(state.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
@@ -239,7 +233,7 @@ async def _run(chosen: DecoderSettings, parts: Parts, registry: CollectorRegistr
         await process.unless_stopped(_load(engine, parts.builder, parts.dummy_layout))
         state.open(_answerer(chosen, parts), engine.description)
         keep_loaded_objects()
-        await watch.look()
+        await watch.check()
         background.append(asyncio.create_task(watch.run()))
         await process.ready()
         log.info("ready", attention=engine.description, dtype=state.description.dtype)

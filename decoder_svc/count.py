@@ -18,7 +18,7 @@ def build_count(
     row_bytes: int,
     alternatives: Sequence[Alternative],
 ) -> Count:
-    """`row_bytes` is the size of one row."""
+    """`row_bytes` is the size of a single row."""
     cost = prepared.cost
     return Count(
         prompt_tokens=cost.prompt_tokens,

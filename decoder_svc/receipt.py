@@ -34,24 +34,26 @@ class RequestUsage:
     clock: AnswerTimes
 
 
-def build_receipt(prepared: PreparedRequest, spent: RequestUsage, model: str, tariff: Tariff) -> Receipt:
-    """The receipt of an answer; `spent.reports` are in the order of the distinct images."""
+def build_receipt(
+    prepared: PreparedRequest, request_usage: RequestUsage, model: str, tariff: Tariff
+) -> Receipt:
+    """The receipt of an answer; `request_usage.reports` are in the order of the distinct images."""
     reports = [
-        _merge_reports(report, prepared.report_of(number), spent.usage)
-        for number, report in enumerate(spent.reports)
+        _merge_reports(report, prepared.report_of(number), request_usage.usage)
+        for number, report in enumerate(request_usage.reports)
     ]
-    dtype = spent.layout.dtype.value if spent.layout else ""
+    dtype = request_usage.layout.dtype.value if request_usage.layout else ""
     images = tuple(
         _image(image, _report_at(image, reports[prepared.repeats.number(place)]), dtype)
         for place, image in enumerate(prepared.images)
     )
-    totals = _totals(prepared, spent, reports)
+    totals = _totals(prepared, request_usage, reports)
     return Receipt(
         images,
         totals,
-        _stages(reports, spent.timings, spent.clock),
+        _stages(reports, request_usage.timings, request_usage.clock),
         Tier((model,), "only tier"),
-        tariff.price(totals, _cached_visual(spent)),
+        tariff.price(totals, _cached_visual(request_usage)),
         prepared.degraded,
     )
 
@@ -104,8 +106,8 @@ def _image(image: PlannedImage, report: FetchReport, dtype: str) -> ImageReceipt
     )
 
 
-def _totals(prepared: PreparedRequest, spent: RequestUsage, reports: Sequence[FetchReport]) -> Totals:
-    cost, images, usage = prepared.cost, prepared.images, spent.usage
+def _totals(prepared: PreparedRequest, request_usage: RequestUsage, reports: Sequence[FetchReport]) -> Totals:
+    cost, images, usage = prepared.cost, prepared.images, request_usage.usage
     encoded = [report.origin is RowOrigin.ENCODED and not report.joined for report in reports]
     return Totals(
         visual_tokens=cost.visual_tokens,
@@ -115,8 +117,8 @@ def _totals(prepared: PreparedRequest, spent: RequestUsage, reports: Sequence[Fe
         output_tokens=usage.output_tokens,
         encodes=sum(encoded),
         wire_bytes=sum(report.wire_bytes for report in reports),
-        row_bytes=cost.rows * (spent.layout.row_bytes if spent.layout else 0),
-        patches=sum(image.patches for image, here in zip(prepared.different, encoded, strict=True) if here),
+        row_bytes=cost.rows * (request_usage.layout.row_bytes if request_usage.layout else 0),
+        patches=sum(image.patches for image, here in zip(prepared.distinct, encoded, strict=True) if here),
         naive_patches=sum(_full_patches(image) for image in images),
     )
 
@@ -125,10 +127,10 @@ def _full_patches(image: PlannedImage) -> int:
     return image.tokens_full * image.planned.patches // image.planned.tokens
 
 
-def _cached_visual(spent: RequestUsage) -> int:
+def _cached_visual(request_usage: RequestUsage) -> int:
     """Visual tokens among the prompt tokens from the KV cache."""
-    cached = spent.usage.cached_prompt_tokens
-    return sum(max(0, min(image.end, cached) - image.start) for image in spent.prompt.images)
+    cached = request_usage.usage.cached_prompt_tokens
+    return sum(max(0, min(image.end, cached) - image.start) for image in request_usage.prompt.images)
 
 
 def _stages(reports: Sequence[FetchReport], timings: EngineTimings, clock: AnswerTimes) -> Stages:

@@ -109,6 +109,16 @@ class Unfinished:
             self.text_tokens = self.visual_tokens = self.output_tokens = 0
 
 
+@dataclass
+class LoadingProgress:
+    """Share of the model that is loaded, 0 to 1. Reaches 1 once the dummy request is answered."""
+
+    share: float = 0.0
+
+    def update(self, loaded: int, total: int) -> None:
+        self.share = 0.99 * loaded / max(1, total)
+
+
 class UsageRecorder(Protocol):
     """Counts the tokens and cost of answers."""
 
@@ -126,9 +136,10 @@ class ServiceState:
         engine: Engine,
         pool: EncoderPool,
         recorder: UsageRecorder,
+        loading: LoadingProgress,
     ) -> None:
         self.description = description
-        self.progress = 0.0
+        self.loading = loading
         self.draining = False
         self.attention = ""
         self._engine = engine
@@ -139,7 +150,7 @@ class ServiceState:
     def open(self, answerer: Answerer, attention: str) -> None:
         self._answerer = answerer
         self.attention = attention
-        self.progress = 1.0
+        self.loading.share = 1.0
 
     @property
     def state(self) -> str:
@@ -151,7 +162,7 @@ class ServiceState:
 
     def _ready(self) -> Answerer:
         if self._answerer is None:
-            raise NotReady(self.progress)
+            raise NotReady(self.loading.share)
         return self._answerer
 
     async def answer(self, request: ChatRequest, deadline: Deadline) -> AsyncGenerator[Event, None]:
@@ -225,7 +236,7 @@ class ServiceState:
             load=self.load(),
             features=FEATURES,
             state=self.state,
-            progress=self.progress,
+            progress=self.loading.share,
             attention=self.attention,
             encoders=await self._pool.states(Deadline.after(INFO_S)),
         )

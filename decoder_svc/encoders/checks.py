@@ -71,7 +71,7 @@ def stored_image(address: str, digest: str, reply: Any, already: bool) -> Stored
         and 0 <= expires.nanos < 1_000_000_000
     )
     if not valid:
-        raise RowsMismatch(f"what encoder {address} tells of {digest} cannot be", encoder=address)
+        raise RowsMismatch(f"encoder {address} sent impossible facts of {digest}", encoder=address)
     return StoredImage(facts, already, expires.seconds + expires.nanos / 1e9, address)
 
 
@@ -80,7 +80,7 @@ def take_header(encoder: ReplyingEncoder, wanted: RowRequest, header: Any, repor
     _check_model(encoder, wanted, header)
     if header.rows != wanted.rows or places(header.kept) != wanted.kept:
         what = f"{header.rows} rows in {len(header.kept)} places, expected {wanted.rows}"
-        if wanted.kept:  # an earlier PlaceRows call told these indexes
+        if wanted.kept:  # the indexes come from an earlier PlaceRows call
             raise changed(encoder, what)
         raise mismatch(encoder.address, wanted, what)
     _note(header, report)
@@ -121,7 +121,7 @@ def placed_rows(encoder: ReplyingEncoder, wanted: RowRequest, reply: Any) -> Row
 def _check_model(encoder: ReplyingEncoder, wanted: RowRequest, header: Any) -> None:
     grid = (header.count.grid.t, header.count.grid.h, header.count.grid.w)
     if layout_from_proto(header.layout) != wanted.layout:
-        raise changed(encoder, "the layout of its rows is another one")
+        raise changed(encoder, "the layout of its rows has changed")
     if header.fingerprint != wanted.fingerprint:
         encoder.forget()
         raise EncoderMismatch(

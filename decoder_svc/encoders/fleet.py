@@ -64,7 +64,7 @@ class Fleet:
 
     encoders: Mapping[str, RemoteEncoder]
     expected: ExpectedModel
-    found_by: str
+    source: str
     cache: RowCache = field(default_factory=RowCache)
     same_host: SharedMemoryReader = field(default_factory=SharedMemoryReader)
     known: Known = field(default_factory=Known)
@@ -73,9 +73,9 @@ class Fleet:
         """The owner of an image. Raises EncoderUnavailable if the DNS name has never been resolved."""
         if not self.encoders:
             raise EncoderUnavailable(
-                f"no address of an encoder is known: {self.found_by} has not been resolved",
+                f"no address of an encoder is known: {self.source} has not been resolved",
                 retry_after_s=RETRY_AFTER_S,
-                encoder=self.found_by,
+                encoder=self.source,
             )
         return self.encoders[owner(digest, self.encoders)]
 
@@ -151,7 +151,7 @@ class Fleet:
     async def states(self, deadline: Deadline) -> list[EncoderStatus]:
         """Query all encoders concurrently. An unresolved DNS name is reported as a silent encoder."""
         if not self.encoders:
-            return [EncoderStatus(self.found_by, None, False)]
+            return [EncoderStatus(self.source, None, False)]
         return list(
             await asyncio.gather(*(self._state(encoder, deadline) for encoder in self.encoders.values()))
         )

@@ -24,7 +24,7 @@ from fovea.server.call import REQUEST_ID, current_request_id
 T = TypeVar("T")
 SERVICE = "/fovea.encoder.v1.EncoderService"
 RETRY_AFTER_S = 1.0
-SIGN_OF_LIFE_S = 1.0
+PROBE_TIMEOUT_S = 1.0
 _ENDED = (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError)
 """What gRPC raises on a write to a call that has ended."""
 CHANNEL = (
@@ -70,7 +70,7 @@ class Link:
     async def close(self) -> None:
         await self._channel.close()
 
-    async def ask(
+    async def call(
         self, method: str, request: Message, parse: Callable[[bytes], T], deadline: Deadline,
         *, at_most: float | None = None, works: bool = False, connects: bool = False,
     ) -> T:  # fmt: skip

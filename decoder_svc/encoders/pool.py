@@ -1,4 +1,4 @@
-"""The current set of encoders. A new encoder receives images at once; a removed one closes after its calls.
+"""The current set of encoders. New encoders receive images at once; removed encoders close after their calls.
 
 A request holds the fleet it started with, so that it reads its images from the encoders that stored them.
 The pool counts the holders of each encoder. Its callers supply the addresses; `fleet` selects among them.
@@ -29,14 +29,14 @@ class EncoderPool:
     def __init__(
         self,
         expected: ExpectedModel,
-        found_by: str,
+        source: str,
         addresses: Iterable[str] = (),
         cache: RowCache | None = None,
         same_host: SharedMemoryReader | None = None,
         limit_s: float = LIMIT_S,
     ) -> None:
         self._limit_s = limit_s
-        self._fleet = Fleet({}, expected, found_by, cache or RowCache(), same_host or SharedMemoryReader())
+        self._fleet = Fleet({}, expected, source, cache or RowCache(), same_host or SharedMemoryReader())
         self._holders: Counter[RemoteEncoder] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self.update(addresses)

@@ -24,7 +24,7 @@ from decoder_svc.encoders.checks import (
     take_header,
     take_summary,
 )
-from decoder_svc.encoders.link import RETRY_AFTER_S, SIGN_OF_LIFE_S, Link
+from decoder_svc.encoders.link import PROBE_TIMEOUT_S, RETRY_AFTER_S, Link
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowPlacement, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from fovea.contract import frames
@@ -122,7 +122,7 @@ class RemoteEncoder:
     async def _hello(
         self, deadline: Deadline, at_most: float, connects: bool = False
     ) -> pb.GetServerInfoResponse:
-        return await self.link.ask(
+        return await self.link.call(
             "GetServerInfo",
             pb.GetServerInfoRequest(),
             pb.GetServerInfoResponse.FromString,
@@ -134,7 +134,7 @@ class RemoteEncoder:
     async def _completed(self) -> int | None:
         """Images that the encoder's tower has computed; None if it does not answer promptly."""
         try:
-            return int((await self._hello(Deadline(), SIGN_OF_LIFE_S, connects=True)).load.encodes)
+            return int((await self._hello(Deadline(), PROBE_TIMEOUT_S, connects=True)).load.encodes)
         except FoveaError:
             return None
 
@@ -165,7 +165,7 @@ class RemoteEncoder:
         """Raises ImageNotStored if the encoder does not hold the image."""
         request = pb.DescribeImageRequest(digest=digest)
         parse = pb.DescribeImageResponse.FromString
-        reply = await self.link.ask("DescribeImage", request, parse, deadline)
+        reply = await self.link.call("DescribeImage", request, parse, deadline)
         return stored_image(self.address, digest, reply, already=True)
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
@@ -185,17 +185,17 @@ class RemoteEncoder:
         both = wanted.plan.flat_tolerance is not None and not wanted.plan.rows.all
         request = pb.PlaceRowsRequest(encode=_request(wanted), stored_only=stored_only, order=both)
         parse = pb.PlaceRowsResponse.FromString
-        reply = await self.link.ask("PlaceRows", request, parse, deadline, works=True)
+        reply = await self.link.call("PlaceRows", request, parse, deadline, works=True)
         placed = placed_rows(self, wanted, reply)
         if not placed.known and not stored_only:
-            raise mismatch(self.address, wanted, "their places are not told")
+            raise mismatch(self.address, wanted, "their indexes are missing")
         return placed
 
     async def lease(self, wanted: RowRequest, deadline: Deadline) -> LeasedRows:
         """Lease the rows in the encoder's arena. Raises as `fetch` does, or ArenaFull."""
         request = pb.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
         parse = pb.LeaseRowsResponse.FromString
-        reply = await self.link.ask("LeaseRows", request, parse, deadline, works=True)
+        reply = await self.link.call("LeaseRows", request, parse, deadline, works=True)
         report = FetchReport()
         try:
             take_header(self, wanted, reply.header, report)
@@ -225,7 +225,7 @@ class RemoteEncoder:
         if released := self._take_released():
             request, parse = pb.ReleaseRowsRequest(lease_ids=released), pb.ReleaseRowsResponse.FromString
             with suppress(FoveaError):
-                await self.link.ask("ReleaseRows", request, parse, Deadline(), at_most=HANDSHAKE_S)
+                await self.link.call("ReleaseRows", request, parse, Deadline(), at_most=HANDSHAKE_S)
 
 
 async def _upload(digest: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[pb.PutImageRequest]:
@@ -269,7 +269,7 @@ class WireFetch:
     def _take(self, event: pb.EncodeHeader | pb.EncodeSummary | ChunkFrame | None) -> RowChunk | None:
         """The rows of an event, if any. A stream is a header, then chunks, then a summary."""
         if self._ended or (isinstance(event, pb.EncodeHeader) and self._started):
-            raise self._mismatch("the stream goes on after its summary, or begins twice")
+            raise self._mismatch("the stream continues after its summary, or has two headers")
         if isinstance(event, pb.EncodeHeader):
             self._started = time.monotonic()
             take_header(self.encoder, self.wanted, event, self.report)
@@ -277,7 +277,7 @@ class WireFetch:
         if event is None:
             self._unknown += 1
             if self._unknown == UNKNOWN_EVENTS:
-                raise self._mismatch(f"{UNKNOWN_EVENTS} events that are neither rows nor their end")
+                raise self._mismatch(f"{UNKNOWN_EVENTS} consecutive events of unknown kind")
             return None
         if not self._started:
             raise self._mismatch("rows came before their header")
@@ -294,7 +294,7 @@ class WireFetch:
         if not in_order or chunk.rows == 0 or len(chunk.data) != chunk.rows * row_bytes:
             raise self._mismatch(f"a chunk of {chunk.rows} rows at {chunk.first_row} after {self._next}")
         if xxhash.xxh3_64_intdigest(chunk.data) != chunk.xxh3:
-            raise self._mismatch(f"the check of the chunk at row {chunk.first_row} does not fit")
+            raise self._mismatch(f"wrong checksum of the chunk at row {chunk.first_row}")
         check_finite(self.encoder.address, self.wanted, chunk.first_row, chunk.data)
         self._next += chunk.rows
         self.report.wire_bytes += len(chunk.data)

@@ -69,10 +69,10 @@ class Resolver:
     async def run(self) -> None:
         """Never returns. A lookup has no timeout: its thread would go on, and the next would add another."""
         while True:
-            await self.look()
+            await self.refresh()
             await asyncio.sleep(self._every_s)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Look the name up once."""
         try:
             addresses = await self._lookup(self._name.host, self._name.port)

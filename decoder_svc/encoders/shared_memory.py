@@ -141,10 +141,10 @@ class SharedMemoryFetch:
     def _check(self, arena: OpenArena, leased: LeasedRows) -> None:
         if leased.arena != arena.id:
             self.encoder.forget()
-            raise ArenaUnusable("the encoder has another one now")
-        pieces = -(-self.wanted.rows // self.wanted.layout.rows_per_chunk)
-        if len(leased.checks) != pieces:
-            raise ArenaUnusable(f"{len(leased.checks)} checks came for {pieces} pieces")
+            raise ArenaUnusable("the encoder has a new arena now")
+        chunk_count = -(-self.wanted.rows // self.wanted.layout.rows_per_chunk)
+        if len(leased.checks) != chunk_count:
+            raise ArenaUnusable(f"{len(leased.checks)} checksums for {chunk_count} chunks")
 
     def _copied(self, arena: OpenArena, leased: LeasedRows, check: int) -> RowChunk:
         """A checked copy of the next rows. Raises ArenaUnusable."""
@@ -152,7 +152,7 @@ class SharedMemoryFetch:
         rows = min(layout.rows_per_chunk, self.wanted.rows - first)
         data = arena.copy(leased.offset + first * layout.row_bytes, rows * layout.row_bytes)
         if xxhash.xxh3_64_intdigest(data) != check:
-            raise ArenaUnusable(f"the check of the rows at {first} does not fit")
+            raise ArenaUnusable(f"wrong checksum of the rows at {first}")
         check_finite(self.encoder.address, self.wanted, first, data)
         self._next += rows
         return RowChunk(first, rows, data)
@@ -168,7 +168,7 @@ class SharedMemoryFetch:
                 if chunk.first_row >= self._next:
                     yield chunk
                 elif chunk.first_row + chunk.rows > self._next:
-                    raise mismatch(self.encoder.address, self.wanted, "chunks and pieces are cut differently")
+                    raise mismatch(self.encoder.address, self.wanted, "the chunks of wire and arena differ")
 
     def _reconcile(self, leased: LeasedRows | None) -> None:
         """Merge the lease's report: rows encoded for the lease count as encoded, not as stored."""

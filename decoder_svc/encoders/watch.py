@@ -16,7 +16,7 @@ from decoder_svc.encoders.fleet import EncoderStatus
 from decoder_svc.encoders.pool import EncoderPool
 from fovea.deadline import Deadline
 
-LOOK_S = 2.0
+CHECK_TIMEOUT_S = 2.0
 log = structlog.get_logger()
 
 
@@ -36,11 +36,11 @@ class EncoderWatch:
         """Never returns."""
         while True:
             await asyncio.sleep(self._every_s)
-            await self.look()
+            await self.check()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Check all encoders once."""
-        states = await self._pool.states(Deadline.after(LOOK_S))
+        states = await self._pool.states(Deadline.after(CHECK_TIMEOUT_S))
         before, self._fits = self._fits, {}
         for state in states:
             fits = state.compatible if state.info else before.get(state.address)

@@ -65,15 +65,15 @@ async def thin(
     prepared: PreparedRequest, fetches: Sequence[RowFetch], layout: RowLayout, share: float
 ) -> tuple[PreparedRequest, Sequence[RowFetch]]:
     """The thinned request and the fetches of its rows. Raises what a fetch raises."""
-    distinct, fetched = list(prepared.different), list(fetches)
+    images_by_number, fetched = list(prepared.distinct), list(fetches)
     for run in runs(prepared):
         data = await gather_or_cancel([_read_all(fetches[number]) for number in run])
-        images = [distinct[number] for number in run]
+        images = [images_by_number[number] for number in run]
         kept = await asyncio.to_thread(_newest, images, data, layout, share)
         for number, rows, indexes in zip(run, data, kept, strict=True):
             fetched[number] = await asyncio.to_thread(_buffer, rows, indexes, layout, fetches[number].report)
-            distinct[number] = _thinned(distinct[number], indexes, share)
-    firsts: Mapping[int, PlannedImage] = dict(zip(prepared.repeats.different, distinct, strict=True))
+            images_by_number[number] = _thinned(images_by_number[number], indexes, share)
+    firsts: Mapping[int, PlannedImage] = dict(zip(prepared.repeats.distinct, images_by_number, strict=True))
     images = [firsts.get(place, image) for place, image in enumerate(prepared.images)]
     return replace(prepared, images=tuple(images)), fetched
 

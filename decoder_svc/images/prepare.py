@@ -45,9 +45,9 @@ class PreparedRequest:
     placed: Mapping[int, FetchReport] | None = None
 
     @property
-    def different(self) -> tuple[PlannedImage, ...]:
+    def distinct(self) -> tuple[PlannedImage, ...]:
         """The distinct images, in the order of the draft's indexes."""
-        return tuple(self.images[place] for place in self.repeats.different)
+        return tuple(self.images[place] for place in self.repeats.distinct)
 
     @property
     def cost(self) -> TokenCost:
@@ -78,7 +78,7 @@ class RequestPreparer:
         repeats = RepeatedImages.of(request.images, budget.repeat_policy, budget.thins)
         draft = await asyncio.to_thread(self._builder.draft, repeats.messages(request.messages))
         traits = await gather_or_cancel(
-            [_traits(request.images[place], encoders, deadline) for place in repeats.different]
+            [_traits(request.images[place], encoders, deadline) for place in repeats.distinct]
         )
         return self.planned(request, budget, PreparedRequest(draft, repeats, tuple(traits), ()))
 
@@ -89,7 +89,7 @@ class RequestPreparer:
         repeats = prepared.repeats
         wanted = [
             Wanted(traits, repeats.times(place), request.images[place].path)
-            for traits, place in zip(prepared.traits, repeats.different, strict=True)
+            for traits, place in zip(prepared.traits, repeats.distinct, strict=True)
         ]
         plans = plan(wanted, budget, self._geometry)
         images = tuple(
@@ -108,10 +108,10 @@ class RequestPreparer:
         stored_only: bool = False,
     ) -> PreparedRequest:
         """Locate the rows of every image whose pixels decide them. Calls no encoder if there is none."""
-        numbers = [number for number, image in enumerate(prepared.different) if _needs_placement(image)]
+        numbers = [number for number, image in enumerate(prepared.distinct) if _needs_placement(image)]
         if layout is None or not numbers:
             return prepared
-        images = [prepared.different[number] for number in numbers]
+        images = [prepared.distinct[number] for number in numbers]
         placements = await gather_or_cancel(
             [
                 _about(image, encoders.place(self.wanted(image, layout, whole=True), deadline, stored_only))
@@ -135,7 +135,7 @@ class RequestPreparer:
         )
 
     def prompt(self, prepared: PreparedRequest, layout: RowLayout | None) -> Prompt:
-        images = prepared.different
+        images = prepared.distinct
         return self._builder.expand(
             prepared.draft,
             [image.planned.grid_thw for image in images],

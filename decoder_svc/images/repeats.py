@@ -18,7 +18,7 @@ from fovea.contract.budget import RepeatPolicy
 class RepeatedImages:
     """The places of a request's images.
 
-    `firsts` holds for each place the first place of the same image; `different` lists the first places.
+    `firsts` holds for each place the first place of the same image; `distinct` lists the first places.
     With `frames` the images are video frames: repeats always become references.
     """
 
@@ -39,12 +39,12 @@ class RepeatedImages:
         return cls(tuple(firsts), RepeatPolicy.REFERENCE if frames else policy, frames)
 
     @property
-    def different(self) -> tuple[int, ...]:
+    def distinct(self) -> tuple[int, ...]:
         return tuple(place for place, first in enumerate(self.firsts) if place == first)
 
     def number(self, place: int) -> int:
         """The index, among the distinct images, of the image at `place`."""
-        return self.different.index(self.firsts[place])
+        return self.distinct.index(self.firsts[place])
 
     def earlier(self, place: int) -> int | None:
         """The place of the first copy; None at the first copy itself."""
