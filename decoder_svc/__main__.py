@@ -5,12 +5,12 @@ import sys
 
 
 def main() -> None:
-    # Python's own handler would raise in the middle of an import.
+    # The default Python handler would raise in the middle of an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from fovea.server.entry import prepare
 
     prepare("decoder")
-    # Only now: a plain install lacks what this imports.
+    # Imported after `prepare`: a plain install lacks the dependencies of this module.
     from decoder_svc import app
 
     app.main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The whole assembly of the decoder, in order: settings, logs, checkpoint, server, engine, dummy, ready."""
+"""Assembly of the decoder, in order: settings, logs, checkpoint, server, engine, dummy request, ready."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
-from decoder_svc.state import DecoderDescription, DecoderLimits, ServiceState
+from decoder_svc.state import DecoderDescription, DecoderLimits, LoadingProgress, ServiceState
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea import architecture, logs, settings
@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run until SIGTERM. Exits with 2 for wrong settings, 1 where the start fails, with one clear line."""
+    """Run until SIGTERM. Exits with 2 for invalid settings, 1 if startup fails, and logs a single line."""
     chosen = settings.load(
         DecoderSettings, argv, program="python -m decoder_svc", description="Fovea's decoder service"
     )
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def kv_bytes_per_token(folder: Path, dtype: RowDtype) -> int:
-    """Keys and values of every layer: 2 * layers * KV heads * head size * bytes."""
+    """Bytes of keys and values over all layers: 2 * layers * KV heads * head size * bytes per value."""
     text = architecture.load(folder).text_config
     return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * dtype.itemsize
 
@@ -105,13 +105,8 @@ def _engine_limits(chosen: DecoderSettings) -> EngineLimits:
     )
 
 
-def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[ServiceState]) -> NativeEngine:
-    """The engine, not started; its loading progress goes to the front once there is one."""
-
-    def progress(done: int, total: int) -> None:
-        if front:
-            front[0].progress = 0.99 * done / max(1, total)
-
+def _native(chosen: DecoderSettings, dtype: RowDtype, loading: LoadingProgress) -> NativeEngine:
+    """The engine, not started."""
     return NativeEngine(
         NativeSettings(
             checkpoint=chosen.model,
@@ -127,12 +122,12 @@ def _native(chosen: DecoderSettings, dtype: RowDtype, front: list[ServiceState])
             delta_interval_s=chosen.delta_interval_ms / 1000,
             limits=_engine_limits(chosen),
         ),
-        progress,
+        loading.update,
     )
 
 
-def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[ServiceState]) -> VllmEngine:
-    """The engine, not started. vLLM tells no progress while it loads."""
+def _vllm(chosen: DecoderSettings, dtype: RowDtype, loading: LoadingProgress) -> VllmEngine:
+    """The engine, not started. vLLM reports no progress while it loads."""
     return VllmEngine(
         VllmSettings(
             checkpoint=chosen.model,
@@ -154,14 +149,14 @@ def _vllm(chosen: DecoderSettings, dtype: RowDtype, front: list[ServiceState]) -
     )
 
 
-ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, list[ServiceState]], Engine]] = {
+ENGINES: Mapping[str, Callable[[DecoderSettings, RowDtype, LoadingProgress], Engine]] = {
     "native": _native,
     "vllm": _vllm,
 }
 
 
 async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
-    """Bind first, so that health and GetServerInfo answer while the model loads; then load, then be ready."""
+    """Bind, load, become ready. Binding first lets health and GetServerInfo answer while the model loads."""
     check_folder(chosen.model)
     config = architecture.load(chosen.model)
     geometry = Geometry.from_checkpoint(chosen.model)
@@ -187,23 +182,22 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
         same_host,
         chosen.encoder_timeout_s,
     )
-    fronts: list[ServiceState] = []
-    engine = ENGINES[chosen.engine](chosen, dtype, fronts)
+    loading = LoadingProgress()
+    engine = ENGINES[chosen.engine](chosen, dtype, loading)
     limits = _limits(chosen, geometry)
     budget = chosen.budget(limits.default_max_pixels)
-    card = DecoderDescription(
+    description = DecoderDescription(
         facts.name, expected, chosen.engine, dtype.value, facts.kv_bytes_per_token, limits, budget
     )
     registry = CollectorRegistry()
     metrics = DecoderMetrics(registry)
-    front = ServiceState(card, engine, pool, metrics)
-    fronts.append(front)
-    metrics.watch(front.load, limits)
+    state = ServiceState(description, engine, pool, metrics, loading)
+    metrics.watch(state.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
     await _run(
         chosen,
-        Parts(front, engine, pool, facts, builder, RowLayout(width, levels, RowDtype.FP32)),
+        Parts(state, engine, pool, facts, builder, RowLayout(width, levels, RowDtype.FP32)),
         registry,
         lookup,
     )
@@ -211,22 +205,22 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
 
 @dataclass(frozen=True)
 class Parts:
-    """What is assembled before anything runs."""
+    """The components that are assembled before the server starts."""
 
-    front: ServiceState
+    state: ServiceState
     engine: Engine
     pool: EncoderPool
     facts: ModelFacts
     builder: PromptBuilder
-    rows: RowLayout  # of a dummy
+    dummy_layout: RowLayout
 
 
 async def _run(chosen: DecoderSettings, parts: Parts, registry: CollectorRegistry, lookup: Lookup) -> None:
-    front, engine, pool = parts.front, parts.engine, parts.pool
+    state, engine, pool = parts.state, parts.engine, parts.pool
     process = ServerProcess(
         Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s),
         SERVICE,
-        lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(front), server),
+        lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server),
         registry,
     )
     await process.start()
@@ -234,40 +228,40 @@ async def _run(chosen: DecoderSettings, parts: Parts, registry: CollectorRegistr
     watch = EncoderWatch(
         pool, parts.facts.fingerprint, chosen.encoder_check_s, partial(process.set_condition, "encoders")
     )
-    following = [asyncio.create_task(_follow(chosen, pool, lookup))]
+    background = [asyncio.create_task(_follow(chosen, pool, lookup))]
     try:
-        await process.unless_stopped(_load(engine, parts.builder, parts.rows))
-        front.open(_answerer(chosen, parts), engine.description)
+        await process.unless_stopped(_load(engine, parts.builder, parts.dummy_layout))
+        state.open(_answerer(chosen, parts), engine.description)
         keep_loaded_objects()
-        await watch.look()
-        following.append(asyncio.create_task(watch.run()))
+        await watch.check()
+        background.append(asyncio.create_task(watch.run()))
         await process.ready()
-        log.info("ready", attention=engine.description, dtype=front.card.dtype)
+        log.info("ready", attention=engine.description, dtype=state.description.dtype)
         await process.until_stopped(engine.died())
     finally:
-        front.draining = True
+        state.draining = True
         await process.drain(chosen.grace_s)
         await engine.close()
-        for task in following:
+        for task in background:
             task.cancel()
         await pool.close()
 
 
 def _answerer(chosen: DecoderSettings, parts: Parts) -> Answerer:
-    limits = parts.front.card.limits
+    limits = parts.state.description.limits
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
-    ask_limits = RequestLimits(limits.max_images, limits.max_image_bytes, pressure, chosen.tariff)
-    return Answerer(parts.engine, parts.builder, parts.facts, ask_limits)
+    request_limits = RequestLimits(limits.max_images, limits.max_image_bytes, pressure, chosen.tariff)
+    return Answerer(parts.engine, parts.builder, parts.facts, request_limits)
 
 
 async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) -> None:
-    """Keep the pool true to the DNS name of the encoders, where they are found by one."""
+    """Keep the pool in step with the DNS name of the encoders, if the settings give a name."""
     if chosen.encoder_name:
         await Resolver(chosen.encoder_name, chosen.resolve_s, pool.update, lookup).run()
 
 
 async def _load(engine: Engine, builder: PromptBuilder, layout: RowLayout) -> None:
-    """Load the weights and let the model answer a dummy of one image of one row."""
+    """Load the weights and answer a dummy request with a single-row image."""
     await engine.start()
     messages = (ChatMessage("user", (ImagePart(0), TextPart("?"))),)
     prompt = builder.build(messages, [(1, 2, 2)])

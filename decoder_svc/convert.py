@@ -1,6 +1,6 @@
-"""Between the messages of DecoderService and the decoder's own values.
+"""Converts the messages of DecoderService to the decoder's own values.
 
-A field that is set but not served is refused here, by name; nothing that a caller sets is ignored.
+A field that is set but not served is refused by name; no field that a caller sets is ignored.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _NOT_SERVED = (
     "allow_text_substitution",
 )
 SENT = frozenset({"data", "digest"})
-"""How an image may be given to be looked at."""
-TOLD = SENT | {"size"}
-"""And how it may be given to be counted."""
+"""Image sources of a request to answer."""
+COUNTED = SENT | {"size"}
+"""Image sources of a request to count."""
 _ROLES = {
     decoder_pb2.ROLE_SYSTEM: "system",
     decoder_pb2.ROLE_USER: "user",
@@ -42,7 +42,7 @@ def _set_fields(message: Proto) -> set[str]:
 
 
 def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
-    """Raises NotServed with the path of every field that is set and not acted on."""
+    """Raises NotServed with the path of every field that is set but not served."""
     unserved = [name for name in _NOT_SERVED if name in _set_fields(request)]
     unserved += [f"logprobs.{name}" for name in _set_fields(request.logprobs)]
     if unserved:
@@ -50,7 +50,7 @@ def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
 
 
 def response_format(message: decoder_pb2.ResponseFormat) -> ResponseFormat:
-    """Raises InvalidArgument where it names no form. What the form says is looked at later."""
+    """Raises InvalidArgument if no format is given. The engine checks the format itself later."""
     kind = message.WhichOneof("format")
     if kind is None:
         raise _invalid("response_format", "needs json_schema, regex or choice")
@@ -102,15 +102,15 @@ def _invalid(field: str, what: str) -> InvalidArgument:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a request leaves to the server, and the largest image in it."""
+    """Defaults for fields that a request leaves unset, and the limit on image bytes."""
 
     max_new_tokens: int
     budget: ServerBudget
     max_image_bytes: int
 
 
-class _Reader:
-    """Reads messages and gathers their images in the order of their places."""
+class _MessageReader:
+    """Reads messages and collects their images in prompt order."""
 
     def __init__(self, sources: frozenset[str], max_image_bytes: int) -> None:
         self.images: list[ImageInput] = []
@@ -126,23 +126,23 @@ class _Reader:
             if kind == "text":
                 yield TextPart(part.text)
             elif kind == "image":
-                place = f"{path}.parts[{at}].image"
-                self.images.append(_image(part.image, place, self._sources, self._max_image_bytes))
+                image_path = f"{path}.parts[{at}].image"
+                self.images.append(_image(part.image, image_path, self._sources, self._max_image_bytes))
                 yield ImagePart(len(self.images) - 1)
             else:
                 raise _invalid(f"{path}.parts[{at}]", "needs a text or an image")
 
 
-def ask(
+def chat_request(
     request: decoder_pb2.GenerateRequest,
     request_id: str,
     defaults: Defaults,
     sources: frozenset[str] = SENT,
 ) -> ChatRequest:
-    """Raises NotServed or InvalidArgument. The conversation itself is checked by the prompt builder."""
+    """Raises NotServed or InvalidArgument. The prompt builder checks the conversation."""
     refuse_unserved(request)
     budget.check(request.visual)
-    reader = _Reader(sources, defaults.max_image_bytes)
+    reader = _MessageReader(sources, defaults.max_image_bytes)
     messages = tuple(reader.message(m, f"messages[{at}]") for at, m in enumerate(request.messages))
     return ChatRequest(
         request_id,

@@ -1,4 +1,4 @@
-"""Builds what CountTokens tells of a prepared request."""
+"""Builds the CountTokens result of a prepared request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fovea.planning.counting import count_tokens
 
 def build_count(
     prepared: PreparedRequest,
-    load: RequestCost,
+    request_cost: RequestCost,
     prefill_ms: float,
     row_bytes: int,
     alternatives: Sequence[Alternative],
 ) -> Count:
-    """`row_bytes` is the size of one row."""
+    """`row_bytes` is the size of a single row."""
     cost = prepared.cost
     return Count(
         prompt_tokens=cost.prompt_tokens,
@@ -33,12 +33,12 @@ def build_count(
         row_bytes=cost.rows * row_bytes,
         prefill_ms=prefill_ms,
         alternatives=tuple(alternatives),
-        **vars(load),
+        **vars(request_cost),
     )
 
 
 def build_alternative(
-    name: str, budget: Budget, cost: TokenCost, load: RequestCost, row_bytes: int
+    name: str, budget: Budget, cost: TokenCost, request_cost: RequestCost, row_bytes: int
 ) -> Alternative:
     return Alternative(
         name=name,
@@ -47,7 +47,7 @@ def build_alternative(
         visual_tokens_min=cost.visual_tokens_min,
         exact=cost.exact,
         row_bytes=cost.rows * row_bytes,
-        **vars(load),
+        **vars(request_cost),
     )
 
 

@@ -1,8 +1,7 @@
-"""The decoder's failures: one class each, with its canonical code, its reason and the facts it
-carries.
+"""Errors of the decoder: a class per failure, with its canonical code, reason and metadata.
 
-Each constructor takes the facts and writes the message, so that the same failure reads the same
-everywhere. This module knows no RPC handler and no engine; `fovea.contract.errors` says what a failure is.
+Each constructor takes the facts and writes the message, so that a failure reads the same everywhere.
+Independent of RPC handlers and engines; `fovea.contract.errors` defines the base class.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from fovea.contract.errors import (
 
 
 class RowsInterrupted(FoveaError):
-    """The stream of an image's rows was cut off before its end."""
+    """The row stream of an image was cut off before its end."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "ENCODER_UNAVAILABLE"
@@ -33,27 +32,27 @@ class RowsInterrupted(FoveaError):
 
 
 class RequestFailed(FoveaError):
-    """The engine could not compute one request, tried alone; others go on."""
+    """The engine could not compute this request even on its own; other requests continue."""
 
     def __init__(self) -> None:
         super().__init__("the engine could not compute this request")
 
 
 class EngineNotInstalled(EngineUnavailable):
-    """The engine that the settings name is not in this environment."""
+    """The configured engine is not installed in this environment."""
 
     def __init__(self, package: str, why: str) -> None:
         super().__init__(f"{why}; `make test-vllm` shows how an environment for it is made", package=package)
 
 
 class EncoderChanged(EncoderUnavailable):
-    """An encoder sends other rows than it announced: it was started again with other settings meanwhile. What
-    was asked of it before has to be asked again.
+    """An encoder sends rows other than announced: it restarted with other settings. Earlier answers of this
+    encoder are void, so the handshake and the row placement must be repeated.
     """
 
 
 class FormatTooLarge(InvalidArgument):
-    """A response_format of more bytes than this server looks at."""
+    """A response_format larger than this server accepts."""
 
     def __init__(self, field: str, limit: int, actual: int) -> None:
         super().__init__(
@@ -65,8 +64,8 @@ class FormatTooLarge(InvalidArgument):
 
 
 class FormatNotEnforceable(InvalidArgument):
-    """A response_format that is wrong, or uses what is not enforced."""
+    """A response_format that is invalid, or uses a feature that is not enforced."""
 
     def __init__(self, field: str, why: str) -> None:
-        told = why if len(why) <= 300 else f"{why[:299]}…"
-        super().__init__(f"{field} cannot be enforced: {told}", violations=[Violation(field, told)])
+        shortened = why if len(why) <= 300 else f"{why[:299]}…"
+        super().__init__(f"{field} cannot be enforced: {shortened}", violations=[Violation(field, shortened)])

@@ -1,4 +1,4 @@
-"""The decoder's own metrics: gauges read when they are scraped, and counters fed by receipts."""
+"""Metrics of the decoder: gauges that are read at each scrape, and counters fed by receipts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20
 
 
 class DecoderMetrics:
-    """Under one prefix, with the stems that vLLM's dashboards know."""
+    """All metrics share a prefix; their stems are those of vLLM's dashboards."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -55,7 +55,7 @@ class DecoderMetrics:
         )
 
     def watch(self, load: Callable[[], EngineLoad | None], limits: DecoderLimits) -> None:
-        """Gauges of load and limits; `load` is asked at each scrape and may know nothing yet."""
+        """Gauges of load and limits. `load` is called at each scrape and is None until the model runs."""
         for name, text, field in (
             ("num_requests_running", "Requests computed now.", "running"),
             ("num_requests_waiting", "Requests that wait.", "waiting"),
@@ -69,7 +69,7 @@ class DecoderMetrics:
             Gauge(f"fovea_decoder_limit_{name}", "A limit.", registry=self._registry).set(value)
 
     def watch_cache(self, cache: RowCache) -> None:
-        """Gauges of the rows in memory."""
+        """Gauges of the row cache."""
         for name, text, field in (
             ("row_cache_used_bytes", "Bytes of rows in memory.", "used_bytes"),
             ("row_cache_hits", "Images whose rows were in memory, since the start.", "hits"),
@@ -80,7 +80,7 @@ class DecoderMetrics:
             gauge.set_function(partial(getattr, cache, field))
 
     def watch_same_host(self, same_host: SharedMemoryReader) -> None:
-        """Gauges of the rows that were read out of shared memory, and of the times that this was given up."""
+        """Gauges of images read from shared memory and of fallbacks to the wire."""
         for name, text, field in (
             ("same_host_reads", "Images whose rows were in shared memory, since the start.", "reads"),
             (
@@ -101,17 +101,17 @@ class DecoderMetrics:
             self._images.labels(image.source).inc()
             for step in image.steps:
                 self._saved.labels(step.name).inc(max(0, step.before - step.after))
-        self._against_naive(receipt)
+        self._count_savings(receipt)
         self._wire.inc(totals.wire_bytes)
         self._ttft.observe(receipt.stages_ms.ttft / 1000)
         self._total.observe(receipt.stages_ms.total / 1000)
 
     def unfinished(self, spent: Unfinished) -> None:
-        """An answer that was cancelled, or failed, after tokens of it had been sent."""
+        """Count an answer that was cancelled or failed after its first tokens were sent."""
         for kind, tokens in vars(spent).items():
             self._tokens.labels(kind.removesuffix("_tokens")).inc(tokens)
 
-    def _against_naive(self, receipt: Receipt) -> None:
+    def _count_savings(self, receipt: Receipt) -> None:
         totals, price = receipt.totals, receipt.price
         self._visual.labels("planned").inc(totals.visual_tokens)
         self._visual.labels("naive").inc(totals.naive_visual_tokens)

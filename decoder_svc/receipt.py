@@ -1,4 +1,4 @@
-"""From what happened to the receipt: adds up, decides nothing."""
+"""Builds the receipt of an answer from what the request used. Only adds up; decides nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fovea.contract.rows import RowLayout, RowOrigin
 
 @dataclass(frozen=True)
 class AnswerTimes:
-    """Milliseconds from the call to its submission to the engine, and to the last token."""
+    """Milliseconds from the call to submission to the engine, and to the last token."""
 
     submitted_ms: float
     total_ms: float
@@ -24,7 +24,7 @@ class AnswerTimes:
 
 @dataclass(frozen=True)
 class RequestUsage:
-    """What an answer used: the prompt, the rows of each different image, the engine's account."""
+    """What an answer used: the prompt, the fetch of each distinct image, the engine's usage and timings."""
 
     prompt: Prompt
     layout: RowLayout | None
@@ -34,46 +34,49 @@ class RequestUsage:
     clock: AnswerTimes
 
 
-def build_receipt(prepared: PreparedRequest, spent: RequestUsage, model: str, tariff: Tariff) -> Receipt:
-    """The account of an answer; `spent.reports` stand in the order of the different images."""
+def build_receipt(
+    prepared: PreparedRequest, request_usage: RequestUsage, model: str, tariff: Tariff
+) -> Receipt:
+    """The receipt of an answer; `request_usage.reports` are in the order of the distinct images."""
     reports = [
-        _whole(report, prepared.report_of(number), spent.usage) for number, report in enumerate(spent.reports)
+        _merge_reports(report, prepared.report_of(number), request_usage.usage)
+        for number, report in enumerate(request_usage.reports)
     ]
-    dtype = spent.layout.dtype.value if spent.layout else ""
+    dtype = request_usage.layout.dtype.value if request_usage.layout else ""
     images = tuple(
-        _image(image, _in_place(image, reports[prepared.copies.number(place)]), dtype)
+        _image(image, _report_at(image, reports[prepared.repeats.number(place)]), dtype)
         for place, image in enumerate(prepared.images)
     )
-    totals = _totals(prepared, spent, reports)
+    totals = _totals(prepared, request_usage, reports)
     return Receipt(
         images,
         totals,
-        _stages(reports, spent.timings, spent.clock),
+        _stages(reports, request_usage.timings, request_usage.clock),
         Tier((model,), "only tier"),
-        tariff.price(totals, _cached_visual(spent)),
+        tariff.price(totals, _cached_visual(request_usage)),
         prepared.degraded,
     )
 
 
-def _whole(report: FetchReport, placing: FetchReport | None, usage: Usage) -> FetchReport:
-    """Both calls for one image as one: it was encoded where that was needed to know its rows.
+def _merge_reports(report: FetchReport, placement: FetchReport | None, usage: Usage) -> FetchReport:
+    """Merge the reports of PlaceRows and of the fetch: PlaceRows encodes an image if its rows depend on it.
 
-    Rows that nobody fetched were not needed: their keys and values were in the cache.
+    Rows that were never fetched are prefix hits: their keys and values were in the KV cache.
     """
-    if placing is not None and placing.origin is RowOrigin.ENCODED:
+    if placement is not None and placement.origin is RowOrigin.ENCODED:
         return replace(
             report,
-            origin=placing.origin,
-            joined=placing.joined,
-            encoder=placing.encoder,
-            encode_ms=placing.encode_ms + report.encode_ms,
+            origin=placement.origin,
+            joined=placement.joined,
+            encoder=placement.encoder,
+            encode_ms=placement.encode_ms + report.encode_ms,
         )
     unused = report.origin is RowOrigin.NONE and usage.cached_prompt_tokens
     return replace(report, origin=RowOrigin.PREFIX) if unused else report
 
 
-def _in_place(image: PlannedImage, report: FetchReport) -> FetchReport:
-    """A later copy uses the rows that came for the first one; a reference uses none."""
+def _report_at(image: PlannedImage, report: FetchReport) -> FetchReport:
+    """The report for a place of the image: a repeat reuses the first copy's rows, a reference has none."""
     if image.referred:
         return FetchReport()
     if image.repeat_of is None:
@@ -103,8 +106,8 @@ def _image(image: PlannedImage, report: FetchReport, dtype: str) -> ImageReceipt
     )
 
 
-def _totals(prepared: PreparedRequest, spent: RequestUsage, reports: Sequence[FetchReport]) -> Totals:
-    cost, images, usage = prepared.cost, prepared.images, spent.usage
+def _totals(prepared: PreparedRequest, request_usage: RequestUsage, reports: Sequence[FetchReport]) -> Totals:
+    cost, images, usage = prepared.cost, prepared.images, request_usage.usage
     encoded = [report.origin is RowOrigin.ENCODED and not report.joined for report in reports]
     return Totals(
         visual_tokens=cost.visual_tokens,
@@ -114,8 +117,8 @@ def _totals(prepared: PreparedRequest, spent: RequestUsage, reports: Sequence[Fe
         output_tokens=usage.output_tokens,
         encodes=sum(encoded),
         wire_bytes=sum(report.wire_bytes for report in reports),
-        row_bytes=cost.rows * (spent.layout.row_bytes if spent.layout else 0),
-        patches=sum(image.patches for image, here in zip(prepared.different, encoded, strict=True) if here),
+        row_bytes=cost.rows * (request_usage.layout.row_bytes if request_usage.layout else 0),
+        patches=sum(image.patches for image, here in zip(prepared.distinct, encoded, strict=True) if here),
         naive_patches=sum(_full_patches(image) for image in images),
     )
 
@@ -124,10 +127,10 @@ def _full_patches(image: PlannedImage) -> int:
     return image.tokens_full * image.planned.patches // image.planned.tokens
 
 
-def _cached_visual(spent: RequestUsage) -> int:
-    """How many of the tokens that came out of the KV cache are visual ones."""
-    cached = spent.usage.cached_prompt_tokens
-    return sum(max(0, min(image.end, cached) - image.start) for image in spent.prompt.images)
+def _cached_visual(request_usage: RequestUsage) -> int:
+    """Visual tokens among the prompt tokens from the KV cache."""
+    cached = request_usage.usage.cached_prompt_tokens
+    return sum(max(0, min(image.end, cached) - image.start) for image in request_usage.prompt.images)
 
 
 def _stages(reports: Sequence[FetchReport], timings: EngineTimings, clock: AnswerTimes) -> Stages:

@@ -1,6 +1,7 @@
-"""A request as the service hands it over, and what an answer is made of: plain values, no protobuf.
+"""A chat request and its planned images: plain values, no protobuf.
 
-An image is given by its bytes or by the id of a stored one; its place in `messages` is its index in `images`.
+An image is given by its bytes or by the digest of a stored image. An ImagePart of `messages` holds its index
+in `images`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from fovea.geometry import Planned
 
 @dataclass(frozen=True)
 class ImageInput:
-    """`data` is None where the caller named a stored image. Where `size` is told, there is no image yet, and
-    no digest: only its cost is asked for. `path` names the image's field in the request, for errors.
+    """`data` is None if the caller names a stored image. With `size` there is no image and no digest: only
+    its cost is counted. `path` is the image's field in the request, for errors.
     """
 
     digest: str
@@ -30,7 +31,7 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One conversation to continue."""
+    """A conversation to continue."""
 
     id: str
     messages: tuple[ChatMessage, ...]
@@ -41,7 +42,7 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class Thinned:
-    """So many rows there were before those went that the image before has too."""
+    """Rows of a video frame before near repeats of the previous frame were dropped, and the share to keep."""
 
     before: int
     share: float
@@ -49,11 +50,10 @@ class Thinned:
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image in one place of the request, with its size as a viewer shows it and what it becomes.
+    """An image at a place of the request: its size as displayed, and its plan.
 
-    `encoded` of its rows are computed and `sent` of them used, at most; fewer than `sent_min` they are not.
-    A place that is `referred` has a line of text instead. `sizing` are the steps from the checkpoint's own
-    limits to its size.
+    At most `encoded` rows are computed; between `sent_min` and `sent` of them are used. A `referred` place
+    holds a line of text instead. `sizing` lists the steps from the checkpoint's limits to the planned size.
     """
 
     digest: str
@@ -75,7 +75,7 @@ class PlannedImage:
 
     @property
     def tokens(self) -> int:
-        """Visual tokens that it costs in this place, at most."""
+        """Upper bound of the visual tokens at this place."""
         return 0 if self.referred else self.sent
 
     @property
@@ -84,17 +84,17 @@ class PlannedImage:
 
     @property
     def rows(self) -> int:
-        """Rows that are kept of it, beside those of earlier places."""
+        """Rows that this place adds; a repeat adds none."""
         return self.sent if self.repeat_of is None else 0
 
     @property
     def patches(self) -> int:
-        """What the tower computes of it, where its rows are not stored."""
+        """Patches that the tower computes if the rows are not stored."""
         return self.encoded * self.planned.patches // self.planned.tokens
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Everything that was done to it, in order."""
+        """Every step that changed the token count, in order."""
         full, plan, steps = self.planned.tokens, self.plan, list(self.sizing)
         if plan.flat_tolerance is not None:
             steps.append(Step("flat", full, self.encoded, f"tolerance {plan.flat_tolerance}"))
@@ -111,7 +111,7 @@ class PlannedImage:
 
 @dataclass(frozen=True)
 class TokenCost:
-    """What a prompt costs: its text, its visual tokens within bounds, the rows of different images."""
+    """Tokens of a prompt: text, bounds of the visual tokens, rows of the distinct images."""
 
     text_tokens: int
     visual_tokens: int
@@ -129,7 +129,7 @@ class TokenCost:
 
 @dataclass(frozen=True)
 class RequestCost:
-    """What that means for this server."""
+    """What a prompt costs on this server."""
 
     kv_bytes: int
     prefill_flops: float

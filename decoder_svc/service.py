@@ -1,4 +1,4 @@
-"""DecoderService: protobuf into plain values and back, and nothing else."""
+"""DecoderService: converts protobuf to plain values and back, and does nothing else."""
 
 from __future__ import annotations
 
@@ -22,63 +22,65 @@ from fovea.server.call import current_request_id
 
 
 class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
-    """The RPCs of `fovea.decoder.v1.DecoderService` over a Front."""
+    """The RPCs of `fovea.decoder.v1.DecoderService` over a ServiceState."""
 
-    def __init__(self, front: ServiceState) -> None:
-        self._front = front
+    def __init__(self, state: ServiceState) -> None:
+        self._state = state
 
-    def _ask(
+    def _chat_request(
         self, request: decoder_pb2.GenerateRequest, sources: frozenset[str] = convert.SENT
     ) -> ChatRequest:
-        card = self._front.card
-        limits = card.limits
-        defaults = convert.Defaults(limits.default_max_new_tokens, card.budget, limits.max_image_bytes)
-        return convert.ask(request, current_request_id(), defaults, sources)
+        description = self._state.description
+        limits = description.limits
+        defaults = convert.Defaults(limits.default_max_new_tokens, description.budget, limits.max_image_bytes)
+        return convert.chat_request(request, current_request_id(), defaults, sources)
 
     async def PutImage(
         self, requests: AsyncIterator[decoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
     ) -> decoder_pb2.PutImageResponse:
         first = await anext(aiter(requests), decoder_pb2.PutImageRequest())
-        self._front.check_size(first.header.byte_size)
+        self._state.check_size(first.header.byte_size)
 
-        async def pieces() -> AsyncIterator[bytes]:
+        async def chunks() -> AsyncIterator[bytes]:
             yield first.data
             async for request in requests:
                 yield request.data
 
-        stored = await self._front.put(first.header.digest, pieces(), _deadline(context))
+        stored = await self._state.put(first.header.digest, chunks(), _deadline(context))
         return decoder_pb2.PutImageResponse(
             facts=facts_to_proto(stored.facts),
             already_stored=stored.already,
-            expire_time=_moment(stored.expires),
+            expire_time=_timestamp(stored.expires),
             encoder=stored.encoder,
         )
 
     async def DescribeImage(
         self, request: decoder_pb2.DescribeImageRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.DescribeImageResponse:
-        stored = await self._front.describe(request.digest, _deadline(context))
+        stored = await self._state.describe(request.digest, _deadline(context))
         return decoder_pb2.DescribeImageResponse(
             facts=facts_to_proto(stored.facts),
-            expire_time=_moment(stored.expires),
+            expire_time=_timestamp(stored.expires),
             encoder=stored.encoder,
         )
 
     async def Generate(
         self, request: decoder_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[decoder_pb2.GenerateResponse]:
-        ask = self._ask(request)
-        async with aclosing(self._front.answer(ask, _deadline(context))) as events:
+        chat_request = self._chat_request(request)
+        async with aclosing(self._state.answer(chat_request, _deadline(context))) as events:
             async for event in events:
                 yield event_to_proto(event)
 
     async def Complete(
         self, request: decoder_pb2.CompleteRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CompleteResponse:
-        ask = self._ask(request.request)
+        chat_request = self._chat_request(request.request)
         text: list[str] = []
-        response = decoder_pb2.CompleteResponse(request_id=ask.id, model=self._front.card.model)
-        async with aclosing(self._front.answer(ask, _deadline(context))) as events:
+        response = decoder_pb2.CompleteResponse(
+            request_id=chat_request.id, model=self._state.description.model
+        )
+        async with aclosing(self._state.answer(chat_request, _deadline(context))) as events:
             async for event in events:
                 if isinstance(event, Text):
                     text.append(event.text)
@@ -95,34 +97,34 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def CountTokens(
         self, request: decoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CountTokensResponse:
-        ask = self._ask(request.request, convert.TOLD)
-        return count_to_proto(await self._front.count(ask, _deadline(context)))
+        chat_request = self._chat_request(request.request, convert.COUNTED)
+        return count_to_proto(await self._state.count(chat_request, _deadline(context)))
 
     async def GetServerInfo(
         self, request: decoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.GetServerInfoResponse:
-        return _info(await self._front.status())
+        return _info(await self._state.status())
 
 
-def _moment(seconds: float) -> Timestamp:
-    moment = Timestamp()
-    moment.FromNanoseconds(int(seconds * 1e9))
-    return moment
+def _timestamp(seconds: float) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromNanoseconds(int(seconds * 1e9))
+    return timestamp
 
 
 def _deadline(context: grpc.aio.ServicerContext) -> Deadline:
     return Deadline.after(context.time_remaining())
 
 
-def _peer(peer: EncoderStatus) -> decoder_pb2.EncoderPeer:
+def _encoder(encoder: EncoderStatus) -> decoder_pb2.EncoderPeer:
     message = decoder_pb2.EncoderPeer(
-        address=peer.address, reachable=peer.info is not None, compatible=peer.compatible
+        address=encoder.address, reachable=encoder.info is not None, compatible=encoder.compatible
     )
-    if peer.info is not None:
-        message.name = peer.info.name
-        message.fingerprint = peer.info.fingerprint
-        message.waiting, message.running = peer.info.waiting, peer.info.running
-        message.encodes = peer.info.encodes
+    if encoder.info is not None:
+        message.name = encoder.info.name
+        message.fingerprint = encoder.info.fingerprint
+        message.waiting, message.running = encoder.info.waiting, encoder.info.running
+        message.encodes = encoder.info.encodes
     return message
 
 
@@ -130,10 +132,10 @@ def _info(status: DecoderStatus) -> decoder_pb2.GetServerInfoResponse:
     load = status.load
     return decoder_pb2.GetServerInfoResponse(
         version=status.version,
-        model=status.card.model,
-        fingerprint=status.card.fingerprint,
+        model=status.description.model,
+        fingerprint=status.description.fingerprint,
         layout=layout_to_proto(status.layout) if status.layout else None,
-        limits=decoder_pb2.DecoderLimits(**vars(status.card.limits)),
+        limits=decoder_pb2.DecoderLimits(**vars(status.description.limits)),
         load=decoder_pb2.DecoderLoad(
             waiting=load.waiting,
             running=load.running,
@@ -145,9 +147,9 @@ def _info(status: DecoderStatus) -> decoder_pb2.GetServerInfoResponse:
         features=status.features,
         state=decoder_pb2.ServingState.Value(f"SERVING_STATE_{status.state}"),
         loading_progress=status.progress,
-        engine=status.card.engine,
+        engine=status.description.engine,
         attention=status.attention,
-        dtype=status.card.dtype,
-        encoders=[_peer(peer) for peer in status.encoders],
-        kv_bytes_per_token=status.card.kv_bytes_per_token,
+        dtype=status.description.dtype,
+        encoders=[_encoder(encoder) for encoder in status.encoders],
+        kv_bytes_per_token=status.description.kv_bytes_per_token,
     )

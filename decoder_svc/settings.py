@@ -1,4 +1,4 @@
-"""Every knob of the decoder, once: name, default, sentence. Flags and `FOVEA_DECODER_...` follow from it."""
+"""The decoder's settings: name, default and description. Flags and `FOVEA_DECODER_...` follow from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fovea.settings import (
 
 KIB, MIB = 1024, 1024 * 1024
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
-# Pairs of which the first may not be above the second; a second of 0 is no bound.
+# Pairs of settings (smaller, larger); 0 for the larger means no bound.
 _NOT_ABOVE = (
     ("max_new_tokens", "max_context"),
     ("default_max_new_tokens", "max_new_tokens"),
@@ -49,30 +49,30 @@ class DecoderSettings(Settings):
     encoders: str = Field(
         "127.0.0.1:50051",
         validation_alias="FOVEA_ENCODERS",
-        description="Addresses of the encoders, separated by commas; a host name there is one encoder."
-        " Or one dns:///host:port, all of whose IP addresses are encoders, those that join later too",
+        description="Comma-separated addresses of the encoders, where a host name counts as a single encoder."
+        " Or a dns:///host:port, all of whose IP addresses are encoders, including later ones",
     )
     encoder_timeout_s: int = Field(
         20,
         ge=1,
-        description="Seconds without progress after which a call to an encoder is given up; an encoder that"
-        " completes images meanwhile is waited for up to ten times as long",
+        description="Seconds without progress after which a call to an encoder fails; up to ten times as long"
+        " while the encoder completes other images",
     )
     encoder_check_s: float = Field(
-        5.0, gt=0, description="Seconds between looks at which model the encoders serve"
+        5.0, gt=0, description="Seconds between checks of the model that the encoders serve"
     )
     resolve_s: float = Field(5.0, gt=0, description="Seconds between lookups of the encoders' dns:/// name")
     fingerprint: str = Field(
-        "", description="Rows fingerprint to expect, where the folder has no vision tensors"
+        "", description="Expected fingerprint of rows, if the folder has no vision tensors"
     )
     listen: ListenAddress = Field(
-        "127.0.0.1:50052", description="Address of the gRPC server; port 0 picks one"
+        "127.0.0.1:50052", description="Address of the gRPC server; port 0 picks a free port"
     )
     metrics_listen: OptionalListenAddress = Field(
         "127.0.0.1:9102", description="Address of the metrics; empty for none"
     )
     engine: Literal["native", "vllm"] = Field(
-        "native", description="Engine that runs the language model; vllm needs an environment of its own"
+        "native", description="Engine that runs the language model; vllm needs its own environment"
     )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:0,cuda:1, ...")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
@@ -83,82 +83,85 @@ class DecoderSettings(Settings):
     )
     max_context: int = Field(8192, ge=64, description="Tokens of prompt and answer together")
     max_new_tokens: int = Field(512, ge=1, description="Largest max_new_tokens of a request")
-    default_max_new_tokens: int = Field(256, ge=1, description="max_new_tokens where a request names none")
+    default_max_new_tokens: int = Field(256, ge=1, description="max_new_tokens of a request that sets none")
     max_images: int = Field(32, ge=1, description="Images of a request")
     max_pixels: int = Field(
         DEFAULT_MAX_PIXELS,
         ge=1,
-        description="An image is shrunk to this many pixels where a request names none",
+        description="Images are shrunk to this many pixels if the request sets no max_pixels",
     )
     max_visual_tokens: int = Field(
-        0, ge=0, description="Visual tokens of a request that names no budget; 0 is no bound"
+        0, ge=0, description="Visual tokens of a request that sets no budget; 0 is no bound"
     )
-    detail: Detail = Field(Detail.HIGH, description="How much of an image matters: low, auto, high")
-    min_detail: Detail = Field(Detail.HIGH, description="Detail below which no pressure lowers an image")
+    detail: Detail = Field(Detail.HIGH, description="Detail to which images are read: low, auto, high")
+    min_detail: Detail = Field(Detail.HIGH, description="Detail below which load never lowers an image")
     readable_text_px: float = Field(
-        READABLE_TEXT_PX, gt=0, description="Height, in pixels, that detail auto leaves the smallest text"
+        READABLE_TEXT_PX,
+        gt=0,
+        description="Pixel height of the smallest text after resizing with detail auto",
     )
-    min_tokens: int = Field(0, ge=0, description="Tokens that max_visual_tokens leaves each image at least")
+    min_tokens: int = Field(0, ge=0, description="Fewest tokens to which max_visual_tokens shrinks an image")
     max_short_side: int = Field(0, ge=0, description="Largest shorter side of an image; 0 is no bound")
     max_long_side: int = Field(0, ge=0, description="Largest longer side of an image; 0 is no bound")
     reduction: ReductionMode = Field(
         ReductionMode.OFF, description="Tokens kept: off is all, economy 75 %, strong 50 %, auto"
     )
-    keep: float = Field(1.0, gt=0, le=1, description="Share of visual tokens to keep; not beside a reduction")
+    keep: float = Field(1.0, gt=0, le=1, description="Share of visual tokens to keep; excludes reduction")
     reducer: Reducer = Field(
-        DEFAULT_REDUCER, description="Which are kept: scope, divprune, stride, random, or a smaller resize"
+        DEFAULT_REDUCER,
+        description="Selects kept tokens: scope, divprune, stride, random; resize shrinks the image",
     )
     flat_tolerance: int = Field(
         -1,
         ge=-1,
         le=MAX_FLAT_TOLERANCE,
-        description="Squares whose colours differ by no more than this are not encoded; -1 encodes all",
+        description="Patch groups whose colours differ by at most this are not encoded; -1 encodes all",
     )
     on_over_budget: OnOverBudget = Field(
-        OnOverBudget.FIT, description="What max_visual_tokens does with larger images: fit, refuse"
+        OnOverBudget.FIT, description="For images above max_visual_tokens: fit shrinks, refuse fails"
     )
     repeat_policy: RepeatPolicy = Field(
         RepeatPolicy.KEEP,
-        description="Later copies of an image: keep their tokens, or a reference in the text",
+        description="Repeats of an image: keep their tokens, or a reference in the text",
     )
     pressure_queue: float = Field(
-        0.5, gt=0, le=1, description="Share of max_waiting from which on detail is lowered; 1 is never"
+        0.5, gt=0, le=1, description="Share of max_waiting at which detail is lowered; 1 is never"
     )
     pressure_kv: float = Field(
-        0.9, gt=0, le=1, description="Share of the KV cache from which on detail is lowered; 1 is never"
+        0.9, gt=0, le=1, description="Share of the KV cache at which detail is lowered; 1 is never"
     )
-    price_currency: str = Field("", description="Currency of the prices, as EUR; empty sets no price")
+    price_currency: str = Field("", description="Currency of the prices, such as EUR; empty sets no price")
     price_per_million_text_tokens: float = Field(0.0, ge=0, description="Price of text tokens of prompts")
     price_per_million_visual_tokens: float = Field(0.0, ge=0, description="Price of visual tokens")
     price_per_million_output_tokens: float = Field(0.0, ge=0, description="Price of tokens of answers")
     price_per_million_cached_tokens: float = Field(
-        0.0, ge=0, description="Price of prompt tokens that were in the KV cache, instead of their own"
+        0.0, ge=0, description="Price of prompt tokens from the KV cache, instead of their usual price"
     )
     price_per_million_patches: float = Field(0.0, ge=0, description="Price of 16x16 patches encoded")
-    max_running: int = Field(64, ge=1, description="Requests computed at once")
+    max_running: int = Field(64, ge=1, description="Requests computed concurrently")
     max_waiting: int = Field(256, ge=1, description="Requests that may wait")
-    prefill_chunk: int = Field(512, ge=1, description="Prompt tokens of one step")
+    prefill_chunk: int = Field(512, ge=1, description="Prompt tokens per step")
     quantization: str = Field(
         "none",
-        description="Weights at rest: none keeps them as they are, int8 (native) halves projections and"
-        " experts; vllm: what it takes, as fp8",
+        description="Weight quantization: none, int8 (native; halves projections and experts), or any method"
+        " that vllm supports, such as fp8",
     )
-    prefix_cache: bool = Field(True, description="Keep what was computed of prompts, for others like them")
+    prefix_cache: bool = Field(True, description="Reuse KV blocks of prompts with an equal prefix")
     overlap: bool = Field(
-        True, description="native: compute a prompt while rows of its later images are on the way"
+        True, description="native: prefill a prompt while the rows of its later images are in transfer"
     )
     kv_tokens: int = Field(
         0,
         ge=0,
-        description="Tokens of the KV cache; 0 is most of the free memory on a GPU, on a CPU 32,768 or, with"
-        " the native engine, as many more as take 256 MiB",
+        description="Tokens of the KV cache; 0 takes most of the free memory of a GPU. On a CPU, 0 is 32,768"
+        " or, with the native engine, as many as fit 256 MiB if that is more",
     )
     row_cache_bytes: int = Field(
-        0, ge=0, description="Bound of the rows kept in this process's memory, in bytes; 0 keeps none"
+        0, ge=0, description="Capacity of the in-process row cache, in bytes; 0 disables it"
     )
-    same_host: bool = Field(True, description="Read rows of encoders on this host out of shared memory")
+    same_host: bool = Field(True, description="Read rows of encoders on this host from shared memory")
     row_cache_s: int = Field(
-        600, ge=1, description="Seconds for which rows are kept there: deleting an image does not reach them"
+        600, ge=1, description="Longest age of cached rows, in seconds: deleting an image does not evict them"
     )
     tensor_parallel: int = Field(1, ge=1, description="vllm: GPUs that share each layer")
     pipeline_parallel: int = Field(1, ge=1, description="vllm: groups of GPUs that share the layers")
@@ -169,32 +172,32 @@ class DecoderSettings(Settings):
     delta_interval_ms: float = Field(
         20.0,
         ge=0,
-        description="native: tokens of an answer go out no more often, but the first and last; 0 is at once",
+        description="native: shortest time between deltas, except the first and last; 0 flushes every token",
     )
     max_stop_strings: int = Field(16, ge=0, description="Stop strings of a request")
     max_format_bytes: int = Field(64 * KIB, ge=1, description="Largest response_format, in bytes")
-    max_format_s: float = Field(2.0, gt=0, description="Seconds of CPU to compile one response_format")
+    max_format_s: float = Field(2.0, gt=0, description="Seconds of CPU to compile a response_format")
     max_format_memory_bytes: int = Field(
-        64 * MIB, ge=MIB, description="Memory to compile one response_format, in bytes"
+        64 * MIB, ge=MIB, description="Memory to compile a response_format, in bytes"
     )
     format_workers: int = Field(
-        2, ge=1, description="response_formats compiled at once, each in a process of its own"
+        2, ge=1, description="response_formats compiled concurrently, each in its own process"
     )
     max_message_bytes: int = Field(
         32 * MIB, ge=MIB, le=MAX_MESSAGE_BYTES, description="Largest message received, in bytes"
     )
     max_image_bytes: int = Field(32 * MIB, ge=1, description="Largest file, in bytes")
     idle_s: int = Field(
-        60, ge=1, description="Seconds for which a call may wait for its caller to send or read a message"
+        60, ge=1, description="Seconds that a call may wait for its client to send or read a message"
     )
-    grace_s: float = Field(30.0, ge=0, description="Seconds that running calls get after SIGTERM")
+    grace_s: float = Field(30.0, ge=0, description="Seconds that running calls may take after SIGTERM")
     log_form: Literal["console", "json"] = Field("console", description="Logs for people or for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
 
     @field_validator("encoders")
     @classmethod
     def _some_encoder(cls, value: str) -> str:
-        """Addresses, or one name; never both, because only one of them can be looked up again."""
+        """Accept addresses or a single DNS name, never both: only a name can be looked up again."""
         parts = [part.strip() for part in value.split(",")]
         if not any(parts):
             raise ValueError("names no encoder")
@@ -221,7 +224,7 @@ class DecoderSettings(Settings):
 
     @model_validator(mode="after")
     def _limits_agree(self) -> DecoderSettings:
-        """What was set is compared; a default gives way, as it always did."""
+        """Compare only limits that were set explicitly; a default gives way."""
         for smaller, larger in _NOT_ABOVE:
             low, high = getattr(self, smaller), getattr(self, larger)
             if self.was_set(smaller) and high and low > high:
@@ -234,7 +237,7 @@ class DecoderSettings(Settings):
             name for name in type(self).model_fields if name.startswith("price_per_") and getattr(self, name)
         ]
         if priced and not self.price_currency:
-            raise ValueError(f"{priced[0]} has no price_currency beside it")
+            raise ValueError(f"{priced[0]} needs a price_currency")
         return self
 
     @model_validator(mode="after")
@@ -245,13 +248,13 @@ class DecoderSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _one_reduction(self) -> DecoderSettings:
+    def _keep_or_reduction(self) -> DecoderSettings:
         if self.reduction is not ReductionMode.OFF and self.keep < 1:
-            raise ValueError("keep stands beside a reduction: only one of them")
+            raise ValueError("keep and reduction exclude each other")
         return self
 
     def budget(self, max_pixels: int) -> ServerBudget:
-        """What a request leaves to the server."""
+        """The budget for fields that a request leaves unset."""
         share = self.reduction is ReductionMode.OFF and self.keep < 1
         return ServerBudget(
             max_pixels=max_pixels,
@@ -283,12 +286,12 @@ class DecoderSettings(Settings):
 
     @property
     def encoder_name(self) -> DnsName | None:
-        """The one name of all encoders; None where they are listed."""
+        """The DNS name of the encoders; None if addresses are listed."""
         return DnsName.parse(self.encoders) if self.encoders.startswith(SCHEME) else None
 
     @property
     def encoder_addresses(self) -> list[str]:
-        """The listed encoders; none where they are found by a name."""
+        """The listed encoders; empty if a DNS name is given."""
         return [] if self.encoder_name else self.encoders.split(",")
 
     @property

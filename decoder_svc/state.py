@@ -1,6 +1,6 @@
-"""The decoder as its service sees it: loading, then answering; its limits and its state in one place.
+"""The state of the decoder process: loading, serving, draining; its limits and description.
 
-Calls that come before the model is ready are refused with NotReady. Knows no protobuf.
+Calls before the model is ready are refused with NotReady. Independent of protobuf.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class DecoderLimits:
-    """The limits of a decoder, as GetServerInfo tells them."""
+    """The limits of a decoder, as GetServerInfo reports them."""
 
     max_message_bytes: int
     max_context: int
@@ -65,7 +65,7 @@ class DecoderLimits:
 
 @dataclass(frozen=True)
 class DecoderDescription:
-    """What does not change while the process runs."""
+    """Facts that do not change while the process runs."""
 
     model: str
     fingerprint: str
@@ -78,10 +78,10 @@ class DecoderDescription:
 
 @dataclass(frozen=True)
 class DecoderStatus:
-    """What GetServerInfo tells."""
+    """What GetServerInfo reports."""
 
     version: str
-    card: DecoderDescription
+    description: DecoderDescription
     layout: RowLayout | None
     load: EngineLoad | None
     features: tuple[str, ...]
@@ -93,7 +93,7 @@ class DecoderStatus:
 
 @dataclass
 class Unfinished:
-    """What was spent on an answer that has not ended yet. All zero once it has: its receipt tells."""
+    """Tokens spent on an unfinished answer. All zero once it has finished: the receipt has the totals."""
 
     text_tokens: int = 0
     visual_tokens: int = 0
@@ -109,8 +109,18 @@ class Unfinished:
             self.text_tokens = self.visual_tokens = self.output_tokens = 0
 
 
-class Record(Protocol):
-    """Whoever counts what was spent."""
+@dataclass
+class LoadingProgress:
+    """Share of the model that is loaded, 0 to 1. Reaches 1 once the dummy request is answered."""
+
+    share: float = 0.0
+
+    def update(self, loaded: int, total: int) -> None:
+        self.share = 0.99 * loaded / max(1, total)
+
+
+class UsageRecorder(Protocol):
+    """Counts the tokens and cost of answers."""
 
     def answered(self, receipt: Receipt) -> None: ...
 
@@ -118,28 +128,29 @@ class Record(Protocol):
 
 
 class ServiceState:
-    """One decoder process. `open` lets calls through once the engine has answered a dummy."""
+    """State of a decoder process. `open` admits calls once the engine has answered a dummy request."""
 
     def __init__(
         self,
-        card: DecoderDescription,
+        description: DecoderDescription,
         engine: Engine,
         pool: EncoderPool,
-        record: Record,
+        recorder: UsageRecorder,
+        loading: LoadingProgress,
     ) -> None:
-        self.card = card
-        self.progress = 0.0
+        self.description = description
+        self.loading = loading
         self.draining = False
         self.attention = ""
         self._engine = engine
         self._pool = pool
-        self._record = record
+        self._recorder = recorder
         self._answerer: Answerer | None = None
 
     def open(self, answerer: Answerer, attention: str) -> None:
         self._answerer = answerer
         self.attention = attention
-        self.progress = 1.0
+        self.loading.share = 1.0
 
     @property
     def state(self) -> str:
@@ -151,81 +162,81 @@ class ServiceState:
 
     def _ready(self) -> Answerer:
         if self._answerer is None:
-            raise NotReady(self.progress)
+            raise NotReady(self.loading.share)
         return self._answerer
 
-    async def answer(self, ask: ChatRequest, deadline: Deadline) -> AsyncGenerator[Event, None]:
-        """As `Answerer.answer`; counts and logs every receipt, or what was spent where there is none."""
+    async def answer(self, request: ChatRequest, deadline: Deadline) -> AsyncGenerator[Event, None]:
+        """As `Answerer.answer`. Counts and logs every receipt, or the tokens spent if there is no receipt."""
         answerer = self._ready()
         spent = Unfinished()
         with self._pool.held() as encoders:
             try:
-                async with aclosing(answerer.answer(ask, encoders, deadline)) as events:
+                async with aclosing(answerer.answer(request, encoders, deadline)) as events:
                     async for event in events:
                         spent.note(event)
                         if isinstance(event, Finished):
-                            self._record.answered(event.receipt)
+                            self._recorder.answered(event.receipt)
                             log.info("receipt", **event.receipt.as_json())
                         yield event
             finally:
                 if spent.output_tokens:
-                    self._record.unfinished(spent)
+                    self._recorder.unfinished(spent)
                     log.info("unfinished", **vars(spent))
 
-    async def count(self, ask: ChatRequest, deadline: Deadline) -> Count:
+    async def count(self, request: ChatRequest, deadline: Deadline) -> Count:
         answerer = self._ready()
         with self._pool.held() as encoders:
-            return await answerer.count(ask, encoders, deadline)
+            return await answerer.count(request, encoders, deadline)
 
     def check_size(self, byte_size: int) -> None:
         """Raises ImageTooLarge."""
-        limit = self.card.limits.max_image_bytes
+        limit = self.description.limits.max_image_bytes
         if byte_size > limit:
             raise ImageTooLarge(byte_size, limit)
 
-    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
-        """Store on the owner of the digest; without a digest the bytes are gathered to find it."""
-        bounded = self._bounded(pieces)
+    async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
+        """Store an image on the owner of its digest. Without a digest the bytes are buffered to hash them."""
+        bounded = self._bounded(chunks)
         if not digest:
-            data = b"".join([piece async for piece in bounded])
+            data = b"".join([chunk async for chunk in bounded])
             digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-            bounded = _one(data)
+            bounded = _as_stream(data)
         else:
             _check_digest("header.digest", digest)
         with self._pool.held() as encoders:
             return await encoders.put(digest, bounded, deadline)
 
     async def describe(self, digest: str, deadline: Deadline) -> StoredImage:
-        """Raises IMAGE_NOT_STORED where the owner of the digest does not hold it."""
+        """Raises IMAGE_NOT_STORED if the owner of the digest does not hold the image."""
         _check_digest("digest", digest)
         with self._pool.held() as encoders:
             return await encoders.describe(digest, deadline)
 
-    async def _bounded(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _bounded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size = 0
-        async for piece in pieces:
-            size += len(piece)
+        async for chunk in chunks:
+            size += len(chunk)
             self.check_size(size)
-            yield piece
+            yield chunk
 
     def load(self) -> EngineLoad | None:
         return self._engine.load() if self.state == "SERVING" else None
 
     @property
     def row_layout(self) -> RowLayout | None:
-        """One row of this model in bf16; None until the model is loaded."""
+        """The bf16 row layout of this model; None until the model is loaded."""
         shape = self._engine.layout if self.state == "SERVING" else None
         return RowLayout(shape.width, shape.levels, RowDtype.BF16) if shape else None
 
     async def status(self) -> DecoderStatus:
         return DecoderStatus(
             version=version("fovea"),
-            card=self.card,
+            description=self.description,
             layout=self.row_layout,
             load=self.load(),
             features=FEATURES,
             state=self.state,
-            progress=self.progress,
+            progress=self.loading.share,
             attention=self.attention,
             encoders=await self._pool.states(Deadline.after(INFO_S)),
         )
@@ -237,5 +248,5 @@ def _check_digest(field: str, digest: str) -> None:
         raise InvalidArgument(f"{field} {what}", violations=[Violation(field, what)], actual=digest[:80])
 
 
-async def _one(data: bytes) -> AsyncIterator[bytes]:
+async def _as_stream(data: bytes) -> AsyncIterator[bytes]:
     yield data

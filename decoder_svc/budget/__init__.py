@@ -1,1 +1,1 @@
-"""What a request may cost: budget, planner, pressure, tariff. Pure functions; no I/O."""
+"""What a request may cost: budget, planner, pressure, tariff. Pure functions without I/O."""

@@ -1,6 +1,6 @@
-"""What a request would cost under other budgets: those that a caller may want to send instead.
+"""Alternative budgets for a request, so that a caller can compare what each would cost.
 
-Only names budgets. The planner plans them; no encoder is asked.
+Only names the budgets. The planner plans them; no encoder is involved.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from fovea.contract.budget import KEPT_SHARE, Detail, ReductionMode
 
 
 def alternatives(budget: ServerBudget) -> Iterator[tuple[str, ServerBudget]]:
-    """Each with its name. The request's own budget is among them if it is one of these.
+    """Pairs of name and budget. The request's own budget may be among them.
 
-    All of them treat repeats and near repeats as the request does, because its prompt is rendered once.
+    All treat repeats and near repeats as the request does, because its prompt is rendered only once.
     """
     whole = replace(budget, reduction=ReductionMode.OFF, keep=None, flat_tolerance=None)
     for detail in reversed(Detail):

@@ -24,7 +24,7 @@ class ServerBudget(Budget):
 
     @property
     def thins(self) -> bool:
-        """Whether images are looked at as frames of a video, of which only what is new is kept."""
+        """Whether images are treated as video frames, of which only new rows are kept."""
         return self.near_repeats is not None and self.near_repeats < 1
 
     @property
@@ -39,14 +39,14 @@ class ServerBudget(Budget):
 
     @property
     def details(self) -> tuple[Detail, ...]:
-        """Every level on the way down, the caller's own first; the smallest resulting size counts."""
+        """Detail levels from the caller's own down to `pressed`; the smallest resulting size counts."""
         levels = [self.detail or Detail.HIGH]
         while self.pressed is not None and levels[-1].rank > self.pressed.rank:
             levels.append(levels[-1].below)
         return tuple(levels)
 
     def lowered(self, steps: int) -> ServerBudget:
-        """With that many steps less detail, but never below `min_detail`."""
+        """The budget with detail lowered by `steps`, but never below `min_detail`."""
         own, least = (self.detail or Detail.HIGH).rank, (self.min_detail or Detail.HIGH).rank
         rank = max(min(own, least), own - steps)
         return self if rank == own else replace(self, pressed=list(Detail)[rank])

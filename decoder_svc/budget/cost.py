@@ -1,7 +1,7 @@
-"""What reading a prompt costs: floating point operations from the configuration, time from experience.
+"""Prefill cost: floating point operations from the model configuration, time from recent measurements.
 
-Counts the multiplications of matrices, at two operations a weight, and attention over what stands before;
-norms and activations are left out. This module knows no weights.
+Counts matrix multiplications, at two operations per weight, and causal attention; norms and activations are
+left out. Independent of the loaded weights.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 RECENT = 0.2
-"""How much one answer moves the rate."""
+"""Weight of the latest answer in the moving average."""
 
 
 @dataclass(frozen=True)
 class PrefillCost:
-    """`weights` meet every token, `attention` is layers * heads * head size, `head` meets the last one."""
+    """`weights` apply to every token, `head` to the last; `attention` is layers * heads * head size."""
 
     weights: int
     attention: int
@@ -35,34 +35,34 @@ class PrefillCost:
         )
 
     def flops(self, tokens: int) -> float:
-        """Of a prompt of so many tokens, none of which is in the cache."""
-        seen = tokens * (tokens + 1) / 2
-        return 2.0 * (self.weights * tokens + self.head) + 4.0 * self.attention * seen
+        """Operations to prefill a prompt of `tokens` tokens without a prefix hit."""
+        attended_pairs = tokens * (tokens + 1) / 2
+        return 2.0 * (self.weights * tokens + self.head) + 4.0 * self.attention * attended_pairs
 
 
 def _feed_forward(text: Mapping[str, Any], layer: int) -> int:
-    """Weights of a layer's MLP that one token meets."""
+    """Active MLP weights of a layer per token."""
     hidden, experts = text["hidden_size"], text.get("num_experts", 0)
     sparse = experts and layer not in (text.get("mlp_only_layers") or ())
     if not sparse or (layer + 1) % text.get("decoder_sparse_step", 1):
         return int(3 * hidden * text["intermediate_size"])
-    each = 3 * hidden * text["moe_intermediate_size"]
-    return int(text["num_experts_per_tok"] * each + hidden * experts)
+    expert_weights = 3 * hidden * text["moe_intermediate_size"]
+    return int(text["num_experts_per_tok"] * expert_weights + hidden * experts)
 
 
 class PrefillRate:
-    """Milliseconds a token that the last answers took to read their prompts."""
+    """Moving average of the prefill time per token, in milliseconds."""
 
     def __init__(self) -> None:
-        self._ms_a_token = 0.0
+        self._ms_per_token = 0.0
 
     def note(self, tokens: int, ms: float) -> None:
-        """One answer; a prompt that was cached tells nothing."""
+        """Add the measurement of an answer; a fully cached prompt is ignored."""
         if tokens > 0 and ms > 0:
             rate = ms / tokens
-            before = self._ms_a_token or rate
-            self._ms_a_token = before + RECENT * (rate - before)
+            before = self._ms_per_token or rate
+            self._ms_per_token = before + RECENT * (rate - before)
 
     def ms(self, tokens: int) -> float:
-        """For so many tokens; 0 before the first answer."""
-        return tokens * self._ms_a_token
+        """Estimated prefill time for `tokens` tokens; 0 before the first answer."""
+        return tokens * self._ms_per_token

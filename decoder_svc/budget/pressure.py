@@ -1,7 +1,7 @@
-"""When the server is near a limit, so that new requests are given less detail before any is refused.
+"""Lowers the detail of new requests when the engine is near a limit, before any request is refused.
 
-Pure arithmetic over the load of an engine: one step of detail from the threshold on, two from halfway
-between it and the limit.
+Pure arithmetic over the engine's load: a step of detail above the threshold, two steps above the midpoint
+between threshold and limit.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from decoder_svc.engine.protocol import EngineLoad
 
 @dataclass(frozen=True)
 class Pressure:
-    """The shares of the queue and of the KV cache from which on detail is lowered; 1 is never."""
+    """Thresholds, as shares of the queue and of the KV cache; 1 disables lowering."""
 
     queue: float = 0.5
     kv: float = 0.9
 
     def steps(self, load: EngineLoad, max_waiting: int) -> int:
-        """How many steps of detail a request loses now."""
+        """Steps of detail by which to lower a new request."""
         return max(
             _steps(load.waiting, max_waiting, self.queue),
             _steps(load.kv_used_blocks, load.kv_total_blocks, self.kv),

@@ -1,4 +1,4 @@
-"""What an answer costs in money, by the operator's tariff: prices for a million of each kind."""
+"""Price of an answer by the operator's tariff: prices per million of each kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MILLION = 1e6
 
 @dataclass(frozen=True)
 class Tariff:
-    """Without a currency there is no tariff. Tokens out of the KV cache cost `cached`, whatever they are."""
+    """Without a currency there is no tariff. Tokens from the KV cache cost `cached_tokens`, whatever kind."""
 
     currency: str = ""
     text_tokens: float = 0.0
@@ -21,7 +21,7 @@ class Tariff:
     patches: float = 0.0
 
     def price(self, totals: Totals, cached_visual: int) -> Price:
-        """`cached_visual` of the tokens that were cached are visual ones."""
+        """`cached_visual` is the number of visual tokens among the cached tokens."""
         if not self.currency:
             return Price()
         output = totals.output_tokens * self.output_tokens

@@ -1,1 +1,1 @@
-"""The decoder's side of the encoders: who owns an image, how its rows are fetched and checked."""
+"""The decoder's client side of the encoders: image ownership, row fetches and checks."""

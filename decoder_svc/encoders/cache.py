@@ -1,10 +1,10 @@
-"""Rows that were fetched once, kept in this process's memory: a repeat costs no transfer.
+"""In-process cache of fetched rows: a repeated image needs no transfer.
 
-Bounded in bytes, those still arriving included, and in age; the least recently used go first. Only what came
-whole and passed every check is kept, under everything that was asked of it: a field that joins RowRequest
-joins the key. An image that was deleted at its encoder is not asked for any more, because its facts are
-asked for first, of its owner, for the caller's tenant. But its rows stay here until they are old or make
-room, and answer again where the same bytes are uploaded anew. Nothing here knows gRPC.
+Bounded in bytes, including rows still arriving, and in age; evicts the least recently used entry. Only
+complete rows that passed every check are cached. The key is the whole RowRequest, so a new field of it joins
+the key. A request first fetches an image's facts from its owner, for the caller's tenant, so a deleted image
+is never served. Its rows stay here until they expire or are evicted, and are reused if the same bytes are
+uploaded again. Independent of gRPC.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fovea.deadline import Deadline
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """All rows of one image as they came, the report of that fetch, and when they came."""
+class _CacheEntry:
+    """All rows of an image as received, the report of that fetch, and its time."""
 
     chunks: tuple[RowChunk, ...]
     report: FetchReport
@@ -32,7 +32,7 @@ class _Kept:
 
 
 class RowCache:
-    """Lives in one event loop. A capacity of 0 keeps nothing and stands in nobody's way."""
+    """Lives in a single event loop. A capacity of 0 disables the cache."""
 
     def __init__(
         self, capacity_bytes: int = 0, max_age_s: float = 600.0, clock: Callable[[], float] = time.monotonic
@@ -43,60 +43,60 @@ class RowCache:
         self.misses = 0
         self.evictions = 0
         self._clock = clock
-        self._kept: OrderedDict[RowRequest, _Kept] = OrderedDict()
-        self._kept_bytes = 0
+        self._entries: OrderedDict[RowRequest, _CacheEntry] = OrderedDict()
+        self._entry_bytes = 0
         self._arriving: dict[RowRequest, int] = {}
 
     def over(self, source: RowFetcher) -> RowFetcher:
-        """`source` behind this cache."""
+        """`source` with this cache in front of it."""
         return _CachedSource(source, self) if self.capacity_bytes else source
 
     @property
     def used_bytes(self) -> int:
-        """Of rows that are kept and of rows that are promised a place."""
-        return self._kept_bytes + sum(self._arriving.values())
+        """Bytes of cached rows and of reservations."""
+        return self._entry_bytes + sum(self._arriving.values())
 
     def holds(self, wanted: RowRequest) -> bool:
-        """Whether `find` would give them; not counted as a use."""
-        kept = self._kept.get(wanted)
-        return kept is not None and self._clock() - kept.since <= self.max_age_s
+        """Whether `find` would return the rows; not counted as a use."""
+        entry = self._entries.get(wanted)
+        return entry is not None and self._clock() - entry.since <= self.max_age_s
 
-    def find(self, wanted: RowRequest) -> _Kept | None:
-        kept = self._kept.get(wanted)
-        if kept is not None and self._clock() - kept.since > self.max_age_s:
+    def find(self, wanted: RowRequest) -> _CacheEntry | None:
+        entry = self._entries.get(wanted)
+        if entry is not None and self._clock() - entry.since > self.max_age_s:
             self._drop(wanted)
-            kept = None
-        if kept is None:
+            entry = None
+        if entry is None:
             self.misses += 1
             return None
         self.hits += 1
-        self._kept.move_to_end(wanted)
-        return kept
+        self._entries.move_to_end(wanted)
+        return entry
 
     def reserve(self, wanted: RowRequest) -> bool:
-        """Whether rows that begin to arrive may be kept: once a key, and only where they all fit."""
+        """Reserve space for arriving rows. False if the key is already reserved or the rows do not fit."""
         size = _size(wanted)
         if wanted in self._arriving or sum(self._arriving.values()) + size > self.capacity_bytes:
             return False
         while self.used_bytes + size > self.capacity_bytes:
-            self._drop(next(iter(self._kept)))
+            self._drop(next(iter(self._entries)))
             self.evictions += 1
         self._arriving[wanted] = size
         return True
 
     def release(self, wanted: RowRequest) -> None:
-        """The rows have come, or will not."""
+        """End the reservation: the rows have arrived, or the fetch failed."""
         del self._arriving[wanted]
 
     def keep(self, wanted: RowRequest, chunks: list[RowChunk], report: FetchReport) -> None:
-        """Rows for which a place is reserved, in the place of older ones."""
+        """Cache rows that were reserved. Replaces an older entry of the same key."""
         self._drop(wanted)
-        self._kept[wanted] = _Kept(tuple(chunks), replace(report), self._clock())
-        self._kept_bytes += _size(wanted)
+        self._entries[wanted] = _CacheEntry(tuple(chunks), replace(report), self._clock())
+        self._entry_bytes += _size(wanted)
 
     def _drop(self, wanted: RowRequest) -> None:
-        if self._kept.pop(wanted, None) is not None:
-            self._kept_bytes -= _size(wanted)
+        if self._entries.pop(wanted, None) is not None:
+            self._entry_bytes -= _size(wanted)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _CachedSource:
 
 @dataclass
 class CachedFetch:
-    """The rows of one image out of the cache, or from the source and into it."""
+    """The rows of an image from the cache, or from the source and then into the cache."""
 
     source: RowFetcher
     cache: RowCache
@@ -119,18 +119,18 @@ class CachedFetch:
     report: FetchReport = field(default_factory=FetchReport)
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
-        kept = self.cache.find(self.wanted)
-        async with aclosing(self._fetched() if kept is None else self._again(kept)) as chunks:
+        entry = self.cache.find(self.wanted)
+        async with aclosing(self._fetched() if entry is None else self._cached(entry)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def _again(self, kept: _Kept) -> AsyncGenerator[RowChunk, None]:
-        """No encoder served these, and nothing travelled."""
-        first = kept.report
+    async def _cached(self, entry: _CacheEntry) -> AsyncGenerator[RowChunk, None]:
+        """The report names no encoder and no wire bytes."""
+        first = entry.report
         self.report = FetchReport(RowOrigin.STORE, row_bytes=first.row_bytes, rows_digest=first.rows_digest)
-        for chunk in kept.chunks:
+        for chunk in entry.chunks:
             yield chunk
-            await asyncio.sleep(0)  # copying a large image must not hold up the others
+            await asyncio.sleep(0)  # copying a large image must not block other requests
 
     async def _fetched(self) -> AsyncGenerator[RowChunk, None]:
         fetch = self.source.fetch(self.wanted, self.deadline)

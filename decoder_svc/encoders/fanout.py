@@ -1,7 +1,7 @@
-"""One fetch that is read in several places of a prompt: the rows travel once.
+"""Shares a fetch between several places of a prompt, so that the rows are transferred once.
 
-What has arrived is held until the request ends. Whoever leaves early ends it for all, because then the
-request is leaving. Knows nothing of where rows come from.
+Received chunks are held until the request ends. A reader that closes early ends the fetch for all readers,
+because then the request itself is ending.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from fovea.contract.errors import FoveaError
 
 
 class RowFanout:
-    """The chunks of a fetch for as many readers as come; the first that asks for more waits for it."""
+    """The chunks of a fetch for any number of readers. The reader that is ahead advances the fetch."""
 
     def __init__(self, fetch: RowFetch) -> None:
         self._source = fetch.chunks()
         self._arrived: list[RowChunk] = []
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._failure: FoveaError | None = None
         self._ended = False
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
-        """All of them, from the first on. Raises what the fetch raised."""
-        at, whole = 0, False
+        """All chunks from the first. Raises what the fetch raised."""
+        at, complete = 0, False
         try:
-            while await self._reaches(at):
+            while await self._available(at):
                 yield self._arrived[at]
                 at += 1
-            whole = True
+            complete = True
         finally:
-            if not whole:
-                async with self._turn:
+            if not complete:
+                async with self._lock:
                     await self._source.aclose()
 
-    async def _reaches(self, at: int) -> bool:
-        """Whether there is a chunk of this number, once that is known."""
-        async with self._turn:
+    async def _available(self, at: int) -> bool:
+        """Wait until chunk `at` has arrived or the fetch has ended; whether the chunk exists."""
+        async with self._lock:
             if at == len(self._arrived) and not self._ended:
                 await self._advance()
         if self._failure is not None:
@@ -51,5 +51,5 @@ class RowFanout:
             self._arrived.append(await anext(self._source))
         except StopAsyncIteration:
             self._ended = True
-        except FoveaError as error:  # every reader is told
+        except FoveaError as error:  # raised to every reader
             self._failure, self._ended = error, True

@@ -1,7 +1,7 @@
-"""The encoders as one request sees them: each image has one owner, by rendezvous hashing of its id.
+"""The encoders as a request sees them. Rendezvous hashing assigns each image digest an owner.
 
-The owner of an image does not change when another encoder joins or leaves, so that its rows stay where they
-are. A fleet never changes; `pool` makes the next one. This module chooses; `peer` talks.
+The owner of an image does not change when another encoder joins or leaves, so stored rows stay useful. A
+fleet is immutable; `pool` creates the next. This module selects encoders; `remote` calls them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fovea.deadline import Deadline
 
 @dataclass(frozen=True)
 class ExpectedModel:
-    """What the rows of every encoder must fit: the decoder's own model."""
+    """The decoder's model, which the rows of every encoder must match."""
 
     fingerprint: str
     width: int
@@ -35,7 +35,7 @@ class ExpectedModel:
 
 @dataclass(frozen=True)
 class EncoderStatus:
-    """An encoder as the decoder sees it now; `info` is None where it did not answer."""
+    """An encoder as the decoder sees it now; `info` is None if it did not answer."""
 
     address: str
     info: EncoderInfo | None
@@ -43,9 +43,9 @@ class EncoderStatus:
 
 
 def owner(digest: str, addresses: Iterable[str]) -> str:
-    """The address with the highest hash of it and the digest (rendezvous hashing, Thaler and Ravishankar).
+    """The address whose hash with the digest is highest (rendezvous hashing, Thaler and Ravishankar).
 
-    The address is hashed as it was given: a name keeps its images when the host behind it moves.
+    The address is hashed as configured: a host name keeps its images when the host behind it moves.
     """
 
     def weight(address: str) -> tuple[int, str]:
@@ -56,31 +56,31 @@ def owner(digest: str, addresses: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Fleet:
-    """The encoders by address, the model that they must serve, and the setting that they were found by.
+    """The encoders by address, the model that they must serve, and the setting that names them.
 
-    `cache` keeps rows of all of them, whichever joins or leaves. `same_host` reads those of our host. `known`
-    stands in for an encoder that does not answer.
+    `cache` holds rows of all encoders, across joins and leaves. `same_host` reads rows of encoders on this
+    host from shared memory. `known` substitutes for an encoder that does not answer.
     """
 
-    peers: Mapping[str, RemoteEncoder]
+    encoders: Mapping[str, RemoteEncoder]
     expected: ExpectedModel
-    found_by: str
+    source: str
     cache: RowCache = field(default_factory=RowCache)
     same_host: SharedMemoryReader = field(default_factory=SharedMemoryReader)
     known: Known = field(default_factory=Known)
 
     def of(self, digest: str) -> RemoteEncoder:
-        """Raises EncoderUnavailable where there is no encoder: a DNS name that was never resolved."""
-        if not self.peers:
+        """The owner of an image. Raises EncoderUnavailable if the DNS name has never been resolved."""
+        if not self.encoders:
             raise EncoderUnavailable(
-                f"no address of an encoder is known: {self.found_by} has not been resolved",
+                f"no address of an encoder is known: {self.source} has not been resolved",
                 retry_after_s=RETRY_AFTER_S,
-                encoder=self.found_by,
+                encoder=self.source,
             )
-        return self.peers[owner(digest, self.peers)]
+        return self.encoders[owner(digest, self.encoders)]
 
     async def describe(self, digest: str, deadline: Deadline) -> StoredImage:
-        """What its owner says, or where that does not answer, what it said last."""
+        """The facts from the image's owner; the last known facts if the owner does not answer."""
         try:
             return self.known.note(await self.of(digest).describe(digest, deadline))
         except EncoderUnavailable:
@@ -93,16 +93,16 @@ class Fleet:
                 self.known.forget(digest)
             raise
 
-    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
-        return self.known.note(await self.of(digest).put(digest, pieces, deadline))
+    async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
+        return self.known.note(await self.of(digest).put(digest, chunks, deadline))
 
     async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:
-        """The layout that the owners of these images share; None where there are no images."""
-        owners = {peer.address: peer for peer in map(self.of, digests)}
+        """The row layout that the owners of these images share; None without images."""
+        owners = {encoder.address: encoder for encoder in map(self.of, digests)}
         layouts = await self._handshakes(owners.values(), deadline)
-        if len(set(layouts)) > 1:  # perhaps one was started again since it was asked
-            for peer in owners.values():
-                peer.forget()
+        if len(set(layouts)) > 1:  # an encoder may have restarted since its handshake
+            for encoder in owners.values():
+                encoder.forget()
             layouts = await self._handshakes(owners.values(), deadline)
         if len(set(layouts)) > 1:
             raise EncoderMismatch(
@@ -111,31 +111,31 @@ class Fleet:
             )
         return layouts[0] if layouts else None
 
-    async def _handshakes(self, peers: Iterable[RemoteEncoder], deadline: Deadline) -> list[RowLayout]:
-        return list(await asyncio.gather(*(self._handshake(peer, deadline) for peer in peers)))
+    async def _handshakes(self, encoders: Iterable[RemoteEncoder], deadline: Deadline) -> list[RowLayout]:
+        return list(await asyncio.gather(*(self._handshake(encoder, deadline) for encoder in encoders)))
 
-    async def _handshake(self, peer: RemoteEncoder, deadline: Deadline) -> RowLayout:
-        """The layout agreed on, now or before the encoder went silent: its rows may be cached here."""
+    async def _handshake(self, encoder: RemoteEncoder, deadline: Deadline) -> RowLayout:
+        """The agreed layout; the last known if the encoder is silent, since its rows may be cached here."""
         want = self.expected
         try:
-            return await peer.handshake(want.fingerprint, want.width, want.levels, deadline)
+            return await encoder.handshake(want.fingerprint, want.width, want.levels, deadline)
         except EncoderUnavailable:
-            if peer.known is None:
+            if encoder.known is None:
                 raise
-            return peer.known.layout
+            return encoder.known.layout
 
     @property
     def any_suspect(self) -> bool:
-        return any(peer.link.suspect for peer in self.peers.values())
+        return any(encoder.link.suspect for encoder in self.encoders.values())
 
     def check_reachable(self, wanted: RowRequest) -> None:
-        """Raises EncoderUnavailable where their owner did not answer and they are not in memory."""
+        """Raises EncoderUnavailable if the owner did not answer and the rows are not in the row cache."""
         link = self.of(wanted.digest).link
         if link.suspect and not self.cache.holds(wanted):
             raise link.unreachable()
 
     async def place(self, wanted: RowRequest, deadline: Deadline, stored_only: bool = False) -> RowPlacement:
-        """Which rows the plan of `wanted` sends; its rows are those of the whole image."""
+        """The rows that the plan of `wanted` selects; `wanted.rows` counts the whole image."""
         try:
             placed = await self.of(wanted.digest).place(wanted, deadline, stored_only)
         except EncoderUnavailable:
@@ -149,15 +149,17 @@ class Fleet:
         return self.cache.over(self.same_host.over(self.of(wanted.digest))).fetch(wanted, deadline)
 
     async def states(self, deadline: Deadline) -> list[EncoderStatus]:
-        """Every encoder asked anew, side by side. A name without an address is told as one that is silent."""
-        if not self.peers:
-            return [EncoderStatus(self.found_by, None, False)]
-        return list(await asyncio.gather(*(self._state(peer, deadline) for peer in self.peers.values())))
+        """Query all encoders concurrently. An unresolved DNS name is reported as a silent encoder."""
+        if not self.encoders:
+            return [EncoderStatus(self.source, None, False)]
+        return list(
+            await asyncio.gather(*(self._state(encoder, deadline) for encoder in self.encoders.values()))
+        )
 
-    async def _state(self, peer: RemoteEncoder, deadline: Deadline) -> EncoderStatus:
+    async def _state(self, encoder: RemoteEncoder, deadline: Deadline) -> EncoderStatus:
         try:
-            info = await peer.info(deadline)
+            info = await encoder.info(deadline)
         except FoveaError:
-            return EncoderStatus(peer.address, None, False)
+            return EncoderStatus(encoder.address, None, False)
         want = self.expected
-        return EncoderStatus(peer.address, info, info.shape == (want.fingerprint, want.width, want.levels))
+        return EncoderStatus(encoder.address, info, info.shape == (want.fingerprint, want.width, want.levels))

@@ -1,6 +1,6 @@
-"""What encoders told of images, for when the owner of an image does not answer.
+"""Remembers image facts and row placements for when an image's owner does not answer.
 
-Never asked while it does, so that an image which was deleted is not found here. Independent of gRPC.
+Not used while the owner answers, so a deleted image is never reported. Independent of gRPC.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from fovea.contract.image import StoredImage
 K = TypeVar("K")
 V = TypeVar("V")
 IMAGES = 4096
-PLACES = 512  # each may hold an index for every row
+PLACEMENTS = 512  # each may hold an index for every row
 
 
 class Known:
-    """The facts of the images used last, until they expire, and the rows that plans chose of some."""
+    """Facts of the most recently used images, until they expire, and row placements of recent plans."""
 
     def __init__(self, images: int = IMAGES, clock: Callable[[], float] = time.time) -> None:
         self._images = images
@@ -42,17 +42,17 @@ class Known:
 
     def note_placed(self, wanted: RowRequest, placed: RowPlacement) -> RowPlacement:
         if placed.known:
-            _put(self._placed, wanted, placed, PLACES)
+            _put(self._placed, wanted, placed, PLACEMENTS)
         return placed
 
     def find_placed(self, wanted: RowRequest) -> RowPlacement | None:
-        """The same rows; finding them cost nothing now."""
+        """The same rows with an empty report: the lookup costs nothing."""
         placed = self._placed.get(wanted)
         return replace(placed, report=FetchReport()) if placed else None
 
 
-def _put(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > most:
-        kept.popitem(last=False)
+def _put(entries: OrderedDict[K, V], key: K, value: V, max_entries: int) -> None:
+    entries[key] = value
+    entries.move_to_end(key)
+    if len(entries) > max_entries:
+        entries.popitem(last=False)

@@ -1,8 +1,8 @@
-"""Calls to one encoder: within the caller's deadline, within a bound of our own, and ending in typed errors.
+"""Calls to an encoder, bounded by the caller's deadline and by a timeout, with typed errors.
 
-Answers are parsed here, because gRPC would log the traceback of bytes that are no message and hand on None.
-An encoder that failed to answer is asked for a sign of life before the next call, so that requests about
-other images, or about images that are cached here, do not wait for it again. Knows no message by name.
+Replies are parsed here, because gRPC would log a traceback for an unparsable message and return None. An
+encoder that failed to answer is probed before the next call, so that requests that do not need it, because
+their images have other owners or are cached here, do not wait for it again. Independent of message types.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from fovea.server.call import REQUEST_ID, current_request_id
 T = TypeVar("T")
 SERVICE = "/fovea.encoder.v1.EncoderService"
 RETRY_AFTER_S = 1.0
-SIGN_OF_LIFE_S = 1.0
+PROBE_TIMEOUT_S = 1.0
 _ENDED = (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError)
-"""What gRPC raises where something is sent on a call that has ended."""
+"""What gRPC raises on a write to a call that has ended."""
 CHANNEL = (
     ("grpc.enable_retries", 0),
-    # gRPC would wait up to two minutes before it looks again for an encoder that was down. Here it looks more
-    # often than a sign of life is waited for, so that the next call finds one that is back.
+    # By default gRPC backs off up to two minutes before it reconnects. A backoff shorter than the timeout of
+    # a liveness probe lets the next call reach an encoder that is back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 5_000),
-    # A host that is lost, or a process that is stopped, closes no connection.
+    # A lost host or a stopped process does not close its connections.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
@@ -45,15 +45,15 @@ def _serialized(message: Message) -> bytes:
     return message.SerializeToString()
 
 
-def _on_behalf() -> tuple[tuple[str, str], ...]:
-    """The id of the request that causes this call, so that both logs name it alike."""
+def _request_metadata() -> tuple[tuple[str, str], ...]:
+    """The id of the current request, so that the logs of both services share it."""
     request_id = current_request_id()
     return ((REQUEST_ID, request_id),) if request_id else ()
 
 
 class Link:
-    """A channel to one encoder. `pulse` tells how many images it has completed; `lost` hears of each failure
-    to answer.
+    """A channel to an encoder. `pulse` reads its count of completed images; `lost` is called each time it
+    fails to answer.
     """
 
     def __init__(self, address: str, limit_s: float, pulse: Pulse, lost: Callable[[], None]) -> None:
@@ -64,23 +64,23 @@ class Link:
         self._work = Patience(limit_s, pulse)
         self._pulse = pulse
         self._lost = lost
-        self._sign_of_life: asyncio.Task[int | None] | None = None
+        self._probe: asyncio.Task[int | None] | None = None
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL)
 
     async def close(self) -> None:
         await self._channel.close()
 
-    async def ask(
+    async def call(
         self, method: str, request: Message, parse: Callable[[bytes], T], deadline: Deadline,
         *, at_most: float | None = None, works: bool = False, connects: bool = False,
     ) -> T:  # fmt: skip
-        """A unary call. `works`: it may wait for the tower. `connects`: it may wait for a connection."""
+        """Make a unary call. With `works` it may wait for the tower, with `connects` for a connection."""
         if at_most is None:
             await self.reach(deadline)
         call = self._unary(method)(
             request,
             timeout=deadline.timeout(at_most),
-            metadata=_on_behalf(),
+            metadata=_request_metadata(),
             wait_for_ready=connects,
         )
         patience = self._work if works else self._silence
@@ -95,10 +95,10 @@ class Link:
         parse: Callable[[bytes], T],
         deadline: Deadline,
     ) -> T:
-        """An upload. The encoder may answer before all was sent. What `messages` raises is raised here."""
+        """Upload a stream. The encoder may reply before the end. Exceptions of `messages` propagate."""
         await self.reach(deadline)
         make = self._channel.stream_unary(f"{SERVICE}/{method}", request_serializer=_serialized)
-        call = make(timeout=deadline.timeout(), metadata=_on_behalf())
+        call = make(timeout=deadline.timeout(), metadata=_request_metadata())
         reply = asyncio.ensure_future(_result(call))
         feeding = asyncio.ensure_future(self._answered(self._feed(call, messages), deadline))
         try:
@@ -112,28 +112,28 @@ class Link:
             await asyncio.gather(reply, feeding, return_exceptions=True)
 
     async def stream(self, method: str, request: Message, deadline: Deadline) -> AsyncGenerator[bytes, None]:
-        """The messages of a server stream, whose first may wait for the tower. Closing it ends the call."""
+        """Yield the messages of a server stream; the first may wait for the tower. Closing ends the call."""
         await self.reach(deadline)
         make = self._channel.unary_stream(f"{SERVICE}/{method}", request_serializer=_serialized)
-        call = make(request, timeout=deadline.timeout(), metadata=_on_behalf())
+        call = make(request, timeout=deadline.timeout(), metadata=_request_metadata())
         patience = self._work
         try:
             while (data := await self._answered(patience.wait(call.read()), deadline)) is not grpc.aio.EOF:
                 yield data
                 patience = self._silence
         finally:
-            call.cancel()  # does nothing where the call has ended
+            call.cancel()  # a no-op if the call has ended
 
     async def reach(self, deadline: Deadline) -> None:
-        """Raises EncoderUnavailable where the encoder failed to answer before and gives no sign of life now.
-        Concurrent callers wait for one answer.
+        """Probe a suspect encoder. Raises EncoderUnavailable if it still does not answer. Concurrent callers
+        share the probe (single flight).
         """
         if not self.suspect:
             return
-        if self._sign_of_life is None or self._sign_of_life.done():
-            self._sign_of_life = asyncio.ensure_future(self._pulse())
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.ensure_future(self._pulse())
         deadline.timeout()
-        if await asyncio.shield(self._sign_of_life) is None:
+        if await asyncio.shield(self._probe) is None:
             raise self.unreachable()
         self.suspect = False
 
@@ -141,7 +141,7 @@ class Link:
         return self._unavailable("cannot be reached")
 
     def silent(self) -> EncoderUnavailable:
-        """Failed to do anything of use within the limit."""
+        """The error for an encoder without progress within the timeout."""
         self._suspect()
         return self._unavailable(f"has made no progress for {self._limit_s:g} s", limit=f"{self._limit_s:g}")
 
@@ -149,7 +149,7 @@ class Link:
         return self._channel.unary_unary(f"{SERVICE}/{method}", request_serializer=_serialized)
 
     async def _feed(self, call: grpc.aio.StreamUnaryCall, messages: AsyncIterator[Message]) -> None:
-        """Returns early where the call has ended already: its status says how."""
+        """Send the messages. Returns early if the call has ended; its status tells the cause."""
         async for message in messages:
             with suppress(*_ENDED):
                 await self._silence.wait(call.write(message))
@@ -176,8 +176,8 @@ class Link:
         return RowsMismatch(f"encoder {self.address} sent bytes that are no message", encoder=self.address)
 
     def _failure(self, error: grpc.aio.AioRpcError, deadline: Deadline) -> FoveaError:
-        """The encoder's own error as it is. A status without our details comes from the link, or from a
-        process that is no encoder of ours, or from the caller's deadline.
+        """The typed error of a failed call. An error with our details passes unchanged. Other statuses come
+        from the connection, from a process that is not our encoder, or from the caller's deadline.
         """
         remote = error_of(error)
         if remote.received or remote.code is grpc.StatusCode.UNIMPLEMENTED:

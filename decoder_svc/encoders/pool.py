@@ -1,7 +1,7 @@
-"""The encoders now: one that joins gets images from then on, one that leaves is let go when its calls end.
+"""The current set of encoders. New encoders receive images at once; removed encoders close after their calls.
 
-A request holds the fleet that it began with, so that it finds its images where it has put them. This module
-keeps count of who is held; which addresses there are, others say, and `fleet` chooses among them.
+A request holds the fleet it started with, so that it reads its images from the encoders that stored them.
+The pool counts the holders of each encoder. Its callers supply the addresses; `fleet` selects among them.
 """
 
 from __future__ import annotations
@@ -24,51 +24,51 @@ log = structlog.get_logger()
 
 
 class EncoderPool:
-    """The fleet of the moment, and the peers that are still open. Lives in one event loop."""
+    """The current fleet, and every encoder that is still open. Lives in a single event loop."""
 
     def __init__(
         self,
         expected: ExpectedModel,
-        found_by: str,
+        source: str,
         addresses: Iterable[str] = (),
         cache: RowCache | None = None,
         same_host: SharedMemoryReader | None = None,
         limit_s: float = LIMIT_S,
     ) -> None:
         self._limit_s = limit_s
-        self._fleet = Fleet({}, expected, found_by, cache or RowCache(), same_host or SharedMemoryReader())
+        self._fleet = Fleet({}, expected, source, cache or RowCache(), same_host or SharedMemoryReader())
         self._holders: Counter[RemoteEncoder] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self.update(addresses)
 
     def update(self, addresses: Iterable[str]) -> None:
-        """These are the encoders from now on. Who stays keeps its connection."""
-        old = self._fleet.peers
+        """Replace the set of encoders. Encoders in both sets keep their connection."""
+        old = self._fleet.encoders
         new = {address: old.get(address) or RemoteEncoder(address, self._limit_s) for address in addresses}
         for address in sorted(new.keys() - old.keys()):
             log.info("encoder joined", encoder=address)
         for address in sorted(old.keys() - new.keys()):
             log.info("encoder left", encoder=address)
-        self._fleet = replace(self._fleet, peers=new)
+        self._fleet = replace(self._fleet, encoders=new)
         self._holders.update(new.values())
         self._release(old.values())
 
     @contextmanager
     def held(self) -> Iterator[Fleet]:
-        """The fleet as it is now; none of its peers is closed before the block ends."""
+        """The current fleet; its encoders stay open until the block ends."""
         fleet = self._fleet
-        self._holders.update(fleet.peers.values())
+        self._holders.update(fleet.encoders.values())
         try:
             yield fleet
         finally:
-            self._release(fleet.peers.values())
+            self._release(fleet.encoders.values())
 
-    def _release(self, peers: Iterable[RemoteEncoder]) -> None:
-        for peer in peers:
-            self._holders[peer] -= 1
-            if not self._holders[peer]:
-                del self._holders[peer]
-                task = asyncio.create_task(peer.close())
+    def _release(self, encoders: Iterable[RemoteEncoder]) -> None:
+        for encoder in encoders:
+            self._holders[encoder] -= 1
+            if not self._holders[encoder]:
+                del self._holders[encoder]
+                task = asyncio.create_task(encoder.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 
@@ -77,5 +77,5 @@ class EncoderPool:
             return await fleet.states(deadline)
 
     async def close(self) -> None:
-        """Close all, held or not. The last thing that happens to a pool."""
-        await asyncio.gather(*self._closing, *(peer.close() for peer in self._holders))
+        """Close all encoders, held or not. The pool is unusable afterwards."""
+        await asyncio.gather(*self._closing, *(encoder.close() for encoder in self._holders))

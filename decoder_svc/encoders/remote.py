@@ -1,8 +1,8 @@
-"""One encoder over gRPC: handshake, uploads, facts, and its rows as a checked stream.
+"""Client of an encoder over gRPC: handshake, uploads, image facts, and rows as a checked stream.
 
-Nothing that it says is trusted: facts, layout, grid, order, count, length and checksum of every chunk are
-compared with what was asked for. `link` makes the calls; beside `service.py` this is the only module of the
-decoder that touches protobuf.
+No reply is trusted: facts, layout, grid, and the order, count, length and checksum of every chunk are checked
+against the request. `link` makes the calls. Apart from `service.py`, this is the only module of the decoder
+that handles protobuf messages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from decoder_svc.encoders.checks import (
     take_header,
     take_summary,
 )
-from decoder_svc.encoders.link import RETRY_AFTER_S, SIGN_OF_LIFE_S, Link
+from decoder_svc.encoders.link import PROBE_TIMEOUT_S, RETRY_AFTER_S, Link
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowPlacement, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from fovea.contract import frames
@@ -41,12 +41,12 @@ HANDSHAKE_S = 5.0
 RELEASE_S = 0.2
 LIMIT_S = 20.0
 UNKNOWN_EVENTS = 8
-"""Events in a row that this version does not know, before a stream counts as one that brings nothing."""
+"""Consecutive events of unknown kind after which a stream counts as broken."""
 
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """What an encoder says of itself."""
+    """The GetServerInfo reply of an encoder."""
 
     name: str
     fingerprint: str
@@ -58,12 +58,12 @@ class EncoderInfo:
 
     @property
     def shape(self) -> tuple[str, int, int]:
-        """What its rows must have in common with the decoder's model."""
+        """The properties that must match the decoder's model."""
         return self.fingerprint, self.layout.width, self.layout.levels
 
 
 def _event(message: bytes) -> pb.EncodeHeader | pb.EncodeSummary | ChunkFrame | None:
-    """One message of an Encode stream; None for a kind that this version does not know."""
+    """Parse a message of an Encode stream; None for an unknown kind."""
     frame = frames.read(message)
     if frame is not None:
         return frame
@@ -76,7 +76,7 @@ def _event(message: bytes) -> pb.EncodeHeader | pb.EncodeSummary | ChunkFrame | 
 
 
 class RemoteEncoder:
-    """A client of one encoder. Cheap to make; connects on first use and again after a loss."""
+    """Client of an encoder. Cheap to create; connects on first use and reconnects after a loss."""
 
     def __init__(self, address: str, limit_s: float = LIMIT_S) -> None:
         self.address = address
@@ -88,7 +88,7 @@ class RemoteEncoder:
 
     @property
     def arena(self) -> str:
-        """The id of its arena, as it was told last; empty where none was."""
+        """The last known id of the encoder's arena; empty if there is none."""
         return self._info.arena if self._info else ""
 
     async def close(self) -> None:
@@ -98,7 +98,7 @@ class RemoteEncoder:
         await self.link.close()
 
     async def info(self, deadline: Deadline) -> EncoderInfo:
-        """Ask anew. Raises EncoderUnavailable, or EncoderMismatch for a layout that we do not know."""
+        """Query the encoder. Raises EncoderUnavailable, or EncoderMismatch for an unknown layout version."""
         reply = await self._hello(deadline, HANDSHAKE_S)
         if not reply.fingerprint:
             raise EncoderUnavailable(
@@ -122,7 +122,7 @@ class RemoteEncoder:
     async def _hello(
         self, deadline: Deadline, at_most: float, connects: bool = False
     ) -> pb.GetServerInfoResponse:
-        return await self.link.ask(
+        return await self.link.call(
             "GetServerInfo",
             pb.GetServerInfoRequest(),
             pb.GetServerInfoResponse.FromString,
@@ -132,46 +132,46 @@ class RemoteEncoder:
         )
 
     async def _completed(self) -> int | None:
-        """How many images its tower has computed; None where it does not say so at once."""
+        """Images that the encoder's tower has computed; None if it does not answer promptly."""
         try:
-            return int((await self._hello(Deadline(), SIGN_OF_LIFE_S, connects=True)).load.encodes)
+            return int((await self._hello(Deadline(), PROBE_TIMEOUT_S, connects=True)).load.encodes)
         except FoveaError:
             return None
 
     async def handshake(self, fingerprint: str, width: int, levels: int, deadline: Deadline) -> RowLayout:
-        """The layout of this encoder's rows, once it is sure that they fit the model. Asked once, and again
-        where they did not: the process behind the address may be another one.
+        """The layout of this encoder's rows. Raises EncoderMismatch unless they fit the model. The answer is
+        cached, except for a mismatch: another process may have taken over the address.
         """
         expected = (fingerprint, width, levels)
         if self._info is None or self._info.shape != expected:
             await self.link.reach(deadline)
             self._info = await self.info(deadline)
-        found = self._info
-        if found.shape != expected:
+        info = self._info
+        if info.shape != expected:
             raise EncoderMismatch(
                 f"encoder {self.address} serves rows of another model",
                 encoder=self.address,
                 expected=f"{fingerprint[:23]} width {width} levels {levels}",
-                actual=f"{found.fingerprint[:23]} width {found.layout.width} levels {found.layout.levels}",
+                actual=f"{info.fingerprint[:23]} width {info.layout.width} levels {info.layout.levels}",
             )
-        self.known = found
-        return found.layout
+        self.known = info
+        return info.layout
 
     def forget(self) -> None:
-        """The next handshake asks again: the process behind the address may be another one."""
+        """Make the next handshake query again: another process may have taken over the address."""
         self._info = None
 
     async def describe(self, digest: str, deadline: Deadline) -> StoredImage:
-        """Raises ImageNotStored where the encoder does not hold it."""
+        """Raises ImageNotStored if the encoder does not hold the image."""
         request = pb.DescribeImageRequest(digest=digest)
         parse = pb.DescribeImageResponse.FromString
-        reply = await self.link.ask("DescribeImage", request, parse, deadline)
+        reply = await self.link.call("DescribeImage", request, parse, deadline)
         return stored_image(self.address, digest, reply, already=True)
 
-    async def put(self, digest: str, pieces: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
-        """Upload. Safe to repeat. A failure of `pieces` is passed on."""
+    async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
+        """Upload an image. Safe to repeat. An exception of `chunks` propagates."""
         parse = pb.PutImageResponse.FromString
-        reply = await self.link.send("PutImage", _upload(digest, pieces), parse, deadline)
+        reply = await self.link.send("PutImage", _upload(digest, chunks), parse, deadline)
         return stored_image(self.address, digest, reply, reply.already_stored)
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> WireFetch:
@@ -181,21 +181,21 @@ class RemoteEncoder:
         return self.link.stream("Encode", _request(wanted), deadline)
 
     async def place(self, wanted: RowRequest, deadline: Deadline, stored_only: bool) -> RowPlacement:
-        """Which rows the plan sends; `wanted` is the whole image. Raises as a stream does."""
+        """Locate the rows that the plan selects; `wanted` is the whole image. Raises as `fetch` does."""
         both = wanted.plan.flat_tolerance is not None and not wanted.plan.rows.all
         request = pb.PlaceRowsRequest(encode=_request(wanted), stored_only=stored_only, order=both)
         parse = pb.PlaceRowsResponse.FromString
-        reply = await self.link.ask("PlaceRows", request, parse, deadline, works=True)
+        reply = await self.link.call("PlaceRows", request, parse, deadline, works=True)
         placed = placed_rows(self, wanted, reply)
         if not placed.known and not stored_only:
-            raise mismatch(self.address, wanted, "their places are not told")
+            raise mismatch(self.address, wanted, "their indexes are missing")
         return placed
 
     async def lease(self, wanted: RowRequest, deadline: Deadline) -> LeasedRows:
-        """The rows in the encoder's arena. Raises as a stream does; ArenaFull where there is no room."""
+        """Lease the rows in the encoder's arena. Raises as `fetch` does, or ArenaFull."""
         request = pb.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
         parse = pb.LeaseRowsResponse.FromString
-        reply = await self.link.ask("LeaseRows", request, parse, deadline, works=True)
+        reply = await self.link.call("LeaseRows", request, parse, deadline, works=True)
         report = FetchReport()
         try:
             take_header(self, wanted, reply.header, report)
@@ -206,7 +206,7 @@ class RemoteEncoder:
         return LeasedRows(reply.arena, reply.offset_bytes, tuple(reply.xxh3), reply.lease_id, report)
 
     def release(self, lease: str) -> None:
-        """Give a lease back: with the next one, or alone where none follows. Otherwise it just ends."""
+        """Return a lease with the next LeaseRows, or by ReleaseRows soon after. A lost lease expires."""
         self._released.append(lease)
         if self._releasing is None:
             self._releasing = asyncio.create_task(self._release_later())
@@ -225,21 +225,21 @@ class RemoteEncoder:
         if released := self._take_released():
             request, parse = pb.ReleaseRowsRequest(lease_ids=released), pb.ReleaseRowsResponse.FromString
             with suppress(FoveaError):
-                await self.link.ask("ReleaseRows", request, parse, Deadline(), at_most=HANDSHAKE_S)
+                await self.link.call("ReleaseRows", request, parse, Deadline(), at_most=HANDSHAKE_S)
 
 
-async def _upload(digest: str, pieces: AsyncIterator[bytes]) -> AsyncIterator[pb.PutImageRequest]:
+async def _upload(digest: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[pb.PutImageRequest]:
     yield pb.PutImageRequest(header=pb.PutImageHeader(digest=digest))
-    async for piece in pieces:
-        for at in range(0, len(piece), UPLOAD_CHUNK):
-            yield pb.PutImageRequest(data=piece[at : at + UPLOAD_CHUNK])
+    async for chunk in chunks:
+        for at in range(0, len(chunk), UPLOAD_CHUNK):
+            yield pb.PutImageRequest(data=chunk[at : at + UPLOAD_CHUNK])
 
 
 @dataclass
 class WireFetch:
-    """The rows of one image over one Encode stream."""
+    """The rows of an image over an Encode stream."""
 
-    peer: RemoteEncoder
+    encoder: RemoteEncoder
     wanted: RowRequest
     deadline: Deadline
     report: FetchReport = field(default_factory=FetchReport)
@@ -250,12 +250,12 @@ class WireFetch:
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         last: RowChunk | None = None
-        async with aclosing(self.peer.open_rows(self.wanted, self.deadline)) as messages:
+        async with aclosing(self.encoder.open_rows(self.wanted, self.deadline)) as messages:
             async for message in messages:
                 chunk = self._take(self._parsed(message))
                 if chunk is not None and self._next < self.wanted.rows:
                     yield chunk
-                last = chunk or last  # held until the summary is here: who has all rows also has the report
+                last = chunk or last  # the last chunk waits for the summary, so that the report is complete
         if last is None or not self.report.rows_digest:
             raise self._mismatch("the stream ended without a summary")
         yield last
@@ -264,20 +264,20 @@ class WireFetch:
         try:
             return _event(message)
         except DecodeError:
-            raise self.peer.link.unreadable() from None
+            raise self.encoder.link.unreadable() from None
 
     def _take(self, event: pb.EncodeHeader | pb.EncodeSummary | ChunkFrame | None) -> RowChunk | None:
-        """The rows of an event, if it has any. A header, chunks, a summary: in this order, and each once."""
+        """The rows of an event, if any. A stream is a header, then chunks, then a summary."""
         if self._ended or (isinstance(event, pb.EncodeHeader) and self._started):
-            raise self._mismatch("the stream goes on after its summary, or begins twice")
+            raise self._mismatch("the stream continues after its summary, or has two headers")
         if isinstance(event, pb.EncodeHeader):
             self._started = time.monotonic()
-            take_header(self.peer, self.wanted, event, self.report)
+            take_header(self.encoder, self.wanted, event, self.report)
             return None
         if event is None:
             self._unknown += 1
             if self._unknown == UNKNOWN_EVENTS:
-                raise self._mismatch(f"{UNKNOWN_EVENTS} events that are neither rows nor their end")
+                raise self._mismatch(f"{UNKNOWN_EVENTS} consecutive events of unknown kind")
             return None
         if not self._started:
             raise self._mismatch("rows came before their header")
@@ -294,8 +294,8 @@ class WireFetch:
         if not in_order or chunk.rows == 0 or len(chunk.data) != chunk.rows * row_bytes:
             raise self._mismatch(f"a chunk of {chunk.rows} rows at {chunk.first_row} after {self._next}")
         if xxhash.xxh3_64_intdigest(chunk.data) != chunk.xxh3:
-            raise self._mismatch(f"the check of the chunk at row {chunk.first_row} does not fit")
-        check_finite(self.peer.address, self.wanted, chunk.first_row, chunk.data)
+            raise self._mismatch(f"wrong checksum of the chunk at row {chunk.first_row}")
+        check_finite(self.encoder.address, self.wanted, chunk.first_row, chunk.data)
         self._next += chunk.rows
         self.report.wire_bytes += len(chunk.data)
         return RowChunk(chunk.first_row, chunk.rows, chunk.data)
@@ -303,11 +303,11 @@ class WireFetch:
     def _close(self, summary: pb.EncodeSummary) -> None:
         if self._next != self.wanted.rows:
             raise self._mismatch(f"{self._next} rows came, expected {self.wanted.rows}")
-        take_summary(self.peer, self.wanted, summary, self.report)
+        take_summary(self.encoder, self.wanted, summary, self.report)
         self._ended = True
 
     def _mismatch(self, what: str) -> RowsMismatch:
-        return mismatch(self.peer.address, self.wanted, what)
+        return mismatch(self.encoder.address, self.wanted, what)
 
 
 def _request(wanted: RowRequest) -> pb.EncodeRequest:

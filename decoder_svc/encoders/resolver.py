@@ -1,7 +1,7 @@
-"""A DNS name and the addresses behind it, looked up again and again.
+"""Looks up a DNS name periodically and reports its addresses.
 
-Where a lookup fails the last addresses stand: a DNS server that is down is no reason to leave encoders that
-answer. Knows no encoder and no gRPC; whoever listens is told all addresses after each lookup.
+After a failed lookup the last addresses stay valid: a DNS outage must not disconnect working encoders.
+Independent of encoders and gRPC; a callback receives all addresses after each lookup.
 """
 
 from __future__ import annotations
@@ -20,59 +20,60 @@ SCHEME = "dns:"
 _NAME = re.compile(r"dns:///((?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?):([0-9]{1,5})", re.IGNORECASE)
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From host and port to addresses. Raises OSError where there are none."""
+"""Maps host and port to addresses. Raises OSError if there are none."""
 
 
 @dataclass(frozen=True)
 class DnsName:
-    """A name of which every address is an encoder; written as gRPC writes it, `dns:///host:port`."""
+    """A name whose addresses are all encoders, in gRPC's syntax `dns:///host:port`."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> DnsName:
-        found = _NAME.fullmatch(text)
-        if not found or not 0 < int(found[2]) < 65_536:
+        match = _NAME.fullmatch(text)
+        if not match or not 0 < int(match[2]) < 65_536:
             raise ValueError(f"{text} is not of the form dns:///host:port")
-        return cls(found[1], int(found[2]))
+        return cls(match[1], int(match[2]))
 
     def __str__(self) -> str:
         return f"dns:///{self.host}:{self.port}"
 
 
 async def lookup(host: str, port: int) -> list[str]:
-    """What the system's resolver says, in a thread of the event loop.
+    """Ask the system's resolver, in a thread of the event loop.
 
-    One family only, IPv4 where there is any: an encoder with two addresses would be taken for two.
+    Returns IPv4 addresses if there are any, otherwise IPv6: an encoder with both would count twice.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    hosts = {family: {str(to[0]) for kin, _, _, _, to in found if kin == family} for family, *_ in found}
-    if socket.AF_INET in hosts:
-        return sorted(f"{host}:{port}" for host in hosts[socket.AF_INET])
-    return sorted(f"[{host}]:{port}" for host in hosts[socket.AF_INET6])
+    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ipv4 = {str(address[0]) for family, _, _, _, address in infos if family == socket.AF_INET}
+    if ipv4:
+        return sorted(f"{ip}:{port}" for ip in ipv4)
+    ipv6 = {str(address[0]) for family, _, _, _, address in infos if family == socket.AF_INET6}
+    return sorted(f"[{ip}]:{port}" for ip in ipv6)
 
 
 class Resolver:
-    """Looks one name up every `every_s` seconds, and logs where that begins to fail and where it ends."""
+    """Looks a name up every `every_s` seconds. Logs the first failure and the recovery."""
 
     def __init__(
-        self, name: DnsName, every_s: float, heard: Callable[[Sequence[str]], None], lookup: Lookup = lookup
+        self, name: DnsName, every_s: float, update: Callable[[Sequence[str]], None], lookup: Lookup = lookup
     ) -> None:
         self._name = name
         self._every_s = every_s
-        self._heard = heard
+        self._update = update
         self._lookup = lookup
         self._failing = False
 
     async def run(self) -> None:
-        """For ever. A slow lookup is not cut short: its thread would go on, and the next one take another."""
+        """Never returns. A lookup has no timeout: its thread would go on, and the next would add another."""
         while True:
-            await self.look()
+            await self.refresh()
             await asyncio.sleep(self._every_s)
 
-    async def look(self) -> None:
-        """Once."""
+    async def refresh(self) -> None:
+        """Look the name up once."""
         try:
             addresses = await self._lookup(self._name.host, self._name.port)
         except OSError as error:
@@ -83,4 +84,4 @@ class Resolver:
         if self._failing:
             log.info("encoders resolved again", name=str(self._name))
         self._failing = False
-        self._heard(addresses)
+        self._update(addresses)

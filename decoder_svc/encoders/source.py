@@ -1,7 +1,7 @@
-"""The seam through which rows reach the decoder.
+"""The interface through which rows reach the decoder.
 
-A `RowFetcher` turns (image, plan) into a fetch: over the wire, or out of memory before it. A fetch streams
-checked chunks and afterwards tells what it cost. Nothing here knows gRPC.
+A `RowFetcher` turns a `RowRequest` into a fetch, from memory or over the wire. A fetch streams checked
+chunks and reports its cost at the end. Independent of gRPC.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from fovea.deadline import Deadline
 
 @dataclass(frozen=True)
 class RowRequest:
-    """The rows of one image under one plan, and what they must look like.
+    """The rows of an image under a plan, and the properties they must have.
 
-    `kept` are their places in raster order of the merged grid, as little-endian int32; empty, they are all.
+    `kept` holds the kept indices in raster order of the merged grid, as little-endian int32; empty means all.
     """
 
     digest: str
@@ -36,7 +36,7 @@ class RowRequest:
 
 @dataclass
 class FetchReport:
-    """What fetching cost; true once the fetch has ended. Times in milliseconds."""
+    """The cost of a fetch; valid once the fetch has ended. Times in milliseconds."""
 
     origin: RowOrigin = RowOrigin.NONE
     joined: bool = False
@@ -50,9 +50,9 @@ class FetchReport:
 
 @dataclass(frozen=True)
 class RowPlacement:
-    """Which rows a plan sends, as `RowRequest.kept` says it; `encoded` of the image there are in all.
+    """The rows that a plan selects: `kept` as in `RowRequest`, `rows` of the `encoded` rows of the image.
 
-    Where it is not `known`, because only the tower could tell, `rows` are those of the whole image.
+    If not `known`, because only the tower could tell, `rows` counts the whole image.
     """
 
     known: bool
@@ -64,7 +64,7 @@ class RowPlacement:
 
 @dataclass(frozen=True)
 class LeasedRows:
-    """Where the rows of one image lie in an arena of this host: one behind the other, a check a chunk."""
+    """The place of an image's rows in an arena of this host: contiguous, with a checksum per chunk."""
 
     arena: str
     offset: int
@@ -74,7 +74,7 @@ class LeasedRows:
 
 
 class RowFetch(Protocol):
-    """Rows on their way. Closing the iterator ends the transfer."""
+    """A transfer of rows. Closing the iterator ends it."""
 
     report: FetchReport
 
@@ -85,7 +85,7 @@ class RowFetch(Protocol):
 
 @dataclass
 class NamedFetch:
-    """A fetch whose failures name the field of the request that holds the image."""
+    """A fetch whose errors name the image's field in the request."""
 
     fetch: RowFetch
     path: str
@@ -106,6 +106,6 @@ class NamedFetch:
 
 
 class RowFetcher(Protocol):
-    """Somewhere rows can be had from."""
+    """A source of rows."""
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch: ...

@@ -1,7 +1,7 @@
-"""Images that follow each other as in a video, thinned on request by what their rows say.
+"""Thins consecutive images, like frames of a video, by comparing their rows.
 
-To know which rows are new, all of them are fetched first; the engine is then given those that are kept, out
-of memory. Which rows those are is `thinning`'s; how rows come is the fleet's.
+All rows are fetched first; the engine then reads the kept rows from memory. `thinning` selects the rows; the
+fleet fetches them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fovea.pooled import pooled
 
 @dataclass
 class BufferedRows:
-    """Rows that have come already, and what fetching them cost."""
+    """Rows that have been fetched, and the report of that fetch."""
 
     data: bytes
     rows: int
@@ -36,26 +36,26 @@ class BufferedRows:
 
 
 def runs(prepared: PreparedRequest) -> list[list[int]]:
-    """The numbers of the different images of each sequence: neighbours of one planned size.
+    """The distinct-image numbers of each sequence of neighbours with equal planned grids.
 
-    A later copy of an image stands there as a reference, which separates nothing.
+    A repeat, which is a reference in the text, does not split a sequence.
     """
-    found: list[list[int]] = []
+    sequences: list[list[int]] = []
     last: PlannedImage | None = None
     for place, image in enumerate(prepared.images):
         if image.repeat_of is None:
             if last is None or image.planned.grid_thw != last.planned.grid_thw:
-                found.append([])
-            found[-1].append(prepared.copies.number(place))
+                sequences.append([])
+            sequences[-1].append(prepared.repeats.number(place))
         last = image
-    return [run for run in found if len(run) > 1]
+    return [sequence for sequence in sequences if len(sequence) > 1]
 
 
 def bounded(prepared: PreparedRequest, share: float) -> PreparedRequest:
-    """With the fewest rows that thinning may leave: a sequence's first image, and a row of every other."""
+    """The request with the lower bounds of thinning: a sequence's first image keeps all rows, others 1."""
     thinned = {number for run in runs(prepared) for number in run[1:]} if share < 1 else set()
     images = (
-        replace(image, sent_min=1) if prepared.copies.number(place) in thinned else image
+        replace(image, sent_min=1) if prepared.repeats.number(place) in thinned else image
         for place, image in enumerate(prepared.images)
     )
     return replace(prepared, images=tuple(images))
@@ -64,16 +64,16 @@ def bounded(prepared: PreparedRequest, share: float) -> PreparedRequest:
 async def thin(
     prepared: PreparedRequest, fetches: Sequence[RowFetch], layout: RowLayout, share: float
 ) -> tuple[PreparedRequest, Sequence[RowFetch]]:
-    """The request with fewer rows, and where they come from. Raises what a fetch raises."""
-    found, fetched = list(prepared.different), list(fetches)
+    """The thinned request and the fetches of its rows. Raises what a fetch raises."""
+    images_by_number, fetched = list(prepared.distinct), list(fetches)
     for run in runs(prepared):
-        data = await gather_or_cancel([_whole(fetches[number]) for number in run])
-        images = [found[number] for number in run]
+        data = await gather_or_cancel([_read_all(fetches[number]) for number in run])
+        images = [images_by_number[number] for number in run]
         kept = await asyncio.to_thread(_newest, images, data, layout, share)
         for number, rows, indexes in zip(run, data, kept, strict=True):
-            fetched[number] = await asyncio.to_thread(_held, rows, indexes, layout, fetches[number].report)
-            found[number] = _thinned(found[number], indexes, share)
-    firsts: Mapping[int, PlannedImage] = dict(zip(prepared.copies.different, found, strict=True))
+            fetched[number] = await asyncio.to_thread(_buffer, rows, indexes, layout, fetches[number].report)
+            images_by_number[number] = _thinned(images_by_number[number], indexes, share)
+    firsts: Mapping[int, PlannedImage] = dict(zip(prepared.repeats.distinct, images_by_number, strict=True))
     images = [firsts.get(place, image) for place, image in enumerate(prepared.images)]
     return replace(prepared, images=tuple(images)), fetched
 
@@ -82,29 +82,29 @@ def _newest(
     images: Sequence[PlannedImage], data: Sequence[bytes], layout: RowLayout, share: float
 ) -> list[NDArray[np.int64]]:
     frames = [
-        VideoFrame(pooled(memoryview(rows), layout), _places(image))
+        VideoFrame(pooled(memoryview(rows), layout), _kept_indexes(image))
         for image, rows in zip(images, data, strict=True)
     ]
     return newest(frames, share)
 
 
-def _held(data: bytes, indexes: NDArray[np.int64], layout: RowLayout, report: FetchReport) -> BufferedRows:
+def _buffer(data: bytes, indexes: NDArray[np.int64], layout: RowLayout, report: FetchReport) -> BufferedRows:
     rows = np.frombuffer(data, np.uint8).reshape(-1, layout.row_bytes)
     return BufferedRows(rows[indexes].tobytes(), len(indexes), report)
 
 
 def _thinned(image: PlannedImage, indexes: NDArray[np.int64], share: float) -> PlannedImage:
-    kept = _places(image)[indexes].astype("<i4").tobytes()
+    kept = _kept_indexes(image)[indexes].astype("<i4").tobytes()
     count = len(indexes)
     return replace(image, sent=count, sent_min=count, kept=kept, thinned=Thinned(image.sent, share))
 
 
-def _places(image: PlannedImage) -> NDArray[np.int32]:
+def _kept_indexes(image: PlannedImage) -> NDArray[np.int32]:
     if image.kept:
         return np.frombuffer(image.kept, "<i4").astype(np.int32)
     return np.arange(image.sent, dtype=np.int32)
 
 
-async def _whole(fetch: RowFetch) -> bytes:
+async def _read_all(fetch: RowFetch) -> bytes:
     async with aclosing(fetch.chunks()) as chunks:
         return b"".join([bytes(chunk.data) async for chunk in chunks])

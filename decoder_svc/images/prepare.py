@@ -1,7 +1,7 @@
-"""A request before anything runs: its images found, planned, and where it takes that, their rows placed.
+"""Prepares a request: describes and plans its images, and locates their rows if they depend on the pixels.
 
-What depends on sizes alone is decided here without a question to anybody. Which rows the pixels leave is
-asked of the encoder that owns the image, for all images side by side. Knows no engine and no sampling.
+Planning needs only sizes and measures. If the pixels decide which rows remain, the owning encoders report
+them, for all images concurrently. Independent of the engine and of sampling.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """A request whose images are known. `images` stand in the caller's order, one a place."""
+    """A request with described images. `images` has an entry per place, in the caller's order."""
 
     draft: PromptDraft
-    copies: RepeatedImages
-    looks: tuple[ImageTraits, ...]
+    repeats: RepeatedImages
+    traits: tuple[ImageTraits, ...]
     images: tuple[PlannedImage, ...]
     degraded: bool = False
     placed: Mapping[int, FetchReport] | None = None
 
     @property
-    def different(self) -> tuple[PlannedImage, ...]:
-        """Each image once, in the order of the draft's indexes."""
-        return tuple(self.images[place] for place in self.copies.different)
+    def distinct(self) -> tuple[PlannedImage, ...]:
+        """The distinct images, in the order of the draft's indexes."""
+        return tuple(self.images[place] for place in self.repeats.distinct)
 
     @property
     def cost(self) -> TokenCost:
@@ -59,12 +59,12 @@ class PreparedRequest:
         )
 
     def report_of(self, number: int) -> FetchReport | None:
-        """What placing the rows of a different image cost, where that was asked for."""
+        """The report of PlaceRows for a distinct image; None if it was not called."""
         return (self.placed or {}).get(number)
 
 
 class RequestPreparer:
-    """Prepares requests for one checkpoint; holds no state of any."""
+    """Prepares requests for a checkpoint. Keeps no state of a request."""
 
     def __init__(self, builder: PromptBuilder, geometry: Geometry, fingerprint: str) -> None:
         self._builder = builder
@@ -72,28 +72,32 @@ class RequestPreparer:
         self._fingerprint = fingerprint
 
     async def prepare(
-        self, ask: ChatRequest, budget: ServerBudget, encoders: Fleet, deadline: Deadline
+        self, request: ChatRequest, budget: ServerBudget, encoders: Fleet, deadline: Deadline
     ) -> PreparedRequest:
-        """Raises a FoveaError where an image is missing, or does not fit its budget."""
-        copies = RepeatedImages.of(ask.images, budget.repeat_policy, budget.thins)
-        draft = await asyncio.to_thread(self._builder.draft, copies.messages(ask.messages))
-        looks = await gather_or_cancel([_look(ask.images[at], encoders, deadline) for at in copies.different])
-        return self.planned(ask, budget, PreparedRequest(draft, copies, tuple(looks), ()))
+        """Raises a FoveaError if an image is missing or does not fit its budget."""
+        repeats = RepeatedImages.of(request.images, budget.repeat_policy, budget.thins)
+        draft = await asyncio.to_thread(self._builder.draft, repeats.messages(request.messages))
+        traits = await gather_or_cancel(
+            [_traits(request.images[place], encoders, deadline) for place in repeats.distinct]
+        )
+        return self.planned(request, budget, PreparedRequest(draft, repeats, tuple(traits), ()))
 
-    def planned(self, ask: ChatRequest, budget: ServerBudget, prepared: PreparedRequest) -> PreparedRequest:
-        """The same request under a budget whose treatment of repeats is that of `prepared`."""
-        copies = prepared.copies
+    def planned(
+        self, request: ChatRequest, budget: ServerBudget, prepared: PreparedRequest
+    ) -> PreparedRequest:
+        """The same request under a budget that treats repeats as `prepared` does."""
+        repeats = prepared.repeats
         wanted = [
-            Wanted(look, copies.times(place), ask.images[place].path)
-            for look, place in zip(prepared.looks, copies.different, strict=True)
+            Wanted(traits, repeats.times(place), request.images[place].path)
+            for traits, place in zip(prepared.traits, repeats.distinct, strict=True)
         ]
         plans = plan(wanted, budget, self._geometry)
         images = tuple(
-            self._image(ask, copies, place, prepared.looks[number], plans[number])
-            for place in range(len(ask.images))
-            for number in (copies.number(place),)
+            self._image(request, repeats, place, prepared.traits[number], plans[number])
+            for place in range(len(request.images))
+            for number in (repeats.number(place),)
         )
-        return replace(prepared, images=images, degraded=any(one.degraded for one in plans))
+        return replace(prepared, images=images, degraded=any(plan.degraded for plan in plans))
 
     async def place(
         self,
@@ -103,26 +107,27 @@ class RequestPreparer:
         deadline: Deadline,
         stored_only: bool = False,
     ) -> PreparedRequest:
-        """With the true rows of every image whose pixels decide them; asks nobody where there is none."""
-        numbers = [at for at, image in enumerate(prepared.different) if _open(image)]
+        """Locate the rows of every image whose pixels decide them. Calls no encoder if there is none."""
+        numbers = [number for number, image in enumerate(prepared.distinct) if _needs_placement(image)]
         if layout is None or not numbers:
             return prepared
-        images = [prepared.different[at] for at in numbers]
-        placed = await gather_or_cancel(
+        images = [prepared.distinct[number] for number in numbers]
+        placements = await gather_or_cancel(
             [
                 _about(image, encoders.place(self.wanted(image, layout, whole=True), deadline, stored_only))
                 for image in images
             ]
         )
-        found = {at: one for at, one in zip(numbers, placed, strict=True) if one.known}
-        shown = tuple(
-            _placed(image, found[number]) if (number := prepared.copies.number(place)) in found else image
+        known = {n: placement for n, placement in zip(numbers, placements, strict=True) if placement.known}
+        placed = tuple(
+            _placed(image, known[number]) if (number := prepared.repeats.number(place)) in known else image
             for place, image in enumerate(prepared.images)
         )
-        return replace(prepared, images=shown, placed={at: one.report for at, one in found.items()})
+        reports = {number: placement.report for number, placement in known.items()}
+        return replace(prepared, images=placed, placed=reports)
 
     def wanted(self, image: PlannedImage, layout: RowLayout, whole: bool = False) -> RowRequest:
-        """The rows of an image, or as long as they are not placed, the whole of it."""
+        """The request for an image's planned rows; for all of its rows with `whole`, before placement."""
         rows = image.planned.tokens if whole else image.sent
         kept = b"" if whole else image.kept
         return RowRequest(
@@ -130,16 +135,16 @@ class RequestPreparer:
         )
 
     def prompt(self, prepared: PreparedRequest, layout: RowLayout | None) -> Prompt:
-        images = prepared.different
+        images = prepared.distinct
         return self._builder.expand(
             prepared.draft,
             [image.planned.grid_thw for image in images],
-            [_places(image.kept) for image in images],
+            [_kept_indexes(image.kept) for image in images],
             [self._key(image, layout) for image in images],
         )
 
     def _key(self, image: PlannedImage, layout: RowLayout | None) -> bytes:
-        """What the rows of an image are, for prefix reuse: model, content, plan and row layout."""
+        """Identifies the rows of an image for prefix reuse: model, content, plan and row layout."""
         text = f"{self._fingerprint}\n{image.digest}\n{image.planned.grid_thw}\n{layout}"
         if image.plan.by_content or image.kept:
             kept = hashlib.sha256(image.kept).hexdigest()
@@ -147,41 +152,40 @@ class RequestPreparer:
         return hashlib.sha256(text.encode()).digest()
 
     def _image(
-        self, ask: ChatRequest, copies: RepeatedImages, place: int, look: ImageTraits, plan: ImagePlan
+        self, request: ChatRequest, repeats: RepeatedImages, place: int, traits: ImageTraits, plan: ImagePlan
     ) -> PlannedImage:
         return PlannedImage(
-            ask.images[place].digest,
-            *look.size,
+            request.images[place].digest,
+            *traits.size,
             plan=plan.rows,
             planned=plan.planned,
-            tokens_full=self._geometry.plan(*look.size).tokens,
+            tokens_full=self._geometry.plan(*traits.size).tokens,
             encoded=plan.planned.tokens,
             sent=plan.most,
             sent_min=plan.least,
             sizing=plan.steps,
-            kind=look.kind,
-            repeat_of=copies.repeats(place),
-            referred=copies.referred(place),
-            path=ask.images[place].path,
+            kind=traits.kind,
+            repeat_of=repeats.earlier(place),
+            referred=repeats.referred(place),
+            path=request.images[place].path,
         )
 
 
-def _open(image: PlannedImage) -> bool:
-    """Whether it takes the pixels to know its rows. A digest is missing where only a size was told."""
+def _needs_placement(image: PlannedImage) -> bool:
+    """Whether the pixels decide its rows. An image given only by its size has no digest."""
     return bool(image.plan.by_content and image.digest)
 
 
 def _placed(image: PlannedImage, placed: RowPlacement) -> PlannedImage:
-    """With its true rows."""
     return replace(image, encoded=placed.encoded, sent=placed.rows, sent_min=placed.rows, kept=placed.kept)
 
 
-def _places(kept: bytes) -> NDArray[np.int32] | None:
+def _kept_indexes(kept: bytes) -> NDArray[np.int32] | None:
     return np.frombuffer(kept, "<i4").astype(np.int32) if kept else None
 
 
-async def _look(image: ImageInput, encoders: Fleet, deadline: Deadline) -> ImageTraits:
-    """What is known of an image; an inline one is stored first."""
+async def _traits(image: ImageInput, encoders: Fleet, deadline: Deadline) -> ImageTraits:
+    """Size and measures of an image. An inline image is stored first."""
     if image.size is not None:
         return ImageTraits(*image.size, measured=False)
     return ImageTraits.of((await _about(image, _stored(image, encoders, deadline))).facts)
@@ -193,7 +197,7 @@ async def _stored(image: ImageInput, encoders: Fleet, deadline: Deadline) -> Sto
     except FoveaError as error:
         if error.reason != "IMAGE_NOT_STORED" or image.data is None:
             raise
-    return await encoders.put(image.digest, _whole(image.data), deadline)
+    return await encoders.put(image.digest, _as_stream(image.data), deadline)
 
 
 async def _about(image: ImageInput | PlannedImage, call: Awaitable[T]) -> T:
@@ -202,7 +206,7 @@ async def _about(image: ImageInput | PlannedImage, call: Awaitable[T]) -> T:
 
 
 async def gather_or_cancel(calls: Sequence[Awaitable[T]]) -> list[T]:
-    """All results, or the first failure, after the others were ended."""
+    """All results, or the first failure once the other calls are cancelled."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return list(await asyncio.gather(*tasks))
@@ -212,5 +216,5 @@ async def gather_or_cancel(calls: Sequence[Awaitable[T]]) -> list[T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _whole(data: bytes) -> AsyncIterator[bytes]:
+async def _as_stream(data: bytes) -> AsyncIterator[bytes]:
     yield data

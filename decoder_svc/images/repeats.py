@@ -1,7 +1,7 @@
-"""Images that stand in a request twice: found by their ids, before anything is asked of an encoder.
+"""Repeated images of a request, detected by digest before any encoder is called.
 
-Each different image is located, planned and fetched once. Its later copies keep their tokens or become a
-line of text, so that the model is told of every image the caller sent. Knows no size and no row.
+Each distinct image is located, planned and fetched once. Its repeats keep their tokens or become a line of
+text, so that every image the caller sent appears in the prompt. Independent of sizes and rows.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from fovea.contract.budget import RepeatPolicy
 
 @dataclass(frozen=True)
 class RepeatedImages:
-    """Where the images of a request stand.
+    """The places of a request's images.
 
-    `firsts` holds, for each place, the place of the first copy of its image; `different` are the places that
-    are their own first. Of `frames` of a video only what is new is kept, and nothing of a copy is.
+    `firsts` holds for each place the first place of the same image; `distinct` lists the first places.
+    With `frames` the images are video frames: repeats always become references.
     """
 
     firsts: tuple[int, ...]
@@ -30,7 +30,7 @@ class RepeatedImages:
     def of(
         cls, images: Sequence[ImageInput], policy: RepeatPolicy | None, frames: bool = False
     ) -> RepeatedImages:
-        """An image of which only the size is known repeats none."""
+        """An image given only by its size is never a repeat."""
         seen: dict[str, int] = {}
         firsts = (
             seen.setdefault(image.digest, place) if image.digest else place
@@ -39,29 +39,32 @@ class RepeatedImages:
         return cls(tuple(firsts), RepeatPolicy.REFERENCE if frames else policy, frames)
 
     @property
-    def different(self) -> tuple[int, ...]:
+    def distinct(self) -> tuple[int, ...]:
         return tuple(place for place, first in enumerate(self.firsts) if place == first)
 
     def number(self, place: int) -> int:
-        """Which of the different images stands there."""
-        return self.different.index(self.firsts[place])
+        """The index, among the distinct images, of the image at `place`."""
+        return self.distinct.index(self.firsts[place])
 
-    def repeats(self, place: int) -> int | None:
-        """The place of the earlier copy; None where there is none."""
+    def earlier(self, place: int) -> int | None:
+        """The place of the first copy; None at the first copy itself."""
         first = self.firsts[place]
         return first if first < place else None
 
     def referred(self, place: int) -> bool:
-        """Whether a line of text stands there instead of the image."""
-        return self.policy is RepeatPolicy.REFERENCE and self.repeats(place) is not None
+        """Whether a line of text replaces the image at `place`."""
+        return self.policy is RepeatPolicy.REFERENCE and self.earlier(place) is not None
 
     def times(self, place: int) -> int:
-        """In how many places the tokens of the image that is first there stand."""
+        """The number of places that hold tokens of the image first shown at `place`."""
         return 1 if self.policy is RepeatPolicy.REFERENCE else self.firsts.count(place)
 
     def messages(self, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
-        """The chat in which an image part names one of the different images."""
-        return tuple(ChatMessage(one.role, tuple(self._part(part) for part in one.parts)) for one in messages)
+        """The chat with image parts that index the distinct images."""
+        return tuple(
+            ChatMessage(message.role, tuple(self._part(part) for part in message.parts))
+            for message in messages
+        )
 
     def _part(self, part: Part) -> Part:
         if isinstance(part, TextPart):
@@ -71,7 +74,7 @@ class RepeatedImages:
         return ImagePart(self.number(part.index))
 
     def _reference(self, place: int) -> str:
-        """Short where a frame equals the one before it: a static video must cost little."""
+        """The line of text. Short if a frame equals the previous frame: a static video must cost little."""
         if self.frames and self.firsts[place] == self.firsts[place - 1]:
             return "(unchanged) "
         return f"(the same image as image {self.firsts[place] + 1}) "

@@ -1,9 +1,9 @@
-"""Which rows of a sequence of images are new: those that differ most from the image before.
+"""Selects the rows of consecutive images that differ most from the previous image.
 
-EVS (efficient video sampling, as vLLM has it for videos): a row's worth is 1 - cos of its pooled level and
-that of the same place one image earlier. The first image is kept whole, and of every other at least its
-newest row, so that none disappears. A row that equals the one before it is not kept for the share's sake.
-Pure numpy; knows no request and no encoder.
+EVS (efficient video sampling, as in vLLM): the score of a row is 1 - cos between its pooled level and that of
+the row at the same grid index in the previous image. The first image keeps all rows. Every other image keeps
+at least its highest-scoring row, so that no image disappears. Rows equal to the previous row are never kept
+just to fill the share. Pure numpy.
 """
 
 from __future__ import annotations
@@ -17,46 +17,46 @@ from numpy.typing import NDArray
 
 MILLION = 1_000_000
 UNCHANGED = -np.inf
-"""The worth of a row that equals the one before it."""
+"""Score of a row that equals the row at the same index in the previous image."""
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class VideoFrame:
-    """One image of a sequence: the pooled level of its rows (rows, width) and their places in the grid."""
+    """An image of a sequence: the pooled level of its rows (rows, width) and their indexes in the grid."""
 
     rows: Floats
-    places: NDArray[np.int32]
+    indexes: NDArray[np.int32]
 
 
 def newest(frames: Sequence[VideoFrame], share: float) -> list[NDArray[np.int64]]:
-    """For each image the indexes of the rows to keep, ascending; at most `share` of all of them together.
+    """For each image the positions of the rows to keep, ascending; at most `share` of all rows together.
 
-    Counted in millionths, since shares come as float32. Ties go to the earlier image and place.
+    Counts in millionths, since shares arrive as float32. Ties go to the earlier image and index.
     """
-    worth = [_worth(frames, at) for at in range(len(frames))]
-    total = sum(len(one) for one in worth)
-    keep = max(-(-total * round(share * MILLION) // MILLION), len(worth[0]) + len(worth) - 1)
-    together = np.concatenate(worth)
-    changed = int(np.count_nonzero(together > UNCHANGED))
-    best = np.argsort(-together, kind="stable")[: min(keep, changed)]
-    ends = np.cumsum([0, *(len(one) for one in worth)])
+    frame_scores = [_scores(frames, at) for at in range(len(frames))]
+    sizes = [len(scores) for scores in frame_scores]
+    keep = max(-(-sum(sizes) * round(share * MILLION) // MILLION), sizes[0] + len(sizes) - 1)
+    scores = np.concatenate(frame_scores)
+    changed = int(np.count_nonzero(scores > UNCHANGED))
+    best = np.argsort(-scores, kind="stable")[: min(keep, changed)]
+    ends = np.cumsum([0, *sizes])
     return [np.sort(best[(best >= start) & (best < end)]) - start for start, end in pairwise(ends)]
 
 
-def _worth(frames: Sequence[VideoFrame], at: int) -> Floats:
-    """Of each row; infinite for what is kept in any case: the first image, the newest row of each other."""
+def _scores(frames: Sequence[VideoFrame], at: int) -> Floats:
+    """The score of each row. Infinite for rows of the first image and the best row of every other image."""
     frame = frames[at]
     if at == 0:
         return np.full(len(frame.rows), np.inf, np.float32)
-    before = frames[at - 1]
-    worth = np.full(len(frame.rows), 2.0, np.float32)  # nothing stood there: as different as can be
-    _, here, there = np.intersect1d(frame.places, before.places, assume_unique=True, return_indices=True)
-    worth[here] = 1 - np.sum(_unit(frame.rows[here]) * _unit(before.rows[there]), axis=1)
-    worth[here[np.all(frame.rows[here] == before.rows[there], axis=1)]] = UNCHANGED
-    worth[int(np.argmax(worth))] = np.inf
-    return worth
+    previous = frames[at - 1]
+    scores = np.full(len(frame.rows), 2.0, np.float32)  # no previous row at this index: largest difference
+    _, here, there = np.intersect1d(frame.indexes, previous.indexes, assume_unique=True, return_indices=True)
+    scores[here] = 1 - np.sum(_unit(frame.rows[here]) * _unit(previous.rows[there]), axis=1)
+    scores[here[np.all(frame.rows[here] == previous.rows[there], axis=1)]] = UNCHANGED
+    scores[int(np.argmax(scores))] = np.inf
+    return scores
 
 
 def _unit(rows: Floats) -> Floats:

@@ -1,6 +1,7 @@
-"""A chat becomes a prompt: the checkpoint's template and tokenizer, visual placeholders, M-RoPE positions.
+"""Builds prompts from chats: the checkpoint's template and tokenizer, image placeholders, M-RoPE positions.
 
-Numpy, `tokenizers` and Jinja only: this package runs no model and imports neither torch nor transformers.
+Uses only numpy, `tokenizers` and Jinja: this package runs no model and imports neither torch nor
+transformers.
 """
 
 from decoder_svc.prompt.builder import PromptBuilder, PromptDraft, PromptTokens

@@ -1,9 +1,9 @@
-"""From a chat and the grids of its images to the Prompt that an engine takes.
+"""Builds an engine's Prompt from a chat and the grids of its images.
 
-Two steps, so that images can be planned in between: `draft` renders and tokenises the chat, with one
-placeholder an image; `expand` gives every placeholder its rows and positions. No text of the caller becomes a
-control token (see `chat`), and an image that was asked for has its rows in the prompt or the call fails. This
-module knows no pixels, no rows' values and no limit of the engine but the context's length.
+Works in two steps, so that images can be planned in between. `draft` renders and tokenises the chat, with a
+placeholder per image; `expand` gives every placeholder its rows and positions. Caller text never becomes a
+control token (see `chat`). Every image of the request has its rows in the prompt, or the call fails.
+Independent of pixels, of row values, and of all engine limits except the context length.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from decoder_svc.prompt.special import PromptConfig
 from decoder_svc.prompt.tokenizer import PromptTokenizer
 from fovea.contract.errors import ImagesMismatch, RowsMismatch
 
-Kept = Sequence[NDArray[np.int32] | None]
+KeptIndices = Sequence[NDArray[np.int32] | None]
 
 
 @dataclass(frozen=True, eq=False)
 class PromptDraft:
-    """A tokenised chat with one placeholder an image: their `places`, and which image each one shows."""
+    """A tokenised chat with a placeholder per image: their `places`, and the image index of each."""
 
     token_ids: NDArray[np.int32]
     places: tuple[int, ...]
@@ -37,13 +37,13 @@ class PromptDraft:
 
     @property
     def text_tokens(self) -> int:
-        """Everything but visual tokens: text, roles, vision tags."""
+        """Tokens of text, roles and vision tags."""
         return len(self.token_ids) - len(self.places)
 
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """What a prompt costs, by kind."""
+    """Tokens of a prompt by kind."""
 
     text: int
     visual: int
@@ -54,10 +54,10 @@ class PromptTokens:
 
 
 class PromptBuilder:
-    """Builds prompts for one checkpoint. Holds no state of a request; safe to share between threads."""
+    """Builds prompts for a checkpoint. Keeps no state of a request; safe to share between threads."""
 
     def __init__(self, checkpoint: Path | str, max_context: int | None = None) -> None:
-        """With `max_context`, a text that cannot fit is refused before it costs the time to tokenise it."""
+        """With `max_context`, text that cannot fit is refused before it is tokenised."""
         directory = Path(checkpoint)
         config = PromptConfig.load(directory)
         self.ids = config.ids
@@ -72,9 +72,9 @@ class PromptBuilder:
         return self._chat.tokenizer
 
     def draft(self, messages: Sequence[ChatMessage]) -> PromptDraft:
-        """Render and tokenise; raises a MessagesInvalid, TextTooLong or TemplateRefused."""
+        """Render and tokenise. Raises MessagesInvalid, TextTooLong or TemplateRefused."""
         validate(messages)
-        self._refuse_endless(messages)
+        self._check_text_length(messages)
         ids = np.asarray(self._chat.encode(messages), dtype=np.int32)
         places = np.flatnonzero(ids == self.ids.image)
         indexes = image_indexes(messages)
@@ -86,16 +86,16 @@ class PromptBuilder:
         self,
         draft: PromptDraft,
         grids: Sequence[Grid],
-        kept: Kept | None = None,
+        kept: KeptIndices | None = None,
         keys: Sequence[bytes] = (),
     ) -> Prompt:
-        """Give each placeholder the rows of its image: all of the grid's, or those that `kept` lists.
+        """Give each placeholder the rows of its image: all rows of the grid, or those that `kept` lists.
 
-        `grids` (t, h, w in patches), `kept` and `keys` stand in the order of the request's images; an image
-        in two places of the chat has two spans. Raises ImagesMismatch unless every image given is used and
-        every one used is given, RowsMismatch for a grid or kept places that no image can have.
+        `grids` (t, h, w in patches), `kept` and `keys` are in the order of the request's images. An image in
+        two places of the chat has two spans. Raises ImagesMismatch unless exactly the images of the draft are
+        given, RowsMismatch for an impossible grid or impossible kept indices.
         """
-        kept = _places(kept, len(grids))
+        kept = _kept_indices(kept, len(grids))
         keys = keys or [b""] * len(grids)
         self._check_images(draft, grids, kept, keys)
         images = [
@@ -105,7 +105,7 @@ class PromptBuilder:
         rows = [self._rows(image.grid_thw, image.kept) for image in images]
         positions, following = mrope_positions(len(draft.token_ids), images, self.merge)
         starts = np.asarray(draft.places, dtype=np.int64) + np.cumsum([0, *rows])[:-1]
-        starts -= np.arange(len(rows))  # each earlier placeholder was one token already
+        starts -= np.arange(len(rows))  # each earlier placeholder already occupied a token
         spans = tuple(
             ImageSpan(int(start), image.grid_thw, count, image.kept, keys[i])
             for start, image, count, i in zip(starts, images, rows, draft.image_indexes, strict=True)
@@ -116,24 +116,24 @@ class PromptBuilder:
         self,
         messages: Sequence[ChatMessage],
         grids: Sequence[Grid],
-        kept: Kept | None = None,
+        kept: KeptIndices | None = None,
         keys: Sequence[bytes] = (),
     ) -> Prompt:
-        """`draft` and `expand` in one."""
+        """`draft`, then `expand`."""
         return self.expand(self.draft(messages), grids, kept, keys)
 
     def count(
-        self, messages: Sequence[ChatMessage], grids: Sequence[Grid], kept: Kept | None = None
+        self, messages: Sequence[ChatMessage], grids: Sequence[Grid], kept: KeptIndices | None = None
     ) -> PromptTokens:
-        """What `build` of the same arguments would hold, without building it."""
+        """The tokens that `build` would produce for the same arguments, without building the prompt."""
         draft = self.draft(messages)
-        kept = _places(kept, len(grids))
+        kept = _kept_indices(kept, len(grids))
         self._check_images(draft, grids, kept, [b""] * len(grids))
         return PromptTokens(
             draft.text_tokens, sum(self._rows(grids[i], kept[i]) for i in draft.image_indexes)
         )
 
-    def _refuse_endless(self, messages: Sequence[ChatMessage]) -> None:
+    def _check_text_length(self, messages: Sequence[ChatMessage]) -> None:
         if self._max_context is None:
             return
         least = self.tokenizer.least_tokens("".join(texts(messages)))
@@ -141,14 +141,14 @@ class PromptBuilder:
             raise TextTooLong(self._max_context, least)
 
     def _check_images(
-        self, draft: PromptDraft, grids: Sequence[Grid], kept: Kept, keys: Sequence[bytes]
+        self, draft: PromptDraft, grids: Sequence[Grid], kept: KeptIndices, keys: Sequence[bytes]
     ) -> None:
         for received in (len(grids), len(kept), len(keys)):
             if set(draft.image_indexes) != set(range(received)):
                 raise ImagesMismatch(len(set(draft.image_indexes)), received)
 
     def _rows(self, grid_thw: Grid, kept: NDArray[np.int32] | None) -> int:
-        """Rows that an image brings, after checking that such an image can be."""
+        """Row count of an image. Raises RowsMismatch for an impossible grid or impossible kept indices."""
         t, h, w = grid_thw
         if min(grid_thw) < 1 or h % self.merge or w % self.merge:
             raise RowsMismatch(f"no image has a grid of {t}x{h}x{w} patches", grid_thw=grid_thw)
@@ -165,9 +165,9 @@ class PromptBuilder:
         return np.repeat(draft.token_ids, repeats)
 
 
-def _places(kept: Kept | None, images: int) -> Kept:
+def _kept_indices(kept: KeptIndices | None, image_count: int) -> KeptIndices:
     if kept is None:
-        return [None] * images
+        return [None] * image_count
     return [None if rows is None else np.asarray(rows, dtype=np.int32) for rows in kept]
 
 

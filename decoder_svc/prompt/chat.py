@@ -1,9 +1,9 @@
-"""A chat through the template and the tokenizer, with the caller's words kept apart from the template's.
+"""Renders and tokenises a chat, keeping the caller's text apart from the template's control tokens.
 
-Three steps. Every control token that a caller spelled is replaced by a stand-in that nobody can guess; the
-template renders, and the control tokens in what it wrote are its own; the stand-ins become text again inside
-the runs that are encoded as text. And a check: the control tokens must be those of the same chat with
-harmless texts, whatever the template does with its input. This module knows no grid and no position.
+Works in three steps. Each control token spelled in caller text is replaced by an unguessable marker. The
+template renders the chat, so the remaining control tokens are its own. The markers become text again inside
+the runs that are encoded as text. As a check, the control tokens must equal those of the same chat with
+harmless texts, whatever the template does with its input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Rewrite = Callable[[str], str]
 
 
 class ChatEncoder:
-    """Messages to token ids, one placeholder an image. Holds no state of a request."""
+    """Encodes messages to token ids, with a placeholder per image. Keeps no state of a request."""
 
     def __init__(self, tokenizer: PromptTokenizer, template: ChatTemplate) -> None:
         self.tokenizer = tokenizer
@@ -34,13 +34,13 @@ class ChatEncoder:
         return cls(PromptTokenizer.load(directory), ChatTemplate.load(directory))
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[int]:
-        """Token ids with the prompt for an answer at their end; raises TemplateRefused."""
-        hidden = _stand_ins(self.tokenizer)
-        rendered = self._render(messages, lambda text: self.tokenizer.hide(text, hidden))
+        """Token ids of the chat and the generation prompt. Raises TemplateRefused."""
+        markers = _markers(self.tokenizer)
+        rendered = self._render(messages, lambda text: self.tokenizer.hide(text, markers))
         harmless = self._render(messages, lambda text: "x" if text.strip() else text)
         if self.tokenizer.controls_in(rendered) != self.tokenizer.controls_in(harmless):
             raise TemplateRefused("the chat's text would write control tokens through the template")
-        return self.tokenizer.encode_rendered(rendered, {v: k for k, v in hidden.items()})
+        return self.tokenizer.encode_rendered(rendered, {v: k for k, v in markers.items()})
 
     def _render(self, messages: Sequence[ChatMessage], rewrite: Rewrite) -> str:
         return self._template.render(
@@ -48,17 +48,17 @@ class ChatEncoder:
         )
 
 
-def _stand_ins(tokenizer: PromptTokenizer) -> dict[str, str]:
-    """For each control token a string drawn after the caller wrote: it can stand in no text of his."""
+def _markers(tokenizer: PromptTokenizer) -> dict[str, str]:
+    """A marker for each control token. Its nonce is drawn after the text arrived, so no text contains it."""
     nonce = secrets.token_hex(16)
     return {token: f"\ue000{nonce}.{id}\ue001" for token, id in tokenizer.control.items()}
 
 
 def _content(parts: Sequence[Part], rewrite: Rewrite) -> str | list[dict[str, Any]]:
-    """A message's parts as templates expect them; a string where there is only text.
+    """A message's parts as templates expect them; a string if there is only text.
 
-    Neighbouring texts are joined first, because the template joins them: else two halves of a control token
-    would meet behind the rewriting.
+    Adjacent texts are joined before rewriting, because the template joins them: otherwise two halves of a
+    control token would meet after the rewriting.
     """
     joined: list[dict[str, Any]] = []
     for is_text, group in groupby(parts, lambda part: isinstance(part, TextPart)):

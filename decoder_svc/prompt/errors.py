@@ -1,6 +1,6 @@
-"""What can be wrong with a chat before anything is run: one class per failure, each naming its field.
+"""Errors of an invalid chat: a class per failure, each naming its field.
 
-`field` is the path inside the request, such as `messages[2].role`. Texts of the caller are never repeated.
+`field` is the path inside the request, such as `messages[2].role`. Messages never repeat the caller's texts.
 """
 
 from __future__ import annotations
@@ -9,49 +9,49 @@ from fovea.contract.errors import InvalidArgument, MessagesInvalid
 
 
 class MessagesEmpty(MessagesInvalid):
-    """Nothing was asked."""
+    """A request without messages."""
 
     why = "at least one message is needed"
 
 
 class RoleUnknown(MessagesInvalid):
-    """A role outside of system, user and assistant."""
+    """A role other than system, user or assistant."""
 
     why = "the role must be system, user or assistant"
 
 
 class MessageWithoutParts(MessagesInvalid):
-    """A message that holds neither text nor an image."""
+    """A message without text and images."""
 
     why = "a message needs at least one part"
 
 
 class SystemMessageNotFirst(MessagesInvalid):
-    """The published template leaves out a later system message: refused, never dropped."""
+    """A system message that is not first: the published template would drop it, so it is refused."""
 
     why = "a system message may only be the first one"
 
 
 class LastMessageNotUser(MessagesInvalid):
-    """There is nothing to answer: the chat ends in another role than the user's."""
+    """There is nothing to answer: the last message is not the user's."""
 
     why = "the last message must be the user's"
 
 
 class ImageNotInUserMessage(MessagesInvalid):
-    """The published template leaves out images of other roles: refused, never dropped."""
+    """An image in a message of another role: the published template would drop it, so it is refused."""
 
     why = "images may only stand in user messages"
 
 
 class TemplateRefused(InvalidArgument):
-    """The checkpoint's chat template raised on this chat, or let its text write control tokens."""
+    """The checkpoint's chat template raised on this chat, or let caller text produce control tokens."""
 
     reason = "MESSAGES_INVALID"
 
 
 class TextTooLong(InvalidArgument):
-    """The text alone cannot fit the context: found from its length, without the cost of tokenising it."""
+    """The text alone cannot fit the context. Derived from its length, without tokenising it."""
 
     reason = "CONTEXT_TOO_LONG"
 

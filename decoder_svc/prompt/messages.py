@@ -1,6 +1,6 @@
-"""The chat as the service hands it over: messages of parts, and what makes a chat well-formed.
+"""Chat messages and their validation.
 
-An image is only an index here, into the images of the request; this module knows no bytes, grids or tokens.
+An image part is only an index into the images of the request. Independent of image bytes, grids and tokens.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class TextPart:
-    """Text exactly as the caller wrote it. Whatever it spells, it is text."""
+    """Text exactly as the caller wrote it; it never becomes a control token."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class ImagePart:
-    """The place of image `index` of the request. One image may stand in several places."""
+    """The place of image `index` of the request. Several parts may show the same image."""
 
     index: int
 
@@ -39,14 +39,14 @@ Part = TextPart | ImagePart
 
 @dataclass(frozen=True)
 class ChatMessage:
-    """One turn of the chat; its parts in the order in which the model reads them."""
+    """A turn of the chat; its parts are in prompt order."""
 
     role: str
     parts: tuple[Part, ...]
 
 
 def validate(messages: Sequence[ChatMessage]) -> None:
-    """Raise a MessagesInvalid that names the first field in the way of a prompt."""
+    """Raise a MessagesInvalid that names the first invalid field."""
     if not messages:
         raise MessagesEmpty("messages")
     for at, message in enumerate(messages):
@@ -69,10 +69,10 @@ def _validate_message(message: ChatMessage, at: int) -> None:
 
 
 def image_indexes(messages: Sequence[ChatMessage]) -> tuple[int, ...]:
-    """The image index of every image place, in the order of the prompt."""
+    """The index of every image part, in prompt order."""
     return tuple(part.index for message in messages for part in message.parts if isinstance(part, ImagePart))
 
 
 def texts(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
-    """Every text part, in the order of the prompt."""
+    """Every text part, in prompt order."""
     return tuple(part.text for message in messages for part in message.parts if isinstance(part, TextPart))

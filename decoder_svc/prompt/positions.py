@@ -1,9 +1,9 @@
 """M-RoPE positions of a prompt, from the places and grids of its images.
 
-Text counts on by one on all three axes. An image that starts at position p puts its visual token (t, y, x)
-of the merged grid at (p + t, p + y, p + x), and the text after it goes on at p + max(height, width) of the
-merged grid: `get_rope_index` of transformers' Qwen3-VL, in numpy and without a loop per token. Rows that a
-reduction left out leave their places empty: nothing moves up. This module knows no tokens and no text.
+A text token advances all three axes by 1. An image that starts at position p puts its visual token (t, y, x)
+of the merged grid at (p + t, p + y, p + x), and the text after it continues at p + max(height, width) of the
+merged grid. This is `get_rope_index` of transformers' Qwen3-VL, in numpy and without a loop per token.
+Dropped rows leave gaps: the other rows keep their positions. Independent of token ids and text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Grid = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class PlacedImage:
-    """An image at index `place` of the unexpanded prompt; `kept` are the raster indexes that are present."""
+    """An image at index `place` of the unexpanded prompt; `kept` holds its kept indices, None for all."""
 
     place: int
     grid_thw: Grid
@@ -27,14 +27,14 @@ class PlacedImage:
 
 
 def rows_of(grid_thw: Grid, merge: int) -> int:
-    """Visual tokens of a full image: patches over merge^2."""
+    """Visual tokens of an image with all rows: patches / merge^2."""
     return grid_thw[0] * grid_thw[1] * grid_thw[2] // merge**2
 
 
 def mrope_positions(length: int, images: Sequence[PlacedImage], merge: int) -> tuple[NDArray[np.int32], int]:
-    """Positions (3, L) of a prompt whose unexpanded form has `length` tokens, one of them for each image.
+    """Positions (3, L) of a prompt whose unexpanded form has `length` tokens, a placeholder per image.
 
-    Also the position of the first generated token: one more than the highest of the full grids and the text.
+    Also returns the position of the first generated token: 1 above the maximum of full grids and text.
     """
     pieces: list[NDArray[np.int32]] = []
     index = position = highest = 0
@@ -56,5 +56,5 @@ def _text(start: int, count: int) -> NDArray[np.int32]:
 
 def _grid(start: int, grid_thw: Grid, merge: int) -> NDArray[np.int32]:
     t, h, w = grid_thw
-    places = np.indices((t, h // merge, w // merge), dtype=np.int32).reshape(3, -1)
-    return places + np.int32(start)
+    indices = np.indices((t, h // merge, w // merge), dtype=np.int32).reshape(3, -1)
+    return indices + np.int32(start)

@@ -1,7 +1,4 @@
-"""The ids that the prompt and the engine must know by name, read from a checkpoint's config files.
-
-This module reads JSON; it does not tokenise.
-"""
+"""Special token ids and prompt settings, read from a checkpoint's config files."""
 
 from __future__ import annotations
 
@@ -29,11 +26,10 @@ class SpecialIds:
 
 @dataclass(frozen=True)
 class PromptConfig:
-    """What prompt building takes from config.json and generation_config.json."""
+    """The values of config.json and generation_config.json that prompt building needs."""
 
     ids: SpecialIds
-    merge: int  # patches a side of one visual token
-
+    merge: int  # patches per side of a visual token
     vocab_size: int
 
     @classmethod

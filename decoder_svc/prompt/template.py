@@ -1,8 +1,7 @@
-"""The checkpoint's own chat template: where it stands in the folder, and how it is rendered.
+"""Loads and renders the checkpoint's chat template.
 
-Rendered as `transformers` renders it (utils/chat_template_utils.py): Jinja's immutable sandbox,
-`trim_blocks`, `lstrip_blocks`, loop controls, `raise_exception`, `strftime_now` and a `tojson` that does not
-escape HTML. This module knows no tokens: it turns chat dictionaries into one string.
+Renders as `transformers` does (utils/chat_template_utils.py): Jinja's immutable sandbox, `trim_blocks`,
+`lstrip_blocks`, loop controls, `raise_exception`, `strftime_now` and a `tojson` that does not escape HTML.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Chat = Sequence[Mapping[str, Any]]
 
 
 class ChatTemplate:
-    """A compiled template and the special token strings that templates may name (`eos_token` and kin)."""
+    """A compiled template and the special token strings that it may use, such as `eos_token`."""
 
     def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
         try:
@@ -38,7 +37,7 @@ class ChatTemplate:
 
     @classmethod
     def load(cls, directory: Path) -> ChatTemplate:
-        """A checkpoint folder's template: in chat_template.jinja, else .json, else tokenizer_config.json."""
+        """The template of chat_template.jinja, else chat_template.json, else tokenizer_config.json."""
         config = _json(directory / "tokenizer_config.json")
         source = _find(directory, config)
         if source is None:
@@ -46,7 +45,7 @@ class ChatTemplate:
         return cls(source, _special_strings(config))
 
     def render(self, chat: Chat) -> str:
-        """The chat with the prompt for an answer at its end."""
+        """The rendered chat with the generation prompt."""
         try:
             return self._template.render(
                 messages=chat,
@@ -101,7 +100,7 @@ def _find(directory: Path, tokenizer_config: Mapping[str, Any]) -> str | None:
 
 
 def _default(entry: object) -> str | None:
-    """A template is a string, or one of several named ones, of which `default` is the one for chats."""
+    """The chat template of an entry: the entry itself if a string, or the template named `default`."""
     if isinstance(entry, list):
         entry = {str(named.get("name")): named.get("template") for named in entry if isinstance(named, dict)}
     if isinstance(entry, dict):
@@ -110,12 +109,12 @@ def _default(entry: object) -> str | None:
 
 
 def _special_strings(tokenizer_config: Mapping[str, Any]) -> dict[str, str]:
-    """`eos_token`, `pad_token` ...: strings, or dictionaries with the string under `content`."""
+    """The `*_token` entries: strings, or dictionaries with the string under `content`."""
     named = {key: value for key, value in tokenizer_config.items() if key.endswith("_token")}
     plain = {key: v.get("content") if isinstance(v, dict) else v for key, v in named.items()}
     return {key: value for key, value in plain.items() if isinstance(value, str)}
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """The object in an optional file; empty where there is none."""
+    """The object in an optional file; empty if the file is missing."""
     return read_json(path.parent, path.name) if path.is_file() else {}

@@ -46,7 +46,7 @@ async def test_a_newcomer_gets_images_and_the_others_keep_their_connections() ->
         with pool.held() as after:
             assert {peer.address for peer in map(before.of, IDS)} == {"a:1", "b:1"}
             assert {peer.address for peer in map(after.of, IDS)} == {"a:1", "b:1", "c:1"}
-            assert all(after.peers[address] is before.peers[address] for address in ("a:1", "b:1"))
+            assert all(after.encoders[address] is before.encoders[address] for address in ("a:1", "b:1"))
     await pool.close()
 
 

@@ -36,7 +36,7 @@ async def looked(zone: Zone) -> list[Sequence[str]]:
     heard: list[Sequence[str]] = []
     resolver = Resolver(NAME, 5.0, heard.append, zone)
     while zone.answers:
-        await resolver.look()
+        await resolver.refresh()
     return heard
 
 
