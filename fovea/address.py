@@ -30,17 +30,25 @@ class Address:
 
 
 def listened(text: str) -> str:
-    """Return `text` if a server can listen on it. Raises ValueError."""
-    Address.parse(text)
+    """Return `text` if a gRPC server can listen on it: `host:port` or `unix:path`. Raises ValueError."""
+    if not _is_socket(text):
+        Address.parse(text)
     return text
 
 
 def listened_or_off(text: str) -> str:
-    """Like `listened`; also accepts the empty string, which switches the listener off."""
-    return listened(text) if text else text
+    """Return `text` if a metrics server can listen on it, or if it is empty, which switches the server off."""
+    if text:
+        Address.parse(text)
+    return text
 
 
 def called(text: str) -> str:
-    """Return `text` if a client can call it. Raises ValueError."""
-    Address.parse(text, lowest_port=1)
+    """Return `text` if a gRPC client can call it: `host:port` or `unix:path`. Raises ValueError."""
+    if not _is_socket(text):
+        Address.parse(text, lowest_port=1)
     return text
+
+
+def _is_socket(text: str) -> bool:
+    return text.startswith("unix:") and len(text) > len("unix:") and "://" not in text

@@ -102,7 +102,7 @@ def own(kind: str) -> int:
 
 
 def questions() -> list[tuple[Sample, SampleQuestion]]:
-    return [(sample, asked) for sample in load() for asked in sample.asked]
+    return [(sample, asked) for sample in load() for asked in sample.questions]
 
 
 def running(client: Any) -> dict[str, int]:
@@ -330,7 +330,7 @@ def test_a_client_outlives_the_services(services: Services) -> None:
     """Both kinds at once, since starting takes longest. While a service is away its absence has a name; when it
     is back, calls are tried until the decoder, too, has found the encoder again."""
     address, picture_path = services.decoder.address, load()[0].path
-    question, right = load()[0].asked[0].question, load()[0].asked[0].answer
+    question, right = load()[0].questions[0].question, load()[0].questions[0].answer
     clients = [decoder_client(kind, address, timeout_s=CALL_S) for kind in KINDS]
     with clients[0] as blocking, clients[1] as awaiting:
         both = (blocking, awaiting)

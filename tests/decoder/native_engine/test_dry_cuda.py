@@ -119,7 +119,7 @@ def step(block_size: int, row_dtype: RowDtype = RowDtype.BF16) -> Batch:
     plain = [sequence(70, 5, (), layout), sequence(12, 10, (), layout), sequence(9, 15, (), layout)]
     seen = sequence(40, 20, ((12, 8),), layout)
     chunks = [Chunk(plain[0], 69, 1), Chunk(plain[1], 11, 1), Chunk(seen, 10, 30), Chunk(plain[2], 0, 9)]
-    return make_batch(chunks, block_size)
+    return make_batch(chunks, block_size, BLOCKS - 1)
 
 
 def logits_of(output: Any) -> torch.Tensor:
