@@ -37,7 +37,7 @@ def listened(text: str) -> str:
 
 
 def listened_or_off(text: str) -> str:
-    """Return `text` if a metrics server can listen on it, or if it is empty, which switches the server off."""
+    """Return `text` if a metrics server can listen on it. The empty string switches the server off."""
     if text:
         Address.parse(text)
     return text
