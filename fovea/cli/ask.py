@@ -64,14 +64,7 @@ def ask(
     from fovea.client import Client, Sampling
 
     sampling = Sampling(
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        seed=seed,
-        stop=stop or None,
-        max_new_tokens=max_new_tokens,
+        temperature, top_p, top_k, min_p, repetition_penalty, seed, stop or None, max_new_tokens
     )
     with reported(as_json, HINT), Client(decoder, token or None) as client:
         budget = visual.budget()

@@ -88,6 +88,6 @@ def test_no_rows_are_finite() -> None:
 
 
 def test_the_error_names_row_and_dtype() -> None:
-    error = RowsNotFinite("an image", 7, RowDtype.FP16)
+    error = RowsNotFinite("an image", 7, RowDtype.FP16.value)
     assert str(error) == "an image: row 7 holds a value that is not finite in fp16"
     assert error.metadata == {"row": "7", "dtype": "fp16"}

@@ -199,7 +199,7 @@ async def test_prepared_patches_are_bounded(batcher: Batcher, tower: FakeTower, 
     assert len(work.begun) == 4, "64 patches of room hold four images of 16"
     tower.gate.set()
     await asyncio.gather(*calls)
-    assert batcher._room.held == 0
+    assert batcher._limiter.held == 0
 
 
 async def test_concurrent_callers_share_a_computation(
@@ -261,7 +261,7 @@ async def test_a_computation_without_waiters_is_cancelled_before_it_begins(
     work.hold.set()
     await batcher.encode("b", 4, work.of(2))
     assert tower.computed == [2]
-    assert (batcher.waiting, batcher._room.held) == (0, 0)
+    assert (batcher.waiting, batcher._limiter.held) == (0, 0)
 
 
 async def test_an_abandoned_image_is_left_out_of_the_batch(
@@ -278,7 +278,7 @@ async def test_an_abandoned_image_is_left_out_of_the_batch(
     tower.gate.set()
     await asyncio.gather(busy, stays)
     assert tower.computed == [1, 3]
-    assert batcher._room.held == 0
+    assert batcher._limiter.held == 0
 
 
 async def test_a_begun_computation_finishes_for_later_callers(
@@ -306,7 +306,7 @@ async def test_hundreds_of_cancelled_calls_leave_nothing_behind(
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
     await until(lambda: not batcher._flights and not batcher._ready)
-    await until(lambda: batcher._room.held == 0)
+    await until(lambda: batcher._limiter.held == 0)
     assert (await batcher.encode("b", 4, work.of(9))).rows == rows(9)
 
 
@@ -334,7 +334,7 @@ async def test_preparation_errors_reach_all_waiters_of_the_key_only(
     results = await asyncio.gather(*bad, batcher.encode("good", 4, work.of(2)), return_exceptions=True)
     assert all(isinstance(result, ImageCorrupt) for result in results[:3])
     assert results[3].rows == rows(2)
-    assert batcher._room.held == 0
+    assert batcher._limiter.held == 0
 
 
 async def test_a_bad_image_does_not_fail_the_rest_of_its_batch(
@@ -347,7 +347,7 @@ async def test_a_bad_image_does_not_fail_the_rest_of_its_batch(
     assert "secret" not in str(results[1])
     assert [results[0].rows, results[2].rows] == [rows(1), rows(3)]
     assert batcher.healthy
-    assert batcher._room.held == 0
+    assert batcher._limiter.held == 0
 
 
 async def test_rows_that_are_not_finite_are_reported(

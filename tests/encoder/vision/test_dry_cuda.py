@@ -162,7 +162,7 @@ MIX_UPS: dict[str, tuple[type[Any], Callable[[pytest.MonkeyPatch], None]]] = {
     "weights of patches on the CPU": (GroupedAttention, spoil("_embed._weight", to_cpu)),
     "learned places on the CPU": (GroupedAttention, spoil("_positions._learned", to_cpu)),
     "places on the CPU": (GroupedAttention, positions(added=to_cpu)),
-    "turns on the CPU": (GroupedAttention, positions(turns=to_cpu)),
+    "rotations on the CPU": (GroupedAttention, positions(rotations=to_cpu)),
     "starts on the CPU": (FlashVisionAttention, starts_on_cpu),
     "qkv on the CPU": (GroupedAttention, spoil("_blocks.0._qkv_weight", to_cpu)),
     "qkv in fp32": (GroupedAttention, spoil("_blocks.0._qkv_weight", wide)),
