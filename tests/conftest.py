@@ -6,6 +6,7 @@ The services run in one event loop for the whole run, and so do the tests of the
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -15,6 +16,12 @@ import pytest_asyncio
 from tests.e2e.house import House, running
 
 ONE_LOOP = ("e2e", "contract", "server")
+
+
+def pytest_configure() -> None:
+    """A developer's own settings must not decide a test: services refuse unknown variables and read known ones."""
+    for name in [name for name in os.environ if name.startswith("FOVEA_")]:
+        del os.environ[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

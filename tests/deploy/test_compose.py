@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
@@ -19,9 +18,6 @@ EACH = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys()
 
 def chosen(service: Service, monkeypatch: pytest.MonkeyPatch) -> EncoderSettings | DecoderSettings:
     """The settings that the process in this container would have."""
-    for name in os.environ:
-        if name.startswith("FOVEA_"):
-            monkeypatch.delenv(name)
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
     return SETTINGS[service.package]()

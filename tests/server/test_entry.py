@@ -26,7 +26,7 @@ def command(module: str, folder: Path, *flags: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("FOVEA_")} | more
+    return {**os.environ, **more}
 
 
 def refused(module: str, folder: Path, *flags: str) -> tuple[int, str]:

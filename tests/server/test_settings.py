@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,13 +39,6 @@ class WithSecret(Settings):
 
 def settings_of(kind: type[Settings], *argv: str) -> Settings:
     return load(kind, argv, program="test", description="test", environ={})
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("FOVEA_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -10,10 +10,8 @@ from tests.fovea.client.fakes import FakeDecoder, FakeEncoder, png, served
 
 
 @pytest.fixture
-def fovea(monkeypatch) -> Callable[..., Result]:
-    """Run the command in this process, without Fovea's environment variables."""
-    for name in ("FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"):
-        monkeypatch.delenv(name, raising=False)
+def fovea() -> Callable[..., Result]:
+    """Run the command in this process."""
     return lambda *argv, **options: CliRunner().invoke(
         app, [str(argument) for argument in argv], prog_name="fovea", **options
     )
