@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -47,14 +48,15 @@ class Writer:
 
     def _next(self, word: str) -> int:
         assert self.process.stdout is not None
-        said, number = self.process.stdout.readline().split()
-        assert said == word
-        return int(number)
+        line = self.process.stdout.readline()
+        assert re.fullmatch(rf"{word} \d+\n", line), line  # a line of the log tells what went wrong
+        return int(line.split()[1])
 
     def _rest(self) -> Iterator[int]:
         """What it acknowledged between the last line read and its death."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            assert re.fullmatch(r"(stored|ended) -?\d+\n", line), line
             said, number = line.split()
             if said == "ended":
                 assert int(number) == -signal.SIGKILL
