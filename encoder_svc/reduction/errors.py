@@ -19,7 +19,7 @@ class KeepBesideAuto(TemplatedError, InvalidArgument):
 
 
 class ReducerNotHere(TemplatedError, InvalidArgument):
-    """RESIZE, which callers turn into a smaller max_pixels beforehand, or an unknown reducer."""
+    """The reducer is unknown, or is RESIZE, which callers turn into a smaller max_pixels beforehand."""
 
     text = "an encoder puts no rows in order by {actual}"
     violation = "plan.rows.reducer", "must be SCOPE, DIVPRUNE, STRIDE or RANDOM"

@@ -61,7 +61,7 @@ class StoreInUse(FoveaError, code=StatusCode.FAILED_PRECONDITION, reason="STORE_
 
 
 class StoreFailed(FoveaError, code=StatusCode.UNAVAILABLE, reason="STORE_FAILED"):
-    """The disk or LMDB failed where a miss is no answer: opening, counting, deleting."""
+    """The disk or LMDB failed in an operation that cannot end as a miss: opening, counting, deleting."""
 
 
 class StoreClosed(FoveaError, code=StatusCode.UNAVAILABLE, reason="STORE_CLOSED"):

@@ -20,7 +20,7 @@ class ImageEmpty(ImageInvalid, reason="IMAGE_EMPTY"):
 
 
 class ImageCorrupt(ImageInvalid, reason="IMAGE_CORRUPT"):
-    """Damaged, or with missing pixels."""
+    """The image is damaged or lacks pixels."""
 
     text = "the {format} image cannot be decoded: it is damaged or cut off"
     violation = "data", "damaged or cut off"

@@ -56,7 +56,7 @@ class MaxNewTokensTooLarge(TemplatedError, InvalidArgument, reason="MAX_NEW_TOKE
 
 
 class ImagesMismatch(InvalidArgument, reason="IMAGES_MISMATCH"):
-    """The prompt refers to another number of images than were sent."""
+    """The prompt refers to more or fewer images than were sent."""
 
     def __init__(self, expected: int, received: int) -> None:
         text = f"the prompt has {expected} images, {received} were given"
