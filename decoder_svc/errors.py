@@ -1,48 +1,38 @@
 """Errors of the decoder: a class per failure, with its canonical code, reason and metadata.
 
-Each constructor takes the facts and writes the message, so that a failure reads the same everywhere.
-Independent of RPC handlers and engines; `fovea.contract.errors` defines the base class.
+Each class takes the facts and holds the texts, so that a failure reads the same everywhere.
+Independent of RPC handlers and engines; `fovea.contract.errors` defines the base classes.
 """
 
 from __future__ import annotations
 
-import grpc
+from grpc import StatusCode
 
-from fovea.contract.errors import (
-    EncoderUnavailable,
-    EngineUnavailable,
-    FoveaError,
-    InvalidArgument,
-    Violation,
-)
+from fovea.contract.errors import EncoderUnavailable, EngineUnavailable, InvalidArgument, TemplatedError
 
 
-class RowsInterrupted(FoveaError):
+class RowsInterrupted(TemplatedError, code=StatusCode.UNAVAILABLE, reason="ENCODER_UNAVAILABLE"):
     """The row stream of an image was cut off before its end."""
 
-    code = grpc.StatusCode.UNAVAILABLE
-    reason = "ENCODER_UNAVAILABLE"
-
-    def __init__(self, start: int) -> None:
-        super().__init__(
-            f"the stream of the rows of the image at token {start} was cut off",
-            retry_after_s=1.0,
-            token=start,
-        )
+    text = "the stream of the rows of the image at token {start} was cut off"
+    info = "token={start}"
+    retry_after_s = 1.0
+    start: int
 
 
-class RequestFailed(FoveaError):
+class RequestFailed(TemplatedError):
     """The engine could not compute this request even on its own; other requests continue."""
 
-    def __init__(self) -> None:
-        super().__init__("the engine could not compute this request")
+    text = "the engine could not compute this request"
 
 
-class EngineNotInstalled(EngineUnavailable):
+class EngineNotInstalled(TemplatedError, EngineUnavailable):
     """The configured engine is not installed in this environment."""
 
-    def __init__(self, package: str, why: str) -> None:
-        super().__init__(f"{why}; `make test-vllm` shows how an environment for it is made", package=package)
+    text = "{why}; `make test-vllm` shows how an environment for it is made"
+    info = "package={package}"
+    package: str
+    why: str
 
 
 class EncoderChanged(EncoderUnavailable):
@@ -51,21 +41,26 @@ class EncoderChanged(EncoderUnavailable):
     """
 
 
-class FormatTooLarge(InvalidArgument):
+class FormatTooLarge(TemplatedError, InvalidArgument):
     """A response_format larger than this server accepts."""
 
-    def __init__(self, field: str, limit: int, actual: int) -> None:
-        super().__init__(
-            f"{field} has {actual} bytes; at most {limit} are allowed",
-            violations=[Violation(field, f"more than {limit} bytes")],
-            limit=limit,
-            actual=actual,
-        )
+    text = "{field} has {actual} bytes; at most {limit} are allowed"
+    violation = "{field}", "more than {limit} bytes"
+    info = "limit={limit} actual={actual}"
+    field: str
+    limit: int
+    actual: int
 
 
-class FormatNotEnforceable(InvalidArgument):
+class FormatNotEnforceable(TemplatedError, InvalidArgument):
     """A response_format that is invalid, or uses a feature that is not enforced."""
 
-    def __init__(self, field: str, why: str) -> None:
-        shortened = why if len(why) <= 300 else f"{why[:299]}…"
-        super().__init__(f"{field} cannot be enforced: {shortened}", violations=[Violation(field, shortened)])
+    text = "{field} cannot be enforced: {shortened}"
+    violation = "{field}", "{shortened}"
+    info = ""
+    field: str
+    why: str
+
+    @property
+    def shortened(self) -> str:
+        return self.why if len(self.why) <= 300 else f"{self.why[:299]}…"

@@ -6,68 +6,46 @@ No text quotes a library: library messages expose addresses, paths and bytes. Th
 
 from __future__ import annotations
 
-import grpc
+from grpc import StatusCode
 
-from fovea.contract.errors import (
-    AspectTooExtreme,
-    FoveaError,
-    InvalidArgument,
-    Violation,
-)
-
-AspectTooExtreme = AspectTooExtreme
+from fovea.contract.errors import InvalidArgument, TemplatedError
 
 
-class RankingsBusy(FoveaError):
+class RankingsBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="ENCODER_BUSY"):
     """Too many images wait to be ranked. Retriable, like a full queue."""
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    reason = "ENCODER_BUSY"
-
-    def __init__(self, waiting: int, limit: int) -> None:
-        super().__init__(
-            f"{waiting} images wait to be ranked; at most {limit} may",
-            retry_after_s=1.0,
-            limit=limit,
-            actual=waiting,
-        )
+    text = "{waiting} images wait to be ranked; at most {limit} may"
+    info = "limit={limit} actual={waiting}"
+    retry_after_s = 1.0
+    waiting: int
+    limit: int
 
 
-class EncodeFailed(FoveaError):
+class EncodeFailed(TemplatedError):
     """The tower could not compute this image, even alone."""
 
-    def __init__(self) -> None:
-        super().__init__("the vision tower could not compute the rows of this image")
+    text = "the vision tower could not compute the rows of this image"
 
 
-class TowerFailed(FoveaError):
+class TowerFailed(TemplatedError, code=StatusCode.UNAVAILABLE, reason="ENGINE_FAILED"):
     """The tower has failed for every image: the device failed or its worker ended. The process must be
     restarted.
     """
 
-    code = grpc.StatusCode.UNAVAILABLE
-    reason = "ENGINE_FAILED"
-
-    def __init__(self) -> None:
-        super().__init__("the vision tower has failed and this encoder serves no new image")
+    text = "the vision tower has failed and this encoder serves no new image"
 
 
-class DigestInvalid(InvalidArgument):
+class DigestInvalid(TemplatedError, InvalidArgument):
     """A text that is not an image id; `field` is its place in the request."""
 
-    def __init__(self, actual: str, field: str = "digest") -> None:
-        super().__init__(
-            f"{field} must be sha256: and 64 lower-case hexadecimal digits",
-            violations=[Violation(field, "must be sha256: and 64 lower-case hexadecimal digits")],
-            actual=actual[:80],
-        )
+    text = "{field} must be sha256: and 64 lower-case hexadecimal digits"
+    violation = "{field}", "must be sha256: and 64 lower-case hexadecimal digits"
+    info = "actual={actual:.80}"
+    actual: str
+    field: str = "digest"
 
 
-class ArenaOff(FoveaError):
+class ArenaOff(TemplatedError, code=StatusCode.UNIMPLEMENTED, reason="NOT_SERVED"):
     """This encoder does not serve rows in shared memory."""
 
-    code = grpc.StatusCode.UNIMPLEMENTED
-    reason = "NOT_SERVED"
-
-    def __init__(self) -> None:
-        super().__init__("this encoder has no arena: arena_bytes is 0, so ask for the rows with Encode")
+    text = "this encoder has no arena: arena_bytes is 0, so ask for the rows with Encode"

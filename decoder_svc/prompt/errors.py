@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from fovea.contract.errors import InvalidArgument, MessagesInvalid
+from fovea.contract.errors import InvalidArgument, MessagesInvalid, TemplatedError
 
 
 class MessagesEmpty(MessagesInvalid):
@@ -44,20 +44,14 @@ class ImageNotInUserMessage(MessagesInvalid):
     why = "images may only stand in user messages"
 
 
-class TemplateRefused(InvalidArgument):
+class TemplateRefused(InvalidArgument, reason="MESSAGES_INVALID"):
     """The checkpoint's chat template raised on this chat, or let caller text produce control tokens."""
 
-    reason = "MESSAGES_INVALID"
 
-
-class TextTooLong(InvalidArgument):
+class TextTooLong(TemplatedError, InvalidArgument, reason="CONTEXT_TOO_LONG"):
     """The text alone cannot fit the context. Derived from its length, without tokenising it."""
 
-    reason = "CONTEXT_TOO_LONG"
-
-    def __init__(self, limit: int, least_tokens: int) -> None:
-        super().__init__(
-            f"the text alone is {least_tokens} tokens or more, the context has {limit}",
-            limit=limit,
-            prompt_tokens=least_tokens,
-        )
+    text = "the text alone is {least_tokens} tokens or more, the context has {limit}"
+    info = "limit={limit} prompt_tokens={least_tokens}"
+    limit: int
+    least_tokens: int

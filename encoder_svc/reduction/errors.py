@@ -2,62 +2,48 @@
 
 from __future__ import annotations
 
-from fovea.contract.errors import FoveaError, InvalidArgument, Violation
+from fovea.contract.errors import InvalidArgument, TemplatedError
 
 
-class KeepOutOfRange(InvalidArgument):
-    def __init__(self, actual: float) -> None:
-        super().__init__(
-            f"keep is {actual:g}; a share of the rows is above 0 and at most 1",
-            violations=[Violation("plan.rows.keep", f"must be above 0 and at most 1, not {actual:g}")],
-            limit=1,
-            actual=actual,
-        )
+class KeepOutOfRange(TemplatedError, InvalidArgument):
+    text = "keep is {actual:g}; a share of the rows is above 0 and at most 1"
+    violation = "plan.rows.keep", "must be above 0 and at most 1, not {actual:g}"
+    info = "limit=1 actual={actual}"
+    actual: float
 
 
-class KeepBesideAuto(InvalidArgument):
-    def __init__(self, actual: float) -> None:
-        super().__init__(
-            f"keep is {actual:g} beside auto; one of them says how many rows are kept",
-            violations=[Violation("plan.rows.keep", "must not be set beside auto")],
-            actual=actual,
-        )
+class KeepBesideAuto(TemplatedError, InvalidArgument):
+    text = "keep is {actual:g} beside auto; one of them says how many rows are kept"
+    violation = "plan.rows.keep", "must not be set beside auto"
+    actual: float
 
 
-class ReducerNotHere(InvalidArgument):
-    """RESIZE, which callers turn into a smaller max_pixels beforehand, or an unknown reducer."""
+class ReducerNotHere(TemplatedError, InvalidArgument):
+    """The reducer is unknown, or is RESIZE, which callers turn into a smaller max_pixels beforehand."""
 
-    def __init__(self, actual: str) -> None:
-        super().__init__(
-            f"an encoder puts no rows in order by {actual}",
-            violations=[Violation("plan.rows.reducer", "must be SCOPE, DIVPRUNE, STRIDE or RANDOM")],
-            actual=actual,
-        )
+    text = "an encoder puts no rows in order by {actual}"
+    violation = "plan.rows.reducer", "must be SCOPE, DIVPRUNE, STRIDE or RANDOM"
+    actual: str
 
 
-class AutoNeedsGains(InvalidArgument):
+class AutoNeedsGains(TemplatedError, InvalidArgument):
     """The reducer rates all rows equal, so there is no point at which to stop."""
 
-    def __init__(self, actual: str) -> None:
-        super().__init__(
-            f"auto stops where one more row adds little, which {actual} cannot tell",
-            violations=[Violation("plan.rows.reducer", "must be SCOPE or DIVPRUNE beside auto")],
-            actual=actual,
-        )
+    text = "auto stops where one more row adds little, which {actual} cannot tell"
+    violation = "plan.rows.reducer", "must be SCOPE or DIVPRUNE beside auto"
+    actual: str
 
 
-class ToleranceTooHigh(InvalidArgument):
-    def __init__(self, actual: int, limit: int) -> None:
-        super().__init__(
-            f"flat_tolerance is {actual}; values of one colour may differ by at most {limit}",
-            violations=[Violation("plan.flat_tolerance", f"must be at most {limit}")],
-            limit=limit,
-            actual=actual,
-        )
+class ToleranceTooHigh(TemplatedError, InvalidArgument):
+    text = "flat_tolerance is {actual}; values of one colour may differ by at most {limit}"
+    violation = "plan.flat_tolerance", "must be at most {limit}"
+    info = "limit={limit} actual={actual}"
+    actual: int
+    limit: int
 
 
-class RankingFailed(FoveaError):
+class RankingFailed(TemplatedError):
     """The rows of this image exist but could not be ranked. Its other plans still work."""
 
-    def __init__(self, reducer: str) -> None:
-        super().__init__(f"the rows of this image could not be ranked by {reducer}", reducer=reducer)
+    text = "the rows of this image could not be ranked by {reducer}"
+    reducer: str

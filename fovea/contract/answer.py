@@ -11,7 +11,7 @@ from fovea.decoder.v1 import decoder_pb2
 
 
 class FinishReason(StrEnum):
-    """Why an answer ended. Only STOP is complete; LENGTH was cut at `max_new_tokens`."""
+    """Why an answer ended. With STOP it is complete; with LENGTH it was cut at `max_new_tokens`."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -32,7 +32,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Text:
-    """A delta of the answer. `logprobs` has the natural logarithm per token, if requested."""
+    """A delta of the answer. `logprobs` holds each token's log probability (natural), if requested."""
 
     text: str
     token_ids: tuple[int, ...] = ()
@@ -43,7 +43,7 @@ class Text:
 class Finished:
     """The answer has ended. `matched_stop` is the stop string that ended it, if any.
 
-    `finish_reason` is None for a reason of a newer server.
+    `finish_reason` is None if a newer server sends a reason that this version does not know.
     """
 
     finish_reason: FinishReason | None
@@ -58,9 +58,9 @@ Event = Started | Text | Finished
 class Answer:
     """A complete answer.
 
-    With `finish_reason` LENGTH it was cut and need not match its response format. `matched_stop` is the stop
-    string that ended it; it may have cut the structured output too. `logprobs` has the natural logarithm per
-    token, if requested.
+    If `finish_reason` is LENGTH, the answer was cut and may not match its response format. `matched_stop` is
+    the stop string that ended the answer, if any; a stop string can cut structured output too. `logprobs`
+    holds each token's log probability (natural), if requested.
     """
 
     text: str
@@ -90,7 +90,7 @@ def finished_to_proto(event: Finished) -> decoder_pb2.Finished:
 
 
 def event_from_proto(message: decoder_pb2.GenerateResponse) -> Event | None:
-    """None for an event of a newer server."""
+    """None for an event that only a newer server knows."""
     kind = message.WhichOneof("event")
     if kind == "started":
         started = message.started

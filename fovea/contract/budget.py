@@ -1,6 +1,6 @@
 """The budget of a request: what its images may cost, as callers write it and on the wire.
 
-None means undecided: the server's defaults apply. After `over(defaults)`, None means no bound.
+A field that is None is undecided: the server's default applies. After `over(defaults)`, None means no bound.
 `decoder_svc.budget.planner` spends a budget; `fovea.planning` has the size arithmetic.
 """
 
@@ -85,9 +85,9 @@ class Budget:
     fit, none below `min_tokens`. `detail` says how much of each image matters, `min_detail` how far it may
     drop when the server is near a limit. `repeat_policy` REFERENCE replaces a repeated image by a line of
     text. `reduction` or the share `keep` selects rows, ranked by `reducer`. `flat_tolerance` drops uniform
-    patches whose colours differ by at most that much. `near_repeats` is the share of rows to keep of
-    consecutive similar images, such as video frames. `max_short_side` and `max_long_side` bound the sides in
-    pixels.
+    patches whose colours differ by at most that much. `near_repeats` is the share of rows kept of
+    consecutive images of the same size, such as video frames. `max_short_side` and `max_long_side` bound the
+    sides in pixels.
     """
 
     max_pixels: int | None = None

@@ -9,7 +9,7 @@ from fovea.encoder.v1 import encoder_pb2
 
 @dataclass(frozen=True)
 class CacheStats:
-    """The encoder's store. Sizes survive a restart; events count from process start."""
+    """The encoder's store. Sizes survive a restart. Events are counted from process start."""
 
     records: int
     record_bytes: int

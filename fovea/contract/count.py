@@ -26,9 +26,9 @@ class TokenCount:
 
 @dataclass(frozen=True)
 class PlannedCount:
-    """What is done to an image of a request, with the bounds of its visual tokens.
+    """The planned changes to an image of a request, and the bounds of its visual tokens.
 
-    `repeat_of` is the index of the earlier image that it repeats.
+    `repeat_of` is the index of the earlier image that this image repeats.
     """
 
     steps: tuple[Step, ...]
@@ -39,7 +39,10 @@ class PlannedCount:
 
 @dataclass(frozen=True)
 class Alternative:
-    """The same request under another budget, which can be sent unchanged. Fields as in `Count`."""
+    """The cost of the same request under another budget. The other fields are those of `Count`.
+
+    `budget` can be sent as it is.
+    """
 
     name: str
     budget: Budget

@@ -1,9 +1,9 @@
 """Encodes and decodes a chunk of rows as a message of an Encode stream, without protobuf's copies.
 
 The bytes are those of `EncodeResponse{chunk: RowChunk{...}}`. Protobuf copies a 1 MiB message four or five
-times per side; this codec copies it once when writing and never when reading, where `data` is a view of the
-message. `read` leaves every other message to protobuf. The module knows field numbers only; a test compares
-it with protobuf's own encoder and decoder.
+times per side. This codec copies it once when writing and never when reading: `data` is then a view of the
+message. `read` returns None for every other message, and callers decode those with protobuf. The field
+numbers are written out here; a test compares the codec with protobuf's own encoder and decoder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ChunkFrame:
 
 
 class _NotAChunk(Exception):
-    """Not a plain chunk message; left to protobuf."""
+    """The message is not a plainly encoded chunk, so protobuf must decode it."""
 
 
 def write(frame: ChunkFrame) -> bytes:
@@ -74,7 +74,7 @@ def _number(message: bytes, at: int, tag: int) -> tuple[int, int]:
 
 
 def _fixed64(message: bytes, at: int) -> int:
-    """The last field, which must end the message."""
+    """The checksum: the last field, which must end the message."""
     if len(message) - at != 9 or message[at] != _XXH3:
         raise _NotAChunk
     return int.from_bytes(message[at + 1 :], "little")

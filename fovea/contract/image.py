@@ -26,7 +26,7 @@ class ImageFacts:
     """Sizes are as displayed (EXIF orientation applied); `format` is JPEG, PNG, WEBP or GIF.
 
     `digest` is the SHA-256 id of the bytes, `pixel_digest` that of the canonical pixels. `text_height` is in
-    pixels of this size and 0 if no text was detected. `edge_density` is a share of pixels, `uniform_share` a
+    pixels at this size, 0 if no text was detected. `edge_density` is a share of pixels, `uniform_share` a
     share of 32x32 cells. `kind` is TEXT, GRAPHIC, PHOTO or UNSPECIFIED.
     """
 
@@ -46,7 +46,11 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that an encoder holds. `expires` is in epoch seconds; a full store evicts it sooner."""
+    """An image that an encoder holds.
+
+    `already` means that the image was stored before. `expires` is in epoch seconds; a full store evicts the
+    image sooner.
+    """
 
     facts: ImageFacts
     already: bool

@@ -1,7 +1,7 @@
 """How an image is encoded and which of its rows are sent: the decoder's request to an encoder.
 
-Chosen by the planner, executed by the encoder, and part of every key of stored rows. Independent of pixels
-and budgets.
+The planner chooses the plan and the encoder executes it. Size and `flat_tolerance` are part of the key of
+stored rows; the selection is not. The module is independent of pixels and budgets.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from fovea.vision.v1 import rows_pb2
 
 MAX_FLAT_TOLERANCE = 32
 LEAST_ROWS = 16
-"""No selection leaves an image fewer rows, unless it has fewer."""
+"""The fewest rows that a selection keeps. An image that has fewer keeps all."""
 _MILLION = 1_000_000
 
 
 class Reducer(StrEnum):
-    """Ranks rows for a selection. RESIZE belongs to the planner: encoders drop no rows for it."""
+    """The method that ranks rows. With RESIZE the planner shrinks the image; the encoder drops no rows."""
 
     RESIZE = "resize"
     SCOPE = "scope"
@@ -31,7 +31,7 @@ class Reducer(StrEnum):
 
 @dataclass(frozen=True)
 class RowSelection:
-    """The best rows by `reducer`: the share `keep`, or with `auto` as many as add something."""
+    """Which rows are kept: the share `keep`, or with `auto` as many as add something. `reducer` ranks."""
 
     keep: float = 1.0
     auto: bool = False
@@ -42,9 +42,9 @@ class RowSelection:
         return not self.auto and self.keep >= 1.0
 
     def count(self, total: int) -> int:
-        """How many rows of `total` are kept: the share rounded up; with `auto`, the minimum.
+        """The number of rows kept of `total`: the share, rounded up. With `auto`, the lower bound.
 
-        Computed in millionths, so that 0.3 of ten is three even if it was sent as a float32.
+        The share is first rounded to millionths, so that 0.3 of 10 is 3 even if it was sent as a float32.
         """
         share = 0 if self.auto else -(-total * round(self.keep * _MILLION) // _MILLION)
         return max(share, min(total, LEAST_ROWS))
@@ -54,7 +54,7 @@ class RowSelection:
         return total if self.auto else self.count(total)
 
     def affordable(self, kept: int) -> int:
-        """The largest total of which at most `kept` rows are kept."""
+        """The largest number of rows of an image that keeps at most `kept` of them."""
         if self.auto or kept < LEAST_ROWS:
             return kept
         total = max(kept, kept * _MILLION // max(1, round(self.keep * _MILLION)))
@@ -68,7 +68,10 @@ ALL_ROWS = RowSelection()
 
 @dataclass(frozen=True)
 class EncodePlan:
-    """`max_pixels` None uses the encoder's limit; `flat_tolerance` None drops no uniform patches."""
+    """The size and the row selection of an image.
+
+    Without `max_pixels` the encoder's limit applies. Without `flat_tolerance` no uniform patch is dropped.
+    """
 
     max_pixels: int | None = None
     flat_tolerance: int | None = None

@@ -79,7 +79,7 @@ class ImageReceipt:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the request. Naive sums are those of a server without planning and caching."""
+    """Sums over the request. A server without planning and caching would spend the naive sums."""
 
     visual_tokens: int = 0
     naive_visual_tokens: int = 0
@@ -108,7 +108,7 @@ class Stages:
 
 @dataclass(frozen=True)
 class Tier:
-    """The tiers that were tried, in order (the last answered), and why."""
+    """`path` lists the tiers that were tried, in order; the last answered. `reason` says why."""
 
     path: tuple[str, ...] = ()
     reason: str = ""

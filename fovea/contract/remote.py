@@ -28,7 +28,7 @@ _PLAIN = {
 
 @dataclass
 class _Details:
-    """The details of a status, as far as they come from a Fovea service."""
+    """The details of a status. An ErrorInfo of another domain is ignored."""
 
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)

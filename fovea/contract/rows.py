@@ -66,7 +66,7 @@ class RowGroupsUneven(FoveaError, ValueError):
 
 @dataclass(frozen=True)
 class RowLayout:
-    """`width` values per level, `levels` deepstack levels beside the pooled level, each value in `dtype`.
+    """The values of a row: a pooled level and `levels` deepstack levels, each of `width` values in `dtype`.
 
     Raises RowGroupsUneven if int8 does not support the width.
     """
@@ -85,7 +85,7 @@ class RowLayout:
 
     @property
     def group(self) -> int:
-        """Values that share a scale, for scaled dtypes: a level in fp8, at most 64 in int8."""
+        """The number of values that share a scale, for scaled dtypes: a level in fp8, at most 64 in int8."""
         return max(1, min(INT8_GROUP, self.width)) if self.dtype is RowDtype.INT8 else self.width
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import fields
+from string import Formatter
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 import decoder_svc
 import encoder_svc
 import fovea
-from fovea.contract.errors import FoveaError, Violation
+from fovea.contract.errors import FoveaError, ImageNotStored, TemplatedError, Violation
 from fovea.contract.remote import _PLAIN
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
@@ -37,17 +39,46 @@ def _failures(error: type[FoveaError] = FoveaError) -> set[type[FoveaError]]:
     return {error}.union(*(_failures(sub) for sub in error.__subclasses__()))
 
 
-def test_every_failure_of_the_code_has_a_reason_of_the_contract() -> None:
+def _our_failures() -> set[type[FoveaError]]:
     for name in _modules():
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != "vllm":  # it has an environment of its own
                 raise
-    ours = {e for e in _failures() if e.__module__.split(".")[0] in ("fovea", "encoder_svc", "decoder_svc")}
+    return {e for e in _failures() if e.__module__.split(".")[0] in ("fovea", "encoder_svc", "decoder_svc")}
+
+
+def test_every_failure_of_the_code_has_a_reason_of_the_contract() -> None:
+    ours = _our_failures()
     assert len(ours) > 40
     unknown = {f"{e.__module__}.{e.__qualname__}: {e.reason}" for e in ours if e.reason not in REASONS}
     assert not unknown
+
+
+def _templates(error: type[TemplatedError]) -> str:
+    return " ".join([getattr(error, "text", ""), *(error.violation or ()), error.info or ""])
+
+
+def test_templates_name_attributes_of_their_class() -> None:
+    for error in _our_failures():
+        if issubclass(error, TemplatedError) and error is not TemplatedError:
+            names = {name for _, name, _, _ in Formatter().parse(_templates(error)) if name}
+            assert names <= {spec.name for spec in fields(error)} | set(dir(error)), error
+
+
+def test_fields_do_not_hide_attributes_of_every_error() -> None:
+    """`retry_after_s` may be a field: it then fills the attribute."""
+    taken = {*dir(FoveaError), *vars(FoveaError("text"))} - {"retry_after_s"}
+    for error in _our_failures():
+        if issubclass(error, TemplatedError) and error is not TemplatedError:
+            assert not taken & {spec.name for spec in fields(error)}, error
+
+
+def test_a_value_with_braces_is_not_a_template() -> None:
+    error = ImageNotStored("{digest} {0} {text}")
+    assert error.message.startswith("no image {digest} {0} {text} is stored")
+    assert error.metadata == {"digest": "{digest} {0} {text}"}
 
 
 def test_every_reason_of_a_status_without_details_is_of_the_contract() -> None:

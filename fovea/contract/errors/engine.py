@@ -2,92 +2,66 @@
 
 from __future__ import annotations
 
-import grpc
+from grpc import StatusCode
 
-from fovea.contract.errors.base import FoveaError
+from fovea.contract.errors.base import FoveaError, TemplatedError
 
 
-class EngineBusy(FoveaError):
+class EngineBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="ENGINE_BUSY"):
     """The engine's queue is full; retry later."""
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    reason = "ENGINE_BUSY"
-
-    def __init__(self, limit: int, waiting: int, retry_after_s: float) -> None:
-        super().__init__(
-            f"{waiting} requests are already waiting; the limit is {limit}",
-            retry_after_s=retry_after_s,
-            limit=limit,
-            waiting=waiting,
-        )
+    text = "{waiting} requests are already waiting; the limit is {limit}"
+    limit: int
+    waiting: int
+    retry_after_s: float
 
 
-class EngineUnavailable(FoveaError):
+class EngineUnavailable(FoveaError, code=StatusCode.UNAVAILABLE, reason="ENGINE_UNAVAILABLE"):
     """The engine is not running: not started yet, or closing."""
 
-    code = grpc.StatusCode.UNAVAILABLE
-    reason = "ENGINE_UNAVAILABLE"
 
-
-class EngineFailed(EngineUnavailable):
+class EngineFailed(EngineUnavailable, reason="ENGINE_FAILED"):
     """The engine has died. The process exits, so that its supervisor restarts it."""
 
-    reason = "ENGINE_FAILED"
 
-
-class EngineOutOfMemory(FoveaError):
+class EngineOutOfMemory(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="ENGINE_OUT_OF_MEMORY"):
     """A step of a single request needs more memory than there is."""
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    reason = "ENGINE_OUT_OF_MEMORY"
-
-    def __init__(self, prompt_tokens: int) -> None:
-        super().__init__(
-            f"the engine ran out of memory over this request of {prompt_tokens} prompt tokens;"
-            " a shorter prompt may fit",
-            prompt_tokens=prompt_tokens,
-        )
+    text = (
+        "the engine ran out of memory over this request of {prompt_tokens} prompt tokens;"
+        " a shorter prompt may fit"
+    )
+    prompt_tokens: int
 
 
-class AnswerNotFinite(FoveaError):
+class AnswerNotFinite(TemplatedError, code=StatusCode.INTERNAL, reason="ANSWER_NOT_FINITE"):
     """The model computed non-finite values for a request; the answer would be noise."""
 
-    code = grpc.StatusCode.INTERNAL
-    reason = "ANSWER_NOT_FINITE"
-
-    def __init__(self, dtype: str, output_tokens: int) -> None:
-        super().__init__(
-            f"the model computed values that are not finite in {dtype}, after {output_tokens} tokens of the"
-            f" answer: the prompt's rows or the weights exceed its range",
-            dtype=dtype,
-            output_tokens=output_tokens,
-        )
+    text = (
+        "the model computed values that are not finite in {dtype}, after {output_tokens} tokens of the"
+        " answer: the prompt's rows or the weights exceed its range"
+    )
+    dtype: str
+    output_tokens: int
 
 
-class Aborted(FoveaError):
+class Aborted(FoveaError, code=StatusCode.CANCELLED, reason="ABORTED"):
     """The request was aborted before its answer was complete."""
-
-    code = grpc.StatusCode.CANCELLED
-    reason = "ABORTED"
 
     def __init__(self, request_id: str) -> None:
         super().__init__(f"request {request_id} was aborted", request_id=request_id)
 
 
-class NotReady(FoveaError):
+class NotReady(TemplatedError, code=StatusCode.UNAVAILABLE, reason="NOT_READY"):
     """The model is still loading."""
 
-    code = grpc.StatusCode.UNAVAILABLE
-    reason = "NOT_READY"
-
-    def __init__(self, progress: float) -> None:
-        super().__init__(
-            f"the model is still loading ({progress:.0%})", retry_after_s=1.0, progress=f"{progress:.2f}"
-        )
+    text = "the model is still loading ({progress:.0%})"
+    info = "progress={progress:.2f}"
+    retry_after_s = 1.0
+    progress: float
 
 
-class CheckpointNotSupported(FoveaError):
+class CheckpointNotSupported(
+    FoveaError, code=StatusCode.FAILED_PRECONDITION, reason="CHECKPOINT_NOT_SUPPORTED"
+):
     """Not a Qwen3-VL checkpoint, or not supported by this version. Detected at start."""
-
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "CHECKPOINT_NOT_SUPPORTED"

@@ -2,151 +2,128 @@
 
 from __future__ import annotations
 
-import grpc
+from grpc import StatusCode
 
-from fovea.contract.errors.base import FoveaError, Violation
+from fovea.contract.errors.base import TemplatedError
 from fovea.contract.errors.request import InvalidArgument
 
 SHRINK = "shrink it first, for example with `fit` of a client or `fovea ask --fit`"
 
 
-class ImageInvalid(InvalidArgument):
+class ImageInvalid(TemplatedError, InvalidArgument):
     """An image that cannot be served as it is. `data` is the upload field with its bytes."""
 
-    def __init__(self, message: str, violation: str, **metadata: object) -> None:
-        super().__init__(message, violations=[Violation("data", violation)])
-        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+class ImageEmpty(ImageInvalid, reason="IMAGE_EMPTY"):
+    text = "the image has no bytes"
+    violation = "data", "empty"
 
 
-class ImageEmpty(ImageInvalid):
-    reason = "IMAGE_EMPTY"
+class ImageCorrupt(ImageInvalid, reason="IMAGE_CORRUPT"):
+    """The image is damaged or lacks pixels."""
 
-    def __init__(self) -> None:
-        super().__init__("the image has no bytes", "empty")
-
-
-class ImageCorrupt(ImageInvalid):
-    """Damaged, or with missing pixels."""
-
-    reason = "IMAGE_CORRUPT"
-
-    def __init__(self, format: str) -> None:
-        super().__init__(
-            f"the {format} image cannot be decoded: it is damaged or cut off",
-            "damaged or cut off",
-            format=format,
-        )
+    text = "the {format} image cannot be decoded: it is damaged or cut off"
+    violation = "data", "damaged or cut off"
+    format: str
 
 
-class ImageFormatNotSupported(ImageInvalid):
+class ImageFormatNotSupported(ImageInvalid, reason="IMAGE_FORMAT_NOT_SUPPORTED"):
     """`looks_like` is a guess from the first bytes, `advice` the fix; both may be empty."""
 
-    reason = "IMAGE_FORMAT_NOT_SUPPORTED"
+    text = "the bytes are not an image of a supported format ({names}){guess}"
+    violation = "data", "not one of {names}"
+    formats: tuple[str, ...]
+    looks_like: str = ""
+    advice: str = ""
 
-    def __init__(self, formats: tuple[str, ...], looks_like: str = "", advice: str = "") -> None:
-        names = ", ".join(formats)
-        guess = f"; they look like {looks_like}: {advice}" if looks_like else ""
-        super().__init__(
-            f"the bytes are not an image of a supported format ({names}){guess}",
-            f"not one of {names}",
-            supported=",".join(formats),
-            **({"looks_like": looks_like} if looks_like else {}),
-        )
+    @property
+    def names(self) -> str:
+        return ", ".join(self.formats)
 
+    @property
+    def guess(self) -> str:
+        return f"; they look like {self.looks_like}: {self.advice}" if self.looks_like else ""
 
-class ImageTooLarge(ImageInvalid):
-    reason = "IMAGE_TOO_LARGE"
-
-    def __init__(self, actual: int, limit: int) -> None:
-        super().__init__(
-            f"the image has {actual} bytes; at most {limit} are allowed: {SHRINK}",
-            f"more than {limit} bytes",
-            limit=limit,
-            actual=actual,
-        )
+    def _metadata(self) -> dict[str, str]:
+        guess = {"looks_like": self.looks_like} if self.looks_like else {}
+        return {"supported": ",".join(self.formats), **guess}
 
 
-class ImageTooManyPixels(ImageInvalid):
+class ImageTooLarge(ImageInvalid, reason="IMAGE_TOO_LARGE"):
+    text = "the image has {actual} bytes; at most {limit} are allowed: " + SHRINK
+    violation = "data", "more than {limit} bytes"
+    info = "limit={limit} actual={actual}"
+    actual: int
+    limit: int
+
+
+class ImageTooManyPixels(ImageInvalid, reason="IMAGE_TOO_MANY_PIXELS"):
     """`width` and `height` are 0 if the file was refused before its size was known."""
 
-    reason = "IMAGE_TOO_MANY_PIXELS"
-
-    def __init__(self, width: int, height: int, actual: int, limit: int) -> None:
-        super().__init__(
-            f"the image has {actual} pixels or more; at most {limit} are allowed: {SHRINK}",
-            f"more than {limit} pixels",
-            width=width,
-            height=height,
-            limit=limit,
-            actual=actual,
-        )
+    text = "the image has {actual} pixels or more; at most {limit} are allowed: " + SHRINK
+    violation = "data", "more than {limit} pixels"
+    info = "width={width} height={height} limit={limit} actual={actual}"
+    width: int
+    height: int
+    actual: int
+    limit: int
 
 
-class ImageSideTooLong(ImageInvalid):
-    reason = "IMAGE_SIDE_TOO_LONG"
+class ImageSideTooLong(ImageInvalid, reason="IMAGE_SIDE_TOO_LONG"):
+    text = "the image is {width}x{height}; a side may have at most {limit} pixels: " + SHRINK
+    violation = "data", "a side above {limit} pixels"
+    info = "width={width} height={height} limit={limit} actual={longer_side}"
+    width: int
+    height: int
+    limit: int
 
-    def __init__(self, width: int, height: int, limit: int) -> None:
-        super().__init__(
-            f"the image is {width}x{height}; a side may have at most {limit} pixels: {SHRINK}",
-            f"a side above {limit} pixels",
-            width=width,
-            height=height,
-            limit=limit,
-            actual=max(width, height),
-        )
+    @property
+    def longer_side(self) -> int:
+        return max(self.width, self.height)
 
 
-class ImageTooManyScans(ImageInvalid):
+class ImageTooManyScans(ImageInvalid, reason="IMAGE_TOO_MANY_SCANS"):
     """A progressive JPEG whose scans take seconds to decode; pixel limits do not catch it."""
 
-    reason = "IMAGE_TOO_MANY_SCANS"
-
-    def __init__(self, actual: int, limit: int) -> None:
-        super().__init__(
-            f"the JPEG has {actual} scans or more; at most {limit} are allowed",
-            f"more than {limit} scans",
-            limit=limit,
-            actual=actual,
-        )
+    text = "the JPEG has {actual} scans or more; at most {limit} are allowed"
+    violation = "data", "more than {limit} scans"
+    info = "limit={limit} actual={actual}"
+    actual: int
+    limit: int
 
 
 class SizeInvalid(InvalidArgument):
     """An impossible width, height or pixel limit."""
 
 
-class AspectTooExtreme(InvalidArgument):
+class AspectTooExtreme(TemplatedError, InvalidArgument, reason="IMAGE_ASPECT_TOO_EXTREME"):
     """The sides differ by a factor above 200: the model's processor refuses it, and so do we."""
 
-    reason = "IMAGE_ASPECT_TOO_EXTREME"
+    text = "the image is {width}x{height}: one side may be at most {limit:g} times the other"
+    violation = "{longer_side}", "aspect above {limit:g}"
+    info = "width={width} height={height} limit={limit:g} actual={aspect:.1f}"
+    width: int
+    height: int
+    limit: float
 
-    def __init__(self, width: int, height: int, limit: float) -> None:
-        super().__init__(
-            f"the image is {width}x{height}: one side may be at most {limit:g} times the other",
-            violations=[Violation("width" if width > height else "height", f"aspect above {limit:g}")],
-            width=width,
-            height=height,
-            limit=f"{limit:g}",
-            actual=f"{max(width, height) / min(width, height):.1f}",
-        )
+    @property
+    def longer_side(self) -> str:
+        return "width" if self.width > self.height else "height"
 
-
-class ImageNotStored(FoveaError):
-    code = grpc.StatusCode.NOT_FOUND
-    reason = "IMAGE_NOT_STORED"
-
-    def __init__(self, digest: str) -> None:
-        super().__init__(f"no image {digest} is stored here, or no longer: upload it again", digest=digest)
+    @property
+    def aspect(self) -> float:
+        return max(self.width, self.height) / min(self.width, self.height)
 
 
-class DigestMismatch(InvalidArgument):
+class ImageNotStored(TemplatedError, code=StatusCode.NOT_FOUND, reason="IMAGE_NOT_STORED"):
+    text = "no image {digest} is stored here, or no longer: upload it again"
+    digest: str
+
+
+class DigestMismatch(TemplatedError, InvalidArgument, reason="DIGEST_MISMATCH"):
     """The bytes do not have the digest that the upload header announced."""
 
-    reason = "DIGEST_MISMATCH"
-
-    def __init__(self, announced: str, actual: str) -> None:
-        super().__init__(
-            f"the bytes have the digest {actual}, not the announced {announced}",
-            violations=[Violation("header.digest", "not the digest of the bytes")],
-            announced=announced,
-            actual=actual,
-        )
+    text = "the bytes have the digest {actual}, not the announced {announced}"
+    violation = "header.digest", "not the digest of the bytes"
+    announced: str
+    actual: str

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import grpc
+from grpc import StatusCode
 
-from fovea.contract.errors.base import FoveaError, Violation
+from fovea.contract.errors.base import FoveaError, TemplatedError, Violation
 
 
-class InvalidArgument(FoveaError):
+class InvalidArgument(FoveaError, code=StatusCode.INVALID_ARGUMENT, reason="INVALID_ARGUMENT"):
     """A request that can never succeed as sent."""
 
-    code = grpc.StatusCode.INVALID_ARGUMENT
-    reason = "INVALID_ARGUMENT"
 
-
-class NotServed(FoveaError):
+class NotServed(FoveaError, code=StatusCode.UNIMPLEMENTED, reason="NOT_SERVED"):
     """A field that this server does not implement: refused, never ignored."""
-
-    code = grpc.StatusCode.UNIMPLEMENTED
-    reason = "NOT_SERVED"
 
     def __init__(self, *fields: str) -> None:
         super().__init__(
@@ -30,135 +24,107 @@ class NotServed(FoveaError):
         )
 
 
-class ContextTooLong(InvalidArgument):
+class ContextTooLong(TemplatedError, InvalidArgument, reason="CONTEXT_TOO_LONG"):
     """Prompt and answer together exceed the context of a request.
 
     `max_pixels_that_fits` is the largest image size at which they would fit; 0 if there is none.
     """
 
-    reason = "CONTEXT_TOO_LONG"
+    text = (
+        "{prompt_tokens} prompt tokens and up to {max_new_tokens} new ones exceed the context"
+        " of {limit} tokens{advice}"
+    )
+    limit: int
+    prompt_tokens: int
+    max_new_tokens: int
+    max_pixels_that_fits: int | None = None
 
-    def __init__(
-        self,
-        limit: int,
-        prompt_tokens: int,
-        max_new_tokens: int,
-        max_pixels_that_fits: int | None = None,
-    ) -> None:
-        super().__init__(
-            f"{prompt_tokens} prompt tokens and up to {max_new_tokens} new ones exceed the context"
-            f" of {limit} tokens{self._advice(max_pixels_that_fits)}",
-            limit=limit,
-            prompt_tokens=prompt_tokens,
-            max_new_tokens=max_new_tokens,
-        )
-        if max_pixels_that_fits is not None:
-            pixels = {"max_pixels_that_fits": str(max_pixels_that_fits)}
-            self.metadata = {**self.metadata, **pixels}
-
-    @staticmethod
-    def _advice(max_pixels: int | None) -> str:
-        if max_pixels is None:
+    @property
+    def advice(self) -> str:
+        pixels = self.max_pixels_that_fits
+        if pixels is None:
             return ""
-        return f"; max_pixels {max_pixels} fits" if max_pixels else "; no max_pixels makes it fit"
+        return f"; max_pixels {pixels} fits" if pixels else "; no max_pixels makes it fit"
 
 
-class MaxNewTokensTooLarge(InvalidArgument):
+class MaxNewTokensTooLarge(TemplatedError, InvalidArgument, reason="MAX_NEW_TOKENS_TOO_LARGE"):
     """`max_new_tokens` exceeds the server's limit: refused, never clamped."""
 
-    reason = "MAX_NEW_TOKENS_TOO_LARGE"
-
-    def __init__(self, limit: int, max_new_tokens: int) -> None:
-        super().__init__(
-            f"max_new_tokens {max_new_tokens} is above this server's limit of {limit}",
-            limit=limit,
-            max_new_tokens=max_new_tokens,
-        )
+    text = "max_new_tokens {max_new_tokens} is above this server's limit of {limit}"
+    limit: int
+    max_new_tokens: int
 
 
-class ImagesMismatch(InvalidArgument):
-    """The prompt refers to another number of images than were sent."""
-
-    reason = "IMAGES_MISMATCH"
+class ImagesMismatch(InvalidArgument, reason="IMAGES_MISMATCH"):
+    """The prompt refers to more or fewer images than were sent."""
 
     def __init__(self, expected: int, received: int) -> None:
-        super().__init__(
-            f"the prompt has {expected} images, {received} were given",
-            expected=expected,
-            received=received,
-        )
+        text = f"the prompt has {expected} images, {received} were given"
+        super().__init__(text, expected=expected, received=received)
 
 
-class TooManyImages(InvalidArgument):
+class TooManyImages(TemplatedError, InvalidArgument, reason="TOO_MANY_IMAGES"):
     """More images than a request may have."""
 
-    reason = "TOO_MANY_IMAGES"
-
-    def __init__(self, limit: int, images: int) -> None:
-        super().__init__(
-            f"{images} images are more than this server's limit of {limit}",
-            violations=[Violation("messages", f"more than {limit} images")],
-            limit=limit,
-            actual=images,
-        )
+    text = "{images} images are more than this server's limit of {limit}"
+    violation = "messages", "more than {limit} images"
+    info = "limit={limit} actual={images}"
+    limit: int
+    images: int
 
 
-class VisualBudgetExceeded(InvalidArgument):
+class VisualBudgetExceeded(TemplatedError, InvalidArgument, reason="VISUAL_BUDGET_EXCEEDED"):
     """The images cost more visual tokens than allowed, or cannot be shrunk enough.
 
     `fits` is the largest max_pixels at which they would fit; 0 if there is none.
     """
 
-    reason = "VISUAL_BUDGET_EXCEEDED"
+    text = "the images cost {actual} visual tokens, the budget is {limit}; {advice}"
+    violation = "visual.max_visual_tokens", "below {actual}; {advice}"
+    limit: int
+    actual: int
+    fits: int
 
-    def __init__(self, limit: int, actual: int, fits: int) -> None:
-        advice = f"max_pixels {fits} fits" if fits else "no max_pixels makes them fit"
-        super().__init__(
-            f"the images cost {actual} visual tokens, the budget is {limit}; {advice}",
-            violations=[Violation("visual.max_visual_tokens", f"below {actual}; {advice}")],
-            limit=limit,
-            actual=actual,
-            fits=fits,
-        )
+    @property
+    def advice(self) -> str:
+        return f"max_pixels {self.fits} fits" if self.fits else "no max_pixels makes them fit"
 
 
-class FormatTooCostly(InvalidArgument):
+class FormatTooCostly(TemplatedError, InvalidArgument, reason="FORMAT_TOO_COSTLY"):
     """A response_format that exceeds a compilation limit: `what` is above `limit`.
 
     Without `actual` the excess is unknown.
     """
 
-    reason = "FORMAT_TOO_COSTLY"
+    text = "{field} costs too much: {what} is {cost}; the limit is {limit}"
+    violation = "{field}", "{what} is {cost}; the limit is {limit}"
+    info = "limit={limit} actual={cost}"
+    field: str
+    what: str
+    limit: float
+    actual: float | None = None
 
-    def __init__(self, field: str, what: str, limit: float, actual: float | None = None) -> None:
-        known = f"above {limit}" if actual is None else f"{actual}"
-        above = f"{what} is {known}; the limit is {limit}"
-        super().__init__(
-            f"{field} costs too much: {above}",
-            violations=[Violation(field, above)],
-            limit=limit,
-            actual=known,
-        )
+    @property
+    def cost(self) -> str:
+        return f"above {self.limit}" if self.actual is None else f"{self.actual}"
 
 
-class MessagesInvalid(InvalidArgument):
+class MessagesInvalid(TemplatedError, InvalidArgument, reason="MESSAGES_INVALID"):
     """A conversation that cannot become a prompt; subclasses say why."""
 
-    reason = "MESSAGES_INVALID"
+    text = "{field}: {why}"
+    violation = "{field}", "{why}"
     why: ClassVar[str] = "cannot become a prompt"
-
-    def __init__(self, field: str) -> None:
-        super().__init__(f"{field}: {self.why}", violations=[Violation(field, self.why)], field=field)
+    field: str
 
 
-class MaxPixelsOutOfRange(InvalidArgument):
+class MaxPixelsOutOfRange(TemplatedError, InvalidArgument):
     """A max_pixels outside of the checkpoint's limits."""
 
-    def __init__(self, field: str, least: int, most: int, actual: int) -> None:
-        super().__init__(
-            f"max_pixels {actual} is outside of {least} to {most}, the checkpoint's own limits",
-            violations=[Violation(field, f"must be between {least} and {most}")],
-            least=least,
-            limit=most,
-            actual=actual,
-        )
+    text = "max_pixels {actual} is outside of {least} to {most}, the checkpoint's own limits"
+    violation = "{field}", "must be between {least} and {most}"
+    info = "least={least} limit={most} actual={actual}"
+    field: str
+    least: int
+    most: int
+    actual: int

@@ -2,60 +2,39 @@
 
 from __future__ import annotations
 
-import grpc
+from grpc import StatusCode
 
-from fovea.contract.errors.base import FoveaError
+from fovea.contract.errors.base import FoveaError, TemplatedError
 
 
-class Internal(FoveaError):
+class Internal(FoveaError, code=StatusCode.INTERNAL, reason="INTERNAL"):
     """A bug in the server. The request id identifies the log line."""
 
-    code = grpc.StatusCode.INTERNAL
-    reason = "INTERNAL"
 
-
-class DeadlineExceeded(FoveaError):
+class DeadlineExceeded(FoveaError, code=StatusCode.DEADLINE_EXCEEDED, reason="DEADLINE_EXCEEDED"):
     """The caller's deadline passed before the work was done."""
 
-    code = grpc.StatusCode.DEADLINE_EXCEEDED
-    reason = "DEADLINE_EXCEEDED"
 
-
-class CallIdle(FoveaError):
+class CallIdle(TemplatedError, code=StatusCode.ABORTED, reason="CALL_IDLE"):
     """The caller neither sent nor read a message for longer than the server allows."""
 
-    code = grpc.StatusCode.ABORTED
-    reason = "CALL_IDLE"
-
-    def __init__(self, side: str, limit_s: float) -> None:
-        super().__init__(
-            f"the caller did not {side} a message for {limit_s:g} s", limit=f"{limit_s:g}", waited_for=side
-        )
+    text = "the caller did not {side} a message for {limit_s:g} s"
+    info = "limit={limit_s:g} waited_for={side}"
+    side: str
+    limit_s: float
 
 
-class Unreachable(FoveaError):
+class Unreachable(FoveaError, code=StatusCode.UNAVAILABLE, reason="UNAVAILABLE"):
     """No service responds at the address, or the connection was lost. `metadata` has the address."""
 
-    code = grpc.StatusCode.UNAVAILABLE
-    reason = "UNAVAILABLE"
 
-
-class MessageTooLarge(FoveaError):
+class MessageTooLarge(FoveaError, code=StatusCode.RESOURCE_EXHAUSTED, reason="MESSAGE_TOO_LARGE"):
     """A message exceeds the receiver's size limit."""
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    reason = "MESSAGE_TOO_LARGE"
 
-
-class AnswerIncomplete(FoveaError):
+class AnswerIncomplete(FoveaError, code=StatusCode.INTERNAL, reason="ANSWER_INCOMPLETE"):
     """A stream ended with OK but without its final message: the peer is not a Fovea decoder."""
 
-    code = grpc.StatusCode.INTERNAL
-    reason = "ANSWER_INCOMPLETE"
 
-
-class RemoteError(FoveaError):
+class RemoteError(FoveaError, code=StatusCode.UNKNOWN, reason="UNKNOWN"):
     """A failure with a reason unknown to this version. `code` and `reason` are as sent."""
-
-    code = grpc.StatusCode.UNKNOWN
-    reason = "UNKNOWN"
