@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from encoder_svc.reduction.ranking import GridIndices
+import numpy as np
+import numpy.typing as npt
+
+from encoder_svc.reduction.ranking import Floats, GridIndices
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
+from encoder_svc.vision.output import Timings
 from fovea.contract.plan import EncodePlan, RowSelection
 from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.geometry import Geometry, Planned
@@ -72,31 +76,20 @@ class EncodeJob:
         return self.key, self.selection
 
 
-@dataclass(frozen=True)
-class Timings:
-    """Milliseconds per stage; zero for a stage that did not run. `total_ms` is from the call to the first
-    row.
-    """
-
-    queue_ms: float = 0.0
-    decode_ms: float = 0.0
-    preprocess_ms: float = 0.0
-    tower_ms: float = 0.0
-    store_ms: float = 0.0
-    total_ms: float = 0.0
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EncodedRows:
     """All encoded rows of an image. `origin` is encoded or rows.
 
-    `joined` means that the call shared the computation of an earlier call.
+    `joined` means that another call has received the rows of the same computation. `saliency` and `uniform`
+    have a value per row if they were computed too.
     """
 
     rows: StoredRows
     origin: RowOrigin
     timings: Timings
     joined: bool = False
+    saliency: Floats | None = None
+    uniform: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

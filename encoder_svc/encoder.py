@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import structlog
 
-from encoder_svc.core import EncodedRows, EncodeJob, PlacedRows, RowIdentity, ServedRows, Timings
+from encoder_svc.core import EncodedRows, EncodeJob, PlacedRows, RowIdentity, ServedRows
 from encoder_svc.rankings import Rankings
 from encoder_svc.reduction import choice, rankers
 from encoder_svc.reduction.gather import encoded_indices, gather
@@ -28,8 +27,9 @@ from encoder_svc.store.keys import RowKey, variant
 from encoder_svc.store.store import Store
 from encoder_svc.uploads import Uploads
 from encoder_svc.vision.batcher import Batcher
-from encoder_svc.vision.flight import Encoded
+from encoder_svc.vision.output import Timings
 from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
+from encoder_svc.vision.queued_image import QueuedImage
 from fovea.contract.errors import EncoderMismatch, MaxPixelsOutOfRange
 from fovea.contract.plan import ALL_ROWS, EncodePlan
 from fovea.contract.rows import RowOrigin, digest
@@ -57,12 +57,12 @@ class Encoder:
         self._store = store
         self._preparer = preparer
         self._default_max_pixels = default_max_pixels
-        self._salient: Counter[RowKey] = Counter()
-        self._unwritten: SingleFlight[RowKey, StoredRows] = SingleFlight()
+        # By row key, and whether the computation also yields saliency.
+        self._computations: SingleFlight[tuple[RowKey, bool], EncodedRows] = SingleFlight()
 
     async def written(self) -> None:
         """Wait for pending writes."""
-        await self._unwritten.written()
+        await self._computations.written()
         await self.rankings.written()
 
     async def close(self) -> None:
@@ -156,7 +156,7 @@ class Encoder:
         rows = None if reducer in rankers.NEEDS_SALIENCY else await self._stored_or_unwritten(job)
         if rows is None:
             return PlacedRows(job, known=False)
-        return _best(job, await asyncio.shield(self.rankings.make(job, partial(_ranker_input, rows))))
+        return _best(job, await self.rankings.make(job, partial(_ranker_input, rows)))
 
     async def _encoded_indices(self, job: EncodeJob) -> GridIndices | None:
         """Indices of the rows that are encoded: from their record if it exists, else from the pixels."""
@@ -195,70 +195,57 @@ class Encoder:
         concurrent call always joins either of them.
         """
         self.rankings.check_room(job)
-        if job.selection.reducer in rankers.NEEDS_SALIENCY:
-            encoded = await self._compute(job, saliency=True)
-            task = self.rankings.make(job, partial(self._tower_ranker_input, encoded))
-            all_rows = await self._encoded(job, encoded)
-        else:
-            all_rows = await self._all_rows(job)
-            task = self.rankings.make(job, partial(_ranker_input, all_rows.rows))
-        return await asyncio.shield(task), all_rows
-
-    def _tower_ranker_input(self, encoded: Encoded) -> RankerInput:
-        ranker_input = _ranker_input(self._rows(encoded, ""))
-        return replace(ranker_input, saliency=encoded.saliency, uniform=encoded.uniform)
+        salient = job.selection.reducer in rankers.NEEDS_SALIENCY
+        all_rows = await (self._compute(job, saliency=True) if salient else self._all_rows(job))
+        return await self.rankings.make(job, partial(_ranker_input, all_rows)), all_rows
 
     async def _all_rows(self, job: EncodeJob) -> EncodedRows:
         """All encoded rows."""
+        return await self._stored_or_unwritten(job) or await self._compute(job, saliency=False)
+
+    async def _stored_or_unwritten(self, job: EncodeJob) -> EncodedRows | None:
+        """Looks for an unwritten result again after a miss: it may have been computed during the read."""
         started = time.perf_counter()
-        rows = await self._stored_or_unwritten(job)
-        if rows is not None:
-            return EncodedRows(rows, RowOrigin.STORE, Timings(store_ms=_ms(started)))
-        return await self._encoded(job, await self._compute(job, saliency=False))
+        rows = self._unwritten(job.key)
+        if rows is None:
+            rows = await asyncio.to_thread(self._store.get, job.key, job.fields) or self._unwritten(job.key)
+        if rows is None:
+            return None
+        return EncodedRows(rows, RowOrigin.STORE, Timings(store_ms=_ms(started)))
 
-    async def _stored_or_unwritten(self, job: EncodeJob) -> StoredRows | None:
-        read = partial(asyncio.to_thread, self._store.get, job.key, job.fields)
-        return await self._unwritten.find(job.key, read)
+    def _unwritten(self, key: RowKey) -> StoredRows | None:
+        computed = self._computations.unwritten((key, True)) or self._computations.unwritten((key, False))
+        return computed.rows if computed else None
 
-    async def _compute(self, job: EncodeJob, saliency: bool) -> Encoded:
+    async def _compute(self, job: EncodeJob, saliency: bool) -> EncodedRows:
         """Run the tower, once for concurrent callers. A computation with saliency also serves callers that
-        need none, but not the reverse.
+        need none, but not the reverse. It stops if all of its callers leave before it reaches the tower.
         """
-        if saliency or self._salient[job.key]:
-            return await self._compute_with_saliency(job)
-        return await self.batcher.encode(job.key, job.planned.patches, partial(self._prepare, job))
+        salient = saliency or (job.key, True) in self._computations
+        image = QueuedImage(job.planned.patches, partial(self._prepare, job, salient), salient)
+        computed, first = await self._computations.join(
+            (job.key, salient),
+            partial(self._encode, image),
+            partial(self._write, job),
+            may_stop=lambda: not image.begun,
+        )
+        return replace(computed, joined=not first)
 
-    async def _compute_with_saliency(self, job: EncodeJob) -> Encoded:
-        key, prepare = job.key, partial(self._prepare, job, uniform=True)
-        self._salient[key] += 1
-        try:
-            return await self.batcher.encode((key, "saliency"), job.planned.patches, prepare, saliency=True)
-        finally:
-            self._salient[key] -= 1
-            if not self._salient[key]:
-                del self._salient[key]
-
-    async def _prepare(self, job: EncodeJob, uniform: bool = False) -> PreparedImage:
+    async def _prepare(self, job: EncodeJob, uniform: bool) -> PreparedImage:
         return await self._preparer.prepare(await self.uploads.data(job.image), job.plan, uniform)
 
-    async def _encoded(self, job: EncodeJob, encoded: Encoded) -> EncodedRows:
-        """The rows of a computation with their digest. The first caller also has them written."""
-        add_digest = partial(self._digest_rows, encoded)
-        if encoded.first or job.key in self._unwritten:
-            rows = await asyncio.shield(self._unwritten.join(job.key, add_digest, partial(self._write, job)))
-        else:
-            rows = await add_digest()
-        return EncodedRows(rows, RowOrigin.ENCODED, _timings(encoded), joined=not encoded.first)
-
-    async def _digest_rows(self, encoded: Encoded) -> StoredRows:
-        return self._rows(encoded, await asyncio.to_thread(digest, encoded.rows))
-
-    def _rows(self, encoded: Encoded, rows_digest: str) -> StoredRows:
+    async def _encode(self, image: QueuedImage) -> EncodedRows:
+        encoded = await self.batcher.encode(image)
+        rows_digest = await asyncio.to_thread(digest, encoded.rows)
         kept = None if encoded.kept is None else tuple(encoded.kept.tolist())
-        return StoredRows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, rows_digest, kept)
+        rows = StoredRows(memoryview(encoded.rows), self.identity.layout, encoded.grid_thw, rows_digest, kept)
+        return EncodedRows(
+            rows, RowOrigin.ENCODED, encoded.timings, saliency=encoded.saliency, uniform=encoded.uniform
+        )
 
-    async def _write(self, job: EncodeJob, rows: StoredRows) -> None:
+    async def _write(self, job: EncodeJob, computed: EncodedRows) -> None:
         """A skipped put costs a later encode and nothing else."""
+        rows = computed.rows
         put = await asyncio.to_thread(self._store.put, job.key, job.fields, rows)
         if not put.stored and put.skipped != "off":
             log.warning("rows_not_stored", why=put.skipped, bytes=rows.data.nbytes)
@@ -270,14 +257,12 @@ def _best(job: EncodeJob, ranking: Ranking) -> PlacedRows:
     return PlacedRows(job, known=True, kept=None if complete else kept, order=ranking.order)
 
 
-def _ranker_input(rows: StoredRows) -> RankerInput:
-    return RankerInput(encoded_indices(rows), pooled(rows.data, rows.layout))
+def _ranker_input(all_rows: EncodedRows) -> RankerInput:
+    rows = all_rows.rows
+    return RankerInput(
+        encoded_indices(rows), pooled(rows.data, rows.layout), all_rows.saliency, all_rows.uniform
+    )
 
 
 def _ms(started: float) -> float:
     return (time.perf_counter() - started) * 1000
-
-
-def _timings(encoded: Encoded) -> Timings:
-    times = encoded.times
-    return Timings(times.queue_ms, times.decode_ms, times.preprocess_ms, times.tower_ms)

@@ -15,11 +15,12 @@ from weakref import WeakKeyDictionary
 
 import xxhash
 
-from encoder_svc.core import EncodeJob, ServedRows, Timings
+from encoder_svc.core import EncodeJob, ServedRows
 from encoder_svc.encoder import Encoder
 from encoder_svc.slots import Slot, Slots
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
+from encoder_svc.vision.output import Timings
 from fovea.arena import PAGE, Arena
 from fovea.contract.errors import ArenaFull
 from fovea.contract.plan import RowSelection
@@ -55,7 +56,11 @@ class _FilledSlot:
 
 
 class RowLeases:
-    """Leases of an arena, which it closes. Confined to an event loop."""
+    """Leases of an arena, which it closes. Confined to an event loop.
+
+    Concurrent callers share the fill of a slot. This is no SingleFlight: a fill is remembered as long as its
+    slot, not until a write, and a key has two slots while a dropped slot is still being read.
+    """
 
     def __init__(self, arena: Arena, lease_s: float) -> None:
         self.arena = arena.id

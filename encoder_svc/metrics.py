@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from encoder_svc.core import PlacedRows, ServedRows, Timings
+from encoder_svc.core import PlacedRows, ServedRows
 from encoder_svc.leases import ArenaUse
 from encoder_svc.state import EncoderLimits, EncoderLoad
+from encoder_svc.vision.output import Timings
 from fovea.contract.plan import Reducer
 from fovea.contract.rows import RowOrigin
 

@@ -65,10 +65,11 @@ class Rankings:
         if _key(job) not in self._unwritten and len(self._unwritten) >= MAX_WAITING:
             raise RankingsBusy(len(self._unwritten), MAX_WAITING)
 
-    def make(self, job: EncodeJob, load_input: Callable[[], RankerInput]) -> asyncio.Task[Ranking]:
-        """Rank what `load_input` returns; it runs on the ranking thread. Fails with RankingFailed."""
+    async def make(self, job: EncodeJob, load_input: Callable[[], RankerInput]) -> Ranking:
+        """Rank what `load_input` returns; it runs on the ranking thread. Raises RankingFailed."""
         rank = partial(self._rank, job.selection.reducer, load_input)
-        return self._unwritten.join(_key(job), rank, partial(self._write, job))
+        ranking, _ = await self._unwritten.join(_key(job), rank, partial(self._write, job))
+        return ranking
 
     def drop(self, tenant: bytes, pixels: bytes) -> None:
         """Forget the rankings of an image that are in memory."""

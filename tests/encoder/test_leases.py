@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from encoder_svc.core import EncodeJob, ServedRows, Timings
+from encoder_svc.core import EncodeJob, ServedRows
 from encoder_svc.errors import EncodeFailed
 from encoder_svc.leases import ArenaUse, RowLeases
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
+from encoder_svc.vision.output import Timings
 from fovea.arena import Arena, OpenArena
 from fovea.contract.errors import ArenaFull
 from fovea.contract.plan import ALL_ROWS, EncodePlan, Reducer, RowSelection
