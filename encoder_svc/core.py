@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from encoder_svc.reduction.ranking import Floats, GridIndices
-from encoder_svc.store.core import StoredRows
+from encoder_svc.reduction.ranking import Floats
+from encoder_svc.store.core import GridIndices, StoredRows
 from encoder_svc.store.keys import RowKey
 from encoder_svc.vision.output import Timings
 from fovea.contract.plan import EncodePlan, RowSelection
@@ -71,6 +72,10 @@ class EncodeJob:
         return self.plan.rows
 
     @property
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self.started) * 1000
+
+    @property
     def slot_key(self) -> tuple[RowKey, RowSelection]:
         """Identifies the rows that are sent."""
         return self.key, self.selection
@@ -92,7 +97,7 @@ class EncodedRows:
     uniform: npt.NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ServedRows:
     """The rows of an image as they are sent. `encoded` counts the rows before selection."""
 
@@ -103,8 +108,16 @@ class ServedRows:
     timings: Timings
     joined: bool = False
 
+    @property
+    def kept(self) -> GridIndices | None:
+        return self.rows.kept
 
-@dataclass(frozen=True)
+    @property
+    def count(self) -> int:
+        return self.rows.count
+
+
+@dataclass(frozen=True, eq=False)
 class PlacedRows:
     """The kept indices of a plan; `kept` None is the whole grid. `origin` is none if the tower was not
     needed.

@@ -49,7 +49,7 @@ class ArenaUse:
     leases: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _FilledSlot:
     served: ServedRows
     checks: tuple[int, ...]
@@ -62,8 +62,9 @@ class RowLeases:
     slot, not until a write, and a key has two slots while a dropped slot is still being read.
     """
 
-    def __init__(self, arena: Arena, lease_s: float) -> None:
+    def __init__(self, encoder: Encoder, arena: Arena, lease_s: float) -> None:
         self.arena = arena.id
+        self._encoder = encoder
         self._arena = arena
         self._slots: Slots[tuple[RowKey, RowSelection]] = Slots(PAGE, PAGE + arena.size, lease_s)
         self._fills: WeakKeyDictionary[Slot, asyncio.Task[_FilledSlot]] = WeakKeyDictionary()
@@ -76,21 +77,21 @@ class RowLeases:
     def use(self) -> ArenaUse:
         return ArenaUse(self._slots.used_bytes, self._slots.leases)
 
-    async def lease(self, encoder: Encoder, job: EncodeJob) -> RowLease:
+    async def lease(self, job: EncodeJob) -> RowLease:
         """Raises ArenaFull, before any computation if the image size decides the row count, and what encoding
         raises.
         """
         slot = self._slots.find(job.slot_key)
         if slot is None:
-            length = await encoder.length(job)
+            length = await self._encoder.length(job)
             slot = self._slots.find(job.slot_key)  # another call may have placed it meanwhile
         if slot is None:
             slot = self._slots.place(job.slot_key, length)
-            self._fills[slot] = self._filling(slot, encoder, job)
+            self._fills[slot] = self._filling(slot, job)
             return await self._leased(slot)
         waited = not self._fills[slot].done()
         leased = await self._leased(slot)
-        encoder.used(job)
+        self._encoder.cache.note_use(job)
         return replace(leased, served=_served_again(leased.served, job, waited))
 
     def release(self, leases: Iterable[str]) -> int:
@@ -113,7 +114,7 @@ class RowLeases:
         finally:
             self._slots.release(pin)
 
-    def _filling(self, slot: Slot, encoder: Encoder, job: EncodeJob) -> asyncio.Task[_FilledSlot]:
+    def _filling(self, slot: Slot, job: EncodeJob) -> asyncio.Task[_FilledSlot]:
         """Fill a slot. A pin holds it until the last byte is written, so that no other key reuses it."""
         pin = self._slots.hold(slot)
 
@@ -122,12 +123,12 @@ class RowLeases:
             if fill.cancelled() or fill.exception():
                 self._slots.drop(lambda key: self._slots.is_at(key, slot))
 
-        fill = asyncio.create_task(self._fill(slot, encoder, job))
+        fill = asyncio.create_task(self._fill(slot, job))
         fill.add_done_callback(ended)
         return fill
 
-    async def _fill(self, slot: Slot, encoder: Encoder, job: EncodeJob) -> _FilledSlot:
-        served = await encoder.rows(job)
+    async def _fill(self, slot: Slot, job: EncodeJob) -> _FilledSlot:
+        served = await self._encoder.rows(job)
         rows = served.rows
         if rows.data.nbytes > slot.length:
             raise ArenaFull(rows.data.nbytes, slot.length)
@@ -143,7 +144,7 @@ class RowLeases:
 
 def _served_again(served: ServedRows, job: EncodeJob, waited: bool) -> ServedRows:
     """The receipt for a caller that did not fill the slot: joined if the fill was still running."""
-    timings = Timings(total_ms=(time.perf_counter() - job.started) * 1000)
+    timings = Timings(total_ms=job.elapsed_ms)
     if waited and served.origin is RowOrigin.ENCODED:
         return replace(served, job=job, timings=timings, joined=True)
     return replace(served, job=job, origin=RowOrigin.STORE, timings=timings, joined=False)

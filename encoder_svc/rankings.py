@@ -25,7 +25,7 @@ from encoder_svc.reduction.rankers import RankerInput
 from encoder_svc.reduction.ranking import RANKING_REVISION, Ranking
 from encoder_svc.single_flight import SingleFlight
 from encoder_svc.store.keys import RowKey
-from encoder_svc.store.store import Store
+from encoder_svc.store.store import LmdbStore
 from fovea.contract.plan import Reducer
 
 log = structlog.get_logger()
@@ -40,9 +40,9 @@ RankingKey: TypeAlias = tuple[RowKey, Reducer]
 class Rankings:
     """Confined to an event loop. `on_made` is called for each computed ranking."""
 
-    def __init__(self, store: Store) -> None:
-        self.on_made: Callable[[Reducer], None] = lambda reducer: None
+    def __init__(self, store: LmdbStore, on_made: Callable[[Reducer], None]) -> None:
         self._store = store
+        self._on_made = on_made
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
         self._unwritten: SingleFlight[RankingKey, Ranking] = SingleFlight()
         self._latest: OrderedDict[RankingKey, Ranking] = OrderedDict()
@@ -85,7 +85,7 @@ class Rankings:
         except Exception as error:
             log.warning("ranking_failed", reducer=reducer.value, exc_info=error)
             raise RankingFailed(reducer.name) from error
-        self.on_made(reducer)
+        self._on_made(reducer)
         return ranking
 
     async def _read_stored(self, job: EncodeJob) -> Ranking | None:

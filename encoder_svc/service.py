@@ -8,7 +8,8 @@ import grpc
 import xxhash
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from encoder_svc.core import EncodeJob, PlacedRows, ServedRows
+from encoder_svc.core import PlacedRows, ServedRows
+from encoder_svc.metrics import EncoderMetrics
 from encoder_svc.reduction.errors import ReducerNotHere
 from encoder_svc.state import ServiceState
 from fovea.contract import frames
@@ -47,10 +48,11 @@ def timestamp(seconds: float) -> Timestamp:
 
 
 class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
-    """The RPCs of `fovea.encoder.v1.EncoderService` over a ServiceState."""
+    """The RPCs of `fovea.encoder.v1.EncoderService` over a ServiceState; counts the rows it serves."""
 
-    def __init__(self, state: ServiceState) -> None:
+    def __init__(self, state: ServiceState, metrics: EncoderMetrics) -> None:
         self._state = state
+        self._metrics = metrics
 
     async def PutImage(
         self, requests: AsyncIterator[encoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
@@ -75,6 +77,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[encoder_pb2.EncodeResponse | ChunkFrame]:
         served = await self._state.encode(*_encode_arguments(request))
+        self._metrics.served(served)
         yield encoder_pb2.EncodeResponse(header=_header(served, self._state))
         for first, data in chunks(served.rows.data, served.rows.layout):
             count = len(data) // served.rows.layout.row_bytes
@@ -85,9 +88,10 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PlaceRowsResponse:
         placed = await self._state.place(*_encode_arguments(request.encode), request.stored_only)
+        self._metrics.placed(placed)
         return encoder_pb2.PlaceRowsResponse(
             known=placed.known,
-            header=_placed_header(placed, self._state),
+            header=_header(placed, self._state),
             timings=encoder_pb2.EncodeTimings(**vars(placed.timings)),
             order=placed.order if request.order and placed.order is not None else None,
         )
@@ -97,6 +101,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     ) -> encoder_pb2.LeaseRowsResponse:
         self._state.release(request.release_ids)
         leased = await self._state.lease(*_encode_arguments(request.encode))
+        self._metrics.served(leased.served)
         return encoder_pb2.LeaseRowsResponse(
             header=_header(leased.served, self._state),
             summary=_summary(leased.served),
@@ -156,31 +161,18 @@ def _put_response(stored: StoredImage) -> encoder_pb2.PutImageResponse:
     )
 
 
-def _header(served: ServedRows, state: ServiceState) -> encoder_pb2.EncodeHeader:
-    header = _base_header(served.job, state)
-    header.rows = served.rows.count
-    header.source = origin_to_proto(served.origin)
-    header.joined = served.joined
-    header.kept.extend(served.rows.kept or ())
-    return header
-
-
-def _placed_header(placed: PlacedRows, state: ServiceState) -> encoder_pb2.EncodeHeader:
-    header = _base_header(placed.job, state)
-    header.rows = placed.count
-    header.source = origin_to_proto(placed.origin)
-    header.joined = placed.joined
-    header.kept.extend(placed.kept if placed.kept is not None else ())
-    return header
-
-
-def _base_header(job: EncodeJob, state: ServiceState) -> encoder_pb2.EncodeHeader:
-    """The header fields that do not depend on the selection; `count` is of the whole grid."""
+def _header(served: ServedRows | PlacedRows, state: ServiceState) -> encoder_pb2.EncodeHeader:
+    """`count` is of the whole grid, whatever the selection; no `kept` means all of its rows."""
+    job = served.job
     return encoder_pb2.EncodeHeader(
         layout=layout_to_proto(job.layout),
         count=token_count_to_proto(count_tokens(job.size, job.planned, job.layout.row_bytes)),
+        rows=served.count,
+        source=origin_to_proto(served.origin),
         fingerprint=state.fingerprint,
         encoder=state.description.name,
+        joined=served.joined,
+        kept=served.kept,
     )
 
 

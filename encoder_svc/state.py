@@ -6,7 +6,7 @@ Calls that need the model raise NotReady until it has run a dummy image. Indepen
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -14,7 +14,7 @@ from encoder_svc.core import PlacedRows, ServedRows
 from encoder_svc.encoder import Encoder
 from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
-from encoder_svc.store.store import Store
+from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import Intake, Uploads
 from fovea.contract.cache import CacheStats, Deleted
 from fovea.contract.errors import NotReady
@@ -83,14 +83,11 @@ class ServiceState:
 
     features = FEATURES
 
-    def __init__(self, description: EncoderDescription, store: Store, uploads: Uploads) -> None:
+    def __init__(self, description: EncoderDescription, store: LmdbStore, uploads: Uploads) -> None:
         self.description = description
         self.version = version("fovea")
         self.progress = 0.0
         self.draining = False
-        self.encodes = 0
-        self.on_served: Callable[[ServedRows], None] = lambda served: None
-        self.on_placed: Callable[[PlacedRows], None] = lambda placed: None
         self._store = store
         self._uploads = uploads
         self._encoder: Encoder | None = None
@@ -107,15 +104,15 @@ class ServiceState:
             return "DRAINING"
         if self._encoder is None:
             return "LOADING"
-        return "SERVING" if self._encoder.batcher.healthy else "FAILED"
+        return "SERVING" if self._encoder.cache.batcher.healthy else "FAILED"
 
     @property
     def layout(self) -> RowLayout | None:
-        return self._encoder.identity.layout if self._encoder else None
+        return self._encoder.jobs.identity.layout if self._encoder else None
 
     @property
     def fingerprint(self) -> str:
-        return self._encoder.identity.fingerprint if self._encoder else ""
+        return self._encoder.jobs.identity.fingerprint if self._encoder else ""
 
     @property
     def arena(self) -> str:
@@ -128,8 +125,8 @@ class ServiceState:
     def load(self) -> EncoderLoad:
         if self._encoder is None:
             return EncoderLoad()
-        batcher = self._encoder.batcher
-        return EncoderLoad(batcher.waiting, batcher.running, self.encodes)
+        batcher = self._encoder.cache.batcher
+        return EncoderLoad(batcher.waiting, batcher.running, batcher.encodes)
 
     def receive(self) -> Intake:
         """A streamed upload; allowed while the model loads."""
@@ -139,31 +136,25 @@ class ServiceState:
         return await self._uploads.describe(digest)
 
     async def encode(self, digest: str, plan: EncodePlan, fingerprint: str) -> ServedRows:
-        served = await self._ready().encode(digest, plan, fingerprint)
-        self.on_served(served)
-        return served
+        return await self._ready().encode(digest, plan, fingerprint)
 
     async def place(self, digest: str, plan: EncodePlan, fingerprint: str, stored_only: bool) -> PlacedRows:
         """The kept indices of the rows that `encode` would send."""
         encoder = self._ready()
-        placed = await encoder.place(await encoder.create_job(digest, plan, fingerprint), stored_only)
-        self.on_placed(placed)
-        return placed
+        return await encoder.place(await encoder.jobs.build(digest, plan, fingerprint), stored_only)
 
     async def lease(self, digest: str, plan: EncodePlan, fingerprint: str) -> RowLease:
         """The rows of `encode`, in shared memory. Also raises ArenaOff and ArenaFull."""
         encoder = self._ready()
         if self._leases is None:
             raise ArenaOff
-        leased = await self._leases.lease(encoder, await encoder.create_job(digest, plan, fingerprint))
-        self.on_served(leased.served)
-        return leased
+        return await self._leases.lease(await encoder.jobs.build(digest, plan, fingerprint))
 
     def release(self, leases: Iterable[str]) -> int:
         return self._leases.release(leases) if self._leases else 0
 
     def limit(self, max_pixels: int | None) -> int:
-        return self._ready().limit(max_pixels)
+        return self._ready().jobs.limit(max_pixels)
 
     async def delete(self, digest: str) -> Deleted:
         """Delete the upload and all rows of its pixels. An unknown image frees nothing."""

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder_svc.reduction import divprune, random_rows, scope, stride
-from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
+from encoder_svc.reduction.ranking import Floats, Ranking
+from encoder_svc.store.core import GridIndices
 from fovea.contract.plan import Reducer
 
 # Ranking 2,048 rows takes about a second of one core and a matrix of 16 MiB; both grow quadratically.

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from encoder_svc.store.core import GridIndices
+
 Floats = npt.NDArray[np.float32]
-GridIndices = npt.NDArray[np.int32]
 
 # Raise by one when the code would rank the same rows differently. Older sidecars then no longer match.
 RANKING_REVISION = 1

@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from encoder_svc.store.core import Facts, StoredRows
+from encoder_svc.store.core import Facts, GridIndices, StoredRows
 from encoder_svc.store.keys import Fields
 from encoder_svc.store.records import Head, RecordInvalid
 from fovea.contract.rows import RowDtype, RowLayout
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowsFacts:
     """Everything about stored rows except the rows."""
 
     layout: RowLayout
     grid_thw: tuple[int, int, int]
     digest: str
-    kept: tuple[int, ...] | None
+    kept: GridIndices | None
 
     def rows(self, data: memoryview) -> StoredRows:
         return StoredRows(data, self.layout, self.grid_thw, self.digest, self.kept)
@@ -34,7 +34,7 @@ class RowsFacts:
 
 def pack_rows(fields: Fields, rows: StoredRows) -> bytes:
     layout = rows.layout
-    kept = {} if rows.kept is None else {"kept": pack_places(rows.kept)}
+    kept = {} if rows.kept is None else {"kept": pack_indices(rows.kept)}
     return _dump(
         {
             **kept,
@@ -58,7 +58,7 @@ def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
         t, h, w = (int(side) for side in facts["grid_thw"])
         sha = str(facts["digest"])
         lengths = facts["row_bytes"], facts["rows"] * facts["row_bytes"]
-        kept = unpack_places(facts["kept"]) if "kept" in facts else None
+        kept = unpack_indices(facts["kept"]) if "kept" in facts else None
     except (KeyError, TypeError, ValueError) as error:
         raise RecordInvalid("rows facts") from error
     if lengths != (layout.row_bytes, head.length):
@@ -68,17 +68,17 @@ def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
     return RowsFacts(layout, (t, h, w), sha, kept)
 
 
-def pack_places(places: tuple[int, ...]) -> str:
+def pack_indices(indices: GridIndices) -> str:
     """A bit per index, the first index in the lowest bit, as hex: 320 digits for 1,280 indices."""
-    bits = np.zeros(places[-1] + 1, bool)
-    bits[list(places)] = True
+    bits = np.zeros(indices[-1] + 1, bool)
+    bits[indices] = True
     return np.packbits(bits, bitorder="little").tobytes().hex()
 
 
-def unpack_places(mask: str) -> tuple[int, ...]:
+def unpack_indices(mask: str) -> GridIndices:
     """Ascending. Raises ValueError if the text is not hex."""
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(mask), np.uint8), bitorder="little")
-    return tuple(np.flatnonzero(bits).tolist())
+    return np.flatnonzero(bits).astype(np.int32)
 
 
 def pack_sidecar(fields: Fields) -> bytes:

@@ -44,10 +44,14 @@ class BatchLimits:
 
 
 class Batcher:
-    """Start it on the loop that calls it. `healthy` turns false for good when the tower fails."""
+    """Start it on the loop that calls it. `healthy` turns false for good when the tower fails.
+
+    `encodes` counts the images that the tower has computed.
+    """
 
     def __init__(self, compute: Compute, limits: BatchLimits | None = None) -> None:
         self.limits = limits or BatchLimits()
+        self.encodes = 0
         self._compute = compute
         self._images: set[QueuedImage] = set()
         self._ready: deque[QueuedImage] = deque()  # oldest first
@@ -193,6 +197,7 @@ class Batcher:
             await self._run_alone(batch, error)
             return
         ended = time.perf_counter()
+        self.encodes += len(batch)
         for image, data in zip(batch, rows, strict=True):
             image.finish(data, started, ended)
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder_svc.store.core import GridIndices
+
 Cells = NDArray[np.bool_]
 """(rows, columns)"""
 Values = NDArray[np.uint8]
@@ -20,8 +22,8 @@ Span = tuple[list[int], list[int]]
 """The lowest and the highest value of each channel of a cell."""
 
 
-def kept_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.int32] | None:
-    """Raster indices, ascending, of the cells to encode, at least one; None if that is all."""
+def kept_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> GridIndices | None:
+    """Indices of the cells to encode, at least a single cell; None for all."""
     low, high = extremes(rgb, cell)
     flat = _within(low, high, tolerance)
     witnesses = _witnesses(low, high, flat, tolerance)

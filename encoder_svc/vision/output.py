@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder_svc.store.core import GridIndices
+
 
 @dataclass(frozen=True, eq=False)
 class TowerOutput:
@@ -46,6 +48,6 @@ class Encoded:
     rows: bytes
     grid_thw: tuple[int, int, int]
     timings: Timings
-    kept: NDArray[np.int32] | None = None
+    kept: GridIndices | None = None
     saliency: NDArray[np.float32] | None = None
     uniform: NDArray[np.bool_] | None = None

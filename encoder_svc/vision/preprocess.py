@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from encoder_svc.store.core import GridIndices
 from encoder_svc.vision.flat import kept_cells, uniform_cells
 from fovea.geometry import Geometry, Planned
 
@@ -35,7 +36,7 @@ class Patches:
 
     values: npt.NDArray[np.float32]
     grid_thw: tuple[int, int, int]
-    kept: npt.NDArray[np.int32] | None = None
+    kept: GridIndices | None = None
     uniform: npt.NDArray[np.bool_] | None = None
 
     @property
@@ -48,10 +49,10 @@ class Patches:
         whole = (h // merge) * (w // merge)
         if self.kept is None:
             return whole
-        places = self.kept.astype(np.int64)
-        if not len(places) or places[0] < 0 or places[-1] >= whole or (np.diff(places) < 1).any():
+        kept = self.kept.astype(np.int64)
+        if not len(kept) or kept[0] < 0 or kept[-1] >= whole or (np.diff(kept) < 1).any():
             raise ValueError(f"kept cells must be ascending places in 0..{whole - 1}")
-        return len(places)
+        return len(kept)
 
 
 def patches(
@@ -72,15 +73,15 @@ def patches(
 
 
 def _uniform(
-    resized: npt.NDArray[np.uint8], geometry: Geometry, kept: npt.NDArray[np.int32] | None
+    resized: npt.NDArray[np.uint8], geometry: Geometry, kept: GridIndices | None
 ) -> npt.NDArray[np.bool_]:
     flags = uniform_cells(resized, geometry.cell).ravel()
     return flags if kept is None else flags[kept]
 
 
-def places(
+def kept_indices(
     rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None, flat_tolerance: int
-) -> npt.NDArray[np.int32] | None:
+) -> GridIndices | None:
     """`Patches.kept` without the patches."""
     return kept_cells(_planned(rgb, geometry, max_pixels)[1], geometry.cell, flat_tolerance)
 
@@ -101,7 +102,7 @@ def _resized(rgb: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray
 
 
 def _patchify(
-    rgb: npt.NDArray[np.uint8], geometry: Geometry, kept: npt.NDArray[np.int32] | None
+    rgb: npt.NDArray[np.uint8], geometry: Geometry, kept: GridIndices | None
 ) -> npt.NDArray[np.float32]:
     """Permutes bytes first, then maps them to floats; the temporal copies come last."""
     patch, merge = geometry.patch, geometry.merge

@@ -32,4 +32,8 @@ def rows(n: int, size: int = 64 * KIB) -> StoredRows:
 
 
 def same(stored: StoredRows | None, expected: StoredRows) -> bool:
-    return stored is not None and stored == expected
+    return stored is not None and _values(stored) == _values(expected)
+
+
+def _values(rows: StoredRows) -> tuple[object, ...]:
+    return rows.data, rows.layout, rows.grid_thw, rows.digest, rows.indices.tolist()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from encoder_svc.store import LmdbStore, RowKey, StoredRows, StoreLimits, variant
-from encoder_svc.store.facts import pack_places, unpack_places
+from encoder_svc.store.facts import pack_indices, unpack_indices
 from encoder_svc.store.keys import sidecar
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, BOB, FIELDS, KIB, LAYOUT, pixels, row_key, rows, same
@@ -85,18 +86,18 @@ def test_a_damaged_one_is_a_miss_and_is_counted(open_store: Opener, data_file: P
 
 def test_rows_tell_where_they_stand_after_a_restart_too(open_store: Opener) -> None:
     whole = rows(1, 4 * KIB)
-    places = tuple(range(3, 3 + 5 * whole.count, 5))
-    kept = StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=places)
+    indices = np.arange(3, 3 + 5 * whole.count, 5, dtype=np.int32)
+    kept = StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=indices)
     store = open_store()
     store.put(row_key(1), FIELDS, kept)
     store.close()
     store = open_store()
     facts = store.facts(row_key(1), FIELDS)
     assert facts is not None
-    assert facts.kept == places
+    assert np.array_equal(facts.kept, indices)
     assert store.stats().total.rows.hits == 0, "asking for facts is no use"
     assert same(store.get(row_key(1), FIELDS), kept)
     for some in ((0,), (7, 8), (0, 4095)):
-        assert unpack_places(pack_places(some)) == some
+        assert unpack_indices(pack_indices(np.array(some, np.int32))).tolist() == list(some)
     with pytest.raises(ValueError, match="places"):
-        StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=(*places, 9999))
+        StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=np.append(indices, 9999))
