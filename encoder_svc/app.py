@@ -116,14 +116,14 @@ async def serve(config: EncoderSettings) -> None:
             lambda server: register(EncoderService(state, metrics), server),
             registry,
         )
-        rankings = Rankings(store, metrics.ranked)
 
         async def load() -> Encoder:
             tower = await _load_tower(config, state)
             identity = await asyncio.to_thread(_identity, config, description, tower)
             batcher = _start_batcher(config, tower, identity)
             jobs = JobBuilder(identity, uploads, config.max_pixels)
-            return Encoder(jobs, RowCache(identity, uploads, store, preparer, batcher), rankings)
+            cache = RowCache(identity, uploads, store, preparer, batcher)
+            return Encoder(jobs, cache, Rankings(store, metrics.ranked))
 
         await _serve(config, state, process, load)
 

@@ -17,9 +17,9 @@ from fovea.contract.plan import EncodePlan, RowSelection
 from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.geometry import Geometry, Planned
 
-# Raise by one when the code would compute other rows from the same pixels. Older records then no longer
-# match. Revision 4 retires records that could hold values that are not finite: since rows are checked when
-# they are packed, and again in the decoder, a read does not check them.
+# Increment when the code would compute other rows from the same pixels. Older records then no longer match.
+# Revision 4 retires records that could hold values that are not finite: since rows are checked when they are
+# packed, and again in the decoder, a read does not check them.
 ROWS_REVISION = 4
 
 
@@ -83,7 +83,7 @@ class EncodeJob:
 
 @dataclass(frozen=True, eq=False)
 class EncodedRows:
-    """All encoded rows of an image. `origin` is encoded or rows.
+    """All encoded rows of an image. `origin` is ENCODED or STORE.
 
     `joined` means that another call has received the rows of the same computation. `saliency` and `uniform`
     have a value per row if they were computed too.
@@ -119,7 +119,7 @@ class ServedRows:
 
 @dataclass(frozen=True, eq=False)
 class PlacedRows:
-    """The kept indices of a plan; `kept` None is the whole grid. `origin` is none if the tower was not
+    """The kept indices of a plan; `kept` None is the whole grid. `origin` is NONE if the tower was not
     needed.
 
     `known` is false if only the tower could tell and it was not allowed to run. `order` has the indices of

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import xxhash
@@ -25,6 +26,9 @@ from fovea.arena import PAGE, Arena
 from fovea.contract.errors import ArenaFull
 from fovea.contract.plan import RowSelection
 from fovea.contract.rows import RowOrigin, chunks
+
+_Filled: TypeAlias = tuple[ServedRows, tuple[int, ...]]
+"""The rows in a slot, and the XXH3 of each chunk."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,6 @@ class ArenaUse:
     leases: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class _FilledSlot:
-    served: ServedRows
-    checks: tuple[int, ...]
-
-
 class RowLeases:
     """Leases of an arena, which it closes. Confined to an event loop.
 
@@ -67,7 +65,7 @@ class RowLeases:
         self._encoder = encoder
         self._arena = arena
         self._slots: Slots[tuple[RowKey, RowSelection]] = Slots(PAGE, PAGE + arena.size, lease_s)
-        self._fills: WeakKeyDictionary[Slot, asyncio.Task[_FilledSlot]] = WeakKeyDictionary()
+        self._fills: WeakKeyDictionary[Slot, asyncio.Task[_Filled]] = WeakKeyDictionary()
 
     async def close(self) -> None:
         """Wait for running writes, then remove the arena file."""
@@ -108,17 +106,17 @@ class RowLeases:
         """
         pin = self._slots.hold(slot)
         try:
-            filled = await asyncio.shield(self._fills[slot])
+            served, checks = await asyncio.shield(self._fills[slot])
             expires = time.time() + self._slots.lease_s
-            return RowLease(filled.served, slot.offset, filled.checks, self._slots.lease(slot), expires)
+            return RowLease(served, slot.offset, checks, self._slots.lease(slot), expires)
         finally:
             self._slots.release(pin)
 
-    def _filling(self, slot: Slot, job: EncodeJob) -> asyncio.Task[_FilledSlot]:
+    def _filling(self, slot: Slot, job: EncodeJob) -> asyncio.Task[_Filled]:
         """Fill a slot. A pin holds it until the last byte is written, so that no other key reuses it."""
         pin = self._slots.hold(slot)
 
-        def ended(fill: asyncio.Task[_FilledSlot]) -> None:
+        def ended(fill: asyncio.Task[_Filled]) -> None:
             self._slots.release(pin)
             if fill.cancelled() or fill.exception():
                 self._slots.drop(lambda key: self._slots.is_at(key, slot))
@@ -127,14 +125,14 @@ class RowLeases:
         fill.add_done_callback(ended)
         return fill
 
-    async def _fill(self, slot: Slot, job: EncodeJob) -> _FilledSlot:
+    async def _fill(self, slot: Slot, job: EncodeJob) -> _Filled:
         served = await self._encoder.rows(job)
         rows = served.rows
         if rows.data.nbytes > slot.length:
             raise ArenaFull(rows.data.nbytes, slot.length)
         checks = await asyncio.to_thread(self._write, slot.offset, rows)
         here = replace(rows, data=self._arena.view(slot.offset, rows.data.nbytes))
-        return _FilledSlot(replace(served, rows=here), checks)
+        return replace(served, rows=here), checks
 
     def _write(self, offset: int, rows: StoredRows) -> tuple[int, ...]:
         pieces = [piece for _, piece in chunks(rows.data, rows.layout)]

@@ -11,7 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from encoder_svc.core import PlacedRows, ServedRows
 from encoder_svc.metrics import EncoderMetrics
 from encoder_svc.reduction.errors import ReducerNotHere
-from encoder_svc.state import ServiceState
+from encoder_svc.state import FEATURES, ServiceState
+from encoder_svc.uploads import Intake
 from fovea.contract import frames
 from fovea.contract.cache import cache_stats_to_proto, deleted_to_proto
 from fovea.contract.count import token_count_to_proto
@@ -57,7 +58,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def PutImage(
         self, requests: AsyncIterator[encoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PutImageResponse:
-        upload = self._state.receive()
+        upload = Intake(self._state.uploads)
         async for request in requests:
             known = await upload.announce(request.header.digest, request.header.byte_size)
             if known is not None:
@@ -68,7 +69,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def DescribeImage(
         self, request: encoder_pb2.DescribeImageRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.DescribeImageResponse:
-        stored = await self._state.describe(request.digest)
+        stored = await self._state.uploads.describe(request.digest)
         return encoder_pb2.DescribeImageResponse(
             facts=facts_to_proto(stored.facts), expire_time=timestamp(stored.expires)
         )
@@ -76,7 +77,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def Encode(  # type: ignore[override]  # its chunks are frames: see `register`
         self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[encoder_pb2.EncodeResponse | ChunkFrame]:
-        served = await self._state.encode(*_encode_arguments(request))
+        served = await self._state.encoder.encode(*_encode_arguments(request))
         self._metrics.served(served)
         yield encoder_pb2.EncodeResponse(header=_header(served, self._state))
         for first, data in chunks(served.rows.data, served.rows.layout):
@@ -87,7 +88,9 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def PlaceRows(
         self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PlaceRowsResponse:
-        placed = await self._state.place(*_encode_arguments(request.encode), request.stored_only)
+        encoder = self._state.encoder
+        job = await encoder.jobs.build(*_encode_arguments(request.encode))
+        placed = await encoder.place(job, request.stored_only)
         self._metrics.placed(placed)
         return encoder_pb2.PlaceRowsResponse(
             known=placed.known,
@@ -123,7 +126,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         max_pixels = request.max_pixels if request.HasField("max_pixels") else None
         layout = self._state.layout
         planned = self._state.description.geometry.plan(
-            request.width, request.height, self._state.limit(max_pixels)
+            request.width, request.height, self._state.encoder.jobs.limit(max_pixels)
         )
         size = request.width, request.height
         count = count_tokens(size, planned, layout.row_bytes if layout else 0)
@@ -195,7 +198,7 @@ def _info(state: ServiceState) -> encoder_pb2.GetServerInfoResponse:
         layout=layout_to_proto(state.layout) if state.layout else None,
         limits=encoder_pb2.EncoderLimits(**vars(description.limits)),
         load=encoder_pb2.EncoderLoad(**vars(state.load())),
-        features=state.features,
+        features=FEATURES,
         state=encoder_pb2.ServingState.Value(f"SERVING_STATE_{state.serving_state}"),
         loading_progress=state.progress,
         device=description.device,

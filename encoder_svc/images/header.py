@@ -11,13 +11,13 @@ from fovea.images.opening import recognised
 
 def opened(data: bytes, limits: ImageLimits) -> images.Still:
     """The image at its first frame, not yet decoded, within every limit."""
-    check_bytes(data, limits)
+    _check_bytes(data, limits)
     still = images.opened(data, limits.formats, limits.max_pixels)
-    check_sides(still.width, still.height, limits)
+    _check_sides(still.width, still.height, limits)
     return still
 
 
-def check_bytes(data: bytes, limits: ImageLimits) -> None:
+def _check_bytes(data: bytes, limits: ImageLimits) -> None:
     """Raises a typed error if length, format or scan count is not allowed."""
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(len(data), limits.max_bytes)
@@ -26,7 +26,7 @@ def check_bytes(data: bytes, limits: ImageLimits) -> None:
         raise ImageTooManyScans(scans, limits.max_scans)
 
 
-def check_sides(width: int, height: int, limits: ImageLimits) -> None:
+def _check_sides(width: int, height: int, limits: ImageLimits) -> None:
     if max(width, height) > limits.max_side:
         raise ImageSideTooLong(width, height, limits.max_side)
     if max(width, height) > limits.max_aspect * min(width, height):

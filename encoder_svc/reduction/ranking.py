@@ -15,7 +15,7 @@ from encoder_svc.store.core import GridIndices
 
 Floats = npt.NDArray[np.float32]
 
-# Raise by one when the code would rank the same rows differently. Older sidecars then no longer match.
+# Increment when the code would rank the same rows differently. Older sidecars then no longer match.
 RANKING_REVISION = 1
 _ENTRY = np.dtype([("place", "<i4"), ("gain", "<f4")])
 

@@ -24,7 +24,8 @@ GridIndices = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """Disk limits of rows and uploads. The least recently used go when a partition is 80 % full.
+    """Disk limits of rows and uploads. A partition that is 80 % full evicts its least recently used
+    records.
 
     A capacity of 0 stores no rows; uploads are always stored.
     """

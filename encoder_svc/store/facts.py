@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder_svc.store.core import Facts, GridIndices, StoredRows
+from encoder_svc.store.core import GridIndices, StoredRows
 from encoder_svc.store.keys import Fields
 from encoder_svc.store.records import Head, RecordInvalid
 from fovea.contract.rows import RowDtype, RowLayout
@@ -35,7 +35,7 @@ class RowsFacts:
 def pack_rows(fields: Fields, rows: StoredRows) -> bytes:
     layout = rows.layout
     kept = {} if rows.kept is None else {"kept": pack_indices(rows.kept)}
-    return _dump(
+    return pack(
         {
             **kept,
             "fields": dict(fields),
@@ -52,7 +52,7 @@ def pack_rows(fields: Fields, rows: StoredRows) -> bytes:
 
 def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
     """The facts of rows that were stored for exactly these fields. Raises RecordInvalid otherwise."""
-    facts = _echoed(head, fields)
+    facts = check_fields(head, fields)
     try:
         layout = RowLayout(int(facts["width"]), int(facts["levels"]), RowDtype(facts["dtype"]))
         t, h, w = (int(side) for side in facts["grid_thw"])
@@ -81,39 +81,24 @@ def unpack_indices(mask: str) -> GridIndices:
     return np.flatnonzero(bits).astype(np.int32)
 
 
-def pack_sidecar(fields: Fields) -> bytes:
-    return _dump({"fields": dict(fields)})
-
-
-def unpack_sidecar(head: Head, fields: Fields) -> None:
-    """Raises RecordInvalid unless the sidecar was stored for exactly these fields."""
-    _echoed(head, fields)
-
-
-def pack_upload(facts: Facts) -> bytes:
-    return _dump(facts)
-
-
-def unpack_upload(head: Head) -> Facts:
-    return _load(head)
-
-
-def _dump(facts: Mapping[str, object]) -> bytes:
+def pack(facts: Mapping[str, object]) -> bytes:
     return json.dumps(dict(facts), sort_keys=True, separators=(",", ":")).encode()
 
 
-def _echoed(head: Head, fields: Fields) -> dict[str, Any]:
-    facts = _load(head)
-    if facts.get("fields") != dict(fields):
-        raise RecordInvalid("fields echo")
-    return facts
-
-
-def _load(head: Head) -> dict[str, Any]:
+def unpack(head: Head) -> dict[str, Any]:
+    """The facts of a record. Raises RecordInvalid if they are not a JSON object."""
     try:
         facts = json.loads(head.facts)
     except ValueError as error:
         raise RecordInvalid("facts") from error
     if not isinstance(facts, dict):
         raise RecordInvalid("facts")
+    return facts
+
+
+def check_fields(head: Head, fields: Fields) -> dict[str, Any]:
+    """The facts of a record. Raises RecordInvalid unless it was stored for exactly these fields."""
+    facts = unpack(head)
+    if facts.get("fields") != dict(fields):
+        raise RecordInvalid("fields echo")
     return facts

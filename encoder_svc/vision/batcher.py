@@ -1,9 +1,9 @@
-"""Batches the images of concurrent calls into packed tower calls and computes each key once.
+"""Batches the images of concurrent calls into packed tower calls.
 
 Images are prepared in parallel with the tower, which runs on its own thread. A batch holds at most
 `max_batch_patches`. It waits only while images are being prepared, and never longer than `max_wait_s`.
-Independent of torch and the store: the tower is a function, and the caller supplies how its image is
-prepared.
+Independent of torch, the store and keys: the tower is a function, and the caller supplies how its image is
+prepared. Callers of the same image share a call of `encode`, see `single_flight`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 
 import structlog
 
@@ -26,6 +27,7 @@ from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.queued_image import QueuedImage
 from fovea.contract.errors import EncoderBusy, FoveaError
 
+_age = attrgetter("created")
 # The tower: images, and whether their saliency is needed.
 Compute = Callable[[Sequence[Patches], bool], list[TowerOutput]]
 
@@ -189,7 +191,10 @@ class Batcher:
         started = time.perf_counter()
         try:
             images = [image.prepared.patches for image in batch if image.prepared]
-            rows = await self._on_tower(images, batch[0].saliency)
+            loop = asyncio.get_running_loop()
+            outputs = await loop.run_in_executor(
+                self._tower, _guarded, self._compute, images, batch[0].saliency
+            )
         except TowerFailed:
             raise
         except Exception as error:
@@ -198,8 +203,8 @@ class Batcher:
             return
         ended = time.perf_counter()
         self.encodes += len(batch)
-        for image, data in zip(batch, rows, strict=True):
-            image.finish(data, started, ended)
+        for image, output in zip(batch, outputs, strict=True):
+            image.finish(output, started, ended)
 
     async def _run_alone(self, batch: Sequence[QueuedImage], error: Exception) -> None:
         if len(batch) == 1:
@@ -210,14 +215,6 @@ class Batcher:
             return
         for image in batch:
             await self._run([image])
-
-    async def _on_tower(self, images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tower, _guarded, self._compute, images, saliency)
-
-
-def _age(image: QueuedImage) -> float:
-    return image.created
 
 
 def _guarded(compute: Compute, images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:

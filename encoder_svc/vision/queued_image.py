@@ -13,10 +13,6 @@ from encoder_svc.vision.prepare import PreparedImage
 Prepare = Callable[[], Awaitable[PreparedImage]]
 
 
-def _new_result() -> asyncio.Future[Encoded]:
-    return asyncio.get_running_loop().create_future()
-
-
 @dataclass(eq=False)
 class QueuedImage:
     """`patches` bounds what the image can cost the tower; the image size decides it before preparation.
@@ -29,7 +25,9 @@ class QueuedImage:
     saliency: bool = False
     begun: bool = False
     prepared: PreparedImage | None = None
-    result: asyncio.Future[Encoded] = field(default_factory=_new_result)
+    result: asyncio.Future[Encoded] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
     created: float = field(default_factory=time.perf_counter)
 
     @property
@@ -53,6 +51,7 @@ class QueuedImage:
         self.result.set_result(
             Encoded(output.rows, image.grid_thw, timings, image.kept, output.saliency, image.uniform)
         )
+        self.prepared = None  # the patches take more memory than the rows
 
     def fail(self, error: Exception) -> None:
         if not self.result.done():

@@ -12,13 +12,15 @@ import numpy as np
 
 from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
-from encoder_svc.images.decode import DecodedImage
-from encoder_svc.images.decoder import Pixels, ThreadDecoder
+from encoder_svc.images.decode import DecodedImage, Pixels
+from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.job_builder import JobBuilder
 from encoder_svc.rankings import Rankings
 from encoder_svc.row_cache import RowCache
-from encoder_svc.store import LmdbStore, StoreLimits, tenant_id
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.keys import tenant_id
+from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.output import TowerOutput

@@ -35,6 +35,21 @@ async def test_a_hit_never_decodes_the_image(parts: Parts) -> None:
     assert (parts.tower.computed, parts.tower.with_saliency, parts.ranked) == ([1], [False], [])
 
 
+async def test_rows_whose_caller_leaves_while_the_tower_runs_are_stored(parts: Parts) -> None:
+    stored = await parts.uploads.keep(encoded(picture(96, 64)))
+    parts.tower.gate.clear()
+    call = asyncio.create_task(parts.encoder.encode(stored.facts.digest, PLAIN, ""))
+    async with asyncio.timeout(10):
+        while not parts.encoder.cache.batcher.running:
+            await asyncio.sleep(0.002)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    parts.tower.gate.set()
+    await parts.encoder.written()
+    assert (await parts.encoder.encode(stored.facts.digest, PLAIN, "")).origin == "rows"
+    assert parts.tower.computed == [1]
+
+
 async def test_another_plan_of_the_image_is_decoded_again(parts: Parts) -> None:
     stored = await parts.uploads.keep(encoded(picture(960, 640)))
     for max_pixels in (65_536, 131_072):

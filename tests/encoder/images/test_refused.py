@@ -41,8 +41,8 @@ LEAK = re.compile(r"0x[0-9a-f]{4,}|BytesIO|Traceback|/[a-z]+/|PIL", re.IGNORECAS
 def refusal(data: bytes, limits: ImageLimits = LIMITS) -> FoveaError:
     with pytest.raises(FoveaError) as caught:
         decode(data, limits)
-    told = " ".join([caught.value.message, *caught.value.metadata.values()])
-    assert not LEAK.search(told), told
+    text = " ".join([caught.value.message, *caught.value.metadata.values()])
+    assert not LEAK.search(text), text
     return caught.value
 
 
@@ -192,7 +192,7 @@ def test_whatever_is_changed_in_a_file_it_is_decoded_or_refused_by_a_typed_error
             outcomes["decoded"] += 1
         except FoveaError as error:
             outcomes["refused"] += not LEAK.search(error.message)
-    assert sum(outcomes.values()) == 400, "a message told what Pillow said"
+    assert sum(outcomes.values()) == 400, "a message quotes Pillow"
     assert min(outcomes.values()) > 0, "both happen, else this tested nothing"
 
 

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from encoder_svc.store import LmdbStore, StoredRows, StoreLimits
+from encoder_svc.store.core import StoredRows, StoreLimits
+from encoder_svc.store.store import LmdbStore
 from fovea.contract.errors import StoreClosed
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, LAYOUT, row_key, rows, same
@@ -86,7 +87,7 @@ def test_no_reader_outlives_its_call(store: LmdbStore) -> None:
     store.get(row_key(2), FIELDS)
     store.stats()
     store.row_keys(ALICE)
-    # One line of header, and one per reader inside a transaction; an idle slot says "-".
+    # A line of header, and a line per reader inside a transaction; an idle slot says "-".
     readers = store._env.lmdb.readers().splitlines()[1:]
     assert [line for line in readers if line.split()[-1] != "-"] == []
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreLimits
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, rows, same
 
@@ -47,16 +48,16 @@ class Writer:
 
     def _next(self, word: str) -> int:
         assert self.process.stdout is not None
-        said, number = self.process.stdout.readline().split()
-        assert said == word
+        event, number = self.process.stdout.readline().split()
+        assert event == word
         return int(number)
 
     def _rest(self) -> Iterator[int]:
         """What it acknowledged between the last line read and its death."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            said, number = line.split()
-            if said == "ended":
+            event, number = line.split()
+            if event == "ended":
                 assert int(number) == -signal.SIGKILL
                 return
             yield int(number)

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from encoder_svc.store import LmdbStore, StoreLimits, UploadKey
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.keys import UploadKey
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, rows, same
 

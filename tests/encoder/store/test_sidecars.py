@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder_svc.store import LmdbStore, RowKey, StoredRows, StoreLimits, variant
+from encoder_svc.store.core import StoredRows, StoreLimits
 from encoder_svc.store.facts import pack_indices, unpack_indices
-from encoder_svc.store.keys import sidecar
+from encoder_svc.store.keys import RowKey, sidecar, variant
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, BOB, FIELDS, KIB, LAYOUT, pixels, row_key, rows, same
 from tests.encoder.store.test_damage import flip

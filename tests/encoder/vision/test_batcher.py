@@ -467,6 +467,6 @@ async def test_calls_with_and_without_saliency_share_no_tower_call(
 async def test_a_batch_is_limited_by_the_patches_that_are_there(
     batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
-    """Four images that could have 12 patches each, and have 4: one call of 16."""
+    """Four images that could have 12 patches each, and have 4: a single call of 16."""
     await asyncio.gather(*(batcher.share(i, 12, work.of(i, 4)) for i in range(4)))
     assert tower.batches == [[0, 1, 2, 3]]

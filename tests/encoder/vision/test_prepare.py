@@ -45,7 +45,7 @@ async def test_a_prepared_file_is_its_pixels_in_patches(preparer: ImagePreparer,
 
 
 async def test_the_places_of_a_plan_are_those_of_its_patches(preparer: ImagePreparer) -> None:
-    """Half of the picture has one colour. A plan that drops nothing needs no pixels."""
+    """Half of the picture has a single colour. A plan that drops nothing needs no pixels."""
     rgb = picture(192, 128)
     rgb[64:] = 7
     plan = EncodePlan(16_777_216, flat_tolerance=0)
