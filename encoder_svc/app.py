@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from encoder_svc.vision.tower import Tower
 
 TENANT = "default"
+Limits = TypeVar("Limits", ImageLimits, EncoderLimits)
 log = structlog.get_logger()
 
 
@@ -63,26 +64,10 @@ def main(argv: Sequence[str]) -> None:
     run(serve(config), "encoder", (FoveaError, OSError, ValueError))
 
 
-def _image_limits(config: EncoderSettings) -> ImageLimits:
-    return ImageLimits(
-        max_bytes=config.max_image_bytes,
-        max_pixels=config.max_image_pixels,
-        max_side=config.max_image_side,
-        max_aspect=config.max_image_aspect,
-        max_scans=config.max_jpeg_scans,
-    )
-
-
-def _limits(config: EncoderSettings, geometry: Geometry) -> EncoderLimits:
-    """Most limits have the name of their setting."""
-    derived = {
-        "default_max_pixels": geometry.within(config.max_pixels),
-        "max_pixels": geometry.max_pixels,
-        "min_pixels": geometry.min_pixels,
-        "max_batch_patches": config.batch_patches,
-    }
-    names = {field.name for field in fields(EncoderLimits)}
-    return EncoderLimits(**config.model_dump(include=names - derived.keys()), **derived)
+def _limits(kind: type[Limits], config: EncoderSettings, **derived: Any) -> Limits:
+    """The limits that have the name of their setting, and `derived`."""
+    names = {field.name for field in fields(kind)}
+    return kind(**config.model_dump(include=names - derived.keys()), **derived)
 
 
 async def serve(config: EncoderSettings) -> None:
@@ -94,7 +79,14 @@ async def serve(config: EncoderSettings) -> None:
         config.name,
         config.model_title,
         geometry,
-        _limits(config, geometry),
+        _limits(
+            EncoderLimits,
+            config,
+            default_max_pixels=geometry.within(config.max_pixels),
+            max_pixels=geometry.max_pixels,
+            min_pixels=geometry.min_pixels,
+            max_batch_patches=config.batch_patches,
+        ),
         pick_devices(config.device)[0],
         pick_dtype(config.dtype, config.device).value,
     )
@@ -103,7 +95,7 @@ async def serve(config: EncoderSettings) -> None:
     policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s, tenant_id(TENANT))
     with (
         await asyncio.to_thread(LmdbStore, config.cache_dir, limits) as store,
-        closing(ThreadDecoder(_image_limits(config), threads)) as decoder,
+        closing(ThreadDecoder(_limits(ImageLimits, config), threads)) as decoder,
         closing(ImagePreparer(decoder, geometry, threads)) as preparer,
     ):
         uploads = Uploads(store, decoder, policy)

@@ -100,7 +100,7 @@ async def test_a_ranking_is_computed_on_first_use(parts: Parts, image: str) -> N
         await parts.encoder.written()
     assert sources == ["rows", "rows", "rows", "encoded", "rows"]
     assert parts.tower.with_saliency == [False, True]
-    assert parts.ranked == [Reducer.DIVPRUNE, Reducer.SCOPE], "the other two need no looking"
+    assert parts.ranked == [Reducer.DIVPRUNE, Reducer.SCOPE], "the other two read no rows"
 
 
 async def test_a_ranking_survives_a_restart_and_is_deleted_with_the_image(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_invalid_rankings_are_not_unpacked() -> None:
     data = good.pack()
     assert Ranking.unpack(data[:-1]) is None
     assert Ranking.unpack(b"") is None
-    assert Ranking.unpack(data[:8] * 3) is None, "a place that stands three times"
+    assert Ranking.unpack(data[:8] * 3) is None, "an index that appears three times"
     assert good.of(np.array([0, 2, 4], np.int32))
     assert not good.of(np.array([0, 2, 5], np.int32))
 

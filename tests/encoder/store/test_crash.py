@@ -79,7 +79,7 @@ def test_kill_9_in_a_write_loop_loses_nothing_acknowledged(writer: Writer, tmp_p
             assert not store.stats().quarantined
             for n in range(following):
                 assert same(store.get(row_key(n), FIELDS), rows(n, size_of(n))), n
-            # The commit under way may have happened, and then it happened whole.
+            # The commit in progress may have completed, but never in part.
             pending = store.get(row_key(following), FIELDS)
             assert pending is None or same(pending, rows(following, size_of(following)))
             stats = store.stats().total.rows

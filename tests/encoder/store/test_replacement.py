@@ -47,7 +47,7 @@ def test_a_put_that_meets_damage_sets_the_store_aside_and_the_next_is_kept(
     assert not open_store(LIMITS).stats().quarantined
 
 
-def test_an_order_of_strangers_does_not_keep_an_eviction_going(open_store: Opener) -> None:
+def test_an_order_of_missing_records_does_not_keep_an_eviction_going(open_store: Opener) -> None:
     store = open_store(LIMITS)
     for n in range(20):
         store.put(row_key(n), FIELDS, rows(n))

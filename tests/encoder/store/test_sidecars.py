@@ -39,7 +39,7 @@ def test_it_answers_for_its_rows_its_fields_and_its_name_alone(store: LmdbStore)
     with pytest.raises(ValueError, match="variant"):
         store.put_sidecar(row_key(1), NAME, {**FIELDS, "revision": 4}, DATA)
     assert store.get_sidecar(row_key(1), NAME, FIELDS) == DATA
-    assert store.get_sidecar(row_key(1), NAME, {**FIELDS, "revision": 4}) is None, "another echo"
+    assert store.get_sidecar(row_key(1), NAME, {**FIELDS, "revision": 4}) is None, "other fields"
 
 
 def test_it_goes_with_the_image_and_with_the_tenant(store: LmdbStore) -> None:
@@ -71,7 +71,7 @@ def test_it_is_evicted_when_it_is_not_used(open_store: Opener) -> None:
     assert stats.evictions == 39 - stats.records
 
 
-def test_a_damaged_one_is_a_miss_and_is_counted(open_store: Opener, data_file: Path) -> None:
+def test_a_damaged_sidecar_is_a_miss_and_is_counted(open_store: Opener, data_file: Path) -> None:
     store = open_store()
     store.put(row_key(1), FIELDS, rows(1))
     store.put_sidecar(row_key(1), NAME, FIELDS, DATA)
@@ -85,7 +85,7 @@ def test_a_damaged_one_is_a_miss_and_is_counted(open_store: Opener, data_file: P
     assert store.put_sidecar(row_key(1), NAME, FIELDS, DATA).stored
 
 
-def test_rows_tell_where_they_stand_after_a_restart_too(open_store: Opener) -> None:
+def test_kept_indices_survive_a_restart(open_store: Opener) -> None:
     whole = rows(1, 4 * KIB)
     indices = np.arange(3, 3 + 5 * whole.count, 5, dtype=np.int32)
     kept = StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=indices)
@@ -96,7 +96,7 @@ def test_rows_tell_where_they_stand_after_a_restart_too(open_store: Opener) -> N
     facts = store.facts(row_key(1), FIELDS)
     assert facts is not None
     assert np.array_equal(facts.kept, indices)
-    assert store.stats().total.rows.hits == 0, "asking for facts is no use"
+    assert store.stats().total.rows.hits == 0, "reading facts counts as no use"
     assert same(store.get(row_key(1), FIELDS), kept)
     for some in ((0,), (7, 8), (0, 4095)):
         assert unpack_indices(pack_indices(np.array(some, np.int32))).tolist() == list(some)

@@ -156,7 +156,7 @@ async def test_no_batch_exceeds_its_patches(
     assert len(tower.batches) < 7
 
 
-async def test_an_image_larger_than_a_batch_and_than_the_room_is_computed_alone(
+async def test_an_image_larger_than_a_batch_and_the_patch_limit_is_computed_alone(
     batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     small, large = batcher.share("s", 4, work.of(1)), batcher.share("l", 100, work.of(2, 100))

@@ -76,7 +76,7 @@ def images() -> list[TowerImage]:
 def run(
     strict: Strict, folder: Path, dtype: torch.dtype = torch.bfloat16, kind: type[Any] = GroupedAttention
 ) -> None:
-    """Rows of every dtype, and what each patch is worth; a second time with the tables of the first."""
+    """Rows of every dtype, and saliency. The second run reuses the position tables of the first."""
     with torch.inference_mode():
         tower = forward(strict, folder, dtype, kind)
         for salient in (True, False):

@@ -112,7 +112,7 @@ def test_a_slow_gradient_keeps_a_witness_wherever_its_colour_has_drifted_too_far
     assert kept_cells(rgb, CELL, 1) is None
 
 
-def test_of_a_blank_picture_one_cell_stays() -> None:
+def test_a_blank_picture_keeps_a_single_cell() -> None:
     kept = kept_cells(np.full((128, 96, 3), 255, np.uint8), 32, 0)
     assert kept is not None
     assert (kept.tolist(), kept.dtype) == ([0], np.int32)

@@ -44,7 +44,7 @@ async def test_a_prepared_file_is_its_pixels_in_patches(preparer: ImagePreparer,
     assert prepared.preprocess_ms > 0
 
 
-async def test_the_places_of_a_plan_are_those_of_its_patches(preparer: ImagePreparer) -> None:
+async def test_kept_indices_are_those_of_the_patches(preparer: ImagePreparer) -> None:
     """Half of the picture has a single colour. A plan that drops nothing needs no pixels."""
     rgb = picture(192, 128)
     rgb[64:] = 7
