@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
+from dataclasses import fields
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -15,8 +16,11 @@ from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
+from encoder_svc.job_builder import JobBuilder
 from encoder_svc.leases import RowLeases
 from encoder_svc.metrics import EncoderMetrics
+from encoder_svc.rankings import Rankings
+from encoder_svc.row_cache import RowCache
 from encoder_svc.service import SERVICE, EncoderService, register
 from encoder_svc.settings import EncoderSettings
 from encoder_svc.state import EncoderDescription, EncoderLimits, ServiceState
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from encoder_svc.vision.tower import Tower
 
 TENANT = "default"
+Limits = TypeVar("Limits", ImageLimits, EncoderLimits)
 log = structlog.get_logger()
 
 
@@ -59,35 +64,10 @@ def main(argv: Sequence[str]) -> None:
     run(serve(config), "encoder", (FoveaError, OSError, ValueError))
 
 
-def _image_limits(config: EncoderSettings) -> ImageLimits:
-    return ImageLimits(
-        max_bytes=config.max_image_bytes,
-        max_pixels=config.max_image_pixels,
-        max_side=config.max_image_side,
-        max_aspect=config.max_image_aspect,
-        max_scans=config.max_jpeg_scans,
-    )
-
-
-def _limits(config: EncoderSettings, geometry: Geometry) -> EncoderLimits:
-    return EncoderLimits(
-        max_message_bytes=config.max_message_bytes,
-        max_image_bytes=config.max_image_bytes,
-        max_image_pixels=config.max_image_pixels,
-        max_image_side=config.max_image_side,
-        max_image_aspect=config.max_image_aspect,
-        max_jpeg_scans=config.max_jpeg_scans,
-        default_max_pixels=geometry.within(config.max_pixels),
-        max_pixels=geometry.max_pixels,
-        min_pixels=geometry.min_pixels,
-        max_batch_patches=config.batch_patches,
-        max_queue=config.max_queue,
-        cache_bytes=config.cache_bytes,
-        uploads_bytes=config.uploads_bytes,
-        arena_bytes=config.arena_bytes,
-        arena_lease_s=config.arena_lease_s,
-        idle_s=config.idle_s,
-    )
+def _limits(kind: type[Limits], config: EncoderSettings, **derived: Any) -> Limits:
+    """The limits that have the name of their setting, and `derived`."""
+    names = {field.name for field in fields(kind)}
+    return kind(**config.model_dump(include=names - derived.keys()), **derived)
 
 
 async def serve(config: EncoderSettings) -> None:
@@ -95,80 +75,83 @@ async def serve(config: EncoderSettings) -> None:
     check_folder(config.model)
     architecture.check_processor(config.model)
     geometry = Geometry.from_checkpoint(config.model)
-    device = pick_devices(config.device)[0]
-    dtype = pick_dtype(config.dtype, config.device)
+    description = EncoderDescription(
+        config.name,
+        config.model_title,
+        geometry,
+        _limits(
+            EncoderLimits,
+            config,
+            default_max_pixels=geometry.within(config.max_pixels),
+            max_pixels=geometry.max_pixels,
+            min_pixels=geometry.min_pixels,
+            max_batch_patches=config.batch_patches,
+        ),
+        pick_devices(config.device)[0],
+        pick_dtype(config.dtype, config.device).value,
+    )
+    threads = min(config.decode_threads, cores())
     limits = StoreLimits(config.cache_bytes, config.uploads_bytes)
-    with closing(await asyncio.to_thread(LmdbStore, config.cache_dir, limits)) as store:
-        policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s, tenant_id(TENANT))
-        threads = min(config.decode_threads, cores())
-        with closing(ThreadDecoder(_image_limits(config), threads)) as decoder:
-            uploads = Uploads(store, decoder, policy)
-            description = EncoderDescription(
-                config.name,
-                config.model_title,
-                geometry,
-                _limits(config, geometry),
-                device,
-                dtype.value,
-            )
-            state = ServiceState(description, store, uploads)
-            with closing(ImagePreparer(decoder, geometry, threads)) as preparer:
-                await _serve(config, state, uploads, store, preparer, dtype)
+    policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s, tenant_id(TENANT))
+    with (
+        await asyncio.to_thread(LmdbStore, config.cache_dir, limits) as store,
+        closing(ThreadDecoder(_limits(ImageLimits, config), threads)) as decoder,
+        closing(ImagePreparer(decoder, geometry, threads)) as preparer,
+    ):
+        uploads = Uploads(store, decoder, policy)
+        state = ServiceState(description, store, uploads)
+        registry = CollectorRegistry()
+        metrics = EncoderMetrics(registry, state)
+        process = ServerProcess(
+            Binding(config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s),
+            SERVICE,
+            lambda server: register(EncoderService(state, metrics), server),
+            registry,
+        )
+
+        async def load() -> Encoder:
+            tower = await _load_tower(config, state)
+            identity = await asyncio.to_thread(_identity, config, description, tower)
+            batcher = _start_batcher(config, tower, identity)
+            jobs = JobBuilder(identity, uploads, config.max_pixels)
+            cache = RowCache(identity, uploads, store, preparer, batcher)
+            return Encoder(jobs, cache, Rankings(store, metrics.ranked))
+
+        await _serve(config, state, process, load)
 
 
 async def _serve(
     config: EncoderSettings,
     state: ServiceState,
-    uploads: Uploads,
-    store: LmdbStore,
-    preparer: ImagePreparer,
-    dtype: RowDtype,
+    process: ServerProcess,
+    load: Callable[[], Coroutine[Any, Any, Encoder]],
 ) -> None:
-    registry = CollectorRegistry()
-    metrics = EncoderMetrics(registry)
-    metrics.watch(state.load, state.description.limits)
-    metrics.watch_arena(state.arena_use)
-    state.on_served = metrics.served
-    state.on_placed = metrics.placed
-    process = ServerProcess(
-        Binding(config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s),
-        SERVICE,
-        lambda server: register(EncoderService(state), server),
-        registry,
-    )
+    description = state.description
     await process.start()
-    log.info("listening", port=process.port, model=state.description.model, device=state.description.device)
+    log.info("listening", port=process.port, model=description.model, device=description.device)
     encoder: Encoder | None = None
     leases: RowLeases | None = None
     try:
-        encoder = await process.unless_stopped(_load(config, state, uploads, store, preparer, dtype))
-        encoder.rankings.on_made = metrics.ranked
+        encoder = await process.unless_stopped(load())
         if config.arena_bytes:
-            leases = RowLeases(await asyncio.to_thread(Arena, config.arena_bytes), config.arena_lease_s)
+            arena = await asyncio.to_thread(Arena, config.arena_bytes)
+            leases = RowLeases(encoder, arena, config.arena_lease_s)
         state.open(encoder, leases)
         keep_loaded_objects()
         await process.ready()
-        log.info("ready", fingerprint=state.fingerprint, dtype=dtype.value, rows=str(state.layout))
-        await process.until_stopped(encoder.batcher.died())
+        log.info("ready", fingerprint=state.fingerprint, dtype=description.dtype, rows=str(state.layout))
+        await process.until_stopped(encoder.cache.batcher.died())
     finally:
         state.draining = True
         await process.drain(config.grace_s)
         if encoder is not None:
-            await encoder.batcher.close()
             await encoder.close()
         if leases is not None:
             await leases.close()
 
 
-async def _load(
-    config: EncoderSettings,
-    state: ServiceState,
-    uploads: Uploads,
-    store: LmdbStore,
-    preparer: ImagePreparer,
-    dtype: RowDtype,
-) -> Encoder:
-    """Load the tower, which runs a dummy image, and compute the fingerprint of its weights."""
+async def _load_tower(config: EncoderSettings, state: ServiceState) -> Tower:
+    """Load the tower, which runs a dummy image."""
     # Importing torch takes seconds. A thread keeps the event loop free to answer health checks.
     tower_module = await asyncio.to_thread(import_module, "encoder_svc.vision.tower")
 
@@ -176,25 +159,25 @@ async def _load(
         state.progress = 0.9 * done / max(1, total)
 
     tower_module.set_threads(config.threads)
+    description = state.description
     tower: Tower = await asyncio.to_thread(
-        tower_module.Tower.load, config.model, state.description.device, dtype, progress
+        tower_module.Tower.load, config.model, description.device, RowDtype(description.dtype), progress
     )
-    identity = RowIdentity(
-        await asyncio.to_thread(fingerprint, config.model),
-        tower.layout(RowDtype(config.row_dtype)),
-        dtype.value,
-        state.description.geometry,
-    )
+    return tower
 
+
+def _identity(config: EncoderSettings, description: EncoderDescription, tower: Tower) -> RowIdentity:
+    """Computes the fingerprint of the checkpoint's weights."""
+    layout = tower.layout(RowDtype(config.row_dtype))
+    return RowIdentity(fingerprint(config.model), layout, description.dtype, description.geometry)
+
+
+def _start_batcher(config: EncoderSettings, tower: Tower, identity: RowIdentity) -> Batcher:
     def compute(images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
-        rows = tower.encode(images, identity.layout.dtype, saliency)
-        state.encodes += len(images)
-        return rows
+        return tower.encode(images, identity.layout.dtype, saliency)
 
-    wait = config.max_batch_wait_ms / 1000
-    batcher = Batcher(
-        compute,
-        BatchLimits(config.batch_patches, max_queue=config.max_queue, max_wait_s=wait),
-    )
+    wait_s = config.max_batch_wait_ms / 1000
+    limits = BatchLimits(config.batch_patches, max_queue=config.max_queue, max_wait_s=wait_s)
+    batcher = Batcher(compute, limits)
     batcher.start()
-    return Encoder(identity, uploads, store, preparer, batcher, config.max_pixels)
+    return batcher

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from encoder_svc.reduction.ranking import GridIndices
-from encoder_svc.store.core import StoredRows
+import numpy as np
+import numpy.typing as npt
+
+from encoder_svc.reduction.ranking import Floats
+from encoder_svc.store.core import GridIndices, StoredRows
 from encoder_svc.store.keys import RowKey
+from encoder_svc.vision.output import Timings
 from fovea.contract.plan import EncodePlan, RowSelection
 from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.geometry import Geometry, Planned
 
-# Raise by one when the code would compute other rows from the same pixels. Older records then no longer
-# match. Revision 4 retires records that could hold values that are not finite: since rows are checked when
-# they are packed, and again in the decoder, a read does not check them.
+# Increment when the code would compute other rows from the same pixels. Older records then no longer match.
+# Revision 4 retires records that could hold values that are not finite: since rows are checked when they are
+# packed, and again in the decoder, a read does not check them.
 ROWS_REVISION = 4
 
 
@@ -67,39 +72,32 @@ class EncodeJob:
         return self.plan.rows
 
     @property
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self.started) * 1000
+
+    @property
     def slot_key(self) -> tuple[RowKey, RowSelection]:
         """Identifies the rows that are sent."""
         return self.key, self.selection
 
 
-@dataclass(frozen=True)
-class Timings:
-    """Milliseconds per stage; zero for a stage that did not run. `total_ms` is from the call to the first
-    row.
-    """
-
-    queue_ms: float = 0.0
-    decode_ms: float = 0.0
-    preprocess_ms: float = 0.0
-    tower_ms: float = 0.0
-    store_ms: float = 0.0
-    total_ms: float = 0.0
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EncodedRows:
-    """All encoded rows of an image. `origin` is encoded or rows.
+    """All encoded rows of an image. `origin` is ENCODED or STORE.
 
-    `joined` means that the call shared the computation of an earlier call.
+    `joined` means that another call has received the rows of the same computation. `saliency` and `uniform`
+    have a value per row if they were computed too.
     """
 
     rows: StoredRows
     origin: RowOrigin
     timings: Timings
     joined: bool = False
+    saliency: Floats | None = None
+    uniform: npt.NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ServedRows:
     """The rows of an image as they are sent. `encoded` counts the rows before selection."""
 
@@ -110,10 +108,18 @@ class ServedRows:
     timings: Timings
     joined: bool = False
 
+    @property
+    def kept(self) -> GridIndices | None:
+        return self.rows.kept
 
-@dataclass(frozen=True)
+    @property
+    def count(self) -> int:
+        return self.rows.count
+
+
+@dataclass(frozen=True, eq=False)
 class PlacedRows:
-    """The kept indices of a plan; `kept` None is the whole grid. `origin` is none if the tower was not
+    """The kept indices of a plan; `kept` None is the whole grid. `origin` is NONE if the tower was not
     needed.
 
     `known` is false if only the tower could tell and it was not allowed to run. `order` has the indices of

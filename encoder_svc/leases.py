@@ -11,19 +11,24 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import xxhash
 
-from encoder_svc.core import EncodeJob, ServedRows, Timings
+from encoder_svc.core import EncodeJob, ServedRows
 from encoder_svc.encoder import Encoder
 from encoder_svc.slots import Slot, Slots
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
+from encoder_svc.vision.output import Timings
 from fovea.arena import PAGE, Arena
 from fovea.contract.errors import ArenaFull
 from fovea.contract.plan import RowSelection
 from fovea.contract.rows import RowOrigin, chunks
+
+_Filled: TypeAlias = tuple[ServedRows, tuple[int, ...]]
+"""The rows in a slot, and the XXH3 of each chunk."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +53,19 @@ class ArenaUse:
     leases: int = 0
 
 
-@dataclass(frozen=True)
-class _FilledSlot:
-    served: ServedRows
-    checks: tuple[int, ...]
-
-
 class RowLeases:
-    """Leases of an arena, which it closes. Confined to an event loop."""
+    """Leases of an arena, which it closes. Confined to an event loop.
 
-    def __init__(self, arena: Arena, lease_s: float) -> None:
+    Concurrent callers share the fill of a slot. This is no SingleFlight: a fill is remembered as long as its
+    slot, not until a write, and a key has two slots while a dropped slot is still being read.
+    """
+
+    def __init__(self, encoder: Encoder, arena: Arena, lease_s: float) -> None:
         self.arena = arena.id
+        self._encoder = encoder
         self._arena = arena
         self._slots: Slots[tuple[RowKey, RowSelection]] = Slots(PAGE, PAGE + arena.size, lease_s)
-        self._fills: WeakKeyDictionary[Slot, asyncio.Task[_FilledSlot]] = WeakKeyDictionary()
+        self._fills: WeakKeyDictionary[Slot, asyncio.Task[_Filled]] = WeakKeyDictionary()
 
     async def close(self) -> None:
         """Wait for running writes, then remove the arena file."""
@@ -71,21 +75,21 @@ class RowLeases:
     def use(self) -> ArenaUse:
         return ArenaUse(self._slots.used_bytes, self._slots.leases)
 
-    async def lease(self, encoder: Encoder, job: EncodeJob) -> RowLease:
+    async def lease(self, job: EncodeJob) -> RowLease:
         """Raises ArenaFull, before any computation if the image size decides the row count, and what encoding
         raises.
         """
         slot = self._slots.find(job.slot_key)
         if slot is None:
-            length = await encoder.length(job)
+            length = await self._encoder.length(job)
             slot = self._slots.find(job.slot_key)  # another call may have placed it meanwhile
         if slot is None:
             slot = self._slots.place(job.slot_key, length)
-            self._fills[slot] = self._filling(slot, encoder, job)
+            self._fills[slot] = self._filling(slot, job)
             return await self._leased(slot)
         waited = not self._fills[slot].done()
         leased = await self._leased(slot)
-        encoder.used(job)
+        self._encoder.cache.note_use(job)
         return replace(leased, served=_served_again(leased.served, job, waited))
 
     def release(self, leases: Iterable[str]) -> int:
@@ -102,33 +106,33 @@ class RowLeases:
         """
         pin = self._slots.hold(slot)
         try:
-            filled = await asyncio.shield(self._fills[slot])
+            served, checks = await asyncio.shield(self._fills[slot])
             expires = time.time() + self._slots.lease_s
-            return RowLease(filled.served, slot.offset, filled.checks, self._slots.lease(slot), expires)
+            return RowLease(served, slot.offset, checks, self._slots.lease(slot), expires)
         finally:
             self._slots.release(pin)
 
-    def _filling(self, slot: Slot, encoder: Encoder, job: EncodeJob) -> asyncio.Task[_FilledSlot]:
+    def _filling(self, slot: Slot, job: EncodeJob) -> asyncio.Task[_Filled]:
         """Fill a slot. A pin holds it until the last byte is written, so that no other key reuses it."""
         pin = self._slots.hold(slot)
 
-        def ended(fill: asyncio.Task[_FilledSlot]) -> None:
+        def ended(fill: asyncio.Task[_Filled]) -> None:
             self._slots.release(pin)
             if fill.cancelled() or fill.exception():
                 self._slots.drop(lambda key: self._slots.is_at(key, slot))
 
-        fill = asyncio.create_task(self._fill(slot, encoder, job))
+        fill = asyncio.create_task(self._fill(slot, job))
         fill.add_done_callback(ended)
         return fill
 
-    async def _fill(self, slot: Slot, encoder: Encoder, job: EncodeJob) -> _FilledSlot:
-        served = await encoder.rows(job)
+    async def _fill(self, slot: Slot, job: EncodeJob) -> _Filled:
+        served = await self._encoder.rows(job)
         rows = served.rows
         if rows.data.nbytes > slot.length:
             raise ArenaFull(rows.data.nbytes, slot.length)
         checks = await asyncio.to_thread(self._write, slot.offset, rows)
         here = replace(rows, data=self._arena.view(slot.offset, rows.data.nbytes))
-        return _FilledSlot(replace(served, rows=here), checks)
+        return replace(served, rows=here), checks
 
     def _write(self, offset: int, rows: StoredRows) -> tuple[int, ...]:
         pieces = [piece for _, piece in chunks(rows.data, rows.layout)]
@@ -138,7 +142,7 @@ class RowLeases:
 
 def _served_again(served: ServedRows, job: EncodeJob, waited: bool) -> ServedRows:
     """The receipt for a caller that did not fill the slot: joined if the fill was still running."""
-    timings = Timings(total_ms=(time.perf_counter() - job.started) * 1000)
+    timings = Timings(total_ms=job.elapsed_ms)
     if waited and served.origin is RowOrigin.ENCODED:
         return replace(served, job=job, timings=timings, joined=True)
     return replace(served, job=job, origin=RowOrigin.STORE, timings=timings, joined=False)

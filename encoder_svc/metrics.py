@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from encoder_svc.core import PlacedRows, ServedRows, Timings
-from encoder_svc.leases import ArenaUse
-from encoder_svc.state import EncoderLimits, EncoderLoad
+from encoder_svc.core import PlacedRows, ServedRows
+from encoder_svc.state import ServiceState
+from encoder_svc.vision.output import Timings
 from fovea.contract.plan import Reducer
 from fovea.contract.rows import RowOrigin
 
@@ -16,10 +16,9 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 class EncoderMetrics:
-    """Images, rows and stage times by source."""
+    """Images, rows and stage times by source; load, limits and arena use of `state`."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    def __init__(self, registry: CollectorRegistry, state: ServiceState) -> None:
         self._images = Counter("fovea_encoder_images", "Images served.", ("source",), registry=registry)
         self._rows = Counter("fovea_encoder_rows", "Rows served.", ("source",), registry=registry)
         self._left_out = Counter(
@@ -35,24 +34,16 @@ class EncoderMetrics:
         self._seconds = Histogram(
             "fovea_encoder_stage_seconds", "Stages of a call.", ("stage",), buckets=SECONDS, registry=registry
         )
-
-    def watch_arena(self, use: Callable[[], ArenaUse]) -> None:
-        """Gauges of the arena; zero without an arena."""
-        used = Gauge(
-            "fovea_encoder_arena_used_bytes", "Bytes of rows in shared memory.", registry=self._registry
-        )
-        used.set_function(lambda: use().used_bytes)
-        leases = Gauge("fovea_encoder_arena_leases", "Leases of rows there.", registry=self._registry)
-        leases.set_function(lambda: use().leases)
-
-    def watch(self, load: Callable[[], EncoderLoad], limits: EncoderLimits) -> None:
-        """Gauges of load and limits; `load` is called at each scrape."""
-        waiting = Gauge("fovea_encoder_num_requests_waiting", "Images that wait.", registry=self._registry)
-        waiting.set_function(lambda: load().waiting)
-        running = Gauge("fovea_encoder_num_requests_running", "Images in the tower.", registry=self._registry)
-        running.set_function(lambda: load().running)
-        for name, value in vars(limits).items():
-            Gauge(f"fovea_encoder_limit_{name}", "A limit.", registry=self._registry).set(value)
+        gauges: dict[str, tuple[str, Callable[[], float]]] = {
+            "num_requests_waiting": ("Images that wait.", lambda: state.load().waiting),
+            "num_requests_running": ("Images in the tower.", lambda: state.load().running),
+            "arena_used_bytes": ("Bytes of rows in shared memory.", lambda: state.arena_use().used_bytes),
+            "arena_leases": ("Leases of rows there.", lambda: state.arena_use().leases),
+        }
+        for name, (text, read) in gauges.items():
+            Gauge(f"fovea_encoder_{name}", text, registry=registry).set_function(read)
+        for name, value in vars(state.description.limits).items():
+            Gauge(f"fovea_encoder_limit_{name}", "A limit.", registry=registry).set(value)
 
     def served(self, served: ServedRows) -> None:
         self._images.labels(served.origin).inc()

@@ -25,7 +25,7 @@ from encoder_svc.reduction.rankers import RankerInput
 from encoder_svc.reduction.ranking import RANKING_REVISION, Ranking
 from encoder_svc.single_flight import SingleFlight
 from encoder_svc.store.keys import RowKey
-from encoder_svc.store.store import Store
+from encoder_svc.store.store import LmdbStore
 from fovea.contract.plan import Reducer
 
 log = structlog.get_logger()
@@ -40,9 +40,9 @@ RankingKey: TypeAlias = tuple[RowKey, Reducer]
 class Rankings:
     """Confined to an event loop. `on_made` is called for each computed ranking."""
 
-    def __init__(self, store: Store) -> None:
-        self.on_made: Callable[[Reducer], None] = lambda reducer: None
+    def __init__(self, store: LmdbStore, on_made: Callable[[Reducer], None]) -> None:
         self._store = store
+        self._on_made = on_made
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
         self._unwritten: SingleFlight[RankingKey, Ranking] = SingleFlight()
         self._latest: OrderedDict[RankingKey, Ranking] = OrderedDict()
@@ -65,10 +65,11 @@ class Rankings:
         if _key(job) not in self._unwritten and len(self._unwritten) >= MAX_WAITING:
             raise RankingsBusy(len(self._unwritten), MAX_WAITING)
 
-    def make(self, job: EncodeJob, load_input: Callable[[], RankerInput]) -> asyncio.Task[Ranking]:
-        """Rank what `load_input` returns; it runs on the ranking thread. Fails with RankingFailed."""
+    async def make(self, job: EncodeJob, load_input: Callable[[], RankerInput]) -> Ranking:
+        """Rank what `load_input` returns; it runs on the ranking thread. Raises RankingFailed."""
         rank = partial(self._rank, job.selection.reducer, load_input)
-        return self._unwritten.join(_key(job), rank, partial(self._write, job))
+        ranking, _ = await self._unwritten.join(_key(job), rank, partial(self._write, job))
+        return ranking
 
     def drop(self, tenant: bytes, pixels: bytes) -> None:
         """Forget the rankings of an image that are in memory."""
@@ -84,7 +85,7 @@ class Rankings:
         except Exception as error:
             log.warning("ranking_failed", reducer=reducer.value, exc_info=error)
             raise RankingFailed(reducer.name) from error
-        self.on_made(reducer)
+        self._on_made(reducer)
         return ranking
 
     async def _read_stored(self, job: EncodeJob) -> Ranking | None:

@@ -8,9 +8,11 @@ import grpc
 import xxhash
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from encoder_svc.core import EncodeJob, PlacedRows, ServedRows
+from encoder_svc.core import PlacedRows, ServedRows
+from encoder_svc.metrics import EncoderMetrics
 from encoder_svc.reduction.errors import ReducerNotHere
-from encoder_svc.state import ServiceState
+from encoder_svc.state import FEATURES, ServiceState
+from encoder_svc.uploads import Intake
 from fovea.contract import frames
 from fovea.contract.cache import cache_stats_to_proto, deleted_to_proto
 from fovea.contract.count import token_count_to_proto
@@ -47,15 +49,16 @@ def timestamp(seconds: float) -> Timestamp:
 
 
 class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
-    """The RPCs of `fovea.encoder.v1.EncoderService` over a ServiceState."""
+    """The RPCs of `fovea.encoder.v1.EncoderService` over a ServiceState; counts the rows it serves."""
 
-    def __init__(self, state: ServiceState) -> None:
+    def __init__(self, state: ServiceState, metrics: EncoderMetrics) -> None:
         self._state = state
+        self._metrics = metrics
 
     async def PutImage(
         self, requests: AsyncIterator[encoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PutImageResponse:
-        upload = self._state.receive()
+        upload = Intake(self._state.uploads)
         async for request in requests:
             known = await upload.announce(request.header.digest, request.header.byte_size)
             if known is not None:
@@ -66,7 +69,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def DescribeImage(
         self, request: encoder_pb2.DescribeImageRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.DescribeImageResponse:
-        stored = await self._state.describe(request.digest)
+        stored = await self._state.uploads.describe(request.digest)
         return encoder_pb2.DescribeImageResponse(
             facts=facts_to_proto(stored.facts), expire_time=timestamp(stored.expires)
         )
@@ -74,7 +77,8 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def Encode(  # type: ignore[override]  # its chunks are frames: see `register`
         self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[encoder_pb2.EncodeResponse | ChunkFrame]:
-        served = await self._state.encode(*_encode_arguments(request))
+        served = await self._state.encoder.encode(*_encode_arguments(request))
+        self._metrics.served(served)
         yield encoder_pb2.EncodeResponse(header=_header(served, self._state))
         for first, data in chunks(served.rows.data, served.rows.layout):
             count = len(data) // served.rows.layout.row_bytes
@@ -84,10 +88,13 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def PlaceRows(
         self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PlaceRowsResponse:
-        placed = await self._state.place(*_encode_arguments(request.encode), request.stored_only)
+        encoder = self._state.encoder
+        job = await encoder.jobs.build(*_encode_arguments(request.encode))
+        placed = await encoder.place(job, request.stored_only)
+        self._metrics.placed(placed)
         return encoder_pb2.PlaceRowsResponse(
             known=placed.known,
-            header=_placed_header(placed, self._state),
+            header=_header(placed, self._state),
             timings=encoder_pb2.EncodeTimings(**vars(placed.timings)),
             order=placed.order if request.order and placed.order is not None else None,
         )
@@ -97,6 +104,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     ) -> encoder_pb2.LeaseRowsResponse:
         self._state.release(request.release_ids)
         leased = await self._state.lease(*_encode_arguments(request.encode))
+        self._metrics.served(leased.served)
         return encoder_pb2.LeaseRowsResponse(
             header=_header(leased.served, self._state),
             summary=_summary(leased.served),
@@ -118,7 +126,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         max_pixels = request.max_pixels if request.HasField("max_pixels") else None
         layout = self._state.layout
         planned = self._state.description.geometry.plan(
-            request.width, request.height, self._state.limit(max_pixels)
+            request.width, request.height, self._state.encoder.jobs.limit(max_pixels)
         )
         size = request.width, request.height
         count = count_tokens(size, planned, layout.row_bytes if layout else 0)
@@ -156,31 +164,18 @@ def _put_response(stored: StoredImage) -> encoder_pb2.PutImageResponse:
     )
 
 
-def _header(served: ServedRows, state: ServiceState) -> encoder_pb2.EncodeHeader:
-    header = _base_header(served.job, state)
-    header.rows = served.rows.count
-    header.source = origin_to_proto(served.origin)
-    header.joined = served.joined
-    header.kept.extend(served.rows.kept or ())
-    return header
-
-
-def _placed_header(placed: PlacedRows, state: ServiceState) -> encoder_pb2.EncodeHeader:
-    header = _base_header(placed.job, state)
-    header.rows = placed.count
-    header.source = origin_to_proto(placed.origin)
-    header.joined = placed.joined
-    header.kept.extend(placed.kept if placed.kept is not None else ())
-    return header
-
-
-def _base_header(job: EncodeJob, state: ServiceState) -> encoder_pb2.EncodeHeader:
-    """The header fields that do not depend on the selection; `count` is of the whole grid."""
+def _header(served: ServedRows | PlacedRows, state: ServiceState) -> encoder_pb2.EncodeHeader:
+    """`count` is of the whole grid, whatever the selection; no `kept` means all of its rows."""
+    job = served.job
     return encoder_pb2.EncodeHeader(
         layout=layout_to_proto(job.layout),
         count=token_count_to_proto(count_tokens(job.size, job.planned, job.layout.row_bytes)),
+        rows=served.count,
+        source=origin_to_proto(served.origin),
         fingerprint=state.fingerprint,
         encoder=state.description.name,
+        joined=served.joined,
+        kept=served.kept,
     )
 
 
@@ -203,7 +198,7 @@ def _info(state: ServiceState) -> encoder_pb2.GetServerInfoResponse:
         layout=layout_to_proto(state.layout) if state.layout else None,
         limits=encoder_pb2.EncoderLimits(**vars(description.limits)),
         load=encoder_pb2.EncoderLoad(**vars(state.load())),
-        features=state.features,
+        features=FEATURES,
         state=encoder_pb2.ServingState.Value(f"SERVING_STATE_{state.serving_state}"),
         loading_progress=state.progress,
         device=description.device,

@@ -1,24 +1,22 @@
 """The encoder process as its service sees it: loading, then serving; limits, state and statistics.
 
-Calls that need the model raise NotReady until it has run a dummy image. Independent of protobuf.
+Independent of protobuf.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from encoder_svc.core import PlacedRows, ServedRows
 from encoder_svc.encoder import Encoder
 from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
-from encoder_svc.store.store import Store
-from encoder_svc.uploads import Intake, Uploads
+from encoder_svc.store.store import LmdbStore
+from encoder_svc.uploads import Uploads
 from fovea.contract.cache import CacheStats, Deleted
 from fovea.contract.errors import NotReady
-from fovea.contract.image import StoredImage
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout
 from fovea.geometry import Geometry
@@ -79,20 +77,15 @@ class EncoderLoad:
 
 
 class ServiceState:
-    """The encoder process. `open` admits calls once the tower has run a dummy image."""
+    """The encoder process. `open` admits calls for rows once the tower has run a dummy image."""
 
-    features = FEATURES
-
-    def __init__(self, description: EncoderDescription, store: Store, uploads: Uploads) -> None:
+    def __init__(self, description: EncoderDescription, store: LmdbStore, uploads: Uploads) -> None:
         self.description = description
         self.version = version("fovea")
         self.progress = 0.0
         self.draining = False
-        self.encodes = 0
-        self.on_served: Callable[[ServedRows], None] = lambda served: None
-        self.on_placed: Callable[[PlacedRows], None] = lambda placed: None
+        self.uploads = uploads
         self._store = store
-        self._uploads = uploads
         self._encoder: Encoder | None = None
         self._leases: RowLeases | None = None
 
@@ -102,20 +95,27 @@ class ServiceState:
         self.progress = 1.0
 
     @property
+    def encoder(self) -> Encoder:
+        """Raises NotReady until `open`."""
+        if self._encoder is None:
+            raise NotReady(self.progress)
+        return self._encoder
+
+    @property
     def serving_state(self) -> str:
         if self.draining:
             return "DRAINING"
         if self._encoder is None:
             return "LOADING"
-        return "SERVING" if self._encoder.batcher.healthy else "FAILED"
+        return "SERVING" if self._encoder.cache.batcher.healthy else "FAILED"
 
     @property
     def layout(self) -> RowLayout | None:
-        return self._encoder.identity.layout if self._encoder else None
+        return self._encoder.jobs.identity.layout if self._encoder else None
 
     @property
     def fingerprint(self) -> str:
-        return self._encoder.identity.fingerprint if self._encoder else ""
+        return self._encoder.jobs.identity.fingerprint if self._encoder else ""
 
     @property
     def arena(self) -> str:
@@ -128,51 +128,27 @@ class ServiceState:
     def load(self) -> EncoderLoad:
         if self._encoder is None:
             return EncoderLoad()
-        batcher = self._encoder.batcher
-        return EncoderLoad(batcher.waiting, batcher.running, self.encodes)
-
-    def receive(self) -> Intake:
-        """A streamed upload; allowed while the model loads."""
-        return Intake(self._uploads)
-
-    async def describe(self, digest: str) -> StoredImage:
-        return await self._uploads.describe(digest)
-
-    async def encode(self, digest: str, plan: EncodePlan, fingerprint: str) -> ServedRows:
-        served = await self._ready().encode(digest, plan, fingerprint)
-        self.on_served(served)
-        return served
-
-    async def place(self, digest: str, plan: EncodePlan, fingerprint: str, stored_only: bool) -> PlacedRows:
-        """The kept indices of the rows that `encode` would send."""
-        encoder = self._ready()
-        placed = await encoder.place(await encoder.create_job(digest, plan, fingerprint), stored_only)
-        self.on_placed(placed)
-        return placed
+        batcher = self._encoder.cache.batcher
+        return EncoderLoad(batcher.waiting, batcher.running, batcher.encodes)
 
     async def lease(self, digest: str, plan: EncodePlan, fingerprint: str) -> RowLease:
-        """The rows of `encode`, in shared memory. Also raises ArenaOff and ArenaFull."""
-        encoder = self._ready()
+        """The rows of `Encoder.encode`, in shared memory. Also raises ArenaOff and ArenaFull."""
+        jobs = self.encoder.jobs
         if self._leases is None:
             raise ArenaOff
-        leased = await self._leases.lease(encoder, await encoder.create_job(digest, plan, fingerprint))
-        self.on_served(leased.served)
-        return leased
+        return await self._leases.lease(await jobs.build(digest, plan, fingerprint))
 
     def release(self, leases: Iterable[str]) -> int:
         return self._leases.release(leases) if self._leases else 0
 
-    def limit(self, max_pixels: int | None) -> int:
-        return self._ready().limit(max_pixels)
-
     async def delete(self, digest: str) -> Deleted:
         """Delete the upload and all rows of its pixels. An unknown image frees nothing."""
-        stored = await self._uploads.find(digest)
+        stored = await self.uploads.find(digest)
         if stored is None:
             return Deleted(0, 0, 0)
-        upload = await self._uploads.delete(digest)
+        upload = await self.uploads.delete(digest)
         pixels = bytes.fromhex(stored.facts.pixel_digest.removeprefix("sha256:"))
-        tenant = self._uploads.policy.tenant
+        tenant = self.uploads.policy.tenant
         if self._leases is not None:
             self._leases.drop(tenant, pixels)
         if self._encoder is not None:
@@ -196,8 +172,3 @@ class ServiceState:
             failed_checks=rows.failed_checks + uploads.failed_checks,
             skipped_puts=rows.skipped_puts,
         )
-
-    def _ready(self) -> Encoder:
-        if self._encoder is None:
-            raise NotReady(self.progress)
-        return self._encoder

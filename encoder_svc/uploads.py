@@ -16,7 +16,7 @@ from encoder_svc.images.decode import PIXELS_REVISION
 from encoder_svc.images.decoder import Decoder
 from encoder_svc.store.core import Amount
 from encoder_svc.store.keys import UploadKey
-from encoder_svc.store.store import Store
+from encoder_svc.store.store import LmdbStore
 from fovea.contract.errors import DigestMismatch, ImageNotStored, ImageTooLarge, StoreFull
 from fovea.contract.ids import is_digest
 from fovea.contract.image import ImageFacts, StoredImage
@@ -34,7 +34,7 @@ class UploadPolicy:
 class Uploads:
     """The images of a tenant."""
 
-    def __init__(self, store: Store, decoder: Decoder, policy: UploadPolicy) -> None:
+    def __init__(self, store: LmdbStore, decoder: Decoder, policy: UploadPolicy) -> None:
         self._store = store
         self._decoder = decoder
         self.policy = policy

@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.turns import time_in_turns
-from encoder_svc.store import LmdbStore, RowKey, StoredRows, StoreLimits, tenant_id, variant
+from encoder_svc.store.core import StoredRows, StoreLimits
+from encoder_svc.store.keys import RowKey, tenant_id, variant
+from encoder_svc.store.store import LmdbStore
 from fovea.contract.rows import RowDtype, RowLayout
 
 RECORD_BYTES = 16 * 1024 * 1024

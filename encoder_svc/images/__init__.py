@@ -1,1 +1,1 @@
-"""From the bytes of a file to the pixels that a viewer would show, with nothing dangerous between."""
+"""From the bytes of an untrusted file to the pixels that a viewer would show."""

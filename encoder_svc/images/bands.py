@@ -2,7 +2,7 @@
 
 Letters leave sharp horizontal edges in bands that are clear above and below, and whose height stays about the
 same from letter to letter. The edges are examined in windows about two letters wide, in several widths for
-several letter heights. A band counts if more than one stroke begins in each of its rows on average, and if an
+several letter heights. A band counts if its rows begin more strokes on average than a line does, and if an
 adjacent window has a similar band. Rules, bars, slanted lines and dots fail either test, and so does most
 photographic texture.
 

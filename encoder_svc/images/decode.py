@@ -6,6 +6,7 @@ Blocking and CPU-bound; `decoder.py` decides where it runs. Independent of the m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ from fovea.contract.image import ImageFacts
 from fovea.contract.rows import digest
 from fovea.images import Shown, shown
 
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+"""(height, width, 3), oriented as a viewer shows it."""
+
 PIXELS_REVISION = 2
 """Raise it when files decode to other pixels or when other files are refused. Facts of images stored under an
 older revision are then ignored. Rows stay valid, because their keys name the pixels.
@@ -26,9 +30,9 @@ older revision are then ignored. Rows stay valid, because their keys name the pi
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """`rgb` is (height, width, 3) uint8, contiguous, oriented as a viewer shows it."""
+    """`rgb` is contiguous."""
 
-    rgb: npt.NDArray[np.uint8]
+    rgb: Pixels
     facts: ImageFacts
 
 
@@ -41,18 +45,18 @@ def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
     return DecodedImage(rgb, _facts(data, upright, rgb, measure(upright.image, rgb)))
 
 
-def pixels(data: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
+def pixels(data: bytes, limits: ImageLimits) -> Pixels:
     """`DecodedImage.rgb` alone, for a file that `decode` has accepted. Raises the same errors if the file is
     damaged since.
     """
     return _rgb(shown(opened(data, limits)))
 
 
-def _rgb(upright: Shown) -> npt.NDArray[np.uint8]:
+def _rgb(upright: Shown) -> Pixels:
     return np.array(upright.image.convert("RGB"))
 
 
-def _facts(data: bytes, upright: Shown, rgb: npt.NDArray[np.uint8], detail: DetailMeasures) -> ImageFacts:
+def _facts(data: bytes, upright: Shown, rgb: Pixels, detail: DetailMeasures) -> ImageFacts:
     height, width = rgb.shape[:2]
     return ImageFacts(
         digest=digest(data),

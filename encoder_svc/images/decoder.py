@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from encoder_svc.images.decode import DecodedImage, decode, pixels
+from encoder_svc.images.decode import DecodedImage, Pixels, decode, pixels
 from encoder_svc.images.limits import ImageLimits
-
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-"""(height, width, 3), oriented as a viewer shows it."""
 
 
 class Decoder(Protocol):

@@ -11,23 +11,23 @@ from fovea.images.opening import recognised
 
 def opened(data: bytes, limits: ImageLimits) -> images.Still:
     """The image at its first frame, not yet decoded, within every limit."""
-    check_bytes(data, limits)
-    still = images.opened(data, limits.formats, limits.max_pixels)
-    check_sides(still.width, still.height, limits)
+    _check_bytes(data, limits)
+    still = images.opened(data, limits.formats, limits.max_image_pixels)
+    _check_sides(still.width, still.height, limits)
     return still
 
 
-def check_bytes(data: bytes, limits: ImageLimits) -> None:
+def _check_bytes(data: bytes, limits: ImageLimits) -> None:
     """Raises a typed error if length, format or scan count is not allowed."""
-    if len(data) > limits.max_bytes:
-        raise ImageTooLarge(len(data), limits.max_bytes)
+    if len(data) > limits.max_image_bytes:
+        raise ImageTooLarge(len(data), limits.max_image_bytes)
     format = recognised(data, limits.formats)
-    if format == "JPEG" and (scans := scan_count(data, limits.max_scans)) > limits.max_scans:
-        raise ImageTooManyScans(scans, limits.max_scans)
+    if format == "JPEG" and (scans := scan_count(data, limits.max_jpeg_scans)) > limits.max_jpeg_scans:
+        raise ImageTooManyScans(scans, limits.max_jpeg_scans)
 
 
-def check_sides(width: int, height: int, limits: ImageLimits) -> None:
-    if max(width, height) > limits.max_side:
-        raise ImageSideTooLong(width, height, limits.max_side)
-    if max(width, height) > limits.max_aspect * min(width, height):
-        raise AspectTooExtreme(width, height, limits.max_aspect)
+def _check_sides(width: int, height: int, limits: ImageLimits) -> None:
+    if max(width, height) > limits.max_image_side:
+        raise ImageSideTooLong(width, height, limits.max_image_side)
+    if max(width, height) > limits.max_image_aspect * min(width, height):
+        raise AspectTooExtreme(width, height, limits.max_image_aspect)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class ImageLimits:
     """Checked on the header, before decoding. A file must meet all of them."""
 
-    max_bytes: int = 32 * 1024 * 1024
-    max_pixels: int = 25_000_000
-    max_side: int = 16_384
-    max_aspect: int = 200
-    max_scans: int = 100
+    max_image_bytes: int = 32 * 1024 * 1024
+    max_image_pixels: int = 25_000_000
+    max_image_side: int = 16_384
+    max_image_aspect: int = 200
+    max_jpeg_scans: int = 100
     formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF")

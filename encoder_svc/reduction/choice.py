@@ -15,7 +15,8 @@ from encoder_svc.reduction.errors import (
     ToleranceTooHigh,
 )
 from encoder_svc.reduction.rankers import MEASURES_GAIN
-from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
+from encoder_svc.reduction.ranking import Floats, Ranking
+from encoder_svc.store.core import GridIndices
 from fovea.contract.plan import ALL_ROWS, MAX_FLAT_TOLERANCE, EncodePlan, Reducer, RowSelection
 
 AUTO_GAIN = 0.9999

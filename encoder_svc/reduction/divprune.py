@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.reduction.ranking import Floats, GridIndices
+from encoder_svc.reduction.ranking import Floats
 from encoder_svc.reduction.similarity import cosines
+from encoder_svc.store.core import GridIndices
 
 
 def rank(rows: Floats) -> tuple[GridIndices, Floats]:

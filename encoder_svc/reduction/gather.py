@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.reduction.ranking import GridIndices
-from encoder_svc.store.core import StoredRows
+from encoder_svc.store.core import GridIndices, StoredRows
 from fovea.contract.rows import digest
-
-
-def encoded_indices(rows: StoredRows) -> GridIndices:
-    """Indices of these rows in the merged grid."""
-    kept = range(rows.count) if rows.kept is None else rows.kept
-    return np.asarray(kept, np.int32)
 
 
 def gather(rows: StoredRows, indices: GridIndices) -> StoredRows:
@@ -21,7 +14,7 @@ def gather(rows: StoredRows, indices: GridIndices) -> StoredRows:
     """
     if len(indices) == rows.count:
         return rows
-    numbers = np.searchsorted(encoded_indices(rows), indices)
+    numbers = np.searchsorted(rows.indices, indices)
     whole = np.frombuffer(rows.data, np.uint8).reshape(rows.count, rows.layout.row_bytes)
     selected = whole.take(numbers, axis=0).reshape(-1).data.toreadonly()
-    return StoredRows(selected, rows.layout, rows.grid_thw, digest(selected), tuple(indices.tolist()))
+    return StoredRows(selected, rows.layout, rows.grid_thw, digest(selected), indices)

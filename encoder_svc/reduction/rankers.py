@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder_svc.reduction import divprune, random_rows, scope, stride
-from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
+from encoder_svc.reduction.ranking import Floats, Ranking
+from encoder_svc.store.core import GridIndices
 from fovea.contract.plan import Reducer
 
-# Ranking 2,048 rows takes about a second of one core and a matrix of 16 MiB; both grow quadratically.
+# Ranking 2,048 rows takes about a second of a core and a matrix of 16 MiB; both grow quadratically.
 MAX_ROWS_TOGETHER = 2048
 # Scales the saliency of uniform patches: enough to rank them among themselves.
 _UNIFORM_WEIGHT = np.float32(1e-6)
@@ -52,15 +53,12 @@ class RankerInput:
 
 def by_content(reducer: Reducer, ranker_input: RankerInput) -> Ranking:
     """The ranking of a reducer that reads rows. ValueError if its input is missing."""
+    rows = ranker_input.rows
     if reducer is Reducer.SCOPE:
         weights = ranker_input.weights
-        order, gains = _rank_in_parts(
-            len(ranker_input.rows), lambda part: scope.rank(ranker_input.rows[part], weights[part])
-        )
+        order, gains = _rank_in_parts(len(rows), lambda part: scope.rank(rows[part], weights[part]))
     elif reducer is Reducer.DIVPRUNE:
-        order, gains = _rank_in_parts(
-            len(ranker_input.rows), lambda part: divprune.rank(ranker_input.rows[part])
-        )
+        order, gains = _rank_in_parts(len(rows), lambda part: divprune.rank(rows[part]))
     else:
         raise ValueError(f"{reducer} does not look at rows")
     return Ranking(ranker_input.indices[order], gains)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-GridIndices = npt.NDArray[np.int32]
+from encoder_svc.store.core import GridIndices
 
-# Raise by one when the code would rank the same rows differently. Older sidecars then no longer match.
+Floats = npt.NDArray[np.float32]
+
+# Increment when the code would rank the same rows differently. Older sidecars then no longer match.
 RANKING_REVISION = 1
 _ENTRY = np.dtype([("place", "<i4"), ("gain", "<f4")])
 

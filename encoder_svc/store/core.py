@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from fovea.contract.rows import RowLayout
 
 FILL = 0.8
@@ -15,11 +18,14 @@ _MAP_SLACK = 64 * 1024 * 1024
 Skip = Literal["off", "too_large", "write_failed"]
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Facts = Mapping[str, Json]
+GridIndices = npt.NDArray[np.int32]
+"""Indices in the merged grid. Kept indices ascend; the encoder writes None for all rows of a grid."""
 
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """Disk limits of rows and uploads. The least recently used go when a partition is 80 % full.
+    """Disk limits of rows and uploads. A partition that is 80 % full evicts its least recently used
+    records.
 
     A capacity of 0 stores no rows; uploads are always stored.
     """
@@ -51,18 +57,18 @@ class StoreLimits:
         return -(-wanted // 2**20) * 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredRows:
     """Visual rows as stored and sent, in raster order: `count * layout.row_bytes` bytes.
 
-    `kept` are the kept indices, ascending, if rows of the grid are missing; else None.
+    `kept` are the kept indices, None if all rows of the grid are present.
     """
 
     data: memoryview
     layout: RowLayout
     grid_thw: tuple[int, int, int]
     digest: str = ""
-    kept: tuple[int, ...] | None = None
+    kept: GridIndices | None = None
 
     def __post_init__(self) -> None:
         if self.data.nbytes == 0 or self.data.nbytes % self.layout.row_bytes:
@@ -73,6 +79,11 @@ class StoredRows:
     @property
     def count(self) -> int:
         return self.data.nbytes // self.layout.row_bytes
+
+    @property
+    def indices(self) -> GridIndices:
+        """Indices of these rows in the merged grid."""
+        return np.arange(self.count, dtype=np.int32) if self.kept is None else self.kept
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class EventCounters:
         self._lock = threading.Lock()
 
     def add(self, key: bytes, *events: Event) -> None:
-        """Count events of a record. Of a sidecar only failures count, so that hits are hits of records."""
+        """Count events of a record. A sidecar counts failures only, so that hits are hits of records."""
         counted = _FAILURES.intersection(events) if is_sidecar(key) else events
         with self._lock:
             self._counts[key[:TENANT_BYTES]].update(counted)
@@ -27,12 +27,8 @@ class EventCounters:
     def stats(self, sizes: dict[bytes, Amount]) -> dict[bytes, PartitionStats]:
         """The counts together with each tenant's size on disk."""
         with self._lock:
-            counts = {tenant: Counter(events) for tenant, events in self._counts.items()}
+            counts = {tenant: dict(events) for tenant, events in self._counts.items()}
         return {
-            tenant: _partition_stats(sizes.get(tenant, Amount()), counts.get(tenant, Counter()))
+            tenant: PartitionStats(**vars(sizes.get(tenant, Amount())), **counts.get(tenant, {}))
             for tenant in sizes.keys() | counts.keys()
         }
-
-
-def _partition_stats(size: Amount, events: Counter[Event]) -> PartitionStats:
-    return PartitionStats(records=size.records, bytes=size.bytes, **dict(events))

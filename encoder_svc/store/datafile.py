@@ -20,7 +20,7 @@ _PAGE_SIZES = {1 << shift for shift in range(8, 17)}
 def missing_bytes(path: Path) -> int:
     """Bytes that the newest meta page requires beyond the end of the file.
 
-    0 for a complete, absent or empty file (LMDB creates a new one), and for a file whose meta pages are
+    0 for a complete, absent or empty file (LMDB creates it), and for a file whose meta pages are
     unknown to this module: LMDB rejects those itself.
     """
     if not path.exists():

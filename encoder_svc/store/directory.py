@@ -1,6 +1,6 @@
 """The directory of a store: its lock, the folder of the environment, and a quarantined environment.
 
-    lock            held while the store is open, by one process
+    lock            held while the store is open, by a single process
     env/            LMDB's data.mdb and lock.mdb, mode 0700
     env.suspect     marks that LMDB reported damaged pages: the next opening starts empty
     crash           stack of a process killed by a signal such as SIGBUS: see `crash`
@@ -83,7 +83,7 @@ class StoreDirectory:
         return None
 
     def quarantine(self, reason: str) -> None:
-        """Set the environment aside, in place of an earlier one, so that the next opening starts empty."""
+        """Set the environment aside, replacing the last, so that the next opening starts empty."""
         self.forget_set_aside()
         if self.env.exists():
             self.env.rename(self._set_aside)

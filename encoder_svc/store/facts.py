@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from encoder_svc.store.core import Facts, StoredRows
+from encoder_svc.store.core import GridIndices, StoredRows
 from encoder_svc.store.keys import Fields
 from encoder_svc.store.records import Head, RecordInvalid
 from fovea.contract.rows import RowDtype, RowLayout
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowsFacts:
     """Everything about stored rows except the rows."""
 
     layout: RowLayout
     grid_thw: tuple[int, int, int]
     digest: str
-    kept: tuple[int, ...] | None
+    kept: GridIndices | None
 
     def rows(self, data: memoryview) -> StoredRows:
         return StoredRows(data, self.layout, self.grid_thw, self.digest, self.kept)
@@ -34,8 +34,8 @@ class RowsFacts:
 
 def pack_rows(fields: Fields, rows: StoredRows) -> bytes:
     layout = rows.layout
-    kept = {} if rows.kept is None else {"kept": pack_places(rows.kept)}
-    return _dump(
+    kept = {} if rows.kept is None else {"kept": pack_indices(rows.kept)}
+    return pack(
         {
             **kept,
             "fields": dict(fields),
@@ -52,13 +52,13 @@ def pack_rows(fields: Fields, rows: StoredRows) -> bytes:
 
 def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
     """The facts of rows that were stored for exactly these fields. Raises RecordInvalid otherwise."""
-    facts = _echoed(head, fields)
+    facts = check_fields(head, fields)
     try:
         layout = RowLayout(int(facts["width"]), int(facts["levels"]), RowDtype(facts["dtype"]))
         t, h, w = (int(side) for side in facts["grid_thw"])
         sha = str(facts["digest"])
         lengths = facts["row_bytes"], facts["rows"] * facts["row_bytes"]
-        kept = unpack_places(facts["kept"]) if "kept" in facts else None
+        kept = unpack_indices(facts["kept"]) if "kept" in facts else None
     except (KeyError, TypeError, ValueError) as error:
         raise RecordInvalid("rows facts") from error
     if lengths != (layout.row_bytes, head.length):
@@ -68,52 +68,37 @@ def unpack_rows(head: Head, fields: Fields) -> RowsFacts:
     return RowsFacts(layout, (t, h, w), sha, kept)
 
 
-def pack_places(places: tuple[int, ...]) -> str:
+def pack_indices(indices: GridIndices) -> str:
     """A bit per index, the first index in the lowest bit, as hex: 320 digits for 1,280 indices."""
-    bits = np.zeros(places[-1] + 1, bool)
-    bits[list(places)] = True
+    bits = np.zeros(indices[-1] + 1, bool)
+    bits[indices] = True
     return np.packbits(bits, bitorder="little").tobytes().hex()
 
 
-def unpack_places(mask: str) -> tuple[int, ...]:
+def unpack_indices(mask: str) -> GridIndices:
     """Ascending. Raises ValueError if the text is not hex."""
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(mask), np.uint8), bitorder="little")
-    return tuple(np.flatnonzero(bits).tolist())
+    return np.flatnonzero(bits).astype(np.int32)
 
 
-def pack_sidecar(fields: Fields) -> bytes:
-    return _dump({"fields": dict(fields)})
-
-
-def unpack_sidecar(head: Head, fields: Fields) -> None:
-    """Raises RecordInvalid unless the sidecar was stored for exactly these fields."""
-    _echoed(head, fields)
-
-
-def pack_upload(facts: Facts) -> bytes:
-    return _dump(facts)
-
-
-def unpack_upload(head: Head) -> Facts:
-    return _load(head)
-
-
-def _dump(facts: Mapping[str, object]) -> bytes:
+def pack(facts: Mapping[str, object]) -> bytes:
     return json.dumps(dict(facts), sort_keys=True, separators=(",", ":")).encode()
 
 
-def _echoed(head: Head, fields: Fields) -> dict[str, Any]:
-    facts = _load(head)
-    if facts.get("fields") != dict(fields):
-        raise RecordInvalid("fields echo")
-    return facts
-
-
-def _load(head: Head) -> dict[str, Any]:
+def unpack(head: Head) -> dict[str, Any]:
+    """The facts of a record. Raises RecordInvalid if they are not a JSON object."""
     try:
         facts = json.loads(head.facts)
     except ValueError as error:
         raise RecordInvalid("facts") from error
     if not isinstance(facts, dict):
         raise RecordInvalid("facts")
+    return facts
+
+
+def check_fields(head: Head, fields: Fields) -> dict[str, Any]:
+    """The facts of a record. Raises RecordInvalid unless it was stored for exactly these fields."""
+    facts = unpack(head)
+    if facts.get("fields") != dict(fields):
+        raise RecordInvalid("fields echo")
     return facts

@@ -17,8 +17,8 @@ _GIB = 2**30
 # The interpreter, and two bytes per page for at most twice the pages of the file.
 _MEMORY_BYTES = 512 * _MIB
 _PAGE_BYTES_AT_LEAST = 256
-# The walk ends by itself, so this limit is for a disk that hangs, not for a slow one: small records in a cold
-# file took 17 s per GiB on a busy disk.
+# The walk ends by itself, so this limit is for a disk that hangs, not for a slow disk: small records in a
+# cold file took 17 s per GiB on a busy disk.
 _SECONDS = 60
 _SECONDS_PER_GIB = 60
 _SCRIPT = Path(__file__).with_name("verify.py")

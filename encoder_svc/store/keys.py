@@ -56,11 +56,6 @@ class UploadKey:
     def raw(self) -> bytes:
         return self.tenant + self.image
 
-    @property
-    def image_id(self) -> str:
-        """The public id, `sha256:<hex>`."""
-        return "sha256:" + self.image.hex()
-
     @classmethod
     def of(cls, tenant: bytes, image_id: str) -> UploadKey:
         """The key of a public id. ValueError unless it is `sha256:` and 64 hex digits."""
@@ -68,10 +63,6 @@ class UploadKey:
         if scheme != "sha256" or len(digits) != 2 * DIGEST_BYTES:
             raise ValueError("an image id is sha256: and 64 hex digits")
         return cls(tenant, bytes.fromhex(digits))
-
-    @classmethod
-    def parse(cls, raw: bytes) -> UploadKey:
-        return cls(raw[:TENANT_BYTES], raw[TENANT_BYTES:])
 
 
 def sidecar(key: RowKey, name: str) -> bytes:

@@ -32,8 +32,8 @@ Decode = Callable[[Head], T]
 
 # Larger deletions would block other writers for too long.
 _REMOVE_AT_ONCE = 64
-# After a write failed in spite of room made, no more room is made for this long: a disk that stays full would
-# otherwise empty the store, a record per put.
+# If a write fails even after an eviction, no further evictions follow for this long. Otherwise a disk that
+# stays full would empty the store, a record per put.
 _REST_SECONDS = 60.0
 
 
@@ -76,7 +76,7 @@ class RecordStore:
         if self._partition.charge(record) > self._partition.bound_bytes:
             self._counters.add(key, "skipped_puts")
             return Put("too_large")
-        if self._insert(record) or self._insert_with_room_made(record):
+        if self._insert(record) or self._insert_after_eviction(record):
             self._counters.add(key, "puts")
             return Put()
         self._counters.add(key, "skipped_puts")
@@ -169,7 +169,7 @@ class RecordStore:
         self._count_evicted(evicted)
         return True
 
-    def _insert_with_room_made(self, record: Record) -> bool:
+    def _insert_after_eviction(self, record: Record) -> bool:
         if time.monotonic() < self._rest_until:
             return False
         if self._make_room(record) and self._insert(record):
@@ -178,7 +178,7 @@ class RecordStore:
         return False
 
     def _make_room(self, record: Record) -> bool:
-        """Evict the size of `record` in a separate commit, which cannot reuse the pages that it frees."""
+        """Evict the size of `record` in a separate commit, because no commit reuses pages that it frees."""
         try:
             with self._env.write() as txn:
                 left = self._partition.size(txn).bytes - self._partition.charge(record)

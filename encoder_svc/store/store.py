@@ -1,9 +1,8 @@
 """The store of the encoder service: rows by key and fields, their sidecars, uploads by id, all by tenant, and
 their counts.
 
-`Store` is the seam for a fake or a shared second level; `LmdbStore` is the store on local disk. Calls block
-and may come from any thread, but not from an event loop. Results are copies that the caller owns. Independent
-of protobuf and of the meaning of rows.
+Calls block and may come from any thread, but not from an event loop. A get returns a checked copy, which the
+caller owns, or a miss; a put may be skipped. Independent of protobuf and of the meaning of rows.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol
 
 from encoder_svc.store.core import (
     Amount,
@@ -28,15 +25,7 @@ from encoder_svc.store.core import (
 )
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.environment import Environment
-from encoder_svc.store.facts import (
-    RowsFacts,
-    pack_rows,
-    pack_sidecar,
-    pack_upload,
-    unpack_rows,
-    unpack_sidecar,
-    unpack_upload,
-)
+from encoder_svc.store.facts import RowsFacts, check_fields, pack, pack_rows, unpack, unpack_rows
 from encoder_svc.store.keys import (
     DIGEST_BYTES,
     TENANT_BYTES,
@@ -55,40 +44,8 @@ _FLUSH_SECONDS = 5.0
 _READER_CHECK_SECONDS = 60.0
 
 
-class Store(Protocol):
-    """Rows and uploads of many tenants. A get is a checked copy or a miss; a put may be skipped."""
-
-    def get(self, key: RowKey, fields: Fields) -> StoredRows | None: ...
-
-    def note_use(self, key: RowKey) -> None: ...
-
-    def facts(self, key: RowKey, fields: Fields) -> RowsFacts | None: ...
-
-    def get_sidecar(self, key: RowKey, name: str, fields: Fields) -> memoryview | None: ...
-
-    def put_sidecar(self, key: RowKey, name: str, fields: Fields, data: bytes) -> Put: ...
-
-    def put(self, key: RowKey, fields: Fields, rows: StoredRows) -> Put: ...
-
-    def get_upload(self, key: UploadKey) -> StoredUpload | None: ...
-
-    def put_upload(self, key: UploadKey, data: bytes | memoryview, facts: Facts) -> Put: ...
-
-    def describe(self, key: UploadKey) -> Facts | None: ...
-
-    def delete_upload(self, key: UploadKey) -> Amount: ...
-
-    def delete_rows(self, tenant: bytes, pixels: bytes) -> Amount: ...
-
-    def delete_tenant(self, tenant: bytes) -> Amount: ...
-
-    def stats(self) -> StoreStats: ...
-
-    def close(self) -> None: ...
-
-
 class LmdbStore:
-    """The store in a directory, for one process.
+    """The store in a directory, for a single process.
 
     Opening raises StoreInUse if another store holds the directory, StoreFailed if the disk refuses; an
     unusable environment is quarantined and the store starts empty. After `close` every call raises
@@ -128,7 +85,7 @@ class LmdbStore:
 
     def get_sidecar(self, key: RowKey, name: str, fields: Fields) -> memoryview | None:
         """The sidecar `name` of the rows of `key`, which may be gone. Checked like rows."""
-        result = self._rows.read(sidecar(key, name), lambda head: unpack_sidecar(head, fields))
+        result = self._rows.read(sidecar(key, name), lambda head: check_fields(head, fields))
         return None if result is None else result[1]
 
     def put_sidecar(self, key: RowKey, name: str, fields: Fields, data: bytes) -> Put:
@@ -136,19 +93,19 @@ class LmdbStore:
         not counted as a record. ValueError if `fields` do not hash to the key's variant.
         """
         _check(key, fields)
-        return self._rows.write(sidecar(key, name), pack_sidecar(fields), data)
+        return self._rows.write(sidecar(key, name), pack({"fields": dict(fields)}), data)
 
     def get_upload(self, key: UploadKey) -> StoredUpload | None:
-        result = self._uploads.read(key.raw, unpack_upload)
+        result = self._uploads.read(key.raw, unpack)
         return None if result is None else StoredUpload(data=result[1], facts=result[0])
 
     def put_upload(self, key: UploadKey, data: bytes | memoryview, facts: Facts) -> Put:
         """Store a copy of an image's bytes with its facts, including its pixel digest."""
-        return self._uploads.write(key.raw, pack_upload(facts), data)
+        return self._uploads.write(key.raw, pack(facts), data)
 
     def describe(self, key: UploadKey) -> Facts | None:
         """The facts of an upload. Counts as a use, because the caller is about to refer to it."""
-        return self._uploads.peek(key.raw, unpack_upload)
+        return self._uploads.peek(key.raw, unpack)
 
     def delete_upload(self, key: UploadKey) -> Amount:
         return self._uploads.remove(key.raw)
@@ -163,9 +120,6 @@ class LmdbStore:
 
     def row_keys(self, tenant: bytes) -> list[RowKey]:
         return [RowKey.parse(raw) for raw in self._rows.keys(_prefix(tenant)) if not is_sidecar(raw)]
-
-    def upload_keys(self, tenant: bytes) -> list[UploadKey]:
-        return [UploadKey.parse(raw) for raw in self._uploads.keys(_prefix(tenant))]
 
     def stats(self) -> StoreStats:
         rows, uploads = self._rows.stats(), self._uploads.stats()
@@ -203,12 +157,7 @@ class LmdbStore:
     def __enter__(self) -> LmdbStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _open(self, directory: Path) -> None:

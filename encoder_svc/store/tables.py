@@ -24,7 +24,7 @@ NUMBER = struct.Struct(">I")
 PAGE_HEADER = 16
 _USE = struct.Struct(">QQI")
 _SIZE = struct.Struct(">QQ")
-# A counter grows by one per use, so only damage can reach this.
+# A counter grows by 1 per use, so only damage can reach this.
 _MAX_COUNTER = 2**63
 
 

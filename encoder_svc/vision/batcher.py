@@ -1,9 +1,9 @@
-"""Batches the images of concurrent calls into packed tower calls and computes each key once.
+"""Batches the images of concurrent calls into packed tower calls.
 
 Images are prepared in parallel with the tower, which runs on its own thread. A batch holds at most
 `max_batch_patches`. It waits only while images are being prepared, and never longer than `max_wait_s`.
-Independent of torch and the store: the tower is a function, and the caller supplies how its image is
-prepared.
+Independent of torch, the store and keys: the tower is a function, and the caller supplies how its image is
+prepared. Callers of the same image share a call of `encode`, see `single_flight`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ import asyncio
 import bisect
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from operator import attrgetter
 
 import structlog
 
 from encoder_svc.errors import EncodeFailed, TowerFailed
-from encoder_svc.vision.flight import Encoded, Flight, Prepare
-from encoder_svc.vision.output import TowerOutput
+from encoder_svc.vision.output import Encoded, TowerOutput
 from encoder_svc.vision.patch_limiter import PatchLimiter
 from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.queued_image import QueuedImage
 from fovea.contract.errors import EncoderBusy, FoveaError
 
+_age = attrgetter("created")
 # The tower: images, and whether their saliency is needed.
 Compute = Callable[[Sequence[Patches], bool], list[TowerOutput]]
 
@@ -44,16 +46,20 @@ class BatchLimits:
 
 
 class Batcher:
-    """Start it on the loop that calls it. `healthy` turns false for good when the tower fails."""
+    """Start it on the loop that calls it. `healthy` turns false for good when the tower fails.
+
+    `encodes` counts the images that the tower has computed.
+    """
 
     def __init__(self, compute: Compute, limits: BatchLimits | None = None) -> None:
         self.limits = limits or BatchLimits()
+        self.encodes = 0
         self._compute = compute
-        self._flights: dict[Hashable, Flight] = {}
-        self._ready: deque[Flight] = deque()  # oldest first
+        self._images: set[QueuedImage] = set()
+        self._ready: deque[QueuedImage] = deque()  # oldest first
         self._changed = asyncio.Event()
         self._limiter = PatchLimiter(self.limits.max_prepared_patches)
-        self._preparing: list[Flight] = []
+        self._preparing: list[QueuedImage] = []
         self._tower = ThreadPoolExecutor(1, thread_name_prefix="tower")
         self._loop_task: asyncio.Task[None] | None = None
         self._ended = False
@@ -83,83 +89,43 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """Count of images that wait for the tower."""
-        return sum(not flight.begun for flight in self._flights.values())
+        return sum(not image.begun for image in self._images)
 
     @property
     def running(self) -> int:
         """Count of images in the tower."""
-        return len(self._flights) - self.waiting
+        return len(self._images) - self.waiting
 
-    async def encode(self, key: Hashable, patches: int, prepare: Prepare, saliency: bool = False) -> Encoded:
-        """The rows of `key`, from a running or a new computation.
+    async def encode(self, image: QueuedImage) -> Encoded:
+        """The rows of an image. Cancelling the call withdraws an image that has not reached the tower.
 
-        `prepare` makes at most `patches` patches of the image; its error reaches all waiters of the key.
-        `saliency` must be part of the key. Raises EncoderBusy if the queue is full, EncodeFailed if the tower
-        cannot compute this image, TowerFailed if it computes none any more. Cancelling the call does not
-        affect other waiters.
+        Raises EncoderBusy if the queue is full, EncodeFailed if the tower cannot compute this image,
+        TowerFailed if it computes none any more, and what preparing the image raises.
         """
-        flight = self._flights.get(key) or self._launch(key, patches, prepare, saliency)
-        flight.waiters += 1
-        try:
-            encoded = await asyncio.shield(flight.result)
-        finally:
-            flight.waiters -= 1
-            if not flight.waiters:
-                self._left(flight)
-        first = flight.claim()
-        if first:
-            # Not earlier: until the first waiter has the rows, new callers must join this flight.
-            self._forget(flight)
-        return replace(encoded, first=first)
-
-    def _launch(self, key: Hashable, patches: int, prepare: Prepare, saliency: bool) -> Flight:
         if not self.healthy:
             raise TowerFailed
         if (waiting := self.waiting) >= self.limits.max_queue:
             raise EncoderBusy(waiting, self.limits.max_queue, self.limits.retry_after_s)
-        result: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
-        flight = Flight(key, patches, prepare, result, saliency)
-        self._flights[key] = flight
-        result.add_done_callback(lambda _: self._landed(flight))
-        flight.task = asyncio.create_task(self._prepare(flight))
-        return flight
-
-    def _forget(self, flight: Flight) -> None:
-        if self._flights.get(flight.key) is flight:
-            del self._flights[flight.key]
-
-    def _landed(self, flight: Flight) -> None:
-        """Forget a flight that failed or has no waiters. Otherwise its first waiter forgets it."""
-        if flight.failed or not flight.waiters:
-            self._forget(flight)
-
-    def _left(self, flight: Flight) -> None:
-        """The last waiter has left, with or without the rows."""
-        if flight.result.done():
-            self._forget(flight)
-        elif not flight.begun:
-            self._abandon(flight)
-
-    def _abandon(self, flight: Flight) -> None:
-        """Cancel a computation that has no waiters and has not reached the tower."""
-        flight.abandoned = True
-        flight.result.cancel()
-        self._forget(flight)
-        if flight.task is not None:
-            flight.task.cancel()
-
-    async def _prepare(self, flight: Flight) -> None:
-        await self._limiter.acquire(flight.patches)
-        self._preparing.append(flight)
+        self._images.add(image)
+        preparation = asyncio.create_task(self._prepare(image))
         try:
-            flight.prepared = await flight.prepare()
-            bisect.insort(self._ready, flight, key=_age)
-        except Exception as error:
-            flight.fail(error)
+            return await image.result
         finally:
-            self._preparing.remove(flight)
-            if flight.prepared is None:
-                self._limiter.release(flight.patches)
+            self._images.discard(image)
+            preparation.cancel()
+
+    async def _prepare(self, image: QueuedImage) -> None:
+        await self._limiter.acquire(image.patches)
+        self._preparing.append(image)
+        try:
+            image.prepared = await image.prepare()
+            bisect.insort(self._ready, image, key=_age)
+        except Exception as error:
+            image.fail(error)
+        finally:
+            self._preparing.remove(image)
+            if image.prepared is None:
+                self._limiter.release(image.patches)
             self._changed.set()
 
     async def _serve(self) -> None:
@@ -169,7 +135,7 @@ class Batcher:
                 try:
                     await self._run(batch)
                 finally:
-                    self._limiter.release(sum(flight.patches for flight in batch))
+                    self._limiter.release(sum(image.patches for image in batch))
         except Exception as error:
             log.error("tower_failed", exc_info=error)
             self._end()
@@ -177,12 +143,10 @@ class Batcher:
 
     def _end(self) -> None:
         self._ended = True
-        for flight in list(self._flights.values()):
-            flight.fail(TowerFailed())
-            if flight.task is not None:
-                flight.task.cancel()
+        for image in self._images:
+            image.fail(TowerFailed())
 
-    async def _gather(self) -> list[Flight]:
+    async def _gather(self) -> list[QueuedImage]:
         """The next batch, in request order, so that a caller of several images starts with its first. An
         image that takes longer than `max_wait_s` to prepare is overtaken.
         """
@@ -201,24 +165,24 @@ class Batcher:
         if not self._preparing:
             return True
         first = min(map(_age, self._preparing))
-        older = [flight for flight in self._ready if _age(flight) < first and not flight.abandoned]
-        return sum(flight.cost for flight in older) >= self.limits.max_batch_patches
+        older = [image for image in self._ready if _age(image) < first and not image.result.done()]
+        return sum(image.cost for image in older) >= self.limits.max_batch_patches
 
-    def _take(self) -> list[Flight]:
+    def _take(self) -> list[QueuedImage]:
         """All with saliency or all without, so that calls without saliency do not pay for it."""
-        batch: list[Flight] = []
+        batch: list[QueuedImage] = []
         free_patches = self.limits.max_batch_patches
         while self._ready and (not batch or self._ready[0].joins(batch[0], free_patches)):
-            flight = self._ready.popleft()
-            if flight.abandoned:
-                self._limiter.release(flight.patches)
+            image = self._ready.popleft()
+            if image.result.done():
+                self._limiter.release(image.patches)
                 continue
-            flight.begun = True
-            free_patches -= flight.cost
-            batch.append(flight)
+            image.begun = True
+            free_patches -= image.cost
+            batch.append(image)
         return batch
 
-    async def _run(self, batch: Sequence[Flight]) -> None:
+    async def _run(self, batch: Sequence[QueuedImage]) -> None:
         """Compute a batch. If that fails, compute each image alone, so that a bad image does not fail the
         others.
         """
@@ -226,8 +190,11 @@ class Batcher:
             return
         started = time.perf_counter()
         try:
-            images = [flight.prepared.patches for flight in batch if flight.prepared]
-            rows = await self._on_tower(images, batch[0].saliency)
+            images = [image.prepared.patches for image in batch if image.prepared]
+            loop = asyncio.get_running_loop()
+            outputs = await loop.run_in_executor(
+                self._tower, _guarded, self._compute, images, batch[0].saliency
+            )
         except TowerFailed:
             raise
         except Exception as error:
@@ -235,26 +202,19 @@ class Batcher:
             await self._run_alone(batch, error)
             return
         ended = time.perf_counter()
-        for flight, data in zip(batch, rows, strict=True):
-            flight.finish(data, started, ended)
+        self.encodes += len(batch)
+        for image, output in zip(batch, outputs, strict=True):
+            image.finish(output, started, ended)
 
-    async def _run_alone(self, batch: Sequence[Flight], error: Exception) -> None:
+    async def _run_alone(self, batch: Sequence[QueuedImage], error: Exception) -> None:
         if len(batch) == 1:
             failure = error if isinstance(error, FoveaError) else EncodeFailed()
             if failure is not error:
                 failure.__cause__ = error
             batch[0].fail(failure)
             return
-        for flight in batch:
-            await self._run([flight])
-
-    async def _on_tower(self, images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tower, _guarded, self._compute, images, saliency)
-
-
-def _age(flight: Flight) -> float:
-    return flight.created
+        for image in batch:
+            await self._run([image])
 
 
 def _guarded(compute: Compute, images: Sequence[Patches], saliency: bool) -> list[TowerOutput]:

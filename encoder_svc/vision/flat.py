@@ -12,6 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder_svc.images.decode import Pixels
+from encoder_svc.store.core import GridIndices
+
 Cells = NDArray[np.bool_]
 """(rows, columns)"""
 Values = NDArray[np.uint8]
@@ -20,11 +23,11 @@ Span = tuple[list[int], list[int]]
 """The lowest and the highest value of each channel of a cell."""
 
 
-def kept_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.int32] | None:
-    """Raster indices, ascending, of the cells to encode, at least one; None if that is all."""
+def kept_cells(rgb: Pixels, cell: int, tolerance: int) -> GridIndices | None:
+    """Indices of the cells to encode, at least a single cell; None for all."""
     low, high = extremes(rgb, cell)
     flat = _within(low, high, tolerance)
-    witnesses = _witnesses(low, high, flat, tolerance)
+    witnesses = find_witnesses(low, high, flat, tolerance)
     kept = witnesses == np.arange(len(witnesses))
     kept[list(_shown_beside(rgb, cell, tolerance, flat, low.reshape(-1, 3)[witnesses], witnesses))] = False
     kept[0] = kept[0] or not kept.any()
@@ -32,7 +35,7 @@ def kept_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.
 
 
 def _shown_beside(
-    rgb: NDArray[np.uint8],
+    rgb: Pixels,
     cell: int,
     tolerance: int,
     flat: Cells,
@@ -58,27 +61,20 @@ def _shown_beside(
     return shown
 
 
-def _shows(
-    rgb: NDArray[np.uint8], cell: int, at: tuple[int, int], colour: NDArray[np.uint8], tolerance: int
-) -> bool:
+def _shows(rgb: Pixels, cell: int, at: tuple[int, int], colour: NDArray[np.uint8], tolerance: int) -> bool:
     """Whether a cell has a pixel of this colour."""
     row, column = at
     pixels = rgb[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell].astype(np.int16)
     return bool((np.abs(pixels - colour) <= tolerance).all(axis=2).any())
 
 
-def witnesses_of(rgb: NDArray[np.uint8], cell: int, tolerance: int) -> NDArray[np.int64]:
+def find_witnesses(low: Values, high: Values, flat: Cells, tolerance: int) -> NDArray[np.int64]:
     """For each raster index the index of the cell that represents it: itself if it is kept.
 
-    `rgb` is (height, width, 3), sides multiples of `cell`. A path of cells with the same witness connects a
-    dropped cell to it, and no value of the two differs by more than `tolerance`. Along a slow gradient the
-    colour drifts; a cell that has drifted too far becomes a new witness.
+    A path of cells with the same witness connects a dropped cell to it, and no value of the two differs by
+    more than `tolerance`. Along a slow gradient the colour drifts; a cell that has drifted too far becomes a
+    new witness.
     """
-    low, high = extremes(rgb, cell)
-    return _witnesses(low, high, _within(low, high, tolerance), tolerance)
-
-
-def _witnesses(low: Values, high: Values, flat: Cells, tolerance: int) -> NDArray[np.int64]:
     columns = flat.shape[1]
     spans = list(zip(low.reshape(-1, 3).tolist(), high.reshape(-1, 3).tolist(), strict=True))
     witnesses = list(range(flat.size))
@@ -94,13 +90,13 @@ def _witnesses(low: Values, high: Values, flat: Cells, tolerance: int) -> NDArra
     return np.array(witnesses)
 
 
-def uniform_cells(rgb: NDArray[np.uint8], cell: int, tolerance: int = 0) -> Cells:
+def uniform_cells(rgb: Pixels, cell: int, tolerance: int = 0) -> Cells:
     """Which cells are uniform, regardless of their neighbours."""
     return _within(*extremes(rgb, cell), tolerance)
 
 
-def extremes(rgb: NDArray[np.uint8], cell: int) -> tuple[Values, Values]:
-    """The lowest and the highest value of each channel per cell."""
+def extremes(rgb: Pixels, cell: int) -> tuple[Values, Values]:
+    """The lowest and the highest value of each channel per cell; sides are multiples of `cell`."""
     height, width = rgb.shape[:2]
     lines = rgb.reshape(height // cell, cell, width * 3)
     low, high = (of(lines, axis=1).reshape(height // cell, width // cell, cell, 3) for of in (np.min, np.max))

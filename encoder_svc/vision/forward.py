@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from encoder_svc.store.core import GridIndices
 from encoder_svc.vision.attention import Packing, choose
 from encoder_svc.vision.block import Block
-from encoder_svc.vision.positions import Kept, PositionTables
+from encoder_svc.vision.positions import PositionTables
 from encoder_svc.vision.saliency import saliency
 
 
@@ -27,7 +28,7 @@ class TowerImage:
 
     values: Tensor
     grid: tuple[int, int]
-    kept: Kept | None = None
+    kept: GridIndices | None = None
 
 
 @dataclass(frozen=True, eq=False)

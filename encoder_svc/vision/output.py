@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder_svc.store.core import GridIndices
+
 
 @dataclass(frozen=True, eq=False)
 class TowerOutput:
@@ -18,3 +20,34 @@ class TowerOutput:
 
     rows: bytes
     saliency: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds per stage of a call; zero for a stage that did not run.
+
+    `tower_ms` is of the whole batch, `queue_ms` covers all waiting, `total_ms` is from the call to the first
+    row.
+    """
+
+    queue_ms: float = 0.0
+    decode_ms: float = 0.0
+    preprocess_ms: float = 0.0
+    tower_ms: float = 0.0
+    store_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """The rows of an image: of all its cells, or of those at the raster indices `kept`.
+
+    `saliency` has a float per row if requested; `uniform` then tells which rows show uniform patches.
+    """
+
+    rows: bytes
+    grid_thw: tuple[int, int, int]
+    timings: Timings
+    kept: GridIndices | None = None
+    saliency: NDArray[np.float32] | None = None
+    uniform: NDArray[np.bool_] | None = None

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from encoder_svc.store.core import GridIndices
 
 CACHE_BYTES = 64 * 1024 * 1024
 """A grid of 64 x 64 patches takes 10 MiB at width 1152 in bf16, 2 MiB at width 128 in fp32."""
-
-Kept = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +29,7 @@ class Positions:
     def nbytes(self) -> int:
         return self.added.nbytes + self.rotations.nbytes
 
-    def only(self, kept: Kept | None, cell: int) -> Positions:
+    def only(self, kept: GridIndices | None, cell: int) -> Positions:
         """The positions of the patches in kept cells, `cell` patches each."""
         if kept is None:
             return self
@@ -57,7 +55,7 @@ class PositionTables:
     def nbytes(self) -> int:
         return sum(positions.nbytes for positions in self._latest.values())
 
-    def of(self, height: int, width: int, kept: Kept | None = None) -> Positions:
+    def of(self, height: int, width: int, kept: GridIndices | None = None) -> Positions:
         """Positions of a grid of `height` x `width` patches."""
         positions = self._latest.pop((height, width), None)
         if positions is None:

@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from encoder_svc.images.decoder import Decoder
-from encoder_svc.vision.preprocess import Patches, patches, places
+from encoder_svc.store.core import GridIndices
+from encoder_svc.vision.preprocess import Patches, kept_indices, patches
 from fovea.contract.plan import EncodePlan
 from fovea.geometry import Geometry
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -47,21 +41,22 @@ class ImagePreparer:
         started = time.perf_counter()
         rgb = await self._decoder.pixels(data)
         decoded = time.perf_counter()
-        prepared = await self._on_thread(
-            patches, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance, uniform
+        loop = asyncio.get_running_loop()
+        prepared = await loop.run_in_executor(
+            self._pool, patches, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance, uniform
         )
         ended = time.perf_counter()
         return PreparedImage(prepared, 1e3 * (decoded - started), 1e3 * (ended - decoded))
 
-    async def places(self, data: bytes, plan: EncodePlan) -> NDArray[np.int32] | None:
-        """The indices of the cells that `prepare` would keep, None for all, without building patches."""
+    async def kept_indices(self, data: bytes, plan: EncodePlan) -> GridIndices | None:
+        """`Patches.kept` of what `prepare` would return, without building patches."""
         if plan.flat_tolerance is None:
             return None
         rgb = await self._decoder.pixels(data)
-        return await self._on_thread(places, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance)
-
-    async def _on_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._pool, kept_indices, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance
+        )
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from encoder_svc.images.decode import Pixels
+from encoder_svc.store.core import GridIndices
 from encoder_svc.vision.flat import kept_cells, uniform_cells
 from fovea.geometry import Geometry, Planned
 
@@ -35,7 +37,7 @@ class Patches:
 
     values: npt.NDArray[np.float32]
     grid_thw: tuple[int, int, int]
-    kept: npt.NDArray[np.int32] | None = None
+    kept: GridIndices | None = None
     uniform: npt.NDArray[np.bool_] | None = None
 
     @property
@@ -44,18 +46,18 @@ class Patches:
 
     def cells(self, merge: int) -> int:
         """Count of cells that `values` must hold. Raises ValueError for indices outside the grid."""
-        _, h, w = self.grid_thw  # an image is one frame
+        _, h, w = self.grid_thw  # an image has a single frame
         whole = (h // merge) * (w // merge)
         if self.kept is None:
             return whole
-        places = self.kept.astype(np.int64)
-        if not len(places) or places[0] < 0 or places[-1] >= whole or (np.diff(places) < 1).any():
+        kept = self.kept.astype(np.int64)
+        if not len(kept) or kept[0] < 0 or kept[-1] >= whole or (np.diff(kept) < 1).any():
             raise ValueError(f"kept cells must be ascending places in 0..{whole - 1}")
-        return len(places)
+        return len(kept)
 
 
 def patches(
-    rgb: npt.NDArray[np.uint8],
+    rgb: Pixels,
     geometry: Geometry,
     max_pixels: int | None = None,
     flat_tolerance: int | None = None,
@@ -65,44 +67,31 @@ def patches(
 
     With `flat_tolerance`, only those of the cells that `flat.kept_cells` keeps.
     """
-    planned, resized = _planned(rgb, geometry, max_pixels)
+    planned, resized = _resized(rgb, geometry, max_pixels)
     kept = None if flat_tolerance is None else kept_cells(resized, geometry.cell, flat_tolerance)
-    flags = _uniform(resized, geometry, kept) if uniform else None
+    flags = None
+    if uniform:
+        flags = uniform_cells(resized, geometry.cell).ravel()[slice(None) if kept is None else kept]
     return Patches(_patchify(resized, geometry, kept), planned.grid_thw, kept, flags)
 
 
-def _uniform(
-    resized: npt.NDArray[np.uint8], geometry: Geometry, kept: npt.NDArray[np.int32] | None
-) -> npt.NDArray[np.bool_]:
-    flags = uniform_cells(resized, geometry.cell).ravel()
-    return flags if kept is None else flags[kept]
-
-
-def places(
-    rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None, flat_tolerance: int
-) -> npt.NDArray[np.int32] | None:
+def kept_indices(
+    rgb: Pixels, geometry: Geometry, max_pixels: int | None, flat_tolerance: int
+) -> GridIndices | None:
     """`Patches.kept` without the patches."""
-    return kept_cells(_planned(rgb, geometry, max_pixels)[1], geometry.cell, flat_tolerance)
+    return kept_cells(_resized(rgb, geometry, max_pixels)[1], geometry.cell, flat_tolerance)
 
 
-def _planned(
-    rgb: npt.NDArray[np.uint8], geometry: Geometry, max_pixels: int | None
-) -> tuple[Planned, npt.NDArray[np.uint8]]:
+def _resized(rgb: Pixels, geometry: Geometry, max_pixels: int | None) -> tuple[Planned, Pixels]:
     height, width = rgb.shape[:2]
     planned = geometry.plan(width, height, max_pixels)
-    return planned, _resized(rgb, planned.width, planned.height)
+    if (planned.width, planned.height) == (width, height):
+        return planned, rgb
+    image = Image.fromarray(rgb).resize((planned.width, planned.height), Image.Resampling.BICUBIC)
+    return planned, np.asarray(image)
 
 
-def _resized(rgb: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
-    if rgb.shape[:2] == (height, width):
-        return rgb
-    image = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image)
-
-
-def _patchify(
-    rgb: npt.NDArray[np.uint8], geometry: Geometry, kept: npt.NDArray[np.int32] | None
-) -> npt.NDArray[np.float32]:
+def _patchify(rgb: Pixels, geometry: Geometry, kept: GridIndices | None) -> npt.NDArray[np.float32]:
     """Permutes bytes first, then maps them to floats; the temporal copies come last."""
     patch, merge = geometry.patch, geometry.merge
     rows, columns = rgb.shape[0] // geometry.cell, rgb.shape[1] // geometry.cell

@@ -30,7 +30,7 @@ from fovea.geometry import Geometry
 from fovea.machine import check_devices
 
 CPU_PATCHES = 2048
-"""Larger calls are slower on a CPU: four of 768x768 by 7 % on one thread, 19 % on two (stand-in)."""
+"""Larger calls are slower on a CPU: four of 768x768 by 7 % on a single thread, 19 % on two (stand-in)."""
 
 
 def set_threads(threads: int) -> None:
@@ -45,12 +45,10 @@ class Tower:
     def __init__(self, model: PreTrainedModel, geometry: Geometry) -> None:
         with torch.inference_mode():
             self._forward = Forward(model)
-        config: Any = model.config
         self._geometry = geometry
         self._values = CHANNELS * geometry.temporal * geometry.patch**2
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
-        self.attention: str = config._attn_implementation
         self.width, self.levels = self._measure()
 
     @classmethod

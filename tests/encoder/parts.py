@@ -5,17 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
-from encoder_svc.images.decode import DecodedImage
-from encoder_svc.images.decoder import Pixels, ThreadDecoder
+from encoder_svc.images.decode import DecodedImage, Pixels
+from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
-from encoder_svc.store import LmdbStore, StoreLimits, tenant_id
+from encoder_svc.job_builder import JobBuilder
+from encoder_svc.rankings import Rankings
+from encoder_svc.row_cache import RowCache
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.keys import tenant_id
+from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.output import TowerOutput
@@ -72,10 +77,11 @@ class Parts:
     """An encoder and its parts; `ranked` lists the computed rankings."""
 
     encoder: Encoder
+    uploads: Uploads
     store: LmdbStore
     decoder: CountingDecoder
     tower: FakeTower
-    ranked: list[Reducer] = field(default_factory=list)
+    ranked: list[Reducer]
 
 
 @asynccontextmanager
@@ -86,10 +92,12 @@ async def running(directory: Path, capacity: int = 32 * MIB) -> AsyncIterator[Pa
         uploads = Uploads(store, decoder, UploadPolicy(MIB, 3600, TENANT))
         identity = RowIdentity("sha256:" + "f" * 64, LAYOUT, "fp32", GEOMETRY)
         batcher.start()
-        parts = Parts(Encoder(identity, uploads, store, preparer, batcher, 1_310_720), store, decoder, tower)
-        parts.encoder.rankings.on_made = parts.ranked.append
-        yield parts
-        await parts.encoder.close()
-        await batcher.close()
+        ranked: list[Reducer] = []
+        cache = RowCache(identity, uploads, store, preparer, batcher)
+        rankings = Rankings(store, ranked.append)
+        encoder = Encoder(JobBuilder(identity, uploads, 1_310_720), cache, rankings)
+        yield Parts(encoder, uploads, store, decoder, tower, ranked)
+        await encoder.written()
+        await encoder.close()
         preparer.close()
         decoder.close()

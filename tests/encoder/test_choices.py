@@ -46,11 +46,11 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
 
 @pytest.fixture
 async def image(parts: Parts) -> str:
-    return (await parts.encoder.uploads.keep(page())).facts.digest
+    return (await parts.uploads.keep(page())).facts.digest
 
 
 async def place(parts: Parts, image: str, plan: EncodePlan, stored_only: bool = False) -> PlacedRows:
-    return await parts.encoder.place(await parts.encoder.create_job(image, plan, ""), stored_only)
+    return await parts.encoder.place(await parts.encoder.jobs.build(image, plan, ""), stored_only)
 
 
 def matrix(served: ServedRows) -> Any:
@@ -69,9 +69,9 @@ async def test_a_record_and_a_ranking_serve_every_selection(parts: Parts, image:
     for served, plan in zip(chosen, plans, strict=True):
         assert served.rows.kept is not None
         assert len(served.rows.kept) == plan.rows.count(CELLS)
-        assert np.array_equal(matrix(served), matrix(whole)[list(served.rows.kept)])
+        assert np.array_equal(matrix(served), matrix(whole)[served.rows.kept])
         assert (served.rows.digest, served.encoded) == (digest(served.rows.data), CELLS)
-    few, half, most = (set(served.rows.kept or ()) for served in chosen[:3])
+    few, half, most = (set(served.rows.indices) for served in chosen[:3])
     assert few < half < most
     assert parts.store.stats().total.rows.records == 1
 
@@ -80,7 +80,7 @@ async def test_a_call_without_saliency_joins_a_computation_with_saliency(parts: 
     parts.tower.gate.clear()
     calls = [asyncio.create_task(parts.encoder.encode(image, keeping(0.5), ""))]
     async with asyncio.timeout(10):
-        while not parts.encoder.batcher.running:
+        while not parts.encoder.cache.batcher.running:
             await asyncio.sleep(0.002)
     calls.append(asyncio.create_task(parts.encoder.encode(image, PLAIN, "")))
     await asyncio.sleep(0.05)
@@ -100,19 +100,19 @@ async def test_a_ranking_is_computed_on_first_use(parts: Parts, image: str) -> N
         await parts.encoder.written()
     assert sources == ["rows", "rows", "rows", "encoded", "rows"]
     assert parts.tower.with_saliency == [False, True]
-    assert parts.ranked == [Reducer.DIVPRUNE, Reducer.SCOPE], "the other two need no looking"
+    assert parts.ranked == [Reducer.DIVPRUNE, Reducer.SCOPE], "the other two read no rows"
 
 
 async def test_a_ranking_survives_a_restart_and_is_deleted_with_the_image(tmp_path: Path) -> None:
     async with running(tmp_path / "store") as parts:
-        image = (await parts.encoder.uploads.keep(page())).facts.digest
+        image = (await parts.uploads.keep(page())).facts.digest
         first = await parts.encoder.encode(image, keeping(0.4), "")
     async with running(tmp_path / "store") as parts:
-        job = await parts.encoder.create_job(image, keeping(0.4), "")
+        job = await parts.encoder.jobs.build(image, keeping(0.4), "")
         placed = await parts.encoder.place(job, stored_only=True)
         again = await parts.encoder.rows(job)
         assert placed.kept is not None
-        assert tuple(placed.kept) == again.rows.kept == first.rows.kept
+        assert placed.kept.tolist() == again.rows.indices.tolist() == first.rows.indices.tolist()
         assert (placed.origin, again.origin, again.rows.digest) == ("none", "rows", first.rows.digest)
         assert (parts.tower.computed, parts.ranked) == ([], [])
         await _assert_recomputed_if_invalid(parts, job, first)
@@ -145,8 +145,8 @@ async def test_a_flat_record_never_answers_for_a_plain_plan(parts: Parts, image:
         "rows",
         "encoded",
     ]
-    assert flat.rows.kept == again.rows.kept == (*range(48), 58)
-    assert np.array_equal(matrix(again), matrix(plain)[list(flat.rows.kept or ())])
+    assert flat.rows.indices.tolist() == again.rows.indices.tolist() == [*range(48), 58]
+    assert np.array_equal(matrix(again), matrix(plain)[flat.rows.indices])
 
 
 async def test_uniform_patches_are_placed_without_the_tower(parts: Parts, image: str) -> None:
@@ -161,7 +161,7 @@ async def test_uniform_patches_are_placed_without_the_tower(parts: Parts, image:
     served = await parts.encoder.encode(image, keeping(0.5, flat=0), "")
     await parts.encoder.written()
     assert (served.rows.count, served.encoded) == (25, 49)
-    assert set(served.rows.kept or ()) < set(placed.kept)
+    assert set(served.rows.indices) < set(placed.kept)
     decodes = parts.decoder.decodes
     assert (await place(parts, image, FLAT)).count == 49
     assert parts.decoder.decodes == decodes
@@ -177,19 +177,19 @@ async def test_placement_that_needs_the_tower_stays_unknown_if_only_stored(parts
     assert sorted(placed.order) == list(range(CELLS))
     served = await parts.encoder.encode(image, keeping(0.5), "")
     assert placed.kept is not None
-    assert (served.origin, served.rows.kept) == ("rows", tuple(placed.kept))
+    assert (served.origin, served.rows.indices.tolist()) == ("rows", placed.kept.tolist())
     assert (await place(parts, image, keeping(0.5, Reducer.DIVPRUNE), stored_only=True)).known
     assert parts.tower.computed == [1]
 
 
 async def test_placed_rows_are_sent_even_if_the_store_keeps_nothing(tmp_path: Path) -> None:
     async with running(tmp_path / "store", capacity=0) as parts:
-        image = (await parts.encoder.uploads.keep(page())).facts.digest
+        image = (await parts.uploads.keep(page())).facts.digest
         placed = await place(parts, image, keeping(0.5))
         await parts.encoder.written()
         served = await parts.encoder.encode(image, keeping(0.5), "")
         assert placed.kept is not None
-        assert served.rows.kept == tuple(placed.kept)
+        assert served.rows.indices.tolist() == placed.kept.tolist()
         assert (parts.ranked, parts.tower.with_saliency) == ([Reducer.SCOPE], [True, False])
         parts.encoder.rankings.drop(TENANT, served.job.key.pixels)
         assert not (await place(parts, image, keeping(0.5), stored_only=True)).known

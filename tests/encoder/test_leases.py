@@ -8,16 +8,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 
-from encoder_svc.core import EncodeJob, ServedRows, Timings
+from encoder_svc.core import EncodeJob, ServedRows
 from encoder_svc.errors import EncodeFailed
 from encoder_svc.leases import ArenaUse, RowLeases
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
+from encoder_svc.vision.output import Timings
 from fovea.arena import Arena, OpenArena
 from fovea.contract.errors import ArenaFull
 from fovea.contract.plan import ALL_ROWS, EncodePlan, Reducer, RowSelection
@@ -35,6 +36,7 @@ class FakeEncoder:
         self.go = asyncio.Event()
         self.failure: Exception | None = None
         self.computed = 0
+        self.cache = self
         self.noted = 0
 
     async def rows(self, job: EncodeJob) -> ServedRows:
@@ -48,7 +50,7 @@ class FakeEncoder:
     async def length(self, job: EncodeJob) -> int:
         return job.selection.count(job.planned.tokens) * LAYOUT.row_bytes
 
-    def used(self, job: EncodeJob) -> None:
+    def note_use(self, job: EncodeJob) -> None:
         self.noted += 1
 
 
@@ -58,16 +60,22 @@ def make_job(tenant: bytes = b"t", rows: RowSelection = ALL_ROWS) -> EncodeJob:
 
 
 @pytest_asyncio.fixture
-async def leases(tmp_path: Path) -> AsyncIterator[Any]:
-    made = RowLeases(Arena(2 * len(DATA), tmp_path), 60.0)
+async def encoder() -> FakeEncoder:
+    return FakeEncoder()
+
+
+@pytest_asyncio.fixture
+async def leases(encoder: FakeEncoder, tmp_path: Path) -> AsyncIterator[Any]:
+    made: Any = RowLeases(cast(Any, encoder), Arena(2 * len(DATA), tmp_path), 60.0)
     yield made
     await made.close()
 
 
-async def test_a_cancelled_caller_does_not_stop_the_fill(leases: Any, tmp_path: Path) -> None:
-    encoder = FakeEncoder()
-    first = asyncio.create_task(leases.lease(encoder, make_job()))
-    second = asyncio.create_task(leases.lease(encoder, make_job()))
+async def test_a_cancelled_caller_does_not_stop_the_fill(
+    leases: Any, encoder: FakeEncoder, tmp_path: Path
+) -> None:
+    first = asyncio.create_task(leases.lease(make_job()))
+    second = asyncio.create_task(leases.lease(make_job()))
     await asyncio.sleep(0)
     first.cancel()
     encoder.go.set()
@@ -75,44 +83,39 @@ async def test_a_cancelled_caller_does_not_stop_the_fill(leases: Any, tmp_path: 
     assert (encoder.computed, leased.served.joined) == (1, True)
     assert OpenArena(leases.arena, tmp_path).copy(leased.offset, len(DATA)) == DATA
     assert leases.use() == ArenaUse(len(DATA), 1)
-    again = await leases.lease(encoder, make_job())
+    again = await leases.lease(make_job())
     assert (again.served.origin, again.offset, encoder.noted) == ("rows", leased.offset, 2)
 
 
-async def test_tenants_do_not_share_slots(leases: Any) -> None:
-    encoder = FakeEncoder()
+async def test_tenants_do_not_share_slots(leases: Any, encoder: FakeEncoder) -> None:
     encoder.go.set()
-    first, second = [await leases.lease(encoder, make_job(tenant)) for tenant in (b"t", b"u")]
+    first, second = [await leases.lease(make_job(tenant)) for tenant in (b"t", b"u")]
     assert encoder.computed == 2
     assert first.offset != second.offset
 
 
-async def test_another_selection_gets_its_own_slot(leases: Any) -> None:
-    encoder = FakeEncoder()
+async def test_another_selection_gets_its_own_slot(leases: Any, encoder: FakeEncoder) -> None:
     encoder.go.set()
     leased = [
-        await leases.lease(encoder, make_job(rows=RowSelection(reducer=r)))
-        for r in (Reducer.SCOPE, Reducer.RANDOM)
+        await leases.lease(make_job(rows=RowSelection(reducer=r))) for r in (Reducer.SCOPE, Reducer.RANDOM)
     ]
     assert (encoder.computed, len({each.offset for each in leased})) == (2, 2)
     leases.drop(b"t" * 16, b"p" * 32)
     assert leases.use() == ArenaUse(2 * len(DATA), 2), "until the leases end"
 
 
-async def test_rows_larger_than_their_slot_are_refused(leases: Any) -> None:
-    encoder = FakeEncoder()
+async def test_rows_larger_than_their_slot_are_refused(leases: Any, encoder: FakeEncoder) -> None:
     encoder.go.set()
     with pytest.raises(ArenaFull):
-        await leases.lease(encoder, replace(make_job(), planned=Planned(32, 64, (1, 4, 2), 8, 2)))
+        await leases.lease(replace(make_job(), planned=Planned(32, 64, (1, 4, 2), 8, 2)))
     assert leases.use() == ArenaUse()
 
 
-async def test_a_failed_fill_leaves_no_slot_behind(leases: Any) -> None:
-    encoder = FakeEncoder()
+async def test_a_failed_fill_leaves_no_slot_behind(leases: Any, encoder: FakeEncoder) -> None:
     encoder.go.set()
     encoder.failure = EncodeFailed()
     with pytest.raises(EncodeFailed):
-        await leases.lease(encoder, make_job())
+        await leases.lease(make_job())
     assert leases.use() == ArenaUse()
     encoder.failure = None
-    assert (await leases.lease(encoder, make_job())).served.origin == "encoded"
+    assert (await leases.lease(make_job())).served.origin == "encoded"

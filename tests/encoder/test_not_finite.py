@@ -21,12 +21,12 @@ async def test_rows_of_an_older_revision_are_computed_anew(
 ) -> None:
     """Revision 3 could store rows that are not finite; a read does not check them."""
     async with running(tmp_path / "store") as parts:
-        image = (await parts.encoder.uploads.keep(page())).facts.digest
+        image = (await parts.uploads.keep(page())).facts.digest
         with monkeypatch.context() as older:
             older.setattr("encoder_svc.core.ROWS_REVISION", 3)
             good = await parts.encoder.encode(image, PLAN, "")
             await parts.encoder.written()
-            job = await parts.encoder.create_job(image, PLAN, "")
+            job = await parts.encoder.jobs.build(image, PLAN, "")
         bad = np.frombuffer(good.rows.data, np.float32).copy()
         bad[LAYOUT.values + 3] = value
         rows = replace(good.rows, data=memoryview(bad).cast("B"))

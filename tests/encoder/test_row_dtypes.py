@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.encoder import RowIdentity
+from encoder_svc.core import RowIdentity
 from encoder_svc.store.core import StoredRows, StoreLimits
 from encoder_svc.store.keys import RowKey, tenant_id, variant
 from encoder_svc.store.store import LmdbStore

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from encoder_svc.single_flight import SingleFlight
 
 
@@ -35,13 +33,11 @@ class Work:
 
 async def test_concurrent_callers_share_a_computation_and_its_write() -> None:
     work, flight = Work(), SingleFlight[str, int]()
-    first, second = (flight.join("key", work.compute, work.write) for _ in range(2))
-    other = flight.join("other key", work.compute, work.write)
+    calls = [flight.join(key, work.compute, work.write) for key in ("key", "key", "other key")]
     work.compute_gate.set()
     work.write_gate.set()
-    await asyncio.gather(first, other)
+    assert await asyncio.gather(*calls) == [(1, True), (1, False), (2, True)]
     await flight.written()
-    assert first is second
     assert (work.computed, len(work.stored), len(flight)) == (2, 2, 0)
 
 
@@ -49,12 +45,13 @@ async def test_a_result_is_served_from_memory_until_it_is_written() -> None:
     work, flight = Work(), SingleFlight[str, int]()
     work.compute_gate.set()
     assert await flight.find("key", work.read) is None
-    result = await flight.join("key", work.compute, work.write)
-    assert await flight.find("key", work.read) == result
+    result, _ = await flight.join("key", work.compute, work.write)
+    assert await flight.find("key", work.read) == flight.unwritten("key") == result
     assert work.stored == []
     work.write_gate.set()
     await flight.written()
     assert "key" not in flight
+    assert flight.unwritten("key") is None
     assert await flight.find("key", work.read) == result
 
 
@@ -63,8 +60,10 @@ async def test_a_computation_that_starts_during_a_read_is_joined() -> None:
     work.compute_gate.set()
 
     async def miss() -> None:
-        flight.join("key", work.compute, work.write)
+        calls.append(asyncio.create_task(flight.join("key", work.compute, work.write)))
+        await asyncio.sleep(0)
 
+    calls: list[asyncio.Task[tuple[int, bool]]] = []
     assert await flight.find("key", miss) == 1
 
 
@@ -72,21 +71,57 @@ async def test_a_failure_reaches_all_callers_and_the_next_call_computes_again() 
     work, flight = Work(), SingleFlight[str, int]()
     work.failure = RuntimeError("no result")
     work.compute_gate.set()
-    calls = (asyncio.shield(flight.join("key", work.compute, work.write)) for _ in range(2))
+    calls = (flight.join("key", work.compute, work.write) for _ in range(2))
     assert await asyncio.gather(*calls, return_exceptions=True) == [work.failure] * 2
-    await flight.written()
-    assert (work.stored, len(flight)) == ([], 0)
     work.failure = None
-    assert await flight.join("key", work.compute, work.write) == 2
+    work.write_gate.set()
+    assert await flight.join("key", work.compute, work.write) == (2, True)
+    await flight.written()
+    assert (work.stored, len(flight)) == ([2], 0)
+
+
+async def leave(*calls: asyncio.Task[tuple[int, bool]]) -> None:
+    """Cancel `calls` once they have joined."""
+    await asyncio.sleep(0)
+    for call in calls:
+        call.cancel()
+    assert all(
+        isinstance(error, asyncio.CancelledError)
+        for error in await asyncio.gather(*calls, return_exceptions=True)
+    )
 
 
 async def test_a_caller_that_is_cancelled_leaves_the_computation_to_the_others() -> None:
     work, flight = Work(), SingleFlight[str, int]()
-    computation = flight.join("key", work.compute, work.write)
-    caller = asyncio.create_task(flight.find("key", work.read))
-    await asyncio.sleep(0)
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
+    leaves, stays = (
+        asyncio.create_task(flight.join("key", work.compute, work.write, may_stop=lambda: True))
+        for _ in range(2)
+    )
+    await leave(leaves)
     work.compute_gate.set()
-    assert await computation == 1
+    assert await stays == (1, True), "the first that receives it"
+
+
+async def test_a_computation_without_callers_runs_on() -> None:
+    work, flight = Work(), SingleFlight[str, int]()
+    work.write_gate.set()
+    await leave(asyncio.create_task(flight.join("key", work.compute, work.write)))
+    work.compute_gate.set()
+    assert await flight.join("key", work.compute, work.write) == (1, True)
+    await flight.written()
+    assert work.stored == [1]
+
+
+async def test_a_computation_without_callers_stops_if_it_may() -> None:
+    work, flight = Work(), SingleFlight[str, int]()
+    await leave(
+        *(
+            asyncio.create_task(flight.join("key", work.compute, work.write, may_stop=lambda: True))
+            for _ in range(2)
+        )
+    )
+    assert "key" not in flight
+    work.compute_gate.set()
+    assert await flight.join("key", work.compute, work.write) == (2, True)
+    await asyncio.sleep(0)
+    assert "key" in flight, "the end of the stopped computation does not remove the next"

@@ -40,7 +40,9 @@ class SlotsMachine(RuleBasedStateMachine):
         try:
             slot = self.slots.place(key, length)
         except ArenaFull:
-            assert all(self.slots.is_at(key, self.known[key]) for key in kept), "what failed has evicted"
+            assert all(self.slots.is_at(key, self.known[key]) for key in kept), (
+                "a failed placement evicts nothing"
+            )
             return
         self.known[key] = slot
         if held:

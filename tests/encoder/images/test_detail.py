@@ -160,7 +160,7 @@ def test_lines_bars_and_dots_are_no_text() -> None:
 def test_uniform_squares_are_counted_in_colour() -> None:
     pixels = np.full(
         (96, 101, 3), 200, np.uint8
-    )  # three squares by three, and a rest that counts for nothing
+    )  # three by three squares; the incomplete rest does not count
     assert measure(Image.fromarray(pixels), pixels).uniform_share == 1
     pixels[5, 7] = (201, 200, 197)  # as bright as before
     pixels[40, 40] = 0

@@ -41,8 +41,8 @@ LEAK = re.compile(r"0x[0-9a-f]{4,}|BytesIO|Traceback|/[a-z]+/|PIL", re.IGNORECAS
 def refusal(data: bytes, limits: ImageLimits = LIMITS) -> FoveaError:
     with pytest.raises(FoveaError) as caught:
         decode(data, limits)
-    told = " ".join([caught.value.message, *caught.value.metadata.values()])
-    assert not LEAK.search(told), told
+    text = " ".join([caught.value.message, *caught.value.metadata.values()])
+    assert not LEAK.search(text), text
     return caught.value
 
 
@@ -87,14 +87,14 @@ def test_a_format_can_be_taken_off_the_list() -> None:
 
 def test_bytes_at_the_limit_pass_and_one_more_does_not() -> None:
     data = encoded(picture())
-    decode(data, replace(LIMITS, max_bytes=len(data)))
-    error = refusal(data, replace(LIMITS, max_bytes=len(data) - 1))
+    decode(data, replace(LIMITS, max_image_bytes=len(data)))
+    error = refusal(data, replace(LIMITS, max_image_bytes=len(data) - 1))
     assert isinstance(error, ImageTooLarge)
     assert error.metadata == {"limit": str(len(data) - 1), "actual": str(len(data))}
 
 
 def test_pixels_at_the_limit_pass_and_one_row_more_does_not() -> None:
-    limits = replace(LIMITS, max_pixels=48 * 32)
+    limits = replace(LIMITS, max_image_pixels=48 * 32)
     decode(encoded(picture(48, 32)), limits)
     error = refusal(encoded(picture(48, 33)), limits)
     assert isinstance(error, ImageTooManyPixels)
@@ -103,12 +103,16 @@ def test_pixels_at_the_limit_pass_and_one_row_more_does_not() -> None:
 
 def test_where_a_picture_is_too_large_the_text_names_fit() -> None:
     data = encoded(picture())
-    for limits in (replace(LIMITS, max_pixels=9), replace(LIMITS, max_side=9), replace(LIMITS, max_bytes=9)):
+    for limits in (
+        replace(LIMITS, max_image_pixels=9),
+        replace(LIMITS, max_image_side=9),
+        replace(LIMITS, max_image_bytes=9),
+    ):
         assert "`fit`" in refusal(data, limits).message
 
 
 def test_a_side_at_the_limit_passes_and_one_pixel_more_does_not() -> None:
-    limits = replace(LIMITS, max_side=48)
+    limits = replace(LIMITS, max_image_side=48)
     decode(encoded(picture(48, 32)), limits)
     error = refusal(encoded(picture(49, 32)), limits)
     assert isinstance(error, ImageSideTooLong)
@@ -192,8 +196,8 @@ def test_whatever_is_changed_in_a_file_it_is_decoded_or_refused_by_a_typed_error
             outcomes["decoded"] += 1
         except FoveaError as error:
             outcomes["refused"] += not LEAK.search(error.message)
-    assert sum(outcomes.values()) == 400, "a message told what Pillow said"
-    assert min(outcomes.values()) > 0, "both happen, else this tested nothing"
+    assert sum(outcomes.values()) == 400, "a message quotes Pillow"
+    assert min(outcomes.values()) > 0, "both outcomes must occur"
 
 
 async def test_the_decoder_goes_on_after_a_refusal() -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from encoder_svc.reduction import choice, divprune, random_rows, rankers, scope, stride
 from encoder_svc.reduction.rankers import RankerInput
-from encoder_svc.reduction.ranking import Floats, GridIndices, Ranking
+from encoder_svc.reduction.ranking import Floats, Ranking
 from encoder_svc.reduction.similarity import cosines
+from encoder_svc.store.core import GridIndices
 from fovea.contract.plan import LEAST_ROWS, Reducer, RowSelection
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.pooled import pooled
@@ -145,7 +146,7 @@ def test_invalid_rankings_are_not_unpacked() -> None:
     data = good.pack()
     assert Ranking.unpack(data[:-1]) is None
     assert Ranking.unpack(b"") is None
-    assert Ranking.unpack(data[:8] * 3) is None, "a place that stands three times"
+    assert Ranking.unpack(data[:8] * 3) is None, "an index that appears three times"
     assert good.of(np.array([0, 2, 4], np.int32))
     assert not good.of(np.array([0, 2, 5], np.int32))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreLimits
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.store import LmdbStore
 
 MIB = 1024 * 1024
 Opener = Callable[..., LmdbStore]

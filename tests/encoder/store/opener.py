@@ -12,7 +12,9 @@ import signal
 import sys
 from pathlib import Path
 
-from encoder_svc.store import LmdbStore, StoreLimits, UploadKey
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.keys import UploadKey
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, pixels, row_key, rows, same
 
 MIB = 1024 * KIB

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from encoder_svc.store import LmdbStore, StoredRows, StoreLimits
+from encoder_svc.store.core import StoredRows, StoreLimits
+from encoder_svc.store.store import LmdbStore
 from fovea.contract.errors import StoreClosed
 from tests.encoder.store.conftest import MIB, Opener
-from tests.encoder.store.samples import ALICE, FIELDS, KIB, LAYOUT, row_key, rows
+from tests.encoder.store.samples import ALICE, FIELDS, KIB, LAYOUT, row_key, rows, same
 
 KEYS = 6
 
@@ -66,7 +67,7 @@ def test_closing_waits_for_reads_under_way(open_store: Opener) -> None:
         started.wait()
         try:
             while True:
-                assert store.get(row_key(1), FIELDS) == rows_1
+                assert same(store.get(row_key(1), FIELDS), rows_1)
                 hits += 1
         except StoreClosed:
             return hits
@@ -86,7 +87,7 @@ def test_no_reader_outlives_its_call(store: LmdbStore) -> None:
     store.get(row_key(2), FIELDS)
     store.stats()
     store.row_keys(ALICE)
-    # One line of header, and one per reader inside a transaction; an idle slot says "-".
+    # A line of header, and a line per reader inside a transaction; an idle slot says "-".
     readers = store._env.lmdb.readers().splitlines()[1:]
     assert [line for line in readers if line.split()[-1] != "-"] == []
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreLimits
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB
 from tests.encoder.store.samples import FIELDS, row_key, rows, same
 
@@ -18,7 +19,7 @@ RECORDS, RECORD_BYTES = 24, 4 * MIB
 OPEN_AND_COUNT = """
 import resource, sys
 from pathlib import Path
-from encoder_svc.store import LmdbStore
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.test_cost import LIMITS
 blocks = lambda: sum(resource.getrusage(who).ru_inblock for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 before = blocks()
@@ -36,7 +37,7 @@ def forget(file: Path) -> None:
 
 
 def is_forgotten(file: Path) -> bool:
-    """Whether the system forgot, found out by reading all of the file: it has to be forgotten again."""
+    """Whether the system dropped its cache of the file. Reads all of it, so it must be dropped again."""
     return bytes_read_by(f"open({str(file)!r}, 'rb').read()") > RECORDS * RECORD_BYTES // 2
 
 
@@ -52,7 +53,7 @@ def test_opening_reads_a_small_part_of_the_file(tmp_path: Path) -> None:
     data_file = tmp_path / "env" / "data.mdb"
     forget(data_file)
     if not is_forgotten(data_file):
-        pytest.skip("this file system keeps what was asked to be forgotten, or counts no reads")
+        pytest.skip("this file system keeps its cache, or counts no reads")
     forget(data_file)
     command = [sys.executable, "-c", OPEN_AND_COUNT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreLimits
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, rows, same
 
@@ -57,8 +58,8 @@ class Writer:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             assert re.fullmatch(r"(stored|ended) -?\d+\n", line), line
-            said, number = line.split()
-            if said == "ended":
+            event, number = line.split()
+            if event == "ended":
                 assert int(number) == -signal.SIGKILL
                 return
             yield int(number)
@@ -80,7 +81,7 @@ def test_kill_9_in_a_write_loop_loses_nothing_acknowledged(writer: Writer, tmp_p
             assert not store.stats().quarantined
             for n in range(following):
                 assert same(store.get(row_key(n), FIELDS), rows(n, size_of(n))), n
-            # The commit under way may have happened, and then it happened whole.
+            # The commit in progress may have completed, but never in part.
             pending = store.get(row_key(following), FIELDS)
             assert pending is None or same(pending, rows(following, size_of(following)))
             stats = store.stats().total.rows

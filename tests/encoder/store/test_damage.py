@@ -10,11 +10,13 @@ import lmdb
 import numpy as np
 import pytest
 
-from encoder_svc.store import LmdbStore, RowKey, StoredRows, UploadKey, variant
+from encoder_svc.store.core import StoredRows
 from encoder_svc.store.datafile import missing_bytes
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.facts import pack_rows
+from encoder_svc.store.keys import RowKey, UploadKey, variant
 from encoder_svc.store.records import PIECE_BYTES, Record
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, LAYOUT, pixels, row_key, rows, same
 

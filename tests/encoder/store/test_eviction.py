@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from encoder_svc.store import LmdbStore, StoreLimits, UploadKey
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.keys import UploadKey
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, rows, same
 
@@ -27,7 +29,7 @@ class Recency(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        # In memory where there is some: this test is about order, and would spend its time on fsync.
+        # In shared memory if available: the test is about order and would spend its time in fsync.
         memory = Path("/dev/shm")
         self.folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
         self.model: OrderedDict[int, int] = OrderedDict()
@@ -91,7 +93,7 @@ def test_a_get_keeps_a_record_from_being_evicted(open_store: Opener) -> None:
 
 
 def test_a_use_that_is_only_noted_counts_as_a_get(open_store: Opener) -> None:
-    """Rows that were served out of shared memory stay in the store; a key that is not there harms nothing."""
+    """Rows that were served from shared memory stay in the store; a missing key is harmless."""
     store = open_store(LIMITS)
     for n in range(3):
         store.put(row_key(n), FIELDS, rows(n, 250 * KIB))
@@ -149,6 +151,6 @@ def test_the_file_stays_within_the_map(open_store: Opener) -> None:
         assert store.put(row_key(n), FIELDS, rows(n, (n * 37) % 400 * KIB)).stored
     stats = store.stats()
     assert stats.total.rows.bytes <= limits.rows_bound
-    # Far below the map: what eviction frees is used again.
+    # Far below the map size, because freed pages are reused.
     assert stats.file_bytes <= 2 * (limits.capacity_bytes + limits.uploads_bytes)
     assert stats.file_bytes <= limits.map_bytes

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreLimits, record_store
+from encoder_svc.store import record_store
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import FIELDS, KIB, row_key, rows, same
 

@@ -126,7 +126,7 @@ def overlong_keys(pages: Pages) -> None:
 
 
 def absurd_numbers_of_pieces(pages: Pages) -> None:
-    """The value of a use: counter, bytes, pieces. Sound for LMDB, and an eviction of 4 thousand million pieces."""
+    """The value of a use: counter, bytes, pieces. Valid for LMDB, but its eviction deletes four billion pieces."""
     changed = 0
     for page in pages.of_kind(LEAF):
         for node in pages.nodes(page):
@@ -154,7 +154,7 @@ def nowhere(pages: Pages) -> None:
 
 
 def another_kind_of_database(pages: Pages) -> None:
-    """The flags of the main tree: keys compared from behind."""
+    """The flags of the main tree: keys are compared in reverse."""
     pages.write("<H", pages.meta + 92, 0x02)
 
 
@@ -186,7 +186,7 @@ def test_damaged_pages_are_set_aside(
 def test_flipped_bits_never_end_the_process_nor_give_a_wrong_row(
     healthy: bytes, opened: Callable[[bytes], str], place: str
 ) -> None:
-    """Bits where they hurt most. A flip in a value is the record's own affair, so not every file is set aside."""
+    """Flips bits of every kind of page. A flip in a value costs its record only, so not every file is set aside."""
     rng, pages = random.Random(place), Pages(healthy)
     trees = pages.of_kind(BRANCH) + pages.of_kind(LEAF)
     choose = {

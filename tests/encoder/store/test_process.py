@@ -1,4 +1,4 @@
-"""One directory, one process: a second store, a second process and a forked child are all refused."""
+"""A directory belongs to a single process: a second store, process and a forked child are refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreLimits
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.store import LmdbStore
 from fovea.contract.errors import StoreFailed, StoreForked, StoreInUse
 from tests.encoder.store.conftest import Opener
 from tests.encoder.store.samples import FIELDS, row_key, rows, same
@@ -17,7 +18,9 @@ from tests.encoder.store.samples import FIELDS, row_key, rows, same
 OPEN_AND_SAY = """
 import sys
 from pathlib import Path
-from encoder_svc.store import LmdbStore, StoreInUse, StoreLimits
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.store import LmdbStore
+from fovea.contract.errors import StoreInUse
 try:
     LmdbStore(Path(sys.argv[1]), StoreLimits(2**20, 2**20)).close()
     print("opened")

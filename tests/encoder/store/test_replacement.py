@@ -12,9 +12,10 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from encoder_svc.store import LmdbStore, StoreLimits
+from encoder_svc.store.core import StoreLimits
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.inspection import find_damage
+from encoder_svc.store.store import LmdbStore
 from fovea.contract.errors import StoreFailed
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, rows, same
@@ -46,7 +47,7 @@ def test_a_put_that_meets_damage_sets_the_store_aside_and_the_next_is_kept(
     assert not open_store(LIMITS).stats().quarantined
 
 
-def test_an_order_of_strangers_does_not_keep_an_eviction_going(open_store: Opener) -> None:
+def test_an_order_of_missing_records_does_not_keep_an_eviction_going(open_store: Opener) -> None:
     store = open_store(LIMITS)
     for n in range(20):
         store.put(row_key(n), FIELDS, rows(n))
@@ -77,7 +78,7 @@ def test_what_many_threads_meet_at_once_is_set_aside_once(open_store: Opener, tm
     for thread in threads:
         thread.join()
     assert all(store.put(row_key(n), FIELDS, rows(n)).stored for n in range(8))
-    # Set aside twice, the damaged one would be gone.
+    # A second quarantine would have deleted the damaged environment.
     assert find_damage(tmp_path / "store" / "env.set-aside" / "data.mdb") is None
     with lmdb.open(str(tmp_path / "store" / "env.set-aside"), max_dbs=16) as env, env.begin() as txn:
         uses = env.open_db(b"rows.uses", txn=txn, create=False)
@@ -98,7 +99,7 @@ def test_a_report_after_the_replacement_leaves_the_new_store_alone(open_store: O
 CRASH_INSIDE = """
 import os, resource, sys
 from pathlib import Path
-from encoder_svc.store import LmdbStore
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.samples import FIELDS, row_key, rows
 from tests.encoder.store.test_replacement import LIMITS
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -112,7 +113,7 @@ store.get(row_key(1), FIELDS)
 CRASH_ELSEWHERE = """
 import ctypes, resource, sys
 from pathlib import Path
-from encoder_svc.store import LmdbStore
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.test_replacement import LIMITS
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 LmdbStore(Path(sys.argv[1]), LIMITS).record_crash()
@@ -185,7 +186,8 @@ def test_an_empty_data_file_is_a_new_store(open_store: Opener, data_file: Path) 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from encoder_svc.store import LmdbStore, StoreFailed
+from encoder_svc.store.store import LmdbStore
+from fovea.contract.errors import StoreFailed
 from tests.encoder.store.test_replacement import LIMITS
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:

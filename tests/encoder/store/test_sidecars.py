@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from encoder_svc.store import LmdbStore, RowKey, StoredRows, StoreLimits, variant
-from encoder_svc.store.facts import pack_places, unpack_places
-from encoder_svc.store.keys import sidecar
+from encoder_svc.store.core import StoredRows, StoreLimits
+from encoder_svc.store.facts import pack_indices, unpack_indices
+from encoder_svc.store.keys import RowKey, sidecar, variant
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, BOB, FIELDS, KIB, LAYOUT, pixels, row_key, rows, same
 from tests.encoder.store.test_damage import flip
@@ -37,7 +39,7 @@ def test_it_answers_for_its_rows_its_fields_and_its_name_alone(store: LmdbStore)
     with pytest.raises(ValueError, match="variant"):
         store.put_sidecar(row_key(1), NAME, {**FIELDS, "revision": 4}, DATA)
     assert store.get_sidecar(row_key(1), NAME, FIELDS) == DATA
-    assert store.get_sidecar(row_key(1), NAME, {**FIELDS, "revision": 4}) is None, "another echo"
+    assert store.get_sidecar(row_key(1), NAME, {**FIELDS, "revision": 4}) is None, "other fields"
 
 
 def test_it_goes_with_the_image_and_with_the_tenant(store: LmdbStore) -> None:
@@ -69,7 +71,7 @@ def test_it_is_evicted_when_it_is_not_used(open_store: Opener) -> None:
     assert stats.evictions == 39 - stats.records
 
 
-def test_a_damaged_one_is_a_miss_and_is_counted(open_store: Opener, data_file: Path) -> None:
+def test_a_damaged_sidecar_is_a_miss_and_is_counted(open_store: Opener, data_file: Path) -> None:
     store = open_store()
     store.put(row_key(1), FIELDS, rows(1))
     store.put_sidecar(row_key(1), NAME, FIELDS, DATA)
@@ -83,20 +85,20 @@ def test_a_damaged_one_is_a_miss_and_is_counted(open_store: Opener, data_file: P
     assert store.put_sidecar(row_key(1), NAME, FIELDS, DATA).stored
 
 
-def test_rows_tell_where_they_stand_after_a_restart_too(open_store: Opener) -> None:
+def test_kept_indices_survive_a_restart(open_store: Opener) -> None:
     whole = rows(1, 4 * KIB)
-    places = tuple(range(3, 3 + 5 * whole.count, 5))
-    kept = StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=places)
+    indices = np.arange(3, 3 + 5 * whole.count, 5, dtype=np.int32)
+    kept = StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=indices)
     store = open_store()
     store.put(row_key(1), FIELDS, kept)
     store.close()
     store = open_store()
     facts = store.facts(row_key(1), FIELDS)
     assert facts is not None
-    assert facts.kept == places
-    assert store.stats().total.rows.hits == 0, "asking for facts is no use"
+    assert np.array_equal(facts.kept, indices)
+    assert store.stats().total.rows.hits == 0, "reading facts counts as no use"
     assert same(store.get(row_key(1), FIELDS), kept)
     for some in ((0,), (7, 8), (0, 4095)):
-        assert unpack_places(pack_places(some)) == some
+        assert unpack_indices(pack_indices(np.array(some, np.int32))).tolist() == list(some)
     with pytest.raises(ValueError, match="places"):
-        StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=(*places, 9999))
+        StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=np.append(indices, 9999))

@@ -11,7 +11,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from encoder_svc.store import LmdbStore
+from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.samples import FIELDS, row_key, rows
 from tests.encoder.store.test_crash import LIMITS, size_of
 

@@ -1,4 +1,4 @@
-"""Checkpoints and reference towers shared by several tests. One torch thread: the models are tiny."""
+"""Checkpoints and reference towers shared by several tests. A single torch thread: the models are tiny."""
 
 from __future__ import annotations
 

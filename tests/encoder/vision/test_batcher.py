@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
 
 from encoder_svc.errors import EncodeFailed, TowerFailed
+from encoder_svc.single_flight import SingleFlight
 from encoder_svc.vision.batcher import Batcher, BatchLimits
-from encoder_svc.vision.output import TowerOutput
+from encoder_svc.vision.output import Encoded, TowerOutput
 from encoder_svc.vision.prepare import PreparedImage
 from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.queued_image import QueuedImage
 from fovea.contract.errors import EncoderBusy, ImageCorrupt, RowsNotFinite
 from fovea.contract.rows import RowDtype
 
@@ -75,6 +78,33 @@ class Preparations:
         return prepare
 
 
+class SharingBatcher(Batcher):
+    """A batcher whose calls for a key share a computation, as those of the encoder do."""
+
+    def __init__(self, tower: FakeTower, limits: BatchLimits) -> None:
+        super().__init__(tower, limits)
+        self.calls: SingleFlight[object, Encoded] = SingleFlight()
+        self.firsts: list[bool] = []
+
+    async def share(
+        self,
+        key: object,
+        patches: int,
+        prepare: Callable[[], Awaitable[PreparedImage]],
+        saliency: bool = False,
+    ) -> Encoded:
+        image = QueuedImage(patches, prepare, saliency)
+
+        async def write(encoded: Encoded) -> None:
+            pass
+
+        encoded, first = await self.calls.join(
+            key, partial(self.encode, image), write, may_stop=lambda: not image.begun
+        )
+        self.firsts.append(first)
+        return encoded
+
+
 @pytest.fixture
 def tower() -> FakeTower:
     return FakeTower()
@@ -86,8 +116,8 @@ async def work() -> Preparations:
 
 
 @pytest.fixture
-async def batcher(tower: FakeTower) -> AsyncIterator[Batcher]:
-    made = Batcher(tower, LIMITS)
+async def batcher(tower: FakeTower) -> AsyncIterator[SharingBatcher]:
+    made = SharingBatcher(tower, LIMITS)
     made.start()
     yield made
     tower.gate.set()
@@ -100,57 +130,59 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_an_image_returns_with_its_grid_and_times(batcher: Batcher, work: Preparations) -> None:
-    encoded = await batcher.encode("a", 4, work.of(1))
-    assert (encoded.rows, encoded.grid_thw, encoded.first) == (rows(1), (1, 2, 2), True)
-    assert (encoded.times.decode_ms, encoded.times.preprocess_ms) == (1.0, 2.0)
-    assert encoded.times.queue_ms >= 0
-    assert encoded.times.tower_ms > 0
+async def test_an_image_returns_with_its_grid_and_times(batcher: SharingBatcher, work: Preparations) -> None:
+    encoded = await batcher.share("a", 4, work.of(1))
+    assert (encoded.rows, encoded.grid_thw, batcher.firsts) == (rows(1), (1, 2, 2), [True])
+    assert (encoded.timings.decode_ms, encoded.timings.preprocess_ms) == (1.0, 2.0)
+    assert encoded.timings.queue_ms >= 0
+    assert encoded.timings.tower_ms > 0
 
 
 async def test_images_of_many_calls_share_a_tower_call_and_keep_their_own_rows(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
-    encoded = await asyncio.gather(*(batcher.encode(i, 4, work.of(i)) for i in range(4)))
+    encoded = await asyncio.gather(*(batcher.share(i, 4, work.of(i)) for i in range(4)))
     assert [each.rows for each in encoded] == [rows(i) for i in range(4)]
     assert len(tower.batches) == 1
 
 
-async def test_no_batch_exceeds_its_patches(batcher: Batcher, tower: FakeTower, work: Preparations) -> None:
+async def test_no_batch_exceeds_its_patches(
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
+) -> None:
     sizes = [4, 8, 12, 4, 4, 8, 4]
-    await asyncio.gather(*(batcher.encode(i, size, work.of(i, size)) for i, size in enumerate(sizes)))
+    await asyncio.gather(*(batcher.share(i, size, work.of(i, size)) for i, size in enumerate(sizes)))
     assert tower.computed == list(range(7))
     assert all(sum(sizes[name] for name in batch) <= 16 for batch in tower.batches)
     assert len(tower.batches) < 7
 
 
-async def test_an_image_larger_than_a_batch_and_than_the_room_is_computed_alone(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+async def test_an_image_larger_than_a_batch_and_the_patch_limit_is_computed_alone(
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
-    small, large = batcher.encode("s", 4, work.of(1)), batcher.encode("l", 100, work.of(2, 100))
+    small, large = batcher.share("s", 4, work.of(1)), batcher.share("l", 100, work.of(2, 100))
     await asyncio.gather(small, large)
     assert sorted(tower.batches) == [[1], [2]]
 
 
 async def test_a_single_image_does_not_wait(tower: FakeTower, work: Preparations) -> None:
     """With a wait of an hour, the call would not return if the batcher waited without cause."""
-    patient = Batcher(tower, BatchLimits(max_wait_s=3600))
+    patient = SharingBatcher(tower, BatchLimits(max_wait_s=3600))
     patient.start()
     async with asyncio.timeout(10):
-        await patient.encode("a", 4, work.of(1))
+        await patient.share("a", 4, work.of(1))
     await patient.close()
 
 
 async def test_a_batch_waits_for_others_no_longer_than_its_limit(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     """The other image's preparation ends only after the first has been computed."""
     work.hold.clear()
-    slow = asyncio.create_task(batcher.encode("slow", 4, work.of(2)))
+    slow = asyncio.create_task(batcher.share("slow", 4, work.of(2)))
     await until(lambda: work.begun == [2])
     quick = Preparations()
     async with asyncio.timeout(10):
-        await batcher.encode("quick", 4, quick.of(1))
+        await batcher.share("quick", 4, quick.of(1))
     assert tower.batches == [[1]]
     work.hold.set()
     await slow
@@ -163,12 +195,12 @@ async def test_the_tower_takes_images_in_request_order(
     tower: FakeTower, patches: int, batches: list[list[int]]
 ) -> None:
     """The second is prepared last, while others that would fill a tower call are ready."""
-    batcher = Batcher(tower, BatchLimits(max_batch_patches=patches, max_wait_s=3600))
+    batcher = SharingBatcher(tower, BatchLimits(max_batch_patches=patches, max_wait_s=3600))
     batcher.start()
     slow, quick = Preparations(), Preparations()
     slow.hold.clear()
     works = {1: slow if patches == 4 else quick, 2: slow, 3: quick, 4: quick}
-    calls = [asyncio.create_task(batcher.encode(i, 4, works[i].of(i))) for i in works]
+    calls = [asyncio.create_task(batcher.share(i, 4, works[i].of(i))) for i in works]
     await until(lambda: len(slow.begun) + len(quick.begun) == 4)
     slow.hold.set()
     async with asyncio.timeout(10):
@@ -178,12 +210,12 @@ async def test_the_tower_takes_images_in_request_order(
 
 
 async def test_preparation_goes_on_while_the_tower_is_busy(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.gate.clear()
-    first = asyncio.create_task(batcher.encode(1, 16, work.of(1, 16)))
+    first = asyncio.create_task(batcher.share(1, 16, work.of(1, 16)))
     await until(lambda: tower.batches == [[1]])
-    second = asyncio.create_task(batcher.encode(2, 4, work.of(2)))
+    second = asyncio.create_task(batcher.share(2, 4, work.of(2)))
     await until(lambda: work.begun == [1, 2])
     assert (batcher.running, batcher.waiting) == (1, 1)
     tower.gate.set()
@@ -191,9 +223,11 @@ async def test_preparation_goes_on_while_the_tower_is_busy(
     assert (batcher.running, batcher.waiting) == (0, 0)
 
 
-async def test_prepared_patches_are_bounded(batcher: Batcher, tower: FakeTower, work: Preparations) -> None:
+async def test_prepared_patches_are_bounded(
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
+) -> None:
     tower.gate.clear()
-    calls = [asyncio.create_task(batcher.encode(i, 16, work.of(i, 16))) for i in range(8)]
+    calls = [asyncio.create_task(batcher.share(i, 16, work.of(i, 16))) for i in range(8)]
     await until(lambda: len(work.begun) == 4)
     await asyncio.sleep(0.05)
     assert len(work.begun) == 4, "64 patches of room hold four images of 16"
@@ -203,33 +237,34 @@ async def test_prepared_patches_are_bounded(batcher: Batcher, tower: FakeTower, 
 
 
 async def test_concurrent_callers_share_a_computation(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.gate.clear()
-    calls = [asyncio.create_task(batcher.encode("same", 4, work.of(7))) for _ in range(50)]
+    calls = [asyncio.create_task(batcher.share("same", 4, work.of(7))) for _ in range(50)]
     await until(lambda: tower.batches == [[7]])
-    calls += [asyncio.create_task(batcher.encode("same", 4, work.of(7))) for _ in range(50)]
+    calls += [asyncio.create_task(batcher.share("same", 4, work.of(7))) for _ in range(50)]
     await asyncio.sleep(0)
     tower.gate.set()
     encoded = await asyncio.gather(*calls)
     assert tower.computed == work.begun == [7]
     assert {each.rows for each in encoded} == {rows(7)}
-    assert sum(each.first for each in encoded) == 1
+    assert sum(batcher.firsts) == 1
 
 
 async def test_a_finished_key_is_computed_again(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
-    await batcher.encode("a", 4, work.of(1))
-    await batcher.encode("a", 4, work.of(1))
+    await batcher.share("a", 4, work.of(1))
+    await batcher.calls.written()
+    await batcher.share("a", 4, work.of(1))
     assert tower.computed == [1, 1]
 
 
 async def test_a_cancelled_waiter_does_not_affect_the_others(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     work.hold.clear()
-    stays, leaves = (asyncio.create_task(batcher.encode("a", 4, work.of(1))) for _ in range(2))
+    stays, leaves = (asyncio.create_task(batcher.share("a", 4, work.of(1))) for _ in range(2))
     await until(lambda: work.begun == [1])
     leaves.cancel()
     await asyncio.gather(leaves, return_exceptions=True)
@@ -238,40 +273,43 @@ async def test_a_cancelled_waiter_does_not_affect_the_others(
     assert leaves.cancelled()
 
 
-async def test_first_goes_to_a_waiter_that_is_still_there(batcher: Batcher, work: Preparations) -> None:
+async def test_first_goes_to_a_waiter_that_is_still_there(
+    batcher: SharingBatcher, work: Preparations
+) -> None:
     work.hold.clear()
-    leader = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
+    leader = asyncio.create_task(batcher.share("a", 4, work.of(1)))
     await until(lambda: work.begun == [1])
-    follower = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
+    follower = asyncio.create_task(batcher.share("a", 4, work.of(1)))
     await asyncio.sleep(0)
     leader.cancel()
     work.hold.set()
-    assert (await follower).first
+    await follower
+    assert batcher.firsts == [True]
 
 
 async def test_a_computation_without_waiters_is_cancelled_before_it_begins(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     work.hold.clear()
-    calls = [asyncio.create_task(batcher.encode("a", 4, work.of(1))) for _ in range(3)]
+    calls = [asyncio.create_task(batcher.share("a", 4, work.of(1))) for _ in range(3)]
     await until(lambda: work.begun == [1])
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     work.hold.set()
-    await batcher.encode("b", 4, work.of(2))
+    await batcher.share("b", 4, work.of(2))
     assert tower.computed == [2]
     assert (batcher.waiting, batcher._limiter.held) == (0, 0)
 
 
 async def test_an_abandoned_image_is_left_out_of_the_batch(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.gate.clear()
-    busy = asyncio.create_task(batcher.encode("busy", 4, work.of(1)))
+    busy = asyncio.create_task(batcher.share("busy", 4, work.of(1)))
     await until(lambda: tower.batches == [[1]])
-    gone = asyncio.create_task(batcher.encode("gone", 4, work.of(2)))
-    stays = asyncio.create_task(batcher.encode("stays", 4, work.of(3)))
+    gone = asyncio.create_task(batcher.share("gone", 4, work.of(2)))
+    stays = asyncio.create_task(batcher.share("stays", 4, work.of(3)))
     await until(lambda: len(batcher._ready) == 2)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
@@ -282,14 +320,14 @@ async def test_an_abandoned_image_is_left_out_of_the_batch(
 
 
 async def test_a_begun_computation_finishes_for_later_callers(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.gate.clear()
-    leaves = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
+    leaves = asyncio.create_task(batcher.share("a", 4, work.of(1)))
     await until(lambda: tower.batches == [[1]])
     leaves.cancel()
     await asyncio.gather(leaves, return_exceptions=True)
-    comes = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
+    comes = asyncio.create_task(batcher.share("a", 4, work.of(1)))
     await asyncio.sleep(0)
     tower.gate.set()
     assert (await comes).rows == rows(1)
@@ -297,51 +335,51 @@ async def test_a_begun_computation_finishes_for_later_callers(
 
 
 async def test_hundreds_of_cancelled_calls_leave_nothing_behind(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     for turn in range(300):
-        call = asyncio.create_task(batcher.encode(turn % 5, 4, work.of(turn % 5)))
+        call = asyncio.create_task(batcher.share(turn % 5, 4, work.of(turn % 5)))
         for _ in range(turn % 7):
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-    await until(lambda: not batcher._flights and not batcher._ready)
+    await until(lambda: not batcher.calls and not batcher._images and not batcher._ready)
     await until(lambda: batcher._limiter.held == 0)
-    assert (await batcher.encode("b", 4, work.of(9))).rows == rows(9)
+    assert (await batcher.share("b", 4, work.of(9))).rows == rows(9)
 
 
 async def test_a_full_queue_is_refused_with_a_retry_delay(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     work.hold.clear()
-    calls = [asyncio.create_task(batcher.encode(i, 4, work.of(i))) for i in range(8)]
+    calls = [asyncio.create_task(batcher.share(i, 4, work.of(i))) for i in range(8)]
     await until(lambda: batcher.waiting == 8)
     with pytest.raises(EncoderBusy) as caught:
-        await batcher.encode("more", 4, work.of(99))
+        await batcher.share("more", 4, work.of(99))
     assert caught.value.retry_after_s == LIMITS.retry_after_s
     assert caught.value.metadata == {"limit": "8", "actual": "8"}
-    joins = asyncio.create_task(batcher.encode(0, 4, work.of(0)))
+    joins = asyncio.create_task(batcher.share(0, 4, work.of(0)))
     work.hold.set()
     await asyncio.gather(*calls, joins)
     assert 99 not in work.begun
 
 
 async def test_preparation_errors_reach_all_waiters_of_the_key_only(
-    batcher: Batcher, work: Preparations
+    batcher: SharingBatcher, work: Preparations
 ) -> None:
     work.errors[1] = ImageCorrupt("PNG")
-    bad = [batcher.encode("bad", 4, work.of(1)) for _ in range(3)]
-    results = await asyncio.gather(*bad, batcher.encode("good", 4, work.of(2)), return_exceptions=True)
+    bad = [batcher.share("bad", 4, work.of(1)) for _ in range(3)]
+    results = await asyncio.gather(*bad, batcher.share("good", 4, work.of(2)), return_exceptions=True)
     assert all(isinstance(result, ImageCorrupt) for result in results[:3])
     assert results[3].rows == rows(2)
     assert batcher._limiter.held == 0
 
 
 async def test_a_bad_image_does_not_fail_the_rest_of_its_batch(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.broken[2] = RuntimeError("secret of the device 0xdeadbeef")
-    calls = [batcher.encode(i, 4, work.of(i)) for i in (1, 2, 3)]
+    calls = [batcher.share(i, 4, work.of(i)) for i in (1, 2, 3)]
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(results[1], EncodeFailed)
     assert "secret" not in str(results[1])
@@ -351,33 +389,33 @@ async def test_a_bad_image_does_not_fail_the_rest_of_its_batch(
 
 
 async def test_rows_that_are_not_finite_are_reported(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.broken[2] = RowsNotFinite("the image", 4, RowDtype.FP16)
     results = await asyncio.gather(
-        *(batcher.encode(i, 4, work.of(i)) for i in (1, 2, 3)), return_exceptions=True
+        *(batcher.share(i, 4, work.of(i)) for i in (1, 2, 3)), return_exceptions=True
     )
     assert isinstance(results[1], RowsNotFinite)
     assert [results[0].rows, results[2].rows] == [rows(1), rows(3)]
 
 
 async def test_a_failed_key_is_computed_again_on_the_next_call(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.broken[1] = RuntimeError("out of memory")
     with pytest.raises(EncodeFailed):
-        await batcher.encode("a", 4, work.of(1))
+        await batcher.share("a", 4, work.of(1))
     tower.broken.clear()
-    assert (await batcher.encode("a", 4, work.of(1))).rows == rows(1)
+    assert (await batcher.share("a", 4, work.of(1))).rows == rows(1)
 
 
 @pytest.mark.parametrize("death", [TowerFailed(), SystemExit(1), KeyboardInterrupt()])
 async def test_a_failed_tower_fails_current_and_later_callers(
-    batcher: Batcher, tower: FakeTower, work: Preparations, death: BaseException
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations, death: BaseException
 ) -> None:
     tower.gate.clear()
     tower.broken[1] = death
-    calls = [asyncio.create_task(batcher.encode(i, 16, work.of(i, 16))) for i in range(1, 5)]
+    calls = [asyncio.create_task(batcher.share(i, 16, work.of(i, 16))) for i in range(1, 5)]
     await until(lambda: tower.batches == [[1]])
     tower.gate.set()
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -386,14 +424,14 @@ async def test_a_failed_tower_fails_current_and_later_callers(
     async with asyncio.timeout(10):
         assert isinstance(await batcher.died(), TowerFailed)
     with pytest.raises(TowerFailed):
-        await batcher.encode("later", 4, work.of(9))
+        await batcher.share("later", 4, work.of(9))
 
 
 async def test_closing_leaves_no_waiters(tower: FakeTower, work: Preparations) -> None:
-    closing = Batcher(tower, LIMITS)
+    closing = SharingBatcher(tower, LIMITS)
     closing.start()
     work.hold.clear()
-    call = asyncio.create_task(closing.encode("a", 4, work.of(1)))
+    call = asyncio.create_task(closing.share("a", 4, work.of(1)))
     await until(lambda: work.begun == [1])
     await closing.close()
     with pytest.raises(TowerFailed):
@@ -403,32 +441,32 @@ async def test_closing_leaves_no_waiters(tower: FakeTower, work: Preparations) -
 
 async def test_a_batcher_that_was_not_started_refuses(tower: FakeTower, work: Preparations) -> None:
     with pytest.raises(TowerFailed):
-        await Batcher(tower, LIMITS).encode("a", 4, work.of(1))
+        await SharingBatcher(tower, LIMITS).share("a", 4, work.of(1))
 
 
-async def test_saliency_and_kept_indices_return_with_the_rows(batcher: Batcher) -> None:
+async def test_saliency_and_kept_indices_return_with_the_rows(batcher: SharingBatcher) -> None:
     kept = np.array([1, 4], np.int32)
 
     async def prepare() -> PreparedImage:
         return PreparedImage(Patches(np.ones((8, 2), np.float32), (1, 4, 4), kept), 0.0, 0.0)
 
-    encoded = await batcher.encode("a", 16, prepare, saliency=True)
+    encoded = await batcher.share("a", 16, prepare, saliency=True)
     assert encoded.kept is kept
     assert encoded.saliency is not None
 
 
 async def test_calls_with_and_without_saliency_share_no_tower_call(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
-    calls = (batcher.encode(i, 4, work.of(i), saliency=i == 2) for i in (1, 2, 3))
+    calls = (batcher.share(i, 4, work.of(i), saliency=i == 2) for i in (1, 2, 3))
     encoded = await asyncio.gather(*calls)
     assert tower.batches == [[1], [2], [3]]
     assert [each.saliency is not None for each in encoded] == [False, True, False]
 
 
 async def test_a_batch_is_limited_by_the_patches_that_are_there(
-    batcher: Batcher, tower: FakeTower, work: Preparations
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
-    """Four images that could have 12 patches each, and have 4: one call of 16."""
-    await asyncio.gather(*(batcher.encode(i, 12, work.of(i, 4)) for i in range(4)))
+    """Four images that could have 12 patches each, and have 4: a single call of 16."""
+    await asyncio.gather(*(batcher.share(i, 12, work.of(i, 4)) for i in range(4)))
     assert tower.batches == [[0, 1, 2, 3]]

@@ -94,7 +94,7 @@ SIZE = (160, 128)  # 5 x 4 cells
 
 
 def test_rows_of_chosen_cells_are_those_of_the_blocks_on_these_patches_alone(folder: Path) -> None:
-    """The tolerance is that of whole images in test_tower. Cells keep the places that they have in the whole."""
+    """The tolerance is that of whole images in test_tower. Cells keep the positions of the whole image."""
     tower, geometry = Tower.load(folder), Geometry.from_checkpoint(folder)
     (made,) = tower.encode([some(geometry, SIZE, KEPT)], RowDtype.FP32, saliency=True)
     reference = expected(folder, SIZE, KEPT)
@@ -135,8 +135,8 @@ def test_asking_for_saliency_changes_no_bit_of_the_rows(moe: Path) -> None:
     tower, geometry = Tower.load(moe), Geometry.from_checkpoint(moe)
     images = [some(geometry, SIZE, KEPT), some(geometry, SIZE, None)]
     without = tower.encode(images, RowDtype.BF16)
-    asked = tower.encode(images, RowDtype.BF16, saliency=True)
-    assert [made.rows for made in without] == [made.rows for made in asked]
+    salient = tower.encode(images, RowDtype.BF16, saliency=True)
+    assert [made.rows for made in without] == [made.rows for made in salient]
     assert [made.saliency for made in without] == [None, None]
 
 
@@ -156,7 +156,7 @@ def test_cells_that_no_grid_of_this_size_has_are_refused(moe: Path, kept: list[i
         Tower.load(moe).encode([image], RowDtype.FP32)
 
 
-def test_tables_of_places_are_kept_up_to_a_bound_the_latest_first() -> None:
+def test_position_tables_are_cached_up_to_a_bound_the_latest_first() -> None:
     learned = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
     tables = PositionTables(learned, torch.tensor([1.0, 0.1]), 2, cache_bytes=3 * 16 * (8 * 4 + 4 * 8))
     first = tables.of(4, 4)
@@ -165,4 +165,4 @@ def test_tables_of_places_are_kept_up_to_a_bound_the_latest_first() -> None:
     tables.of(2, 10)
     assert tables.nbytes <= 3 * 16 * 64
     assert tables.of(4, 4) is first
-    torch.testing.assert_close(first.added[[0, 15]], learned[[0, 15]])  # corners stay in their places
+    torch.testing.assert_close(first.added[[0, 15]], learned[[0, 15]])  # corners keep their embedding

@@ -25,10 +25,10 @@ VALUES = 3 * 2 * 16 * 16
 
 
 def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **others: Any) -> torch.Tensor:
-    """Stands for the kernel of a package that is not here: takes what it takes, of one device and dtype."""
+    """Stands in for the kernel of a missing package. Accepts the same arguments, on the same device and dtype."""
     starts = (others["cu_seqlens_q"], others["cu_seqlens_k"])
-    assert {t.device for t in (q, k, v, *starts)} == {q.device}, "one device"
-    assert q.dtype == k.dtype == v.dtype, "one dtype"
+    assert {t.device for t in (q, k, v, *starts)} == {q.device}, "same device"
+    assert q.dtype == k.dtype == v.dtype, "same dtype"
     assert {t.dtype for t in starts} == {torch.int32}, "the dtype of starts"
     return torch.empty_like(q)
 
@@ -46,11 +46,11 @@ def _no_values(monkeypatch: pytest.MonkeyPatch) -> None:
 def apply(
     self: torch.nn.Module, change: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
 ) -> torch.nn.Module:
-    """What `to` and `to_empty` do; torch's own swaps a tensor's inside, which one without values does not take."""
+    """Does what `to` and `to_empty` do. Torch's own swaps a tensor's inside, which a meta tensor refuses."""
     for module in self.modules():
-        for name, found in module._parameters.items():
-            if found is not None:
-                module._parameters[name] = torch.nn.Parameter(change(found), requires_grad=False)
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = torch.nn.Parameter(change(parameter), requires_grad=False)
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else change(buffer)
     return self
@@ -67,7 +67,7 @@ def forward(strict: Strict, folder: Path, dtype: torch.dtype, kind: type[Any]) -
 
 
 def images() -> list[TowerImage]:
-    """Two of one size, one of another, one of which only some cells are there; on the CPU, as they are prepared."""
+    """Two images of equal size, a third of another, and a fourth with some of its cells; all on the CPU."""
     kept = np.array([0, 2, 5], np.int32)
     sizes = [((4, 6), None, 24), ((4, 6), None, 24), ((2, 8), None, 16), ((4, 6), kept, 12)]
     return [TowerImage(torch.empty(count, VALUES), grid, some) for grid, some, count in sizes]
@@ -76,7 +76,7 @@ def images() -> list[TowerImage]:
 def run(
     strict: Strict, folder: Path, dtype: torch.dtype = torch.bfloat16, kind: type[Any] = GroupedAttention
 ) -> None:
-    """Rows of every dtype, and what each patch is worth; a second time with the tables of the first."""
+    """Rows of every dtype, and saliency. The second run reuses the position tables of the first."""
     with torch.inference_mode():
         tower = forward(strict, folder, dtype, kind)
         for salient in (True, False):
@@ -95,7 +95,7 @@ def test_the_tower_stays_on_its_device(folder: Path, dtype: str, kind: type[Any]
         run(strict, folder, DTYPES[dtype], kind)
 
 
-# Mix-ups that this must find, planted one at a time in a tower that is otherwise right.
+# Mix-ups that this must find, each planted alone in a tower that is otherwise right.
 
 
 def spoil(path: str, change: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:
@@ -134,8 +134,10 @@ def positions(**changes: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[py
         of = PositionTables.of
 
         def spoilt(self: PositionTables, *args: Any) -> Positions:
-            found = of(self, *args)
-            return replace(found, **{name: change(getattr(found, name)) for name, change in changes.items()})
+            result = of(self, *args)
+            return replace(
+                result, **{name: change(getattr(result, name)) for name, change in changes.items()}
+            )
 
         monkeypatch.setattr(PositionTables, "of", spoilt)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from encoder_svc.vision.flat import kept_cells, uniform_cells, witnesses_of
+from encoder_svc.vision.flat import extremes, find_witnesses, kept_cells, uniform_cells
 
 CELL = 4
 Rgb = NDArray[np.uint8]
@@ -46,12 +48,16 @@ def before(place: int, columns: int) -> list[int]:
     return [place - 1] * (place % columns > 0) + [place - columns] * (place >= columns)
 
 
+def witnesses_of(rgb: Rgb, tolerance: int) -> Any:
+    return find_witnesses(*extremes(rgb, CELL), uniform_cells(rgb, CELL, tolerance), tolerance)
+
+
 @given(pictures(), st.integers(0, 4))
 def test_a_cell_is_dropped_for_a_witness_that_is_kept_near_and_of_its_colour(
     rgb: Rgb, tolerance: int
 ) -> None:
     """And only then: whatever is kept has no such neighbour."""
-    witnesses, columns = witnesses_of(rgb, CELL, tolerance), rgb.shape[1] // CELL
+    witnesses, columns = witnesses_of(rgb, tolerance), rgb.shape[1] // CELL
     for place, witness in enumerate(witnesses.tolist()):
         assert witnesses[witness] == witness
         neighbours = before(place, columns)
@@ -77,7 +83,7 @@ def around(place: int, columns: int, count: int) -> list[int]:
 @given(pictures())
 def test_a_region_keeps_a_witness_unless_an_adjacent_cell_shows_its_colour(rgb: Rgb) -> None:
     """At tolerance 0. Every other cell is kept, and of a region at most its first."""
-    witnesses, columns = witnesses_of(rgb, CELL, 0).tolist(), rgb.shape[1] // CELL
+    witnesses, columns = witnesses_of(rgb, 0).tolist(), rgb.shape[1] // CELL
     count = len(witnesses)
     indices = kept_cells(rgb, CELL, 0)
     kept = set(range(count) if indices is None else indices.tolist())
@@ -106,7 +112,7 @@ def test_a_slow_gradient_keeps_a_witness_wherever_its_colour_has_drifted_too_far
     assert kept_cells(rgb, CELL, 1) is None
 
 
-def test_of_a_blank_picture_one_cell_stays() -> None:
+def test_a_blank_picture_keeps_a_single_cell() -> None:
     kept = kept_cells(np.full((128, 96, 3), 255, np.uint8), 32, 0)
     assert kept is not None
     assert (kept.tolist(), kept.dtype) == ([0], np.int32)

@@ -52,7 +52,7 @@ def test_a_value_comes_back_within_half_a_step(dtype: RowDtype, relative: float,
 def test_zeros_have_scale_one_and_the_largest_value_is_exact(dtype: RowDtype) -> None:
     layout = RowLayout(64, 1, dtype)
     rows = torch.zeros(2, layout.values)
-    rows[1, 3], rows[1, 70] = -5.5, 1e-42  # the second so small that its share of the largest is no number
+    rows[1, 3], rows[1, 70] = -5.5, 1e-42  # the second underflows when it is divided by the largest
     packed = pack(rows, layout)
     assert packed[0, : layout.values].sum() == 0
     assert packed[0, layout.values :].view(torch.float32).tolist() == [1.0, 1.0]

@@ -17,6 +17,7 @@ from encoder_svc.images.limits import ImageLimits
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.prepare import ImagePreparer
 from encoder_svc.vision.preprocess import patches
+from encoder_svc.vision.queued_image import QueuedImage
 from encoder_svc.vision.tower import Tower
 from fovea.contract.errors import ImageCorrupt
 from fovea.contract.plan import EncodePlan
@@ -43,16 +44,19 @@ async def test_a_prepared_file_is_its_pixels_in_patches(preparer: ImagePreparer,
     assert prepared.preprocess_ms > 0
 
 
-async def test_the_places_of_a_plan_are_those_of_its_patches(preparer: ImagePreparer) -> None:
-    """Half of the picture has one colour. A plan that drops nothing needs no pixels."""
+async def test_kept_indices_are_those_of_the_patches(preparer: ImagePreparer) -> None:
+    """Half of the picture has a single colour. A plan that drops nothing needs no pixels."""
     rgb = picture(192, 128)
     rgb[64:] = 7
     plan = EncodePlan(16_777_216, flat_tolerance=0)
-    prepared, kept = await preparer.prepare(encoded(rgb), plan), await preparer.places(encoded(rgb), plan)
+    prepared, kept = (
+        await preparer.prepare(encoded(rgb), plan),
+        await preparer.kept_indices(encoded(rgb), plan),
+    )
     assert prepared.patches.kept is not None
     assert kept is not None
     assert kept.tolist() == prepared.patches.kept.tolist() == [*range(12), 12]
-    assert await preparer.places(b"no picture", EncodePlan(16_777_216)) is None
+    assert await preparer.kept_indices(b"no picture", EncodePlan(16_777_216)) is None
 
 
 async def test_decoding_and_preprocessing_leave_the_event_loop_free(
@@ -95,9 +99,12 @@ async def test_files_become_the_rows_that_the_tower_gives_them_alone(
     encodings = await asyncio.gather(
         *(
             batcher.encode(
-                size,
-                geometry.plan(*size).patches,
-                functools.partial(preparer.prepare, encoded(picture(*size)), EncodePlan(geometry.max_pixels)),
+                QueuedImage(
+                    geometry.plan(*size).patches,
+                    functools.partial(
+                        preparer.prepare, encoded(picture(*size)), EncodePlan(geometry.max_pixels)
+                    ),
+                )
             )
             for size in sizes
         )

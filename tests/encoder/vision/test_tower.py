@@ -87,7 +87,7 @@ def test_a_row_is_the_same_alone_and_in_any_batch(moe: Path) -> None:
 def test_a_row_of_real_width_is_the_same_alone_and_in_any_batch(wide: Path) -> None:
     """At width 1152 other batch sizes take other matrix kernels: rows differ in the last bits.
 
-    2e-5 of values up to 3. Measured were 2e-6 on one machine and 4e-6 on another; a row that saw a
+    2e-5 of values up to 3. Measured were 2e-6 and 4e-6 on two machines; a row that saw a
     neighbour's patches differs by 1.
     """
     check_batches(Tower.load(wide), Geometry.from_checkpoint(wide), tolerance=2e-5)
@@ -132,7 +132,7 @@ def test_a_tower_in_bf16_stays_near_the_one_in_fp32(moe: Path) -> None:
 
 
 def test_rows_are_bytes_of_their_own(moe: Path) -> None:
-    """A view of the batch would keep all of it in memory for as long as one image is in use."""
+    """A view of the batch would keep all of it in memory for as long as any of its images is in use."""
     images = pictures(Geometry.from_checkpoint(moe))
     rows = Tower.load(moe).encode(images, RowDtype.BF16)
     assert all(type(data.rows) is bytes for data in rows)

@@ -1,0 +1,119 @@
+"""All encoded rows of an image: read from the store, or computed once for concurrent callers and stored.
+
+Rows are served from memory until they are written. Uses uploads, store and batcher; independent of rankings
+and of which rows a plan sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from encoder_svc.core import EncodedRows, EncodeJob, RowIdentity
+from encoder_svc.single_flight import SingleFlight
+from encoder_svc.store.core import GridIndices, StoredRows
+from encoder_svc.store.keys import RowKey
+from encoder_svc.store.store import LmdbStore
+from encoder_svc.uploads import Uploads
+from encoder_svc.vision.batcher import Batcher
+from encoder_svc.vision.output import Timings
+from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
+from encoder_svc.vision.queued_image import QueuedImage
+from fovea.contract.rows import RowOrigin, digest
+
+log = structlog.get_logger()
+
+
+class RowCache:
+    """Confined to an event loop. Its batcher must be started."""
+
+    def __init__(
+        self,
+        identity: RowIdentity,
+        uploads: Uploads,
+        store: LmdbStore,
+        preparer: ImagePreparer,
+        batcher: Batcher,
+    ) -> None:
+        self.batcher = batcher
+        self._layout = identity.layout
+        self._uploads = uploads
+        self._store = store
+        self._preparer = preparer
+        # By row key, and whether the computation also yields saliency.
+        self._computations: SingleFlight[tuple[RowKey, bool], EncodedRows] = SingleFlight()
+
+    async def get(self, job: EncodeJob) -> EncodedRows:
+        """Raises EncoderBusy, and what decoding and the tower raise."""
+        return await self.find(job) or await self.compute(job, saliency=False)
+
+    async def find(self, job: EncodeJob) -> EncodedRows | None:
+        """Rows that are stored or about to be. Looks for unwritten rows again after a miss, because they may
+        have been computed during the read.
+        """
+        started = time.perf_counter()
+        rows = self._unwritten(job.key)
+        if rows is None:
+            rows = await asyncio.to_thread(self._store.get, job.key, job.fields) or self._unwritten(job.key)
+        if rows is None:
+            return None
+        return EncodedRows(rows, RowOrigin.STORE, Timings(store_ms=(time.perf_counter() - started) * 1000))
+
+    async def compute(self, job: EncodeJob, saliency: bool) -> EncodedRows:
+        """Run the tower, once for concurrent callers. A computation with saliency also serves callers that
+        need none, but not the reverse. It stops if all of its callers leave before it reaches the tower.
+        """
+        salient = saliency or (job.key, True) in self._computations
+        image = QueuedImage(job.planned.patches, partial(self._prepare, job, salient), salient)
+        computed, first = await self._computations.join(
+            (job.key, salient),
+            partial(self._encode, image),
+            partial(self._write, job),
+            may_stop=lambda: not image.begun,
+        )
+        return replace(computed, joined=not first)
+
+    async def indices(self, job: EncodeJob) -> GridIndices | None:
+        """Indices of the rows that are encoded, None for all: from their record if it exists, else from the
+        pixels.
+        """
+        if job.plan.flat_tolerance is None:
+            return None
+        facts = await asyncio.to_thread(self._store.facts, job.key, job.fields)
+        if facts is not None:
+            return facts.kept
+        return await self._preparer.kept_indices(await self._uploads.data(job.image), job.plan)
+
+    def note_use(self, job: EncodeJob) -> None:
+        """Count rows that were served from elsewhere as a hit and a use of their record."""
+        self._store.note_use(job.key)
+
+    async def written(self) -> None:
+        """Wait for pending writes."""
+        await self._computations.written()
+
+    def _unwritten(self, key: RowKey) -> StoredRows | None:
+        computed = self._computations.unwritten((key, True)) or self._computations.unwritten((key, False))
+        return computed.rows if computed else None
+
+    async def _prepare(self, job: EncodeJob, uniform: bool) -> PreparedImage:
+        return await self._preparer.prepare(await self._uploads.data(job.image), job.plan, uniform)
+
+    async def _encode(self, image: QueuedImage) -> EncodedRows:
+        encoded = await self.batcher.encode(image)
+        rows_digest = await asyncio.to_thread(digest, encoded.rows)
+        data = memoryview(encoded.rows)
+        rows = StoredRows(data, self._layout, encoded.grid_thw, rows_digest, encoded.kept)
+        return EncodedRows(
+            rows, RowOrigin.ENCODED, encoded.timings, saliency=encoded.saliency, uniform=encoded.uniform
+        )
+
+    async def _write(self, job: EncodeJob, computed: EncodedRows) -> None:
+        """A skipped put costs a later encode and nothing else."""
+        put = await asyncio.to_thread(self._store.put, job.key, job.fields, computed.rows)
+        if not put.stored and put.skipped != "off":
+            log.warning("rows_not_stored", why=put.skipped, bytes=computed.rows.data.nbytes)
