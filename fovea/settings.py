@@ -4,6 +4,10 @@ A field is declared once, with default and description; `--help`, the environmen
 derive from it. Unknown `FOVEA_` variables are refused: silently ignoring a misspelt limit is worse than not
 starting. An empty variable counts as unset, except for fields marked `EMPTY_IS_OFF`. Independent of any
 service's fields.
+
+Flags use argparse directly. pydantic-settings' `CliSettingsSource` (2.16) was tried and is not shorter: it
+adds a flag `--FOVEA-ENCODERS`, documents enum member names that variables refuse, reads the value `null` as
+None and ignores an empty flag; the single-line errors and EMPTY_IS_OFF would remain here.
 """
 
 from __future__ import annotations
@@ -47,7 +51,9 @@ T = TypeVar("T", bound="Settings")
 class Settings(BaseSettings):
     """Base class of a service's settings. Subclasses set `env_prefix` and their fields."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False, loc_by_alias=False
+    )
 
     @classmethod
     def variable(cls, field: str) -> str:
@@ -161,9 +167,7 @@ def _problem(settings: type[Settings], problem: ErrorDetails) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
         return message
-    name = next((n for n in settings.model_fields if _alias(settings, n) == problem["loc"][0]), None)
-    if name is None:
-        return f"{problem['loc'][0]}: {message}"
+    name = str(problem["loc"][0])
     where = f"{_flag(name)} ({settings.variable(name)})"
     secret = settings.model_fields[name].annotation is SecretStr
     if secret or problem["type"] in ("missing", "value_error"):
