@@ -8,6 +8,7 @@ times as many patches as tokens. Independent of pixels, models and requests.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -113,19 +114,11 @@ class Geometry:
         if self.plan(width, height).tokens <= tokens:
             return self.max_pixels
         own = round(width / self.cell) * round(height / self.cell) * self.cell**2
-        fits, exceeds = 0, min(own, self.max_pixels)
-        while exceeds - fits > 1:
-            middle = (fits + exceeds) // 2
-            if self.plan(width, height, middle).tokens <= tokens:
-                fits = middle
-            else:
-                exceeds = middle
-        return fits or None
 
-    def shrink(self, width: int, height: int, max_pixels: int) -> tuple[int, int]:
-        """The size to which an oversized upload is resized: that of its plan, in a single resize."""
-        planned = self.plan(width, height, max_pixels)
-        return planned.width, planned.height
+        def cost(max_pixels: int) -> int:
+            return self.plan(width, height, max_pixels).tokens
+
+        return bisect_right(range(1, min(own, self.max_pixels)), tokens, key=cost) or None
 
     def within(self, max_pixels: int) -> int:
         """`max_pixels` clamped to the checkpoint's limits."""

@@ -57,10 +57,6 @@ class Child:
         self._reader.start()
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
     def status(self) -> int | None:
         """The exit status, above 128 for a signal as in a shell; None while running."""
         code = self._process.poll()
@@ -73,15 +69,12 @@ class Child:
             self._reader.join(timeout=2.0)
             raise ServiceDied(self.name, status)
 
-    def terminate(self) -> None:
-        self._process.terminate()
-
     def kill(self) -> None:
         self._process.kill()
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """SIGTERM, wait, then SIGKILL. No effect if it has exited."""
-        self.terminate()
+        self._process.terminate()
         try:
             self._process.wait(grace_s)
         except subprocess.TimeoutExpired:

@@ -6,6 +6,7 @@ sides down, so a `max_pixels` near the checkpoint's minimum can end below it; th
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from fovea.geometry import Geometry, Planned
@@ -65,9 +66,13 @@ def largest_for_all(sizes: Sequence[Size], tokens: int, geometry: Geometry) -> i
     high takes fewer cells. So the sum is monotonic between two such sizes, where bisection finds the edge.
     The highest interval with a solution holds the answer.
     """
+
+    def cost(max_pixels: int) -> int:
+        return sum(geometry.plan(width, height, max_pixels).tokens for width, height in sizes)
+
     for low, high in _stretches(sizes, geometry):
-        if _cost(sizes, low, geometry) <= tokens:
-            return _edge(sizes, tokens, low, high, geometry)
+        if cost(low) <= tokens:
+            return low + bisect_right(range(low, high + 1), tokens, key=cost) - 1
     return None
 
 
@@ -79,19 +84,3 @@ def _stretches(sizes: Sequence[Size], geometry: Geometry) -> Iterator[tuple[int,
     for low in sorted(inside | {geometry.min_pixels}, reverse=True):
         yield low, high
         high = low - 1
-
-
-def _edge(sizes: Sequence[Size], tokens: int, low: int, high: int, geometry: Geometry) -> int:
-    """The highest max_pixels of an interval that costs at most `tokens`; its lowest is known to fit."""
-    fits, exceeds = low, high + 1
-    while exceeds - fits > 1:
-        middle = (fits + exceeds) // 2
-        if _cost(sizes, middle, geometry) <= tokens:
-            fits = middle
-        else:
-            exceeds = middle
-    return fits
-
-
-def _cost(sizes: Sequence[Size], max_pixels: int, geometry: Geometry) -> int:
-    return sum(geometry.plan(width, height, max_pixels).tokens for width, height in sizes)
