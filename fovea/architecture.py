@@ -288,7 +288,7 @@ def _read(kind: type[F], fields: Mapping[str, Any], file: str) -> F:
 
 
 def _refusal(file: str, error: ValidationError) -> CheckpointNotSupported:
-    """One line about the first validation error."""
+    """The first validation error in a single line."""
     first = error.errors(include_url=False)[0]
     path, context = [str(part) for part in first["loc"]], first.get("ctx", {})
     if first["type"] == "unserved":

@@ -1,6 +1,6 @@
 """The pooled level of rows as float32, for any row dtype; the input of rankers.
 
-Reads the layouts of `fovea.vision.v1.RowDtype` by name. Deepstack levels are not read: a row is one token and
+Reads the layouts of `fovea.vision.v1.RowDtype` by name. Deepstack levels are not read: a row is a token, and
 is kept or dropped with all its levels.
 """
 

@@ -27,8 +27,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fovea.address import listened, listened_or_off
 
-# Variables of the command, not of a service.
-COMMAND_VARIABLES = frozenset({"FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"})
+# Variables of the command and of the decoder, which every service accepts.
+ACCEPTED_VARIABLES = frozenset({"FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER", "FOVEA_ENCODERS"})
 SERVICE_PREFIXES = ("FOVEA_ENCODER_", "FOVEA_DECODER_")
 # Kubernetes sets these in every pod for each Service of the namespace, including ours (`fovea-encoder`).
 INJECTED = re.compile(
@@ -74,7 +74,7 @@ def unknown_variables(settings: type[Settings], environ: Mapping[str, str]) -> l
     """The `FOVEA_` variables that no setting reads, sorted. Other services' prefixes are skipped."""
     own = settings.model_config["env_prefix"]
     others = tuple(prefix for prefix in SERVICE_PREFIXES if prefix != own)
-    known = _known_variables(settings)
+    known = settings.variables() | ACCEPTED_VARIABLES
     return sorted(
         name
         for name in environ
@@ -83,10 +83,6 @@ def unknown_variables(settings: type[Settings], environ: Mapping[str, str]) -> l
         and not name.startswith(others)
         and not INJECTED.search(name)
     )
-
-
-def _known_variables(settings: type[Settings]) -> set[str]:
-    return settings.variables() | COMMAND_VARIABLES | {"FOVEA_ENCODERS"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -148,7 +144,7 @@ def _wants_json(settings: type[Settings], argv: Sequence[str]) -> bool:
 
 def _suggested(settings: type[Settings], unknown: Sequence[str]) -> list[str]:
     """Each unknown name with its closest known name."""
-    known = sorted(_known_variables(settings))
+    known = sorted(settings.variables() | ACCEPTED_VARIABLES)
     close = ((name, get_close_matches(name, known, 1)) for name in unknown)
     return [f"{name} (did you mean {match[0]}?)" if match else name for name, match in close]
 
@@ -163,7 +159,7 @@ def _off(settings: type[Settings]) -> dict[str, str]:
 
 
 def _problem(settings: type[Settings], problem: ErrorDetails) -> str:
-    """A wrong setting in one line: flag and variable, the problem, and the value unless it is secret."""
+    """A wrong setting in a single line: flag and variable, the problem, and the value unless it is secret."""
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
         return message

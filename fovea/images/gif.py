@@ -24,7 +24,7 @@ MOST_BLOCKS = 1_000_000
 
 _EXTENSION, _FRAME, _GRAPHIC_CONTROL = b"\x21", b"\x2c", b"\xf9"
 _GREY = bytes(value for level in range(256) for value in (level, level, level))
-"""The palette of a file without one."""
+"""The palette of a file that has none."""
 
 Indices = npt.NDArray[np.uint8]
 
@@ -55,9 +55,7 @@ class Gif(Still):
 
     def draw(self) -> Drawn:
         indices = self._pixels
-        colours = np.zeros((256, 3), np.uint8)
-        table = np.frombuffer(self.palette, np.uint8).reshape(-1, 3)
-        colours[: len(table)] = table
+        colours = np.array(bytearray(self.palette.ljust(3 * 256, b"\0"))).reshape(256, 3)
         had_alpha = False
         if self.transparent is not None:
             colours[self.transparent] = 255

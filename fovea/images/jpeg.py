@@ -60,7 +60,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Frame:
-    marker: int
+    progressive: bool
     width: int
     height: int
     components: bytes
@@ -78,11 +78,7 @@ class Frame:
             or not (count and width and height)
         ):
             raise ImageCorrupt("JPEG")
-        return cls(segment.marker, width, height, body[6 : 6 + 3 * count : 3])
-
-    @property
-    def progressive(self) -> bool:
-        return self.marker == _PROGRESSIVE
+        return cls(segment.marker == _PROGRESSIVE, width, height, body[6 : 6 + 3 * count : 3])
 
 
 @dataclass(frozen=True)

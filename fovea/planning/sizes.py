@@ -29,7 +29,7 @@ def smallest(size: Size, tokens: int, geometry: Geometry) -> int:
     pixels = geometry.within(tokens * geometry.cell**2)
     planned = geometry.plan(*size, pixels)
     while planned.tokens < min_tokens:
-        more = _larger(size, pixels, planned, geometry)
+        more = larger(size, pixels, geometry)
         if more is None:
             break
         pixels, planned = more, geometry.plan(*size, more)
@@ -38,15 +38,11 @@ def smallest(size: Size, tokens: int, geometry: Geometry) -> int:
 
 def larger(size: Size, max_pixels: int, geometry: Geometry) -> int | None:
     """The least max_pixels that gives a larger grid; None if the image is no longer downscaled."""
-    return _larger(size, max_pixels, geometry.plan(*size, max_pixels), geometry)
-
-
-def _larger(size: Size, max_pixels: int, planned: Planned, geometry: Geometry) -> int | None:
     width, height = size
     most = min(own_pixels(size, geometry), geometry.max_pixels)
     if max_pixels >= most:
         return None
-    cell = geometry.cell
+    cell, planned = geometry.cell, geometry.plan(*size, max_pixels)
     wider = height * (planned.width + cell) ** 2 // width + 2  # more than rounding of the scale can lose
     higher = width * (planned.height + cell) ** 2 // height + 2
     return min(max(max_pixels + 1, min(wider, higher)), most)
@@ -61,8 +57,8 @@ def own_pixels(size: Size, geometry: Geometry) -> int:
 def largest_for_all(sizes: Sequence[Size], tokens: int, geometry: Geometry) -> int | None:
     """The largest max_pixels at which all images together cost at most `tokens`, or None.
 
-    Within the checkpoint's limits, and exact. The cost of an image is monotonic in max_pixels with one
-    exception: at its own rounded size the image is no longer scaled, and a side that scaling drew one cell
+    Within the checkpoint's limits, and exact. The cost of an image is monotonic in max_pixels with an
+    exception: at its own rounded size the image is no longer scaled, and a side that scaling drew a cell
     high takes fewer cells. So the sum is monotonic between two such sizes, where bisection finds the edge.
     The highest interval with a solution holds the answer.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fovea.contract.plan import RowSelection
 from fovea.geometry import Geometry
@@ -101,7 +101,7 @@ class BudgetSplit:
         if pixels is None:
             return share
         grown = self._share(demand, min(pixels, full.max_pixels))
-        return grown if grown.max_pixels > share.max_pixels else replace(share)
+        return grown if grown.max_pixels > share.max_pixels else share
 
 
 def _total(demands: Sequence[SizeDemand], shares: Sequence[_Share]) -> int:
