@@ -231,16 +231,12 @@ def check_processor(directory: Path | str) -> None:
     """Raises CheckpointNotSupported if preprocessing or patch sizes differ from what is implemented."""
     vision = load(directory).vision_config
     processor = _read(Processor, read_json(directory, PROCESSOR), PROCESSOR)
-    for field, actual, expected, name in (
-        ("patch_size", processor.patch_size, vision.patch_size, "patch_size"),
-        ("merge_size", processor.merge_size, vision.spatial_merge_size, "spatial_merge_size"),
-        (
-            "temporal_patch_size",
-            processor.temporal_patch_size,
-            vision.temporal_patch_size,
-            "temporal_patch_size",
-        ),
+    for field, name in (
+        ("patch_size", "patch_size"),
+        ("merge_size", "spatial_merge_size"),
+        ("temporal_patch_size", "temporal_patch_size"),
     ):
+        actual, expected = getattr(processor, field), getattr(vision, name)
         if actual != expected:
             raise CheckpointNotSupported(
                 f"{PROCESSOR}: {field} is {actual}, but vision_config.{name} of {CONFIG} is {expected}",
@@ -292,7 +288,7 @@ def _read(kind: type[F], fields: Mapping[str, Any], file: str) -> F:
 
 
 def _refusal(file: str, error: ValidationError) -> CheckpointNotSupported:
-    """One line about the first validation error."""
+    """The first validation error in a single line."""
     first = error.errors(include_url=False)[0]
     path, context = [str(part) for part in first["loc"]], first.get("ctx", {})
     if first["type"] == "unserved":

@@ -94,12 +94,11 @@ class OpenArena:
         except OSError as error:
             raise ArenaUnusable(f"it cannot be opened here: {error.strerror}") from error
         try:
-            self._map = mmap.mmap(file, _checked(file, arena), prot=mmap.PROT_READ)
+            self._view = memoryview(mmap.mmap(file, _checked(file, arena), prot=mmap.PROT_READ))
         except OSError as error:
             raise ArenaUnusable(f"it cannot be mapped: {error.strerror}") from error
         finally:
             os.close(file)
-        self._view = memoryview(self._map)
 
     def copy(self, offset: int, length: int) -> bytes:
         """Copy bytes out of the arena. Raises ArenaUnusable for a range outside of it."""

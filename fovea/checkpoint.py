@@ -58,7 +58,7 @@ def read_json(directory: Path | str, name: str) -> dict[str, Any]:
 
 
 def shards(directory: Path | str) -> list[Path]:
-    """The weight files, sorted; taken from the index if there is one. Raises CheckpointNotSupported."""
+    """The weight files, sorted; taken from the index, if any. Raises CheckpointNotSupported."""
     directory = Path(directory)
     names = set(weight_map(directory).values()) if (directory / INDEX).exists() else {SINGLE}
     for name in sorted(names):

@@ -8,6 +8,7 @@ times as many patches as tokens. Independent of pixels, models and requests.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -70,14 +71,14 @@ class Geometry:
 
     @property
     def cell(self) -> int:
-        """The side of one visual token in pixels: 32."""
+        """The side of a visual token in pixels: 32."""
         return self.patch * self.merge
 
     def plan(self, width: int, height: int, max_pixels: int | None = None) -> Planned:
         """The size, grid and token count of an image of `width` x `height` (after EXIF orientation).
 
         `max_pixels` can only lower the checkpoint's limit. It acts like the processor's `longest_edge`: it
-        bounds the tokens, except if a side is shorter than a cell, which is still drawn one cell high, or if
+        bounds the tokens, except if a side is shorter than a cell, which is still drawn a cell high, or if
         the image is enlarged to reach `min_pixels`.
         """
         return _planned(width, height, self._limit(max_pixels), self.min_pixels, self.patch, self.merge)
@@ -94,7 +95,7 @@ class Geometry:
 
         A side limit of 0 is none, and a limit above the image's own side has no effect. The result is never
         below `min_pixels`, to which `plan` enlarges, and never above the checkpoint's limit. A side limit
-        adds one pixel to the exact product, because `plan` rounds down to whole cells: a side a hair below
+        adds a pixel to the exact product, because `plan` rounds down to whole cells: a side a hair below
         its limit would lose a cell.
         """
         _check_size(width, height)
@@ -113,19 +114,11 @@ class Geometry:
         if self.plan(width, height).tokens <= tokens:
             return self.max_pixels
         own = round(width / self.cell) * round(height / self.cell) * self.cell**2
-        fits, exceeds = 0, min(own, self.max_pixels)
-        while exceeds - fits > 1:
-            middle = (fits + exceeds) // 2
-            if self.plan(width, height, middle).tokens <= tokens:
-                fits = middle
-            else:
-                exceeds = middle
-        return fits or None
 
-    def shrink(self, width: int, height: int, max_pixels: int) -> tuple[int, int]:
-        """The size to which an oversized upload is resized: that of its plan, in a single resize."""
-        planned = self.plan(width, height, max_pixels)
-        return planned.width, planned.height
+        def cost(max_pixels: int) -> int:
+            return self.plan(width, height, max_pixels).tokens
+
+        return bisect_right(range(1, min(own, self.max_pixels)), tokens, key=cost) or None
 
     def within(self, max_pixels: int) -> int:
         """`max_pixels` clamped to the checkpoint's limits."""

@@ -1,4 +1,4 @@
-"""Logs: one line per event on stderr, as JSON or for people, with the request id.
+"""Logs: a line per event on stderr, as JSON or for people, with the request id.
 
 Client content is never logged: no text and no bytes, only ids, counts and times. What libraries log, warn or
 print becomes an event too, so a JSON log is JSON to its last line.

@@ -4,6 +4,10 @@ A field is declared once, with default and description; `--help`, the environmen
 derive from it. Unknown `FOVEA_` variables are refused: silently ignoring a misspelt limit is worse than not
 starting. An empty variable counts as unset, except for fields marked `EMPTY_IS_OFF`. Independent of any
 service's fields.
+
+Flags use argparse directly. pydantic-settings' `CliSettingsSource` (2.16) was tried and is not shorter: it
+adds a flag `--FOVEA-ENCODERS`, documents enum member names that variables refuse, reads the value `null` as
+None and ignores an empty flag; the single-line errors and EMPTY_IS_OFF would remain here.
 """
 
 from __future__ import annotations
@@ -23,8 +27,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fovea.address import listened, listened_or_off
 
-# Variables of the command, not of a service.
-COMMAND_VARIABLES = frozenset({"FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER"})
+# Variables of the command and of the decoder, which every service accepts.
+ACCEPTED_VARIABLES = frozenset({"FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER", "FOVEA_ENCODERS"})
 SERVICE_PREFIXES = ("FOVEA_ENCODER_", "FOVEA_DECODER_")
 # Kubernetes sets these in every pod for each Service of the namespace, including ours (`fovea-encoder`).
 INJECTED = re.compile(
@@ -47,7 +51,9 @@ T = TypeVar("T", bound="Settings")
 class Settings(BaseSettings):
     """Base class of a service's settings. Subclasses set `env_prefix` and their fields."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False, loc_by_alias=False
+    )
 
     @classmethod
     def variable(cls, field: str) -> str:
@@ -68,7 +74,7 @@ def unknown_variables(settings: type[Settings], environ: Mapping[str, str]) -> l
     """The `FOVEA_` variables that no setting reads, sorted. Other services' prefixes are skipped."""
     own = settings.model_config["env_prefix"]
     others = tuple(prefix for prefix in SERVICE_PREFIXES if prefix != own)
-    known = _known_variables(settings)
+    known = settings.variables() | ACCEPTED_VARIABLES
     return sorted(
         name
         for name in environ
@@ -77,10 +83,6 @@ def unknown_variables(settings: type[Settings], environ: Mapping[str, str]) -> l
         and not name.startswith(others)
         and not INJECTED.search(name)
     )
-
-
-def _known_variables(settings: type[Settings]) -> set[str]:
-    return settings.variables() | COMMAND_VARIABLES | {"FOVEA_ENCODERS"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -142,7 +144,7 @@ def _wants_json(settings: type[Settings], argv: Sequence[str]) -> bool:
 
 def _suggested(settings: type[Settings], unknown: Sequence[str]) -> list[str]:
     """Each unknown name with its closest known name."""
-    known = sorted(_known_variables(settings))
+    known = sorted(settings.variables() | ACCEPTED_VARIABLES)
     close = ((name, get_close_matches(name, known, 1)) for name in unknown)
     return [f"{name} (did you mean {match[0]}?)" if match else name for name, match in close]
 
@@ -157,13 +159,11 @@ def _off(settings: type[Settings]) -> dict[str, str]:
 
 
 def _problem(settings: type[Settings], problem: ErrorDetails) -> str:
-    """A wrong setting in one line: flag and variable, the problem, and the value unless it is secret."""
+    """A wrong setting in a single line: flag and variable, the problem, and the value unless it is secret."""
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
         return message
-    name = next((n for n in settings.model_fields if _alias(settings, n) == problem["loc"][0]), None)
-    if name is None:
-        return f"{problem['loc'][0]}: {message}"
+    name = str(problem["loc"][0])
     where = f"{_flag(name)} ({settings.variable(name)})"
     secret = settings.model_fields[name].annotation is SecretStr
     if secret or problem["type"] in ("missing", "value_error"):

@@ -17,7 +17,7 @@ from encoder_svc.images.limits import ImageLimits
 from encoder_svc.store.keys import pixel_digest
 from fovea.contract.image import ImageFacts
 from fovea.contract.rows import digest
-from fovea.images import Shown, shown
+from fovea.images import Drawn, Still, shown
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """(height, width, 3), oriented as a viewer shows it."""
@@ -42,7 +42,7 @@ def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
     still.check_complete()
     upright = shown(still)
     rgb = _rgb(upright)
-    return DecodedImage(rgb, _facts(data, upright, rgb, measure(upright.image, rgb)))
+    return DecodedImage(rgb, _facts(data, still, upright.had_alpha, rgb, measure(upright.image, rgb)))
 
 
 def pixels(data: bytes, limits: ImageLimits) -> Pixels:
@@ -52,20 +52,20 @@ def pixels(data: bytes, limits: ImageLimits) -> Pixels:
     return _rgb(shown(opened(data, limits)))
 
 
-def _rgb(upright: Shown) -> Pixels:
+def _rgb(upright: Drawn) -> Pixels:
     return np.array(upright.image.convert("RGB"))
 
 
-def _facts(data: bytes, upright: Shown, rgb: Pixels, detail: DetailMeasures) -> ImageFacts:
+def _facts(data: bytes, still: Still, had_alpha: bool, rgb: Pixels, detail: DetailMeasures) -> ImageFacts:
     height, width = rgb.shape[:2]
     return ImageFacts(
         digest=digest(data),
         pixel_digest="sha256:" + pixel_digest("RGB", width, height, rgb.data).hex(),
-        format=upright.format,
+        format=still.format,
         byte_size=len(data),
         width=width,
         height=height,
-        exif_orientation=upright.orientation,
-        had_alpha=upright.had_alpha,
+        exif_orientation=still.orientation,
+        had_alpha=had_alpha,
         **vars(detail),
     )

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fovea.cli.form import form
 from fovea.cli.images import Pages, named
-from fovea.cli.options import DECODER, UINT32, DecoderAddress, Json, Token
+from fovea.cli.options import DECODER, DECODER_HINT, UINT32, DecoderAddress, Json, Token
 from fovea.cli.output import clean, console, emit, reported
 from fovea.cli.visual import PANEL, Visual, takes_visual
 
 if TYPE_CHECKING:
-    from fovea.client import Answer, Message
-    from fovea.client.messages import Source
-
-HINT = "Start both services with `fovea serve`, or name another decoder with --decoder"
+    from fovea.client import Answer
 
 
 @takes_visual
@@ -61,16 +57,17 @@ def ask(
     decoder: DecoderAddress = DECODER,
 ) -> None:
     """Ask about images. The answer goes to standard output as it comes, its receipt to standard error."""
-    from fovea.client import Client, Sampling
+    from fovea.client import Client, Image, Message, Sampling
 
     sampling = Sampling(
         temperature, top_p, top_k, min_p, repetition_penalty, seed, stop or None, max_new_tokens
     )
-    with reported(as_json, HINT), Client(decoder, token or None) as client:
+    with reported(as_json, DECODER_HINT), Client(decoder, token or None) as client:
         budget = visual.budget()
         sources = named(images, pages, budget)
+        parts = [Image(source, name) for name, source in sources]
         answer = client.ask(
-            _message(sources, question),
+            Message("user", [*parts, question]),
             budget=budget,
             sampling=sampling,
             fit=fit,
@@ -81,13 +78,6 @@ def ask(
             _emit(answer)
         else:
             _print_receipt(answer, [name for name, _ in sources])
-
-
-def _message(sources: Sequence[tuple[str, Source]], question: str) -> Message:
-    """The images, with their names in errors, then the question."""
-    from fovea.client import Image, Message
-
-    return Message("user", [*(Image(source, name) for name, source in sources), question])
 
 
 def _silent(text: str) -> None:

@@ -6,18 +6,16 @@ from typing import Annotated
 
 import typer
 
-from fovea.cli.options import ENCODER, EncoderAddress, Json, Token
+from fovea.cli.options import ENCODER, ENCODER_HINT, EncoderAddress, Json, Token
 from fovea.cli.output import emit, reported
 from fovea.cli.receipts import size
-
-HINT = "Start both services with `fovea serve`, or name another encoder with --encoder"
 
 
 def stats(as_json: Json = False, token: Token = "", encoder: EncoderAddress = ENCODER) -> None:
     """Print what the encoder's cache holds and how often it was hit."""
     from fovea.client import EncoderClient
 
-    with reported(as_json, HINT), EncoderClient(encoder, token or None) as client:
+    with reported(as_json, ENCODER_HINT), EncoderClient(encoder, token or None) as client:
         cache = client.cache_stats()
     if as_json:
         emit(**vars(cache))
@@ -46,7 +44,7 @@ def delete(
     """Remove an image and all rows of its pixels."""
     from fovea.client import EncoderClient
 
-    with reported(as_json, HINT), EncoderClient(encoder, token or None) as client:
+    with reported(as_json, ENCODER_HINT), EncoderClient(encoder, token or None) as client:
         deleted = client.delete(digest)
     if as_json:
         emit(digest=digest, **vars(deleted))

@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from fovea.cli.errors import ServiceDied
 
@@ -56,32 +55,19 @@ class Child:
         self._reader = threading.Thread(target=self._read, args=(listener,), daemon=True)
         self._reader.start()
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def status(self) -> int | None:
-        """The exit status, above 128 for a signal as in a shell; None while running."""
-        code = self._process.poll()
-        return code if code is None or code >= 0 else 128 - code
-
     def check(self) -> None:
-        """Raises ServiceDied if it has exited."""
-        status = self.status
-        if status is not None:
+        """Raises ServiceDied if it has exited; its status is above 128 for a signal, as in a shell."""
+        code = self._process.poll()
+        if code is not None:
             self._reader.join(timeout=2.0)
-            raise ServiceDied(self.name, status)
-
-    def terminate(self) -> None:
-        self._process.terminate()
+            raise ServiceDied(self.name, code if code >= 0 else 128 - code)
 
     def kill(self) -> None:
         self._process.kill()
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """SIGTERM, wait, then SIGKILL. No effect if it has exited."""
-        self.terminate()
+        self._process.terminate()
         try:
             self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
@@ -106,9 +92,7 @@ class Children:
     def __enter__(self) -> Children:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         try:
             self.stop()
         except BaseException:

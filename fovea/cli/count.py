@@ -5,47 +5,21 @@ Tokens depend on the model's pixel limits, so the output names the model that it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fovea.cli.errors import NeitherFileNorSize
-from fovea.cli.images import STDIN, Pages, given
-from fovea.cli.images import size_of as parse_size
+from fovea.cli.images import STDIN, Pages, given, parse_size
 from fovea.cli.model import PUBLISHED, Model, of_checkpoint, of_decoder
 from fovea.cli.options import UINT32, Json, Token
 from fovea.cli.output import clean, emit, reported
-from fovea.contract.errors import FoveaError
 from fovea.geometry import Planned
+from fovea.planning.sizes import Size
 
 HINT = "Start both services with `fovea serve`, or leave --decoder and FOVEA_DECODER away"
 MIB = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Costed:
-    """An image size, and its plan for a model."""
-
-    width: int
-    height: int
-    planned: Planned
-    model: Model
-
-    @property
-    def row_bytes(self) -> int:
-        return self.planned.tokens * self.model.row_bytes
-
-    @property
-    def kv_bytes(self) -> int:
-        return self.planned.tokens * self.model.kv_bytes
-
-    @property
-    def fits_context(self) -> bool:
-        """Whether the image and an answer of default length fit the context."""
-        return self.planned.tokens + self.model.answer <= self.model.context
 
 
 def count(
@@ -82,21 +56,18 @@ def count(
         if pages or _is_pdf(image):
             _count_pages(image, pages, limit, model, as_json)
             return
-        costed = cost(*size_of(image), limit, model)
+        size = size_of(image)
+        planned = model.geometry.plan(*size, limit)
         if as_json:
-            emit(**as_fields(costed))
+            emit(**_fields(size, planned, model))
         else:
-            typer.echo(clean("\n".join(as_lines(costed))))
+            typer.echo(clean("\n".join(_lines(size, planned, model))))
 
 
 def _model(folder: Path | None, decoder: str, token: str) -> Model:
     if folder is not None:
         return of_checkpoint(folder)
     return of_decoder(decoder, token) if decoder else PUBLISHED
-
-
-def cost(width: int, height: int, max_pixels: int, model: Model = PUBLISHED) -> Costed:
-    return Costed(width, height, model.geometry.plan(width, height, max_pixels), model)
 
 
 def _is_pdf(argument: str) -> bool:
@@ -108,30 +79,20 @@ def _is_pdf(argument: str) -> bool:
 
 
 def _count_pages(path: str, pages: str, max_pixels: int, model: Model, as_json: bool) -> None:
+    from fovea.client.naming import naming_image
     from fovea.client.pdf import sizes
 
-    costs = [
-        (number, _cost_of_page(path, number, size, max_pixels, model)) for number, size in sizes(path, pages)
-    ]
+    plans: list[tuple[int, Size, Planned]] = []
+    for number, size in sizes(path, pages):
+        with naming_image(f"{path} page {number}"):
+            plans.append((number, size, model.geometry.plan(*size, max_pixels)))
+    total = sum(planned.tokens for _, _, planned in plans)
     if as_json:
-        fields = [{"page": number, **as_fields(costed)} for number, costed in costs]
-        emit(pages=fields, tokens=sum(costed.planned.tokens for _, costed in costs), model=model.name)
+        fields = [{"page": number, **_fields(size, planned, model)} for number, size, planned in plans]
+        emit(pages=fields, tokens=total, model=model.name)
     else:
-        typer.echo(clean("\n".join(_page_lines(costs, model))))
-
-
-def _cost_of_page(path: str, number: int, size: tuple[int, int], max_pixels: int, model: Model) -> Costed:
-    try:
-        return cost(*size, max_pixels, model)
-    except FoveaError as error:
-        error.name_image(f"{path} page {number}")
-        raise
-
-
-def _page_lines(costs: Sequence[tuple[int, Costed]], model: Model) -> list[str]:
-    lines = [f"page {number}: {as_lines(costed)[0].partition(': ')[2]}" for number, costed in costs]
-    total = sum(costed.planned.tokens for _, costed in costs)
-    return [*lines, f"in all: {total:,} tokens", _counted_for(model)]
+        lines = [f"page {number}: {_tokens(planned)}" for number, _, planned in plans]
+        typer.echo(clean("\n".join([*lines, f"in all: {total:,} tokens", _counted_for(model)])))
 
 
 def size_of(argument: str) -> tuple[int, int]:
@@ -139,49 +100,47 @@ def size_of(argument: str) -> tuple[int, int]:
     size = parse_size(argument)
     if size:
         return size
+    from fovea.cli.pictures import read
     from fovea.client.sources import path_of
+    from fovea.images.orientation import SIDEWAYS
 
     if argument != STDIN and not path_of(argument).exists():
         raise NeitherFileNorSize(argument)
-    return _size_of_file(argument)
-
-
-def _size_of_file(argument: str) -> tuple[int, int]:
-    from fovea.cli.pictures import read
-    from fovea.images.orientation import SIDEWAYS
-
     still = read(given(argument), argument)
     sideways = still.orientation in SIDEWAYS
     return (still.height, still.width) if sideways else (still.width, still.height)
 
 
-def as_fields(costed: Costed) -> dict[str, Any]:
-    planned = costed.planned
+def _fields(size: Size, planned: Planned, model: Model) -> dict[str, Any]:
     return {
-        "width": costed.width,
-        "height": costed.height,
+        "width": size[0],
+        "height": size[1],
         "resized": [planned.width, planned.height],
         "patches": planned.patches,
         "tokens": planned.tokens,
-        "row_bytes": costed.row_bytes,
-        "kv_bytes": costed.kv_bytes,
-        "fits_context": costed.fits_context,
+        "row_bytes": planned.tokens * model.row_bytes,
+        "kv_bytes": planned.tokens * model.kv_bytes,
+        "fits_context": model.fits_context(planned.tokens),
         "exact": True,
-        "model": costed.model.name,
+        "model": model.name,
     }
 
 
-def as_lines(costed: Costed) -> list[str]:
-    planned, model = costed.planned, costed.model
-    fits = "fits" if costed.fits_context else "does not fit"
+def _lines(size: Size, planned: Planned, model: Model) -> list[str]:
+    fits = "fits" if model.fits_context(planned.tokens) else "does not fit"
+    rows_mib, kv_mib = planned.tokens * model.row_bytes / MIB, planned.tokens * model.kv_bytes / MIB
     return [
-        f"{costed.width}x{costed.height}: {planned.tokens:,} tokens ({planned.patches:,} patches)",
+        f"{size[0]}x{size[1]}: {_tokens(planned)}",
         f"  seen as  {planned.width}x{planned.height} pixels",
         f"  context  {fits} {model.context:,} tokens together with an answer of {model.answer}",
-        f"  memory   {costed.row_bytes / MIB:.1f} MiB of rows, {costed.kv_bytes / MIB:.1f} MiB of KV cache",
+        f"  memory   {rows_mib:.1f} MiB of rows, {kv_mib:.1f} MiB of KV cache",
         f"  {_counted_for(model)}",
         "Patches are not tokens: the language model reads one token for each 2x2 patches.",
     ]
+
+
+def _tokens(planned: Planned) -> str:
+    return f"{planned.tokens:,} tokens ({planned.patches:,} patches)"
 
 
 def _counted_for(model: Model) -> str:

@@ -94,7 +94,9 @@ class Demo:
     def run(self, samples: list[Sample]) -> None:
         from fovea.client import Client
 
-        encoder, decoder = self._start()
+        self._view.heading("Starting two processes with the stand-in model")
+        encoder, decoder = (self._children.start(launch) for launch in self._launches)
+        self._wait([encoder, decoder])
         with Client(decoder.address) as client:
             for sample in samples:
                 self._view.stored(sample.path.name, client.put(sample.path))
@@ -108,12 +110,6 @@ class Demo:
         self._wait([self._children.restart(child, launch) for child, launch in children])
         with Client(decoder.address) as client:
             self._ask_cached(client, first)
-
-    def _start(self) -> tuple[Child, Child]:
-        self._view.heading("Starting two processes with the stand-in model")
-        encoder, decoder = (self._children.start(launch) for launch in self._launches)
-        self._wait([encoder, decoder])
-        return encoder, decoder
 
     def _wait(self, waiting: list[Child]) -> None:
         from fovea.cli.readiness import wait_until_ready

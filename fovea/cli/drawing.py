@@ -69,10 +69,9 @@ def draw(picture: Image.Image, cells: Cells) -> Image.Image:
 
 def heat(cells: Cells) -> dict[int, tuple[int, int, int, int]]:
     """The colour of each cell that is sent, by rank; empty without a ranking."""
-    sent = [index for index in cells.order if index in cells.kept]
     last = max(1, len(cells.order) - 1)
-    ranks = {index: rank / last for rank, index in enumerate(cells.order)}
-    return {index: (*_colour(ranks[index]), HEAT_ALPHA) for index in sent}
+    sent = ((rank, index) for rank, index in enumerate(cells.order) if index in cells.kept)
+    return {index: (*_colour(rank / last), HEAT_ALPHA) for rank, index in sent}
 
 
 def _colour(at: float) -> tuple[int, int, int]:

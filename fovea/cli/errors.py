@@ -52,7 +52,6 @@ class ServiceDied(FoveaError):
 
     def __init__(self, name: str, status: int) -> None:
         super().__init__(f"the {name} ended with status {status}", service=name, status=status)
-        self.name = name
         self.status = status
 
 
@@ -64,4 +63,3 @@ class NotReadyInTime(FoveaError):
 
     def __init__(self, name: str, seconds: float) -> None:
         super().__init__(f"the {name} was not ready within {seconds:.0f} s", service=name)
-        self.name = name

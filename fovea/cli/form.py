@@ -1,4 +1,4 @@
-"""Structured output from the flags of `fovea ask`: at most one flag; a schema as text or as a file."""
+"""Structured output from the flags of `fovea ask`: a single flag at most; a schema as text or as a file."""
 
 from __future__ import annotations
 

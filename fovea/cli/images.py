@@ -24,7 +24,7 @@ Pages = Annotated[
 ]
 
 
-def size_of(argument: str) -> tuple[int, int] | None:
+def parse_size(argument: str) -> tuple[int, int] | None:
     """(width, height) of a `WxH`, or None."""
     match = _SIZE.fullmatch(argument)
     return (int(match[1]), int(match[2])) if match else None
@@ -34,7 +34,7 @@ def given(argument: str) -> str | bytes:
     """The path, or the bytes of a pipe, which can be read only once. `-` is standard input."""
     if argument == STDIN:
         return sys.stdin.buffer.read()
-    if size_of(argument) or not Path(argument).is_fifo():
+    if parse_size(argument) or not Path(argument).is_fifo():
         return argument
     from fovea.client.sources import content
 
@@ -43,8 +43,7 @@ def given(argument: str) -> str | bytes:
 
 def named(arguments: Sequence[str], pages: str, budget: Budget) -> list[tuple[str, Source]]:
     """Each file and id with its name; each page of a PDF rendered at its size within the budget."""
-    files = [(argument, given(argument)) for argument in arguments]
-    _check([file for _, file in files], pages)
+    files = _files(arguments, pages)
     return [source for name, file in files for source in _named(name, file, pages, budget)]
 
 
@@ -52,11 +51,9 @@ def named_or_sized(arguments: Sequence[str], pages: str, budget: Budget) -> list
     """Like `named`; a size that is not a file stands for an image."""
     from fovea.client import Size
 
-    files = [(argument, given(argument)) for argument in arguments]
-    _check([file for _, file in files], pages)
     sources: list[tuple[str, Source | Size]] = []
-    for name, file in files:
-        size = None if Path(name).exists() else size_of(name)
+    for name, file in _files(arguments, pages):
+        size = None if Path(name).exists() else parse_size(name)
         sources += [(name, Size(*size))] if size else _named(name, file, pages, budget)
     return sources
 
@@ -71,8 +68,11 @@ def _named(name: str, file: str | bytes, pages: str, budget: Budget) -> list[tup
     return [(f"{name} page {number}", page) for number, page in zip(numbers, rendered, strict=True)]
 
 
-def _check(files: Sequence[str | bytes], pages: str) -> None:
+def _files(arguments: Sequence[str], pages: str) -> list[tuple[str, str | bytes]]:
+    """Each argument with its path or bytes. Raises NoPdf for `pages` without a PDF."""
     from fovea.client.pdf import is_pdf
 
-    if pages and not any(is_pdf(file) for file in files):
+    files = [(argument, given(argument)) for argument in arguments]
+    if pages and not any(is_pdf(file) for _, file in files):
         raise NoPdf(pages)
+    return files

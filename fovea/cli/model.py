@@ -27,6 +27,10 @@ class Model:
     answer: int = 256
     max_pixels: int = DEFAULT_MAX_PIXELS
 
+    def fits_context(self, tokens: int) -> bool:
+        """Whether an image of this many tokens and an answer of default length fit the context."""
+        return tokens + self.answer <= self.context
+
 
 PUBLISHED = Model(
     "Qwen3-VL-30B-A3B as published, bf16",

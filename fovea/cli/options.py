@@ -19,6 +19,9 @@ EncoderAddress = Annotated[
     str, typer.Option("--encoder", envvar="FOVEA_ENCODER", metavar="HOST:PORT", help="Where the encoder is.")
 ]
 
+DECODER_HINT = "Start both services with `fovea serve`, or name another decoder with --decoder"
+ENCODER_HINT = "Start both services with `fovea serve`, or name another encoder with --encoder"
+
 # Equal to fovea.client's, which is not imported for `--help`; a test compares them.
 DECODER = "127.0.0.1:50052"
 ENCODER = "127.0.0.1:50051"

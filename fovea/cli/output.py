@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -52,23 +52,11 @@ def reported(as_json: bool, hint: str = "") -> Iterator[None]:
             raise  # the output cannot be written; `streams` reports it
         error = _known(failure)
         if as_json:
-            emit(request_id=request_id(error), error=error_fields(error))
+            fields = {"code": error.code.name, "reason": error.reason, "message": error.message}
+            emit(request_id=error.request_id, error={**fields, "metadata": dict(error.metadata)})
         else:
             typer.echo(f"fovea: {_paragraph(error, hint)}", err=True)
         raise typer.Exit(1) from None
-
-
-def request_id(error: FoveaError) -> str:
-    return str(getattr(error, "request_id", ""))
-
-
-def error_fields(error: FoveaError) -> Mapping[str, Any]:
-    return {
-        "code": error.code.name,
-        "reason": error.reason,
-        "message": error.message,
-        "metadata": dict(error.metadata),
-    }
 
 
 def _known(failure: FoveaError | OSError | UnicodeEncodeError) -> FoveaError:
@@ -90,6 +78,6 @@ def _paragraph(error: FoveaError, hint: str) -> str:
         text += f" ({clean('; '.join(details))})"
     if hint and error.reason == "UNAVAILABLE":
         text += f". {hint}"
-    if identifier := request_id(error):
-        text += f". Request {identifier}"
+    if error.request_id:
+        text += f". Request {error.request_id}"
     return f"{text} [{error.reason}]"

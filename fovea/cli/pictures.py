@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fovea.contract.errors import FoveaError
 from fovea.images import Still, opened, shown
 
 if TYPE_CHECKING:
@@ -15,26 +12,20 @@ if TYPE_CHECKING:
     from fovea.client.sources import File
 
 
-def read(file: File, name: str = "") -> Still:
+def read(file: File, name: str) -> Still:
     """The structure of an image file. Raises OSError, and the errors of `fovea.images` under its name."""
-    from fovea.client.sources import content, name_of
+    from fovea.client.naming import naming_image
+    from fovea.client.sources import content
 
     data = content(file)
-    with _named(name or name_of(file)):
+    with naming_image(name):
         return opened(data)
 
 
-def as_shown(file: File, name: str = "") -> Image.Image:
+def as_shown(file: File, name: str) -> Image.Image:
     """The image as a viewer shows it, on white."""
-    with _named(name):
-        return shown(read(file)).image.convert("RGB")
+    from fovea.client.naming import naming_image
 
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    try:
-        yield
-    except FoveaError as error:
-        if name and not error.image:
-            error.name_image(name)
-        raise
+    still = read(file, name)
+    with naming_image(name):
+        return shown(still).image.convert("RGB")

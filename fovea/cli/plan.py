@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fovea.cli.ask import HINT
 from fovea.cli.images import Pages, named_or_sized
-from fovea.cli.options import DECODER, DecoderAddress, Json, Token
+from fovea.cli.options import DECODER, DECODER_HINT, DecoderAddress, Json, Token
 from fovea.cli.output import clean, emit, reported
 from fovea.cli.receipts import size, steps
 from fovea.cli.visual import Visual, takes_visual
@@ -42,7 +41,7 @@ def plan(
     """Show how images would be planned, what they would cost, and what other budgets would cost."""
     from fovea.client import Client, Image, Message
 
-    with reported(as_json, HINT), Client(decoder, token or None) as client:
+    with reported(as_json, DECODER_HINT), Client(decoder, token or None) as client:
         budget = visual.budget()
         sources = named_or_sized(images, pages, budget)
         parts: list[str | Image] = [Image(source, name) for name, source in sources]

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fovea.cli.images import given
-from fovea.cli.options import DECODER, DecoderAddress, Json, Token
+from fovea.cli.options import DECODER, DECODER_HINT, DecoderAddress, Json, Token
 from fovea.cli.output import console, emit, reported
 from fovea.contract.image import StoredImage
 
 if TYPE_CHECKING:
     from fovea.client import Client
-
-HINT = "Start both services with `fovea serve`, or name another decoder with --decoder"
 
 
 def put(
@@ -27,7 +25,7 @@ def put(
     """Store an image and print its id. A stored image is not sent again, unless it expires soon."""
     from fovea.client import Client
 
-    with reported(as_json, HINT), Client(decoder, token or None) as client:
+    with reported(as_json, DECODER_HINT), Client(decoder, token or None) as client:
         stored = _with_progress(client, image)
         if as_json:
             emit(**_fields(stored))

@@ -28,7 +28,10 @@ class Sample:
 
 def load(folder: Path | None = None) -> list[Sample]:
     """The samples in `folder`, by default those of the stand-in. Raises OSError if there are none."""
-    folder = folder or _folder()
+    if folder is None:
+        from standin import model_dir
+
+        folder = model_dir().parent / "samples"
     entries = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
     return [
         Sample(
@@ -37,9 +40,3 @@ def load(folder: Path | None = None) -> list[Sample]:
         )
         for entry in entries
     ]
-
-
-def _folder() -> Path:
-    from standin import model_dir
-
-    return model_dir().parent / "samples"

@@ -45,9 +45,8 @@ def serve(
     out = console()
     folder = model or standin_dir()
     _check_start(folder, encoder_listen, decoder_listen)
-    stop = _Stop()
     with Children(os.environ, _printer()) as children:
-        stop.watch(children)
+        stop = _Stop(children)
         waiting = [children.start(launch) for launch in launches(folder, encoder_listen, decoder_listen)]
         out.print(f"fovea   | loading {folder}; Ctrl-C ends both services")
         try:
@@ -109,11 +108,8 @@ def _half_of_the_cores(variable: str) -> list[str]:
 class _Stop:
     """Stop request by Ctrl-C, SIGTERM or SIGHUP. The second request kills the services at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, children: Children) -> None:
         self._event = threading.Event()
-        self._children: Children | None = None
-
-    def watch(self, children: Children) -> None:
         self._children = children
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, self._on_signal)
@@ -122,7 +118,7 @@ class _Stop:
         return self._event.wait(seconds)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        if self._event.is_set() and self._children is not None:
+        if self._event.is_set():
             self._children.kill()
         self._event.set()
 

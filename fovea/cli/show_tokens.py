@@ -9,7 +9,7 @@ import typer
 
 from fovea.cli.errors import OutputNotWritable
 from fovea.cli.images import Pages, named
-from fovea.cli.options import ENCODER, EncoderAddress, Token
+from fovea.cli.options import ENCODER, ENCODER_HINT, EncoderAddress, Token
 from fovea.cli.output import reported
 from fovea.cli.visual import DropFlat, FlatTolerance, Keep, MaxPixels, tolerance
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from fovea.client.sources import File
     from fovea.client.values import Placed
     from fovea.contract.plan import RowSelection
-
-HINT = "Start both services with `fovea serve`, or name another encoder with --encoder"
 
 
 def show_tokens(
@@ -40,7 +38,7 @@ def show_tokens(
     from fovea.client import Budget, EncoderClient
     from fovea.contract.plan import EncodePlan
 
-    with reported(False, HINT), EncoderClient(encoder, token or None) as client:
+    with reported(False, ENCODER_HINT), EncoderClient(encoder, token or None) as client:
         [(_, file), *others] = named([image], pages, Budget(max_pixels=max_pixels))
         if others:
             raise typer.BadParameter("one page at a time, for instance --pages 3")
@@ -56,11 +54,9 @@ def _select(keep: float | None, auto: bool, reducer: str) -> RowSelection:
 
     if auto and keep is not None:
         raise typer.BadParameter("only one of --keep and --auto")
-    return (
-        RowSelection(1.0 if keep is None else keep, auto, Reducer(reducer))
-        if auto or keep is not None
-        else ALL_ROWS
-    )
+    if keep is None and not auto:
+        return ALL_ROWS
+    return RowSelection(1.0 if keep is None else keep, auto, Reducer(reducer))
 
 
 def _draw(file: File, name: str, placed: Placed, output: str) -> None:

@@ -7,10 +7,8 @@ connect on the first call and reconnect after a loss.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -129,19 +127,28 @@ class Connection(_Settings):
     def _reply(self, call: Rpc) -> Any:
         if isinstance(call, StreamRpc):
             messages = self._messages(call)
-            return _resumed(next(messages, None), messages)
-        method, upload = getattr(self._stub, call.method), UploadRequests.of(call.request)
+            next(messages)
+            return messages
+        method = getattr(self._stub, call.method)
         try:
-            if upload is None:
+            if not isinstance(call.request, Iterator):
                 return method(call.request, **self._options)
-            return _sent(method.future(upload, **self._options), upload)
+            upload = UploadRequests(call.request)
+            reply = method.future(upload, **self._options)
+            with upload.cancelling(reply):
+                return reply.result()
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
 
     def _messages(self, call: StreamRpc) -> Generator[Any, None, None]:
+        """Yields None once the first response has arrived, then the responses."""
         stream = getattr(self._stub, call.method)(call.request, **self._options)
         try:
-            yield from stream
+            first = next(stream, None)
+            yield None
+            if first is not None:
+                yield first
+                yield from stream
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
         finally:
@@ -182,61 +189,31 @@ class AsyncConnection(_Settings):
     async def _reply(self, call: Rpc) -> Any:
         if isinstance(call, StreamRpc):
             messages = self._messages(call)
-            return _aresumed(await anext(messages, None), messages)
-        method, upload = getattr(self._stub, call.method), UploadRequests.of(call.request)
+            await anext(messages)
+            return messages
+        method = getattr(self._stub, call.method)
         try:
-            if upload is None:
+            if not isinstance(call.request, Iterator):
                 return await method(call.request, **self._options)
-            return await _asent(method(upload, **self._options), upload)
+            upload = UploadRequests(call.request)
+            reply = method(upload, **self._options)
+            with upload.cancelling(reply):
+                return await reply
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
 
     async def _messages(self, call: StreamRpc) -> AsyncGenerator[Any, None]:
+        """Like `Connection._messages`."""
         stream = getattr(self._stub, call.method)(call.request, **self._options)
         try:
-            async for message in stream:
-                yield message
+            responses = aiter(stream)
+            first = await anext(responses, None)
+            yield None
+            if first is not None:
+                yield first
+                async for message in responses:
+                    yield message
         except grpc.RpcError as failed:
             raise failure(failed, self.address) from failed
         finally:
             stream.cancel()  # no effect on a finished call
-
-
-def _sent(reply: grpc.Future, upload: UploadRequests) -> Any:
-    """The reply to an upload, or the exception of its request iterator."""
-    upload.on_failure(reply.cancel)
-    try:
-        return reply.result()
-    except (grpc.RpcError, grpc.FutureCancelledError):
-        if upload.failure is not None:
-            raise upload.failure from None
-        raise
-    finally:
-        reply.cancel()  # no effect on a finished call
-
-
-async def _asent(reply: grpc.aio.StreamUnaryCall, upload: UploadRequests) -> Any:
-    upload.on_failure(reply.cancel)
-    try:
-        return await reply
-    except (grpc.RpcError, asyncio.CancelledError):
-        if upload.failure is not None:
-            raise upload.failure from None
-        raise
-    finally:
-        reply.cancel()  # no effect on a finished call
-
-
-def _resumed(first: Any, rest: Generator[Any, None, None]) -> Generator[Any, None, None]:
-    with closing(rest):
-        if first is not None:
-            yield first
-            yield from rest
-
-
-async def _aresumed(first: Any, rest: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-    async with aclosing(rest):
-        if first is not None:
-            yield first
-            async for message in rest:
-                yield message

@@ -74,10 +74,7 @@ class Client(Connection):
         """
         draft = Question(question, images, **options).draft()
         with closing(self._run(steps.generate(draft))) as messages, asking(draft.names):
-            for message in messages:
-                event = event_from_proto(message)
-                if event is not None:
-                    yield event
+            yield from filter(None, map(event_from_proto, messages))
 
     def count(self, question: Prompt, images: Sized = (), **options: Unpack[Options]) -> Count:
         """The cost of the request, and under other budgets. Does not run the language model.

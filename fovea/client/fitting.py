@@ -1,6 +1,6 @@
 """Shrinks an image before upload, to the size that the service would plan anyway.
 
-Fewer bytes are sent and the answer costs the same: the service counts within one token of the original.
+Fewer bytes are sent and the answer costs the same: the service counts within a token of the original.
 `fovea.images` decodes on both sides (upright, transparency on white), followed by a bicubic resize. If
 shrinking saves nothing, or the file is damaged or lacks pixels, the bytes are returned unchanged; the service
 reports the problem. Makes no calls, and uses the published limits of Qwen3-VL.
@@ -75,8 +75,6 @@ def _smaller(data: bytes, budget: Budget) -> bytes | None:
 def _written(picture: Image.Image, format: str) -> bytes:
     """JPEGs are written without chroma subsampling: coloured text is what is read most."""
     out = io.BytesIO()
-    if format == "JPEG":
-        picture.save(out, format, quality=QUALITY, subsampling="4:4:4")
-    else:
-        picture.save(out, format)
+    options = {"quality": QUALITY, "subsampling": "4:4:4"} if format == "JPEG" else {}
+    picture.save(out, format, **options)
     return out.getvalue()

@@ -29,13 +29,10 @@ class Format:
 
     @classmethod
     def choice(cls, *options: str) -> Format:
-        """Exactly one of the options."""
+        """An option, verbatim."""
         return cls("choice", options)
 
     def message(self) -> decoder_pb2.ResponseFormat:
         """The protobuf message."""
-        if self.kind == "choice":
-            return decoder_pb2.ResponseFormat(choice=decoder_pb2.Choice(options=self.source))
-        if self.kind == "regex":
-            return decoder_pb2.ResponseFormat(regex=self.source[0])
-        return decoder_pb2.ResponseFormat(json_schema=self.source[0])
+        value: Any = decoder_pb2.Choice(options=self.source) if self.kind == "choice" else self.source[0]
+        return decoder_pb2.ResponseFormat(**{self.kind: value})

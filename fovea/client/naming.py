@@ -9,8 +9,8 @@ from fovea.contract.errors import CALLERS, FoveaError
 
 
 @contextmanager
-def uploading(name: str) -> Iterator[None]:
-    """Errors of the caller's file within the block name it."""
+def naming_image(name: str) -> Iterator[None]:
+    """Name the image in errors of the block that the caller caused."""
     try:
         yield
     except FoveaError as error:

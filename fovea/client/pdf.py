@@ -15,12 +15,13 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fovea.client.naming import naming_image
 from fovea.contract.budget import UNDECIDED, Budget
-from fovea.contract.errors import FoveaError, InvalidArgument, Violation
+from fovea.contract.errors import InvalidArgument, Violation
 from fovea.geometry import Geometry
 from fovea.planning.limit import pixel_limit
 
@@ -140,16 +141,11 @@ def _opened(file: PdfFile) -> Iterator[Any]:
     data = file if isinstance(file, bytes) else Path(file).read_bytes()
     with _PDFIUM_LOCK:
         try:
-            document = pypdfium2.PdfDocument(data)
+            with closing(pypdfium2.PdfDocument(data)) as document:
+                document.init_forms()  # render filled-in form fields too
+                yield document
         except pypdfium2.PdfiumError as failed:
             raise PdfNotReadable(name, _why(failed)) from None
-        try:
-            document.init_forms()  # render filled-in form fields too
-            yield document
-        except pypdfium2.PdfiumError as failed:
-            raise PdfNotReadable(name, _why(failed)) from None
-        finally:
-            document.close()
 
 
 def _name(file: PdfFile) -> str:
@@ -163,10 +159,9 @@ def _why(failed: Exception) -> str:
 
 
 def _page(document: Any, number: int, name: str) -> Any:
-    """Load a page. A crop box outside of the media box leaves no area; like viewers, show the whole page
-    then.
+    """Load a page. Raises PageWithoutArea.
 
-    Raises PageWithoutArea if the whole page has no area either.
+    A crop box outside of the media box leaves no area; the whole page is shown then, as in viewers.
     """
     page = document[number - 1]
     if not all(page.get_size()):
@@ -185,11 +180,8 @@ def _size(page: Any) -> Size:
 
 def _drawn_page(document: Any, number: int, name: str, budget: Budget) -> bytes:
     page = _page(document, number, name)
-    try:
+    with naming_image(f"{name} page {number}"):
         return _drawn(page, budget)
-    except FoveaError as error:
-        error.name_image(f"{name} page {number}")
-        raise
 
 
 def _drawn(page: Any, budget: Budget) -> bytes:

@@ -7,9 +7,13 @@ cancelled, and the failure kept for the caller.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
+
+import grpc
 
 
 class UploadRequests:
@@ -20,11 +24,6 @@ class UploadRequests:
         self._requests = requests
         self._cancel: Callable[[], object] | None = None
         self._lock = threading.Lock()
-
-    @classmethod
-    def of(cls, request: Any) -> Self | None:
-        """None if the request is a message."""
-        return cls(request) if isinstance(request, Iterator) else None
 
     def __iter__(self) -> Self:
         return self
@@ -40,11 +39,20 @@ class UploadRequests:
                 self._cancel_if_failed()
             raise StopIteration from None
 
-    def on_failure(self, cancel: Callable[[], object]) -> None:
-        """Set how to cancel the call; cancels at once if the requests have failed already."""
+    @contextmanager
+    def cancelling(self, call: Any) -> Iterator[None]:
+        """Cancel the call if the requests fail or the block ends. A failure of the requests is raised."""
         with self._lock:
-            self._cancel = cancel
+            self._cancel = call.cancel
             self._cancel_if_failed()
+        try:
+            yield
+        except (grpc.RpcError, grpc.FutureCancelledError, asyncio.CancelledError):
+            if self.failure is not None:
+                raise self.failure from None
+            raise
+        finally:
+            call.cancel()  # no effect on a finished call
 
     def _cancel_if_failed(self) -> None:
         if self.failure is not None and self._cancel is not None:

@@ -88,7 +88,7 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
 
 
 def name_of(source: Any) -> str:
-    """The name in errors: the source's path, if it has one."""
+    """The name in errors: the source's path, if any."""
     if isinstance(source, str | os.PathLike):
         return str(source)
     name = getattr(source, "name", None) or getattr(source, "filename", None)

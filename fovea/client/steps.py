@@ -13,7 +13,7 @@ from typing import Any
 from fovea.client import convert
 from fovea.client.connection import Rpc, Steps, StreamRpc
 from fovea.client.messages import RequestDraft
-from fovea.client.naming import asking, uploading
+from fovea.client.naming import asking, naming_image
 from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.client.values import Placed, ServerInfo
 from fovea.contract.cache import CacheStats, Deleted, cache_stats_from_proto, deleted_from_proto
@@ -55,7 +55,7 @@ def put(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[Sto
 
 def _send(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[StoredImage]:
     requests = upload.requests(api.PutImageHeader, api.PutImageRequest, progress)
-    with uploading(upload.name):
+    with naming_image(upload.name):
         return convert.stored((yield Rpc("PutImage", requests)))
 
 

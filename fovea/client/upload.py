@@ -8,6 +8,7 @@ no longer match the announced id.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +57,6 @@ class FileUpload:
 
 
 def _pieces(source: Path | bytes) -> Iterator[bytes]:
-    if isinstance(source, bytes):
-        for at in range(0, len(source), PIECE_BYTES):
-            yield source[at : at + PIECE_BYTES]
-        return
-    with reading(source) as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else reading(source) as file:
         while piece := file.read(PIECE_BYTES):
             yield piece

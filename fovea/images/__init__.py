@@ -7,15 +7,15 @@ silently.
 
 from fovea.contract.errors import ImageCorrupt, ImageEmpty, ImageFormatNotSupported, ImageTooManyPixels
 from fovea.images.opening import FORMATS, opened
-from fovea.images.still import Shown, Still, shown
+from fovea.images.still import Drawn, Still, shown
 
 __all__ = [
     "FORMATS",
+    "Drawn",
     "ImageCorrupt",
     "ImageEmpty",
     "ImageFormatNotSupported",
     "ImageTooManyPixels",
-    "Shown",
     "Still",
     "opened",
     "shown",

@@ -6,8 +6,9 @@ of the background colour and the palette. Comments, other extensions and later f
 
 from __future__ import annotations
 
+import io
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,24 +17,23 @@ from PIL import Image
 
 from fovea.contract.errors import ImageCorrupt
 from fovea.images.orientation import UPRIGHT
-from fovea.images.still import Drawn, guarded
+from fovea.images.still import Drawn, Still, guarded
 
 MOST_BLOCKS = 1_000_000
 """Blocks that may precede the frame; a comment of 32 MiB has 131,072."""
 
-_EXTENSION, _FRAME, _GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
+_EXTENSION, _FRAME, _GRAPHIC_CONTROL = b"\x21", b"\x2c", b"\xf9"
 _GREY = bytes(value for level in range(256) for value in (level, level, level))
-"""The palette of a file without one."""
+"""The palette of a file that has none."""
 
 Indices = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Gif:
+class Gif(Still):
     """The first frame: `left` and `top` are its offset on the screen, `pixels` its compressed data."""
 
-    width: int
-    height: int
+    format = "GIF"
     left: int
     top: int
     frame_width: int
@@ -43,8 +43,6 @@ class Gif:
     transparent: int | None
     code_bits: int
     pixels: bytes
-    orientation: int = UPRIGHT
-    format: str = "GIF"
 
     def check_complete(self) -> None:
         """Raises ImageCorrupt if pixels are missing.
@@ -57,9 +55,7 @@ class Gif:
 
     def draw(self) -> Drawn:
         indices = self._pixels
-        colours = np.zeros((256, 3), np.uint8)
-        table = np.frombuffer(self.palette, np.uint8).reshape(-1, 3)
-        colours[: len(table)] = table
+        colours = np.array(bytearray(self.palette.ljust(3 * 256, b"\0"))).reshape(256, 3)
         had_alpha = False
         if self.transparent is not None:
             colours[self.transparent] = 255
@@ -83,30 +79,16 @@ class Gif:
         return np.asarray(image)
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """An offset in the file. Raises ImageCorrupt if the file ends early."""
-
-    data: bytes
-    at: int
-
-    def take(self, count: int) -> tuple[bytes, _Reader]:
-        end = self.at + count
-        if end > len(self.data):
-            raise ImageCorrupt("GIF")
-        return self.data[self.at : end], replace(self, at=end)
-
-
 def read(data: bytes) -> Gif:
     """Raises ImageCorrupt if there is no frame."""
-    (screen, reader) = _Reader(data, 6).take(7)
-    width, height, flags = struct.unpack_from("<HHB", screen)
-    palette, reader = _palette(flags, reader)
-    transparent, reader = _before_frame(reader)
-    frame, reader = reader.take(9)
-    left, top, frame_width, frame_height, frame_flags = struct.unpack("<HHHHB", frame)
-    local, reader = _palette(frame_flags, reader)
-    (code_bits,), reader = reader.take(1)
+    file = io.BytesIO(data)
+    file.seek(6)  # the signature
+    width, height, flags = struct.unpack_from("<HHB", _taken(file, 7))
+    palette = _palette(flags, file)
+    transparent = _before_frame(file)
+    left, top, frame_width, frame_height, frame_flags = struct.unpack("<HHHHB", _taken(file, 9))
+    local = _palette(frame_flags, file)
+    (code_bits,) = _taken(file, 1)
     # Like browsers: a frame without a size fills the screen, and the screen grows to its first frame.
     frame_width, frame_height = frame_width or width, frame_height or height
     if not frame_width or not frame_height:
@@ -114,6 +96,7 @@ def read(data: bytes) -> Gif:
     return Gif(
         width=max(width, left + frame_width),
         height=max(height, top + frame_height),
+        orientation=UPRIGHT,
         left=left,
         top=top,
         frame_width=frame_width,
@@ -122,35 +105,45 @@ def read(data: bytes) -> Gif:
         palette=local or palette or _GREY,
         transparent=transparent,
         code_bits=code_bits,
-        pixels=data[reader.at :],
+        pixels=file.read(),
     )
 
 
-def _palette(flags: int, reader: _Reader) -> tuple[bytes, _Reader]:
-    return reader.take(3 * (2 << (flags & 7)) if flags & 0x80 else 0)
+def _taken(file: io.BytesIO, count: int) -> bytes:
+    """The next bytes. Raises ImageCorrupt if the file ends early."""
+    data = file.read(count)
+    if len(data) < count:
+        raise ImageCorrupt("GIF")
+    return data
 
 
-def _before_frame(reader: _Reader) -> tuple[int | None, _Reader]:
-    """The transparent index from the extensions before the first frame, and the frame's offset."""
-    data, at, transparent = reader.data, reader.at, None
+def _palette(flags: int, file: io.BytesIO) -> bytes:
+    return _taken(file, 3 * (2 << (flags & 7)) if flags & 0x80 else 0)
+
+
+def _before_frame(file: io.BytesIO) -> int | None:
+    """The transparent index from the extensions before the first frame. Reads up to that frame."""
+    transparent = None
     for _ in range(MOST_BLOCKS):
-        introducer, label = data[at : at + 1], data[at + 1 : at + 2]
-        if introducer == bytes([_FRAME]):
-            return transparent, replace(reader, at=at + 1)
-        if introducer != bytes([_EXTENSION]):
+        introducer = file.read(1)
+        if introducer == _FRAME:
+            return transparent
+        if introducer != _EXTENSION:
             raise ImageCorrupt("GIF")
-        at += 2
-        if label == bytes([_GRAPHIC_CONTROL]) and data[at : at + 1] == b"\4":
-            flags, _, index = struct.unpack_from("<BHB", data.ljust(at + 5, b"\0"), at + 1)
+        label, block = file.read(1), _first_block(file)
+        if label == _GRAPHIC_CONTROL and len(block) == 4:
+            flags, _, index = struct.unpack("<BHB", block)
             transparent = index if flags & 1 else None
-        at = _behind_blocks(data, at)
     raise ImageCorrupt("GIF")
 
 
-def _behind_blocks(data: bytes, at: int) -> int:
-    """The offset after a chain of length-prefixed blocks, which ends with an empty block."""
+def _first_block(file: io.BytesIO) -> bytes:
+    """The first of a chain of length-prefixed blocks. Reads the whole chain, which an empty block ends."""
+    first = b""
     for _ in range(MOST_BLOCKS):
-        if at >= len(data) or not data[at]:
-            return at + 1
-        at += 1 + data[at]
+        length = file.read(1)
+        if length in (b"", b"\0"):
+            return first
+        block = file.read(length[0])
+        first = first or block
     raise ImageCorrupt("GIF")

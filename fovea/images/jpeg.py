@@ -19,7 +19,7 @@ import simplejpeg
 
 from fovea.contract.errors import ImageCorrupt
 from fovea.images import metadata
-from fovea.images.still import Drawn, flat, loaded
+from fovea.images.still import Drawn, Still, flat, loaded
 
 MOST_SEGMENTS = 100_000
 """A file of 32 MiB holds 512 full segments; unbounded empty segments would cost seconds of CPU."""
@@ -60,7 +60,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Frame:
-    marker: int
+    progressive: bool
     width: int
     height: int
     components: bytes
@@ -78,29 +78,16 @@ class Frame:
             or not (count and width and height)
         ):
             raise ImageCorrupt("JPEG")
-        return cls(segment.marker, width, height, body[6 : 6 + 3 * count : 3])
-
-    @property
-    def progressive(self) -> bool:
-        return self.marker == _PROGRESSIVE
+        return cls(segment.marker == _PROGRESSIVE, width, height, body[6 : 6 + 3 * count : 3])
 
 
 @dataclass(frozen=True)
-class Jpeg:
+class Jpeg(Still):
     """A JPEG reduced to what determines its pixels. An end marker is added if the file has none."""
 
+    format = "JPEG"
     frame: Frame
     segments: Sequence[Segment]
-    orientation: int
-    format: str = "JPEG"
-
-    @property
-    def width(self) -> int:
-        return self.frame.width
-
-    @property
-    def height(self) -> int:
-        return self.frame.height
 
     @property
     def file(self) -> bytes:
@@ -149,7 +136,8 @@ def read(data: bytes) -> Jpeg:
     if len(frames) != 1:
         raise ImageCorrupt("JPEG")
     turned = metadata.orientation_of_jpeg(segment.body for segment in segments if segment.marker == _APP1)
-    return Jpeg(Frame.of(frames[0]), segments, turned)
+    frame = Frame.of(frames[0])
+    return Jpeg(frame.width, frame.height, turned, frame, segments)
 
 
 def scan_count(data: bytes, stop_after: int) -> int:

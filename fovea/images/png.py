@@ -19,7 +19,7 @@ from PIL import Image
 
 from fovea.contract.errors import ImageCorrupt
 from fovea.images import metadata
-from fovea.images.still import Drawn, eight_bits, flat, guarded, loaded, whitened
+from fovea.images.still import Drawn, Still, eight_bits, flat, guarded, loaded, whitened
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 500_000
@@ -83,24 +83,15 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Png:
+class Png(Still):
     """A PNG reduced to what determines its pixels. `sound` means that no checksum of `data` is wrong."""
 
+    format = "PNG"
     header: Header
     palette: bytes
     transparency: bytes
     data: Sequence[bytes]
     sound: bool
-    orientation: int
-    format: str = "PNG"
-
-    @property
-    def width(self) -> int:
-        return self.header.width
-
-    @property
-    def height(self) -> int:
-        return self.header.height
 
     def check_complete(self) -> None:
         """Count the inflated bytes: Pillow mistakes the end of the compressed stream for the end of the
@@ -127,11 +118,12 @@ class Png:
             return flat(image)
         if self.header.colour == _RGB:
             return whitened(image, self._equal(image, key))
-        grey = np.asarray(image if self.header.depth == 16 else image.convert("L"))
-        flattened = eight_bits(grey) if self.header.depth == 16 else image.convert("L")
+        if self.header.depth == 16:
+            values = np.asarray(image)
+            return whitened(eight_bits(values), values == key[0])
+        grey = image.convert("L")
         top = (1 << self.header.depth) - 1
-        value = key[0] if self.header.depth == 16 else key[0] * 255 // top
-        return whitened(flattened, grey == value)
+        return whitened(grey, np.asarray(grey) == key[0] * 255 // top)
 
     @property
     def file(self) -> bytes:
@@ -181,16 +173,17 @@ def read(data: bytes) -> Png:
     header = Header.of(chunks[0] if chunks else None)
     first = next((at for at, chunk in enumerate(chunks) if chunk.kind == b"IDAT"), len(chunks))
     pixels = [chunk for chunk in chunks[first:] if chunk.kind == b"IDAT"]
-    palette, transparency = _colours(header, chunks[1:first])
+    orientation = metadata.orientation_of_png(
+        (chunk.kind, chunk.body) for chunk in chunks if chunk.kind != b"IDAT" and chunk.whole
+    )
     return Png(
+        header.width,
+        header.height,
+        orientation,
         header,
-        palette,
-        transparency,
+        *_colours(header, chunks[1:first]),
         data=[chunk.body for chunk in pixels],
         sound=all(chunk.whole or chunk.cut for chunk in pixels),
-        orientation=metadata.orientation_of_png(
-            (chunk.kind, chunk.body) for chunk in chunks if chunk.kind != b"IDAT" and chunk.whole
-        ),
     )
 
 

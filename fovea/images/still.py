@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pixels as stored in the file, in mode L or RGB, with transparency composited on white.
+    """Decoded pixels in mode L if the file is grey, otherwise RGB, with transparency composited on white.
 
     `had_alpha` says whether any pixel was transparent.
     """
@@ -34,52 +35,31 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The image as displayed: upright, in mode L if the file is grey, otherwise RGB."""
-
-    image: Image.Image
-    format: str
-    orientation: int
-    had_alpha: bool
-
-
-class Still(Protocol):
-    """A file whose structure was parsed.
+class Still(ABC):
+    """A file whose structure was parsed. `width` and `height` are as stored, before `orientation` (1 to 8).
 
     Metadata that viewers ignore is removed, so it cannot fail the decoder.
     """
 
-    @property
-    def format(self) -> str: ...
+    format: ClassVar[str]
+    width: int
+    height: int
+    orientation: int
 
-    @property
-    def width(self) -> int:
-        """As stored, before orientation."""
-        ...
-
-    @property
-    def height(self) -> int: ...
-
-    @property
-    def orientation(self) -> int:
-        """1 to 8."""
-        ...
-
+    @abstractmethod
     def check_complete(self) -> None:
         """Raises ImageCorrupt if pixels are missing. Decodes as much as that needs."""
-        ...
 
+    @abstractmethod
     def draw(self) -> Drawn:
-        """Decode. Raises ImageCorrupt, or what Pillow raises within `guarded`."""
-        ...
+        """Decode, as stored. Raises ImageCorrupt, or what Pillow raises within `guarded`."""
 
 
-def shown(still: Still) -> Shown:
-    """Decode an image. Raises ImageCorrupt."""
+def shown(still: Still) -> Drawn:
+    """Decode an image and turn it upright. Raises ImageCorrupt."""
     with guarded(still.format):
         drawn = still.draw()
-        upright = orientation.turned(drawn.image, still.orientation)
-    return Shown(upright, still.format, still.orientation, drawn.had_alpha)
+        return replace(drawn, image=orientation.turned(drawn.image, still.orientation))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from PIL import Image
 
 from fovea.contract.errors import ImageCorrupt
 from fovea.images import metadata
-from fovea.images.still import Drawn, flat, loaded
+from fovea.images.still import Drawn, Still, flat, loaded
 
 MOST_CHUNKS = 100_000
 
@@ -27,14 +27,11 @@ Chunks = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
-class Webp:
+class Webp(Still):
     """`file` holds the first image only."""
 
-    width: int
-    height: int
+    format = "WEBP"
     file: bytes
-    orientation: int
-    format: str = "WEBP"
 
     @cached_property
     def _image(self) -> Image.Image:
@@ -54,7 +51,7 @@ def read(data: bytes) -> Webp:
     kept = _kept(chunks, first_by_name)
     body = b"WEBP" + b"".join(_written(*chunk) for chunk in kept)
     turned = metadata.orientation_of_webp(first_by_name.get(b"EXIF", b""), first_by_name.get(b"XMP ", b""))
-    return Webp(*_size(kept), b"RIFF" + struct.pack("<I", len(body)) + body, turned)
+    return Webp(*_size(kept), turned, b"RIFF" + struct.pack("<I", len(body)) + body)
 
 
 def _kept(chunks: Chunks, first_by_name: dict[bytes, bytes]) -> Chunks:

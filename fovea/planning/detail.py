@@ -80,6 +80,6 @@ def _readable(traits: ImageTraits, readable_px: float, geometry: Geometry) -> in
 
 
 def _graphic_tokens(traits: ImageTraits) -> int:
-    """Between LOW_TOKENS for a nearly empty graphic and PHOTO_TOKENS for a busy one."""
+    """Between LOW_TOKENS for a nearly empty graphic and PHOTO_TOKENS for a busy graphic."""
     busy = min(1.0, traits.edge_density / BUSY_EDGES)
     return round(LOW_TOKENS + busy * (PHOTO_TOKENS - LOW_TOKENS))

@@ -6,6 +6,7 @@ sides down, so a `max_pixels` near the checkpoint's minimum can end below it; th
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from fovea.geometry import Geometry, Planned
@@ -28,7 +29,7 @@ def smallest(size: Size, tokens: int, geometry: Geometry) -> int:
     pixels = geometry.within(tokens * geometry.cell**2)
     planned = geometry.plan(*size, pixels)
     while planned.tokens < min_tokens:
-        more = _larger(size, pixels, planned, geometry)
+        more = larger(size, pixels, geometry)
         if more is None:
             break
         pixels, planned = more, geometry.plan(*size, more)
@@ -37,15 +38,11 @@ def smallest(size: Size, tokens: int, geometry: Geometry) -> int:
 
 def larger(size: Size, max_pixels: int, geometry: Geometry) -> int | None:
     """The least max_pixels that gives a larger grid; None if the image is no longer downscaled."""
-    return _larger(size, max_pixels, geometry.plan(*size, max_pixels), geometry)
-
-
-def _larger(size: Size, max_pixels: int, planned: Planned, geometry: Geometry) -> int | None:
     width, height = size
     most = min(own_pixels(size, geometry), geometry.max_pixels)
     if max_pixels >= most:
         return None
-    cell = geometry.cell
+    cell, planned = geometry.cell, geometry.plan(*size, max_pixels)
     wider = height * (planned.width + cell) ** 2 // width + 2  # more than rounding of the scale can lose
     higher = width * (planned.height + cell) ** 2 // height + 2
     return min(max(max_pixels + 1, min(wider, higher)), most)
@@ -60,14 +57,18 @@ def own_pixels(size: Size, geometry: Geometry) -> int:
 def largest_for_all(sizes: Sequence[Size], tokens: int, geometry: Geometry) -> int | None:
     """The largest max_pixels at which all images together cost at most `tokens`, or None.
 
-    Within the checkpoint's limits, and exact. The cost of an image is monotonic in max_pixels with one
-    exception: at its own rounded size the image is no longer scaled, and a side that scaling drew one cell
+    Within the checkpoint's limits, and exact. The cost of an image is monotonic in max_pixels with an
+    exception: at its own rounded size the image is no longer scaled, and a side that scaling drew a cell
     high takes fewer cells. So the sum is monotonic between two such sizes, where bisection finds the edge.
     The highest interval with a solution holds the answer.
     """
+
+    def cost(max_pixels: int) -> int:
+        return sum(geometry.plan(width, height, max_pixels).tokens for width, height in sizes)
+
     for low, high in _stretches(sizes, geometry):
-        if _cost(sizes, low, geometry) <= tokens:
-            return _edge(sizes, tokens, low, high, geometry)
+        if cost(low) <= tokens:
+            return low + bisect_right(range(low, high + 1), tokens, key=cost) - 1
     return None
 
 
@@ -79,19 +80,3 @@ def _stretches(sizes: Sequence[Size], geometry: Geometry) -> Iterator[tuple[int,
     for low in sorted(inside | {geometry.min_pixels}, reverse=True):
         yield low, high
         high = low - 1
-
-
-def _edge(sizes: Sequence[Size], tokens: int, low: int, high: int, geometry: Geometry) -> int:
-    """The highest max_pixels of an interval that costs at most `tokens`; its lowest is known to fit."""
-    fits, exceeds = low, high + 1
-    while exceeds - fits > 1:
-        middle = (fits + exceeds) // 2
-        if _cost(sizes, middle, geometry) <= tokens:
-            fits = middle
-        else:
-            exceeds = middle
-    return fits
-
-
-def _cost(sizes: Sequence[Size], max_pixels: int, geometry: Geometry) -> int:
-    return sum(geometry.plan(width, height, max_pixels).tokens for width, height in sizes)

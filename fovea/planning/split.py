@@ -7,8 +7,9 @@ goes below the processor's minimum size or the caller's minimum tokens.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fovea.contract.plan import RowSelection
 from fovea.geometry import Geometry
@@ -100,7 +101,7 @@ class BudgetSplit:
         if pixels is None:
             return share
         grown = self._share(demand, min(pixels, full.max_pixels))
-        return grown if grown.max_pixels > share.max_pixels else replace(share)
+        return grown if grown.max_pixels > share.max_pixels else share
 
 
 def _total(demands: Sequence[SizeDemand], shares: Sequence[_Share]) -> int:
@@ -116,8 +117,4 @@ def _level(
         bounded = (max(low.cost, min(level, top.cost)) for low, top in zip(least, full, strict=True))
         return sum(demand.times * cost for demand, cost in zip(demands, bounded, strict=True))
 
-    fits, exceeds = 0, max(share.cost for share in full)
-    while exceeds - fits > 1:
-        middle = (fits + exceeds) // 2
-        fits, exceeds = (middle, exceeds) if filled(middle) <= tokens else (fits, middle)
-    return fits
+    return bisect_right(range(1, max(share.cost for share in full)), tokens, key=filled)

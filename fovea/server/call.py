@@ -168,36 +168,19 @@ class _LayeredHandler:
     idle_s: float
 
     async def unary(self, _: Any, context: Any) -> Any:
-        messages = self._messages(context)
-        request, failed = await self._request(messages)
-        async with self._layers(request, context) as call:
-            if failed is not None:
-                raise failed
+        async with self._begun(context) as (call, _, request):
             handle = self.handler.stream_unary or self.handler.unary_unary
             response = await handle(request, context)
             await call.announce()
             return response
 
     async def stream(self, _: Any, context: Any) -> None:
-        messages = self._messages(context)
-        request, failed = await self._request(messages)
-        async with self._layers(request, context) as call:
-            if failed is not None:
-                raise failed
+        async with self._begun(context) as (call, messages, request):
             handle = self.handler.stream_stream or self.handler.unary_stream
             async with aclosing(handle(request, context)) as responses:
                 async for response in responses:
                     await call.announce()
                     await messages.send(response)
-
-    def _messages(self, context: Any) -> Messages:
-        return Messages(
-            context,
-            self.method,
-            self.handler.request_deserializer,
-            self.idle_s,
-            partial(self.metrics.idle, self.method),
-        )
 
     async def _request(self, messages: Messages) -> tuple[Any, FoveaError | None]:
         """The handler's input, or why there is none. The layers need the request's id first."""
@@ -209,10 +192,16 @@ class _LayeredHandler:
             return None, error
 
     @asynccontextmanager
-    async def _layers(self, request: Any, context: Any) -> AsyncIterator[Call]:
+    async def _begun(self, context: Any) -> AsyncIterator[tuple[Call, Messages, Any]]:
+        """The call inside of the layers, with its messages and the handler's input."""
+        parse, idle = self.handler.request_deserializer, partial(self.metrics.idle, self.method)
+        messages = Messages(context, self.method, parse, self.idle_s, idle)
+        request, failed = await self._request(messages)
         call = Call(self.method, context, self.metrics, _id_of(request, context))
         _request_id.set(call.request_id)
         async with AsyncExitStack() as stack:
             for layer in LAYERS:
                 await stack.enter_async_context(layer(call))
-            yield call
+            if failed is not None:
+                raise failed
+            yield call, messages, request

@@ -1,4 +1,4 @@
-"""The start and end of a service process: checks the installation, and reports fatal errors in one line.
+"""The start and end of a service process: checks the installation, and reports fatal errors in a single line.
 
 Imports only what a plain install has, so that it can report what is missing.
 """
@@ -56,7 +56,7 @@ async def _served(serve: Coroutine[Any, Any, None]) -> None:
 
 
 def _missing(extra: str) -> list[str]:
-    """The distributions of one of our extras that are not installed."""
+    """The distributions of the package's `extra` that are not installed."""
     try:
         lines = requires("fovea") or []
     except PackageNotFoundError:

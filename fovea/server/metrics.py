@@ -15,27 +15,17 @@ class CallMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ("grpc_service", "grpc_method")
-        self._started = Counter("grpc_server_started", "Calls begun.", labels, registry=registry)
-        self._handled = Counter(
-            "grpc_server_handled",
-            "Calls ended, by code.",
-            (*labels, "grpc_code"),
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "grpc_server_handling_seconds",
-            "Seconds a call took.",
-            labels,
-            buckets=BUCKETS,
-            registry=registry,
-        )
 
-        self._idle = Counter(
-            "fovea_server_idle_calls",
-            "Calls ended because their caller did not send or read a message in time.",
-            (*labels, "waited_for"),
-            registry=registry,
+        def counter(name: str, text: str, *more: str) -> Counter:
+            return Counter(name, text, (*labels, *more), registry=registry)
+
+        self._started = counter("grpc_server_started", "Calls begun.")
+        self._handled = counter("grpc_server_handled", "Calls ended, by code.", "grpc_code")
+        self._seconds = Histogram(
+            "grpc_server_handling_seconds", "Seconds a call took.", labels, buckets=BUCKETS, registry=registry
         )
+        idle = "Calls ended because their caller did not send or read a message in time."
+        self._idle = counter("fovea_server_idle_calls", idle, "waited_for")
 
     @staticmethod
     def _labels(method: str) -> tuple[str, str]:

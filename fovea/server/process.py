@@ -64,7 +64,7 @@ def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
 
 
 class ServerProcess:
-    """The server kit around one servicer."""
+    """The server kit around a servicer."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class ServerProcess:
             self.port = self._server.add_insecure_port(self._binding.listen)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self._binding.listen}: is the port in use?") from error
-        # Before the server runs: one that runs has to be stopped before anything may be raised.
+        # Before the server runs: a running server must be stopped before an error may be raised.
         if self._binding.metrics_listen:
             self._serve_metrics(Address.parse(self._binding.metrics_listen))
         await self._server.start()

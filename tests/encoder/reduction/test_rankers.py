@@ -4,9 +4,6 @@ nested.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -175,8 +172,7 @@ def test_the_pooled_level_is_read_with_its_scales(name: str) -> None:
     scales = torch.from_numpy(random.random((5, values.shape[1] // group)).astype(np.float32))
     small = values.to(torch.float8_e4m3fn if name == "fp8" else torch.int8)
     data = torch.cat([small.view(torch.uint8), scales.view(torch.uint8)], dim=1)
-    dtype = SimpleNamespace(value=name)
-    layout: Any = SimpleNamespace(width=width, values=values.shape[1], row_bytes=data.shape[1], dtype=dtype)
+    layout = RowLayout(width, levels, RowDtype(name))
     expected = small[:, :width].float() * scales.repeat_interleave(group, dim=1)[:, :width]
     assert np.array_equal(pooled(memoryview(data.numpy().tobytes()), layout), expected.numpy())
 

@@ -49,5 +49,5 @@ def test_a_mutated_file_is_decoded_or_refused(name: str, data: st.DataObject) ->
         seen = shown(still)
     except ImageInvalid:
         return
-    sideways = seen.orientation > 4
+    sideways = still.orientation > 4
     assert seen.image.size == ((still.height, still.width) if sideways else (still.width, still.height))
