@@ -1,7 +1,4 @@
-"""What a full run of `bench.economy` writes: the page, and the plot of accuracy against visual tokens.
-
-Formats outcomes; it computes only what the tables show.
-"""
+"""Writes the page of `bench.economy` and the plot of accuracy against visual tokens. Only formats outcomes."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ COLOURS = {
     "scope": "#1b6ca8", "divprune": "#4aa564", "stride": "#e08e26", "random": "#888888", "resize": "#b03a48",
 }  # fmt: skip
 SINGLE = {OFF.name: "*", policies.FLAT.name: "s", policies.FLAT_NEAR.name: "D", policies.GAIN.name: "P"}
-"""Marks of the policies that are no point of a curve."""
+"""Markers of the policies that are not on a curve."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""What a run of `make eval` writes: the page, and the plot from half size to native with blank and chance.
+"""Writes the page of `make eval`, and the plot from half size to native with blank and chance.
 
-Its templates, tables and panels are also those of the page of `bench.economy`.
+The page of `bench.economy` shares its templates, tables and panels.
 """
 
 from __future__ import annotations
