@@ -1,4 +1,4 @@
-"""Writes the page of `bench.economy` and its plot of accuracy against visual tokens. Formats outcomes only."""
+"""Writes the page of `bench.economy` and its plot of accuracy against tokens. Formats outcomes only."""
 
 from __future__ import annotations
 
