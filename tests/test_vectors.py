@@ -40,19 +40,19 @@ def test_the_files_are_what_the_services_code_says() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_ids() -> None:
+def test_vector_ids() -> None:
     cases = vectors("ids")["ids"]
     assert [id_of(base64.b64decode(one["bytes"])) for one in cases] == [one["id"] for one in cases]
 
 
-def test_the_rule_is_the_published_one() -> None:
+def test_geometry_constants_are_the_published_constants() -> None:
     told = dict(GEOMETRY["geometry"])
     assert told.pop("default_max_pixels") == DEFAULT_MAX_PIXELS
     assert told.pop("max_aspect") == MAX_ASPECT
     assert vars(Geometry()) == told | {"temporal": 2}
 
 
-def test_planned_sizes() -> None:
+def test_vector_planned_sizes() -> None:
     for one in GEOMETRY["cases"]:
         plan = Geometry().plan(one["width"], one["height"], one["max_pixels"])
         assert [plan.width, plan.height] == one["planned"]
@@ -69,7 +69,7 @@ def test_bounds_of_sides_and_of_tokens() -> None:
 
 
 @pytest.mark.parametrize("one", GEOMETRY["refused"], ids=str)
-def test_sizes_that_are_refused(one: dict[str, Any]) -> None:
+def test_vector_refused_sizes(one: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as caught:
         Geometry().plan(one["width"], one["height"])
     assert caught.value.reason == one["reason"]
@@ -119,7 +119,7 @@ def test_rows_of_a_good_stream() -> None:
     assert told == tuple(ROWS[name] for name in ("rows", "width", "levels", "dtype", "rows_digest"))
 
 
-def test_rows_with_their_places() -> None:
+def test_vector_rows_with_kept_indices() -> None:
     rows = assembled(ROWS["kept"]["stream"])
     assert rows.kept == tuple(ROWS["kept"]["places"])
     assert rows.data == base64.b64decode(ROWS["data"])
@@ -128,7 +128,7 @@ def test_rows_with_their_places() -> None:
 
 
 @pytest.mark.parametrize("one", ROWS["refused"], ids=lambda one: one["why"])
-def test_rows_that_are_refused(one: dict[str, Any]) -> None:
+def test_vector_refused_rows(one: dict[str, Any]) -> None:
     with pytest.raises(RowsMismatch):
         assembled(one["stream"])
 

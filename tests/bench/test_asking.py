@@ -56,7 +56,7 @@ def test_a_set_that_is_not_the_frozen_one_is_refused(monkeypatch: pytest.MonkeyP
         sheets.digest(0)
 
 
-def test_every_right_answer_has_room() -> None:
+def test_every_right_answer_fits_the_token_limit() -> None:
     longest = max(len(encode(asked.answer)) for kind in KINDS for asked in heldout(kind, 20))
     assert longest + 1 <= asking.MAX_NEW_TOKENS  # and the token that ends it
 

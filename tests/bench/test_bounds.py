@@ -10,7 +10,7 @@ import pytest
 from bench import bounds
 
 
-def test_observations_that_agree_leave_no_doubt() -> None:
+def test_equal_observations_have_equal_bounds() -> None:
     found = bounds.median([3.0] * 10)
     assert (found.lower, found.value, found.upper, found.n) == (3.0, 3.0, 3.0, 10)
 
@@ -43,7 +43,7 @@ def test_paired_ratio_is_exact_where_every_pair_has_it() -> None:
     assert found.upper == pytest.approx(2.5)
 
 
-def test_what_moves_together_is_drawn_together() -> None:
+def test_ratio_bootstrap_draws_pairs_together() -> None:
     rng = np.random.default_rng(4)
     shared = rng.uniform(1, 9, 200)
     above, below = list(2 * shared), list(shared * rng.uniform(0.99, 1.01, 200))
@@ -60,7 +60,7 @@ def test_few_rounds_are_bounded_by_their_extremes_and_fewer_are_refused() -> Non
         bounds.median_of_rounds([1, 2, 3, 4, 5])
 
 
-def test_one_observation_is_refused() -> None:
+def test_a_single_observation_has_no_bounds() -> None:
     with pytest.raises(ValueError, match="no bounds"):
         bounds.mean([1.0])
 

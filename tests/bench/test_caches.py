@@ -43,7 +43,7 @@ def test_a_prefix_that_was_not_reused_is_owed_however_fast_it_was() -> None:
     assert taken["prefix"].target == cache.PREFIX_TARGET
 
 
-def test_an_answer_from_elsewhere_is_no_figure() -> None:
+def test_an_answer_from_another_source_is_not_measured() -> None:
     assert answer(1.0, "rows").came_from("rows").ttft_ms == 1.0
     with pytest.raises(RuntimeError, match="rows"):
         answer(1.0, "rows").came_from("encoded")

@@ -121,7 +121,7 @@ def test_half_of_the_requests_are_about_a_page_that_was_seen() -> None:
     assert 8 <= len({page for page in pages if page >= 0}) <= 27
 
 
-def test_arrivals_have_the_asked_rate() -> None:
+def test_arrivals_have_the_requested_rate() -> None:
     times = rescue.arrival_times(4000, 2.0, 0)
     assert times == sorted(times)
     assert times[-1] == pytest.approx(2000, rel=0.1)

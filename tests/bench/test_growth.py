@@ -52,7 +52,7 @@ def test_longer_contexts_and_larger_batches_have_more_to_read(tmp_path: Path) ->
     assert all(point.seconds > 0 for point in points)
 
 
-def test_steps_that_do_not_fit_into_an_answer_are_refused(tmp_path: Path) -> None:
+def test_steps_beyond_the_longest_answer_are_refused(tmp_path: Path) -> None:
     settings = NativeSettings(
         tiny.checkpoint(tmp_path, text_layers=2),
         dtype=RowDtype.FP32,

@@ -30,7 +30,7 @@ def outcomes(native: float, half: float, blank: float | None = None) -> dict[str
     return {name: view(shares[name]) for name in VIEWS}
 
 
-def test_shares_are_those_of_the_answers() -> None:
+def test_scores_are_the_shares_of_right_answers() -> None:
     found = scores.by_kind(outcomes(0.9, 0.5))
     assert sorted(score.name for score in found) == sorted(KINDS)
     assert {score.views["native"].value for score in found} == {0.9}
@@ -46,7 +46,7 @@ def test_difference_is_paired() -> None:
     assert scores.by_kind(right)[0].lost.upper > 2 * agreed.upper
 
 
-def test_questions_about_one_picture_do_not_narrow_the_bounds() -> None:
+def test_questions_about_the_same_picture_do_not_narrow_the_bounds() -> None:
     rng = np.random.default_rng(0)
     shared = np.tile(rng.random(N) < 0.5, (len(KINDS), 1))
     alone = rng.random((len(KINDS), N)) < 0.5
@@ -59,7 +59,7 @@ def test_questions_about_one_picture_do_not_narrow_the_bounds() -> None:
     assert width(shared) > 3 * width(alone)
 
 
-def test_guessing_raises_no_alarm_and_knowing_does() -> None:
+def test_only_scores_above_chance_raise_an_alarm() -> None:
     assert scores.alarms(scores.by_kind(outcomes(1, 1))) == []
     known = outcomes(1, 1)
     place = KINDS.index("page_word")

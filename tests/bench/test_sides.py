@@ -47,7 +47,7 @@ def question(number: int) -> Question:
     return Question(prompt, np.ones((2, 3), np.float32))
 
 
-def test_a_side_answers_and_stands_still_between(tmp_path: Path) -> None:
+def test_a_side_is_suspended_between_requests(tmp_path: Path) -> None:
     with side(tmp_path) as child:
         assert child.description == {"version": "1", "args": ""}
         timed = child.ask([question(3), question(4)], 2)
@@ -98,7 +98,7 @@ def test_the_engine_owes_what_needs_vllm_without_it() -> None:
     assert measures["ttft_vs_vllm"].met
 
 
-def test_int8_is_held_against_ours_with_weights_as_they_are() -> None:
+def test_int8_is_compared_with_our_fp32_weights() -> None:
     times = engine.Times({"native": rounds(50, 10), "generate": rounds(10, 20), "int8": rounds(40, 12)})
     times.resident_mib = {"native": 1000, "int8": 400}
     measures = engine.measures(times, "medium", 8, 0)

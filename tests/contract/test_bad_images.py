@@ -67,7 +67,7 @@ async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> N
     assert await house.encoder_side.health() == await house.decoder_side.health() == "SERVING"
 
 
-async def test_one_bad_image_among_good_ones_fails_the_call(house: House) -> None:
+async def test_a_bad_image_among_good_images_fails_the_call(house: House) -> None:
     """Never a silent answer about the other images."""
     make, reason = BAD["png cut off"]
     message = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)

@@ -58,7 +58,7 @@ async def test_an_invalid_id_is_replaced_and_never_echoed(house: House, unfit: s
     assert (await call).request_id == error
 
 
-async def test_a_stream_and_the_encoder_have_it_too(house: House) -> None:
+async def test_streams_and_encoders_get_the_request_id(house: House) -> None:
     asked = request("?", max_new_tokens=1)
     asked.request_id = "streamed"
     call = house.decoder.Generate(asked, timeout=CALL_S)
@@ -78,7 +78,7 @@ async def test_a_failed_call_names_its_id_in_the_details(house: House) -> None:
     assert error.request_id == "will-fail"
 
 
-async def test_both_logs_name_the_request_and_the_decoders_its_receipt(house: House) -> None:
+async def test_both_logs_have_the_request_id_and_the_decoders_log_the_receipt(house: House) -> None:
     asked = request("?", [picture(seed=790)], max_new_tokens=1)
     asked.request_id = "caused by me"
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:

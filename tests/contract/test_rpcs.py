@@ -109,7 +109,7 @@ async def test_reflection_lists_and_describes_the_services(house: House, side: s
 
 
 @pytest.mark.parametrize("side", ["encoder_side", "decoder_side"])
-async def test_health_tells_each_name_and_refuses_others(house: House, side: str) -> None:
+async def test_health_answers_known_names_and_refuses_others(house: House, side: str) -> None:
     service: Service = getattr(house, side)
     for name in ("", "readiness", "liveness", ENCODER if side == "encoder_side" else DECODER):
         assert await service.health(name) == "SERVING"
@@ -118,7 +118,7 @@ async def test_health_tells_each_name_and_refuses_others(house: House, side: str
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_limits_are_told_by_get_server_info(house: House) -> None:
+async def test_get_server_info_returns_every_limit(house: House) -> None:
     """Every limit of both services has a value, and common limits are equal.
 
     Row cache and arena are optional, so their 0 is valid.

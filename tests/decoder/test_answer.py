@@ -245,19 +245,19 @@ async def test_plans_and_places_tell_prefixes_apart(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("kept", [[4, 2], [2, 2], [48], list(range(24, 0, -1)), list(range(5))])
-async def test_places_that_no_image_has_are_refused(stage: Stage, kept: list[int]) -> None:
+async def test_kept_indices_outside_of_the_image_are_refused(stage: Stage, kept: list[int]) -> None:
     stage.encoder.kept_of_header = kept
     with pytest.raises(RowsMismatch):
         await stage.answer(ask("a", flat_tolerance=0))
 
 
-async def test_an_encoder_that_does_not_tell_places_is_refused(stage: Stage) -> None:
+async def test_an_encoder_without_kept_indices_is_refused(stage: Stage) -> None:
     stage.encoder.known = False
     with pytest.raises(RowsMismatch):
         await stage.answer(ask("a", flat_tolerance=0))
 
 
-async def test_an_image_that_stands_twice_is_asked_for_once(stage: Stage) -> None:
+async def test_a_repeated_image_is_fetched_once(stage: Stage) -> None:
     started, receipt = await stage.answer(ask("a", "b", "a", flat_tolerance=0))
     assert sorted(stage.encoder.calls) == ["describe"] * 2 + ["encode"] * 2 + ["place"] * 2
     assert started.visual_tokens == 72
@@ -290,7 +290,7 @@ async def test_under_pressure_images_lose_detail_and_the_receipt_says_so(stage: 
     assert (calm.images[0].tokens, kept.images[0].tokens) == (48, 48)
 
 
-async def test_a_full_queue_is_told_before_an_encoder_computes_anything(stage: Stage) -> None:
+async def test_a_full_queue_refuses_before_any_encode(stage: Stage) -> None:
     stage.engine.waiting = stage.engine.limits.max_waiting
     with pytest.raises(EngineBusy):
         await stage.answer(ask("a", flat_tolerance=0))
@@ -438,7 +438,7 @@ async def test_alternatives_are_those_that_cost_something_else(stage: Stage) -> 
         assert getattr(again, name) == getattr(strong, name)
 
 
-async def test_the_last_answers_say_how_long_reading_takes(stage: Stage) -> None:
+async def test_prefill_time_follows_recent_answers(stage: Stage) -> None:
     assert (await stage.count(ask("a"))).prefill_ms == 0
     await stage.answer(ask("a"))
     counted = await stage.count(ask("a", "a"))

@@ -48,7 +48,7 @@ def test_every_source_is_there_and_reaches_the_builder() -> None:
     [".git/HEAD", ".venv/bin/python", "tests/tiny.py", "var/encoder/data.mdb", "fovea/__pycache__/ids.pyc",
      "standin/control/model.safetensors", "deploy/Dockerfile", "notes.txt"],
 )  # fmt: skip
-def test_nothing_else_reaches_the_builder(path: str) -> None:
+def test_other_files_are_ignored_by_the_builder(path: str) -> None:
     assert ignored(path)
 
 
@@ -58,7 +58,7 @@ def test_the_packages_of_the_project_are_all_copied_before_they_are_installed() 
     assert set(re.findall(r'"(\w+)"', packages[1])) <= {source for source, _ in copies()}
 
 
-def test_both_stages_stand_on_the_same_small_base_of_no_particular_registry() -> None:
+def test_both_stages_use_the_same_slim_base_image() -> None:
     bases = [rest.split()[0] for rest in of("FROM")]
     assert set(bases) == {"python:3.11-slim"}
     assert len(bases) == 2
@@ -84,7 +84,7 @@ def test_the_installer_is_cut_out_of_the_lock_whole() -> None:
     assert "--hash=sha256:" in found
 
 
-def test_it_does_not_run_as_root_and_owns_the_folder_of_the_store() -> None:
+def test_the_image_runs_as_a_user_who_owns_the_store() -> None:
     (user,) = of("USER")
     assert int(user) > 0
     (made,) = [run for run in of("RUN") if "useradd" in run]

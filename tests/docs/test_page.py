@@ -30,7 +30,7 @@ $ not run
 """
 
 
-def test_commands_are_paired_with_what_they_print() -> None:
+def test_commands_are_paired_with_their_output() -> None:
     assert [(b.command, b.output) for b in blocks(TEXT)] == [("WORD=yes\n", ""), ("echo $WORD\n", "yes\n")]
 
 
@@ -55,7 +55,7 @@ def test_every_block_of_commands_in_the_page_is_run() -> None:
         ('"record_bytes": "57344"', '"record_bytes": "65536"'),
     ],
 )
-def test_what_differs_from_run_to_run_is_not_compared(one: str, other: str) -> None:
+def test_volatile_values_are_not_compared(one: str, other: str) -> None:
     assert steady(one) == steady(other)
 
 
@@ -72,7 +72,7 @@ def test_everything_else_is_compared(one: str, other: str) -> None:
     assert steady(one) != steady(other)
 
 
-def test_the_page_tells_what_is_not_compared() -> None:
+def test_the_page_lists_the_fields_that_are_not_compared() -> None:
     section = PAGE.read_text().partition("\n## What differs from run to run\n")[2]
     bullets = [line for line in section.splitlines() if line.startswith("- ")]
     assert {name for line in bullets for name in line.split("`")[1::2]} == set(VOLATILE)

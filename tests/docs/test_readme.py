@@ -63,7 +63,7 @@ def test_python_runs_with_the_imports_that_are_shown(addresses: Addresses, folde
     run([sys.executable, "-I", "-c", here], folder, addresses)
 
 
-def test_something_of_each_kind_is_shown() -> None:
+def test_the_readme_shows_every_kind_of_block() -> None:
     assert [output for _, output in SHOWN if output]
     assert len(PYTHON) == README.count("```python")
     assert len(PYTHON) > 1

@@ -31,7 +31,7 @@ REDUCTIONS = {
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
-async def test_what_is_counted_once_stored_is_what_is_spent(house: House, name: str) -> None:
+async def test_the_count_of_stored_images_equals_the_receipt(house: House, name: str) -> None:
     asked = request("What?", [page(3000 + list(REDUCTIONS).index(name))], max_new_tokens=3)
     asked.visual.reduction.CopyFrom(REDUCTIONS[name])
     counting = decoder_pb2.CountTokensRequest(request=asked)

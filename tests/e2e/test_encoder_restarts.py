@@ -128,7 +128,7 @@ async def test_a_decoder_is_not_ready_beside_a_wrong_encoder_from_the_start(
         await wrong.stop()
 
 
-async def test_images_whose_rows_are_here_do_without_their_owner(checkpoint: Make, tmp_path: Path) -> None:
+async def test_images_with_cached_rows_need_no_encoder(checkpoint: Make, tmp_path: Path) -> None:
     model = checkpoint("moe")
     async with pair(model, tmp_path, row_cache_bytes=1 << 20) as both:
         async with both.encoder(model):
@@ -139,7 +139,7 @@ async def test_images_whose_rows_are_here_do_without_their_owner(checkpoint: Mak
         assert not dict(await call.initial_metadata()), "refused after it had begun"
 
 
-async def test_so_do_images_that_are_in_the_kv_cache(checkpoint: Make, tmp_path: Path) -> None:
+async def test_images_in_the_kv_cache_need_no_encoder(checkpoint: Make, tmp_path: Path) -> None:
     model = checkpoint("moe")
     async with pair(model, tmp_path, prefix_cache=True) as both:
         async with both.encoder(model):

@@ -184,7 +184,7 @@ class Zone:
 
 
 @pytest.mark.long
-async def test_300_images_asked_three_times_are_300_encodes_evenly_spread(
+async def test_300_images_requested_three_times_are_300_encodes_evenly_spread(
     checkpoint: Make, folder: Path
 ) -> None:
     model = checkpoint("moe")
@@ -208,7 +208,7 @@ async def test_300_images_asked_three_times_are_300_encodes_evenly_spread(
     assert {(peer.waiting, peer.running) for peer in peers.values()} == {(0, 0)}
 
 
-async def test_two_decoders_of_one_encoder_encode_an_image_once(checkpoint: Make, folder: Path) -> None:
+async def test_two_decoders_sharing_an_encoder_encode_an_image_once(checkpoint: Make, folder: Path) -> None:
     model = checkpoint("moe")
     async with (
         encoders(model, folder, THREE[0]) as addresses,
@@ -320,7 +320,7 @@ async def test_a_name_that_is_not_resolved_yet_is_a_typed_error(checkpoint: Make
         assert not encoded(await front.ask(fixed_picture(0))), "the last known addresses stand"
 
 
-async def test_an_encoder_found_by_the_real_resolver(checkpoint: Make, tmp_path: Path) -> None:
+async def test_the_real_resolver_locates_an_encoder(checkpoint: Make, tmp_path: Path) -> None:
     model = checkpoint("moe")
     service = encoder(model, tmp_path / "store", metrics_listen="")
     try:
@@ -354,7 +354,7 @@ async def test_a_request_outlives_the_leave_of_its_encoder(
             assert (await front.ask(fixed_picture(0))).encoder == THREE[1]
 
 
-async def test_the_load_of_a_busy_encoder_is_told_by_every_decoder(
+async def test_every_decoder_reports_the_load_of_a_busy_encoder(
     checkpoint: Make, folder: Path, held_tower: threading.Event
 ) -> None:
     """One of two towers is held in the middle of an image: both decoders say which, and nothing of the other."""

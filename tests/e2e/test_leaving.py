@@ -78,7 +78,7 @@ Leave = Callable[[House, int], Awaitable[None]]
 @pytest.mark.parametrize(
     "leave", [leave_at_once, leave_at_start, leave_while_it_speaks, let_the_deadline_pass]
 )
-async def test_who_leaves_gives_everything_back(house: House, leave: Leave) -> None:
+async def test_leaving_callers_free_their_resources(house: House, leave: Leave) -> None:
     await until_free(house)
     for first in range(0, TIMES, 10):
         await asyncio.gather(*(leave(house, at) for at in range(first, first + 10)))
@@ -109,7 +109,7 @@ async def test_a_caller_that_left_is_counted_as_cancelled(house: House) -> None:
     assert calls(await scrape(house.decoder_side.metrics), "Generate", "CANCELLED") == before + 1
 
 
-async def test_one_of_many_that_wait_for_an_image_may_leave(house: House) -> None:
+async def test_a_waiting_caller_may_leave(house: House) -> None:
     """Those who stay get the image that the one who left began."""
     asked = request("f", [picture(320, 320, seed=7000)], max_new_tokens=4)
     before = await house.encodes()

@@ -95,7 +95,7 @@ async def test_a_row_alone_and_in_a_batch_agrees_within_rounding(
     assert worst < 2e-5
 
 
-async def test_many_asks_at_once_for_one_new_image_are_one_encode(house: House) -> None:
+async def test_concurrent_requests_for_a_new_image_share_an_encode(house: House) -> None:
     data = picture(130, 100, seed=501)
     before, records = await house.encodes(), (await house.stats()).records
     asked = request("What is this?", [data], max_new_tokens=4)

@@ -34,7 +34,7 @@ async def lease(
     return await house.encoder.LeaseRows(asked, timeout=CALL_S)
 
 
-async def test_the_answer_is_that_of_the_wire_and_nothing_travels(house: House, sharing: House) -> None:
+async def test_shared_memory_gives_the_answer_of_grpc_without_transfer(house: House, sharing: House) -> None:
     data = picture(96, 64, seed=821)
     wired, first, second = [await one.ask(request("?", [data])) for one in (house, sharing, sharing)]
     assert wired.token_ids == first.token_ids == second.token_ids
@@ -68,7 +68,7 @@ async def test_a_lease_shows_the_rows_of_its_key_and_no_other(sharing: House) ->
     assert (await sharing.encoder.ReleaseRows(release, timeout=CALL_S)).released == 3
 
 
-async def test_chosen_rows_lie_beside_all_of_them_and_take_their_own_room(sharing: House) -> None:
+async def test_each_selection_has_its_own_slot_in_the_arena(sharing: House) -> None:
     digest = await put_on_encoder(sharing, picture(320, 256, seed=825))
     encodes = await sharing.encodes()
     choices = (encoder_pb2.RowChoice(keep=0.5), encoder_pb2.RowChoice(auto=True), None)
@@ -86,7 +86,7 @@ async def test_chosen_rows_lie_beside_all_of_them_and_take_their_own_room(sharin
     await sharing.encoder.ReleaseRows(encoder_pb2.ReleaseRowsRequest(lease_ids=ids), timeout=CALL_S)
 
 
-async def test_full_of_leases_it_says_so_before_it_encodes(sharing: House) -> None:
+async def test_a_full_arena_refuses_before_encoding(sharing: House) -> None:
     digests = [await put_on_encoder(sharing, picture(640, 480, seed=830 + at)) for at in range(4)]
     before = await sharing.encodes()
     replies = await asyncio.gather(*(lease(sharing, digest) for digest in digests), return_exceptions=True)
@@ -108,7 +108,7 @@ async def test_full_of_leases_it_says_so_before_it_encodes(sharing: House) -> No
     await sharing.encoder.ReleaseRows(encoder_pb2.ReleaseRowsRequest(lease_ids=held), timeout=CALL_S)
 
 
-async def test_a_deleted_image_is_leased_no_more(sharing: House) -> None:
+async def test_a_deleted_image_cannot_be_leased(sharing: House) -> None:
     digest = await put_on_encoder(sharing, picture(96, 64, seed=823))
     leased = await lease(sharing, digest)
     await sharing.encoder.DeleteImage(encoder_pb2.DeleteImageRequest(digest=digest), timeout=CALL_S)
@@ -118,7 +118,7 @@ async def test_a_deleted_image_is_leased_no_more(sharing: House) -> None:
     assert again.header.source != leased.header.source or again.offset_bytes != leased.offset_bytes
 
 
-async def test_without_an_arena_encode_is_left(house: House) -> None:
+async def test_leases_are_not_served_without_an_arena(house: House) -> None:
     digest = await put_on_encoder(house, picture(96, 64, seed=824))
     found = await failure(lease(house, digest))
     assert (found.code, found.reason) == ("UNIMPLEMENTED", "NOT_SERVED")

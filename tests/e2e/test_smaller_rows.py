@@ -75,9 +75,7 @@ def numbers(rows: bytes, layout: RowLayout) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("dtype", LEAST_DB)
-def test_every_row_says_far_more_than_its_rounding(
-    lessons: list[Lesson], tower: Tower, dtype: RowDtype
-) -> None:
+def test_rows_differ_by_far_more_than_rounding(lessons: list[Lesson], tower: Tower, dtype: RowDtype) -> None:
     """Signal over noise of the worst row of each level, in decibels."""
     exact = np.concatenate([numbers(one.rows[RowDtype.FP32], tower.layout(RowDtype.FP32)) for one in lessons])
     small = np.concatenate([numbers(one.rows[dtype], tower.layout(dtype)) for one in lessons])
@@ -126,7 +124,7 @@ async def stream(rows: bytes, layout: RowLayout) -> AsyncIterator[RowChunk]:
 
 
 @pytest.mark.parametrize("dtype", SMALLER)
-def test_the_stand_in_goes_on_as_with_bf16_rows(
+def test_the_stand_in_gives_the_tokens_of_bf16_rows(
     answers: dict[RowDtype, list[tuple[int, ...]]], dtype: RowDtype
 ) -> None:
     pairs = list(zip(answers[RowDtype.BF16], answers[dtype], strict=True))

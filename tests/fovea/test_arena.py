@@ -13,7 +13,7 @@ from fovea.arena import PAGE, Arena, ArenaUnusable, OpenArena, sweep
 SIZE = 10_000
 
 
-def test_what_is_written_is_read_and_is_gone_with_its_owner(tmp_path: Path) -> None:
+def test_an_arena_is_readable_until_its_owner_closes_it(tmp_path: Path) -> None:
     arena = Arena(SIZE, tmp_path)
     opened = OpenArena(arena.id, tmp_path)
     arena.write(PAGE + 100, [b"one", memoryview(b"two")])
@@ -28,7 +28,7 @@ def test_what_is_written_is_read_and_is_gone_with_its_owner(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("offset", "length"), [(0, 4), (PAGE - 1, 4), (PAGE, SIZE + 1), (PAGE + SIZE, 1), (PAGE, -1)]
 )
-def test_nothing_outside_of_the_rows_is_read(tmp_path: Path, offset: int, length: int) -> None:
+def test_reads_outside_of_the_arena_are_refused(tmp_path: Path, offset: int, length: int) -> None:
     arena = Arena(SIZE, tmp_path)
     with pytest.raises(ArenaUnusable):
         OpenArena(arena.id, tmp_path).copy(offset, length)

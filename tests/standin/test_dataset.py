@@ -67,7 +67,7 @@ def test_no_constant_answer_beats_the_stated_chance() -> None:
         assert best / count <= CHANCE[kind] + 4 * (CHANCE[kind] / count) ** 0.5, kind
 
 
-def test_chance_is_stated_for_every_form() -> None:
+def test_chance_is_defined_for_every_question_form() -> None:
     assert set(CHANCE) == set(FORMS)
 
 
@@ -88,7 +88,7 @@ def test_answer_tokens_are_the_answer_and_its_end_alone() -> None:
     assert tokenizer.id_to_token(ids[-1]) == "<|im_end|>"
 
 
-def test_targets_stand_one_place_before_the_token_they_predict() -> None:
+def test_targets_are_shifted_by_a_token() -> None:
     batch = next(training_batches(3, Recipe(pixels=60_000)))
     there = batch.targets[:, :, :-1] != IGNORED
     assert there.any()

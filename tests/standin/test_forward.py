@@ -68,7 +68,7 @@ def test_packed_questions_equal_each_alone_in_transformers(model: Qwen3VLMoeForC
 
 
 @torch.no_grad()
-def test_a_dropped_row_changes_nothing_for_anybody(model: Qwen3VLMoeForConditionalGeneration) -> None:
+def test_a_dropped_row_changes_no_other_row(model: Qwen3VLMoeForConditionalGeneration) -> None:
     batch = next(training_batches(2, Recipe(sizes=((160, 128),), pixels=50_000, odd_share=0.0)))
     kept = torch.ones(len(batch.pictures), 20, dtype=torch.bool)
     kept[:, 0] = False

@@ -28,11 +28,11 @@ THRIFTY = replace(
 )
 
 
-def test_nothing_set_is_the_servers_choice() -> None:
+def test_an_empty_budget_takes_the_server_defaults() -> None:
     assert from_proto(decoder_pb2.VisualBudget()).over(THRIFTY) == THRIFTY
 
 
-def test_off_keeps_all_whatever_the_server_would_leave_out() -> None:
+def test_reduction_off_overrides_the_server_default() -> None:
     asked = decoder_pb2.VisualBudget()
     asked.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
     found = from_proto(asked).over(THRIFTY)
@@ -42,7 +42,7 @@ def test_off_keeps_all_whatever_the_server_would_leave_out() -> None:
 
 
 @pytest.mark.parametrize("one", [PLAIN, THRIFTY, replace(PLAIN, reduction=ReductionMode.AUTO)])
-def test_a_told_alternative_means_the_same_on_a_plain_server(one: ServerBudget) -> None:
+def test_alternatives_mean_the_same_on_any_server(one: ServerBudget) -> None:
     for name, other in alternatives(one):
         again = from_proto(to_proto(other)).over(PLAIN)
         assert (again.flat_tolerance, again.detail) == (other.flat_tolerance, other.detail), name
@@ -53,7 +53,7 @@ def test_a_told_alternative_means_the_same_on_a_plain_server(one: ServerBudget) 
 
 @pytest.mark.parametrize("kept", [1, 15, 16, 17, 900])
 @pytest.mark.parametrize("keep", [1e-6, 0.3, 0.75, 1.0])
-def test_what_is_affordable_is_found_at_once(keep: float, kept: int) -> None:
+def test_affordable_needs_no_linear_search(keep: float, kept: int) -> None:
     """Also where no choice keeps so few: a search from the top would hold up everybody for seconds."""
     began = time.process_time()
     total = RowSelection(keep).affordable(kept)

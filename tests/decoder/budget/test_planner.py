@@ -71,7 +71,7 @@ def test_an_image_without_a_plan_is_refused() -> None:
         planned(ImageTraits(640, 480), ImageTraits(1, 500))
 
 
-def test_every_step_down_is_told_with_its_reason() -> None:
+def test_every_lowered_detail_is_reported_with_its_reason() -> None:
     look = ImageTraits(2000, 1600, text_height=14, kind="TEXT")
     (one,) = planned(look, max_pixels=2_000_000, detail=Detail.AUTO, max_visual_tokens=300)
     assert told(one) == [
@@ -101,17 +101,17 @@ def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
         ({"flat_tolerance": 0, "reduction": ReductionMode.STRONG, "reducer": Reducer.STRIDE}, 388, 1),
     ],
 )
-def test_what_pixels_decide_has_bounds(changes: dict[str, Any], most: int, least: int) -> None:
+def test_pixel_dependent_plans_have_bounds(changes: dict[str, Any], most: int, least: int) -> None:
     (one,) = planned(ImageTraits(1000, 800), **changes)
     assert (one.most, one.least, one.rows.by_content) == (most, least, True)
 
 
-def test_auto_over_pixels_that_nobody_saw_has_bounds() -> None:
+def test_auto_without_pixels_has_bounds() -> None:
     (one,) = planned(ImageTraits(1000, 800, measured=False), detail=Detail.AUTO)
     assert (one.most, one.least) == (775, 80)
 
 
-def test_a_budget_counts_what_is_sent_and_an_image_as_often_as_it_stands() -> None:
+def test_a_budget_counts_sent_rows_and_every_occurrence() -> None:
     half = ServerBudget(DEFAULT_MAX_PIXELS, max_visual_tokens=400, keep=0.5)
     (once,) = plan([Wanted(ImageTraits(1000, 800))], half, PUBLISHED)
     assert (once.planned.tokens, once.most) == (775, 388)
@@ -159,7 +159,7 @@ def test_pressure_lowers_detail_step_by_step_and_not_below_the_least() -> None:
     max_pixels=st.integers(PUBLISHED.min_pixels, PUBLISHED.max_pixels),
 )
 @settings(deadline=None)
-def test_what_does_not_fit_is_refused_and_nothing_else(
+def test_only_requests_beyond_the_context_are_refused(
     images: list[tuple[int, int]], text: int, new: int, context: int, max_pixels: int
 ) -> None:
     tokens = text + cost(images, max_pixels, PUBLISHED)
@@ -195,7 +195,7 @@ def test_the_named_value_is_the_largest_of_all(images: list[tuple[int, int]], to
     assert largest_max_pixels(images, tokens, SMALL) == fits_from(images, tokens, SMALL)
 
 
-def test_a_cost_that_falls_where_scaling_ends_is_found() -> None:
+def test_non_monotonic_costs_are_handled() -> None:
     """1500x20 is 47 cells as it is, and more where it must be scaled: a low side is still one cell high."""
     image = [(1500, 20)]
     own = 47 * 1024
@@ -206,7 +206,7 @@ def test_a_cost_that_falls_where_scaling_ends_is_found() -> None:
     assert largest_max_pixels(both, 47 + 63, SMALL) == fits_from(both, 47 + 63, SMALL)
 
 
-def test_an_a4_page_is_told_what_fits() -> None:
+def test_an_a4_page_error_names_the_size_that_fits() -> None:
     assert cost([A4], PUBLISHED.max_pixels, PUBLISHED) == 8580
     with pytest.raises(ContextTooLong) as caught:
         check(40, [A4], PUBLISHED.max_pixels, 256, 8192)
@@ -225,7 +225,7 @@ def test_text_that_fills_the_context_leaves_no_size() -> None:
     assert "no max_pixels" in caught.value.message
 
 
-def test_without_images_no_size_is_named() -> None:
+def test_errors_of_text_only_requests_name_no_size() -> None:
     check_fit(7936, 0, [], 256, 8192, PUBLISHED)
     with pytest.raises(ContextTooLong) as caught:
         check_fit(7937, 0, [], 256, 8192, PUBLISHED)
@@ -234,7 +234,9 @@ def test_without_images_no_size_is_named() -> None:
 
 @given(images=sizes, tokens=st.integers(64, 20_000))
 @settings(deadline=None)
-def test_one_image_agrees_with_the_geometrys_own_search(images: list[tuple[int, int]], tokens: int) -> None:
+def test_a_single_image_agrees_with_the_search_of_the_geometry(
+    images: list[tuple[int, int]], tokens: int
+) -> None:
     width, height = images[0]
     own = PUBLISHED.largest_fitting(width, height, tokens)
     assume(own is not None and own >= PUBLISHED.min_pixels)

@@ -33,7 +33,7 @@ def test_images_are_spread_evenly(form: str, count: int) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_only_the_images_of_the_one_that_leaves_move(form: str, count: int) -> None:
+def test_only_images_of_a_leaving_encoder_move(form: str, count: int) -> None:
     before = fleet(form, count)
     for leaver in before:
         after = [address for address in before if address != leaver]
@@ -42,7 +42,7 @@ def test_only_the_images_of_the_one_that_leaves_move(form: str, count: int) -> N
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_the_images_of_the_one_that_leaves_are_spread_over_the_others(count: int) -> None:
+def test_images_of_a_leaving_encoder_spread_over_the_others(count: int) -> None:
     before = fleet(FORMS[0], count + 1)
     orphans = [one for one in IDS if owner(one, before) == before[0]]
     load = Counter(owner(one, before[1:]) for one in orphans)
@@ -52,7 +52,7 @@ def test_the_images_of_the_one_that_leaves_are_spread_over_the_others(count: int
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_one_that_joins_takes_its_share_and_nobody_else_takes_any(form: str, count: int) -> None:
+def test_a_joining_encoder_takes_only_its_share(form: str, count: int) -> None:
     after = fleet(form, count + 1)
     moved = [one for one in IDS if owner(one, after[:-1]) != owner(one, after)]
     assert {owner(one, after) for one in moved} == {after[-1]}

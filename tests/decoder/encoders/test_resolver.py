@@ -40,13 +40,13 @@ async def looked(zone: Zone) -> list[Sequence[str]]:
     return heard
 
 
-async def test_every_answer_is_told() -> None:
+async def test_every_answer_is_reported() -> None:
     zone = Zone(["a"], ["a", "b"], ["b"])
     assert await looked(zone) == [["a"], ["a", "b"], ["b"]]
     assert zone.asked == [("encoders.example", 50051)] * 3
 
 
-async def test_a_failure_tells_nothing_and_is_logged_once_until_it_is_over() -> None:
+async def test_a_lasting_failure_is_logged_once() -> None:
     with capture_logs() as logs:
         heard = await looked(Zone(["a"], None, None, None, ["a", "b"], None, ["b"]))
     assert heard == [["a"], ["a", "b"], ["b"]]
@@ -55,7 +55,7 @@ async def test_a_failure_tells_nothing_and_is_logged_once_until_it_is_over() -> 
     assert {line["name"] for line in logs} == {"dns:///encoders.example:50051"}
 
 
-async def test_it_looks_again_and_again_whatever_the_answer() -> None:
+async def test_the_resolver_keeps_polling_after_failures() -> None:
     done = asyncio.Event()
     zone = Zone(None, ["a"], None, ["b"], ["c"])
 
@@ -97,7 +97,7 @@ async def test_a_slow_lookup_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -
         (["fd00::2", "fd00::1"], ["[fd00::1]:50051", "[fd00::2]:50051"]),
     ],
 )
-async def test_one_address_an_encoder(
+async def test_an_encoder_with_two_addresses_counts_once(
     monkeypatch: pytest.MonkeyPatch, found: list[str], expected: list[str]
 ) -> None:
     """A host of two families has two addresses and is one encoder."""
@@ -116,7 +116,7 @@ def chosen(encoders: str) -> DecoderSettings:
     return DecoderSettings(model="m", encoders=encoders)
 
 
-def test_a_dns_name_is_one_name_and_a_plain_one_is_an_address() -> None:
+def test_a_dns_name_is_resolved_and_a_plain_name_is_an_address() -> None:
     by_name = chosen("dns:///encoders.example.:50051")
     assert (by_name.encoder_name, by_name.encoder_addresses) == (DnsName("encoders.example.", 50051), [])
     listed = chosen(" encoder-a:50051, 10.0.0.2:50051 ")
@@ -130,6 +130,6 @@ def test_a_dns_name_is_one_name_and_a_plain_one_is_an_address() -> None:
         "dns:///:50051", "dns:a:50051", "dns://8.8.8.8/a:50051", "dns:///a..b:50051", "dns:///a b:50051",
     ],
 )  # fmt: skip
-def test_what_can_not_be_meant_is_refused_at_start(encoders: str) -> None:
+def test_invalid_encoder_lists_are_refused_at_start(encoders: str) -> None:
     with pytest.raises(ValueError, match=r"names no encoder|stands alone|not of the form|empty entry"):
         chosen(encoders)

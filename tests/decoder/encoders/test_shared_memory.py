@@ -102,7 +102,7 @@ async def fetched(encoder: Sharing, times: int = 1, same_host: SharedMemoryReade
     return found
 
 
-async def test_rows_come_out_of_the_arena_and_the_lease_goes_back(encoder: Sharing) -> None:
+async def test_rows_are_read_from_the_arena_and_the_lease_is_released(encoder: Sharing) -> None:
     found = await fetched(encoder, times=2)
     assert found.data == [DATA[:SIZE]] * 2
     assert found.wire_bytes == [0, 0]
@@ -110,7 +110,7 @@ async def test_rows_come_out_of_the_arena_and_the_lease_goes_back(encoder: Shari
     assert (found.same_host.reads, found.same_host.fallbacks) == (2, 0)
 
 
-async def test_switched_off_it_asks_for_no_lease(encoder: Sharing) -> None:
+async def test_no_lease_is_requested_if_shared_memory_is_off(encoder: Sharing) -> None:
     found = await fetched(encoder, same_host=SharedMemoryReader(enabled=False))
     assert (found.wire_bytes, encoder.leases) == ([SIZE], 0)
 
@@ -157,9 +157,7 @@ def _other_size(encoder: Sharing) -> None:
         _no_file, _restarted, _full, _outside, _in_the_header, _fewer_checks, _other_rows, _other_grid, _other_size,
     ],
 )  # fmt: skip
-async def test_what_does_not_fit_comes_over_the_wire(
-    encoder: Sharing, harm: Callable[[Sharing], None]
-) -> None:
+async def test_unusable_leases_fall_back_to_grpc(encoder: Sharing, harm: Callable[[Sharing], None]) -> None:
     harm(encoder)
     found = await fetched(encoder)
     assert (found.data, found.same_host.reads) == ([DATA[:SIZE]], 0)
@@ -177,7 +175,7 @@ async def test_an_arena_that_did_not_work_is_left_alone_for_a_while(encoder: Sha
     assert encoder.leases == 2
 
 
-async def test_what_has_come_is_not_asked_for_again(encoder: Sharing) -> None:
+async def test_verified_pieces_are_not_fetched_again(encoder: Sharing) -> None:
     """The third piece is overwritten, as after a lease that has run out: the first two are used."""
     encoder.arena.write(PAGE + 64 + 4 * ROW, [b"other"])
     encoder.lease.header.source = 1  # encoded: for the lease, and so for this fetch
@@ -187,14 +185,14 @@ async def test_what_has_come_is_not_asked_for_again(encoder: Sharing) -> None:
     assert found.sources == [("encoded", True)]
 
 
-async def test_rows_of_both_ways_must_be_the_same(encoder: Sharing) -> None:
+async def test_rows_of_the_lease_and_of_the_fallback_must_be_equal(encoder: Sharing) -> None:
     encoder.arena.write(PAGE + 64 + 4 * ROW, [b"other"])
     encoder.messages[-1].summary.rows_digest = "sha256:" + "e" * 64
     with pytest.raises(EncoderChanged):
         await fetched(encoder)
 
 
-async def test_what_the_encoder_refuses_is_not_asked_again(encoder: Sharing) -> None:
+async def test_a_typed_error_of_a_lease_is_not_retried_over_grpc(encoder: Sharing) -> None:
     encoder.failure = ImageNotStored(WANTED.digest)
     with pytest.raises(FoveaError) as raised:
         await fetched(encoder)

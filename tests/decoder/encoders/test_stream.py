@@ -150,7 +150,7 @@ async def test_what_does_not_fit_is_refused(harm: Callable[[Messages], None]) ->
         await fetched(messages)
 
 
-async def test_a_few_events_of_a_later_contract_are_passed_over() -> None:
+async def test_unknown_events_of_a_later_contract_are_skipped() -> None:
     messages = good()
     messages[1:1] = [encoder_pb2.EncodeResponse()] * (UNKNOWN_EVENTS - 1)
     assert (await fetched(messages))[0] == DATA[: ROWS * LAYOUT.row_bytes]

@@ -47,6 +47,6 @@ def test_a_place_that_was_empty_before_is_new() -> None:
     assert [list(one) for one in kept] == [list(range(6)), [2, 3]]
 
 
-def test_every_row_is_kept_at_one() -> None:
+def test_every_row_is_kept_at_a_share_of_1() -> None:
     frames = [frame(still()) for _ in range(3)]
     assert [len(one) for one in newest(frames, 1.0)] == [ROWS] * 3

@@ -149,7 +149,7 @@ async def failing_text(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, er
 
 @pytest.mark.parametrize("where", [failing_draw, failing_sampler, failing_text])
 @pytest.mark.parametrize("error", [ValueError("a defect"), Panic("index out of bounds")])
-async def test_one_that_cannot_be_drawn_fails_alone(
+async def test_a_request_whose_sampling_fails_ends_alone(
     engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, where: Any, error: BaseException
 ) -> None:
     penalised = Sampling(max_new_tokens=30, repetition_penalty=1.5, ignore_eos=True)
@@ -168,7 +168,7 @@ async def test_one_that_cannot_be_drawn_fails_alone(
     await until(lambda: is_empty(engine))
 
 
-async def test_a_copy_that_fails_ends_who_needs_it(
+async def test_a_failed_copy_fails_the_requests_that_need_it(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     """A second question about an image takes over the block in which the image ends by copying it."""
@@ -202,7 +202,7 @@ async def test_a_copy_that_fails_ends_who_needs_it(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("device lost"), MemoryError(), Panic("gone")])
-async def test_where_nothing_can_be_computed_all_are_told_that_the_engine_died(
+async def test_if_every_step_fails_all_calls_get_engine_failed(
     engine: NativeEngine, error: BaseException
 ) -> None:
     calls = [asyncio.ensure_future(ask(engine, str(i), text(40 + i), LONG)) for i in range(4)]
@@ -217,7 +217,7 @@ async def test_where_nothing_can_be_computed_all_are_told_that_the_engine_died(
         await ask(engine, "later", text(9))
 
 
-async def test_books_that_are_wrong_end_the_engine(engine: NativeEngine) -> None:
+async def test_corrupt_bookkeeping_ends_the_engine(engine: NativeEngine) -> None:
     call = asyncio.ensure_future(ask(engine, "one", text(40), LONG))
     await until(lambda: engine.load().running == 1)
 
@@ -250,7 +250,7 @@ async def panicking(rows: torch.Tensor) -> AsyncIterator[RowChunk]:
     ("source", "error"), [(cancelled, RowsInterrupted), (of_another_type, Exception), (panicking, FoveaError)]
 )
 @pytest.mark.parametrize("overlap", [True, False])
-async def test_however_a_row_stream_ends_its_caller_is_told(
+async def test_every_failure_of_a_row_stream_reaches_its_caller(
     checkpoints: dict[str, Path],
     questions: dict[str, list[Question]],
     source: Callable[[torch.Tensor], AsyncIterator[RowChunk]],

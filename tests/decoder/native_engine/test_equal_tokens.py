@@ -85,7 +85,7 @@ async def test_preempted_requests_lose_nothing(
         await engine.close()
 
 
-async def test_a_seeded_answer_depends_on_neither_company_nor_preemption(
+async def test_a_seeded_answer_depends_on_neither_batch_nor_preemption(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
     """In fp32 logits differ by so little between batches that no draw may change."""

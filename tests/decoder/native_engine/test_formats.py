@@ -74,7 +74,7 @@ def told(deltas: Sequence[Delta]) -> list[float]:
     return [value for delta in deltas for value in delta.logprobs]
 
 
-async def test_hot_answers_match_their_formats_even_where_they_are_put_back(
+async def test_preempted_answers_at_high_temperature_match_their_formats(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
     """A model of noise, drawn hot; a cache for little more than one, so that answers are computed again in the middle."""
@@ -146,7 +146,7 @@ async def test_neighbours_with_formats_change_nothing(
         assert told(deltas) == []
 
 
-async def test_a_format_that_allows_what_is_said_anyway_changes_no_token(
+async def test_a_format_that_allows_the_answer_changes_no_token(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     """The same answer, and the same log-probabilities, as without: they are the model's own."""
@@ -181,7 +181,7 @@ async def test_log_probabilities_are_those_of_a_plain_forward(
     assert told(deltas) == pytest.approx(expected, abs=1e-4)
 
 
-async def test_a_format_that_is_refused_takes_nothing(
+async def test_a_refused_format_uses_no_resources(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     with pytest.raises(FormatNotEnforceable):

@@ -99,7 +99,7 @@ def takes(grammar: Grammar, tokenizer: Tokenizer, answer: str) -> bool:
     ],
     ids=lambda value: value.kind if isinstance(value, ResponseFormat) else "",
 )  # fmt: skip
-def test_what_matches_may_be_said_and_nothing_else(
+def test_grammars_accept_exactly_the_matching_answers(
     grammars: Compiler, tokenizer: Tokenizer, wanted: ResponseFormat, right: list[str], wrong: list[str]
 ) -> None:
     assert [answer for answer in right if not takes(grammars.compile(wanted), tokenizer, answer)] == []
@@ -169,7 +169,9 @@ def test_a_format_and_no_end_contradict_each_other() -> None:
     assert [v.field for v in refused.value.violations] == ["sampling.ignore_eos"]
 
 
-def test_answers_in_one_format_do_not_share_their_places(grammars: Compiler, tokenizer: Tokenizer) -> None:
+def test_answers_in_the_same_format_have_separate_grammar_states(
+    grammars: Compiler, tokenizer: Tokenizer
+) -> None:
     wanted = choice("red", "blue")
     assert takes(grammars.compile(wanted), tokenizer, "red")
     assert takes(grammars.compile(wanted), tokenizer, "blue")

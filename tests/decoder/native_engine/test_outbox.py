@@ -32,7 +32,7 @@ async def read(outbox: DeltaQueue) -> list[Delta]:
 
 @pytest.mark.parametrize("tokens", [1, MAX_TOKENS - 1, MAX_TOKENS, MAX_TOKENS + 1, 3 * MAX_TOKENS + 5])
 @pytest.mark.parametrize("interval_s", [0.0, 0.01])
-async def test_a_whole_answer_that_nobody_read_comes_in_parts(tokens: int, interval_s: float) -> None:
+async def test_an_unread_answer_is_delivered_in_parts(tokens: int, interval_s: float) -> None:
     outbox = DeltaQueue(interval_s)
     for token in range(tokens):
         outbox.put(delta(token, end=token == tokens - 1))
@@ -45,7 +45,7 @@ async def test_a_whole_answer_that_nobody_read_comes_in_parts(tokens: int, inter
     assert [part.finish_reason for part in found[:-1]] == [None] * (len(found) - 1)
 
 
-async def test_what_comes_while_a_reader_waits_is_not_forgotten() -> None:
+async def test_deltas_queued_before_the_reader_runs_are_kept() -> None:
     """More than one part between the moment that it is woken and the moment that it runs."""
     outbox = DeltaQueue(0.0)
     reading = asyncio.create_task(read(outbox))

@@ -95,7 +95,7 @@ async def all_answers(engine: NativeEngine, asked: list[Question], name: str) ->
     ],
     ids=lambda changes: " ".join(map(str, changes)) or "default",
 )
-async def test_a_spoiled_text_ends_alone_and_its_pages_are_harmless(
+async def test_a_non_finite_request_ends_alone_and_its_pages_are_harmless(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]], changes: dict[str, Any]
 ) -> None:
     asked = without_spoiled(questions["moe"])
@@ -121,7 +121,7 @@ async def test_a_spoiled_text_ends_alone_and_its_pages_are_harmless(
 
 @pytest.mark.parametrize("fmt", [None, ResponseFormat("choice", ("yes", "no"))], ids=["free", "choice"])
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
-async def test_a_spoiled_answer_is_told_and_not_drawn(
+async def test_a_non_finite_answer_is_reported_and_not_sampled(
     checkpoints: dict[str, Path], fmt: ResponseFormat | None, temperature: float
 ) -> None:
     sampling = Sampling(
@@ -136,7 +136,7 @@ async def test_a_spoiled_answer_is_told_and_not_drawn(
         assert tokens(await collect(engine.submit(EngineRequest("good", spoiled(20), sampling), ())))
 
 
-async def test_a_spoiled_request_keeps_no_block(checkpoints: dict[str, Path]) -> None:
+async def test_a_non_finite_request_keeps_no_block(checkpoints: dict[str, Path]) -> None:
     """Not even those that were filled before it went wrong: 500 tokens in chunks of 64, NaN in the middle."""
     async with started(checkpoints["moe"]) as engine:
         with spoiled_token(engine), pytest.raises(AnswerNotFinite):
@@ -147,7 +147,7 @@ async def test_a_spoiled_request_keeps_no_block(checkpoints: dict[str, Path]) ->
         assert await engine.probe(spoiled(500)) > 0
 
 
-async def test_a_block_that_another_holds_stays_kept(checkpoints: dict[str, Path]) -> None:
+async def test_a_block_held_by_another_request_stays_cached(checkpoints: dict[str, Path]) -> None:
     """One that goes wrong must not cost others what they share with it."""
     common = np.full(160, 66, np.int32)
     ids = np.concatenate([common, [SPOILED]]).astype(np.int32)

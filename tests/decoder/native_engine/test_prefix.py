@@ -88,7 +88,7 @@ async def test_a_repeated_prompt_is_computed_once_and_no_row_travels(
     assert again[-1].usage.cached_prompt_tokens == most(prompt)
 
 
-async def test_another_image_key_salt_range_or_position_is_not_found(
+async def test_prefix_blocks_differ_by_image_key_salt_range_and_position(
     small: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     q = questions["moe"][1]
@@ -108,7 +108,7 @@ async def test_another_image_key_salt_range_or_position_is_not_found(
     assert await small.probe(replace(prompt, images=(replace(prompt.images[0], kept=kept),))) == most(prompt)
 
 
-async def test_a_longer_conversation_finds_the_answer_too(
+async def test_the_answer_is_located_in_a_longer_conversation(
     small: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     q = questions["moe"][0]
@@ -134,7 +134,7 @@ async def test_equal_requests_at_once_share_the_work(
     await until(lambda: is_empty(small))
 
 
-async def test_rows_of_a_stream_that_fails_are_shared_with_nobody(
+async def test_rows_of_a_failed_stream_are_not_shared(
     small: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     q = questions["moe"][1]
@@ -152,7 +152,7 @@ async def test_rows_of_a_stream_that_fails_are_shared_with_nobody(
     assert await small.probe(prompt) <= prompt.images[0].start
 
 
-async def test_what_was_evicted_is_fetched_after_all(
+async def test_evicted_prefixes_are_fetched_again(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
     """A cache that holds one request: each evicts the others while it waits on a hint that has grown stale."""
@@ -172,7 +172,7 @@ async def test_what_was_evicted_is_fetched_after_all(
     await engine.close()
 
 
-async def test_switched_off_nothing_is_found(
+async def test_no_prefix_is_reused_if_the_cache_is_off(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
     engine = NativeEngine(settings(checkpoints["moe"], block_size=BLOCK, prefix_cache=False))

@@ -28,7 +28,7 @@ def positions(tokens: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_few_calls_give_what_the_module_gives(module: Any, dtype: torch.dtype) -> None:
+def test_fast_rotary_angles_equal_the_module(module: Any, dtype: torch.dtype) -> None:
     turns, like = RotaryEmbedding(module), torch.zeros(1, dtype=dtype)
     assert turns.fast
     cos, sin = turns(positions(50), like)
@@ -39,7 +39,7 @@ def test_few_calls_give_what_the_module_gives(module: Any, dtype: torch.dtype) -
     assert (cos.dtype, cos.shape) == (dtype, (50, 1, 2 * half))
 
 
-def test_a_module_that_turns_otherwise_is_asked(module: Any) -> None:
+def test_other_rotary_modules_are_called(module: Any) -> None:
     class Odd:
         """Its frequencies depend on the longest position, as those of dynamic scaling do."""
 

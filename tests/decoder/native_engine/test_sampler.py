@@ -103,7 +103,7 @@ def _drawn(logits: torch.Tensor, draws: list[SamplerState]) -> list[int]:
     return tokens
 
 
-def test_one_token_says_nothing_about_the_next_of_its_seed() -> None:
+def test_consecutive_draws_of_a_seed_are_independent() -> None:
     """Pairs of consecutive draws of four tokens alike: sixteen cells, equally likely."""
     logits = torch.full((4000, 4), 0.0)
     draws = [SamplerState(Sampling(temperature=1.0, seed=i), 4, np.zeros(0, np.int32)) for i in range(4000)]
@@ -123,7 +123,7 @@ def test_noise_is_independent_of_the_place_of_a_token_and_of_its_batch() -> None
     assert torch.equal(together, expected)
 
 
-def test_noise_is_never_further_apart_than_what_is_left_out() -> None:
+def test_gumbel_noise_error_is_bounded_by_what_is_left_out() -> None:
     noise = gumbel(torch.tensor([[5, 6]]).expand(200_000, 2), torch.arange(200_000))
     assert torch.isfinite(noise).all()
     assert float(noise.max() - noise.min()) < SPREAD
@@ -218,7 +218,7 @@ def kept(s: Sampling, logits: torch.Tensor) -> set[int]:
     return set(sample(logits.expand(4000, -1).clone(), draws))
 
 
-def test_tiny_and_whole_shares_cut_all_and_nothing() -> None:
+def test_tiny_shares_drop_all_and_a_share_of_one_nothing() -> None:
     logits = torch.linspace(0.0, 0.5, 20)
     for s in (
         Sampling(top_p=SMALLEST),
@@ -237,7 +237,7 @@ def test_tiny_and_whole_shares_cut_all_and_nothing() -> None:
         assert kept(replace(s, temperature=1.0), logits) == set(range(20))
 
 
-def test_a_top_p_of_one_cuts_no_token_that_rounding_hides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_top_p_1_drops_no_token_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """The likeliest token has all of the probability that fp32 can tell; noise as rare as can be is needed."""
 
     def rare(keys: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -277,7 +277,7 @@ def test_zero_temperature_is_greedy_whatever_else_is_set() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 17])
-def test_a_row_is_drawn_alike_alone_and_in_company(count: int) -> None:
+def test_a_row_is_sampled_alike_alone_and_in_a_batch(count: int) -> None:
     logits = torch.randn(count, VOCABULARY)
     mixed = [Sampling(temperature=0.3 * i, top_k=i, seed=i) for i in range(count)]
 

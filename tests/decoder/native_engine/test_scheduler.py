@@ -48,7 +48,9 @@ def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
     slots=st.integers(1, 6),
 )
 @settings(max_examples=60, deadline=None)
-def test_all_end_whatever_the_room(sizes: list[tuple[int, int]], spare: int, chunk: int, slots: int) -> None:
+def test_all_requests_end_even_in_a_tight_kv_cache(
+    sizes: list[tuple[int, int]], spare: int, chunk: int, slots: int
+) -> None:
     """With room for the largest request and little more, all requests end, in steps that keep the rules."""
     blocks = BlockManager(-(-max(p + a for p, a in sizes) // BLOCK) + spare, BLOCK)
     scheduler = Scheduler(blocks, SchedulerConfig(chunk, slots))
@@ -81,7 +83,7 @@ def check_step(scheduler: Scheduler, chunks: list[Chunk]) -> None:
     assert len(own) == len(set(own)), "two write to one block"
 
 
-def test_nobody_who_is_ready_is_overtaken() -> None:
+def test_a_small_request_does_not_overtake_a_waiting_request() -> None:
     """A small request does not slip past a large one that waits for blocks."""
     scheduler = Scheduler(BlockManager(10, BLOCK), SchedulerConfig(100, 8))
     first, large, small = sequence("a", 20, 4), sequence("b", 30, 4), sequence("c", 2, 2)
@@ -91,7 +93,7 @@ def test_nobody_who_is_ready_is_overtaken() -> None:
     assert list(scheduler.waiting) == [large, small]
 
 
-def test_the_youngest_gives_way_and_comes_back_first() -> None:
+def test_the_youngest_request_is_preempted_and_resumes_first() -> None:
     scheduler = Scheduler(BlockManager(4, BLOCK), SchedulerConfig(100, 8))
     old, young, late = sequence("old", 7, 8), sequence("young", 7, 8), sequence("late", 3, 2)
     for one in (old, young, late):
@@ -104,7 +106,7 @@ def test_the_youngest_gives_way_and_comes_back_first() -> None:
     assert young.output_tokens > 0
 
 
-def test_blocks_freed_twice_or_never_had_are_noticed() -> None:
+def test_blocks_freed_twice_or_never_held_are_detected() -> None:
     blocks = BlockManager(2, BLOCK)
     table: list[int] = []
     blocks.extend(table, 5)

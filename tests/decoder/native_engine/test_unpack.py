@@ -33,7 +33,7 @@ def written(layout: RowLayout) -> tuple[bytes, torch.Tensor]:
 
 @pytest.mark.parametrize("dtype", list(RowDtype))
 @pytest.mark.parametrize("width", [64, 128, 30])
-def test_packed_rows_say_their_numbers_in_the_dtype_of_the_model(dtype: RowDtype, width: int) -> None:
+def test_packed_rows_unpack_to_the_dtype_of_the_model(dtype: RowDtype, width: int) -> None:
     layout = RowLayout(width, 3, dtype)
     data, said = written(layout)
     packed = torch.frombuffer(bytearray(data), dtype=torch.uint8).view(COUNT, layout.row_bytes)

@@ -99,7 +99,7 @@ def test_counting_equals_building(
     assert count.text == builder.draft(messages).text_tokens
 
 
-def test_one_image_may_stand_in_two_places(builder: PromptBuilder) -> None:
+def test_an_image_may_occur_twice_in_a_prompt(builder: PromptBuilder) -> None:
     grids = [(1, 4, 6), (1, 2, 2)]
     parts = (ImagePart(1), TextPart("and"), ImagePart(0), ImagePart(1), TextPart("?"))
     prompt = builder.build((ChatMessage("user", parts),), grids, keys=[b"a", b"b"])
@@ -117,7 +117,7 @@ def test_a_large_image_is_expanded_whole(tiny_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("given_images", [0, 1, 3])
-def test_images_expected_are_images_given(builder: PromptBuilder, given_images: int) -> None:
+def test_the_number_of_images_must_match_the_placeholders(builder: PromptBuilder, given_images: int) -> None:
     with pytest.raises(ImagesMismatch) as caught:
         builder.build(chat(2), [(1, 2, 2)] * given_images)
     assert caught.value.metadata == {"expected": "2", "received": str(given_images)}

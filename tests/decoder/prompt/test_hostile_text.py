@@ -91,7 +91,7 @@ def test_every_control_token_is_text_in_every_role(builder: PromptBuilder, token
 
 
 @pytest.mark.parametrize("cut", range(1, len("<|im_end|>")))
-def test_two_parts_cannot_spell_a_control_token_together(builder: PromptBuilder, cut: int) -> None:
+def test_two_text_parts_cannot_spell_a_control_token(builder: PromptBuilder, cut: int) -> None:
     halves = TextPart("<|im_end|>"[:cut]), TextPart("<|im_end|>"[cut:])
     whole = builder.draft((ChatMessage("user", (TextPart("<|im_end|>"),)),)).token_ids
     assert builder.draft((ChatMessage("user", halves),)).token_ids.tolist() == whole.tolist()

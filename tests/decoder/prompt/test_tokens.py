@@ -40,7 +40,7 @@ def test_words_merge_across_the_border_of_template_and_text(builder: PromptBuild
 
 
 @pytest.mark.parametrize("place", ["chat_template.json", "tokenizer_config.json", "named"])
-def test_the_template_is_found_wherever_checkpoints_keep_it(copy: Path, place: str) -> None:
+def test_the_chat_template_is_read_from_every_usual_file(copy: Path, place: str) -> None:
     expected = PromptBuilder(copy).draft(ASK).token_ids
     source = (copy / "chat_template.jinja").read_text(encoding="utf-8")
     (copy / "chat_template.jinja").unlink()
@@ -86,7 +86,7 @@ def test_special_ids_come_from_the_config_files(copy: Path) -> None:
 
 @QUICK
 @given(text=hostile_text)
-def test_no_text_has_fewer_tokens_than_its_length_tells(builder: PromptBuilder, text: str) -> None:
+def test_no_text_has_fewer_tokens_than_its_lower_bound(builder: PromptBuilder, text: str) -> None:
     assert builder.tokenizer.least_tokens(text) <= len(builder.tokenizer.encode_text(text))
 
 

@@ -52,7 +52,7 @@ def answers(schema: dict[str, Any], seed: int, tries: int = 8) -> list[str]:
 
 @CHECKED
 @given(schema=schemas(), seed=st.integers(0, 2**32))
-def test_what_is_said_under_a_schema_is_valid_by_it(schema: dict[str, Any], seed: int) -> None:
+def test_answers_under_a_schema_are_valid(schema: dict[str, Any], seed: int) -> None:
     for answer in answers(schema, seed):
         if "e" in answer.lower() and any(char.isdigit() for char in answer):
             continue  # 1e99999 is a number, of more digits than the judge can count

@@ -86,7 +86,7 @@ async def test_a_part_that_costs_too_much_is_named(formats: MAKE_FORMATS) -> Non
     assert "multipleOf" in error.violations[0].description
 
 
-async def test_others_are_compiled_beside_a_slow_one(formats: MAKE_FORMATS) -> None:
+async def test_other_formats_compile_during_a_slow_compilation(formats: MAKE_FORMATS) -> None:
     async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY, format_workers=2) as tried:
         slow = await begun(tried, SLOW)
         assert (await tried.compile(ResponseFormat("regex", ("a+",)))).failure is None
@@ -104,7 +104,7 @@ async def test_a_caller_that_leaves_has_its_child_killed(formats: MAKE_FORMATS) 
         assert await tried.check(ResponseFormat("regex", ("b+",))), "its place is free"
 
 
-async def test_nothing_is_left_at_the_end_and_nothing_waited_for(formats: MAKE_FORMATS) -> None:
+async def test_closing_kills_compilations_at_once(formats: MAKE_FORMATS) -> None:
     async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY) as tried:
         slow = await begun(tried, SLOW)
         pids = [nursery(tried), *children(tried)]
@@ -134,7 +134,7 @@ async def test_a_nursery_that_was_killed_is_started_anew(formats: MAKE_FORMATS) 
         assert await tried.check(ResponseFormat("regex", ("c+",)))
 
 
-async def test_more_callers_than_may_wait_are_told_to_come_back(formats: MAKE_FORMATS) -> None:
+async def test_callers_beyond_the_queue_limit_get_a_retry_delay(formats: MAKE_FORMATS) -> None:
     async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY, max_waiting=1) as tried:
         slow = await begun(tried, SLOW)
         assert isinstance(error := await refused(tried, ResponseFormat("regex", ("d+",))), EngineBusy)

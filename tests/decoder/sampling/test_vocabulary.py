@@ -53,7 +53,7 @@ async def said(engine: NativeEngine, wanted: ResponseFormat, **sampling: object)
 
 
 @pytest.mark.parametrize("literal", LITERALS, ids=ascii)
-async def test_any_literal_can_be_said(engine: NativeEngine, literal: str) -> None:
+async def test_any_literal_can_be_generated(engine: NativeEngine, literal: str) -> None:
     quoted = "".join(f"\\x{{{ord(char):x}}}" for char in literal)
     for kind, source in (("choice", literal), ("regex", quoted)):
         assert await said(engine, ResponseFormat(kind, (source,))) == (literal, "stop")  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ def with_images(questions: dict[str, list[Question]], images: int) -> Question:
     return next(q for q in questions["moe"] if len(q.rows) == images)
 
 
-async def test_times_add_up_and_usage_is_true(
+async def test_timings_add_up_and_usage_is_correct(
     engine: VllmEngine, questions: dict[str, list[Question]]
 ) -> None:
     q = with_images(questions, 2)
@@ -85,7 +85,7 @@ async def test_log_probabilities_are_those_of_the_model(
     ],
     ids=["choice", "regex", "json_schema"],
 )
-async def test_the_answer_has_the_form_that_was_asked_for(
+async def test_the_answer_matches_its_response_format(
     engine: VllmEngine, questions: dict[str, list[Question]], format: ResponseFormat, fits: object
 ) -> None:
     sampling = Sampling(max_new_tokens=60, response_format=format)
@@ -93,7 +93,7 @@ async def test_the_answer_has_the_form_that_was_asked_for(
     assert fits(said), said  # type: ignore[operator]
 
 
-async def test_a_form_that_vllm_cannot_read_is_refused(
+async def test_a_format_that_vllm_cannot_compile_is_refused(
     engine: VllmEngine, questions: dict[str, list[Question]]
 ) -> None:
     broken = replace(GREEDY, response_format=ResponseFormat("regex", ("[0-9",)))

@@ -113,7 +113,7 @@ async def test_positions_that_vllm_would_not_use_are_refused(engine: VllmEngine,
         assert isinstance(await refused(engine, q, wrong), InvalidArgument)
 
 
-async def test_too_long_is_refused(engine: VllmEngine) -> None:
+async def test_prompts_beyond_the_context_are_refused(engine: VllmEngine) -> None:
     ids = np.full(1020, 65, np.int32)
     line = np.broadcast_to(np.arange(1020, dtype=np.int32), (3, 1020))
     with pytest.raises(ContextTooLong):
@@ -166,7 +166,7 @@ async def test_a_failing_row_stream_is_passed_on_and_the_others_closed(
     assert closed.is_set()
 
 
-async def test_the_death_of_vllm_is_told_to_whoever_waits(checkpoints: dict[str, Path], q: Question) -> None:
+async def test_the_death_of_vllm_fails_waiting_calls(checkpoints: dict[str, Path], q: Question) -> None:
     engine = VllmEngine(settings(checkpoints["moe"]))
     await engine.start()
     try:

@@ -36,7 +36,5 @@ def sampling_params(monkeypatch: pytest.MonkeyPatch) -> Any:
         (Sampling(temperature=0.7), 0.7),
     ],
 )
-def test_what_is_greedy_here_is_greedy_in_vllm(
-    sampling_params: Any, sampling: Sampling, expected: float
-) -> None:
+def test_greedy_sampling_is_greedy_in_vllm(sampling_params: Any, sampling: Sampling, expected: float) -> None:
     assert sampling_params(sampling, frozenset({2})).temperature == expected

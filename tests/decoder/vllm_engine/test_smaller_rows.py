@@ -23,7 +23,7 @@ async def stream(packed: torch.Tensor) -> AsyncIterator[RowChunk]:
 
 
 @pytest.mark.parametrize("dtype", [RowDtype.FP8, RowDtype.INT8, RowDtype.BF16])
-async def test_packed_rows_are_answered_as_their_numbers_are(
+async def test_packed_rows_give_the_answers_of_their_values(
     engines: dict[str, VllmEngine], questions: dict[str, list[Question]], dtype: RowDtype
 ) -> None:
     engine = engines["moe"]

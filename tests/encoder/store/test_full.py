@@ -100,7 +100,7 @@ def test_a_full_disk_costs_only_what_does_not_fit(small_disk: Path) -> None:
         assert store.put(row_key(99), FIELDS, rows(99, SIZE)).stored
 
 
-def test_what_is_deleted_on_a_full_disk_is_gone(small_disk: Path) -> None:
+def test_deletes_work_on_a_full_disk(small_disk: Path) -> None:
     with LmdbStore(small_disk / "store", StoreLimits(64 * MIB, MIB)) as store:
         for n in range(40):
             store.put(row_key(n), FIELDS, rows(n, SIZE))

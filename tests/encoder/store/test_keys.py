@@ -51,7 +51,7 @@ def test_the_order_of_fields_does_not_matter(some: dict[str, str | int]) -> None
 
 
 @given(fields, names, names | st.integers(-12, 12))
-def test_changing_one_field_changes_the_variant(
+def test_changing_any_field_changes_the_variant(
     some: dict[str, str | int], name: str, value: str | int
 ) -> None:
     if some.get(name) != value:
@@ -117,6 +117,6 @@ def test_an_upload_key_is_made_of_the_public_id() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ab" * 32, "md5:" + "ab" * 32, "sha256:ab", "sha256:" + "zz" * 32])
-def test_what_is_no_id_is_refused(text: str) -> None:
+def test_invalid_image_ids_are_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - bytes.fromhex words one of them
         UploadKey.of(tenant_id("alice"), text)

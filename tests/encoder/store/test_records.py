@@ -27,7 +27,7 @@ def test_pieces_cover_the_payload_once(size: int) -> None:
 
 
 @given(st.data())
-def test_any_damaged_byte_is_noticed(data: st.DataObject) -> None:
+def test_any_damaged_byte_of_a_header_is_detected(data: st.DataObject) -> None:
     raw = bytearray(Record.cut(KEY, b'{"a":1}', b"payload", created=1.0).head.pack())
     place = data.draw(st.integers(0, len(raw) - 1))
     raw[place] ^= data.draw(st.integers(1, 255))
@@ -36,7 +36,7 @@ def test_any_damaged_byte_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.integers(0, 200))
-def test_any_cut_is_noticed(length: int) -> None:
+def test_any_truncated_header_is_detected(length: int) -> None:
     raw = Record.cut(KEY, b'{"a":1}', b"payload", created=1.0).head.pack()
     with pytest.raises(RecordInvalid):
         Head.unpack(raw[: min(length, len(raw) - 1)], KEY)

@@ -31,9 +31,7 @@ def damage_uses(store: LmdbStore, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [b"short", b"\xff" * 20, bytes(20)])
-def test_a_put_that_meets_damage_sets_the_store_aside_and_the_next_is_kept(
-    open_store: Opener, data_file: Path, value: bytes
-) -> None:
+def test_a_put_on_a_damaged_store_sets_it_aside(open_store: Opener, data_file: Path, value: bytes) -> None:
     store = open_store(LIMITS)
     store.put(row_key(1), FIELDS, rows(1))
     damage_uses(store, value)
@@ -46,7 +44,7 @@ def test_a_put_that_meets_damage_sets_the_store_aside_and_the_next_is_kept(
     assert not open_store(LIMITS).stats().quarantined
 
 
-def test_an_order_of_strangers_does_not_keep_an_eviction_going(open_store: Opener) -> None:
+def test_sidecars_of_other_rows_do_not_stall_eviction(open_store: Opener) -> None:
     store = open_store(LIMITS)
     for n in range(20):
         store.put(row_key(n), FIELDS, rows(n))
@@ -60,7 +58,7 @@ def test_an_order_of_strangers_does_not_keep_an_eviction_going(open_store: Opene
     assert same(store.get(row_key(159), FIELDS), rows(159))
 
 
-def test_what_many_threads_meet_at_once_is_set_aside_once(open_store: Opener, tmp_path: Path) -> None:
+def test_damage_seen_by_many_threads_is_set_aside_once(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(LIMITS)
     for n in range(8):
         store.put(row_key(n), FIELDS, rows(n))
@@ -152,9 +150,7 @@ def test_a_process_that_ended_elsewhere_costs_no_record(
 
 
 @pytest.mark.parametrize("odd", ["env is a file", "data.mdb is a folder", "lock.mdb is a folder"])
-def test_what_stands_in_the_place_of_the_store_is_set_aside(
-    open_store: Opener, data_file: Path, odd: str
-) -> None:
+def test_foreign_files_at_the_store_path_are_set_aside(open_store: Opener, data_file: Path, odd: str) -> None:
     env = data_file.parent
     env.parent.mkdir(mode=0o700)
     if odd == "env is a file":
@@ -201,7 +197,7 @@ def test_a_disk_that_is_full_at_the_start_is_a_typed_error(tmp_path: Path) -> No
     assert done.stdout.strip() == "STORE_FAILED"
 
 
-def test_what_was_set_aside_makes_room_where_the_new_store_finds_none(
+def test_the_set_aside_store_is_deleted_if_the_disk_has_no_room(
     open_store: Opener, data_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(open_store, data_file)
@@ -217,7 +213,7 @@ def test_what_was_set_aside_makes_room_where_the_new_store_finds_none(
     assert open_store(LIMITS).stats().quarantined
 
 
-def test_a_check_that_does_not_end_in_time_is_as_good_as_damage(
+def test_a_check_that_times_out_counts_as_damage(
     open_store: Opener, data_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     filled(open_store, data_file)

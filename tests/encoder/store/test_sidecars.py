@@ -29,7 +29,7 @@ def test_only_rows_are_counted_as_records(store: LmdbStore) -> None:
     assert store.row_keys(ALICE) == [row_key(1)]
 
 
-def test_it_answers_for_its_rows_its_fields_and_its_name_alone(store: LmdbStore) -> None:
+def test_a_sidecar_is_keyed_by_rows_fields_and_name(store: LmdbStore) -> None:
     store.put_sidecar(row_key(1), NAME, FIELDS, DATA)
     assert store.get_sidecar(row_key(1), "order.2", FIELDS) is None
     assert store.get_sidecar(row_key(2), NAME, FIELDS) is None
@@ -40,7 +40,7 @@ def test_it_answers_for_its_rows_its_fields_and_its_name_alone(store: LmdbStore)
     assert store.get_sidecar(row_key(1), NAME, {**FIELDS, "revision": 4}) is None, "another echo"
 
 
-def test_it_goes_with_the_image_and_with_the_tenant(store: LmdbStore) -> None:
+def test_sidecars_are_deleted_with_image_and_tenant(store: LmdbStore) -> None:
     """More than a transaction deletes, some of them without rows."""
     for revision in range(70):
         fields = {**FIELDS, "revision": revision}
@@ -56,7 +56,7 @@ def test_it_goes_with_the_image_and_with_the_tenant(store: LmdbStore) -> None:
     assert store.stats().total.rows.bytes == 0
 
 
-def test_it_is_evicted_when_it_is_not_used(open_store: Opener) -> None:
+def test_unused_sidecars_are_evicted(open_store: Opener) -> None:
     store = open_store(StoreLimits(2 * MIB, 8 * MIB))
     for name in ("used", "unused"):
         store.put_sidecar(row_key(0), name, FIELDS, DATA)
@@ -69,7 +69,7 @@ def test_it_is_evicted_when_it_is_not_used(open_store: Opener) -> None:
     assert stats.evictions == 39 - stats.records
 
 
-def test_a_damaged_one_is_a_miss_and_is_counted(open_store: Opener, data_file: Path) -> None:
+def test_a_damaged_sidecar_is_a_counted_miss(open_store: Opener, data_file: Path) -> None:
     store = open_store()
     store.put(row_key(1), FIELDS, rows(1))
     store.put_sidecar(row_key(1), NAME, FIELDS, DATA)
@@ -83,7 +83,7 @@ def test_a_damaged_one_is_a_miss_and_is_counted(open_store: Opener, data_file: P
     assert store.put_sidecar(row_key(1), NAME, FIELDS, DATA).stored
 
 
-def test_rows_tell_where_they_stand_after_a_restart_too(open_store: Opener) -> None:
+def test_kept_indices_survive_a_restart(open_store: Opener) -> None:
     whole = rows(1, 4 * KIB)
     places = tuple(range(3, 3 + 5 * whole.count, 5))
     kept = StoredRows(whole.data, LAYOUT, whole.grid_thw, kept=places)

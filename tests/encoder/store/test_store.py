@@ -30,7 +30,7 @@ PICTURE = UploadKey(ALICE, b"i" * 32)
 FACTS = {"format": "PNG", "size": [20, 10], "pixel_digest": "00ff"}
 
 
-def test_what_was_never_put_is_a_miss(store: LmdbStore) -> None:
+def test_an_unknown_key_is_a_miss(store: LmdbStore) -> None:
     assert store.get(row_key(1), FIELDS) is None
     assert store.get_upload(PICTURE) is None
     assert store.describe(PICTURE) is None
@@ -55,7 +55,7 @@ def test_layout_grid_and_digest_come_back(
     assert store.get(row_key(1), FIELDS) == put
 
 
-def test_what_comes_back_is_a_copy_of_its_own(store: LmdbStore) -> None:
+def test_get_returns_an_independent_copy(store: LmdbStore) -> None:
     store.put(row_key(1), FIELDS, rows(1))
     stored = store.get(row_key(1), FIELDS)
     store.delete_tenant(ALICE)
@@ -65,7 +65,7 @@ def test_what_comes_back_is_a_copy_of_its_own(store: LmdbStore) -> None:
     assert same(stored, rows(1))
 
 
-def test_a_get_takes_memory_for_one_copy_and_no_more(store: LmdbStore) -> None:
+def test_a_get_allocates_a_single_copy(store: LmdbStore) -> None:
     size = 4 * MIB
     store.put(row_key(1), FIELDS, rows(1, size))
     tracemalloc.start()
@@ -139,7 +139,7 @@ def test_an_upload_is_described_without_its_bytes(store: LmdbStore) -> None:
     assert store.delete_upload(PICTURE) == Amount()
 
 
-def test_a_tenant_does_not_see_anothers_records(store: LmdbStore) -> None:
+def test_a_tenant_does_not_see_records_of_other_tenants(store: LmdbStore) -> None:
     store.put(row_key(1, ALICE), FIELDS, rows(1))
     store.put_upload(PICTURE, b"image", FACTS)
     assert same(store.get(row_key(1, ALICE), FIELDS), rows(1))
@@ -196,7 +196,7 @@ def test_counts_are_by_tenant(store: LmdbStore) -> None:
     assert tenant_id("carol") not in tenants
 
 
-def test_the_folder_is_for_this_user_alone(store: LmdbStore, data_file: Path) -> None:
+def test_the_folder_is_private_to_the_user(store: LmdbStore, data_file: Path) -> None:
     assert data_file.parent.stat().st_mode & 0o777 == 0o700
     assert data_file.stat().st_mode & 0o077 == 0
 

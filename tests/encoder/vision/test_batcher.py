@@ -238,7 +238,9 @@ async def test_a_cancelled_waiter_does_not_affect_the_others(
     assert leaves.cancelled()
 
 
-async def test_first_goes_to_a_waiter_that_is_still_there(batcher: Batcher, work: Preparations) -> None:
+async def test_a_computation_belongs_to_a_waiter_that_is_still_there(
+    batcher: Batcher, work: Preparations
+) -> None:
     work.hold.clear()
     leader = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
     await until(lambda: work.begun == [1])
@@ -281,7 +283,7 @@ async def test_an_abandoned_image_is_left_out_of_the_batch(
     assert batcher._limiter.held == 0
 
 
-async def test_a_begun_computation_finishes_for_later_callers(
+async def test_a_started_computation_finishes_for_later_callers(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.gate.clear()
@@ -426,7 +428,7 @@ async def test_calls_with_and_without_saliency_share_no_tower_call(
     assert [each.saliency is not None for each in encoded] == [False, True, False]
 
 
-async def test_a_batch_is_limited_by_the_patches_that_are_there(
+async def test_a_batch_is_limited_by_its_kept_patches(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     """Four images that could have 12 patches each, and have 4: one call of 16."""

@@ -148,7 +148,7 @@ def test_saliency_is_the_same_however_many_queries_are_taken_at_once() -> None:
 
 
 @pytest.mark.parametrize("kept", [[], [3, 2], [1, 1], [-1, 2], [19, 20]])
-def test_cells_that_no_grid_of_this_size_has_are_refused(moe: Path, kept: list[int]) -> None:
+def test_kept_cells_outside_of_the_grid_are_refused(moe: Path, kept: list[int]) -> None:
     geometry = Geometry.from_checkpoint(moe)
     whole = some(geometry, SIZE, None)
     image = Patches(whole.values[: 4 * len(kept)], whole.grid_thw, np.array(kept, np.int32))
@@ -156,7 +156,7 @@ def test_cells_that_no_grid_of_this_size_has_are_refused(moe: Path, kept: list[i
         Tower.load(moe).encode([image], RowDtype.FP32)
 
 
-def test_tables_of_places_are_kept_up_to_a_bound_the_latest_first() -> None:
+def test_position_tables_are_cached_up_to_a_bound() -> None:
     learned = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
     tables = PositionTables(learned, torch.tensor([1.0, 0.1]), 2, cache_bytes=3 * 16 * (8 * 4 + 4 * 8))
     first = tables.of(4, 4)

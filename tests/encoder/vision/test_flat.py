@@ -106,14 +106,14 @@ def test_a_slow_gradient_keeps_a_witness_wherever_its_colour_has_drifted_too_far
     assert kept_cells(rgb, CELL, 1) is None
 
 
-def test_of_a_blank_picture_one_cell_stays() -> None:
+def test_a_blank_image_keeps_a_single_cell() -> None:
     kept = kept_cells(np.full((128, 96, 3), 255, np.uint8), 32, 0)
     assert kept is not None
     assert (kept.tolist(), kept.dtype) == ([0], np.int32)
 
 
 @pytest.mark.parametrize(("tolerance", "uniform"), [(0, False), (6, False), (7, True)])
-def test_one_pixel_of_another_value_decides(tolerance: int, uniform: bool) -> None:
+def test_a_single_different_pixel_decides(tolerance: int, uniform: bool) -> None:
     rgb = np.full((CELL, CELL, 3), 50, np.uint8)
     rgb[3, 2, 1] = 57
     assert uniform_cells(rgb, CELL, tolerance).tolist() == [[uniform]]

@@ -54,7 +54,7 @@ def test_an_answer_is_shown_in_any_character_set(decoder_address, decoder, tmp_p
 @pytest.mark.parametrize(
     "option", ["-q", "-q x --regex", "-q x --choice", "-q x --stop", "-q x --json-schema"]
 )
-def test_text_that_is_not_utf8_is_one_clear_error(decoder_address, tmp_path, option):
+def test_text_that_is_not_utf8_prints_a_clear_error(decoder_address, tmp_path, option):
     path = png(tmp_path / "picture.png")
     done = shell(f"{FOVEA} ask {path} {option} $'{{\\xff\\xfe' --decoder {decoder_address}")
     assert (done.returncode, done.stdout) == (1, "")

@@ -141,7 +141,7 @@ def test_an_unused_transparent_colour_is_no_alpha() -> None:
     ],
     ids=["longer than the palette", "before the palette", "wrong checksum"],
 )
-def test_a_transparency_that_viewers_ignore_is_ignored(tables: bytes) -> None:
+def test_transparency_that_viewers_ignore_is_ignored(tables: bytes) -> None:
     made = drawn(png(halves([0], [1]), 8, 3, extra=tables))
     assert (made[0, 0] == 9).all()
     assert (made[0, 15] == 64).all()
@@ -233,7 +233,7 @@ def test_a_damaged_chunk_that_decides_pixels_is_refused(kind: bytes) -> None:
     ],
     ids=["eXIf", "raw profile", "raw profile of APP1", "raw profile in iTXt"],
 )
-def test_an_orientation_is_found_in_exif(wrap, order: str) -> None:
+def test_an_orientation_is_read_from_exif(wrap, order: str) -> None:
     for value in range(2, 9):
         added = wrap(tiff(value, order))
         assert opened(with_chunk(saved(scene()), added)).orientation == value
@@ -249,7 +249,7 @@ def test_an_orientation_is_found_in_exif(wrap, order: str) -> None:
     ],
     ids=["plain", "compressed", "raw profile"],
 )
-def test_an_orientation_is_found_in_xmp(wrap) -> None:
+def test_an_orientation_is_read_from_xmp(wrap) -> None:
     assert opened(with_chunk(saved(scene()), wrap(xmp(6)))).orientation == 6
     both = wrap(xmp(6)) + chunk(b"eXIf", tiff(3))
     assert opened(with_chunk(saved(scene()), both)).orientation == 3
