@@ -34,7 +34,7 @@ GEOMETRY, ROWS = vectors("geometry"), vectors("rows")
 ERRORS = {one["reason"]: one for one in vectors("errors")["errors"]}
 
 
-def test_the_files_are_what_the_services_code_says() -> None:
+def test_the_vector_files_match_the_code() -> None:
     command = [sys.executable, "-m", "tests.vectors.make", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

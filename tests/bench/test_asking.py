@@ -36,7 +36,7 @@ def test_pictures_are_shared_by_their_questions() -> None:
     assert len(drawn) < 2 * len(KINDS) / 2
 
 
-def test_views_are_as_drawn_half_the_sides_and_white() -> None:
+def test_views_are_native_half_size_and_blank() -> None:
     image = next(sheets.sheets(1, 5)).image
     native, half, blank = (Image.open(io.BytesIO(file_of(image, view))) for view in VIEWS)
     assert native.tobytes() == image.tobytes()
@@ -91,7 +91,7 @@ POLICIES = [[Policy(view, view=view)] for view in VIEWS]
 RIGHT: dict[tuple[bytes, str], str] = {}
 
 
-def test_outcomes_land_where_they_belong_and_every_picture_is_stored_once(
+def test_outcomes_are_recorded_per_question_and_each_picture_is_stored_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn = list(sheets.sheets(2, 5))

@@ -34,7 +34,7 @@ def measured(value: float | None, target: float | None = None, sense: str = "at 
     return Measure("ratio", value, target=target, sense=sense)  # type: ignore[arg-type]
 
 
-def test_fields_are_those_that_are_promised() -> None:
+def test_the_json_has_the_promised_fields() -> None:
     last = line_of(speed=measured(0.5, 0.4))
     assert set(last) == LINE
     assert set(last["measures"]["speed"]) == MEASURE

@@ -38,7 +38,7 @@ def test_scores_are_the_shares_of_right_answers() -> None:
     assert [score.tier for score in found[: len(COARSE)]] == ["coarse"] * len(COARSE)
 
 
-def test_difference_is_paired() -> None:
+def test_differences_of_scores_are_paired() -> None:
     right = outcomes(0.9, 0.9)
     agreed = scores.by_kind(right)[0].lost
     assert agreed.lower < agreed.value == 0 < agreed.upper < 0.02

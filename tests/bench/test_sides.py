@@ -117,7 +117,7 @@ def test_serving_compares_quantiles_of_all_callers() -> None:
     assert values["tokens_vs_vllm_at_1"] is None
 
 
-def test_questions_reach_a_side_as_they_were(tmp_path: Path) -> None:
+def test_questions_reach_a_side_unchanged(tmp_path: Path) -> None:
     sent = [question(9)] * 11
     got = pickle.loads(pickle.dumps(sent))
     assert len(got) == 11

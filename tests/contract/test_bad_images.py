@@ -47,7 +47,7 @@ async def test_a_bad_image_is_refused_with_its_reason_by_both_services(house: Ho
     assert error.reason == "IMAGE_NOT_STORED"
 
 
-async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> None:
+async def test_both_services_continue_and_lose_no_record(house: House) -> None:
     """All bad images concurrently, with good requests in between."""
     good = request("What is it?", [picture(seed=751)], max_new_tokens=6)
     before = await house.ask(good)

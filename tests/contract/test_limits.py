@@ -120,7 +120,7 @@ async def test_max_pixels_of_zero_is_a_value_and_is_refused(house: House) -> Non
 
 
 @pytest.mark.parametrize("size", [(0, 64), (64, 0), (201, 1), (1, 4_000_000_000)])
-async def test_sizes_that_no_image_has_are_not_counted(house: House, size: tuple[int, int]) -> None:
+async def test_impossible_sizes_are_not_counted(house: House, size: tuple[int, int]) -> None:
     asked = encoder_pb2.CountTokensRequest(width=size[0], height=size[1])
     error = await failure(house.encoder.CountTokens(asked, timeout=CALL_S))
     assert error.code == "INVALID_ARGUMENT"
@@ -240,7 +240,7 @@ async def _started(call: grpc.aio.UnaryStreamCall) -> bool:
         return False
 
 
-async def test_readers_that_stop_reading_hold_no_slots(house: House) -> None:
+async def test_stalled_readers_hold_no_slots(house: House) -> None:
     """Two callers stop reading; once the engine is idle, others are answered."""
     service = decoder(
         house.model,

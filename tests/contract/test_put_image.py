@@ -66,7 +66,7 @@ async def test_messages_of_any_size_form_an_image(door: Door, named: bool) -> No
     assert put.facts.digest == digest_of(data)
 
 
-async def test_a_stored_id_is_answered_before_any_byte_was_sent(door: Door) -> None:
+async def test_a_stored_id_is_answered_before_any_byte_is_sent(door: Door) -> None:
     """The rest of the upload never arrives; a server that waited for it would time out."""
     data = picture(seed=door.seed + 4)
     first = await door.put(iter([door.message(data)]))

@@ -206,14 +206,14 @@ def steps(receipt: Receipt, place: int = 0) -> list[tuple[str, int, int, str]]:
     return [(one.name, one.before, one.after, one.reason) for one in receipt.images[place].steps]
 
 
-async def test_a_plain_request_places_nothing(stage: Stage) -> None:
+async def test_a_plain_request_calls_no_place_rows(stage: Stage) -> None:
     started, receipt = await stage.answer(ask("a"))
     assert stage.encoder.calls == ["describe", "encode"]
     assert (started.visual_tokens, steps(receipt), stage.engine.rows) == (48, [], [list(range(48))])
     assert (receipt.images[0].source, receipt.images[0].kind) == ("rows", "TEXT")
 
 
-async def test_rows_that_pixels_decide_are_placed_before_the_prompt(stage: Stage) -> None:
+async def test_pixel_dependent_rows_are_placed_before_the_prompt(stage: Stage) -> None:
     started, receipt = await stage.answer(ask("a", flat_tolerance=0, keep=0.5))
     assert stage.encoder.calls == ["describe", "place", "encode"]
     kept = list(range(0, 24, 2))
@@ -236,7 +236,7 @@ async def test_the_price_is_that_of_the_tariff_and_of_the_naive_way(stage: Stage
     assert receipt.price.naive_amount == pytest.approx((text + 2 * 48 + 3 + 10 * 192) / 1e6)
 
 
-async def test_plans_and_places_tell_prefixes_apart(stage: Stage) -> None:
+async def test_prefixes_differ_by_plan_and_kept_indices(stage: Stage) -> None:
     keys = []
     for budget in ({}, {"flat_tolerance": 0}, {"flat_tolerance": 1}, {"keep": 0.5}):
         await stage.answer(ask("a", **budget))
@@ -398,7 +398,7 @@ async def test_an_image_that_fails_is_named_by_its_place_in_the_request(
     assert [one.field for one in caught.value.violations] == ["messages[0].parts[1].image"]
 
 
-async def test_a_size_that_no_image_has_is_named_by_its_place(stage: Stage) -> None:
+async def test_an_impossible_size_is_named_by_its_path(stage: Stage) -> None:
     asked = ask("", size=(1, 300))
     image = replace(asked.images[0], path="messages[0].parts[0].image")
     with pytest.raises(AspectTooExtreme) as caught:

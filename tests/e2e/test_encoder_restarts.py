@@ -151,7 +151,7 @@ async def test_images_in_the_kv_cache_need_no_encoder(checkpoint: Make, tmp_path
         assert not dict(await call.initial_metadata()), "refused after it had begun"
 
 
-async def test_tokens_of_a_call_that_was_left_are_counted(house: House) -> None:
+async def test_tokens_of_a_cancelled_call_are_counted(house: House) -> None:
     async def output() -> float:
         from prometheus_client.parser import text_string_to_metric_families as families
 

@@ -224,9 +224,7 @@ async def test_two_decoders_sharing_an_encoder_encode_an_image_once(checkpoint: 
         assert (peer.name, peer.encodes, peer.reachable, peer.compatible) == ("encoder-0", 12, True, True)
 
 
-async def test_a_join_moves_its_share_and_what_stays_is_not_encoded_again(
-    checkpoint: Make, folder: Path
-) -> None:
+async def test_a_join_moves_its_share_and_other_images_stay_encoded(checkpoint: Make, folder: Path) -> None:
     model = checkpoint("moe")
     files = {digest_of(data): data for data in map(fixed_picture, range(90))}
     async with encoders(model, folder, *THREE) as addresses:
@@ -253,7 +251,7 @@ async def test_a_join_moves_its_share_and_what_stays_is_not_encoded_again(
             ]  # fmt: skip
 
 
-async def test_a_leave_moves_its_images_alone(checkpoint: Make, folder: Path) -> None:
+async def test_a_leave_moves_only_its_images(checkpoint: Make, folder: Path) -> None:
     """The one that leaves is stopped too. Inline images the decoder puts where they belong now."""
     model = checkpoint("moe")
     files = {digest_of(data): data for data in map(fixed_picture, range(90))}
@@ -297,7 +295,7 @@ async def test_an_encoder_that_is_silent_stays_in_the_list(checkpoint: Make, fol
             }
 
 
-async def test_a_name_that_is_not_resolved_yet_is_a_typed_error(checkpoint: Make, folder: Path) -> None:
+async def test_an_unresolved_name_is_a_typed_error(checkpoint: Make, folder: Path) -> None:
     """The decoder starts, answers what needs no encoder, and says which name is missing; then it is there."""
     model, name, zone = checkpoint("moe"), "dns:///encoders.example:50051", Zone()
     async with encoders(model, folder, THREE[0]) as addresses, following_door(model, name, zone) as front:

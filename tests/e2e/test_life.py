@@ -90,7 +90,7 @@ async def test_the_cache_outlives_a_restart_and_a_kill_of_the_encoder(pair: Pair
     assert fresh.sources == ["ROW_SOURCE_ENCODED"]
 
 
-async def test_a_kill_in_the_middle_of_calls_fails_them_by_name_and_loses_nothing(pair: Pair) -> None:
+async def test_a_kill_during_calls_gives_typed_errors_and_loses_nothing(pair: Pair) -> None:
     """Killed while images are being uploaded, encoded, written and sent; each call ends, well or typed."""
     kept = await pair.ask(picture(seed=1))
     images = [picture(256, 256, seed=200 + at) for at in range(12)]
@@ -131,7 +131,7 @@ async def started(process: Process) -> AsyncIterator[grpc.aio.Channel]:
         process.end()
 
 
-async def test_sigterm_lets_a_running_call_end_after_health_was_told(
+async def test_sigterm_drops_health_and_lets_running_calls_end(
     checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
     process = decoder_process(checkpoint("moe"), tmp_path, free_address(), free_address())

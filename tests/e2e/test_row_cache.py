@@ -30,7 +30,7 @@ async def keeping(house: House) -> AsyncIterator[tuple[decoder_pb2_grpc.DecoderS
         await service.stop()
 
 
-async def test_a_repeat_travels_no_more_and_an_image_that_is_gone_is_not_answered(
+async def test_a_repeat_transfers_nothing_and_a_deleted_image_is_not_stored(
     house: House, keeping: tuple[decoder_pb2_grpc.DecoderServiceStub, str]
 ) -> None:
     stub, address = keeping

@@ -80,7 +80,7 @@ def test_training_batches_are_the_same_for_the_same_seed() -> None:
     assert third.tokens.shape != one.tokens.shape or (third.tokens != one.tokens).any()
 
 
-def test_answer_tokens_are_the_answer_and_its_end_alone() -> None:
+def test_only_the_answer_and_its_end_token_are_answer_tokens() -> None:
     asked = next(iter(heldout("bar_value", 1)))
     ids, answered = question_tokens(asked.question, asked.answer)
     tokenizer = load_tokenizer()

@@ -106,7 +106,7 @@ def test_pixel_dependent_plans_have_bounds(changes: dict[str, Any], most: int, l
     assert (one.most, one.least, one.rows.by_content) == (most, least, True)
 
 
-def test_auto_without_pixels_has_bounds() -> None:
+def test_auto_on_an_unmeasured_image_has_bounds() -> None:
     (one,) = planned(ImageTraits(1000, 800, measured=False), detail=Detail.AUTO)
     assert (one.most, one.least) == (775, 80)
 
@@ -218,7 +218,7 @@ def test_an_a4_page_error_names_the_size_that_fits() -> None:
         check(40, [A4], named + 1, 256, 8192)
 
 
-def test_text_that_fills_the_context_leaves_no_size() -> None:
+def test_text_that_fills_the_context_leaves_no_room_for_images() -> None:
     with pytest.raises(ContextTooLong) as caught:
         check(8000, [A4], DEFAULT_MAX_PIXELS, 256, 8192)
     assert caught.value.metadata["max_pixels_that_fits"] == "0"

@@ -133,7 +133,7 @@ async def test_a_stream_that_breaks_is_not_kept(source: FakeSource, fails_at: in
     assert (report.origin, source.asked) == ("encoded", ["a", "a"])
 
 
-async def test_leaving_early_closes_the_transfer_and_keeps_nothing(source: FakeSource) -> None:
+async def test_leaving_early_closes_the_transfer_and_caches_nothing(source: FakeSource) -> None:
     cache = RowCache(SIZE)
     chunks = cache.over(source).fetch(wanted(), Deadline()).chunks()
     await anext(chunks)

@@ -39,7 +39,7 @@ def pool_of(*addresses: str) -> EncoderPool:
     return EncoderPool(EXPECTED, NAME, addresses)
 
 
-async def test_a_newcomer_gets_images_and_the_others_keep_their_connections() -> None:
+async def test_a_new_encoder_gets_images_and_others_keep_their_connections() -> None:
     pool = pool_of("a:1", "b:1")
     with pool.held() as before:
         pool.update(["a:1", "b:1", "c:1"])
@@ -79,7 +79,7 @@ async def _owned_by(pool: EncoderPool, address: str) -> str:
         return next(one for one in IDS if fleet.of(one).address == address)
 
 
-async def test_images_keep_their_owner_between_upload_and_request(closed: list[str]) -> None:
+async def test_a_request_keeps_its_fleet_when_encoders_join_or_leave(closed: list[str]) -> None:
     """Whoever joins or leaves meanwhile: its facts, its layout and its rows are of one fleet."""
     pool = pool_of("a:1")
     with pool.held() as fleet:

@@ -72,7 +72,7 @@ async def test_localhost_by_the_real_resolver() -> None:
     assert await lookup("localhost", 50051) == ["127.0.0.1:50051"]
 
 
-async def test_a_slow_lookup_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_lookup_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop turns while the system's resolver hangs."""
     go = threading.Event()
 

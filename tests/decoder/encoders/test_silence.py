@@ -132,7 +132,7 @@ async def test_rows_that_stop_coming_end_their_fetch(says: int) -> None:
 
 
 @pytest.mark.parametrize("method", CALLS)
-async def test_the_callers_deadline_comes_first(method: str) -> None:
+async def test_the_callers_deadline_wins(method: str) -> None:
     async with peer_of(Mute(method), limit_s=60.0) as peer:
         with pytest.raises(DeadlineExceeded):
             await CALLS[method](peer, Deadline.after(0.3))
@@ -146,7 +146,7 @@ async def test_a_deadline_that_leaves_nothing_is_no_internal_error(method: str, 
             await CALLS[method](peer, Deadline.after(left))
 
 
-async def test_the_handshake_is_bounded_too() -> None:
+async def test_the_handshake_is_bounded() -> None:
     """By its own few seconds, whatever the limit."""
     async with peer_of(Mute("GetServerInfo")) as peer:
         with pytest.raises(EncoderUnavailable):
@@ -245,7 +245,7 @@ async def test_an_upload_is_answered_before_all_of_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
-async def test_a_status_that_is_not_ours_is_no_answer(code: grpc.StatusCode) -> None:
+async def test_a_status_of_another_server_is_an_error(code: grpc.StatusCode) -> None:
     """From a proxy, or from gRPC itself: the caller did nothing wrong and may come back."""
 
     class Odd(Mute):
@@ -271,7 +271,7 @@ LIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_facts_that_cannot_be_are_refused(lie: str) -> None:
+async def test_impossible_facts_are_refused(lie: str) -> None:
     class Lying(Mute):
         async def DescribeImage(self, request, context):
             response = await super().DescribeImage(request, context)

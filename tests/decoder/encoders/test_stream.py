@@ -72,7 +72,7 @@ async def fetched(messages: Messages) -> tuple[bytes, WireFetch]:
             await peer.close()
 
 
-async def test_a_good_stream_is_read_with_its_report() -> None:
+async def test_a_valid_stream_is_read_with_its_report() -> None:
     data, fetch = await fetched(good())
     size = ROWS * LAYOUT.row_bytes
     assert data == DATA[:size]
@@ -184,7 +184,7 @@ def test_a_chunk_of_a_newer_encoder_is_read_by_protobuf(extra: bytes) -> None:
     assert (found.first_row, found.rows, bytes(found.data), found.xxh3) == (2, 2, known.data, known.xxh3)
 
 
-def test_other_messages_are_what_they_are() -> None:
+def test_other_messages_are_unchanged() -> None:
     header, *_, summary = good()
     assert _event(header.SerializeToString()) == header.header
     assert _event(summary.SerializeToString()) == summary.summary

@@ -76,7 +76,7 @@ OUT_OF_MEMORY = (
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["gpu", "torch", "python"])
-async def test_memory_that_a_long_prompt_lacks_fails_it_alone(
+async def test_a_long_prompt_out_of_memory_fails_alone(
     engine: NativeEngine, questions: dict[str, list[Question]], error: Callable[[], BaseException]
 ) -> None:
     asked = questions["moe"]

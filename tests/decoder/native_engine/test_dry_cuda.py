@@ -346,7 +346,7 @@ FOUND = (MixedDevices, MixedDtypes, RuntimeError, TypeError, AssertionError)
 
 
 @pytest.mark.parametrize("mix_up", MIX_UPS)
-def test_a_planted_mix_up_between_requests_is_detected(
+def test_a_planted_device_or_dtype_mix_up_is_detected(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, mix_up: str
 ) -> None:
     kind, plant = MIX_UPS[mix_up]
@@ -402,7 +402,7 @@ def mask_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         mask_on_cpu,
     ],
 )
-def test_a_sampling_mix_up_between_requests_is_detected(
+def test_a_device_mix_up_in_sampling_is_detected(
     monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     plant(monkeypatch)

@@ -172,7 +172,7 @@ async def test_kept_rows_stand_at_their_original_positions(
     await ties(checkpoints[kind], asked, together=True, prefill_chunk=7)
 
 
-async def test_rows_levels_and_places_all_matter(
+async def test_the_tokens_depend_on_rows_levels_and_positions(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     """Guards the tests above: with models that ignored any of these, equality would prove nothing."""

@@ -106,7 +106,7 @@ def test_grammars_accept_exactly_the_matching_answers(
     assert [answer for answer in wrong if takes(grammars.compile(wanted), tokenizer, answer)] == []
 
 
-def test_after_the_last_token_only_an_end_may_come(grammars: Compiler, tokenizer: Tokenizer) -> None:
+def test_only_an_end_token_may_follow_a_complete_match(grammars: Compiler, tokenizer: Tokenizer) -> None:
     grammar = grammars.compile(choice("yellow"))
     assert takes(grammar, tokenizer, "yellow")
     assert may_come(grammar) == set(END)

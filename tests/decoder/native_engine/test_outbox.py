@@ -55,7 +55,7 @@ async def test_deltas_queued_before_the_reader_runs_are_kept() -> None:
     assert [token for part in await reading for token in part.token_ids] == list(range(2 * MAX_TOKENS + 1))
 
 
-async def test_a_failure_does_not_take_a_whole_answer_away() -> None:
+async def test_a_later_failure_keeps_a_complete_answer() -> None:
     outbox = DeltaQueue(0.0)
     outbox.put(delta(0))
     outbox.put(delta(1, end=True))

@@ -108,7 +108,7 @@ async def test_prefix_blocks_differ_by_image_key_salt_range_and_position(
     assert await small.probe(replace(prompt, images=(replace(prompt.images[0], kept=kept),))) == most(prompt)
 
 
-async def test_the_answer_is_located_in_a_longer_conversation(
+async def test_a_longer_conversation_reuses_the_prefix_of_its_answer(
     small: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     q = questions["moe"][0]

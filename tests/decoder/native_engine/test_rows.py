@@ -83,7 +83,7 @@ async def breaks_after_the_last_row(rows: torch.Tensor) -> AsyncIterator[RowChun
         (breaks_after_the_last_row, EncoderGone),
     ],
 )
-async def test_bad_rows_fail_their_request_and_no_other(
+async def test_invalid_rows_fail_only_their_request(
     engine: NativeEngine, questions: dict[str, list[Question]], source: Source, error: type[Exception]
 ) -> None:
     asked = questions["moe"]

@@ -123,7 +123,7 @@ def test_noise_is_independent_of_the_place_of_a_token_and_of_its_batch() -> None
     assert torch.equal(together, expected)
 
 
-def test_gumbel_noise_error_is_bounded_by_what_is_left_out() -> None:
+def test_gumbel_noise_is_finite_and_within_its_spread() -> None:
     noise = gumbel(torch.tensor([[5, 6]]).expand(200_000, 2), torch.arange(200_000))
     assert torch.isfinite(noise).all()
     assert float(noise.max() - noise.min()) < SPREAD
@@ -157,7 +157,7 @@ def test_without_a_seed_two_requests_draw_differently() -> None:
     assert answers[0] != answers[1]
 
 
-def test_a_draw_depends_on_seed_and_step_alone() -> None:
+def test_a_draw_depends_only_on_seed_and_step() -> None:
     """Neither on how often others drew, nor on anything that preemption would lose."""
     logits = torch.randn(12, VOCABULARY)
     s = Sampling(temperature=1.0, seed=9)
@@ -218,7 +218,7 @@ def kept(s: Sampling, logits: torch.Tensor) -> set[int]:
     return set(sample(logits.expand(4000, -1).clone(), draws))
 
 
-def test_tiny_shares_drop_all_and_a_share_of_one_nothing() -> None:
+def test_extreme_cuts_keep_the_best_token_or_everything() -> None:
     logits = torch.linspace(0.0, 0.5, 20)
     for s in (
         Sampling(top_p=SMALLEST),
@@ -269,7 +269,7 @@ def test_top_p_over_a_large_vocabulary_is_that_of_transformers(top_p: float) -> 
         assert differ <= 1, "the last bit of a sum decides about one token"
 
 
-def test_zero_temperature_is_greedy_whatever_else_is_set() -> None:
+def test_temperature_0_is_greedy_whatever_else_is_set() -> None:
     logits = torch.randn(4, VOCABULARY)
     s = Sampling(temperature=0.0, top_p=0.5, top_k=7, min_p=0.1, seed=1)
     draws = [SamplerState(s, VOCABULARY, PROMPT.numpy()) for _ in range(4)]

@@ -89,7 +89,7 @@ def test_text_that_cannot_begin_a_stop_string_is_not_held_back(
     assert pieces(vocabulary, ids, ("xyz",)) == ["", "", "xy", "", ""]
 
 
-def test_an_unfinished_character_never_comes_out(vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
+def test_incomplete_characters_are_never_emitted(vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("é", add_special_tokens=False).ids
     assert len(ids) == 2
     assert pieces(vocabulary, ids) == ["", "é", ""]

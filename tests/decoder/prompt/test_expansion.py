@@ -52,7 +52,7 @@ def test_images_back_to_back_equal_the_reference(
 
 @QUICK
 @given(grids=st.lists(GRID, min_size=1, max_size=5), data=st.data())
-def test_kept_rows_keep_their_places(
+def test_kept_rows_keep_their_positions(
     builder: PromptBuilder, grids: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
     """The reduced prompt is the full one with the other rows cut out; what follows does not move."""
@@ -88,7 +88,7 @@ def test_spans_cover_the_placeholders(
 
 @QUICK
 @given(messages=chats(ordinary_text, max_images=5), data=st.data())
-def test_counting_equals_building(
+def test_counting_tokens_equals_building_the_prompt(
     builder: PromptBuilder, messages: tuple[ChatMessage, ...], data: st.DataObject
 ) -> None:
     grids = data.draw(st.lists(GRID, min_size=images_in(messages), max_size=images_in(messages)))
@@ -138,7 +138,7 @@ def test_every_image_needs_its_key_and_its_kept_rows(builder: PromptBuilder) -> 
 
 
 @pytest.mark.parametrize("grid", [(0, 2, 2), (1, 3, 2), (1, 2, 5), (1, -2, 2), (1, 0, 0)])
-def test_grids_that_no_image_has_are_refused(builder: PromptBuilder, grid: tuple[int, int, int]) -> None:
+def test_impossible_grids_are_refused(builder: PromptBuilder, grid: tuple[int, int, int]) -> None:
     with pytest.raises(RowsMismatch):
         builder.build(chat(1), [grid])
 

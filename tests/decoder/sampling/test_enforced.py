@@ -61,7 +61,7 @@ def test_answers_under_a_schema_are_valid(schema: dict[str, Any], seed: int) -> 
 
 @CHECKED
 @given(bounds=numbers(), kind=st.sampled_from(("number", "integer")), seed=st.integers(0, 2**32))
-def test_numbers_keep_their_bounds(bounds: dict[str, Any], kind: str, seed: int) -> None:
+def test_numbers_stay_within_their_bounds(bounds: dict[str, Any], kind: str, seed: int) -> None:
     """Alone, because among all other keywords the bounds that err together hardly meet."""
     schema = {"type": kind, **bounds}
     for answer in answers(schema, seed, tries=20):

@@ -113,7 +113,7 @@ async def test_closing_kills_compilations_at_once(formats: MAKE_FORMATS) -> None
     await until(lambda: not any(map(is_alive, pids)))
 
 
-async def test_a_verdict_is_remembered(formats: MAKE_FORMATS, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_verdict_is_cached(formats: MAKE_FORMATS, monkeypatch: pytest.MonkeyPatch) -> None:
     async with formats(max_format_s=0.2, max_format_memory_bytes=PLENTY) as tried:
         first = await refused(tried, SLOW)
         monkeypatch.delattr(tried, "_nursery")

@@ -76,7 +76,7 @@ async def test_kept_rows_stand_at_their_original_positions(
     await ties(engines[kind], checkpoints[kind], asked, together=True)
 
 
-async def test_rows_levels_and_kept_places_all_matter(
+async def test_the_tokens_depend_on_rows_levels_and_kept_indices(
     engine: VllmEngine, references: dict[str, Reference], questions: dict[str, list[Question]]
 ) -> None:
     """Guards the tests above: with a model that ignored any of these, equality would prove nothing."""

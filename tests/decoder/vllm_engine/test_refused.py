@@ -92,9 +92,7 @@ async def test_a_grid_that_is_not_that_of_the_rows_is_refused(
 
 
 @pytest.mark.parametrize("kept", [[], [0, 0], [1, 0], [-1, 0], [0, 10**6]])
-async def test_kept_places_that_no_image_has_are_refused(
-    engine: VllmEngine, q: Question, kept: list[int]
-) -> None:
+async def test_impossible_kept_indices_are_refused(engine: VllmEngine, q: Question, kept: list[int]) -> None:
     p, span = q.prompt, q.prompt.images[0]
     full = np.arange(span.rows, dtype=np.int32)
     places = np.concatenate([full[: span.rows - len(kept)], np.array(kept, np.int32)]) if kept else full[:-1]

@@ -196,7 +196,7 @@ def test_a_mutated_image_is_decoded_or_refused_with_a_typed_error(format: str) -
     assert min(outcomes.values()) > 0, "both happen, else this tested nothing"
 
 
-async def test_the_decoder_goes_on_after_a_refusal() -> None:
+async def test_the_decoder_serves_after_a_refusal() -> None:
     decoder = ThreadDecoder(LIMITS, threads=1)
     for data in (b"", b"junk", *BOMBS.values()):
         with pytest.raises(FoveaError):

@@ -106,7 +106,7 @@ def test_more_rows_than_are_compared_at_once_are_merged_by_gain(monkeypatch: pyt
         assert alone == part.order.tolist()
 
 
-def test_a_reducer_with_saliency_requires_saliency() -> None:
+def test_scope_requires_saliency() -> None:
     rows, _ = drawn(1, 8)
     with pytest.raises(ValueError, match="saliency"):
         rankers.by_content(Reducer.SCOPE, RankerInput(np.arange(8, dtype=np.int32), rows))

@@ -45,7 +45,7 @@ def test_a_full_map_makes_room_and_takes_the_next_record(open_store: Opener) -> 
     assert stats.evictions == 40 - stats.records
 
 
-def test_a_reader_that_pins_every_page_costs_only_puts(
+def test_a_reader_that_pins_every_page_blocks_only_puts(
     open_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_store, "_REST_SECONDS", 0.0)

@@ -11,7 +11,7 @@ from encoder_svc.store.records import PIECE_BYTES, Head, Record, RecordInvalid
 KEY = b"k" * 80
 
 
-def test_a_header_comes_back_as_it_was_packed() -> None:
+def test_a_header_round_trips() -> None:
     head = Record.cut(KEY, b'{"a":1}', bytes(3 * PIECE_BYTES + 1), created=12.5).head
     assert len(head.checks) == 4
     assert Head.unpack(head.pack(), KEY) == head

@@ -44,7 +44,7 @@ def test_a_put_on_a_damaged_store_sets_it_aside(open_store: Opener, data_file: P
     assert not open_store(LIMITS).stats().quarantined
 
 
-def test_sidecars_of_other_rows_do_not_stall_eviction(open_store: Opener) -> None:
+def test_foreign_entries_in_the_order_do_not_stall_eviction(open_store: Opener) -> None:
     store = open_store(LIMITS)
     for n in range(20):
         store.put(row_key(n), FIELDS, rows(n))
@@ -129,7 +129,7 @@ def crash(code: str, folder: Path) -> int:
     return subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True).returncode
 
 
-def test_a_process_that_ended_inside_the_store_leaves_it_to_be_set_aside(
+def test_a_process_that_exited_inside_the_store_gets_it_set_aside(
     open_store: Opener, data_file: Path, tmp_path: Path
 ) -> None:
     healthy = filled(open_store, data_file)
@@ -141,7 +141,7 @@ def test_a_process_that_ended_inside_the_store_leaves_it_to_be_set_aside(
     assert not open_store(LIMITS).stats().quarantined
 
 
-def test_a_process_that_ended_elsewhere_costs_no_record(
+def test_a_process_that_exited_outside_of_the_store_loses_no_record(
     open_store: Opener, data_file: Path, tmp_path: Path
 ) -> None:
     filled(open_store, data_file)
@@ -164,7 +164,7 @@ def test_foreign_files_at_the_store_path_are_set_aside(open_store: Opener, data_
     assert not open_store().stats().quarantined
 
 
-def test_a_lock_file_of_noise_is_no_harm(open_store: Opener, data_file: Path) -> None:
+def test_a_corrupt_lock_file_is_harmless(open_store: Opener, data_file: Path) -> None:
     filled(open_store, data_file)
     (data_file.parent / "lock.mdb").write_bytes(b"\xff" * 8192)
     assert same(open_store(LIMITS).get(row_key(1), FIELDS), rows(1))

@@ -38,14 +38,14 @@ def test_an_unknown_key_is_a_miss(store: LmdbStore) -> None:
 
 
 @pytest.mark.parametrize("size", [1, PIECE_BYTES, PIECE_BYTES + 512, 4 * MIB])
-def test_rows_come_back_bit_for_bit(store: LmdbStore, size: int) -> None:
+def test_rows_round_trip_bit_for_bit(store: LmdbStore, size: int) -> None:
     assert store.put(row_key(1), FIELDS, rows(1, size)) == Put()
     assert same(store.get(row_key(1), FIELDS), rows(1, size))
 
 
 @given(st.integers(1, 9), st.integers(0, 4), st.sampled_from(RowDtype), st.integers(1, 5))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_layout_grid_and_digest_come_back(
+def test_layout_grid_and_digest_round_trip(
     store: LmdbStore, width: int, levels: int, dtype: RowDtype, count: int
 ) -> None:
     layout = RowLayout(width, levels, dtype)
@@ -78,7 +78,7 @@ def test_a_get_allocates_a_single_copy(store: LmdbStore) -> None:
     assert size <= peak < 1.1 * size
 
 
-def test_a_later_put_takes_the_place_of_an_earlier(store: LmdbStore) -> None:
+def test_a_later_put_replaces_an_earlier_put(store: LmdbStore) -> None:
     store.put(row_key(1), FIELDS, rows(1, MIB))
     store.put(row_key(1), FIELDS, rows(2, KIB))
     assert same(store.get(row_key(1), FIELDS), rows(2, KIB))
@@ -104,7 +104,7 @@ def test_a_restart_keeps_everything(open_store: Opener) -> None:
     assert not after.quarantined
 
 
-def test_fields_must_be_those_of_the_key(store: LmdbStore) -> None:
+def test_the_fields_must_match_the_key(store: LmdbStore) -> None:
     with pytest.raises(ValueError, match="variant"):
         store.put(row_key(1), {**FIELDS, "revision": 4}, rows(1))
 

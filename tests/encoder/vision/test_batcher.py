@@ -124,7 +124,7 @@ async def test_no_batch_exceeds_its_patches(batcher: Batcher, tower: FakeTower, 
     assert len(tower.batches) < 7
 
 
-async def test_an_image_larger_than_a_batch_and_than_the_room_is_computed_alone(
+async def test_an_image_larger_than_a_batch_runs_alone(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
     small, large = batcher.encode("s", 4, work.of(1)), batcher.encode("l", 100, work.of(2, 100))
@@ -238,9 +238,7 @@ async def test_a_cancelled_waiter_does_not_affect_the_others(
     assert leaves.cancelled()
 
 
-async def test_a_computation_belongs_to_a_waiter_that_is_still_there(
-    batcher: Batcher, work: Preparations
-) -> None:
+async def test_the_first_flag_goes_to_a_remaining_waiter(batcher: Batcher, work: Preparations) -> None:
     work.hold.clear()
     leader = asyncio.create_task(batcher.encode("a", 4, work.of(1)))
     await until(lambda: work.begun == [1])

@@ -47,9 +47,7 @@ def before(place: int, columns: int) -> list[int]:
 
 
 @given(pictures(), st.integers(0, 4))
-def test_a_cell_is_dropped_for_a_witness_that_is_kept_near_and_of_its_colour(
-    rgb: Rgb, tolerance: int
-) -> None:
+def test_a_dropped_cell_has_a_kept_witness_of_its_colour_nearby(rgb: Rgb, tolerance: int) -> None:
     """And only then: whatever is kept has no such neighbour."""
     witnesses, columns = witnesses_of(rgb, CELL, tolerance), rgb.shape[1] // CELL
     for place, witness in enumerate(witnesses.tolist()):

@@ -43,7 +43,7 @@ async def test_a_prepared_file_is_its_pixels_in_patches(preparer: ImagePreparer,
     assert prepared.preprocess_ms > 0
 
 
-async def test_the_places_of_a_plan_are_those_of_its_patches(preparer: ImagePreparer) -> None:
+async def test_the_kept_indices_of_a_plan_match_its_patches(preparer: ImagePreparer) -> None:
     """Half of the picture has one colour. A plan that drops nothing needs no pixels."""
     rgb = picture(192, 128)
     rgb[64:] = 7

@@ -131,7 +131,7 @@ def test_a_bf16_tower_stays_near_the_fp32_tower(moe: Path) -> None:
     assert cosine > 0.999
 
 
-def test_rows_are_bytes_of_their_own(moe: Path) -> None:
+def test_rows_are_independent_bytes(moe: Path) -> None:
     """A view of the batch would keep all of it in memory for as long as one image is in use."""
     images = pictures(Geometry.from_checkpoint(moe))
     rows = Tower.load(moe).encode(images, RowDtype.BF16)

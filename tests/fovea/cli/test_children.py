@@ -93,7 +93,7 @@ def test_serve_can_be_ended_while_it_waits(drive):
     assert process.returncode == 0
 
 
-def test_serve_reports_an_invalid_setting(drive):
+def test_serve_exits_with_the_status_of_an_invalid_setting(drive):
     process = drive("--", "serve", "--model", "/nowhere")
     assert process.wait(60) == 2
 

@@ -62,7 +62,7 @@ def test_text_that_is_not_utf8_prints_a_clear_error(decoder_address, tmp_path, o
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_file_name_of_other_bytes_is_asked_about(decoder_address, tmp_path):
+def test_a_file_name_that_is_not_utf8_works(decoder_address, tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
     png(path)
     done = shell(f"{FOVEA} ask {tmp_path}/$'\\xff'.png -q x --decoder {decoder_address}")

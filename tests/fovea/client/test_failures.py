@@ -75,7 +75,7 @@ def test_an_unreachable_service_is_reported_with_its_address(kind):
             client.ask("?")
 
 
-def test_an_unavailable_with_details_is_kept(client, decoder):
+def test_unavailable_errors_keep_their_details(client, decoder):
     decoder.unready = 99
     with pytest.raises(errors.NotReady) as caught:
         client.ask("?")

@@ -174,7 +174,7 @@ def test_a_missing_file_says_what_an_image_may_be(client):
     assert caught.value.filename == "none.png"
 
 
-def test_a_file_that_cannot_be_read_on_is_named(client):
+def test_a_file_that_fails_during_reading_is_named(client):
     with pytest.raises(OSError, match="/proc/self/mem"):
         client.ask("?", "/proc/self/mem")
 
