@@ -102,14 +102,14 @@ class Source:
     @property
     def imports(self) -> set[str]:
         """Full names of imported modules, of names imported from them too, wherever the statement stands."""
-        found: set[str] = set()
+        result: set[str] = set()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
+                result |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 module = node.module or ""
-                found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
-        return found
+                result |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+        return result
 
     @property
     def roots(self) -> set[str]:
@@ -124,13 +124,13 @@ class Source:
 
 
 def sources() -> list[Source]:
-    found = []
+    result = []
     for package in OURS:
         for path in sorted((ROOT / package).rglob("*.py")):
             if "_pb2" not in path.name:
                 text = path.read_text(encoding="utf-8")
-                found.append(Source(str(path.relative_to(ROOT)), text, ast.parse(text)))
-    return found
+                result.append(Source(str(path.relative_to(ROOT)), text, ast.parse(text)))
+    return result
 
 
 SOURCES = sources()
@@ -185,8 +185,8 @@ def test_folders_import_only_what_is_below_them(package: str) -> None:
 
 def test_only_modules_that_run_a_model_import_torch_and_its_kin() -> None:
     packages = (SHARED, ENCODER, DECODER)
-    found = {s.path for s in SOURCES if s.package in packages and s.roots & MODEL_LIBRARIES}
-    assert found == RUN_A_MODEL
+    paths = {s.path for s in SOURCES if s.package in packages and s.roots & MODEL_LIBRARIES}
+    assert paths == RUN_A_MODEL
 
 
 def test_the_shared_package_and_both_services_load_without_torch() -> None:
@@ -312,7 +312,7 @@ def _ignored() -> set[str]:
 def _expected_in_the_tree() -> set[str]:
     """Every folder at the top, and in our three packages every module and folder of the first level."""
     hidden = _ignored() | {"__pycache__"}
-    found = {
+    paths = {
         f"{path.name}/"
         for path in ROOT.iterdir()
         if path.is_dir() and path.name not in hidden and not path.name.startswith(".")
@@ -320,10 +320,10 @@ def _expected_in_the_tree() -> set[str]:
     for package in (SHARED, ENCODER, DECODER):
         for path in (ROOT / package).iterdir():
             if path.is_dir() and path.name not in hidden:
-                found.add(f"{package}/{path.name}/")
+                paths.add(f"{package}/{path.name}/")
             elif path.suffix == ".py" and not path.name.startswith("__"):
-                found.add(f"{package}/{path.name}")
-    return found
+                paths.add(f"{package}/{path.name}")
+    return paths
 
 
 def test_the_annotated_documented_tree_is_true() -> None:

@@ -21,8 +21,8 @@ SIZES = [2.0**n for n in range(10)]
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
 def test_a_power_law_has_its_power_as_slope(power: float) -> None:
-    found = log_log_slope([(size, 3.0 * size**power) for size in SIZES])
-    assert (found.value, found.lower, found.upper) == pytest.approx((power, power, power), abs=1e-9)
+    bounded = log_log_slope([(size, 3.0 * size**power) for size in SIZES])
+    assert (bounded.value, bounded.lower, bounded.upper) == pytest.approx((power, power, power), abs=1e-9)
 
 
 def test_points_that_fit_no_line_widen_the_bounds() -> None:

@@ -31,11 +31,11 @@ def outcomes(native: float, half: float, blank: float | None = None) -> dict[str
 
 
 def test_scores_are_the_shares_of_right_answers() -> None:
-    found = scores.by_kind(outcomes(0.9, 0.5))
-    assert sorted(score.name for score in found) == sorted(KINDS)
-    assert {score.views["native"].value for score in found} == {0.9}
-    assert all(score.lost.value == pytest.approx(0.4) for score in found)
-    assert [score.tier for score in found[: len(COARSE)]] == ["coarse"] * len(COARSE)
+    scored = scores.by_kind(outcomes(0.9, 0.5))
+    assert sorted(score.name for score in scored) == sorted(KINDS)
+    assert {score.views["native"].value for score in scored} == {0.9}
+    assert all(score.lost.value == pytest.approx(0.4) for score in scored)
+    assert [score.tier for score in scored[: len(COARSE)]] == ["coarse"] * len(COARSE)
 
 
 def test_differences_of_scores_are_paired() -> None:
@@ -52,8 +52,8 @@ def test_questions_about_the_same_picture_do_not_narrow_the_bounds() -> None:
     alone = rng.random((len(KINDS), N)) < 0.5
 
     def width(right: np.ndarray) -> float:
-        found = scores.by_tier(dict.fromkeys(VIEWS, right), 0)[0].views["native"]
-        return found.upper - found.lower
+        scored = scores.by_tier(dict.fromkeys(VIEWS, right), 0)[0].views["native"]
+        return scored.upper - scored.lower
 
     # 17 kinds: independent answers narrow the bounds of their mean by about 4, shared ones not at all.
     assert width(shared) > 3 * width(alone)

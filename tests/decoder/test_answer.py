@@ -203,7 +203,7 @@ def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> Chat
 
 
 def steps(receipt: Receipt, place: int = 0) -> list[tuple[str, int, int, str]]:
-    return [(one.name, one.before, one.after, one.reason) for one in receipt.images[place].steps]
+    return [(step.name, step.before, step.after, step.reason) for step in receipt.images[place].steps]
 
 
 async def test_a_plain_request_calls_no_place_rows(stage: Stage) -> None:
@@ -273,7 +273,7 @@ async def test_a_repeated_image_is_fetched_once(stage: Stage) -> None:
 async def test_a_later_copy_can_become_a_line_of_text(stage: Stage, builder: PromptBuilder) -> None:
     started, receipt = await stage.answer(ask("a", "b", "a", repeat_policy=RepeatPolicy.REFERENCE))
     assert started.visual_tokens == 96
-    text = builder.tokenizer.decode([int(one) for one in stage.engine.prompts[0].token_ids])
+    text = builder.tokenizer.decode([int(token) for token in stage.engine.prompts[0].token_ids])
     assert "(the same image as image 1) ?" in text
     again = receipt.images[2]
     assert (again.tokens, again.source, again.repeat_of, again.wire_bytes) == (0, "none", 0, 0)
@@ -335,7 +335,7 @@ async def test_an_equal_frame_of_a_sequence_costs_no_visual_token(
         for step, following in pairwise(image.steps):
             assert step.after == following.before
         assert image.tokens == (image.steps[-1].after if image.steps else image.tokens_full)
-    written = builder.tokenizer.decode([int(one) for one in stage.engine.prompts[0].token_ids])
+    written = builder.tokenizer.decode([int(token) for token in stage.engine.prompts[0].token_ids])
     for text in texts:
         assert text in written
     counted = await stage.count(ask(*frames, near_repeats=0.9))
@@ -395,7 +395,7 @@ async def test_an_image_that_fails_is_named_by_its_place_in_the_request(
     with pytest.raises(FoveaError) as caught:
         await stage.answer(replace(asked, images=images))
     assert caught.value.reason == "IMAGE_NOT_STORED"
-    assert [one.field for one in caught.value.violations] == ["messages[0].parts[1].image"]
+    assert [violation.field for violation in caught.value.violations] == ["messages[0].parts[1].image"]
 
 
 async def test_an_impossible_size_is_named_by_its_path(stage: Stage) -> None:
@@ -428,11 +428,14 @@ async def test_a_stored_image_is_counted_exactly_or_within_bounds(stage: Stage) 
 
 async def test_alternatives_are_those_that_cost_something_else(stage: Stage) -> None:
     counted = await stage.count(ask("a"))
-    told = {one.name: (one.visual_tokens, one.exact) for one in counted.alternatives}
+    told = {
+        alternative.name: (alternative.visual_tokens, alternative.exact)
+        for alternative in counted.alternatives
+    }
     assert told == {
         "detail auto": (12, True), "economy": (36, True), "strong": (24, True), "flat": (48, False)
     }  # fmt: skip
-    strong = next(one for one in counted.alternatives if one.name == "strong")
+    strong = next(alternative for alternative in counted.alternatives if alternative.name == "strong")
     again = await stage.count(ChatRequest("r", ask("a").messages, ask("a").images, Sampling(), strong.budget))
     for name in ("visual_tokens", "visual_tokens_min", "row_bytes", "kv_bytes"):
         assert getattr(again, name) == getattr(strong, name)

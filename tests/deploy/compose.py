@@ -36,7 +36,7 @@ def record(fields: dict[str, Check]) -> Check:
 
 
 def mapping(key: Check, value: Check) -> Check:
-    return lambda found: isinstance(found, dict) and all(key(k) and value(v) for k, v in found.items())
+    return lambda fields: isinstance(fields, dict) and all(key(k) and value(v) for k, v in fields.items())
 
 
 NAME, DURATION, SIZE = text(r"[a-z][a-z0-9-]*"), text(r"[0-9]+(ms|s|m|h)"), text(r"[0-9]+(k|m|g)")
@@ -124,18 +124,18 @@ class Service:
 
 def parse(source: str) -> dict[str, Any]:
     """Raises ValueError where Compose would not take it, or where it holds what is not expected here."""
-    found = yaml.load(source, _Loader)
-    if not isinstance(found, dict):
+    parsed = yaml.load(source, _Loader)
+    if not isinstance(parsed, dict):
         raise ValueError("not a mapping")
-    plain = {key: value for key, value in found.items() if not key.startswith("x-")}
+    plain = {key: value for key, value in parsed.items() if not key.startswith("x-")}
     if not FORM(plain):
         raise ValueError("not of the form that a compose file has")
     return plain
 
 
 def services() -> dict[str, Service]:
-    found = parse(FILE.read_text())["services"]
-    return {name: Service(name, fields) for name, fields in found.items()}
+    parsed = parse(FILE.read_text())["services"]
+    return {name: Service(name, fields) for name, fields in parsed.items()}
 
 
 def seconds(duration: str) -> float:

@@ -20,15 +20,15 @@ class Step:
 
 def steps() -> list[Step]:
     lines = re.sub(r"\\\n\s*", "", FILE.read_text()).splitlines()
-    found = [line.split(" ", 1) for line in lines if line and not line.startswith("#")]
-    return [Step(word, rest) for word, rest in found]
+    parts = [line.split(" ", 1) for line in lines if line and not line.startswith("#")]
+    return [Step(word, rest) for word, rest in parts]
 
 
 def copies() -> list[tuple[str, str]]:
     """From the context to the image, as (source, destination)."""
-    found = []
+    result = []
     for step in steps():
         if step.word == "COPY" and not step.rest.startswith("--from="):
             *sources, destination = step.rest.split()
-            found += [(source, destination) for source in sources]
-    return found
+            result += [(source, destination) for source in sources]
+    return result

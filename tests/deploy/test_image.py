@@ -27,9 +27,9 @@ def ignored(path: str) -> bool:
             continue
         pattern = line.removeprefix("!")
         if pattern.startswith("**/"):
-            hit = any(fnmatch.fnmatch(one.rpartition("/")[2], pattern[3:]) for one in above)
+            hit = any(fnmatch.fnmatch(folder.rpartition("/")[2], pattern[3:]) for folder in above)
         else:
-            hit = any(("/" not in one and pattern == "*") or one == pattern for one in above)
+            hit = any(("/" not in folder and pattern == "*") or folder == pattern for folder in above)
         if hit:
             verdict = not line.startswith("!")
     return verdict
@@ -67,10 +67,10 @@ def test_both_stages_use_the_same_slim_base_image() -> None:
 def test_everything_is_installed_from_the_lock_with_hashes() -> None:
     runs = " && ".join(of("RUN"))
     installs = re.findall(r"(?:uv )?pip (?:install|sync) [^&]*", runs)
-    from_lock = [one for one in installs if ".lock" in one]
+    from_lock = [command for command in installs if ".lock" in command]
     assert len(from_lock) == 2
-    assert all("--require-hashes" in one for one in from_lock)
-    (own,) = [one for one in installs if one not in from_lock]
+    assert all("--require-hashes" in command for command in from_lock)
+    (own,) = [command for command in installs if command not in from_lock]
     assert "--no-deps" in own
     assert "--no-build-isolation" in own
 
@@ -78,10 +78,10 @@ def test_everything_is_installed_from_the_lock_with_hashes() -> None:
 def test_the_installer_is_cut_out_of_the_lock_whole() -> None:
     """The `sed` of the Dockerfile, in Python: one requirement with its hashes."""
     lines = (ROOT / "requirements.lock").read_text()
-    (found,) = re.findall(r"^uv==.*?# via[^\n]*", lines, re.MULTILINE | re.DOTALL)
+    (entry,) = re.findall(r"^uv==.*?# via[^\n]*", lines, re.MULTILINE | re.DOTALL)
     assert "sed -n '/^uv==/,/# via/p' requirements.lock" in " ".join(of("RUN"))
-    assert found.count("==") == 1
-    assert "--hash=sha256:" in found
+    assert entry.count("==") == 1
+    assert "--hash=sha256:" in entry
 
 
 def test_the_image_runs_as_a_user_who_owns_the_store() -> None:

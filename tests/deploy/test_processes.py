@@ -86,9 +86,9 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    found = Host(tmp_path)
-    yield found
-    found.stop()
+    host = Host(tmp_path)
+    yield host
+    host.stop()
 
 
 @pytest.mark.long
@@ -130,5 +130,5 @@ def test_the_services_of_the_file_answer_together(host: Host) -> None:
 def _ask(
     stub: decoder_pb2_grpc.DecoderServiceStub, question: str, image: bytes
 ) -> decoder_pb2.CompleteResponse:
-    asked = request(question, [image], max_new_tokens=8)
-    return stub.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S)
+    message = request(question, [image], max_new_tokens=8)
+    return stub.Complete(decoder_pb2.CompleteRequest(request=message), timeout=CALL_S)

@@ -31,20 +31,20 @@ class Block:
 
 def blocks(page: str) -> list[Block]:
     """The commands of a page, in order."""
-    return [Block(found["command"], found["output"] or "") for found in _BLOCK.finditer(page)]
+    return [Block(match["command"], match["output"] or "") for match in _BLOCK.finditer(page)]
 
 
 def with_outputs(page: str, outputs: Sequence[str]) -> str:
     """The page with these outputs in the place of its own. Raises ValueError where one has no block to stand in."""
     rest = list(outputs)
 
-    def put(found: re.Match[str]) -> str:
+    def put(match: re.Match[str]) -> str:
         output = rest.pop(0)
-        if found["output"] is not None:
-            start, end = (place - found.start() for place in found.span("output"))
-            return found[0][:start] + output + found[0][end:]
+        if match["output"] is not None:
+            start, end = (place - match.start() for place in match.span("output"))
+            return match[0][:start] + output + match[0][end:]
         if output:
-            raise ValueError(f"no block for the output of {found['command']!r}: {output!r}")
-        return found[0]
+            raise ValueError(f"no block for the output of {match['command']!r}: {output!r}")
+        return match[0]
 
     return _BLOCK.sub(put, page)

@@ -48,19 +48,19 @@ def test_every_block_of_commands_in_the_page_is_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ('"request_id": "a"', '"request_id": "b"'),
         ('"stages_ms": {\n  "ttft": 1.5\n}', '"stages_ms": {\n  "queue": 2,\n  "ttft": 1e-3\n}'),
         ('"record_bytes": "57344"', '"record_bytes": "65536"'),
     ],
 )
-def test_volatile_values_are_not_compared(one: str, other: str) -> None:
-    assert steady(one) == steady(other)
+def test_volatile_values_are_not_compared(first: str, second: str) -> None:
+    assert steady(first) == steady(second)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ('"text": "yellow"', '"text": "pink"'),
         ('"row_bytes": 49152', '"row_bytes": 49153'),
@@ -68,8 +68,8 @@ def test_volatile_values_are_not_compared(one: str, other: str) -> None:
         ('"request_id": "a"', ""),
     ],
 )
-def test_everything_else_is_compared(one: str, other: str) -> None:
-    assert steady(one) != steady(other)
+def test_everything_else_is_compared(first: str, second: str) -> None:
+    assert steady(first) != steady(second)
 
 
 def test_the_page_lists_the_fields_that_are_not_compared() -> None:

@@ -167,8 +167,8 @@ def test_the_second_request_hits_the_rows_of_the_first(client: Any, own: int) ->
 def test_threads_share_a_client(services: Services) -> None:
     asks = list(islice(cycle(questions()), PARALLEL))
     with Client(services.decoder.address, timeout_s=CALL_S) as client, ThreadPoolExecutor(PARALLEL) as pool:
-        found = pool.map(lambda ask: client.ask(ask[1].question, [ask[0].path]).text.strip(), asks)
-        assert list(found) == [asked.answer for _, asked in asks]
+        answers = pool.map(lambda ask: client.ask(ask[1].question, [ask[0].path]).text.strip(), asks)
+        assert list(answers) == [asked.answer for _, asked in asks]
 
 
 def test_tasks_share_a_client(services: Services) -> None:

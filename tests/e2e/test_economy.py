@@ -32,11 +32,11 @@ REDUCTIONS = {
 
 @pytest.mark.parametrize("name", REDUCTIONS)
 async def test_the_count_of_stored_images_equals_the_receipt(house: House, name: str) -> None:
-    asked = request("What?", [page(3000 + list(REDUCTIONS).index(name))], max_new_tokens=3)
-    asked.visual.reduction.CopyFrom(REDUCTIONS[name])
-    counting = decoder_pb2.CountTokensRequest(request=asked)
+    message = request("What?", [page(3000 + list(REDUCTIONS).index(name))], max_new_tokens=3)
+    message.visual.reduction.CopyFrom(REDUCTIONS[name])
+    counting = decoder_pb2.CountTokensRequest(request=message)
     before = await house.decoder.CountTokens(counting, timeout=CALL_S)
-    answered = await house.ask(asked)
+    answered = await house.ask(message)
     after = await house.decoder.CountTokens(counting, timeout=CALL_S)
     spent = answered.started.visual_tokens
     assert before.visual_tokens_min <= spent <= before.visual_tokens
@@ -46,7 +46,7 @@ async def test_the_count_of_stored_images_equals_the_receipt(house: House, name:
     (image,) = receipt.images
     assert (image.steps[0].before, image.steps[-1].after) == (80, spent)
     assert [step.name for step in image.steps] == [step.name for step in after.plans[0].steps]
-    again = await house.ask(asked)
+    again = await house.ask(message)
     assert (again.token_ids, again.finished.receipt.totals.encodes) == (answered.token_ids, 0)
     if name == "flat":
         assert 40 <= spent < 80

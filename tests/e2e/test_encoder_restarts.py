@@ -49,11 +49,11 @@ class Pair:
         )
         from fovea.vision.v1 import rows_pb2
 
-        return [rows_pb2.RowDtype.Name(one.finished.receipt.images[0].dtype) for one in answers]
+        return [rows_pb2.RowDtype.Name(answer.finished.receipt.images[0].dtype) for answer in answers]
 
     async def refusal(self, seed: int) -> str:
-        asked = request("?", [picture(seed=seed)], max_new_tokens=2)
-        return (await failure(self.stub.Generate(asked, timeout=CALL_S))).reason
+        message = request("?", [picture(seed=seed)], max_new_tokens=2)
+        return (await failure(self.stub.Generate(message, timeout=CALL_S))).reason
 
     async def until(self, health: str) -> None:
         async with asyncio.timeout(60):

@@ -66,12 +66,12 @@ class Door:
 
     async def ask(self, image: bytes | str) -> decoder_pb2.ReceiptImage:
         """What the receipt says of the one image; the call fails where the answer does."""
-        asked = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))
-        reply = await self.stub.Complete(asked, timeout=CALL_S)
-        (found,) = reply.receipt.images
-        assert reply.receipt.totals.encodes <= encoded(found)
+        message = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))
+        reply = await self.stub.Complete(message, timeout=CALL_S)
+        (image_receipt,) = reply.receipt.images
+        assert reply.receipt.totals.encodes <= encoded(image_receipt)
         self.encodes += reply.receipt.totals.encodes
-        return found
+        return image_receipt
 
     async def ask_all(self, images: Iterable[bytes | str]) -> list[decoder_pb2.ReceiptImage]:
         """In order of asking, sixteen at a time."""
@@ -84,8 +84,8 @@ class Door:
         return list(await asyncio.gather(*map(one, images)))
 
     async def refusal(self, image: bytes | str) -> str:
-        asked = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))
-        return (await failure(self.stub.Complete(asked, timeout=CALL_S))).reason
+        message = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))
+        return (await failure(self.stub.Complete(message, timeout=CALL_S))).reason
 
     async def peers(self) -> dict[str, decoder_pb2.EncoderPeer]:
         """What GetServerInfo tells of the encoders, by address."""
@@ -236,15 +236,15 @@ async def test_a_join_moves_its_share_and_other_images_stay_encoded(checkpoint: 
 
             zone.addresses = tuple(addresses)
             await front.until_peers_are(addresses)
-            moved = [one for one in files if owner(one, addresses) == addresses[2]]
-            stayed = [one for one in files if one not in moved]
+            moved = [digest for digest in files if owner(digest, addresses) == addresses[2]]
+            stayed = [digest for digest in files if digest not in moved]
             print(f"moved by the join: {len(moved)} of {len(files)}")
             assert 0.8 / 3 <= len(moved) / len(files) <= 1.2 / 3
             after = await front.ask_all(stayed)
             assert not any(map(encoded, after))
             assert all(image.encoder == before[image.digest] for image in after)
-            assert {await front.refusal(one) for one in moved} == {"IMAGE_NOT_STORED"}
-            again = await front.ask_all(files[one] for one in moved)
+            assert {await front.refusal(digest) for digest in moved} == {"IMAGE_NOT_STORED"}
+            again = await front.ask_all(files[digest] for digest in moved)
             assert all(encoded(image) and image.encoder == THREE[2] for image in again)
             assert [peer.encodes for peer in (await front.peers()).values()] == [
                 *(Counter(before.values())[name] for name in THREE[:2]), len(moved),
@@ -261,18 +261,18 @@ async def test_a_leave_moves_only_its_images(checkpoint: Make, folder: Path) -> 
         async with following_door(model, "dns:///encoders.example:50051", zone) as front:
             await front.until_peers_are(addresses)
             before = {image.digest: image.encoder for image in await front.ask_all(files.values())}
-            orphans = [one for one, name in before.items() if name == THREE[2]]
+            orphans = [digest for digest, name in before.items() if name == THREE[2]]
             print(f"moved by the leave: {len(orphans)} of {len(files)}")
             assert 0.8 / 3 <= len(orphans) / len(files) <= 1.2 / 3
 
             zone.addresses = tuple(staying)
             await front.until_peers_are(staying)
             await last.aclose()
-            after = await front.ask_all([one for one in files if one not in orphans])
+            after = await front.ask_all([digest for digest in files if digest not in orphans])
             assert not any(map(encoded, after))
             assert all(image.encoder == before[image.digest] for image in after)
             assert await front.refusal(orphans[0]) == "IMAGE_NOT_STORED"
-            again = await front.ask_all(files[one] for one in orphans)
+            again = await front.ask_all(files[digest] for digest in orphans)
             assert all(map(encoded, again))
             assert {image.encoder for image in again} == set(THREE[:2])
 
@@ -284,10 +284,10 @@ async def test_an_encoder_that_is_silent_stays_in_the_list(checkpoint: Make, fol
         silent = "unix:nobody.sock"
         async with door(model, [*addresses, silent]) as front:
             pictures = [fixed_picture(number) for number in range(12)]
-            lost = [one for one in pictures if owner(digest_of(one), [*addresses, silent]) == silent]
+            lost = [image for image in pictures if owner(digest_of(image), [*addresses, silent]) == silent]
             assert 0 < len(lost) < 12
-            assert {await front.refusal(one) for one in lost} == {"ENCODER_UNAVAILABLE"}
-            await front.ask_all(one for one in pictures if one not in lost)
+            assert {await front.refusal(image) for image in lost} == {"ENCODER_UNAVAILABLE"}
+            await front.ask_all(image for image in pictures if image not in lost)
             peers = await front.peers()
             assert {address: peer.reachable for address, peer in peers.items()} == {
                 addresses[0]: True,
@@ -299,12 +299,12 @@ async def test_an_unresolved_name_is_a_typed_error(checkpoint: Make, folder: Pat
     """The decoder starts, answers what needs no encoder, and says which name is missing; then it is there."""
     model, name, zone = checkpoint("moe"), "dns:///encoders.example:50051", Zone()
     async with encoders(model, folder, THREE[0]) as addresses, following_door(model, name, zone) as front:
-        asked = decoder_pb2.CompleteRequest(request=request("?", [fixed_picture(0)], max_new_tokens=1))
-        found = await failure(front.stub.Complete(asked, timeout=CALL_S))
-        assert (found.code, found.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
-        assert found.metadata["encoder"] == name
-        assert name in found.message
-        assert found.retry_s
+        message = decoder_pb2.CompleteRequest(request=request("?", [fixed_picture(0)], max_new_tokens=1))
+        error = await failure(front.stub.Complete(message, timeout=CALL_S))
+        assert (error.code, error.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
+        assert error.metadata["encoder"] == name
+        assert name in error.message
+        assert error.retry_s
         text = decoder_pb2.CompleteRequest(request=request("Only text.", max_new_tokens=1))
         assert (await front.stub.Complete(text, timeout=CALL_S)).receipt.totals.output_tokens
         assert {at: peer.reachable for at, peer in (await front.peers()).items()} == {name: False}

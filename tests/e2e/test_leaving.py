@@ -64,9 +64,9 @@ async def leave_while_it_speaks(house: House, at: int) -> None:
 
 
 async def let_the_deadline_pass(house: House, at: int) -> None:
-    asked = request("d", [picture(256, 256, seed=4000 + at)], max_new_tokens=400)
+    message = request("d", [picture(256, 256, seed=4000 + at)], max_new_tokens=400)
     try:
-        async for _ in house.decoder.Generate(asked, timeout=0.02 + 0.02 * (at % 10)):
+        async for _ in house.decoder.Generate(message, timeout=0.02 + 0.02 * (at % 10)):
             pass
     except grpc.aio.AioRpcError as error:
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # noqa: PT017  an early end is fine too
@@ -111,11 +111,11 @@ async def test_a_caller_that_left_is_counted_as_cancelled(house: House) -> None:
 
 async def test_a_waiting_caller_may_leave(house: House) -> None:
     """Those who stay get the image that the one who left began."""
-    asked = request("f", [picture(320, 320, seed=7000)], max_new_tokens=4)
+    message = request("f", [picture(320, 320, seed=7000)], max_new_tokens=4)
     before = await house.encodes()
-    leaving = house.decoder.Generate(asked)
+    leaving = house.decoder.Generate(message)
     await leaving.read()
-    staying = asyncio.gather(*(house.ask(asked) for _ in range(3)))
+    staying = asyncio.gather(*(house.ask(message) for _ in range(3)))
     await asyncio.sleep(0.01)
     leaving.cancel()
     assert len({tuple(a.token_ids) for a in await staying}) == 1

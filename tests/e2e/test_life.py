@@ -77,9 +77,9 @@ async def test_the_cache_outlives_a_restart_and_a_kill_of_the_encoder(pair: Pair
         pair.encoder.signal(number)
         status = await pair.encoder.ended()
         assert status == (0 if number is signal.SIGTERM else -signal.SIGKILL)
-        found = await failure(pair.stub.Generate(request("?", [images[0]]), timeout=CALL_S))
-        assert (found.code, found.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
-        assert found.retry_s
+        error = await failure(pair.stub.Generate(request("?", [images[0]]), timeout=CALL_S))
+        assert (error.code, error.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
+        assert error.retry_s
         pair.encoder.start()
         await pair.encoder.until_ready()
         after = [await pair.ask_again(image) for image in images]

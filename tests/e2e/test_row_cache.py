@@ -48,14 +48,14 @@ async def test_a_repeat_transfers_nothing_and_a_deleted_image_is_not_stored(
     assert second.finished.receipt.totals.wire_bytes == 0
     await _told(stub, address, fresh.row_bytes)
     await house.encoder.DeleteImage(encoder_pb2.DeleteImageRequest(digest=digest), timeout=CALL_S)
-    found = await failure(stub.Generate(request("?", [digest]), timeout=CALL_S))
-    assert found.reason == "IMAGE_NOT_STORED"
+    error = await failure(stub.Generate(request("?", [digest]), timeout=CALL_S))
+    assert error.reason == "IMAGE_NOT_STORED"
 
 
 async def _told(stub: decoder_pb2_grpc.DecoderServiceStub, address: str, used: int) -> None:
     """The bounds in GetServerInfo and as gauges, and what was found."""
     info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     assert (info.limits.row_cache_bytes, info.limits.row_cache_s) == (BYTES, 60)
-    found = await scrape(address)
+    metrics = await scrape(address)
     names = ("limit_row_cache_bytes", "row_cache_used_bytes", "row_cache_hits", "row_cache_misses")
-    assert [found[(f"fovea_decoder_{name}", "", "")] for name in names] == [BYTES, used, 1, 1]
+    assert [metrics[(f"fovea_decoder_{name}", "", "")] for name in names] == [BYTES, used, 1, 1]

@@ -77,8 +77,10 @@ def numbers(rows: bytes, layout: RowLayout) -> npt.NDArray[np.float64]:
 @pytest.mark.parametrize("dtype", LEAST_DB)
 def test_rows_differ_by_far_more_than_rounding(lessons: list[Lesson], tower: Tower, dtype: RowDtype) -> None:
     """Signal over noise of the worst row of each level, in decibels."""
-    exact = np.concatenate([numbers(one.rows[RowDtype.FP32], tower.layout(RowDtype.FP32)) for one in lessons])
-    small = np.concatenate([numbers(one.rows[dtype], tower.layout(dtype)) for one in lessons])
+    exact = np.concatenate(
+        [numbers(lesson.rows[RowDtype.FP32], tower.layout(RowDtype.FP32)) for lesson in lessons]
+    )
+    small = np.concatenate([numbers(lesson.rows[dtype], tower.layout(dtype)) for lesson in lessons])
     signal, noise = (exact**2).sum(axis=2), ((small - exact) ** 2).sum(axis=2)
     db = 10 * np.log10(signal / np.maximum(noise, 1e-30))
     for level, (worst, median) in enumerate(zip(db.min(axis=0), np.median(db, axis=0), strict=True)):
@@ -103,7 +105,10 @@ async def answered(
     try:
         return {
             dtype: await asyncio.gather(
-                *(answer(engine, tower.layout(dtype), number, one) for number, one in enumerate(lessons))
+                *(
+                    answer(engine, tower.layout(dtype), number, lesson)
+                    for number, lesson in enumerate(lessons)
+                )
             )
             for dtype in (RowDtype.BF16, *SMALLER)
         }

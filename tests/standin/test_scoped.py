@@ -18,8 +18,8 @@ def drawn(pictures: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_training_order_equals_the_encoders_ranking() -> None:
     rows, weights = drawn(3, 40)
     places = places_in_order(rows, weights)
-    for one, weight, place in zip(rows, weights, places, strict=True):
-        order, _ = scope.rank(one.numpy(), weight.numpy())
+    for row, weight, place in zip(rows, weights, places, strict=True):
+        order, _ = scope.rank(row.numpy(), weight.numpy())
         assert place.argsort().tolist() == order.tolist()
 
 
@@ -27,9 +27,9 @@ def test_uniform_patches_equal_those_of_the_encoder() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (2, 96, 64, 3), dtype=np.uint8)
     pictures[0, 32:64, :32] = 7
     pictures[1, :32] = (1, 2, 3)
-    found = uniform_squares(torch.from_numpy(pictures))
-    assert found.tolist() == [uniform_cells(picture, 32).ravel().tolist() for picture in pictures]
-    assert found.sum(1).tolist() == [1, 2]
+    uniform = uniform_squares(torch.from_numpy(pictures))
+    assert uniform.tolist() == [uniform_cells(picture, 32).ravel().tolist() for picture in pictures]
+    assert uniform.sum(1).tolist() == [1, 2]
 
 
 def test_uniform_patches_are_dropped_first() -> None:

@@ -33,17 +33,17 @@ def test_an_empty_budget_takes_the_server_defaults() -> None:
 
 
 def test_reduction_off_overrides_the_server_default() -> None:
-    asked = decoder_pb2.VisualBudget()
-    asked.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
-    found = from_proto(asked).over(THRIFTY)
-    assert (found.selection.all, found.flat_tolerance) == (True, None)
-    asked.reduction.flat_tolerance = 0
-    assert from_proto(asked).over(THRIFTY).flat_tolerance == 0
+    message = decoder_pb2.VisualBudget()
+    message.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
+    budget = from_proto(message).over(THRIFTY)
+    assert (budget.selection.all, budget.flat_tolerance) == (True, None)
+    message.reduction.flat_tolerance = 0
+    assert from_proto(message).over(THRIFTY).flat_tolerance == 0
 
 
-@pytest.mark.parametrize("one", [PLAIN, THRIFTY, replace(PLAIN, reduction=ReductionMode.AUTO)])
-def test_alternatives_mean_the_same_on_any_server(one: ServerBudget) -> None:
-    for name, other in alternatives(one):
+@pytest.mark.parametrize("budget", [PLAIN, THRIFTY, replace(PLAIN, reduction=ReductionMode.AUTO)])
+def test_alternatives_mean_the_same_on_any_server(budget: ServerBudget) -> None:
+    for name, other in alternatives(budget):
         again = from_proto(to_proto(other)).over(PLAIN)
         assert (again.flat_tolerance, again.detail) == (other.flat_tolerance, other.detail), name
         assert again.selection.all == other.selection.all

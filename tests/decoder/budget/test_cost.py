@@ -64,6 +64,6 @@ def test_cached_tokens_have_their_own_price() -> None:
     tariff = Tariff("EUR", text_tokens=1, visual_tokens=2, output_tokens=3, cached_tokens=0.5, patches=0.1)
     amount = (50 - 10) * 1 + (100 - 50) * 2 + 10 * 3 + 60 * 0.5 + 400 * 0.1
     naive = 50 * 1 + 400 * 2 + 10 * 3 + 1600 * 0.1
-    found = tariff.price(totals, cached_visual=50)
-    assert (found.amount, found.naive_amount) == pytest.approx((amount / 1e6, naive / 1e6))
+    price = tariff.price(totals, cached_visual=50)
+    assert (price.amount, price.naive_amount) == pytest.approx((amount / 1e6, naive / 1e6))
     assert Tariff(text_tokens=1).price(totals, 0) == Price()

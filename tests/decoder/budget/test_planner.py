@@ -39,8 +39,8 @@ def planned(*looks: ImageTraits, **budget: Any) -> list[ImagePlan]:
     return plan([Wanted(look) for look in looks], ServerBudget(**budget), PUBLISHED)
 
 
-def told(one: ImagePlan) -> list[tuple[str, int, int, str]]:
-    return [(step.name, step.before, step.after, step.reason) for step in one.steps]
+def told(image_plan: ImagePlan) -> list[tuple[str, int, int, str]]:
+    return [(step.name, step.before, step.after, step.reason) for step in image_plan.steps]
 
 
 def cost(images: list[tuple[int, int]], max_pixels: int, geometry: Geometry) -> int:
@@ -73,8 +73,8 @@ def test_an_image_without_a_plan_is_refused() -> None:
 
 def test_every_lowered_detail_is_reported_with_its_reason() -> None:
     look = ImageTraits(2000, 1600, text_height=14, kind="TEXT")
-    (one,) = planned(look, max_pixels=2_000_000, detail=Detail.AUTO, max_visual_tokens=300)
-    assert told(one) == [
+    (image_plan,) = planned(look, max_pixels=2_000_000, detail=Detail.AUTO, max_visual_tokens=300)
+    assert told(image_plan) == [
         ("resize", 3100, 1911, "max_pixels 2000000"),
         ("resize", 1911, 1620, "detail auto: text 14 px"),
         ("resize", 1620, 285, "budget 300"),
@@ -85,11 +85,11 @@ def test_every_lowered_detail_is_reported_with_its_reason() -> None:
 
 
 def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
-    (one,) = planned(ImageTraits(1000, 800), keep=0.5, reducer=Reducer.RESIZE)
-    assert told(one) == [("reduce", 775, one.most, "resize 50%")]
-    assert 0.45 * 775 < one.most <= 388
-    assert one.rows.rows.all
-    assert not one.rows.by_content
+    (image_plan,) = planned(ImageTraits(1000, 800), keep=0.5, reducer=Reducer.RESIZE)
+    assert told(image_plan) == [("reduce", 775, image_plan.most, "resize 50%")]
+    assert 0.45 * 775 < image_plan.most <= 388
+    assert image_plan.rows.rows.all
+    assert not image_plan.rows.by_content
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
     ],
 )
 def test_pixel_dependent_plans_have_bounds(changes: dict[str, Any], most: int, least: int) -> None:
-    (one,) = planned(ImageTraits(1000, 800), **changes)
-    assert (one.most, one.least, one.rows.by_content) == (most, least, True)
+    (image_plan,) = planned(ImageTraits(1000, 800), **changes)
+    assert (image_plan.most, image_plan.least, image_plan.rows.by_content) == (most, least, True)
 
 
 def test_auto_on_an_unmeasured_image_has_bounds() -> None:
-    (one,) = planned(ImageTraits(1000, 800, measured=False), detail=Detail.AUTO)
-    assert (one.most, one.least) == (775, 80)
+    (image_plan,) = planned(ImageTraits(1000, 800, measured=False), detail=Detail.AUTO)
+    assert (image_plan.most, image_plan.least) == (775, 80)
 
 
 def test_a_budget_counts_sent_rows_and_every_occurrence() -> None:
@@ -140,11 +140,11 @@ def test_pressure_lowers_detail_step_by_step_and_not_below_the_least() -> None:
     budget = ServerBudget(DEFAULT_MAX_PIXELS, min_detail=Detail.LOW)
     sizes = []
     for steps in range(4):
-        (one,) = plan([Wanted(look)], budget.lowered(steps), PUBLISHED)
-        sizes.append(one.most)
-        assert one.degraded == bool(steps)
+        (step,) = plan([Wanted(look)], budget.lowered(steps), PUBLISHED)
+        sizes.append(step.most)
+        assert step.degraded == bool(steps)
     assert sizes[0] > sizes[1] > sizes[2] == sizes[3]
-    assert one.steps[-1].reason == "pressure: detail low"
+    assert step.steps[-1].reason == "pressure: detail low"
     assert budget.lowered(9).details == (Detail.HIGH, Detail.AUTO, Detail.LOW)
     assert replace(budget, min_detail=Detail.AUTO).lowered(2).details == (Detail.HIGH, Detail.AUTO)
     kept = replace(budget, min_detail=Detail.HIGH)
@@ -177,15 +177,15 @@ def test_only_requests_beyond_the_context_are_refused(
 @given(images=sizes, tokens=st.integers(1, 20_000))
 @settings(deadline=None)
 def test_the_next_pixel_would_not_fit(images: list[tuple[int, int]], tokens: int) -> None:
-    found = largest_max_pixels(images, tokens, PUBLISHED)
-    if found is None:
+    largest = largest_max_pixels(images, tokens, PUBLISHED)
+    if largest is None:
         assert cost(images, PUBLISHED.min_pixels, PUBLISHED) > tokens
     else:
-        assert PUBLISHED.min_pixels <= found <= PUBLISHED.max_pixels
-        assert cost(images, found, PUBLISHED) <= tokens
-        above = [found + 1, found + 1024, *((found + PUBLISHED.max_pixels) // k for k in (1, 2))]
+        assert PUBLISHED.min_pixels <= largest <= PUBLISHED.max_pixels
+        assert cost(images, largest, PUBLISHED) <= tokens
+        above = [largest + 1, largest + 1024, *((largest + PUBLISHED.max_pixels) // k for k in (1, 2))]
         for more in above:
-            if found < more <= PUBLISHED.max_pixels:
+            if largest < more <= PUBLISHED.max_pixels:
                 assert cost(images, more, PUBLISHED) > tokens
 
 

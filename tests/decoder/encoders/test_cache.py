@@ -144,8 +144,8 @@ async def test_leaving_early_closes_the_transfer_and_caches_nothing(source: Fake
 
 async def test_concurrent_reads_are_complete_and_cached_once(source: FakeSource) -> None:
     cache = RowCache(4 * SIZE)
-    found = await asyncio.gather(*(read(source, cache, wanted()) for _ in range(3)))
-    assert len({data for data, _ in found}) == 1
+    answers = await asyncio.gather(*(read(source, cache, wanted()) for _ in range(3)))
+    assert len({data for data, _ in answers}) == 1
     assert cache.used_bytes == SIZE
 
 

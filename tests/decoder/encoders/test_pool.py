@@ -76,7 +76,7 @@ async def test_a_leaving_encoder_is_closed_after_its_calls(closed: list[str]) ->
 
 async def _owned_by(pool: EncoderPool, address: str) -> str:
     with pool.held() as fleet:
-        return next(one for one in IDS if fleet.of(one).address == address)
+        return next(image_id for image_id in IDS if fleet.of(image_id).address == address)
 
 
 async def test_a_request_keeps_its_fleet_when_encoders_join_or_leave(closed: list[str]) -> None:
@@ -85,7 +85,7 @@ async def test_a_request_keeps_its_fleet_when_encoders_join_or_leave(closed: lis
     with pool.held() as fleet:
         pool.update(["b:1"])
         pool.update(["b:1", "c:1"])
-        assert {fleet.of(one).address for one in IDS} == {"a:1"}
+        assert {fleet.of(image_id).address for image_id in IDS} == {"a:1"}
         await asyncio.sleep(0)
         assert closed == []
     await asyncio.sleep(0)

@@ -90,7 +90,7 @@ async def test_a_slow_lookup_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("resolved", "expected"),
     [
         (["10.0.0.2", "10.0.0.1", "10.0.0.2"], ["10.0.0.1:50051", "10.0.0.2:50051"]),
         (["fd00::2", "10.0.0.1", "fd00::1"], ["10.0.0.1:50051"]),
@@ -98,14 +98,14 @@ async def test_a_slow_lookup_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 async def test_an_encoder_with_two_addresses_counts_once(
-    monkeypatch: pytest.MonkeyPatch, found: list[str], expected: list[str]
+    monkeypatch: pytest.MonkeyPatch, resolved: list[str], expected: list[str]
 ) -> None:
     """A host of two families has two addresses and is one encoder."""
 
     def answer(host, port, *args):
         return [
             (socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port))
-            for ip in found
+            for ip in resolved
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)

@@ -178,10 +178,10 @@ def test_a_chunk_of_a_newer_encoder_is_read_by_protobuf(extra: bytes) -> None:
     """A field that this version does not know is skipped, as protobuf promises."""
     message = chunk(2).SerializeToString() + extra
     assert (frames.read(message) is None) == bool(extra)
-    found = _event(message)
-    assert isinstance(found, ChunkFrame)
+    event = _event(message)
+    assert isinstance(event, ChunkFrame)
     known = chunk(2).chunk
-    assert (found.first_row, found.rows, bytes(found.data), found.xxh3) == (2, 2, known.data, known.xxh3)
+    assert (event.first_row, event.rows, bytes(event.data), event.xxh3) == (2, 2, known.data, known.xxh3)
 
 
 def test_other_messages_are_unchanged() -> None:

@@ -309,7 +309,7 @@ def wide(tensor: torch.Tensor) -> torch.Tensor:
 
 def pages(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[TextDecoder], object]:
     def apply(model: TextDecoder) -> None:
-        model._pages = [replace(one, kv=change(one.kv)) for one in model._pages]
+        model._pages = [replace(tensor, kv=change(tensor.kv)) for tensor in model._pages]
 
     return apply
 

@@ -100,8 +100,8 @@ async def test_a_seeded_answer_depends_on_neither_batch_nor_preemption(
         await engine.start()
         try:
             calls = [answer(engine, q, replace(sampled, seed=i), f"request {i}") for i, q in enumerate(asked)]
-            found = await asyncio.gather(*calls) if together else [await call for call in calls]
-            return [tokens(deltas) for deltas in found], engine.load().preemptions
+            result = await asyncio.gather(*calls) if together else [await call for call in calls]
+            return [tokens(deltas) for deltas in result], engine.load().preemptions
         finally:
             await engine.close()
 
@@ -121,7 +121,7 @@ def reference_with_kept_rows(reference: Reference, q: Question) -> Question:
     mask = torch.tensor(ids) == reference.config.image_token_id
     rows = torch.cat(q.rows)
     embeds[mask] = rows[:, 0]
-    found, gaps = [], []
+    result, gaps = [], []
     for step in range(GREEDY.max_new_tokens):
         hidden = text(
             inputs_embeds=embeds[None],
@@ -130,14 +130,14 @@ def reference_with_kept_rows(reference: Reference, q: Question) -> Question:
             deepstack_visual_embeds=list(rows[:, 1:].unbind(1)),
         ).last_hidden_state[0, -1]
         best = head(hidden).topk(2)
-        found.append(int(best.indices[0]))
+        result.append(int(best.indices[0]))
         gaps.append(float(best.values[0] - best.values[1]))
-        if found[-1] in reference.model.generation_config.eos_token_id:
+        if result[-1] in reference.model.generation_config.eos_token_id:
             break
         embeds = torch.cat([embeds, text.embed_tokens(best.indices[:1])])
         mask = torch.cat([mask, torch.tensor([False])])
         positions = torch.cat([positions, torch.full((3, 1), q.prompt.next_position + step)], 1)
-    return Question(q.prompt, q.rows, tuple(found), tuple(gaps))
+    return Question(q.prompt, q.rows, tuple(result), tuple(gaps))
 
 
 def drop_rows(question: Question, seed: int) -> Question:

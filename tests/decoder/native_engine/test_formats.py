@@ -60,13 +60,13 @@ def matches(wanted: ResponseFormat, said: str) -> bool:
         return said in wanted.source
     if wanted.kind == "regex":
         return re.fullmatch(wanted.source[0], said) is not None
-    found = json.loads(said)
+    parsed = json.loads(said)
     return (
-        {"colour", "count"} <= set(found) <= {"colour", "count", "on"}
-        and found["colour"] in COLOURS
-        and type(found["count"]) is int
-        and -5 <= found["count"] <= 12
-        and type(found.get("on", True)) is bool
+        {"colour", "count"} <= set(parsed) <= {"colour", "count", "on"}
+        and parsed["colour"] in COLOURS
+        and type(parsed["count"]) is int
+        and -5 <= parsed["count"] <= 12
+        and type(parsed.get("on", True)) is bool
     )
 
 

@@ -180,6 +180,6 @@ def test_answers_in_the_same_format_have_separate_grammar_states(
 def test_a_checkpoint_whose_end_tokens_are_many_may_end_with_any(tmp_path: Path) -> None:
     folder = tmp_path
     (folder / "tokenizer.json").write_bytes((FOLDER / "tokenizer.json").read_bytes())
-    one = Compiler(folder, frozenset([1001])).compile(regex("a*"))
-    assert 999 not in may_come(one)
-    assert 1001 in may_come(one)
+    compiled = Compiler(folder, frozenset([1001])).compile(regex("a*"))
+    assert 999 not in may_come(compiled)
+    assert 1001 in may_come(compiled)

@@ -23,11 +23,11 @@ def delta(token: int, end: bool = False) -> Delta:
 
 
 async def read(outbox: DeltaQueue) -> list[Delta]:
-    found: list[Delta] = []
+    deltas: list[Delta] = []
     async with asyncio.timeout(30):
-        while not found or found[-1].finish_reason is None:
-            found.append(await outbox.next())
-    return found
+        while not deltas or deltas[-1].finish_reason is None:
+            deltas.append(await outbox.next())
+    return deltas
 
 
 @pytest.mark.parametrize("tokens", [1, MAX_TOKENS - 1, MAX_TOKENS, MAX_TOKENS + 1, 3 * MAX_TOKENS + 5])
@@ -36,13 +36,13 @@ async def test_an_unread_answer_is_delivered_in_parts(tokens: int, interval_s: f
     outbox = DeltaQueue(interval_s)
     for token in range(tokens):
         outbox.put(delta(token, end=token == tokens - 1))
-    found = await read(outbox)
-    assert [token for part in found for token in part.token_ids] == list(range(tokens))
-    assert "".join(part.text for part in found) == "".join(f"{token} " for token in range(tokens))
-    assert [value for part in found for value in part.logprobs] == [-float(token) for token in range(tokens)]
-    assert max(len(part.token_ids) for part in found) <= MAX_TOKENS
-    assert len(found) == -(-tokens // MAX_TOKENS)
-    assert [part.finish_reason for part in found[:-1]] == [None] * (len(found) - 1)
+    deltas = await read(outbox)
+    assert [token for part in deltas for token in part.token_ids] == list(range(tokens))
+    assert "".join(part.text for part in deltas) == "".join(f"{token} " for token in range(tokens))
+    assert [value for part in deltas for value in part.logprobs] == [-float(token) for token in range(tokens)]
+    assert max(len(part.token_ids) for part in deltas) <= MAX_TOKENS
+    assert len(deltas) == -(-tokens // MAX_TOKENS)
+    assert [part.finish_reason for part in deltas[:-1]] == [None] * (len(deltas) - 1)
 
 
 async def test_deltas_queued_before_the_reader_runs_are_kept() -> None:

@@ -44,7 +44,7 @@ def test_other_rotary_modules_are_called(module: Any) -> None:
         """Its frequencies depend on the longest position, as those of dynamic scaling do."""
 
         inv_freq = module.inv_freq
-        asked = 0
+        message = 0
 
         def __call__(self, x: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             self.asked += 1
@@ -52,7 +52,7 @@ def test_other_rotary_modules_are_called(module: Any) -> None:
 
     odd = Odd()
     turns = RotaryEmbedding(odd)
-    asked = odd.asked
+    message = odd.asked
     cos, _ = turns(positions(20), torch.zeros(1))
-    assert (turns.fast, odd.asked) == (False, asked + 1)
+    assert (turns.fast, odd.asked) == (False, message + 1)
     assert torch.equal(cos[:, 0], module(torch.zeros(1), 2 * positions(20)[:, None])[0][0])

@@ -53,11 +53,11 @@ knobs = st.builds(
 
 def drawn(logits: torch.Tensor, s: Sampling, count: int, batch: int = 500) -> torch.Tensor:
     """How often each token is drawn as the first token of `count` seeds."""
-    found = []
+    result = []
     for first in range(0, count, batch):
         draws = [SamplerState(replace(s, seed=first + i), VOCABULARY, PROMPT.numpy()) for i in range(batch)]
-        found += sample(logits.repeat(batch, 1), draws)
-    return torch.tensor(found).bincount(minlength=VOCABULARY)
+        result += sample(logits.repeat(batch, 1), draws)
+    return torch.tensor(result).bincount(minlength=VOCABULARY)
 
 
 def chi_square(observed: torch.Tensor, probabilities: torch.Tensor) -> tuple[float, int]:

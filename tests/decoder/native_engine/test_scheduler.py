@@ -36,8 +36,8 @@ def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
             chunk.sequence.append(1)
             if chunk.sequence.is_full:
                 ended.append(chunk.sequence)
-    for one in ended:
-        scheduler.remove(one)
+    for state in ended:
+        scheduler.remove(state)
     return ended
 
 
@@ -55,8 +55,8 @@ def test_all_requests_end_even_in_a_tight_kv_cache(
     blocks = BlockManager(-(-max(p + a for p, a in sizes) // BLOCK) + spare, BLOCK)
     scheduler = Scheduler(blocks, SchedulerConfig(chunk, slots))
     everyone = [sequence(str(i), p, a, first=i % 3) for i, (p, a) in enumerate(sizes)]
-    for one in everyone:
-        scheduler.add(one)
+    for state in everyone:
+        scheduler.add(state)
     ended: list[RequestState] = []
     for _ in range(sum(p + a for p, a in sizes) * 20):
         chunks = scheduler.schedule(0.0)
@@ -64,7 +64,7 @@ def test_all_requests_end_even_in_a_tight_kv_cache(
         ended += compute(scheduler, chunks)
         if len(ended) == len(everyone):
             break
-    assert {id(one) for one in ended} == {id(one) for one in everyone}
+    assert {id(state) for state in ended} == {id(state) for state in everyone}
     assert blocks.used == 0
 
 
@@ -87,8 +87,8 @@ def test_a_small_request_does_not_overtake_a_waiting_request() -> None:
     """A small request does not slip past a large one that waits for blocks."""
     scheduler = Scheduler(BlockManager(10, BLOCK), SchedulerConfig(100, 8))
     first, large, small = sequence("a", 20, 4), sequence("b", 30, 4), sequence("c", 2, 2)
-    for one in (first, large, small):
-        scheduler.add(one)
+    for state in (first, large, small):
+        scheduler.add(state)
     assert [chunk.sequence for chunk in scheduler.schedule(0.0)] == [first]
     assert list(scheduler.waiting) == [large, small]
 
@@ -96,8 +96,8 @@ def test_a_small_request_does_not_overtake_a_waiting_request() -> None:
 def test_the_youngest_request_is_preempted_and_resumes_first() -> None:
     scheduler = Scheduler(BlockManager(4, BLOCK), SchedulerConfig(100, 8))
     old, young, late = sequence("old", 7, 8), sequence("young", 7, 8), sequence("late", 3, 2)
-    for one in (old, young, late):
-        scheduler.add(one)
+    for state in (old, young, late):
+        scheduler.add(state)
     while not scheduler.preemptions:
         compute(scheduler, scheduler.schedule(0.0))
     assert scheduler.running == [old]

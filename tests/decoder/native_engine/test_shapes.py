@@ -92,8 +92,8 @@ async def test_a_shape_gives_the_tokens_of_the_monolithic_model(tmp_path: Path, 
         calls = (answer(engine, q, GREEDY, f"request {i}") for i, q in enumerate(asked))
         for deltas, q in zip(await asyncio.gather(*calls), asked, strict=True):
             if not assert_equal_but_for_ties(tokens(deltas), q):
-                found = [value for delta in deltas for value in delta.logprobs]
-                assert found == pytest.approx(q.logprobs, abs=LOGPROB_ERROR)
+                logprobs = [value for delta in deltas for value in delta.logprobs]
+                assert logprobs == pytest.approx(q.logprobs, abs=LOGPROB_ERROR)
     finally:
         await engine.close()
 

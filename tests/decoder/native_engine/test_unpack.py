@@ -60,7 +60,7 @@ async def test_an_engine_answers_alike_to_equal_rows_in_every_dtype(tmp_path: Pa
             data, said = written(layout)
             plain = RowLayout(layout.width, layout.levels, RowDtype.FP32)
             asked = [(data, layout), (said.numpy().tobytes(), plain)]
-            answers[dtype] = [await answered(engine, folder, rows, one) for rows, one in asked]
+            answers[dtype] = [await answered(engine, folder, rows, question) for rows, question in asked]
     finally:
         await engine.close()
     assert all(packed == plain for packed, plain in answers.values()), answers

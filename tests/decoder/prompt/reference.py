@@ -64,10 +64,10 @@ def positions(
     model = SimpleNamespace(config=SimpleNamespace(vision_config=SimpleNamespace(spatial_merge_size=MERGE)))
     model.get_vision_position_ids = MethodType(Qwen3VLMoeModel.get_vision_position_ids, model)
     tokens = torch.tensor([list(ids)])
-    found, delta = Qwen3VLMoeModel.get_rope_index(
+    positions, delta = Qwen3VLMoeModel.get_rope_index(
         model,
         tokens,
         (tokens == image_token).int(),
         image_grid_thw=torch.tensor(list(grids)) if grids else None,
     )
-    return found[:, 0].numpy(), int(delta[0, 0]) + len(ids)
+    return positions[:, 0].numpy(), int(delta[0, 0]) + len(ids)

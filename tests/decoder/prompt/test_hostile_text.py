@@ -50,8 +50,8 @@ def test_the_model_reads_what_the_caller_wrote(
     builder: PromptBuilder, reference: Reference, messages: tuple[ChatMessage, ...]
 ) -> None:
     """The tokenizer normalises to NFC between control tokens; all else comes back as it was."""
-    found = builder.tokenizer.decode(builder.draft(messages).token_ids, skip_control=False)
-    assert unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", reference.rendered(messages))
+    text = builder.tokenizer.decode(builder.draft(messages).token_ids, skip_control=False)
+    assert unicodedata.normalize("NFC", text) == unicodedata.normalize("NFC", reference.rendered(messages))
 
 
 @QUICK
@@ -64,8 +64,8 @@ def test_ids_equal_those_of_transformers_with_sanitising_on(
         pytest.skip("this transformers cannot sanitise control tokens")
     reference.tokenizer.chat_control_tokens = []
     joined = tuple(ChatMessage(m.role, _joined(m)) for m in messages)
-    found = builder.draft(messages).token_ids.tolist()
-    assert found == reference.ids(joined, sanitize_control_tokens=True)
+    token_ids = builder.draft(messages).token_ids.tolist()
+    assert token_ids == reference.ids(joined, sanitize_control_tokens=True)
 
 
 def _joined(message: ChatMessage) -> tuple[object, ...]:

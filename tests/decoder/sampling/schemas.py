@@ -61,8 +61,8 @@ def _applied(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
 
 
 def _literal() -> st.SearchStrategy[dict[str, Any]]:
-    one = st.sampled_from(LITERALS)
-    return _some(const=one) | _some(enum=st.lists(one, min_size=1, max_size=4))
+    literal = st.sampled_from(LITERALS)
+    return _some(const=literal) | _some(enum=st.lists(literal, min_size=1, max_size=4))
 
 
 def _typed() -> st.SearchStrategy[dict[str, Any]]:

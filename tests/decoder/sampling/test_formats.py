@@ -53,9 +53,9 @@ async def begun(formats: Formats, wanted: ResponseFormat) -> asyncio.Task[str]:
 
 
 async def refused(formats: Formats, wanted: ResponseFormat) -> FoveaError:
-    with pytest.raises(FoveaError) as found:
+    with pytest.raises(FoveaError) as caught:
         await formats.check(wanted)
-    return found.value
+    return caught.value
 
 
 async def test_time_has_a_limit_that_is_named(formats: MAKE_FORMATS) -> None:
@@ -169,6 +169,6 @@ async def test_a_format_that_cannot_be_enforced_is_refused_by_field_with_the_rea
 
 
 async def _refusal(ask: Callable[..., object], wanted: ResponseFormat) -> FormatNotEnforceable:
-    with pytest.raises(FormatNotEnforceable) as found:
+    with pytest.raises(FormatNotEnforceable) as caught:
         await ask(wanted)  # type: ignore[misc]
-    return found.value
+    return caught.value

@@ -87,7 +87,7 @@ async def test_the_tokens_depend_on_rows_levels_and_kept_indices(
     flipped = tuple(r.flip(0) for r in whole.rows)
     for rows in (shallow, flipped):
         assert tokens(await answer(engine, Question(whole.prompt, rows, (), ()), GREEDY)) != whole.answer  # type: ignore[arg-type]
-    one, other = drop_rows(whole, 1), drop_rows(whole, 2)
-    right = reference_with_kept_rows(references["moe"], one)
-    moved = Question(other.prompt, one.rows, (), ())  # the rows of one reduction at the places of another
+    first, other = drop_rows(whole, 1), drop_rows(whole, 2)
+    right = reference_with_kept_rows(references["moe"], first)
+    moved = Question(other.prompt, first.rows, (), ())  # the rows of one reduction at the places of another
     assert tokens(await answer(engine, moved, GREEDY)) != right.answer  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ async def answers(model: Path, cache: Path, **changes: Any) -> tuple[list[Answer
         request("Which?", some(2, seed=2)),
     ]
     async with running(model, cache, decoder_changes=changes) as house:
-        return [await house.ask(one) for one in asked], await house.info()
+        return [await house.ask(question) for question in asked], await house.info()
 
 
 async def test_answers_and_receipts_are_those_of_the_native_engine(

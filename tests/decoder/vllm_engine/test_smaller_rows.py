@@ -27,7 +27,7 @@ async def test_packed_rows_give_the_answers_of_their_values(
     engines: dict[str, VllmEngine], questions: dict[str, list[Question]], dtype: RowDtype
 ) -> None:
     engine = engines["moe"]
-    for number, question in enumerate(one for one in questions["moe"] if one.rows):
+    for number, question in enumerate(q for q in questions["moe"] if q.rows):
         plain = layout_of(question.rows[0])
         layout = RowLayout(plain.width, plain.levels, dtype)
         packed = [pack(rows.flatten(1), layout) for rows in question.rows]

@@ -135,8 +135,8 @@ def test_asking_for_saliency_changes_no_bit_of_the_rows(moe: Path) -> None:
     tower, geometry = Tower.load(moe), Geometry.from_checkpoint(moe)
     images = [some(geometry, SIZE, KEPT), some(geometry, SIZE, None)]
     without = tower.encode(images, RowDtype.BF16)
-    asked = tower.encode(images, RowDtype.BF16, saliency=True)
-    assert [made.rows for made in without] == [made.rows for made in asked]
+    encoded = tower.encode(images, RowDtype.BF16, saliency=True)
+    assert [made.rows for made in without] == [made.rows for made in encoded]
     assert [made.saliency for made in without] == [None, None]
 
 

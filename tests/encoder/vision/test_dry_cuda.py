@@ -48,9 +48,9 @@ def apply(
 ) -> torch.nn.Module:
     """What `to` and `to_empty` do; torch's own swaps a tensor's inside, which one without values does not take."""
     for module in self.modules():
-        for name, found in module._parameters.items():
-            if found is not None:
-                module._parameters[name] = torch.nn.Parameter(change(found), requires_grad=False)
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = torch.nn.Parameter(change(parameter), requires_grad=False)
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else change(buffer)
     return self
@@ -134,8 +134,8 @@ def positions(**changes: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[py
         of = PositionTables.of
 
         def spoilt(self: PositionTables, *args: Any) -> Positions:
-            found = of(self, *args)
-            return replace(found, **{name: change(getattr(found, name)) for name, change in changes.items()})
+            value = of(self, *args)
+            return replace(value, **{name: change(getattr(value, name)) for name, change in changes.items()})
 
         monkeypatch.setattr(PositionTables, "of", spoilt)
 

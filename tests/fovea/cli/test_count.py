@@ -150,9 +150,9 @@ def test_a_count_names_its_model(fovea, decoder_address, tmp_path):
     fields = counted(fovea, path, "--model", STANDIN)
     assert (fields["tokens"], fields["row_bytes"], fields["kv_bytes"]) == (48, 48 * 1024, 48 * 1024)
     assert fields["model"] == f"{STANDIN}, bf16"
-    asked = counted(fovea, path, "--decoder", decoder_address)
-    assert (asked["tokens"], asked["row_bytes"]) == (48, 48 * LAYOUT.row_bytes)
-    assert asked["model"] == f"fake on {decoder_address}"
+    count = counted(fovea, path, "--decoder", decoder_address)
+    assert (count["tokens"], count["row_bytes"]) == (48, 48 * LAYOUT.row_bytes)
+    assert count["model"] == f"fake on {decoder_address}"
 
 
 @pytest.mark.parametrize("config", [None, "{}", '{"text_config": 5, "vision_config": []}', "[]", "\x00"])
