@@ -1,6 +1,6 @@
-"""The house keeps its rules: who imports whom, how large things are, what the README and the lock say.
+"""The rules of the repository: imports, sizes, lock files, Makefile, the tree in docs/structure.md.
 
-Read from the sources by ast; nothing of ours is imported here.
+The sources are parsed with ast; no package of the repository is imported.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ LAYERS = {
 
 @dataclass(frozen=True)
 class Source:
-    """One module: its path under the repository, its text, its tree."""
+    """A module: its path in the repository, its text, its syntax tree."""
 
     path: str
     text: str

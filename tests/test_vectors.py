@@ -1,4 +1,4 @@
-"""The Python client agrees with the vectors that the Go and the Java client are held to, and so do the services."""
+"""The Python client and the services agree with the vectors that the Go and Java clients are tested with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every held-out question is asked once in every view, about the right picture, and no outcome is lost."""
+"""Each held-out question is sent once per view, with the right picture, and every outcome is recorded."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_right_answer_fits_the_token_limit() -> None:
 
 
 class Oracle:
-    """A client that answers right at native size and wrong elsewhere; counts what it is asked."""
+    """A client that is right at native size and wrong otherwise. It counts its requests."""
 
     def __init__(self, address: str) -> None:
         self.stored: list[bytes] = []

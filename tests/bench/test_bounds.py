@@ -1,4 +1,4 @@
-"""The bounds are right where the right ones are known."""
+"""The bounds equal known results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench.cache` and `bench.overlap`: what is made of the times, and what stays owed."""
+"""`bench.cache` and `bench.overlap`: measures from times, and owed measures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `bench/economy.py` computes from answers: losses are paired, bounds are held, the page shows every policy."""
+"""`bench/economy.py`: losses are paired, targets apply to bounds, the page shows every policy."""
 
 from __future__ import annotations
 

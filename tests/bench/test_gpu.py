@@ -1,4 +1,4 @@
-"""`bench.gpu` on the CPU with a small config: every part runs, a wrong token is seen, nothing is claimed."""
+"""`bench.gpu` on a CPU with a small config: every part runs, a wrong token is detected, measures are owed."""
 
 from __future__ import annotations
 

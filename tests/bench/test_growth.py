@@ -1,4 +1,4 @@
-"""Slopes, and the bytes of a step that they are taken over."""
+"""Log-log slopes, and the bytes of a decode step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The peers that benches compare with do what they are taken for."""
+"""The baselines of the benches do what they should."""
 
 from __future__ import annotations
 

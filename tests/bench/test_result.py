@@ -1,4 +1,4 @@
-"""The last line of a bench keeps its promise: fields, numbers, what is met, what is owed, the exit status."""
+"""The last line of a bench: fields, numbers, met and owed measures, exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load that caches are measured with, and what is made of it."""
+"""The load of `bench.reuse`, and its measures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shares, differences and alarms follow from right and wrong, and the page shows all of them."""
+"""Shares, differences and alarms follow from the answers, and the page shows them."""
 
 from __future__ import annotations
 

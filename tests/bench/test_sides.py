@@ -1,4 +1,4 @@
-"""Sides take turns: one that was not asked stands still; answers part only where the reference was undecided."""
+"""Sides take turns and are suspended in between. Answers differ only at ties of the reference."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From a request to its receipt, over an encoder that places and serves rows as told, and an engine that reads.
+"""From a request to its receipt, with a scripted encoder and an engine that only reads rows.
 
-The rows of a place hold the place itself, so that what an engine receives can be held to the prompt's positions.
+Each row holds its own index, so that the rows of the engine can be compared with the prompt's positions.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Placing(FakeEncoder):
 
 @dataclass
 class Reading:
-    """An engine that reads every stream, side by side, and says one token."""
+    """An engine that reads all streams concurrently and emits a token."""
 
     limits: EngineLimits = field(default_factory=lambda: EngineLimits(max_waiting=10))
     layout: ModelShape = field(default_factory=lambda: ModelShape(LAYOUT.width, LAYOUT.levels))
@@ -188,7 +188,7 @@ def stage(builder: PromptBuilder) -> Stage:
 
 
 def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> ChatRequest:
-    """One question about these images; an image without a name is of a size only."""
+    """A question about these images. An image without a name has only a size."""
     images = tuple(
         ImageInput(f"sha256:{hashlib.sha256(name.encode()).hexdigest()}")
         if name
@@ -325,7 +325,7 @@ async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage:
 async def test_an_equal_frame_of_a_sequence_costs_no_visual_token(
     stage: Stage, builder: PromptBuilder, frames: str, tokens: list[int], encodes: int, texts: list[str]
 ) -> None:
-    """The different frames have the same rows here, so that one row is left of each; a copy leaves none."""
+    """The frames have equal rows, so that each keeps a single row. A copy keeps none."""
     started, receipt = await stage.answer(ask(*frames, near_repeats=0.9))
     assert [image.tokens for image in receipt.images] == tokens
     assert started.visual_tokens == receipt.totals.visual_tokens == sum(tokens)

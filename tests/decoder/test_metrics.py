@@ -1,4 +1,4 @@
-"""What planning saved, counted from receipts."""
+"""Metrics of savings, counted from receipts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reads deploy/compose/compose.yaml as Compose would, and refuses what Compose would refuse.
 
-No container engine is needed, and none is asked: whatever a service may hold is listed here with its form.
+No container engine is needed. Every supported key of a service is listed here with its format.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ FORM = record(
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, where plain YAML would drop the first."""
+    """Refuses a key that occurs twice in a mapping. Plain YAML would drop the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
@@ -89,7 +89,7 @@ class _Loader(yaml.SafeLoader):
 
 @dataclass(frozen=True)
 class Service:
-    """One service of the file, its shared parts merged in."""
+    """A service of the file, with its shared parts merged in."""
 
     name: str
     fields: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The steps of deploy/Dockerfile, and where the files that it copies come to lie."""
+"""The steps of deploy/Dockerfile, and the destinations of the files that it copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILE = ROOT / "deploy" / "Dockerfile"
 
 @dataclass(frozen=True)
 class Step:
-    """One instruction: its word, and the rest of its line with continuation lines joined."""
+    """An instruction: its keyword, and its arguments with continuation lines joined."""
 
     word: str
     rest: str

@@ -1,4 +1,4 @@
-"""The compose file: well formed, every setting one that exists, nothing open to the world."""
+"""The compose file is well formed, sets only existing settings, and publishes only loopback ports."""
 
 from __future__ import annotations
 

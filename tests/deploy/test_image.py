@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as it can be held true without building it."""
+"""The Dockerfile, as far as it can be checked without a build."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_everything_is_installed_from_the_lock_with_hashes() -> None:
 
 
 def test_the_installer_is_cut_out_of_the_lock_whole() -> None:
-    """The `sed` of the Dockerfile, in Python: one requirement with its hashes."""
+    """The `sed` of the Dockerfile, in Python: a single requirement with its hashes."""
     lines = (ROOT / "requirements.lock").read_text()
     (entry,) = re.findall(r"^uv==.*?# via[^\n]*", lines, re.MULTILINE | re.DOTALL)
     assert "sed -n '/^uv==/,/# via/p' requirements.lock" in " ".join(of("RUN"))

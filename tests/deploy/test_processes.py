@@ -1,7 +1,7 @@
-"""The commands of the compose file as processes on this machine: they find each other, and both encoders work.
+"""The commands of the compose file as processes on this machine: they connect, and both encoders serve.
 
-Taken from the file are the commands, the environments and the health checks; only what a container engine would
-provide is put in: an address for each service, a folder for each volume, the files that the image holds.
+The file provides commands, environments and health checks. The test provides what a container engine would: an
+address for each service, a folder for each volume, and the files of the image.
 """
 
 from __future__ import annotations

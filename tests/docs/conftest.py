@@ -1,4 +1,4 @@
-"""What tests of the pages share: fresh services for each module, and the tools that Go builds."""
+"""Shared by the tests of the pages: fresh services for each module, and the tools built by Go."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The page docs/grpcurl.md; `python -m tests.docs.grpcurl --write` puts the output of a real run into it.
 
-Where the new output differs from the old only in values that differ from run to run, the old one stays.
+The old output stays if it differs from the new only in values that differ from run to run.
 """
 
 from __future__ import annotations

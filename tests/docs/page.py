@@ -1,6 +1,6 @@
 """A page with commands: each `sh` block, and the block after it that shows what it prints.
 
-Knows neither grpcurl nor the services; it reads and writes Markdown.
+Reads and writes Markdown. Independent of grpcurl and the services.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def with_outputs(page: str, outputs: Sequence[str]) -> str:
-    """The page with these outputs in the place of its own. Raises ValueError where one has no block to stand in."""
+    """The page with its outputs replaced. Raises ValueError if an output has no block on the page."""
     rest = list(outputs)
 
     def put(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Runs the commands of a page in one shell, against two services that are started for it."""
+"""Runs the commands of a page in a single shell, against two services started for it."""
 
 from __future__ import annotations
 

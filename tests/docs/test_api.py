@@ -1,4 +1,4 @@
-"""docs/api.md is made from the protos as they are, and leaves nothing of them out."""
+"""docs/api.md is generated from the current protos and is complete."""
 
 from __future__ import annotations
 

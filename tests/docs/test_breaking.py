@@ -1,4 +1,4 @@
-"""The contract only grows from its last tag on: what the check of `make lint` refuses, and what it lets pass."""
+"""The contract only grows after its last tag: changes that `make lint` refuses and accepts."""
 
 from __future__ import annotations
 

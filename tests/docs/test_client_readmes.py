@@ -68,7 +68,7 @@ def private_maven_repository(folder: Path) -> Path:
 
 @pytest.fixture
 def services(request: pytest.FixtureRequest) -> Callable[[], Addresses]:
-    """Starts the services only after the test has found its tools."""
+    """Starts the services only after the test has checked its tools."""
     return lambda: request.getfixturevalue("addresses")
 
 

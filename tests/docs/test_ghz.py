@@ -1,4 +1,4 @@
-"""The loads of bench/ghz run as they are, and every call is answered."""
+"""The loads of bench/ghz run unchanged, and every call returns OK."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command of docs/grpcurl.md prints what the page says, with the real grpcurl and the real services."""
+"""Every command of docs/grpcurl.md prints the output on the page, with the real grpcurl and services."""
 
 from __future__ import annotations
 

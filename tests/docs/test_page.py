@@ -1,4 +1,4 @@
-"""What the check of a page can see: a page is read as its reader does, and only what must differ may differ."""
+"""Reading, writing and comparing a page with commands."""
 
 from __future__ import annotations
 

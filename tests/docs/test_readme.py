@@ -1,6 +1,6 @@
-"""What the README shows runs as it stands, and the command prints what stands below it.
+"""The README's commands and programs run as written and print the output shown.
 
-The Python blocks run in a process of their own each, so that they need no import that is not shown.
+Each Python block runs in its own process, so that it needs no import that is not shown.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def digest_of(data: bytes) -> str:
 
 @dataclass
 class Service:
-    """One running service, an unmodified client's channel to it, and the task it runs in."""
+    """A running service, the channel of an unmodified client, and the task that runs the service."""
 
     address: str
     metrics: str
@@ -153,7 +153,7 @@ class Answered:
 
 
 async def read(stream: AsyncIterator[decoder_pb2.GenerateResponse]) -> Answered:
-    """The order is part of the contract: one `started`, deltas, one `finished`."""
+    """The order is part of the contract: `started`, deltas, `finished`."""
     events = [event async for event in stream]
     kinds = [event.WhichOneof("event") for event in events]
     assert kinds[0] == "started"
@@ -201,7 +201,7 @@ def request(
     max_new_tokens: int = 16,
     max_pixels: int | None = None,
 ) -> decoder_pb2.GenerateRequest:
-    """One user message: images (bytes inline, or the id of a stored one), then text."""
+    """A user message: images (inline bytes, or the id of a stored image), then text."""
     parts = [decoder_pb2.Part(image=_image(image)) for image in images]
     parts.append(decoder_pb2.Part(text=text))
     message = decoder_pb2.Message(role=decoder_pb2.ROLE_USER, parts=parts)

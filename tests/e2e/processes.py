@@ -61,7 +61,7 @@ class Process:
         self.child.send_signal(number)
 
     async def ended(self) -> int:
-        """Its exit status, once it has one."""
+        """Its exit status, once it has exited."""
         return await asyncio.to_thread(self.child.wait, 60)
 
     def end(self) -> None:

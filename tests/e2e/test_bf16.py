@@ -41,7 +41,7 @@ DECIDED = 0.25
 
 @dataclass(frozen=True)
 class Taught:
-    """A question about one image, its rows in bf16, and what fp32 says to it."""
+    """A question about an image, its rows in bf16, and the fp32 answer."""
 
     prompt: Prompt
     rows: bytes

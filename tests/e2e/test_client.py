@@ -251,7 +251,7 @@ def test_a_picture_of_20_mib_is_uploaded_once_and_asked_about(client: Any, own: 
 
 
 def test_a_slow_reader_misses_nothing(client: Any) -> None:
-    """It reads on when the service has long finished; the text is that of a reader who kept up."""
+    """The reader continues long after the service has finished and gets the complete text."""
     asked = {"question": "Tell me.", "sampling": rambling(100)}
     expected = client.ask(**asked)
     events = client.stream(**asked)

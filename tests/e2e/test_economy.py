@@ -1,4 +1,4 @@
-"""Budgets through both real services: what is counted is what is spent, and the receipt tells how."""
+"""Budgets through both real services: counts equal receipts, and receipts list every step."""
 
 from __future__ import annotations
 

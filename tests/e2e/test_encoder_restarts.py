@@ -1,4 +1,4 @@
-"""An encoder that is stopped, or comes back as another one: what its decoder makes of it."""
+"""A decoder whose encoder stops, or restarts with other settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Pair:
             await service.stop()
 
     async def ask(self, *seeds: int) -> list[str]:
-        """Dtypes of the rows of one question for each of these pictures, all at once."""
+        """Dtypes of the rows of concurrent questions, each about a picture."""
         answers = await asyncio.gather(
             *(
                 read(self.stub.Generate(request("?", [picture(seed=seed)], max_new_tokens=2), timeout=CALL_S))

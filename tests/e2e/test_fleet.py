@@ -56,7 +56,7 @@ def fixed_picture(number: int) -> bytes:
 
 @dataclass
 class Door:
-    """A decoder, asked as a client does; `encodes` adds up what its receipts say."""
+    """A decoder behind a client. `encodes` adds up its receipts."""
 
     service: Service
     encodes: int = 0
@@ -65,7 +65,7 @@ class Door:
         self.stub = decoder_pb2_grpc.DecoderServiceStub(self.service.channel)
 
     async def ask(self, image: bytes | str) -> decoder_pb2.ReceiptImage:
-        """What the receipt says of the one image; the call fails where the answer does."""
+        """The receipt of the image. Fails if the answer fails."""
         message = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))
         reply = await self.stub.Complete(message, timeout=CALL_S)
         (image_receipt,) = reply.receipt.images
@@ -99,7 +99,7 @@ class Door:
 
 
 def encoded(image: decoder_pb2.ReceiptImage) -> bool:
-    """By the tower, for this call or for another that asked at the same time."""
+    """Whether the tower computed the rows, for this call or for a concurrent call."""
     from fovea.vision.v1 import rows_pb2
 
     return image.source == rows_pb2.ROW_SOURCE_ENCODED
@@ -252,7 +252,7 @@ async def test_a_join_moves_its_share_and_other_images_stay_encoded(checkpoint: 
 
 
 async def test_a_leave_moves_only_its_images(checkpoint: Make, folder: Path) -> None:
-    """The one that leaves is stopped too. Inline images the decoder puts where they belong now."""
+    """The leaving encoder is stopped too. The decoder uploads inline images to their new owners."""
     model = checkpoint("moe")
     files = {digest_of(data): data for data in map(fixed_picture, range(90))}
     async with encoders(model, folder, *THREE[:2]) as staying, AsyncExitStack() as last:
@@ -355,7 +355,7 @@ async def test_a_request_outlives_the_leave_of_its_encoder(
 async def test_every_decoder_reports_the_load_of_a_busy_encoder(
     checkpoint: Make, folder: Path, held_tower: threading.Event
 ) -> None:
-    """One of two towers is held in the middle of an image: both decoders say which, and nothing of the other."""
+    """One of two towers is blocked during an image. Both decoders report it, and report the other encoder as idle."""
     model = checkpoint("moe")
     async with (
         encoders(model, folder, *THREE[:2]) as addresses,

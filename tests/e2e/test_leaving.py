@@ -110,7 +110,7 @@ async def test_a_caller_that_left_is_counted_as_cancelled(house: House) -> None:
 
 
 async def test_a_waiting_caller_may_leave(house: House) -> None:
-    """Those who stay get the image that the one who left began."""
+    """The remaining callers get the image whose encoding the cancelled caller started."""
     message = request("f", [picture(320, 320, seed=7000)], max_new_tokens=4)
     before = await house.encodes()
     leaving = house.decoder.Generate(message)

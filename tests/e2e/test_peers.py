@@ -23,7 +23,7 @@ Make = Callable[[str], Path]
 
 @asynccontextmanager
 async def lone_decoder(model: Path, address: str) -> AsyncIterator[decoder_pb2_grpc.DecoderServiceStub]:
-    """A decoder that was told of an encoder at `address`; nobody says that there is one, or that it fits."""
+    """A decoder configured with an encoder at `address`, which may be absent or incompatible."""
     service = decoder(model, [address])
     stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
     message = decoder_pb2.GetServerInfoRequest()
@@ -66,7 +66,7 @@ async def test_an_encoder_that_never_answers_costs_no_more_than_the_deadline(che
 
 
 async def test_a_decoder_that_starts_first_recovers(checkpoint: Make, tmp_path: Path) -> None:
-    """It asks for the encoder in vain for a while; soon after one listens there, answers come."""
+    """The decoder retries the absent encoder and serves soon after an encoder listens there."""
     address = free_address()
     late: Service | None = None
     async with lone_decoder(checkpoint("moe"), address) as stub:

@@ -1,4 +1,4 @@
-"""A decoder that keeps rows in its memory: same answer, same digest on the receipt, nothing on the wire."""
+"""A decoder with a row cache gives the same answer and receipt digest without a transfer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BYTES = 1 << 20
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def keeping(house: House) -> AsyncIterator[tuple[decoder_pb2_grpc.DecoderServiceStub, str]]:
-    """A decoder with room for rows, beside the other one on the same encoder, and where its metrics are."""
+    """A decoder with a row cache, on the same encoder as the first decoder, and the address of its metrics."""
     changes = {"row_cache_bytes": BYTES, "row_cache_s": 60}
     service = decoder(house.model, [house.encoder_side.address], **changes)
     try:
@@ -53,7 +53,7 @@ async def test_a_repeat_transfers_nothing_and_a_deleted_image_is_not_stored(
 
 
 async def _told(stub: decoder_pb2_grpc.DecoderServiceStub, address: str, used: int) -> None:
-    """The bounds in GetServerInfo and as gauges, and what was found."""
+    """The limits in GetServerInfo and as gauges, and the counted hits."""
     info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     assert (info.limits.row_cache_bytes, info.limits.row_cache_s) == (BYTES, 60)
     metrics = await scrape(address)

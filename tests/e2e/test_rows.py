@@ -1,4 +1,4 @@
-"""The rows themselves: what is served is what was stored, whoever else was in the batch."""
+"""Served rows equal stored rows, whatever else was in the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An encoder with an arena and a decoder beside it: the same answer and digest, and nothing on the wire."""
+"""A decoder that reads rows from the encoder's arena gives the same answer and digest without a transfer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_shared_memory_gives_the_answer_of_grpc_without_transfer(house: Ho
 
 
 async def test_a_lease_shows_the_rows_of_its_key_and_no_other(sharing: House) -> None:
-    """A new image, asked for twice at once: one encode. Another plan has rows of its own."""
+    """Concurrent leases of a new image share an encode. Another plan has its own rows."""
     digest = await put_on_encoder(sharing, picture(320, 256, seed=822))
     before = await sharing.encodes()
     first, other = await asyncio.gather(lease(sharing, digest), lease(sharing, digest))

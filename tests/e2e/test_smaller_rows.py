@@ -57,7 +57,7 @@ def tower(folder: Path) -> Tower:
 
 @pytest.fixture(scope="module")
 def lessons(folder: Path, tower: Tower) -> list[Lesson]:
-    """One of each kind of question."""
+    """A question of each kind."""
     geometry, builder = Geometry.from_checkpoint(folder), PromptBuilder(folder)
     made = []
     for kind in CHANCE:

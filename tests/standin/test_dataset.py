@@ -1,6 +1,6 @@
 """The split.
 
-What trains never tests, the held-out set is frozen, answers are balanced enough that nobody guesses them.
+Training and test sets are disjoint, the held-out set is frozen, and answers are too balanced to guess.
 """
 
 from __future__ import annotations

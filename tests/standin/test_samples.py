@@ -1,4 +1,4 @@
-"""The committed samples are what the demo needs: four pictures, answered right by the committed model."""
+"""The committed samples fit the demo: four pictures that the committed model answers right."""
 
 from __future__ import annotations
 

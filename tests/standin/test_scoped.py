@@ -1,4 +1,4 @@
-"""Training leaves out the rows that the encoder would leave out."""
+"""Training drops the rows that the encoder would drop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training relies on: checkpoints, Muon, the recipe."""
+"""Parts of training: checkpoints, Muon, the recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request's budget over the server's defaults: what is set counts, what is left open is the server's choice."""
+"""A request's budget over the server's defaults: set fields count, unset fields take the default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reading costs, and when the server is near a limit: numbers that can be checked by hand."""
+"""Prefill cost and pressure, with numbers that can be checked by hand."""
 
 from __future__ import annotations
 

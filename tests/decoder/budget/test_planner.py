@@ -1,4 +1,4 @@
-"""Plans follow the budget, step by step; a request that does not fit is told the largest max_pixels that does."""
+"""Plans follow the budget step by step. The error of a request that does not fit names the largest max_pixels."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_the_named_value_is_the_largest_of_all(images: list[tuple[int, int]], to
 
 
 def test_non_monotonic_costs_are_handled() -> None:
-    """1500x20 is 47 cells as it is, and more where it must be scaled: a low side is still one cell high."""
+    """1500x20 has 47 cells unscaled and more when scaled, because the short side keeps at least a cell."""
     image = [(1500, 20)]
     own = 47 * 1024
     assert cost(image, own, SMALL) == 47

@@ -1,4 +1,4 @@
-"""Encoders that only say what they were told to say, each in a server of its own on a loopback port."""
+"""Fake encoders with scripted responses, each in its own server on a loopback port."""
 
 from __future__ import annotations
 

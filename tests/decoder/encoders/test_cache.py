@@ -1,4 +1,4 @@
-"""Rows in the decoder's memory: whole ones only, within their bytes and their time, told as they are."""
+"""The decoder's row cache: complete images only, bounded in bytes and time, with the origin reported."""
 
 from __future__ import annotations
 

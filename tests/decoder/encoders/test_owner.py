@@ -1,6 +1,6 @@
-"""Who owns an image: spread evenly, and moved only where its own encoder leaves or a new one takes it.
+"""Owners of images: evenly spread, and moved only if their encoder leaves or a new encoder takes them.
 
-Every id here is fixed, so nothing of this is left to chance.
+Every id is fixed, so the results are deterministic.
 """
 
 from __future__ import annotations

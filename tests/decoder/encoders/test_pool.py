@@ -1,4 +1,4 @@
-"""Encoders that join and leave: who gets images, who is closed and when, and the load of each."""
+"""Encoders that join and leave: which encoder gets images, when a connection closes, and each load."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def _owned_by(pool: EncoderPool, address: str) -> str:
 
 
 async def test_a_request_keeps_its_fleet_when_encoders_join_or_leave(closed: list[str]) -> None:
-    """Whoever joins or leaves meanwhile: its facts, its layout and its rows are of one fleet."""
+    """Encoders join and leave meanwhile; facts, layout and rows of the request come from the same fleet."""
     pool = pool_of("a:1")
     with pool.held() as fleet:
         pool.update(["b:1"])

@@ -100,7 +100,7 @@ async def test_a_slow_lookup_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_an_encoder_with_two_addresses_counts_once(
     monkeypatch: pytest.MonkeyPatch, resolved: list[str], expected: list[str]
 ) -> None:
-    """A host of two families has two addresses and is one encoder."""
+    """A host with an IPv4 and an IPv6 address is a single encoder."""
 
     def answer(host, port, *args):
         return [

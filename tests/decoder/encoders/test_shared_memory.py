@@ -1,4 +1,4 @@
-"""Rows out of the arena of an encoder that cannot be trusted: what does not fit comes over the wire."""
+"""Rows from the arena of an untrusted encoder: invalid rows are fetched over gRPC instead."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sharing
 
 @dataclass
 class Fetched:
-    """What came of some fetches one behind the other, and how much of each travelled."""
+    """The results of sequential fetches, and the bytes that each transferred."""
 
     same_host: SharedMemoryReader
     data: list[bytes] = field(default_factory=list)

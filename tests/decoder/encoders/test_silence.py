@@ -1,4 +1,4 @@
-"""An encoder that says nothing, says it for ever, or says what cannot be: each call ends, in a typed error."""
+"""Encoders that are silent, never end, or send invalid values: each call ends with a typed error."""
 
 from __future__ import annotations
 

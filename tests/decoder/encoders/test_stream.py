@@ -1,4 +1,4 @@
-"""The rows of an encoder that cannot be trusted: whatever does not fit ends the fetch."""
+"""Row streams of an untrusted encoder: any mismatch ends the fetch."""
 
 from __future__ import annotations
 

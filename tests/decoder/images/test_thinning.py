@@ -1,4 +1,4 @@
-"""What is new in a sequence is kept: the first image whole, then the rows that changed most."""
+"""Thinning keeps the first image of a sequence whole, then the rows that changed most."""
 
 from __future__ import annotations
 

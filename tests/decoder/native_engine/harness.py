@@ -1,4 +1,4 @@
-"""Shared by the engine's tests: the reference model of transformers, prompts it was asked, row streams."""
+"""Shared by the engine's tests: the transformers reference, its prompts and answers, row streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How answers are drawn and where they end."""
+"""Sampling and the end of answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paged attention is plain causal attention, whatever lies where in the pages."""
+"""Paged attention equals dense causal attention, whatever the pages hold."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_positions_after_the_context_contribute_nothing_on_a_gpu(
 
 @pytest.mark.parametrize("gathered_bytes", [1, 400_000])
 def test_decodes_are_gathered_in_parts(gathered_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 164 KB each: one by one, and two with a rest."""
+    """Of 164 KB each: a single gather each, and two with a remainder."""
     monkeypatch.setattr(
         "decoder_svc.model.attention.GATHERED_BYTES", gathered_bytes // torch.get_num_threads()
     )

@@ -1,4 +1,4 @@
-"""What fails for one request ends that request; what fails for all ends the engine, and everybody is told."""
+"""A failure of a request ends only that request. A failure of all requests ends the engine, and every caller learns of it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_a_long_prompt_out_of_memory_fails_alone(
 
 
 async def test_seeded_answers_do_not_change_where_a_step_is_computed_again(engine: NativeEngine) -> None:
-    """Those in the step of one that fails are computed alone, and draw what they would have drawn."""
+    """Requests that share a step with a failing request run alone and sample the same tokens."""
     sampled = Sampling(max_new_tokens=40, temperature=1.0, seed=5, ignore_eos=True, repetition_penalty=1.3)
     before = [await ask(engine, f"before {i}", text(20 + i, 70 + i), sampled) for i in range(3)]
     breaks(engine, is_long, RuntimeError)

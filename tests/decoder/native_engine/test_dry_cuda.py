@@ -1,4 +1,4 @@
-"""The decoder's step on CUDA without a GPU: every tensor is on the device, in the dtype, and nothing waits."""
+"""The decoder's step on CUDA without a GPU: every tensor has the right device and dtype, and nothing blocks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class EmptyCheckpoint(Checkpoint):
 
 
 def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **others: Any) -> torch.Tensor:
-    """Stands for a kernel of a package that is not here: takes what it takes, of one device and dtype."""
+    """Replaces a kernel of a package that is not installed. Requires arguments of the same device and dtype."""
     tensors = [q, k, v, others["cu_seqlens_q"], others["cu_seqlens_k"], others["block_table"]]
     assert {t.device for t in tensors} == {q.device}
     assert q.dtype == k.dtype == v.dtype
@@ -173,7 +173,7 @@ def test_angles_of_the_module_itself_stay_on_the_device(
 def test_recorded_decodes_read_and_write_tensors_of_the_device(
     folders: dict[str, Path], kind: type[Any]
 ) -> None:
-    """All of a graph but the recording itself; a real one is recorded wherever there is a GPU."""
+    """A CUDA graph without the recording. Machines with a GPU record a real graph."""
 
     class Replayed:
         def replay(self) -> None: ...
@@ -237,7 +237,7 @@ def test_sampling_stays_on_the_device() -> None:
 
 
 def leave(name: str) -> Callable[[pytest.MonkeyPatch], None]:
-    """Batch.to forgets one tensor."""
+    """Batch.to forgets a tensor."""
 
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
         whole = Batch.to

@@ -1,4 +1,4 @@
-"""Greedy tokens are those of the monolithic model, however requests are cut, mixed and thrown out."""
+"""Greedy tokens equal those of the monolithic model, however requests are chunked, batched and preempted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are held to a format, and log-probabilities, from an engine that runs."""
+"""Structured output and log-probabilities from a running engine."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def told(deltas: Sequence[Delta]) -> list[float]:
 async def test_preempted_answers_at_high_temperature_match_their_formats(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """A model of noise, drawn hot; a cache for little more than one, so that answers are computed again in the middle."""
+    """Random weights and a high temperature. The KV cache holds little more than a request, so answers are preempted."""
     context = -(-max(len(q.prompt.token_ids) for q in questions["moe"][:3]) // 4) * 4 + HOT.max_new_tokens
     small = settings(
         checkpoints["moe"],
@@ -132,7 +132,7 @@ async def test_an_answer_that_is_cut_inside_a_character_is_the_beginning_of_a_ma
 async def test_neighbours_with_formats_change_nothing(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """Greedy answers are still the reference's, with formats and log-probabilities asked for beside them."""
+    """Greedy answers equal the reference while other requests use formats and log-probabilities."""
     plain = Sampling(max_new_tokens=12)
     asked = questions["moe"]
     calls = [answer(engine, q, plain, f"plain {at}") for at, q in enumerate(asked)]

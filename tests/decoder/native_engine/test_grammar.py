@@ -1,4 +1,4 @@
-"""A format becomes the tokens that may come next; what cannot be enforced is refused by field, and soon."""
+"""A format becomes a mask of allowed tokens. An unenforceable format is refused by field, quickly."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def may_come(grammar: Grammar) -> set[int]:
 
 
 def takes(grammar: Grammar, tokenizer: Tokenizer, answer: str) -> bool:
-    """Whether the answer may be said whole, and ended there."""
+    """Whether the grammar accepts the whole answer and its end."""
     for token in tokenizer.encode(answer, add_special_tokens=False).ids:
         if token not in may_come(grammar):
             return False

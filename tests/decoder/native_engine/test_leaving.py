@@ -1,4 +1,4 @@
-"""However a request ends, everything it held is free again; and what happens when the engine itself ends."""
+"""A request frees its resources however it ends, and so does an engine that ends."""
 
 from __future__ import annotations
 

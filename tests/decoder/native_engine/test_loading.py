@@ -1,4 +1,4 @@
-"""Only what is ours is loaded, all of it, in the right layout; everything else is refused by name."""
+"""Loading takes all tensors of the language model in the right layout and refuses others by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a slow reader finds when it comes back: everything, in order, in deltas that fit a message."""
+"""A slow reader gets everything, in order, in deltas that fit a message."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_an_unread_answer_is_delivered_in_parts(tokens: int, interval_s: f
 
 
 async def test_deltas_queued_before_the_reader_runs_are_kept() -> None:
-    """More than one part between the moment that it is woken and the moment that it runs."""
+    """Several deltas arrive between waking the reader and its next run."""
     outbox = DeltaQueue(0.0)
     reading = asyncio.create_task(read(outbox))
     await asyncio.sleep(0)

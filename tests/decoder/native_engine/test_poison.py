@@ -1,4 +1,4 @@
-"""A value that is not finite ends the request that it is of, and touches no other: not now, not through reused pages."""
+"""A non-finite value ends only its own request, and never affects others, not even through reused pages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def started(folder: Path, **changes: Any) -> AsyncIterator[NativeEngine]:
 
 @contextmanager
 def spoiled_token(engine: NativeEngine) -> Iterator[None]:
-    """What a damaged weight does to those who use it, and to nobody else."""
+    """A damaged weight affects only the requests that use it."""
     weight = engine._parts.model.text.embed_tokens.weight
     kept = weight[SPOILED].clone()
     with torch.no_grad():
@@ -148,7 +148,7 @@ async def test_a_non_finite_request_keeps_no_block(checkpoints: dict[str, Path])
 
 
 async def test_a_block_held_by_another_request_stays_cached(checkpoints: dict[str, Path]) -> None:
-    """One that goes wrong must not cost others what they share with it."""
+    """A failing request must not evict blocks that it shares with others."""
     common = np.full(160, 66, np.int32)
     ids = np.concatenate([common, [SPOILED]]).astype(np.int32)
     bad = Prompt(ids, np.tile(np.arange(161, dtype=np.int32), (3, 1)), 161)
@@ -253,7 +253,7 @@ async def test_rows_that_overflow_only_inside_of_the_model_end_alone(
 async def test_a_checkpoint_with_a_weight_that_is_not_finite_is_refused(
     tmp_path: Path, name: str, quantization: str
 ) -> None:
-    """A single one, which the answer to a dummy need not touch."""
+    """A single value, which the answer to a dummy prompt need not use."""
     folder = tiny.checkpoint(tmp_path, "moe")
     weights = load_file(folder / "model.safetensors")
     weights[name].view(-1)[-5] = torch.nan

@@ -1,4 +1,4 @@
-"""What was computed once is found again by content, and gives the same tokens; what differs is not found."""
+"""Prefixes are reused by content and give the same tokens. Different content is never reused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def keyed(question: Question, salt: bytes = b"", key: bytes = b"image") -> Promp
 
 
 class Pulled:
-    """Streams that tell whether anybody asked for them."""
+    """Streams that record whether they were read."""
 
     def __init__(self, rows: tuple[torch.Tensor, ...]) -> None:
         self.asked = [False] * len(rows)
@@ -155,7 +155,7 @@ async def test_rows_of_a_failed_stream_are_not_shared(
 async def test_evicted_prefixes_are_fetched_again(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """A cache that holds one request: each evicts the others while it waits on a hint that has grown stale."""
+    """The cache holds a single request, so each request evicts the others while it waits with a stale hint."""
     limits = EngineLimits(max_context=160, max_new_tokens=16)
     tight = settings(checkpoints["moe"], block_size=BLOCK, kv_tokens=160, limits=limits, max_running=2)
     engine = NativeEngine(tight)

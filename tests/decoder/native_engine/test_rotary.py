@@ -1,4 +1,4 @@
-"""Angles are those of transformers' module, bit by bit, whichever way they are made."""
+"""Rotary angles equal those of transformers, bit by bit, on every path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows are held to what the prompt expects; a request whose rows fail fails alone."""
+"""Rows must match the prompt. A request whose rows fail fails alone."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_invalid_rows_fail_only_their_request(
 async def test_no_token_precedes_the_end_of_its_row_stream(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """All rows are here, but the stream could still fail: nothing may be said yet."""
+    """All rows have arrived, but the stream could still fail, so no token may be emitted yet."""
     q = next(q for q in questions["moe"] if len(q.rows) == 1)
     may_end = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Sampling draws from the distribution that transformers' processors leave, and from nothing else."""
+"""Sampling draws from exactly the distribution of transformers' logits processors."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def drawn(logits: torch.Tensor, s: Sampling, count: int, batch: int = 500) -> to
 
 
 def chi_square(observed: torch.Tensor, probabilities: torch.Tensor) -> tuple[float, int]:
-    """Pearson's statistic and its degrees of freedom; cells of fewer than five expected are one cell."""
+    """Pearson's statistic and its degrees of freedom. Cells with fewer than five expected counts are merged."""
     expected = probabilities.double() * observed.sum()
     rare = expected < 5
     observed = torch.cat([observed[~rare], observed[rare].sum()[None]])
@@ -73,7 +73,7 @@ def chi_square(observed: torch.Tensor, probabilities: torch.Tensor) -> tuple[flo
 
 
 def too_large(statistic: float, freedom: int) -> bool:
-    """Beyond five deviations, by Wilson and Hilferty's approximation: one in three million by chance."""
+    """Above five standard deviations, by Wilson and Hilferty's approximation: 1 in 3 million by chance."""
     if freedom == 0:
         return False
     z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / (2 / (9 * freedom)) ** 0.5

@@ -1,4 +1,4 @@
-"""What a step computes: nobody starves, nobody overtakes, no block is lost; without any model."""
+"""The scheduler without a model: no request starves or is overtaken, and no block leaks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK = 4
 
 
 def sequence(name: str, prompt: int, answer: int, first: int | None = None) -> RequestState:
-    """A prompt of its own, or one that begins like all others with the same `first`."""
+    """A unique prompt, or a prompt that shares its beginning with all others of the same `first`."""
     ids = np.full(prompt, int(name, 36) if first is None else first, np.int32)
     positions = np.zeros((3, prompt), np.int32)
     sampling = Sampling(max_new_tokens=answer)
@@ -28,7 +28,7 @@ def sequence(name: str, prompt: int, answer: int, first: int | None = None) -> R
 
 
 def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
-    """What the worker does with a step, less the model. Returns who has ended."""
+    """The worker's part of a step, without the model. Returns the requests that ended."""
     ended = []
     scheduler.computed(chunks)
     for chunk in chunks:
@@ -84,7 +84,7 @@ def check_step(scheduler: Scheduler, chunks: list[Chunk]) -> None:
 
 
 def test_a_small_request_does_not_overtake_a_waiting_request() -> None:
-    """A small request does not slip past a large one that waits for blocks."""
+    """A small request does not overtake a large request that waits for blocks."""
     scheduler = Scheduler(BlockManager(10, BLOCK), SchedulerConfig(100, 8))
     first, large, small = sequence("a", 20, 4), sequence("b", 30, 4), sequence("c", 2, 2)
     for state in (first, large, small):

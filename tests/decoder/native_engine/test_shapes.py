@@ -1,4 +1,4 @@
-"""Tokens and log-probabilities are those of the monolithic model whatever shape its config gives it."""
+"""Tokens and log-probabilities equal those of the monolithic model for every config."""
 
 from __future__ import annotations
 

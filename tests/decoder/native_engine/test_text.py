@@ -1,4 +1,4 @@
-"""Text comes out whole: as if decoded at once, never cut inside a character, never a stop string."""
+"""Streamed text equals text decoded at once. It never ends inside a character and holds no stop string."""
 
 from __future__ import annotations
 

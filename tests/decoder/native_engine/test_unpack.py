@@ -1,4 +1,4 @@
-"""Rows from bytes to what the model adds, in every dtype; the bytes are written here by hand."""
+"""Unpacking rows of every dtype, from bytes written by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights in int8 are the weights, to half a step; every way to compute experts gives the same."""
+"""int8 weights equal the weights to half a step. All implementations of experts agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chats for hypothesis: ordinary ones, and ones whose texts spell control tokens, whole and in halves."""
+"""Chats for hypothesis: ordinary chats, and chats whose texts spell control tokens, whole or in halves."""
 
 from __future__ import annotations
 

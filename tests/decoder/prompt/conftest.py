@@ -1,4 +1,4 @@
-"""One tiny checkpoint for all prompt tests, under two chat templates."""
+"""A tiny checkpoint for all prompt tests, with two chat templates."""
 
 from __future__ import annotations
 

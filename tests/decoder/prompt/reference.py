@@ -1,4 +1,4 @@
-"""What transformers makes of a chat: the rendered text, the ids, and the positions of its model class."""
+"""The transformers reference for a chat: rendered text, token ids, and positions of its model class."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reference:
         self.tokenizer = AutoTokenizer.from_pretrained(directory)
 
     def ids(self, messages: Sequence[ChatMessage], **options: Any) -> list[int]:
-        """Token ids with one placeholder an image."""
+        """Token ids with a placeholder for each image."""
         return list(
             self.tokenizer.apply_chat_template(
                 chat(messages), tokenize=True, add_generation_prompt=True, return_dict=False, **options

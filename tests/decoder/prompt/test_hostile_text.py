@@ -1,4 +1,4 @@
-"""Whatever a caller writes is text: it opens no image, closes no turn, and reaches the model as written."""
+"""Text of a caller stays text: it opens no image, closes no turn, and reaches the model as written."""
 
 from __future__ import annotations
 

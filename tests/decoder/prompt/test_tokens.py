@@ -1,4 +1,4 @@
-"""Token ids equal those of transformers wherever the chat's text spells no control token."""
+"""Token ids equal those of transformers unless the text spells a control token."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_chat_template_is_read_from_every_usual_file(copy: Path, place: str)
 
 
 def test_templates_see_what_transformers_gives_them(copy: Path) -> None:
-    """Filters, globals, special token strings and white-space rules, in one template."""
+    """A template with filters, globals, special token strings and white-space rules."""
     source = (
         "{%- for message in messages %}\n"
         "    {%- if loop.index > 1 %}{% break %}{% endif %}\n"

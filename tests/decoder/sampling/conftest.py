@@ -1,4 +1,4 @@
-"""Formats tried in processes of their own, over the stand-in's tokens; and the real vocabulary, where it was fetched."""
+"""Formats compiled in child processes, with the stand-in's tokens, and the real vocabulary if it was fetched."""
 
 from __future__ import annotations
 

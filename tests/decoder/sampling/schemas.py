@@ -1,4 +1,4 @@
-"""Random schemas of every keyword that is enforced, and a judge that llguidance has no part in."""
+"""Random schemas with every enforced keyword, and a validator independent of llguidance."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _typed() -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def _node(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
-    """Keywords of one kind, or of two, in any order."""
+    """Keywords of a type, or of two, in any order."""
     kinds = [numbers(), _strings(), _arrays(inner), _objects(inner), _applied(inner), _literal()]
     parts = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=2))
     node = draw(_typed())

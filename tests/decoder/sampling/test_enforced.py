@@ -1,6 +1,6 @@
-"""Whatever is said under a schema that is not refused is valid by it, as jsonschema judges.
+"""Answers under an accepted schema are valid according to jsonschema.
 
-Schemas are drawn from all keywords, and answers at random from what may come next, a byte at a time.
+Schemas are drawn from all keywords; answers are sampled at random from the allowed next bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHECKED = settings(max_examples=400, deadline=None, derandomize=True, suppress_h
 
 
 def walk(matcher: LLMatcher, chance: random.Random, longest: int = 200) -> str | None:
-    """An answer at random that tends to its end; None where it does not come to one."""
+    """A random answer that tends to its end. None if it does not end."""
     matcher, said = matcher.deep_copy(), bytearray()
     for _ in range(longest):
         bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
@@ -41,7 +41,7 @@ def walk(matcher: LLMatcher, chance: random.Random, longest: int = 200) -> str |
 
 
 def answers(schema: dict[str, Any], seed: int, tries: int = 8) -> list[str]:
-    """Some that may be said; none where the schema is refused."""
+    """Some allowed answers. Empty if the schema is refused."""
     try:
         matcher = compiled(BYTES, grammar_source("json_schema", [json.dumps(schema)]))
     except (Unenforceable, TooCostly):

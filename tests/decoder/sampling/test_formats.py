@@ -1,4 +1,4 @@
-"""A format that costs too much is given up in a process of its own, and nobody waits for it."""
+"""Compiling a costly format is aborted in its own process and blocks no other request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a schema may ask for: what is not enforced exactly is refused with its keyword and its place."""
+"""Supported schema keywords. Keywords that are not enforced exactly are refused with their path."""
 
 from __future__ import annotations
 

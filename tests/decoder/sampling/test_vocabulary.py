@@ -1,6 +1,6 @@
 """Formats over the real vocabulary of Qwen3: its merges, normalizer and added tokens, with random weights.
 
-The stand-in's 1,024 tokens have no merge inside of a character and hide what fails here.
+The stand-in's 1,024 tokens have no merge inside of a character and hide such failures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an answer of the vLLM engine is made of: text, stop strings, log-probabilities, formats, usage, times."""
+"""Answers of the vLLM engine: text, stop strings, log-probabilities, formats, usage, times."""
 
 from __future__ import annotations
 

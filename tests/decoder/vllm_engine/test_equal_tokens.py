@@ -1,4 +1,4 @@
-"""vLLM, the native engine and plain transformers say the same, for whole images and for reduced ones."""
+"""vLLM, the native engine and transformers give equal tokens, for whole and for reduced images."""
 
 from __future__ import annotations
 

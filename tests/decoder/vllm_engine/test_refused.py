@@ -1,4 +1,4 @@
-"""Nothing reaches vLLM unchecked, and every way out gives back what a request held."""
+"""vLLM gets only checked requests, and a request frees its resources however it ends."""
 
 from __future__ import annotations
 

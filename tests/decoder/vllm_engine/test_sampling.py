@@ -1,4 +1,4 @@
-"""Our sampling in vLLM's words, without vLLM: what its parameters would be."""
+"""Translation of our sampling to vLLM's parameters, without vLLM."""
 
 from __future__ import annotations
 

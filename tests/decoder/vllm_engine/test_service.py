@@ -1,4 +1,4 @@
-"""The whole decoder with FOVEA_DECODER_ENGINE=vllm: the same answers and the same receipts as with the native engine."""
+"""The decoder with FOVEA_DECODER_ENGINE=vllm gives the answers and receipts of the native engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vLLM is fed alike with packed rows and with the numbers that they say."""
+"""vLLM gives the same answers for packed rows and for their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of the vLLM engine where vLLM is not installed."""
+"""The vLLM engine on a machine without vLLM."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def forget(file: Path) -> None:
 
 
 def is_forgotten(file: Path) -> bool:
-    """Whether the system forgot, found out by reading all of the file: it has to be forgotten again."""
+    """Whether the page cache dropped the file. The check reads the whole file, so it must be dropped again."""
     return bytes_read_by(f"open({str(file)!r}, 'rb').read()") > RECORDS * RECORD_BYTES // 2
 
 

@@ -429,6 +429,6 @@ async def test_calls_with_and_without_saliency_share_no_tower_call(
 async def test_a_batch_is_limited_by_its_kept_patches(
     batcher: Batcher, tower: FakeTower, work: Preparations
 ) -> None:
-    """Four images that could have 12 patches each, and have 4: one call of 16."""
+    """Four images with up to 12 patches each have 4, so a single call holds all 16."""
     await asyncio.gather(*(batcher.encode(i, 12, work.of(i, 4)) for i in range(4)))
     assert tower.batches == [[0, 1, 2, 3]]

@@ -25,7 +25,7 @@ VALUES = 3 * 2 * 16 * 16
 
 
 def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **others: Any) -> torch.Tensor:
-    """Stands for the kernel of a package that is not here: takes what it takes, of one device and dtype."""
+    """Replaces the kernel of a package that is not installed. Requires arguments of the same device and dtype."""
     starts = (others["cu_seqlens_q"], others["cu_seqlens_k"])
     assert {t.device for t in (q, k, v, *starts)} == {q.device}, "one device"
     assert q.dtype == k.dtype == v.dtype, "one dtype"
@@ -67,7 +67,7 @@ def forward(strict: Strict, folder: Path, dtype: torch.dtype, kind: type[Any]) -
 
 
 def images() -> list[TowerImage]:
-    """Two of one size, one of another, one of which only some cells are there; on the CPU, as they are prepared."""
+    """Two images of the same size, an image of another size, and an image with kept cells; on the CPU, as prepared."""
     kept = np.array([0, 2, 5], np.int32)
     sizes = [((4, 6), None, 24), ((4, 6), None, 24), ((2, 8), None, 16), ((4, 6), kept, 12)]
     return [TowerImage(torch.empty(count, VALUES), grid, some) for grid, some, count in sizes]

@@ -132,7 +132,7 @@ def test_a_bf16_tower_stays_near_the_fp32_tower(moe: Path) -> None:
 
 
 def test_rows_are_independent_bytes(moe: Path) -> None:
-    """A view of the batch would keep all of it in memory for as long as one image is in use."""
+    """A view of the batch would keep the whole batch in memory while any image is in use."""
     images = pictures(Geometry.from_checkpoint(moe))
     rows = Tower.load(moe).encode(images, RowDtype.BF16)
     assert all(type(data.rows) is bytes for data in rows)
