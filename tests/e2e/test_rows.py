@@ -38,7 +38,7 @@ def stored(cache: Path, model: Path, fingerprint: str, layout: RowLayout) -> set
     identity = RowIdentity(fingerprint, layout, "fp32", Geometry.from_checkpoint(model))
     with LmdbStore(cache, StoreLimits(256 << 20, 128 << 20)) as store:
         keys = store.row_keys(TENANT)
-        fields = {variant(fields): fields for fields in map(identity.fields, GRIDS)}
+        fields = {variant(named): named for named in map(identity.fields, GRIDS)}
         records = [store.get(key, fields[key.variant]) for key in keys]
         assert store.stats().total.rows.failed_checks == 0
         stored = {bytes(record.data) for record in records if isinstance(record, StoredRows)}
