@@ -907,7 +907,7 @@ Global___Finished: _TypeAlias = Finished  # noqa: Y015
 
 @_typing.final
 class GenerateResponse(_message.Message):
-    """One message of a Generate stream."""
+    """A message of a Generate stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -438,7 +438,7 @@ Global___EncodeSummary: _TypeAlias = EncodeSummary  # noqa: Y015
 
 @_typing.final
 class EncodeResponse(_message.Message):
-    """One message of an Encode stream."""
+    """A message of an Encode stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -607,7 +607,7 @@ class LeaseRowsResponse(_message.Message):
 
     @_builtins.property
     def xxh3(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+        """XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
         last piece holds the rest.
         """
 

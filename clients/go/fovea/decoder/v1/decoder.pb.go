@@ -1816,7 +1816,7 @@ func (x *Finished) GetReceipt() *Receipt {
 	return nil
 }
 
-// One message of a Generate stream.
+// A message of a Generate stream.
 type GenerateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The content of this message.

@@ -829,7 +829,7 @@ func (x *EncodeSummary) GetTimings() *EncodeTimings {
 	return nil
 }
 
-// One message of an Encode stream.
+// A message of an Encode stream.
 type EncodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The content of this message.
@@ -1137,7 +1137,7 @@ type LeaseRowsResponse struct {
 	Arena string `protobuf:"bytes,3,opt,name=arena,proto3" json:"arena,omitempty"`
 	// Offset of the first row in the arena's file, in bytes.
 	OffsetBytes uint64 `protobuf:"varint,4,opt,name=offset_bytes,json=offsetBytes,proto3" json:"offset_bytes,omitempty"`
-	// XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+	// XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
 	// last piece holds the rest.
 	Xxh3 []uint64 `protobuf:"fixed64,5,rep,packed,name=xxh3,proto3" json:"xxh3,omitempty"`
 	// The id to release the lease with.

@@ -201,7 +201,7 @@ private static final long serialVersionUID = 0L;
       emptyLongList();
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
    * last piece holds the rest.
    * </pre>
    *
@@ -215,7 +215,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
    * last piece holds the rest.
    * </pre>
    *
@@ -227,7 +227,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
    * last piece holds the rest.
    * </pre>
    *
@@ -1320,7 +1320,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
      * last piece holds the rest.
      * </pre>
      *
@@ -1334,7 +1334,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
      * last piece holds the rest.
      * </pre>
      *
@@ -1346,7 +1346,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
      * last piece holds the rest.
      * </pre>
      *
@@ -1359,7 +1359,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
      * last piece holds the rest.
      * </pre>
      *
@@ -1379,7 +1379,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
      * last piece holds the rest.
      * </pre>
      *
@@ -1397,7 +1397,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
      * last piece holds the rest.
      * </pre>
      *
@@ -1416,7 +1416,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
      * last piece holds the rest.
      * </pre>
      *

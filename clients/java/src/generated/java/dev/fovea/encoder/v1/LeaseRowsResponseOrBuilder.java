@@ -96,7 +96,7 @@ public interface LeaseRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
    * last piece holds the rest.
    * </pre>
    *
@@ -106,7 +106,7 @@ public interface LeaseRowsResponseOrBuilder extends
   java.util.List<java.lang.Long> getXxh3List();
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
    * last piece holds the rest.
    * </pre>
    *
@@ -116,7 +116,7 @@ public interface LeaseRowsResponseOrBuilder extends
   int getXxh3Count();
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, and never fewer than one. The
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
    * last piece holds the rest.
    * </pre>
    *
