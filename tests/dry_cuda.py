@@ -33,7 +33,7 @@ class MixedDtypes(AssertionError):
 
 
 class Strict(TorchDispatchMode):
-    """Refuses operations across devices, but for those that say that they move something, and mixed products."""
+    """Refuses mixed products, and operations across devices except explicit transfers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Strict(TorchDispatchMode):
 
     @contextmanager
     def copying(self) -> Iterator[None]:
-        """Meanwhile `copy_` may read from another device: weights from a file, a batch into a graph's tensors."""
+        """Allows `copy_` from another device: weights from a file, a batch into a graph's tensors."""
         self._moves = (*MOVES, torch.ops.aten.copy_.default)
         yield
         self._moves = MOVES

@@ -42,7 +42,7 @@ DTYPES = ("fp8", "int8")
 
 @pytest.fixture(scope="module")
 def outcomes() -> Outcomes:
-    """All right and 100 tokens, but for what the tests look at."""
+    """All answers right, with 100 tokens each, except for the cases of the tests."""
     answers = Outcomes(ROWS)
     answers.expect([*DRAWN, *UPLOADED, *CONTROLLED, *(Policy(dtype, OFF.budget) for dtype in DTYPES)])
     for right in answers.right.values():

@@ -20,7 +20,7 @@ FACTS = {
 
 
 def outcomes(native: float, half: float, blank: float | None = None) -> dict[str, np.ndarray]:
-    """The first so many of each kind right; a blank image gets `blank`, or what guessing gets."""
+    """The first part of each kind is right. A blank image gets `blank`, or the score of guessing."""
 
     def view(shares: list[float]) -> np.ndarray:
         return np.array([[row < round(share * N) for row in range(N)] for share in shares])

@@ -41,7 +41,7 @@ def side(folder: Path) -> Side:
 
 
 def question(number: int) -> Question:
-    """Recognised by its number on the other side."""
+    """A question that the other side recognises by its number."""
     ids, positions = np.array([5, 7, 7, 6], np.int32), np.arange(12, dtype=np.int32).reshape(3, 4)
     prompt = Prompt(ids, positions, number, (ImageSpan(1, (1, 2, 4), 2, key=b"k"),))
     return Question(prompt, np.ones((2, 3), np.float32))

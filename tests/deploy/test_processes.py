@@ -30,7 +30,7 @@ SAMPLES = ROOT / "standin" / "samples"
 
 
 class Host:
-    """What stands in for the container engine."""
+    """Replaces the container engine."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,7 +41,7 @@ class Host:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def here(self, service: Service, text: str) -> str:
-        """A command's word or a variable of a service as it reads on this machine."""
+        """An argument or a variable of a service, adapted to this machine."""
         for (name, port), address in self.addresses.items():
             text = text.replace(f"{name}:{port}", address)
             if name == service.name:

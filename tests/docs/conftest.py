@@ -13,7 +13,7 @@ from tests.docs.shell import TOOLS, Addresses, services
 
 @pytest.fixture(scope="module")
 def tool() -> Callable[[str], Path]:
-    """A built tool by name. Where it is missing the test is skipped, or fails if nothing may be skipped."""
+    """A built tool by name. If it is missing, the test is skipped, or fails if nothing may be skipped."""
 
     def find(name: str) -> Path:
         if not (TOOLS / name).exists():

@@ -17,18 +17,18 @@ PAGE = ROOT / "docs" / "grpcurl.md"
 
 
 def told() -> list[Block]:
-    """The commands of the page and the outputs that it shows."""
+    """The commands of the page and their outputs."""
     return blocks(PAGE.read_text(encoding="utf-8"))
 
 
 def printed(folder: Path) -> list[str]:
-    """What the commands print now, with a fresh encoder that keeps its store in `folder`."""
+    """The current output of the commands, with a fresh encoder whose store is in `folder`."""
     with services(folder) as at:
         return run([block.command for block in told()], at)
 
 
 def write() -> None:
-    """Put what the commands print now into the page."""
+    """Write the current output of the commands to the page."""
     with tempfile.TemporaryDirectory() as folder:
         outputs = [
             block.output if steady(block.output) == steady(now) else now

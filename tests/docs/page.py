@@ -17,14 +17,14 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """Commands, and what the page says that they print; empty where it says nothing."""
+    """Commands, and their output on the page. Empty if the page shows none."""
 
     command: str
     output: str
 
     @property
     def name(self) -> str:
-        """The call that the block is about, or its first line: for the name of a test."""
+        """The name for a test: the last RPC in the block, or its first line."""
         calls = re.findall(r"\.v1\.(\w+/\w+)", self.command)
         return calls[-1] if calls else self.command.splitlines()[0]
 

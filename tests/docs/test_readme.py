@@ -30,7 +30,7 @@ SAMPLES = model_dir().parent / "samples"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The files that the README speaks of."""
+    """A folder with the files that the README names."""
     for name in ("chart.png", "invoice.png"):
         shutil.copy(SAMPLES / "chart.png", tmp_path / name)
     shutil.copy(SAMPLES / "chart.png", tmp_path / "photo.jpg")

@@ -22,7 +22,7 @@ LEAKS = re.compile(
 
 @dataclass
 class Failure:
-    """`violations` by field; `retry_s` is None where no RetryInfo came."""
+    """`violations` by field; `retry_s` is None without RetryInfo."""
 
     code: str
     message: str
@@ -37,7 +37,7 @@ class Failure:
 
 
 async def failure(call: Awaitable[Any] | Any) -> Failure:
-    """The failure of a call that must fail, unary or streamed; its form and its text are checked here."""
+    """The failure of a call that must fail, unary or streamed. Checks its details and text."""
     try:
         if hasattr(call, "__aiter__"):
             async for _ in call:

@@ -65,7 +65,7 @@ class Process:
         return await asyncio.to_thread(self.child.wait, 60)
 
     def end(self) -> None:
-        """At the end of a test, whatever has happened."""
+        """Ends the process after a test, whatever happened."""
         if self._child is not None and self._child.poll() is None:
             self._child.kill()
             with suppress(subprocess.TimeoutExpired):

@@ -61,7 +61,7 @@ async def taught(house: House, model: Monolith, asked: Sequence[tuple[str, bytes
 
 
 def after(lesson: Taught, tokens: int) -> Prompt:
-    """The prompt with the first `tokens` tokens of the answer behind it."""
+    """The prompt, followed by the first `tokens` tokens of the answer."""
     prompt = lesson.prompt
     new = np.arange(prompt.next_position, prompt.next_position + tokens, dtype=np.int32)
     return Prompt(
@@ -99,7 +99,7 @@ async def engine_in_bf16(folder: Path) -> AsyncIterator[NativeEngine]:
 
 
 async def agreements(folder: Path, lessons: Sequence[Taught]) -> list[tuple[bool, float]]:
-    """For each token of each answer: whether bf16 chooses it too, and fp32's gap to its second choice."""
+    """For each token of each answer: whether bf16 chooses it too, and fp32's gap to the runner-up."""
     pad = PromptBuilder(folder).ids.image
     places = [
         (lesson, at)

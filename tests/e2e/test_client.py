@@ -49,7 +49,7 @@ BRIEF = Sampling(max_new_tokens=4)
 
 
 def rambling(tokens: int) -> Sampling:
-    """Nearly every token is as likely as the next, so an answer seldom ends by itself; the same each time."""
+    """At this temperature tokens are almost equally likely, so an answer rarely ends on its own. Deterministic."""
     return Sampling(temperature=100.0, seed=1, max_new_tokens=tokens)
 
 
@@ -110,7 +110,7 @@ def running(client: Any) -> dict[str, int]:
 
 
 def until(said: Callable[[], bool]) -> None:
-    """The bound is a guard against hanging, no measurement."""
+    """The limit only guards against hanging."""
     end = time.monotonic() + PATIENCE_S
     while not said():
         assert time.monotonic() < end
@@ -130,7 +130,7 @@ def test_the_answers_are_right(client: Any) -> None:
 
 
 def test_an_answer_matches_its_response_format(client: Any) -> None:
-    """The model has seen no JSON; its own answer is not touched by a form that allows it."""
+    """The model was not trained on JSON. A format that allows its answer does not change it."""
     sample, asked = questions()[0]
     free = client.ask(asked.question, [sample.path], logprobs=True)
     assert len(free.logprobs) == len(free.token_ids) == free.receipt.totals.output_tokens
@@ -321,7 +321,7 @@ def test_rows_come_whole_and_stay_until_they_are_removed(kind: str, own: int, se
 
 
 def refusals(decoder: Process) -> int:
-    """Calls that the decoder refused for want of an encoder, each attempt a line of its log."""
+    """Calls that the decoder refused without an encoder, a log line for each attempt."""
     return decoder.log.read_text().count("reason=ENCODER_UNAVAILABLE")
 
 

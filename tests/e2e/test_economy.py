@@ -14,7 +14,7 @@ from tests.e2e.pictures import pixels
 
 
 def page(seed: int) -> bytes:
-    """320x256, which is 80 tokens; the lower half is one colour."""
+    """320x256, which is 80 tokens. The lower half is uniform."""
     picture = pixels(320, 256, seed)
     picture[128:] = 255
     out = io.BytesIO()

@@ -22,7 +22,7 @@ Make = Callable[[str], Path]
 
 
 class Pair:
-    """A decoder, and an address at which encoders come and go, over one store."""
+    """A decoder, and an address at which encoders start and stop on the same store."""
 
     def __init__(self, folder: Path, address: str, front: Service) -> None:
         self.folder = folder

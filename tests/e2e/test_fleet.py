@@ -88,7 +88,7 @@ class Door:
         return (await failure(self.stub.Complete(message, timeout=CALL_S))).reason
 
     async def peers(self) -> dict[str, decoder_pb2.EncoderPeer]:
-        """What GetServerInfo tells of the encoders, by address."""
+        """The encoders in GetServerInfo, by address."""
         info = await self.stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
         return {peer.address: peer for peer in info.encoders}
 
@@ -107,14 +107,14 @@ def encoded(image: decoder_pb2.ReceiptImage) -> bool:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where sockets and stores lie, and the current one: an address names its socket without a folder."""
+    """The working directory, with sockets and stores, so that an address names its socket without a folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def held_tower(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Every tower stops at its first image until this is set; the dummy at its start it answers."""
+    """Every tower blocks at its first image until this is set. The dummy image at the start passes."""
     from encoder_svc.vision.tower import Tower
 
     go, really = threading.Event(), Tower.encode
@@ -155,7 +155,7 @@ async def door(model: Path, addresses: Sequence[str]) -> AsyncIterator[Door]:
 
 @asynccontextmanager
 async def following_door(model: Path, name: str, lookup: Lookup) -> AsyncIterator[Door]:
-    """A decoder that finds its encoders by a DNS name, looked up twenty times a second."""
+    """A decoder whose encoders have a DNS name, resolved twenty times a second."""
     from decoder_svc.app import serve
     from decoder_svc.settings import DecoderSettings
 
@@ -172,7 +172,7 @@ async def following_door(model: Path, name: str, lookup: Lookup) -> AsyncIterato
 
 
 class Zone:
-    """A DNS server's answer, which a test may change; no address is no answer."""
+    """A DNS server's answer, which a test may change. No address is a failed lookup."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses
@@ -278,7 +278,7 @@ async def test_a_leave_moves_only_its_images(checkpoint: Make, folder: Path) -> 
 
 
 async def test_an_encoder_that_is_silent_stays_in_the_list(checkpoint: Make, folder: Path) -> None:
-    """Its images fail, those of the others do not; nobody takes its place yet."""
+    """Its images fail, those of other encoders do not. No other encoder takes over yet."""
     model = checkpoint("moe")
     async with encoders(model, folder, THREE[0]) as addresses:
         silent = "unix:nobody.sock"
@@ -296,7 +296,7 @@ async def test_an_encoder_that_is_silent_stays_in_the_list(checkpoint: Make, fol
 
 
 async def test_an_unresolved_name_is_a_typed_error(checkpoint: Make, folder: Path) -> None:
-    """The decoder starts, answers what needs no encoder, and says which name is missing; then it is there."""
+    """The decoder starts, answers requests without images, and names the missing host. Then the host resolves."""
     model, name, zone = checkpoint("moe"), "dns:///encoders.example:50051", Zone()
     async with encoders(model, folder, THREE[0]) as addresses, following_door(model, name, zone) as front:
         message = decoder_pb2.CompleteRequest(request=request("?", [fixed_picture(0)], max_new_tokens=1))
@@ -334,7 +334,7 @@ async def test_the_real_resolver_locates_an_encoder(checkpoint: Make, tmp_path: 
 async def test_a_request_outlives_the_leave_of_its_encoder(
     checkpoint: Make, folder: Path, held_tower: threading.Event
 ) -> None:
-    """Its rows come from where its image was put; the next request goes elsewhere."""
+    """Its rows come from the encoder that got its image. The next request uses another encoder."""
     model = checkpoint("moe")
     async with encoders(model, folder, *THREE[:2]) as addresses:
         zone = Zone(addresses[0])

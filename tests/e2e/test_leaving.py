@@ -18,7 +18,7 @@ PATIENCE_S = 30.0
 
 
 async def held(house: House) -> dict[str, float]:
-    """Everything that a call holds while it runs, as both services tell it."""
+    """The resources that a running call holds, as both services report them."""
     info = await house.info()
     encoder, decoder = await scrape(house.encoder_side.metrics), await scrape(house.decoder_side.metrics)
     return {
@@ -34,7 +34,7 @@ async def held(house: House) -> dict[str, float]:
 
 
 async def until_free(house: House) -> None:
-    """The bound is a guard against hanging, no measurement: cancelling crosses two processes' loops."""
+    """The limit only guards against hanging: cancelling crosses the event loops of two services."""
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE_S
     while any((left := await held(house)).values()):
@@ -49,7 +49,7 @@ async def leave_at_once(house: House, at: int) -> None:
 
 
 async def leave_at_start(house: House, at: int) -> None:
-    """When the request was accepted and the rows are on their way."""
+    """Leaves after the request was accepted, while rows are being sent."""
     call = house.decoder.Generate(request("b", [picture(256, 256, seed=2000 + at)], max_new_tokens=200))
     await call.read()
     await asyncio.sleep(0.004 * (at % 10))
@@ -88,7 +88,7 @@ async def test_leaving_callers_free_their_resources(house: House, leave: Leave) 
 
 
 async def test_a_call_holds_blocks_while_it_runs(house: House) -> None:
-    """Guards the tests above: what they count does rise."""
+    """Guards the tests above: their counters do rise."""
     call = house.decoder.Generate(request(LONG_WINDED, max_new_tokens=400), timeout=CALL_S)
     while (await call.read()).WhichOneof("event") != "delta":
         pass

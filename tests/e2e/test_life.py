@@ -27,7 +27,7 @@ ASKS = 20
 
 
 class Pair:
-    """An encoder in a process of its own, and a decoder that asks it."""
+    """An encoder in its own process, and its decoder."""
 
     def __init__(self, encoder: Process, stub: decoder_pb2_grpc.DecoderServiceStub) -> None:
         self.encoder = encoder
@@ -37,7 +37,7 @@ class Pair:
         return await read(self.stub.Generate(request("?", [image], max_new_tokens=TOKENS), timeout=CALL_S))
 
     async def ask_again(self, image: bytes) -> Answered:
-        """As a client does that honours RetryInfo: the channel may not have seen yet that the encoder is back."""
+        """Retries like a client that honours RetryInfo: the channel may not have noticed the restarted encoder."""
         for _ in range(ASKS):
             try:
                 return await self.ask(image)

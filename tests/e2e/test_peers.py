@@ -53,7 +53,7 @@ async def test_an_encoder_that_is_down_is_a_typed_error_and_text_goes_on(checkpo
 
 
 async def test_an_encoder_that_never_answers_costs_no_more_than_the_deadline(checkpoint: Make) -> None:
-    """It accepts connections and says nothing, as a stopped process does."""
+    """It accepts connections and sends nothing, like a stopped process."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         async with lone_decoder(checkpoint("moe"), address) as stub:
@@ -83,7 +83,7 @@ async def test_a_decoder_that_starts_first_recovers(checkpoint: Make, tmp_path: 
 
 
 async def _soon(stub: decoder_pb2_grpc.DecoderServiceStub) -> list[int]:
-    """Ask as a client does that honours RetryInfo; ten times is more than its channel's backoff takes."""
+    """Retries like a client that honours RetryInfo. Ten attempts outlast its channel's backoff."""
     for _ in range(10):
         call = stub.Generate(request("?", [picture()], max_new_tokens=4), timeout=CALL_S)
         try:

@@ -34,7 +34,7 @@ async def served(house: House, images: list[bytes]) -> dict[str, tuple[bytes, st
 
 
 def stored(cache: Path, model: Path, fingerprint: str, layout: RowLayout) -> set[bytes]:
-    """Every record of rows that lies in a store, read as the encoder would; the encoder has stopped."""
+    """Every row record of a store, read like the encoder does. The encoder has stopped."""
     identity = RowIdentity(fingerprint, layout, "fp32", Geometry.from_checkpoint(model))
     with LmdbStore(cache, StoreLimits(256 << 20, 128 << 20)) as store:
         keys = store.row_keys(TENANT)

@@ -92,7 +92,7 @@ def test_rows_differ_by_far_more_than_rounding(lessons: list[Lesson], tower: Tow
 
 @pytest.fixture(scope="module")
 def answers(folder: Path, tower: Tower, lessons: list[Lesson]) -> dict[RowDtype, list[tuple[int, ...]]]:
-    """The first 64 tokens that the greedy stand-in says, whatever it says."""
+    """The first 64 tokens of the stand-in's greedy answer, beyond its end."""
     return asyncio.run(answered(folder, tower, lessons))
 
 

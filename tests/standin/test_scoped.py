@@ -50,7 +50,7 @@ def test_a_share_of_the_pictures_keeps_a_part_of_its_rows() -> None:
 
 
 def test_dropped_patches_do_not_affect_the_order() -> None:
-    """Squares that the tower did not see got no attention: order and share are of the others."""
+    """Dropped patches have no attention. Order and share refer to the remaining patches."""
     rows, attention = drawn(1, 30)
     there = torch.rand(1, 30) < 0.6
     order, _ = scope.rank(rows[0, there[0]].numpy(), attention[0, there[0]].numpy())

@@ -54,7 +54,7 @@ def test_alternatives_mean_the_same_on_any_server(budget: ServerBudget) -> None:
 @pytest.mark.parametrize("kept", [1, 15, 16, 17, 900])
 @pytest.mark.parametrize("keep", [1e-6, 0.3, 0.75, 1.0])
 def test_affordable_needs_no_linear_search(keep: float, kept: int) -> None:
-    """Also where no choice keeps so few: a search from the top would hold up everybody for seconds."""
+    """Even if no total keeps so few rows. A linear search would block all requests for seconds."""
     began = time.process_time()
     total = RowSelection(keep).affordable(kept)
     assert time.process_time() - began < 0.5

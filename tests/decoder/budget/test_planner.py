@@ -53,7 +53,7 @@ def check(text: int, images: list[tuple[int, int]], max_pixels: int, new: int, c
 
 
 def fits_from(images: list[tuple[int, int]], tokens: int, geometry: Geometry) -> int | None:
-    """By trying every value from the top, which only a small range allows."""
+    """Tries every value from the top, which is feasible only for a small range."""
     values = range(geometry.max_pixels, geometry.min_pixels - 1, -1)
     return next((m for m in values if cost(images, m, geometry) <= tokens), None)
 

@@ -17,7 +17,7 @@ NAME = DnsName("encoders.example", 50051)
 
 
 class Zone:
-    """What a DNS server would answer; None is no answer."""
+    """The answers of a DNS server. None is a failed lookup."""
 
     def __init__(self, *answers: Sequence[str] | None) -> None:
         self.answers = list(answers)
@@ -32,7 +32,7 @@ class Zone:
 
 
 async def looked(zone: Zone) -> list[Sequence[str]]:
-    """What the listener hears while all of the zone's answers are used up."""
+    """The address lists that the listener gets until the zone's answers are used up."""
     heard: list[Sequence[str]] = []
     resolver = Resolver(NAME, 5.0, heard.append, zone)
     while zone.answers:
@@ -73,7 +73,7 @@ async def test_localhost_by_the_real_resolver() -> None:
 
 
 async def test_a_slow_lookup_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop turns while the system's resolver hangs."""
+    """The event loop runs while the system's resolver hangs."""
     go = threading.Event()
 
     def hanging(*args, **kwargs):

@@ -28,7 +28,7 @@ PIECES = [DATA[at : at + 2 * ROW] for at in range(0, SIZE, 2 * ROW)]
 
 
 class Sharing(Streaming):
-    """Has an arena too, and answers LeaseRows with `lease`, or fails."""
+    """An encoder with an arena. It answers LeaseRows with `lease`, or fails."""
 
     def __init__(self, arena: Arena) -> None:
         super().__init__(good())
@@ -65,7 +65,7 @@ class Sharing(Streaming):
 
 @pytest.fixture
 def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sharing]:
-    """Pieces are of two rows, so that there are three."""
+    """Pieces hold two rows, so that there are three pieces."""
     monkeypatch.setattr(fovea.contract.rows, "CHUNK_BYTES", 2 * ROW)
     monkeypatch.setattr(fovea.arena, "folder", lambda: tmp_path)
     arena = Arena(64 + SIZE)
@@ -167,7 +167,7 @@ async def test_unusable_leases_fall_back_to_grpc(encoder: Sharing, harm: Callabl
 
 
 async def test_an_arena_that_did_not_work_is_left_alone_for_a_while(encoder: Sharing) -> None:
-    """The clock moves with each handshake: a second later, and then when the time is over."""
+    """The clock advances with each handshake: first a second, then past the pause."""
     moments = [0.0, 1.0, PAUSE_S]
     _other_rows(encoder)
     fetch = await fetched(encoder, 3, SharedMemoryReader(clock=lambda: moments[encoder.handshakes - 1]))
@@ -176,7 +176,7 @@ async def test_an_arena_that_did_not_work_is_left_alone_for_a_while(encoder: Sha
 
 
 async def test_verified_pieces_are_not_fetched_again(encoder: Sharing) -> None:
-    """The third piece is overwritten, as after a lease that has run out: the first two are used."""
+    """The third piece is overwritten, as after an expired lease. The first two are used."""
     encoder.arena.write(PAGE + 64 + 4 * ROW, [b"other"])
     encoder.lease.header.source = 1  # encoded: for the lease, and so for this fetch
     encoder.lease.header.joined = True

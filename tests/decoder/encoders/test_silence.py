@@ -32,7 +32,7 @@ Ask = Callable[[RemoteEncoder, Deadline], Awaitable[Any]]
 
 
 class Mute(FakeEncoder):
-    """Takes every call; the methods in `mute` never answer, and Encode stops after `says` messages."""
+    """Accepts every call. The methods in `mute` never answer, and Encode stops after `says` messages."""
 
     def __init__(self, *mute: str) -> None:
         super().__init__("mute")
@@ -147,14 +147,14 @@ async def test_a_deadline_that_leaves_nothing_is_no_internal_error(method: str, 
 
 
 async def test_the_handshake_is_bounded() -> None:
-    """By its own few seconds, whatever the limit."""
+    """The handshake has its own limit of a few seconds."""
     async with peer_of(Mute("GetServerInfo")) as peer:
         with pytest.raises(EncoderUnavailable):
             await peer.handshake(*SHAPE, Deadline())
 
 
 async def test_a_call_waits_for_a_tower_that_completes_images() -> None:
-    """A long queue is no silence: the encoder's own count of images tells them apart."""
+    """The encoder's count of images distinguishes a long queue from silence."""
     encoder = Mute()
 
     async def busy(request: Any, context: Any) -> Any:
@@ -190,7 +190,7 @@ async def test_an_address_without_a_listener_fails_at_once() -> None:
 
 
 async def test_a_restarted_encoder_serves_the_next_call() -> None:
-    """Whatever gRPC's pause between two attempts to connect is by then."""
+    """Regardless of gRPC's current reconnect backoff."""
     address = free_address()
     peer = RemoteEncoder(address)
     for _ in range(4):
@@ -246,7 +246,7 @@ async def test_an_upload_is_answered_before_all_of_it_was_sent() -> None:
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
 async def test_a_status_of_another_server_is_an_error(code: grpc.StatusCode) -> None:
-    """From a proxy, or from gRPC itself: the caller did nothing wrong and may come back."""
+    """The status comes from a proxy or from gRPC itself, so the caller may retry."""
 
     class Odd(Mute):
         async def DescribeImage(self, request, context):

@@ -27,7 +27,7 @@ Messages = list[encoder_pb2.EncodeResponse]
 
 
 class Streaming(FakeEncoder):
-    """Answers Encode with these messages, in protobuf's own writing."""
+    """Answers Encode with these messages, serialised by protobuf."""
 
     def __init__(self, messages: Messages) -> None:
         super().__init__("streaming")
@@ -192,7 +192,7 @@ def test_other_messages_are_unchanged() -> None:
 
 
 async def test_rows_that_are_not_finite_are_refused_with_the_encoder_that_sent_them() -> None:
-    """Their check fits: they were computed so."""
+    """Their checksum matches, because they were computed that way."""
     messages = good()
     data = bytearray(messages[2].chunk.data)
     data[LAYOUT.row_bytes + 2 : LAYOUT.row_bytes + 4] = b"\xc0\x7f"  # NaN

@@ -95,7 +95,7 @@ def poisoned(pages: LayerPages, plan: AttentionPlan, value: float) -> LayerPages
 def test_positions_after_the_context_contribute_nothing(
     sizes: tuple[tuple[int, int], ...], gathered_bytes: int, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stale tails of blocks, whole blocks that a table holds beyond its context, and what padding points to."""
+    """Stale tails of blocks, blocks of a table beyond its context, and targets of padding."""
     monkeypatch.setattr(
         "decoder_svc.model.attention.GATHERED_BYTES", gathered_bytes // torch.get_num_threads()
     )
@@ -166,7 +166,7 @@ def test_flash_attention_is_not_chosen_if_it_cannot_run() -> None:
 
 
 def test_the_paged_attention_check_detects_wrong_results() -> None:
-    """It chooses the kernel on a GPU: a kernel that ignores the tables, or the end of a context, fails it."""
+    """The check selects the kernel on a GPU. It rejects kernels that ignore the tables or the end of a context."""
 
     class Large(GatheredAttention):
         block_size = 256
@@ -181,7 +181,7 @@ def test_the_paged_attention_check_detects_wrong_results() -> None:
             return super().__call__(q, pages, replace(plan, contexts=fewer), scale)
 
     class Masked(Large):
-        """Reads whole blocks and masks the scores of what lies beyond a context, which NaN outlives."""
+        """Reads whole blocks and masks scores beyond a context. NaN survives such a mask."""
 
         def __call__(self, q, pages, plan, scale):
             out, start = [], 0

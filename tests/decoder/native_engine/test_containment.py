@@ -35,7 +35,7 @@ Ask = Callable[[str], Any]
 
 
 class Panic(BaseException):
-    """As pyo3 raises for a panic in Rust: no Exception."""
+    """Like pyo3's panic exception, which is not an Exception."""
 
 
 def text(length: int, token: int = 65) -> Prompt:
@@ -171,7 +171,7 @@ async def test_a_request_whose_sampling_fails_ends_alone(
 async def test_a_failed_copy_fails_the_requests_that_need_it(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """A second question about an image takes over the block in which the image ends by copying it."""
+    """A second question about an image copies the block in which the image ends."""
     from dataclasses import replace
 
     size = engine._parts.worker._scheduler.blocks.block_size
@@ -231,7 +231,7 @@ async def test_corrupt_bookkeeping_ends_the_engine(engine: NativeEngine) -> None
 
 
 async def cancelled(rows: torch.Tensor) -> AsyncIterator[RowChunk]:
-    """As a gRPC stream ends whose channel is closed: by CancelledError, though nobody cancels us."""
+    """Ends like a gRPC stream whose channel is closed: with CancelledError, without a cancellation."""
     async for chunk in stream(rows, chunk=1):
         yield chunk
         raise asyncio.CancelledError

@@ -73,7 +73,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def _no_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is compared by value at start cannot be: the self-test of the angles, and of weights."""
+    """Disables the self-tests of angles and weights at start, which compare values."""
     monkeypatch.setattr(RotaryEmbedding, "_proved", lambda self: True)
     monkeypatch.setattr("decoder_svc.model.load._check_finite", lambda *a: None, raising=False)
     # Newer torch asks the driver which kernel takes decodes.
@@ -114,7 +114,7 @@ def sequence(
 
 
 def step(block_size: int, row_dtype: RowDtype = RowDtype.BF16) -> Batch:
-    """Two decodes of unlike length, a prompt with an image and a past, another prompt; made as the worker does."""
+    """Two decodes of different lengths, a prompt with an image and a cached prefix, another prompt; built like the worker does."""
     layout = RowLayout(WIDTH, LEVELS, row_dtype)
     plain = [sequence(70, 5, (), layout), sequence(12, 10, (), layout), sequence(9, 15, (), layout)]
     seen = sequence(40, 20, ((12, 8),), layout)
@@ -199,7 +199,7 @@ SAMPLED = (
 
 @pytest.fixture
 def values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The only values that sampling reads: whether few tokens suffice, and in the end the tokens."""
+    """The only values that sampling reads: whether few tokens suffice, and the sampled tokens."""
     monkeypatch.setattr(FakeTensor, "__bool__", lambda self: True, raising=False)
     monkeypatch.setattr(FakeTensor, "tolist", lambda self: np.zeros(tuple(self.shape), int).tolist())
 
@@ -260,7 +260,7 @@ def leave_of_plan(name: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def spoil(change: Callable[[TextDecoder], object]) -> Callable[[pytest.MonkeyPatch], None]:
-    """Of the decoder, once it is loaded."""
+    """Changes the decoder after loading."""
 
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
         allocate = TextDecoder.allocate
@@ -287,7 +287,7 @@ def rows_to(device: torch.device) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def set_on(path: str, change: Callable[[Any], Any]) -> Callable[[TextDecoder], object]:
-    """Change an attribute of the first layer, or of the decoder itself where the path begins with a dot."""
+    """Change an attribute of the first layer, or of the decoder itself if the path begins with a dot."""
 
     def apply(model: TextDecoder) -> None:
         owner: Any = model if path.startswith(".") else model._layers[0]
@@ -382,7 +382,7 @@ def mask_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     from_numpy = torch.from_numpy
 
     class Stays:
-        """What `.to` does not move."""
+        """An object that `.to` does not move."""
 
         def __init__(self, tensor: torch.Tensor) -> None:
             self.tensor = tensor

@@ -27,7 +27,7 @@ GREEDY = Sampling(max_new_tokens=12)
 
 
 async def ties(folder: Path, asked: list[Question], together: bool, **changes: Any) -> int:
-    """Ask all questions, alone or at once; returns how many answers needed the excuse of a tie."""
+    """Ask all questions, in sequence or concurrently. Returns the number of answers with a tie."""
     engine = NativeEngine(settings(folder, **changes))
     await engine.start()
     try:
@@ -52,7 +52,7 @@ async def test_greedy_tokens_equal_the_reference(
     together: bool,
     chunk: int,
 ) -> None:
-    """Chunks of 7 and of 1 cut inside images; blocks of 4 make every answer cross blocks."""
+    """Chunks of 7 and of 1 end inside images. With blocks of 4 every answer spans blocks."""
     count = await ties(checkpoints[kind], questions[kind], together, prefill_chunk=chunk, block_size=4)
     print(f"{kind}: {count} of {len(questions[kind])} answers excused by a tie")
 
@@ -60,7 +60,7 @@ async def test_greedy_tokens_equal_the_reference(
 async def test_preempted_requests_lose_nothing(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """A cache that holds the longest request and little more: others are thrown out and computed again."""
+    """The KV cache holds the longest request and little more, so others are preempted and computed again."""
     asked = questions["moe"]
     longest = max(len(q.prompt.token_ids) for q in asked) + GREEDY.max_new_tokens
     context = -(-longest // 4) * 4
@@ -114,7 +114,7 @@ async def test_a_seeded_answer_depends_on_neither_batch_nor_preemption(
 
 @torch.inference_mode()
 def reference_with_kept_rows(reference: Reference, q: Question) -> Question:
-    """The text model of the reference, fed by hand: no cache, every token computed anew in each round."""
+    """The text model of the reference, called directly: without a cache, every token is computed again each round."""
     text, head = reference.model.model.language_model, reference.model.lm_head
     ids, positions = q.prompt.token_ids.tolist(), torch.from_numpy(q.prompt.positions).long()
     embeds = text.embed_tokens(torch.tensor(ids))
@@ -141,7 +141,7 @@ def reference_with_kept_rows(reference: Reference, q: Question) -> Question:
 
 
 def drop_rows(question: Question, seed: int) -> Question:
-    """Keep a random half of each image's rows, and the positions of all that stays."""
+    """Keep a random half of each image's rows, with their positions."""
     random = np.random.default_rng(seed)
     present = np.ones(len(question.prompt.token_ids), bool)
     kept = []
@@ -175,7 +175,7 @@ async def test_kept_rows_stand_at_their_original_positions(
 async def test_the_tokens_depend_on_rows_levels_and_positions(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """Guards the tests above: with models that ignored any of these, equality would prove nothing."""
+    """Guards the tests above: if the model ignored any of these, equality would prove nothing."""
     for q in (q for q in questions["moe"] if len(q.rows) == 5):
         shallow = tuple(r.clone() for r in q.rows)
         for rows in shallow:

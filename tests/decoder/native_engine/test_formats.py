@@ -55,7 +55,7 @@ def formats() -> list[ResponseFormat]:
 
 
 def matches(wanted: ResponseFormat, said: str) -> bool:
-    """Judged without the library that enforces it."""
+    """Checks a match without the library that enforces it."""
     if wanted.kind == "choice":
         return said in wanted.source
     if wanted.kind == "regex":
@@ -168,7 +168,7 @@ async def test_log_probabilities_are_those_of_a_plain_forward(
     references: dict[str, Reference],
     wanted: ResponseFormat | None,
 ) -> None:
-    """Whatever penalty, temperature, cuts and format did to the choice."""
+    """Regardless of penalty, temperature, cuts and format."""
     q = questions["moe"][0]
     s = Sampling(1.5, 0.9, 40, 0.01, 1.3, seed=3, max_new_tokens=12, response_format=wanted, logprobs=True)
     deltas = await answer(engine, q, s)

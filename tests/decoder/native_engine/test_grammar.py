@@ -48,7 +48,7 @@ def choice(*options: str) -> ResponseFormat:
 
 
 class Compiler:
-    """Formats become grammars at once, in this process."""
+    """Compiles formats to grammars directly, in this process."""
 
     def __init__(self, folder: Path, eos_ids: frozenset[int]) -> None:
         self._grammars = Grammars(TokenSet(folder, SIZE, eos_ids))
@@ -115,7 +115,7 @@ def test_only_an_end_token_may_follow_a_complete_match(grammars: Compiler, token
 def test_tokens_beyond_the_tokenizer_and_special_ones_are_never_allowed(
     grammars: Compiler, tokenizer: Tokenizer
 ) -> None:
-    """The logits have room for more tokens than there are; `.` with newlines allows all text there is."""
+    """The logits have more entries than there are tokens. `.` with newlines allows every text."""
     free = may_come(grammars.compile(regex(r"(?s:.)+")))
     assert max(free) < tokenizer.get_vocab_size() < SIZE
     special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
@@ -124,7 +124,7 @@ def test_tokens_beyond_the_tokenizer_and_special_ones_are_never_allowed(
 
 
 def _begins_text(data: bytes) -> bool:
-    """Whole characters, of which the last may be unfinished."""
+    """Complete characters, except that the last may be incomplete."""
     return any(
         _decodes(data + rest)
         for rest in (b"", b"\x80", b"\x80\x80", b"\x80\x80\x80", b"\xa0\x80", b"\x90\x80\x80")

@@ -155,7 +155,7 @@ async def test_the_first_delta_says_that_the_request_is_admitted(
 async def test_unread_answers_hold_no_slots(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """Admission counts what is computed or waits for that; an answer that is complete waits only for its reader."""
+    """Admission counts running and waiting requests. A complete answer waits only for its reader."""
     limits = EngineLimits(max_context=1024, max_new_tokens=64, max_waiting=1)
     engine = NativeEngine(settings(checkpoints["moe"], max_running=1, limits=limits))
     await engine.start()

@@ -38,7 +38,7 @@ SPOILED = 7  # a token whose embedding is made NaN; no question has it
 
 @asynccontextmanager
 async def started(folder: Path, **changes: Any) -> AsyncIterator[NativeEngine]:
-    """With a pool so small that every page is soon used again."""
+    """An engine with so few pages that every page is soon reused."""
     engine = NativeEngine(settings(folder, **({"kv_tokens": 1024, "prefill_chunk": 64} | changes)))
     await engine.start()
     try:
@@ -137,7 +137,7 @@ async def test_a_non_finite_answer_is_reported_and_not_sampled(
 
 
 async def test_a_non_finite_request_keeps_no_block(checkpoints: dict[str, Path]) -> None:
-    """Not even those that were filled before it went wrong: 500 tokens in chunks of 64, NaN in the middle."""
+    """Including blocks filled before the failure: 500 tokens in chunks of 64, with NaN in the middle."""
     async with started(checkpoints["moe"]) as engine:
         with spoiled_token(engine), pytest.raises(AnswerNotFinite):
             await collect(engine.submit(EngineRequest("bad", spoiled(500), GREEDY), ()))
@@ -190,7 +190,7 @@ async def test_rows_beyond_the_range_of_the_model_are_refused(
     engine_dtype: RowDtype,
     value: float,
 ) -> None:
-    """In the last row of an image; others answer as before, and so does the image once its rows are right."""
+    """In the last row of an image. Other requests answer as before, and so does the image once its rows are valid."""
     asked = without_spoiled(questions["moe"])
     q = next(q for q in asked if len(q.rows) == 1 and len(q.rows[0]) > 4)
     prompt = replace(q.prompt, images=tuple(replace(image, key=b"image") for image in q.prompt.images))
@@ -225,7 +225,7 @@ async def test_rows_beyond_the_range_of_the_model_are_refused(
 async def test_rows_that_overflow_only_inside_of_the_model_end_alone(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]], dtype: RowDtype, value: float
 ) -> None:
-    """Finite as they come, and beyond the range once they are added up."""
+    """Finite rows whose sums exceed the range."""
     asked = without_spoiled(questions["moe"])
     q = next(q for q in asked if len(q.rows) == 2)
     prompt = replace(

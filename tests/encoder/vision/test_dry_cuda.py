@@ -35,7 +35,7 @@ def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **others: Any) -> t
 
 @pytest.fixture(autouse=True)
 def _no_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensors of the checkpoint have their shapes and no values, so that none is checked."""
+    """Tensors of the checkpoint have shapes but no values, so their values are not checked."""
     monkeypatch.setattr(
         checkpoint, "_read", lambda entry, name: torch.empty(entry.shape, dtype=torch.bfloat16)
     )
@@ -46,7 +46,7 @@ def _no_values(monkeypatch: pytest.MonkeyPatch) -> None:
 def apply(
     self: torch.nn.Module, change: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
 ) -> torch.nn.Module:
-    """What `to` and `to_empty` do; torch's own swaps a tensor's inside, which one without values does not take."""
+    """Replaces `to` and `to_empty`. torch swaps a tensor's storage, which fails without values."""
     for module in self.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
@@ -76,7 +76,7 @@ def images() -> list[TowerImage]:
 def run(
     strict: Strict, folder: Path, dtype: torch.dtype = torch.bfloat16, kind: type[Any] = GroupedAttention
 ) -> None:
-    """Rows of every dtype, and what each patch is worth; a second time with the tables of the first."""
+    """Rows of every dtype, with saliency; then again with cached tables."""
     with torch.inference_mode():
         tower = forward(strict, folder, dtype, kind)
         for salient in (True, False):
