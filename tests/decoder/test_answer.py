@@ -59,7 +59,7 @@ TARIFF = Tariff("EUR", text_tokens=1, visual_tokens=2, output_tokens=3, cached_t
 
 
 class Placing(FakeEncoder):
-    """Drops every other place where squares may be flat, and sends the first rows of a choice."""
+    """Drops every other uniform patch, and sends the first rows of a selection."""
 
     def __init__(self) -> None:
         super().__init__("placing")
@@ -298,7 +298,7 @@ async def test_a_full_queue_refuses_before_any_encode(stage: Stage) -> None:
 
 
 async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage: Stage) -> None:
-    """Every image here has the same rows, so nothing is new in the later ones."""
+    """All images have equal rows, so later images add nothing."""
     names, share = ("a", "b", "c"), 0.4
     started, receipt = await stage.answer(ask(*names, near_repeats=share))
     assert started.visual_tokens == 50
@@ -359,7 +359,7 @@ class ImageNotStored(FoveaError):
 
 
 class Forgetful(Placing):
-    """Has never heard of some images, or lets them go once they were described."""
+    """Does not store some images, or evicts them after describing them."""
 
     def __init__(self, unknown: str, once_encoded: bool) -> None:
         super().__init__()

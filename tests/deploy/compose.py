@@ -105,25 +105,25 @@ class Service:
 
     @property
     def health(self) -> list[str]:
-        """The command that asks for its health."""
+        """The command of its health check."""
         return self.fields["healthcheck"]["test"][1:]
 
     @property
     def ports(self) -> list[str]:
-        """Ports on which it listens inside."""
+        """Its ports inside the container."""
         return [
             value.rpartition(":")[2] for value in self.environment.values() if value.startswith("0.0.0.0:")
         ]
 
     @property
     def folders(self) -> dict[str, str]:
-        """Volumes by the folder where they are mounted."""
+        """Volumes by mount point."""
         mounts = (volume.split(":") for volume in self.fields.get("volumes", ()))
         return {folder: volume for volume, folder in mounts}
 
 
 def parse(source: str) -> dict[str, Any]:
-    """Raises ValueError where Compose would not take it, or where it holds what is not expected here."""
+    """Raises ValueError if Compose would refuse the file, or if the file has unexpected keys."""
     parsed = yaml.load(source, _Loader)
     if not isinstance(parsed, dict):
         raise ValueError("not a mapping")

@@ -25,7 +25,7 @@ def steps() -> list[Step]:
 
 
 def copies() -> list[tuple[str, str]]:
-    """From the context to the image, as (source, destination)."""
+    """Files copied from the context to the image, as (source, destination)."""
     result = []
     for step in steps():
         if step.word == "COPY" and not step.rest.startswith("--from="):

@@ -17,7 +17,7 @@ EACH = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys()
 
 
 def chosen(service: Service, monkeypatch: pytest.MonkeyPatch) -> EncoderSettings | DecoderSettings:
-    """The settings that the process in this container would have."""
+    """The settings of the process in this container."""
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
     return SETTINGS[service.package]()

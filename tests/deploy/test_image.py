@@ -19,7 +19,7 @@ def of(word: str) -> list[str]:
 
 
 def ignored(path: str) -> bool:
-    """As Docker decides for patterns without `**/` inside a path: the last that matches it or a folder above."""
+    """Decides like Docker for patterns without `**/` inside a path: by the last pattern that matches the path or a parent."""
     verdict = False
     above = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
     for line in IGNORE.read_text().splitlines():

@@ -31,7 +31,7 @@ BLOCK = 4
 
 @pytest.fixture
 async def small(checkpoints: dict[str, Path]) -> AsyncIterator[NativeEngine]:
-    """Blocks so small that most of a short prompt fills them."""
+    """An engine with small blocks, so that a short prompt fills several."""
     engine = NativeEngine(settings(checkpoints["moe"], block_size=BLOCK))
     await engine.start()
     yield engine
@@ -188,7 +188,7 @@ async def test_no_prefix_is_reused_if_the_cache_is_off(
 async def test_another_question_about_an_image_needs_none_of_its_rows(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """The image ends inside a block; the block is copied up to there, and both questions go on for themselves."""
+    """The image ends inside a block. The block is copied up to that position, and both questions continue separately."""
     on, off = (
         NativeEngine(settings(checkpoints["moe"], block_size=13, prefix_cache=p)) for p in (True, False)
     )

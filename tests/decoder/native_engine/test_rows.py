@@ -30,7 +30,7 @@ Source = Callable[[torch.Tensor], AsyncIterator[RowChunk]]
 
 
 class EncoderGone(Exception):
-    """What a row source may raise; the engine knows nothing of it."""
+    """An error that a row source may raise and that the engine does not know."""
 
 
 async def one_missing(rows: torch.Tensor) -> AsyncIterator[RowChunk]:
@@ -124,7 +124,7 @@ async def test_no_token_precedes_the_end_of_its_row_stream(
 async def test_prefill_starts_with_the_rows_that_have_arrived(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """With the second image on the way, the first is computed up to the second's last row that came."""
+    """While the second image is arriving, prefill runs up to its last row that has arrived."""
     q = two_images(questions["moe"])
     may_go_on = asyncio.Event()
 

@@ -52,7 +52,7 @@ knobs = st.builds(
 
 
 def drawn(logits: torch.Tensor, s: Sampling, count: int, batch: int = 500) -> torch.Tensor:
-    """How often each token is drawn as the first token of `count` seeds."""
+    """How often each token is sampled first, over `count` seeds."""
     result = []
     for first in range(0, count, batch):
         draws = [SamplerState(replace(s, seed=first + i), VOCABULARY, PROMPT.numpy()) for i in range(batch)]
@@ -88,7 +88,7 @@ def test_tokens_are_drawn_as_often_as_transformers_would(s: Sampling, seed: int)
 
 
 def test_the_distribution_is_that_of_the_model() -> None:
-    """Many draws at once, so that a small bias shows."""
+    """Many draws, so that a small bias shows."""
     logits = torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(1))
     counts = drawn(logits, Sampling(temperature=0.8), 40_000, batch=4000)
     assert not too_large(*chi_square(counts, (logits / 0.8).softmax(-1)))
@@ -96,7 +96,7 @@ def test_the_distribution_is_that_of_the_model() -> None:
 
 
 def _drawn(logits: torch.Tensor, draws: list[SamplerState]) -> list[int]:
-    """A step of each: the tokens that are drawn, noted as the engine notes them."""
+    """A sampling step of each request, recorded as the engine does."""
     tokens = sample(logits, draws)
     for draw, token in zip(draws, tokens, strict=True):
         draw.saw(token)
@@ -104,7 +104,7 @@ def _drawn(logits: torch.Tensor, draws: list[SamplerState]) -> list[int]:
 
 
 def test_consecutive_draws_of_a_seed_are_independent() -> None:
-    """Pairs of consecutive draws of four tokens alike: sixteen cells, equally likely."""
+    """Pairs of consecutive draws from four equally likely tokens: sixteen cells, equally likely."""
     logits = torch.full((4000, 4), 0.0)
     draws = [SamplerState(Sampling(temperature=1.0, seed=i), 4, np.zeros(0, np.int32)) for i in range(4000)]
     first, second = (torch.tensor(_drawn(logits.clone(), draws)) for _ in range(2))
@@ -158,7 +158,7 @@ def test_without_a_seed_two_requests_draw_differently() -> None:
 
 
 def test_a_draw_depends_only_on_seed_and_step() -> None:
-    """Neither on how often others drew, nor on anything that preemption would lose."""
+    """Not on draws of other requests, nor on state that preemption loses."""
     logits = torch.randn(12, VOCABULARY)
     s = Sampling(temperature=1.0, seed=9)
     draws = SamplerState(s, VOCABULARY, PROMPT.numpy())
@@ -212,7 +212,7 @@ def test_no_logit_overflows_within_the_limits(scale: float, temperature: float, 
 
 
 def kept(s: Sampling, logits: torch.Tensor) -> set[int]:
-    """Every token that is drawn with 4,000 seeds."""
+    """The set of tokens sampled over 4,000 seeds."""
     size = logits.shape[-1]
     draws = [SamplerState(replace(s, seed=i), size, np.zeros(0, np.int32)) for i in range(4000)]
     return set(sample(logits.expand(4000, -1).clone(), draws))
@@ -238,7 +238,7 @@ def test_extreme_cuts_keep_the_best_token_or_everything() -> None:
 
 
 def test_top_p_1_drops_no_token_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The likeliest token has all of the probability that fp32 can tell; noise as rare as can be is needed."""
+    """The most likely token has all of the probability that fp32 can represent, so the rarest noise is needed."""
 
     def rare(keys: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return torch.where(ids == 1, 22.0, -3.0)
@@ -260,7 +260,7 @@ def test_tokens_as_likely_as_the_last_one_kept_are_kept() -> None:
 
 @pytest.mark.parametrize("top_p", [0.3, 0.9, 0.999])
 def test_top_p_over_a_large_vocabulary_is_that_of_transformers(top_p: float) -> None:
-    """More tokens than are sorted first weigh less than top-p, or more."""
+    """The tokens that are sorted first weigh less than top-p, or more."""
     for scale in (0.1, 3.0):
         logits = scale * torch.randn(1, 6000, generator=torch.Generator().manual_seed(3))
         expected = TopPLogitsWarper(top_p)(PROMPT[None], logits.clone()) > -torch.inf

@@ -51,7 +51,7 @@ def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
 def test_all_requests_end_even_in_a_tight_kv_cache(
     sizes: list[tuple[int, int]], spare: int, chunk: int, slots: int
 ) -> None:
-    """With room for the largest request and little more, all requests end, in steps that keep the rules."""
+    """With blocks for the largest request and few more, all requests end, in valid steps."""
     blocks = BlockManager(-(-max(p + a for p, a in sizes) // BLOCK) + spare, BLOCK)
     scheduler = Scheduler(blocks, SchedulerConfig(chunk, slots))
     everyone = [sequence(str(i), p, a, first=i % 3) for i, (p, a) in enumerate(sizes)]

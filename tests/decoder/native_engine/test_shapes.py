@@ -99,7 +99,7 @@ async def test_a_shape_gives_the_tokens_of_the_monolithic_model(tmp_path: Path, 
 
 
 async def test_every_tested_config_field_changes_the_tokens(tmp_path: Path) -> None:
-    """Guards the test above: with fields that change nothing, equality would prove nothing."""
+    """Guards the test above: if the fields changed nothing, equality would prove nothing."""
     plain = Reference(tiny.checkpoint(tmp_path / "plain", "moe"), "moe").ask(1, 3, tokens=8)
     for name in ("yarn", "theta-100", "large-eps", "one-expert-a-token", "moe-tied"):
         _, changes = SHAPES[name]

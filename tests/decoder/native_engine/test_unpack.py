@@ -20,7 +20,7 @@ COUNT = 6
 
 
 def written(layout: RowLayout) -> tuple[bytes, torch.Tensor]:
-    """Packed rows and the numbers that they say, (rows, 1 + levels, width)."""
+    """Packed rows and their values, (rows, 1 + levels, width)."""
     random = np.random.default_rng(3)
     integers = random.integers(-8, 9, (COUNT, layout.values))
     scales = random.choice([0.5, 1.0, 3.0], (COUNT, layout.scales)).astype("<f4")

@@ -37,7 +37,7 @@ class Reference:
         return str(text)
 
     def expanded(self, messages: Sequence[ChatMessage], grids: Sequence[tuple[int, int, int]]) -> list[int]:
-        """As the processor does it: the placeholder repeated in the text, then tokenised."""
+        """Expands like the processor: repeats the placeholder in the text, then tokenises."""
         pieces = self.rendered(messages).split(PAD)
         counts = [t * h * w // MERGE**2 for t, h, w in grids]
         text = pieces[0] + "".join(PAD * n + rest for n, rest in zip(counts, pieces[1:], strict=True))

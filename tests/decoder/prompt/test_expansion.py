@@ -55,7 +55,7 @@ def test_images_back_to_back_equal_the_reference(
 def test_kept_rows_keep_their_positions(
     builder: PromptBuilder, grids: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
-    """The reduced prompt is the full one with the other rows cut out; what follows does not move."""
+    """The reduced prompt equals the full prompt without the dropped rows. Later positions do not move."""
     messages = chat(len(grids))
     full = builder.build(messages, grids)
     kept = [data.draw(some_of(t * h * w // MERGE**2)) for t, h, w in grids]

@@ -49,7 +49,7 @@ def test_control_tokens_are_those_of_a_harmless_chat(
 def test_the_model_reads_what_the_caller_wrote(
     builder: PromptBuilder, reference: Reference, messages: tuple[ChatMessage, ...]
 ) -> None:
-    """The tokenizer normalises to NFC between control tokens; all else comes back as it was."""
+    """The tokenizer normalises to NFC between control tokens and keeps everything else."""
     text = builder.tokenizer.decode(builder.draft(messages).token_ids, skip_control=False)
     assert unicodedata.normalize("NFC", text) == unicodedata.normalize("NFC", reference.rendered(messages))
 
@@ -59,7 +59,7 @@ def test_the_model_reads_what_the_caller_wrote(
 def test_ids_equal_those_of_transformers_with_sanitising_on(
     builder: PromptBuilder, reference: Reference, messages: tuple[ChatMessage, ...]
 ) -> None:
-    """transformers 5.23 has a switch for the same; its notion of a control token is made ours by name."""
+    """transformers 5.23 has an equivalent option; its set of control tokens is replaced with ours."""
     if "sanitize_control_tokens" not in inspect.signature(reference.tokenizer.apply_chat_template).parameters:
         pytest.skip("this transformers cannot sanitise control tokens")
     reference.tokenizer.chat_control_tokens = []
@@ -69,7 +69,7 @@ def test_ids_equal_those_of_transformers_with_sanitising_on(
 
 
 def _joined(message: ChatMessage) -> tuple[object, ...]:
-    """Its neighbouring texts as one part: transformers does not see a token that two parts spell together."""
+    """Joins neighbouring texts: transformers does not see a token that two parts spell together."""
     parts: list[object] = []
     for part in message.parts:
         if parts and isinstance(part, TextPart) and isinstance(parts[-1], TextPart):

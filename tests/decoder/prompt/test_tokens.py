@@ -30,7 +30,7 @@ def test_ids_equal_those_of_transformers(
 
 
 def test_words_merge_across_the_border_of_template_and_text(builder: PromptBuilder) -> None:
-    """A line feed after `user\\n` is one token with it: text is not encoded apart from the template's."""
+    """A line feed merges with a preceding `user\\n`, so text is encoded together with the template."""
     apart = len(builder.tokenizer.encode_text("user\n")) + len(builder.tokenizer.encode_text("\n\nHi"))
     together = len(builder.tokenizer.encode_text("user\n\n\nHi"))
     plain = builder.draft((ChatMessage("user", (TextPart("Hi"),)),)).text_tokens

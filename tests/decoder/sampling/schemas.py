@@ -94,7 +94,7 @@ def schemas(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def why_invalid(schema: dict[str, Any], answer: str) -> str | None:
-    """By jsonschema, in decimal arithmetic; None where the answer is valid."""
+    """The reason given by jsonschema, in decimal arithmetic. None if the answer is valid."""
     exact = json.loads(json.dumps(schema), parse_float=Decimal)
     error = next(_Exact(exact).iter_errors(json.loads(answer, parse_float=Decimal)), None)
     return None if error is None else f"{error.message} ({error.validator})"
@@ -106,7 +106,7 @@ def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator
 
 
 def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    r"""As JSON schema has it, where \w and \d are of ASCII."""
+    r"""A pattern with the semantics of JSON schema, where \w and \d match ASCII only."""
     if validator.is_type(value, "string") and not re.search(pattern, value, re.ASCII):
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 

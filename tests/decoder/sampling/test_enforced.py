@@ -62,7 +62,7 @@ def test_answers_under_a_schema_are_valid(schema: dict[str, Any], seed: int) -> 
 @CHECKED
 @given(bounds=numbers(), kind=st.sampled_from(("number", "integer")), seed=st.integers(0, 2**32))
 def test_numbers_stay_within_their_bounds(bounds: dict[str, Any], kind: str, seed: int) -> None:
-    """Alone, because among all other keywords the bounds that err together hardly meet."""
+    """Tested separately, because wrong combinations of bounds are rare among all keywords."""
     schema = {"type": kind, **bounds}
     for answer in answers(schema, seed, tries=20):
         assert "e" in answer.lower() or why_invalid(schema, answer) is None, (schema, answer)
@@ -90,7 +90,7 @@ def test_schemas_of_common_kinds_are_enforced_and_not_refused(schema: dict[str, 
 
 
 def test_no_escape_disguises_a_key_that_has_a_schema() -> None:
-    """`\\u0061` is an `a`, and would hold anything as an additional property."""
+    """`\\u0061` is an `a`. As an additional property it would accept anything."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     matcher = compiled(BYTES, grammar_source("json_schema", [json.dumps(schema)]))
     assert matcher.deep_copy().try_consume_tokens(list(b'{"a":1}')) == 7

@@ -25,7 +25,7 @@ HOURS, PLENTY = 3600.0, 4 << 30
 
 
 def nursery(formats: Formats) -> int:
-    """The id of its process."""
+    """The process id of the nursery."""
     process = formats._nursery._process
     assert process is not None
     return process.pid
@@ -45,7 +45,7 @@ def is_alive(pid: int) -> bool:
 
 
 async def begun(formats: Formats, wanted: ResponseFormat) -> asyncio.Task[str]:
-    """Being tried, in a child."""
+    """Starts a compilation in a child process."""
     await formats.check(GOOD)
     trying = asyncio.create_task(formats.check(wanted))
     await until(lambda: bool(children(formats)), seconds=60)

@@ -138,7 +138,7 @@ def test_numbers_that_doubles_represent_exactly_are_accepted() -> None:
 
 
 def test_constraints_on_different_numbers_do_not_conflict() -> None:
-    """A share above 0 and a rate of at most a half are different numbers; so are two steps of 100 and of 101."""
+    """Bounds of different properties are independent, and so are multiples of 100 and of 101."""
     fields = [{"exclusiveMinimum": 0}, {"maximum": 0.5}, {"multipleOf": 101}, {"multipleOf": 100}]
     schema = {"type": "object", "properties": {f"f{i}": field for i, field in enumerate(fields)}}
     assert enforceable(json.dumps(schema)) == schema

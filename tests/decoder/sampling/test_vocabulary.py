@@ -46,7 +46,7 @@ async def engine(vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 async def said(engine: NativeEngine, wanted: ResponseFormat, **sampling: object) -> tuple[str, str | None]:
-    """The answer, and why it ended."""
+    """The answer and its finish reason."""
     asked = Sampling(response_format=wanted, **({"max_new_tokens": 64} | sampling))  # type: ignore[arg-type]
     deltas = await collect(engine.submit(EngineRequest(str(wanted), PROMPT, asked), []))
     return text(deltas), deltas[-1].finish_reason
@@ -75,7 +75,7 @@ async def test_any_literal_can_be_generated(engine: NativeEngine, literal: str) 
 async def test_a_cut_answer_is_the_beginning_of_a_match(
     engine: NativeEngine, wanted: ResponseFormat, whole: str
 ) -> None:
-    """With every number of tokens, some of which end inside of a character."""
+    """With every token limit, some of which end inside a character."""
     cut = [await said(engine, wanted, max_new_tokens=n) for n in range(1, 12)]
     assert all(whole.startswith(answer) for answer, _ in cut)
     assert {ended for answer, ended in cut if answer != whole} == {"length"}

@@ -56,7 +56,7 @@ async def test_ignore_eos_goes_on_to_the_limit(
 
 @torch.inference_mode()
 def expected_logprob(reference: Reference, question: Question) -> float:
-    """Of the first token of a greedy answer without images."""
+    """The log-probability of the first token of a greedy answer without images."""
     logits = reference.model(input_ids=torch.from_numpy(question.prompt.token_ids).long()[None]).logits
     return float(logits[0, -1].log_softmax(-1).max())
 
@@ -104,7 +104,7 @@ async def test_a_format_that_vllm_cannot_compile_is_refused(
 async def test_a_prefix_is_reused_by_our_key_and_not_without_one(
     engine: VllmEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """The image stands after 300 tokens of text, in the third block of 128; a block is reused whole."""
+    """The image follows 300 tokens of text, in the third block of 128. Only whole blocks are reused."""
 
     def ask(key: bytes, rows: torch.Tensor) -> Question:
         ids = np.concatenate([np.full(300, 65, np.int32), q.prompt.token_ids, np.full(300, 66, np.int32)])

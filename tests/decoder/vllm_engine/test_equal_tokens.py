@@ -37,7 +37,7 @@ async def native(folder: Path, asked: list[Question]) -> list[tuple[int, ...]]:
 
 
 async def ties(engine: VllmEngine, folder: Path, asked: list[Question], together: bool) -> int:
-    """Holds vLLM to the reference, and to the native engine but where the reference is undecided."""
+    """Compares vLLM with the reference, and with the native engine except at ties of the reference."""
     excused = 0
     for ours, theirs, q in zip(
         await said(engine, asked, together), await native(folder, asked), asked, strict=True
@@ -79,7 +79,7 @@ async def test_kept_rows_stand_at_their_original_positions(
 async def test_the_tokens_depend_on_rows_levels_and_kept_indices(
     engine: VllmEngine, references: dict[str, Reference], questions: dict[str, list[Question]]
 ) -> None:
-    """Guards the tests above: with a model that ignored any of these, equality would prove nothing."""
+    """Guards the tests above: if the model ignored any of these, equality would prove nothing."""
     whole = next(q for q in questions["moe"] if len(q.rows) == 5)
     shallow = tuple(r.clone() for r in whole.rows)
     for rows in shallow:

@@ -14,7 +14,7 @@ from decoder_svc.engine.protocol import MIN_TEMPERATURE, Sampling
 
 @pytest.fixture
 def sampling_params(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The function of the module, on a vLLM that keeps what it is given."""
+    """The module's function, with a fake vLLM that records its parameters."""
     vllm, params = ModuleType("vllm"), ModuleType("vllm.sampling_params")
     vllm.SamplingParams = SimpleNamespace  # type: ignore[attr-defined]
     params.RequestOutputKind = SimpleNamespace(DELTA="delta")  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ VOLATILE = {"encoder", "stagesMs", "requestId"}
 
 
 def steady(answered: Answered) -> tuple[Any, ...]:
-    """An answer and its receipt without what differs from run to run."""
+    """An answer and its receipt, without values that differ from run to run."""
     finished = MessageToDict(answered.finished)
     receipt = finished["receipt"]
     for part in (receipt, *receipt.get("images", ())):
