@@ -327,9 +327,9 @@ def _expected_in_the_tree() -> set[str]:
 
 
 def test_the_annotated_documented_tree_is_true() -> None:
-    told = _documented_tree()
-    assert len(told) == len(set(told))
-    gone = [path for path in told if not (ROOT / path).exists()]
+    documented = _documented_tree()
+    assert len(documented) == len(set(documented))
+    gone = [path for path in documented if not (ROOT / path).exists()]
     assert not gone, f"named, but not there: {gone}"
-    untold = sorted(_expected_in_the_tree() - set(told))
-    assert not untold, f"there, but not named: {untold}"
+    undocumented = sorted(_expected_in_the_tree() - set(documented))
+    assert not undocumented, f"there, but not named: {undocumented}"

@@ -17,8 +17,8 @@ def tool() -> Callable[[str], Path]:
 
     def find(name: str) -> Path:
         if not (TOOLS / name).exists():
-            told = f"{name} is not built; `make test-clients` builds it where Go is there"
-            (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(told)
+            reason = f"{name} is not built; `make test-clients` builds it where Go is there"
+            (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(reason)
         return TOOLS / name
 
     return find

@@ -16,7 +16,7 @@ from tests.docs.shell import ROOT, run, services
 PAGE = ROOT / "docs" / "grpcurl.md"
 
 
-def told() -> list[Block]:
+def page_blocks() -> list[Block]:
     """The commands of the page and their outputs."""
     return blocks(PAGE.read_text(encoding="utf-8"))
 
@@ -24,7 +24,7 @@ def told() -> list[Block]:
 def printed(folder: Path) -> list[str]:
     """The current output of the commands, with a fresh encoder whose store is in `folder`."""
     with services(folder) as at:
-        return run([block.command for block in told()], at)
+        return run([block.command for block in page_blocks()], at)
 
 
 def write() -> None:
@@ -32,7 +32,7 @@ def write() -> None:
     with tempfile.TemporaryDirectory() as folder:
         outputs = [
             block.output if steady(block.output) == steady(now) else now
-            for block, now in zip(told(), printed(Path(folder)), strict=True)
+            for block, now in zip(page_blocks(), printed(Path(folder)), strict=True)
         ]
     PAGE.write_text(with_outputs(PAGE.read_text(encoding="utf-8"), outputs), encoding="utf-8")
 

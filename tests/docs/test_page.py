@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.docs.comparison import VOLATILE, steady
-from tests.docs.grpcurl import PAGE, told
+from tests.docs.grpcurl import PAGE, page_blocks
 from tests.docs.page import blocks, with_outputs
 
 TEXT = """Say it.
@@ -44,7 +44,7 @@ def test_an_output_without_a_block_is_refused() -> None:
 
 
 def test_every_block_of_commands_in_the_page_is_run() -> None:
-    assert len(told()) == PAGE.read_text().count("```sh\n") > 10
+    assert len(page_blocks()) == PAGE.read_text().count("```sh\n") > 10
 
 
 @pytest.mark.parametrize(

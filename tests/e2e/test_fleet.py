@@ -77,11 +77,11 @@ class Door:
         """In order of asking, sixteen at a time."""
         gate = asyncio.Semaphore(16)
 
-        async def one(image: bytes | str) -> decoder_pb2.ReceiptImage:
+        async def ask_in_turn(image: bytes | str) -> decoder_pb2.ReceiptImage:
             async with gate:
                 return await self.ask(image)
 
-        return list(await asyncio.gather(*map(one, images)))
+        return list(await asyncio.gather(*map(ask_in_turn, images)))
 
     async def refusal(self, image: bytes | str) -> str:
         message = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))

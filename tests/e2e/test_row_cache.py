@@ -46,13 +46,13 @@ async def test_a_repeat_transfers_nothing_and_a_deleted_image_is_not_stored(
     assert second.sources == ["ROW_SOURCE_ROWS"]
     assert (fresh.wire_bytes, kept.wire_bytes, kept.encoder) == (fresh.row_bytes, 0, "")
     assert second.finished.receipt.totals.wire_bytes == 0
-    await _told(stub, address, fresh.row_bytes)
+    await check_figures(stub, address, fresh.row_bytes)
     await house.encoder.DeleteImage(encoder_pb2.DeleteImageRequest(digest=digest), timeout=CALL_S)
     error = await failure(stub.Generate(request("?", [digest]), timeout=CALL_S))
     assert error.reason == "IMAGE_NOT_STORED"
 
 
-async def _told(stub: decoder_pb2_grpc.DecoderServiceStub, address: str, used: int) -> None:
+async def check_figures(stub: decoder_pb2_grpc.DecoderServiceStub, address: str, used: int) -> None:
     """The limits in GetServerInfo and as gauges, and the counted hits."""
     info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     assert (info.limits.row_cache_bytes, info.limits.row_cache_s) == (BYTES, 60)

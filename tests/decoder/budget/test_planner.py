@@ -39,7 +39,7 @@ def planned(*looks: ImageTraits, **budget: Any) -> list[ImagePlan]:
     return plan([Wanted(look) for look in looks], ServerBudget(**budget), PUBLISHED)
 
 
-def told(image_plan: ImagePlan) -> list[tuple[str, int, int, str]]:
+def steps_of(image_plan: ImagePlan) -> list[tuple[str, int, int, str]]:
     return [(step.name, step.before, step.after, step.reason) for step in image_plan.steps]
 
 
@@ -74,19 +74,19 @@ def test_an_image_without_a_plan_is_refused() -> None:
 def test_every_lowered_detail_is_reported_with_its_reason() -> None:
     look = ImageTraits(2000, 1600, text_height=14, kind="TEXT")
     (image_plan,) = planned(look, max_pixels=2_000_000, detail=Detail.AUTO, max_visual_tokens=300)
-    assert told(image_plan) == [
+    assert steps_of(image_plan) == [
         ("resize", 3100, 1911, "max_pixels 2000000"),
         ("resize", 1911, 1620, "detail auto: text 14 px"),
         ("resize", 1620, 285, "budget 300"),
     ]
     (short,) = planned(ImageTraits(2000, 1500), max_pixels=PUBLISHED.max_pixels, max_short_side=768)
-    assert told(short) == [("resize", 2914, 768, "max_short_side 768")]
+    assert steps_of(short) == [("resize", 2914, 768, "max_short_side 768")]
     assert (short.planned.width, short.planned.height) == (1024, 768)
 
 
 def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
     (image_plan,) = planned(ImageTraits(1000, 800), keep=0.5, reducer=Reducer.RESIZE)
-    assert told(image_plan) == [("reduce", 775, image_plan.most, "resize 50%")]
+    assert steps_of(image_plan) == [("reduce", 775, image_plan.most, "resize 50%")]
     assert 0.45 * 775 < image_plan.most <= 388
     assert image_plan.rows.rows.all
     assert not image_plan.rows.by_content

@@ -70,7 +70,7 @@ def matches(wanted: ResponseFormat, said: str) -> bool:
     )
 
 
-def told(deltas: Sequence[Delta]) -> list[float]:
+def logprobs_of(deltas: Sequence[Delta]) -> list[float]:
     return [value for delta in deltas for value in delta.logprobs]
 
 
@@ -143,7 +143,7 @@ async def test_neighbours_with_formats_change_nothing(
     answers = await asyncio.gather(*calls)
     for q, deltas in zip(asked, answers, strict=False):
         assert_equal_but_for_ties(tokens(deltas), q)
-        assert told(deltas) == []
+        assert logprobs_of(deltas) == []
 
 
 async def test_a_format_that_allows_the_answer_changes_no_token(
@@ -158,7 +158,7 @@ async def test_a_format_that_allows_the_answer_changes_no_token(
         again = replace(free, response_format=ResponseFormat("choice", (text(said), "something else")))
         held = await answer(engine, q, again)
         assert tokens(held) == tokens(said)
-        assert told(held) == pytest.approx(told(said), abs=1e-5)
+        assert logprobs_of(held) == pytest.approx(logprobs_of(said), abs=1e-5)
 
 
 @pytest.mark.parametrize("wanted", [None, ResponseFormat("regex", (r"[0-9]{12,20}",))], ids=["free", "held"])
@@ -178,7 +178,7 @@ async def test_log_probabilities_are_those_of_a_plain_forward(
         known = references["moe"].model(input_ids=ids).logits[0].log_softmax(-1)
     start = len(q.prompt.token_ids)
     expected = [float(known[place - 1, ids[0, place]]) for place in range(start, ids.shape[1])]
-    assert told(deltas) == pytest.approx(expected, abs=1e-4)
+    assert logprobs_of(deltas) == pytest.approx(expected, abs=1e-4)
 
 
 async def test_a_refused_format_uses_no_resources(
