@@ -1,6 +1,6 @@
 """What the caches save, at 768x768: time to first token cold, with rows, with KV, and after a restart.
 
-Measures, all with the stand-in and both services in their default configuration:
+Measures, with both services in their default configuration and the stand-in (see `standin`) as the model:
 
 - `hit_encode_share`: the encode stage of the receipt on a row hit, against cold;
 - `prefix`: time to first token on a prefix hit, against cold; owed if the engine reuses no KV;
