@@ -25,7 +25,10 @@ final class Link implements AutoCloseable {
   private static final Metadata.Key<String> AUTHORIZATION =
       Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
-  /** The service config: calls are spread over all addresses and retried on UNAVAILABLE. */
+  /**
+   * The service config: calls are spread over all addresses and retried on UNAVAILABLE. gRPC for
+   * Java also retries any status that carries a pushback, whatever its code.
+   */
   static final Map<String, ?> SERVICE_CONFIG =
       Map.of(
           "loadBalancingConfig",
