@@ -1,16 +1,15 @@
-"""What the caches save, at 768x768: time to the first token cold, with rows, with KV, and after a restart.
+"""What the caches save, at 768x768: time to first token cold, with rows, with KV, and after a restart.
 
-Measures, all on the stand-in's two services in their default configuration:
+Measures, with both services in their default configuration and the stand-in (see `standin`) as the model:
 
-- `hit_encode_share`: the encode stage of the receipt where the rows were stored, against cold;
-- `prefix`: time to the first token where the image's KV is in the prefix cache, against cold; owed where the
-  engine reuses none;
-- `restart`: the first question after both services restarted, its rows stored before, against later ones.
+- `hit_encode_share`: the encode stage of the receipt on a row hit, against cold;
+- `prefix`: time to first token on a prefix hit, against cold; owed if the engine reuses no KV;
+- `restart`: the first question after a restart of both services, with stored rows, against later questions.
 
-Cold is a picture that no service has seen. A turn later, when its rows have been written, two more questions
-are asked about it. One puts a new text before the picture: no token of the picture can be in the KV cache, so
-its rows are reused. The other begins with the picture, as the cold question did, so its KV can be reused. The
-receipt says what was reused; an answer from another source is refused, except for the prefix.
+Cold is a new picture. A turn later, when its rows have been written, it gets two more questions. The first
+puts a new text before the picture: no token of the picture can be in the KV cache, so its rows are reused.
+The second begins with the picture, as the cold question did, so its KV can be reused. The receipt says what
+was reused; an answer from another source is refused, except for the prefix.
 """
 
 from __future__ import annotations
@@ -98,8 +97,8 @@ def visit(address: str, effort: Effort, seed: int) -> Visits:
 def restart(running: Services, launched: Sequence[Launch], rounds: int, seed: int) -> Restarts:
     """Restart both services `rounds` times, and each time ask about the first picture of `visit`.
 
-    The client is connected before its first question, as a pool of connections would be; nothing else has
-    been asked of the services by then.
+    The client connects before its first question, as a connection pool would. The services have had no other
+    request by then.
     """
     restarts, texts = list[list[float]](), _texts(seed + 1)
     picture = next(photos(seed, SERIES, SIDE))

@@ -1,8 +1,8 @@
-"""What a visual token is worth: accuracy against tokens for every way of spending fewer, and the rescue case.
+"""What a visual token is worth: accuracy against tokens for every policy, and the rescue case.
 
-Asks held-out questions through running services under each policy, paired, with rows in bf16, fp8 and int8;
-checks plans of random requests; then streams report pages to services that plan nothing and keep nothing, and
-to ours. Only a full run on the frozen set writes docs/economy.md; all others write under build/.
+Sends held-out questions to running services under each policy, paired, with rows in bf16, fp8 and int8.
+Checks the plans of random requests. Then sends a stream of report pages to services without planning and
+caches, and to ours. Only a full run on the frozen set writes docs/economy.md; all others write under build/.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ UNITS = {
     "share": ("auto_saved", "flat_saved", "rescue_tokens", "rescue_memory"),
     "ratio": ("rescue_ttft", "rescue_latency"),
 }  # fmt: skip
-"""Of the promised measures; what a run leaves out is owed."""
+"""Units of the promised measures. Measures that a run leaves out are owed."""
 
 Groups = Sequence[Sequence[Policy]]
 

@@ -1,10 +1,10 @@
-"""The native engine against plain transformers and against vLLM: output tokens a second, and the first token.
+"""The native engine against transformers and vLLM: output tokens a second, and time to first token.
 
-Each side is a process of its own with the same prompts, rows, dtype and cores, and generates the same number
-of tokens; only one computes at a time, in turns. vLLM runs at its best: prefix caching on, and the better of
-eager and compiled, tried first. Without its environment its measures are owed. `--int8` adds our engine with
-int8 weights and compares it with ours: tokens a second, resident memory after the last round, and the share
-of answers that are equal token by token.
+Each side is a process with the same prompts, rows, dtype and cores, and generates the same number of tokens.
+The sides take turns, so that a single side runs at a time. vLLM runs with prefix caching, in the faster of
+its eager and compiled modes; without its environment its measures are owed. `--int8` adds our engine with
+int8 weights and compares it with our engine in fp32: tokens a second, resident memory after the last round,
+and the share of answers that are equal token by token.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from standin.lexicon import WORDS
 MODELS = ("standin", "medium")
 CONCURRENCIES = (1, 8, 32)
 TIE = 1e-4
-"""Where the reference's two best logits are closer than this, both tokens are right."""
+"""If the reference's two best logits are closer than this, both tokens are right."""
 SIDE = 256
 WORD_COUNT = 17
 GENERATE_TARGETS = {8: 4.0}
@@ -50,7 +50,7 @@ OURS = ("native", "int8")
 
 @dataclass(frozen=True)
 class Effort:
-    """Rounds and tokens; a round asks as many questions at once as the concurrency says."""
+    """Rounds and tokens. A round sends as many questions at once as the concurrency."""
 
     rounds: int = 12
     tokens: int = 64
@@ -73,7 +73,7 @@ class Times:
     resident_mib: dict[str, int] = field(default_factory=dict)  # after the last round
 
     def rates(self, side: str) -> list[float]:
-        """Empty where there is no such side."""
+        """Empty if the side did not run."""
         return [timed.tokens_per_s for timed in self.rounds.get(side, ())]
 
     def ttft(self, side: str) -> list[float]:
@@ -161,7 +161,7 @@ class _Comparison:
                     times.rounds[side.name].append(timed)
 
     def _compare(self, times: Times, reference: Side) -> None:
-        """Our tokens with those of `generate`; where they differ, it says how close its logits were."""
+        """Compare our tokens with those of `generate`. If they differ, its logit gaps decide on ties."""
         turns, rounds = self._turns[self._effort.warm :], times.rounds
         for questions, ours, theirs in zip(turns, rounds["native"], rounds["generate"], strict=True):
             for question, our, their in zip(questions, ours.answers, theirs.answers, strict=True):
@@ -176,8 +176,8 @@ class _Comparison:
 def draw_questions(model: Path, count: int, seed: int) -> list[Question]:
     """About different pictures of 256 x 256, 64 visual tokens each, with different texts of about 45 tokens.
 
-    So a side can reuse no more between questions than the few tokens that every chat begins with. The rows
-    are computed here, once, by the encoder's tower; no side runs one.
+    A side can therefore reuse only the few tokens that every chat begins with. The encoder's tower computes
+    the rows here, once; no side runs a tower.
     """
     tower = Tower.load(model)
     geometry, builder = Geometry.from_checkpoint(model), PromptBuilder(model)
@@ -201,7 +201,7 @@ def is_tie(ours: Answer, reference: Answer) -> bool:
 
 
 def measures(times: Times, model: str, concurrency: int, seed: int) -> dict[str, Measure]:
-    """What needs a side that did not run is owed, but for int8, which is measured on request alone."""
+    """Measures of a side that did not run are owed, except for int8, which is measured on request only."""
     ours, vllm, ttft = times.rates("native"), times.rates("vllm"), times.ttft
     generate_target = GENERATE_TARGETS.get(concurrency)
     taken = {

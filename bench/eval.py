@@ -1,7 +1,7 @@
-"""`make eval`: how well the stand-in reads, through the two running services, on held-out questions.
+"""`make eval`: how well the stand-in reads, through both services, on held-out questions.
 
-Asks every question about the picture at native size, at half size and with a blank picture instead; writes
-the page and the plot. Only the full run on the frozen set writes under docs/, all others under build/.
+Sends every question with the picture at native size, at half size, and with a blank picture. Writes the page
+and the plot. Only a full run on the frozen set writes under docs/; all others write under build/.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def measure(run: Run) -> Result:
 
 
 def _ask(run: Run, outcomes: Outcomes) -> tuple[int, float]:
-    """Fills `outcomes`. Returns the runs of the tower and the seconds that all questions took."""
+    """Fills `outcomes`. Returns the number of tower runs and the seconds for all questions."""
     flags = run.flags
-    # Several questions at a time on few cores: threads within a step would wait for each other.
+    # Several questions share few cores, so threads within a step would wait for each other.
     encoder, decoder = services.pair(
         flags.model.resolve(),
         run.folder,
@@ -104,7 +104,7 @@ def _facts(run: Run, digest: str, outcomes: Outcomes, encodes: int, seconds: flo
 
 
 def _name(model: Path) -> str:
-    """The folder relative to the repository; of a folder elsewhere only its name."""
+    """The folder relative to the repository, or the name of a folder elsewhere."""
     inside = model.resolve().is_relative_to(ROOT)
     return str(model.resolve().relative_to(ROOT)) if inside else model.name
 

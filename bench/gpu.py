@@ -1,21 +1,18 @@
-"""Qwen3-VL-30B-A3B on one GPU, from its published config with random weights: the speed of tower and engine.
+"""Speed of tower and engine for Qwen3-VL-30B-A3B on a GPU, with random weights and the published config.
 
 Needs torch, transformers, safetensors, tokenizers, numpy, scipy, Pillow, grpcio, structlog and rich; neither
-LMDB nor a download. Tower, engine and the reference of transformers share one copy of the weights.
+LMDB nor a download. Tower, engine and the transformers reference share the weights.
 
-- `encode_768`, `encode_1024`: images a second; `..._share` of the measured rate of a matrix product;
-- `prefill_share`: the arithmetic rate of prefilling a text prompt against that rate;
-- `decode_floor_B`: the time in which the device could read what a step with B sequences must read, over the
-  time that the step takes: the experts that these tokens touch, the other weights and the KV, at the measured
-  bandwidth of a copy;
-- `vs_generate`: tokens a second of one sequence against `generate` of transformers;
-- `ttft_cold_ms`, `ttft_rows_ms`, `ttft_prefix_ms`: a picture of 1024x1024, in this process: no wire, no
-  store;
-- `mismatches`: tokens of a greedy answer that the reference, given the same tokens before them, would not
-  have chosen, except for ties within the precision of the arithmetic.
+- `encode_768`, `encode_1024`: images a second; `..._share`: as a share of the measured matrix-product rate;
+- `prefill_share`: the arithmetic rate of a text prefill, as a share of the same rate;
+- `decode_floor_B`: the ideal time of a decode step with B sequences over its measured time. The ideal time
+  reads the touched experts, the other weights and the KV at the measured copy bandwidth;
+- `vs_generate`: tokens a second of a single sequence against `generate` of transformers;
+- `ttft_cold_ms`, `ttft_rows_ms`, `ttft_prefix_ms`: a picture of 1024x1024, without wire and store;
+- `mismatches`: tokens of a greedy answer that the reference would not choose after the same prefix. Ties
+  within the precision of the arithmetic do not count.
 
-Without a GPU it runs a small config on the CPU, which tests the script and measures nothing: every measure
-but `mismatches` is owed then.
+Without a GPU a small config runs on the CPU, to test the script. All measures but `mismatches` are owed then.
 """
 
 from __future__ import annotations
@@ -86,7 +83,7 @@ SMALL = Effort(
 def add_flags(parser: argparse.ArgumentParser) -> None:
     cuda = torch.cuda.is_available()
     device, model = ("cuda", "30b") if cuda else ("cpu", "small")
-    parser.add_argument("--device", default=device, help="where [default cuda if there is one]")
+    parser.add_argument("--device", default=device, help="device [default: cuda if available]")
     parser.add_argument("--model", choices=MODELS, default=model, help="the config")
 
 
@@ -117,7 +114,7 @@ def measure(run: Run) -> Result:
 
 
 def read_config(model: str, folder: Path) -> dict[str, Any]:
-    """The config of a model; `folder` is written to. The small model has all parts of the large one."""
+    """The config of a model; writes to `folder`. The small model has the same parts as the large model."""
     path = PUBLISHED
     if model == "small":
         from tests import tiny  # not needed on a GPU
@@ -144,11 +141,11 @@ def measures(times: GpuTimes, seed: int) -> dict[str, Measure]:
 
 
 def count_mismatches(times: GpuTimes) -> Bounded:
-    """Tokens behind the reference's best by more than a tie.
+    """Tokens whose logit is below the reference's best by more than a tie.
 
-    In bf16 a difference in the last bits may change the experts that a router chooses, so a tie is twice what
-    the reference's own answer shows of it, if that is more; but never half of the best logit, which is where
-    the tokens of another model would lie.
+    In bf16 a difference in the last bits may change the experts that a router selects. So a tie is at least
+    twice the gap in the reference's own answer, but less than half of the best logit, which would accept the
+    tokens of another model.
     """
     tokens, noise = len(times.verdicts), 2 * max(verdict.behind for verdict in times.own_verdicts)
     wrong = sum(
@@ -164,4 +161,4 @@ def owed(taken: Mapping[str, Measure]) -> dict[str, Measure]:
 
 
 if __name__ == "__main__":
-    runner.main("gpu", "Measure tower and engine on one GPU, with random weights.", measure, add_flags)
+    runner.main("gpu", "Measure tower and engine on a GPU, with random weights.", measure, add_flags)

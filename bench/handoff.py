@@ -1,9 +1,9 @@
 """The hand-off: rows a second from an encoder to a decoder, against the same bytes over a raw socket.
 
-Rows are as wide as those of 30B-A3B, 16 MiB an image, and lie in the encoder's store: every image is a hit.
-Both sides of a comparison are measured in the same turns, with one image at a time, for which the targets
-are, and with several at once. In the same turns rows out of shared memory are compared with gRPC, and fp8
-rows of a second encoder, half of the bytes, with bf16 rows over the socket.
+Rows are as wide as those of 30B-A3B, 16 MiB an image, and are in the encoder's store, so every image is a
+hit. Both sides of a comparison take turns. Targets apply to a single image at a time; several at once are
+measured too. The same turns compare rows from shared memory with gRPC, and fp8 rows of a second encoder,
+which have half of the bytes, with bf16 rows over the socket.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def measure(run: Run) -> Result:
 
 
 def measures(times: Mapping[int, WireTimes], seed: int) -> dict[str, Measure]:
-    """With several images at once their number follows the name, and there is no target."""
+    """With several images at once, the name ends with their number, and there is no target."""
     return {
         name if images == 1 else f"{name}_{images}": Measure.ratio(
             getattr(timed, above), getattr(timed, below), seed, target if images == 1 else None

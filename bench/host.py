@@ -1,4 +1,4 @@
-"""What a value was measured on and with: processor, cores, GPU, commit, versions. Measures nothing."""
+"""Machine and software of a measurement: processor, cores, GPU, commit, versions. Measures nothing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def host() -> dict[str, Any]:
-    """`cores` counts those that this process may use; `gpu` is null where there is none."""
+    """`cores` counts those that this process may use; `gpu` is null without a GPU."""
     return {"cpu": _cpu(), "cores": cores(), "gpu": _gpu()}
 
 
 def commit() -> str | None:
-    """The commit that is checked out; null outside a git checkout."""
+    """The commit that is checked out; null outside of a git checkout."""
     return _git("rev-parse", "HEAD")
 
 

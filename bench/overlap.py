@@ -1,17 +1,17 @@
-"""A cold request with four pictures: prefill overlapped with encoding, against one after the other.
+"""A cold request with four pictures: prefill overlapped with encoding, against encoding before prefill.
 
-One encoder and two decoders, each with a core and a thread of its own. One decoder prefills the images that
-have arrived while the others are still being encoded; the other first takes the rows of all images, one image
-after another. The encoder computes one picture at a time for both: pictures computed in one call arrive
-together and leave nothing to overlap, and on one core a larger batch gains nothing.
+An encoder and two decoders run, each with a core and a thread of its own. The overlapping decoder prefills
+the images that have arrived while others are still being encoded. The chained decoder fetches the rows of all
+images in sequence before it prefills. The encoder computes a single picture per call, because pictures of the
+same call arrive together and leave nothing to overlap. On a single core a larger batch gains nothing anyway.
 
-With E and P the times to encode and to prefill one picture, from the receipts of cold requests with a single
-picture in the same run, a chain of four takes 4E + 4P, and a pipeline of two stages E + P + 3 max(E, P). The
-measure `ttft` is overlapped against chained; its target is 1.15 times what the pipeline promises.
+Let E and P be the times to encode and to prefill a picture, from the receipts of cold single-picture requests
+in the same run. A chain of four takes 4E + 4P, a pipeline of two stages E + P + 3 max(E, P). The measure
+`ttft` is overlapped against chained. Its target is 1.15 times the ratio of pipeline to chain.
 
-The model is random, with a tower and a language model that take about equally long for a picture on a core,
-as those of 30B-A3B do at a megapixel. With the stand-in the tower takes eight times as long as the language
-model: its target would be above 1, and a pipeline could not be told from a chain. `--model` takes others.
+The model is random. Its tower and its language model take about equally long for a picture on a core, as do
+those of 30B-A3B at a megapixel. The tower of the stand-in takes eight times as long as its language model:
+the target would be above 1, which a chain meets too. `--model` selects another checkpoint.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ QUICK = Effort(seconds=5.0, least=4)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, help="checkpoint [default a random one, see above]")
+    parser.add_argument("--model", type=Path, help="checkpoint [default: random weights]")
 
 
 def measure(run: Run) -> Result:
     effort, cores = run.effort(Effort(), QUICK), sorted(os.sched_getaffinity(0))
     model, cache = run.flags.model or _balanced_checkpoint(run.folder / "even"), run.folder / "cache"
     encoder, overlapped = services.pair(model, cache, services.ONE_THREAD, _batch_of_one(model))
-    # Of a repeated flag the last counts.
+    # The last of repeated flags counts.
     chained = (*services.NO_OVERLAP, "--encoders", encoder.address)
     _, other = services.pair(model, cache, services.ONE_THREAD, decoder_flags=chained)
-    # The decoders share a core; one of them is always idle.
+    # The decoders share a core, because they never run at the same time.
     placed = (cores[0], cores[-1], cores[-1])
     run.start(encoder, overlapped, other, cores=placed)
-    run.status("requests with one picture and with four")
+    run.status("requests with a single picture and with four")
     times = time_requests(overlapped.address, other.address, effort, run.seed)
     chained_args = " ".join((*services.ONE_THREAD, *services.NO_OVERLAP))
     return Result(
@@ -90,7 +90,7 @@ def _balanced_checkpoint(folder: Path) -> Path:
 
 
 def _batch_of_one(model: Path) -> tuple[str, str]:
-    """The encoder computes one picture a call."""
+    """The encoder computes a single picture per call."""
     return "--max-batch-patches", str(Geometry.from_checkpoint(model).plan(SIDE, SIDE).patches)
 
 
@@ -123,7 +123,7 @@ def target(encode: float, prefill: float, images: int = IMAGES) -> float:
 
 
 def measures(times: Samples, cores: int, seed: int) -> dict[str, Measure]:
-    """`ttft` is owed on a single core, where both services take turns in any case."""
+    """`ttft` is owed on a single core, where both services always take turns."""
     promised = target(statistics.median(times["encode_ms"]), statistics.median(times["prefill_ms"]))
     overlapped, chained = times["ttft_overlapped_ms"], times["ttft_chained_ms"]
     ttft = Measure.ratio(overlapped, chained, seed, promised, "at most")

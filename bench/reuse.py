@@ -1,15 +1,15 @@
 """What the caches are worth under load: all caches against none, on the same pictures and texts.
 
-The load is that of a benchmark which NVIDIA published for Dynamo with this model family: 80 % of the requests
-are about a picture that was asked about before, long texts, 150 output tokens, many requests at a time. Each
-round has its own pool of pictures, in the same order for both sides, so that both meet each picture for the
-first time equally often; pictures are stored before the clock starts. All texts differ.
+The load follows a benchmark that NVIDIA published for Dynamo with this model family: 80 % of the requests are
+about a picture of an earlier request, with long texts, 150 output tokens, and many requests at a time. Each
+round has its own pool of pictures, in the same order for both sides, so that new pictures are equally
+frequent. Pictures are stored before the clock starts. All texts differ.
 
-Two pairs of services run side by side and take turns; only one of them computes at a time. Without caches the
-encoder stores no rows and the decoder keeps neither rows nor KV; concurrent requests for an image still share
-one computation, as they always do. Measures are the side with caches against the side without: the mean, p90
-and p99 of the time to the first token over all requests of all rounds, and output tokens a second. The
-bootstrap draws whole rounds, because the requests of a round wait for each other.
+Two pairs of services take turns, so that a single pair runs at a time. Without caches the encoder stores no
+rows and the decoder keeps neither rows nor KV. Concurrent requests for an image share a computation on both
+sides. Measures compare the side with caches to the side without: mean, p90 and p99 of the time to first token
+over all requests of all rounds, and output tokens a second. The bootstrap draws whole rounds, because the
+requests of a round wait for each other.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _pair(addresses: tuple[str, str], protocol: Protocol, seed: int) -> Pair:
 
 
 def requests(protocol: Protocol, seed: int) -> list[Request]:
-    """Every picture at least once, the others drawn uniformly, in random order."""
+    """Every picture at least once, the rest drawn uniformly, in random order."""
     random = np.random.default_rng(seed)
     again = random.integers(protocol.pictures, size=protocol.requests - protocol.pictures)
     order = random.permutation(np.concatenate([np.arange(protocol.pictures), again]))

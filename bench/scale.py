@@ -1,16 +1,16 @@
 """What more encoders gain and cost, and how time grows with bytes.
 
-- `hit_rate_loss`: points of hit rate that a fleet of three encoders loses against a single encoder, each
-  image requested from its owner. Every fleet gets its own pictures, the same number in the same order.
-- `encodes_per_s_core_1`, `_2`, `_3`: new pictures encoded a second by that many encoder processes of one
-  thread, divided by the cores available to them.
-- `encode_slope`: log-log slope of the time until the rows of n new pictures have arrived, requested together,
-  against their bytes: whether queueing costs more than their number. All pictures have one size, because
-  within a picture attention is quadratic by design.
-- `step_slope`: log-log slope of the time of a decode step against the bytes it must read, the touched
-  experts, the other weights and the KV, over contexts and batches.
+- `hit_rate_loss`: points of hit rate that a fleet of three encoders loses against a single encoder. Every
+  fleet gets its own pictures, the same number in the same order.
+- `encodes_per_s_core_1`, `_2`, `_3`: new pictures encoded a second by that many encoder processes with a
+  single thread each, divided by the cores available to them.
+- `encode_slope`: log-log slope of time against bytes of rows, for n new pictures requested together. A slope
+  above 1 means that queueing costs more than the number of pictures. All pictures have the same size, because
+  attention within a picture is quadratic by design.
+- `step_slope`: log-log slope of the time of a decode step against the bytes that it reads: the touched
+  experts, the other weights and the KV. It covers contexts and batches.
 
-Encoders are asked directly, each image at its owner as the decoder chooses it: no decoder's cache counts.
+Images go directly to the owner that a decoder would choose, so that no decoder's cache counts.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from standin import model_dir
 SIDE = 256
 FLEETS = (1, 2, 3)
 CALLERS = 2
-"""For each encoder, so that none of them waits for its caller."""
+"""For each encoder, so that no encoder waits for its caller."""
 LOSS_TARGET = 2.0
 SLOPE_TARGET = 1.1
 HITS, RATES, BURSTS = 11, 21, 31
@@ -184,8 +184,8 @@ def measures(
 
 
 def log_log_slope(pairs: Pairs, seed: int = 0) -> Bounded:
-    """The least-squares slope of log(seconds) over log(bytes): 1 is proportional, above 1 a byte costs more
-    the more there are. Raises ValueError unless there are two different numbers of bytes.
+    """The least-squares slope of log(seconds) over log(bytes): 1 is proportional; above 1 the cost of a
+    byte grows. Raises ValueError unless there are two different numbers of bytes.
     """
     samples = np.log(np.asarray(pairs, dtype=np.float64))
     if len(np.unique(samples[:, 0])) < 2:

@@ -23,10 +23,10 @@ from fovea.contract.errors import FoveaError
 START_S = 300.0
 _LAST_LINES = 15
 NO_ROW_STORE = ("--cache-bytes", "0")
-"""Of the encoder: every request runs the tower, unless it joins a computation that is running."""
+"""Of the encoder: every request runs the tower, unless it shares a running computation."""
 NO_DECODER_CACHES = ("--prefix-cache", "false", "--row-cache-bytes", "0")
 NO_OVERLAP = ("--overlap", "false")
-"""Of the decoder: first the rows of all images, one image after another, then the prefill."""
+"""Of the decoder: fetch the rows of all images in sequence, then prefill."""
 ONE_THREAD = ("--threads", "1")
 _QUIET = ("--metrics-listen", "", "--log-level", "warning")
 
@@ -43,7 +43,7 @@ class Services:
         wait_until_ready(self.children, self.running, START_S, lambda child, seconds: None, _pause)
 
     def restarted(self, launched: Sequence[Launch]) -> Services:
-        """Stop all of them, the last started first, then start them again; what is on disk stays."""
+        """Stop the services in reverse order and start them again. Their stores stay on disk."""
         for child in reversed(self.running):
             child.stop()
         pairs = zip(self.running, launched, strict=True)
@@ -56,7 +56,7 @@ class Services:
 def started(launched: Sequence[Launch], cores: Sequence[int] = ()) -> Iterator[Services]:
     """Start services and wait until they are ready; leaving stops them. A failure prints their logs.
 
-    With `cores`, one for each service, all threads of a service run on that core.
+    `cores` pins each service, with all its threads, to a core.
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FOVEA_")}
     with Children(environ, lambda name, line: None) as children:
@@ -90,7 +90,7 @@ def pair(
 
 
 def start_pinned(children: Children, launched: Sequence[Launch], cores: Sequence[int]) -> Iterator[Child]:
-    """A process inherits the affinity of the thread that starts it, so this thread takes it for a moment."""
+    """A child inherits the affinity of the thread that starts it, so this thread adopts it temporarily."""
     own = os.sched_getaffinity(0)
     affinities = [{core} for core in cores] or [own] * len(launched)
     try:

@@ -1,8 +1,8 @@
 """Our two services over gRPC against vLLM's OpenAI server over HTTP, from a picture to its answer.
 
-Both get the same pictures, never seen before, ours as bytes and vLLM's as base64 in a data URL; both answer
-greedily with the same number of tokens. Only one side computes at a time, in turns. vLLM runs at its best:
-prefix caching on, and the better of eager and compiled, tried first. Without vLLM all is owed.
+Both get the same new pictures, ours as bytes and vLLM's as base64 in a data URL. Both answer greedily with
+the same number of tokens. The sides take turns, so that a single side runs at a time. vLLM runs with prefix
+caching, in the faster of its eager and compiled modes. Without vLLM all measures are owed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TOKENS_TARGET, TTFT_TARGET = 1.2, 1.0
 
 @dataclass(frozen=True)
 class Effort:
-    """Rounds of each concurrency; in a round every caller asks once."""
+    """Rounds of each concurrency. In a round every caller sends a request."""
 
     rounds: int = 12
     tokens: int = 64
@@ -107,7 +107,7 @@ def _start_ours(model: Path, run: Run) -> AskRound:
 
 
 def _start_vllm(model: Path, effort: Effort, peer: dict[str, Any], run: Run) -> OpenAiServer | None:
-    """The better of eager and compiled, described in `peer`; None without an environment of vLLM."""
+    """The faster of eager and compiled, described in `peer`; None without an environment of vLLM."""
     python = vllm_python()
     if python is None:
         return None

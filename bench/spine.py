@@ -1,7 +1,7 @@
-"""The spine measured end to end: encode, hit, store, wire, time to first token, output tokens a second.
+"""The spine, end to end: encode, hit, store, wire, time to first token, output tokens a second.
 
-Starts the stand-in's two services and an encoder whose rows are as wide as those of 30B-A3B, and measures
-both sides of each comparison in turns. Times are those of the stand-in on this machine; ratios carry over.
+Starts both services with the stand-in, and an encoder whose rows are as wide as those of 30B-A3B. The sides
+of each comparison take turns. Times hold for the stand-in on this machine; ratios carry over.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long a part of a bench measures: as many turns as its time allows, and a minimum of them."""
+"""Turns of a bench: as many as its time allows, and at least a minimum."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 
 def turns(seconds: float, least: int) -> Iterator[int]:
-    """0, 1, 2, ... until `seconds` have passed and `least` turns were given."""
+    """Yield 0, 1, 2, ... until `seconds` have passed and `least` turns were made."""
     end, turn = time.perf_counter() + seconds, 0
     while turn < least or time.perf_counter() < end:
         yield turn

@@ -25,7 +25,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Before their own marks, so that no test of these folders can forget it."""
+    """Runs before the tests' own marks, so that every test of these folders has the mark."""
     for item in items:
         if item.path.parent.name in ONE_LOOP and inspect.iscoroutinefunction(item.function):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
@@ -58,6 +58,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 async def house(
     checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[House]:
-    """The tiny MoE behind both services, in fp32 all the way."""
+    """Both services with the tiny MoE, entirely in fp32."""
     async with running(checkpoint("moe"), tmp_path_factory.mktemp("store")) as services:
         yield services

@@ -1,4 +1,4 @@
-"""A dry run of code for CUDA on a machine without a GPU: tensors that have a device and a shape, and no values.
+"""A dry run of CUDA code on a machine without a GPU, with tensors that have a device and a shape but no values.
 
 Every operation is checked for tensors of two devices. That is stricter than CUDA, which takes an index or a scalar
 from the CPU and waits for the copy: such a wait is what a step on a GPU must not have.
@@ -25,15 +25,15 @@ PRODUCTS = ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "_grouped_mm")
 
 
 class MixedDevices(AssertionError):
-    """An operation was given tensors of more than one device."""
+    """An operation got tensors of different devices."""
 
 
 class MixedDtypes(AssertionError):
-    """A product was given factors of more than one dtype, which kernels refuse and shapes alone do not show."""
+    """A product got factors of different dtypes. Kernels refuse that, but shapes alone do not show it."""
 
 
 class Strict(TorchDispatchMode):
-    """Refuses operations across devices, but for those that say that they move something, and mixed products."""
+    """Refuses mixed products, and operations across devices except explicit transfers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Strict(TorchDispatchMode):
 
     @contextmanager
     def copying(self) -> Iterator[None]:
-        """Meanwhile `copy_` may read from another device: weights from a file, a batch into a graph's tensors."""
+        """Allows `copy_` from another device: weights from a file, a batch into a graph's tensors."""
         self._moves = (*MOVES, torch.ops.aten.copy_.default)
         yield
         self._moves = MOVES

@@ -126,7 +126,7 @@ def test_bounds_of_sides_hold_to_within_a_cell(width: int, height: int, short: i
         assert max(planned.width, planned.height) < long + 32 or long >= max(width, height)
 
 
-def test_the_shorter_side_at_768_is_what_many_know_it_for() -> None:
+def test_a_short_side_of_768_gives_the_usual_size() -> None:
     planned = PUBLISHED.plan(1600, 1200, PUBLISHED.limit(1600, 1200, max_short_side=768))
     assert (planned.width, planned.height) == (1024, 768)
     for width in range(1210, 1700):
@@ -153,7 +153,7 @@ def test_a_size_below_one_is_refused(width: int, height: int) -> None:
         PUBLISHED.plan(width, height)
 
 
-def test_max_pixels_below_one_is_refused_by_the_name_of_its_field() -> None:
+def test_max_pixels_below_1_is_refused_by_field() -> None:
     with pytest.raises(SizeInvalid) as caught:
         PUBLISHED.plan(10, 10, 0)
     assert caught.value.violations[0].field == "max_pixels"

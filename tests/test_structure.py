@@ -1,6 +1,6 @@
-"""The house keeps its rules: who imports whom, how large things are, what the README and the lock say.
+"""The rules of the repository: imports, sizes, lock files, Makefile, the tree in docs/structure.md.
 
-Read from the sources by ast; nothing of ours is imported here.
+The sources are parsed with ast; no package of the repository is imported.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ LAYERS = {
 
 @dataclass(frozen=True)
 class Source:
-    """One module: its path under the repository, its text, its tree."""
+    """A module: its path in the repository, its text, its syntax tree."""
 
     path: str
     text: str
@@ -103,14 +103,14 @@ class Source:
     @property
     def imports(self) -> set[str]:
         """Full names of imported modules, of names imported from them too, wherever the statement stands."""
-        found: set[str] = set()
+        result: set[str] = set()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
+                result |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 module = node.module or ""
-                found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
-        return found
+                result |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+        return result
 
     @property
     def roots(self) -> set[str]:
@@ -125,13 +125,13 @@ class Source:
 
 
 def sources() -> list[Source]:
-    found = []
+    result = []
     for package in OURS:
         for path in sorted((ROOT / package).rglob("*.py")):
             if "_pb2" not in path.name:
                 text = path.read_text(encoding="utf-8")
-                found.append(Source(str(path.relative_to(ROOT)), text, ast.parse(text)))
-    return found
+                result.append(Source(str(path.relative_to(ROOT)), text, ast.parse(text)))
+    return result
 
 
 SOURCES = sources()
@@ -186,8 +186,8 @@ def test_folders_import_only_what_is_below_them(package: str) -> None:
 
 def test_only_modules_that_run_a_model_import_torch_and_its_kin() -> None:
     packages = (SHARED, ENCODER, DECODER)
-    found = {s.path for s in SOURCES if s.package in packages and s.roots & MODEL_LIBRARIES}
-    assert found == RUN_A_MODEL
+    paths = {s.path for s in SOURCES if s.package in packages and s.roots & MODEL_LIBRARIES}
+    assert paths == RUN_A_MODEL
 
 
 def test_the_shared_package_and_both_services_load_without_torch() -> None:
@@ -313,7 +313,7 @@ def _ignored() -> set[str]:
 def _expected_in_the_tree() -> set[str]:
     """Every folder at the top, and in our three packages every module and folder of the first level."""
     hidden = _ignored() | {"__pycache__"}
-    found = {
+    paths = {
         f"{path.name}/"
         for path in ROOT.iterdir()
         if path.is_dir() and path.name not in hidden and not path.name.startswith(".")
@@ -321,16 +321,16 @@ def _expected_in_the_tree() -> set[str]:
     for package in (SHARED, ENCODER, DECODER):
         for path in (ROOT / package).iterdir():
             if path.is_dir() and path.name not in hidden:
-                found.add(f"{package}/{path.name}/")
+                paths.add(f"{package}/{path.name}/")
             elif path.suffix == ".py" and not path.name.startswith("__"):
-                found.add(f"{package}/{path.name}")
-    return found
+                paths.add(f"{package}/{path.name}")
+    return paths
 
 
 def test_the_annotated_documented_tree_is_true() -> None:
-    told = _documented_tree()
-    assert len(told) == len(set(told))
-    gone = [path for path in told if not (ROOT / path).exists()]
+    documented = _documented_tree()
+    assert len(documented) == len(set(documented))
+    gone = [path for path in documented if not (ROOT / path).exists()]
     assert not gone, f"named, but not there: {gone}"
-    untold = sorted(_expected_in_the_tree() - set(told))
-    assert not untold, f"there, but not named: {untold}"
+    undocumented = sorted(_expected_in_the_tree() - set(documented))
+    assert not undocumented, f"there, but not named: {undocumented}"

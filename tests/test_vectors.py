@@ -1,4 +1,4 @@
-"""The Python client agrees with the vectors that the Go and the Java client are held to, and so do the services."""
+"""The Python client and the services agree with the vectors that the Go and Java clients are tested with."""
 
 from __future__ import annotations
 
@@ -31,77 +31,79 @@ def vectors(name: str) -> dict[str, Any]:
 
 
 GEOMETRY, ROWS = vectors("geometry"), vectors("rows")
-ERRORS = {one["reason"]: one for one in vectors("errors")["errors"]}
+ERRORS = {case["reason"]: case for case in vectors("errors")["errors"]}
 
 
-def test_the_files_are_what_the_services_code_says() -> None:
+def test_the_vector_files_match_the_code() -> None:
     command = [sys.executable, "-m", "tests.vectors.make", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_ids() -> None:
+def test_vector_ids() -> None:
     cases = vectors("ids")["ids"]
-    assert [id_of(base64.b64decode(one["bytes"])) for one in cases] == [one["id"] for one in cases]
+    assert [id_of(base64.b64decode(case["bytes"])) for case in cases] == [case["id"] for case in cases]
 
 
-def test_the_rule_is_the_published_one() -> None:
+def test_geometry_constants_are_the_published_constants() -> None:
     told = dict(GEOMETRY["geometry"])
     assert told.pop("default_max_pixels") == DEFAULT_MAX_PIXELS
     assert told.pop("max_aspect") == MAX_ASPECT
     assert vars(Geometry()) == told | {"temporal": 2}
 
 
-def test_planned_sizes() -> None:
-    for one in GEOMETRY["cases"]:
-        plan = Geometry().plan(one["width"], one["height"], one["max_pixels"])
-        assert [plan.width, plan.height] == one["planned"]
-        assert list(plan.grid_thw) == one["grid_thw"]
-        assert (plan.patches, plan.tokens) == (one["patches"], one["tokens"])
+def test_vector_planned_sizes() -> None:
+    for case in GEOMETRY["cases"]:
+        plan = Geometry().plan(case["width"], case["height"], case["max_pixels"])
+        assert [plan.width, plan.height] == case["planned"]
+        assert list(plan.grid_thw) == case["grid_thw"]
+        assert (plan.patches, plan.tokens) == (case["patches"], case["tokens"])
 
 
 def test_bounds_of_sides_and_of_tokens() -> None:
-    for one in GEOMETRY["bounded"]:
-        size = (one["width"], one["height"])
-        bounds = (one["max_pixels"], one["max_short_side"], one["max_long_side"])
-        assert Geometry().limit(*size, *bounds) == one["limit"], one
-        assert Geometry().largest_fitting(*size, one["tokens"]) == one["largest_fitting"], one
+    for case in GEOMETRY["bounded"]:
+        size = (case["width"], case["height"])
+        bounds = (case["max_pixels"], case["max_short_side"], case["max_long_side"])
+        assert Geometry().limit(*size, *bounds) == case["limit"], case
+        assert Geometry().largest_fitting(*size, case["tokens"]) == case["largest_fitting"], case
 
 
-@pytest.mark.parametrize("one", GEOMETRY["refused"], ids=str)
-def test_sizes_that_are_refused(one: dict[str, Any]) -> None:
+@pytest.mark.parametrize("case", GEOMETRY["refused"], ids=str)
+def test_vector_refused_sizes(case: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        Geometry().plan(one["width"], one["height"])
-    assert caught.value.reason == one["reason"]
+        Geometry().plan(case["width"], case["height"])
+    assert caught.value.reason == case["reason"]
 
 
 def test_a_fitted_picture_costs_what_the_original_costs() -> None:
     """Of every size, at every limit; and most of the large ones are worth shrinking at all."""
     shrunk = 0
-    for one in GEOMETRY["cases"]:
-        limit = one["max_pixels"] or Geometry().max_pixels
+    for case in GEOMETRY["cases"]:
+        limit = case["max_pixels"] or Geometry().max_pixels
         if limit < Geometry().min_pixels:
             continue  # no image is planned smaller than that
-        size = fitted_size(one["width"], one["height"], Budget(max_pixels=limit))
+        size = fitted_size(case["width"], case["height"], Budget(max_pixels=limit))
         if size is None:
             continue
         shrunk += 1
-        assert list(size) == one["planned"]
-        assert abs(Geometry().plan(*size, limit).tokens - one["tokens"]) <= TOKENS_APART
-        assert size[0] <= one["width"]
-        assert size[1] <= one["height"]
+        assert list(size) == case["planned"]
+        assert abs(Geometry().plan(*size, limit).tokens - case["tokens"]) <= TOKENS_APART
+        assert size[0] <= case["width"]
+        assert size[1] <= case["height"]
     assert shrunk > len(GEOMETRY["cases"]) / 2
 
 
 def test_a_picture_is_fitted_to_sides_and_to_tokens() -> None:
-    for one in GEOMETRY["bounded"]:
-        size = (one["width"], one["height"])
-        sides = {"max_short_side": one["max_short_side"], "max_long_side": one["max_long_side"]}
-        assert pixel_limit(Budget(max_pixels=one["max_pixels"] or 2**32 - 1, **sides), *size) == one["limit"]
-        tokens = pixel_limit(Budget(max_pixels=2**32 - 1, max_visual_tokens=one["tokens"]), *size)
-        assert tokens == Geometry().within(one["largest_fitting"] or 1)
-        narrowed = Budget(one["max_pixels"] or 2**32 - 1, one["tokens"], **sides)
-        assert pixel_limit(narrowed, *size) == min(tokens, one["limit"])
+    for case in GEOMETRY["bounded"]:
+        size = (case["width"], case["height"])
+        sides = {"max_short_side": case["max_short_side"], "max_long_side": case["max_long_side"]}
+        assert (
+            pixel_limit(Budget(max_pixels=case["max_pixels"] or 2**32 - 1, **sides), *size) == case["limit"]
+        )
+        tokens = pixel_limit(Budget(max_pixels=2**32 - 1, max_visual_tokens=case["tokens"]), *size)
+        assert tokens == Geometry().within(case["largest_fitting"] or 1)
+        narrowed = Budget(case["max_pixels"] or 2**32 - 1, case["tokens"], **sides)
+        assert pixel_limit(narrowed, *size) == min(tokens, case["limit"])
 
 
 def assembled(stream: list[str]) -> Rows:
@@ -119,7 +121,7 @@ def test_rows_of_a_good_stream() -> None:
     assert told == tuple(ROWS[name] for name in ("rows", "width", "levels", "dtype", "rows_digest"))
 
 
-def test_rows_with_their_places() -> None:
+def test_vector_rows_with_kept_indices() -> None:
     rows = assembled(ROWS["kept"]["stream"])
     assert rows.kept == tuple(ROWS["kept"]["places"])
     assert rows.data == base64.b64decode(ROWS["data"])
@@ -127,10 +129,10 @@ def test_rows_with_their_places() -> None:
     assert assembled(ROWS["stream"]).kept == ()
 
 
-@pytest.mark.parametrize("one", ROWS["refused"], ids=lambda one: one["why"])
-def test_rows_that_are_refused(one: dict[str, Any]) -> None:
+@pytest.mark.parametrize("case", ROWS["refused"], ids=lambda case: case["why"])
+def test_vector_refused_rows(case: dict[str, Any]) -> None:
     with pytest.raises(RowsMismatch):
-        assembled(one["stream"])
+        assembled(case["stream"])
 
 
 class Status(grpc.RpcError):
@@ -142,19 +144,19 @@ class Status(grpc.RpcError):
         self.trailing_metadata = lambda: ((DETAILS, details),)
 
 
-@pytest.mark.parametrize("one", ERRORS.values(), ids=ERRORS)
-def test_an_error_says_all_that_its_status_does(one: dict[str, Any]) -> None:
-    code = grpc.StatusCode[one["code"]]
-    error = error_of(Status(code, one["message"], base64.b64decode(one["status"])))
-    assert (error.reason, error.code, error.message) == (one["reason"], code, one["message"])
-    assert error.metadata == one["metadata"]
-    assert [vars(violation) for violation in error.violations] == one["violations"]
-    assert error.request_id == one["request_id"]
+@pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS)
+def test_an_error_says_all_that_its_status_does(case: dict[str, Any]) -> None:
+    code = grpc.StatusCode[case["code"]]
+    error = error_of(Status(code, case["message"], base64.b64decode(case["status"])))
+    assert (error.reason, error.code, error.message) == (case["reason"], code, case["message"])
+    assert error.metadata == case["metadata"]
+    assert [vars(violation) for violation in error.violations] == case["violations"]
+    assert error.request_id == case["request_id"]
     retry_ms = None if error.retry_after_s is None else error.retry_after_s * 1000
-    assert retry_ms == one["retry_after_ms"]
-    kind = BY_REASON.get(one["reason"], RemoteError)
+    assert retry_ms == case["retry_after_ms"]
+    kind = BY_REASON.get(case["reason"], RemoteError)
     assert type(error) is kind
-    assert kind is RemoteError or (kind.reason, kind.code) == (one["reason"], code)
+    assert kind is RemoteError or (kind.reason, kind.code) == (case["reason"], code)
 
 
 def test_all_reasons_that_have_a_class_are_in_the_vectors() -> None:

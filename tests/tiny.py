@@ -84,7 +84,7 @@ CORPUS = (
 
 @dataclass(frozen=True)
 class Spec:
-    """What varies between tiny checkpoints; the rest follows from it."""
+    """The parameters of a tiny checkpoint. Everything else follows from them."""
 
     kind: str
     vision_width: int

@@ -1,7 +1,4 @@
-"""What a full run of `bench.economy` writes: the page, and the plot of accuracy against visual tokens.
-
-Formats outcomes; it computes only what the tables show.
-"""
+"""Writes the page of `bench.economy` and its plot of accuracy against tokens. Formats outcomes only."""
 
 from __future__ import annotations
 
@@ -12,11 +9,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from bench.bounds import Bounded
 from bench.economics import policies
 from bench.economics.policies import OFF, accuracy, loss
 from bench.evaluation.asking import Outcomes, Policy
-from bench.evaluation.page import add_grid, bounded, panels, table, write_page
+from bench.evaluation.page import add_grid, bounded, head, panels, table, write_page
 from bench.evaluation.scores import TIERS
 from bench.evaluation.sheets import SCALES, scale_of
 from bench.result import Measure
@@ -24,6 +20,7 @@ from standin.dataset import KINDS
 
 TEMPLATE = Path(__file__).with_name("page.md")
 GROUPS = {"all": KINDS, **TIERS}
+COMPARED = ("accuracy", "coarse", "fine", "points lost", "fine points lost")
 SORTS = {
     "bars": "bar", "lines": "line", "pies": "pie", "tables": "table", "cards": "card", "scenes": "scene",
     "pages": "page",
@@ -32,7 +29,7 @@ COLOURS = {
     "scope": "#1b6ca8", "divprune": "#4aa564", "stride": "#e08e26", "random": "#888888", "resize": "#b03a48",
 }  # fmt: skip
 SINGLE = {OFF.name: "*", policies.FLAT.name: "s", policies.FLAT_NEAR.name: "D", policies.GAIN.name: "P"}
-"""Marks of the policies that are no point of a curve."""
+"""Markers of the policies that are not on a curve."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +71,14 @@ def _compare(outcomes: Outcomes, compared: Sequence[Policy]) -> str:
     """The losses are against the first policy."""
     base, rows = compared[0].name, []
     for policy in compared:
-        tiers = [bounded(accuracy(outcomes, policy.name, kinds)) for kinds in GROUPS.values()]
-        losses = [_points(loss(outcomes, base, policy.name, kinds)) for kinds in (KINDS, TIERS["fine"])]
-        lost = ["", ""] if policy.name == base else losses
-        rows.append([f"`{policy.name}`", f"{outcomes.tokens[policy.name].mean():.1f}", *tiers, *lost])
-    return table(("policy", "tokens", "accuracy", "coarse", "fine", "points lost", "on fine questions"), rows)
+        cells = [f"`{policy.name}`", f"{outcomes.tokens[policy.name].mean():.1f}"]
+        for kinds in GROUPS.values():
+            cells += bounded(accuracy(outcomes, policy.name, kinds))
+        for kinds in (KINDS, TIERS["fine"]):
+            lost = loss(outcomes, base, policy.name, kinds)
+            cells += ["", ""] if policy.name == base else bounded(lost, "+.2f")
+        rows.append(cells)
+    return table(head(("policy", "tokens"), COMPARED), rows)
 
 
 def _by_scale(outcomes: Outcomes) -> str:
@@ -87,11 +87,13 @@ def _by_scale(outcomes: Outcomes) -> str:
         part = outcomes.of_rows([row for row in range(outcomes.per_kind) if scale_of(row) == scale])
         for policy in (OFF, *policies.UPLOADED) if part.per_kind >= 2 else ():
             name = "as drawn" if policy is OFF else policy.name
-            tiers = [bounded(accuracy(part, policy.name, kinds)) for kinds in TIERS.values()]
-            lost = "" if policy is OFF else _points(loss(part, OFF.name, policy.name))
-            rows.append([f"{scale:g}", f"`{name}`", f"{part.tokens[policy.name].mean():.1f}", *tiers, lost])
-    head = ("enlarged", "policy", "tokens", "coarse", "fine", "points lost against as drawn")
-    return table(head, rows, left=2)
+            cells = [f"{scale:g}", f"`{name}`", f"{part.tokens[policy.name].mean():.1f}"]
+            for kinds in TIERS.values():
+                cells += bounded(accuracy(part, policy.name, kinds))
+            lost = loss(part, OFF.name, policy.name)
+            rows.append([*cells, *(["", ""] if policy is OFF else bounded(lost, "+.2f"))])
+    figures = ("coarse", "fine", "points lost against as drawn")
+    return table(head(("enlarged", "policy", "tokens"), figures), rows, left=2)
 
 
 def _uniform(uniform: Mapping[str, UniformShare]) -> str:
@@ -105,10 +107,6 @@ def _kinds(outcomes: Outcomes, names: Sequence[str]) -> str:
         for place, kind in enumerate(KINDS)
     ]
     return table(["kind", *(f"`{name}`" for name in names)], rows)
-
-
-def _points(figure: Bounded) -> str:
-    return bounded(figure, "+.2f")
 
 
 def draw(path: Path, outcomes: Outcomes, title: str) -> None:

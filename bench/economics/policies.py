@@ -1,7 +1,7 @@
-"""The compared ways of spending visual tokens, their paired losses, and the measures that are promised.
+"""The compared policies, their paired losses, and the measures of `bench.economy`.
 
-A policy is a budget, and what the client sends, under a name; every policy is asked the same questions about
-the same pictures. Losses are in points. Targets apply to their bounds, not to their means.
+A policy is a named budget together with the view that the client sends. Every policy gets the same questions
+about the same pictures. Losses are in points. Targets apply to their bounds, not to their means.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def reduced(reducer: str, mode: str) -> str:
 
 
 FLAT_KINDS = tuple(kind for kind in KINDS if kind.split("_")[0] in ("bar", "line", "pie", "table", "page"))
-"""Questions about charts, tables and pages; titles and kinds of picture are asked about scenes too."""
+"""Questions about charts, tables and pages. Questions about titles and kinds of picture also cover scenes."""
 POINTS = 100.0
 
 

@@ -1,8 +1,8 @@
 """A stream of questions about report pages: generated pictures on pages of a PDF, rendered at 1600x1200.
 
-Half of the requests are about a page that was asked about before. Every eighth is about one of a few logos,
-which recur all the time. Pages are written to PDF without loss and rendered by pypdfium2, as a caller's back
-end would. Independent of services.
+Half of the requests are about a page of an earlier request. Every eighth request is about one of a few logos.
+Pages are written to PDF without loss and rendered by pypdfium2, as a caller's back end would do. Independent
+of services.
 """
 
 from __future__ import annotations

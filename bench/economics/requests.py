@@ -1,7 +1,7 @@
 """Random requests to the planner: whether a plan exceeds its budget or a processor would change its size.
 
-Sizes, limits, ratios and numbers of images are drawn from what callers send and from its edge cases. The
-planner is a pure function: no service runs.
+Sizes, limits, ratios and image counts are drawn from typical requests and edge cases. The planner is a pure
+function: no service runs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The rescue case: report pages to naive services, which plan nothing and keep nothing, and to ours.
+"""The rescue case: report pages to naive services, which have neither planning nor caches, and to ours.
 
-First the rate that the naive side can sustain is measured, with a few concurrent callers; then both sides get
-the same requests, in turn, at 70 % of that rate, at times drawn once for both, without waiting for answers.
+First a few concurrent callers measure the rate that the naive side sustains. Then both sides get the same
+requests, in turn, at 70 % of that rate. Arrival times are drawn once for both and do not wait for answers.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def arrival_times(count: int, rate: float, seed: int) -> list[float]:
 def open_loop(
     address: str, peak: PeakMemory, requests: Sequence[Request], times: Sequence[float], budget: Budget
 ) -> SideOutcome:
-    """Every request at its time, whatever is still unanswered. `peak` counts since the start."""
+    """Send each request at its time, whether or not earlier requests have ended. `peak` is counting."""
     with Client(address) as client, ThreadPoolExecutor(len(requests)) as pool:
         begin, calls = time.perf_counter(), []
         for request, at in zip(requests, times, strict=True):

@@ -1,1 +1,1 @@
-"""Held-out questions asked through running services: shared by `bench.eval` and `bench.economy`."""
+"""Held-out questions to running services, shared by `bench.eval` and `bench.economy`."""

@@ -1,6 +1,6 @@
-"""Every question under every policy, to running services: which answers were right, and what they cost.
+"""Sends every question under every policy to running services, and records right answers and tokens.
 
-A picture is stored once for each view, then asked about; several questions run at a time, as with real
+Each view of a picture is stored once, before its questions. Several questions run concurrently, as with real
 callers. A failed call ends the run: a missing answer is not a wrong answer. Independent of scores.
 """
 
@@ -82,11 +82,11 @@ class Outcomes:
         digest = client.put(file_of(sheet.image, policies[0].view, place.row)).facts.digest
         sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS)
         for policy in policies:
-            for place, asked in sheet.questions:
-                answer = client.ask(asked.question, [digest], budget=policy.budget, sampling=sampling)
+            for place, item in sheet.questions:
+                answer = client.ask(item.question, [digest], budget=policy.budget, sampling=sampling)
                 totals = answer.receipt.totals
                 with self._lock:
-                    self.right[policy.name][place.kind, place.row] = answer.text.strip() == asked.answer
+                    self.right[policy.name][place.kind, place.row] = answer.text.strip() == item.answer
                     self.tokens[policy.name][place.kind, place.row] = totals.visual_tokens
                     self.asks += 1
                     self.output_tokens += totals.output_tokens

@@ -1,6 +1,6 @@
-"""What a run of `make eval` writes: the page, and the plot from half size to native with blank and chance.
+"""Writes the page of `make eval`, and the plot from half size to native with blank and chance.
 
-Its templates, tables and panels are also those of the page of `bench.economy`.
+The page of `bench.economy` shares its templates, tables and panels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from bench.evaluation.scores import TIERS, Score
 from bench.result import Measure
 
 TEMPLATE = Path(__file__).with_name("page.md")
-HEAD = ("kind", "tier", "n", "native", "half size", "native less half, points", "blank", "chance")
+BOUNDS = "95 % bounds"
+VIEWS = ("native", "half size", "native less half, points", "blank")
 # Drawn in this order: the dot of the native size stays visible inside a hollow square.
 MARKS: dict[str, dict[str, Any]] = {
     "blank": {"marker": "x", "s": 26, "color": "#888888"},
@@ -31,7 +32,7 @@ MARKS: dict[str, dict[str, Any]] = {
 }
 NAMES = {"native": "native size", "half": "half size", "blank": "blank image"}
 ROW_INCHES = 0.24
-TARGETS_HEAD = ("measure", "value", "95 % bounds", "target", "met")
+TARGETS_HEAD = ("measure", "value", BOUNDS, "target", "met")
 
 
 def write(
@@ -50,13 +51,14 @@ def write(
 
 
 def _table(scores: Sequence[Score]) -> str:
-    return table(HEAD, (_row(score) for score in scores), left=2)
+    columns = [*head(("kind", "tier", "n"), VIEWS), "chance"]
+    return table(columns, (_row(score) for score in scores), left=2)
 
 
 def _row(score: Score) -> list[str]:
     native, half, blank = (bounded(score.views[view].scaled(100)) for view in ("native", "half", "blank"))
     lost, chance = bounded(score.lost.scaled(100), "+.1f"), f"{100 * score.chance:.1f}"
-    return [f"`{score.name}`", score.tier, f"{score.n:,}", native, half, lost, blank, chance]
+    return [f"`{score.name}`", score.tier, f"{score.n:,}", *native, *half, *lost, *blank, chance]
 
 
 def draw(path: Path, kinds: Sequence[Score], title: str) -> None:
@@ -93,11 +95,16 @@ def write_page(path: Path, template: Path, measures: Mapping[str, Measure], **va
     path.write_text(text, encoding="utf-8")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
     """All columns but the first `left` are aligned to the right."""
-    rule = "|" + "---|" * left + "---:|" * (len(head) - left)
+    rule = "|" + "---|" * left + "---:|" * (len(columns) - left)
     lines = (f"| {' | '.join(cells)} |" for cells in rows)
-    return "\n".join([f"| {' | '.join(head)} |", rule, *lines])
+    return "\n".join([f"| {' | '.join(columns)} |", rule, *lines])
+
+
+def head(plain: Sequence[str], figures: Sequence[str]) -> list[str]:
+    """Names of columns. Every figure has its bounds in the next column, as `bounded` writes them."""
+    return [*plain, *(name for figure in figures for name in (figure, BOUNDS))]
 
 
 def targets(measures: Mapping[str, Measure]) -> str:
@@ -106,10 +113,10 @@ def targets(measures: Mapping[str, Measure]) -> str:
     return table(TARGETS_HEAD, rows)
 
 
-def bounded(figure: Bounded, form: str = ".1f") -> str:
-    """A value with its bounds: `97.2 (96.0 to 98.1)`."""
+def bounded(figure: Bounded, form: str = ".1f") -> list[str]:
+    """Two cells, the value and its bounds: `97.2`, `96.0 to 98.1`."""
     value, lower, upper = (format(number, form) for number in (figure.value, figure.lower, figure.upper))
-    return f"{value} ({lower} to {upper})"
+    return [value, f"{lower} to {upper}"]
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """The held-out questions, grouped by picture.
 
-The stand-in draws a picture for every question, and kinds that are about the same sort of chart share their
-pictures: the n-th questions of all kinds are grouped into sheets, a picture each. Independent of models.
+Kinds about the same sort of chart share their pictures. The n-th questions of all kinds are therefore grouped
+into sheets: a picture with all its questions. Independent of models.
 
-A client sends a picture as drawn, at half size, blank, or enlarged like uploaded screenshots. How much it is
-enlarged follows from its row, so that every run and every policy sees the same files.
+A client sends a picture as drawn, at half size, blank, or enlarged like uploaded screenshots. The row of the
+question determines the scale, so that every run and every policy sends the same files.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Sheet:
 def sheets(per_kind: int, seed: int) -> Iterator[Sheet]:
     """`per_kind` questions of every kind; pictures are drawn when they are needed, and not kept."""
     streams = [heldout(kind, per_kind, seed) for kind in KINDS]
-    for row, asked in enumerate(zip(*streams, strict=True)):
+    for row, questions in enumerate(zip(*streams, strict=True)):
         pictures: dict[tuple[tuple[int, int], bytes], list[tuple[Place, HeldOut]]] = {}
-        for kind, drawn in enumerate(asked):
+        for kind, drawn in enumerate(questions):
             same = pictures.setdefault((drawn.image.size, drawn.image.tobytes()), [])
             same.append((Place(kind, row), drawn))
         for questions in pictures.values():

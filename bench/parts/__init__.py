@@ -1,1 +1,1 @@
-"""What benches are put together from: each module measures one thing and prints nothing."""
+"""Parts of benches. Each module is a measurement and prints nothing."""

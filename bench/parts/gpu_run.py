@@ -1,4 +1,4 @@
-"""A run on one device: the device's own rates first, then tower, engine and reference on shared weights.
+"""A run on a device: first the device's own rates, then tower, engine and reference on shared weights.
 
 Runs the parts in the order that memory allows. Independent of targets.
 """
@@ -39,7 +39,7 @@ from encoder_svc.vision.preprocess import patches
 from fovea.contract.rows import RowDtype
 
 TIES = {torch.float32: 1e-4, torch.bfloat16: 1 / 32}
-"""How far below the best logit, relative to it, a token may lie and still be an equally good choice."""
+"""A tie: the largest gap to the best logit, relative to it, at which a token is an equally good choice."""
 TEXT = 48
 """Tokens of text on each side of a picture."""
 _ROW_DTYPES = {torch.float32: RowDtype.FP32, torch.bfloat16: RowDtype.BF16}
@@ -86,7 +86,7 @@ class Setup:
 class GpuTimes:
     """What a run measured: rates, shares of what the device can do, and milliseconds.
 
-    `step_bytes` are by batch; `single_s` and `generate_s` are seconds a token of one sequence. `verdicts` are
+    `step_bytes` are by batch; `single_s` and `generate_s` are seconds a token of a sequence. `verdicts` are
     those of the reference on our answer, `own_verdicts` those on its own. `memory_bytes` is 0 where the
     device does not count it.
     """
@@ -130,9 +130,9 @@ async def measure(setup: Setup, effort: Effort, status: Callable[[str], object])
 
 
 class _GpuRun:
-    """The loaded parts. Each method measures one thing; compared sides take turns within it.
+    """The loaded parts. Each method is a measurement; compared sides take turns within it.
 
-    The first turn is not counted: it chooses kernels.
+    The first turn does not count, because it selects kernels.
     """
 
     def __init__(
@@ -168,8 +168,8 @@ class _GpuRun:
         await self._time_single_and_generate()
 
     async def _judge_answers(self, side: int) -> None:
-        """Two greedy answers about a picture, the engine's and that of `generate`, judged token by token by
-        the reference, which has seen the same tokens. Its verdicts on its own show its precision.
+        """Two greedy answers about a picture, the engine's and that of `generate`. The reference judges each
+        token, given the same prefix. Its verdicts on its own answer show its precision.
         """
         encoded = encode(self._tower, draw_picture(self._seed, side), RowDtype.FP32)
         prompt = self._tokens.prompt(encoded, self._random_text(), self._random_text())
@@ -206,9 +206,9 @@ class _GpuRun:
         self._samples["tokens/s"]["prefill_tokens_per_s"] = [length / s for s in seconds[1:]]
 
     async def _time_first_tokens(self, side: int) -> None:
-        """Cold is preprocessing, tower and prefill; for the others the rows are in memory. No KV of the
-        picture can be reused behind a new text; at the front of the prompt it can. Where the engine reuses
-        none, there is no time for the prefix.
+        """Cold is preprocessing, tower and prefill. In the other cases the rows are in memory. The KV of the
+        picture can be reused at the front of the prompt, but not after a new text. If the engine reuses none,
+        there is no time for the prefix.
         """
         times: dict[str, list[float]] = {"cold": [], "rows": [], "prefix": []}
         for turn in range(self._effort.rounds + 1):
@@ -240,7 +240,7 @@ class _GpuRun:
         return TextSize.of(self._config).step_bytes(distinct, steps.context, self._setup.dtype.itemsize)
 
     async def _time_single_and_generate(self) -> None:
-        """One sequence: the engine and `generate`, in turns, on the same prompt."""
+        """A single sequence: the engine and `generate`, in turns, on the same prompt."""
         (prompt,) = self._context_prompts(1)
         for turn in range(self._effort.rounds + 1):
             steps = await decode_steps(self._engine, [prompt], self._effort.samples)

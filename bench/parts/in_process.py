@@ -1,4 +1,4 @@
-"""Tower and engine in one process, on the same random checkpoint: what both services run.
+"""Tower and engine in a single process, on the same random checkpoint: the models of both services.
 
 Pictures are random; rows pass from the tower to the engine in memory, as bytes in the layout of the wire.
 """
@@ -120,7 +120,7 @@ async def first_delta(engine: NativeEngine, prompt: Prompt, encoded: Encoded | N
 
 
 async def first_token(deltas: AsyncGenerator[Delta, None]) -> Delta:
-    """The first delta that holds a token: the one before it only says that the request was admitted."""
+    """The first delta with a token. The delta before it only reports that the request was admitted."""
     async for delta in deltas:
         if delta.token_ids:
             return delta

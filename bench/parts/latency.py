@@ -1,9 +1,9 @@
-"""What callers wait for: an encoding, cold and from the store; the first token, cold and warm; output tokens.
+"""Latencies over gRPC: an encode, cold and from the store; the first token, cold and warm; output tokens.
 
-All over gRPC. Cold is a picture that no service has seen: upload, preprocessing, tower, and all rows over the
-wire, checked; for a first token also the prefill. The floor of an encoding is the same tower on the same
-patches, called directly; the difference is what the service adds. A stored picture is requested a turn after
-its first request, when its rows have been written.
+Cold is a new picture: upload, preprocessing, tower, and verified transfer of all rows; for a first token also
+the prefill. The floor of an encode is a direct call of the same tower with the same patches; the difference
+is the cost of the service. A stored picture is requested a turn after its first request, when its rows have
+been written.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _time_cold(client: EncoderClient, file: bytes, times: dict[str, list[float]]
 
 
 def _time_encode(client: EncoderClient, digest: str, source: str) -> float:
-    """Raises RuntimeError where the rows have another source."""
+    """Raises RuntimeError if the rows have another source."""
     begin = time.perf_counter()
     rows = client.encode(digest)
     spent = ms_since(begin)
@@ -93,7 +93,7 @@ def measure_rates(
 ) -> dict[int, list[float]]:
     """Output tokens a second by concurrency, a value for each round; the concurrencies take turns.
 
-    In a round every caller asks once for an answer of about `tokens` tokens about a stored picture. A round
+    In a round every caller requests an answer of about `tokens` tokens about a stored picture. A round
     lasts until its last answer is complete, prefill included.
     """
     rates: dict[int, list[float]] = {concurrency: [] for concurrency in concurrencies}

@@ -1,8 +1,8 @@
 """A checkpoint of random weights between the stand-in and 30B-A3B: hidden 1024, 12 layers, 16 experts.
 
-Large enough that matrix products, not Python, limit the speed of an engine. Tokenizer, template and processor
-are those of the stand-in; the layout is the published one. Written once, into `build/`.
-Experts are 480 wide: at 512, half of the hidden size, the two layouts of experts could not be told apart.
+It is large enough that matrix products, not Python, limit the speed of an engine. Tokenizer, template and
+processor are those of the stand-in, in the published layout. It is written once, into `build/`.
+Experts are 480 wide. At 512, half of the hidden size, both layouts of experts would have the same shape.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A checkpoint of random weights, drawn on the device when they are read.
 
 It replaces a checkpoint folder of 58 GiB: the folder holds the config and the tokenizer of the stand-in.
-Every tensor is drawn from a generator seeded by its name, with the scale of a trained tensor, so that another
-prompt gives other tokens. A drawn tensor is kept and returned again as the same memory: the engine, the tower
-and the reference share one copy unless they convert it. Layouts are those of the modules.
+Every tensor is drawn from a generator seeded by its name, with the scale of a trained tensor, so that
+different prompts give different tokens. A drawn tensor is kept and returned as the same memory, so engine,
+tower and reference share it unless they convert it. Layouts are those of the modules.
 """
 
 from __future__ import annotations

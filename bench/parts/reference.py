@@ -53,7 +53,7 @@ class Reference:
 
     @torch.inference_mode()
     def verdicts(self, prompt: NDArray[np.int32], image: Patches, answer: Sequence[int]) -> list[Verdict]:
-        """On every token of `answer`, given the prompt and the tokens before it."""
+        """A verdict on every token of `answer`, given the prompt and the tokens before it."""
         ids = self._tensor([*prompt.tolist(), *answer[:-1]])
         out = self._model(**self._inputs(ids, image), logits_to_keep=len(answer), use_cache=False)
         logits = out.logits[0].float()
@@ -71,7 +71,7 @@ class Reference:
 
     @torch.inference_mode()
     def token_seconds(self, prompt: NDArray[np.int32], tokens: int) -> float:
-        """Seconds a token of `generate` with one sequence, without prefill."""
+        """Seconds a token of `generate` with a single sequence, without prefill."""
         return (self._generate(prompt, tokens + 1) - self._generate(prompt, 1)) / tokens
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""What the device can do at best, and what a Qwen3-VL asks of it according to its config.
+"""The best rates of the device, and the work of a Qwen3-VL according to its config.
 
 The rates use random data, because products of zeros draw less power and run faster. Arithmetic counts matrix
 products and attention only, a multiplication and an addition as two operations.
@@ -55,7 +55,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def expected_distinct(experts: int, each: int, tokens: int) -> float:
-    """How many experts of a layer `tokens` tokens touch that choose `each` uniformly and independently."""
+    """Expected number of experts of a layer that `tokens` tokens touch, if each selects `each` at random."""
     return experts * (1 - (1 - each / experts) ** tokens)
 
 

@@ -1,4 +1,4 @@
-"""How long a decode step of the native engine takes with given sequences, and over a grid of them.
+"""The time of a decode step of the native engine, for given sequences and over a grid of sizes.
 
 Uses only the engine's public interface: prompts are submitted, and the clock of the deltas says when each
 token was computed. Steps count only after every prompt has its first token, so that no prefill is included.
@@ -74,7 +74,7 @@ def random_prompts(vocabulary: int, count: int, length: int, seed: int) -> list[
 
 
 async def decode_steps(engine: NativeEngine, prompts: Sequence[Prompt], samples: int) -> Steps:
-    """All answers run until `samples` steps were timed with all of them running; end tokens are ignored.
+    """Run all answers until `samples` steps were timed with all of them running. End tokens are ignored.
 
     The engine must hold all prompts at once, and its `max_new_tokens` must let the first answer last until
     the last prompt has been prefilled and the steps were timed.
@@ -88,7 +88,7 @@ async def decode_steps(engine: NativeEngine, prompts: Sequence[Prompt], samples:
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
-    # Cancelled sequences may still be in a last step, which no event reports; it would disturb what is next.
+    # Cancelled sequences may still be in a last step. No event reports it, and it would disturb the next run.
     while engine.load().running:  # noqa: ASYNC110
         await asyncio.sleep(IDLE_POLL_S)
     if not watch.enough.is_set():

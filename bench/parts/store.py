@@ -1,4 +1,4 @@
-"""The store against the machine: get against memcpy, put against write plus fsync, at 16 MiB a record.
+"""The store against the machine: get against memcpy, and put against write plus fsync, for records of 16 MiB.
 
 memcpy and get are measured in turns, then write plus fsync and put, so that a busy moment of the machine
 affects both alike. All four in turns would favour the step after a disk wait: a process that has just waited

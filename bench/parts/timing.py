@@ -14,13 +14,13 @@ from fovea.client import Budget, Client, Finished, Message, Sampling, Text
 from fovea.contract.receipt import Receipt
 
 SHORT = Sampling(max_new_tokens=4)
-"""For questions whose first token is what is measured."""
+"""For questions of which only the first token is measured."""
 DEFAULT_BUDGET = Budget()
 HOT = 100.0
 
 
 def of_length(tokens: int, seed: int) -> Sampling:
-    """For answers of about `tokens` tokens: so hot that an end token is as unlikely as any other."""
+    """For answers of about `tokens` tokens. At this temperature an end token is as unlikely as any other."""
     return Sampling(temperature=HOT, seed=seed, max_new_tokens=tokens)
 
 
@@ -42,7 +42,7 @@ class TimedAnswer:
         return {image.source for image in self.receipt.images}
 
     def came_from(self, source: str) -> TimedAnswer:
-        """Itself. Raises RuntimeError where any image has another source: another thing would be measured."""
+        """Returns itself. Raises RuntimeError if an image has another source than `source`."""
         if self.sources != {source}:
             raise RuntimeError(f"the images came from {sorted(self.sources)}, expected {source}")
         return self
@@ -56,7 +56,7 @@ def time_answer(
     budget: Budget = DEFAULT_BUDGET,
     begin: float | None = None,
 ) -> TimedAnswer:
-    """Stream an answer. `begin` is when the request came, where it had to wait before it was sent."""
+    """Stream an answer. `begin` is the arrival of the request, if it waited before it was sent."""
     begin = time.perf_counter() if begin is None else begin
     first, text, receipt = None, "", None
     with closing(client.stream(question, images, budget=budget, sampling=sampling)) as events:

@@ -1,4 +1,4 @@
-"""The sides of a comparison of engines: each a process in its own environment, asked over a pipe.
+"""The sides of a comparison of engines. Each is a process in its own environment, behind a pipe.
 
-Only one of them computes at a time: the others are suspended until they are asked.
+Only a single side runs at a time; the others are suspended.
 """

@@ -24,11 +24,11 @@ SIDES = {
 
 
 class LoadedSide(Protocol):
-    """A loaded engine. `answers` takes questions that are asked at once."""
+    """A loaded engine. `answers` runs all questions concurrently."""
 
     async def start(self) -> dict[str, Any]: ...
 
-    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]: ...
+    async def answers(self, questions: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]: ...
 
     async def close(self) -> None: ...
 

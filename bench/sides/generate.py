@@ -1,4 +1,4 @@
-"""`generate` of transformers as a side, one question after another. It also decides what is a tie."""
+"""`generate` of transformers as a side, for sequential questions. Its logit gaps define ties."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.sides.side import Answer, Question
 
 
 class _TokenTimes(BaseStreamer):
-    """When each put came: first the prompt, then each new token."""
+    """The time of each `put`: first the prompt, then each new token."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
@@ -41,8 +41,8 @@ class GenerateSide:
         args = f"generate, one at a time, fp32, {self._threads} threads"
         return {"version": version("transformers"), "args": args}
 
-    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]:
-        return [await asyncio.to_thread(self._answer, q, tokens, gaps) for q in asked]
+    async def answers(self, questions: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]:
+        return [await asyncio.to_thread(self._answer, q, tokens, gaps) for q in questions]
 
     @torch.inference_mode()
     def _answer(self, q: Question, tokens: int, gaps: bool) -> Answer:

@@ -44,9 +44,9 @@ class NativeSide:
         args = f"{self._engine.description}, fp32, weights {self.quantization}, {self._args}"
         return {"version": version("fovea"), "args": args}
 
-    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]:
+    async def answers(self, questions: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]:
         sampling = Sampling(max_new_tokens=tokens, ignore_eos=True)
-        return list(await asyncio.gather(*(gather(self._deltas(q, sampling)) for q in asked)))
+        return list(await asyncio.gather(*(gather(self._deltas(q, sampling)) for q in questions)))
 
     async def _deltas(self, q: Question, sampling: Sampling) -> AsyncIterator[Sequence[int]]:
         request = EngineRequest(str(next(self._numbers)), q.prompt, sampling)

@@ -1,4 +1,4 @@
-"""vLLM's OpenAI server as a side: a process that is suspended until it is asked, and a client of it.
+"""vLLM's OpenAI server as a side: a process that is suspended while it has no request, and its client.
 
 The client is as plain as ours: a connection for each request, the stream read line by line.
 """
@@ -103,7 +103,7 @@ def _body(question: Question) -> dict[str, Any]:
 
 
 def _events(address: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The events of a completion. Raises RuntimeError where it is refused."""
+    """The events of a completion. Raises RuntimeError if it is refused."""
     connection = http.client.HTTPConnection(address)
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
     response = connection.getresponse()

@@ -1,7 +1,7 @@
-"""The bench's end of a side: a process that is suspended by signal until it is asked.
+"""The bench's end of a side: a process that is suspended by signal while it has no request.
 
-An engine is asked over a pipe: first it sends what it runs; then each request, (questions, tokens, gaps), is
-answered with a round. vLLM has an environment of its own, because it pins torch.
+A pipe connects both. The engine first sends its description, then answers each request, (questions, tokens,
+gaps), with a round. vLLM has an environment of its own, because it pins torch.
 """
 
 from __future__ import annotations
@@ -102,20 +102,20 @@ class SideProcess:
         self.end()
 
     def _wait_until_ready(self) -> None:
-        """What a kind of side waits for. Raises SideDied where it ends before that."""
+        """Waits until the side is ready. Raises SideDied if it exits first."""
         raise NotImplementedError
 
     def _stop(self) -> None:
         self._process.terminate()
 
     def check(self) -> None:
-        """Raises SideDied where it has ended."""
+        """Raises SideDied if the process has exited."""
         if self._process.poll() is not None:
             raise SideDied(self.name, self._log)
 
     @contextmanager
     def resumed(self) -> Iterator[None]:
-        """It computes only inside this block."""
+        """The side runs only inside this block."""
         self._signal(signal.SIGCONT)
         try:
             yield
@@ -137,7 +137,7 @@ class SideProcess:
 
 
 class Side(SideProcess):
-    """A side that is asked over a pipe. Its command gets the descriptor of its end as last argument."""
+    """A side behind a pipe. Its command gets the descriptor of its end as the last argument."""
 
     def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         self.description: Mapping[str, Any] = {}

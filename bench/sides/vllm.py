@@ -45,8 +45,8 @@ class VllmSide:
         args = {name: value for name, value in self._args.items() if name != "model"}
         return {"version": vllm.__version__, "args": f"{json.dumps(args)}, {self._threads} threads"}
 
-    async def answers(self, asked: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]:
-        return list(await asyncio.gather(*(gather(self._deltas(q, tokens)) for q in asked)))
+    async def answers(self, questions: Sequence[Question], tokens: int, gaps: bool) -> list[Answer]:
+        return list(await asyncio.gather(*(gather(self._deltas(q, tokens)) for q in questions)))
 
     async def _deltas(self, q: Question, tokens: int) -> AsyncIterator[Sequence[int]]:
         params = SamplingParams(

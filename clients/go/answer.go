@@ -7,52 +7,54 @@ type FinishReason string
 
 // The finish reasons.
 const (
-	// FinishStop is an answer that the model ended, or a stop string did.
+	// FinishStop means that the model ended the answer, or a stop string matched.
 	FinishStop FinishReason = "stop"
-	// FinishLength is an answer that reached MaxNewTokens: it is cut, and need not have its [Format].
+	// FinishLength means that MaxNewTokens was reached. The answer is cut and may not match its [Format].
 	FinishLength FinishReason = "length"
 )
 
-// An Answer is a whole answer.
+// An Answer is a complete answer.
 type Answer struct {
-	// Text is the answer.
+	// Text is the answer's text.
 	Text string
-	// FinishReason says why it ended, MatchedStop which stop string ended it, if one did: then it need not have its [Format].
+	// FinishReason says why the answer ended. MatchedStop is the stop string that ended it, if any; the answer
+	// then may not match its [Format].
 	FinishReason FinishReason
 	MatchedStop  string
 	// Model is the name of the model.
 	Model string
-	// RequestID finds the request in the logs.
+	// RequestID identifies the request in the logs.
 	RequestID string
-	// TokenIDs are its tokens, Logprobs the natural log-probability of each, where [Request] asks for them.
+	// TokenIDs are the tokens of the answer. Logprobs are their natural log-probabilities, if [Request] asks for
+	// them.
 	TokenIDs []uint32
 	Logprobs []float32
-	// Receipt is what it cost.
+	// Receipt is the cost of the answer.
 	Receipt Receipt
 }
 
-// An Event is a piece of a streamed answer: one [Started], then [Delta]s, then one [Finished].
+// An Event is part of a streamed answer: a [Started], then [Delta]s, then a [Finished].
 type Event interface{ event() }
 
-// Started says that the request was accepted: its images are stored and its prompt fits.
+// Started reports that the request was accepted: its images are stored and its prompt fits.
 type Started struct {
 	RequestID string
 	Model     string
-	// PromptTokens are text and visual tokens together.
+	// PromptTokens counts text and visual tokens.
 	PromptTokens, VisualTokens int
 }
 
-// A Delta is more of the answer.
+// A Delta is the next part of the answer.
 type Delta struct {
-	// Text follows what came before. It may be empty.
+	// Text is appended to the answer. It may be empty.
 	Text string
-	// TokenIDs are the tokens chosen since the last Delta.
+	// TokenIDs are the tokens since the last Delta.
 	TokenIDs []uint32
-	// Logprobs are the natural log-probability of each, where [Request] asks for them.
+	// Logprobs are their natural log-probabilities, if [Request] asks for them.
 	Logprobs []float32
 }
 
-// Finished says that the answer is complete.
+// Finished reports that the answer is complete.
 type Finished struct {
 	FinishReason FinishReason
 	MatchedStop  string
@@ -63,7 +65,7 @@ func (Started) event()  {}
 func (Delta) event()    {}
 func (Finished) event() {}
 
-// eventOf gives nil for an event of a later service.
+// eventOf returns nil for an event of a later service.
 func eventOf(m *decoderv1.GenerateResponse) Event {
 	switch e := m.Event.(type) {
 	case *decoderv1.GenerateResponse_Started:

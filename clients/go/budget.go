@@ -10,76 +10,77 @@ import (
 	visionv1 "fovea.dev/go/fovea/vision/v1"
 )
 
-// A Budget is what the images of a request may cost. Every field's zero value is the service's choice.
+// A Budget bounds the cost of a request's images. A zero field takes the service's default.
 type Budget struct {
-	// MaxPixels shrinks each image to at most this many pixels.
+	// MaxPixels is the most pixels of each image; larger images are resized.
 	MaxPixels int
 	// MaxVisualTokens bounds the visual tokens of the whole request.
 	MaxVisualTokens int
-	// Detail says how much of each image matters, MinDetail what remains of it when the service is near a limit.
+	// Detail is how much detail of each image matters. MinDetail is the least detail when the service is under
+	// load.
 	Detail, MinDetail Detail
-	// OnOverBudget says what happens to images that do not fit MaxVisualTokens.
+	// OnOverBudget says what to do with images that do not fit MaxVisualTokens.
 	OnOverBudget OnOverBudget
-	// RepeatPolicy says what happens to an image that stands in the request twice.
+	// RepeatPolicy says what to do with an image that occurs more than once.
 	RepeatPolicy RepeatPolicy
-	// Reduction says how visual tokens are reduced after the vision tower.
+	// Reduction says how visual tokens are reduced, before and after the vision tower.
 	Reduction Reduction
-	// MinTokens are left to each image by MaxVisualTokens, unless it has fewer.
+	// MinTokens is the fewest tokens that MaxVisualTokens leaves to an image, unless the image has fewer.
 	MinTokens int
 	// MaxShortSide and MaxLongSide bound the sides of each image, in pixels.
 	MaxShortSide, MaxLongSide int
 }
 
-// A Reduction says which visual tokens are left out.
+// A Reduction says which visual tokens are dropped.
 type Reduction struct {
-	// Keep is the share to keep, above 0 and up to 1. Not beside a Mode.
+	// Keep is the share to keep, above 0 and at most 1. It excludes Mode.
 	Keep float64
-	// Mode says how much to keep, Reducer which.
+	// Mode says how many tokens are kept, Reducer how they are ranked.
 	Mode    ReductionMode
 	Reducer Reducer
-	// FlatTolerance leaves squares of one colour out whose values differ by at most this: new(uint32(0)) for those
-	// of exactly one colour.
+	// FlatTolerance drops uniform patches: new(uint32(0)) those of exactly a single colour; higher values are the
+	// largest allowed difference per channel.
 	FlatTolerance *uint32
-	// NearRepeats is the share to keep of images that follow each other as in a video, above 0 and up to 1.
+	// NearRepeats is the share to keep of consecutive similar images, such as video frames, above 0 and at most 1.
 	NearRepeats float64
 }
 
-// A Detail is how much of an image matters.
+// A Detail is how much detail of an image matters.
 type Detail string
 
-// The details.
+// Levels of detail.
 const (
-	// DetailLow is the least.
+	// DetailLow is the least detail.
 	DetailLow Detail = "low"
-	// DetailHigh is all that is there, up to MaxPixels.
+	// DetailHigh is full detail, up to MaxPixels.
 	DetailHigh Detail = "high"
 	// DetailAuto is the smallest size at which text stays readable.
 	DetailAuto Detail = "auto"
 )
 
-// OnOverBudget is what happens to images that do not fit.
+// OnOverBudget says what to do with images that do not fit the budget.
 type OnOverBudget string
 
-// What happens to them.
+// What to do with images over budget.
 const (
-	// OverBudgetFit shrinks them until they fit.
+	// OverBudgetFit shrinks the images until they fit.
 	OverBudgetFit OnOverBudget = "fit"
-	// OverBudgetRefuse refuses them with [ReasonVisualBudgetExceeded].
+	// OverBudgetRefuse refuses the request with [ReasonVisualBudgetExceeded].
 	OverBudgetRefuse OnOverBudget = "refuse"
 )
 
-// A RepeatPolicy is what happens to an image that stands in a request twice.
+// A RepeatPolicy says what to do with an image that occurs more than once in a request.
 type RepeatPolicy string
 
 // The policies.
 const (
-	// RepeatKeep keeps its tokens in each place.
+	// RepeatKeep keeps its tokens at each position.
 	RepeatKeep RepeatPolicy = "keep"
-	// RepeatReference puts a reference in the text in place of later copies.
+	// RepeatReference replaces later copies with a reference in the text.
 	RepeatReference RepeatPolicy = "reference"
 )
 
-// A ReductionMode is how many tokens are kept.
+// A ReductionMode says how many tokens are kept.
 type ReductionMode string
 
 // The modes.
@@ -90,29 +91,29 @@ const (
 	ReductionEconomy ReductionMode = "economy"
 	// ReductionStrong keeps half.
 	ReductionStrong ReductionMode = "strong"
-	// ReductionAuto keeps what adds something, image by image.
+	// ReductionAuto chooses the share for each image.
 	ReductionAuto ReductionMode = "auto"
 )
 
-// A Reducer says which tokens are kept.
+// A Reducer says how tokens are ranked.
 type Reducer string
 
 // The reducers.
 const (
-	// ReducerResize makes the image smaller until it has as many tokens.
+	// ReducerResize resizes the image until it has the wanted number of tokens.
 	ReducerResize Reducer = "resize"
-	// ReducerScope goes by attention, and by what a token adds to those kept.
+	// ReducerScope ranks by saliency and coverage.
 	ReducerScope Reducer = "scope"
-	// ReducerDivPrune goes by how different a token is from those kept.
+	// ReducerDivPrune ranks by diversity.
 	ReducerDivPrune Reducer = "divprune"
-	// ReducerStride keeps tokens evenly over the image.
+	// ReducerStride keeps tokens at even distances.
 	ReducerStride Reducer = "stride"
 	// ReducerRandom keeps tokens at random, the same for every image of a size.
 	ReducerRandom Reducer = "random"
 )
 
-// limit is the maxPixels at which an image of this size is planned, as far as its size alone tells: the tokens of a
-// request may all go to one image. Where not even the fewest pixels fit, it is for the service to refuse.
+// limit is the maxPixels at which an image of this size is planned, as far as its size determines it: the tokens
+// of a request may all go to a single image. If even the smallest size does not fit, the service refuses.
 func (b Budget) limit(size Size, g Geometry) (int, error) {
 	limit, err := g.Limit(size, cmp.Or(b.MaxPixels, DefaultMaxPixels), b.MaxShortSide, b.MaxLongSide)
 	if err != nil || b.MaxVisualTokens == 0 {
@@ -143,7 +144,7 @@ func (b Budget) message() (*decoderv1.VisualBudget, error) {
 	return message, w.err
 }
 
-// writer writes the fields of a budget, and keeps what was first wrong with one.
+// writer writes the fields of a budget and keeps the first error.
 type writer struct{ err error }
 
 func (w *writer) reduction(r Reduction) *decoderv1.Reduction {
@@ -163,7 +164,7 @@ func (w *writer) count(field string, n int) uint32 {
 	return count
 }
 
-// word is the number of a word in an enum of the contract, whose names all begin alike.
+// word is the number of a word in an enum of the contract, whose names share a prefix.
 func (w *writer) word(field, word string, numbers map[string]int32) int32 {
 	if word == "" {
 		return 0
@@ -194,7 +195,7 @@ func prefixOf(numbers map[string]int32) string {
 	return ""
 }
 
-// wordOf is the word of a value of an enum; empty where it is not set, or not known here.
+// wordOf is the word of an enum value. Empty if it is unset or unknown.
 func wordOf[W ~string](number int32, names map[int32]string) W {
 	if number == 0 {
 		return ""

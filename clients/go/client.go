@@ -11,39 +11,39 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// A Client asks one decoder service. It serves many goroutines at once.
+// A Client calls a decoder service. It is safe for concurrent use.
 type Client struct {
 	link link
 	stub decoderv1.DecoderServiceClient
 }
 
-// Dial makes a client of the decoder at address: `host:port`, or `dns:///name:port` to spread calls over all
-// addresses of a name. It connects with the first call, and again after a loss, so it cannot fail; an address
-// that cannot be one fails the calls.
+// Dial returns a client of the decoder at address: `host:port`, or `dns:///name:port` to spread calls over all
+// addresses of a name. It connects with the first call and reconnects after a loss, so it cannot fail. With an
+// invalid address, calls fail.
 func Dial(address string, options ...Option) *Client {
 	l := dial(address, options)
 	return &Client{l, decoderv1.NewDecoderServiceClient(l.channel)}
 }
 
-// Close ends the connection and all calls on it.
+// Close closes the connection and ends all calls on it.
 func (c *Client) Close() error { return c.link.close() }
 
-// Put stores an image, so that requests can name it by its id. One that is held already is not sent again, but
-// its expiry is renewed. Of an [Image], which is an id, it tells only what is known.
+// Put stores an image, so that requests can refer to it by its id. A stored image is not sent again, but its
+// expiry is renewed. For an [Image], which is an id, Put only describes the image.
 func (c *Client) Put(ctx context.Context, image Source, options ...PutOption) (Stored, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
 	return put(ctx, c, image, options)
 }
 
-// Describe tells what is known of a stored image; [ReasonImageNotStored] where it is not, or no longer, held.
+// Describe returns the facts of a stored image. It fails with [ReasonImageNotStored] if the image is not stored.
 func (c *Client) Describe(ctx context.Context, id string) (Stored, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
 	return c.describe(ctx, id)
 }
 
-// Ask gives the whole answer. Files are stored first, where the service does not hold them.
+// Ask returns the complete answer. Files that the service does not hold are stored first.
 func (c *Client) Ask(ctx context.Context, request Request) (*Answer, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
@@ -58,8 +58,8 @@ func (c *Client) Ask(ctx context.Context, request Request) (*Answer, error) {
 	return answerOf(reply), nil
 }
 
-// Stream gives the answer as it comes: one [Started], [Delta]s, one [Finished]. An error is the last thing it
-// gives. Leaving the loop early cancels the request on the service. Each loop over it asks anew.
+// Stream streams the answer: a [Started], then [Delta]s, then a [Finished]. An error is the last item. Leaving the
+// loop early cancels the request on the service. Each loop over the stream sends a new request.
 func (c *Client) Stream(ctx context.Context, request Request) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, cancel := c.link.bound(ctx)
@@ -86,7 +86,7 @@ func (c *Client) Stream(ctx context.Context, request Request) iter.Seq2[Event, e
 	}
 }
 
-// CountTokens tells what a request would cost; no model runs. Files are stored on the way.
+// CountTokens returns the cost of a request without running the language model. Files are stored.
 func (c *Client) CountTokens(ctx context.Context, request Request) (Count, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
@@ -101,7 +101,7 @@ func (c *Client) CountTokens(ctx context.Context, request Request) (Count, error
 	return countOf(reply), nil
 }
 
-// Info tells the service's model, state, limits, load and encoders.
+// Info returns the service's model, state, limits, load and encoders.
 func (c *Client) Info(ctx context.Context) (*ServerInfo, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
@@ -112,8 +112,8 @@ func (c *Client) Info(ctx context.Context) (*ServerInfo, error) {
 	return serverInfoOf(reply), nil
 }
 
-// stored makes a call whose files are stored. Where the service has let one of them go meanwhile, it is stored
-// once more and the call is made again.
+// stored makes a call whose files are stored. If the service has evicted an image meanwhile, stored uploads it
+// once more and repeats the call.
 func (c *Client) stored(ctx context.Context, request Request, call func(*decoderv1.GenerateRequest) error) error {
 	draft, err := newDraft(request)
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *Client) stored(ctx context.Context, request Request, call func(*decoder
 	}
 }
 
-// open starts a stream and waits for its first message: until then a missing image can still be stored.
+// open starts a stream and waits for its first message. Until then a missing image can still be stored.
 func (c *Client) open(ctx context.Context, request Request) (
 	stream grpc.ServerStreamingClient[decoderv1.GenerateResponse], first *decoderv1.GenerateResponse, err error,
 ) {
@@ -149,7 +149,7 @@ func (c *Client) open(ctx context.Context, request Request) (
 	return stream, first, err
 }
 
-// ended waits until a stream has ended well.
+// ended waits until a stream has ended with OK.
 func ended(stream grpc.ServerStreamingClient[decoderv1.GenerateResponse]) error {
 	for {
 		if _, err := stream.Recv(); errors.Is(err, io.EOF) {

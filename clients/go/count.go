@@ -7,58 +7,60 @@ import (
 	visionv1 "fovea.dev/go/fovea/vision/v1"
 )
 
-// A TokenCount is what one image would cost.
+// A TokenCount is the cost of an image.
 type TokenCount struct {
-	// Original is the size as a viewer shows the image, Planned the size that the model sees.
+	// Original is the size as a viewer shows the image. Planned is the size that the model sees.
 	Original, Planned Size
 	// Grid is the patch grid of the planned size.
 	Grid Grid
-	// Patches are what the vision tower computes, Tokens what the language model reads: a quarter of them.
+	// Patches counts patches, which the vision tower computes. Tokens counts visual tokens, which the language
+	// model reads: a quarter of the patches.
 	Patches, Tokens int
-	// RowBytes are those of all its rows; 0 where the service does not know its row width.
+	// RowBytes is the size of all rows. 0 if the service does not know its row width.
 	RowBytes int
 }
 
-// A Count is what a whole request would cost.
+// A Count is the cost of a whole request.
 type Count struct {
-	// PromptTokens are text and visual tokens together; the chat template's own count as text.
+	// PromptTokens counts text and visual tokens. The chat template counts as text.
 	PromptTokens, TextTokens, VisualTokens int
-	// Images stand in the order of the request.
+	// Images are in the order of the request.
 	Images []TokenCount
-	// KVBytes are those of the prompt in the KV cache.
+	// KVBytes is the size of the prompt in the KV cache.
 	KVBytes int64
-	// FitsContext says whether the prompt and the longest answer asked for fit.
+	// FitsContext says whether the prompt and the longest requested answer fit the context.
 	FitsContext bool
-	// Exact says whether VisualTokens are what an answer would spend; else they are the most.
+	// Exact says whether VisualTokens is the exact cost. Otherwise it is the upper bound.
 	Exact bool
-	// VisualTokensMin are the fewest.
+	// VisualTokensMin is the lower bound.
 	VisualTokensMin int
-	// RowBytes are those of the rows of all images, each different one once.
+	// RowBytes is the size of the rows of all images. Repeated images count once.
 	RowBytes int64
-	// PrefillFLOPs is the arithmetic to read the prompt, Prefill how long that took lately; 0 where nothing was read.
+	// PrefillFLOPs is the number of floating-point operations of the prefill. Prefill is its expected time, from
+	// recent prefills; 0 if there were none.
 	PrefillFLOPs float64
 	Prefill      time.Duration
-	// Plans say what is done to each image, in the order of Images.
+	// Plans are the plans of the images, in the order of Images.
 	Plans []ImagePlan
-	// Alternatives are what other budgets would cost.
+	// Alternatives are the costs of other budgets.
 	Alternatives []Alternative
 }
 
-// An ImagePlan is what is done to an image, and what it then costs.
+// An ImagePlan is the plan of an image, and its cost.
 type ImagePlan struct {
-	// Steps stand in order, as on a receipt, where they depend on pixels at their upper bound.
+	// Steps are in order, as on a receipt. Steps that depend on pixels give their upper bound.
 	Steps []ReceiptStep
-	// Tokens are the most visual tokens that it costs, TokensMin the fewest.
+	// Tokens is the upper bound of the visual tokens, TokensMin the lower bound.
 	Tokens, TokensMin int
-	// RepeatOf is the place, from 0, of the earlier image that it repeats; -1 where it repeats none.
+	// RepeatOf is the index, from 0, of the earlier image that it repeats. -1 if it repeats none.
 	RepeatOf int
 }
 
-// An Alternative is the same request under another budget. Its other fields are those of a [Count].
+// An Alternative is the same request with another budget. Its other fields are those of a [Count].
 type Alternative struct {
 	// Name is for instance `detail high`.
 	Name string
-	// Budget can be asked with as it is.
+	// Budget can be sent as it is.
 	Budget                        Budget
 	VisualTokens, VisualTokensMin int
 	Exact                         bool
@@ -119,7 +121,7 @@ func alternativeOf(m *decoderv1.Alternative) Alternative {
 	}
 }
 
-// repeatOf is -1 where no place is named.
+// repeatOf is -1 if no index is set.
 func repeatOf(place *uint32) int {
 	if place == nil {
 		return -1

@@ -12,16 +12,16 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// DefaultTimeout bounds a call whose context has no deadline, unless [WithTimeout] says otherwise.
+// DefaultTimeout is the deadline of a call whose context has none, unless [WithTimeout] sets another.
 const DefaultTimeout = 2 * time.Minute
 
-// retryBytes is what gRPC keeps of a call to send it again. Services take messages of 32 MiB; gRPC's own 256 KiB
-// would give up on every larger request.
+// retryBytes is the largest call that gRPC keeps for a retry. Services accept messages of 32 MiB. With gRPC's own
+// 256 KiB, larger requests would not be retried.
 const retryBytes = 33 << 20
 
-// serviceConfig spreads calls over all addresses of a name, and sends a call again that a service refused as
-// UNAVAILABLE, when the service says so or after a while. Together the pauses outlast maxReconnect, so a call
-// that meets a restarted service finds it. A channel on which most calls fail stops trying again.
+// serviceConfig spreads calls over all addresses of a name and retries UNAVAILABLE, after the delay that the
+// service asks for or after a backoff. The backoffs together outlast maxReconnect, so a call during a restart
+// succeeds. Retries stop on a channel on which most calls fail.
 const serviceConfig = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
 	"retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
@@ -38,10 +38,10 @@ const serviceConfig = `{
 	}]
 }`
 
-// maxReconnect is how long a lost service is left alone; gRPC's own two minutes would outlast its restart.
+// maxReconnect is the longest reconnect backoff. gRPC's own two minutes would outlast a restart.
 const maxReconnect = 2 * time.Second
 
-// An Option changes how [Dial] and [DialEncoder] reach a service.
+// An Option configures [Dial] and [DialEncoder].
 type Option func(*dialing)
 
 type dialing struct {
@@ -50,28 +50,29 @@ type dialing struct {
 	options     []grpc.DialOption
 }
 
-// WithTimeout bounds every call whose context has no deadline. A call is one method of a client: for
+// WithTimeout sets the deadline of every call whose context has none. A call is a method of a client: for
 // [Client.Ask] the uploads and the answer together.
 func WithTimeout(timeout time.Duration) Option {
 	return func(d *dialing) { d.timeout = timeout }
 }
 
-// WithToken sends `authorization: Bearer token` with every call. Without [WithTLS] anyone on the way can read it.
+// WithToken sends `authorization: Bearer token` with every call. Without [WithTLS] the token is readable on the
+// network.
 func WithToken(token string) Option {
 	return WithDialOptions(grpc.WithPerRPCCredentials(bearer(token)))
 }
 
-// WithTLS encrypts the connection; nil takes the system's roots. Without it connections are in the clear.
+// WithTLS encrypts the connection. nil uses the system's roots. The default is plaintext.
 func WithTLS(config *tls.Config) Option {
 	return func(d *dialing) { d.credentials = credentials.NewTLS(config) }
 }
 
-// WithDialOptions passes options on to gRPC, after this package's own: interceptors, tracing, a custom dialer.
+// WithDialOptions passes options to gRPC after those of this package: interceptors, tracing, a custom dialer.
 func WithDialOptions(options ...grpc.DialOption) Option {
 	return func(d *dialing) { d.options = append(d.options, options...) }
 }
 
-// bearer is a token as gRPC asks for it.
+// bearer implements gRPC's per-RPC credentials with a token.
 type bearer string
 
 func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
@@ -80,7 +81,8 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 
 func (bearer) RequireTransportSecurity() bool { return false }
 
-// link is one channel to one service. It knows no RPC. The receive limit stays at gRPC's 4 MiB: nothing needs more.
+// link is a channel to a service. It is independent of RPCs. The receive limit stays at gRPC's 4 MiB, because no
+// response needs more.
 type link struct {
 	channel grpc.ClientConnInterface
 	timeout time.Duration
@@ -111,7 +113,7 @@ func dial(address string, options []Option) link {
 	return link{channel, d.timeout, channel.Close}
 }
 
-// bound gives a context without a deadline the default one. The caller must call cancel.
+// bound adds the default deadline to a context without a deadline. The caller must call cancel.
 func (l link) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)
@@ -119,7 +121,7 @@ func (l link) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, l.timeout)
 }
 
-// broken is the channel to an address that cannot be one: every call says so.
+// broken is the channel to an invalid address. Every call fails.
 type broken struct{ err error }
 
 func (b broken) Invoke(context.Context, string, any, any, ...grpc.CallOption) error { return b.err }

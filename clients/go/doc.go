@@ -1,4 +1,4 @@
-// Package fovea asks a Fovea service about images, and tells what every answer cost.
+// Package fovea is a client of Fovea: it asks about images and returns answers with their cost.
 //
 // The shortest complete program:
 //
@@ -21,12 +21,12 @@
 //		fmt.Printf("%s\n\n%s", answer.Text, answer.Receipt)
 //	}
 //
-// [Client] speaks to the decoder, which is the front door. A file is named by the SHA-256 of its bytes and is
-// uploaded only where the service does not hold it, so the same picture travels once. [EncoderClient] speaks to
-// one encoder: it is for those who look after its cache, or who feed visual rows to an engine of their own.
+// [Client] calls the decoder. A file is named by the SHA-256 of its bytes and is uploaded only if the service does
+// not hold it, so the same picture is sent once. [EncoderClient] calls an encoder directly, to manage its store or
+// to feed visual rows to an engine of your own.
 //
-// Every failure of a call is an [*Error] with the service's own code, reason, field violations and retry advice.
-// A local file that cannot be read is the error of package os.
+// Every failed call returns an [*Error] with the service's code, reason, field violations and retry advice. A
+// local file that cannot be read returns the error of package os.
 //
-// No protobuf type appears here; the messages are in the packages below fovea.dev/go/fovea.
+// The API has no protobuf types; the messages are in the packages below fovea.dev/go/fovea.
 package fovea

@@ -10,22 +10,22 @@ import (
 	visionv1 "fovea.dev/go/fovea/vision/v1"
 )
 
-// An EncoderClient speaks to one encoder service. It serves many goroutines at once.
+// An EncoderClient calls an encoder service. It is safe for concurrent use.
 type EncoderClient struct {
 	link link
 	stub encoderv1.EncoderServiceClient
 }
 
-// DialEncoder makes a client of the encoder at address, as [Dial] does of a decoder.
+// DialEncoder returns a client of the encoder at address, as [Dial] does for a decoder.
 func DialEncoder(address string, options ...Option) *EncoderClient {
 	l := dial(address, options)
 	return &EncoderClient{l, encoderv1.NewEncoderServiceClient(l.channel)}
 }
 
-// Close ends the connection and all calls on it.
+// Close closes the connection and ends all calls on it.
 func (c *EncoderClient) Close() error { return c.link.close() }
 
-// Put stores an image on this encoder, as [Client.Put] does. Who asks through a decoder puts it there: the
+// Put stores an image on this encoder, as [Client.Put] does. For requests through a decoder, use its Put: the
 // decoder knows which encoder owns the image.
 func (c *EncoderClient) Put(ctx context.Context, image Source, options ...PutOption) (Stored, error) {
 	ctx, cancel := c.link.bound(ctx)
@@ -33,15 +33,16 @@ func (c *EncoderClient) Put(ctx context.Context, image Source, options ...PutOpt
 	return put(ctx, c, image, options)
 }
 
-// Describe tells what is known of a stored image; [ReasonImageNotStored] where it is not, or no longer, here.
+// Describe returns the facts of a stored image. It fails with [ReasonImageNotStored] if the image is not stored
+// here.
 func (c *EncoderClient) Describe(ctx context.Context, id string) (Stored, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
 	return c.describe(ctx, id)
 }
 
-// CountTokens tells what an image of this size costs; no image is needed. maxPixels 0 leaves the limit to the
-// service.
+// CountTokens returns the cost of an image of this size, without the image. maxPixels 0 takes the service's
+// default.
 func (c *EncoderClient) CountTokens(ctx context.Context, size Size, maxPixels int) (TokenCount, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
@@ -59,24 +60,24 @@ func (c *EncoderClient) CountTokens(ctx context.Context, size Size, maxPixels in
 	return tokenCountOf(reply.Count), nil
 }
 
-// An EncodePlan says how an image is to be encoded. Its zero value leaves all to the service.
+// An EncodePlan says how to encode an image. Its zero value takes the service's defaults.
 type EncodePlan struct {
-	// MaxPixels shrinks the image to at most this many pixels.
+	// MaxPixels is the most pixels of the image; a larger image is resized.
 	MaxPixels int
-	// FlatTolerance encodes no square of one colour whose values differ by at most this: new(uint32(0)) for those of
-	// exactly one colour.
+	// FlatTolerance drops uniform patches: new(uint32(0)) those of exactly a single colour; higher values are the
+	// largest allowed difference per channel.
 	FlatTolerance *uint32
-	// Keep is the share of the encoded rows that is sent, above 0 and up to 1; Auto sends as many as add something.
+	// Keep is the share of the encoded rows to send, above 0 and at most 1. Auto chooses the share from the image.
 	Keep float64
 	Auto bool
-	// Reducer says which rows those are.
+	// Reducer says how rows are ranked.
 	Reducer Reducer
-	// Fingerprint refuses rows of any other model, with [ReasonEncoderMismatch].
+	// Fingerprint is the expected rows fingerprint. If it differs, the call fails with [ReasonEncoderMismatch].
 	Fingerprint string
 }
 
-// Encode gives the rows of a stored image, whole and checked. Rows that are not what was announced are an error
-// of [ReasonRowsMismatch].
+// Encode returns the rows of a stored image, complete and verified. Rows that differ from their header are an
+// error with [ReasonRowsMismatch].
 func (c *EncoderClient) Encode(ctx context.Context, id string, plan EncodePlan) (*Rows, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
@@ -103,34 +104,35 @@ func (c *EncoderClient) Encode(ctx context.Context, id string, plan EncodePlan) 
 	}
 }
 
-// Placed says which rows of an image a plan sends.
+// Placed describes the rows that a plan selects.
 type Placed struct {
-	// Known is false where only the vision tower could tell and was not to be run; Count is then of the whole image.
+	// Known is false if only the vision tower could tell and was not run. Count is then that of the whole image.
 	Known bool
-	// Cost is that of the image at its planned size, Count how many rows are sent.
+	// Cost is the cost of the image at its planned size. Count is the number of rows sent.
 	Cost  TokenCount
 	Count int
-	// Kept are their places as in [Rows], Order those of all encoded rows, the most important first.
+	// Kept lists their indices, as in [Rows]. Order lists the indices of all encoded rows, the most important
+	// first.
 	Kept, Order []int
-	// Source says where the encoder had them from; it is [SourceNone] where the tower was not needed.
+	// Source says where the encoder got the rows. It is [SourceNone] if the tower was not needed.
 	Source      RowSource
 	Encoder     string
 	Fingerprint string
 	Timings     EncodeTimings
 }
 
-// A PlaceOption asks [EncoderClient.PlaceRows] for more, or less.
+// A PlaceOption configures [EncoderClient.PlaceRows].
 type PlaceOption func(*encoderv1.PlaceRowsRequest)
 
-// WithOrder asks for the order of the rows too, where the plan chooses among them.
+// WithOrder returns the ranking of the rows too, if the plan selects rows.
 func WithOrder() PlaceOption { return func(r *encoderv1.PlaceRowsRequest) { r.Order = true } }
 
-// WithoutEncoding never runs the vision tower for this.
+// WithoutEncoding never runs the vision tower.
 func WithoutEncoding() PlaceOption {
 	return func(r *encoderv1.PlaceRowsRequest) { r.StoredOnly = true }
 }
 
-// PlaceRows tells which rows of a stored image a plan sends.
+// PlaceRows returns the indices of the rows that a plan selects.
 func (c *EncoderClient) PlaceRows(
 	ctx context.Context, id string, plan EncodePlan, options ...PlaceOption,
 ) (*Placed, error) {
@@ -184,15 +186,15 @@ func (p EncodePlan) request(id string) (*encoderv1.EncodeRequest, error) {
 	return &encoderv1.EncodeRequest{Digest: id, Plan: plan, Fingerprint: p.Fingerprint}, nil
 }
 
-// Deleted is what a deletion removed.
+// Deleted says what a deletion removed.
 type Deleted struct {
-	// Uploads is 1 where the file was stored, Records counts row records of its pixels.
+	// Uploads is 1 if the file was stored. Records counts the row records of its pixels.
 	Uploads, Records int
-	// Bytes are those of both.
+	// Bytes is the size of both.
 	Bytes int64
 }
 
-// Delete removes an image and all rows of its pixels. What is not there is removed with zeros.
+// Delete deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
 func (c *EncoderClient) Delete(ctx context.Context, id string) (Deleted, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
@@ -203,7 +205,7 @@ func (c *EncoderClient) Delete(ctx context.Context, id string) (Deleted, error) 
 	return Deleted{int(reply.Uploads), int(reply.Records), int64(reply.Bytes)}, nil
 }
 
-// CacheStats tells what the store holds and how often it was hit.
+// CacheStats returns the contents of the store and its hit counts.
 func (c *EncoderClient) CacheStats(ctx context.Context) (CacheStats, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
@@ -214,7 +216,7 @@ func (c *EncoderClient) CacheStats(ctx context.Context) (CacheStats, error) {
 	return cacheStatsOf(reply), nil
 }
 
-// Info tells the service's model, state, limits and load.
+// Info returns the service's model, state, limits and load.
 func (c *EncoderClient) Info(ctx context.Context) (*EncoderInfo, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()

@@ -11,10 +11,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// domain marks the ErrorInfo that is ours.
+// domain is the domain of Fovea's ErrorInfo.
 const domain = "fovea.dev"
 
-// plain is what a status without our details means, by its code.
+// plain is the reason of a status without Fovea's details, by code.
 var plain = map[codes.Code]Reason{
 	codes.Unavailable:       ReasonUnavailable,
 	codes.DeadlineExceeded:  ReasonDeadlineExceeded,
@@ -25,49 +25,49 @@ var plain = map[codes.Code]Reason{
 
 // An Error is a failed call. Get it with errors.As, or only its reason with [ReasonOf].
 //
-// errors.Is finds context.DeadlineExceeded and context.Canceled in an Error of that code.
+// errors.Is reports context.DeadlineExceeded and context.Canceled for an Error of that code.
 type Error struct {
 	// Code is the canonical code of gRPC.
 	Code codes.Code
-	// Reason says why, for machines.
+	// Reason is the machine-readable reason.
 	Reason Reason
-	// Message says why, for people. What varies in it stands in Metadata too.
+	// Message is the text for people. Metadata repeats its values.
 	Message string
-	// Metadata are the facts, mostly `limit` and `actual`.
+	// Metadata holds the values of the failure, usually `limit` and `actual`.
 	Metadata map[string]string
-	// Violations are the fields that are wrong.
+	// Violations are the invalid fields.
 	Violations []Violation
-	// RetryAfter is the service's advice when to try again; 0 where it gives none.
+	// RetryAfter is the service's retry delay. 0 if it gives none.
 	RetryAfter time.Duration
-	// RequestID finds the call in the service's log; empty where no service answered.
+	// RequestID identifies the call in the service's log. Empty if no service responded.
 	RequestID string
-	// Image is the path of the [File] that failed, where one did. Message names it too.
+	// Image is the path of the [File] that failed, if any. Message names it too.
 	Image string
 
 	cause error
 }
 
-// A Violation is one field of a request and what is wrong with it.
+// A Violation is an invalid field of a request.
 type Violation struct {
 	// Field is its path in the request, for instance `sampling.top_p`.
 	Field string
-	// Description says what is wrong.
+	// Description says why it is invalid.
 	Description string
 }
 
-// Error gives message and reason.
+// Error returns message and reason.
 func (e *Error) Error() string { return fmt.Sprintf("fovea: %s (%s)", e.Message, e.Reason) }
 
-// Unwrap gives the error of gRPC, so that its package status reads an Error too.
+// Unwrap returns the error of gRPC, so that its package status can read an Error.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is tells a passed deadline and a cancelled call as the errors of package context.
+// Is matches a passed deadline and a cancelled call with the errors of package context.
 func (e *Error) Is(target error) bool {
 	return target == context.DeadlineExceeded && e.Code == codes.DeadlineExceeded ||
 		target == context.Canceled && e.Code == codes.Canceled
 }
 
-// ReasonOf is the reason of an [*Error] in err's chain, or empty.
+// ReasonOf returns the reason of an [*Error] in err's chain, or "".
 func ReasonOf(err error) Reason {
 	if failed, ok := errors.AsType[*Error](err); ok {
 		return failed.Reason
@@ -75,7 +75,7 @@ func ReasonOf(err error) Reason {
 	return ""
 }
 
-// errorOf reads the error of a gRPC call. An [*Error] and nil stay what they are.
+// errorOf converts the error of a gRPC call. An [*Error] and nil are returned unchanged.
 func errorOf(err error) error {
 	if err == nil || ReasonOf(err) != "" {
 		return err
@@ -114,7 +114,7 @@ func (e *Error) read(detail any) {
 	}
 }
 
-// aboutImage names the file that a call was refused for. Other failures stay what they are.
+// aboutImage adds the name of the file that was refused. Other failures are returned unchanged.
 func aboutImage(err error, file string) error {
 	failed, ok := errors.AsType[*Error](err)
 	if !ok || file == "" || failed.Code != codes.InvalidArgument && failed.Code != codes.NotFound {
@@ -124,13 +124,13 @@ func aboutImage(err error, file string) error {
 	return err
 }
 
-// refused is a failure that this side finds.
+// refused is a failure that the client detects.
 func refused(code codes.Code, reason Reason, format string, args ...any) *Error {
 	message := fmt.Sprintf(format, args...)
 	return &Error{Code: code, Reason: reason, Message: message, cause: status.Error(code, message)}
 }
 
-// invalid is a field that no service would take.
+// invalid is a field that every service would refuse.
 func invalid(field, what string) *Error {
 	failed := refused(codes.InvalidArgument, ReasonInvalidArgument, "%s %s", field, what)
 	failed.Violations = []Violation{{field, what}}

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// turned tells how a picture must be turned to stand upright: its EXIF orientation, 1 to 8. It is false where
-// the orientation may be written in a place that a service reads and this function does not.
+// turned returns the EXIF orientation of a picture, 1 to 8. It is false if the orientation may be written where a
+// service reads it and this function does not.
 func turned(data []byte, format string) (int, bool) {
 	find := map[string]func([]byte) ([][]byte, bool){"jpeg": exifOfJPEG, "png": exifOfPNG}[format]
 	blocks, ok := find(data)
@@ -21,7 +21,7 @@ func turned(data []byte, format string) (int, bool) {
 	return 1, ok && !bytes.Contains(data, []byte("tiff:Orientation")) // in XMP
 }
 
-// exifOfJPEG lists the TIFF blocks. It is false where the file ends too early to tell.
+// exifOfJPEG lists the TIFF blocks. It is false if the file ends too early to tell.
 func exifOfJPEG(data []byte) (blocks [][]byte, ok bool) {
 	segments, ok := jpegSegments(data)
 	for _, segment := range segments {
@@ -32,8 +32,8 @@ func exifOfJPEG(data []byte) (blocks [][]byte, ok bool) {
 	return blocks, ok
 }
 
-// exifOfPNG lists the TIFF blocks. It is false where a text may hold another, as ImageMagick writes them, or XMP
-// that is compressed.
+// exifOfPNG lists the TIFF blocks. It is false if a text chunk may hold another, as ImageMagick writes them, or
+// compressed XMP.
 func exifOfPNG(data []byte) (blocks [][]byte, ok bool) {
 	ok = true
 	for at := 8; at+12 <= len(data); {
@@ -56,7 +56,7 @@ func exifOfPNG(data []byte) (blocks [][]byte, ok bool) {
 	return blocks, ok
 }
 
-// orientationTag is the value of tag 0x0112 in the first directory of a TIFF block; 0 where there is none.
+// orientationTag is the value of tag 0x0112 in the first directory of a TIFF block. 0 if there is none.
 func orientationTag(tiff []byte) int {
 	tiff = bytes.TrimPrefix(tiff, []byte("Exif\x00\x00")) // some writers put it into an eXIf chunk too
 	if len(tiff) < 8 {

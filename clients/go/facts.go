@@ -8,40 +8,40 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Facts are what a service knows of a stored image.
+// Facts are the facts of a stored image, measured once at upload.
 type Facts struct {
 	// ID is `sha256:` and the hexadecimal SHA-256 of the file.
 	ID string
-	// PixelDigest is that of the pixels as a viewer shows them; two files with equal pixels share it.
+	// PixelDigest identifies the pixels as a viewer shows them. Files with equal pixels share it.
 	PixelDigest string
 	// Format is jpeg, png, webp or gif.
 	Format string
 	// Bytes is the length of the file.
 	Bytes int
-	// Size is that of the picture as a viewer shows it, after the EXIF orientation was applied.
+	// Size is the size as a viewer shows the picture, with the EXIF orientation applied.
 	Size Size
 	// Orientation is the EXIF orientation that was applied, 1 to 8; 1 changes nothing.
 	Orientation int
-	// HadAlpha is true where transparent pixels were laid on white.
+	// HadAlpha is true if the image had transparency. It is composited on white.
 	HadAlpha bool
-	// TextHeight is that of the smallest common text in pixels of Size; 0 where no text was found.
+	// TextHeight is the height of the smallest common text in pixels of Size. 0 if no text was detected.
 	TextHeight float64
-	// EdgeDensity is the share of pixels at which the brightness changes sharply, UniformShare that of squares of 32x32
-	// pixels that are all equal; both 0 to 1.
+	// EdgeDensity is the share of pixels on an edge. UniformShare is the share of uniform patches of 32x32 pixels.
+	// Both are 0 to 1.
 	EdgeDensity, UniformShare float64
-	// Kind is text, graphic or photo; empty where it is not known.
+	// Kind is text, graphic or photo. Empty if unknown.
 	Kind string
 }
 
 // Stored is an image that a service holds.
 type Stored struct {
-	// Facts are what is known of it.
+	// Facts are the facts of the image.
 	Facts Facts
-	// AlreadyStored is true where no bytes had to be sent.
+	// AlreadyStored is true if no bytes were sent.
 	AlreadyStored bool
-	// Expires is until when it is kept; putting it again renews it. A full store may let it go earlier.
+	// Expires is when the image expires. Putting it again renews it. A full store may evict it earlier.
 	Expires time.Time
-	// Encoder is the address of the encoder that holds it; empty from an encoder itself.
+	// Encoder is the address of the encoder that holds it. Empty if an encoder itself responded.
 	Encoder string
 }
 
@@ -62,7 +62,7 @@ func factsOf(m *visionv1.ImageFacts) Facts {
 	}
 }
 
-// storedReply is the answer of either service to PutImage or DescribeImage.
+// storedReply is the response of either service to PutImage or DescribeImage.
 type storedReply interface {
 	GetFacts() *visionv1.ImageFacts
 	GetExpireTime() *timestamppb.Timestamp
@@ -76,7 +76,7 @@ func storedOf(m storedReply, already bool) Stored {
 	return stored
 }
 
-// plainName turns the name of an enum's value into the word that receipts and logs use: ROW_SOURCE_ROWS to rows.
+// plainName converts the name of an enum value to the word on receipts and in logs: ROW_SOURCE_ROWS to rows.
 func plainName(name, prefix string) string {
 	return strings.ToLower(strings.TrimPrefix(name, prefix))
 }

@@ -27,23 +27,23 @@ func Fit(path string, maxPixels int) (Source, error) {
 	return Bytes(FitBytes(data, maxPixels)), nil
 }
 
-// FitBytes shrinks an image file to the size that a service would plan for it, so that fewer bytes travel and the
-// cost stays the same. maxPixels is the MaxPixels of the request; 0 is [DefaultMaxPixels]. [FitWithin] takes the whole
-// budget of a request. A JPEG stays a JPEG, a
-// PNG stays a PNG with its transparency; the result stands upright and holds no EXIF and no colour profile, which
-// services do not read either.
+// FitBytes shrinks an image file to the size that a service would plan for it: fewer bytes, the same cost.
+// maxPixels is the MaxPixels of the request; 0 is [DefaultMaxPixels]. [FitWithin] takes the whole budget of a
+// request. A JPEG stays a JPEG, and a PNG stays a PNG with its transparency. The result is upright and has neither
+// EXIF nor a colour profile, which services ignore too.
 //
-// The file comes back unchanged where nothing is gained: it is small enough already, its shrunk form would have as
-// many bytes or another cost, or it cannot be decoded here, which is for the service to say. WebP and GIF are
-// never changed: Go cannot write a WebP, and as PNG both mostly grow.
+// The file is returned unchanged if nothing is gained: it is small enough, the shrunk file would have as many
+// bytes or another cost, or it cannot be decoded here, which the service will report. WebP and GIF are never
+// changed, because Go cannot write WebP and both usually grow as PNG.
 //
-// The result has an id of its own: fit a picture always or never, or its rows are computed twice.
+// The result has another id than the original. Fit a picture always or never; otherwise its rows are computed
+// twice.
 func FitBytes(data []byte, maxPixels int) []byte {
 	return FitWithin(data, Budget{MaxPixels: max(maxPixels, 0)})
 }
 
-// FitWithin shrinks an image file as [FitBytes] does, to what a budget allows it: pixels, sides and tokens. What
-// Detail and Reduction save beyond that, they save of the shrunk picture too.
+// FitWithin shrinks an image file as [FitBytes] does, to the pixels, sides and tokens that a budget allows. Detail
+// and Reduction still apply to the shrunk picture.
 func FitWithin(data []byte, budget Budget) []byte {
 	config, format, err := decodeConfig(data)
 	if err != nil {
@@ -72,7 +72,7 @@ func FitWithin(data []byte, budget Budget) []byte {
 	return out.Bytes()
 }
 
-// shrunk is the planned size of a picture, where that is smaller and a service would plan the same for it again.
+// shrunk is the planned size of a picture, if it is smaller and a service would plan the same size for it again.
 func shrunk(size Size, budget Budget) (Size, bool) {
 	plan, err := planned(size, budget)
 	if err != nil || plan.Size == size || plan.Size.Width > size.Width || plan.Size.Height > size.Height {
@@ -82,7 +82,7 @@ func shrunk(size Size, budget Budget) (Size, bool) {
 	return plan.Size, err == nil && again.Size == plan.Size
 }
 
-// planned is what a service makes of an image within a budget, as far as the size tells.
+// planned is the size that a service plans for an image within a budget, as far as the size determines it.
 func planned(size Size, budget Budget) (Plan, error) {
 	limit, err := budget.limit(size, Published)
 	if err != nil {
@@ -108,7 +108,7 @@ func decodeConfig(data []byte) (image.Config, string, error) {
 	return image.Config{}, "", image.ErrFormat
 }
 
-// complete tells whether a file holds all of its picture, as far as the decoders do not tell.
+// complete reports whether a file holds its whole picture, as far as the decoders do not check.
 func complete(data []byte, format string) bool {
 	if format != "jpeg" {
 		return true
@@ -130,7 +130,7 @@ func resample(picture image.Image, size Size) draw.Image {
 	return small
 }
 
-// blank keeps grey pictures grey: they are a third of the bytes.
+// blank keeps grey pictures grey, which takes a third of the bytes.
 func blank(model color.Model, size Size) draw.Image {
 	bounds := image.Rect(0, 0, size.Width, size.Height)
 	if model == color.GrayModel || model == color.Gray16Model {
@@ -139,7 +139,7 @@ func blank(model color.Model, size Size) draw.Image {
 	return image.NewRGBA(bounds)
 }
 
-// uprightSize is the size after turning, and the size before: it is its own inverse.
+// uprightSize converts between the size before and after turning. It is its own inverse.
 func uprightSize(size Size, orientation int) Size {
 	if orientation >= 5 {
 		return Size{size.Height, size.Width}
@@ -147,7 +147,7 @@ func uprightSize(size Size, orientation int) Size {
 	return size
 }
 
-// upright turns a picture as its EXIF orientation asks.
+// upright applies the EXIF orientation of a picture.
 func upright(lying draw.Image, orientation int) draw.Image {
 	if orientation == 1 {
 		return lying
@@ -164,7 +164,7 @@ func upright(lying draw.Image, orientation int) draw.Image {
 	return standing
 }
 
-// origin is where a pixel of the upright picture lies in the file, whose last column and row are right and bottom.
+// origin maps a pixel of the upright picture to the file, whose last column and row are right and bottom.
 func origin(x, y, right, bottom, orientation int) image.Point {
 	switch orientation {
 	case 2:

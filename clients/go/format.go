@@ -2,20 +2,21 @@ package fovea
 
 import decoderv1 "fovea.dev/go/fovea/decoder/v1"
 
-// A Format is the form that an answer must have: a [JSONSchema], a [Regex] or a [Choice]. An answer that ends with
-// [FinishLength] was cut, and one with a MatchedStop was stopped: neither need have it. What the service cannot enforce
-// it refuses, and names the field.
+// A Format constrains the answer: a [JSONSchema], a [Regex] or a [Choice]. An answer that ends with [FinishLength]
+// was cut, and an answer with a MatchedStop was stopped; either may not match. A format that the service cannot
+// enforce is refused, and the error names the field.
 type Format interface {
 	format() *decoderv1.ResponseFormat
 }
 
-// JSONSchema asks for JSON that is valid by this schema, itself written as JSON.
+// JSONSchema constrains the answer to JSON that is valid by this schema, itself written as JSON.
 type JSONSchema string
 
-// Regex asks for text that this expression matches as a whole. The syntax is that of Rust, without look-around.
+// Regex constrains the answer to text that matches this expression as a whole. The syntax is that of Rust's regex
+// crate, without look-around.
 type Regex string
 
-// Choice asks for one of these.
+// Choice constrains the answer to these options.
 type Choice []string
 
 func (s JSONSchema) format() *decoderv1.ResponseFormat {

@@ -8,16 +8,16 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// DefaultMaxPixels is the most pixels of an image where a request names none: 1,280 tokens.
+// DefaultMaxPixels is the MaxPixels of a request that has none: 1,280 tokens.
 const DefaultMaxPixels = 1_310_720
 
-// maxAspect is the longest side over the shortest that the processor of Qwen3-VL takes.
+// maxAspect is the largest ratio of sides that the processor of Qwen3-VL accepts.
 const maxAspect = 200
 
 // A Size is in pixels.
 type Size struct{ Width, Height int }
 
-// In a message a Size stands for an image that has not been sent; only [Client.CountTokens] takes it.
+// In a message a Size replaces an image that has not been sent. Only [Client.CountTokens] accepts it.
 func (Size) part() {}
 
 // String is for instance 1600x1200.
@@ -28,7 +28,7 @@ func (s Size) pixels() int { return s.Width * s.Height }
 // A Grid is the patch grid of a planned image: temporal patches, rows, columns.
 type Grid struct{ T, H, W int }
 
-// A Plan is what an image becomes: its size after one resize, its grid of patches, and its cost.
+// A Plan is the size of an image after a single resize, its grid of patches, and its cost.
 type Plan struct {
 	Size    Size
 	Grid    Grid
@@ -41,16 +41,16 @@ type Plan struct {
 type Geometry struct {
 	// Patch is the side of a patch in pixels, Merge the side of a token in patches.
 	Patch, Merge int
-	// MinPixels is what an image is enlarged to, MaxPixels what it is shrunk to.
+	// MinPixels is the smallest size, to which smaller images are enlarged. MaxPixels is the largest size.
 	MinPixels, MaxPixels int
 }
 
 // Published is the geometry of every published Qwen3-VL checkpoint.
 var Published = Geometry{Patch: 16, Merge: 2, MinPixels: 65_536, MaxPixels: 16_777_216}
 
-// Plan sizes an image of the given size, as a viewer shows it. maxPixels lowers the geometry's own limit and
-// never raises it; 0 leaves that limit alone. It bounds the cost except where a side is shorter than one token,
-// which is still drawn one token high, and where the image is enlarged to MinPixels.
+// Plan plans an image of the given size, as a viewer shows it. maxPixels lowers the geometry's own limit and never
+// raises it; 0 keeps it. It bounds the cost, except if a side is shorter than a token, which still gets a token,
+// and if the image is enlarged to MinPixels.
 func (g Geometry) Plan(size Size, maxPixels int) (Plan, error) {
 	if maxPixels < 0 {
 		return Plan{}, invalid("max_pixels", "must be at least 1")
@@ -68,11 +68,11 @@ func (g Geometry) Plan(size Size, maxPixels int) (Plan, error) {
 	return Plan{planned, grid, patches, patches / (g.Merge * g.Merge)}, nil
 }
 
-// Limit is the one maxPixels that says what bounds of pixels and of sides say together, for Plan. 0 is no bound, and a
-// side that the image keeps already changes nothing. Never below MinPixels, to which Plan enlarges.
+// Limit combines bounds on pixels and sides into a single maxPixels for Plan. 0 is no bound, and a bound that the
+// image already meets changes nothing. Never below MinPixels, to which Plan enlarges.
 //
-// What bounds a side is one pixel more than the exact product, because Plan rounds down to whole tokens: a side that
-// would come out a hair below its bound would lose a token.
+// A bound on a side is a pixel more than the exact product, because Plan rounds down to whole tokens: a side just
+// below its bound would lose a token.
 func (g Geometry) Limit(size Size, maxPixels, maxShortSide, maxLongSide int) (int, error) {
 	if min(maxPixels, maxShortSide, maxLongSide) < 0 {
 		return 0, invalid("limits", "must be at least 0")
@@ -94,8 +94,8 @@ func (g Geometry) Limit(size Size, maxPixels, maxShortSide, maxLongSide int) (in
 	return g.within(limit), nil
 }
 
-// LargestFitting is the largest maxPixels whose plan costs at most so many tokens; false where there is none.
-// Below the image's own rounded size the cost never falls as maxPixels grows, so that halving finds the edge.
+// LargestFitting is the largest maxPixels whose plan costs at most this many tokens. False if there is none. Below
+// the image's own rounded size the cost never falls as maxPixels grows, so bisection locates the edge.
 func (g Geometry) LargestFitting(size Size, tokens int) (int, bool, error) {
 	whole, err := g.Plan(size, 0)
 	if err != nil {
@@ -118,10 +118,10 @@ func (g Geometry) LargestFitting(size Size, tokens int) (int, bool, error) {
 	return fits, fits > 0, nil
 }
 
-// within is the nearest maxPixels that the checkpoint's own limits allow.
+// within clamps maxPixels to the checkpoint's own limits.
 func (g Geometry) within(maxPixels int) int { return max(g.MinPixels, min(maxPixels, g.MaxPixels)) }
 
-// scaledPixels are those of an image of which a side is brought to bound; in integers, of any size.
+// scaledPixels is the number of pixels of an image whose side is scaled to bound, in integers of any size.
 func scaledPixels(size Size, bound, side int) int {
 	of := func(n int) *big.Int { return big.NewInt(int64(n)) }
 	product := of(size.Width)
@@ -135,8 +135,8 @@ func scaledPixels(size Size, bound, side int) int {
 	return int(min(product.Int64(), math.MaxInt-1))
 }
 
-// resize rounds the sides to multiples of a token, half to even, then scales both by one factor and floors them
-// where there are too many pixels, or ceils them where there are too few. From `smart_resize` of transformers.
+// resize rounds the sides to multiples of a token, half to even. If that has too many pixels, it scales both by
+// the same factor and rounds down; if too few, it scales and rounds up. From `smart_resize` of transformers.
 func (g Geometry) resize(size Size, limit int) Size {
 	cell := float64(g.Patch * g.Merge)
 	width, height := float64(size.Width), float64(size.Height)

@@ -5,7 +5,7 @@ import (
 	encoderv1 "fovea.dev/go/fovea/encoder/v1"
 )
 
-// A State says whether a service can answer yet.
+// A State says whether a service can take requests.
 type State string
 
 // The states.
@@ -16,124 +16,129 @@ const (
 	StateFailed   State = "failed"
 )
 
-// About is what both services say of themselves.
+// About is the part of the description that both services share.
 type About struct {
-	// Version is the service's, Model the name of its model.
+	// Version is the version of the service. Model is the name of its model.
 	Version, Model string
-	// Fingerprint says which vision weights and processor rows come from; empty while an encoder loads.
+	// Fingerprint identifies the vision weights and the processor of the rows. Empty while an encoder loads.
 	Fingerprint string
-	// Layout is that of the rows; zero while the model is loading.
+	// Layout is the row layout. Zero while the model is loading.
 	Layout RowLayout
-	// Features are what the service can do beyond the first version of the contract.
+	// Features lists what the service supports beyond the first version of the contract.
 	Features []string
 	State    State
-	// Progress is the share of the model that is loaded.
+	// Progress is the loaded share of the model.
 	Progress float64
-	// Dtype is that of the model's arithmetic: bf16, fp16 or fp32.
+	// Dtype is the dtype of the model's arithmetic: bf16, fp16 or fp32.
 	Dtype string
 }
 
-// ServerInfo is what a decoder says of itself.
+// ServerInfo is the description of a decoder.
 type ServerInfo struct {
 	About
 	Limits Limits
 	Load   Load
-	// Engine is the name of the engine, Attention how and where it computes attention.
+	// Engine is the name of the engine. Attention is its attention implementation and device.
 	Engine, Attention string
-	// Encoders are those that it asks.
+	// Encoders are the encoders that the decoder uses.
 	Encoders []EncoderPeer
-	// KVBytesPerToken are those of a token in the KV cache.
+	// KVBytesPerToken is the size of a token in the KV cache.
 	KVBytesPerToken int
 }
 
-// Limits are those of a decoder; each is a setting of the same name.
+// Limits are the limits of a decoder. Each has a setting of the same name.
 type Limits struct {
 	// MaxMessageBytes is the largest message that is received.
 	MaxMessageBytes int
 	// MaxContext is the most tokens of prompt and answer together.
 	MaxContext int
-	// MaxNewTokens is the largest MaxNewTokens of a request, DefaultMaxNewTokens that of one that names none.
+	// MaxNewTokens is the largest MaxNewTokens of a request. DefaultMaxNewTokens applies to a request that has
+	// none.
 	MaxNewTokens, DefaultMaxNewTokens int
-	// MaxImages is the most images of a request, MaxImageBytes the largest file.
+	// MaxImages is the most images of a request. MaxImageBytes is the largest file.
 	MaxImages, MaxImageBytes int
-	// DefaultMaxPixels is the MaxPixels of a request that names none; MinPixels and MaxPixels are the checkpoint's.
+	// DefaultMaxPixels is the MaxPixels of a request that has none. MinPixels and MaxPixels come from the
+	// checkpoint.
 	DefaultMaxPixels, MaxPixels, MinPixels int
-	// MaxRunning is the most requests that are computed at once, MaxWaiting the most that wait.
+	// MaxRunning is the most requests that run at once. MaxWaiting is the most that may wait.
 	MaxRunning, MaxWaiting int
 	// MaxStopStrings is the most stop strings of a request.
 	MaxStopStrings int
-	// MaxFormatBytes is the largest [Format]; MaxFormatSeconds of CPU and MaxFormatMemoryBytes may go into compiling one.
+	// MaxFormatBytes is the largest [Format]. MaxFormatSeconds of CPU time and MaxFormatMemoryBytes bound the
+	// compilation of a format.
 	MaxFormatBytes       int
 	MaxFormatSeconds     float64
 	MaxFormatMemoryBytes int
-	// FormatWorkers is the most formats that are compiled at once.
+	// FormatWorkers is the most formats compiled at once.
 	FormatWorkers int
 }
 
-// Load is what a decoder is doing now.
+// Load is the current load of a decoder.
 type Load struct {
-	// Waiting and Running are requests.
+	// Waiting and Running count requests.
 	Waiting, Running int
-	// KVBlocksUsed are the blocks of the KV cache in use, KVBlocks all of them.
+	// KVBlocksUsed counts the KV blocks in use, KVBlocks all of them.
 	KVBlocksUsed, KVBlocks int
 }
 
 // An EncoderPeer is an encoder as a decoder sees it.
 type EncoderPeer struct {
-	// Address is where it listens, Name its own name once it has answered.
+	// Address is the address of the encoder. Name is its name, once it has responded.
 	Address, Name string
-	// Reachable says whether it answered just now, Compatible whether its rows fit the decoder's model.
+	// Reachable says whether it responded to the last check. Compatible says whether its rows match the decoder's
+	// model.
 	Reachable, Compatible bool
-	// Fingerprint is that of its rows.
+	// Fingerprint is its rows fingerprint.
 	Fingerprint string
-	// Waiting and Running are images before and in its tower, Encodes those that it has computed since its start.
+	// Waiting and Running count images before and in its tower. Encodes counts images encoded since its start.
 	Waiting, Running, Encodes int
 }
 
-// EncoderInfo is what an encoder says of itself.
+// EncoderInfo is the description of an encoder.
 type EncoderInfo struct {
 	About
-	// Name is the name by which it stands on receipts.
+	// Name is its name on receipts.
 	Name string
-	// Device is where the tower runs, for instance cpu or cuda:0.
+	// Device is the device of the tower, for instance cpu or cuda:0.
 	Device string
 	Limits EncoderLimits
 	Load   EncoderLoad
 }
 
-// EncoderLimits are those of an encoder; each is a setting of the same name.
+// EncoderLimits are the limits of an encoder. Each has a setting of the same name.
 type EncoderLimits struct {
 	// MaxMessageBytes is the largest message that is received.
 	MaxMessageBytes int
 	// MaxImageBytes, MaxImagePixels, MaxImageSide, MaxImageAspect and MaxJPEGScans bound a file.
 	MaxImageBytes, MaxImagePixels, MaxImageSide, MaxImageAspect, MaxJPEGScans int
-	// DefaultMaxPixels is that of a plan that names none; MinPixels and MaxPixels are the checkpoint's.
+	// DefaultMaxPixels is the MaxPixels of a plan that has none. MinPixels and MaxPixels come from the checkpoint.
 	DefaultMaxPixels, MaxPixels, MinPixels int
-	// MaxBatchPatches is the most patches of one tower call, MaxQueue the most images that wait for it.
+	// MaxBatchPatches is the most patches in a call of the tower. MaxQueue is the most images that may wait for
+	// it.
 	MaxBatchPatches, MaxQueue int
-	// CacheBytes bound the store of rows, UploadsBytes that of files.
+	// CacheBytes is the size of the row store, UploadsBytes that of the upload store.
 	CacheBytes, UploadsBytes int64
 }
 
-// EncoderLoad is what an encoder is doing now.
+// EncoderLoad is the current load of an encoder.
 type EncoderLoad struct {
-	// Waiting and Running are images before and in the tower, Encodes those computed since the start.
+	// Waiting and Running count images before and in the tower. Encodes counts images encoded since the start.
 	Waiting, Running, Encodes int
 }
 
-// CacheStats are the figures of an encoder's store. Sizes are true after a restart; events count from the start
-// of the process.
+// CacheStats are the statistics of an encoder's store. Sizes survive a restart. Event counts start at zero with
+// the process.
 type CacheStats struct {
-	// Records are row records held.
+	// Records counts stored row records.
 	Records                          int
 	RecordBytes, RecordCapacityBytes int64
-	// Uploads are files held.
+	// Uploads counts stored files.
 	Uploads                          int
 	UploadBytes, UploadCapacityBytes int64
-	// Hits are asks that found rows, Misses those that did not.
+	// Hits counts lookups that hit, Misses lookups that missed.
 	Hits, Misses int
-	// Evictions are records let go to hold the bound, FailedChecks those whose check failed, SkippedPuts rows that
-	// were served but could not be stored.
+	// Evictions counts records evicted to stay within the limit, FailedChecks records that failed their check, and
+	// SkippedPuts rows that were sent but could not be stored.
 	Evictions, FailedChecks, SkippedPuts int
 }
 

@@ -8,14 +8,14 @@ const (
 	markerAPP1             = 0xe1
 )
 
-// jpegSegment is a marker and what follows its length. The data of a scan is passed over.
+// jpegSegment is a marker and the data after its length. The data of a scan is skipped.
 type jpegSegment struct {
 	marker byte
 	body   []byte
 }
 
-// jpegSegments lists the segments of a JPEG up to its end marker, those behind scans too. It is false where the file
-// ends within one.
+// jpegSegments lists the segments of a JPEG up to its end marker, including those after scans. It is false if the
+// file ends within a segment.
 func jpegSegments(data []byte) (segments []jpegSegment, ok bool) {
 	for at := 2; ; {
 		marker, begin := nextMarker(data, at)
@@ -34,8 +34,8 @@ func jpegSegments(data []byte) (segments []jpegSegment, ok bool) {
 	}
 }
 
-// nextMarker finds the next marker that begins a segment, and the place behind it; 0 where there is none. A zero or a
-// restart behind 0xff belongs to the data of a scan.
+// nextMarker returns the next marker that begins a segment, and the position after it; 0 if there is none. A zero
+// or a restart marker after 0xff belongs to the data of a scan.
 func nextMarker(data []byte, at int) (byte, int) {
 	for ; at+1 < len(data); at++ {
 		marker := data[at+1]
@@ -46,8 +46,8 @@ func nextMarker(data []byte, at int) (byte, int) {
 	return 0, len(data)
 }
 
-// allCoefficients tells whether the scans of a JPEG together send all coefficients of all components to their last bit.
-// image/jpeg takes the end of the file for the end of the picture, and leaves out what is missing.
+// allCoefficients reports whether the scans of a JPEG together contain all coefficients of all components to their
+// last bit. image/jpeg accepts a truncated file and leaves out what is missing.
 func allCoefficients(segments []jpegSegment) bool {
 	missing := map[[2]byte]bool{} // by component and place in a block
 	progressive := false

@@ -10,26 +10,26 @@ import (
 	visionv1 "fovea.dev/go/fovea/vision/v1"
 )
 
-// A Request is a conversation to continue. [Question] makes one of a single question.
+// A Request is a conversation to continue. [Question] makes a Request of a single question.
 type Request struct {
-	// Messages are the turns so far; the last is the user's.
+	// Messages are the turns so far. The last is the user's.
 	Messages []Message
-	// Sampling says how the answer's tokens are chosen.
+	// Sampling says how the answer is sampled.
 	Sampling Sampling
-	// MaxPixels shrinks each image to at most this many pixels; 0 leaves it to the service. Short for that of Budget.
+	// MaxPixels is the most pixels of each image; 0 takes the service's default. It is short for that of Budget.
 	MaxPixels int
-	// Budget says what the images may cost.
+	// Budget bounds the cost of the images.
 	Budget Budget
-	// Format is the form that the answer must have; nil leaves it free.
+	// Format constrains the answer. nil leaves it free.
 	Format Format
-	// Logprobs asks for the log-probability of every token.
+	// Logprobs requests the log-probability of every token.
 	Logprobs bool
-	// ID names the request in logs and on the answer; empty lets the service make one.
+	// ID identifies the request in logs and in the response. If empty, the service generates an id.
 	ID string
 }
 
-// Question asks about images. They come before the text, so that a second question about the same images finds
-// their tokens in the same places.
+// Question makes a request about images. The images come before the text, so that a second question about the same
+// images reuses their prefix.
 func Question(text string, images ...Source) Request {
 	parts := make([]Part, 0, len(images)+1)
 	for _, image := range images {
@@ -38,7 +38,7 @@ func Question(text string, images ...Source) Request {
 	return Request{Messages: []Message{User(append(parts, Text(text))...)}}
 }
 
-// A Role says who speaks in a message.
+// A Role is the speaker of a message.
 type Role string
 
 // The roles.
@@ -54,60 +54,61 @@ var roles = map[Role]decoderv1.Role{
 	RoleAssistant: decoderv1.Role_ROLE_ASSISTANT,
 }
 
-// A Message is one turn of a conversation.
+// A Message is a turn of a conversation.
 type Message struct {
 	Role Role
-	// Parts stand in the order in which the model reads them.
+	// Parts are in the order in which the model reads them.
 	Parts []Part
 }
 
-// A Part is a piece of a message: [Text], a [Source], or to [Client.CountTokens] the [Size] of one.
+// A Part is part of a message: [Text], a [Source], or for [Client.CountTokens] the [Size] of an image.
 type Part interface{ part() }
 
-// Text is text exactly as written; special tokens in it are text too.
+// Text is plain text. Special tokens spelled in it are treated as text.
 type Text string
 
 func (Text) part() {}
 
-// System gives instructions; only as the first message.
+// System makes a message of instructions. Only as the first message.
 func System(text string) Message { return Message{RoleSystem, []Part{Text(text)}} }
 
-// User is the one who asks.
+// User makes a message of the user.
 func User(parts ...Part) Message { return Message{RoleUser, parts} }
 
-// Assistant is an earlier answer.
+// Assistant makes a message of an earlier answer.
 func Assistant(text string) Message { return Message{RoleAssistant, []Part{Text(text)}} }
 
-// Sampling says how tokens are chosen. Its zero value always takes the likeliest, up to the service's default
-// number of tokens; so does each field alone.
+// Sampling says how tokens are sampled. Its zero value is greedy, up to the service's default number of tokens.
+// Each zero field takes its own default.
 type Sampling struct {
-	// Temperature 0 always takes the likeliest token.
+	// Temperature 0 is greedy: the most likely token is always taken.
 	Temperature float64
-	// TopP keeps the likeliest tokens that together reach this probability; 0 keeps all.
+	// TopP samples from the most likely tokens that together reach this probability. 0 keeps all.
 	TopP float64
-	// TopK keeps the k likeliest tokens; 0 keeps all.
+	// TopK samples from the k most likely tokens. 0 keeps all.
 	TopK int
-	// MinP keeps tokens at least this fraction as likely as the likeliest.
+	// MinP samples from tokens at least this fraction as likely as the most likely token.
 	MinP float64
-	// RepetitionPenalty divides the logits of tokens seen before; 0 changes nothing.
+	// RepetitionPenalty penalises tokens that occurred before. 0 changes nothing.
 	RepetitionPenalty float64
-	// Seed makes sampling repeatable: new(7). Without one it is not.
+	// Seed makes sampling repeatable: new(7). Without a seed it is random.
 	Seed *uint32
-	// Stop ends the answer before any of these.
+	// Stop lists stop strings. The answer ends before the first of them.
 	Stop []string
-	// MaxNewTokens is the longest answer; 0 leaves it to the service. Above its cap the call is refused.
+	// MaxNewTokens is the longest answer. 0 takes the service's default. A value above the service's limit is
+	// refused.
 	MaxNewTokens int
 }
 
-// draft is a request as it is sent, and the files that must be stored before it can be answered. files are their
-// paths by the place of the image in the request, for instance `messages[0].parts[1].image`.
+// draft is a request as it is sent, and the files that must be stored first. files holds their paths by the
+// position of the image in the request, for instance `messages[0].parts[1].image`.
 type draft struct {
 	request *decoderv1.GenerateRequest
 	uploads map[string]*upload
 	files   map[string]string
 }
 
-// named names the file that a call was refused for.
+// named adds the name of the file that was refused.
 func (d *draft) named(err error) error {
 	failed, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -153,7 +154,7 @@ func newDraft(r Request) (*draft, error) {
 	return d, nil
 }
 
-// visual is the budget with the shorthand that stands beside it.
+// visual is the budget, merged with the shorthand next to it.
 func (r Request) visual() (*decoderv1.VisualBudget, error) {
 	budget := r.Budget
 	if r.MaxPixels != 0 && budget.MaxPixels != 0 {
@@ -219,7 +220,7 @@ func samplingTo(s Sampling) (*decoderv1.Sampling, error) {
 	}, nil
 }
 
-// count32 is n as the contract writes it.
+// count32 converts n to the contract's type.
 func count32(field string, n int) (uint32, error) {
 	if n < 0 || int64(n) > math.MaxUint32 {
 		return 0, invalid(field, fmt.Sprintf("must be between 0 and %d", uint32(math.MaxUint32)))
@@ -227,7 +228,7 @@ func count32(field string, n int) (uint32, error) {
 	return uint32(n), nil
 }
 
-// unlessZero leaves a field out whose zero value stands for the service's default.
+// unlessZero omits a field whose zero value stands for the service's default.
 func unlessZero[N comparable](n N) *N {
 	var zero N
 	if n == zero {

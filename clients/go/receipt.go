@@ -15,59 +15,61 @@ type RowSource string
 
 // The sources.
 const (
-	// SourceEncoded are rows that the vision tower computed for this call, or for one at the same time.
+	// SourceEncoded means that the vision tower computed the rows for this call or for a concurrent call.
 	SourceEncoded RowSource = "encoded"
-	// SourceRows are rows of the encoder's store: a hit.
+	// SourceRows means that the encoder's store held the rows: a row hit.
 	SourceRows RowSource = "rows"
-	// SourcePrefix is an image whose prefix the KV cache held: no row travelled.
+	// SourcePrefix means that the KV cache held the image's prefix. No rows were sent.
 	SourcePrefix RowSource = "prefix"
-	// SourceNone is an image that needed no rows, as a step of the receipt says.
+	// SourceNone means that no rows were needed. A step of the receipt says why.
 	SourceNone RowSource = "none"
 )
 
-// A Receipt is the account of one answer. Printed, it is a small table.
+// A Receipt is the cost of an answer. It prints as a small table.
 type Receipt struct {
-	// Images stand in the order of the request.
+	// Images are in the order of the request.
 	Images []ReceiptImage
 	Totals ReceiptTotals
 	Stages ReceiptStages
-	// Tiers are those that were tried, the last of which answered; TierReason says why that one.
+	// Tiers are the tiers that were tried; the last of them answered. TierReason says why that tier answered.
 	Tiers      []string
 	TierReason string
-	// Price is by the operator's tariff; its Currency is empty where none is set.
+	// Price is by the operator's tariff. Its Currency is empty if no tariff is set.
 	Price Price
-	// Degraded is true where images lost detail because the service was near a limit.
+	// Degraded is true if images lost detail because the service was under load.
 	Degraded bool
 }
 
-// A ReceiptImage is what one image cost.
+// A ReceiptImage is the cost of an image.
 type ReceiptImage struct {
-	// ID is that of the file.
+	// ID is the id of the file.
 	ID string
-	// Original is the size as a viewer shows the image, Planned the size that the model saw.
+	// Original is the size as a viewer shows the image. Planned is the size that the model saw.
 	Original, Planned Size
-	// Grid is the patch grid of the planned size, Patches how many patches it has.
+	// Grid is the patch grid of the planned size. Patches is its number of patches.
 	Grid    Grid
 	Patches int
-	// TokensFull are the visual tokens at the checkpoint's own limits, Tokens those that the model was given.
+	// TokensFull is the cost without planning, at the checkpoint's own limits. Tokens is the number of visual
+	// tokens that the model read.
 	TokensFull, Tokens int
-	// Steps are what was done to the image, in order.
+	// Steps are the steps that changed the image, in order.
 	Steps []ReceiptStep
-	// Source says where its rows came from, Encoder who served them, Dtype how they travelled.
+	// Source says where its rows came from, Encoder which encoder served them, and Dtype in which dtype they were
+	// sent.
 	Source  RowSource
 	Encoder string
 	Dtype   string
-	// RowBytes are those of its rows, WireBytes those that travelled for this answer.
+	// RowBytes is the size of its rows. WireBytes is the number of bytes sent for this answer.
 	RowBytes, WireBytes int
-	// RowsDigest is `sha256:<hex>` over the rows that were served.
+	// RowsDigest is `sha256:<hex>` of the rows as served.
 	RowsDigest string
-	// RepeatOf is the place, from 0, of the earlier image of this request that it repeats; -1 where it repeats none.
+	// RepeatOf is the index, from 0, of the earlier image of this request that it repeats. -1 if it repeats none.
 	RepeatOf int
-	// Kind is what it mostly shows: text, graphic or photo; empty where it is not known.
+	// Kind is what the image mostly shows: text, graphic or photo. Empty if unknown.
 	Kind string
 }
 
-// A ReceiptStep is something that was done to an image; Before and After are visual tokens.
+// A ReceiptStep is a step that changed an image or its tokens. Before and After count visual tokens.
 type ReceiptStep struct {
 	Name          string
 	Before, After int
@@ -76,32 +78,33 @@ type ReceiptStep struct {
 
 // ReceiptTotals are the sums over a request.
 type ReceiptTotals struct {
-	// VisualTokens are what the model was given, NaiveVisualTokens what a service that plans nothing would have spent.
+	// VisualTokens counts the visual tokens that the model read, NaiveVisualTokens those without planning.
 	VisualTokens, NaiveVisualTokens int
-	// TextTokens are those of the prompt, CachedPromptTokens those that the KV cache held already.
+	// TextTokens counts the text tokens of the prompt, CachedPromptTokens those in the KV cache.
 	TextTokens, CachedPromptTokens int
-	// OutputTokens are those of the answer.
+	// OutputTokens counts the tokens of the answer.
 	OutputTokens int
-	// Encodes are images that the vision tower computed for this answer.
+	// Encodes counts the images that the vision tower computed for this answer.
 	Encodes int
-	// WireBytes are the bytes of rows that travelled.
+	// WireBytes is the number of bytes of rows sent.
 	WireBytes int64
-	// RowBytes are those of the rows of all images, each different one once.
+	// RowBytes is the size of the rows of all images. Repeated images count once.
 	RowBytes int64
-	// Patches are those that the vision tower computed for this answer, NaivePatches those that a service that plans
-	// nothing and keeps nothing would have computed.
+	// Patches counts the patches that the vision tower computed for this answer, NaivePatches those without
+	// planning and caching.
 	Patches, NaivePatches int64
 }
 
-// ReceiptStages say where the time went. Encode and Transfer are those of the slowest image: images overlap.
+// ReceiptStages are the times of the stages. Encode and Transfer are those of the slowest image, because images
+// overlap.
 type ReceiptStages struct {
-	// Queue is the wait for a place in the engine.
+	// Queue is the wait for the engine.
 	Queue time.Duration
-	// Encode is the encoder's work up to the first row, Transfer from the first row to the last.
+	// Encode is the encoder's work up to the first row. Transfer is from the first row to the last.
 	Encode, Transfer time.Duration
-	// Prefill is the model reading the prompt, FirstToken the time from the call to the first token.
+	// Prefill is the prefill of the prompt. FirstToken is the time from the call to the first token.
 	Prefill, FirstToken time.Duration
-	// Decode is from the first token to the last, Total from the call to the last token.
+	// Decode is from the first token to the last. Total is from the call to the last token.
 	Decode, Total time.Duration
 }
 
@@ -109,11 +112,11 @@ type ReceiptStages struct {
 type Price struct {
 	Amount   float64
 	Currency string
-	// NaiveAmount is what a service that plans nothing and keeps nothing would have had to take by the same tariff.
+	// NaiveAmount is the amount by the same tariff without planning and caching.
 	NaiveAmount float64
 }
 
-// Saved is the share of visual tokens that a service that plans nothing would have spent beside these, 0 to 1.
+// Saved is the share of visual tokens that planning saved, 0 to 1.
 func (t ReceiptTotals) Saved() float64 {
 	if t.NaiveVisualTokens == 0 {
 		return 0
@@ -121,7 +124,7 @@ func (t ReceiptTotals) Saved() float64 {
 	return 1 - float64(t.VisualTokens)/float64(t.NaiveVisualTokens)
 }
 
-// String is a table of the images, then a line of tokens and a line of times.
+// String prints a table of the images, a line of tokens and a line of times.
 func (r Receipt) String() string {
 	var out strings.Builder
 	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
@@ -150,7 +153,7 @@ func (r Receipt) String() string {
 
 func short(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
 
-// byteSize writes bytes in the unit that keeps the figure short.
+// byteSize prints bytes in a unit that keeps the figure short.
 func byteSize(n int64) string {
 	for _, unit := range []struct {
 		name string
@@ -233,7 +236,7 @@ func sourceOf(source visionv1.RowSource) RowSource {
 	return RowSource(plainName(source.String(), "ROW_SOURCE_"))
 }
 
-// dtypeOf is bf16, fp16, fp32, fp8 or int8; empty where none is named.
+// dtypeOf is bf16, fp16, fp32, fp8 or int8. Empty if unknown.
 func dtypeOf(dtype visionv1.RowDtype) string {
 	if dtype == visionv1.RowDtype_ROW_DTYPE_UNSPECIFIED {
 		return ""

@@ -12,36 +12,37 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// layoutVersion is the one that this package reads.
+// layoutVersion is the version that this package reads.
 const layoutVersion = 1
 
-// A RowLayout says how to read a row: Width * (1 + Levels) values, little-endian, the pooled features first, then
-// each deepstack level. Behind the values of fp8 and int8 stand their scales, in fp32: one for each level in fp8, one
-// for each 64 values of a level in int8.
+// A RowLayout describes a row: Width * (1 + Levels) values, little-endian, the pooled features first, then each
+// deepstack level. After the values, fp8 and int8 have their scales, in fp32: for each level in fp8, for each
+// group of 64 values of a level in int8.
 type RowLayout struct {
-	// Width is the hidden size of the language model, Levels the deepstack levels beside the pooled features.
+	// Width is the hidden size of the language model. Levels is the number of deepstack levels, in addition to the
+	// pooled features.
 	Width, Levels int
 	// Dtype is bf16, fp16, fp32, fp8 (e4m3fn) or int8.
 	Dtype string
-	// RowBytes are those of one row.
+	// RowBytes is the size of a row.
 	RowBytes int
 }
 
-// Rows are the visual rows of one image, one row a visual token, in raster order of the merged grid.
+// Rows are the visual rows of an image, a row for each visual token, in raster order of the merged grid.
 type Rows struct {
-	// Layout says how to read a row.
+	// Layout describes a row.
 	Layout RowLayout
-	// Count is how many rows there are, Data all of them: Count * Layout.RowBytes bytes.
+	// Count is the number of rows. Data holds all of them: Count * Layout.RowBytes bytes.
 	Count int
 	Data  []byte
-	// Kept are their places on the merged grid, one a row, ascending; nil where all rows are here.
+	// Kept lists the kept indices: positions on the merged grid, ascending. nil if all rows are present.
 	Kept []int
-	// Cost is that of the image under the plan.
+	// Cost is the cost of the image with the plan.
 	Cost TokenCount
-	// Source says where the encoder had them from, Encoder who it is.
+	// Source says where the encoder got the rows. Encoder is its name.
 	Source  RowSource
 	Encoder string
-	// Fingerprint says which vision weights and processor they come from.
+	// Fingerprint identifies the vision weights and the processor of the rows.
 	Fingerprint string
 	// Digest is `sha256:<hex>` over Data.
 	Digest string
@@ -49,15 +50,15 @@ type Rows struct {
 	Timings EncodeTimings
 }
 
-// EncodeTimings are what an encoder spent on a call, by stage; 0 where a stage did not happen.
+// EncodeTimings are the times that an encoder spent on a call, by stage. 0 for a stage that did not run.
 type EncodeTimings struct {
-	// Queue is the wait for a place in a batch.
+	// Queue is the wait for a batch.
 	Queue time.Duration
-	// Decode is the decoding of the file, Preprocess resizing, normalising and cutting into patches.
+	// Decode is the decoding of the file. Preprocess is resizing, normalising and splitting into patches.
 	Decode, Preprocess time.Duration
-	// Tower is the vision tower, of the whole batch in which the image was.
+	// Tower is the vision tower, for the whole batch that contained the image.
 	Tower time.Duration
-	// Store is reading the rows from the store, Total the time from the call to the first message.
+	// Store is reading the rows from the store. Total is the time from the call to the first message.
 	Store, Total time.Duration
 }
 
@@ -65,7 +66,7 @@ func layoutOf(m *visionv1.RowLayout) RowLayout {
 	return RowLayout{int(m.GetWidth()), int(m.GetLevels()), dtypeOf(m.GetDtype()), int(m.GetRowBytes())}
 }
 
-// known says whether the layout is one that this package reads, and fits itself.
+// known reports whether this package reads the layout and whether the layout is consistent.
 func known(m *visionv1.RowLayout) bool {
 	l := layoutOf(m)
 	return m.GetVersion() == layoutVersion && l.RowBytes > 0 && l.RowBytes == (1+l.Levels)*levelBytes(l.Width, l.Dtype)
@@ -76,7 +77,7 @@ const (
 	int8Group  = 64 // values that share a scale; all of a level where it has fewer
 )
 
-// levelBytes are those of one level, its scales included; 0 where such a level cannot be.
+// levelBytes is the size of a level, its scales included. 0 if no such level exists.
 func levelBytes(width int, dtype string) int {
 	switch dtype {
 	case "bf16", "fp16":
@@ -93,8 +94,8 @@ func levelBytes(width int, dtype string) int {
 	return 0
 }
 
-// assembly puts the rows of one Encode stream together. It trusts nothing: layout, order, count, length and
-// checksum of every chunk are compared with the header, and the digest of the whole with the summary.
+// assembly collects the rows of an Encode stream. It trusts nothing: layout, order, count, length and checksum of
+// every chunk are compared with the header, and the digest of the whole with the summary.
 type assembly struct {
 	header  *encoderv1.EncodeHeader
 	kept    []int
@@ -104,7 +105,7 @@ type assembly struct {
 	next    int
 }
 
-// take refuses a message that does not fit what came before. Messages of a later service are passed over.
+// take refuses a message that does not fit the previous messages. Messages of a later service are skipped.
 func (a *assembly) take(message *encoderv1.EncodeResponse) error {
 	switch e := message.Event.(type) {
 	case *encoderv1.EncodeResponse_Header:
@@ -129,7 +130,7 @@ func (a *assembly) open(header *encoderv1.EncodeHeader) error {
 	return err
 }
 
-// keptOf are the places of the rows, ascending and on the grid; nil where all rows are there.
+// keptOf returns the kept indices, ascending and on the grid. nil if all rows are present.
 func keptOf(header *encoderv1.EncodeHeader) ([]int, error) {
 	if len(header.GetKept()) == 0 {
 		return nil, nil
@@ -165,7 +166,7 @@ func (a *assembly) add(chunk *visionv1.RowChunk) error {
 	return nil
 }
 
-// whole gives all rows, once the stream has ended.
+// whole returns all rows, once the stream has ended.
 func (a *assembly) whole() (*Rows, error) {
 	h, s := a.header, a.summary
 	if h == nil || s == nil {

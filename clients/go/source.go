@@ -28,21 +28,20 @@ const (
 
 func (Source) part() {}
 
-// File is an image file. It is read when it is asked about, once for its id and again where it must be sent.
+// File is an image file. It is read when it is used: once for its id, and again if it must be sent.
 func File(path string) Source { return Source{kind: ofFile, name: path} }
 
 // Bytes is an image file in memory. The bytes must not change while a call uses them.
 func Bytes(data []byte) Source { return Source{kind: ofBytes, data: data} }
 
-// Inline is an image file in memory that travels inside the request, without asking first whether the service
-// holds it: one round trip less, and all its bytes every time. For small images that are asked about once.
+// Inline is an image file in memory that is sent with the request, without checking first whether the service
+// holds it. It saves a round trip and sends all bytes every time. Use it for small images with a single question.
 func Inline(data []byte) Source { return Source{kind: ofInline, data: data} }
 
-// Image is an image that is stored, by its id `sha256:<hex>`. Where it has gone the call fails with
-// [ReasonImageNotStored].
+// Image is a stored image, by its id `sha256:<hex>`. If it is gone, the call fails with [ReasonImageNotStored].
 func Image(id string) Source { return Source{kind: ofID, name: id} }
 
-// file is the path of a [File], else empty.
+// file is the path of a [File], otherwise empty.
 func (s Source) file() string {
 	if s.kind == ofFile {
 		return s.name
@@ -61,7 +60,7 @@ func idOf(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
 // pieceBytes is the size of the pieces in which files are read and sent.
 const pieceBytes = 1 << 20
 
-// pieces reads the file. A piece is not changed after it was given.
+// pieces reads the file. A piece does not change after it was returned.
 func (s Source) pieces() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		if s.kind != ofFile {

@@ -8,17 +8,17 @@ import (
 	"google.golang.org/grpc"
 )
 
-// A PutOption changes one [Client.Put] or [EncoderClient.Put].
+// A PutOption configures [Client.Put] or [EncoderClient.Put].
 type PutOption func(*upload)
 
-// WithProgress calls heard after each piece with the bytes sent so far and in all. An image that is held already
-// is not sent, and nothing is heard.
+// WithProgress calls heard after each piece, with the bytes sent so far and in total. A stored image is not sent,
+// and heard is not called.
 func WithProgress(heard func(sent, total int64)) PutOption {
 	return func(u *upload) { u.heard = heard }
 }
 
-// upload is a file on its way to a service. Should it change between the two times it is read, the service
-// refuses it: its bytes no longer have the id that was announced.
+// upload is a file on its way to a service. If it changes between its two reads, the service refuses it, because
+// its bytes no longer match the announced id.
 type upload struct {
 	source Source
 	id     string
@@ -44,17 +44,17 @@ func newUpload(source Source, options ...PutOption) (*upload, error) {
 	return u, nil
 }
 
-// announced is the size as the header can say it; services refuse far smaller files.
+// announced is the size as the header encodes it. Services refuse far smaller files.
 func (u *upload) announced() uint32 { return uint32(min(u.size, math.MaxUint32)) }
 
-// shelf is where images are stored: either service.
+// shelf is a service that stores images: decoder or encoder.
 type shelf interface {
 	describe(ctx context.Context, id string) (Stored, error)
-	// send uploads a file; where whole is false only its id is named, for an image that is held.
+	// send uploads a file. If whole is false, it sends only the id, for a stored image.
 	send(ctx context.Context, u *upload, whole bool) (Stored, error)
 }
 
-// keep stores a file unless it is held already.
+// keep stores a file unless it is stored already.
 func keep(ctx context.Context, s shelf, u *upload) (Stored, error) {
 	stored, err := s.describe(ctx, u.id)
 	if ReasonOf(err) == ReasonImageNotStored {
@@ -63,7 +63,7 @@ func keep(ctx context.Context, s shelf, u *upload) (Stored, error) {
 	return stored, err
 }
 
-// put is keep for a caller who wants the image to stay: naming an image that is held renews it.
+// put is keep for a caller who wants to renew the expiry of a stored image.
 func put(ctx context.Context, s shelf, source Source, options []PutOption) (Stored, error) {
 	if source.kind == ofID {
 		return s.describe(ctx, source.name)
@@ -83,8 +83,8 @@ func put(ctx context.Context, s shelf, source Source, options []PutOption) (Stor
 	return renewed, err
 }
 
-// sendPieces sends the messages of a PutImage call of either service and gives its answer. A service may answer
-// before all was sent: then it holds the image, or refuses it.
+// sendPieces sends the messages of a PutImage call of either service and returns the response. A service may
+// respond before everything was sent: it then holds the image, or refuses it.
 func sendPieces[Q, R any](
 	stream grpc.ClientStreamingClient[Q, R], u *upload, whole bool, header *Q, message func(piece []byte) *Q,
 ) (*R, error) {

@@ -30,7 +30,10 @@ LOAD_S = 3600.0
 def serve(
     model: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="A checkpoint folder; without it the stand-in."),
+        typer.Option(
+            metavar="DIR",
+            help="A checkpoint folder. Default: the stand-in, a small Qwen3-VL-MoE that is part of Fovea.",
+        ),
     ] = None,
     encoder_listen: Annotated[
         str, typer.Option(envvar="FOVEA_ENCODER_LISTEN", metavar="HOST:PORT", help="The encoder's address.")

@@ -1,4 +1,4 @@
-"""Every held-out question is asked once in every view, about the right picture, and no outcome is lost."""
+"""Each held-out question is sent once per view, with the right picture, and every outcome is recorded."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_pictures_are_shared_by_their_questions() -> None:
     assert len(drawn) < 2 * len(KINDS) / 2
 
 
-def test_views_are_as_drawn_half_the_sides_and_white() -> None:
+def test_views_are_native_half_size_and_blank() -> None:
     image = next(sheets.sheets(1, 5)).image
     native, half, blank = (Image.open(io.BytesIO(file_of(image, view))) for view in VIEWS)
     assert native.tobytes() == image.tobytes()
@@ -56,13 +56,13 @@ def test_a_set_that_is_not_the_frozen_one_is_refused(monkeypatch: pytest.MonkeyP
         sheets.digest(0)
 
 
-def test_every_right_answer_has_room() -> None:
+def test_every_right_answer_fits_the_token_limit() -> None:
     longest = max(len(encode(asked.answer)) for kind in KINDS for asked in heldout(kind, 20))
     assert longest + 1 <= asking.MAX_NEW_TOKENS  # and the token that ends it
 
 
 class Oracle:
-    """A client that answers right at native size and wrong elsewhere; counts what it is asked."""
+    """A client that is right at native size and wrong otherwise. It counts its requests."""
 
     def __init__(self, address: str) -> None:
         self.stored: list[bytes] = []
@@ -91,7 +91,7 @@ POLICIES = [[Policy(view, view=view)] for view in VIEWS]
 RIGHT: dict[tuple[bytes, str], str] = {}
 
 
-def test_outcomes_land_where_they_belong_and_every_picture_is_stored_once(
+def test_outcomes_are_recorded_per_question_and_each_picture_is_stored_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn = list(sheets.sheets(2, 5))

@@ -1,4 +1,4 @@
-"""The bounds are right where the right ones are known."""
+"""The bounds equal known results."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from bench import bounds
 
 
-def test_observations_that_agree_leave_no_doubt() -> None:
-    found = bounds.median([3.0] * 10)
-    assert (found.lower, found.value, found.upper, found.n) == (3.0, 3.0, 3.0, 10)
+def test_equal_observations_have_equal_bounds() -> None:
+    bounded = bounds.median([3.0] * 10)
+    assert (bounded.lower, bounded.value, bounded.upper, bounded.n) == (3.0, 3.0, 3.0, 10)
 
 
 def test_mean_of_a_known_distribution_is_inside_the_bounds_about_as_often_as_promised() -> None:
     rng = np.random.default_rng(1)
     inside = 0
     for trial in range(300):
-        found = bounds.mean(rng.binomial(1, 0.3, 100).astype(float), seed=trial)
-        inside += found.lower <= 0.3 <= found.upper
+        bounded = bounds.mean(rng.binomial(1, 0.3, 100).astype(float), seed=trial)
+        inside += bounded.lower <= 0.3 <= bounded.upper
     # 95 % of 300 is 285, its standard error 3.8, and at n = 100 the
     # percentile bootstrap itself is known to promise a point or two too much.
     assert 270 <= inside <= 297
@@ -28,22 +28,22 @@ def test_mean_of_a_known_distribution_is_inside_the_bounds_about_as_often_as_pro
 
 def test_bounds_follow_the_standard_error() -> None:
     samples = np.random.default_rng(2).normal(10, 2, 400)
-    found = bounds.mean(samples)
+    bounded = bounds.mean(samples)
     error = samples.std() / math.sqrt(400)
     # 2,000 resamples give the ends of the interval to about 5 % of its width.
-    assert found.upper - found.lower == pytest.approx(2 * 1.96 * error, rel=0.1)
-    assert found.value == samples.mean()
+    assert bounded.upper - bounded.lower == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert bounded.value == samples.mean()
 
 
 def test_paired_ratio_is_exact_where_every_pair_has_it() -> None:
     below = np.random.default_rng(3).uniform(1, 9, 30)
-    found = bounds.ratio_of_medians(list(2.5 * below), list(below))
-    assert found.value == pytest.approx(2.5)
-    assert found.lower == pytest.approx(2.5)
-    assert found.upper == pytest.approx(2.5)
+    bounded = bounds.ratio_of_medians(list(2.5 * below), list(below))
+    assert bounded.value == pytest.approx(2.5)
+    assert bounded.lower == pytest.approx(2.5)
+    assert bounded.upper == pytest.approx(2.5)
 
 
-def test_what_moves_together_is_drawn_together() -> None:
+def test_ratio_bootstrap_draws_pairs_together() -> None:
     rng = np.random.default_rng(4)
     shared = rng.uniform(1, 9, 200)
     above, below = list(2 * shared), list(shared * rng.uniform(0.99, 1.01, 200))
@@ -54,13 +54,13 @@ def test_what_moves_together_is_drawn_together() -> None:
 
 
 def test_few_rounds_are_bounded_by_their_extremes_and_fewer_are_refused() -> None:
-    found = bounds.median_of_rounds([5, 1, 4, 2, 6, 3])
-    assert (found.lower, found.value, found.upper, found.n) == (1, 3.5, 6, 6)
+    bounded = bounds.median_of_rounds([5, 1, 4, 2, 6, 3])
+    assert (bounded.lower, bounded.value, bounded.upper, bounded.n) == (1, 3.5, 6, 6)
     with pytest.raises(ValueError, match="5 rounds"):
         bounds.median_of_rounds([1, 2, 3, 4, 5])
 
 
-def test_one_observation_is_refused() -> None:
+def test_a_single_observation_has_no_bounds() -> None:
     with pytest.raises(ValueError, match="no bounds"):
         bounds.mean([1.0])
 
@@ -90,6 +90,6 @@ def test_bounds_of_a_paired_difference_hold_as_often_as_promised() -> None:
     rng, inside = np.random.default_rng(5), 0
     for _ in range(400):
         cell = rng.multinomial(200, [0.7, 0.15, 0.05, 0.1])  # both, only first, only second, neither
-        found = bounds.difference_of_shares(cell[1], cell[2], 200)
-        inside += found.lower <= 0.10 <= found.upper
+        bounded = bounds.difference_of_shares(cell[1], cell[2], 200)
+        inside += bounded.lower <= 0.10 <= bounded.upper
     assert 366 <= inside <= 394  # 380 are 95 %, the standard error is 4.4

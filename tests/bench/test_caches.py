@@ -1,4 +1,4 @@
-"""`bench.cache` and `bench.overlap`: what is made of the times, and what stays owed."""
+"""`bench.cache` and `bench.overlap`: measures from times, and owed measures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_prefix_that_was_not_reused_is_owed_however_fast_it_was() -> None:
     assert taken["prefix"].target == cache.PREFIX_TARGET
 
 
-def test_an_answer_from_elsewhere_is_no_figure() -> None:
+def test_an_answer_from_another_source_is_not_measured() -> None:
     assert answer(1.0, "rows").came_from("rows").ttft_ms == 1.0
     with pytest.raises(RuntimeError, match="rows"):
         answer(1.0, "rows").came_from("encoded")
@@ -58,13 +58,13 @@ def test_an_answer_from_elsewhere_is_no_figure() -> None:
         (10.0, 0.0, 1.0),  # nothing to overlap
     ],
 )
-def test_the_target_is_that_of_a_pipeline_of_two_stages(
+def test_the_target_is_the_ratio_of_a_two_stage_pipeline(
     encode: float, prefill: float, pipeline: float
 ) -> None:
     assert target(encode, prefill) == pytest.approx(1.15 * pipeline)
 
 
-def test_overlap_is_owed_where_both_services_share_a_core() -> None:
+def test_overlap_is_owed_if_both_services_share_a_core() -> None:
     times = {
         "ttft_overlapped_ms": [70.0, 70.0],
         "ttft_chained_ms": [100.0, 100.0],

@@ -1,4 +1,4 @@
-"""Each bench runs as a command, prints one JSON line on stdout, and measures what it promises."""
+"""Each bench runs as a command, prints a JSON line on stdout, and takes the promised measures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `bench/economy.py` computes from answers: losses are paired, bounds are held, the page shows every policy."""
+"""`bench/economy.py`: losses are paired, targets apply to bounds, the page shows every policy."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ DTYPES = ("fp8", "int8")
 
 @pytest.fixture(scope="module")
 def outcomes() -> Outcomes:
-    """All right and 100 tokens, but for what the tests look at."""
-    found = Outcomes(ROWS)
-    found.expect([*DRAWN, *UPLOADED, *CONTROLLED, *(Policy(dtype, OFF.budget) for dtype in DTYPES)])
-    for right in found.right.values():
+    """All answers right, with 100 tokens each, except for the cases of the tests."""
+    answers = Outcomes(ROWS)
+    answers.expect([*DRAWN, *UPLOADED, *CONTROLLED, *(Policy(dtype, OFF.budget) for dtype in DTYPES)])
+    for right in answers.right.values():
         right[:] = True
-    for tokens in found.tokens.values():
+    for tokens in answers.tokens.values():
         tokens[:] = 100
-    found.tokens[AUTO.name][:] = 40
-    _wrong(found.right["strong"], rows=[0, 1])
-    _wrong(found.right[reduced("random", "strong")], rows=[0, 1, 2])
-    _wrong(found.right[NATIVE.name], rows=[0])
-    return found
+    answers.tokens[AUTO.name][:] = 40
+    _wrong(answers.right["strong"], rows=[0, 1])
+    _wrong(answers.right[reduced("random", "strong")], rows=[0, 1, 2])
+    _wrong(answers.right[NATIVE.name], rows=[0])
+    return answers
 
 
 def _wrong(right: Bools, rows: list[int]) -> None:
@@ -71,12 +71,12 @@ def test_a_loss_is_paired_and_in_points(outcomes: Outcomes) -> None:
 
 
 def test_the_worse_bound_is_held_to_the_target(outcomes: Outcomes) -> None:
-    found = measures(outcomes, 0)
-    assert found["strong_loss"].value == found["strong_loss"].upper > 25
-    assert (found["strong_loss"].met, found["economy_loss"].met) == (False, True)
-    assert found["auto_saved"].met
-    assert found["auto_loss"].met
-    better = found["vs_random"]
+    taken = measures(outcomes, 0)
+    assert taken["strong_loss"].value == taken["strong_loss"].upper > 25
+    assert (taken["strong_loss"].met, taken["economy_loss"].met) == (False, True)
+    assert taken["auto_saved"].met
+    assert taken["auto_loss"].met
+    better = taken["vs_random"]
     assert (better.value, better.met) == (better.lower, True)
     gained = loss(outcomes, OFF.name, "strong")
     assert held("points", gained, 1.0, "at least").value == gained.lower
@@ -121,7 +121,7 @@ def test_half_of_the_requests_are_about_a_page_that_was_seen() -> None:
     assert 8 <= len({page for page in pages if page >= 0}) <= 27
 
 
-def test_arrivals_have_the_asked_rate() -> None:
+def test_arrivals_have_the_requested_rate() -> None:
     times = rescue.arrival_times(4000, 2.0, 0)
     assert times == sorted(times)
     assert times[-1] == pytest.approx(2000, rel=0.1)

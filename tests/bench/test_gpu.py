@@ -1,4 +1,4 @@
-"""`bench.gpu` on the CPU with a small config: every part runs, a wrong token is seen, nothing is claimed."""
+"""`bench.gpu` on a CPU with a small config: every part runs, a wrong token is detected, measures are owed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_without_the_promised_gpu_all_figures_are_owed(times: GpuTimes) -> None:
     assert [name for name, measure in left.items() if measure.value is not None] == ["mismatches"]
 
 
-def test_a_step_of_one_sequence_touches_as_many_experts_as_a_token_chooses(
+def test_a_step_of_a_single_sequence_touches_the_experts_of_a_token(
     times: GpuTimes, reference: Reference
 ) -> None:
     layers, each = 4, 2
@@ -83,7 +83,7 @@ def test_a_token_that_the_reference_would_not_choose_is_seen(
     assert min(first.behind, second.behind) > gpu_run.TIES[torch.float32] * 100
 
 
-def test_it_loads_neither_the_services_nor_the_client_nor_the_store() -> None:
+def test_gpu_bench_imports_neither_services_nor_client_nor_store() -> None:
     listing = "import sys, bench.gpu; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", listing], cwd=ROOT, capture_output=True, text=True, check=True
@@ -91,7 +91,7 @@ def test_it_loads_neither_the_services_nor_the_client_nor_the_store() -> None:
     assert not {"typer", "lmdb", "fovea.client", "bench.services"} & set(run.stdout.split())
 
 
-def test_engine_and_reference_share_one_copy_of_the_weights(checkpoint: RandomCheckpoint) -> None:
+def test_engine_and_reference_share_their_weights(checkpoint: RandomCheckpoint) -> None:
     weights = load_text(checkpoint, torch.float32, [CPU] * 4)
     name = "layers.0.mlp.experts.gate_up_proj"
     assert weights.text.get_parameter(name).data_ptr() == checkpoint.read(TEXT + name).data_ptr()
@@ -111,7 +111,7 @@ def test_sizes_are_those_of_the_modules(checkpoint: RandomCheckpoint) -> None:
     )
 
 
-def test_the_published_model_reads_what_is_known_of_it(tmp_path: Path) -> None:
+def test_the_work_of_the_published_model_matches_known_figures(tmp_path: Path) -> None:
     """6.6 GB a step at batch 1, 60 GB at 64, 96 KiB of KV a token; see docs/log.md for the floors."""
     config = RandomCheckpoint(tmp_path, gpu.read_config("30b", tmp_path), CPU, torch.bfloat16).config
     size = TextSize.of(config)

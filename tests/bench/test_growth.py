@@ -1,4 +1,4 @@
-"""Slopes, and the bytes of a step that they are taken over."""
+"""Log-log slopes, and the bytes of a decode step."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SIZES = [2.0**n for n in range(10)]
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
 def test_a_power_law_has_its_power_as_slope(power: float) -> None:
-    found = log_log_slope([(size, 3.0 * size**power) for size in SIZES])
-    assert (found.value, found.lower, found.upper) == pytest.approx((power, power, power), abs=1e-9)
+    bounded = log_log_slope([(size, 3.0 * size**power) for size in SIZES])
+    assert (bounded.value, bounded.lower, bounded.upper) == pytest.approx((power, power, power), abs=1e-9)
 
 
 def test_points_that_fit_no_line_widen_the_bounds() -> None:
@@ -52,7 +52,7 @@ def test_longer_contexts_and_larger_batches_have_more_to_read(tmp_path: Path) ->
     assert all(point.seconds > 0 for point in points)
 
 
-def test_steps_that_do_not_fit_into_an_answer_are_refused(tmp_path: Path) -> None:
+def test_steps_beyond_the_longest_answer_are_refused(tmp_path: Path) -> None:
     settings = NativeSettings(
         tiny.checkpoint(tmp_path, text_layers=2),
         dtype=RowDtype.FP32,

@@ -1,4 +1,4 @@
-"""The peers that benches compare with do what they are taken for."""
+"""The baselines of the benches do what they should."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.turns import time_in_turns, turns
 from standin import model_dir
 
 
-def test_raw_socket_sends_as_many_bytes_as_it_is_asked_for_every_time() -> None:
+def test_the_raw_socket_sends_the_requested_bytes_every_time() -> None:
     count = 3_000_001
     first, again = bytearray(count), bytearray(count)
     with raw_socket.peers(count, 1) as (connection,):
@@ -42,11 +42,11 @@ def test_photos_differ_by_seed_and_repeat_with_it() -> None:
 
 
 @pytest.mark.parametrize("least", [1, 5])
-def test_turns_are_never_too_few(least: int) -> None:
+def test_turns_reach_the_minimum(least: int) -> None:
     assert list(turns(0.0, least)) == list(range(least))
 
 
-def test_what_is_compared_is_timed_in_the_same_turns_after_warming_up() -> None:
+def test_compared_steps_are_timed_in_the_same_turns_after_warm_up() -> None:
     calls: list[tuple[str, int]] = []
     steps = {name: lambda turn, name=name: calls.append((name, turn)) for name in ("ours", "theirs")}
     times = time_in_turns(steps, 0.0, 2, warm_up=1)

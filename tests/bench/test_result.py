@@ -1,4 +1,4 @@
-"""The last line of a bench keeps its promise: fields, numbers, what is met, what is owed, the exit status."""
+"""The last line of a bench: fields, numbers, met and owed measures, exit status."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def measured(value: float | None, target: float | None = None, sense: str = "at 
     return Measure("ratio", value, target=target, sense=sense)  # type: ignore[arg-type]
 
 
-def test_fields_are_those_that_are_promised() -> None:
+def test_the_json_has_the_promised_fields() -> None:
     last = line_of(speed=measured(0.5, 0.4))
     assert set(last) == LINE
     assert set(last["measures"]["speed"]) == MEASURE
@@ -42,7 +42,7 @@ def test_fields_are_those_that_are_promised() -> None:
     assert (last["schema"], last["bench"], last["seed"], last["quick"]) == (1, "trial", 3, True)
 
 
-def test_bounds_travel_with_the_value() -> None:
+def test_bounds_are_in_the_json() -> None:
     measure = Measure.of("ms", Bounded(1.23456789, 1, 2, 40)).as_json()
     assert (measure["value"], measure["lower"], measure["upper"], measure["n"]) == (1.23457, 1, 2, 40)
     assert measure["target"] is None
@@ -66,7 +66,7 @@ def test_met_compares_the_value_with_the_target(
     assert measured(value, target, sense).met is met
 
 
-def test_what_was_not_measured_is_owed_and_fails_nothing() -> None:
+def test_unmeasured_measures_are_owed_and_fail_nothing() -> None:
     last = line_of(taken=measured(1, 1), untaken=measured(None, 1))
     assert last["owed"] == ["untaken"]
     assert last["measures"]["untaken"]["value"] is None

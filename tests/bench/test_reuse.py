@@ -1,4 +1,4 @@
-"""The load that caches are measured with, and what is made of it."""
+"""The load of `bench.reuse`, and its measures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fovea.contract.receipt import Receipt, Stages, Totals
 PROTOCOL = Protocol(rounds=1, requests=50, pictures=10, concurrency=4, words=5, tokens=150)
 
 
-def test_of_the_asks_80_percent_are_about_a_picture_that_was_seen() -> None:
+def test_requests_are_80_percent_about_repeated_pictures() -> None:
     places = [request.picture for request in requests(PROTOCOL, 1)]
     first_seen = sum(place not in places[:at] for at, place in enumerate(places))
     assert first_seen == 10 == len(set(places))
@@ -40,7 +40,7 @@ def test_measures_are_with_caches_against_without() -> None:
     assert all(measure.met for measure in taken.values())
 
 
-def test_a_tail_that_grew_is_not_met_however_good_the_mean() -> None:
+def test_a_worse_tail_is_not_met_despite_a_better_mean() -> None:
     with_caches = [10.0] * 97 + [500.0] * 3
     taken = reuse.measures([(timed_round(with_caches, 1.0), timed_round([100.0] * 100, 1.0))] * 3, seed=0)
     assert taken["ttft_mean"].met

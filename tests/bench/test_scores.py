@@ -1,4 +1,4 @@
-"""Shares, differences and alarms follow from right and wrong, and the page shows all of them."""
+"""Shares, differences and alarms follow from the answers, and the page shows them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FACTS = {
 
 
 def outcomes(native: float, half: float, blank: float | None = None) -> dict[str, np.ndarray]:
-    """The first so many of each kind right; a blank image gets `blank`, or what guessing gets."""
+    """The first part of each kind is right. A blank image gets `blank`, or the score of guessing."""
 
     def view(shares: list[float]) -> np.ndarray:
         return np.array([[row < round(share * N) for row in range(N)] for share in shares])
@@ -30,15 +30,15 @@ def outcomes(native: float, half: float, blank: float | None = None) -> dict[str
     return {name: view(shares[name]) for name in VIEWS}
 
 
-def test_shares_are_those_of_the_answers() -> None:
-    found = scores.by_kind(outcomes(0.9, 0.5))
-    assert sorted(score.name for score in found) == sorted(KINDS)
-    assert {score.views["native"].value for score in found} == {0.9}
-    assert all(score.lost.value == pytest.approx(0.4) for score in found)
-    assert [score.tier for score in found[: len(COARSE)]] == ["coarse"] * len(COARSE)
+def test_scores_are_the_shares_of_right_answers() -> None:
+    scored = scores.by_kind(outcomes(0.9, 0.5))
+    assert sorted(score.name for score in scored) == sorted(KINDS)
+    assert {score.views["native"].value for score in scored} == {0.9}
+    assert all(score.lost.value == pytest.approx(0.4) for score in scored)
+    assert [score.tier for score in scored[: len(COARSE)]] == ["coarse"] * len(COARSE)
 
 
-def test_difference_is_paired() -> None:
+def test_differences_of_scores_are_paired() -> None:
     right = outcomes(0.9, 0.9)
     agreed = scores.by_kind(right)[0].lost
     assert agreed.lower < agreed.value == 0 < agreed.upper < 0.02
@@ -46,20 +46,20 @@ def test_difference_is_paired() -> None:
     assert scores.by_kind(right)[0].lost.upper > 2 * agreed.upper
 
 
-def test_questions_about_one_picture_do_not_narrow_the_bounds() -> None:
+def test_questions_about_the_same_picture_do_not_narrow_the_bounds() -> None:
     rng = np.random.default_rng(0)
     shared = np.tile(rng.random(N) < 0.5, (len(KINDS), 1))
     alone = rng.random((len(KINDS), N)) < 0.5
 
     def width(right: np.ndarray) -> float:
-        found = scores.by_tier(dict.fromkeys(VIEWS, right), 0)[0].views["native"]
-        return found.upper - found.lower
+        scored = scores.by_tier(dict.fromkeys(VIEWS, right), 0)[0].views["native"]
+        return scored.upper - scored.lower
 
     # 17 kinds: independent answers narrow the bounds of their mean by about 4, shared ones not at all.
     assert width(shared) > 3 * width(alone)
 
 
-def test_guessing_raises_no_alarm_and_knowing_does() -> None:
+def test_only_scores_above_chance_raise_an_alarm() -> None:
     assert scores.alarms(scores.by_kind(outcomes(1, 1))) == []
     known = outcomes(1, 1)
     place = KINDS.index("page_word")

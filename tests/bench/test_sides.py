@@ -1,4 +1,4 @@
-"""Sides take turns: one that was not asked stands still; answers part only where the reference was undecided."""
+"""Sides take turns and are suspended in between. Answers differ only at ties of the reference."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def side(folder: Path) -> Side:
 
 
 def question(number: int) -> Question:
-    """Recognised by its number on the other side."""
+    """A question that the other side recognises by its number."""
     ids, positions = np.array([5, 7, 7, 6], np.int32), np.arange(12, dtype=np.int32).reshape(3, 4)
     prompt = Prompt(ids, positions, number, (ImageSpan(1, (1, 2, 4), 2, key=b"k"),))
     return Question(prompt, np.ones((2, 3), np.float32))
 
 
-def test_a_side_answers_and_stands_still_between(tmp_path: Path) -> None:
+def test_a_side_is_suspended_between_requests(tmp_path: Path) -> None:
     with side(tmp_path) as child:
         assert child.description == {"version": "1", "args": ""}
         timed = child.ask([question(3), question(4)], 2)
@@ -98,7 +98,7 @@ def test_the_engine_owes_what_needs_vllm_without_it() -> None:
     assert measures["ttft_vs_vllm"].met
 
 
-def test_int8_is_held_against_ours_with_weights_as_they_are() -> None:
+def test_int8_is_compared_with_our_fp32_weights() -> None:
     times = engine.Times({"native": rounds(50, 10), "generate": rounds(10, 20), "int8": rounds(40, 12)})
     times.resident_mib = {"native": 1000, "int8": 400}
     measures = engine.measures(times, "medium", 8, 0)
@@ -117,7 +117,7 @@ def test_serving_compares_quantiles_of_all_callers() -> None:
     assert values["tokens_vs_vllm_at_1"] is None
 
 
-def test_questions_reach_a_side_as_they_were(tmp_path: Path) -> None:
+def test_questions_reach_a_side_unchanged(tmp_path: Path) -> None:
     sent = [question(9)] * 11
     got = pickle.loads(pickle.dumps(sent))
     assert len(got) == 11

@@ -47,7 +47,7 @@ async def test_a_bad_image_is_refused_with_its_reason_by_both_services(house: Ho
     assert error.reason == "IMAGE_NOT_STORED"
 
 
-async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> None:
+async def test_both_services_continue_and_lose_no_record(house: House) -> None:
     """All bad images concurrently, with good requests in between."""
     good = request("What is it?", [picture(seed=751)], max_new_tokens=6)
     before = await house.ask(good)
@@ -67,7 +67,7 @@ async def test_both_services_go_on_and_nothing_stored_is_lost(house: House) -> N
     assert await house.encoder_side.health() == await house.decoder_side.health() == "SERVING"
 
 
-async def test_one_bad_image_among_good_ones_fails_the_call(house: House) -> None:
+async def test_a_bad_image_among_good_images_fails_the_call(house: House) -> None:
     """Never a silent answer about the other images."""
     make, reason = BAD["png cut off"]
     message = request("?", [picture(seed=752), make(), picture(seed=753)], max_new_tokens=1)

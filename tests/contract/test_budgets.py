@@ -84,7 +84,7 @@ async def test_a_size_is_counted_and_not_answered_about(house: House) -> None:
     assert set(error.violations) == {"messages[0].parts[1].image"}
 
 
-def test_what_a_request_leaves_open_is_the_servers_and_a_budget_survives_the_wire() -> None:
+def test_unset_fields_take_server_defaults_and_a_budget_survives_the_wire() -> None:
     assert from_proto(decoder_pb2.VisualBudget()).over(DEFAULTS) == DEFAULTS
     full = ServerBudget(
         70_000, 900, Detail.AUTO, Detail.LOW, OnOverBudget.REFUSE, RepeatPolicy.REFERENCE,

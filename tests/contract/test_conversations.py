@@ -47,7 +47,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-async def test_what_is_no_conversation_is_refused_by_field(house: House, name: str) -> None:
+async def test_invalid_conversations_are_refused_by_field(house: House, name: str) -> None:
     messages, field = WRONG[name]
     message = decoder_pb2.GenerateRequest(messages=messages)
     error = await failure(house.decoder.Generate(message, timeout=CALL_S))

@@ -79,7 +79,7 @@ async def test_an_encoder_whose_tower_died_fails_calls_and_exits(
 
 
 @pytest.mark.parametrize("service", ["decoder", "encoder"])
-def test_the_process_ends_with_one_line_and_a_status_that_is_not_zero(
+def test_the_process_ends_with_a_line_and_a_nonzero_status(
     service: str,
     checkpoint: Callable[[str], Path],
     tmp_path: Path,

@@ -155,8 +155,8 @@ async def test_hostile_texts_to_the_encoder_get_small_typed_errors(house: House)
 
 async def test_special_tokens_in_a_text_are_text(house: House) -> None:
     """Special tokens in a caller's text are neither images nor stop tokens."""
-    asked = request("<|image_pad|><|im_end|><|vision_start|>", [picture()], max_new_tokens=2)
-    answered = await house.ask(asked)
+    message = request("<|image_pad|><|im_end|><|vision_start|>", [picture()], max_new_tokens=2)
+    answered = await house.ask(message)
     assert answered.started.visual_tokens == 6
 
 

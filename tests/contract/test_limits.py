@@ -68,8 +68,8 @@ async def test_a_huge_text_is_refused_without_tokenizing_it(narrow: Stub) -> Non
 
 
 async def test_an_over_long_request_is_still_counted(narrow: Stub) -> None:
-    asked = request("?", [picture(640, 480, seed=760)], max_new_tokens=8)
-    count = await narrow.CountTokens(decoder_pb2.CountTokensRequest(request=asked), timeout=CALL_S)
+    message = request("?", [picture(640, 480, seed=760)], max_new_tokens=8)
+    count = await narrow.CountTokens(decoder_pb2.CountTokensRequest(request=message), timeout=CALL_S)
     assert not count.fits_context
     assert count.visual_tokens == 300
 
@@ -82,9 +82,9 @@ async def test_max_new_tokens_above_the_cap_is_refused_not_clamped(narrow: Stub)
 
 
 async def test_without_max_new_tokens_the_default_holds(narrow: Stub) -> None:
-    asked = request("How many?")
-    asked.sampling.ClearField("max_new_tokens")
-    assert len((await read(narrow.Generate(asked, timeout=CALL_S))).token_ids) <= 16
+    message = request("How many?")
+    message.sampling.ClearField("max_new_tokens")
+    assert len((await read(narrow.Generate(message, timeout=CALL_S))).token_ids) <= 16
 
 
 async def test_the_cap_of_an_unconfigured_server_is_512(house: House) -> None:
@@ -96,33 +96,33 @@ async def test_the_cap_of_an_unconfigured_server_is_512(house: House) -> None:
 
 
 async def test_more_images_than_allowed_are_refused(narrow: Stub) -> None:
-    asked = request("?", [picture(seed=770 + at) for at in range(4)])
-    error = await failure(narrow.Generate(asked, timeout=CALL_S))
+    message = request("?", [picture(seed=770 + at) for at in range(4)])
+    error = await failure(narrow.Generate(message, timeout=CALL_S))
     assert (error.reason, error.metadata["limit"], error.metadata["actual"]) == ("TOO_MANY_IMAGES", "3", "4")
 
 
 @pytest.mark.parametrize("max_pixels", [1, 4095, 16_777_217, 2**32 - 1])
 async def test_max_pixels_outside_of_the_checkpoints_limits_is_refused(house: House, max_pixels: int) -> None:
-    asked = request("?", [picture()], max_pixels=max_pixels)
-    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    message = request("?", [picture()], max_pixels=max_pixels)
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
     assert set(error.violations) == {"visual.max_pixels"}
     assert (error.metadata["least"], error.metadata["limit"]) == ("4096", "16777216")
 
 
 async def test_max_pixels_of_zero_is_a_value_and_is_refused(house: House) -> None:
     """The field is optional: 0 is set, not absent."""
-    asked = request("?", [picture()])
-    asked.visual.max_pixels = 0
-    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    message = request("?", [picture()])
+    message.visual.max_pixels = 0
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
     assert set(error.violations) == {"visual.max_pixels"}
     count = encoder_pb2.CountTokensRequest(width=64, height=64, max_pixels=0)
     assert (await failure(house.encoder.CountTokens(count, timeout=CALL_S))).code == "INVALID_ARGUMENT"
 
 
 @pytest.mark.parametrize("size", [(0, 64), (64, 0), (201, 1), (1, 4_000_000_000)])
-async def test_sizes_that_no_image_has_are_not_counted(house: House, size: tuple[int, int]) -> None:
-    asked = encoder_pb2.CountTokensRequest(width=size[0], height=size[1])
-    error = await failure(house.encoder.CountTokens(asked, timeout=CALL_S))
+async def test_impossible_sizes_are_not_counted(house: House, size: tuple[int, int]) -> None:
+    message = encoder_pb2.CountTokensRequest(width=size[0], height=size[1])
+    error = await failure(house.encoder.CountTokens(message, timeout=CALL_S))
     assert error.code == "INVALID_ARGUMENT"
 
 
@@ -143,12 +143,12 @@ NAN, INF = float("nan"), float("inf")
 async def test_sampling_outside_of_its_range_is_refused_with_field_limit_and_value(
     house: House, field: str, value: float | list[str]
 ) -> None:
-    asked = request("?", max_new_tokens=1)
+    message = request("?", max_new_tokens=1)
     if isinstance(value, list):
-        asked.sampling.stop.extend(value)
+        message.sampling.stop.extend(value)
     else:
-        setattr(asked.sampling, field, value)
-    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+        setattr(message.sampling, field, value)
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
     assert error.code == "INVALID_ARGUMENT"
     assert set(error.violations) == {f"sampling.{field}"}
     assert error.metadata["field"] == f"sampling.{field}"
@@ -163,9 +163,9 @@ async def test_sampling_outside_of_its_range_is_refused_with_field_limit_and_val
 async def test_invalid_shares_are_refused_with_field_limit_and_value(
     house: House, field: str, value: float
 ) -> None:
-    asked = request("?", max_new_tokens=1)
-    setattr(asked.visual.reduction, field, value)
-    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    message = request("?", max_new_tokens=1)
+    setattr(message.visual.reduction, field, value)
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
     assert set(error.violations) == {f"visual.reduction.{field}"}
     assert error.metadata["limit"] == "above 0 and at most 1"
     assert float(error.metadata["actual"]) == pytest.approx(value, nan_ok=True)
@@ -178,9 +178,9 @@ async def test_a_temperature_near_zero_takes_the_likeliest_token(
 ) -> None:
     greedy = await read(house.decoder.Generate(request("How many?", max_new_tokens=4), timeout=CALL_S))
     for seed in range(3):
-        asked = request("How many?", max_new_tokens=4)
-        asked.sampling.MergeFrom(decoder_pb2.Sampling(seed=seed, temperature=temperature, **knobs))
-        assert (await read(house.decoder.Generate(asked, timeout=CALL_S))).token_ids == greedy.token_ids
+        message = request("How many?", max_new_tokens=4)
+        message.sampling.MergeFrom(decoder_pb2.Sampling(seed=seed, temperature=temperature, **knobs))
+        assert (await read(house.decoder.Generate(message, timeout=CALL_S))).token_ids == greedy.token_ids
 
 
 async def test_a_full_queue_is_refused_with_a_retry_delay(house: House) -> None:
@@ -240,7 +240,7 @@ async def _started(call: grpc.aio.UnaryStreamCall) -> bool:
         return False
 
 
-async def test_readers_that_stop_reading_hold_no_slots(house: House) -> None:
+async def test_stalled_readers_hold_no_slots(house: House) -> None:
     """Two callers stop reading; once the engine is idle, others are answered."""
     service = decoder(
         house.model,
@@ -256,9 +256,9 @@ async def test_readers_that_stop_reading_hold_no_slots(house: House) -> None:
         stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
         async with grpc.aio.insecure_channel(service.address, options=small_window) as channel:
             slow = decoder_pb2_grpc.DecoderServiceStub(channel)
-            asked = request(LONG_WINDED, max_new_tokens=400)
-            asked.logprobs.SetInParent()
-            calls = [slow.Generate(asked, timeout=CALL_S) for _ in range(2)]
+            message = request(LONG_WINDED, max_new_tokens=400)
+            message.logprobs.SetInParent()
+            calls = [slow.Generate(message, timeout=CALL_S) for _ in range(2)]
             for call in calls:
                 assert (await call.read()).WhichOneof("event") == "started"
             await _until_held(stub, 0)

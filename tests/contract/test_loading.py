@@ -66,7 +66,7 @@ async def test_a_loading_service_is_alive_but_not_ready_and_then_ready(
         assert await service.health(name) == "SERVING"
 
 
-async def test_early_calls_get_a_retry_delay(
+async def test_calls_during_loading_get_a_retry_delay(
     loading: tuple[Service, Service, threading.Event],
 ) -> None:
     first, second, _ = loading

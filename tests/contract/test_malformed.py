@@ -66,7 +66,7 @@ async def test_a_missing_message_is_refused(house: House, method: MethodDescript
     "method", [m for m in METHODS if m.name == "PutImage"], ids=lambda method: method.full_name
 )
 @pytest.mark.parametrize("digest", ["", "sha256:" + "1" * 64], ids=["without a digest", "with one"])
-async def test_an_upload_whose_second_message_is_none(
+async def test_an_upload_with_a_malformed_second_message_is_refused(
     house: House, method: MethodDescriptor, digest: str
 ) -> None:
     pb2: Any = encoder_pb2 if "encoder" in method.full_name else decoder_pb2

@@ -33,7 +33,7 @@ async def place(
     return await house.encoder.PlaceRows(request, timeout=CALL_S)
 
 
-async def test_what_is_placed_is_what_is_sent(house: House) -> None:
+async def test_placed_rows_are_the_rows_that_are_sent(house: House) -> None:
     image, encodes = await put_on_encoder(house, picture(320, 256, seed=901)), await house.encodes()
     unknown = await place(house, image, HALF, stored_only=True)
     assert (unknown.known, unknown.header.rows, unknown.header.count.tokens) == (False, 0, 80)

@@ -39,7 +39,7 @@ class Door:
         return self._stub.PutImage(messages, timeout=CALL_S)
 
 
-async def test_header_and_bytes_may_come_in_one_message(door: Door) -> None:
+async def test_header_and_bytes_may_share_a_message(door: Door) -> None:
     data = picture(seed=door.seed)
     put = await door.put(iter([door.message(data, digest=digest_of(data), byte_size=len(data))]))
     assert (put.facts.digest, put.facts.byte_size, put.already_stored) == (digest_of(data), len(data), False)
@@ -53,7 +53,7 @@ async def test_no_header_is_needed(door: Door) -> None:
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["with a digest", "without"])
-async def test_many_messages_of_any_size_make_one_image(door: Door, named: bool) -> None:
+async def test_messages_of_any_size_form_an_image(door: Door, named: bool) -> None:
     data = picture(200, 200, seed=door.seed + 2 + named)
 
     def messages() -> Iterator[Any]:
@@ -66,7 +66,7 @@ async def test_many_messages_of_any_size_make_one_image(door: Door, named: bool)
     assert put.facts.digest == digest_of(data)
 
 
-async def test_a_stored_id_is_answered_before_any_byte_was_sent(door: Door) -> None:
+async def test_a_stored_id_is_answered_before_any_byte_is_sent(door: Door) -> None:
     """The rest of the upload never arrives; a server that waited for it would time out."""
     data = picture(seed=door.seed + 4)
     first = await door.put(iter([door.message(data)]))
@@ -81,7 +81,7 @@ async def test_a_stored_id_is_answered_before_any_byte_was_sent(door: Door) -> N
     assert again.facts == first.facts
 
 
-async def test_storing_twice_is_storing_once(door: Door) -> None:
+async def test_storing_an_image_twice_stores_it_once(door: Door) -> None:
     data = picture(seed=door.seed + 5)
     first = await door.put(iter([door.message(data)]))
     second = await door.put(iter([door.message(data)]))

@@ -20,9 +20,9 @@ UNFIT = ["zwei Wörter\n", "tab\there", "x" * 129, "日本語", "\x00", "naïve"
 
 
 def complete(house: House, request_id: str = "", **options: Any) -> Any:
-    asked = request("?", max_new_tokens=1)
-    asked.request_id = request_id
-    message = decoder_pb2.CompleteRequest(request=asked)
+    generate = request("?", max_new_tokens=1)
+    generate.request_id = request_id
+    message = decoder_pb2.CompleteRequest(request=generate)
     return house.decoder.Complete(message, timeout=CALL_S, **options)
 
 
@@ -58,10 +58,10 @@ async def test_an_invalid_id_is_replaced_and_never_echoed(house: House, unfit: s
     assert (await call).request_id == error
 
 
-async def test_a_stream_and_the_encoder_have_it_too(house: House) -> None:
-    asked = request("?", max_new_tokens=1)
-    asked.request_id = "streamed"
-    call = house.decoder.Generate(asked, timeout=CALL_S)
+async def test_streams_and_encoders_get_the_request_id(house: House) -> None:
+    message = request("?", max_new_tokens=1)
+    message.request_id = "streamed"
+    call = house.decoder.Generate(message, timeout=CALL_S)
     assert await initial_id(call) == "streamed"
     assert (await call.read()).started.request_id == "streamed"
     call.cancel()
@@ -72,17 +72,17 @@ async def test_a_stream_and_the_encoder_have_it_too(house: House) -> None:
 
 
 async def test_a_failed_call_names_its_id_in_the_details(house: House) -> None:
-    asked = request("?", ["sha256:" + "0" * 64])
-    asked.request_id = "will-fail"
-    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+    message = request("?", ["sha256:" + "0" * 64])
+    message.request_id = "will-fail"
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
     assert error.request_id == "will-fail"
 
 
-async def test_both_logs_name_the_request_and_the_decoders_its_receipt(house: House) -> None:
-    asked = request("?", [picture(seed=790)], max_new_tokens=1)
-    asked.request_id = "caused by me"
+async def test_both_logs_have_the_request_id_and_the_decoders_log_the_receipt(house: House) -> None:
+    message = request("?", [picture(seed=790)], max_new_tokens=1)
+    message.request_id = "caused by me"
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
-        await house.ask(asked)
+        await house.ask(message)
     ours = [line for line in lines if line.get("request_id") == "caused by me"]
     calls = {line["method"].split("/")[-1] for line in ours if line["event"] == "call"}
     assert calls >= {"DescribeImage", "PutImage", "Encode", "Generate"}
@@ -92,8 +92,8 @@ async def test_both_logs_name_the_request_and_the_decoders_its_receipt(house: Ho
 
 async def test_calls_that_share_an_id_are_all_answered(house: House) -> None:
     """A trace may cause several calls; the id only labels them in the logs."""
-    asked = request("?", max_new_tokens=4)
-    asked.request_id = "one trace"
-    answered = await asyncio.gather(*(house.ask(asked) for _ in range(5)))
+    message = request("?", max_new_tokens=4)
+    message.request_id = "one trace"
+    answered = await asyncio.gather(*(house.ask(message) for _ in range(5)))
     assert {a.started.request_id for a in answered} == {"one trace"}
     assert len({tuple(a.token_ids) for a in answered}) == 1

@@ -32,7 +32,7 @@ def test_every_dtype_has_its_figures() -> None:
     assert set(WIDE) == {dtype.value for dtype in RowDtype}
 
 
-def test_a_level_narrower_than_a_group_has_one_scale() -> None:
+def test_a_level_narrower_than_a_group_has_a_single_scale() -> None:
     assert RowLayout(48, 2, RowDtype.INT8).row_bytes == 3 * (48 + 4)
 
 

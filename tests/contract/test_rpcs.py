@@ -53,13 +53,13 @@ async def test_the_decoder_answers_each_of_its_rpcs(house: House) -> None:
     put = await house.put(data)
     assert put.facts.digest == digest_of(data)
     assert put.encoder
-    asked = request("What is it?", [put.facts.digest], max_new_tokens=6)
-    streamed = await house.ask(asked)
-    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S)
+    message = request("What is it?", [put.facts.digest], max_new_tokens=6)
+    streamed = await house.ask(message)
+    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=message), timeout=CALL_S)
     assert whole.text == streamed.text
     assert whole.finish_reason == streamed.finished.finish_reason
     assert whole.model == streamed.started.model
-    count = await house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=asked), timeout=CALL_S)
+    count = await house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=message), timeout=CALL_S)
     assert count.prompt_tokens == streamed.started.prompt_tokens == count.text_tokens + count.visual_tokens
     assert count.fits_context
     info = await house.info()
@@ -70,8 +70,8 @@ async def test_the_decoder_answers_each_of_its_rpcs(house: House) -> None:
 
 async def test_counting_runs_no_model(house: House) -> None:
     before = await house.encodes()
-    asked = request("?", [picture(seed=703)])
-    await house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=asked), timeout=CALL_S)
+    message = request("?", [picture(seed=703)])
+    await house.decoder.CountTokens(decoder_pb2.CountTokensRequest(request=message), timeout=CALL_S)
     assert await house.encodes() == before
 
 
@@ -98,18 +98,18 @@ async def test_reflection_lists_and_describes_the_services(house: House, side: s
     service: Service = getattr(house, side)
     ours = ENCODER if side == "encoder_side" else DECODER
     stub = reflection_pb2_grpc.ServerReflectionStub(service.channel)
-    asked = [
+    message = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol=ours),
     ]
-    listed, described = [reply async for reply in stub.ServerReflectionInfo(iter(asked), timeout=CALL_S)]
+    listed, described = [reply async for reply in stub.ServerReflectionInfo(iter(message), timeout=CALL_S)]
     names = {entry.name for entry in listed.list_services_response.service}
     assert {ours, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} <= names
     assert described.file_descriptor_response.file_descriptor_proto
 
 
 @pytest.mark.parametrize("side", ["encoder_side", "decoder_side"])
-async def test_health_tells_each_name_and_refuses_others(house: House, side: str) -> None:
+async def test_health_answers_known_names_and_refuses_others(house: House, side: str) -> None:
     service: Service = getattr(house, side)
     for name in ("", "readiness", "liveness", ENCODER if side == "encoder_side" else DECODER):
         assert await service.health(name) == "SERVING"
@@ -118,7 +118,7 @@ async def test_health_tells_each_name_and_refuses_others(house: House, side: str
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_limits_are_told_by_get_server_info(house: House) -> None:
+async def test_get_server_info_returns_every_limit(house: House) -> None:
     """Every limit of both services has a value, and common limits are equal.
 
     Row cache and arena are optional, so their 0 is valid.
@@ -151,8 +151,8 @@ def test_counts_are_numbers_in_json() -> None:
 
 
 async def test_json_of_an_answer_shows_numbers_and_readable_ids(house: House) -> None:
-    asked = request("?", [picture(seed=705)], max_new_tokens=3)
-    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S)
+    message = request("?", [picture(seed=705)], max_new_tokens=3)
+    whole = await house.decoder.Complete(decoder_pb2.CompleteRequest(request=message), timeout=CALL_S)
     receipt = json_format.MessageToDict(whole.receipt, preserving_proto_field_name=True)
     image = receipt["images"][0]
     assert DIGEST.fullmatch(image["digest"])

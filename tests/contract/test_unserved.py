@@ -71,12 +71,12 @@ def set_field(message: Message, path: str) -> None:
 @pytest.mark.parametrize("path", unserved())
 @pytest.mark.parametrize("rpc", ["Generate", "Complete", "CountTokens"])
 async def test_an_unserved_field_is_refused_by_name(house: House, rpc: str, path: str) -> None:
-    asked = request("?", max_new_tokens=1)
-    set_field(asked, path)
+    message = request("?", max_new_tokens=1)
+    set_field(message, path)
     wrapped = {
-        "Generate": asked,
-        "Complete": decoder_pb2.CompleteRequest(request=asked),
-        "CountTokens": decoder_pb2.CountTokensRequest(request=asked),
+        "Generate": message,
+        "Complete": decoder_pb2.CompleteRequest(request=message),
+        "CountTokens": decoder_pb2.CountTokensRequest(request=message),
     }
     error = await failure(getattr(house.decoder, rpc)(wrapped[rpc], timeout=CALL_S))
     assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
@@ -84,10 +84,10 @@ async def test_an_unserved_field_is_refused_by_name(house: House, rpc: str, path
 
 
 async def test_all_unserved_fields_are_named_at_once(house: House) -> None:
-    asked = request("?", max_new_tokens=1)
+    message = request("?", max_new_tokens=1)
     for path in unserved():
-        set_field(asked, path)
-    error = await failure(house.decoder.Generate(asked, timeout=CALL_S))
+        set_field(message, path)
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
     assert set(error.violations) == set(unserved())
 
 
@@ -97,7 +97,7 @@ def test_messages_that_are_served_whole_have_no_other_field(message: type[Messag
 
 
 async def test_a_field_set_to_its_default_counts_as_unset(house: House) -> None:
-    asked = request("?", max_new_tokens=1)
-    asked.hop_limit, asked.tier, asked.allow_text_substitution = 0, "", False
-    asked.visual.detail = decoder_pb2.DETAIL_UNSPECIFIED
-    assert len((await house.ask(asked)).token_ids) == 1
+    message = request("?", max_new_tokens=1)
+    message.hop_limit, message.tier, message.allow_text_substitution = 0, "", False
+    message.visual.detail = decoder_pb2.DETAIL_UNSPECIFIED
+    assert len((await house.ask(message)).token_ids) == 1

@@ -1,6 +1,6 @@
-"""From a request to its receipt, over an encoder that places and serves rows as told, and an engine that reads.
+"""From a request to its receipt, with a scripted encoder and an engine that only reads rows.
 
-The rows of a place hold the place itself, so that what an engine receives can be held to the prompt's positions.
+Each row holds its own index, so that the rows of the engine can be compared with the prompt's positions.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ TARIFF = Tariff("EUR", text_tokens=1, visual_tokens=2, output_tokens=3, cached_t
 
 
 class Placing(FakeEncoder):
-    """Drops every other place where squares may be flat, and sends the first rows of a choice."""
+    """Drops every other uniform patch, and sends the first rows of a selection."""
 
     def __init__(self) -> None:
         super().__init__("placing")
@@ -117,7 +117,7 @@ class Placing(FakeEncoder):
 
 @dataclass
 class Reading:
-    """An engine that reads every stream, side by side, and says one token."""
+    """An engine that reads all streams concurrently and emits a token."""
 
     limits: EngineLimits = field(default_factory=lambda: EngineLimits(max_waiting=10))
     layout: ModelShape = field(default_factory=lambda: ModelShape(LAYOUT.width, LAYOUT.levels))
@@ -188,7 +188,7 @@ def stage(builder: PromptBuilder) -> Stage:
 
 
 def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> ChatRequest:
-    """One question about these images; an image without a name is of a size only."""
+    """A question about these images. An image without a name has only a size."""
     images = tuple(
         ImageInput(f"sha256:{hashlib.sha256(name.encode()).hexdigest()}")
         if name
@@ -203,17 +203,17 @@ def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> Chat
 
 
 def steps(receipt: Receipt, place: int = 0) -> list[tuple[str, int, int, str]]:
-    return [(one.name, one.before, one.after, one.reason) for one in receipt.images[place].steps]
+    return [(step.name, step.before, step.after, step.reason) for step in receipt.images[place].steps]
 
 
-async def test_a_plain_request_places_nothing(stage: Stage) -> None:
+async def test_a_plain_request_calls_no_place_rows(stage: Stage) -> None:
     started, receipt = await stage.answer(ask("a"))
     assert stage.encoder.calls == ["describe", "encode"]
     assert (started.visual_tokens, steps(receipt), stage.engine.rows) == (48, [], [list(range(48))])
     assert (receipt.images[0].source, receipt.images[0].kind) == ("rows", "TEXT")
 
 
-async def test_rows_that_pixels_decide_are_placed_before_the_prompt(stage: Stage) -> None:
+async def test_pixel_dependent_rows_are_placed_before_the_prompt(stage: Stage) -> None:
     started, receipt = await stage.answer(ask("a", flat_tolerance=0, keep=0.5))
     assert stage.encoder.calls == ["describe", "place", "encode"]
     kept = list(range(0, 24, 2))
@@ -236,7 +236,7 @@ async def test_the_price_is_that_of_the_tariff_and_of_the_naive_way(stage: Stage
     assert receipt.price.naive_amount == pytest.approx((text + 2 * 48 + 3 + 10 * 192) / 1e6)
 
 
-async def test_plans_and_places_tell_prefixes_apart(stage: Stage) -> None:
+async def test_prefixes_differ_by_plan_and_kept_indices(stage: Stage) -> None:
     keys = []
     for budget in ({}, {"flat_tolerance": 0}, {"flat_tolerance": 1}, {"keep": 0.5}):
         await stage.answer(ask("a", **budget))
@@ -245,19 +245,19 @@ async def test_plans_and_places_tell_prefixes_apart(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("kept", [[4, 2], [2, 2], [48], list(range(24, 0, -1)), list(range(5))])
-async def test_places_that_no_image_has_are_refused(stage: Stage, kept: list[int]) -> None:
+async def test_kept_indices_outside_of_the_image_are_refused(stage: Stage, kept: list[int]) -> None:
     stage.encoder.kept_of_header = kept
     with pytest.raises(RowsMismatch):
         await stage.answer(ask("a", flat_tolerance=0))
 
 
-async def test_an_encoder_that_does_not_tell_places_is_refused(stage: Stage) -> None:
+async def test_an_encoder_without_kept_indices_is_refused(stage: Stage) -> None:
     stage.encoder.known = False
     with pytest.raises(RowsMismatch):
         await stage.answer(ask("a", flat_tolerance=0))
 
 
-async def test_an_image_that_stands_twice_is_asked_for_once(stage: Stage) -> None:
+async def test_a_repeated_image_is_fetched_once(stage: Stage) -> None:
     started, receipt = await stage.answer(ask("a", "b", "a", flat_tolerance=0))
     assert sorted(stage.encoder.calls) == ["describe"] * 2 + ["encode"] * 2 + ["place"] * 2
     assert started.visual_tokens == 72
@@ -273,7 +273,7 @@ async def test_an_image_that_stands_twice_is_asked_for_once(stage: Stage) -> Non
 async def test_a_later_copy_can_become_a_line_of_text(stage: Stage, builder: PromptBuilder) -> None:
     started, receipt = await stage.answer(ask("a", "b", "a", repeat_policy=RepeatPolicy.REFERENCE))
     assert started.visual_tokens == 96
-    text = builder.tokenizer.decode([int(one) for one in stage.engine.prompts[0].token_ids])
+    text = builder.tokenizer.decode([int(token) for token in stage.engine.prompts[0].token_ids])
     assert "(the same image as image 1) ?" in text
     again = receipt.images[2]
     assert (again.tokens, again.source, again.repeat_of, again.wire_bytes) == (0, "none", 0, 0)
@@ -290,7 +290,7 @@ async def test_under_pressure_images_lose_detail_and_the_receipt_says_so(stage: 
     assert (calm.images[0].tokens, kept.images[0].tokens) == (48, 48)
 
 
-async def test_a_full_queue_is_told_before_an_encoder_computes_anything(stage: Stage) -> None:
+async def test_a_full_queue_refuses_before_any_encode(stage: Stage) -> None:
     stage.engine.waiting = stage.engine.limits.max_waiting
     with pytest.raises(EngineBusy):
         await stage.answer(ask("a", flat_tolerance=0))
@@ -298,7 +298,7 @@ async def test_a_full_queue_is_told_before_an_encoder_computes_anything(stage: S
 
 
 async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage: Stage) -> None:
-    """Every image here has the same rows, so nothing is new in the later ones."""
+    """All images have equal rows, so later images add nothing."""
     names, share = ("a", "b", "c"), 0.4
     started, receipt = await stage.answer(ask(*names, near_repeats=share))
     assert started.visual_tokens == 50
@@ -325,7 +325,7 @@ async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage:
 async def test_an_equal_frame_of_a_sequence_costs_no_visual_token(
     stage: Stage, builder: PromptBuilder, frames: str, tokens: list[int], encodes: int, texts: list[str]
 ) -> None:
-    """The different frames have the same rows here, so that one row is left of each; a copy leaves none."""
+    """The frames have equal rows, so that each keeps a single row. A copy keeps none."""
     started, receipt = await stage.answer(ask(*frames, near_repeats=0.9))
     assert [image.tokens for image in receipt.images] == tokens
     assert started.visual_tokens == receipt.totals.visual_tokens == sum(tokens)
@@ -335,7 +335,7 @@ async def test_an_equal_frame_of_a_sequence_costs_no_visual_token(
         for step, following in pairwise(image.steps):
             assert step.after == following.before
         assert image.tokens == (image.steps[-1].after if image.steps else image.tokens_full)
-    written = builder.tokenizer.decode([int(one) for one in stage.engine.prompts[0].token_ids])
+    written = builder.tokenizer.decode([int(token) for token in stage.engine.prompts[0].token_ids])
     for text in texts:
         assert text in written
     counted = await stage.count(ask(*frames, near_repeats=0.9))
@@ -359,7 +359,7 @@ class ImageNotStored(FoveaError):
 
 
 class Forgetful(Placing):
-    """Has never heard of some images, or lets them go once they were described."""
+    """Does not store some images, or evicts them after describing them."""
 
     def __init__(self, unknown: str, once_encoded: bool) -> None:
         super().__init__()
@@ -395,10 +395,10 @@ async def test_an_image_that_fails_is_named_by_its_place_in_the_request(
     with pytest.raises(FoveaError) as caught:
         await stage.answer(replace(asked, images=images))
     assert caught.value.reason == "IMAGE_NOT_STORED"
-    assert [one.field for one in caught.value.violations] == ["messages[0].parts[1].image"]
+    assert [violation.field for violation in caught.value.violations] == ["messages[0].parts[1].image"]
 
 
-async def test_a_size_that_no_image_has_is_named_by_its_place(stage: Stage) -> None:
+async def test_an_impossible_size_is_named_by_its_path(stage: Stage) -> None:
     asked = ask("", size=(1, 300))
     image = replace(asked.images[0], path="messages[0].parts[0].image")
     with pytest.raises(AspectTooExtreme) as caught:
@@ -428,17 +428,20 @@ async def test_a_stored_image_is_counted_exactly_or_within_bounds(stage: Stage) 
 
 async def test_alternatives_are_those_that_cost_something_else(stage: Stage) -> None:
     counted = await stage.count(ask("a"))
-    told = {one.name: (one.visual_tokens, one.exact) for one in counted.alternatives}
+    told = {
+        alternative.name: (alternative.visual_tokens, alternative.exact)
+        for alternative in counted.alternatives
+    }
     assert told == {
         "detail auto": (12, True), "economy": (36, True), "strong": (24, True), "flat": (48, False)
     }  # fmt: skip
-    strong = next(one for one in counted.alternatives if one.name == "strong")
+    strong = next(alternative for alternative in counted.alternatives if alternative.name == "strong")
     again = await stage.count(ChatRequest("r", ask("a").messages, ask("a").images, Sampling(), strong.budget))
     for name in ("visual_tokens", "visual_tokens_min", "row_bytes", "kv_bytes"):
         assert getattr(again, name) == getattr(strong, name)
 
 
-async def test_the_last_answers_say_how_long_reading_takes(stage: Stage) -> None:
+async def test_prefill_time_follows_recent_answers(stage: Stage) -> None:
     assert (await stage.count(ask("a"))).prefill_ms == 0
     await stage.answer(ask("a"))
     counted = await stage.count(ask("a", "a"))

@@ -1,4 +1,4 @@
-"""What planning saved, counted from receipts."""
+"""Metrics of savings, counted from receipts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decoder_svc.metrics import DecoderMetrics
 from fovea.contract.receipt import ImageReceipt, Price, Receipt, Stages, Step, Totals
 
 
-def test_savings_are_counted_by_step_and_against_the_naive_way() -> None:
+def test_savings_are_counted_by_step_and_against_no_planning() -> None:
     steps = (Step("resize", 100, 60, "max_pixels 1"), Step("flat", 60, 40, "tolerance 0"))
     image = ImageReceipt("sha256:0", (10, 10), (8, 8), (1, 2, 2), 240, 100, 40, steps)
     totals = Totals(40, 100, naive_patches=400, patches=160)

@@ -1,6 +1,6 @@
 """Reads deploy/compose/compose.yaml as Compose would, and refuses what Compose would refuse.
 
-No container engine is needed, and none is asked: whatever a service may hold is listed here with its form.
+No container engine is needed. Every supported key of a service is listed here with its format.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def record(fields: dict[str, Check]) -> Check:
 
 
 def mapping(key: Check, value: Check) -> Check:
-    return lambda found: isinstance(found, dict) and all(key(k) and value(v) for k, v in found.items())
+    return lambda fields: isinstance(fields, dict) and all(key(k) and value(v) for k, v in fields.items())
 
 
 NAME, DURATION, SIZE = text(r"[a-z][a-z0-9-]*"), text(r"[0-9]+(ms|s|m|h)"), text(r"[0-9]+(k|m|g)")
@@ -74,7 +74,7 @@ FORM = record(
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, where plain YAML would drop the first."""
+    """Refuses a key that occurs twice in a mapping. Plain YAML would drop the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
@@ -89,7 +89,7 @@ class _Loader(yaml.SafeLoader):
 
 @dataclass(frozen=True)
 class Service:
-    """One service of the file, its shared parts merged in."""
+    """A service of the file, with its shared parts merged in."""
 
     name: str
     fields: dict[str, Any]
@@ -105,37 +105,37 @@ class Service:
 
     @property
     def health(self) -> list[str]:
-        """The command that asks for its health."""
+        """The command of its health check."""
         return self.fields["healthcheck"]["test"][1:]
 
     @property
     def ports(self) -> list[str]:
-        """Ports on which it listens inside."""
+        """Its ports inside the container."""
         return [
             value.rpartition(":")[2] for value in self.environment.values() if value.startswith("0.0.0.0:")
         ]
 
     @property
     def folders(self) -> dict[str, str]:
-        """Volumes by the folder where they are mounted."""
+        """Volumes by mount point."""
         mounts = (volume.split(":") for volume in self.fields.get("volumes", ()))
         return {folder: volume for volume, folder in mounts}
 
 
 def parse(source: str) -> dict[str, Any]:
-    """Raises ValueError where Compose would not take it, or where it holds what is not expected here."""
-    found = yaml.load(source, _Loader)
-    if not isinstance(found, dict):
+    """Raises ValueError if Compose would refuse the file, or if the file has unexpected keys."""
+    parsed = yaml.load(source, _Loader)
+    if not isinstance(parsed, dict):
         raise ValueError("not a mapping")
-    plain = {key: value for key, value in found.items() if not key.startswith("x-")}
+    plain = {key: value for key, value in parsed.items() if not key.startswith("x-")}
     if not FORM(plain):
         raise ValueError("not of the form that a compose file has")
     return plain
 
 
 def services() -> dict[str, Service]:
-    found = parse(FILE.read_text())["services"]
-    return {name: Service(name, fields) for name, fields in found.items()}
+    parsed = parse(FILE.read_text())["services"]
+    return {name: Service(name, fields) for name, fields in parsed.items()}
 
 
 def seconds(duration: str) -> float:

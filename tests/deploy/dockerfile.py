@@ -1,4 +1,4 @@
-"""The steps of deploy/Dockerfile, and where the files that it copies come to lie."""
+"""The steps of deploy/Dockerfile, and the destinations of the files that it copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILE = ROOT / "deploy" / "Dockerfile"
 
 @dataclass(frozen=True)
 class Step:
-    """One instruction: its word, and the rest of its line with continuation lines joined."""
+    """An instruction: its keyword, and its arguments with continuation lines joined."""
 
     word: str
     rest: str
@@ -20,15 +20,15 @@ class Step:
 
 def steps() -> list[Step]:
     lines = re.sub(r"\\\n\s*", "", FILE.read_text()).splitlines()
-    found = [line.split(" ", 1) for line in lines if line and not line.startswith("#")]
-    return [Step(word, rest) for word, rest in found]
+    parts = [line.split(" ", 1) for line in lines if line and not line.startswith("#")]
+    return [Step(word, rest) for word, rest in parts]
 
 
 def copies() -> list[tuple[str, str]]:
-    """From the context to the image, as (source, destination)."""
-    found = []
+    """Files copied from the context to the image, as (source, destination)."""
+    result = []
     for step in steps():
         if step.word == "COPY" and not step.rest.startswith("--from="):
             *sources, destination = step.rest.split()
-            found += [(source, destination) for source in sources]
-    return found
+            result += [(source, destination) for source in sources]
+    return result

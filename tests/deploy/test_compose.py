@@ -1,4 +1,4 @@
-"""The compose file: well formed, every setting one that exists, nothing open to the world."""
+"""The compose file is well formed, sets only existing settings, and publishes only loopback ports."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ EACH = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys()
 
 
 def chosen(service: Service, monkeypatch: pytest.MonkeyPatch) -> EncoderSettings | DecoderSettings:
-    """The settings that the process in this container would have."""
+    """The settings of the process in this container."""
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
     return SETTINGS[service.package]()
 
 
-def test_one_decoder_and_two_encoders() -> None:
+def test_the_compose_file_has_a_decoder_and_two_encoders() -> None:
     packages = {name: service.package for name, service in SERVICES.items()}
     assert packages == {"encoder-a": "encoder_svc", "encoder-b": "encoder_svc", "decoder": "decoder_svc"}
 
@@ -63,7 +63,7 @@ def test_every_variable_is_a_setting_and_every_setting_is_taken(
 
 
 @EACH
-def test_it_is_held_alive_within_bounds(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_services_restart_and_have_limits(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     fields = service.fields
     assert fields["restart"] == "unless-stopped"
     assert fields["mem_limit"]
@@ -73,14 +73,14 @@ def test_it_is_held_alive_within_bounds(service: Service, monkeypatch: pytest.Mo
 
 
 @EACH
-def test_its_health_is_asked_where_it_listens(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_checks_use_the_listen_port(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     port = chosen(service, monkeypatch).listen.rpartition(":")[2]
     assert f"'127.0.0.1:{port}'" in service.health[-1]
     assert set(service.fields["healthcheck"]) == {"test", "interval", "timeout", "retries", "start_period"}
 
 
 @EACH
-def test_nothing_is_open_to_another_machine(service: Service) -> None:
+def test_ports_are_published_on_loopback_only(service: Service) -> None:
     for port in service.fields.get("ports", ()):
         host, outside, inside = port.split(":")
         assert (host, outside) == ("127.0.0.1", inside)
@@ -106,7 +106,7 @@ def test_every_encoder_has_a_name_and_a_store_of_its_own(monkeypatch: pytest.Mon
     assert sorted(volumes) == sorted(parse(FILE.read_text())["volumes"])
 
 
-def test_all_run_one_image_that_is_built_here() -> None:
+def test_all_services_run_the_image_built_here() -> None:
     images = {service.fields["image"] for service in SERVICES.values()}
     assert len(images) == 1
     for service in SERVICES.values():

@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as it can be held true without building it."""
+"""The Dockerfile, as far as it can be checked without a build."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def of(word: str) -> list[str]:
 
 
 def ignored(path: str) -> bool:
-    """As Docker decides for patterns without `**/` inside a path: the last that matches it or a folder above."""
+    """Decides like Docker for patterns without `**/` inside a path: by the last pattern that matches the path or a parent."""
     verdict = False
     above = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
     for line in IGNORE.read_text().splitlines():
@@ -27,9 +27,9 @@ def ignored(path: str) -> bool:
             continue
         pattern = line.removeprefix("!")
         if pattern.startswith("**/"):
-            hit = any(fnmatch.fnmatch(one.rpartition("/")[2], pattern[3:]) for one in above)
+            hit = any(fnmatch.fnmatch(folder.rpartition("/")[2], pattern[3:]) for folder in above)
         else:
-            hit = any(("/" not in one and pattern == "*") or one == pattern for one in above)
+            hit = any(("/" not in folder and pattern == "*") or folder == pattern for folder in above)
         if hit:
             verdict = not line.startswith("!")
     return verdict
@@ -48,7 +48,7 @@ def test_every_source_is_there_and_reaches_the_builder() -> None:
     [".git/HEAD", ".venv/bin/python", "tests/tiny.py", "var/encoder/data.mdb", "fovea/__pycache__/ids.pyc",
      "standin/control/model.safetensors", "deploy/Dockerfile", "notes.txt"],
 )  # fmt: skip
-def test_nothing_else_reaches_the_builder(path: str) -> None:
+def test_other_files_are_ignored_by_the_builder(path: str) -> None:
     assert ignored(path)
 
 
@@ -58,7 +58,7 @@ def test_the_packages_of_the_project_are_all_copied_before_they_are_installed() 
     assert set(re.findall(r'"(\w+)"', packages[1])) <= {source for source, _ in copies()}
 
 
-def test_both_stages_stand_on_the_same_small_base_of_no_particular_registry() -> None:
+def test_both_stages_use_the_same_slim_base_image() -> None:
     bases = [rest.split()[0] for rest in of("FROM")]
     assert set(bases) == {"python:3.11-slim"}
     assert len(bases) == 2
@@ -67,24 +67,24 @@ def test_both_stages_stand_on_the_same_small_base_of_no_particular_registry() ->
 def test_everything_is_installed_from_the_lock_with_hashes() -> None:
     runs = " && ".join(of("RUN"))
     installs = re.findall(r"(?:uv )?pip (?:install|sync) [^&]*", runs)
-    from_lock = [one for one in installs if ".lock" in one]
+    from_lock = [command for command in installs if ".lock" in command]
     assert len(from_lock) == 2
-    assert all("--require-hashes" in one for one in from_lock)
-    (own,) = [one for one in installs if one not in from_lock]
+    assert all("--require-hashes" in command for command in from_lock)
+    (own,) = [command for command in installs if command not in from_lock]
     assert "--no-deps" in own
     assert "--no-build-isolation" in own
 
 
 def test_the_installer_is_cut_out_of_the_lock_whole() -> None:
-    """The `sed` of the Dockerfile, in Python: one requirement with its hashes."""
+    """The `sed` of the Dockerfile, in Python: a single requirement with its hashes."""
     lines = (ROOT / "requirements.lock").read_text()
-    (found,) = re.findall(r"^uv==.*?# via[^\n]*", lines, re.MULTILINE | re.DOTALL)
+    (entry,) = re.findall(r"^uv==.*?# via[^\n]*", lines, re.MULTILINE | re.DOTALL)
     assert "sed -n '/^uv==/,/# via/p' requirements.lock" in " ".join(of("RUN"))
-    assert found.count("==") == 1
-    assert "--hash=sha256:" in found
+    assert entry.count("==") == 1
+    assert "--hash=sha256:" in entry
 
 
-def test_it_does_not_run_as_root_and_owns_the_folder_of_the_store() -> None:
+def test_the_image_runs_as_a_user_who_owns_the_store() -> None:
     (user,) = of("USER")
     assert int(user) > 0
     (made,) = [run for run in of("RUN") if "useradd" in run]

@@ -1,7 +1,7 @@
-"""The commands of the compose file as processes on this machine: they find each other, and both encoders work.
+"""The commands of the compose file as processes on this machine: they connect, and both encoders serve.
 
-Taken from the file are the commands, the environments and the health checks; only what a container engine would
-provide is put in: an address for each service, a folder for each volume, the files that the image holds.
+The file provides commands, environments and health checks. The test provides what a container engine would: an
+address for each service, a folder for each volume, and the files of the image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SAMPLES = ROOT / "standin" / "samples"
 
 
 class Host:
-    """What stands in for the container engine."""
+    """Replaces the container engine."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,7 +41,7 @@ class Host:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def here(self, service: Service, text: str) -> str:
-        """A command's word or a variable of a service as it reads on this machine."""
+        """An argument or a variable of a service, adapted to this machine."""
         for (name, port), address in self.addresses.items():
             text = text.replace(f"{name}:{port}", address)
             if name == service.name:
@@ -86,9 +86,9 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    found = Host(tmp_path)
-    yield found
-    found.stop()
+    host = Host(tmp_path)
+    yield host
+    host.stop()
 
 
 @pytest.mark.long
@@ -130,5 +130,5 @@ def test_the_services_of_the_file_answer_together(host: Host) -> None:
 def _ask(
     stub: decoder_pb2_grpc.DecoderServiceStub, question: str, image: bytes
 ) -> decoder_pb2.CompleteResponse:
-    asked = request(question, [image], max_new_tokens=8)
-    return stub.Complete(decoder_pb2.CompleteRequest(request=asked), timeout=CALL_S)
+    message = request(question, [image], max_new_tokens=8)
+    return stub.Complete(decoder_pb2.CompleteRequest(request=message), timeout=CALL_S)

@@ -1,1 +1,1 @@
-"""What the pages say is what the programs do."""
+"""The pages match the programs."""

@@ -1,6 +1,6 @@
-"""Whether two outputs of a command are the same, but for what differs from run to run.
+"""Compares two outputs of a command, without the values that differ from run to run.
 
-The last section of docs/grpcurl.md tells the reader the same; a test holds the two together.
+The last section of docs/grpcurl.md lists the same values; a test compares both lists.
 """
 
 from __future__ import annotations
@@ -20,5 +20,5 @@ _CUT = re.compile(r'\n    \]\n  \}\n\}\n\{\n  "delta": \{\n    "token_ids": \[\n
 
 
 def steady(output: str) -> str:
-    """The output without the values that may differ, tokens in one delta; that they are there is kept."""
+    """The output without the values that may differ, with all tokens in a single delta. Field names are kept."""
     return _CUT.sub(",\n", _VALUE.sub(r'"\1": ...', output))

@@ -1,4 +1,4 @@
-"""What tests of the pages share: fresh services for each module, and the tools that Go builds."""
+"""Shared by the tests of the pages: fresh services for each module, and the tools built by Go."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.docs.shell import TOOLS, Addresses, services
 
 @pytest.fixture(scope="module")
 def tool() -> Callable[[str], Path]:
-    """A built tool by name. Where it is missing the test is skipped, or fails if nothing may be skipped."""
+    """A built tool by name. If it is missing, the test is skipped, or fails if nothing may be skipped."""
 
     def find(name: str) -> Path:
         if not (TOOLS / name).exists():
-            told = f"{name} is not built; `make test-clients` builds it where Go is there"
-            (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(told)
+            reason = f"{name} is not built; `make test-clients` builds it where Go is there"
+            (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(reason)
         return TOOLS / name
 
     return find

@@ -1,6 +1,6 @@
 """The page docs/grpcurl.md; `python -m tests.docs.grpcurl --write` puts the output of a real run into it.
 
-Where the new output differs from the old only in values that differ from run to run, the old one stays.
+The old output stays if it differs from the new only in values that differ from run to run.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from tests.docs.shell import ROOT, run, services
 PAGE = ROOT / "docs" / "grpcurl.md"
 
 
-def told() -> list[Block]:
-    """The commands of the page and the outputs that it shows."""
+def page_blocks() -> list[Block]:
+    """The commands of the page and their outputs."""
     return blocks(PAGE.read_text(encoding="utf-8"))
 
 
 def printed(folder: Path) -> list[str]:
-    """What the commands print now, with a fresh encoder that keeps its store in `folder`."""
+    """The current output of the commands, with a fresh encoder whose store is in `folder`."""
     with services(folder) as at:
-        return run([block.command for block in told()], at)
+        return run([block.command for block in page_blocks()], at)
 
 
 def write() -> None:
-    """Put what the commands print now into the page."""
+    """Write the current output of the commands to the page."""
     with tempfile.TemporaryDirectory() as folder:
         outputs = [
             block.output if steady(block.output) == steady(now) else now
-            for block, now in zip(told(), printed(Path(folder)), strict=True)
+            for block, now in zip(page_blocks(), printed(Path(folder)), strict=True)
         ]
     PAGE.write_text(with_outputs(PAGE.read_text(encoding="utf-8"), outputs), encoding="utf-8")
 

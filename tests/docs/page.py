@@ -1,6 +1,6 @@
 """A page with commands: each `sh` block, and the block after it that shows what it prints.
 
-Knows neither grpcurl nor the services; it reads and writes Markdown.
+Reads and writes Markdown. Independent of grpcurl and the services.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """Commands, and what the page says that they print; empty where it says nothing."""
+    """Commands, and their output on the page. Empty if the page shows none."""
 
     command: str
     output: str
 
     @property
     def name(self) -> str:
-        """The call that the block is about, or its first line: for the name of a test."""
+        """The name for a test: the last RPC in the block, or its first line."""
         calls = re.findall(r"\.v1\.(\w+/\w+)", self.command)
         return calls[-1] if calls else self.command.splitlines()[0]
 
 
 def blocks(page: str) -> list[Block]:
     """The commands of a page, in order."""
-    return [Block(found["command"], found["output"] or "") for found in _BLOCK.finditer(page)]
+    return [Block(match["command"], match["output"] or "") for match in _BLOCK.finditer(page)]
 
 
 def with_outputs(page: str, outputs: Sequence[str]) -> str:
-    """The page with these outputs in the place of its own. Raises ValueError where one has no block to stand in."""
+    """The page with its outputs replaced. Raises ValueError if an output has no block on the page."""
     rest = list(outputs)
 
-    def put(found: re.Match[str]) -> str:
+    def put(match: re.Match[str]) -> str:
         output = rest.pop(0)
-        if found["output"] is not None:
-            start, end = (place - found.start() for place in found.span("output"))
-            return found[0][:start] + output + found[0][end:]
+        if match["output"] is not None:
+            start, end = (place - match.start() for place in match.span("output"))
+            return match[0][:start] + output + match[0][end:]
         if output:
-            raise ValueError(f"no block for the output of {found['command']!r}: {output!r}")
-        return found[0]
+            raise ValueError(f"no block for the output of {match['command']!r}: {output!r}")
+        return match[0]
 
     return _BLOCK.sub(put, page)

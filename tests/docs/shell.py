@@ -1,4 +1,4 @@
-"""Runs the commands of a page in one shell, against two services that are started for it."""
+"""Runs the commands of a page in a single shell, against two services started for it."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def services(folder: Path) -> Iterator[Addresses]:
 
 
 def run(commands: Sequence[str], at: Addresses) -> list[str]:
-    """What each block prints, standard error among it. They share one shell, so that a later block sees the
-    variables of an earlier one. The output names the services as the pages do.
+    """The output of each block, including standard error. Blocks share a shell, so that later blocks see the
+    variables of earlier blocks. Addresses in the output are those of the pages.
     """
     mark = f"--- {secrets.token_hex(8)}"
     script = "".join(f"{command}\nprintf '\\n{mark}\\n'\n" for command in commands)

@@ -1,4 +1,4 @@
-"""docs/api.md is made from the protos as they are, and leaves nothing of them out."""
+"""docs/api.md is generated from the current protos and is complete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_page_is_up_to_date(contract: list[Package]) -> None:
 
 
 def test_every_comment_of_the_protos_stands_on_the_page(contract: list[Package]) -> None:
-    """Read from the text of the protos, not by the reader that makes the page."""
+    """Reads the text of the protos, independent of the generator of the page."""
     page = render(contract).replace("\\|", "|")
     missing = []
     for path in sorted((ROOT / "protos").rglob("*.proto")):

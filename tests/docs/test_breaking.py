@@ -1,4 +1,4 @@
-"""The contract only grows from its last tag on: what the check of `make lint` refuses, and what it lets pass."""
+"""The contract only grows after its last tag: changes that `make lint` refuses and accepts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def change(protos: Path, old: str, new: str) -> None:
     (protos / IMAGE).write_text(text.replace(old, new))
 
 
-def test_the_contract_of_one_tag_is_kept_and_the_changelog_names_it() -> None:
+def test_the_baseline_is_a_single_tag_that_the_changelog_names() -> None:
     (baseline,) = BASELINES
     assert f"`{baseline.stem}`" in (ROOT / "CHANGELOG.md").read_text()
 

@@ -1,4 +1,4 @@
-"""The loads of bench/ghz run as they are, and every call is answered."""
+"""The loads of bench/ghz run unchanged, and every call returns OK."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def test_200_calls_8_at_a_time_are_all_ok(
         check=True,
         stdin=subprocess.DEVNULL,
     )
-    told = json.loads(done.stdout)
-    assert told["options"]["concurrency"] == 8
-    assert told["statusCodeDistribution"] == {"OK": 200}
+    report = json.loads(done.stdout)
+    assert report["options"]["concurrency"] == 8
+    assert report["statusCodeDistribution"] == {"OK": 200}

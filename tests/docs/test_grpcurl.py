@@ -1,4 +1,4 @@
-"""Every command of docs/grpcurl.md prints what the page says, with the real grpcurl and the real services."""
+"""Every command of docs/grpcurl.md prints the output on the page, with the real grpcurl and services."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.docs.comparison import steady
-from tests.docs.grpcurl import told
+from tests.docs.grpcurl import page_blocks
 from tests.docs.page import Block
 from tests.docs.shell import Addresses, run
 
 # Starting both services on a busy machine takes longer than a test may.
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
-BLOCKS = told()
+BLOCKS = page_blocks()
 
 
 @pytest.fixture(scope="module")

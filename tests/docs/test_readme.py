@@ -1,6 +1,6 @@
-"""What the README shows runs as it stands, and the command prints what stands below it.
+"""The README's commands and programs run as written and print the output shown.
 
-The Python blocks run in a process of their own each, so that they need no import that is not shown.
+Each Python block runs in its own process, so that it needs no import that is not shown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SAMPLES = model_dir().parent / "samples"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The files that the README speaks of."""
+    """A folder with the files that the README names."""
     for name in ("chart.png", "invoice.png"):
         shutil.copy(SAMPLES / "chart.png", tmp_path / name)
     shutil.copy(SAMPLES / "chart.png", tmp_path / "photo.jpg")
@@ -63,7 +63,7 @@ def test_python_runs_with_the_imports_that_are_shown(addresses: Addresses, folde
     run([sys.executable, "-I", "-c", here], folder, addresses)
 
 
-def test_something_of_each_kind_is_shown() -> None:
+def test_the_readme_shows_every_kind_of_block() -> None:
     assert [output for _, output in SHOWN if output]
     assert len(PYTHON) == README.count("```python")
     assert len(PYTHON) > 1

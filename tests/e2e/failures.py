@@ -22,7 +22,7 @@ LEAKS = re.compile(
 
 @dataclass
 class Failure:
-    """`violations` by field; `retry_s` is None where no RetryInfo came."""
+    """`violations` by field; `retry_s` is None without RetryInfo."""
 
     code: str
     message: str
@@ -37,7 +37,7 @@ class Failure:
 
 
 async def failure(call: Awaitable[Any] | Any) -> Failure:
-    """The failure of a call that must fail, unary or streamed; its form and its text are checked here."""
+    """The failure of a call that must fail, unary or streamed. Checks its details and text."""
     try:
         if hasattr(call, "__aiter__"):
             async for _ in call:
@@ -45,43 +45,43 @@ async def failure(call: Awaitable[Any] | Any) -> Failure:
         else:
             await call
     except grpc.aio.AioRpcError as error:
-        found = _read(error)
+        result = _read(error)
     else:
         raise AssertionError("the call did not fail")
-    _check(found)
-    return found
+    _check(result)
+    return result
 
 
 def _read(error: grpc.aio.AioRpcError) -> Failure:
-    found = Failure(error.code().name, error.details() or "")
+    result = Failure(error.code().name, error.details() or "")
     trailing = list(error.trailing_metadata() or ())
-    found.metadata_bytes = sum(len(key) + len(value) for key, value in trailing)
+    result.metadata_bytes = sum(len(key) + len(value) for key, value in trailing)
     status = rpc_status.from_call(error)  # raises where the details contradict code or text
     if status is None:
-        return found
-    found.details_bytes = status.ByteSize()
+        return result
+    result.details_bytes = status.ByteSize()
     for detail in status.details:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo.FromString(detail.value)
-            found.reason, found.domain, found.metadata = info.reason, info.domain, dict(info.metadata)
+            result.reason, result.domain, result.metadata = info.reason, info.domain, dict(info.metadata)
         elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             bad = error_details_pb2.BadRequest.FromString(detail.value)
-            found.violations = {v.field: v.description for v in bad.field_violations}
+            result.violations = {v.field: v.description for v in bad.field_violations}
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
-            found.retry_s = delay.seconds + delay.nanos / 1e9
+            result.retry_s = delay.seconds + delay.nanos / 1e9
         elif detail.Is(error_details_pb2.RequestInfo.DESCRIPTOR):
-            found.request_id = error_details_pb2.RequestInfo.FromString(detail.value).request_id
-    return found
+            result.request_id = error_details_pb2.RequestInfo.FromString(detail.value).request_id
+    return result
 
 
-def _check(found: Failure) -> None:
+def _check(failure: Failure) -> None:
     from fovea.vision.v1 import errors_pb2
 
-    assert found.domain == "fovea.dev", f"an error that is not ours: {found}"
-    assert f"ERROR_REASON_{found.reason}" in errors_pb2.ErrorReason.keys(), found
-    assert found.request_id, found
-    assert found.details_bytes < DETAILS_BYTES, found
-    texts = (found.message, *found.metadata.values(), *found.violations.values())
+    assert failure.domain == "fovea.dev", f"an error that is not ours: {failure}"
+    assert f"ERROR_REASON_{failure.reason}" in errors_pb2.ErrorReason.keys(), failure
+    assert failure.request_id, failure
+    assert failure.details_bytes < DETAILS_BYTES, failure
+    texts = (failure.message, *failure.metadata.values(), *failure.violations.values())
     leaked = [text for text in texts if LEAKS.search(text)]
-    assert not leaked, f"{found.reason} tells of our insides: {leaked}"
+    assert not leaked, f"{failure.reason} tells of our insides: {leaked}"

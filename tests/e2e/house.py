@@ -28,7 +28,7 @@ LONG_WINDED = "Tell me 41 things."
 
 
 def free_address() -> str:
-    """A loopback address on which nobody listened a moment ago."""
+    """A loopback address that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
@@ -40,7 +40,7 @@ def digest_of(data: bytes) -> str:
 
 @dataclass
 class Service:
-    """One running service, an unmodified client's channel to it, and the task it runs in."""
+    """A running service, the channel of an unmodified client, and the task that runs the service."""
 
     address: str
     metrics: str
@@ -64,7 +64,7 @@ class Service:
                 await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
-        """As SIGTERM does: the service drains and gives everything back."""
+        """Stops like SIGTERM: the service drains and frees its resources."""
         await self.channel.close()
         self.task.cancel()
         with suppress(asyncio.CancelledError):
@@ -72,7 +72,7 @@ class Service:
 
 
 def encoder(model: Path, cache: Path, **changes: Any) -> Service:
-    """Begin to start an encoder."""
+    """Start an encoder without waiting for it."""
     from encoder_svc.app import serve
     from encoder_svc.settings import EncoderSettings
 
@@ -88,7 +88,7 @@ def encoder(model: Path, cache: Path, **changes: Any) -> Service:
 
 
 def decoder(model: Path, encoders: Sequence[str], **changes: Any) -> Service:
-    """Begin to start a decoder."""
+    """Start a decoder without waiting for it."""
     from decoder_svc.app import serve
     from decoder_svc.settings import DecoderSettings
 
@@ -104,7 +104,7 @@ def decoder(model: Path, encoders: Sequence[str], **changes: Any) -> Service:
 
 
 class House:
-    """An encoder and a decoder that asks it, with stubs for both."""
+    """An encoder and its decoder, with stubs for both."""
 
     def __init__(self, model: Path, cache: Path, encoder_side: Service, decoder_side: Service) -> None:
         self.model = model
@@ -115,7 +115,7 @@ class House:
         self.decoder = decoder_pb2_grpc.DecoderServiceStub(decoder_side.channel)
 
     async def encodes(self) -> int:
-        """How many images the tower has computed since its start."""
+        """The number of images encoded since the start."""
         info = await self.encoder.GetServerInfo(encoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
         return int(info.load.encodes)
 
@@ -153,7 +153,7 @@ class Answered:
 
 
 async def read(stream: AsyncIterator[decoder_pb2.GenerateResponse]) -> Answered:
-    """The order is part of the contract: one `started`, deltas, one `finished`."""
+    """The order is part of the contract: `started`, deltas, `finished`."""
     events = [event async for event in stream]
     kinds = [event.WhichOneof("event") for event in events]
     assert kinds[0] == "started"
@@ -169,7 +169,7 @@ async def read(stream: AsyncIterator[decoder_pb2.GenerateResponse]) -> Answered:
 
 
 async def rest_of(call: grpc.aio.UnaryStreamCall) -> list[Any]:
-    """What still comes on a stream of which some was read already; gRPC does not let the two ways mix."""
+    """The rest of a partly read stream. gRPC does not allow mixing both ways of reading."""
     events = []
     while (event := await call.read()) is not grpc.aio.EOF:
         events.append(event)
@@ -201,7 +201,7 @@ def request(
     max_new_tokens: int = 16,
     max_pixels: int | None = None,
 ) -> decoder_pb2.GenerateRequest:
-    """One user message: images (bytes inline, or the id of a stored one), then text."""
+    """A user message: images (inline bytes, or the id of a stored image), then text."""
     parts = [decoder_pb2.Part(image=_image(image)) for image in images]
     parts.append(decoder_pb2.Part(text=text))
     message = decoder_pb2.Message(role=decoder_pb2.ROLE_USER, parts=parts)

@@ -61,11 +61,11 @@ class Process:
         self.child.send_signal(number)
 
     async def ended(self) -> int:
-        """Its exit status, once it has one."""
+        """Its exit status, once it has exited."""
         return await asyncio.to_thread(self.child.wait, 60)
 
     def end(self) -> None:
-        """At the end of a test, whatever has happened."""
+        """Ends the process after a test, whatever happened."""
         if self._child is not None and self._child.poll() is None:
             self._child.kill()
             with suppress(subprocess.TimeoutExpired):

@@ -32,7 +32,7 @@ class Said:
 
 
 class Monolith:
-    """One checkpoint folder as transformers loads it, in fp32 on the CPU."""
+    """A checkpoint folder as transformers loads it, in fp32 on the CPU."""
 
     def __init__(self, folder: Path) -> None:
         moe = json.loads((folder / "config.json").read_text())["model_type"] == "qwen3_vl_moe"
@@ -45,7 +45,7 @@ class Monolith:
     def inputs(
         self, text: str, images: Sequence[bytes], max_pixels: int | None = None
     ) -> dict[str, torch.Tensor]:
-        """One user message: the images, then the text."""
+        """A user message: the images, then the text."""
         content: list[dict[str, Any]] = [{"type": "image"} for _ in images]
         rendered = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": [*content, {"type": "text", "text": text}]}],

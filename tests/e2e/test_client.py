@@ -49,7 +49,7 @@ BRIEF = Sampling(max_new_tokens=4)
 
 
 def rambling(tokens: int) -> Sampling:
-    """Nearly every token is as likely as the next, so an answer seldom ends by itself; the same each time."""
+    """At this temperature tokens are almost equally likely, so an answer rarely ends on its own. Deterministic."""
     return Sampling(temperature=100.0, seed=1, max_new_tokens=tokens)
 
 
@@ -110,7 +110,7 @@ def running(client: Any) -> dict[str, int]:
 
 
 def until(said: Callable[[], bool]) -> None:
-    """The bound is a guard against hanging, no measurement."""
+    """The limit only guards against hanging."""
     end = time.monotonic() + PATIENCE_S
     while not said():
         assert time.monotonic() < end
@@ -129,8 +129,8 @@ def test_the_answers_are_right(client: Any) -> None:
         assert answer.receipt.totals.output_tokens > 0
 
 
-def test_an_answer_has_the_form_that_was_asked_for(client: Any) -> None:
-    """The model has seen no JSON; its own answer is not touched by a form that allows it."""
+def test_an_answer_matches_its_response_format(client: Any) -> None:
+    """The model was not trained on JSON. A format that allows its answer does not change it."""
     sample, asked = questions()[0]
     free = client.ask(asked.question, [sample.path], logprobs=True)
     assert len(free.logprobs) == len(free.token_ids) == free.receipt.totals.output_tokens
@@ -155,7 +155,7 @@ def test_an_answer_has_the_form_that_was_asked_for(client: Any) -> None:
     assert refused.value.violations[0].field == "response_format.regex"
 
 
-def test_the_second_ask_finds_the_rows_of_the_first(client: Any, own: int) -> None:
+def test_the_second_request_hits_the_rows_of_the_first(client: Any, own: int) -> None:
     data = picture(320, 256, seed=own)
     first = client.ask("?", [data], sampling=BRIEF).receipt
     second = client.ask("??", [data], sampling=BRIEF).receipt
@@ -164,14 +164,14 @@ def test_the_second_ask_finds_the_rows_of_the_first(client: Any, own: int) -> No
     assert first.images[0].rows_digest == second.images[0].rows_digest
 
 
-def test_many_threads_share_one_client(services: Services) -> None:
+def test_threads_share_a_client(services: Services) -> None:
     asks = list(islice(cycle(questions()), PARALLEL))
     with Client(services.decoder.address, timeout_s=CALL_S) as client, ThreadPoolExecutor(PARALLEL) as pool:
-        found = pool.map(lambda ask: client.ask(ask[1].question, [ask[0].path]).text.strip(), asks)
-        assert list(found) == [asked.answer for _, asked in asks]
+        answers = pool.map(lambda ask: client.ask(ask[1].question, [ask[0].path]).text.strip(), asks)
+        assert list(answers) == [asked.answer for _, asked in asks]
 
 
-def test_many_tasks_share_one_client(services: Services) -> None:
+def test_tasks_share_a_client(services: Services) -> None:
     asks = list(islice(cycle(questions()), PARALLEL))
 
     async def ask_all() -> list[str]:
@@ -184,7 +184,7 @@ def test_many_tasks_share_one_client(services: Services) -> None:
     assert asyncio.run(ask_all()) == [asked.answer for _, asked in asks]
 
 
-def test_who_closes_a_stream_frees_its_slot(client: Any) -> None:
+def test_closing_a_stream_frees_its_slot(client: Any) -> None:
     until_free(client)
     events = client.stream("Tell me.", sampling=rambling(500))
     assert isinstance(next(events), Started)
@@ -194,7 +194,7 @@ def test_who_closes_a_stream_frees_its_slot(client: Any) -> None:
     until_free(client)
 
 
-def test_who_ends_a_task_frees_its_slot(services: Services) -> None:
+def test_cancelling_a_task_frees_its_slot(services: Services) -> None:
     async def leave() -> None:
         async with AsyncClient(services.decoder.address, timeout_s=CALL_S) as client:
             spoken = asyncio.Event()
@@ -222,7 +222,7 @@ def test_a_deadline_ends_the_call_and_frees_its_slot(client: Any, kind: str, ser
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_is_an_exception_of_its_reason(client: Any, name: str) -> None:
+def test_each_refusal_raises_the_class_of_its_reason(client: Any, name: str) -> None:
     reason, call = REFUSED[name]
     with pytest.raises(reason) as caught:
         call(client)
@@ -250,8 +250,8 @@ def test_a_picture_of_20_mib_is_uploaded_once_and_asked_about(client: Any, own: 
     assert answer.receipt.images[0].original == (2660, 2660)
 
 
-def test_a_reader_who_is_slow_misses_nothing(client: Any) -> None:
-    """It reads on when the service has long finished; the text is that of a reader who kept up."""
+def test_a_slow_reader_misses_nothing(client: Any) -> None:
+    """The reader continues long after the service has finished and gets the complete text."""
     asked = {"question": "Tell me.", "sampling": rambling(100)}
     expected = client.ask(**asked)
     events = client.stream(**asked)
@@ -321,7 +321,7 @@ def test_rows_come_whole_and_stay_until_they_are_removed(kind: str, own: int, se
 
 
 def refusals(decoder: Process) -> int:
-    """Calls that the decoder refused for want of an encoder, each attempt a line of its log."""
+    """Calls that the decoder refused without an encoder, a log line for each attempt."""
     return decoder.log.read_text().count("reason=ENCODER_UNAVAILABLE")
 
 

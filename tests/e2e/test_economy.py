@@ -1,4 +1,4 @@
-"""Budgets through both real services: what is counted is what is spent, and the receipt tells how."""
+"""Budgets through both real services: counts equal receipts, and receipts list every step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.pictures import pixels
 
 
 def page(seed: int) -> bytes:
-    """320x256, which is 80 tokens; the lower half is one colour."""
+    """320x256, which is 80 tokens. The lower half is uniform."""
     picture = pixels(320, 256, seed)
     picture[128:] = 255
     out = io.BytesIO()
@@ -31,12 +31,12 @@ REDUCTIONS = {
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
-async def test_what_is_counted_once_stored_is_what_is_spent(house: House, name: str) -> None:
-    asked = request("What?", [page(3000 + list(REDUCTIONS).index(name))], max_new_tokens=3)
-    asked.visual.reduction.CopyFrom(REDUCTIONS[name])
-    counting = decoder_pb2.CountTokensRequest(request=asked)
+async def test_the_count_of_stored_images_equals_the_receipt(house: House, name: str) -> None:
+    message = request("What?", [page(3000 + list(REDUCTIONS).index(name))], max_new_tokens=3)
+    message.visual.reduction.CopyFrom(REDUCTIONS[name])
+    counting = decoder_pb2.CountTokensRequest(request=message)
     before = await house.decoder.CountTokens(counting, timeout=CALL_S)
-    answered = await house.ask(asked)
+    answered = await house.ask(message)
     after = await house.decoder.CountTokens(counting, timeout=CALL_S)
     spent = answered.started.visual_tokens
     assert before.visual_tokens_min <= spent <= before.visual_tokens
@@ -46,7 +46,7 @@ async def test_what_is_counted_once_stored_is_what_is_spent(house: House, name: 
     (image,) = receipt.images
     assert (image.steps[0].before, image.steps[-1].after) == (80, spent)
     assert [step.name for step in image.steps] == [step.name for step in after.plans[0].steps]
-    again = await house.ask(asked)
+    again = await house.ask(message)
     assert (again.token_ids, again.finished.receipt.totals.encodes) == (answered.token_ids, 0)
     if name == "flat":
         assert 40 <= spent < 80

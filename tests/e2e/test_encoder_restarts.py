@@ -1,4 +1,4 @@
-"""An encoder that is stopped, or comes back as another one: what its decoder makes of it."""
+"""A decoder whose encoder stops, or restarts with other settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Make = Callable[[str], Path]
 
 
 class Pair:
-    """A decoder, and an address at which encoders come and go, over one store."""
+    """A decoder, and an address at which encoders start and stop on the same store."""
 
     def __init__(self, folder: Path, address: str, front: Service) -> None:
         self.folder = folder
@@ -40,7 +40,7 @@ class Pair:
             await service.stop()
 
     async def ask(self, *seeds: int) -> list[str]:
-        """Dtypes of the rows of one question for each of these pictures, all at once."""
+        """Dtypes of the rows of concurrent questions, each about a picture."""
         answers = await asyncio.gather(
             *(
                 read(self.stub.Generate(request("?", [picture(seed=seed)], max_new_tokens=2), timeout=CALL_S))
@@ -49,11 +49,11 @@ class Pair:
         )
         from fovea.vision.v1 import rows_pb2
 
-        return [rows_pb2.RowDtype.Name(one.finished.receipt.images[0].dtype) for one in answers]
+        return [rows_pb2.RowDtype.Name(answer.finished.receipt.images[0].dtype) for answer in answers]
 
     async def refusal(self, seed: int) -> str:
-        asked = request("?", [picture(seed=seed)], max_new_tokens=2)
-        return (await failure(self.stub.Generate(asked, timeout=CALL_S))).reason
+        message = request("?", [picture(seed=seed)], max_new_tokens=2)
+        return (await failure(self.stub.Generate(message, timeout=CALL_S))).reason
 
     async def until(self, health: str) -> None:
         async with asyncio.timeout(60):
@@ -128,7 +128,7 @@ async def test_a_decoder_is_not_ready_beside_a_wrong_encoder_from_the_start(
         await wrong.stop()
 
 
-async def test_images_whose_rows_are_here_do_without_their_owner(checkpoint: Make, tmp_path: Path) -> None:
+async def test_images_with_cached_rows_need_no_encoder(checkpoint: Make, tmp_path: Path) -> None:
     model = checkpoint("moe")
     async with pair(model, tmp_path, row_cache_bytes=1 << 20) as both:
         async with both.encoder(model):
@@ -139,7 +139,7 @@ async def test_images_whose_rows_are_here_do_without_their_owner(checkpoint: Mak
         assert not dict(await call.initial_metadata()), "refused after it had begun"
 
 
-async def test_so_do_images_that_are_in_the_kv_cache(checkpoint: Make, tmp_path: Path) -> None:
+async def test_images_in_the_kv_cache_need_no_encoder(checkpoint: Make, tmp_path: Path) -> None:
     model = checkpoint("moe")
     async with pair(model, tmp_path, prefix_cache=True) as both:
         async with both.encoder(model):
@@ -151,7 +151,7 @@ async def test_so_do_images_that_are_in_the_kv_cache(checkpoint: Make, tmp_path:
         assert not dict(await call.initial_metadata()), "refused after it had begun"
 
 
-async def test_tokens_of_a_call_that_was_left_are_counted(house: House) -> None:
+async def test_tokens_of_a_cancelled_call_are_counted(house: House) -> None:
     async def output() -> float:
         from prometheus_client.parser import text_string_to_metric_families as families
 

@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Pair:
-    """A house, and what the monolithic model of the same folder says to each question."""
+    """Both services, and the answers of the monolithic model with the same folder."""
 
     name: str
     house: House
@@ -71,7 +71,7 @@ async def pair(
 
 
 async def answers(pair: Pair) -> list[Answered]:
-    """All questions at once, so that they meet in the tower's batches and in the engine's steps."""
+    """All questions concurrently, so that they share batches of the tower and steps of the engine."""
     calls = (
         pair.house.ask(request(q.text, q.images, max_new_tokens=TOKENS, max_pixels=q.max_pixels))
         for q in pair.questions
@@ -80,7 +80,7 @@ async def answers(pair: Pair) -> list[Answered]:
 
 
 def ties(asked: Sequence[Question], answered: Sequence[Answered]) -> int:
-    """Equal tokens, up to where the reference is undecided; returns how often that excuse was needed."""
+    """Asserts equal tokens up to the first tie of the reference. Returns the number of ties."""
     count = 0
     for question, got in zip(asked, answered, strict=True):
         theirs = question.said.token_ids
@@ -124,7 +124,7 @@ async def test_stored_images_by_id_answer_like_inline_ones(pair: Pair) -> None:
 
 
 async def test_another_image_in_the_same_place_gives_another_answer(pair: Pair) -> None:
-    """Guards the tests above: with models that ignored the image, equality would prove nothing."""
+    """Guards the tests above: if the model ignored the image, equality would prove nothing."""
     if pair.name == "standin":
         pytest.skip("a trained model may rightly say the same of two pictures of noise")
     question = pair.questions[1]

@@ -56,7 +56,7 @@ def fixed_picture(number: int) -> bytes:
 
 @dataclass
 class Door:
-    """A decoder, asked as a client does; `encodes` adds up what its receipts say."""
+    """A decoder behind a client. `encodes` adds up its receipts."""
 
     service: Service
     encodes: int = 0
@@ -65,30 +65,30 @@ class Door:
         self.stub = decoder_pb2_grpc.DecoderServiceStub(self.service.channel)
 
     async def ask(self, image: bytes | str) -> decoder_pb2.ReceiptImage:
-        """What the receipt says of the one image; the call fails where the answer does."""
-        asked = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))
-        reply = await self.stub.Complete(asked, timeout=CALL_S)
-        (found,) = reply.receipt.images
-        assert reply.receipt.totals.encodes <= encoded(found)
+        """The receipt of the image. Fails if the answer fails."""
+        message = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))
+        reply = await self.stub.Complete(message, timeout=CALL_S)
+        (image_receipt,) = reply.receipt.images
+        assert reply.receipt.totals.encodes <= encoded(image_receipt)
         self.encodes += reply.receipt.totals.encodes
-        return found
+        return image_receipt
 
     async def ask_all(self, images: Iterable[bytes | str]) -> list[decoder_pb2.ReceiptImage]:
         """In order of asking, sixteen at a time."""
         gate = asyncio.Semaphore(16)
 
-        async def one(image: bytes | str) -> decoder_pb2.ReceiptImage:
+        async def ask_in_turn(image: bytes | str) -> decoder_pb2.ReceiptImage:
             async with gate:
                 return await self.ask(image)
 
-        return list(await asyncio.gather(*map(one, images)))
+        return list(await asyncio.gather(*map(ask_in_turn, images)))
 
     async def refusal(self, image: bytes | str) -> str:
-        asked = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))
-        return (await failure(self.stub.Complete(asked, timeout=CALL_S))).reason
+        message = decoder_pb2.CompleteRequest(request=request("?", [image], max_new_tokens=1))
+        return (await failure(self.stub.Complete(message, timeout=CALL_S))).reason
 
     async def peers(self) -> dict[str, decoder_pb2.EncoderPeer]:
-        """What GetServerInfo tells of the encoders, by address."""
+        """The encoders in GetServerInfo, by address."""
         info = await self.stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
         return {peer.address: peer for peer in info.encoders}
 
@@ -99,7 +99,7 @@ class Door:
 
 
 def encoded(image: decoder_pb2.ReceiptImage) -> bool:
-    """By the tower, for this call or for another that asked at the same time."""
+    """Whether the tower computed the rows, for this call or for a concurrent call."""
     from fovea.vision.v1 import rows_pb2
 
     return image.source == rows_pb2.ROW_SOURCE_ENCODED
@@ -107,14 +107,14 @@ def encoded(image: decoder_pb2.ReceiptImage) -> bool:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where sockets and stores lie, and the current one: an address names its socket without a folder."""
+    """The working directory, with sockets and stores, so that an address names its socket without a folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def held_tower(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Every tower stops at its first image until this is set; the dummy at its start it answers."""
+    """Every tower blocks at its first image until this is set. The dummy image at the start passes."""
     from encoder_svc.vision.tower import Tower
 
     go, really = threading.Event(), Tower.encode
@@ -155,7 +155,7 @@ async def door(model: Path, addresses: Sequence[str]) -> AsyncIterator[Door]:
 
 @asynccontextmanager
 async def following_door(model: Path, name: str, lookup: Lookup) -> AsyncIterator[Door]:
-    """A decoder that finds its encoders by a DNS name, looked up twenty times a second."""
+    """A decoder whose encoders have a DNS name, resolved twenty times a second."""
     from decoder_svc.app import serve
     from decoder_svc.settings import DecoderSettings
 
@@ -172,7 +172,7 @@ async def following_door(model: Path, name: str, lookup: Lookup) -> AsyncIterato
 
 
 class Zone:
-    """A DNS server's answer, which a test may change; no address is no answer."""
+    """A DNS server's answer, which a test may change. No address is a failed lookup."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses
@@ -184,7 +184,7 @@ class Zone:
 
 
 @pytest.mark.long
-async def test_300_images_asked_three_times_are_300_encodes_evenly_spread(
+async def test_300_images_requested_three_times_are_300_encodes_evenly_spread(
     checkpoint: Make, folder: Path
 ) -> None:
     model = checkpoint("moe")
@@ -208,7 +208,7 @@ async def test_300_images_asked_three_times_are_300_encodes_evenly_spread(
     assert {(peer.waiting, peer.running) for peer in peers.values()} == {(0, 0)}
 
 
-async def test_two_decoders_of_one_encoder_encode_an_image_once(checkpoint: Make, folder: Path) -> None:
+async def test_two_decoders_sharing_an_encoder_encode_an_image_once(checkpoint: Make, folder: Path) -> None:
     model = checkpoint("moe")
     async with (
         encoders(model, folder, THREE[0]) as addresses,
@@ -224,9 +224,7 @@ async def test_two_decoders_of_one_encoder_encode_an_image_once(checkpoint: Make
         assert (peer.name, peer.encodes, peer.reachable, peer.compatible) == ("encoder-0", 12, True, True)
 
 
-async def test_a_join_moves_its_share_and_what_stays_is_not_encoded_again(
-    checkpoint: Make, folder: Path
-) -> None:
+async def test_a_join_moves_its_share_and_other_images_stay_encoded(checkpoint: Make, folder: Path) -> None:
     model = checkpoint("moe")
     files = {digest_of(data): data for data in map(fixed_picture, range(90))}
     async with encoders(model, folder, *THREE) as addresses:
@@ -238,23 +236,23 @@ async def test_a_join_moves_its_share_and_what_stays_is_not_encoded_again(
 
             zone.addresses = tuple(addresses)
             await front.until_peers_are(addresses)
-            moved = [one for one in files if owner(one, addresses) == addresses[2]]
-            stayed = [one for one in files if one not in moved]
+            moved = [digest for digest in files if owner(digest, addresses) == addresses[2]]
+            stayed = [digest for digest in files if digest not in moved]
             print(f"moved by the join: {len(moved)} of {len(files)}")
             assert 0.8 / 3 <= len(moved) / len(files) <= 1.2 / 3
             after = await front.ask_all(stayed)
             assert not any(map(encoded, after))
             assert all(image.encoder == before[image.digest] for image in after)
-            assert {await front.refusal(one) for one in moved} == {"IMAGE_NOT_STORED"}
-            again = await front.ask_all(files[one] for one in moved)
+            assert {await front.refusal(digest) for digest in moved} == {"IMAGE_NOT_STORED"}
+            again = await front.ask_all(files[digest] for digest in moved)
             assert all(encoded(image) and image.encoder == THREE[2] for image in again)
             assert [peer.encodes for peer in (await front.peers()).values()] == [
                 *(Counter(before.values())[name] for name in THREE[:2]), len(moved),
             ]  # fmt: skip
 
 
-async def test_a_leave_moves_its_images_alone(checkpoint: Make, folder: Path) -> None:
-    """The one that leaves is stopped too. Inline images the decoder puts where they belong now."""
+async def test_a_leave_moves_only_its_images(checkpoint: Make, folder: Path) -> None:
+    """The leaving encoder is stopped too. The decoder uploads inline images to their new owners."""
     model = checkpoint("moe")
     files = {digest_of(data): data for data in map(fixed_picture, range(90))}
     async with encoders(model, folder, *THREE[:2]) as staying, AsyncExitStack() as last:
@@ -263,33 +261,33 @@ async def test_a_leave_moves_its_images_alone(checkpoint: Make, folder: Path) ->
         async with following_door(model, "dns:///encoders.example:50051", zone) as front:
             await front.until_peers_are(addresses)
             before = {image.digest: image.encoder for image in await front.ask_all(files.values())}
-            orphans = [one for one, name in before.items() if name == THREE[2]]
+            orphans = [digest for digest, name in before.items() if name == THREE[2]]
             print(f"moved by the leave: {len(orphans)} of {len(files)}")
             assert 0.8 / 3 <= len(orphans) / len(files) <= 1.2 / 3
 
             zone.addresses = tuple(staying)
             await front.until_peers_are(staying)
             await last.aclose()
-            after = await front.ask_all([one for one in files if one not in orphans])
+            after = await front.ask_all([digest for digest in files if digest not in orphans])
             assert not any(map(encoded, after))
             assert all(image.encoder == before[image.digest] for image in after)
             assert await front.refusal(orphans[0]) == "IMAGE_NOT_STORED"
-            again = await front.ask_all(files[one] for one in orphans)
+            again = await front.ask_all(files[digest] for digest in orphans)
             assert all(map(encoded, again))
             assert {image.encoder for image in again} == set(THREE[:2])
 
 
 async def test_an_encoder_that_is_silent_stays_in_the_list(checkpoint: Make, folder: Path) -> None:
-    """Its images fail, those of the others do not; nobody takes its place yet."""
+    """Its images fail, those of other encoders do not. No other encoder takes over yet."""
     model = checkpoint("moe")
     async with encoders(model, folder, THREE[0]) as addresses:
         silent = "unix:nobody.sock"
         async with door(model, [*addresses, silent]) as front:
             pictures = [fixed_picture(number) for number in range(12)]
-            lost = [one for one in pictures if owner(digest_of(one), [*addresses, silent]) == silent]
+            lost = [image for image in pictures if owner(digest_of(image), [*addresses, silent]) == silent]
             assert 0 < len(lost) < 12
-            assert {await front.refusal(one) for one in lost} == {"ENCODER_UNAVAILABLE"}
-            await front.ask_all(one for one in pictures if one not in lost)
+            assert {await front.refusal(image) for image in lost} == {"ENCODER_UNAVAILABLE"}
+            await front.ask_all(image for image in pictures if image not in lost)
             peers = await front.peers()
             assert {address: peer.reachable for address, peer in peers.items()} == {
                 addresses[0]: True,
@@ -297,16 +295,16 @@ async def test_an_encoder_that_is_silent_stays_in_the_list(checkpoint: Make, fol
             }
 
 
-async def test_a_name_that_is_not_resolved_yet_is_a_typed_error(checkpoint: Make, folder: Path) -> None:
-    """The decoder starts, answers what needs no encoder, and says which name is missing; then it is there."""
+async def test_an_unresolved_name_is_a_typed_error(checkpoint: Make, folder: Path) -> None:
+    """The decoder starts, answers requests without images, and names the missing host. Then the host resolves."""
     model, name, zone = checkpoint("moe"), "dns:///encoders.example:50051", Zone()
     async with encoders(model, folder, THREE[0]) as addresses, following_door(model, name, zone) as front:
-        asked = decoder_pb2.CompleteRequest(request=request("?", [fixed_picture(0)], max_new_tokens=1))
-        found = await failure(front.stub.Complete(asked, timeout=CALL_S))
-        assert (found.code, found.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
-        assert found.metadata["encoder"] == name
-        assert name in found.message
-        assert found.retry_s
+        message = decoder_pb2.CompleteRequest(request=request("?", [fixed_picture(0)], max_new_tokens=1))
+        error = await failure(front.stub.Complete(message, timeout=CALL_S))
+        assert (error.code, error.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
+        assert error.metadata["encoder"] == name
+        assert name in error.message
+        assert error.retry_s
         text = decoder_pb2.CompleteRequest(request=request("Only text.", max_new_tokens=1))
         assert (await front.stub.Complete(text, timeout=CALL_S)).receipt.totals.output_tokens
         assert {at: peer.reachable for at, peer in (await front.peers()).items()} == {name: False}
@@ -320,7 +318,7 @@ async def test_a_name_that_is_not_resolved_yet_is_a_typed_error(checkpoint: Make
         assert not encoded(await front.ask(fixed_picture(0))), "the last known addresses stand"
 
 
-async def test_an_encoder_found_by_the_real_resolver(checkpoint: Make, tmp_path: Path) -> None:
+async def test_the_real_resolver_locates_an_encoder(checkpoint: Make, tmp_path: Path) -> None:
     model = checkpoint("moe")
     service = encoder(model, tmp_path / "store", metrics_listen="")
     try:
@@ -336,7 +334,7 @@ async def test_an_encoder_found_by_the_real_resolver(checkpoint: Make, tmp_path:
 async def test_a_request_outlives_the_leave_of_its_encoder(
     checkpoint: Make, folder: Path, held_tower: threading.Event
 ) -> None:
-    """Its rows come from where its image was put; the next request goes elsewhere."""
+    """Its rows come from the encoder that got its image. The next request uses another encoder."""
     model = checkpoint("moe")
     async with encoders(model, folder, *THREE[:2]) as addresses:
         zone = Zone(addresses[0])
@@ -354,10 +352,10 @@ async def test_a_request_outlives_the_leave_of_its_encoder(
             assert (await front.ask(fixed_picture(0))).encoder == THREE[1]
 
 
-async def test_the_load_of_a_busy_encoder_is_told_by_every_decoder(
+async def test_every_decoder_reports_the_load_of_a_busy_encoder(
     checkpoint: Make, folder: Path, held_tower: threading.Event
 ) -> None:
-    """One of two towers is held in the middle of an image: both decoders say which, and nothing of the other."""
+    """One of two towers is blocked during an image. Both decoders report it, and report the other encoder as idle."""
     model = checkpoint("moe")
     async with (
         encoders(model, folder, *THREE[:2]) as addresses,

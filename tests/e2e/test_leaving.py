@@ -18,7 +18,7 @@ PATIENCE_S = 30.0
 
 
 async def held(house: House) -> dict[str, float]:
-    """Everything that a call holds while it runs, as both services tell it."""
+    """The resources that a running call holds, as both services report them."""
     info = await house.info()
     encoder, decoder = await scrape(house.encoder_side.metrics), await scrape(house.decoder_side.metrics)
     return {
@@ -34,7 +34,7 @@ async def held(house: House) -> dict[str, float]:
 
 
 async def until_free(house: House) -> None:
-    """The bound is a guard against hanging, no measurement: cancelling crosses two processes' loops."""
+    """The limit only guards against hanging: cancelling crosses the event loops of two services."""
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE_S
     while any((left := await held(house)).values()):
@@ -49,7 +49,7 @@ async def leave_at_once(house: House, at: int) -> None:
 
 
 async def leave_at_start(house: House, at: int) -> None:
-    """When the request was accepted and the rows are on their way."""
+    """Leaves after the request was accepted, while rows are being sent."""
     call = house.decoder.Generate(request("b", [picture(256, 256, seed=2000 + at)], max_new_tokens=200))
     await call.read()
     await asyncio.sleep(0.004 * (at % 10))
@@ -64,9 +64,9 @@ async def leave_while_it_speaks(house: House, at: int) -> None:
 
 
 async def let_the_deadline_pass(house: House, at: int) -> None:
-    asked = request("d", [picture(256, 256, seed=4000 + at)], max_new_tokens=400)
+    message = request("d", [picture(256, 256, seed=4000 + at)], max_new_tokens=400)
     try:
-        async for _ in house.decoder.Generate(asked, timeout=0.02 + 0.02 * (at % 10)):
+        async for _ in house.decoder.Generate(message, timeout=0.02 + 0.02 * (at % 10)):
             pass
     except grpc.aio.AioRpcError as error:
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # noqa: PT017  an early end is fine too
@@ -78,7 +78,7 @@ Leave = Callable[[House, int], Awaitable[None]]
 @pytest.mark.parametrize(
     "leave", [leave_at_once, leave_at_start, leave_while_it_speaks, let_the_deadline_pass]
 )
-async def test_who_leaves_gives_everything_back(house: House, leave: Leave) -> None:
+async def test_leaving_callers_free_their_resources(house: House, leave: Leave) -> None:
     await until_free(house)
     for first in range(0, TIMES, 10):
         await asyncio.gather(*(leave(house, at) for at in range(first, first + 10)))
@@ -88,7 +88,7 @@ async def test_who_leaves_gives_everything_back(house: House, leave: Leave) -> N
 
 
 async def test_a_call_holds_blocks_while_it_runs(house: House) -> None:
-    """Guards the tests above: what they count does rise."""
+    """Guards the tests above: their counters do rise."""
     call = house.decoder.Generate(request(LONG_WINDED, max_new_tokens=400), timeout=CALL_S)
     while (await call.read()).WhichOneof("event") != "delta":
         pass
@@ -109,13 +109,13 @@ async def test_a_caller_that_left_is_counted_as_cancelled(house: House) -> None:
     assert calls(await scrape(house.decoder_side.metrics), "Generate", "CANCELLED") == before + 1
 
 
-async def test_one_of_many_that_wait_for_an_image_may_leave(house: House) -> None:
-    """Those who stay get the image that the one who left began."""
-    asked = request("f", [picture(320, 320, seed=7000)], max_new_tokens=4)
+async def test_a_waiting_caller_may_leave(house: House) -> None:
+    """The remaining callers get the image whose encoding the cancelled caller started."""
+    message = request("f", [picture(320, 320, seed=7000)], max_new_tokens=4)
     before = await house.encodes()
-    leaving = house.decoder.Generate(asked)
+    leaving = house.decoder.Generate(message)
     await leaving.read()
-    staying = asyncio.gather(*(house.ask(asked) for _ in range(3)))
+    staying = asyncio.gather(*(house.ask(message) for _ in range(3)))
     await asyncio.sleep(0.01)
     leaving.cancel()
     assert len({tuple(a.token_ids) for a in await staying}) == 1

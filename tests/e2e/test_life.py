@@ -27,7 +27,7 @@ ASKS = 20
 
 
 class Pair:
-    """An encoder in a process of its own, and a decoder that asks it."""
+    """An encoder in its own process, and its decoder."""
 
     def __init__(self, encoder: Process, stub: decoder_pb2_grpc.DecoderServiceStub) -> None:
         self.encoder = encoder
@@ -37,7 +37,7 @@ class Pair:
         return await read(self.stub.Generate(request("?", [image], max_new_tokens=TOKENS), timeout=CALL_S))
 
     async def ask_again(self, image: bytes) -> Answered:
-        """As a client does that honours RetryInfo: the channel may not have seen yet that the encoder is back."""
+        """Retries like a client that honours RetryInfo: the channel may not have noticed the restarted encoder."""
         for _ in range(ASKS):
             try:
                 return await self.ask(image)
@@ -77,9 +77,9 @@ async def test_the_cache_outlives_a_restart_and_a_kill_of_the_encoder(pair: Pair
         pair.encoder.signal(number)
         status = await pair.encoder.ended()
         assert status == (0 if number is signal.SIGTERM else -signal.SIGKILL)
-        found = await failure(pair.stub.Generate(request("?", [images[0]]), timeout=CALL_S))
-        assert (found.code, found.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
-        assert found.retry_s
+        error = await failure(pair.stub.Generate(request("?", [images[0]]), timeout=CALL_S))
+        assert (error.code, error.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
+        assert error.retry_s
         pair.encoder.start()
         await pair.encoder.until_ready()
         after = [await pair.ask_again(image) for image in images]
@@ -90,7 +90,7 @@ async def test_the_cache_outlives_a_restart_and_a_kill_of_the_encoder(pair: Pair
     assert fresh.sources == ["ROW_SOURCE_ENCODED"]
 
 
-async def test_a_kill_in_the_middle_of_calls_fails_them_by_name_and_loses_nothing(pair: Pair) -> None:
+async def test_a_kill_during_calls_gives_typed_errors_and_loses_nothing(pair: Pair) -> None:
     """Killed while images are being uploaded, encoded, written and sent; each call ends, well or typed."""
     kept = await pair.ask(picture(seed=1))
     images = [picture(256, 256, seed=200 + at) for at in range(12)]
@@ -131,7 +131,7 @@ async def started(process: Process) -> AsyncIterator[grpc.aio.Channel]:
         process.end()
 
 
-async def test_sigterm_lets_a_running_call_end_after_health_was_told(
+async def test_sigterm_drops_health_and_lets_running_calls_end(
     checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
     process = decoder_process(checkpoint("moe"), tmp_path, free_address(), free_address())

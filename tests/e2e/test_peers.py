@@ -23,14 +23,14 @@ Make = Callable[[str], Path]
 
 @asynccontextmanager
 async def lone_decoder(model: Path, address: str) -> AsyncIterator[decoder_pb2_grpc.DecoderServiceStub]:
-    """A decoder that was told of an encoder at `address`; nobody says that there is one, or that it fits."""
+    """A decoder configured with an encoder at `address`, which may be absent or incompatible."""
     service = decoder(model, [address])
     stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
-    asked = decoder_pb2.GetServerInfoRequest()
+    message = decoder_pb2.GetServerInfoRequest()
     try:
         async with asyncio.timeout(CALL_S):
             while (
-                await stub.GetServerInfo(asked, wait_for_ready=True)
+                await stub.GetServerInfo(message, wait_for_ready=True)
             ).state != decoder_pb2.SERVING_STATE_SERVING:
                 await asyncio.sleep(0.02)
         yield stub
@@ -41,11 +41,11 @@ async def lone_decoder(model: Path, address: str) -> AsyncIterator[decoder_pb2_g
 async def test_an_encoder_that_is_down_is_a_typed_error_and_text_goes_on(checkpoint: Make) -> None:
     async with lone_decoder(checkpoint("moe"), free_address()) as stub:
         for _ in range(3):
-            found = await failure(stub.Generate(request("?", [picture()]), timeout=CALL_S))
-            assert (found.code, found.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
-            assert found.retry_s
-        found = await failure(stub.PutImage(iter([decoder_pb2.PutImageRequest(data=picture())])))
-        assert found.reason == "ENCODER_UNAVAILABLE"
+            error = await failure(stub.Generate(request("?", [picture()]), timeout=CALL_S))
+            assert (error.code, error.reason) == ("UNAVAILABLE", "ENCODER_UNAVAILABLE")
+            assert error.retry_s
+        error = await failure(stub.PutImage(iter([decoder_pb2.PutImageRequest(data=picture())])))
+        assert error.reason == "ENCODER_UNAVAILABLE"
         answered = await read(stub.Generate(request("Only text.", max_new_tokens=4), timeout=CALL_S))
         assert answered.token_ids
         info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
@@ -53,7 +53,7 @@ async def test_an_encoder_that_is_down_is_a_typed_error_and_text_goes_on(checkpo
 
 
 async def test_an_encoder_that_never_answers_costs_no_more_than_the_deadline(checkpoint: Make) -> None:
-    """It accepts connections and says nothing, as a stopped process does."""
+    """It accepts connections and sends nothing, like a stopped process."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         async with lone_decoder(checkpoint("moe"), address) as stub:
@@ -66,14 +66,14 @@ async def test_an_encoder_that_never_answers_costs_no_more_than_the_deadline(che
 
 
 async def test_a_decoder_that_starts_first_recovers(checkpoint: Make, tmp_path: Path) -> None:
-    """It asks for the encoder in vain for a while; soon after one listens there, answers come."""
+    """The decoder retries the absent encoder and serves soon after an encoder listens there."""
     address = free_address()
     late: Service | None = None
     async with lone_decoder(checkpoint("moe"), address) as stub:
         for _ in range(4):
-            found = await failure(stub.Generate(request("?", [picture()]), timeout=CALL_S))
-            assert found.reason == "ENCODER_UNAVAILABLE"
-            await asyncio.sleep(found.retry_s or 0)
+            error = await failure(stub.Generate(request("?", [picture()]), timeout=CALL_S))
+            assert error.reason == "ENCODER_UNAVAILABLE"
+            await asyncio.sleep(error.retry_s or 0)
         late = encoder(checkpoint("moe"), tmp_path, listen=address)
         try:
             await late.until_ready()
@@ -83,7 +83,7 @@ async def test_a_decoder_that_starts_first_recovers(checkpoint: Make, tmp_path: 
 
 
 async def _soon(stub: decoder_pb2_grpc.DecoderServiceStub) -> list[int]:
-    """Ask as a client does that honours RetryInfo; ten times is more than its channel's backoff takes."""
+    """Retries like a client that honours RetryInfo. Ten attempts outlast its channel's backoff."""
     for _ in range(10):
         call = stub.Generate(request("?", [picture()], max_new_tokens=4), timeout=CALL_S)
         try:
@@ -99,9 +99,9 @@ async def test_an_encoder_of_another_model_is_refused(checkpoint: Make, tmp_path
     try:
         await other.until_ready()
         async with lone_decoder(checkpoint("moe"), other.address) as stub:
-            found = await failure(stub.Generate(request("?", [picture()]), timeout=CALL_S))
-            assert (found.code, found.reason) == ("FAILED_PRECONDITION", "ENCODER_MISMATCH")
-            assert found.metadata["expected"] != found.metadata["actual"]
+            error = await failure(stub.Generate(request("?", [picture()]), timeout=CALL_S))
+            assert (error.code, error.reason) == ("FAILED_PRECONDITION", "ENCODER_MISMATCH")
+            assert error.metadata["expected"] != error.metadata["actual"]
             info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
             assert [(peer.reachable, peer.compatible) for peer in info.encoders] == [(True, False)]
             text = await read(stub.Generate(request("Only text.", max_new_tokens=4), timeout=CALL_S))
@@ -112,9 +112,9 @@ async def test_an_encoder_of_another_model_is_refused(checkpoint: Make, tmp_path
 
 async def test_a_fingerprint_that_is_not_the_encoders_is_refused_by_it(house: House) -> None:
     stored = await house.put(picture())
-    asked = encoder_pb2.EncodeRequest(digest=stored.facts.digest, fingerprint="sha256:" + "0" * 64)
-    found = await failure(house.encoder.Encode(asked, timeout=CALL_S))
-    assert (found.code, found.reason) == ("FAILED_PRECONDITION", "ENCODER_MISMATCH")
+    message = encoder_pb2.EncodeRequest(digest=stored.facts.digest, fingerprint="sha256:" + "0" * 64)
+    error = await failure(house.encoder.Encode(message, timeout=CALL_S))
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", "ENCODER_MISMATCH")
 
 
 async def test_an_image_that_was_deleted_is_not_stored(house: House) -> None:
@@ -123,9 +123,9 @@ async def test_an_image_that_was_deleted_is_not_stored(house: House) -> None:
     await house.ask(request("?", [digest], max_new_tokens=2))
     gone = await house.encoder.DeleteImage(encoder_pb2.DeleteImageRequest(digest=digest), timeout=CALL_S)
     assert (gone.uploads, gone.records) == (1, 1)
-    found = await failure(house.decoder.Generate(request("?", [digest]), timeout=CALL_S))
-    assert (found.code, found.reason) == ("NOT_FOUND", "IMAGE_NOT_STORED")
-    assert found.metadata["digest"] == digest
+    error = await failure(house.decoder.Generate(request("?", [digest]), timeout=CALL_S))
+    assert (error.code, error.reason) == ("NOT_FOUND", "IMAGE_NOT_STORED")
+    assert error.metadata["digest"] == digest
     again = await house.ask(request("?", [picture(seed=601)], max_new_tokens=2))
     assert again.sources == ["ROW_SOURCE_ENCODED"]
 
@@ -135,8 +135,8 @@ async def test_an_image_whose_time_is_over_is_not_stored(checkpoint: Make, tmp_p
         stored = await house.put(picture())
         assert stored.expire_time.ToNanoseconds() > 0
         await asyncio.sleep(1.2)
-        found = await failure(house.decoder.Generate(request("?", [stored.facts.digest]), timeout=CALL_S))
-        assert found.reason == "IMAGE_NOT_STORED"
+        error = await failure(house.decoder.Generate(request("?", [stored.facts.digest]), timeout=CALL_S))
+        assert error.reason == "IMAGE_NOT_STORED"
         assert (await house.ask(request("?", [picture()], max_new_tokens=2))).token_ids
 
 

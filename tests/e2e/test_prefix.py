@@ -1,4 +1,4 @@
-"""A picture that was just asked about is neither sent nor computed again, and the tokens are the same."""
+"""A second question about a picture transfers no rows, computes no prefix, and gives the same tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A decoder that keeps rows in its memory: same answer, same digest on the receipt, nothing on the wire."""
+"""A decoder with a row cache gives the same answer and receipt digest without a transfer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BYTES = 1 << 20
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def keeping(house: House) -> AsyncIterator[tuple[decoder_pb2_grpc.DecoderServiceStub, str]]:
-    """A decoder with room for rows, beside the other one on the same encoder, and where its metrics are."""
+    """A decoder with a row cache, on the same encoder as the first decoder, and the address of its metrics."""
     changes = {"row_cache_bytes": BYTES, "row_cache_s": 60}
     service = decoder(house.model, [house.encoder_side.address], **changes)
     try:
@@ -30,7 +30,7 @@ async def keeping(house: House) -> AsyncIterator[tuple[decoder_pb2_grpc.DecoderS
         await service.stop()
 
 
-async def test_a_repeat_travels_no_more_and_an_image_that_is_gone_is_not_answered(
+async def test_a_repeat_transfers_nothing_and_a_deleted_image_is_not_stored(
     house: House, keeping: tuple[decoder_pb2_grpc.DecoderServiceStub, str]
 ) -> None:
     stub, address = keeping
@@ -46,16 +46,16 @@ async def test_a_repeat_travels_no_more_and_an_image_that_is_gone_is_not_answere
     assert second.sources == ["ROW_SOURCE_ROWS"]
     assert (fresh.wire_bytes, kept.wire_bytes, kept.encoder) == (fresh.row_bytes, 0, "")
     assert second.finished.receipt.totals.wire_bytes == 0
-    await _told(stub, address, fresh.row_bytes)
+    await check_figures(stub, address, fresh.row_bytes)
     await house.encoder.DeleteImage(encoder_pb2.DeleteImageRequest(digest=digest), timeout=CALL_S)
-    found = await failure(stub.Generate(request("?", [digest]), timeout=CALL_S))
-    assert found.reason == "IMAGE_NOT_STORED"
+    error = await failure(stub.Generate(request("?", [digest]), timeout=CALL_S))
+    assert error.reason == "IMAGE_NOT_STORED"
 
 
-async def _told(stub: decoder_pb2_grpc.DecoderServiceStub, address: str, used: int) -> None:
-    """The bounds in GetServerInfo and as gauges, and what was found."""
+async def check_figures(stub: decoder_pb2_grpc.DecoderServiceStub, address: str, used: int) -> None:
+    """The limits in GetServerInfo and as gauges, and the counted hits."""
     info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     assert (info.limits.row_cache_bytes, info.limits.row_cache_s) == (BYTES, 60)
-    found = await scrape(address)
+    metrics = await scrape(address)
     names = ("limit_row_cache_bytes", "row_cache_used_bytes", "row_cache_hits", "row_cache_misses")
-    assert [found[(f"fovea_decoder_{name}", "", "")] for name in names] == [BYTES, used, 1, 1]
+    assert [metrics[(f"fovea_decoder_{name}", "", "")] for name in names] == [BYTES, used, 1, 1]

@@ -1,4 +1,4 @@
-"""The rows themselves: what is served is what was stored, whoever else was in the batch."""
+"""Served rows equal stored rows, whatever else was in the batch."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ TENANT = tenant_id("default")
 
 async def served(house: House, images: list[bytes]) -> dict[str, tuple[bytes, str]]:
     """(rows, their announced digest) by the id of the image."""
-    found = {}
+    result = {}
     for data in images:
         digest = await put_on_encoder(house, data)
         rows, _, summary = await rows_of(house, digest)
-        found[digest] = (rows, summary.rows_digest)
-    return found
+        result[digest] = (rows, summary.rows_digest)
+    return result
 
 
 def stored(cache: Path, model: Path, fingerprint: str, layout: RowLayout) -> set[bytes]:
-    """Every record of rows that lies in a store, read as the encoder would; the encoder has stopped."""
+    """Every row record of a store, read like the encoder does. The encoder has stopped."""
     identity = RowIdentity(fingerprint, layout, "fp32", Geometry.from_checkpoint(model))
     with LmdbStore(cache, StoreLimits(256 << 20, 128 << 20)) as store:
         keys = store.row_keys(TENANT)
-        fields = {variant(one): one for one in map(identity.fields, GRIDS)}
+        fields = {variant(named): named for named in map(identity.fields, GRIDS)}
         records = [store.get(key, fields[key.variant]) for key in keys]
         assert store.stats().total.rows.failed_checks == 0
-        found = {bytes(record.data) for record in records if isinstance(record, StoredRows)}
-        assert len(found) == len(keys)
-        return found
+        stored = {bytes(record.data) for record in records if isinstance(record, StoredRows)}
+        assert len(stored) == len(keys)
+        return stored
 
 
 @pytest.mark.parametrize("row_dtype", ["fp32", "bf16", "fp8"])
@@ -89,21 +89,21 @@ async def test_a_row_alone_and_in_a_batch_agrees_within_rounding(
     assert len(towers) < len(images), "no two images met in a batch: nothing was tested"
     worst = 0.0
     for digest in digests:
-        one, many = (np.frombuffer(rows[digest], "<f4") for rows in (alone, together))
-        worst = max(worst, float(np.abs(one - many).max() / np.abs(one).max()))
+        single, many = (np.frombuffer(rows[digest], "<f4") for rows in (alone, together))
+        worst = max(worst, float(np.abs(single - many).max() / np.abs(single).max()))
     print(f"{name}: {len(towers)} batches of {len(images)} images, largest difference {worst:.1e}")
     assert worst < 2e-5
 
 
-async def test_many_asks_at_once_for_one_new_image_are_one_encode(house: House) -> None:
+async def test_concurrent_requests_for_a_new_image_share_an_encode(house: House) -> None:
     data = picture(130, 100, seed=501)
     before, records = await house.encodes(), (await house.stats()).records
-    asked = request("What is this?", [data], max_new_tokens=4)
-    answered = await asyncio.gather(*(house.ask(asked) for _ in range(16)))
+    message = request("What is this?", [data], max_new_tokens=4)
+    answered = await asyncio.gather(*(house.ask(message) for _ in range(16)))
     assert await house.encodes() - before == 1
     assert len({tuple(a.token_ids) for a in answered}) == 1
     assert len({a.finished.receipt.images[0].rows_digest for a in answered}) == 1
-    hit = await house.ask(asked)  # asked after the write, or served from memory until it is done
+    hit = await house.ask(message)  # asked after the write, or served from memory until it is done
     assert hit.sources == ["ROW_SOURCE_ROWS"]
     assert (await house.stats()).records == records + 1
 

@@ -1,4 +1,4 @@
-"""An encoder with an arena and a decoder beside it: the same answer and digest, and nothing on the wire."""
+"""A decoder that reads rows from the encoder's arena gives the same answer and digest without a transfer."""
 
 from __future__ import annotations
 
@@ -30,63 +30,65 @@ async def lease(
     house: House, digest: str, max_pixels: int | None = None, rows: encoder_pb2.RowChoice | None = None
 ) -> encoder_pb2.LeaseRowsResponse:
     plan = encoder_pb2.EncodePlan(max_pixels=max_pixels, rows=rows)
-    asked = encoder_pb2.LeaseRowsRequest(encode=encoder_pb2.EncodeRequest(digest=digest, plan=plan))
-    return await house.encoder.LeaseRows(asked, timeout=CALL_S)
+    message = encoder_pb2.LeaseRowsRequest(encode=encoder_pb2.EncodeRequest(digest=digest, plan=plan))
+    return await house.encoder.LeaseRows(message, timeout=CALL_S)
 
 
-async def test_the_answer_is_that_of_the_wire_and_nothing_travels(house: House, sharing: House) -> None:
+async def test_shared_memory_gives_the_answer_of_grpc_without_transfer(house: House, sharing: House) -> None:
     data = picture(96, 64, seed=821)
-    wired, first, second = [await one.ask(request("?", [data])) for one in (house, sharing, sharing)]
+    wired, first, second = [
+        await services.ask(request("?", [data])) for services in (house, sharing, sharing)
+    ]
     assert wired.token_ids == first.token_ids == second.token_ids
     images = [answered.finished.receipt.images[0] for answered in (wired, first, second)]
     assert len({image.rows_digest for image in images}) == 1
     assert [image.wire_bytes for image in images] == [images[0].row_bytes, 0, 0]
     assert first.sources + second.sources == ["ROW_SOURCE_ENCODED", "ROW_SOURCE_ROWS"]
     assert await sharing.encodes() == 1
-    found = await scrape(sharing.decoder_side.metrics)
+    metrics = await scrape(sharing.decoder_side.metrics)
     names = ("same_host_reads", "same_host_fallbacks")
-    assert [found[(f"fovea_decoder_{name}", "", "")] for name in names] == [2, 0]
+    assert [metrics[(f"fovea_decoder_{name}", "", "")] for name in names] == [2, 0]
 
 
 async def test_a_lease_shows_the_rows_of_its_key_and_no_other(sharing: House) -> None:
-    """A new image, asked for twice at once: one encode. Another plan has rows of its own."""
+    """Concurrent leases of a new image share an encode. Another plan has its own rows."""
     digest = await put_on_encoder(sharing, picture(320, 256, seed=822))
     before = await sharing.encodes()
-    one, other = await asyncio.gather(lease(sharing, digest), lease(sharing, digest))
+    first, other = await asyncio.gather(lease(sharing, digest), lease(sharing, digest))
     assert await sharing.encodes() == before + 1
-    assert sorted((one.header.joined, other.header.joined)) == [False, True]
+    assert sorted((first.header.joined, other.header.joined)) == [False, True]
     small = await lease(sharing, digest, 65_536)
-    assert one.offset_bytes == other.offset_bytes != small.offset_bytes
-    assert small.header.rows < one.header.rows
-    for leased, plan in ((one, None), (small, 65_536)):
+    assert first.offset_bytes == other.offset_bytes != small.offset_bytes
+    assert small.header.rows < first.header.rows
+    for leased, plan in ((first, None), (small, 65_536)):
         wired, _, summary = await rows_of(sharing, digest, plan)
         rows = OpenArena(leased.arena).copy(leased.offset_bytes, leased.summary.row_bytes)
         assert rows == wired
         assert digest_of(rows) == leased.summary.rows_digest == summary.rows_digest
-    ids = [one.lease_id, other.lease_id, small.lease_id]
+    ids = [first.lease_id, other.lease_id, small.lease_id]
     release = encoder_pb2.ReleaseRowsRequest(lease_ids=[*ids, "none"])
     assert (await sharing.encoder.ReleaseRows(release, timeout=CALL_S)).released == 3
 
 
-async def test_chosen_rows_lie_beside_all_of_them_and_take_their_own_room(sharing: House) -> None:
+async def test_each_selection_has_its_own_slot_in_the_arena(sharing: House) -> None:
     digest = await put_on_encoder(sharing, picture(320, 256, seed=825))
     encodes = await sharing.encodes()
     choices = (encoder_pb2.RowChoice(keep=0.5), encoder_pb2.RowChoice(auto=True), None)
     leased = [await lease(sharing, digest, rows=rows) for rows in choices]
-    copies = [OpenArena(one.arena).copy(one.offset_bytes, one.summary.row_bytes) for one in leased]
+    copies = [OpenArena(reply.arena).copy(reply.offset_bytes, reply.summary.row_bytes) for reply in leased]
     half, auto, whole = copies
     width = leased[0].header.layout.row_bytes
     rows = [whole[at : at + width] for at in range(0, len(whole), width)]
     assert half == b"".join(rows[place] for place in leased[0].header.kept)
     assert auto == b"".join(rows[place] for place in leased[1].header.kept or range(len(rows)))
-    assert [one.summary.rows_digest for one in leased] == [digest_of(copy) for copy in copies]
-    assert len({one.offset_bytes for one in leased}) == 3
+    assert [reply.summary.rows_digest for reply in leased] == [digest_of(copy) for copy in copies]
+    assert len({reply.offset_bytes for reply in leased}) == 3
     assert await sharing.encodes() == encodes + 1
-    ids = [one.lease_id for one in leased]
+    ids = [reply.lease_id for reply in leased]
     await sharing.encoder.ReleaseRows(encoder_pb2.ReleaseRowsRequest(lease_ids=ids), timeout=CALL_S)
 
 
-async def test_full_of_leases_it_says_so_before_it_encodes(sharing: House) -> None:
+async def test_a_full_arena_refuses_before_encoding(sharing: House) -> None:
     digests = [await put_on_encoder(sharing, picture(640, 480, seed=830 + at)) for at in range(4)]
     before = await sharing.encodes()
     replies = await asyncio.gather(*(lease(sharing, digest) for digest in digests), return_exceptions=True)
@@ -108,7 +110,7 @@ async def test_full_of_leases_it_says_so_before_it_encodes(sharing: House) -> No
     await sharing.encoder.ReleaseRows(encoder_pb2.ReleaseRowsRequest(lease_ids=held), timeout=CALL_S)
 
 
-async def test_a_deleted_image_is_leased_no_more(sharing: House) -> None:
+async def test_a_deleted_image_cannot_be_leased(sharing: House) -> None:
     digest = await put_on_encoder(sharing, picture(96, 64, seed=823))
     leased = await lease(sharing, digest)
     await sharing.encoder.DeleteImage(encoder_pb2.DeleteImageRequest(digest=digest), timeout=CALL_S)
@@ -118,7 +120,7 @@ async def test_a_deleted_image_is_leased_no_more(sharing: House) -> None:
     assert again.header.source != leased.header.source or again.offset_bytes != leased.offset_bytes
 
 
-async def test_without_an_arena_encode_is_left(house: House) -> None:
+async def test_leases_are_not_served_without_an_arena(house: House) -> None:
     digest = await put_on_encoder(house, picture(96, 64, seed=824))
-    found = await failure(lease(house, digest))
-    assert (found.code, found.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
+    error = await failure(lease(house, digest))
+    assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_SERVED")

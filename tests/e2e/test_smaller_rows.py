@@ -57,7 +57,7 @@ def tower(folder: Path) -> Tower:
 
 @pytest.fixture(scope="module")
 def lessons(folder: Path, tower: Tower) -> list[Lesson]:
-    """One of each kind of question."""
+    """A question of each kind."""
     geometry, builder = Geometry.from_checkpoint(folder), PromptBuilder(folder)
     made = []
     for kind in CHANCE:
@@ -75,12 +75,12 @@ def numbers(rows: bytes, layout: RowLayout) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("dtype", LEAST_DB)
-def test_every_row_says_far_more_than_its_rounding(
-    lessons: list[Lesson], tower: Tower, dtype: RowDtype
-) -> None:
+def test_rows_differ_by_far_more_than_rounding(lessons: list[Lesson], tower: Tower, dtype: RowDtype) -> None:
     """Signal over noise of the worst row of each level, in decibels."""
-    exact = np.concatenate([numbers(one.rows[RowDtype.FP32], tower.layout(RowDtype.FP32)) for one in lessons])
-    small = np.concatenate([numbers(one.rows[dtype], tower.layout(dtype)) for one in lessons])
+    exact = np.concatenate(
+        [numbers(lesson.rows[RowDtype.FP32], tower.layout(RowDtype.FP32)) for lesson in lessons]
+    )
+    small = np.concatenate([numbers(lesson.rows[dtype], tower.layout(dtype)) for lesson in lessons])
     signal, noise = (exact**2).sum(axis=2), ((small - exact) ** 2).sum(axis=2)
     db = 10 * np.log10(signal / np.maximum(noise, 1e-30))
     for level, (worst, median) in enumerate(zip(db.min(axis=0), np.median(db, axis=0), strict=True)):
@@ -92,7 +92,7 @@ def test_every_row_says_far_more_than_its_rounding(
 
 @pytest.fixture(scope="module")
 def answers(folder: Path, tower: Tower, lessons: list[Lesson]) -> dict[RowDtype, list[tuple[int, ...]]]:
-    """The first 64 tokens that the greedy stand-in says, whatever it says."""
+    """The first 64 tokens of the stand-in's greedy answer, beyond its end."""
     return asyncio.run(answered(folder, tower, lessons))
 
 
@@ -105,7 +105,10 @@ async def answered(
     try:
         return {
             dtype: await asyncio.gather(
-                *(answer(engine, tower.layout(dtype), number, one) for number, one in enumerate(lessons))
+                *(
+                    answer(engine, tower.layout(dtype), number, lesson)
+                    for number, lesson in enumerate(lessons)
+                )
             )
             for dtype in (RowDtype.BF16, *SMALLER)
         }
@@ -126,7 +129,7 @@ async def stream(rows: bytes, layout: RowLayout) -> AsyncIterator[RowChunk]:
 
 
 @pytest.mark.parametrize("dtype", SMALLER)
-def test_the_stand_in_goes_on_as_with_bf16_rows(
+def test_the_stand_in_gives_the_tokens_of_bf16_rows(
     answers: dict[RowDtype, list[tuple[int, ...]]], dtype: RowDtype
 ) -> None:
     pairs = list(zip(answers[RowDtype.BF16], answers[dtype], strict=True))

@@ -167,7 +167,7 @@ async def test_uniform_patches_are_placed_without_the_tower(parts: Parts, image:
     assert parts.decoder.decodes == decodes
 
 
-async def test_placement_that_needs_the_tower_stays_unknown_if_only_stored(parts: Parts, image: str) -> None:
+async def test_place_rows_with_stored_only_never_runs_the_tower(parts: Parts, image: str) -> None:
     for reducer in (Reducer.SCOPE, Reducer.DIVPRUNE):
         assert not (await place(parts, image, keeping(0.5, reducer), stored_only=True)).known
     assert parts.tower.computed == []

@@ -196,7 +196,7 @@ def test_without_end_tokens_in_the_generation_config_those_of_the_text_config_ho
         architecture.eos_ids(folder, architecture.load(folder))
 
 
-def test_what_is_published_and_what_transformers_saves_is_served(original: Path, tmp_path: Path) -> None:
+def test_published_and_resaved_configs_are_supported(original: Path, tmp_path: Path) -> None:
     from transformers import Qwen3VLMoeConfig
 
     (tmp_path / CONFIG).write_text(json.dumps(json.loads(PUBLISHED.read_text())))
@@ -268,7 +268,7 @@ OF_THE_DECODER = [
     [("encoder", *damage) for damage in DAMAGE]
     + [("decoder", *damage) for damage in DAMAGE + OF_THE_DECODER],
 )
-def test_a_service_ends_with_one_clear_line(
+def test_a_service_ends_with_a_clear_line(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -13,7 +13,7 @@ from fovea.arena import PAGE, Arena, ArenaUnusable, OpenArena, sweep
 SIZE = 10_000
 
 
-def test_what_is_written_is_read_and_is_gone_with_its_owner(tmp_path: Path) -> None:
+def test_an_arena_is_readable_until_its_owner_closes_it(tmp_path: Path) -> None:
     arena = Arena(SIZE, tmp_path)
     opened = OpenArena(arena.id, tmp_path)
     arena.write(PAGE + 100, [b"one", memoryview(b"two")])
@@ -28,7 +28,7 @@ def test_what_is_written_is_read_and_is_gone_with_its_owner(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("offset", "length"), [(0, 4), (PAGE - 1, 4), (PAGE, SIZE + 1), (PAGE + SIZE, 1), (PAGE, -1)]
 )
-def test_nothing_outside_of_the_rows_is_read(tmp_path: Path, offset: int, length: int) -> None:
+def test_reads_outside_of_the_arena_are_refused(tmp_path: Path, offset: int, length: int) -> None:
     arena = Arena(SIZE, tmp_path)
     with pytest.raises(ArenaUnusable):
         OpenArena(arena.id, tmp_path).copy(offset, length)
@@ -67,7 +67,7 @@ def test_a_file_that_is_not_an_arena_is_not_read(tmp_path: Path, harm: Callable[
     arena.close()
 
 
-def test_an_id_is_no_path(tmp_path: Path) -> None:
+def test_an_image_id_is_not_read_as_a_path(tmp_path: Path) -> None:
     for arena in ("", "../x", "0" * 31 + "/", "0" * 32 + "\n"):
         with pytest.raises(ArenaUnusable):
             OpenArena(arena, tmp_path)
@@ -82,7 +82,7 @@ def test_arenas_whose_owner_was_killed_are_removed_and_others_stay(tmp_path: Pat
     alive.close()
 
 
-def test_no_room_is_an_error_at_the_start_and_leaves_nothing(tmp_path: Path) -> None:
+def test_no_space_for_an_arena_fails_the_start(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"too large|No space|Invalid"):
         Arena(1 << 62, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -78,7 +78,7 @@ def test_a_cache_folder_that_is_a_file_ends_the_start_with_its_path(tmp_path: Pa
     assert str(tmp_path / "file") in line
 
 
-def test_what_a_plain_install_lacks_is_named_with_the_extra(
+def test_missing_packages_are_reported_with_their_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def only_some(name: str) -> str:
@@ -107,7 +107,7 @@ raise RuntimeError("two\\nlines")
 """
 
 
-def test_an_unexpected_error_is_reported_in_one_line() -> None:
+def test_an_unexpected_error_is_reported_in_a_line() -> None:
     done = subprocess.run([sys.executable, "-c", UNEXPECTED], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [

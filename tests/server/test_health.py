@@ -18,7 +18,7 @@ def ready(health: Health) -> bool:
     return {SERVING: True, NOT_SERVING: False}[status]
 
 
-async def test_it_serves_once_it_has_started(health: Health) -> None:
+async def test_health_serves_after_the_start(health: Health) -> None:
     assert not ready(health)
     health.set("started", True)
     assert ready(health)

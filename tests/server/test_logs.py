@@ -70,5 +70,5 @@ asyncio.run(main())
     assert event["error"] == "KeyError: 'x'"
 
 
-def test_an_exception_at_exit_is_json_all_the_same() -> None:
+def test_an_exception_at_exit_is_logged_as_json() -> None:
     assert len(events("import atexit; atexit.register(lambda: 1 / 0)")) > 1

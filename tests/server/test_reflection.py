@@ -13,12 +13,12 @@ FILE = "fovea/decoder/v1/decoder.proto"
 @pytest.mark.parametrize(
     "symbol", ["DecoderService", "DecoderService.Complete", "Image", "Image.data", "Role"]
 )
-def test_a_symbol_is_found_in_its_file(symbol: str) -> None:
+def test_reflection_locates_a_symbol_in_its_file(symbol: str) -> None:
     pool = Pool()
     assert pool.FindFileContainingSymbol(f"fovea.decoder.v1.{symbol}") is pool.FindFileByName(FILE)
 
 
 @pytest.mark.parametrize("symbol", ["Nobody", "DecoderService.Nothing", "Image.nothing"])
-def test_what_is_not_there_is_not_found(symbol: str) -> None:
+def test_an_unknown_symbol_raises_key_error(symbol: str) -> None:
     with pytest.raises(KeyError):
         Pool().FindFileContainingSymbol(f"fovea.decoder.v1.{symbol}")

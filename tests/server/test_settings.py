@@ -53,12 +53,12 @@ def test_a_misspelt_own_variable_is_detected() -> None:
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_what_kubernetes_injects_is_accepted(kind: type[Settings]) -> None:
+def test_variables_injected_by_kubernetes_are_accepted(kind: type[Settings]) -> None:
     assert unknown_variables(kind, KUBERNETES) == []
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_every_variable_of_both_services_may_stand_in_one_environment(kind: type[Settings]) -> None:
+def test_variables_of_both_services_may_share_an_environment(kind: type[Settings]) -> None:
     """Each service ignores the other's variables."""
     both = EncoderSettings.variables() | DecoderSettings.variables() | {"FOVEA_TOKEN"}
     assert unknown_variables(kind, dict.fromkeys(both, "1")) == []
@@ -87,7 +87,7 @@ def refusal(kind: type[Settings], capsys: pytest.CaptureFixture[str], *argv: str
     return line
 
 
-def test_a_refusal_is_one_line_that_names_flag_variable_and_value(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_is_a_line_with_flag_variable_and_value(capsys: pytest.CaptureFixture[str]) -> None:
     line = refusal(WithSecret, capsys, "--size", "many")
     assert "--size (FOVEA_ENCODER_SIZE)" in line
     assert "'many'" in line
@@ -281,7 +281,7 @@ def test_the_addresses_of_the_readme_are_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("package", ["encoder_svc", "decoder_svc"])
-def test_a_folder_that_is_no_checkpoint_ends_the_process_with_one_line(package: str, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_checkpoint_ends_the_process_with_a_line(package: str, tmp_path: Path) -> None:
     """As a process: status 1, the reason, and no traceback."""
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     done = subprocess.run(

@@ -1,6 +1,6 @@
 """The split.
 
-What trains never tests, the held-out set is frozen, answers are balanced enough that nobody guesses them.
+Training and test sets are disjoint, the held-out set is frozen, and answers are too balanced to guess.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ def test_splits_share_no_picture() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_yields_as_many_questions_as_asked(kind: str) -> None:
     asked = list(heldout(kind, 3))
-    assert [one.kind for one in asked] == [kind] * 3
-    assert {one.tier for one in asked} == {"fine" if kind in FINE else "coarse"}
-    assert all(one.answer and one.question.strip() for one in asked)
+    assert [question.kind for question in asked] == [kind] * 3
+    assert {question.tier for question in asked} == {"fine" if kind in FINE else "coarse"}
+    assert all(question.answer and question.question.strip() for question in asked)
 
 
 def test_no_constant_answer_beats_the_stated_chance() -> None:
     seen: dict[str, Counter[str]] = defaultdict(Counter)
     for seed in range(1500):
-        for one in questions_about(draw_picture("test-chance", seed), random.Random(seed)):
-            seen[one.kind][one.answer] += 1
+        for question in questions_about(draw_picture("test-chance", seed), random.Random(seed)):
+            seen[question.kind][question.answer] += 1
     for kind in KINDS:
         count = sum(seen[kind].values())
         best = seen[kind].most_common(1)[0][1]
@@ -67,20 +67,20 @@ def test_no_constant_answer_beats_the_stated_chance() -> None:
         assert best / count <= CHANCE[kind] + 4 * (CHANCE[kind] / count) ** 0.5, kind
 
 
-def test_chance_is_stated_for_every_form() -> None:
+def test_chance_is_defined_for_every_question_form() -> None:
     assert set(CHANCE) == set(FORMS)
 
 
 def test_training_batches_are_the_same_for_the_same_seed() -> None:
     recipe = Recipe(pixels=60_000)
-    one, other = next(training_batches(7, recipe)), next(training_batches(7, recipe))
-    assert (one.pictures == other.pictures).all()
-    assert (one.tokens == other.tokens).all()
+    first, other = next(training_batches(7, recipe)), next(training_batches(7, recipe))
+    assert (first.pictures == other.pictures).all()
+    assert (first.tokens == other.tokens).all()
     third = next(training_batches(8, recipe))
-    assert third.tokens.shape != one.tokens.shape or (third.tokens != one.tokens).any()
+    assert third.tokens.shape != first.tokens.shape or (third.tokens != first.tokens).any()
 
 
-def test_answer_tokens_are_the_answer_and_its_end_alone() -> None:
+def test_only_the_answer_and_its_end_token_are_answer_tokens() -> None:
     asked = next(iter(heldout("bar_value", 1)))
     ids, answered = question_tokens(asked.question, asked.answer)
     tokenizer = load_tokenizer()
@@ -88,7 +88,7 @@ def test_answer_tokens_are_the_answer_and_its_end_alone() -> None:
     assert tokenizer.id_to_token(ids[-1]) == "<|im_end|>"
 
 
-def test_targets_stand_one_place_before_the_token_they_predict() -> None:
+def test_targets_are_shifted_by_a_token() -> None:
     batch = next(training_batches(3, Recipe(pixels=60_000)))
     there = batch.targets[:, :, :-1] != IGNORED
     assert there.any()
@@ -97,15 +97,15 @@ def test_targets_stand_one_place_before_the_token_they_predict() -> None:
 
 
 def test_quoted_names_lead_to_the_visual_token_that_shows_the_answer() -> None:
-    found = 0
+    count = 0
     for seed in range(30):
         picture = draw_picture(
             "train", seed, (256, 192), drawer=3 if seed % 2 else 0
         )  # tables and bar charts
         canvas, (width, height) = picture.canvas, (128, 96)
-        for one in questions_about(picture, random.Random(seed)):
-            token = looked_up(one.question, canvas, width, height)
-            assert (token == IGNORED) is (one.kind not in ("table_cell", "bar_named"))
+        for question in questions_about(picture, random.Random(seed)):
+            token = looked_up(question.question, canvas, width, height)
+            assert (token == IGNORED) is (question.kind not in ("table_cell", "bar_named"))
             if token == IGNORED:
                 continue
             shown = [
@@ -113,10 +113,10 @@ def test_quoted_names_lead_to_the_visual_token_that_shows_the_answer() -> None:
                 for item in canvas.items
                 if int(item.y / 2) // 32 * 4 + int(item.x / 2) // 32 == token
             ]
-            assert one.answer in shown
-            batch = pack([np.zeros((height, width, 3), np.uint8)], None, [[one]], [[token]])
+            assert question.answer in shown
+            batch = pack([np.zeros((height, width, 3), np.uint8)], None, [[question]], [[token]])
             names = [load_tokenizer().decode([batch.tokens[0, 0, at]]) for at in batch.looks[0, 0, 1:]]
             assert batch.looks[0, 0, 0] == token
-            assert names == [QUOTED.findall(one.question)[0], QUOTED.findall(one.question)[-1]]
-            found += 1
-    assert found > 50
+            assert names == [QUOTED.findall(question.question)[0], QUOTED.findall(question.question)[-1]]
+            count += 1
+    assert count > 50

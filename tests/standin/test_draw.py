@@ -83,7 +83,7 @@ def test_table_cells_stand_in_their_row_and_column(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_card_prints_its_three_texts(seed: int) -> None:
+def test_a_card_prints_its_three_texts(seed: int) -> None:
     picture = draw_card(random.Random(seed), 192, 160)
     facts = picture.facts
     assert isinstance(facts, CardFacts)

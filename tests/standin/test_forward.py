@@ -68,7 +68,7 @@ def test_packed_questions_equal_each_alone_in_transformers(model: Qwen3VLMoeForC
 
 
 @torch.no_grad()
-def test_a_dropped_row_changes_nothing_for_anybody(model: Qwen3VLMoeForConditionalGeneration) -> None:
+def test_a_dropped_row_changes_no_other_row(model: Qwen3VLMoeForConditionalGeneration) -> None:
     batch = next(training_batches(2, Recipe(sizes=((160, 128),), pixels=50_000, odd_share=0.0)))
     kept = torch.ones(len(batch.pictures), 20, dtype=torch.bool)
     kept[:, 0] = False
@@ -83,15 +83,15 @@ def test_a_dropped_row_changes_nothing_for_anybody(model: Qwen3VLMoeForCondition
     other = embeds.clone()
     other[:, layout.visual.start] += 1.0
     text = model.model.language_model
-    one, _, _ = text_hidden(text, embeds, [], layout, kept)
+    indices, _, _ = text_hidden(text, embeds, [], layout, kept)
     two, _, _ = text_hidden(text, other, [], layout, kept)
-    assert torch.equal(one[:, layout.visual.start + 1 :], two[:, layout.visual.start + 1 :])
+    assert torch.equal(indices[:, layout.visual.start + 1 :], two[:, layout.visual.start + 1 :])
 
 
 @torch.no_grad()
 def test_keeping_every_row_equals_no_dropping(model: Qwen3VLMoeForConditionalGeneration) -> None:
     batch = next(training_batches(4, Recipe(sizes=((160, 128),), pixels=50_000)))
-    arrays = [torch.from_numpy(one) for one in (batch.pictures, batch.tokens, batch.targets)]
+    arrays = [torch.from_numpy(image) for image in (batch.pictures, batch.tokens, batch.targets)]
     every = torch.ones(len(batch.pictures), 20, dtype=torch.bool)
     torch.testing.assert_close(run_batch(model, *arrays).answers, run_batch(model, *arrays, every).answers)
     assert np.array_equal(run_batch(model, *arrays).right, run_batch(model, *arrays, every).right)

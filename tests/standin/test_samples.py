@@ -1,4 +1,4 @@
-"""The committed samples are what the demo needs: four pictures, answered right by the committed model."""
+"""The committed samples fit the demo: four pictures that the committed model answers right."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def model() -> Qwen3VLMoeForConditionalGeneration:
 
 
 def test_a_chart_a_table_a_scene_and_a_page_are_there() -> None:
-    assert [one["file"] for one in LISTED] == [wanted.file for wanted in WANTED]
+    assert [image["file"] for image in LISTED] == [wanted.file for wanted in WANTED]
 
 
 @pytest.mark.parametrize("sample", LISTED, ids=lambda sample: sample["file"])

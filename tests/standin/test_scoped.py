@@ -1,4 +1,4 @@
-"""Training leaves out the rows that the encoder would leave out."""
+"""Training drops the rows that the encoder would drop."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ def drawn(pictures: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(pictures, rows, 16).abs(), torch.rand(pictures, rows)
 
 
-def test_the_order_is_that_of_the_encoder() -> None:
+def test_the_training_order_equals_the_encoders_ranking() -> None:
     rows, weights = drawn(3, 40)
     places = places_in_order(rows, weights)
-    for one, weight, place in zip(rows, weights, places, strict=True):
-        order, _ = scope.rank(one.numpy(), weight.numpy())
+    for row, weight, place in zip(rows, weights, places, strict=True):
+        order, _ = scope.rank(row.numpy(), weight.numpy())
         assert place.argsort().tolist() == order.tolist()
 
 
-def test_squares_of_one_colour_are_those_of_the_encoder() -> None:
+def test_uniform_patches_equal_those_of_the_encoder() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (2, 96, 64, 3), dtype=np.uint8)
     pictures[0, 32:64, :32] = 7
     pictures[1, :32] = (1, 2, 3)
-    found = uniform_squares(torch.from_numpy(pictures))
-    assert found.tolist() == [uniform_cells(picture, 32).ravel().tolist() for picture in pictures]
-    assert found.sum(1).tolist() == [1, 2]
+    uniform = uniform_squares(torch.from_numpy(pictures))
+    assert uniform.tolist() == [uniform_cells(picture, 32).ravel().tolist() for picture in pictures]
+    assert uniform.sum(1).tolist() == [1, 2]
 
 
-def test_squares_of_one_colour_go_first() -> None:
+def test_uniform_patches_are_dropped_first() -> None:
     rows, attention = drawn(50, 20)
     uniform = torch.arange(20) < 2
     kept = best_rows(rows, attention, uniform.expand(50, -1), share=1.0)
@@ -49,8 +49,8 @@ def test_a_share_of_the_pictures_keeps_a_part_of_its_rows() -> None:
     assert best_rows(rows, attention, torch.zeros(400, 20, dtype=torch.bool), share=0.0).all()
 
 
-def test_what_was_not_encoded_has_no_say() -> None:
-    """Squares that the tower did not see got no attention: order and share are of the others."""
+def test_dropped_patches_do_not_affect_the_order() -> None:
+    """Dropped patches have no attention. Order and share refer to the remaining patches."""
     rows, attention = drawn(1, 30)
     there = torch.rand(1, 30) < 0.6
     order, _ = scope.rank(rows[0, there[0]].numpy(), attention[0, there[0]].numpy())

@@ -1,4 +1,4 @@
-"""What training relies on: checkpoints, Muon, the recipe."""
+"""Parts of training: checkpoints, Muon, the recipe."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_a_resumed_run_takes_the_same_step(tmp_path: Path) -> None:
     resumed = Pair(again, 1e-2)
     assert load_state(tmp_path / "state.safetensors", again, resumed) == 1
     take_step(again, resumed)
-    for one, other in zip(parts.parameters(), again.parameters(), strict=True):
-        assert torch.equal(one, other)
+    for tensor, other in zip(parts.parameters(), again.parameters(), strict=True):
+        assert torch.equal(tensor, other)
 
 
 def test_a_checkpoint_that_is_not_there_is_at_step_zero(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_the_whole_model_takes_the_tower_of_pretraining(tmp_path: Path) -> None:
     save_state(tmp_path / "tower.safetensors", parts, None, 7)
     holder = torch.nn.ModuleDict({"model": whole})
     assert load_weights(tmp_path / "tower.safetensors", holder) == 7
-    for one, other in zip(tower.model.visual.parameters(), whole.model.visual.parameters(), strict=True):
-        assert torch.equal(one, other)
+    for tensor, other in zip(tower.model.visual.parameters(), whole.model.visual.parameters(), strict=True):
+        assert torch.equal(tensor, other)
 
 
 def test_muon_updates_have_singular_values_near_one() -> None:

@@ -162,7 +162,7 @@ def summary(data: bytes) -> encoder_pb2.EncodeResponse:
 
 
 def rows() -> dict[str, Any]:
-    """One good stream, and streams that a client must refuse as ROWS_MISMATCH."""
+    """A valid stream, and streams that a client must refuse as ROWS_MISMATCH."""
     values = np.random.default_rng(SEED).integers(0, 256, ROWS * WIDTH * (1 + LEVELS) * 2, np.uint8)
     data = values.tobytes()
     rest = [*(chunk(data, a, b) for a, b in itertools.pairwise(CUTS)), summary(data)]
@@ -210,7 +210,7 @@ def serialised(message: Message) -> bytes:
 
 
 def errors() -> dict[str, Any]:
-    """The status details of one failure for every reason of the contract, as `grpc-status-details-bin`."""
+    """The status details of a failure for every reason of the contract, as `grpc-status-details-bin`."""
     names = [name for name, number in errors_pb2.ErrorReason.items() if number]
     reasons = [name.removeprefix("ERROR_REASON_") for name in names]
     return {"errors": [failure(reason, place) for place, reason in enumerate(reasons)]}

@@ -72,43 +72,43 @@ class DecoderServiceServicer:
     """
 
     def PutImage(self, request_iterator, context):
-        """Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent.
+        """Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribeImage(self, request, context):
-        """Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
-        where its owner does not, or no longer, hold it. Does not renew it.
+        """Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
+        IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Generate(self, request, context):
-        """Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt.
+        """Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Complete(self, request, context):
-        """Answers the same request in one message.
+        """Answers the same request with a single message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountTokens(self, request, context):
-        """Counts the tokens of a whole request; runs no model. Inline images are stored on the way.
+        """Counts the tokens of a whole request without running the language model. Inline images are stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """Tells the model, the limits, the features, the load and the encoders.
+        """Returns the model, the limits, the features, the load and the encoders.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

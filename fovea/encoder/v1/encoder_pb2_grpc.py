@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EncoderServiceStub:
-    """Stores images by content and turns each into visual rows once.
+    """Stores images by content hash and encodes each to visual rows once.
     """
 
     def __init__(self, channel):
@@ -88,78 +88,78 @@ class EncoderServiceStub:
 
 
 class EncoderServiceServicer:
-    """Stores images by content and turns each into visual rows once.
+    """Stores images by content hash and encodes each to visual rows once.
     """
 
     def PutImage(self, request_iterator, context):
-        """Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
-        is stored already, the answer comes at once and the rest need not be sent. Idempotent.
+        """Stores an image. The header and the bytes may share a message or be split over many. If the header carries the
+        digest of a stored image, the response comes at once and the client need not send the bytes. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribeImage(self, request, context):
-        """Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+        """Returns the facts of a stored image. Fails with IMAGE_NOT_STORED if the image was never stored or is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Encode(self, request, context):
-        """Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+        """Streams the rows of a stored image for a plan: a header, then chunks in order, then a summary.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PlaceRows(self, request, context):
-        """Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
-        are computed and stored where that is needed to know it; the Encode that follows finds them.
+        """Returns the indices of the rows that Encode would send for the same plan, so that a prompt can be built before
+        the rows arrive. If only the tower can tell, the rows are computed and stored, and the next Encode is a hit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LeaseRows(self, request, context):
-        """Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
-        opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
-        NOT_SERVED where there is no arena: Encode answers then.
+        """Writes the rows of a stored image into shared memory and returns their offset. The caller runs on the same host
+        and has opened the arena that GetServerInfo names. The checks are those of Encode. Fails with ARENA_FULL if the
+        arena has no room and with NOT_SERVED if there is no arena; use Encode then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseRows(self, request, context):
-        """Gives leases back, so that their memory may be used again before they end. Idempotent.
+        """Releases leases before they expire, so that their memory can be reused. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountTokens(self, request, context):
-        """Counts the tokens of an image from its width and height alone.
+        """Counts the tokens of an image from its width and height. Nothing is decoded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """Tells the model, the limits, the features and the load.
+        """Returns the model, the limits, the features and the load.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteImage(self, request, context):
-        """Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+        """Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCacheStats(self, request, context):
-        """Tells what the store holds and how often it was hit.
+        """Returns the contents of the store and its hit counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,7 +227,7 @@ def add_EncoderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EncoderService:
-    """Stores images by content and turns each into visual rows once.
+    """Stores images by content hash and encodes each to visual rows once.
     """
 
     @staticmethod

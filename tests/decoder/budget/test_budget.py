@@ -1,4 +1,4 @@
-"""A request's budget over the server's defaults: what is set counts, what is left open is the server's choice."""
+"""A request's budget over the server's defaults: set fields count, unset fields take the default."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ THRIFTY = replace(
 )
 
 
-def test_nothing_set_is_the_servers_choice() -> None:
+def test_an_empty_budget_takes_the_server_defaults() -> None:
     assert from_proto(decoder_pb2.VisualBudget()).over(THRIFTY) == THRIFTY
 
 
-def test_off_keeps_all_whatever_the_server_would_leave_out() -> None:
-    asked = decoder_pb2.VisualBudget()
-    asked.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
-    found = from_proto(asked).over(THRIFTY)
-    assert (found.selection.all, found.flat_tolerance) == (True, None)
-    asked.reduction.flat_tolerance = 0
-    assert from_proto(asked).over(THRIFTY).flat_tolerance == 0
+def test_reduction_off_overrides_the_server_default() -> None:
+    message = decoder_pb2.VisualBudget()
+    message.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
+    budget = from_proto(message).over(THRIFTY)
+    assert (budget.selection.all, budget.flat_tolerance) == (True, None)
+    message.reduction.flat_tolerance = 0
+    assert from_proto(message).over(THRIFTY).flat_tolerance == 0
 
 
-@pytest.mark.parametrize("one", [PLAIN, THRIFTY, replace(PLAIN, reduction=ReductionMode.AUTO)])
-def test_a_told_alternative_means_the_same_on_a_plain_server(one: ServerBudget) -> None:
-    for name, other in alternatives(one):
+@pytest.mark.parametrize("budget", [PLAIN, THRIFTY, replace(PLAIN, reduction=ReductionMode.AUTO)])
+def test_alternatives_mean_the_same_on_any_server(budget: ServerBudget) -> None:
+    for name, other in alternatives(budget):
         again = from_proto(to_proto(other)).over(PLAIN)
         assert (again.flat_tolerance, again.detail) == (other.flat_tolerance, other.detail), name
         assert again.selection.all == other.selection.all
@@ -53,8 +53,8 @@ def test_a_told_alternative_means_the_same_on_a_plain_server(one: ServerBudget) 
 
 @pytest.mark.parametrize("kept", [1, 15, 16, 17, 900])
 @pytest.mark.parametrize("keep", [1e-6, 0.3, 0.75, 1.0])
-def test_what_is_affordable_is_found_at_once(keep: float, kept: int) -> None:
-    """Also where no choice keeps so few: a search from the top would hold up everybody for seconds."""
+def test_affordable_needs_no_linear_search(keep: float, kept: int) -> None:
+    """Even if no total keeps so few rows. A linear search would block all requests for seconds."""
     began = time.process_time()
     total = RowSelection(keep).affordable(kept)
     assert time.process_time() - began < 0.5

@@ -1,4 +1,4 @@
-"""What reading costs, and when the server is near a limit: numbers that can be checked by hand."""
+"""Prefill cost and pressure, with numbers that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_published_moe_meets_three_billion_weights_a_token() -> None:
     assert cost.flops(8192) > 1.2 * 2 * cost.weights * 8192
 
 
-def test_dense_layers_have_one_feed_forward() -> None:
+def test_dense_layers_have_a_single_feed_forward() -> None:
     dense = {key: value for key, value in PUBLISHED.items() if "expert" not in key}
     attention = 2048 * 36 * 128 * 2
     assert PrefillCost.of(dense).weights == 48 * (attention + 3 * 2048 * 6144)
@@ -55,15 +55,15 @@ def test_detail_is_lowered_from_the_threshold_on(waiting: int, blocks: int, step
     assert Pressure(1, 1).steps(load, 100) == 0
 
 
-def test_an_engine_that_tells_no_cache_is_not_near_its_limit() -> None:
+def test_an_engine_without_cache_figures_reports_no_pressure() -> None:
     assert Pressure().steps(EngineLoad(0, 0, 0, 0, 0), 100) == 0
 
 
-def test_cached_tokens_are_paid_as_cached_ones_and_nothing_without_a_currency() -> None:
+def test_cached_tokens_have_their_own_price() -> None:
     totals = Totals(100, 400, 50, 60, 10, 1, 0, 0, 400, 1600)
     tariff = Tariff("EUR", text_tokens=1, visual_tokens=2, output_tokens=3, cached_tokens=0.5, patches=0.1)
     amount = (50 - 10) * 1 + (100 - 50) * 2 + 10 * 3 + 60 * 0.5 + 400 * 0.1
     naive = 50 * 1 + 400 * 2 + 10 * 3 + 1600 * 0.1
-    found = tariff.price(totals, cached_visual=50)
-    assert (found.amount, found.naive_amount) == pytest.approx((amount / 1e6, naive / 1e6))
+    price = tariff.price(totals, cached_visual=50)
+    assert (price.amount, price.naive_amount) == pytest.approx((amount / 1e6, naive / 1e6))
     assert Tariff(text_tokens=1).price(totals, 0) == Price()

@@ -1,4 +1,4 @@
-"""Plans follow the budget, step by step; a request that does not fit is told the largest max_pixels that does."""
+"""Plans follow the budget step by step. The error of a request that does not fit names the largest max_pixels."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def planned(*looks: ImageTraits, **budget: Any) -> list[ImagePlan]:
     return plan([Wanted(look) for look in looks], ServerBudget(**budget), PUBLISHED)
 
 
-def told(one: ImagePlan) -> list[tuple[str, int, int, str]]:
-    return [(step.name, step.before, step.after, step.reason) for step in one.steps]
+def steps_of(image_plan: ImagePlan) -> list[tuple[str, int, int, str]]:
+    return [(step.name, step.before, step.after, step.reason) for step in image_plan.steps]
 
 
 def cost(images: list[tuple[int, int]], max_pixels: int, geometry: Geometry) -> int:
@@ -53,7 +53,7 @@ def check(text: int, images: list[tuple[int, int]], max_pixels: int, new: int, c
 
 
 def fits_from(images: list[tuple[int, int]], tokens: int, geometry: Geometry) -> int | None:
-    """By trying every value from the top, which only a small range allows."""
+    """Tries every value from the top, which is feasible only for a small range."""
     values = range(geometry.max_pixels, geometry.min_pixels - 1, -1)
     return next((m for m in values if cost(images, m, geometry) <= tokens), None)
 
@@ -71,25 +71,25 @@ def test_an_image_without_a_plan_is_refused() -> None:
         planned(ImageTraits(640, 480), ImageTraits(1, 500))
 
 
-def test_every_step_down_is_told_with_its_reason() -> None:
+def test_every_lowered_detail_is_reported_with_its_reason() -> None:
     look = ImageTraits(2000, 1600, text_height=14, kind="TEXT")
-    (one,) = planned(look, max_pixels=2_000_000, detail=Detail.AUTO, max_visual_tokens=300)
-    assert told(one) == [
+    (image_plan,) = planned(look, max_pixels=2_000_000, detail=Detail.AUTO, max_visual_tokens=300)
+    assert steps_of(image_plan) == [
         ("resize", 3100, 1911, "max_pixels 2000000"),
         ("resize", 1911, 1620, "detail auto: text 14 px"),
         ("resize", 1620, 285, "budget 300"),
     ]
     (short,) = planned(ImageTraits(2000, 1500), max_pixels=PUBLISHED.max_pixels, max_short_side=768)
-    assert told(short) == [("resize", 2914, 768, "max_short_side 768")]
+    assert steps_of(short) == [("resize", 2914, 768, "max_short_side 768")]
     assert (short.planned.width, short.planned.height) == (1024, 768)
 
 
 def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
-    (one,) = planned(ImageTraits(1000, 800), keep=0.5, reducer=Reducer.RESIZE)
-    assert told(one) == [("reduce", 775, one.most, "resize 50%")]
-    assert 0.45 * 775 < one.most <= 388
-    assert one.rows.rows.all
-    assert not one.rows.by_content
+    (image_plan,) = planned(ImageTraits(1000, 800), keep=0.5, reducer=Reducer.RESIZE)
+    assert steps_of(image_plan) == [("reduce", 775, image_plan.most, "resize 50%")]
+    assert 0.45 * 775 < image_plan.most <= 388
+    assert image_plan.rows.rows.all
+    assert not image_plan.rows.by_content
 
 
 @pytest.mark.parametrize(
@@ -101,17 +101,17 @@ def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
         ({"flat_tolerance": 0, "reduction": ReductionMode.STRONG, "reducer": Reducer.STRIDE}, 388, 1),
     ],
 )
-def test_what_pixels_decide_has_bounds(changes: dict[str, Any], most: int, least: int) -> None:
-    (one,) = planned(ImageTraits(1000, 800), **changes)
-    assert (one.most, one.least, one.rows.by_content) == (most, least, True)
+def test_pixel_dependent_plans_have_bounds(changes: dict[str, Any], most: int, least: int) -> None:
+    (image_plan,) = planned(ImageTraits(1000, 800), **changes)
+    assert (image_plan.most, image_plan.least, image_plan.rows.by_content) == (most, least, True)
 
 
-def test_auto_over_pixels_that_nobody_saw_has_bounds() -> None:
-    (one,) = planned(ImageTraits(1000, 800, measured=False), detail=Detail.AUTO)
-    assert (one.most, one.least) == (775, 80)
+def test_auto_on_an_unmeasured_image_has_bounds() -> None:
+    (image_plan,) = planned(ImageTraits(1000, 800, measured=False), detail=Detail.AUTO)
+    assert (image_plan.most, image_plan.least) == (775, 80)
 
 
-def test_a_budget_counts_what_is_sent_and_an_image_as_often_as_it_stands() -> None:
+def test_a_budget_counts_sent_rows_and_every_occurrence() -> None:
     half = ServerBudget(DEFAULT_MAX_PIXELS, max_visual_tokens=400, keep=0.5)
     (once,) = plan([Wanted(ImageTraits(1000, 800))], half, PUBLISHED)
     assert (once.planned.tokens, once.most) == (775, 388)
@@ -140,11 +140,11 @@ def test_pressure_lowers_detail_step_by_step_and_not_below_the_least() -> None:
     budget = ServerBudget(DEFAULT_MAX_PIXELS, min_detail=Detail.LOW)
     sizes = []
     for steps in range(4):
-        (one,) = plan([Wanted(look)], budget.lowered(steps), PUBLISHED)
-        sizes.append(one.most)
-        assert one.degraded == bool(steps)
+        (step,) = plan([Wanted(look)], budget.lowered(steps), PUBLISHED)
+        sizes.append(step.most)
+        assert step.degraded == bool(steps)
     assert sizes[0] > sizes[1] > sizes[2] == sizes[3]
-    assert one.steps[-1].reason == "pressure: detail low"
+    assert step.steps[-1].reason == "pressure: detail low"
     assert budget.lowered(9).details == (Detail.HIGH, Detail.AUTO, Detail.LOW)
     assert replace(budget, min_detail=Detail.AUTO).lowered(2).details == (Detail.HIGH, Detail.AUTO)
     kept = replace(budget, min_detail=Detail.HIGH)
@@ -159,7 +159,7 @@ def test_pressure_lowers_detail_step_by_step_and_not_below_the_least() -> None:
     max_pixels=st.integers(PUBLISHED.min_pixels, PUBLISHED.max_pixels),
 )
 @settings(deadline=None)
-def test_what_does_not_fit_is_refused_and_nothing_else(
+def test_only_requests_beyond_the_context_are_refused(
     images: list[tuple[int, int]], text: int, new: int, context: int, max_pixels: int
 ) -> None:
     tokens = text + cost(images, max_pixels, PUBLISHED)
@@ -177,15 +177,15 @@ def test_what_does_not_fit_is_refused_and_nothing_else(
 @given(images=sizes, tokens=st.integers(1, 20_000))
 @settings(deadline=None)
 def test_the_next_pixel_would_not_fit(images: list[tuple[int, int]], tokens: int) -> None:
-    found = largest_max_pixels(images, tokens, PUBLISHED)
-    if found is None:
+    largest = largest_max_pixels(images, tokens, PUBLISHED)
+    if largest is None:
         assert cost(images, PUBLISHED.min_pixels, PUBLISHED) > tokens
     else:
-        assert PUBLISHED.min_pixels <= found <= PUBLISHED.max_pixels
-        assert cost(images, found, PUBLISHED) <= tokens
-        above = [found + 1, found + 1024, *((found + PUBLISHED.max_pixels) // k for k in (1, 2))]
+        assert PUBLISHED.min_pixels <= largest <= PUBLISHED.max_pixels
+        assert cost(images, largest, PUBLISHED) <= tokens
+        above = [largest + 1, largest + 1024, *((largest + PUBLISHED.max_pixels) // k for k in (1, 2))]
         for more in above:
-            if found < more <= PUBLISHED.max_pixels:
+            if largest < more <= PUBLISHED.max_pixels:
                 assert cost(images, more, PUBLISHED) > tokens
 
 
@@ -195,8 +195,8 @@ def test_the_named_value_is_the_largest_of_all(images: list[tuple[int, int]], to
     assert largest_max_pixels(images, tokens, SMALL) == fits_from(images, tokens, SMALL)
 
 
-def test_a_cost_that_falls_where_scaling_ends_is_found() -> None:
-    """1500x20 is 47 cells as it is, and more where it must be scaled: a low side is still one cell high."""
+def test_non_monotonic_costs_are_handled() -> None:
+    """1500x20 has 47 cells unscaled and more when scaled, because the short side keeps at least a cell."""
     image = [(1500, 20)]
     own = 47 * 1024
     assert cost(image, own, SMALL) == 47
@@ -206,7 +206,7 @@ def test_a_cost_that_falls_where_scaling_ends_is_found() -> None:
     assert largest_max_pixels(both, 47 + 63, SMALL) == fits_from(both, 47 + 63, SMALL)
 
 
-def test_an_a4_page_is_told_what_fits() -> None:
+def test_an_a4_page_error_names_the_size_that_fits() -> None:
     assert cost([A4], PUBLISHED.max_pixels, PUBLISHED) == 8580
     with pytest.raises(ContextTooLong) as caught:
         check(40, [A4], PUBLISHED.max_pixels, 256, 8192)
@@ -218,14 +218,14 @@ def test_an_a4_page_is_told_what_fits() -> None:
         check(40, [A4], named + 1, 256, 8192)
 
 
-def test_text_that_fills_the_context_leaves_no_size() -> None:
+def test_text_that_fills_the_context_leaves_no_room_for_images() -> None:
     with pytest.raises(ContextTooLong) as caught:
         check(8000, [A4], DEFAULT_MAX_PIXELS, 256, 8192)
     assert caught.value.metadata["max_pixels_that_fits"] == "0"
     assert "no max_pixels" in caught.value.message
 
 
-def test_without_images_no_size_is_named() -> None:
+def test_errors_of_text_only_requests_name_no_size() -> None:
     check_fit(7936, 0, [], 256, 8192, PUBLISHED)
     with pytest.raises(ContextTooLong) as caught:
         check_fit(7937, 0, [], 256, 8192, PUBLISHED)
@@ -234,7 +234,9 @@ def test_without_images_no_size_is_named() -> None:
 
 @given(images=sizes, tokens=st.integers(64, 20_000))
 @settings(deadline=None)
-def test_one_image_agrees_with_the_geometrys_own_search(images: list[tuple[int, int]], tokens: int) -> None:
+def test_a_single_image_agrees_with_the_search_of_the_geometry(
+    images: list[tuple[int, int]], tokens: int
+) -> None:
     width, height = images[0]
     own = PUBLISHED.largest_fitting(width, height, tokens)
     assume(own is not None and own >= PUBLISHED.min_pixels)

@@ -1,4 +1,4 @@
-"""Encoders that only say what they were told to say, each in a server of its own on a loopback port."""
+"""Fake encoders with scripted responses, each in its own server on a loopback port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXPECTED = ExpectedModel("sha256:" + "f" * 64, LAYOUT.width, LAYOUT.levels)
 
 
 class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
-    """Tells this load; describes every image, but not before `go` is set."""
+    """Reports this load, and describes every image once `go` is set."""
 
     def __init__(self, name: str, waiting: int = 0, running: int = 0, encodes: int = 0) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 
 @asynccontextmanager
 async def served(encoders: Sequence[FakeEncoder]) -> AsyncIterator[None]:
-    """All of them, while the block lasts; each knows its address."""
+    """Serves all encoders inside the block. Each knows its address."""
     servers = []
     for encoder in encoders:
         server = grpc.aio.server()

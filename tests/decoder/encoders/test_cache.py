@@ -1,4 +1,4 @@
-"""Rows in the decoder's memory: whole ones only, within their bytes and their time, told as they are."""
+"""The decoder's row cache: complete images only, bounded in bytes and time, with the origin reported."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_repeat_is_the_same_rows_and_no_transfer(source: FakeSource) -> 
         replace(wanted(), layout=replace(LAYOUT, levels=4)),
     ],
 )
-async def test_whatever_decides_rows_is_in_the_key(source: FakeSource, other: RowRequest) -> None:
+async def test_cache_key_holds_everything_that_decides_rows(source: FakeSource, other: RowRequest) -> None:
     cache = RowCache(10 * SIZE)
     await read(source, cache, wanted())
     await read(source, cache, other)
@@ -113,7 +113,7 @@ async def test_the_bound_holds_and_the_least_recently_used_goes_first(source: Fa
     assert source.asked == ["a", "b", "c", "b"]
 
 
-async def test_what_cannot_fit_passes_through_and_drives_nothing_out(source: FakeSource) -> None:
+async def test_rows_larger_than_the_cache_evict_nothing(source: FakeSource) -> None:
     cache = RowCache(SIZE)
     await read(source, cache, wanted())
     data, _ = await read(source, cache, wanted("b", ROWS + 2))
@@ -133,7 +133,7 @@ async def test_a_stream_that_breaks_is_not_kept(source: FakeSource, fails_at: in
     assert (report.origin, source.asked) == ("encoded", ["a", "a"])
 
 
-async def test_leaving_early_closes_the_transfer_and_keeps_nothing(source: FakeSource) -> None:
+async def test_leaving_early_closes_the_transfer_and_caches_nothing(source: FakeSource) -> None:
     cache = RowCache(SIZE)
     chunks = cache.over(source).fetch(wanted(), Deadline()).chunks()
     await anext(chunks)
@@ -142,10 +142,10 @@ async def test_leaving_early_closes_the_transfer_and_keeps_nothing(source: FakeS
     assert (cache.used_bytes, source.closed) == (0, ["a"])
 
 
-async def test_side_by_side_both_are_whole_and_one_is_kept(source: FakeSource) -> None:
+async def test_concurrent_reads_are_complete_and_cached_once(source: FakeSource) -> None:
     cache = RowCache(4 * SIZE)
-    found = await asyncio.gather(*(read(source, cache, wanted()) for _ in range(3)))
-    assert len({data for data, _ in found}) == 1
+    answers = await asyncio.gather(*(read(source, cache, wanted()) for _ in range(3)))
+    assert len({data for data, _ in answers}) == 1
     assert cache.used_bytes == SIZE
 
 
@@ -158,5 +158,5 @@ async def test_rows_that_are_too_old_are_fetched_anew(source: FakeSource) -> Non
     assert cache.used_bytes == SIZE
 
 
-def test_without_capacity_the_source_stands_alone(source: FakeSource) -> None:
+def test_without_capacity_every_read_goes_to_the_source(source: FakeSource) -> None:
     assert RowCache().over(source) is source

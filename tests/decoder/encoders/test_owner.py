@@ -1,6 +1,6 @@
-"""Who owns an image: spread evenly, and moved only where its own encoder leaves or a new one takes it.
+"""Owners of images: evenly spread, and moved only if their encoder leaves or a new encoder takes them.
 
-Every id here is fixed, so nothing of this is left to chance.
+Every id is fixed, so the results are deterministic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fleet(form: str, count: int) -> list[str]:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("count", [3, 5])
 def test_images_are_spread_evenly(form: str, count: int) -> None:
-    load = Counter(owner(one, fleet(form, count)) for one in IDS)
+    load = Counter(owner(image_id, fleet(form, count)) for image_id in IDS)
     even = len(IDS) / count
     assert sum((n - even) ** 2 / even for n in load.values()) < CHI_SQUARE[count - 1]
     assert len(load) == count
@@ -33,39 +33,39 @@ def test_images_are_spread_evenly(form: str, count: int) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_only_the_images_of_the_one_that_leaves_move(form: str, count: int) -> None:
+def test_only_images_of_a_leaving_encoder_move(form: str, count: int) -> None:
     before = fleet(form, count)
     for leaver in before:
         after = [address for address in before if address != leaver]
-        moved = {one for one in IDS if owner(one, before) != owner(one, after)}
-        assert moved == {one for one in IDS if owner(one, before) == leaver}
+        moved = {image_id for image_id in IDS if owner(image_id, before) != owner(image_id, after)}
+        assert moved == {image_id for image_id in IDS if owner(image_id, before) == leaver}
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_the_images_of_the_one_that_leaves_are_spread_over_the_others(count: int) -> None:
+def test_images_of_a_leaving_encoder_spread_over_the_others(count: int) -> None:
     before = fleet(FORMS[0], count + 1)
-    orphans = [one for one in IDS if owner(one, before) == before[0]]
-    load = Counter(owner(one, before[1:]) for one in orphans)
+    orphans = [image_id for image_id in IDS if owner(image_id, before) == before[0]]
+    load = Counter(owner(image_id, before[1:]) for image_id in orphans)
     assert len(load) == count
     assert max(load.values()) < 1.2 * len(orphans) / count
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_one_that_joins_takes_its_share_and_nobody_else_takes_any(form: str, count: int) -> None:
+def test_a_joining_encoder_takes_only_its_share(form: str, count: int) -> None:
     after = fleet(form, count + 1)
-    moved = [one for one in IDS if owner(one, after[:-1]) != owner(one, after)]
-    assert {owner(one, after) for one in moved} == {after[-1]}
+    moved = [image_id for image_id in IDS if owner(image_id, after[:-1]) != owner(image_id, after)]
+    assert {owner(image_id, after) for image_id in moved} == {after[-1]}
     assert len(moved) / len(IDS) == pytest.approx(1 / (count + 1), rel=0.1)
 
 
 def test_the_order_of_the_addresses_does_not_matter() -> None:
     addresses = fleet(FORMS[0], 5)
-    for one in IDS[:200]:
-        assert owner(one, addresses) == owner(one, addresses[::-1])
+    for image_id in IDS[:200]:
+        assert owner(image_id, addresses) == owner(image_id, addresses[::-1])
 
 
 def test_owners_are_the_same_in_every_version() -> None:
     """Another hash would move every image of every running fleet."""
-    found = [owner(one, fleet(FORMS[0], 3)) for one in IDS[:6]]
-    assert [address[7] for address in found] == ["2", "3", "3", "2", "3", "2"]
+    owners = [owner(image_id, fleet(FORMS[0], 3)) for image_id in IDS[:6]]
+    assert [address[7] for address in owners] == ["2", "3", "3", "2", "3", "2"]

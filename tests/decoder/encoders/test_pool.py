@@ -1,4 +1,4 @@
-"""Encoders that join and leave: who gets images, who is closed and when, and the load of each."""
+"""Encoders that join and leave: which encoder gets images, when a connection closes, and each load."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pool_of(*addresses: str) -> EncoderPool:
     return EncoderPool(EXPECTED, NAME, addresses)
 
 
-async def test_a_newcomer_gets_images_and_the_others_keep_their_connections() -> None:
+async def test_a_new_encoder_gets_images_and_others_keep_their_connections() -> None:
     pool = pool_of("a:1", "b:1")
     with pool.held() as before:
         pool.update(["a:1", "b:1", "c:1"])
@@ -50,7 +50,7 @@ async def test_a_newcomer_gets_images_and_the_others_keep_their_connections() ->
     await pool.close()
 
 
-async def test_one_that_leaves_is_closed_once_its_calls_have_ended(closed: list[str]) -> None:
+async def test_a_leaving_encoder_is_closed_after_its_calls(closed: list[str]) -> None:
     staying, leaving = FakeEncoder("staying"), FakeEncoder("leaving")
     leaving.go.clear()
     async with served([staying, leaving]):
@@ -76,16 +76,16 @@ async def test_one_that_leaves_is_closed_once_its_calls_have_ended(closed: list[
 
 async def _owned_by(pool: EncoderPool, address: str) -> str:
     with pool.held() as fleet:
-        return next(one for one in IDS if fleet.of(one).address == address)
+        return next(image_id for image_id in IDS if fleet.of(image_id).address == address)
 
 
-async def test_a_request_finds_its_images_where_it_put_them(closed: list[str]) -> None:
-    """Whoever joins or leaves meanwhile: its facts, its layout and its rows are of one fleet."""
+async def test_a_request_keeps_its_fleet_when_encoders_join_or_leave(closed: list[str]) -> None:
+    """Encoders join and leave meanwhile; facts, layout and rows of the request come from the same fleet."""
     pool = pool_of("a:1")
     with pool.held() as fleet:
         pool.update(["b:1"])
         pool.update(["b:1", "c:1"])
-        assert {fleet.of(one).address for one in IDS} == {"a:1"}
+        assert {fleet.of(image_id).address for image_id in IDS} == {"a:1"}
         await asyncio.sleep(0)
         assert closed == []
     await asyncio.sleep(0)
@@ -93,7 +93,7 @@ async def test_a_request_finds_its_images_where_it_put_them(closed: list[str]) -
     await pool.close()
 
 
-async def test_one_that_comes_back_while_it_is_held_is_connected_anew(closed: list[str]) -> None:
+async def test_a_returning_encoder_gets_a_new_connection(closed: list[str]) -> None:
     pool = pool_of("a:1")
     with pool.held() as old:
         pool.update(["b:1"])
@@ -107,7 +107,7 @@ async def test_one_that_comes_back_while_it_is_held_is_connected_anew(closed: li
     await pool.close()
 
 
-async def test_joins_and_leaves_are_one_line_each_and_the_same_again_is_none() -> None:
+async def test_each_join_and_leave_is_logged_once() -> None:
     with capture_logs() as logs:
         pool = pool_of("a:1")
         pool.update(["b:1", "a:1"])
@@ -131,7 +131,7 @@ async def test_without_an_address_the_failure_names_the_dns_name() -> None:
     await pool.close()
 
 
-async def test_each_encoder_tells_its_own_load_and_a_silent_one_none() -> None:
+async def test_each_encoder_reports_its_load_and_a_silent_encoder_none() -> None:
     encoders = [FakeEncoder("one", 3, 2, 100), FakeEncoder("two", 0, 1, 7), FakeEncoder("three", 9, 0, 0)]
     async with served(encoders):
         nobody = free_address()

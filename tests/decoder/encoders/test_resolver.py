@@ -17,7 +17,7 @@ NAME = DnsName("encoders.example", 50051)
 
 
 class Zone:
-    """What a DNS server would answer; None is no answer."""
+    """The answers of a DNS server. None is a failed lookup."""
 
     def __init__(self, *answers: Sequence[str] | None) -> None:
         self.answers = list(answers)
@@ -32,7 +32,7 @@ class Zone:
 
 
 async def looked(zone: Zone) -> list[Sequence[str]]:
-    """What the listener hears while all of the zone's answers are used up."""
+    """The address lists that the listener gets until the zone's answers are used up."""
     heard: list[Sequence[str]] = []
     resolver = Resolver(NAME, 5.0, heard.append, zone)
     while zone.answers:
@@ -40,13 +40,13 @@ async def looked(zone: Zone) -> list[Sequence[str]]:
     return heard
 
 
-async def test_every_answer_is_told() -> None:
+async def test_every_answer_is_reported() -> None:
     zone = Zone(["a"], ["a", "b"], ["b"])
     assert await looked(zone) == [["a"], ["a", "b"], ["b"]]
     assert zone.asked == [("encoders.example", 50051)] * 3
 
 
-async def test_a_failure_tells_nothing_and_is_logged_once_until_it_is_over() -> None:
+async def test_a_lasting_failure_is_logged_once() -> None:
     with capture_logs() as logs:
         heard = await looked(Zone(["a"], None, None, None, ["a", "b"], None, ["b"]))
     assert heard == [["a"], ["a", "b"], ["b"]]
@@ -55,7 +55,7 @@ async def test_a_failure_tells_nothing_and_is_logged_once_until_it_is_over() -> 
     assert {line["name"] for line in logs} == {"dns:///encoders.example:50051"}
 
 
-async def test_it_looks_again_and_again_whatever_the_answer() -> None:
+async def test_the_resolver_keeps_polling_after_failures() -> None:
     done = asyncio.Event()
     zone = Zone(None, ["a"], None, ["b"], ["c"])
 
@@ -72,8 +72,8 @@ async def test_localhost_by_the_real_resolver() -> None:
     assert await lookup("localhost", 50051) == ["127.0.0.1:50051"]
 
 
-async def test_a_slow_lookup_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop turns while the system's resolver hangs."""
+async def test_a_slow_lookup_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop runs while the system's resolver hangs."""
     go = threading.Event()
 
     def hanging(*args, **kwargs):
@@ -90,22 +90,22 @@ async def test_a_slow_lookup_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("resolved", "expected"),
     [
         (["10.0.0.2", "10.0.0.1", "10.0.0.2"], ["10.0.0.1:50051", "10.0.0.2:50051"]),
         (["fd00::2", "10.0.0.1", "fd00::1"], ["10.0.0.1:50051"]),
         (["fd00::2", "fd00::1"], ["[fd00::1]:50051", "[fd00::2]:50051"]),
     ],
 )
-async def test_one_address_an_encoder(
-    monkeypatch: pytest.MonkeyPatch, found: list[str], expected: list[str]
+async def test_an_encoder_with_two_addresses_counts_once(
+    monkeypatch: pytest.MonkeyPatch, resolved: list[str], expected: list[str]
 ) -> None:
-    """A host of two families has two addresses and is one encoder."""
+    """A host with an IPv4 and an IPv6 address is a single encoder."""
 
     def answer(host, port, *args):
         return [
             (socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port))
-            for ip in found
+            for ip in resolved
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
@@ -116,7 +116,7 @@ def chosen(encoders: str) -> DecoderSettings:
     return DecoderSettings(model="m", encoders=encoders)
 
 
-def test_a_dns_name_is_one_name_and_a_plain_one_is_an_address() -> None:
+def test_a_dns_name_is_resolved_and_a_plain_name_is_an_address() -> None:
     by_name = chosen("dns:///encoders.example.:50051")
     assert (by_name.encoder_name, by_name.encoder_addresses) == (DnsName("encoders.example.", 50051), [])
     listed = chosen(" encoder-a:50051, 10.0.0.2:50051 ")
@@ -130,6 +130,6 @@ def test_a_dns_name_is_one_name_and_a_plain_one_is_an_address() -> None:
         "dns:///:50051", "dns:a:50051", "dns://8.8.8.8/a:50051", "dns:///a..b:50051", "dns:///a b:50051",
     ],
 )  # fmt: skip
-def test_what_can_not_be_meant_is_refused_at_start(encoders: str) -> None:
+def test_invalid_encoder_lists_are_refused_at_start(encoders: str) -> None:
     with pytest.raises(ValueError, match=r"names no encoder|stands alone|not of the form|empty entry"):
         chosen(encoders)

@@ -1,4 +1,4 @@
-"""An encoder that says nothing, says it for ever, or says what cannot be: each call ends, in a typed error."""
+"""Encoders that are silent, never end, or send invalid values: each call ends with a typed error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Ask = Callable[[RemoteEncoder, Deadline], Awaitable[Any]]
 
 
 class Mute(FakeEncoder):
-    """Takes every call; the methods in `mute` never answer, and Encode stops after `says` messages."""
+    """Accepts every call. The methods in `mute` never answer, and Encode stops after `says` messages."""
 
     def __init__(self, *mute: str) -> None:
         super().__init__("mute")
@@ -132,7 +132,7 @@ async def test_rows_that_stop_coming_end_their_fetch(says: int) -> None:
 
 
 @pytest.mark.parametrize("method", CALLS)
-async def test_the_callers_deadline_comes_first(method: str) -> None:
+async def test_the_callers_deadline_wins(method: str) -> None:
     async with peer_of(Mute(method), limit_s=60.0) as peer:
         with pytest.raises(DeadlineExceeded):
             await CALLS[method](peer, Deadline.after(0.3))
@@ -146,15 +146,15 @@ async def test_a_deadline_that_leaves_nothing_is_no_internal_error(method: str, 
             await CALLS[method](peer, Deadline.after(left))
 
 
-async def test_the_handshake_is_bounded_too() -> None:
-    """By its own few seconds, whatever the limit."""
+async def test_the_handshake_is_bounded() -> None:
+    """The handshake has its own limit of a few seconds."""
     async with peer_of(Mute("GetServerInfo")) as peer:
         with pytest.raises(EncoderUnavailable):
             await peer.handshake(*SHAPE, Deadline())
 
 
 async def test_a_call_waits_for_a_tower_that_completes_images() -> None:
-    """A long queue is no silence: the encoder's own count of images tells them apart."""
+    """The encoder's count of images distinguishes a long queue from silence."""
     encoder = Mute()
 
     async def busy(request: Any, context: Any) -> Any:
@@ -168,7 +168,7 @@ async def test_a_call_waits_for_a_tower_that_completes_images() -> None:
         assert not (await peer.place(WANTED, Deadline(), stored_only=True)).known
 
 
-async def test_an_encoder_that_was_silent_is_asked_for_a_sign_of_life_first() -> None:
+async def test_a_silent_encoder_is_health_checked_first() -> None:
     encoder = Mute("DescribeImage", "GetServerInfo")
     async with peer_of(encoder) as peer:
         with pytest.raises(EncoderUnavailable):
@@ -182,15 +182,15 @@ async def test_an_encoder_that_was_silent_is_asked_for_a_sign_of_life_first() ->
         assert (await peer.describe(DIGEST, Deadline())).facts.digest == DIGEST
 
 
-async def test_an_address_at_which_nobody_listens_is_told_at_once() -> None:
+async def test_an_address_without_a_listener_fails_at_once() -> None:
     peer = RemoteEncoder(free_address())
     with pytest.raises(EncoderUnavailable):
         await peer.describe(DIGEST, Deadline())
     await peer.close()
 
 
-async def test_an_encoder_that_is_back_is_found_by_the_next_call() -> None:
-    """Whatever gRPC's pause between two attempts to connect is by then."""
+async def test_a_restarted_encoder_serves_the_next_call() -> None:
+    """Regardless of gRPC's current reconnect backoff."""
     address = free_address()
     peer = RemoteEncoder(address)
     for _ in range(4):
@@ -215,7 +215,7 @@ async def test_an_upload_arrives_whole() -> None:
 
 
 @pytest.mark.parametrize("failure", [InvalidArgument("no message"), OSError("gone"), ZeroDivisionError()])
-async def test_what_goes_wrong_with_the_pieces_of_an_upload_is_raised(failure: Exception) -> None:
+async def test_errors_of_the_upload_iterator_are_raised(failure: Exception) -> None:
     async def failing() -> AsyncIterator[bytes]:
         yield b"data"
         raise failure
@@ -245,8 +245,8 @@ async def test_an_upload_is_answered_before_all_of_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
-async def test_a_status_that_is_not_ours_is_no_answer(code: grpc.StatusCode) -> None:
-    """From a proxy, or from gRPC itself: the caller did nothing wrong and may come back."""
+async def test_a_status_of_another_server_is_an_error(code: grpc.StatusCode) -> None:
+    """The status comes from a proxy or from gRPC itself, so the caller may retry."""
 
     class Odd(Mute):
         async def DescribeImage(self, request, context):
@@ -271,7 +271,7 @@ LIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_facts_that_cannot_be_are_refused(lie: str) -> None:
+async def test_impossible_facts_are_refused(lie: str) -> None:
     class Lying(Mute):
         async def DescribeImage(self, request, context):
             response = await super().DescribeImage(request, context)
@@ -284,7 +284,7 @@ async def test_facts_that_cannot_be_are_refused(lie: str) -> None:
             await peer.describe(DIGEST, Deadline())
 
 
-async def test_what_a_later_encoder_knows_of_an_image_is_passed_over() -> None:
+async def test_unknown_enum_values_of_a_later_encoder_are_ignored() -> None:
     class Later(Mute):
         async def DescribeImage(self, request, context):
             response = await super().DescribeImage(request, context)
@@ -329,7 +329,7 @@ def _garbage(method: str) -> grpc.RpcMethodHandler:
     return grpc.unary_unary_rpc_method_handler(one)
 
 
-async def test_an_encoder_that_went_from_the_wrong_model_to_the_right_one_is_asked_again() -> None:
+async def test_an_encoder_that_switches_to_the_right_model_is_used_again() -> None:
     encoder = Mute()
     right, wrong = EXPECTED.fingerprint, "sha256:" + "0" * 64
     async with peer_of(encoder) as peer:
@@ -338,7 +338,7 @@ async def test_an_encoder_that_went_from_the_wrong_model_to_the_right_one_is_ask
         assert await peer.handshake(right, *SHAPE[1:], Deadline()) == WANTED.layout
 
 
-async def test_kept_rows_that_are_others_than_those_placed_are_asked_for_again() -> None:
+async def test_rows_that_differ_from_the_placed_rows_are_requested_again() -> None:
     """Which rows are kept depends on the encoder's arithmetic, and so on its settings."""
     from dataclasses import replace
 
@@ -349,6 +349,6 @@ async def test_kept_rows_that_are_others_than_those_placed_are_asked_for_again()
                 pass
 
 
-async def test_a_good_encoder_is_not_touched_by_any_of_this() -> None:
+async def test_a_responsive_encoder_is_read_normally() -> None:
     async with peer_of(Mute()) as peer:
         assert await whole(peer, Deadline()) == DATA[: ROWS * WANTED.layout.row_bytes]

@@ -1,4 +1,4 @@
-"""The rows of an encoder that cannot be trusted: whatever does not fit ends the fetch."""
+"""Row streams of an untrusted encoder: any mismatch ends the fetch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Messages = list[encoder_pb2.EncodeResponse]
 
 
 class Streaming(FakeEncoder):
-    """Answers Encode with these messages, in protobuf's own writing."""
+    """Answers Encode with these messages, serialised by protobuf."""
 
     def __init__(self, messages: Messages) -> None:
         super().__init__("streaming")
@@ -72,7 +72,7 @@ async def fetched(messages: Messages) -> tuple[bytes, WireFetch]:
             await peer.close()
 
 
-async def test_a_good_stream_is_read_with_its_report() -> None:
+async def test_a_valid_stream_is_read_with_its_report() -> None:
     data, fetch = await fetched(good())
     size = ROWS * LAYOUT.row_bytes
     assert data == DATA[:size]
@@ -150,7 +150,7 @@ async def test_what_does_not_fit_is_refused(harm: Callable[[Messages], None]) ->
         await fetched(messages)
 
 
-async def test_a_few_events_of_a_later_contract_are_passed_over() -> None:
+async def test_unknown_events_of_a_later_contract_are_skipped() -> None:
     messages = good()
     messages[1:1] = [encoder_pb2.EncodeResponse()] * (UNKNOWN_EVENTS - 1)
     assert (await fetched(messages))[0] == DATA[: ROWS * LAYOUT.row_bytes]
@@ -178,13 +178,13 @@ def test_a_chunk_of_a_newer_encoder_is_read_by_protobuf(extra: bytes) -> None:
     """A field that this version does not know is skipped, as protobuf promises."""
     message = chunk(2).SerializeToString() + extra
     assert (frames.read(message) is None) == bool(extra)
-    found = _event(message)
-    assert isinstance(found, ChunkFrame)
+    event = _event(message)
+    assert isinstance(event, ChunkFrame)
     known = chunk(2).chunk
-    assert (found.first_row, found.rows, bytes(found.data), found.xxh3) == (2, 2, known.data, known.xxh3)
+    assert (event.first_row, event.rows, bytes(event.data), event.xxh3) == (2, 2, known.data, known.xxh3)
 
 
-def test_other_messages_are_what_they_are() -> None:
+def test_other_messages_are_unchanged() -> None:
     header, *_, summary = good()
     assert _event(header.SerializeToString()) == header.header
     assert _event(summary.SerializeToString()) == summary.summary
@@ -192,7 +192,7 @@ def test_other_messages_are_what_they_are() -> None:
 
 
 async def test_rows_that_are_not_finite_are_refused_with_the_encoder_that_sent_them() -> None:
-    """Their check fits: they were computed so."""
+    """Their checksum matches, because they were computed that way."""
     messages = good()
     data = bytearray(messages[2].chunk.data)
     data[LAYOUT.row_bytes + 2 : LAYOUT.row_bytes + 4] = b"\xc0\x7f"  # NaN

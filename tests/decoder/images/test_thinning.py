@@ -1,4 +1,4 @@
-"""What is new in a sequence is kept: the first image whole, then the rows that changed most."""
+"""Thinning keeps the first image of a sequence whole, then the rows that changed most."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def test_only_what_changed_is_kept_of_later_images() -> None:
     second[[3, 7]] *= -1
     third[3] *= -1  # still as in the second, but 7 is back
     kept = newest([frame(first), frame(second), frame(third)], 0.41)
-    assert [list(one) for one in kept] == [list(range(ROWS)), [3, 7], [7]]
+    assert [list(indices) for indices in kept] == [list(range(ROWS)), [3, 7], [7]]
 
 
 def test_no_image_disappears_and_the_first_stays_whole() -> None:
     same = still()
     kept = newest([frame(same), frame(same), frame(2 * same)], 0.01)
-    assert [len(one) for one in kept] == [ROWS, 1, 1]
+    assert [len(indices) for indices in kept] == [ROWS, 1, 1]
 
 
 def test_rows_that_did_not_change_are_not_kept_although_the_share_allows_it() -> None:
@@ -38,15 +38,15 @@ def test_rows_that_did_not_change_are_not_kept_although_the_share_allows_it() ->
     second = first.copy()
     second[[3, 7]] *= 1.5  # another row, in the same direction
     kept = newest([frame(first), frame(second), frame(second)], 0.9)
-    assert [list(one) for one in kept] == [list(range(ROWS)), [3, 7], [0]]
+    assert [list(indices) for indices in kept] == [list(range(ROWS)), [3, 7], [0]]
 
 
 def test_a_place_that_was_empty_before_is_new() -> None:
     first = still()
     kept = newest([frame(first[:6], [0, 1, 2, 3, 4, 5]), frame(first[4:8], [4, 5, 6, 7])], 0.8)
-    assert [list(one) for one in kept] == [list(range(6)), [2, 3]]
+    assert [list(indices) for indices in kept] == [list(range(6)), [2, 3]]
 
 
-def test_every_row_is_kept_at_one() -> None:
+def test_every_row_is_kept_at_a_share_of_1() -> None:
     frames = [frame(still()) for _ in range(3)]
-    assert [len(one) for one in newest(frames, 1.0)] == [ROWS] * 3
+    assert [len(indices) for indices in newest(frames, 1.0)] == [ROWS] * 3

@@ -1,4 +1,4 @@
-"""Checkpoints and references, made once; an engine for each test that wants one."""
+"""Checkpoints and references, created once; an engine for each test that uses the fixture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared by the engine's tests: the reference model of transformers, prompts it was asked, row streams."""
+"""Shared by the engine's tests: the transformers reference, its prompts and answers, row streams."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GRIDS = ((1, 4, 6), (1, 8, 4), (1, 2, 2), (1, 6, 10), (1, 10, 2))
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A prompt, the rows of its images as (rows, 1 + levels, width), and what the reference answers."""
+    """A prompt, the rows of its images as (rows, 1 + levels, width), and the answer of the reference."""
 
     prompt: Prompt
     rows: tuple[torch.Tensor, ...]
@@ -163,7 +163,7 @@ def text(deltas: Sequence[Delta]) -> str:
 
 
 def assert_equal_but_for_ties(got: tuple[int, ...], question: Question) -> int:
-    """Equal tokens up to where the reference is undecided. Returns 1 if that was needed, and prints it."""
+    """Asserts equal tokens up to the first tie of the reference. Returns 1 and prints it if there was a tie."""
     for place, (ours, theirs) in enumerate(zip(got, question.answer, strict=False)):
         if ours != theirs:
             gap = question.gaps[place]
@@ -175,7 +175,7 @@ def assert_equal_but_for_ties(got: tuple[int, ...], question: Question) -> int:
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for what another thread does. The bound is a guard against hanging, no measurement."""
+    """Wait for another thread. The limit only guards against hanging."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came true"

@@ -1,4 +1,4 @@
-"""How answers are drawn and where they end."""
+"""Sampling and the end of answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_other_seeds_give_other_tokens(
     assert len({tokens(await answer(engine, q, s)) for s in seeds}) == 5
 
 
-async def test_a_penalty_on_what_was_said_changes_the_answer_and_the_engine_lives(
+async def test_a_repetition_penalty_changes_the_answer_and_the_engine_lives(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     q, plain = questions["moe"][0], Sampling(max_new_tokens=20, ignore_eos=True)

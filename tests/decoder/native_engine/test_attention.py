@@ -1,4 +1,4 @@
-"""Paged attention is plain causal attention, whatever lies where in the pages."""
+"""Paged attention equals dense causal attention, whatever the pages hold."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def poisoned(pages: LayerPages, plan: AttentionPlan, value: float) -> LayerPages
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("gathered_bytes", [1, 60_000, 2 << 20], ids=["one by one", "two by two", "together"])
 @pytest.mark.parametrize("sizes", [*STEPS, tuple((1, n) for n in (1, 2, 15, 16, 17, 30, 31, 32, 33, 60, 64))])
-def test_what_lies_behind_a_context_contributes_nothing(
+def test_positions_after_the_context_contribute_nothing(
     sizes: tuple[tuple[int, int], ...], gathered_bytes: int, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stale tails of blocks, whole blocks that a table holds beyond its context, and what padding points to."""
+    """Stale tails of blocks, blocks of a table beyond its context, and targets of padding."""
     monkeypatch.setattr(
         "decoder_svc.model.attention.GATHERED_BYTES", gathered_bytes // torch.get_num_threads()
     )
@@ -104,7 +104,7 @@ def test_what_lies_behind_a_context_contributes_nothing(
     torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)  # fp32 rounding
 
 
-def test_a_context_of_nothing_but_nan_spoils_itself_alone() -> None:
+def test_a_context_of_nan_affects_only_itself() -> None:
     sizes = tuple((1, n) for n in (5, 40, 33, 21))
     q, pages, plan, expected = step(sizes, 16, torch.float32, "cpu")
     for block in plan.tables[1, :3].tolist():
@@ -118,7 +118,7 @@ def test_a_context_of_nothing_but_nan_spoils_itself_alone() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("sizes", STEPS)
-def test_on_a_gpu_too_what_lies_behind_a_context_contributes_nothing(
+def test_positions_after_the_context_contribute_nothing_on_a_gpu(
     sizes: tuple[tuple[int, int], ...],
 ) -> None:
     attention, _ = choose_attention(torch.device("cuda"), torch.bfloat16, SHAPE)
@@ -129,7 +129,7 @@ def test_on_a_gpu_too_what_lies_behind_a_context_contributes_nothing(
 
 @pytest.mark.parametrize("gathered_bytes", [1, 400_000])
 def test_decodes_are_gathered_in_parts(gathered_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 164 KB each: one by one, and two with a rest."""
+    """Of 164 KB each: a single gather each, and two with a remainder."""
     monkeypatch.setattr(
         "decoder_svc.model.attention.GATHERED_BYTES", gathered_bytes // torch.get_num_threads()
     )
@@ -138,7 +138,7 @@ def test_decodes_are_gathered_in_parts(gathered_bytes: int, monkeypatch: pytest.
     torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)  # fp32 rounding
 
 
-def test_parts_hold_what_a_thread_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gather_parts_fit_the_limit_of_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("decoder_svc.model.attention.GATHERED_BYTES", 100)
     together = 100 * torch.get_num_threads()
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
@@ -151,7 +151,7 @@ def test_parts_hold_what_a_thread_can_hold(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("sizes", STEPS)
-def test_what_is_chosen_on_a_gpu_is_dense_attention(sizes: tuple[tuple[int, int], ...]) -> None:
+def test_the_attention_chosen_on_a_gpu_equals_dense_attention(sizes: tuple[tuple[int, int], ...]) -> None:
     attention, _ = choose_attention(torch.device("cuda"), torch.bfloat16, SHAPE)
     q, pages, plan, expected = step(sizes, attention.block_size, torch.bfloat16, "cuda")
     out = attention(q, pages, plan, WIDTH**-0.5)
@@ -159,14 +159,14 @@ def test_what_is_chosen_on_a_gpu_is_dense_attention(sizes: tuple[tuple[int, int]
     torch.testing.assert_close(out.double().cpu(), expected, atol=2e-2, rtol=2e-2)
 
 
-def test_flash_is_not_chosen_where_it_cannot_run() -> None:
+def test_flash_attention_is_not_chosen_if_it_cannot_run() -> None:
     attention, _ = choose_attention(torch.device("cpu"), torch.bfloat16, SHAPE)
     assert isinstance(attention, GatheredAttention)
     assert FlashAttention.block_size % 256 == 0  # what FlashAttention 2 asks of pages
 
 
-def test_the_test_of_paging_tells_right_from_wrong() -> None:
-    """It chooses the kernel on a GPU: a kernel that ignores the tables, or the end of a context, fails it."""
+def test_the_paged_attention_check_detects_wrong_results() -> None:
+    """The check selects the kernel on a GPU. It rejects kernels that ignore the tables or the end of a context."""
 
     class Large(GatheredAttention):
         block_size = 256
@@ -181,7 +181,7 @@ def test_the_test_of_paging_tells_right_from_wrong() -> None:
             return super().__call__(q, pages, replace(plan, contexts=fewer), scale)
 
     class Masked(Large):
-        """Reads whole blocks and masks the scores of what lies beyond a context, which NaN outlives."""
+        """Reads whole blocks and masks scores beyond a context. NaN survives such a mask."""
 
         def __call__(self, q, pages, plan, scale):
             out, start = [], 0

@@ -1,4 +1,4 @@
-"""What fails for one request ends that request; what fails for all ends the engine, and everybody is told."""
+"""A failure of a request ends only that request. A failure of all requests ends the engine, and every caller learns of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Ask = Callable[[str], Any]
 
 
 class Panic(BaseException):
-    """As pyo3 raises for a panic in Rust: no Exception."""
+    """Like pyo3's panic exception, which is not an Exception."""
 
 
 def text(length: int, token: int = 65) -> Prompt:
@@ -76,7 +76,7 @@ OUT_OF_MEMORY = (
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["gpu", "torch", "python"])
-async def test_memory_that_a_long_prompt_lacks_fails_it_alone(
+async def test_a_long_prompt_out_of_memory_fails_alone(
     engine: NativeEngine, questions: dict[str, list[Question]], error: Callable[[], BaseException]
 ) -> None:
     asked = questions["moe"]
@@ -94,7 +94,7 @@ async def test_memory_that_a_long_prompt_lacks_fails_it_alone(
 
 
 async def test_seeded_answers_do_not_change_where_a_step_is_computed_again(engine: NativeEngine) -> None:
-    """Those in the step of one that fails are computed alone, and draw what they would have drawn."""
+    """Requests that share a step with a failing request run alone and sample the same tokens."""
     sampled = Sampling(max_new_tokens=40, temperature=1.0, seed=5, ignore_eos=True, repetition_penalty=1.3)
     before = [await ask(engine, f"before {i}", text(20 + i, 70 + i), sampled) for i in range(3)]
     breaks(engine, is_long, RuntimeError)
@@ -149,7 +149,7 @@ async def failing_text(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, er
 
 @pytest.mark.parametrize("where", [failing_draw, failing_sampler, failing_text])
 @pytest.mark.parametrize("error", [ValueError("a defect"), Panic("index out of bounds")])
-async def test_one_that_cannot_be_drawn_fails_alone(
+async def test_a_request_whose_sampling_fails_ends_alone(
     engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, where: Any, error: BaseException
 ) -> None:
     penalised = Sampling(max_new_tokens=30, repetition_penalty=1.5, ignore_eos=True)
@@ -168,10 +168,10 @@ async def test_one_that_cannot_be_drawn_fails_alone(
     await until(lambda: is_empty(engine))
 
 
-async def test_a_copy_that_fails_ends_who_needs_it(
+async def test_a_failed_copy_fails_the_requests_that_need_it(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """A second question about an image takes over the block in which the image ends by copying it."""
+    """A second question about an image copies the block in which the image ends."""
     from dataclasses import replace
 
     size = engine._parts.worker._scheduler.blocks.block_size
@@ -202,7 +202,7 @@ async def test_a_copy_that_fails_ends_who_needs_it(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("device lost"), MemoryError(), Panic("gone")])
-async def test_where_nothing_can_be_computed_all_are_told_that_the_engine_died(
+async def test_if_every_step_fails_all_calls_get_engine_failed(
     engine: NativeEngine, error: BaseException
 ) -> None:
     calls = [asyncio.ensure_future(ask(engine, str(i), text(40 + i), LONG)) for i in range(4)]
@@ -217,7 +217,7 @@ async def test_where_nothing_can_be_computed_all_are_told_that_the_engine_died(
         await ask(engine, "later", text(9))
 
 
-async def test_books_that_are_wrong_end_the_engine(engine: NativeEngine) -> None:
+async def test_corrupt_bookkeeping_ends_the_engine(engine: NativeEngine) -> None:
     call = asyncio.ensure_future(ask(engine, "one", text(40), LONG))
     await until(lambda: engine.load().running == 1)
 
@@ -231,7 +231,7 @@ async def test_books_that_are_wrong_end_the_engine(engine: NativeEngine) -> None
 
 
 async def cancelled(rows: torch.Tensor) -> AsyncIterator[RowChunk]:
-    """As a gRPC stream ends whose channel is closed: by CancelledError, though nobody cancels us."""
+    """Ends like a gRPC stream whose channel is closed: with CancelledError, without a cancellation."""
     async for chunk in stream(rows, chunk=1):
         yield chunk
         raise asyncio.CancelledError
@@ -250,7 +250,7 @@ async def panicking(rows: torch.Tensor) -> AsyncIterator[RowChunk]:
     ("source", "error"), [(cancelled, RowsInterrupted), (of_another_type, Exception), (panicking, FoveaError)]
 )
 @pytest.mark.parametrize("overlap", [True, False])
-async def test_however_a_row_stream_ends_its_caller_is_told(
+async def test_every_failure_of_a_row_stream_reaches_its_caller(
     checkpoints: dict[str, Path],
     questions: dict[str, list[Question]],
     source: Callable[[torch.Tensor], AsyncIterator[RowChunk]],

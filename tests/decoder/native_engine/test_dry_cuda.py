@@ -1,4 +1,4 @@
-"""The decoder's step on CUDA without a GPU: every tensor is on the device, in the dtype, and nothing waits."""
+"""The decoder's step on CUDA without a GPU: every tensor has the right device and dtype, and nothing blocks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class EmptyCheckpoint(Checkpoint):
 
 
 def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **others: Any) -> torch.Tensor:
-    """Stands for a kernel of a package that is not here: takes what it takes, of one device and dtype."""
+    """Replaces a kernel of a package that is not installed. Requires arguments of the same device and dtype."""
     tensors = [q, k, v, others["cu_seqlens_q"], others["cu_seqlens_k"], others["block_table"]]
     assert {t.device for t in tensors} == {q.device}
     assert q.dtype == k.dtype == v.dtype
@@ -73,7 +73,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def _no_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is compared by value at start cannot be: the self-test of the angles, and of weights."""
+    """Disables the self-tests of angles and weights at start, which compare values."""
     monkeypatch.setattr(RotaryEmbedding, "_proved", lambda self: True)
     monkeypatch.setattr("decoder_svc.model.load._check_finite", lambda *a: None, raising=False)
     # Newer torch asks the driver which kernel takes decodes.
@@ -114,7 +114,7 @@ def sequence(
 
 
 def step(block_size: int, row_dtype: RowDtype = RowDtype.BF16) -> Batch:
-    """Two decodes of unlike length, a prompt with an image and a past, another prompt; made as the worker does."""
+    """Two decodes of different lengths, a prompt with an image and a cached prefix, another prompt; built like the worker does."""
     layout = RowLayout(WIDTH, LEVELS, row_dtype)
     plain = [sequence(70, 5, (), layout), sequence(12, 10, (), layout), sequence(9, 15, (), layout)]
     seen = sequence(40, 20, ((12, 8),), layout)
@@ -173,7 +173,7 @@ def test_angles_of_the_module_itself_stay_on_the_device(
 def test_recorded_decodes_read_and_write_tensors_of_the_device(
     folders: dict[str, Path], kind: type[Any]
 ) -> None:
-    """All of a graph but the recording itself; a real one is recorded wherever there is a GPU."""
+    """A CUDA graph without the recording. Machines with a GPU record a real graph."""
 
     class Replayed:
         def replay(self) -> None: ...
@@ -199,7 +199,7 @@ SAMPLED = (
 
 @pytest.fixture
 def values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The only values that sampling reads: whether few tokens suffice, and in the end the tokens."""
+    """The only values that sampling reads: whether few tokens suffice, and the sampled tokens."""
     monkeypatch.setattr(FakeTensor, "__bool__", lambda self: True, raising=False)
     monkeypatch.setattr(FakeTensor, "tolist", lambda self: np.zeros(tuple(self.shape), int).tolist())
 
@@ -237,7 +237,7 @@ def test_sampling_stays_on_the_device() -> None:
 
 
 def leave(name: str) -> Callable[[pytest.MonkeyPatch], None]:
-    """Batch.to forgets one tensor."""
+    """Batch.to forgets a tensor."""
 
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
         whole = Batch.to
@@ -260,7 +260,7 @@ def leave_of_plan(name: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def spoil(change: Callable[[TextDecoder], object]) -> Callable[[pytest.MonkeyPatch], None]:
-    """Of the decoder, once it is loaded."""
+    """Changes the decoder after loading."""
 
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
         allocate = TextDecoder.allocate
@@ -287,7 +287,7 @@ def rows_to(device: torch.device) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def set_on(path: str, change: Callable[[Any], Any]) -> Callable[[TextDecoder], object]:
-    """Change an attribute of the first layer, or of the decoder itself where the path begins with a dot."""
+    """Change an attribute of the first layer, or of the decoder itself if the path begins with a dot."""
 
     def apply(model: TextDecoder) -> None:
         owner: Any = model if path.startswith(".") else model._layers[0]
@@ -309,7 +309,7 @@ def wide(tensor: torch.Tensor) -> torch.Tensor:
 
 def pages(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[TextDecoder], object]:
     def apply(model: TextDecoder) -> None:
-        model._pages = [replace(one, kv=change(one.kv)) for one in model._pages]
+        model._pages = [replace(tensor, kv=change(tensor.kv)) for tensor in model._pages]
 
     return apply
 
@@ -346,7 +346,7 @@ FOUND = (MixedDevices, MixedDtypes, RuntimeError, TypeError, AssertionError)
 
 
 @pytest.mark.parametrize("mix_up", MIX_UPS)
-def test_a_planted_mix_up_is_found(
+def test_a_planted_device_or_dtype_mix_up_is_detected(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, mix_up: str
 ) -> None:
     kind, plant = MIX_UPS[mix_up]
@@ -382,7 +382,7 @@ def mask_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     from_numpy = torch.from_numpy
 
     class Stays:
-        """What `.to` does not move."""
+        """An object that `.to` does not move."""
 
         def __init__(self, tensor: torch.Tensor) -> None:
             self.tensor = tensor
@@ -402,7 +402,7 @@ def mask_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         mask_on_cpu,
     ],
 )
-def test_a_mix_up_in_sampling_is_found(
+def test_a_device_mix_up_in_sampling_is_detected(
     monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     plant(monkeypatch)

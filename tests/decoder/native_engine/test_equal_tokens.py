@@ -1,4 +1,4 @@
-"""Greedy tokens are those of the monolithic model, however requests are cut, mixed and thrown out."""
+"""Greedy tokens equal those of the monolithic model, however requests are chunked, batched and preempted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GREEDY = Sampling(max_new_tokens=12)
 
 
 async def ties(folder: Path, asked: list[Question], together: bool, **changes: Any) -> int:
-    """Ask all questions, alone or at once; returns how many answers needed the excuse of a tie."""
+    """Ask all questions, in sequence or concurrently. Returns the number of answers with a tie."""
     engine = NativeEngine(settings(folder, **changes))
     await engine.start()
     try:
@@ -52,7 +52,7 @@ async def test_greedy_tokens_equal_the_reference(
     together: bool,
     chunk: int,
 ) -> None:
-    """Chunks of 7 and of 1 cut inside images; blocks of 4 make every answer cross blocks."""
+    """Chunks of 7 and of 1 end inside images. With blocks of 4 every answer spans blocks."""
     count = await ties(checkpoints[kind], questions[kind], together, prefill_chunk=chunk, block_size=4)
     print(f"{kind}: {count} of {len(questions[kind])} answers excused by a tie")
 
@@ -60,7 +60,7 @@ async def test_greedy_tokens_equal_the_reference(
 async def test_preempted_requests_lose_nothing(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """A cache that holds the longest request and little more: others are thrown out and computed again."""
+    """The KV cache holds the longest request and little more, so others are preempted and computed again."""
     asked = questions["moe"]
     longest = max(len(q.prompt.token_ids) for q in asked) + GREEDY.max_new_tokens
     context = -(-longest // 4) * 4
@@ -85,7 +85,7 @@ async def test_preempted_requests_lose_nothing(
         await engine.close()
 
 
-async def test_a_seeded_answer_depends_on_neither_company_nor_preemption(
+async def test_a_seeded_answer_depends_on_neither_batch_nor_preemption(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
     """In fp32 logits differ by so little between batches that no draw may change."""
@@ -100,8 +100,8 @@ async def test_a_seeded_answer_depends_on_neither_company_nor_preemption(
         await engine.start()
         try:
             calls = [answer(engine, q, replace(sampled, seed=i), f"request {i}") for i, q in enumerate(asked)]
-            found = await asyncio.gather(*calls) if together else [await call for call in calls]
-            return [tokens(deltas) for deltas in found], engine.load().preemptions
+            result = await asyncio.gather(*calls) if together else [await call for call in calls]
+            return [tokens(deltas) for deltas in result], engine.load().preemptions
         finally:
             await engine.close()
 
@@ -114,14 +114,14 @@ async def test_a_seeded_answer_depends_on_neither_company_nor_preemption(
 
 @torch.inference_mode()
 def reference_with_kept_rows(reference: Reference, q: Question) -> Question:
-    """The text model of the reference, fed by hand: no cache, every token computed anew in each round."""
+    """The text model of the reference, called directly: without a cache, every token is computed again each round."""
     text, head = reference.model.model.language_model, reference.model.lm_head
     ids, positions = q.prompt.token_ids.tolist(), torch.from_numpy(q.prompt.positions).long()
     embeds = text.embed_tokens(torch.tensor(ids))
     mask = torch.tensor(ids) == reference.config.image_token_id
     rows = torch.cat(q.rows)
     embeds[mask] = rows[:, 0]
-    found, gaps = [], []
+    result, gaps = [], []
     for step in range(GREEDY.max_new_tokens):
         hidden = text(
             inputs_embeds=embeds[None],
@@ -130,18 +130,18 @@ def reference_with_kept_rows(reference: Reference, q: Question) -> Question:
             deepstack_visual_embeds=list(rows[:, 1:].unbind(1)),
         ).last_hidden_state[0, -1]
         best = head(hidden).topk(2)
-        found.append(int(best.indices[0]))
+        result.append(int(best.indices[0]))
         gaps.append(float(best.values[0] - best.values[1]))
-        if found[-1] in reference.model.generation_config.eos_token_id:
+        if result[-1] in reference.model.generation_config.eos_token_id:
             break
         embeds = torch.cat([embeds, text.embed_tokens(best.indices[:1])])
         mask = torch.cat([mask, torch.tensor([False])])
         positions = torch.cat([positions, torch.full((3, 1), q.prompt.next_position + step)], 1)
-    return Question(q.prompt, q.rows, tuple(found), tuple(gaps))
+    return Question(q.prompt, q.rows, tuple(result), tuple(gaps))
 
 
 def drop_rows(question: Question, seed: int) -> Question:
-    """Keep a random half of each image's rows, and the positions of all that stays."""
+    """Keep a random half of each image's rows, with their positions."""
     random = np.random.default_rng(seed)
     present = np.ones(len(question.prompt.token_ids), bool)
     kept = []
@@ -172,10 +172,10 @@ async def test_kept_rows_stand_at_their_original_positions(
     await ties(checkpoints[kind], asked, together=True, prefill_chunk=7)
 
 
-async def test_rows_levels_and_places_all_matter(
+async def test_the_tokens_depend_on_rows_levels_and_positions(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """Guards the tests above: with models that ignored any of these, equality would prove nothing."""
+    """Guards the tests above: if the model ignored any of these, equality would prove nothing."""
     for q in (q for q in questions["moe"] if len(q.rows) == 5):
         shallow = tuple(r.clone() for r in q.rows)
         for rows in shallow:

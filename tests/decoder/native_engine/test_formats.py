@@ -1,4 +1,4 @@
-"""Answers that are held to a format, and log-probabilities, from an engine that runs."""
+"""Structured output and log-probabilities from a running engine."""
 
 from __future__ import annotations
 
@@ -55,29 +55,29 @@ def formats() -> list[ResponseFormat]:
 
 
 def matches(wanted: ResponseFormat, said: str) -> bool:
-    """Judged without the library that enforces it."""
+    """Checks a match without the library that enforces it."""
     if wanted.kind == "choice":
         return said in wanted.source
     if wanted.kind == "regex":
         return re.fullmatch(wanted.source[0], said) is not None
-    found = json.loads(said)
+    parsed = json.loads(said)
     return (
-        {"colour", "count"} <= set(found) <= {"colour", "count", "on"}
-        and found["colour"] in COLOURS
-        and type(found["count"]) is int
-        and -5 <= found["count"] <= 12
-        and type(found.get("on", True)) is bool
+        {"colour", "count"} <= set(parsed) <= {"colour", "count", "on"}
+        and parsed["colour"] in COLOURS
+        and type(parsed["count"]) is int
+        and -5 <= parsed["count"] <= 12
+        and type(parsed.get("on", True)) is bool
     )
 
 
-def told(deltas: Sequence[Delta]) -> list[float]:
+def logprobs_of(deltas: Sequence[Delta]) -> list[float]:
     return [value for delta in deltas for value in delta.logprobs]
 
 
-async def test_hot_answers_match_their_formats_even_where_they_are_put_back(
+async def test_preempted_answers_at_high_temperature_match_their_formats(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """A model of noise, drawn hot; a cache for little more than one, so that answers are computed again in the middle."""
+    """Random weights and a high temperature. The KV cache holds little more than a request, so answers are preempted."""
     context = -(-max(len(q.prompt.token_ids) for q in questions["moe"][:3]) // 4) * 4 + HOT.max_new_tokens
     small = settings(
         checkpoints["moe"],
@@ -132,7 +132,7 @@ async def test_an_answer_that_is_cut_inside_a_character_is_the_beginning_of_a_ma
 async def test_neighbours_with_formats_change_nothing(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """Greedy answers are still the reference's, with formats and log-probabilities asked for beside them."""
+    """Greedy answers equal the reference while other requests use formats and log-probabilities."""
     plain = Sampling(max_new_tokens=12)
     asked = questions["moe"]
     calls = [answer(engine, q, plain, f"plain {at}") for at, q in enumerate(asked)]
@@ -143,10 +143,10 @@ async def test_neighbours_with_formats_change_nothing(
     answers = await asyncio.gather(*calls)
     for q, deltas in zip(asked, answers, strict=False):
         assert_equal_but_for_ties(tokens(deltas), q)
-        assert told(deltas) == []
+        assert logprobs_of(deltas) == []
 
 
-async def test_a_format_that_allows_what_is_said_anyway_changes_no_token(
+async def test_a_format_that_allows_the_answer_changes_no_token(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     """The same answer, and the same log-probabilities, as without: they are the model's own."""
@@ -158,7 +158,7 @@ async def test_a_format_that_allows_what_is_said_anyway_changes_no_token(
         again = replace(free, response_format=ResponseFormat("choice", (text(said), "something else")))
         held = await answer(engine, q, again)
         assert tokens(held) == tokens(said)
-        assert told(held) == pytest.approx(told(said), abs=1e-5)
+        assert logprobs_of(held) == pytest.approx(logprobs_of(said), abs=1e-5)
 
 
 @pytest.mark.parametrize("wanted", [None, ResponseFormat("regex", (r"[0-9]{12,20}",))], ids=["free", "held"])
@@ -168,7 +168,7 @@ async def test_log_probabilities_are_those_of_a_plain_forward(
     references: dict[str, Reference],
     wanted: ResponseFormat | None,
 ) -> None:
-    """Whatever penalty, temperature, cuts and format did to the choice."""
+    """Regardless of penalty, temperature, cuts and format."""
     q = questions["moe"][0]
     s = Sampling(1.5, 0.9, 40, 0.01, 1.3, seed=3, max_new_tokens=12, response_format=wanted, logprobs=True)
     deltas = await answer(engine, q, s)
@@ -178,10 +178,10 @@ async def test_log_probabilities_are_those_of_a_plain_forward(
         known = references["moe"].model(input_ids=ids).logits[0].log_softmax(-1)
     start = len(q.prompt.token_ids)
     expected = [float(known[place - 1, ids[0, place]]) for place in range(start, ids.shape[1])]
-    assert told(deltas) == pytest.approx(expected, abs=1e-4)
+    assert logprobs_of(deltas) == pytest.approx(expected, abs=1e-4)
 
 
-async def test_a_format_that_is_refused_takes_nothing(
+async def test_a_refused_format_uses_no_resources(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     with pytest.raises(FormatNotEnforceable):

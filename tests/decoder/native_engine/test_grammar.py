@@ -1,4 +1,4 @@
-"""A format becomes the tokens that may come next; what cannot be enforced is refused by field, and soon."""
+"""A format becomes a mask of allowed tokens. An unenforceable format is refused by field, quickly."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def choice(*options: str) -> ResponseFormat:
 
 
 class Compiler:
-    """Formats become grammars at once, in this process."""
+    """Compiles formats to grammars directly, in this process."""
 
     def __init__(self, folder: Path, eos_ids: frozenset[int]) -> None:
         self._grammars = Grammars(TokenSet(folder, SIZE, eos_ids))
@@ -73,7 +73,7 @@ def may_come(grammar: Grammar) -> set[int]:
 
 
 def takes(grammar: Grammar, tokenizer: Tokenizer, answer: str) -> bool:
-    """Whether the answer may be said whole, and ended there."""
+    """Whether the grammar accepts the whole answer and its end."""
     for token in tokenizer.encode(answer, add_special_tokens=False).ids:
         if token not in may_come(grammar):
             return False
@@ -99,14 +99,14 @@ def takes(grammar: Grammar, tokenizer: Tokenizer, answer: str) -> bool:
     ],
     ids=lambda value: value.kind if isinstance(value, ResponseFormat) else "",
 )  # fmt: skip
-def test_what_matches_may_be_said_and_nothing_else(
+def test_grammars_accept_exactly_the_matching_answers(
     grammars: Compiler, tokenizer: Tokenizer, wanted: ResponseFormat, right: list[str], wrong: list[str]
 ) -> None:
     assert [answer for answer in right if not takes(grammars.compile(wanted), tokenizer, answer)] == []
     assert [answer for answer in wrong if takes(grammars.compile(wanted), tokenizer, answer)] == []
 
 
-def test_after_the_last_token_only_an_end_may_come(grammars: Compiler, tokenizer: Tokenizer) -> None:
+def test_only_an_end_token_may_follow_a_complete_match(grammars: Compiler, tokenizer: Tokenizer) -> None:
     grammar = grammars.compile(choice("yellow"))
     assert takes(grammar, tokenizer, "yellow")
     assert may_come(grammar) == set(END)
@@ -115,7 +115,7 @@ def test_after_the_last_token_only_an_end_may_come(grammars: Compiler, tokenizer
 def test_tokens_beyond_the_tokenizer_and_special_ones_are_never_allowed(
     grammars: Compiler, tokenizer: Tokenizer
 ) -> None:
-    """The logits have room for more tokens than there are; `.` with newlines allows all text there is."""
+    """The logits have more entries than there are tokens. `.` with newlines allows every text."""
     free = may_come(grammars.compile(regex(r"(?s:.)+")))
     assert max(free) < tokenizer.get_vocab_size() < SIZE
     special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
@@ -124,7 +124,7 @@ def test_tokens_beyond_the_tokenizer_and_special_ones_are_never_allowed(
 
 
 def _begins_text(data: bytes) -> bool:
-    """Whole characters, of which the last may be unfinished."""
+    """Complete characters, except that the last may be incomplete."""
     return any(
         _decodes(data + rest)
         for rest in (b"", b"\x80", b"\x80\x80", b"\x80\x80\x80", b"\xa0\x80", b"\x90\x80\x80")
@@ -169,7 +169,9 @@ def test_a_format_and_no_end_contradict_each_other() -> None:
     assert [v.field for v in refused.value.violations] == ["sampling.ignore_eos"]
 
 
-def test_answers_in_one_format_do_not_share_their_places(grammars: Compiler, tokenizer: Tokenizer) -> None:
+def test_answers_in_the_same_format_have_separate_grammar_states(
+    grammars: Compiler, tokenizer: Tokenizer
+) -> None:
     wanted = choice("red", "blue")
     assert takes(grammars.compile(wanted), tokenizer, "red")
     assert takes(grammars.compile(wanted), tokenizer, "blue")
@@ -178,6 +180,6 @@ def test_answers_in_one_format_do_not_share_their_places(grammars: Compiler, tok
 def test_a_checkpoint_whose_end_tokens_are_many_may_end_with_any(tmp_path: Path) -> None:
     folder = tmp_path
     (folder / "tokenizer.json").write_bytes((FOLDER / "tokenizer.json").read_bytes())
-    one = Compiler(folder, frozenset([1001])).compile(regex("a*"))
-    assert 999 not in may_come(one)
-    assert 1001 in may_come(one)
+    compiled = Compiler(folder, frozenset([1001])).compile(regex("a*"))
+    assert 999 not in may_come(compiled)
+    assert 1001 in may_come(compiled)

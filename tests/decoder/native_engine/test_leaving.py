@@ -1,4 +1,4 @@
-"""However a request ends, everything it held is free again; and what happens when the engine itself ends."""
+"""A request frees its resources however it ends, and so does an engine that ends."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def leave_by_abort(engine: NativeEngine, q: Question, name: str, after: in
     assert last.usage.output_tokens > after
 
 
-async def test_hundreds_of_departures_leave_nothing_behind(
+async def test_hundreds_of_leaving_callers_leave_nothing_behind(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     """Before the first row, between rows, in prefill, in decode; by close, by cancel, by abort."""
@@ -152,10 +152,10 @@ async def test_the_first_delta_says_that_the_request_is_admitted(
     await deltas.aclose()
 
 
-async def test_answers_that_nobody_reads_keep_nobody_out(
+async def test_unread_answers_hold_no_slots(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """Admission counts what is computed or waits for that; an answer that is complete waits only for its reader."""
+    """Admission counts running and waiting requests. A complete answer waits only for its reader."""
     limits = EngineLimits(max_context=1024, max_new_tokens=64, max_waiting=1)
     engine = NativeEngine(settings(checkpoints["moe"], max_running=1, limits=limits))
     await engine.start()
@@ -172,7 +172,7 @@ async def test_answers_that_nobody_reads_keep_nobody_out(
     await engine.close()
 
 
-async def test_when_the_thread_dies_every_caller_is_told(
+async def test_a_dead_engine_thread_fails_every_caller(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
     engine = NativeEngine(settings(checkpoints["moe"], max_running=2))

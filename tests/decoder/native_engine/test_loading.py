@@ -1,4 +1,4 @@
-"""Only what is ours is loaded, all of it, in the right layout; everything else is refused by name."""
+"""Loading takes all tensors of the language model in the right layout and refuses others by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CPU = [torch.device("cpu")] * 4
 
 
 def test_square_experts_are_turned_as_published(tmp_path: Path) -> None:
-    """hidden 48 is 2 x 24: the shape of gate_up does not tell how it lies, only that of down does."""
+    """hidden 48 is 2 x 24: the shape of gate_up does not determine its layout; only that of down does."""
     folder = tiny.checkpoint(tmp_path, "moe", text_hidden=48)
     disk = load_file(folder / "model.safetensors")
     name = "layers.1.mlp.experts.gate_up_proj"

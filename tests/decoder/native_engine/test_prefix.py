@@ -1,4 +1,4 @@
-"""What was computed once is found again by content, and gives the same tokens; what differs is not found."""
+"""Prefixes are reused by content and give the same tokens. Different content is never reused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BLOCK = 4
 
 @pytest.fixture
 async def small(checkpoints: dict[str, Path]) -> AsyncIterator[NativeEngine]:
-    """Blocks so small that most of a short prompt fills them."""
+    """An engine with small blocks, so that a short prompt fills several."""
     engine = NativeEngine(settings(checkpoints["moe"], block_size=BLOCK))
     await engine.start()
     yield engine
@@ -44,7 +44,7 @@ def keyed(question: Question, salt: bytes = b"", key: bytes = b"image") -> Promp
 
 
 class Pulled:
-    """Streams that tell whether anybody asked for them."""
+    """Streams that record whether they were read."""
 
     def __init__(self, rows: tuple[torch.Tensor, ...]) -> None:
         self.asked = [False] * len(rows)
@@ -88,7 +88,7 @@ async def test_a_repeated_prompt_is_computed_once_and_no_row_travels(
     assert again[-1].usage.cached_prompt_tokens == most(prompt)
 
 
-async def test_another_image_key_salt_range_or_position_is_not_found(
+async def test_prefix_blocks_differ_by_image_key_salt_range_and_position(
     small: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     q = questions["moe"][1]
@@ -108,7 +108,7 @@ async def test_another_image_key_salt_range_or_position_is_not_found(
     assert await small.probe(replace(prompt, images=(replace(prompt.images[0], kept=kept),))) == most(prompt)
 
 
-async def test_a_longer_conversation_finds_the_answer_too(
+async def test_a_longer_conversation_reuses_the_prefix_of_its_answer(
     small: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     q = questions["moe"][0]
@@ -134,7 +134,7 @@ async def test_equal_requests_at_once_share_the_work(
     await until(lambda: is_empty(small))
 
 
-async def test_rows_of_a_stream_that_fails_are_shared_with_nobody(
+async def test_rows_of_a_failed_stream_are_not_shared(
     small: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
     q = questions["moe"][1]
@@ -152,10 +152,10 @@ async def test_rows_of_a_stream_that_fails_are_shared_with_nobody(
     assert await small.probe(prompt) <= prompt.images[0].start
 
 
-async def test_what_was_evicted_is_fetched_after_all(
+async def test_evicted_prefixes_are_fetched_again(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """A cache that holds one request: each evicts the others while it waits on a hint that has grown stale."""
+    """The cache holds a single request, so each request evicts the others while it waits with a stale hint."""
     limits = EngineLimits(max_context=160, max_new_tokens=16)
     tight = settings(checkpoints["moe"], block_size=BLOCK, kv_tokens=160, limits=limits, max_running=2)
     engine = NativeEngine(tight)
@@ -172,7 +172,7 @@ async def test_what_was_evicted_is_fetched_after_all(
     await engine.close()
 
 
-async def test_switched_off_nothing_is_found(
+async def test_no_prefix_is_reused_if_the_cache_is_off(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
     engine = NativeEngine(settings(checkpoints["moe"], block_size=BLOCK, prefix_cache=False))
@@ -188,7 +188,7 @@ async def test_switched_off_nothing_is_found(
 async def test_another_question_about_an_image_needs_none_of_its_rows(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]]
 ) -> None:
-    """The image ends inside a block; the block is copied up to there, and both questions go on for themselves."""
+    """The image ends inside a block. The block is copied up to that position, and both questions continue separately."""
     on, off = (
         NativeEngine(settings(checkpoints["moe"], block_size=13, prefix_cache=p)) for p in (True, False)
     )

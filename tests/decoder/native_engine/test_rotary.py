@@ -1,4 +1,4 @@
-"""Angles are those of transformers' module, bit by bit, whichever way they are made."""
+"""Rotary angles equal those of transformers, bit by bit, on every path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def positions(tokens: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_few_calls_give_what_the_module_gives(module: Any, dtype: torch.dtype) -> None:
+def test_fast_rotary_angles_equal_the_module(module: Any, dtype: torch.dtype) -> None:
     turns, like = RotaryEmbedding(module), torch.zeros(1, dtype=dtype)
     assert turns.fast
     cos, sin = turns(positions(50), like)
@@ -39,12 +39,12 @@ def test_few_calls_give_what_the_module_gives(module: Any, dtype: torch.dtype) -
     assert (cos.dtype, cos.shape) == (dtype, (50, 1, 2 * half))
 
 
-def test_a_module_that_turns_otherwise_is_asked(module: Any) -> None:
+def test_other_rotary_modules_are_called(module: Any) -> None:
     class Odd:
         """Its frequencies depend on the longest position, as those of dynamic scaling do."""
 
         inv_freq = module.inv_freq
-        asked = 0
+        message = 0
 
         def __call__(self, x: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             self.asked += 1
@@ -52,7 +52,7 @@ def test_a_module_that_turns_otherwise_is_asked(module: Any) -> None:
 
     odd = Odd()
     turns = RotaryEmbedding(odd)
-    asked = odd.asked
+    message = odd.asked
     cos, _ = turns(positions(20), torch.zeros(1))
-    assert (turns.fast, odd.asked) == (False, asked + 1)
+    assert (turns.fast, odd.asked) == (False, message + 1)
     assert torch.equal(cos[:, 0], module(torch.zeros(1), 2 * positions(20)[:, None])[0][0])

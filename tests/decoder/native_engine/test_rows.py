@@ -1,4 +1,4 @@
-"""Rows are held to what the prompt expects; a request whose rows fail fails alone."""
+"""Rows must match the prompt. A request whose rows fail fails alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Source = Callable[[torch.Tensor], AsyncIterator[RowChunk]]
 
 
 class EncoderGone(Exception):
-    """What a row source may raise; the engine knows nothing of it."""
+    """An error that a row source may raise and that the engine does not know."""
 
 
 async def one_missing(rows: torch.Tensor) -> AsyncIterator[RowChunk]:
@@ -83,7 +83,7 @@ async def breaks_after_the_last_row(rows: torch.Tensor) -> AsyncIterator[RowChun
         (breaks_after_the_last_row, EncoderGone),
     ],
 )
-async def test_bad_rows_fail_their_request_and_no_other(
+async def test_invalid_rows_fail_only_their_request(
     engine: NativeEngine, questions: dict[str, list[Question]], source: Source, error: type[Exception]
 ) -> None:
     asked = questions["moe"]
@@ -100,10 +100,10 @@ async def test_bad_rows_fail_their_request_and_no_other(
     assert engine.healthy
 
 
-async def test_no_token_comes_of_an_image_whose_stream_has_not_ended(
+async def test_no_token_precedes_the_end_of_its_row_stream(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """All rows are here, but the stream could still fail: nothing may be said yet."""
+    """All rows have arrived, but the stream could still fail, so no token may be emitted yet."""
     q = next(q for q in questions["moe"] if len(q.rows) == 1)
     may_end = asyncio.Event()
 
@@ -121,10 +121,10 @@ async def test_no_token_comes_of_an_image_whose_stream_has_not_ended(
     assert_equal_but_for_ties(tokens(await call), q)
 
 
-async def test_prefill_runs_on_the_rows_that_are_here(
+async def test_prefill_starts_with_the_rows_that_have_arrived(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """With the second image on the way, the first is computed up to the second's last row that came."""
+    """While the second image is arriving, prefill runs up to its last row that has arrived."""
     q = two_images(questions["moe"])
     may_go_on = asyncio.Event()
 
@@ -182,7 +182,9 @@ async def test_another_shape_of_rows_is_refused(
             await collect(engine.submit(request, [stream(q.rows[0])], wrong))
 
 
-async def test_as_many_streams_as_images(engine: NativeEngine, questions: dict[str, list[Question]]) -> None:
+async def test_the_number_of_streams_must_equal_the_number_of_images(
+    engine: NativeEngine, questions: dict[str, list[Question]]
+) -> None:
     q = next(q for q in questions["moe"] if len(q.rows) == 1)
     request, layout = EngineRequest("count", q.prompt, GREEDY), layout_of(q.rows[0])
     for streams in ([], [stream(q.rows[0]), stream(q.rows[0])]):

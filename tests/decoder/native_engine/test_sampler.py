@@ -1,4 +1,4 @@
-"""Sampling draws from the distribution that transformers' processors leave, and from nothing else."""
+"""Sampling draws from exactly the distribution of transformers' logits processors."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ knobs = st.builds(
 
 
 def drawn(logits: torch.Tensor, s: Sampling, count: int, batch: int = 500) -> torch.Tensor:
-    """How often each token is drawn as the first token of `count` seeds."""
-    found = []
+    """How often each token is sampled first, over `count` seeds."""
+    result = []
     for first in range(0, count, batch):
         draws = [SamplerState(replace(s, seed=first + i), VOCABULARY, PROMPT.numpy()) for i in range(batch)]
-        found += sample(logits.repeat(batch, 1), draws)
-    return torch.tensor(found).bincount(minlength=VOCABULARY)
+        result += sample(logits.repeat(batch, 1), draws)
+    return torch.tensor(result).bincount(minlength=VOCABULARY)
 
 
 def chi_square(observed: torch.Tensor, probabilities: torch.Tensor) -> tuple[float, int]:
-    """Pearson's statistic and its degrees of freedom; cells of fewer than five expected are one cell."""
+    """Pearson's statistic and its degrees of freedom. Cells with fewer than five expected counts are merged."""
     expected = probabilities.double() * observed.sum()
     rare = expected < 5
     observed = torch.cat([observed[~rare], observed[rare].sum()[None]])
@@ -73,7 +73,7 @@ def chi_square(observed: torch.Tensor, probabilities: torch.Tensor) -> tuple[flo
 
 
 def too_large(statistic: float, freedom: int) -> bool:
-    """Beyond five deviations, by Wilson and Hilferty's approximation: one in three million by chance."""
+    """Above five standard deviations, by Wilson and Hilferty's approximation: 1 in 3 million by chance."""
     if freedom == 0:
         return False
     z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / (2 / (9 * freedom)) ** 0.5
@@ -88,7 +88,7 @@ def test_tokens_are_drawn_as_often_as_transformers_would(s: Sampling, seed: int)
 
 
 def test_the_distribution_is_that_of_the_model() -> None:
-    """Many draws at once, so that a small bias shows."""
+    """Many draws, so that a small bias shows."""
     logits = torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(1))
     counts = drawn(logits, Sampling(temperature=0.8), 40_000, batch=4000)
     assert not too_large(*chi_square(counts, (logits / 0.8).softmax(-1)))
@@ -96,15 +96,15 @@ def test_the_distribution_is_that_of_the_model() -> None:
 
 
 def _drawn(logits: torch.Tensor, draws: list[SamplerState]) -> list[int]:
-    """A step of each: the tokens that are drawn, noted as the engine notes them."""
+    """A sampling step of each request, recorded as the engine does."""
     tokens = sample(logits, draws)
     for draw, token in zip(draws, tokens, strict=True):
         draw.saw(token)
     return tokens
 
 
-def test_one_token_says_nothing_about_the_next_of_its_seed() -> None:
-    """Pairs of consecutive draws of four tokens alike: sixteen cells, equally likely."""
+def test_consecutive_draws_of_a_seed_are_independent() -> None:
+    """Pairs of consecutive draws from four equally likely tokens: sixteen cells, equally likely."""
     logits = torch.full((4000, 4), 0.0)
     draws = [SamplerState(Sampling(temperature=1.0, seed=i), 4, np.zeros(0, np.int32)) for i in range(4000)]
     first, second = (torch.tensor(_drawn(logits.clone(), draws)) for _ in range(2))
@@ -123,7 +123,7 @@ def test_noise_is_independent_of_the_place_of_a_token_and_of_its_batch() -> None
     assert torch.equal(together, expected)
 
 
-def test_noise_is_never_further_apart_than_what_is_left_out() -> None:
+def test_gumbel_noise_is_finite_and_within_its_spread() -> None:
     noise = gumbel(torch.tensor([[5, 6]]).expand(200_000, 2), torch.arange(200_000))
     assert torch.isfinite(noise).all()
     assert float(noise.max() - noise.min()) < SPREAD
@@ -157,8 +157,8 @@ def test_without_a_seed_two_requests_draw_differently() -> None:
     assert answers[0] != answers[1]
 
 
-def test_a_draw_depends_on_seed_and_step_alone() -> None:
-    """Neither on how often others drew, nor on anything that preemption would lose."""
+def test_a_draw_depends_only_on_seed_and_step() -> None:
+    """Not on draws of other requests, nor on state that preemption loses."""
     logits = torch.randn(12, VOCABULARY)
     s = Sampling(temperature=1.0, seed=9)
     draws = SamplerState(s, VOCABULARY, PROMPT.numpy())
@@ -212,13 +212,13 @@ def test_no_logit_overflows_within_the_limits(scale: float, temperature: float, 
 
 
 def kept(s: Sampling, logits: torch.Tensor) -> set[int]:
-    """Every token that is drawn with 4,000 seeds."""
+    """The set of tokens sampled over 4,000 seeds."""
     size = logits.shape[-1]
     draws = [SamplerState(replace(s, seed=i), size, np.zeros(0, np.int32)) for i in range(4000)]
     return set(sample(logits.expand(4000, -1).clone(), draws))
 
 
-def test_tiny_and_whole_shares_cut_all_and_nothing() -> None:
+def test_extreme_cuts_keep_the_best_token_or_everything() -> None:
     logits = torch.linspace(0.0, 0.5, 20)
     for s in (
         Sampling(top_p=SMALLEST),
@@ -237,8 +237,8 @@ def test_tiny_and_whole_shares_cut_all_and_nothing() -> None:
         assert kept(replace(s, temperature=1.0), logits) == set(range(20))
 
 
-def test_a_top_p_of_one_cuts_no_token_that_rounding_hides(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The likeliest token has all of the probability that fp32 can tell; noise as rare as can be is needed."""
+def test_top_p_1_drops_no_token_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most likely token has all of the probability that fp32 can represent, so the rarest noise is needed."""
 
     def rare(keys: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return torch.where(ids == 1, 22.0, -3.0)
@@ -260,7 +260,7 @@ def test_tokens_as_likely_as_the_last_one_kept_are_kept() -> None:
 
 @pytest.mark.parametrize("top_p", [0.3, 0.9, 0.999])
 def test_top_p_over_a_large_vocabulary_is_that_of_transformers(top_p: float) -> None:
-    """More tokens than are sorted first weigh less than top-p, or more."""
+    """The tokens that are sorted first weigh less than top-p, or more."""
     for scale in (0.1, 3.0):
         logits = scale * torch.randn(1, 6000, generator=torch.Generator().manual_seed(3))
         expected = TopPLogitsWarper(top_p)(PROMPT[None], logits.clone()) > -torch.inf
@@ -269,7 +269,7 @@ def test_top_p_over_a_large_vocabulary_is_that_of_transformers(top_p: float) -> 
         assert differ <= 1, "the last bit of a sum decides about one token"
 
 
-def test_zero_temperature_is_greedy_whatever_else_is_set() -> None:
+def test_temperature_0_is_greedy_whatever_else_is_set() -> None:
     logits = torch.randn(4, VOCABULARY)
     s = Sampling(temperature=0.0, top_p=0.5, top_k=7, min_p=0.1, seed=1)
     draws = [SamplerState(s, VOCABULARY, PROMPT.numpy()) for _ in range(4)]
@@ -277,7 +277,7 @@ def test_zero_temperature_is_greedy_whatever_else_is_set() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 17])
-def test_a_row_is_drawn_alike_alone_and_in_company(count: int) -> None:
+def test_a_row_is_sampled_alike_alone_and_in_a_batch(count: int) -> None:
     logits = torch.randn(count, VOCABULARY)
     mixed = [Sampling(temperature=0.3 * i, top_k=i, seed=i) for i in range(count)]
 

@@ -1,4 +1,4 @@
-"""What a step computes: nobody starves, nobody overtakes, no block is lost; without any model."""
+"""The scheduler without a model: no request starves or is overtaken, and no block leaks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK = 4
 
 
 def sequence(name: str, prompt: int, answer: int, first: int | None = None) -> RequestState:
-    """A prompt of its own, or one that begins like all others with the same `first`."""
+    """A unique prompt, or a prompt that shares its beginning with all others of the same `first`."""
     ids = np.full(prompt, int(name, 36) if first is None else first, np.int32)
     positions = np.zeros((3, prompt), np.int32)
     sampling = Sampling(max_new_tokens=answer)
@@ -28,7 +28,7 @@ def sequence(name: str, prompt: int, answer: int, first: int | None = None) -> R
 
 
 def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
-    """What the worker does with a step, less the model. Returns who has ended."""
+    """The worker's part of a step, without the model. Returns the requests that ended."""
     ended = []
     scheduler.computed(chunks)
     for chunk in chunks:
@@ -36,8 +36,8 @@ def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
             chunk.sequence.append(1)
             if chunk.sequence.is_full:
                 ended.append(chunk.sequence)
-    for one in ended:
-        scheduler.remove(one)
+    for state in ended:
+        scheduler.remove(state)
     return ended
 
 
@@ -48,13 +48,15 @@ def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
     slots=st.integers(1, 6),
 )
 @settings(max_examples=60, deadline=None)
-def test_all_end_whatever_the_room(sizes: list[tuple[int, int]], spare: int, chunk: int, slots: int) -> None:
-    """With room for the largest request and little more, all requests end, in steps that keep the rules."""
+def test_all_requests_end_even_in_a_tight_kv_cache(
+    sizes: list[tuple[int, int]], spare: int, chunk: int, slots: int
+) -> None:
+    """With blocks for the largest request and few more, all requests end, in valid steps."""
     blocks = BlockManager(-(-max(p + a for p, a in sizes) // BLOCK) + spare, BLOCK)
     scheduler = Scheduler(blocks, SchedulerConfig(chunk, slots))
     everyone = [sequence(str(i), p, a, first=i % 3) for i, (p, a) in enumerate(sizes)]
-    for one in everyone:
-        scheduler.add(one)
+    for state in everyone:
+        scheduler.add(state)
     ended: list[RequestState] = []
     for _ in range(sum(p + a for p, a in sizes) * 20):
         chunks = scheduler.schedule(0.0)
@@ -62,7 +64,7 @@ def test_all_end_whatever_the_room(sizes: list[tuple[int, int]], spare: int, chu
         ended += compute(scheduler, chunks)
         if len(ended) == len(everyone):
             break
-    assert {id(one) for one in ended} == {id(one) for one in everyone}
+    assert {id(state) for state in ended} == {id(state) for state in everyone}
     assert blocks.used == 0
 
 
@@ -81,21 +83,21 @@ def check_step(scheduler: Scheduler, chunks: list[Chunk]) -> None:
     assert len(own) == len(set(own)), "two write to one block"
 
 
-def test_nobody_who_is_ready_is_overtaken() -> None:
-    """A small request does not slip past a large one that waits for blocks."""
+def test_a_small_request_does_not_overtake_a_waiting_request() -> None:
+    """A small request does not overtake a large request that waits for blocks."""
     scheduler = Scheduler(BlockManager(10, BLOCK), SchedulerConfig(100, 8))
     first, large, small = sequence("a", 20, 4), sequence("b", 30, 4), sequence("c", 2, 2)
-    for one in (first, large, small):
-        scheduler.add(one)
+    for state in (first, large, small):
+        scheduler.add(state)
     assert [chunk.sequence for chunk in scheduler.schedule(0.0)] == [first]
     assert list(scheduler.waiting) == [large, small]
 
 
-def test_the_youngest_gives_way_and_comes_back_first() -> None:
+def test_the_youngest_request_is_preempted_and_resumes_first() -> None:
     scheduler = Scheduler(BlockManager(4, BLOCK), SchedulerConfig(100, 8))
     old, young, late = sequence("old", 7, 8), sequence("young", 7, 8), sequence("late", 3, 2)
-    for one in (old, young, late):
-        scheduler.add(one)
+    for state in (old, young, late):
+        scheduler.add(state)
     while not scheduler.preemptions:
         compute(scheduler, scheduler.schedule(0.0))
     assert scheduler.running == [old]
@@ -104,7 +106,7 @@ def test_the_youngest_gives_way_and_comes_back_first() -> None:
     assert young.output_tokens > 0
 
 
-def test_blocks_freed_twice_or_never_had_are_noticed() -> None:
+def test_blocks_freed_twice_or_never_held_are_detected() -> None:
     blocks = BlockManager(2, BLOCK)
     table: list[int] = []
     blocks.extend(table, 5)

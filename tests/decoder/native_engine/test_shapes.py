@@ -1,4 +1,4 @@
-"""Tokens and log-probabilities are those of the monolithic model whatever shape its config gives it."""
+"""Tokens and log-probabilities equal those of the monolithic model for every config."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ async def test_a_shape_gives_the_tokens_of_the_monolithic_model(tmp_path: Path, 
         calls = (answer(engine, q, GREEDY, f"request {i}") for i, q in enumerate(asked))
         for deltas, q in zip(await asyncio.gather(*calls), asked, strict=True):
             if not assert_equal_but_for_ties(tokens(deltas), q):
-                found = [value for delta in deltas for value in delta.logprobs]
-                assert found == pytest.approx(q.logprobs, abs=LOGPROB_ERROR)
+                logprobs = [value for delta in deltas for value in delta.logprobs]
+                assert logprobs == pytest.approx(q.logprobs, abs=LOGPROB_ERROR)
     finally:
         await engine.close()
 
 
-async def test_each_of_these_fields_matters(tmp_path: Path) -> None:
-    """Guards the test above: with fields that change nothing, equality would prove nothing."""
+async def test_every_tested_config_field_changes_the_tokens(tmp_path: Path) -> None:
+    """Guards the test above: if the fields changed nothing, equality would prove nothing."""
     plain = Reference(tiny.checkpoint(tmp_path / "plain", "moe"), "moe").ask(1, 3, tokens=8)
     for name in ("yarn", "theta-100", "large-eps", "one-expert-a-token", "moe-tied"):
         _, changes = SHAPES[name]

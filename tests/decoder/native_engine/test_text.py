@@ -1,4 +1,4 @@
-"""Text comes out whole: as if decoded at once, never cut inside a character, never a stop string."""
+"""Streamed text equals text decoded at once. It never ends inside a character and holds no stop string."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def vocabulary(folder: Path) -> Vocabulary:
 
 
 def pieces(vocabulary: Vocabulary, ids: list[int], stop: tuple[str, ...] = ()) -> list[str]:
-    """What comes out, token by token; the last is what the end releases."""
+    """The emitted text, token by token. The last piece is released by the end."""
     text = TextStream(vocabulary, stop)
     out = []
     for token in ids:
@@ -46,7 +46,7 @@ def pieces(vocabulary: Vocabulary, ids: list[int], stop: tuple[str, ...] = ()) -
 def test_pieces_add_up_to_the_decoded_whole(
     vocabulary: Vocabulary, tokenizer: Tokenizer, data: st.DataObject
 ) -> None:
-    """Any tokens, also such as break UTF-8, special ones, and ids beyond the vocabulary; then a whole character."""
+    """Any tokens, including invalid UTF-8, special tokens and ids beyond the vocabulary, followed by a complete character."""
     ids = data.draw(st.lists(st.integers(0, tokenizer.get_vocab_size() + 5)))
     ids.append(tokenizer.token_to_id("x"))
     assert "".join(pieces(vocabulary, ids)) == tokenizer.decode(ids, skip_special_tokens=True)
@@ -69,7 +69,7 @@ def test_no_piece_ends_inside_a_character(vocabulary: Vocabulary, tokenizer: Tok
 def test_text_ends_before_the_first_stop_string_to_be_complete(
     vocabulary: Vocabulary, tokenizer: Tokenizer, text: str, stop: list[str]
 ) -> None:
-    """Against the plain rule: add tokens until a stop string is in the text, cut at its beginning."""
+    """Compared with the simple rule: add tokens until the text holds a stop string, then cut at its beginning."""
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     expected = text
     for end in range(1, len(ids) + 1):
@@ -89,7 +89,7 @@ def test_text_that_cannot_begin_a_stop_string_is_not_held_back(
     assert pieces(vocabulary, ids, ("xyz",)) == ["", "", "xy", "", ""]
 
 
-def test_an_unfinished_character_never_comes_out(vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
+def test_incomplete_characters_are_never_emitted(vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("é", add_special_tokens=False).ids
     assert len(ids) == 2
     assert pieces(vocabulary, ids) == ["", "é", ""]

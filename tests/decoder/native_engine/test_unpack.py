@@ -1,4 +1,4 @@
-"""Rows from bytes to what the model adds, in every dtype; the bytes are written here by hand."""
+"""Unpacking rows of every dtype, from bytes written by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNT = 6
 
 
 def written(layout: RowLayout) -> tuple[bytes, torch.Tensor]:
-    """Packed rows and the numbers that they say, (rows, 1 + levels, width)."""
+    """Packed rows and their values, (rows, 1 + levels, width)."""
     random = np.random.default_rng(3)
     integers = random.integers(-8, 9, (COUNT, layout.values))
     scales = random.choice([0.5, 1.0, 3.0], (COUNT, layout.scales)).astype("<f4")
@@ -33,7 +33,7 @@ def written(layout: RowLayout) -> tuple[bytes, torch.Tensor]:
 
 @pytest.mark.parametrize("dtype", list(RowDtype))
 @pytest.mark.parametrize("width", [64, 128, 30])
-def test_packed_rows_say_their_numbers_in_the_dtype_of_the_model(dtype: RowDtype, width: int) -> None:
+def test_packed_rows_unpack_to_the_dtype_of_the_model(dtype: RowDtype, width: int) -> None:
     layout = RowLayout(width, 3, dtype)
     data, said = written(layout)
     packed = torch.frombuffer(bytearray(data), dtype=torch.uint8).view(COUNT, layout.row_bytes)
@@ -60,7 +60,7 @@ async def test_an_engine_answers_alike_to_equal_rows_in_every_dtype(tmp_path: Pa
             data, said = written(layout)
             plain = RowLayout(layout.width, layout.levels, RowDtype.FP32)
             asked = [(data, layout), (said.numpy().tobytes(), plain)]
-            answers[dtype] = [await answered(engine, folder, rows, one) for rows, one in asked]
+            answers[dtype] = [await answered(engine, folder, rows, question) for rows, question in asked]
     finally:
         await engine.close()
     assert all(packed == plain for packed, plain in answers.values()), answers

@@ -1,4 +1,4 @@
-"""Weights in int8 are the weights, to half a step; every way to compute experts gives the same."""
+"""int8 weights equal the weights to half a step. All implementations of experts agree."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_int8_halves_what_is_resident_and_nothing_is_held_twice(
 def test_torchs_int8_kernel_is_given_no_width_that_it_reads_beyond(
     width: int, suits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a width of 24 it reads past the end of the weights, into memory that may not be there."""
+    """For a width of 24 it reads past the end of the weights, into memory that may not be mapped."""
     used, kernel = [], torch._weight_int8pack_mm
 
     def noted(x: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:

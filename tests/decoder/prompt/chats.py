@@ -1,4 +1,4 @@
-"""Chats for hypothesis: ordinary ones, and ones whose texts spell control tokens, whole and in halves."""
+"""Chats for hypothesis: ordinary chats, and chats whose texts spell control tokens, whole or in halves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def spells_control(text: str) -> bool:
 
 
 def chats(text: st.SearchStrategy[str], max_images: int = 3) -> st.SearchStrategy[tuple[ChatMessage, ...]]:
-    """Chats that `validate` takes; images are counted through from 0 in the order of the prompt."""
+    """Valid chats. Images are numbered from 0 in the order of the prompt."""
     words = text.map(TextPart)
     picture = st.just(ImagePart(0))
     user = st.lists(st.one_of(words, words, picture), min_size=1, max_size=5).map(
@@ -62,7 +62,7 @@ def images_in(messages: Sequence[ChatMessage]) -> int:
 
 
 def joined_texts(messages: Sequence[ChatMessage]) -> list[str]:
-    """Texts as they meet in the prompt: neighbours joined."""
+    """Texts as they appear in the prompt, with neighbours joined."""
     runs = [""]
     for message in messages:
         for part in message.parts:

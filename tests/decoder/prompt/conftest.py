@@ -1,4 +1,4 @@
-"""One tiny checkpoint for all prompt tests, under two chat templates."""
+"""A tiny checkpoint for all prompt tests, with two chat templates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tools_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint with a template that has the branches of the published one."""
+    """The tiny checkpoint with a template that has the branches of the published template."""
     folder = tmp_path_factory.mktemp("tools") / "checkpoint"
     shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     shutil.copy(TEMPLATE, folder / "chat_template.jinja")
@@ -45,7 +45,7 @@ def reference(folder: Path) -> Reference:
 
 @pytest.fixture
 def copy(tiny_folder: Path, tmp_path: Path) -> Path:
-    """A checkpoint folder to spoil."""
+    """A checkpoint folder that tests may damage."""
     target = tmp_path / "checkpoint"
     shutil.copytree(tiny_folder, target, ignore=shutil.ignore_patterns("*.safetensors"))
     return target

@@ -1,4 +1,4 @@
-"""What transformers makes of a chat: the rendered text, the ids, and the positions of its model class."""
+"""The transformers reference for a chat: rendered text, token ids, and positions of its model class."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reference:
         self.tokenizer = AutoTokenizer.from_pretrained(directory)
 
     def ids(self, messages: Sequence[ChatMessage], **options: Any) -> list[int]:
-        """Token ids with one placeholder an image."""
+        """Token ids with a placeholder for each image."""
         return list(
             self.tokenizer.apply_chat_template(
                 chat(messages), tokenize=True, add_generation_prompt=True, return_dict=False, **options
@@ -37,7 +37,7 @@ class Reference:
         return str(text)
 
     def expanded(self, messages: Sequence[ChatMessage], grids: Sequence[tuple[int, int, int]]) -> list[int]:
-        """As the processor does it: the placeholder repeated in the text, then tokenised."""
+        """Expands like the processor: repeats the placeholder in the text, then tokenises."""
         pieces = self.rendered(messages).split(PAD)
         counts = [t * h * w // MERGE**2 for t, h, w in grids]
         text = pieces[0] + "".join(PAD * n + rest for n, rest in zip(counts, pieces[1:], strict=True))
@@ -64,10 +64,10 @@ def positions(
     model = SimpleNamespace(config=SimpleNamespace(vision_config=SimpleNamespace(spatial_merge_size=MERGE)))
     model.get_vision_position_ids = MethodType(Qwen3VLMoeModel.get_vision_position_ids, model)
     tokens = torch.tensor([list(ids)])
-    found, delta = Qwen3VLMoeModel.get_rope_index(
+    positions, delta = Qwen3VLMoeModel.get_rope_index(
         model,
         tokens,
         (tokens == image_token).int(),
         image_grid_thw=torch.tensor(list(grids)) if grids else None,
     )
-    return found[:, 0].numpy(), int(delta[0, 0]) + len(ids)
+    return positions[:, 0].numpy(), int(delta[0, 0]) + len(ids)

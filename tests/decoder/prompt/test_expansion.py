@@ -52,10 +52,10 @@ def test_images_back_to_back_equal_the_reference(
 
 @QUICK
 @given(grids=st.lists(GRID, min_size=1, max_size=5), data=st.data())
-def test_kept_rows_keep_their_places(
+def test_kept_rows_keep_their_positions(
     builder: PromptBuilder, grids: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
-    """The reduced prompt is the full one with the other rows cut out; what follows does not move."""
+    """The reduced prompt equals the full prompt without the dropped rows. Later positions do not move."""
     messages = chat(len(grids))
     full = builder.build(messages, grids)
     kept = [data.draw(some_of(t * h * w // MERGE**2)) for t, h, w in grids]
@@ -88,7 +88,7 @@ def test_spans_cover_the_placeholders(
 
 @QUICK
 @given(messages=chats(ordinary_text, max_images=5), data=st.data())
-def test_counting_equals_building(
+def test_counting_tokens_equals_building_the_prompt(
     builder: PromptBuilder, messages: tuple[ChatMessage, ...], data: st.DataObject
 ) -> None:
     grids = data.draw(st.lists(GRID, min_size=images_in(messages), max_size=images_in(messages)))
@@ -99,7 +99,7 @@ def test_counting_equals_building(
     assert count.text == builder.draft(messages).text_tokens
 
 
-def test_one_image_may_stand_in_two_places(builder: PromptBuilder) -> None:
+def test_an_image_may_occur_twice_in_a_prompt(builder: PromptBuilder) -> None:
     grids = [(1, 4, 6), (1, 2, 2)]
     parts = (ImagePart(1), TextPart("and"), ImagePart(0), ImagePart(1), TextPart("?"))
     prompt = builder.build((ChatMessage("user", parts),), grids, keys=[b"a", b"b"])
@@ -117,7 +117,7 @@ def test_a_large_image_is_expanded_whole(tiny_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("given_images", [0, 1, 3])
-def test_images_expected_are_images_given(builder: PromptBuilder, given_images: int) -> None:
+def test_the_number_of_images_must_match_the_placeholders(builder: PromptBuilder, given_images: int) -> None:
     with pytest.raises(ImagesMismatch) as caught:
         builder.build(chat(2), [(1, 2, 2)] * given_images)
     assert caught.value.metadata == {"expected": "2", "received": str(given_images)}
@@ -138,7 +138,7 @@ def test_every_image_needs_its_key_and_its_kept_rows(builder: PromptBuilder) -> 
 
 
 @pytest.mark.parametrize("grid", [(0, 2, 2), (1, 3, 2), (1, 2, 5), (1, -2, 2), (1, 0, 0)])
-def test_grids_that_no_image_has_are_refused(builder: PromptBuilder, grid: tuple[int, int, int]) -> None:
+def test_impossible_grids_are_refused(builder: PromptBuilder, grid: tuple[int, int, int]) -> None:
     with pytest.raises(RowsMismatch):
         builder.build(chat(1), [grid])
 

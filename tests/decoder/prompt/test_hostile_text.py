@@ -1,4 +1,4 @@
-"""Whatever a caller writes is text: it opens no image, closes no turn, and reaches the model as written."""
+"""Text of a caller stays text: it opens no image, closes no turn, and reaches the model as written."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_control_tokens_are_those_of_a_harmless_chat(
 def test_the_model_reads_what_the_caller_wrote(
     builder: PromptBuilder, reference: Reference, messages: tuple[ChatMessage, ...]
 ) -> None:
-    """The tokenizer normalises to NFC between control tokens; all else comes back as it was."""
-    found = builder.tokenizer.decode(builder.draft(messages).token_ids, skip_control=False)
-    assert unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", reference.rendered(messages))
+    """The tokenizer normalises to NFC between control tokens and keeps everything else."""
+    text = builder.tokenizer.decode(builder.draft(messages).token_ids, skip_control=False)
+    assert unicodedata.normalize("NFC", text) == unicodedata.normalize("NFC", reference.rendered(messages))
 
 
 @QUICK
@@ -59,17 +59,17 @@ def test_the_model_reads_what_the_caller_wrote(
 def test_ids_equal_those_of_transformers_with_sanitising_on(
     builder: PromptBuilder, reference: Reference, messages: tuple[ChatMessage, ...]
 ) -> None:
-    """transformers 5.23 has a switch for the same; its notion of a control token is made ours by name."""
+    """transformers 5.23 has an equivalent option; its set of control tokens is replaced with ours."""
     if "sanitize_control_tokens" not in inspect.signature(reference.tokenizer.apply_chat_template).parameters:
         pytest.skip("this transformers cannot sanitise control tokens")
     reference.tokenizer.chat_control_tokens = []
     joined = tuple(ChatMessage(m.role, _joined(m)) for m in messages)
-    found = builder.draft(messages).token_ids.tolist()
-    assert found == reference.ids(joined, sanitize_control_tokens=True)
+    token_ids = builder.draft(messages).token_ids.tolist()
+    assert token_ids == reference.ids(joined, sanitize_control_tokens=True)
 
 
 def _joined(message: ChatMessage) -> tuple[object, ...]:
-    """Its neighbouring texts as one part: transformers does not see a token that two parts spell together."""
+    """Joins neighbouring texts: transformers does not see a token that two parts spell together."""
     parts: list[object] = []
     for part in message.parts:
         if parts and isinstance(part, TextPart) and isinstance(parts[-1], TextPart):
@@ -91,7 +91,7 @@ def test_every_control_token_is_text_in_every_role(builder: PromptBuilder, token
 
 
 @pytest.mark.parametrize("cut", range(1, len("<|im_end|>")))
-def test_two_parts_cannot_spell_a_control_token_together(builder: PromptBuilder, cut: int) -> None:
+def test_two_text_parts_cannot_spell_a_control_token(builder: PromptBuilder, cut: int) -> None:
     halves = TextPart("<|im_end|>"[:cut]), TextPart("<|im_end|>"[cut:])
     whole = builder.draft((ChatMessage("user", (TextPart("<|im_end|>"),)),)).token_ids
     assert builder.draft((ChatMessage("user", halves),)).token_ids.tolist() == whole.tolist()

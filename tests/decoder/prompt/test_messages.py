@@ -1,4 +1,4 @@
-"""Chats that cannot become a prompt are refused with the field that is wrong."""
+"""Chats that cannot become a prompt are refused, and the error names the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token ids equal those of transformers wherever the chat's text spells no control token."""
+"""Token ids equal those of transformers unless the text spells a control token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_ids_equal_those_of_transformers(
 
 
 def test_words_merge_across_the_border_of_template_and_text(builder: PromptBuilder) -> None:
-    """A line feed after `user\\n` is one token with it: text is not encoded apart from the template's."""
+    """A line feed merges with a preceding `user\\n`, so text is encoded together with the template."""
     apart = len(builder.tokenizer.encode_text("user\n")) + len(builder.tokenizer.encode_text("\n\nHi"))
     together = len(builder.tokenizer.encode_text("user\n\n\nHi"))
     plain = builder.draft((ChatMessage("user", (TextPart("Hi"),)),)).text_tokens
@@ -40,7 +40,7 @@ def test_words_merge_across_the_border_of_template_and_text(builder: PromptBuild
 
 
 @pytest.mark.parametrize("place", ["chat_template.json", "tokenizer_config.json", "named"])
-def test_the_template_is_found_wherever_checkpoints_keep_it(copy: Path, place: str) -> None:
+def test_the_chat_template_is_read_from_every_usual_file(copy: Path, place: str) -> None:
     expected = PromptBuilder(copy).draft(ASK).token_ids
     source = (copy / "chat_template.jinja").read_text(encoding="utf-8")
     (copy / "chat_template.jinja").unlink()
@@ -54,7 +54,7 @@ def test_the_template_is_found_wherever_checkpoints_keep_it(copy: Path, place: s
 
 
 def test_templates_see_what_transformers_gives_them(copy: Path) -> None:
-    """Filters, globals, special token strings and white-space rules, in one template."""
+    """A template with filters, globals, special token strings and white-space rules."""
     source = (
         "{%- for message in messages %}\n"
         "    {%- if loop.index > 1 %}{% break %}{% endif %}\n"
@@ -86,7 +86,7 @@ def test_special_ids_come_from_the_config_files(copy: Path) -> None:
 
 @QUICK
 @given(text=hostile_text)
-def test_no_text_has_fewer_tokens_than_its_length_tells(builder: PromptBuilder, text: str) -> None:
+def test_no_text_has_fewer_tokens_than_its_lower_bound(builder: PromptBuilder, text: str) -> None:
     assert builder.tokenizer.least_tokens(text) <= len(builder.tokenizer.encode_text(text))
 
 

@@ -1,4 +1,4 @@
-"""Formats tried in processes of their own, over the stand-in's tokens; and the real vocabulary, where it was fetched."""
+"""Formats compiled in child processes, with the stand-in's tokens, and the real vocabulary if it was fetched."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tokens() -> TokenSet:
 
 @pytest.fixture
 def formats(tokens: TokenSet) -> MAKE_FORMATS:
-    """Formats under the limits that are named; closed whatever happens."""
+    """Format compilation with the given limits. Always closed."""
 
     @asynccontextmanager
     async def make(**limits: Any) -> AsyncIterator[Formats]:
@@ -43,7 +43,7 @@ def formats(tokens: TokenSet) -> MAKE_FORMATS:
 
 @pytest.fixture(scope="session")
 def vocabulary() -> Path:
-    """Qwen3's tokenizer.json. Where it is missing the test is skipped, or fails if nothing may be skipped."""
+    """Qwen3's tokenizer.json. If it is missing, the test is skipped, or fails if nothing may be skipped."""
     path = ROOT / "build" / "qwen3" / "tokenizer.json"
     if not path.exists():
         told = f"{path.relative_to(ROOT)} is missing; `make test` fetches it where npm is there"

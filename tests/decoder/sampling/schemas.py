@@ -1,4 +1,4 @@
-"""Random schemas of every keyword that is enforced, and a judge that llguidance has no part in."""
+"""Random schemas with every enforced keyword, and a validator independent of llguidance."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def _applied(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
 
 
 def _literal() -> st.SearchStrategy[dict[str, Any]]:
-    one = st.sampled_from(LITERALS)
-    return _some(const=one) | _some(enum=st.lists(one, min_size=1, max_size=4))
+    literal = st.sampled_from(LITERALS)
+    return _some(const=literal) | _some(enum=st.lists(literal, min_size=1, max_size=4))
 
 
 def _typed() -> st.SearchStrategy[dict[str, Any]]:
@@ -73,7 +73,7 @@ def _typed() -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def _node(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
-    """Keywords of one kind, or of two, in any order."""
+    """Keywords of a type, or of two, in any order."""
     kinds = [numbers(), _strings(), _arrays(inner), _objects(inner), _applied(inner), _literal()]
     parts = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=2))
     node = draw(_typed())
@@ -94,7 +94,7 @@ def schemas(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def why_invalid(schema: dict[str, Any], answer: str) -> str | None:
-    """By jsonschema, in decimal arithmetic; None where the answer is valid."""
+    """The reason given by jsonschema, in decimal arithmetic. None if the answer is valid."""
     exact = json.loads(json.dumps(schema), parse_float=Decimal)
     error = next(_Exact(exact).iter_errors(json.loads(answer, parse_float=Decimal)), None)
     return None if error is None else f"{error.message} ({error.validator})"
@@ -106,7 +106,7 @@ def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator
 
 
 def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    r"""As JSON schema has it, where \w and \d are of ASCII."""
+    r"""A pattern with the semantics of JSON schema, where \w and \d match ASCII only."""
     if validator.is_type(value, "string") and not re.search(pattern, value, re.ASCII):
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 

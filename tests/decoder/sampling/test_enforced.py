@@ -1,6 +1,6 @@
-"""Whatever is said under a schema that is not refused is valid by it, as jsonschema judges.
+"""Answers under an accepted schema are valid according to jsonschema.
 
-Schemas are drawn from all keywords, and answers at random from what may come next, a byte at a time.
+Schemas are drawn from all keywords; answers are sampled at random from the allowed next bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHECKED = settings(max_examples=400, deadline=None, derandomize=True, suppress_h
 
 
 def walk(matcher: LLMatcher, chance: random.Random, longest: int = 200) -> str | None:
-    """An answer at random that tends to its end; None where it does not come to one."""
+    """A random answer that tends to its end. None if it does not end."""
     matcher, said = matcher.deep_copy(), bytearray()
     for _ in range(longest):
         bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
@@ -41,7 +41,7 @@ def walk(matcher: LLMatcher, chance: random.Random, longest: int = 200) -> str |
 
 
 def answers(schema: dict[str, Any], seed: int, tries: int = 8) -> list[str]:
-    """Some that may be said; none where the schema is refused."""
+    """Some allowed answers. Empty if the schema is refused."""
     try:
         matcher = compiled(BYTES, grammar_source("json_schema", [json.dumps(schema)]))
     except (Unenforceable, TooCostly):
@@ -52,7 +52,7 @@ def answers(schema: dict[str, Any], seed: int, tries: int = 8) -> list[str]:
 
 @CHECKED
 @given(schema=schemas(), seed=st.integers(0, 2**32))
-def test_what_is_said_under_a_schema_is_valid_by_it(schema: dict[str, Any], seed: int) -> None:
+def test_answers_under_a_schema_are_valid(schema: dict[str, Any], seed: int) -> None:
     for answer in answers(schema, seed):
         if "e" in answer.lower() and any(char.isdigit() for char in answer):
             continue  # 1e99999 is a number, of more digits than the judge can count
@@ -61,8 +61,8 @@ def test_what_is_said_under_a_schema_is_valid_by_it(schema: dict[str, Any], seed
 
 @CHECKED
 @given(bounds=numbers(), kind=st.sampled_from(("number", "integer")), seed=st.integers(0, 2**32))
-def test_numbers_keep_their_bounds(bounds: dict[str, Any], kind: str, seed: int) -> None:
-    """Alone, because among all other keywords the bounds that err together hardly meet."""
+def test_numbers_stay_within_their_bounds(bounds: dict[str, Any], kind: str, seed: int) -> None:
+    """Tested separately, because wrong combinations of bounds are rare among all keywords."""
     schema = {"type": kind, **bounds}
     for answer in answers(schema, seed, tries=20):
         assert "e" in answer.lower() or why_invalid(schema, answer) is None, (schema, answer)
@@ -90,7 +90,7 @@ def test_schemas_of_common_kinds_are_enforced_and_not_refused(schema: dict[str, 
 
 
 def test_no_escape_disguises_a_key_that_has_a_schema() -> None:
-    """`\\u0061` is an `a`, and would hold anything as an additional property."""
+    """`\\u0061` is an `a`. As an additional property it would accept anything."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     matcher = compiled(BYTES, grammar_source("json_schema", [json.dumps(schema)]))
     assert matcher.deep_copy().try_consume_tokens(list(b'{"a":1}')) == 7

@@ -1,4 +1,4 @@
-"""A format that costs too much is given up in a process of its own, and nobody waits for it."""
+"""Compiling a costly format is aborted in its own process and blocks no other request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOURS, PLENTY = 3600.0, 4 << 30
 
 
 def nursery(formats: Formats) -> int:
-    """The id of its process."""
+    """The process id of the nursery."""
     process = formats._nursery._process
     assert process is not None
     return process.pid
@@ -45,7 +45,7 @@ def is_alive(pid: int) -> bool:
 
 
 async def begun(formats: Formats, wanted: ResponseFormat) -> asyncio.Task[str]:
-    """Being tried, in a child."""
+    """Starts a compilation in a child process."""
     await formats.check(GOOD)
     trying = asyncio.create_task(formats.check(wanted))
     await until(lambda: bool(children(formats)), seconds=60)
@@ -53,9 +53,9 @@ async def begun(formats: Formats, wanted: ResponseFormat) -> asyncio.Task[str]:
 
 
 async def refused(formats: Formats, wanted: ResponseFormat) -> FoveaError:
-    with pytest.raises(FoveaError) as found:
+    with pytest.raises(FoveaError) as caught:
         await formats.check(wanted)
-    return found.value
+    return caught.value
 
 
 async def test_time_has_a_limit_that_is_named(formats: MAKE_FORMATS) -> None:
@@ -86,7 +86,7 @@ async def test_a_part_that_costs_too_much_is_named(formats: MAKE_FORMATS) -> Non
     assert "multipleOf" in error.violations[0].description
 
 
-async def test_others_are_compiled_beside_a_slow_one(formats: MAKE_FORMATS) -> None:
+async def test_other_formats_compile_during_a_slow_compilation(formats: MAKE_FORMATS) -> None:
     async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY, format_workers=2) as tried:
         slow = await begun(tried, SLOW)
         assert (await tried.compile(ResponseFormat("regex", ("a+",)))).failure is None
@@ -104,7 +104,7 @@ async def test_a_caller_that_leaves_has_its_child_killed(formats: MAKE_FORMATS) 
         assert await tried.check(ResponseFormat("regex", ("b+",))), "its place is free"
 
 
-async def test_nothing_is_left_at_the_end_and_nothing_waited_for(formats: MAKE_FORMATS) -> None:
+async def test_closing_kills_compilations_at_once(formats: MAKE_FORMATS) -> None:
     async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY) as tried:
         slow = await begun(tried, SLOW)
         pids = [nursery(tried), *children(tried)]
@@ -113,7 +113,7 @@ async def test_nothing_is_left_at_the_end_and_nothing_waited_for(formats: MAKE_F
     await until(lambda: not any(map(is_alive, pids)))
 
 
-async def test_a_verdict_is_remembered(formats: MAKE_FORMATS, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_verdict_is_cached(formats: MAKE_FORMATS, monkeypatch: pytest.MonkeyPatch) -> None:
     async with formats(max_format_s=0.2, max_format_memory_bytes=PLENTY) as tried:
         first = await refused(tried, SLOW)
         monkeypatch.delattr(tried, "_nursery")
@@ -134,7 +134,7 @@ async def test_a_nursery_that_was_killed_is_started_anew(formats: MAKE_FORMATS) 
         assert await tried.check(ResponseFormat("regex", ("c+",)))
 
 
-async def test_more_callers_than_may_wait_are_told_to_come_back(formats: MAKE_FORMATS) -> None:
+async def test_callers_beyond_the_queue_limit_get_a_retry_delay(formats: MAKE_FORMATS) -> None:
     async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY, max_waiting=1) as tried:
         slow = await begun(tried, SLOW)
         assert isinstance(error := await refused(tried, ResponseFormat("regex", ("d+",))), EngineBusy)
@@ -169,6 +169,6 @@ async def test_a_format_that_cannot_be_enforced_is_refused_by_field_with_the_rea
 
 
 async def _refusal(ask: Callable[..., object], wanted: ResponseFormat) -> FormatNotEnforceable:
-    with pytest.raises(FormatNotEnforceable) as found:
+    with pytest.raises(FormatNotEnforceable) as caught:
         await ask(wanted)  # type: ignore[misc]
-    return found.value
+    return caught.value

@@ -1,4 +1,4 @@
-"""What a schema may ask for: what is not enforced exactly is refused with its keyword and its place."""
+"""Supported schema keywords. Keywords that are not enforced exactly are refused with their path."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def nested(levels: int) -> dict[str, Any]:
     ],
     ids=lambda value: value if isinstance(value, str) else json.dumps(value)[:60],
 )
-def test_what_is_not_enforced_is_refused_with_its_keyword(schema: dict[str, Any], why: str) -> None:
+def test_unenforceable_schemas_are_refused_by_keyword(schema: dict[str, Any], why: str) -> None:
     with pytest.raises(Unenforceable) as refused:
         enforceable(json.dumps(schema))
     assert why in str(refused.value)
@@ -86,7 +86,7 @@ def test_what_is_not_enforced_is_refused_with_its_keyword(schema: dict[str, Any]
 
 
 @pytest.mark.parametrize("text", ['{"maximum": NaN}', '{"enum": [Infinity]}', "{", "[" * 60_000, "9" * 5000])
-def test_what_is_no_json_is_refused(text: str) -> None:
+def test_invalid_json_is_refused(text: str) -> None:
     with pytest.raises(Unenforceable, match="not JSON"):
         enforceable(text)
 
@@ -110,7 +110,7 @@ def test_a_part_that_costs_too_much_is_refused_with_limit_and_value(
     assert (refused.value.limit, refused.value.actual) == (limit, actual)
 
 
-def test_annotations_say_nothing_and_pass() -> None:
+def test_annotations_are_accepted_and_ignored() -> None:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "https://example.com/invoice",
@@ -123,7 +123,7 @@ def test_annotations_say_nothing_and_pass() -> None:
     assert enforceable(json.dumps(schema)) == kept
 
 
-def test_old_drafts_are_put_in_the_words_of_the_latest() -> None:
+def test_old_schema_drafts_are_translated() -> None:
     old = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "items": [{"type": "integer"}],
@@ -132,18 +132,18 @@ def test_old_drafts_are_put_in_the_words_of_the_latest() -> None:
     assert enforceable(json.dumps(old)) == {"prefixItems": [{"type": "integer"}], "items": False}
 
 
-def test_numbers_as_large_as_doubles_are_exact_pass() -> None:
+def test_numbers_that_doubles_represent_exactly_are_accepted() -> None:
     schema = {"enum": [LARGEST, -LARGEST, 0.1, 12.0]}
     assert enforceable(json.dumps(schema)) == schema
 
 
-def test_numbers_that_do_not_meet_do_not_disturb_each_other() -> None:
-    """A share above 0 and a rate of at most a half are different numbers; so are two steps of 100 and of 101."""
+def test_constraints_on_different_numbers_do_not_conflict() -> None:
+    """Bounds of different properties are independent, and so are multiples of 100 and of 101."""
     fields = [{"exclusiveMinimum": 0}, {"maximum": 0.5}, {"multipleOf": 101}, {"multipleOf": 100}]
-    schema = {"type": "object", "properties": {f"f{i}": one for i, one in enumerate(fields)}}
+    schema = {"type": "object", "properties": {f"f{i}": field for i, field in enumerate(fields)}}
     assert enforceable(json.dumps(schema)) == schema
 
 
-def test_keywords_that_belong_together_are_not_parted_by_others() -> None:
+def test_related_keywords_are_kept_together() -> None:
     schema = {"prefixItems": [{"type": "integer"}], "anyOf": [{"maxItems": 3}], "items": False}
     assert list(enforceable(json.dumps(schema))) == ["prefixItems", "items", "anyOf"]

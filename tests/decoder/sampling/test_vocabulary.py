@@ -1,6 +1,6 @@
 """Formats over the real vocabulary of Qwen3: its merges, normalizer and added tokens, with random weights.
 
-The stand-in's 1,024 tokens have no merge inside of a character and hide what fails here.
+The stand-in's 1,024 tokens have no merge inside of a character and hide such failures.
 """
 
 from __future__ import annotations
@@ -45,21 +45,23 @@ async def engine(vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     await running.close()
 
 
-async def said(engine: NativeEngine, wanted: ResponseFormat, **sampling: object) -> tuple[str, str | None]:
-    """The answer, and why it ended."""
+async def generated(
+    engine: NativeEngine, wanted: ResponseFormat, **sampling: object
+) -> tuple[str, str | None]:
+    """The answer and its finish reason."""
     asked = Sampling(response_format=wanted, **({"max_new_tokens": 64} | sampling))  # type: ignore[arg-type]
     deltas = await collect(engine.submit(EngineRequest(str(wanted), PROMPT, asked), []))
     return text(deltas), deltas[-1].finish_reason
 
 
 @pytest.mark.parametrize("literal", LITERALS, ids=ascii)
-async def test_any_literal_can_be_said(engine: NativeEngine, literal: str) -> None:
+async def test_any_literal_can_be_generated(engine: NativeEngine, literal: str) -> None:
     quoted = "".join(f"\\x{{{ord(char):x}}}" for char in literal)
     for kind, source in (("choice", literal), ("regex", quoted)):
-        assert await said(engine, ResponseFormat(kind, (source,))) == (literal, "stop")  # type: ignore[arg-type]
+        assert await generated(engine, ResponseFormat(kind, (source,))) == (literal, "stop")  # type: ignore[arg-type]
     schema = {"type": "object", "properties": {literal: {"const": literal}}, "required": [literal]}
     wanted = ResponseFormat("json_schema", (json.dumps(schema | {"additionalProperties": False}),))
-    answer, ended = await said(engine, wanted)
+    answer, ended = await generated(engine, wanted)
     assert (json.loads(answer), ended) == ({literal: literal}, "stop")
 
 
@@ -75,8 +77,8 @@ async def test_any_literal_can_be_said(engine: NativeEngine, literal: str) -> No
 async def test_a_cut_answer_is_the_beginning_of_a_match(
     engine: NativeEngine, wanted: ResponseFormat, whole: str
 ) -> None:
-    """With every number of tokens, some of which end inside of a character."""
-    cut = [await said(engine, wanted, max_new_tokens=n) for n in range(1, 12)]
+    """With every token limit, some of which end inside a character."""
+    cut = [await generated(engine, wanted, max_new_tokens=n) for n in range(1, 12)]
     assert all(whole.startswith(answer) for answer, _ in cut)
     assert {ended for answer, ended in cut if answer != whole} == {"length"}
     assert (whole, "stop") in cut

@@ -1,4 +1,4 @@
-"""One vLLM a kind of checkpoint for the whole run, because each takes long to start; all in one event loop."""
+"""A vLLM per kind of checkpoint for the whole run, because it starts slowly; all in the same event loop."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def engines(checkpoints: dict[str, Path]) -> AsyncIterator[dict[str, VllmE
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def engine(engines: dict[str, VllmEngine]) -> AsyncIterator[VllmEngine]:
-    """The one of the tiny MoE; a test that leaves something behind in it fails."""
+    """The engine of the tiny MoE. A test that leaves requests in it fails."""
     yield engines["moe"]
     await until(lambda: is_empty(engines["moe"]))  # type: ignore[arg-type]
     assert engines["moe"].healthy

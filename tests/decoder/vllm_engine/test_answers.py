@@ -1,4 +1,4 @@
-"""What an answer of the vLLM engine is made of: text, stop strings, log-probabilities, formats, usage, times."""
+"""Answers of the vLLM engine: text, stop strings, log-probabilities, formats, usage, times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def with_images(questions: dict[str, list[Question]], images: int) -> Question:
     return next(q for q in questions["moe"] if len(q.rows) == images)
 
 
-async def test_times_add_up_and_usage_is_true(
+async def test_timings_add_up_and_usage_is_correct(
     engine: VllmEngine, questions: dict[str, list[Question]]
 ) -> None:
     q = with_images(questions, 2)
@@ -56,7 +56,7 @@ async def test_ignore_eos_goes_on_to_the_limit(
 
 @torch.inference_mode()
 def expected_logprob(reference: Reference, question: Question) -> float:
-    """Of the first token of a greedy answer without images."""
+    """The log-probability of the first token of a greedy answer without images."""
     logits = reference.model(input_ids=torch.from_numpy(question.prompt.token_ids).long()[None]).logits
     return float(logits[0, -1].log_softmax(-1).max())
 
@@ -85,7 +85,7 @@ async def test_log_probabilities_are_those_of_the_model(
     ],
     ids=["choice", "regex", "json_schema"],
 )
-async def test_the_answer_has_the_form_that_was_asked_for(
+async def test_the_answer_matches_its_response_format(
     engine: VllmEngine, questions: dict[str, list[Question]], format: ResponseFormat, fits: object
 ) -> None:
     sampling = Sampling(max_new_tokens=60, response_format=format)
@@ -93,7 +93,7 @@ async def test_the_answer_has_the_form_that_was_asked_for(
     assert fits(said), said  # type: ignore[operator]
 
 
-async def test_a_form_that_vllm_cannot_read_is_refused(
+async def test_a_format_that_vllm_cannot_compile_is_refused(
     engine: VllmEngine, questions: dict[str, list[Question]]
 ) -> None:
     broken = replace(GREEDY, response_format=ResponseFormat("regex", ("[0-9",)))
@@ -104,7 +104,7 @@ async def test_a_form_that_vllm_cannot_read_is_refused(
 async def test_a_prefix_is_reused_by_our_key_and_not_without_one(
     engine: VllmEngine, questions: dict[str, list[Question]]
 ) -> None:
-    """The image stands after 300 tokens of text, in the third block of 128; a block is reused whole."""
+    """The image follows 300 tokens of text, in the third block of 128. Only whole blocks are reused."""
 
     def ask(key: bytes, rows: torch.Tensor) -> Question:
         ids = np.concatenate([np.full(300, 65, np.int32), q.prompt.token_ids, np.full(300, 66, np.int32)])

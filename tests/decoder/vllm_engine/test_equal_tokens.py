@@ -1,4 +1,4 @@
-"""vLLM, the native engine and plain transformers say the same, for whole images and for reduced ones."""
+"""vLLM, the native engine and transformers give equal tokens, for whole and for reduced images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def native(folder: Path, asked: list[Question]) -> list[tuple[int, ...]]:
 
 
 async def ties(engine: VllmEngine, folder: Path, asked: list[Question], together: bool) -> int:
-    """Holds vLLM to the reference, and to the native engine but where the reference is undecided."""
+    """Compares vLLM with the reference, and with the native engine except at ties of the reference."""
     excused = 0
     for ours, theirs, q in zip(
         await said(engine, asked, together), await native(folder, asked), asked, strict=True
@@ -76,10 +76,10 @@ async def test_kept_rows_stand_at_their_original_positions(
     await ties(engines[kind], checkpoints[kind], asked, together=True)
 
 
-async def test_rows_levels_and_kept_places_all_matter(
+async def test_the_tokens_depend_on_rows_levels_and_kept_indices(
     engine: VllmEngine, references: dict[str, Reference], questions: dict[str, list[Question]]
 ) -> None:
-    """Guards the tests above: with a model that ignored any of these, equality would prove nothing."""
+    """Guards the tests above: if the model ignored any of these, equality would prove nothing."""
     whole = next(q for q in questions["moe"] if len(q.rows) == 5)
     shallow = tuple(r.clone() for r in whole.rows)
     for rows in shallow:
@@ -87,7 +87,7 @@ async def test_rows_levels_and_kept_places_all_matter(
     flipped = tuple(r.flip(0) for r in whole.rows)
     for rows in (shallow, flipped):
         assert tokens(await answer(engine, Question(whole.prompt, rows, (), ()), GREEDY)) != whole.answer  # type: ignore[arg-type]
-    one, other = drop_rows(whole, 1), drop_rows(whole, 2)
-    right = reference_with_kept_rows(references["moe"], one)
-    moved = Question(other.prompt, one.rows, (), ())  # the rows of one reduction at the places of another
+    first, other = drop_rows(whole, 1), drop_rows(whole, 2)
+    right = reference_with_kept_rows(references["moe"], first)
+    moved = Question(other.prompt, first.rows, (), ())  # the rows of one reduction at the places of another
     assert tokens(await answer(engine, moved, GREEDY)) != right.answer  # type: ignore[arg-type]

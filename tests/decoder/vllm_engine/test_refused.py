@@ -1,4 +1,4 @@
-"""Nothing reaches vLLM unchecked, and every way out gives back what a request held."""
+"""vLLM gets only checked requests, and a request frees its resources however it ends."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ async def test_a_grid_that_is_not_that_of_the_rows_is_refused(
 
 
 @pytest.mark.parametrize("kept", [[], [0, 0], [1, 0], [-1, 0], [0, 10**6]])
-async def test_kept_places_that_no_image_has_are_refused(
-    engine: VllmEngine, q: Question, kept: list[int]
-) -> None:
+async def test_impossible_kept_indices_are_refused(engine: VllmEngine, q: Question, kept: list[int]) -> None:
     p, span = q.prompt, q.prompt.images[0]
     full = np.arange(span.rows, dtype=np.int32)
     places = np.concatenate([full[: span.rows - len(kept)], np.array(kept, np.int32)]) if kept else full[:-1]
@@ -113,7 +111,7 @@ async def test_positions_that_vllm_would_not_use_are_refused(engine: VllmEngine,
         assert isinstance(await refused(engine, q, wrong), InvalidArgument)
 
 
-async def test_too_long_is_refused(engine: VllmEngine) -> None:
+async def test_prompts_beyond_the_context_are_refused(engine: VllmEngine) -> None:
     ids = np.full(1020, 65, np.int32)
     line = np.broadcast_to(np.arange(1020, dtype=np.int32), (3, 1020))
     with pytest.raises(ContextTooLong):
@@ -166,7 +164,7 @@ async def test_a_failing_row_stream_is_passed_on_and_the_others_closed(
     assert closed.is_set()
 
 
-async def test_the_death_of_vllm_is_told_to_whoever_waits(checkpoints: dict[str, Path], q: Question) -> None:
+async def test_the_death_of_vllm_fails_waiting_calls(checkpoints: dict[str, Path], q: Question) -> None:
     engine = VllmEngine(settings(checkpoints["moe"]))
     await engine.start()
     try:

@@ -1,4 +1,4 @@
-"""Our sampling in vLLM's words, without vLLM: what its parameters would be."""
+"""Translation of our sampling to vLLM's parameters, without vLLM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from decoder_svc.engine.protocol import MIN_TEMPERATURE, Sampling
 
 @pytest.fixture
 def sampling_params(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The function of the module, on a vLLM that keeps what it is given."""
+    """The module's function, with a fake vLLM that records its parameters."""
     vllm, params = ModuleType("vllm"), ModuleType("vllm.sampling_params")
     vllm.SamplingParams = SimpleNamespace  # type: ignore[attr-defined]
     params.RequestOutputKind = SimpleNamespace(DELTA="delta")  # type: ignore[attr-defined]
@@ -36,7 +36,5 @@ def sampling_params(monkeypatch: pytest.MonkeyPatch) -> Any:
         (Sampling(temperature=0.7), 0.7),
     ],
 )
-def test_what_is_greedy_here_is_greedy_in_vllm(
-    sampling_params: Any, sampling: Sampling, expected: float
-) -> None:
+def test_greedy_sampling_is_greedy_in_vllm(sampling_params: Any, sampling: Sampling, expected: float) -> None:
     assert sampling_params(sampling, frozenset({2})).temperature == expected

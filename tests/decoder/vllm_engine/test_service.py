@@ -1,4 +1,4 @@
-"""The whole decoder with FOVEA_DECODER_ENGINE=vllm: the same answers and the same receipts as with the native engine."""
+"""The decoder with FOVEA_DECODER_ENGINE=vllm gives the answers and receipts of the native engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VOLATILE = {"encoder", "stagesMs", "requestId"}
 
 
 def steady(answered: Answered) -> tuple[Any, ...]:
-    """An answer and its receipt without what differs from run to run."""
+    """An answer and its receipt, without values that differ from run to run."""
     finished = MessageToDict(answered.finished)
     receipt = finished["receipt"]
     for part in (receipt, *receipt.get("images", ())):
@@ -32,7 +32,7 @@ async def answers(model: Path, cache: Path, **changes: Any) -> tuple[list[Answer
         request("Which?", some(2, seed=2)),
     ]
     async with running(model, cache, decoder_changes=changes) as house:
-        return [await house.ask(one) for one in asked], await house.info()
+        return [await house.ask(question) for question in asked], await house.info()
 
 
 async def test_answers_and_receipts_are_those_of_the_native_engine(

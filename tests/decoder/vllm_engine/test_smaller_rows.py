@@ -1,4 +1,4 @@
-"""vLLM is fed alike with packed rows and with the numbers that they say."""
+"""vLLM gives the same answers for packed rows and for their values."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ async def stream(packed: torch.Tensor) -> AsyncIterator[RowChunk]:
 
 
 @pytest.mark.parametrize("dtype", [RowDtype.FP8, RowDtype.INT8, RowDtype.BF16])
-async def test_packed_rows_are_answered_as_their_numbers_are(
+async def test_packed_rows_give_the_answers_of_their_values(
     engines: dict[str, VllmEngine], questions: dict[str, list[Question]], dtype: RowDtype
 ) -> None:
     engine = engines["moe"]
-    for number, question in enumerate(one for one in questions["moe"] if one.rows):
+    for number, question in enumerate(q for q in questions["moe"] if q.rows):
         plain = layout_of(question.rows[0])
         layout = RowLayout(plain.width, plain.levels, dtype)
         packed = [pack(rows.flatten(1), layout) for rows in question.rows]

@@ -1,4 +1,4 @@
-"""What holds of the vLLM engine where vLLM is not installed."""
+"""The vLLM engine on a machine without vLLM."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_decoder_imports_no_vllm_before_an_engine_starts() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_rows_are_named_by_key_grid_and_kept_places() -> None:
+def test_rows_are_keyed_by_key_grid_and_kept_indices() -> None:
     def name(key: bytes = b"k", grid: tuple[int, int, int] = (1, 4, 4), kept: list[int] | None = None) -> str:
         places = None if kept is None else np.array(kept, np.int32)
         return identity(ImageSpan(0, grid, 4 if kept is None else len(kept), places, key))

@@ -193,7 +193,7 @@ def test_grey_bilevel_and_palette_files_come_out_as_rgb(mode: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
-def test_of_an_animation_the_first_frame_is_taken(format: str) -> None:
+def test_the_first_frame_of_an_animation_is_decoded(format: str) -> None:
     frames = [Image.new("RGB", (20, 10), colour) for colour in ("red", "lime", "blue")]
     options = {"save_all": True, "append_images": frames[1:], "lossless": True}
     made = decoded(encoded(frames[0].convert("P") if format == "GIF" else frames[0], format, **options))
@@ -209,7 +209,7 @@ def test_a_jpeg_with_a_second_picture_behind_it_is_a_jpeg() -> None:
     assert near(made.rgb, picture(), by=16)
 
 
-def test_files_that_show_the_same_share_a_pixel_digest_and_no_id() -> None:
+def test_equal_pixels_share_a_pixel_digest_but_no_id() -> None:
     plain = decoded(encoded(picture())).facts
     others = [
         decoded(encoded(picture(), compress_level=0)).facts,
@@ -221,7 +221,7 @@ def test_files_that_show_the_same_share_a_pixel_digest_and_no_id() -> None:
     assert len({plain.digest} | {other.digest for other in others}) == 5
 
 
-def test_files_that_show_something_else_have_another_pixel_digest() -> None:
+def test_different_pixels_have_different_pixel_digests() -> None:
     made = {decoded(with_orientation(turn)).facts.pixel_digest for turn in UPRIGHT}
     made.add(decoded(encoded(picture(32, 48))).facts.pixel_digest)
     made.add(decoded(encoded(picture()[..., ::-1].copy())).facts.pixel_digest)

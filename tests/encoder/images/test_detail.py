@@ -174,7 +174,7 @@ def test_edges_are_where_brightness_changes_sharply() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 3), (5000, 1), (1, 5000), (33, 17), (64, 16)])
-def test_any_size_is_measured(size: tuple[int, int]) -> None:
+def test_images_of_any_size_are_measured(size: tuple[int, int]) -> None:
     measured_detail(Image.new("RGB", size, (9, 9, 9)))
     measured_detail(Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)))
 

@@ -76,16 +76,16 @@ def test_other_formats_are_refused_by_their_bytes(format: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"hello", b"<svg></svg>", b"\0", b"RIFFxxxxWAVE", b"%PDF-1.7"])
-def test_what_is_no_image_is_refused(data: bytes) -> None:
+def test_bytes_that_are_not_an_image_are_refused(data: bytes) -> None:
     assert isinstance(refusal(data), ImageFormatNotSupported)
 
 
-def test_a_format_can_be_taken_off_the_list() -> None:
+def test_a_format_can_be_removed_from_the_accepted_list() -> None:
     error = refusal(encoded(picture(), "GIF"), replace(LIMITS, formats=("PNG", "JPEG")))
     assert isinstance(error, ImageFormatNotSupported)
 
 
-def test_bytes_at_the_limit_pass_and_one_more_does_not() -> None:
+def test_bytes_at_the_limit_pass_and_more_do_not() -> None:
     data = encoded(picture())
     decode(data, replace(LIMITS, max_image_bytes=len(data)))
     error = refusal(data, replace(LIMITS, max_image_bytes=len(data) - 1))
@@ -93,7 +93,7 @@ def test_bytes_at_the_limit_pass_and_one_more_does_not() -> None:
     assert error.metadata == {"limit": str(len(data) - 1), "actual": str(len(data))}
 
 
-def test_pixels_at_the_limit_pass_and_one_row_more_does_not() -> None:
+def test_pixels_at_the_limit_pass_and_another_row_does_not() -> None:
     limits = replace(LIMITS, max_image_pixels=48 * 32)
     decode(encoded(picture(48, 32)), limits)
     error = refusal(encoded(picture(48, 33)), limits)
@@ -101,7 +101,7 @@ def test_pixels_at_the_limit_pass_and_one_row_more_does_not() -> None:
     assert error.metadata == {"width": "48", "height": "33", "limit": "1536", "actual": "1584"}
 
 
-def test_where_a_picture_is_too_large_the_text_names_fit() -> None:
+def test_errors_of_too_large_images_mention_fit() -> None:
     data = encoded(picture())
     for limits in (
         replace(LIMITS, max_image_pixels=9),
@@ -111,7 +111,7 @@ def test_where_a_picture_is_too_large_the_text_names_fit() -> None:
         assert "`fit`" in refusal(data, limits).message
 
 
-def test_a_side_at_the_limit_passes_and_one_pixel_more_does_not() -> None:
+def test_a_side_at_the_limit_passes_and_a_longer_side_does_not() -> None:
     limits = replace(LIMITS, max_image_side=48)
     decode(encoded(picture(48, 32)), limits)
     error = refusal(encoded(picture(49, 32)), limits)
@@ -127,7 +127,7 @@ def test_an_aspect_of_200_passes_and_of_201_does_not(turned: bool) -> None:
     assert (error.metadata["limit"], error.metadata["actual"]) == ("200", "201.0")
 
 
-def test_scans_at_the_limit_pass_and_one_more_does_not() -> None:
+def test_scans_at_the_limit_pass_and_more_do_not() -> None:
     decode(jpeg_with_scans(100), LIMITS)
     error = refusal(jpeg_with_scans(101))
     assert isinstance(error, ImageTooManyScans)
@@ -182,7 +182,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_whatever_is_changed_in_a_file_it_is_decoded_or_refused_by_a_typed_error(format: str) -> None:
+def test_a_mutated_image_is_decoded_or_refused_with_a_typed_error(format: str) -> None:
     draw = random.Random(format)
     whole = encoded(picture(), format, **({} if format == "GIF" else {"exif": Image.Exif().tobytes()}))
     outcomes = {"decoded": 0, "refused": 0}
@@ -200,7 +200,7 @@ def test_whatever_is_changed_in_a_file_it_is_decoded_or_refused_by_a_typed_error
     assert min(outcomes.values()) > 0, "both outcomes must occur"
 
 
-async def test_the_decoder_goes_on_after_a_refusal() -> None:
+async def test_the_decoder_serves_after_a_refusal() -> None:
     decoder = ThreadDecoder(LIMITS, threads=1)
     for data in (b"", b"junk", *BOMBS.values()):
         with pytest.raises(FoveaError):

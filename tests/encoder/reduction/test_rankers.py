@@ -104,7 +104,7 @@ def test_more_rows_than_are_compared_at_once_are_merged_by_gain(monkeypatch: pyt
         assert alone == part.order.tolist()
 
 
-def test_a_reducer_that_weighs_attention_does_not_do_without() -> None:
+def test_scope_requires_saliency() -> None:
     rows, _ = drawn(1, 8)
     with pytest.raises(ValueError, match="saliency"):
         rankers.by_content(Reducer.SCOPE, RankerInput(np.arange(8, dtype=np.int32), rows))
@@ -123,7 +123,7 @@ def test_a_selection_is_a_subset_of_every_larger_selection(
     assert Ranking.unpack(ranking.pack()) is not None
 
 
-def test_shares_are_counted_as_they_are_written() -> None:
+def test_shares_round_as_written_in_decimal() -> None:
     """0.3 and 0.07 of a hundred are 30 and 7, in either precision."""
     for keep, rows in ((0.3, 30), (0.07, 16), (0.751, 76), (1.0, 100)):
         assert {RowSelection(keep).count(100), RowSelection(float(np.float32(keep))).count(100)} == {rows}
@@ -177,7 +177,7 @@ def test_the_pooled_level_is_read_with_its_scales(name: str) -> None:
     assert np.array_equal(pooled(memoryview(data.numpy().tobytes()), layout), expected.numpy())
 
 
-def test_bytes_of_e4m3_mean_what_torch_takes_them_for() -> None:
+def test_e4m3_bytes_decode_as_in_torch() -> None:
     import torch
 
     from fovea.pooled import E4M3

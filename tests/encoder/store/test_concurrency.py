@@ -92,7 +92,7 @@ def test_no_reader_outlives_its_call(store: LmdbStore) -> None:
     assert [line for line in readers if line.split()[-1] != "-"] == []
 
 
-def test_uses_noted_by_gets_are_written_by_flush(open_store: Opener) -> None:
+def test_uses_recorded_by_gets_are_written_by_flush(open_store: Opener) -> None:
     store = open_store(StoreLimits(1000 * KIB, MIB))
     for n in range(3):
         store.put(row_key(n), FIELDS, rows(n, 200 * KIB))

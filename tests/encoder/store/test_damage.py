@@ -223,7 +223,7 @@ def test_a_second_read_of_a_replaced_record_keeps_the_good_one(open_store: Opene
     assert same(store.get(row_key(1), FIELDS), rows(1))
 
 
-def test_variants_of_one_image_do_not_mix(open_store: Opener) -> None:
+def test_variants_of_an_image_do_not_mix(open_store: Opener) -> None:
     store = open_store()
     other = {**FIELDS, "revision": 4}
     store.put(row_key(1), FIELDS, rows(1))

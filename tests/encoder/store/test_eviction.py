@@ -92,7 +92,7 @@ def test_a_get_keeps_a_record_from_being_evicted(open_store: Opener) -> None:
     assert stats.evictions == 20 - stats.records
 
 
-def test_a_use_that_is_only_noted_counts_as_a_get(open_store: Opener) -> None:
+def test_a_recorded_use_counts_as_a_get(open_store: Opener) -> None:
     """Rows that were served from shared memory stay in the store; a missing key is harmless."""
     store = open_store(LIMITS)
     for n in range(3):

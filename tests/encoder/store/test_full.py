@@ -47,7 +47,7 @@ def test_a_full_map_makes_room_and_takes_the_next_record(open_store: Opener) -> 
     assert stats.evictions == 40 - stats.records
 
 
-def test_a_reader_that_pins_every_page_costs_only_puts(
+def test_a_reader_that_pins_every_page_blocks_only_puts(
     open_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_store, "_REST_SECONDS", 0.0)
@@ -102,7 +102,7 @@ def test_a_full_disk_costs_only_what_does_not_fit(small_disk: Path) -> None:
         assert store.put(row_key(99), FIELDS, rows(99, SIZE)).stored
 
 
-def test_what_is_deleted_on_a_full_disk_is_gone(small_disk: Path) -> None:
+def test_deletes_work_on_a_full_disk(small_disk: Path) -> None:
     with LmdbStore(small_disk / "store", StoreLimits(64 * MIB, MIB)) as store:
         for n in range(40):
             store.put(row_key(n), FIELDS, rows(n, SIZE))

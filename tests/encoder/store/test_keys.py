@@ -23,7 +23,7 @@ def test_a_picture_and_its_transposed_size_differ() -> None:
 
 
 @given(st.sampled_from(["RGB", "RGBA", "L"]), st.integers(1, 6), st.integers(1, 6), st.binary(max_size=2))
-def test_mode_size_and_pixels_all_count(mode: str, width: int, height: int, noise: bytes) -> None:
+def test_the_pixel_digest_covers_mode_size_and_pixels(mode: str, width: int, height: int, noise: bytes) -> None:
     pixels = (noise + b"\1\2\3")[:3] * (width * height)
     digest = pixel_digest(mode, width, height, pixels)
     assert digest != pixel_digest(mode + "X", width, height, pixels)
@@ -51,14 +51,14 @@ def test_the_order_of_fields_does_not_matter(some: dict[str, str | int]) -> None
 
 
 @given(fields, names, names | st.integers(-12, 12))
-def test_changing_one_field_changes_the_variant(
+def test_changing_any_field_changes_the_variant(
     some: dict[str, str | int], name: str, value: str | int
 ) -> None:
     if some.get(name) != value:
         assert variant({**some, name: value}) != variant(some)
 
 
-def test_a_number_and_its_text_differ() -> None:
+def test_a_number_and_its_text_are_different_fields() -> None:
     assert variant({"side": 1}) != variant({"side": "1"})
 
 
@@ -116,6 +116,6 @@ def test_an_upload_key_is_made_of_the_public_id() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ab" * 32, "md5:" + "ab" * 32, "sha256:ab", "sha256:" + "zz" * 32])
-def test_what_is_no_id_is_refused(text: str) -> None:
+def test_invalid_image_ids_are_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the last message is of bytes.fromhex
         UploadKey.of(tenant_id("alice"), text)

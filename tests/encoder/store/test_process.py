@@ -38,7 +38,7 @@ def test_a_second_process_is_refused(store: LmdbStore, tmp_path: Path) -> None:
     assert open_elsewhere(tmp_path / "store") == "STORE_IN_USE"
 
 
-def test_closing_lets_the_directory_go(open_store: Opener) -> None:
+def test_closing_releases_the_directory(open_store: Opener) -> None:
     open_store().close()
     open_store()
 
@@ -84,7 +84,7 @@ def test_a_directory_that_cannot_be_made_is_a_typed_error(tmp_path: Path) -> Non
         LmdbStore(tmp_path / "file" / "store", StoreLimits(2**20, 2**20))
 
 
-def test_a_failed_opening_lets_the_directory_go(open_store: Opener, tmp_path: Path) -> None:
+def test_a_failed_open_releases_the_directory(open_store: Opener, tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match="cannot open"):
         open_store(StoreLimits(2**60, 2**20))
     open_store()

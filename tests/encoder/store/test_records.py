@@ -11,7 +11,7 @@ from encoder_svc.store.records import PIECE_BYTES, Head, Record, RecordInvalid
 KEY = b"k" * 80
 
 
-def test_a_header_comes_back_as_it_was_packed() -> None:
+def test_a_header_round_trips() -> None:
     head = Record.cut(KEY, b'{"a":1}', bytes(3 * PIECE_BYTES + 1), created=12.5).head
     assert len(head.checks) == 4
     assert Head.unpack(head.pack(), KEY) == head
@@ -27,7 +27,7 @@ def test_pieces_cover_the_payload_once(size: int) -> None:
 
 
 @given(st.data())
-def test_any_damaged_byte_is_noticed(data: st.DataObject) -> None:
+def test_any_damaged_byte_of_a_header_is_detected(data: st.DataObject) -> None:
     raw = bytearray(Record.cut(KEY, b'{"a":1}', b"payload", created=1.0).head.pack())
     place = data.draw(st.integers(0, len(raw) - 1))
     raw[place] ^= data.draw(st.integers(1, 255))
@@ -36,7 +36,7 @@ def test_any_damaged_byte_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.integers(0, 200))
-def test_any_cut_is_noticed(length: int) -> None:
+def test_any_truncated_header_is_detected(length: int) -> None:
     raw = Record.cut(KEY, b'{"a":1}', b"payload", created=1.0).head.pack()
     with pytest.raises(RecordInvalid):
         Head.unpack(raw[: min(length, len(raw) - 1)], KEY)

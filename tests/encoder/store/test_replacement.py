@@ -32,7 +32,7 @@ def damage_uses(store: LmdbStore, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [b"short", b"\xff" * 20, bytes(20)])
-def test_a_put_that_meets_damage_sets_the_store_aside_and_the_next_is_kept(
+def test_a_put_on_a_damaged_store_sets_it_aside(
     open_store: Opener, data_file: Path, value: bytes
 ) -> None:
     store = open_store(LIMITS)
@@ -61,7 +61,7 @@ def test_an_order_of_missing_records_does_not_keep_an_eviction_going(open_store:
     assert same(store.get(row_key(159), FIELDS), rows(159))
 
 
-def test_what_many_threads_meet_at_once_is_set_aside_once(open_store: Opener, tmp_path: Path) -> None:
+def test_damage_seen_by_many_threads_is_set_aside_once(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(LIMITS)
     for n in range(8):
         store.put(row_key(n), FIELDS, rows(n))
@@ -132,7 +132,7 @@ def crash(code: str, folder: Path) -> int:
     return subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True).returncode
 
 
-def test_a_process_that_ended_inside_the_store_leaves_it_to_be_set_aside(
+def test_a_process_that_exited_inside_the_store_gets_it_set_aside(
     open_store: Opener, data_file: Path, tmp_path: Path
 ) -> None:
     healthy = filled(open_store, data_file)
@@ -144,7 +144,7 @@ def test_a_process_that_ended_inside_the_store_leaves_it_to_be_set_aside(
     assert not open_store(LIMITS).stats().quarantined
 
 
-def test_a_process_that_ended_elsewhere_costs_no_record(
+def test_a_process_that_exited_outside_of_the_store_loses_no_record(
     open_store: Opener, data_file: Path, tmp_path: Path
 ) -> None:
     filled(open_store, data_file)
@@ -153,7 +153,7 @@ def test_a_process_that_ended_elsewhere_costs_no_record(
 
 
 @pytest.mark.parametrize("odd", ["env is a file", "data.mdb is a folder", "lock.mdb is a folder"])
-def test_what_stands_in_the_place_of_the_store_is_set_aside(
+def test_foreign_files_at_the_store_path_are_set_aside(
     open_store: Opener, data_file: Path, odd: str
 ) -> None:
     env = data_file.parent
@@ -169,7 +169,7 @@ def test_what_stands_in_the_place_of_the_store_is_set_aside(
     assert not open_store().stats().quarantined
 
 
-def test_a_lock_file_of_noise_is_no_harm(open_store: Opener, data_file: Path) -> None:
+def test_a_corrupt_lock_file_is_harmless(open_store: Opener, data_file: Path) -> None:
     filled(open_store, data_file)
     (data_file.parent / "lock.mdb").write_bytes(b"\xff" * 8192)
     assert same(open_store(LIMITS).get(row_key(1), FIELDS), rows(1))
@@ -203,7 +203,7 @@ def test_a_disk_that_is_full_at_the_start_is_a_typed_error(tmp_path: Path) -> No
     assert done.stdout.strip() == "STORE_FAILED"
 
 
-def test_what_was_set_aside_makes_room_where_the_new_store_finds_none(
+def test_the_set_aside_store_is_deleted_if_the_disk_has_no_room(
     open_store: Opener, data_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(open_store, data_file)
@@ -219,7 +219,7 @@ def test_what_was_set_aside_makes_room_where_the_new_store_finds_none(
     assert open_store(LIMITS).stats().quarantined
 
 
-def test_a_check_that_does_not_end_in_time_is_as_good_as_damage(
+def test_a_check_that_times_out_counts_as_damage(
     open_store: Opener, data_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     filled(open_store, data_file)

@@ -31,7 +31,7 @@ def test_only_rows_are_counted_as_records(store: LmdbStore) -> None:
     assert store.row_keys(ALICE) == [row_key(1)]
 
 
-def test_it_answers_for_its_rows_its_fields_and_its_name_alone(store: LmdbStore) -> None:
+def test_a_sidecar_is_keyed_by_rows_fields_and_name(store: LmdbStore) -> None:
     store.put_sidecar(row_key(1), NAME, FIELDS, DATA)
     assert store.get_sidecar(row_key(1), "order.2", FIELDS) is None
     assert store.get_sidecar(row_key(2), NAME, FIELDS) is None
@@ -42,7 +42,7 @@ def test_it_answers_for_its_rows_its_fields_and_its_name_alone(store: LmdbStore)
     assert store.get_sidecar(row_key(1), NAME, {**FIELDS, "revision": 4}) is None, "other fields"
 
 
-def test_it_goes_with_the_image_and_with_the_tenant(store: LmdbStore) -> None:
+def test_sidecars_are_deleted_with_image_and_tenant(store: LmdbStore) -> None:
     """More than a transaction deletes, some of them without rows."""
     for revision in range(70):
         fields = {**FIELDS, "revision": revision}
@@ -58,7 +58,7 @@ def test_it_goes_with_the_image_and_with_the_tenant(store: LmdbStore) -> None:
     assert store.stats().total.rows.bytes == 0
 
 
-def test_it_is_evicted_when_it_is_not_used(open_store: Opener) -> None:
+def test_unused_sidecars_are_evicted(open_store: Opener) -> None:
     store = open_store(StoreLimits(2 * MIB, 8 * MIB))
     for name in ("used", "unused"):
         store.put_sidecar(row_key(0), name, FIELDS, DATA)

@@ -22,7 +22,7 @@ PICTURE = UploadKey(ALICE, b"i" * 32)
 FACTS = {"format": "PNG", "size": [20, 10], "pixel_digest": "00ff"}
 
 
-def test_what_was_never_put_is_a_miss(store: LmdbStore) -> None:
+def test_an_unknown_key_is_a_miss(store: LmdbStore) -> None:
     assert store.get(row_key(1), FIELDS) is None
     assert store.get_upload(PICTURE) is None
     assert store.describe(PICTURE) is None
@@ -30,14 +30,14 @@ def test_what_was_never_put_is_a_miss(store: LmdbStore) -> None:
 
 
 @pytest.mark.parametrize("size", [1, PIECE_BYTES, PIECE_BYTES + 512, 4 * MIB])
-def test_rows_come_back_bit_for_bit(store: LmdbStore, size: int) -> None:
+def test_rows_round_trip_bit_for_bit(store: LmdbStore, size: int) -> None:
     assert store.put(row_key(1), FIELDS, rows(1, size)) == Put()
     assert same(store.get(row_key(1), FIELDS), rows(1, size))
 
 
 @given(st.integers(1, 9), st.integers(0, 4), st.sampled_from(RowDtype), st.integers(1, 5))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_layout_grid_and_digest_come_back(
+def test_layout_grid_and_digest_round_trip(
     store: LmdbStore, width: int, levels: int, dtype: RowDtype, count: int
 ) -> None:
     layout = RowLayout(width, levels, dtype)
@@ -47,7 +47,7 @@ def test_layout_grid_and_digest_come_back(
     assert same(store.get(row_key(1), FIELDS), put)
 
 
-def test_what_comes_back_is_a_copy_of_its_own(store: LmdbStore) -> None:
+def test_get_returns_an_independent_copy(store: LmdbStore) -> None:
     store.put(row_key(1), FIELDS, rows(1))
     stored = store.get(row_key(1), FIELDS)
     store.delete_tenant(ALICE)
@@ -57,7 +57,7 @@ def test_what_comes_back_is_a_copy_of_its_own(store: LmdbStore) -> None:
     assert same(stored, rows(1))
 
 
-def test_a_get_takes_memory_for_one_copy_and_no_more(store: LmdbStore) -> None:
+def test_a_get_allocates_a_single_copy(store: LmdbStore) -> None:
     size = 4 * MIB
     store.put(row_key(1), FIELDS, rows(1, size))
     tracemalloc.start()
@@ -70,7 +70,7 @@ def test_a_get_takes_memory_for_one_copy_and_no_more(store: LmdbStore) -> None:
     assert size <= peak < 1.1 * size
 
 
-def test_a_later_put_takes_the_place_of_an_earlier(store: LmdbStore) -> None:
+def test_a_later_put_replaces_an_earlier_put(store: LmdbStore) -> None:
     store.put(row_key(1), FIELDS, rows(1, MIB))
     store.put(row_key(1), FIELDS, rows(2, KIB))
     assert same(store.get(row_key(1), FIELDS), rows(2, KIB))
@@ -96,7 +96,7 @@ def test_a_restart_keeps_everything(open_store: Opener) -> None:
     assert not after.quarantined
 
 
-def test_fields_must_be_those_of_the_key(store: LmdbStore) -> None:
+def test_the_fields_must_match_the_key(store: LmdbStore) -> None:
     with pytest.raises(ValueError, match="variant"):
         store.put(row_key(1), {**FIELDS, "revision": 4}, rows(1))
 
@@ -131,7 +131,7 @@ def test_an_upload_is_described_without_its_bytes(store: LmdbStore) -> None:
     assert store.delete_upload(PICTURE) == Amount()
 
 
-def test_a_tenant_does_not_see_anothers_records(store: LmdbStore) -> None:
+def test_a_tenant_does_not_see_records_of_other_tenants(store: LmdbStore) -> None:
     store.put(row_key(1, ALICE), FIELDS, rows(1))
     store.put_upload(PICTURE, b"image", FACTS)
     assert same(store.get(row_key(1, ALICE), FIELDS), rows(1))
@@ -189,7 +189,7 @@ def test_counts_are_by_tenant(store: LmdbStore) -> None:
     assert tenant_id("carol") not in tenants
 
 
-def test_the_folder_is_for_this_user_alone(store: LmdbStore, data_file: Path) -> None:
+def test_the_folder_is_private_to_the_user(store: LmdbStore, data_file: Path) -> None:
     assert data_file.parent.stat().st_mode & 0o777 == 0o700
     assert data_file.stat().st_mode & 0o077 == 0
 

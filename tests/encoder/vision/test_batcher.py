@@ -273,7 +273,7 @@ async def test_a_cancelled_waiter_does_not_affect_the_others(
     assert leaves.cancelled()
 
 
-async def test_first_goes_to_a_waiter_that_is_still_there(
+async def test_the_first_flag_goes_to_a_remaining_waiter(
     batcher: SharingBatcher, work: Preparations
 ) -> None:
     work.hold.clear()
@@ -319,7 +319,7 @@ async def test_an_abandoned_image_is_left_out_of_the_batch(
     assert batcher._limiter.held == 0
 
 
-async def test_a_begun_computation_finishes_for_later_callers(
+async def test_a_started_computation_finishes_for_later_callers(
     batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     tower.gate.clear()
@@ -464,7 +464,7 @@ async def test_calls_with_and_without_saliency_share_no_tower_call(
     assert [each.saliency is not None for each in encoded] == [False, True, False]
 
 
-async def test_a_batch_is_limited_by_the_patches_that_are_there(
+async def test_a_batch_is_limited_by_its_kept_patches(
     batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
     """Four images that could have 12 patches each, and have 4: a single call of 16."""

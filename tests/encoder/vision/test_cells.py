@@ -148,7 +148,7 @@ def test_saliency_is_the_same_however_many_queries_are_taken_at_once() -> None:
 
 
 @pytest.mark.parametrize("kept", [[], [3, 2], [1, 1], [-1, 2], [19, 20]])
-def test_cells_that_no_grid_of_this_size_has_are_refused(moe: Path, kept: list[int]) -> None:
+def test_kept_cells_outside_of_the_grid_are_refused(moe: Path, kept: list[int]) -> None:
     geometry = Geometry.from_checkpoint(moe)
     whole = some(geometry, SIZE, None)
     image = Patches(whole.values[: 4 * len(kept)], whole.grid_thw, np.array(kept, np.int32))

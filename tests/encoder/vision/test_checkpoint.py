@@ -60,7 +60,7 @@ def test_the_language_model_is_neither_needed_nor_read(copy: Path) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in load(copy).items())
 
 
-def test_shards_load_as_one_file_does(tmp_path: Path, moe: Path) -> None:
+def test_shards_load_like_a_single_file(tmp_path: Path, moe: Path) -> None:
     sharded = tiny.checkpoint(tmp_path, "moe", shards=3)
     assert not (sharded / "model.safetensors").exists()
     whole = load(moe)
@@ -100,7 +100,7 @@ def test_a_tensor_of_another_shape_is_refused(copy: Path) -> None:
         load(copy)
 
 
-def test_a_tensor_too_many_is_refused(copy: Path) -> None:
+def test_an_extra_tensor_is_refused(copy: Path) -> None:
     extra = {"model.visual.more": torch.ones(3)}
     edit_tensors(copy, lambda tensors: tensors.update(extra))
     with pytest.raises(CheckpointNotSupported, match="too many"):
@@ -188,7 +188,7 @@ def vision(**fields: object) -> Callable[[Path], None]:
         processor(image_mean=[0.4, 0.5, 0.5]),
     ],
 )
-def test_whatever_changes_rows_changes_the_fingerprint(copy: Path, change: Callable[[Path], None]) -> None:
+def test_changes_that_affect_rows_change_the_fingerprint(copy: Path, change: Callable[[Path], None]) -> None:
     before = fingerprint(copy)
     change(copy)
     assert fingerprint(copy) != before
@@ -202,7 +202,9 @@ def test_whatever_changes_rows_changes_the_fingerprint(copy: Path, change: Calla
         lambda folder: edit_json(folder / "config.json", lambda c: c.update(dtype="bfloat16")),
     ],
 )
-def test_what_changes_no_row_leaves_the_fingerprint(copy: Path, change: Callable[[Path], None]) -> None:
+def test_changes_that_do_not_affect_rows_keep_the_fingerprint(
+    copy: Path, change: Callable[[Path], None]
+) -> None:
     before = fingerprint(copy)
     change(copy)
     assert fingerprint(copy) == before

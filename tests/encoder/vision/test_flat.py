@@ -53,7 +53,7 @@ def witnesses_of(rgb: Rgb, tolerance: int) -> Any:
 
 
 @given(pictures(), st.integers(0, 4))
-def test_a_cell_is_dropped_for_a_witness_that_is_kept_near_and_of_its_colour(
+def test_a_dropped_cell_has_a_kept_witness_of_its_colour_nearby(
     rgb: Rgb, tolerance: int
 ) -> None:
     """And only then: whatever is kept has no such neighbour."""
@@ -119,7 +119,7 @@ def test_a_blank_picture_keeps_a_single_cell() -> None:
 
 
 @pytest.mark.parametrize(("tolerance", "uniform"), [(0, False), (6, False), (7, True)])
-def test_one_pixel_of_another_value_decides(tolerance: int, uniform: bool) -> None:
+def test_a_single_different_pixel_decides(tolerance: int, uniform: bool) -> None:
     rgb = np.full((CELL, CELL, 3), 50, np.uint8)
     rgb[3, 2, 1] = 57
     assert uniform_cells(rgb, CELL, tolerance).tolist() == [[uniform]]

@@ -38,7 +38,9 @@ def drawn(rows: int, layout: RowLayout, spread: float = 1.0) -> torch.Tensor:
 
 @pytest.mark.parametrize("spread", [1e-4, 1.0, 1e4])
 @pytest.mark.parametrize(("dtype", "relative"), [(RowDtype.FP8, 2**-4), (RowDtype.INT8, 0.5 / 127)])
-def test_a_value_comes_back_within_half_a_step(dtype: RowDtype, relative: float, spread: float) -> None:
+def test_quantised_values_are_off_by_at_most_half_a_step(
+    dtype: RowDtype, relative: float, spread: float
+) -> None:
     """fp8: 3 bits of mantissa, of the value itself down to 2^-6 of its format; int8: of the group's largest."""
     layout = RowLayout(128, 3, dtype)
     rows = drawn(9, layout, spread)
@@ -49,7 +51,7 @@ def test_a_value_comes_back_within_half_a_step(dtype: RowDtype, relative: float,
 
 
 @pytest.mark.parametrize("dtype", [RowDtype.FP8, RowDtype.INT8])
-def test_zeros_have_scale_one_and_the_largest_value_is_exact(dtype: RowDtype) -> None:
+def test_zeros_have_scale_1_and_the_largest_value_is_exact(dtype: RowDtype) -> None:
     layout = RowLayout(64, 1, dtype)
     rows = torch.zeros(2, layout.values)
     rows[1, 3], rows[1, 70] = -5.5, 1e-42  # the second underflows when it is divided by the largest
@@ -61,7 +63,7 @@ def test_zeros_have_scale_one_and_the_largest_value_is_exact(dtype: RowDtype) ->
     assert np.isfinite(back).all()
 
 
-def test_halves_go_to_the_even_one() -> None:
+def test_int8_rounds_half_to_even() -> None:
     layout = RowLayout(4, 0, RowDtype.INT8)
     packed = pack(torch.tensor([[127.0, 0.5, 1.5, -2.5]]), layout)
     assert packed[0, :4].view(torch.int8).tolist() == [127, 0, 2, -2]

@@ -110,7 +110,7 @@ def test_flat_cells_are_left_out_and_the_others_are_as_they_were() -> None:
     assert made.values.flags.c_contiguous
 
 
-def test_where_nothing_is_flat_all_is_there() -> None:
+def test_an_image_without_uniform_patches_keeps_all() -> None:
     made = patches(noise(128, 96), Geometry(min_pixels=1024), None, 0)
     assert made.kept is None
     assert made.count == 48

@@ -103,7 +103,7 @@ def check_batches(tower: Tower, geometry: Geometry, tolerance: float) -> None:
             np.testing.assert_allclose(values(data.rows, layout), alone[i], rtol=0, atol=tolerance)
 
 
-def test_equal_images_in_one_batch_give_equal_bytes(moe: Path) -> None:
+def test_equal_images_in_a_batch_give_equal_bytes(moe: Path) -> None:
     tower = Tower.load(moe)
     image = pictures(Geometry.from_checkpoint(moe))[1]
     first, second = tower.encode([image, image], RowDtype.BF16)
@@ -121,7 +121,7 @@ def test_other_row_dtypes_are_the_fp32_rows_rounded(moe: Path, dtype: RowDtype, 
     np.testing.assert_allclose(values(data, tower.layout(dtype)), exact, rtol=relative, atol=1e-7)
 
 
-def test_a_tower_in_bf16_stays_near_the_one_in_fp32(moe: Path) -> None:
+def test_a_bf16_tower_stays_near_the_fp32_tower(moe: Path) -> None:
     image = pictures(Geometry.from_checkpoint(moe))[4]
     exact, coarse = (
         values(tower.encode([image], RowDtype.FP32)[0].rows, tower.layout(RowDtype.FP32))
@@ -131,7 +131,7 @@ def test_a_tower_in_bf16_stays_near_the_one_in_fp32(moe: Path) -> None:
     assert cosine > 0.999
 
 
-def test_rows_are_bytes_of_their_own(moe: Path) -> None:
+def test_rows_are_independent_bytes(moe: Path) -> None:
     """A view of the batch would keep all of it in memory for as long as any of its images is in use."""
     images = pictures(Geometry.from_checkpoint(moe))
     rows = Tower.load(moe).encode(images, RowDtype.BF16)

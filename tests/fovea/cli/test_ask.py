@@ -139,7 +139,7 @@ def test_files_that_are_to_fit_are_shrunk_before_they_are_sent(fovea, decoder, d
     assert shrunk == client.fit(path, 262_144) != as_it_is
 
 
-def test_a_failure_of_the_server_is_one_paragraph(fovea, decoder, decoder_address, picture):
+def test_a_server_failure_prints_a_paragraph(fovea, decoder, decoder_address, picture):
     decoder.failure = InvalidArgument(
         "max_pixels is too small", violations=[Violation("visual.max_pixels", "tiny")]
     )
@@ -172,7 +172,7 @@ def test_an_answer_cannot_steer_the_terminal(fovea, decoder, decoder_address, pi
     assert clean("价格 → 42") == "价格 → 42"
 
 
-def test_put_says_whether_it_was_held_already(fovea, decoder_address, picture):
+def test_put_reports_whether_the_image_was_stored(fovea, decoder_address, picture):
     first = fovea("put", picture, "--decoder", decoder_address)
     again = fovea("put", picture, "--decoder", decoder_address)
     assert first.stdout.startswith("sha256:")
@@ -181,7 +181,7 @@ def test_put_says_whether_it_was_held_already(fovea, decoder_address, picture):
     assert "held already on encoder-0" in again.stdout
 
 
-def test_info_shows_the_one_that_can_be_reached(fovea, encoder_address):
+def test_info_shows_the_reachable_service(fovea, encoder_address):
     result = fovea("info", "--decoder", "127.0.0.1:1", "--encoder", encoder_address)
     assert result.exit_code == 0
     assert "decoder  127.0.0.1:1  cannot be reached" in result.stdout

@@ -77,7 +77,7 @@ def test_serve_shows_both_logs_and_stops_both_on_request(drive, signum):
     assert nobody_listens(seen)
 
 
-def test_serve_ends_with_the_status_of_the_one_that_died(drive):
+def test_serve_exits_with_the_status_of_the_dead_service(drive):
     process = drive(*serve("decoder:--die", "decoder:1"))
     seen = process.communicate(timeout=60)[0]
     assert process.returncode == 7
@@ -93,7 +93,7 @@ def test_serve_can_be_ended_while_it_waits(drive):
     assert process.returncode == 0
 
 
-def test_serve_passes_a_wrong_setting_on(drive):
+def test_serve_exits_with_the_status_of_an_invalid_setting(drive):
     process = drive("--", "serve", "--model", "/nowhere")
     assert process.wait(60) == 2
 

@@ -35,7 +35,7 @@ def counted(fovea, *argv) -> dict:
 
 
 @pytest.mark.parametrize(("size", "flags", "tokens", "patches"), TABLE)
-def test_sizes_cost_what_the_model_reads(fovea, size, flags, tokens, patches):
+def test_the_cost_of_a_size_is_what_the_model_reads(fovea, size, flags, tokens, patches):
     result = fovea("count", size, *flags)
     assert result.exit_code == 0
     assert f"{size}: {tokens} tokens ({patches} patches)" in result.stdout
@@ -124,7 +124,7 @@ def bad_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_counted_is_one_clear_error(fovea, bad_files, name):
+def test_uncountable_arguments_print_a_one_line_error(fovea, bad_files, name):
     argument, reason, words = REFUSED[name]
     result = fovea("count", argument)
     assert (result.exit_code, result.stdout) == (1, "")
@@ -150,13 +150,13 @@ def test_a_count_names_its_model(fovea, decoder_address, tmp_path):
     fields = counted(fovea, path, "--model", STANDIN)
     assert (fields["tokens"], fields["row_bytes"], fields["kv_bytes"]) == (48, 48 * 1024, 48 * 1024)
     assert fields["model"] == f"{STANDIN}, bf16"
-    asked = counted(fovea, path, "--decoder", decoder_address)
-    assert (asked["tokens"], asked["row_bytes"]) == (48, 48 * LAYOUT.row_bytes)
-    assert asked["model"] == f"fake on {decoder_address}"
+    count = counted(fovea, path, "--decoder", decoder_address)
+    assert (count["tokens"], count["row_bytes"]) == (48, 48 * LAYOUT.row_bytes)
+    assert count["model"] == f"fake on {decoder_address}"
 
 
 @pytest.mark.parametrize("config", [None, "{}", '{"text_config": 5, "vision_config": []}', "[]", "\x00"])
-def test_a_folder_that_holds_no_model_is_one_clear_error(fovea, tmp_path, config):
+def test_a_folder_without_a_model_prints_a_clear_error(fovea, tmp_path, config):
     if config is not None:
         (tmp_path / "config.json").write_text(config)
     result = fovea("count", "10x10", "--model", tmp_path)
@@ -172,7 +172,7 @@ def test_a_page_whose_crop_box_leaves_nothing_of_it_counts_as_a_whole(fovea, tmp
     assert cropped == whole
 
 
-def test_what_comes_through_a_pipe_is_counted(fovea, tmp_path):
+def test_images_from_a_pipe_are_counted(fovea, tmp_path):
     data = Path(png(tmp_path / "page.png", 640, 333)).read_bytes()
     result = fovea("count", "-", "--json", input=data)
     assert json.loads(result.stdout)["width"] == 640

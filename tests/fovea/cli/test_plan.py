@@ -11,7 +11,7 @@ from fovea.cli.drawing import LEGEND_HEIGHT, Cells, draw, heat
 from tests.fovea.client.papers import pdf
 
 
-def test_a_plan_is_a_table_of_images_and_one_of_other_budgets(
+def test_a_plan_prints_tables_of_images_and_of_other_budgets(
     fovea, decoder, decoder_address, picture, tmp_path
 ):
     (tmp_path / "report.pdf").write_bytes(pdf())
@@ -66,7 +66,7 @@ def test_tokens_are_drawn_at_the_size_at_which_they_are_seen(
     assert (upper != lower) == ordered
 
 
-def test_what_is_flat_is_hatched_and_what_is_cut_is_grey_and_the_first_is_red():
+def test_dropped_kept_and_ranked_tokens_are_drawn_differently():
     cells = Cells(4, 1, frozenset({1, 2}), (2, 1, 3))
     assert (cells.flat(), cells.cut()) == ([0], [3])
     assert list(heat(cells)) == [2, 1]

@@ -79,7 +79,7 @@ def last_line(result) -> dict:
     return parsed
 
 
-def test_ask(fovea, decoder_address, picture):
+def test_ask_json_has_the_documented_fields(fovea, decoder_address, picture):
     result = fovea("ask", picture, "-q", "How many?", "--json", "--decoder", decoder_address)
     assert result.exit_code == 0, result.output
     assert len(result.stdout.splitlines()) == 1
@@ -99,14 +99,14 @@ def test_ask(fovea, decoder_address, picture):
     assert (parsed["answer"], parsed["finish_reason"]) == ("forty two", "stop")
 
 
-def test_count(fovea):
+def test_count_json_has_the_documented_fields(fovea):
     parsed = last_line(fovea("count", "1024x1024", "--json"))
     hold(parsed, COUNT)
     assert set(parsed) == set(COUNT)
     assert parsed["resized"] == [1024, 1024]
 
 
-def test_put_info_and_cache(fovea, decoder_address, encoder_address, picture):
+def test_put_info_and_cache_json_have_the_documented_fields(fovea, decoder_address, encoder_address, picture):
     parsed = last_line(fovea("put", picture, "--json", "--decoder", decoder_address))
     hold(parsed, {"digest": str, "width": int, "height": int, "already_stored": bool, "expire_time": str})
     where = ("--decoder", decoder_address, "--encoder", encoder_address)
@@ -134,7 +134,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_fails_in_one_shape(fovea, picture, name):
+def test_every_command_reports_errors_in_the_same_shape(fovea, picture, name):
     argv = [picture if argument == "PICTURE" else argument for argument in COMMANDS[name]]
     result = fovea(*argv, "--json")
     assert result.exit_code == 1

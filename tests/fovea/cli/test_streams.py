@@ -54,7 +54,7 @@ def test_an_answer_is_shown_in_any_character_set(decoder_address, decoder, tmp_p
 @pytest.mark.parametrize(
     "option", ["-q", "-q x --regex", "-q x --choice", "-q x --stop", "-q x --json-schema"]
 )
-def test_text_that_is_not_utf8_is_one_clear_error(decoder_address, tmp_path, option):
+def test_text_that_is_not_utf8_prints_a_clear_error(decoder_address, tmp_path, option):
     path = png(tmp_path / "picture.png")
     done = shell(f"{FOVEA} ask {path} {option} $'{{\\xff\\xfe' --decoder {decoder_address}")
     assert (done.returncode, done.stdout) == (1, "")
@@ -62,7 +62,7 @@ def test_text_that_is_not_utf8_is_one_clear_error(decoder_address, tmp_path, opt
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_file_name_of_other_bytes_is_asked_about(decoder_address, tmp_path):
+def test_a_file_name_that_is_not_utf8_works(decoder_address, tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
     png(path)
     done = shell(f"{FOVEA} ask {tmp_path}/$'\\xff'.png -q x --decoder {decoder_address}")

@@ -104,7 +104,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self.degraded = False
         self.matched_stop = ""
         self.calls: list[str] = []
-        """The name of each call, in order; one that is tried again is here again."""
+        """The name of each call, in order. A retried call occurs again."""
         self.requests: list[decoder_pb2.GenerateRequest] = []
         self.metadata: dict[str, str] = {}
         self.put_messages = 0
@@ -266,7 +266,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
     def __init__(self) -> None:
         self.deleted: list[str] = []
         self.asked: list[encoder_pb2.PlaceRowsRequest] = []
-        """What PlaceRows was asked."""
+        """The requests of PlaceRows."""
         self.data = bytes(index % 251 for index in range(20_000 * LAYOUT.row_bytes))
         self.tamper = lambda message: message
 

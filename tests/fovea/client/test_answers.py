@@ -48,7 +48,7 @@ def test_files_are_stored_first_and_named_by_id(client, decoder, picture):
     assert set(decoder.stored) == {digest(data), digest(b"bytes"), known}
 
 
-def test_one_file_in_two_places_is_uploaded_once(client, decoder, picture):
+def test_a_file_that_occurs_twice_is_uploaded_once(client, decoder, picture):
     client.ask("Which?", [picture, picture])
     assert decoder.put_messages == 2  # one header, one piece
 

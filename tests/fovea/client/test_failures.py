@@ -75,7 +75,7 @@ def test_an_unreachable_service_is_reported_with_its_address(kind):
             client.ask("?")
 
 
-def test_an_unavailable_with_details_is_kept(client, decoder):
+def test_unavailable_errors_keep_their_details(client, decoder):
     decoder.unready = 99
     with pytest.raises(errors.NotReady) as caught:
         client.ask("?")
@@ -114,7 +114,7 @@ def corrupt(field: str) -> ImageCorrupt:
     return ImageCorrupt("the PNG image cannot be decoded", violations=[Violation(field, "damaged")])
 
 
-def test_an_image_that_fails_is_called_by_its_file_name(client, decoder, picture, tmp_path):
+def test_a_failing_image_is_named_by_its_file(client, decoder, picture, tmp_path):
     other = tmp_path / "other.png"
     other.write_bytes(b"another one")
     decoder.failure = corrupt("messages[0].parts[1].image")
@@ -130,7 +130,7 @@ def test_an_image_that_fails_is_called_by_its_file_name(client, decoder, picture
         client.ask("?", [picture, other])
 
 
-def test_an_upload_that_is_refused_is_called_by_its_file_name(client, decoder, picture, tmp_path):
+def test_a_refused_upload_is_named_by_its_file(client, decoder, picture, tmp_path):
     other = tmp_path / "other.png"
     other.write_bytes(b"another one")
     client.put(picture)

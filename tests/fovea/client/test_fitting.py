@@ -56,7 +56,7 @@ def test_a_large_picture_becomes_what_is_planned_for_it(format, becomes):
     assert len(fitted) < len(data)
 
 
-def test_without_a_limit_it_is_the_one_of_requests():
+def test_without_a_limit_the_request_default_applies():
     data = file(noise(1600, 1200), "JPEG", quality=95)
     fitted = fit(data)
     assert opened(fitted).size == (1312, 960)
@@ -71,7 +71,7 @@ def test_a_picture_of_a_path_is_read_and_gives_the_same_bytes_each_time(tmp_path
         fit(tmp_path / "none.png")
 
 
-def test_its_pixels_are_those_that_the_service_would_compute():
+def test_fitted_pixels_equal_those_of_the_service():
     planned = Geometry().plan(*LARGE, LIMIT)
     fitted = opened(fit(file(noise(), "PNG"), LIMIT))
     expected = noise().resize((planned.width, planned.height), Image.Resampling.BICUBIC)
@@ -145,7 +145,7 @@ FAITHFUL = {
 
 
 @pytest.mark.parametrize("name", FAITHFUL)
-def test_what_is_fitted_is_what_the_service_would_have_drawn(name):
+def test_a_fitted_file_decodes_to_the_pixels_of_the_service(name):
     fitted = fit(FAITHFUL[name], LIMIT)
     assert fitted is not FAITHFUL[name]
     by = 24 if "JPEG" in name else 0
@@ -184,7 +184,7 @@ def test_a_size_that_the_service_would_change_is_not_used():
     assert fitted_size(20_000, 100, Budget()) is None, "16192x64 is too thin"
 
 
-def test_a_budget_says_with_sides_and_tokens_what_a_picture_is_fitted_to():
+def test_fit_follows_the_sides_and_tokens_of_a_budget():
     data = file(noise(), "PNG")
     short = fit(data, budget=Budget(max_short_side=320))
     assert min(opened(short).size) == 320

@@ -64,7 +64,7 @@ def test_there_is_an_example_for_each_kind_of_client():
     ("blocking", "awaiting"),
     [(package.Client, package.AsyncClient), (package.EncoderClient, package.AsyncEncoderClient)],
 )
-def test_both_kinds_of_clients_can_be_asked_the_same(blocking, awaiting):
+def test_sync_and_async_clients_have_equal_signatures(blocking, awaiting):
     def calls(kind: type) -> dict[str, object]:
         functions = inspect.getmembers(kind, inspect.isfunction)
         return {

@@ -74,6 +74,6 @@ def test_too_many_pages_name_the_limit():
         (b"", "damaged"),
     ],
 )
-def test_what_cannot_be_read_is_one_clear_error(data, why):
+def test_unreadable_pdfs_raise_a_clear_error(data, why):
     with pytest.raises(PdfNotReadable, match=why):
         pages(data)

@@ -87,7 +87,7 @@ TAMPERINGS = {
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
-def test_rows_that_are_not_as_announced_are_refused(encoder_client, encoder, name):
+def test_rows_that_differ_from_their_header_are_refused(encoder_client, encoder, name):
     encoder.tamper = TAMPERINGS[name]
     with pytest.raises(RowsMismatch):
         encoder_client.encode(SOME)
@@ -98,7 +98,7 @@ def test_an_image_that_is_not_stored_is_reported(encoder_client):
         encoder_client.describe(SOME)
 
 
-def test_the_cache_is_counted_and_emptied(encoder_client, encoder):
+def test_the_cache_counts_records_and_can_be_emptied(encoder_client, encoder):
     stats = encoder_client.cache_stats()
     assert (stats.records, stats.hits, stats.record_capacity_bytes) == (3, 9, 4 << 30)
     gone = encoder_client.delete(SOME)

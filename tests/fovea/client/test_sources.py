@@ -60,7 +60,7 @@ def path(tmp_path) -> Path:
 @pytest.mark.parametrize(
     "listed", [lambda kind: kind, lambda kind: [kind], lambda kind: (kind for _ in (1,))]
 )
-def test_one_image_needs_no_list(client, decoder, path, kind, listed):
+def test_a_single_image_needs_no_list(client, decoder, path, kind, listed):
     given = path.open("rb") if kind is Path.open else kind(path)
     assert client.ask("?", listed(given)).text == "forty two"
     (stored,) = decoder.stored.values()
@@ -104,7 +104,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_an_array_is_seen_as_it_is(name):
+def test_an_array_is_encoded_unchanged(name):
     array, expected = ARRAYS[name]
     assert np.array_equal(seen(array), expected)
 
@@ -139,7 +139,7 @@ ADVISED = {
 
 
 @pytest.mark.parametrize("name", ADVISED)
-def test_what_is_no_image_gets_advice(client, decoder, name):
+def test_paths_that_are_not_images_get_advice(client, decoder, name):
     source, words = ADVISED[name]
     for given in (source, [source]):
         with pytest.raises(ImageSourceInvalid, match=words):
@@ -162,7 +162,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
-def test_what_holds_no_image_is_named_by_its_type(client, name):
+def test_objects_without_an_image_are_named_by_type(client, name):
     source, words = UNUSABLE[name]
     with pytest.raises(TypeError, match=words):
         client.ask("?", source)
@@ -174,7 +174,7 @@ def test_a_missing_file_says_what_an_image_may_be(client):
     assert caught.value.filename == "none.png"
 
 
-def test_a_file_that_cannot_be_read_on_is_named(client):
+def test_a_file_that_fails_during_reading_is_named(client):
     with pytest.raises(OSError, match="/proc/self/mem"):
         client.ask("?", "/proc/self/mem")
 
@@ -189,7 +189,7 @@ def test_a_pipe_is_read_once(client, decoder, tmp_path):
     assert list(decoder.stored.values()) == [FILE]
 
 
-def test_what_is_larger_than_any_image_is_not_read(client, tmp_path):
+def test_files_above_the_largest_image_are_not_read(client, tmp_path):
     with (tmp_path / "vast.png").open("wb") as file:
         file.truncate(MOST_BYTES + 1)
     for source in (tmp_path / "vast.png", "/dev/zero"):

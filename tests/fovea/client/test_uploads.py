@@ -14,7 +14,7 @@ from fovea.contract.rows import digest
 LARGE = bytes(range(256)) * 4096 * 5  # 5 MiB, above the 4 MiB that an unmodified server takes in one message
 
 
-def test_a_file_and_its_bytes_have_one_id(picture):
+def test_a_file_and_its_bytes_have_the_same_id(picture):
     data = Path(picture).read_bytes()
     assert FileUpload.of(picture).digest == FileUpload.of(data).digest == digest(data)
 
@@ -100,7 +100,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("after", [0, 1, 4])
-def test_what_a_progress_callback_raises_is_raised(client, decoder, capfd, after):
+def test_errors_of_a_progress_callback_are_raised(client, decoder, capfd, after):
     """Not a status without a cause, a cancelled task, or silence; and no traceback of gRPC."""
     with pytest.raises(KeyError, match="no such widget"):
         client.put(LARGE, Failing(after))

@@ -33,7 +33,7 @@ def filled(index: int, frame: tuple[int, int, int, int] = FRAME) -> list[int]:
     ],
     ids=["black", "green", "background", "background outside", "a transparent colour", "local palette"],
 )
-def test_what_a_small_frame_leaves_out_is_white(palette: bytes, options: dict) -> None:
+def test_pixels_outside_of_a_small_frame_are_white(palette: bytes, options: dict) -> None:
     data = gif(SCREEN, FRAME, filled(2), palette=palette, **options)
     expected = np.full((40, 64, 3), 255, np.uint8)
     expected[8:24, 16:48] = (0, 0, 255)
@@ -100,7 +100,7 @@ def test_extensions_never_decide(extension: bytes) -> None:
     assert np.array_equal(drawn(data)[0, :2], [(255, 0, 0), (0, 0, 255)])
 
 
-def test_of_an_animation_the_first_frame_is_shown_whatever_follows() -> None:
+def test_the_first_frame_of_an_animation_is_shown() -> None:
     frames = [Image.new("P", (20, 10), 0), Image.fromarray(scene(20, 10)).quantize(16)]
     frames[0].putpalette(RED + GREEN)
     data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=0, disposal=2)

@@ -160,7 +160,7 @@ def test_the_adobe_segment_still_chooses_the_colour_space() -> None:
     assert np.array_equal(drawn(without), pillows(without))
 
 
-def test_of_several_pictures_the_first_is_shown() -> None:
+def test_the_first_of_several_pictures_is_shown() -> None:
     first, second = Image.fromarray(scene()), Image.new("RGB", (48, 32), "blue")
     data = saved(first, "MPO", save_all=True, append_images=[second])
     assert np.array_equal(drawn(data), pillows(data))
@@ -170,7 +170,7 @@ def test_of_several_pictures_the_first_is_shown() -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("type", [1, 3, 4])
-def test_an_orientation_is_found_in_exif(type: int, order: str) -> None:
+def test_an_orientation_is_read_from_exif(type: int, order: str) -> None:
     for value in range(1, 9):
         data = with_segment(jpeg(), segment(0xE1, EXIF + tiff(value, order, type)))
         assert opened(data).orientation == value
@@ -181,7 +181,7 @@ def test_an_orientation_out_of_range_is_upright(value: int) -> None:
     assert opened(with_segment(jpeg(), segment(0xE1, EXIF + tiff(value)))).orientation == 1
 
 
-def test_xmp_decides_where_exif_does_not() -> None:
+def test_xmp_orientation_applies_if_exif_has_none() -> None:
     lying = with_segment(jpeg(), segment(0xE1, XMP + xmp(8)))
     assert opened(lying).orientation == 8
     assert opened(with_segment(lying, segment(0xE1, EXIF + b"junk"))).orientation == 8

@@ -91,6 +91,6 @@ def test_a_format_that_is_not_accepted_is_named() -> None:
         opened(saved(Image.fromarray(scene()).quantize(16), "GIF"), ("PNG", "JPEG"))
 
 
-def test_nothing_is_empty() -> None:
+def test_no_bytes_are_image_empty() -> None:
     with pytest.raises(ImageEmpty):
         opened(b"")

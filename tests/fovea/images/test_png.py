@@ -80,7 +80,7 @@ def test_rows_that_are_missing_are_not_filled_in(colour: int, depth: int, interl
             opened(data).check_complete()
 
 
-def test_a_small_file_that_claims_a_large_picture_is_refused() -> None:
+def test_a_small_file_with_a_huge_header_is_refused() -> None:
     header = struct.pack(">IIBBBBB", 5000, 5000, 8, 2, 0, 0, 0)
     row = chunk(b"IDAT", zlib.compress(bytes(15_001)))
     data = SIGNATURE + chunk(b"IHDR", header) + row + chunk(b"IEND", b"")
@@ -141,7 +141,7 @@ def test_an_unused_transparent_colour_is_no_alpha() -> None:
     ],
     ids=["longer than the palette", "before the palette", "wrong checksum"],
 )
-def test_a_transparency_that_viewers_ignore_is_ignored(tables: bytes) -> None:
+def test_transparency_that_viewers_ignore_is_ignored(tables: bytes) -> None:
     made = drawn(png(halves([0], [1]), 8, 3, extra=tables))
     assert (made[0, 0] == 9).all()
     assert (made[0, 15] == 64).all()
@@ -194,12 +194,12 @@ def test_ancillary_chunks_never_decide(name: str, before: bytes) -> None:
 
 
 @pytest.mark.parametrize("missing", [4, 8, 12, 13, 16])
-def test_an_end_without_pixels_may_be_missing(missing: int) -> None:
+def test_a_missing_end_without_pixels_is_accepted(missing: int) -> None:
     """IEND, the last chunk's checksum, and the stream's checksum."""
     assert np.array_equal(drawn(saved(scene())[:-missing]), scene())
 
 
-def test_a_wrong_checksum_of_a_chunk_is_forgiven_where_that_of_the_stream_holds() -> None:
+def test_a_wrong_chunk_checksum_is_accepted_if_the_stream_digest_matches() -> None:
     data = saved(scene())
     place = data.index(b"IDAT")
     idat = dict(chunks(data))[b"IDAT"]
@@ -215,7 +215,7 @@ def test_a_wrong_checksum_of_a_chunk_is_forgiven_where_that_of_the_stream_holds(
 
 
 @pytest.mark.parametrize("kind", [b"IHDR", b"PLTE"])
-def test_a_damaged_chunk_that_decides_pixels_is_refused(kind: bytes) -> None:
+def test_a_damaged_chunk_that_affects_pixels_is_refused(kind: bytes) -> None:
     data = bytearray(png(halves([0], [1]), 8, 3, extra=palette(3, 8)))
     data[data.index(kind) + 5] ^= 1
     with pytest.raises(ImageCorrupt):
@@ -233,7 +233,7 @@ def test_a_damaged_chunk_that_decides_pixels_is_refused(kind: bytes) -> None:
     ],
     ids=["eXIf", "raw profile", "raw profile of APP1", "raw profile in iTXt"],
 )
-def test_an_orientation_is_found_in_exif(wrap, order: str) -> None:
+def test_an_orientation_is_read_from_exif(wrap, order: str) -> None:
     for value in range(2, 9):
         added = wrap(tiff(value, order))
         assert opened(with_chunk(saved(scene()), added)).orientation == value
@@ -249,7 +249,7 @@ def test_an_orientation_is_found_in_exif(wrap, order: str) -> None:
     ],
     ids=["plain", "compressed", "raw profile"],
 )
-def test_an_orientation_is_found_in_xmp(wrap) -> None:
+def test_an_orientation_is_read_from_xmp(wrap) -> None:
     assert opened(with_chunk(saved(scene()), wrap(xmp(6)))).orientation == 6
     both = wrap(xmp(6)) + chunk(b"eXIf", tiff(3))
     assert opened(with_chunk(saved(scene()), both)).orientation == 3

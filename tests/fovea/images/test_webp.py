@@ -71,7 +71,7 @@ def test_other_chunks_and_wrong_lengths_never_decide(kind: str) -> None:
     assert np.array_equal(drawn(data[:4] + b"\xff\xff\xff\x7f" + data[8:]), plain)
 
 
-def test_of_an_animation_the_first_frame_is_shown_whatever_follows() -> None:
+def test_the_first_frame_of_an_animation_is_shown() -> None:
     frames = [Image.fromarray(scene()), Image.new("RGB", (48, 32), "blue")]
     data = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     assert np.array_equal(drawn(data), scene())
@@ -83,7 +83,7 @@ def test_of_an_animation_the_first_frame_is_shown_whatever_follows() -> None:
         opened(cut).check_complete()
 
 
-def test_an_orientation_is_found_in_exif_and_xmp() -> None:
+def test_an_orientation_is_read_from_exif_and_xmp() -> None:
     parts = webp_chunks(saved(Image.fromarray(scene()), "WEBP", exif=b"Exif\0\0" + tiff(1)))[:-1]
     for added in ((b"EXIF", b"Exif\0\0" + tiff(6)), (b"EXIF", tiff(6)), (b"XMP ", xmp(6))):
         still = opened(webp([*parts, added]))

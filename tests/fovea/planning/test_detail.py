@@ -18,7 +18,7 @@ def tokens(traits: ImageTraits, detail: Detail = Detail.AUTO) -> int:
 
 @pytest.mark.parametrize("size", [(1600, 1200), (2480, 3508), (700, 1900), (333, 222)])
 @pytest.mark.parametrize("text", [15.0, 22.0, 40.0])
-def test_text_stays_readable_and_not_much_more(size: tuple[int, int], text: float) -> None:
+def test_auto_takes_the_smallest_size_with_readable_text(size: tuple[int, int], text: float) -> None:
     traits = ImageTraits(*size, text_height=text, kind="TEXT")
     target = sufficient(traits, Detail.AUTO, 14, GEOMETRY)
     assert target is not None
@@ -46,6 +46,6 @@ def test_an_unmeasured_image_is_not_shrunk() -> None:
     assert sufficient(ImageTraits(1600, 1200), Detail.AUTO, 14, GEOMETRY) is None
 
 
-def test_low_is_256_tokens_or_the_image_itself() -> None:
+def test_low_detail_is_256_tokens_or_the_whole_image() -> None:
     assert 200 <= tokens(ImageTraits(1600, 1200), Detail.LOW) <= 280
     assert tokens(ImageTraits(320, 256), Detail.LOW) == 80

@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: fovea/decoder/v1/decoder.proto
 
-// The front door: ask about images, get an answer and its receipt.
+// The front door: questions about images, answers and receipts.
 
 package decoderv1
 
@@ -25,15 +25,15 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Who speaks in a message.
+// The speaker of a message.
 type Role int32
 
 const (
 	// Not allowed.
 	Role_ROLE_UNSPECIFIED Role = 0
-	// Instructions; only as the first message.
+	// Instructions. Only as the first message.
 	Role_ROLE_SYSTEM Role = 1
-	// The one who asks.
+	// The user who asks.
 	Role_ROLE_USER Role = 2
 	// An earlier answer.
 	Role_ROLE_ASSISTANT Role = 3
@@ -82,17 +82,17 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{0}
 }
 
-// How much of an image matters. The field of the OpenAI API.
+// How much detail of an image matters, as in the OpenAI API.
 type Detail int32
 
 const (
 	// The server's choice.
 	Detail_DETAIL_UNSPECIFIED Detail = 0
-	// The least: each image at the checkpoint's fewest pixels, or 256 tokens where those are fewer.
+	// The least detail: each image at the checkpoint's smallest size, or at 256 tokens if that is larger.
 	Detail_DETAIL_LOW Detail = 1
-	// All that is there, up to `max_pixels`.
+	// Full detail, up to `max_pixels`.
 	Detail_DETAIL_HIGH Detail = 2
-	// The smallest size at which text stays readable; images without text are shrunk further.
+	// The smallest size at which text stays readable. Images without text are shrunk further.
 	Detail_DETAIL_AUTO Detail = 3
 )
 
@@ -145,9 +145,9 @@ type OnOverBudget int32
 const (
 	// The server's choice.
 	OnOverBudget_ON_OVER_BUDGET_UNSPECIFIED OnOverBudget = 0
-	// Shrink the images until they fit. Refused where even the smallest sizes do not.
+	// Shrink the images until they fit. The request is refused if even the smallest sizes do not fit.
 	OnOverBudget_ON_OVER_BUDGET_FIT OnOverBudget = 1
-	// Refuse with VISUAL_BUDGET_EXCEEDED, and say what would fit.
+	// Refuse with VISUAL_BUDGET_EXCEEDED. The error says what would fit.
 	OnOverBudget_ON_OVER_BUDGET_REFUSE OnOverBudget = 2
 )
 
@@ -192,15 +192,15 @@ func (OnOverBudget) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{2}
 }
 
-// What to do with an image that stands in a request twice. It is encoded and fetched once in any case.
+// What to do with an image that a request holds more than once. It is encoded and fetched once in any case.
 type RepeatPolicy int32
 
 const (
 	// The server's choice.
 	RepeatPolicy_REPEAT_POLICY_UNSPECIFIED RepeatPolicy = 0
-	// Keep its tokens in each place.
+	// Keep its tokens at each position.
 	RepeatPolicy_REPEAT_POLICY_KEEP RepeatPolicy = 1
-	// Replace later copies by a reference in the text.
+	// Replace later copies with a reference in the text.
 	RepeatPolicy_REPEAT_POLICY_REFERENCE RepeatPolicy = 2
 )
 
@@ -245,19 +245,19 @@ func (RepeatPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{3}
 }
 
-// How far visual tokens are reduced after the tower.
+// How many visual tokens are kept after the tower.
 type ReductionMode int32
 
 const (
 	// The server's choice.
 	ReductionMode_REDUCTION_MODE_UNSPECIFIED ReductionMode = 0
-	// Keep all, squares of one colour too, unless the request itself has a `flat_tolerance`.
+	// Keep all. Uniform patches are kept too, unless the request sets `flat_tolerance`.
 	ReductionMode_REDUCTION_MODE_OFF ReductionMode = 1
 	// Keep three quarters.
 	ReductionMode_REDUCTION_MODE_ECONOMY ReductionMode = 2
 	// Keep half.
 	ReductionMode_REDUCTION_MODE_STRONG ReductionMode = 3
-	// Keep what adds something, image by image.
+	// Choose the share for each image: stop where the gain per added token flattens.
 	ReductionMode_REDUCTION_MODE_AUTO ReductionMode = 4
 )
 
@@ -306,16 +306,16 @@ func (ReductionMode) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{4}
 }
 
-// Why an answer ended. A call that was cancelled, or whose time ran out, has no such message: its status says CANCELLED
-// or DEADLINE_EXCEEDED, and what came before is the beginning of an answer.
+// Why an answer ended. A call that was cancelled or timed out has no such message: its status is CANCELLED or
+// DEADLINE_EXCEEDED, and the text so far is the beginning of an answer.
 type FinishReason int32
 
 const (
 	// Not known.
 	FinishReason_FINISH_REASON_UNSPECIFIED FinishReason = 0
-	// The model ended it, or a stop string did.
+	// The model ended the answer, or a stop string matched.
 	FinishReason_FINISH_REASON_STOP FinishReason = 1
-	// max_new_tokens was reached: the answer is cut, and with a `response_format` it may not match.
+	// max_new_tokens was reached. The answer is cut and may not match its `response_format`.
 	FinishReason_FINISH_REASON_LENGTH FinishReason = 2
 )
 
@@ -360,7 +360,7 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{5}
 }
 
-// Whether a server can answer yet.
+// Whether a server can take requests.
 type ServingState int32
 
 const (
@@ -368,11 +368,11 @@ const (
 	ServingState_SERVING_STATE_UNSPECIFIED ServingState = 0
 	// The model is being loaded.
 	ServingState_SERVING_STATE_LOADING ServingState = 1
-	// Answers.
+	// The server takes requests.
 	ServingState_SERVING_STATE_SERVING ServingState = 2
-	// Finishes what it has and takes no more.
+	// The server finishes running requests and takes no more.
 	ServingState_SERVING_STATE_DRAINING ServingState = 3
-	// The model could not be loaded, or has died.
+	// The model failed to load, or its engine died.
 	ServingState_SERVING_STATE_FAILED ServingState = 4
 )
 
@@ -421,12 +421,12 @@ func (ServingState) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{6}
 }
 
-// What the caller announces of an upload.
+// Announces an upload.
 type PutImageHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// OPTIONAL. The id of the bytes that follow, `sha256:<hex>`. Checked against them.
+	// OPTIONAL. The id of the bytes that follow, `sha256:<hex>`. The server checks it.
 	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
-	// OPTIONAL. The length of the file in bytes; lets the server refuse before it has read everything.
+	// OPTIONAL. The length of the file in bytes. It lets the server refuse a file that is too large before reading it.
 	ByteSize      uint32 `protobuf:"varint,2,opt,name=byte_size,json=byteSize,proto3" json:"byte_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -476,12 +476,12 @@ func (x *PutImageHeader) GetByteSize() uint32 {
 	return 0
 }
 
-// A piece of an upload.
+// Part of an upload.
 type PutImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// OPTIONAL; in the first message only.
+	// OPTIONAL. Only in the first message.
 	Header *PutImageHeader `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
-	// Bytes of the file, in order; any size up to the message limit.
+	// Bytes of the file, in order. Any size up to the message limit.
 	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -531,14 +531,14 @@ func (x *PutImageRequest) GetData() []byte {
 	return nil
 }
 
-// An image is stored.
+// The image is stored.
 type PutImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is known of it.
+	// The facts of the image.
 	Facts *v1.ImageFacts `protobuf:"bytes,1,opt,name=facts,proto3" json:"facts,omitempty"`
-	// True where the bytes were stored before this call.
+	// True if the bytes were stored before this call.
 	AlreadyStored bool `protobuf:"varint,2,opt,name=already_stored,json=alreadyStored,proto3" json:"already_stored,omitempty"`
-	// Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+	// When the image expires. Uploading it again renews it. A full store may evict it earlier.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The address of the encoder that holds it.
 	Encoder       string `protobuf:"bytes,4,opt,name=encoder,proto3" json:"encoder,omitempty"`
@@ -650,10 +650,10 @@ func (x *DescribeImageRequest) GetDigest() string {
 	return ""
 }
 
-// A stored image.
+// The facts of a stored image.
 type DescribeImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is known of it.
+	// The facts of the image.
 	Facts *v1.ImageFacts `protobuf:"bytes,1,opt,name=facts,proto3" json:"facts,omitempty"`
 	// As in PutImageResponse.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
@@ -714,10 +714,10 @@ func (x *DescribeImageResponse) GetEncoder() string {
 	return ""
 }
 
-// An image of a message.
+// An image in a message.
 type Image struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which image.
+	// The image.
 	//
 	// Types that are valid to be assigned to Source:
 	//
@@ -798,17 +798,17 @@ type isImage_Source interface {
 }
 
 type Image_Data struct {
-	// The file itself: JPEG, PNG, WebP or GIF.
+	// The bytes of the file: JPEG, PNG, WebP or GIF.
 	Data []byte `protobuf:"bytes,1,opt,name=data,proto3,oneof"`
 }
 
 type Image_Digest struct {
-	// The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+	// The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
 	Digest string `protobuf:"bytes,2,opt,name=digest,proto3,oneof"`
 }
 
 type Image_Size struct {
-	// An image of this size that has not been sent. Only in CountTokens.
+	// The size of an image that has not been sent. Only in CountTokens.
 	Size *v1.Size `protobuf:"bytes,3,opt,name=size,proto3,oneof"`
 }
 
@@ -818,10 +818,10 @@ func (*Image_Digest) isImage_Source() {}
 
 func (*Image_Size) isImage_Source() {}
 
-// A piece of a message.
+// Part of a message.
 type Part struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What it is.
+	// The content of this part.
 	//
 	// Types that are valid to be assigned to Part:
 	//
@@ -892,12 +892,12 @@ type isPart_Part interface {
 }
 
 type Part_Text struct {
-	// Text. Special tokens written in it are text too.
+	// Text. Special tokens spelled in it are treated as plain text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3,oneof"`
 }
 
 type Part_Image struct {
-	// An image, at this place of the message.
+	// An image, at this position in the message.
 	Image *Image `protobuf:"bytes,2,opt,name=image,proto3,oneof"`
 }
 
@@ -905,12 +905,12 @@ func (*Part_Text) isPart_Part() {}
 
 func (*Part_Image) isPart_Part() {}
 
-// One turn of a conversation.
+// A turn of a conversation.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED.
 	Role Role `protobuf:"varint,1,opt,name=role,proto3,enum=fovea.decoder.v1.Role" json:"role,omitempty"`
-	// REQUIRED. In order.
+	// REQUIRED. Text and images, in order.
 	Parts         []*Part `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -960,25 +960,25 @@ func (x *Message) GetParts() []*Part {
 	return nil
 }
 
-// How the answer's tokens are chosen.
+// How the tokens of the answer are sampled.
 type Sampling struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
+	// 0, the default, and any value below 0.01 are greedy: the most likely token is always taken. At most 100.
 	Temperature float32 `protobuf:"fixed32,1,opt,name=temperature,proto3" json:"temperature,omitempty"`
-	// Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
+	// Sample from the most likely tokens whose probabilities together reach this value, ties included. Default 1: all.
 	TopP *float32 `protobuf:"fixed32,2,opt,name=top_p,json=topP,proto3,oneof" json:"top_p,omitempty"`
-	// Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
+	// Sample from the k most likely tokens, ties with the last included. Default 0: all. 1 takes the most likely token.
 	TopK uint32 `protobuf:"varint,3,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`
-	// Only tokens at least this fraction as likely as the likeliest; 0, the default, is all.
+	// Sample from tokens at least this fraction as likely as the most likely token. Default 0: all.
 	MinP float32 `protobuf:"fixed32,4,opt,name=min_p,json=minP,proto3" json:"min_p,omitempty"`
-	// Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
+	// Penalises tokens that occurred before by this factor on their logits. 0.01 to 100; default 1, which changes nothing.
 	RepetitionPenalty *float32 `protobuf:"fixed32,5,opt,name=repetition_penalty,json=repetitionPenalty,proto3,oneof" json:"repetition_penalty,omitempty"`
-	// Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
-	// likely; absent, it is random.
+	// Makes sampling repeatable, whatever other requests share the batch. Only tokens with almost equal probability may
+	// still differ. If absent, sampling is random.
 	Seed *uint32 `protobuf:"varint,6,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
-	// The answer ends before any of these; at most 16.
+	// Stop strings. The answer ends before the first of them. At most 16.
 	Stop []string `protobuf:"bytes,7,rep,name=stop,proto3" json:"stop,omitempty"`
-	// The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped.
+	// The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
 	MaxNewTokens  *uint32 `protobuf:"varint,8,opt,name=max_new_tokens,json=maxNewTokens,proto3,oneof" json:"max_new_tokens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1070,22 +1070,22 @@ func (x *Sampling) GetMaxNewTokens() uint32 {
 	return 0
 }
 
-// How visual tokens are reduced.
+// How visual tokens are reduced, before and after the tower.
 type Reduction struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+	// OPTIONAL. The share of tokens to keep, above 0 and at most 1. Default: the share of `mode`. Excludes `mode`.
 	Keep *float32 `protobuf:"fixed32,1,opt,name=keep,proto3,oneof" json:"keep,omitempty"`
-	// OPTIONAL.
+	// OPTIONAL. How many tokens are kept.
 	Mode ReductionMode `protobuf:"varint,2,opt,name=mode,proto3,enum=fovea.decoder.v1.ReductionMode" json:"mode,omitempty"`
 	// OPTIONAL. Which tokens are kept.
 	Reducer v1.Reducer `protobuf:"varint,3,opt,name=reducer,proto3,enum=fovea.vision.v1.Reducer" json:"reducer,omitempty"`
-	// OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
-	// values of a colour may differ by this much, at most 32.
+	// OPTIONAL. If set, uniform patches are dropped before the tower when a neighbour shows the same colour. 0 needs equal
+	// colours; higher values, up to 32, are the largest allowed difference per channel. If absent, the server decides.
 	FlatTolerance *uint32 `protobuf:"varint,4,opt,name=flat_tolerance,json=flatTolerance,proto3,oneof" json:"flat_tolerance,omitempty"`
-	// OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-	// most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
-	// share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
-	// up to 1; default 1, which is all.
+	// OPTIONAL. For consecutive images of the same planned size, such as video frames: the share of tokens to keep, above 0
+	// and at most 1. Default 1: all. The tokens that differ most from the previous image are kept. The first image is kept
+	// whole. Rows that did not change are dropped whatever the share. An image that repeats becomes a reference, as with
+	// REPEAT_POLICY_REFERENCE.
 	NearRepeats   *float32 `protobuf:"fixed32,5,opt,name=near_repeats,json=nearRepeats,proto3,oneof" json:"near_repeats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1156,28 +1156,28 @@ func (x *Reduction) GetNearRepeats() float32 {
 	return 0
 }
 
-// What the images of a request may cost. A field that is not set is the server's choice.
+// The bound on what the images of a request cost. An unset field takes the server's default.
 type VisualBudget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
+	// Each image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens.
 	MaxPixels *uint32 `protobuf:"varint,1,opt,name=max_pixels,json=maxPixels,proto3,oneof" json:"max_pixels,omitempty"`
-	// The most visual tokens of the whole request; 0 is no bound.
+	// The most visual tokens of the whole request. 0 is no bound.
 	MaxVisualTokens uint32 `protobuf:"varint,2,opt,name=max_visual_tokens,json=maxVisualTokens,proto3" json:"max_visual_tokens,omitempty"`
-	// How much of each image matters.
+	// How much detail of each image matters.
 	Detail Detail `protobuf:"varint,3,opt,name=detail,proto3,enum=fovea.decoder.v1.Detail" json:"detail,omitempty"`
-	// Under pressure detail is not lowered below this.
+	// Under load, the server does not lower the detail below this.
 	MinDetail Detail `protobuf:"varint,4,opt,name=min_detail,json=minDetail,proto3,enum=fovea.decoder.v1.Detail" json:"min_detail,omitempty"`
-	// What to do where images do not fit `max_visual_tokens`.
+	// What to do if the images do not fit `max_visual_tokens`.
 	OnOverBudget OnOverBudget `protobuf:"varint,5,opt,name=on_over_budget,json=onOverBudget,proto3,enum=fovea.decoder.v1.OnOverBudget" json:"on_over_budget,omitempty"`
-	// What to do with an image that stands here twice.
+	// What to do with an image that occurs more than once.
 	RepeatPolicy RepeatPolicy `protobuf:"varint,6,opt,name=repeat_policy,json=repeatPolicy,proto3,enum=fovea.decoder.v1.RepeatPolicy" json:"repeat_policy,omitempty"`
-	// How tokens are reduced after the tower.
+	// How tokens are reduced.
 	Reduction *Reduction `protobuf:"bytes,7,opt,name=reduction,proto3" json:"reduction,omitempty"`
-	// No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+	// `max_visual_tokens` gives no image fewer tokens than this, unless the image has fewer.
 	MinTokens uint32 `protobuf:"varint,8,opt,name=min_tokens,json=minTokens,proto3" json:"min_tokens,omitempty"`
-	// The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+	// The shorter side of each image is resized to at most this many pixels. 0 is no bound.
 	MaxShortSide uint32 `protobuf:"varint,9,opt,name=max_short_side,json=maxShortSide,proto3" json:"max_short_side,omitempty"`
-	// The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+	// The longer side of each image is resized to at most this many pixels. 0 is no bound.
 	MaxLongSide   uint32 `protobuf:"varint,10,opt,name=max_long_side,json=maxLongSide,proto3" json:"max_long_side,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1283,10 +1283,10 @@ func (x *VisualBudget) GetMaxLongSide() uint32 {
 	return 0
 }
 
-// Asks for the log-probabilities of the answer's tokens.
+// Requests log-probabilities of the answer's tokens.
 type Logprobs struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many alternatives of each token; 0 gives the chosen token alone. Not served yet.
+	// The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
 	Top           uint32 `protobuf:"varint,1,opt,name=top,proto3" json:"top,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1329,13 +1329,13 @@ func (x *Logprobs) GetTop() uint32 {
 	return 0
 }
 
-// What the answer must match, from its first character to its last. Enforced while tokens are chosen: a token that
-// could not lead to a match is never taken. An answer that ends by itself matches; one that max_new_tokens cuts, or a
-// stop string, is the beginning of a match. What cannot be enforced is refused as INVALID_ARGUMENT, with the reason at
-// the field; all of it together may hold `max_format_bytes`.
+// Structured output: a format that the answer must match from its first character to its last. It is enforced during
+// sampling, so a token that cannot lead to a match is never taken. An answer that ends on its own matches. An answer
+// that max_new_tokens or a stop string cuts is the beginning of a match. A format that cannot be enforced fails with
+// INVALID_ARGUMENT, and the field violation gives the reason. A format has at most `max_format_bytes` bytes.
 type ResponseFormat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// REQUIRED. Which form.
+	// REQUIRED. The format.
 	//
 	// Types that are valid to be assigned to Format:
 	//
@@ -1416,20 +1416,20 @@ type isResponseFormat_Format interface {
 }
 
 type ResponseFormat_JsonSchema struct {
-	// A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-	// enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-	// of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-	// their bounds, or a cut answer is likely.
+	// A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+	// cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+	// constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+	// and arrays; otherwise max_new_tokens is likely to cut the answer.
 	JsonSchema string `protobuf:"bytes,1,opt,name=json_schema,json=jsonSchema,proto3,oneof"`
 }
 
 type ResponseFormat_Regex struct {
-	// A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+	// A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
 	Regex string `protobuf:"bytes,2,opt,name=regex,proto3,oneof"`
 }
 
 type ResponseFormat_Choice struct {
-	// One of these answers.
+	// A list of answers, from which the model picks.
 	Choice *Choice `protobuf:"bytes,3,opt,name=choice,proto3,oneof"`
 }
 
@@ -1439,10 +1439,10 @@ func (*ResponseFormat_Regex) isResponseFormat_Format() {}
 
 func (*ResponseFormat_Choice) isResponseFormat_Format() {}
 
-// Some answers, of which one is to be given.
+// A list of allowed answers.
 type Choice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// REQUIRED. The answers, none of them empty.
+	// REQUIRED. The allowed answers. None is empty.
 	Options       []string `protobuf:"bytes,1,rep,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1494,20 +1494,20 @@ type GenerateRequest struct {
 	Sampling *Sampling `protobuf:"bytes,2,opt,name=sampling,proto3" json:"sampling,omitempty"`
 	// OPTIONAL.
 	Visual *VisualBudget `protobuf:"bytes,3,opt,name=visual,proto3" json:"visual,omitempty"`
-	// OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-	// the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+	// OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+	// generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// OPTIONAL. The request that caused this one. Not served yet.
 	ParentRequestId string `protobuf:"bytes,5,opt,name=parent_request_id,json=parentRequestId,proto3" json:"parent_request_id,omitempty"`
-	// OPTIONAL. How many more tiers may be asked. Not served yet.
+	// OPTIONAL. How many more tiers may be tried. Not served yet.
 	HopLimit uint32 `protobuf:"varint,6,opt,name=hop_limit,json=hopLimit,proto3" json:"hop_limit,omitempty"`
 	// OPTIONAL. The tier that must answer. Not served yet.
 	Tier string `protobuf:"bytes,7,opt,name=tier,proto3" json:"tier,omitempty"`
-	// OPTIONAL. Present, it asks for the log-probability of every token.
+	// OPTIONAL. If set, the response has the log-probability of every token.
 	Logprobs *Logprobs `protobuf:"bytes,8,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
-	// OPTIONAL. The form of the answer; without it the form is free.
+	// OPTIONAL. Structured output. If absent, the answer is free text.
 	ResponseFormat *ResponseFormat `protobuf:"bytes,9,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
-	// OPTIONAL. Text read from an image may stand in for its pixels. Not served yet.
+	// OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
 	AllowTextSubstitution bool `protobuf:"varint,10,opt,name=allow_text_substitution,json=allowTextSubstitution,proto3" json:"allow_text_substitution,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
@@ -1616,8 +1616,8 @@ func (x *GenerateRequest) GetAllowTextSubstitution() bool {
 // The request was accepted: its images are stored and its prompt fits.
 type Started struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-	// google.rpc.RequestInfo of the status details alone.
+	// The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+	// only in google.rpc.RequestInfo of the status details.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// The name of the model: a setting, or the checkpoint's folder name.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
@@ -1687,15 +1687,15 @@ func (x *Started) GetVisualTokens() uint32 {
 	return 0
 }
 
-// More of the answer.
+// The next part of the answer.
 type Delta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Text that follows what came before. May be empty.
+	// Text to append. May be empty.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
-	// The tokens that were chosen since the last delta.
+	// The tokens since the last delta.
 	TokenIds []uint32 `protobuf:"varint,2,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
-	// One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-	// itself gives the token, before penalty, temperature, cuts and format.
+	// A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+	// probability, before penalties, temperature, top-k, top-p, min-p and structured output.
 	Logprobs      []float32 `protobuf:"fixed32,3,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1755,11 +1755,11 @@ func (x *Delta) GetLogprobs() []float32 {
 // The answer is complete.
 type Finished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why it ended.
+	// Why the answer ended.
 	FinishReason FinishReason `protobuf:"varint,1,opt,name=finish_reason,json=finishReason,proto3,enum=fovea.decoder.v1.FinishReason" json:"finish_reason,omitempty"`
-	// The stop string that ended it, if one did.
+	// The stop string that ended the answer, if any.
 	MatchedStop string `protobuf:"bytes,2,opt,name=matched_stop,json=matchedStop,proto3" json:"matched_stop,omitempty"`
-	// What it cost.
+	// What the answer cost.
 	Receipt       *Receipt `protobuf:"bytes,3,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1816,10 +1816,10 @@ func (x *Finished) GetReceipt() *Receipt {
 	return nil
 }
 
-// One message of a Generate stream.
+// A message of a Generate stream.
 type GenerateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What this message is.
+	// The content of this message.
 	//
 	// Types that are valid to be assigned to Event:
 	//
@@ -1920,7 +1920,7 @@ func (*GenerateResponse_Delta) isGenerateResponse_Event() {}
 
 func (*GenerateResponse_Finished) isGenerateResponse_Event() {}
 
-// The same request, to be answered in one message.
+// A request that is answered with a single message.
 type CompleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED.
@@ -1975,15 +1975,15 @@ type CompleteResponse struct {
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// The answer.
 	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
-	// Why it ended.
+	// Why the answer ended.
 	FinishReason FinishReason `protobuf:"varint,4,opt,name=finish_reason,json=finishReason,proto3,enum=fovea.decoder.v1.FinishReason" json:"finish_reason,omitempty"`
-	// The stop string that ended it, if one did.
+	// The stop string that ended the answer, if any.
 	MatchedStop string `protobuf:"bytes,5,opt,name=matched_stop,json=matchedStop,proto3" json:"matched_stop,omitempty"`
-	// What it cost.
+	// What the answer cost.
 	Receipt *Receipt `protobuf:"bytes,6,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	// The tokens of the answer.
 	TokenIds []uint32 `protobuf:"varint,7,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
-	// As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+	// A log-probability for each of `token_ids`, as in Delta.
 	Logprobs      []float32 `protobuf:"fixed32,8,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2075,7 +2075,7 @@ func (x *CompleteResponse) GetLogprobs() []float32 {
 	return nil
 }
 
-// A request to be counted.
+// A request whose tokens are counted.
 type CountTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED.
@@ -2126,28 +2126,28 @@ type CountTokensResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens of the prompt, text and visual.
 	PromptTokens uint32 `protobuf:"varint,1,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
-	// Tokens of text, the template's own among them.
+	// Tokens of text, including the chat template.
 	TextTokens uint32 `protobuf:"varint,2,opt,name=text_tokens,json=textTokens,proto3" json:"text_tokens,omitempty"`
 	// Visual tokens.
 	VisualTokens uint32 `protobuf:"varint,3,opt,name=visual_tokens,json=visualTokens,proto3" json:"visual_tokens,omitempty"`
-	// Image by image.
+	// The cost of each image, in the order of the request.
 	Images []*v1.TokenCount `protobuf:"bytes,4,rep,name=images,proto3" json:"images,omitempty"`
-	// Bytes of KV cache of the prompt.
+	// KV cache of the prompt, in bytes.
 	KvBytes uint64 `protobuf:"varint,5,opt,name=kv_bytes,json=kvBytes,proto3" json:"kv_bytes,omitempty"`
-	// Whether prompt and max_new_tokens fit the context.
+	// Whether the prompt and max_new_tokens fit the context.
 	FitsContext bool `protobuf:"varint,6,opt,name=fits_context,json=fitsContext,proto3" json:"fits_context,omitempty"`
-	// True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
-	// is the most that it would.
+	// True if an answer costs exactly `visual_tokens`. False if the plan depends on pixels that were not examined;
+	// `visual_tokens` is then the upper bound.
 	Exact bool `protobuf:"varint,7,opt,name=exact,proto3" json:"exact,omitempty"`
-	// The fewest that it would.
+	// The lower bound of `visual_tokens`.
 	VisualTokensMin uint32 `protobuf:"varint,8,opt,name=visual_tokens_min,json=visualTokensMin,proto3" json:"visual_tokens_min,omitempty"`
-	// Bytes of the rows of all images, each different one once.
+	// Bytes of the rows of all images. Repeated images count once.
 	RowBytes uint64 `protobuf:"varint,9,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
-	// Arithmetic of the language model to read the prompt, in floating point operations.
+	// Floating-point operations of the prefill.
 	PrefillFlops float64 `protobuf:"fixed64,10,opt,name=prefill_flops,json=prefillFlops,proto3" json:"prefill_flops,omitempty"`
-	// How long that took lately, in milliseconds; 0 where nothing was read yet.
+	// Expected prefill time in milliseconds, from recent prefills. 0 if there were none.
 	PrefillMs float32 `protobuf:"fixed32,11,opt,name=prefill_ms,json=prefillMs,proto3" json:"prefill_ms,omitempty"`
-	// What is done to each image, in the order of `images`.
+	// The plan of each image, in the order of `images`.
 	Plans []*ImagePlan `protobuf:"bytes,12,rep,name=plans,proto3" json:"plans,omitempty"`
 	// What other budgets would cost.
 	Alternatives  []*Alternative `protobuf:"bytes,13,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
@@ -2276,16 +2276,16 @@ func (x *CountTokensResponse) GetAlternatives() []*Alternative {
 	return nil
 }
 
-// What is done to an image, and what it then costs.
+// The plan of an image, and its cost.
 type ImagePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+	// The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
 	Steps []*ReceiptStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
-	// The most visual tokens that it costs.
+	// The upper bound of its visual tokens.
 	Tokens uint32 `protobuf:"varint,2,opt,name=tokens,proto3" json:"tokens,omitempty"`
-	// The fewest.
+	// The lower bound of its visual tokens.
 	TokensMin uint32 `protobuf:"varint,3,opt,name=tokens_min,json=tokensMin,proto3" json:"tokens_min,omitempty"`
-	// The place (from 0) of the earlier image that it repeats; by default it repeats none.
+	// The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
 	RepeatOf      *uint32 `protobuf:"varint,4,opt,name=repeat_of,json=repeatOf,proto3,oneof" json:"repeat_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2349,26 +2349,26 @@ func (x *ImagePlan) GetRepeatOf() uint32 {
 	return 0
 }
 
-// The same request under another budget.
+// The same request with another budget.
 type Alternative struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What it is called: `detail high`, for instance.
+	// The name of the alternative, for instance `detail high`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The budget, to be sent as it is.
+	// The budget, ready to send.
 	Visual *VisualBudget `protobuf:"bytes,2,opt,name=visual,proto3" json:"visual,omitempty"`
-	// Visual tokens, at most.
+	// The upper bound of the visual tokens.
 	VisualTokens uint32 `protobuf:"varint,3,opt,name=visual_tokens,json=visualTokens,proto3" json:"visual_tokens,omitempty"`
-	// Visual tokens, at least.
+	// The lower bound of the visual tokens.
 	VisualTokensMin uint32 `protobuf:"varint,4,opt,name=visual_tokens_min,json=visualTokensMin,proto3" json:"visual_tokens_min,omitempty"`
-	// Whether both are the same for sure.
+	// Whether both bounds are the exact cost.
 	Exact bool `protobuf:"varint,5,opt,name=exact,proto3" json:"exact,omitempty"`
 	// Bytes of the rows of all images.
 	RowBytes uint64 `protobuf:"varint,6,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
-	// Bytes of KV cache of the prompt.
+	// KV cache of the prompt, in bytes.
 	KvBytes uint64 `protobuf:"varint,7,opt,name=kv_bytes,json=kvBytes,proto3" json:"kv_bytes,omitempty"`
-	// Arithmetic to read the prompt, in floating point operations.
+	// Floating-point operations of the prefill.
 	PrefillFlops float64 `protobuf:"fixed64,8,opt,name=prefill_flops,json=prefillFlops,proto3" json:"prefill_flops,omitempty"`
-	// Whether prompt and max_new_tokens fit the context.
+	// Whether the prompt and max_new_tokens fit the context.
 	FitsContext   bool `protobuf:"varint,9,opt,name=fits_context,json=fitsContext,proto3" json:"fits_context,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2467,7 +2467,7 @@ func (x *Alternative) GetFitsContext() bool {
 	return false
 }
 
-// Asks for the server's facts.
+// Requests the server's description.
 type GetServerInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2504,48 +2504,48 @@ func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{25}
 }
 
-// The limits of a decoder. Each is a setting of the same name.
+// The limits of a decoder. Each has a setting of the same name.
 type DecoderLimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The largest message that is received, in bytes.
+	// The largest message that the server accepts, in bytes.
 	MaxMessageBytes uint32 `protobuf:"varint,1,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
 	// The most tokens of prompt and answer together.
 	MaxContext uint32 `protobuf:"varint,2,opt,name=max_context,json=maxContext,proto3" json:"max_context,omitempty"`
 	// The largest max_new_tokens.
 	MaxNewTokens uint32 `protobuf:"varint,3,opt,name=max_new_tokens,json=maxNewTokens,proto3" json:"max_new_tokens,omitempty"`
-	// max_new_tokens where a request names none.
+	// max_new_tokens of a request that has none.
 	DefaultMaxNewTokens uint32 `protobuf:"varint,4,opt,name=default_max_new_tokens,json=defaultMaxNewTokens,proto3" json:"default_max_new_tokens,omitempty"`
 	// The most images of a request.
 	MaxImages uint32 `protobuf:"varint,5,opt,name=max_images,json=maxImages,proto3" json:"max_images,omitempty"`
-	// max_pixels where a request names none.
+	// max_pixels of a request that has none.
 	DefaultMaxPixels uint32 `protobuf:"varint,6,opt,name=default_max_pixels,json=defaultMaxPixels,proto3" json:"default_max_pixels,omitempty"`
-	// The largest max_pixels: the checkpoint's own limit.
+	// The largest max_pixels. It comes from the checkpoint.
 	MaxPixels uint32 `protobuf:"varint,7,opt,name=max_pixels,json=maxPixels,proto3" json:"max_pixels,omitempty"`
-	// The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+	// The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
 	MinPixels uint32 `protobuf:"varint,8,opt,name=min_pixels,json=minPixels,proto3" json:"min_pixels,omitempty"`
-	// The most requests that are computed at once.
+	// The most requests that run at once.
 	MaxRunning uint32 `protobuf:"varint,9,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"`
-	// The most requests that wait.
+	// The most requests that may wait.
 	MaxWaiting uint32 `protobuf:"varint,10,opt,name=max_waiting,json=maxWaiting,proto3" json:"max_waiting,omitempty"`
 	// The most stop strings of a request.
 	MaxStopStrings uint32 `protobuf:"varint,11,opt,name=max_stop_strings,json=maxStopStrings,proto3" json:"max_stop_strings,omitempty"`
 	// The largest file, in bytes.
 	MaxImageBytes uint32 `protobuf:"varint,12,opt,name=max_image_bytes,json=maxImageBytes,proto3" json:"max_image_bytes,omitempty"`
-	// Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+	// Size of the decoder's own row cache, in bytes. 0 if it keeps no rows.
 	RowCacheBytes uint64 `protobuf:"varint,13,opt,name=row_cache_bytes,json=rowCacheBytes,proto3" json:"row_cache_bytes,omitempty"`
-	// Seconds for which they are kept.
+	// Seconds for which the row cache keeps rows.
 	RowCacheS uint32 `protobuf:"varint,14,opt,name=row_cache_s,json=rowCacheS,proto3" json:"row_cache_s,omitempty"`
-	// The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+	// The largest response_format, in bytes: the schema, the regular expression, or all options together.
 	MaxFormatBytes uint32 `protobuf:"varint,15,opt,name=max_format_bytes,json=maxFormatBytes,proto3" json:"max_format_bytes,omitempty"`
-	// Seconds for which a call may wait for its caller to send or to read a message.
+	// Seconds that a call may wait for the caller to send or read a message.
 	IdleS uint32 `protobuf:"varint,40,opt,name=idle_s,json=idleS,proto3" json:"idle_s,omitempty"`
-	// Seconds for which a call to an encoder may wait without progress.
+	// Seconds that a call to an encoder may go without progress.
 	EncoderTimeoutS uint32 `protobuf:"varint,41,opt,name=encoder_timeout_s,json=encoderTimeoutS,proto3" json:"encoder_timeout_s,omitempty"`
-	// Seconds of CPU that compiling one response_format may take.
+	// CPU seconds that compiling a response_format may take.
 	MaxFormatS float32 `protobuf:"fixed32,48,opt,name=max_format_s,json=maxFormatS,proto3" json:"max_format_s,omitempty"`
-	// Memory that it may take, in bytes.
+	// Memory that compiling a response_format may take, in bytes.
 	MaxFormatMemoryBytes uint64 `protobuf:"varint,49,opt,name=max_format_memory_bytes,json=maxFormatMemoryBytes,proto3" json:"max_format_memory_bytes,omitempty"`
-	// The most response_formats that are compiled at once, each in a process of its own.
+	// The most response_formats compiled at once, each in its own process.
 	FormatWorkers uint32 `protobuf:"varint,50,opt,name=format_workers,json=formatWorkers,proto3" json:"format_workers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2721,16 +2721,16 @@ func (x *DecoderLimits) GetFormatWorkers() uint32 {
 	return 0
 }
 
-// What a decoder is doing now.
+// The current load of a decoder.
 type DecoderLoad struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Requests that wait.
+	// Waiting requests.
 	Waiting uint32 `protobuf:"varint,1,opt,name=waiting,proto3" json:"waiting,omitempty"`
-	// Requests that are computed.
+	// Running requests.
 	Running uint32 `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"`
 	// KV blocks in use.
 	KvBlocksUsed uint32 `protobuf:"varint,3,opt,name=kv_blocks_used,json=kvBlocksUsed,proto3" json:"kv_blocks_used,omitempty"`
-	// KV blocks in all.
+	// KV blocks in total.
 	KvBlocks      uint32 `protobuf:"varint,4,opt,name=kv_blocks,json=kvBlocks,proto3" json:"kv_blocks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2794,24 +2794,24 @@ func (x *DecoderLoad) GetKvBlocks() uint32 {
 	return 0
 }
 
-// An encoder that this decoder asks.
+// An encoder that this decoder uses.
 type EncoderPeer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it listens; the DNS name of the encoders while that has no address yet.
+	// Its address. While a DNS name of encoders has no address yet, that name.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// Its name, once it has answered.
+	// Its name. Empty until its first response.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Whether it answered the last time it was asked.
+	// Whether it responded to the last check.
 	Reachable bool `protobuf:"varint,3,opt,name=reachable,proto3" json:"reachable,omitempty"`
 	// Its rows fingerprint.
 	Fingerprint string `protobuf:"bytes,4,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
-	// Whether its rows fit this decoder's model.
+	// Whether its rows match this decoder's model.
 	Compatible bool `protobuf:"varint,5,opt,name=compatible,proto3" json:"compatible,omitempty"`
-	// Images that wait for its tower.
+	// Images waiting for its tower.
 	Waiting uint32 `protobuf:"varint,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	// Images in its tower.
 	Running uint32 `protobuf:"varint,7,opt,name=running,proto3" json:"running,omitempty"`
-	// Images that its tower has computed since its start.
+	// Images encoded since its process started.
 	Encodes       uint32 `protobuf:"varint,8,opt,name=encodes,proto3" json:"encodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2903,36 +2903,36 @@ func (x *EncoderPeer) GetEncodes() uint32 {
 	return 0
 }
 
-// The server's facts.
+// The server's description.
 type GetServerInfoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The server's version.
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// The name of the model: a setting, or the checkpoint's folder name.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	// The rows fingerprint that it expects of encoders.
+	// The rows fingerprint that it expects from encoders.
 	Fingerprint string `protobuf:"bytes,3,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
-	// The layout of the rows that it expects.
+	// The row layout that it expects.
 	Layout *v1.RowLayout `protobuf:"bytes,4,opt,name=layout,proto3" json:"layout,omitempty"`
-	// All limits.
+	// The limits.
 	Limits *DecoderLimits `protobuf:"bytes,5,opt,name=limits,proto3" json:"limits,omitempty"`
-	// The load now.
+	// The current load.
 	Load *DecoderLoad `protobuf:"bytes,6,opt,name=load,proto3" json:"load,omitempty"`
-	// What this server can do beyond the first version of the contract.
+	// What this server supports beyond the first version of the contract.
 	Features []string `protobuf:"bytes,7,rep,name=features,proto3" json:"features,omitempty"`
-	// Whether it can answer yet.
+	// Whether it can take requests.
 	State ServingState `protobuf:"varint,8,opt,name=state,proto3,enum=fovea.decoder.v1.ServingState" json:"state,omitempty"`
-	// How much of the model is loaded, 0 to 1.
+	// The loaded share of the model, 0 to 1.
 	LoadingProgress float32 `protobuf:"fixed32,9,opt,name=loading_progress,json=loadingProgress,proto3" json:"loading_progress,omitempty"`
-	// The engine: native.
+	// The engine: `native` or `vllm`.
 	Engine string `protobuf:"bytes,10,opt,name=engine,proto3" json:"engine,omitempty"`
-	// How attention is computed, and where: for instance `sdpa on cpu`.
+	// The attention implementation and its device, for instance `sdpa on cpu`.
 	Attention string `protobuf:"bytes,11,opt,name=attention,proto3" json:"attention,omitempty"`
 	// The dtype of the model's arithmetic: bf16, fp16 or fp32.
 	Dtype string `protobuf:"bytes,12,opt,name=dtype,proto3" json:"dtype,omitempty"`
 	// The encoders.
 	Encoders []*EncoderPeer `protobuf:"bytes,13,rep,name=encoders,proto3" json:"encoders,omitempty"`
-	// Bytes of KV cache a token.
+	// Bytes of KV cache per token.
 	KvBytesPerToken uint32 `protobuf:"varint,14,opt,name=kv_bytes_per_token,json=kvBytesPerToken,proto3" json:"kv_bytes_per_token,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

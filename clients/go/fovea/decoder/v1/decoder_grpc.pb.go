@@ -4,7 +4,7 @@
 // - protoc             v7.35.1
 // source: fovea/decoder/v1/decoder.proto
 
-// The front door: ask about images, get an answer and its receipt.
+// The front door: questions about images, answers and receipts.
 
 package decoderv1
 
@@ -35,18 +35,18 @@ const (
 //
 // Answers questions about images.
 type DecoderServiceClient interface {
-	// Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent.
+	// Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
 	PutImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutImageRequest, PutImageResponse], error)
-	// Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
-	// where its owner does not, or no longer, hold it. Does not renew it.
+	// Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
+	// IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
 	DescribeImage(ctx context.Context, in *DescribeImageRequest, opts ...grpc.CallOption) (*DescribeImageResponse, error)
-	// Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt.
+	// Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt.
 	Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GenerateResponse], error)
-	// Answers the same request in one message.
+	// Answers the same request with a single message.
 	Complete(ctx context.Context, in *CompleteRequest, opts ...grpc.CallOption) (*CompleteResponse, error)
-	// Counts the tokens of a whole request; runs no model. Inline images are stored on the way.
+	// Counts the tokens of a whole request without running the language model. Inline images are stored.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
-	// Tells the model, the limits, the features, the load and the encoders.
+	// Returns the model, the limits, the features, the load and the encoders.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
 
@@ -136,18 +136,18 @@ func (c *decoderServiceClient) GetServerInfo(ctx context.Context, in *GetServerI
 //
 // Answers questions about images.
 type DecoderServiceServer interface {
-	// Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent.
+	// Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
 	PutImage(grpc.ClientStreamingServer[PutImageRequest, PutImageResponse]) error
-	// Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
-	// where its owner does not, or no longer, hold it. Does not renew it.
+	// Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
+	// IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
 	DescribeImage(context.Context, *DescribeImageRequest) (*DescribeImageResponse, error)
-	// Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt.
+	// Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt.
 	Generate(*GenerateRequest, grpc.ServerStreamingServer[GenerateResponse]) error
-	// Answers the same request in one message.
+	// Answers the same request with a single message.
 	Complete(context.Context, *CompleteRequest) (*CompleteResponse, error)
-	// Counts the tokens of a whole request; runs no model. Inline images are stored on the way.
+	// Counts the tokens of a whole request without running the language model. Inline images are stored.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
-	// Tells the model, the limits, the features, the load and the encoders.
+	// Returns the model, the limits, the features, the load and the encoders.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedDecoderServiceServer()
 }

@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: fovea/decoder/v1/receipt.proto
 
-// What an answer cost, image by image and stage by stage.
+// The receipt: what an answer cost, by image and by stage.
 
 package decoderv1
 
@@ -24,16 +24,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Something that was done to an image before the language model saw it.
+// A step that changed an image or its tokens before the language model read them.
 type ReceiptStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was done: `resize`, for instance.
+	// The name of the step, for instance `resize`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Visual tokens before.
 	Before uint32 `protobuf:"varint,2,opt,name=before,proto3" json:"before,omitempty"`
 	// Visual tokens after.
 	After uint32 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
-	// Why.
+	// The reason for the step.
 	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -97,10 +97,10 @@ func (x *ReceiptStep) GetReason() string {
 	return ""
 }
 
-// What one image cost.
+// What an image cost.
 type ReceiptImage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id of the bytes.
+	// The id of the image.
 	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The size as a viewer shows it.
 	Original *v1.Size `protobuf:"bytes,2,opt,name=original,proto3" json:"original,omitempty"`
@@ -108,29 +108,29 @@ type ReceiptImage struct {
 	Planned *v1.Size `protobuf:"bytes,3,opt,name=planned,proto3" json:"planned,omitempty"`
 	// The patch grid of the planned size.
 	Grid *v1.GridThw `protobuf:"bytes,4,opt,name=grid,proto3" json:"grid,omitempty"`
-	// 16x16 patches of the planned size.
+	// The number of 16x16 patches of the planned size.
 	Patches uint32 `protobuf:"varint,5,opt,name=patches,proto3" json:"patches,omitempty"`
-	// Visual tokens at the checkpoint's own limits: what a server that plans nothing would have spent.
+	// Visual tokens at the checkpoint's own limits: the cost without planning.
 	TokensFull uint32 `protobuf:"varint,6,opt,name=tokens_full,json=tokensFull,proto3" json:"tokens_full,omitempty"`
-	// Visual tokens that the language model was given.
+	// Visual tokens that the language model read.
 	Tokens uint32 `protobuf:"varint,7,opt,name=tokens,proto3" json:"tokens,omitempty"`
-	// What was done to the image, in order.
+	// The steps, in order.
 	Steps []*ReceiptStep `protobuf:"bytes,8,rep,name=steps,proto3" json:"steps,omitempty"`
 	// Where its rows came from.
 	Source v1.RowSource `protobuf:"varint,9,opt,name=source,proto3,enum=fovea.vision.v1.RowSource" json:"source,omitempty"`
-	// The encoder that served it; empty where rows lay in the decoder's memory.
+	// The encoder that served the rows. Empty if they came from the decoder's own row cache.
 	Encoder string `protobuf:"bytes,10,opt,name=encoder,proto3" json:"encoder,omitempty"`
-	// How its rows travelled.
+	// The dtype in which its rows were sent.
 	Dtype v1.RowDtype `protobuf:"varint,11,opt,name=dtype,proto3,enum=fovea.vision.v1.RowDtype" json:"dtype,omitempty"`
-	// Bytes of its rows.
+	// Size of its rows in bytes.
 	RowBytes uint32 `protobuf:"varint,12,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
-	// Bytes of rows that travelled for this answer.
+	// Bytes of rows sent over the network for this answer.
 	WireBytes uint32 `protobuf:"varint,13,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"`
-	// `sha256:<hex>` over the rows that were served.
+	// `sha256:<hex>` of the rows as served.
 	RowsDigest string `protobuf:"bytes,14,opt,name=rows_digest,json=rowsDigest,proto3" json:"rows_digest,omitempty"`
-	// The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
+	// The index, from 0, of the earlier image of this request that it repeats. Absent if it repeats none.
 	RepeatOf *uint32 `protobuf:"varint,15,opt,name=repeat_of,json=repeatOf,proto3,oneof" json:"repeat_of,omitempty"`
-	// What it mostly shows.
+	// What the image mostly shows.
 	Kind          v1.ImageKind `protobuf:"varint,16,opt,name=kind,proto3,enum=fovea.vision.v1.ImageKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -281,26 +281,26 @@ func (x *ReceiptImage) GetKind() v1.ImageKind {
 // Sums over the request.
 type ReceiptTotals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Visual tokens that the language model was given.
+	// Visual tokens that the language model read.
 	VisualTokens uint32 `protobuf:"varint,1,opt,name=visual_tokens,json=visualTokens,proto3" json:"visual_tokens,omitempty"`
-	// Visual tokens that a server that plans nothing would have spent.
+	// Visual tokens without planning: every image at the checkpoint's own limits.
 	NaiveVisualTokens uint32 `protobuf:"varint,2,opt,name=naive_visual_tokens,json=naiveVisualTokens,proto3" json:"naive_visual_tokens,omitempty"`
-	// Tokens of text, the template's own among them.
+	// Tokens of text, including the chat template.
 	TextTokens uint32 `protobuf:"varint,3,opt,name=text_tokens,json=textTokens,proto3" json:"text_tokens,omitempty"`
-	// Tokens of the prompt that the KV cache held already.
+	// Tokens of the prompt that were in the KV cache.
 	CachedPromptTokens uint32 `protobuf:"varint,4,opt,name=cached_prompt_tokens,json=cachedPromptTokens,proto3" json:"cached_prompt_tokens,omitempty"`
 	// Tokens of the answer.
 	OutputTokens uint32 `protobuf:"varint,5,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
-	// Images that the vision tower computed for this answer. Where several answers asked for one image at the same
-	// time, one of them counts it, so that receipts add up to the tower's work.
+	// Images that the vision tower computed for this answer. If concurrent answers share a computation, only the first
+	// counts it, so that receipts add up to the tower's work.
 	Encodes uint32 `protobuf:"varint,6,opt,name=encodes,proto3" json:"encodes,omitempty"`
-	// Bytes of rows that travelled.
+	// Bytes of rows sent over the network.
 	WireBytes uint64 `protobuf:"varint,7,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"`
-	// Bytes of the rows of all images, each different one once.
+	// Bytes of the rows of all images. Repeated images count once.
 	RowBytes uint64 `protobuf:"varint,8,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
-	// 16x16 patches that the vision tower computed for this answer.
+	// The number of 16x16 patches that the vision tower computed for this answer.
 	Patches uint64 `protobuf:"varint,9,opt,name=patches,proto3" json:"patches,omitempty"`
-	// 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+	// The number of 16x16 patches without planning and caching.
 	NaivePatches  uint64 `protobuf:"varint,10,opt,name=naive_patches,json=naivePatches,proto3" json:"naive_patches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -406,16 +406,16 @@ func (x *ReceiptTotals) GetNaivePatches() uint64 {
 	return 0
 }
 
-// Milliseconds by stage. Encoding and transfer of several images overlap: each is the longest of them.
+// Milliseconds by stage. Images are encoded and transferred concurrently, so these stages give the longest image.
 type ReceiptStages struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Waiting for a place in the engine.
+	// Waiting for the engine.
 	Queue float32 `protobuf:"fixed32,1,opt,name=queue,proto3" json:"queue,omitempty"`
-	// The encoder's work up to the first row: decoding the file, the tower, or reading the store.
+	// The encoder's work up to the first row: decoding the file and running the tower, or reading the store.
 	Encode float32 `protobuf:"fixed32,2,opt,name=encode,proto3" json:"encode,omitempty"`
 	// From the first message of rows to the last.
 	Transfer float32 `protobuf:"fixed32,3,opt,name=transfer,proto3" json:"transfer,omitempty"`
-	// The language model reading the prompt.
+	// Prefill of the prompt by the language model.
 	Prefill float32 `protobuf:"fixed32,4,opt,name=prefill,proto3" json:"prefill,omitempty"`
 	// From the call to the first token.
 	Ttft float32 `protobuf:"fixed32,5,opt,name=ttft,proto3" json:"ttft,omitempty"`
@@ -506,12 +506,12 @@ func (x *ReceiptStages) GetTotal() float32 {
 	return 0
 }
 
-// Who answered.
+// The tier that answered.
 type ReceiptTier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The tiers that were tried, in order; the last one answered.
+	// The tiers that were tried, in order. The last of them answered.
 	Path []string `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
-	// Why this one.
+	// Why that tier answered.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -561,14 +561,14 @@ func (x *ReceiptTier) GetReason() string {
 	return ""
 }
 
-// What the answer costs by the operator's tariff.
+// The price of the answer by the operator's tariff.
 type ReceiptPrice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The amount; 0 where no tariff is set.
+	// The amount. 0 if no tariff is set.
 	Amount float64 `protobuf:"fixed64,1,opt,name=amount,proto3" json:"amount,omitempty"`
-	// ISO 4217; empty where no tariff is set.
+	// The ISO 4217 currency code. Empty if no tariff is set.
 	Currency string `protobuf:"bytes,2,opt,name=currency,proto3" json:"currency,omitempty"`
-	// What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+	// The amount by the same tariff without planning and caching.
 	NaiveAmount   float64 `protobuf:"fixed64,3,opt,name=naive_amount,json=naiveAmount,proto3" json:"naive_amount,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -625,20 +625,20 @@ func (x *ReceiptPrice) GetNaiveAmount() float64 {
 	return 0
 }
 
-// The account of one answer.
+// The receipt of an answer.
 type Receipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Image by image, in the order of the request.
+	// Each image, in the order of the request.
 	Images []*ReceiptImage `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
-	// Sums.
+	// Sums over the request.
 	Totals *ReceiptTotals `protobuf:"bytes,2,opt,name=totals,proto3" json:"totals,omitempty"`
-	// Milliseconds.
+	// Time per stage, in milliseconds.
 	StagesMs *ReceiptStages `protobuf:"bytes,3,opt,name=stages_ms,json=stagesMs,proto3" json:"stages_ms,omitempty"`
-	// Who answered.
+	// The tier that answered.
 	Tier *ReceiptTier `protobuf:"bytes,4,opt,name=tier,proto3" json:"tier,omitempty"`
 	// The price.
 	Price *ReceiptPrice `protobuf:"bytes,5,opt,name=price,proto3" json:"price,omitempty"`
-	// True where images lost detail because the server was near a limit.
+	// True if images lost detail because the server was under load.
 	Degraded      bool `protobuf:"varint,6,opt,name=degraded,proto3" json:"degraded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: fovea/encoder/v1/encoder.proto
 
-// Images in, visual rows out.
+// Turns images into visual rows.
 
 package encoderv1
 
@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Whether a server can answer yet.
+// Whether a server can take requests.
 type ServingState int32
 
 const (
@@ -33,11 +33,11 @@ const (
 	ServingState_SERVING_STATE_UNSPECIFIED ServingState = 0
 	// The model is being loaded.
 	ServingState_SERVING_STATE_LOADING ServingState = 1
-	// Answers.
+	// The server takes requests.
 	ServingState_SERVING_STATE_SERVING ServingState = 2
-	// Finishes what it has and takes no more.
+	// The server finishes running requests and takes no more.
 	ServingState_SERVING_STATE_DRAINING ServingState = 3
-	// The model could not be loaded, or has died.
+	// The model failed to load, or its engine died.
 	ServingState_SERVING_STATE_FAILED ServingState = 4
 )
 
@@ -86,12 +86,12 @@ func (ServingState) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{0}
 }
 
-// What the caller announces of an upload.
+// Announces an upload.
 type PutImageHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// OPTIONAL. The id of the bytes that follow, `sha256:<hex>`. Checked against them.
+	// OPTIONAL. The id of the bytes that follow, `sha256:<hex>`. The server checks it.
 	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
-	// OPTIONAL. The length of the file in bytes; lets the server refuse before it has read everything.
+	// OPTIONAL. The length of the file in bytes. It lets the server refuse a file that is too large before reading it.
 	ByteSize      uint32 `protobuf:"varint,2,opt,name=byte_size,json=byteSize,proto3" json:"byte_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -141,12 +141,12 @@ func (x *PutImageHeader) GetByteSize() uint32 {
 	return 0
 }
 
-// A piece of an upload.
+// Part of an upload.
 type PutImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// OPTIONAL; in the first message only.
+	// OPTIONAL. Only in the first message.
 	Header *PutImageHeader `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
-	// Bytes of the file, in order; any size up to the message limit.
+	// Bytes of the file, in order. Any size up to the message limit.
 	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -196,14 +196,14 @@ func (x *PutImageRequest) GetData() []byte {
 	return nil
 }
 
-// An image is stored.
+// The image is stored.
 type PutImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is known of it.
+	// The facts of the image.
 	Facts *v1.ImageFacts `protobuf:"bytes,1,opt,name=facts,proto3" json:"facts,omitempty"`
-	// True where the bytes were stored before this call.
+	// True if the bytes were stored before this call.
 	AlreadyStored bool `protobuf:"varint,2,opt,name=already_stored,json=alreadyStored,proto3" json:"already_stored,omitempty"`
-	// Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+	// When the image expires. Uploading it again renews it. A full store may evict it earlier.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -306,10 +306,10 @@ func (x *DescribeImageRequest) GetDigest() string {
 	return ""
 }
 
-// A stored image.
+// The facts of a stored image.
 type DescribeImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is known of it.
+	// The facts of the image.
 	Facts *v1.ImageFacts `protobuf:"bytes,1,opt,name=facts,proto3" json:"facts,omitempty"`
 	// As in PutImageResponse.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
@@ -361,15 +361,16 @@ func (x *DescribeImageResponse) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// How an image is to be encoded.
+// How to encode an image.
 type EncodePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
+	// The image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens. Never enlarges.
 	MaxPixels *uint32 `protobuf:"varint,1,opt,name=max_pixels,json=maxPixels,proto3,oneof" json:"max_pixels,omitempty"`
-	// OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
-	// says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+	// OPTIONAL. If set, a uniform patch of 32x32 pixels is dropped when a neighbour shows the same colour. 0 needs equal
+	// colours; higher values, up to 32, are the largest allowed difference per channel. At least a single row is kept.
+	// If absent, everything is encoded.
 	FlatTolerance *uint32 `protobuf:"varint,2,opt,name=flat_tolerance,json=flatTolerance,proto3,oneof" json:"flat_tolerance,omitempty"`
-	// OPTIONAL. Which of the encoded rows are sent; default all.
+	// OPTIONAL. Which of the encoded rows to send. Default all.
 	Rows          *RowChoice `protobuf:"bytes,3,opt,name=rows,proto3" json:"rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -426,14 +427,15 @@ func (x *EncodePlan) GetRows() *RowChoice {
 	return nil
 }
 
-// The best rows of an image, by an order that depends on the image alone. At least 16 rows are kept, or all.
+// Selects the best rows of an image. The ranking depends on the image alone. At least 16 rows are kept, or all if the
+// image has fewer.
 type RowChoice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+	// The share of rows to keep, above 0 and at most 1, rounded up. Default 1. Excludes `auto`.
 	Keep *float32 `protobuf:"fixed32,1,opt,name=keep,proto3,oneof" json:"keep,omitempty"`
-	// As many as add something: the order is cut where the gain of one more row flattens.
+	// Choose the number of rows from the image: the ranking is cut where the gain per added row flattens.
 	Auto bool `protobuf:"varint,2,opt,name=auto,proto3" json:"auto,omitempty"`
-	// Default SCOPE. RESIZE is refused.
+	// How rows are ranked. Default SCOPE. RESIZE is refused.
 	Reducer       v1.Reducer `protobuf:"varint,3,opt,name=reducer,proto3,enum=fovea.vision.v1.Reducer" json:"reducer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -490,14 +492,14 @@ func (x *RowChoice) GetReducer() v1.Reducer {
 	return v1.Reducer(0)
 }
 
-// Asks for the rows of a stored image.
+// Requests the rows of a stored image.
 type EncodeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED. `sha256:<hex>`.
 	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
 	// OPTIONAL.
 	Plan *EncodePlan `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
-	// OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+	// OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
 	Fingerprint   string `protobuf:"bytes,3,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -559,19 +561,19 @@ type EncodeHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The layout of every row that follows.
 	Layout *v1.RowLayout `protobuf:"bytes,1,opt,name=layout,proto3" json:"layout,omitempty"`
-	// How many rows follow.
+	// The number of rows that follow.
 	Rows uint32 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
 	// The planned size and its cost.
 	Count *v1.TokenCount `protobuf:"bytes,3,opt,name=count,proto3" json:"count,omitempty"`
-	// Encoded for this call, or found in the store.
+	// Whether the rows were computed for this call or read from the store.
 	Source v1.RowSource `protobuf:"varint,4,opt,name=source,proto3,enum=fovea.vision.v1.RowSource" json:"source,omitempty"`
-	// The rows fingerprint: which vision weights and processor computed them.
+	// The rows fingerprint: identifies the vision weights and the processor that computed the rows.
 	Fingerprint string `protobuf:"bytes,5,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
-	// The name of the encoder that answers.
+	// The name of the encoder that serves the call.
 	Encoder string `protobuf:"bytes,6,opt,name=encoder,proto3" json:"encoder,omitempty"`
-	// True where the rows were computed for a call that had asked a moment before: who counts encodes skips this one.
+	// True if this call shared a computation that an earlier, concurrent call had started. Do not count it as an encode.
 	Joined bool `protobuf:"varint,7,opt,name=joined,proto3" json:"joined,omitempty"`
-	// The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+	// The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
 	Kept          []uint32 `protobuf:"varint,8,rep,packed,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -663,18 +665,18 @@ func (x *EncodeHeader) GetKept() []uint32 {
 	return nil
 }
 
-// Milliseconds that an encoder spent on a call, by stage. 0 where a stage did not happen.
+// Milliseconds that an encoder spent on a call, by stage. 0 for a stage that did not run.
 type EncodeTimings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Waiting for a place in a batch.
+	// Waiting for a batch.
 	QueueMs float32 `protobuf:"fixed32,1,opt,name=queue_ms,json=queueMs,proto3" json:"queue_ms,omitempty"`
 	// Decoding the file.
 	DecodeMs float32 `protobuf:"fixed32,2,opt,name=decode_ms,json=decodeMs,proto3" json:"decode_ms,omitempty"`
-	// Resizing, normalising and cutting into patches.
+	// Resizing, normalising and splitting into patches.
 	PreprocessMs float32 `protobuf:"fixed32,3,opt,name=preprocess_ms,json=preprocessMs,proto3" json:"preprocess_ms,omitempty"`
-	// The vision tower, of the whole batch in which the image was.
+	// The vision tower, for the whole batch that contained the image.
 	TowerMs float32 `protobuf:"fixed32,4,opt,name=tower_ms,json=towerMs,proto3" json:"tower_ms,omitempty"`
-	// Reading the rows from the store, checks included.
+	// Reading and verifying the rows from the store.
 	StoreMs float32 `protobuf:"fixed32,5,opt,name=store_ms,json=storeMs,proto3" json:"store_ms,omitempty"`
 	// From the call to the header.
 	TotalMs       float32 `protobuf:"fixed32,6,opt,name=total_ms,json=totalMs,proto3" json:"total_ms,omitempty"`
@@ -757,13 +759,13 @@ func (x *EncodeTimings) GetTotalMs() float32 {
 // Follows the rows.
 type EncodeSummary struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many rows were sent.
+	// The number of rows sent.
 	Rows uint32 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
-	// Their bytes.
+	// Their size in bytes.
 	RowBytes uint32 `protobuf:"varint,2,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
 	// `sha256:<hex>` over all rows as sent.
 	RowsDigest string `protobuf:"bytes,3,opt,name=rows_digest,json=rowsDigest,proto3" json:"rows_digest,omitempty"`
-	// Where the time went.
+	// Time per stage.
 	Timings       *EncodeTimings `protobuf:"bytes,4,opt,name=timings,proto3" json:"timings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -827,10 +829,10 @@ func (x *EncodeSummary) GetTimings() *EncodeTimings {
 	return nil
 }
 
-// One message of an Encode stream.
+// A message of an Encode stream.
 type EncodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What this message is.
+	// The content of this message.
 	//
 	// Types that are valid to be assigned to Event:
 	//
@@ -931,14 +933,14 @@ func (*EncodeResponse_Chunk) isEncodeResponse_Event() {}
 
 func (*EncodeResponse_Summary) isEncodeResponse_Event() {}
 
-// Asks which rows a plan sends.
+// Requests the indices of the rows that a plan selects.
 type PlaceRowsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED. As for Encode.
 	Encode *EncodeRequest `protobuf:"bytes,1,opt,name=encode,proto3" json:"encode,omitempty"`
-	// Never run the tower for this: `known` is false where that would be needed.
+	// Do not run the tower. If the answer needs it, `known` is false.
 	StoredOnly bool `protobuf:"varint,2,opt,name=stored_only,json=storedOnly,proto3" json:"stored_only,omitempty"`
-	// Tell the order of the rows too.
+	// Return the ranking of the rows too.
 	Order         bool `protobuf:"varint,3,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -995,16 +997,16 @@ func (x *PlaceRowsRequest) GetOrder() bool {
 	return false
 }
 
-// Which rows a plan sends.
+// The rows that a plan selects.
 type PlaceRowsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// False where only the tower could tell. `header` then has the layout and the count of the whole image.
+	// False if only the tower can tell. `header` then describes the layout and the count of the whole image.
 	Known bool `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
-	// As in an Encode stream; `source` is NONE where the tower was not needed.
+	// As in an Encode stream. `source` is NONE if the tower was not needed.
 	Header *EncodeHeader `protobuf:"bytes,2,opt,name=header,proto3" json:"header,omitempty"`
 	// As in an Encode stream.
 	Timings *EncodeTimings `protobuf:"bytes,3,opt,name=timings,proto3" json:"timings,omitempty"`
-	// Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+	// Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
 	Order         []uint32 `protobuf:"varint,4,rep,packed,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1068,12 +1070,12 @@ func (x *PlaceRowsResponse) GetOrder() []uint32 {
 	return nil
 }
 
-// Asks for the rows of a stored image in shared memory.
+// Requests the rows of a stored image in shared memory.
 type LeaseRowsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// REQUIRED. Which rows; as for Encode.
+	// REQUIRED. Which rows, as for Encode.
 	Encode *EncodeRequest `protobuf:"bytes,1,opt,name=encode,proto3" json:"encode,omitempty"`
-	// OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+	// OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
 	ReleaseIds    []string `protobuf:"bytes,2,rep,name=release_ids,json=releaseIds,proto3" json:"release_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1123,24 +1125,24 @@ func (x *LeaseRowsRequest) GetReleaseIds() []string {
 	return nil
 }
 
-// Where the rows lie. Copy them, hold the copy to `xxh3`, and give the lease back: once it has ended, the memory may
-// show other rows.
+// Where the rows are. Copy them, verify the copy against `xxh3`, then release the lease. Once the lease has ended, the
+// memory may hold other rows.
 type LeaseRowsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in an Encode stream.
 	Header *EncodeHeader `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	// As in an Encode stream.
 	Summary *EncodeSummary `protobuf:"bytes,2,opt,name=summary,proto3" json:"summary,omitempty"`
-	// The id of the arena; another one than GetServerInfo told where the encoder was started again.
+	// The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
 	Arena string `protobuf:"bytes,3,opt,name=arena,proto3" json:"arena,omitempty"`
-	// Where the rows begin, in bytes from the start of the arena's file.
+	// Offset of the first row in the arena's file, in bytes.
 	OffsetBytes uint64 `protobuf:"varint,4,opt,name=offset_bytes,json=offsetBytes,proto3" json:"offset_bytes,omitempty"`
-	// XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-	// the rest.
+	// XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+	// last piece holds the rest.
 	Xxh3 []uint64 `protobuf:"fixed64,5,rep,packed,name=xxh3,proto3" json:"xxh3,omitempty"`
-	// Gives the lease back.
+	// The id to release the lease with.
 	LeaseId string `protobuf:"bytes,6,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
-	// When the lease ends by itself.
+	// When the lease expires.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1225,10 +1227,10 @@ func (x *LeaseRowsResponse) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// Names leases that are not needed any more.
+// Names leases to release.
 type ReleaseRowsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// REQUIRED. As in LeaseRowsResponse.
+	// REQUIRED. The `lease_id` of each LeaseRowsResponse.
 	LeaseIds      []string `protobuf:"bytes,1,rep,name=lease_ids,json=leaseIds,proto3" json:"lease_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1271,10 +1273,10 @@ func (x *ReleaseRowsRequest) GetLeaseIds() []string {
 	return nil
 }
 
-// The leases have ended.
+// The leases are released.
 type ReleaseRowsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many of them had not ended before.
+	// The number of leases that were still valid.
 	Released      uint32 `protobuf:"varint,1,opt,name=released,proto3" json:"released,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1317,14 +1319,14 @@ func (x *ReleaseRowsResponse) GetReleased() uint32 {
 	return 0
 }
 
-// Asks what an image of a size would cost.
+// Requests the cost of an image of a given size.
 type CountTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED. Pixels from left to right.
 	Width uint32 `protobuf:"varint,1,opt,name=width,proto3" json:"width,omitempty"`
 	// REQUIRED. Pixels from top to bottom.
 	Height uint32 `protobuf:"varint,2,opt,name=height,proto3" json:"height,omitempty"`
-	// At most this many pixels; default 1310720.
+	// The image is resized to at most this many pixels. Default 1310720.
 	MaxPixels     *uint32 `protobuf:"varint,3,opt,name=max_pixels,json=maxPixels,proto3,oneof" json:"max_pixels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1381,10 +1383,10 @@ func (x *CountTokensRequest) GetMaxPixels() uint32 {
 	return 0
 }
 
-// What it would cost.
+// The cost of the image.
 type CountTokensResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sizes, patches, tokens, bytes.
+	// Sizes, patches, tokens and bytes.
 	Count         *v1.TokenCount `protobuf:"bytes,1,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1427,7 +1429,7 @@ func (x *CountTokensResponse) GetCount() *v1.TokenCount {
 	return nil
 }
 
-// Asks for the server's facts.
+// Requests the server's description.
 type GetServerInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1464,40 +1466,40 @@ func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
 	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{20}
 }
 
-// The limits of an encoder. Each is a setting of the same name.
+// The limits of an encoder. Each has a setting of the same name.
 type EncoderLimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The largest message that is received, in bytes.
+	// The largest message that the server accepts, in bytes.
 	MaxMessageBytes uint32 `protobuf:"varint,1,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
 	// The largest file, in bytes.
 	MaxImageBytes uint32 `protobuf:"varint,2,opt,name=max_image_bytes,json=maxImageBytes,proto3" json:"max_image_bytes,omitempty"`
-	// The most pixels of a file before it is shrunk.
+	// The most pixels of a file, before resizing.
 	MaxImagePixels uint32 `protobuf:"varint,3,opt,name=max_image_pixels,json=maxImagePixels,proto3" json:"max_image_pixels,omitempty"`
-	// The longest side of a file.
+	// The longest side of a file, in pixels.
 	MaxImageSide uint32 `protobuf:"varint,4,opt,name=max_image_side,json=maxImageSide,proto3" json:"max_image_side,omitempty"`
-	// The longest side over the shortest.
+	// The largest ratio of the longer side to the shorter.
 	MaxImageAspect uint32 `protobuf:"varint,5,opt,name=max_image_aspect,json=maxImageAspect,proto3" json:"max_image_aspect,omitempty"`
 	// The most scans of a JPEG.
 	MaxJpegScans uint32 `protobuf:"varint,6,opt,name=max_jpeg_scans,json=maxJpegScans,proto3" json:"max_jpeg_scans,omitempty"`
-	// max_pixels where a plan names none.
+	// max_pixels of a plan that has none.
 	DefaultMaxPixels uint32 `protobuf:"varint,7,opt,name=default_max_pixels,json=defaultMaxPixels,proto3" json:"default_max_pixels,omitempty"`
-	// The largest max_pixels of a plan: the checkpoint's own limit.
+	// The largest max_pixels of a plan. It comes from the checkpoint.
 	MaxPixels uint32 `protobuf:"varint,8,opt,name=max_pixels,json=maxPixels,proto3" json:"max_pixels,omitempty"`
-	// The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+	// The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
 	MinPixels uint32 `protobuf:"varint,9,opt,name=min_pixels,json=minPixels,proto3" json:"min_pixels,omitempty"`
-	// The most patches of one tower call.
+	// The most patches in a call of the tower.
 	MaxBatchPatches uint32 `protobuf:"varint,10,opt,name=max_batch_patches,json=maxBatchPatches,proto3" json:"max_batch_patches,omitempty"`
-	// The most images that wait for the tower.
+	// The most images that may wait for the tower.
 	MaxQueue uint32 `protobuf:"varint,11,opt,name=max_queue,json=maxQueue,proto3" json:"max_queue,omitempty"`
-	// Bytes of the rows' store.
+	// Size of the row store in bytes.
 	CacheBytes uint64 `protobuf:"varint,12,opt,name=cache_bytes,json=cacheBytes,proto3" json:"cache_bytes,omitempty"`
-	// Bytes of the uploads' store.
+	// Size of the upload store in bytes.
 	UploadsBytes uint64 `protobuf:"varint,13,opt,name=uploads_bytes,json=uploadsBytes,proto3" json:"uploads_bytes,omitempty"`
-	// Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+	// Size of the shared-memory arena for decoders on the same host, in bytes. 0 if there is no arena.
 	ArenaBytes uint64 `protobuf:"varint,14,opt,name=arena_bytes,json=arenaBytes,proto3" json:"arena_bytes,omitempty"`
-	// Seconds after which a lease of rows in shared memory ends by itself.
+	// Seconds after which a lease of rows in shared memory expires.
 	ArenaLeaseS uint32 `protobuf:"varint,15,opt,name=arena_lease_s,json=arenaLeaseS,proto3" json:"arena_lease_s,omitempty"`
-	// Seconds for which a call may wait for its caller to send or to read a message.
+	// Seconds that a call may wait for the caller to send or read a message.
 	IdleS         uint32 `protobuf:"varint,40,opt,name=idle_s,json=idleS,proto3" json:"idle_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1645,14 +1647,14 @@ func (x *EncoderLimits) GetIdleS() uint32 {
 	return 0
 }
 
-// What an encoder is doing now.
+// The current load of an encoder.
 type EncoderLoad struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Images that wait for the tower.
+	// Images waiting for the tower.
 	Waiting uint32 `protobuf:"varint,1,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	// Images in the tower.
 	Running uint32 `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"`
-	// Images that the tower has computed since the start.
+	// Images encoded since the process started.
 	Encodes       uint32 `protobuf:"varint,3,opt,name=encodes,proto3" json:"encodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1709,35 +1711,35 @@ func (x *EncoderLoad) GetEncodes() uint32 {
 	return 0
 }
 
-// The server's facts.
+// The server's description.
 type GetServerInfoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The server's version.
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	// The name by which this encoder stands on receipts.
+	// The name of this encoder on receipts.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// The name of the model: a setting, or the checkpoint's folder name.
 	Model string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
-	// The rows fingerprint; empty while loading.
+	// The rows fingerprint. Empty while loading.
 	Fingerprint string `protobuf:"bytes,4,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
-	// The layout of the rows it serves; measured with a dummy image at start.
+	// The layout of the rows that it serves, measured with a dummy image at start.
 	Layout *v1.RowLayout `protobuf:"bytes,5,opt,name=layout,proto3" json:"layout,omitempty"`
-	// All limits.
+	// The limits.
 	Limits *EncoderLimits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
-	// The load now.
+	// The current load.
 	Load *EncoderLoad `protobuf:"bytes,7,opt,name=load,proto3" json:"load,omitempty"`
-	// What this server can do beyond the first version of the contract.
+	// What this server supports beyond the first version of the contract.
 	Features []string `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`
-	// Whether it can answer yet.
+	// Whether it can take requests.
 	State ServingState `protobuf:"varint,9,opt,name=state,proto3,enum=fovea.encoder.v1.ServingState" json:"state,omitempty"`
-	// How much of the model is loaded, 0 to 1.
+	// The loaded share of the model, 0 to 1.
 	LoadingProgress float32 `protobuf:"fixed32,10,opt,name=loading_progress,json=loadingProgress,proto3" json:"loading_progress,omitempty"`
-	// Where the tower runs, for instance `cpu` or `cuda:0`.
+	// The device of the tower, for instance `cpu` or `cuda:0`.
 	Device string `protobuf:"bytes,11,opt,name=device,proto3" json:"device,omitempty"`
 	// The dtype of the tower's arithmetic: bf16, fp16 or fp32.
 	Dtype string `protobuf:"bytes,12,opt,name=dtype,proto3" json:"dtype,omitempty"`
-	// The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-<id>` in /dev/shm of
-	// the encoder's host. Empty while loading, and where there is none.
+	// The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-<id>` in /dev/shm
+	// of the encoder's host. Empty while loading, and if there is no arena.
 	Arena         string `protobuf:"bytes,13,opt,name=arena,proto3" json:"arena,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1864,7 +1866,7 @@ func (x *GetServerInfoResponse) GetArena() string {
 	return ""
 }
 
-// Names an image to remove.
+// Names an image to delete.
 type DeleteImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED. `sha256:<hex>`.
@@ -1910,12 +1912,12 @@ func (x *DeleteImageRequest) GetDigest() string {
 	return ""
 }
 
-// What was removed.
+// What was deleted.
 type DeleteImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 where the upload was stored.
+	// 1 if the upload was stored, otherwise 0.
 	Uploads uint32 `protobuf:"varint,1,opt,name=uploads,proto3" json:"uploads,omitempty"`
-	// Row records of its pixels.
+	// The number of deleted row records.
 	Records uint32 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
 	// Bytes freed.
 	Bytes         uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
@@ -1974,7 +1976,7 @@ func (x *DeleteImageResponse) GetBytes() uint64 {
 	return 0
 }
 
-// Asks for the store's figures.
+// Requests the statistics of the store.
 type GetCacheStatsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2011,30 +2013,30 @@ func (*GetCacheStatsRequest) Descriptor() ([]byte, []int) {
 	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{26}
 }
 
-// The store's figures. Sizes are true after a restart; events count from the start of the process.
+// Statistics of the store. Sizes survive a restart. Event counts start at zero with the process.
 type GetCacheStatsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Row records held.
+	// Stored row records.
 	Records uint32 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
-	// Their bytes.
+	// Their size in bytes.
 	RecordBytes uint64 `protobuf:"varint,2,opt,name=record_bytes,json=recordBytes,proto3" json:"record_bytes,omitempty"`
-	// The bound on them.
+	// The limit on that size.
 	RecordCapacityBytes uint64 `protobuf:"varint,3,opt,name=record_capacity_bytes,json=recordCapacityBytes,proto3" json:"record_capacity_bytes,omitempty"`
-	// Uploads held.
+	// Stored uploads.
 	Uploads uint32 `protobuf:"varint,4,opt,name=uploads,proto3" json:"uploads,omitempty"`
-	// Their bytes.
+	// Their size in bytes.
 	UploadBytes uint64 `protobuf:"varint,5,opt,name=upload_bytes,json=uploadBytes,proto3" json:"upload_bytes,omitempty"`
-	// The bound on them.
+	// The limit on that size.
 	UploadCapacityBytes uint64 `protobuf:"varint,6,opt,name=upload_capacity_bytes,json=uploadCapacityBytes,proto3" json:"upload_capacity_bytes,omitempty"`
-	// Asks that found rows.
+	// Lookups that hit.
 	Hits uint32 `protobuf:"varint,7,opt,name=hits,proto3" json:"hits,omitempty"`
-	// Asks that did not.
+	// Lookups that missed.
 	Misses uint32 `protobuf:"varint,8,opt,name=misses,proto3" json:"misses,omitempty"`
-	// Records let go to hold the bound.
+	// Records evicted to stay within the limit.
 	Evictions uint32 `protobuf:"varint,9,opt,name=evictions,proto3" json:"evictions,omitempty"`
-	// Records whose check failed; each was let go and encoded again.
+	// Records that failed their check. Each was evicted and encoded again.
 	FailedChecks uint32 `protobuf:"varint,10,opt,name=failed_checks,json=failedChecks,proto3" json:"failed_checks,omitempty"`
-	// Rows that were served but could not be stored.
+	// Rows that were sent but could not be stored.
 	SkippedPuts   uint32 `protobuf:"varint,11,opt,name=skipped_puts,json=skippedPuts,proto3" json:"skipped_puts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // - protoc             v7.35.1
 // source: fovea/encoder/v1/encoder.proto
 
-// Images in, visual rows out.
+// Turns images into visual rows.
 
 package encoderv1
 
@@ -37,31 +37,31 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Stores images by content and turns each into visual rows once.
+// Stores images by content hash and encodes each to visual rows once.
 type EncoderServiceClient interface {
-	// Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
-	// is stored already, the answer comes at once and the rest need not be sent. Idempotent.
+	// Stores an image. The header and the bytes may share a message or be split over many. If the header carries the
+	// digest of a stored image, the response comes at once and the client need not send the bytes. Idempotent.
 	PutImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutImageRequest, PutImageResponse], error)
-	// Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+	// Returns the facts of a stored image. Fails with IMAGE_NOT_STORED if the image was never stored or is gone.
 	DescribeImage(ctx context.Context, in *DescribeImageRequest, opts ...grpc.CallOption) (*DescribeImageResponse, error)
-	// Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+	// Streams the rows of a stored image for a plan: a header, then chunks in order, then a summary.
 	Encode(ctx context.Context, in *EncodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EncodeResponse], error)
-	// Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
-	// are computed and stored where that is needed to know it; the Encode that follows finds them.
+	// Returns the indices of the rows that Encode would send for the same plan, so that a prompt can be built before
+	// the rows arrive. If only the tower can tell, the rows are computed and stored, and the next Encode is a hit.
 	PlaceRows(ctx context.Context, in *PlaceRowsRequest, opts ...grpc.CallOption) (*PlaceRowsResponse, error)
-	// Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
-	// opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
-	// NOT_SERVED where there is no arena: Encode answers then.
+	// Writes the rows of a stored image into shared memory and returns their offset. The caller runs on the same host
+	// and has opened the arena that GetServerInfo names. The checks are those of Encode. Fails with ARENA_FULL if the
+	// arena has no room and with NOT_SERVED if there is no arena; use Encode then.
 	LeaseRows(ctx context.Context, in *LeaseRowsRequest, opts ...grpc.CallOption) (*LeaseRowsResponse, error)
-	// Gives leases back, so that their memory may be used again before they end. Idempotent.
+	// Releases leases before they expire, so that their memory can be reused. Idempotent.
 	ReleaseRows(ctx context.Context, in *ReleaseRowsRequest, opts ...grpc.CallOption) (*ReleaseRowsResponse, error)
-	// Counts the tokens of an image from its width and height alone.
+	// Counts the tokens of an image from its width and height. Nothing is decoded.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
-	// Tells the model, the limits, the features and the load.
+	// Returns the model, the limits, the features and the load.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
-	// Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+	// Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
 	DeleteImage(ctx context.Context, in *DeleteImageRequest, opts ...grpc.CallOption) (*DeleteImageResponse, error)
-	// Tells what the store holds and how often it was hit.
+	// Returns the contents of the store and its hit counts.
 	GetCacheStats(ctx context.Context, in *GetCacheStatsRequest, opts ...grpc.CallOption) (*GetCacheStatsResponse, error)
 }
 
@@ -189,31 +189,31 @@ func (c *encoderServiceClient) GetCacheStats(ctx context.Context, in *GetCacheSt
 // All implementations must embed UnimplementedEncoderServiceServer
 // for forward compatibility.
 //
-// Stores images by content and turns each into visual rows once.
+// Stores images by content hash and encodes each to visual rows once.
 type EncoderServiceServer interface {
-	// Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
-	// is stored already, the answer comes at once and the rest need not be sent. Idempotent.
+	// Stores an image. The header and the bytes may share a message or be split over many. If the header carries the
+	// digest of a stored image, the response comes at once and the client need not send the bytes. Idempotent.
 	PutImage(grpc.ClientStreamingServer[PutImageRequest, PutImageResponse]) error
-	// Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+	// Returns the facts of a stored image. Fails with IMAGE_NOT_STORED if the image was never stored or is gone.
 	DescribeImage(context.Context, *DescribeImageRequest) (*DescribeImageResponse, error)
-	// Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+	// Streams the rows of a stored image for a plan: a header, then chunks in order, then a summary.
 	Encode(*EncodeRequest, grpc.ServerStreamingServer[EncodeResponse]) error
-	// Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
-	// are computed and stored where that is needed to know it; the Encode that follows finds them.
+	// Returns the indices of the rows that Encode would send for the same plan, so that a prompt can be built before
+	// the rows arrive. If only the tower can tell, the rows are computed and stored, and the next Encode is a hit.
 	PlaceRows(context.Context, *PlaceRowsRequest) (*PlaceRowsResponse, error)
-	// Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
-	// opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
-	// NOT_SERVED where there is no arena: Encode answers then.
+	// Writes the rows of a stored image into shared memory and returns their offset. The caller runs on the same host
+	// and has opened the arena that GetServerInfo names. The checks are those of Encode. Fails with ARENA_FULL if the
+	// arena has no room and with NOT_SERVED if there is no arena; use Encode then.
 	LeaseRows(context.Context, *LeaseRowsRequest) (*LeaseRowsResponse, error)
-	// Gives leases back, so that their memory may be used again before they end. Idempotent.
+	// Releases leases before they expire, so that their memory can be reused. Idempotent.
 	ReleaseRows(context.Context, *ReleaseRowsRequest) (*ReleaseRowsResponse, error)
-	// Counts the tokens of an image from its width and height alone.
+	// Counts the tokens of an image from its width and height. Nothing is decoded.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
-	// Tells the model, the limits, the features and the load.
+	// Returns the model, the limits, the features and the load.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
-	// Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+	// Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
 	DeleteImage(context.Context, *DeleteImageRequest) (*DeleteImageResponse, error)
-	// Tells what the store holds and how often it was hit.
+	// Returns the contents of the store and its hit counts.
 	GetCacheStats(context.Context, *GetCacheStatsRequest) (*GetCacheStatsResponse, error)
 	mustEmbedUnimplementedEncoderServiceServer()
 }

@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: fovea/vision/v1/errors.proto
 
-// Why a call failed, for machines.
+// Machine-readable reasons why a call failed.
 
 package visionv1
 
@@ -24,43 +24,43 @@ const (
 )
 
 // The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
-// Whatever varies in the message stands in ErrorInfo.metadata too, mostly as `limit` and `actual`.
+// ErrorInfo.metadata repeats the values in the message, usually as `limit` and `actual`.
 type ErrorReason int32
 
 const (
 	// Not used.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
-	// INTERNAL: a defect of the server. The text is fixed; the request id finds the log line.
+	// INTERNAL: a bug in the server. The text is fixed; search the server's log for the request id.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 1
-	// INVALID_ARGUMENT: a field is wrong; the field violations say which.
+	// INVALID_ARGUMENT: a field is invalid. The field violations name it.
 	ErrorReason_ERROR_REASON_INVALID_ARGUMENT ErrorReason = 2
-	// UNIMPLEMENTED: a field is set that this version does not act on; the field violations say which.
+	// UNIMPLEMENTED: a field is set that this version does not support. The field violations name it.
 	ErrorReason_ERROR_REASON_NOT_SERVED ErrorReason = 3
-	// NOT_FOUND: no image with this id is stored, or no longer; `digest` in the metadata is the id. Upload it again.
+	// NOT_FOUND: no image with this id is stored, or it is gone. `digest` in the metadata is the id. Upload it again.
 	ErrorReason_ERROR_REASON_IMAGE_NOT_STORED ErrorReason = 4
-	// INVALID_ARGUMENT: an image of no bytes.
+	// INVALID_ARGUMENT: the image has no bytes.
 	ErrorReason_ERROR_REASON_IMAGE_EMPTY ErrorReason = 5
-	// INVALID_ARGUMENT: the bytes cannot be decoded: damaged, or cut off.
+	// INVALID_ARGUMENT: the image cannot be decoded, because it is damaged or truncated.
 	ErrorReason_ERROR_REASON_IMAGE_CORRUPT ErrorReason = 6
-	// INVALID_ARGUMENT: not a JPEG, PNG, WebP or GIF.
+	// INVALID_ARGUMENT: the image is not a JPEG, PNG, WebP or GIF.
 	ErrorReason_ERROR_REASON_IMAGE_FORMAT_NOT_SUPPORTED ErrorReason = 7
-	// INVALID_ARGUMENT: more bytes than an image may have.
+	// INVALID_ARGUMENT: the file has more bytes than allowed.
 	ErrorReason_ERROR_REASON_IMAGE_TOO_LARGE ErrorReason = 8
-	// INVALID_ARGUMENT: more pixels than an image may have.
+	// INVALID_ARGUMENT: the image has more pixels than allowed.
 	ErrorReason_ERROR_REASON_IMAGE_TOO_MANY_PIXELS ErrorReason = 9
-	// INVALID_ARGUMENT: a side is longer than allowed.
+	// INVALID_ARGUMENT: a side of the image is longer than allowed.
 	ErrorReason_ERROR_REASON_IMAGE_SIDE_TOO_LONG ErrorReason = 10
-	// INVALID_ARGUMENT: one side is more than 200 times the other.
+	// INVALID_ARGUMENT: the longer side of the image is more than 200 times the shorter.
 	ErrorReason_ERROR_REASON_IMAGE_ASPECT_TOO_EXTREME ErrorReason = 11
-	// INVALID_ARGUMENT: a JPEG with more scans than allowed.
+	// INVALID_ARGUMENT: the JPEG has more scans than allowed.
 	ErrorReason_ERROR_REASON_IMAGE_TOO_MANY_SCANS ErrorReason = 12
-	// INVALID_ARGUMENT: the bytes do not have the digest that was announced.
+	// INVALID_ARGUMENT: the bytes do not match the announced digest.
 	ErrorReason_ERROR_REASON_DIGEST_MISMATCH ErrorReason = 13
-	// INVALID_ARGUMENT: prompt and answer do not fit the context; the metadata name the largest max_pixels that fits.
+	// INVALID_ARGUMENT: prompt and answer do not fit the context. The metadata gives the largest max_pixels that fits.
 	ErrorReason_ERROR_REASON_CONTEXT_TOO_LONG ErrorReason = 14
-	// INVALID_ARGUMENT: max_new_tokens is above the server's cap.
+	// INVALID_ARGUMENT: max_new_tokens is above the server's limit.
 	ErrorReason_ERROR_REASON_MAX_NEW_TOKENS_TOO_LARGE ErrorReason = 15
-	// INVALID_ARGUMENT: more images than a request may have.
+	// INVALID_ARGUMENT: the request has more images than allowed.
 	ErrorReason_ERROR_REASON_TOO_MANY_IMAGES ErrorReason = 16
 	// RESOURCE_EXHAUSTED with RetryInfo: the encoder's queue is full.
 	ErrorReason_ERROR_REASON_ENCODER_BUSY ErrorReason = 17
@@ -68,66 +68,66 @@ const (
 	ErrorReason_ERROR_REASON_ENGINE_BUSY ErrorReason = 18
 	// UNAVAILABLE with RetryInfo: no encoder could be reached.
 	ErrorReason_ERROR_REASON_ENCODER_UNAVAILABLE ErrorReason = 19
-	// FAILED_PRECONDITION: the encoder serves another model than the decoder.
+	// FAILED_PRECONDITION: the encoder and the decoder serve different models.
 	ErrorReason_ERROR_REASON_ENCODER_MISMATCH ErrorReason = 20
-	// DATA_LOSS: the rows received are not the rows announced.
+	// DATA_LOSS: the received rows do not match their header.
 	ErrorReason_ERROR_REASON_ROWS_MISMATCH ErrorReason = 21
-	// FAILED_PRECONDITION: the checkpoint is not one that Fovea serves.
+	// FAILED_PRECONDITION: Fovea does not support this checkpoint.
 	ErrorReason_ERROR_REASON_CHECKPOINT_NOT_SUPPORTED ErrorReason = 22
 	// UNAVAILABLE with RetryInfo: the model is still loading.
 	ErrorReason_ERROR_REASON_NOT_READY ErrorReason = 23
-	// UNAVAILABLE: the engine has died; the server is going down.
+	// UNAVAILABLE: the engine has died, and the server is shutting down.
 	ErrorReason_ERROR_REASON_ENGINE_FAILED ErrorReason = 24
 	// DEADLINE_EXCEEDED: the caller's deadline passed before the work was done.
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 25
 	// CANCELLED: the request was aborted.
 	ErrorReason_ERROR_REASON_ABORTED ErrorReason = 26
-	// INVALID_ARGUMENT: the messages of a request do not make a conversation.
+	// INVALID_ARGUMENT: the messages of the request do not form a conversation.
 	ErrorReason_ERROR_REASON_MESSAGES_INVALID ErrorReason = 27
-	// FAILED_PRECONDITION: another process holds the store's directory.
+	// FAILED_PRECONDITION: another process has opened the store's directory.
 	ErrorReason_ERROR_REASON_STORE_IN_USE ErrorReason = 28
-	// INVALID_ARGUMENT: the prompt speaks of another number of images than there are.
+	// INVALID_ARGUMENT: the prompt has placeholders for a different number of images than the request holds.
 	ErrorReason_ERROR_REASON_IMAGES_MISMATCH ErrorReason = 29
 	// UNAVAILABLE: the engine is not running.
 	ErrorReason_ERROR_REASON_ENGINE_UNAVAILABLE ErrorReason = 30
-	// RESOURCE_EXHAUSTED: the image could not be kept: the disk refuses, or it is larger than the whole store.
+	// RESOURCE_EXHAUSTED: the image cannot be stored. The disk refuses the write, or the image is larger than the store.
 	ErrorReason_ERROR_REASON_STORE_FULL ErrorReason = 31
-	// UNAVAILABLE: the encoder's store refuses to be read, counted or cleared.
+	// UNAVAILABLE: reading, counting or clearing the encoder's store failed.
 	ErrorReason_ERROR_REASON_STORE_FAILED ErrorReason = 32
 	// UNAVAILABLE: the encoder is shutting down and its store is closed.
 	ErrorReason_ERROR_REASON_STORE_CLOSED ErrorReason = 33
-	// INTERNAL: a defect of the server: its store was used in a forked process.
+	// INTERNAL: a bug in the server. Its store was used in a forked process.
 	ErrorReason_ERROR_REASON_STORE_FORKED ErrorReason = 34
-	// UNAVAILABLE: nobody answers at the address, or the connection was lost. Made by the caller's side.
+	// UNAVAILABLE: the server does not respond, or the connection was lost. Raised by the client.
 	ErrorReason_ERROR_REASON_UNAVAILABLE ErrorReason = 35
-	// RESOURCE_EXHAUSTED: a message is larger than one side receives. Made by gRPC.
+	// RESOURCE_EXHAUSTED: a message is larger than the receiver accepts. Raised by gRPC.
 	ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE ErrorReason = 36
-	// Any code: a status without our details, from a proxy or from gRPC itself; the code is all that is known.
+	// Any code: a status without Fovea's details, from a proxy or from gRPC itself. Only the code is known.
 	ErrorReason_ERROR_REASON_UNKNOWN ErrorReason = 37
-	// INTERNAL: a stream ended well but without its closing message. Made by a client.
+	// INTERNAL: a stream ended with OK but without its last message. Raised by the client.
 	ErrorReason_ERROR_REASON_ANSWER_INCOMPLETE ErrorReason = 38
-	// INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command.
+	// INVALID_ARGUMENT: a local file does not exist or cannot be read. Raised by the `fovea` command.
 	ErrorReason_ERROR_REASON_FILE_NOT_READABLE ErrorReason = 39
-	// UNAVAILABLE: a service that the command started has ended by itself. Made by the command.
+	// UNAVAILABLE: a service that the `fovea` command started has exited. Raised by the command.
 	ErrorReason_ERROR_REASON_SERVICE_DIED ErrorReason = 40
-	// RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased.
+	// RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows next to the leased rows.
 	ErrorReason_ERROR_REASON_ARENA_FULL ErrorReason = 41
-	// INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
-	// pixels an image they would fit, 0 where they never do.
+	// INVALID_ARGUMENT: the images cost more visual tokens than the request allows. `fits` in the metadata is the largest
+	// max_pixels at which they fit, or 0 if they never do.
 	ErrorReason_ERROR_REASON_VISUAL_BUDGET_EXCEEDED ErrorReason = 42
-	// DATA_LOSS: a visual row holds NaN or infinity, or a value beyond the range of the dtype that the model computes in.
+	// DATA_LOSS: a visual row holds NaN, infinity, or a value outside the range of the model's dtype.
 	// `row` in the metadata is the first such row.
 	ErrorReason_ERROR_REASON_ROWS_NOT_FINITE ErrorReason = 43
 	// INTERNAL: the model computed NaN or infinity for this request, which ends without an answer. Other requests are not
-	// affected. The input or the weights exceed the range of the dtype that the model computes in.
+	// affected. The input or the weights exceed the range of the model's dtype.
 	ErrorReason_ERROR_REASON_ANSWER_NOT_FINITE ErrorReason = 44
-	// RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit.
+	// RESOURCE_EXHAUSTED: the engine ran out of memory for this request even when it ran alone. A shorter prompt may fit.
 	ErrorReason_ERROR_REASON_ENGINE_OUT_OF_MEMORY ErrorReason = 45
-	// ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+	// ABORTED: the server waited longer than `idle_s` for the caller to send or read a message. `waited_for` in the
 	// metadata is `send` or `read`.
 	ErrorReason_ERROR_REASON_CALL_IDLE ErrorReason = 52
-	// INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
-	// it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+	// INVALID_ARGUMENT: compiling the response_format takes more time or memory than allowed, or part of it exceeds a size
+	// limit that guards against that. The field violation names the part. `limit` in the metadata is the allowed amount.
 	ErrorReason_ERROR_REASON_FORMAT_TOO_COSTLY ErrorReason = 48
 )
 

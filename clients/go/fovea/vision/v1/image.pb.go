@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: fovea/vision/v1/image.proto
 
-// What both services say of an image: how it was sent, how it is sized, what it costs.
+// Images as both services describe them: file, size and cost.
 
 package visionv1
 
@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// The file format of an image, read from its bytes and never from a name.
+// The file format of an image. It is detected from the bytes, never from a name.
 type ImageFormat int32
 
 const (
@@ -33,9 +33,9 @@ const (
 	ImageFormat_IMAGE_FORMAT_JPEG ImageFormat = 1
 	// PNG.
 	ImageFormat_IMAGE_FORMAT_PNG ImageFormat = 2
-	// WebP; of an animation the first frame.
+	// WebP. Only the first frame of an animation.
 	ImageFormat_IMAGE_FORMAT_WEBP ImageFormat = 3
-	// GIF; of an animation the first frame.
+	// GIF. Only the first frame of an animation.
 	ImageFormat_IMAGE_FORMAT_GIF ImageFormat = 4
 )
 
@@ -84,17 +84,17 @@ func (ImageFormat) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_vision_v1_image_proto_rawDescGZIP(), []int{0}
 }
 
-// What an image mostly shows, as far as edges and colours tell.
+// What an image mostly shows, estimated from its edges and colours.
 type ImageKind int32
 
 const (
 	// Not known.
 	ImageKind_IMAGE_KIND_UNSPECIFIED ImageKind = 0
-	// Lines of text: a page, a table, a screen.
+	// Lines of text, such as a page, a table or a screen.
 	ImageKind_IMAGE_KIND_TEXT ImageKind = 1
-	// Flat colours and few edges: a chart, a drawing, a logo.
+	// Uniform colours and few edges, such as a chart, a drawing or a logo.
 	ImageKind_IMAGE_KIND_GRAPHIC ImageKind = 2
-	// Everything else: a photograph.
+	// Everything else, such as a photograph.
 	ImageKind_IMAGE_KIND_PHOTO ImageKind = 3
 )
 
@@ -197,7 +197,7 @@ func (x *Size) GetHeight() uint32 {
 }
 
 // The patch grid of a planned image: temporal patches, patch rows, patch columns.
-// Patches are not tokens: the language model sees t * h * w / 4 tokens, because 2x2 patches are merged.
+// The language model reads t * h * w / 4 visual tokens, because 2x2 patches are merged into each.
 type GridThw struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Temporal patches; 1 for an image.
@@ -261,29 +261,29 @@ func (x *GridThw) GetW() uint32 {
 	return 0
 }
 
-// What a server knows of a stored image; measured once, when it is uploaded.
+// The facts of a stored image. They are measured once, at upload.
 type ImageFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+	// The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
 	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
-	// SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+	// SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
 	PixelDigest string `protobuf:"bytes,2,opt,name=pixel_digest,json=pixelDigest,proto3" json:"pixel_digest,omitempty"`
 	// The file format.
 	Format ImageFormat `protobuf:"varint,3,opt,name=format,proto3,enum=fovea.vision.v1.ImageFormat" json:"format,omitempty"`
 	// The length of the file in bytes.
 	ByteSize uint32 `protobuf:"varint,4,opt,name=byte_size,json=byteSize,proto3" json:"byte_size,omitempty"`
-	// The size as a viewer shows it: after the EXIF orientation was applied.
+	// The size as a viewer shows it, with the EXIF orientation applied.
 	Size *Size `protobuf:"bytes,5,opt,name=size,proto3" json:"size,omitempty"`
-	// The EXIF orientation that was applied, 1 to 8; 1 changes nothing.
+	// The EXIF orientation that was applied, 1 to 8. 1 changes nothing.
 	ExifOrientation uint32 `protobuf:"varint,6,opt,name=exif_orientation,json=exifOrientation,proto3" json:"exif_orientation,omitempty"`
-	// True where transparent pixels were laid on white.
+	// True if the image had transparency. It is composited on white.
 	HadAlpha bool `protobuf:"varint,7,opt,name=had_alpha,json=hadAlpha,proto3" json:"had_alpha,omitempty"`
-	// The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
-	// on; 0 where no text was found.
+	// The height of the smallest common text in pixels of `size`, from the baseline to the top of an ascender. 0 if no
+	// text was detected.
 	TextHeight float32 `protobuf:"fixed32,8,opt,name=text_height,json=textHeight,proto3" json:"text_height,omitempty"`
-	// The share of pixels at which the brightness changes sharply, 0 to 1.
+	// The share of pixels on an edge, where the brightness changes sharply, 0 to 1.
 	EdgeDensity float32 `protobuf:"fixed32,9,opt,name=edge_density,json=edgeDensity,proto3" json:"edge_density,omitempty"`
-	// The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+	// The share of uniform patches: groups of 32x32 pixels with a single colour, 0 to 1.
 	UniformShare float32 `protobuf:"fixed32,10,opt,name=uniform_share,json=uniformShare,proto3" json:"uniform_share,omitempty"`
 	// What it mostly shows.
 	Kind          ImageKind `protobuf:"varint,11,opt,name=kind,proto3,enum=fovea.vision.v1.ImageKind" json:"kind,omitempty"`
@@ -398,20 +398,20 @@ func (x *ImageFacts) GetKind() ImageKind {
 	return ImageKind_IMAGE_KIND_UNSPECIFIED
 }
 
-// What an image of a given size costs at a given limit. Pure arithmetic: nothing is decoded.
+// What an image of a given size costs at a given limit. Computed from the size alone.
 type TokenCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The size that was asked about.
+	// The size of the image before planning.
 	Original *Size `protobuf:"bytes,1,opt,name=original,proto3" json:"original,omitempty"`
-	// The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+	// The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
 	Planned *Size `protobuf:"bytes,2,opt,name=planned,proto3" json:"planned,omitempty"`
 	// The patch grid of the planned size.
 	Grid *GridThw `protobuf:"bytes,3,opt,name=grid,proto3" json:"grid,omitempty"`
-	// 16x16 patches: what the vision tower computes.
+	// The number of 16x16 patches that the vision tower computes.
 	Patches uint32 `protobuf:"varint,4,opt,name=patches,proto3" json:"patches,omitempty"`
-	// Visual tokens: what the language model reads; patches / 4.
+	// The number of visual tokens that the language model reads: patches / 4.
 	Tokens uint32 `protobuf:"varint,5,opt,name=tokens,proto3" json:"tokens,omitempty"`
-	// Bytes of the rows as they are stored and sent; 0 where the server does not know its row width.
+	// Size of the rows in bytes, as stored and sent. 0 if the server does not know its row width.
 	RowBytes      uint32 `protobuf:"varint,6,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

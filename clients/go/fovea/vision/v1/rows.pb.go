@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: fovea/vision/v1/rows.proto
 
-// Visual rows: the output of the vision tower, one row a visual token.
+// Visual rows: the output of the vision tower, a row for each visual token.
 
 package visionv1
 
@@ -23,11 +23,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// How one value of a row is written; always little-endian.
+// The dtype of a row's values. Values are little-endian.
 type RowDtype int32
 
 const (
-	// The server's own choice.
+	// The server's default.
 	RowDtype_ROW_DTYPE_UNSPECIFIED RowDtype = 0
 	// bfloat16, 2 bytes.
 	RowDtype_ROW_DTYPE_BF16 RowDtype = 1
@@ -35,9 +35,9 @@ const (
 	RowDtype_ROW_DTYPE_FP16 RowDtype = 2
 	// IEEE single precision, 4 bytes.
 	RowDtype_ROW_DTYPE_FP32 RowDtype = 3
-	// float8 e4m3fn, 1 byte; behind the values of a row one fp32 scale for each level, in the order of the levels.
+	// float8 e4m3fn, 1 byte. After the values, a row has an fp32 scale for each level, in the order of the levels.
 	RowDtype_ROW_DTYPE_FP8 RowDtype = 4
-	// int8, 1 byte; behind the values of a row one fp32 scale for each 64 values of a level, in their order.
+	// int8, 1 byte. After the values, a row has an fp32 scale for each group of 64 values of a level, in order.
 	RowDtype_ROW_DTYPE_INT8 RowDtype = 5
 )
 
@@ -94,13 +94,13 @@ type RowSource int32
 const (
 	// Not known.
 	RowSource_ROW_SOURCE_UNSPECIFIED RowSource = 0
-	// The vision tower computed them for this call, or for one that asked at the same time.
+	// The vision tower computed them for this call or for a concurrent call with the same key.
 	RowSource_ROW_SOURCE_ENCODED RowSource = 1
-	// They lay in the encoder's store: a hit.
+	// The encoder's store held them: a row hit.
 	RowSource_ROW_SOURCE_ROWS RowSource = 2
-	// The decoder's KV cache held their prefix; no row travelled.
+	// The decoder's KV cache held their prefix: a prefix hit. No rows were sent.
 	RowSource_ROW_SOURCE_PREFIX RowSource = 3
-	// No rows were needed: the image was replaced or left out, as a step of the receipt says.
+	// No rows were needed. The image was replaced or left out; a step of the receipt says why.
 	RowSource_ROW_SOURCE_NONE RowSource = 4
 )
 
@@ -149,22 +149,22 @@ func (RowSource) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_vision_v1_rows_proto_rawDescGZIP(), []int{1}
 }
 
-// Which rows of an image are kept where not all are. All but RESIZE put the rows of an image in an order that depends
-// on the image alone, so that one encode serves every number of rows.
+// How the kept rows of an image are chosen. Every reducer except RESIZE ranks the rows by the image alone, so that a
+// single encode serves every row count.
 type Reducer int32
 
 const (
-	// The server's choice.
+	// The server's default.
 	Reducer_REDUCER_UNSPECIFIED Reducer = 0
-	// The image is made smaller until it has the wanted number of rows. The decoder plans it so; encoders drop nothing.
+	// Resize the image until it has the wanted number of rows. The decoder plans the size; the encoder drops no rows.
 	Reducer_REDUCER_RESIZE Reducer = 1
-	// By the attention that a row gets in the tower, and by how much it adds to what is kept already.
+	// By saliency and coverage: the attention that a row receives in the tower, and what it adds to the rows kept so far.
 	Reducer_REDUCER_SCOPE Reducer = 2
-	// By how different a row is from those kept already.
+	// By diversity: how different a row is from the rows kept so far.
 	Reducer_REDUCER_DIVPRUNE Reducer = 3
-	// Evenly over the image.
+	// At even distances over the image.
 	Reducer_REDUCER_STRIDE Reducer = 4
-	// At random, the same for every image of a size. For comparison.
+	// At random, the same for every image of a size. A baseline for comparison.
 	Reducer_REDUCER_RANDOM Reducer = 5
 )
 
@@ -216,18 +216,18 @@ func (Reducer) EnumDescriptor() ([]byte, []int) {
 }
 
 // The layout of a row: `width * (1 + levels)` values, the pooled features first, then each deepstack level.
-// Rows stand in raster order of the merged grid (2x2 patches a row).
+// Rows are in raster order of the merged grid, where each cell merges 2x2 patches.
 type RowLayout struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The version of this layout; a decoder refuses one that it does not know.
+	// The version of this layout. A decoder refuses a version that it does not know.
 	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Values of one level: the hidden size of the language model.
+	// Values in a level: the hidden size of the language model.
 	Width uint32 `protobuf:"varint,2,opt,name=width,proto3" json:"width,omitempty"`
-	// Deepstack levels beside the pooled features.
+	// Deepstack levels, in addition to the pooled features.
 	Levels uint32 `protobuf:"varint,3,opt,name=levels,proto3" json:"levels,omitempty"`
-	// How a value is written.
+	// The dtype of the values.
 	Dtype RowDtype `protobuf:"varint,4,opt,name=dtype,proto3,enum=fovea.vision.v1.RowDtype" json:"dtype,omitempty"`
-	// Bytes of one row: those of its values, and of its scales where the dtype has some.
+	// Bytes of a row: its values, and its scales if the dtype has any.
 	RowBytes      uint32 `protobuf:"varint,5,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -298,12 +298,12 @@ func (x *RowLayout) GetRowBytes() uint32 {
 	return 0
 }
 
-// Some consecutive rows. At most 1 MiB of data, cut on a row boundary.
+// Consecutive rows, at most 1 MiB of data, split on a row boundary.
 type RowChunk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The place of the first row in the image's rows.
+	// The index of the first row among the rows of the stream.
 	FirstRow uint32 `protobuf:"varint,1,opt,name=first_row,json=firstRow,proto3" json:"first_row,omitempty"`
-	// How many rows.
+	// The number of rows.
 	Rows uint32 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
 	// rows * row_bytes bytes.
 	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`

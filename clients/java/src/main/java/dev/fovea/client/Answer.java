@@ -3,9 +3,9 @@ package dev.fovea.client;
 import java.util.List;
 
 /**
- * A whole answer. {@code matchedStop} is the stop string that ended it, or empty; an answer that has
- * one need not match its {@link Format}. {@code logprobs} are natural, one a token, where {@link
- * Question#withLogprobs} asks for them; else empty.
+ * A complete answer. {@code matchedStop} is the stop string that ended it, or empty; an answer with
+ * a stop string may not match its {@link Format}. {@code logprobs} are the natural
+ * log-probabilities of the tokens, if {@link Question#withLogprobs} asks for them; otherwise empty.
  */
 public record Answer(
     String text,

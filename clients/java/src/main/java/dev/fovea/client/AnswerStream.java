@@ -9,8 +9,9 @@ import java.util.NoSuchElementException;
 import java.util.function.Consumer;
 
 /**
- * An answer as it comes: one Started, Texts in order, one Finished. The server waits for whoever
- * reads slowly. Closing it early cancels the request on the server. For one thread at a time.
+ * A streamed answer: Started, then Texts in order, then Finished. The server waits for slow
+ * readers. Closing the stream early cancels the request on the server. For a single thread at a
+ * time.
  */
 public final class AnswerStream implements Iterator<Event>, AutoCloseable {
   private final Call<?, GenerateResponse> call;
@@ -53,7 +54,7 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
     return event;
   }
 
-  /** The whole answer from here on; {@code onText} hears each piece as it comes. */
+  /** The complete answer from here on. {@code onText} is called with each piece as it arrives. */
   Answer collect(Consumer<String> onText) {
     StringBuilder text = new StringBuilder();
     List<Integer> tokenIds = new ArrayList<>();

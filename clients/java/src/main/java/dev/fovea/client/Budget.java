@@ -1,11 +1,11 @@
 package dev.fovea.client;
 
 /**
- * What the images of a question may cost. What is null or 0 is the server's choice.
+ * The bound on the cost of a question's images. Null or 0 takes the server's default.
  *
- * <p>{@code maxPixels} bounds each image, {@code maxVisualTokens} all of them together, though it
- * leaves each image {@code minTokens}; the sides are bounded in pixels. {@code minDetail} is what
- * remains of an image when the server is near a limit.
+ * <p>{@code maxPixels} bounds each image. {@code maxVisualTokens} bounds all images together and
+ * leaves each image {@code minTokens}. The sides are bounded in pixels. {@code minDetail} is the
+ * least detail when the server is under load.
  */
 public record Budget(
     Integer maxPixels,
@@ -19,33 +19,33 @@ public record Budget(
     int maxShortSide,
     int maxLongSide) {
 
-  /** All is the server's choice. */
+  /** Takes the server's defaults. */
   public static final Budget DEFAULT =
       new Budget(null, 0, null, null, null, null, Reduction.DEFAULT, 0, 0, 0);
 
-  /** How much of an image matters. */
+  /** How much detail of an image matters. */
   public enum Detail {
-    /** The least. */
+    /** The least detail. */
     LOW,
-    /** All that is there, up to maxPixels. */
+    /** Full detail, up to maxPixels. */
     HIGH,
     /** The smallest size at which text stays readable. */
     AUTO
   }
 
-  /** What happens to images that do not fit maxVisualTokens. */
+  /** What to do with images that do not fit maxVisualTokens. */
   public enum OnOverBudget {
-    /** They are shrunk until they do. */
+    /** Shrink them until they fit. */
     FIT,
-    /** They are refused with VISUAL_BUDGET_EXCEEDED. */
+    /** Refuse the request with VISUAL_BUDGET_EXCEEDED. */
     REFUSE
   }
 
-  /** What happens to an image that stands in a question twice. */
+  /** What to do with an image that occurs more than once in a question. */
   public enum RepeatPolicy {
-    /** Its tokens stay in each place. */
+    /** Keep its tokens at each position. */
     KEEP,
-    /** Later copies become a reference in the text. */
+    /** Replace later copies with a reference in the text. */
     REFERENCE
   }
 
@@ -57,34 +57,36 @@ public record Budget(
     ECONOMY,
     /** Half. */
     STRONG,
-    /** What adds something, image by image. */
+    /** The share is chosen for each image. */
     AUTO
   }
 
   /**
-   * Which visual tokens are left out. {@code keep} is the share to keep, not beside a mode; {@code
-   * flatTolerance} leaves squares of one colour out, 0 those of exactly one; {@code nearRepeats} is
-   * the share to keep of images that follow each other as in a video.
+   * Which visual tokens are dropped. {@code keep} is the share to keep and excludes a mode. {@code
+   * flatTolerance} drops uniform patches: 0 those of exactly a single colour, higher values the
+   * largest allowed difference per channel. {@code nearRepeats} is the share to keep of consecutive
+   * similar images, such as video frames.
    */
   public record Reduction(
       Double keep, Mode mode, Reducer reducer, Integer flatTolerance, Double nearRepeats) {
-    /** All is the server's choice. */
+    /** Takes the server's defaults. */
     public static final Reduction DEFAULT = new Reduction(null, null, null, null, null);
   }
 
-  /** A budget is written by what is said of it: {@code Budget.with().detail(AUTO).build()}. */
+  /** Builds a budget: {@code Budget.with().detail(AUTO).build()}. */
   public static Builder with() {
     return DEFAULT.but();
   }
 
-  /** This budget with something else said of it. */
+  /** A builder that starts from this budget. */
   public Builder but() {
     return new Builder(this);
   }
 
   /**
-   * The maxPixels at which an image is planned, as far as its size alone tells: the tokens of a
-   * question may all go to one image. Where not even the fewest pixels fit, the server refuses.
+   * The maxPixels at which an image is planned, as far as its size determines it: the tokens of a
+   * question may all go to a single image. If even the smallest size does not fit, the server
+   * refuses.
    */
   int limit(int width, int height, Geometry geometry) {
     int most = maxPixels == null ? Geometry.DEFAULT_MAX_PIXELS : maxPixels;
@@ -96,7 +98,7 @@ public record Budget(
     return geometry.within(Math.min(limit, geometry.largestFitting(width, height, tokens).orElse(1)));
   }
 
-  /** Says one thing after the other. */
+  /** Builds a budget field by field. */
   public static final class Builder {
     private Integer maxPixels;
     private int maxVisualTokens;
@@ -122,7 +124,7 @@ public record Budget(
       maxLongSide = from.maxLongSide;
     }
 
-    /** Each image is shrunk to at most this many pixels. */
+    /** Each image is resized to at most this many pixels. */
     public Builder maxPixels(int most) {
       maxPixels = most;
       return this;
@@ -134,54 +136,54 @@ public record Budget(
       return this;
     }
 
-    /** How much of each image matters. */
+    /** How much detail of each image matters. */
     public Builder detail(Detail wanted) {
       detail = wanted;
       return this;
     }
 
-    /** What remains of it when the server is near a limit. */
+    /** The least detail when the server is under load. */
     public Builder minDetail(Detail least) {
       minDetail = least;
       return this;
     }
 
-    /** What happens to images that do not fit. */
+    /** What to do with images that do not fit. */
     public Builder onOverBudget(OnOverBudget what) {
       onOverBudget = what;
       return this;
     }
 
-    /** What happens to an image that stands in the question twice. */
+    /** What to do with an image that occurs more than once. */
     public Builder repeatPolicy(RepeatPolicy policy) {
       repeatPolicy = policy;
       return this;
     }
 
-    /** Which visual tokens are left out. */
+    /** Which visual tokens are dropped. */
     public Builder reduction(Reduction wanted) {
       reduction = wanted;
       return this;
     }
 
-    /** How many are left out, by the server's choice of the reducer. */
+    /** How many are kept. The server chooses the reducer. */
     public Builder reduction(Mode mode) {
       return reduction(new Reduction(null, mode, null, null, null));
     }
 
-    /** No image is given fewer visual tokens by maxVisualTokens. */
+    /** maxVisualTokens gives no image fewer visual tokens than this. */
     public Builder minTokens(int least) {
       minTokens = least;
       return this;
     }
 
-    /** The shorter side of each image is shrunk to at most this many pixels. */
+    /** The shorter side of each image is resized to at most this many pixels. */
     public Builder maxShortSide(int most) {
       maxShortSide = most;
       return this;
     }
 
-    /** The longer side of each image is shrunk to at most this many pixels. */
+    /** The longer side of each image is resized to at most this many pixels. */
     public Builder maxLongSide(int most) {
       maxLongSide = most;
       return this;

@@ -1,6 +1,9 @@
 package dev.fovea.client;
 
-/** An encoder's store. Sizes are true after a restart; events count from the process's start. */
+/**
+ * Statistics of an encoder's store. Sizes survive a restart. Event counts start at zero with the
+ * process.
+ */
 public record CacheStats(
     long records,
     long recordBytes,

@@ -6,8 +6,8 @@ import io.grpc.Status;
 import java.util.function.BooleanSupplier;
 
 /**
- * One call as a thread sees it that sends, then reads. At most one message waits to be read, and a
- * message is sent only once the transport wants it: a slow side slows the other one down.
+ * A call for a thread that sends, then reads. At most a single message waits to be read, and a
+ * message is sent only when the transport is ready, so that a slow side slows the other down.
  */
 final class Call<Q, A> implements AutoCloseable {
   private final ClientCall<Q, A> call;
@@ -29,7 +29,7 @@ final class Call<Q, A> implements AutoCloseable {
     call.halfClose();
   }
 
-  /** Sends one message of many; false where the answer has come, so that no more is wanted. */
+  /** Sends a message of several. False if the response has arrived, so that no more is wanted. */
   boolean send(Q request) {
     await(() -> message != null || call.isReady());
     if (answered()) {
@@ -44,7 +44,7 @@ final class Call<Q, A> implements AutoCloseable {
     call.halfClose();
   }
 
-  /** The only message of an answer. */
+  /** The only message of a response. */
   A only() {
     A answer = next();
     if (answer == null || next() != null) {
@@ -54,13 +54,13 @@ final class Call<Q, A> implements AutoCloseable {
     return answer;
   }
 
-  /** The next message of the answer, or null after the last. */
+  /** The next message of the response, or null after the last. */
   A next() {
     await(() -> message != null);
     return take();
   }
 
-  /** Ends the call on both sides; does nothing where it has ended. */
+  /** Ends the call on both sides. Does nothing if it has ended. */
   @Override
   public void close() {
     call.cancel("closed by the caller", null);

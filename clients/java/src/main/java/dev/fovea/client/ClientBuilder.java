@@ -9,7 +9,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.function.Function;
 
-/** How to reach a service. Plaintext, without a token, two minutes a call, unless told otherwise. */
+/** How to reach a service. Defaults: plaintext, no token, two minutes a call. */
 public final class ClientBuilder<C> {
   private final String address;
   private final Function<Link, C> client;
@@ -22,13 +22,13 @@ public final class ClientBuilder<C> {
     this.client = client;
   }
 
-  /** Goes along with every call as a bearer token. */
+  /** Sends a bearer token with every call. */
   public ClientBuilder<C> token(String token) {
     this.token = token;
     return this;
   }
 
-  /** Bounds every call that is given no deadline of its own. */
+  /** The deadline of every call without its own. */
   public ClientBuilder<C> timeout(Duration timeout) {
     this.timeout = timeout;
     return this;

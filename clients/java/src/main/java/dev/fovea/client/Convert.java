@@ -20,13 +20,13 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 
-/** From the messages of both services to the client's values. Calls nobody. */
+/** Converts messages of both services to values of the client. Makes no calls. */
 final class Convert {
   private static final int LAYOUT_VERSION = 1;
 
   private Convert() {}
 
-  /** Null for an event that a later server sends and this client does not know. */
+  /** Null for an event of a later server that this client does not know. */
   static Event event(GenerateResponse message) {
     return switch (message.getEventCase()) {
       case STARTED -> {
@@ -238,7 +238,7 @@ final class Convert {
     return message(dev.fovea.vision.v1.Reducer.class, "REDUCER", reducer);
   }
 
-  /** The message's own value, as REDUCER_SCOPE of SCOPE; that of nothing chosen for null. */
+  /** The enum value of the contract, as REDUCER_SCOPE for SCOPE; the unspecified value for null. */
   static <E extends Enum<E>> E message(Class<E> type, String prefix, Enum<?> value) {
     return Enum.valueOf(type, prefix + "_" + (value == null ? "UNSPECIFIED" : value.name()));
   }
@@ -251,7 +251,7 @@ final class Convert {
     return new Grid(message.getT(), message.getH(), message.getW());
   }
 
-  /** Empty where the sender speaks a layout that this client does not know, or contradicts itself. */
+  /** Empty if this client does not know the layout, or if the layout contradicts itself. */
   static Optional<RowLayout> layout(dev.fovea.vision.v1.RowLayout message) {
     RowDtype dtype = value(RowDtype.class, message.getDtype(), RowDtype.UNKNOWN);
     RowLayout layout = new RowLayout(message.getWidth(), message.getLevels(), dtype);
@@ -367,7 +367,7 @@ final class Convert {
         Integer.toUnsignedLong(message.getSkippedPuts()));
   }
 
-  /** The value whose name ends the message's own, as ENCODED ends ROW_SOURCE_ENCODED. */
+  /** The value whose name ends the contract's name, as ENCODED ends ROW_SOURCE_ENCODED. */
   static <E extends Enum<E>> E value(Class<E> type, ProtocolMessageEnum message, E unknown) {
     for (E value : type.getEnumConstants()) {
       if (message.toString().endsWith("_" + value.name())) {

@@ -4,10 +4,10 @@ import java.util.List;
 import java.util.OptionalInt;
 
 /**
- * What a whole request costs. {@code fitsContext} counts the room for the answer too. {@code exact}
- * says that {@code visualTokens} is what an answer would spend; else it is the most, and {@code
- * visualTokensMin} the fewest. {@code prefillMs} is what reading such a prompt took lately, 0 where
- * nothing was read yet. {@code plans} stand in the order of {@code images}.
+ * The cost of a whole request. {@code fitsContext} includes the room for the answer. If {@code
+ * exact} is false, {@code visualTokens} is the upper bound and {@code visualTokensMin} the lower
+ * bound. {@code prefillMs} is the expected prefill time from recent prefills, 0 if there were none.
+ * {@code plans} are in the order of {@code images}.
  */
 public record Count(
     int promptTokens,
@@ -24,11 +24,11 @@ public record Count(
     List<Plan> plans,
     List<Alternative> alternatives) {
 
-  /** What is done to an image, and the most and the fewest visual tokens that it then costs. */
+  /** The plan of an image, with the upper and lower bounds of its visual tokens. */
   public record Plan(
       List<Receipt.Step> steps, int tokens, int tokensMin, OptionalInt repeatOf) {}
 
-  /** The same request under another budget, which can be asked with as it is. */
+  /** The same request with another budget, which can be sent as it is. */
   public record Alternative(
       String name,
       Budget budget,

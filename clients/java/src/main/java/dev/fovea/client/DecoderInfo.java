@@ -4,8 +4,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What a decoder says of itself. {@code fingerprint} and {@code layout} are those of the rows that it
- * expects; {@code progress} is the share of the model that is loaded.
+ * The description of a decoder. {@code fingerprint} and {@code layout} are those of the rows that
+ * it expects. {@code progress} is the loaded share of the model.
  */
 public record DecoderInfo(
     String version,
@@ -42,7 +42,7 @@ public record DecoderInfo(
       long maxFormatMemoryBytes,
       int formatWorkers) {}
 
-  /** Requests that wait and that are computed, and the KV blocks that they hold. */
+  /** Waiting and running requests, and the KV blocks that they hold. */
   public record Load(int waiting, int running, int kvBlocksUsed, int kvBlocks) {}
 
   /** An encoder as this decoder sees it; {@code encodes} since the encoder's start. */

@@ -17,9 +17,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A question as a request, in which files are named by their ids, and the files that must be stored
- * before it can be answered. {@code files} are their paths by the place of the image in the request,
- * for instance {@code messages[0].parts[1].image}. Nothing is sent from here.
+ * A question as a request that names files by their ids, and the files that must be stored first.
+ * {@code files} holds their paths by the position of the image in the request, for instance {@code
+ * messages[0].parts[1].image}. It sends nothing.
  */
 record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, String> files) {
 
@@ -38,7 +38,7 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
     return new Draft(request.build(), uploads.values(), files(question));
   }
 
-  /** The failure of a call about this draft, with the file that it is about. */
+  /** The failure of a call with this draft, with the file that it is about. */
   FoveaException named(FoveaException failure) {
     return failure.violations().stream()
         .map(violation -> files.getOrDefault(violation.field(), ""))

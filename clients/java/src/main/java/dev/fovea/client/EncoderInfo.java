@@ -4,8 +4,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What an encoder says of itself. {@code fingerprint} is empty and {@code layout} absent while the
- * model is loading; {@code progress} is the share that is loaded.
+ * The description of an encoder. While the model is loading, {@code fingerprint} is empty and
+ * {@code layout} absent. {@code progress} is the loaded share of the model.
  */
 public record EncoderInfo(
     String version,
@@ -37,7 +37,7 @@ public record EncoderInfo(
       long cacheBytes,
       long uploadsBytes) {}
 
-  /** Images before and in the tower, and how many it has computed since the start. */
+  /** Images before and in the tower, and images encoded since the start. */
   public record Load(int waiting, int running, long encodes) {}
 
   /** The arithmetic of this encoder's model. */

@@ -2,13 +2,13 @@ package dev.fovea.client;
 
 import java.util.List;
 
-/** A piece of a streamed answer: one Started, Texts in order, one Finished. */
+/** Part of a streamed answer: Started, then Texts in order, then Finished. */
 public sealed interface Event {
   /** The request was accepted: its images are stored and its prompt fits. */
   record Started(String requestId, String model, int promptTokens, int visualTokens)
       implements Event {}
 
-  /** More of the answer, and the tokens that were chosen for it, with log-probabilities on request. */
+  /** The next part of the answer, its tokens, and their log-probabilities on request. */
   record Text(String text, List<Integer> tokenIds, List<Float> logprobs) implements Event {}
 
   /** The answer is complete. {@code matchedStop} is the stop string that ended it, or empty. */

@@ -15,7 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/** A status and its details as an exception. Knows no call. */
+/** Converts a status and its details to an exception. Independent of calls. */
 final class Failure {
   private static final String DOMAIN = "fovea.dev";
   private static final Metadata.Key<com.google.rpc.Status> DETAILS =
@@ -45,7 +45,7 @@ final class Failure {
     return failure.exception(status, text(status));
   }
 
-  /** What a status without our details means. */
+  /** The reason of a status without Fovea's details. */
   private static Reason plain(Status.Code code) {
     return switch (code) {
       case UNAVAILABLE -> Reason.UNAVAILABLE;

@@ -8,8 +8,8 @@ import java.util.Set;
 import java.util.zip.CRC32;
 
 /**
- * What stands before the pixels of a file: its format and its EXIF orientation. Reads JPEG and PNG;
- * where the orientation is written in a way that is not read here, it is unclear.
+ * The head of a file: its format and its EXIF orientation. Reads JPEG and PNG. If the orientation
+ * may be written where this class does not read it, it is unclear.
  */
 final class FileHead {
   static final int UNCLEAR = 0;
@@ -26,7 +26,7 @@ final class FileHead {
 
   private FileHead() {}
 
-  /** As ImageIO names it, by the first bytes; empty for what is not read here. */
+  /** The format name of ImageIO, by the first bytes. Empty for formats that are not read here. */
   static String format(byte[] file) {
     if (starts(file, new byte[] {(byte) 0xff, (byte) 0xd8, (byte) 0xff})) {
       return "jpeg";
@@ -64,7 +64,7 @@ final class FileHead {
         && ByteBuffer.wrap(file, 0, with.length).equals(ByteBuffer.wrap(with));
   }
 
-  /** False where a decoder would not tell that a part of the picture is missing or transparent. */
+  /** False if a decoder would not report that part of the picture is missing or transparent. */
   static boolean plain(byte[] file) {
     return switch (format(file)) {
       case "jpeg" -> JpegScans.complete(ByteBuffer.wrap(file));
@@ -88,7 +88,7 @@ final class FileHead {
     return hides ? UNCLEAR : UPRIGHT;
   }
 
-  /** The chunks up to the last: EXIF may stand behind the pixels. */
+  /** The chunks up to the last. EXIF may follow the pixels. */
   private static int ofPng(ByteBuffer file) {
     boolean hides = false;
     for (Chunk chunk = Chunk.first(file); chunk != null; chunk = Chunk.next(file)) {
@@ -103,7 +103,7 @@ final class FileHead {
     return hides ? UNCLEAR : UPRIGHT;
   }
 
-  /** In what ImageMagick writes, in XMP, or in XMP that is compressed. */
+  /** In chunks of ImageMagick, in XMP, or in compressed XMP. */
   private static boolean hidesOrientation(String text) {
     return text.contains("tiff:Orientation")
         || text.startsWith("Raw profile type")
@@ -121,14 +121,14 @@ final class FileHead {
     return transparent && !palette;
   }
 
-  /** A chunk of a PNG; sound where its checksum holds. */
+  /** A chunk of a PNG. It is sound if its checksum matches. */
   private record Chunk(String kind, ByteBuffer body, boolean sound) {
     static Chunk first(ByteBuffer file) {
       file.position(PNG.length);
       return next(file);
     }
 
-    /** Null behind the last. */
+    /** Null after the last. */
     static Chunk next(ByteBuffer file) {
       if (file.remaining() < 12) {
         return null;
@@ -142,7 +142,7 @@ final class FileHead {
     }
   }
 
-  /** NONE where the tag is absent. */
+  /** NONE if the tag is absent. */
   private static int ofTiff(ByteBuffer tiff) {
     tiff.order(tiff.getShort(0) == 0x4949 ? ByteOrder.LITTLE_ENDIAN : ByteOrder.BIG_ENDIAN);
     tiff.position(tiff.getInt(4));
@@ -156,7 +156,7 @@ final class FileHead {
     return NONE;
   }
 
-  /** The next bytes as a view of their own. */
+  /** The next bytes, as a separate view. */
   private static ByteBuffer next(ByteBuffer from, int length) {
     ByteBuffer view = from.slice().limit(length);
     from.position(from.position() + length);

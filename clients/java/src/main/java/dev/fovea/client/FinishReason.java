@@ -2,9 +2,9 @@ package dev.fovea.client;
 
 /** Why an answer ended. */
 public enum FinishReason {
-  /** The model ended it, or a stop string did. */
+  /** The model ended the answer, or a stop string matched. */
   STOP,
-  /** maxNewTokens was reached: the answer is cut, and need not have its {@link Format}. */
+  /** maxNewTokens was reached. The answer is cut and may not match its {@link Format}. */
   LENGTH,
   UNKNOWN
 }

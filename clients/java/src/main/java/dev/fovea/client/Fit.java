@@ -17,14 +17,13 @@ import javax.imageio.stream.MemoryCacheImageInputStream;
 import javax.imageio.stream.MemoryCacheImageOutputStream;
 
 /**
- * Shrinks a file before upload to the size that the service would shrink it to, so that fewer bytes
- * travel and the answer stays what it was. The result is upright and lies on white, as the service
- * would see it; a JPEG stays a JPEG, all others become PNG. Never enlarges. A file that would not
- * become smaller, or that is not understood here (WebP, damaged, of unclear orientation), comes back
- * as it is: the service judges it.
+ * Shrinks a file before upload to the size that the service would plan: fewer bytes, the same
+ * answer. The result is upright and on white, as the service would see it. A JPEG stays a JPEG,
+ * other formats become PNG. Never enlarges. A file that would not become smaller, or that is not
+ * read here (WebP, damaged, unclear orientation), is returned unchanged; the service judges it.
  *
- * <p>{@code budget} is that of the question; {@code geometry} that of the model. Pixels, sides and
- * tokens are kept to; what detail and reduction save beyond that, they save of the shrunk picture too.
+ * <p>{@code budget} is that of the question, {@code geometry} that of the model. Pixels, sides and
+ * tokens are respected. Detail and reduction still apply to the shrunk picture.
  */
 public record Fit(Geometry geometry, Budget budget) {
   /** For the published checkpoints and a question without maxPixels. */
@@ -54,8 +53,8 @@ public record Fit(Geometry geometry, Budget budget) {
   }
 
   /**
-   * The size that an upright picture of this size is shrunk to; absent where it stays as it is. Its
-   * cost is that of the original, to within one token.
+   * The size to which an upright picture of this size is shrunk; absent if it stays unchanged. It
+   * costs the same number of tokens, give or take a single token.
    */
   public Optional<Size> target(int width, int height) {
     Geometry.Plan plan = planned(width, height);
@@ -67,7 +66,7 @@ public record Fit(Geometry geometry, Budget budget) {
     return Optional.of(size);
   }
 
-  /** Strips and small limits can be planned to a size that would itself be planned anew. */
+  /** Strips and small limits can lead to a size that would be planned differently again. */
   private boolean costsTheSame(Geometry.Plan plan) {
     Size size = plan.size();
     if (Geometry.tooLong(size.width(), size.height())) {

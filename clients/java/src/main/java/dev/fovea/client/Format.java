@@ -3,18 +3,21 @@ package dev.fovea.client;
 import java.util.List;
 
 /**
- * The form that an answer must have. An answer that ends with {@link FinishReason#LENGTH} was cut,
- * and one with a {@code matchedStop} was stopped: neither need have it. What the service cannot
- * enforce it refuses, and names the field.
+ * Constrains an answer. An answer that ends with {@link FinishReason#LENGTH} was cut, and an answer
+ * with a {@code matchedStop} was stopped; either may not match. A format that the service cannot
+ * enforce is refused, and the error names the field.
  */
 public sealed interface Format {
   /** JSON that is valid by a schema, itself written as JSON. */
   record JsonSchema(String schema) implements Format {}
 
-  /** Text that an expression matches as a whole. The syntax is that of Rust, without look-around. */
+  /**
+   * Text that an expression matches as a whole, in the syntax of Rust's regex crate, without
+   * look-around.
+   */
   record Regex(String pattern) implements Format {}
 
-  /** One of these. */
+  /** One of these options. */
   record Choice(List<String> options) implements Format {
     public Choice {
       options = List.copyOf(options);
@@ -31,7 +34,7 @@ public sealed interface Format {
     return new Regex(pattern);
   }
 
-  /** One of these. */
+  /** One of these options. */
   static Format choice(String... options) {
     return new Choice(List.of(options));
   }

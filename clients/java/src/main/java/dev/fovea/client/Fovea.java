@@ -14,9 +14,9 @@ import java.util.Arrays;
 import java.util.function.Consumer;
 
 /**
- * A client of one decoder, the front door: ask about images, store them, count, look. Files are
- * stored first and then named by their id, so an image that the service knows travels only once. One
- * object serves many threads; a thread that is interrupted leaves its call.
+ * A client of a decoder: asks about images, stores them, counts tokens. Files are stored first and
+ * then named by their id, so an image that the service holds is sent only once. It is thread-safe.
+ * Interrupting a thread ends its call.
  */
 public final class Fovea implements AutoCloseable {
   private final Link link;
@@ -44,31 +44,31 @@ public final class Fovea implements AutoCloseable {
     return new ClientBuilder<>(address, Fovea::new);
   }
 
-  /** The whole answer to a question about files. */
+  /** The complete answer to a question about files. */
   public Answer ask(String question, Path... files) {
     return ask(question(question, files));
   }
 
-  /** The whole answer. */
+  /** The complete answer. */
   public Answer ask(Question question) {
     return ask(question, text -> {});
   }
 
-  /** The whole answer; {@code onText} hears each piece as it comes. */
+  /** The complete answer. {@code onText} is called with each piece as it arrives. */
   public Answer ask(Question question, Consumer<String> onText) {
     try (AnswerStream events = stream(question)) {
       return events.collect(onText);
     }
   }
 
-  /** The answer to a question about files, as it comes. */
+  /** The streamed answer to a question about files. */
   public AnswerStream stream(String question, Path... files) {
     return stream(question(question, files));
   }
 
   /**
-   * The answer as it comes. An image that the service has let go since it was stored is uploaded
-   * once more, unless only its id is known here.
+   * The streamed answer. If the service has evicted an image since it was stored, the image is
+   * uploaded once more, unless only its id is known here.
    */
   public AnswerStream stream(Question question) {
     Draft draft = Draft.of(question);
@@ -84,7 +84,7 @@ public final class Fovea implements AutoCloseable {
     }
   }
 
-  /** What a question would cost; runs no model. Files are stored on the way. */
+  /** The cost of a question, without running the language model. Files are stored. */
   public Count countTokens(Question question) {
     Draft draft = Draft.of(question);
     store(draft);
@@ -96,17 +96,17 @@ public final class Fovea implements AutoCloseable {
     }
   }
 
-  /** Stores an image; one that is held already is not sent again. */
+  /** Stores an image. A stored image is not sent again. */
   public Stored put(Image image) {
     return put(image, Progress.UNHEARD);
   }
 
-  /** As {@link #put(Image)}; {@code progress} hears the bytes that are sent. */
+  /** As {@link #put(Image)}. {@code progress} is called with the bytes sent. */
   public Stored put(Image image, Progress progress) {
     return shelf.put(image, progress);
   }
 
-  /** What is known of a stored image; IMAGE_NOT_STORED where it is not, or no longer, there. */
+  /** The facts of a stored image. Fails with IMAGE_NOT_STORED if it is not stored. */
   public Stored describe(String digest) {
     var request = DescribeImageRequest.newBuilder().setDigest(digest).build();
     var reply = link.one(DecoderServiceGrpc.getDescribeImageMethod(), request);
@@ -123,7 +123,7 @@ public final class Fovea implements AutoCloseable {
     return Convert.info(link.one(DecoderServiceGrpc.getGetServerInfoMethod(), request));
   }
 
-  /** Ends all calls and the connection. */
+  /** Ends all calls and closes the connection. */
   @Override
   public void close() {
     link.close();

@@ -15,9 +15,9 @@ import dev.fovea.encoder.v1.PutImageResponse;
 import java.util.OptionalInt;
 
 /**
- * A client of one encoder: what it holds, what an image costs, and its rows, checked. Asking
- * questions needs only {@link Fovea}; this one is for those who look after the cache, or who feed
- * rows to an engine of their own. One object serves many threads.
+ * A client of an encoder: its store, the cost of images, and verified rows. Use {@link Fovea} to
+ * ask questions. Use this class to manage the store or to feed rows to your own engine. It is
+ * thread-safe.
  */
 public final class FoveaEncoder implements AutoCloseable {
   private final Link link;
@@ -45,17 +45,20 @@ public final class FoveaEncoder implements AutoCloseable {
     return new ClientBuilder<>(address, FoveaEncoder::new);
   }
 
-  /** Stores an image here. Who asks through a decoder stores there: it knows the owner. */
+  /**
+   * Stores an image on this encoder. For questions, store it through the decoder, which knows the
+   * owner.
+   */
   public Stored put(Image image) {
     return put(image, Progress.UNHEARD);
   }
 
-  /** As {@link #put(Image)}; {@code progress} hears the bytes that are sent. */
+  /** As {@link #put(Image)}. {@code progress} is called with the bytes sent. */
   public Stored put(Image image, Progress progress) {
     return shelf.put(image, progress);
   }
 
-  /** What is known of a stored image; IMAGE_NOT_STORED where it is not, or no longer, here. */
+  /** The facts of a stored image. Fails with IMAGE_NOT_STORED if it is not stored here. */
   public Stored describe(String digest) {
     var request = DescribeImageRequest.newBuilder().setDigest(digest).build();
     var reply = link.one(EncoderServiceGrpc.getDescribeImageMethod(), request);
@@ -63,12 +66,12 @@ public final class FoveaEncoder implements AutoCloseable {
         Convert.facts(reply.getFacts()), true, Convert.instant(reply.getExpireTime()), "");
   }
 
-  /** What an image of this size costs at the server's default; no image is needed. */
+  /** The cost of an image of this size at the server's default, without the image. */
   public TokenCount countTokens(int width, int height) {
     return countTokens(width, height, OptionalInt.empty());
   }
 
-  /** What an image of this size costs, shrunk to at most so many pixels. */
+  /** The cost of an image of this size, resized to at most this many pixels. */
   public TokenCount countTokens(int width, int height, OptionalInt maxPixels) {
     var request = CountTokensRequest.newBuilder().setWidth(width).setHeight(height);
     maxPixels.ifPresent(request::setMaxPixels);
@@ -76,15 +79,15 @@ public final class FoveaEncoder implements AutoCloseable {
     return Convert.tokenCount(reply.getCount());
   }
 
-  /** The rows of a stored image at the server's default size, whole and checked. */
+  /** The rows of a stored image at the server's default size, complete and verified. */
   public Rows encode(String digest) {
     return encode(digest, OptionalInt.empty(), "");
   }
 
   /**
-   * The rows of a stored image, shrunk to at most so many pixels, whole and checked: order, count,
-   * length, XXH3 and digest. {@code fingerprint} refuses an encoder of another model; empty takes
-   * any. ROWS_MISMATCH for rows that are not what was announced.
+   * The rows of a stored image, resized to at most this many pixels, complete and verified: order,
+   * count, length, XXH3 and digest. An encoder with another {@code fingerprint} is refused; empty
+   * accepts any. Fails with ROWS_MISMATCH if the rows differ from their header.
    */
   public Rows encode(String digest, OptionalInt maxPixels, String fingerprint) {
     RowPlan plan = RowPlan.DEFAULT;
@@ -92,7 +95,7 @@ public final class FoveaEncoder implements AutoCloseable {
         digest, maxPixels.isPresent() ? plan.withMaxPixels(maxPixels.getAsInt()) : plan, fingerprint);
   }
 
-  /** As {@link #encode(String, OptionalInt, String)}, for the rows that a plan sends. */
+  /** As {@link #encode(String, OptionalInt, String)}, for the rows that a plan selects. */
   public Rows encode(String digest, RowPlan plan, String fingerprint) {
     var request = Convert.encodeRequest(digest, plan, fingerprint);
     RowAssembly assembly = new RowAssembly();
@@ -106,17 +109,17 @@ public final class FoveaEncoder implements AutoCloseable {
     return assembly.rows();
   }
 
-  /** Which rows of a stored image a plan sends; runs the vision tower where that is needed. */
+  /** The indices of the rows that a plan selects. Runs the vision tower if necessary. */
   public Placed placeRows(String digest, RowPlan plan) {
     return placed(PlaceRowsRequest.newBuilder(), digest, plan);
   }
 
-  /** As {@link #placeRows}, with the order of the rows where the plan chooses among them. */
+  /** As {@link #placeRows}, with the ranking of the rows if the plan selects rows. */
   public Placed placeRowsInOrder(String digest, RowPlan plan) {
     return placed(PlaceRowsRequest.newBuilder().setOrder(true), digest, plan);
   }
 
-  /** As {@link #placeRows}, as far as can be said without running the vision tower. */
+  /** As {@link #placeRows}, without running the vision tower. */
   public Placed placeStoredRows(String digest, RowPlan plan) {
     return placed(PlaceRowsRequest.newBuilder().setStoredOnly(true), digest, plan);
   }
@@ -126,7 +129,10 @@ public final class FoveaEncoder implements AutoCloseable {
     return Convert.placed(link.one(EncoderServiceGrpc.getPlaceRowsMethod(), request.build()));
   }
 
-  /** Removes an image and the rows of its pixels. What is not there is removed with zeros. */
+  /**
+   * Deletes an image and the rows of its pixels. Deleting an image that is not stored succeeds with
+   * zeros.
+   */
   public Deleted delete(String digest) {
     var request = DeleteImageRequest.newBuilder().setDigest(digest).build();
     var reply = link.one(EncoderServiceGrpc.getDeleteImageMethod(), request);
@@ -136,7 +142,7 @@ public final class FoveaEncoder implements AutoCloseable {
         reply.getBytes());
   }
 
-  /** What the store holds and how often it was hit. */
+  /** The contents of the store and its hit counts. */
   public CacheStats cacheStats() {
     var request = GetCacheStatsRequest.getDefaultInstance();
     return Convert.stats(link.one(EncoderServiceGrpc.getGetCacheStatsMethod(), request));
@@ -148,7 +154,7 @@ public final class FoveaEncoder implements AutoCloseable {
     return Convert.info(link.one(EncoderServiceGrpc.getGetServerInfoMethod(), request));
   }
 
-  /** Ends all calls and the connection. */
+  /** Ends all calls and closes the connection. */
   @Override
   public void close() {
     link.close();

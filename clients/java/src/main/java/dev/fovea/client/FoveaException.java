@@ -7,11 +7,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/** A failed call. Whatever varies in the message stands in the metadata too. */
+/** A failed call. The metadata repeats the values in the message. */
 public final class FoveaException extends RuntimeException {
   private static final long serialVersionUID = 1;
 
-  /** One field of a request and what is wrong with it. */
+  /** An invalid field of a request. */
   public record Violation(String field, String description) implements Serializable {}
 
   private final Status.Code code;
@@ -65,7 +65,7 @@ public final class FoveaException extends RuntimeException {
     return code;
   }
 
-  /** Why; {@link Reason#UNKNOWN} for a reason that this client does not know yet. */
+  /** The reason; {@link Reason#UNKNOWN} for a reason that this client does not know. */
   public Reason reason() {
     return Reason.of(reasonName);
   }
@@ -75,32 +75,32 @@ public final class FoveaException extends RuntimeException {
     return reasonName;
   }
 
-  /** The facts of the failure, mostly {@code limit} and {@code actual}. */
+  /** The values of the failure, usually {@code limit} and {@code actual}. */
   public Map<String, String> metadata() {
     return metadata;
   }
 
-  /** The fields of the request that are wrong. */
+  /** The invalid fields of the request. */
   public List<Violation> violations() {
     return violations;
   }
 
-  /** When to try again, where the server says so. */
+  /** The retry delay, if the server gives one. */
   public Optional<Duration> retryAfter() {
     return Optional.ofNullable(retryAfter);
   }
 
-  /** Finds the call in the server's log; empty where the server did not say. */
+  /** Identifies the call in the server's log. Empty if the server gave none. */
   public String requestId() {
     return requestId;
   }
 
-  /** The path of the file that the call was refused for; empty where it was no file. */
+  /** The path of the file that was refused. Empty if it was no file. */
   public String image() {
     return image;
   }
 
-  /** The same failure with the file that it is about; what lies in no file stays what it is. */
+  /** The same failure with the file that it is about. */
   FoveaException about(String file) {
     boolean callers = code == Status.Code.INVALID_ARGUMENT || code == Status.Code.NOT_FOUND;
     return file.isEmpty() || !callers ? this : new FoveaException(this, file);

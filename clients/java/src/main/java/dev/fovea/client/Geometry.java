@@ -7,22 +7,22 @@ import java.util.Map;
 import java.util.OptionalInt;
 
 /**
- * From the width and height of an image to the visual tokens that it costs, as the services count
- * them. A patch is 16x16 pixels; a visual token is a square of 2x2 patches, so 32x32 pixels. Limits
- * count pixels: those of a checkpoint, as GetServerInfo tells them.
+ * Computes the visual tokens of an image from its width and height, as the services do. A patch is
+ * 16x16 pixels; a visual token merges 2x2 patches, so 32x32 pixels. Limits are in pixels; those of
+ * a checkpoint come from GetServerInfo.
  */
 public record Geometry(int minPixels, int maxPixels) {
   /** The limits of the published checkpoints. */
   public static final Geometry STANDARD = new Geometry(65_536, 16_777_216);
 
-  /** What a service takes where a request names no maxPixels: 1,280 tokens. */
+  /** The maxPixels of a request that has none: 1,280 tokens. */
   public static final int DEFAULT_MAX_PIXELS = 1_310_720;
 
   private static final int PATCH = 16;
   private static final int CELL = 32;
   private static final int MAX_ASPECT = 200;
 
-  /** What an image becomes: its size after one resize, its grid of patches, its cost. */
+  /** The plan of an image: its size after a single resize, its grid of patches, its cost. */
   public record Plan(Size size, Grid grid, int patches, int tokens) {}
 
   /** The plan at the checkpoint's own limit. */
@@ -43,12 +43,12 @@ public record Geometry(int minPixels, int maxPixels) {
   }
 
   /**
-   * The one limit that says what bounds of pixels and of sides say together, for {@link #plan}. A
-   * side of 0 is no bound, and one that the image keeps already changes nothing. Never below the
-   * fewest pixels, to which a plan enlarges.
+   * Combines bounds on pixels and sides into a single limit for {@link #plan}. A side of 0 is no
+   * bound, and a bound that the image already meets changes nothing. Never below the smallest size,
+   * to which a plan enlarges.
    *
-   * <p>What bounds a side is one pixel more than the exact product, because a plan rounds down to
-   * whole cells: a side that would come out a hair below its bound would lose a cell.
+   * <p>A bound on a side is a pixel more than the exact product, because a plan rounds down to
+   * whole cells: a side just below its bound would lose a cell.
    */
   public int limit(int width, int height, int most, int maxShortSide, int maxLongSide) {
     check(width, height);
@@ -61,8 +61,9 @@ public record Geometry(int minPixels, int maxPixels) {
   }
 
   /**
-   * The largest limit whose plan costs at most so many tokens; absent where there is none. Below the
-   * image's own rounded size the cost never falls as the limit grows, so that halving finds the edge.
+   * The largest limit whose plan costs at most this many tokens; absent if there is none. Below the
+   * image's own rounded size the cost never falls as the limit grows, so bisection locates the
+   * edge.
    */
   public OptionalInt largestFitting(int width, int height, int tokens) {
     if (plan(width, height).tokens() <= tokens) {
@@ -82,7 +83,7 @@ public record Geometry(int minPixels, int maxPixels) {
     return fits > 0 ? OptionalInt.of(fits) : OptionalInt.empty();
   }
 
-  /** The nearest limit that the checkpoint's own allow. */
+  /** Clamps a limit to the checkpoint's own limits. */
   int within(int most) {
     return Math.max(minPixels, Math.min(most, maxPixels));
   }
@@ -101,9 +102,9 @@ public record Geometry(int minPixels, int maxPixels) {
   }
 
   /**
-   * As `smart_resize` of transformers' Qwen2-VL image processor: sides are rounded to multiples of a
-   * cell, half to even, then scaled by one factor and floored where there are too many pixels, or
-   * scaled and ceiled where there are too few.
+   * As `smart_resize` of transformers' Qwen2-VL image processor: sides are rounded to multiples of
+   * a cell, half to even. With too many pixels, both are scaled by the same factor and rounded
+   * down; with too few, scaled and rounded up.
    */
   private Size resize(int width, int height, int most) {
     double pixels = (double) width * height;
@@ -131,7 +132,10 @@ public record Geometry(int minPixels, int maxPixels) {
     }
   }
 
-  /** Whether one side is more than 200 times the other, which the model's processor refuses. */
+  /**
+   * Whether the longer side is more than 200 times the shorter, which the model's processor
+   * refuses.
+   */
   static boolean tooLong(int width, int height) {
     return (double) Math.max(width, height) / Math.min(width, height) > MAX_ASPECT;
   }

@@ -5,12 +5,15 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** An image to ask about: a file, the bytes of one, or the id of one that is stored. */
+/** An image: a file, bytes in memory, or the id of a stored image. */
 public sealed interface Image extends Part {
-  /** A file: JPEG, PNG, WebP or GIF. It is read when it is needed, and never held whole. */
+  /**
+   * A file: JPEG, PNG, WebP or GIF. It is read when it is used, and never held in memory as a
+   * whole.
+   */
   record File(Path path) implements Image {}
 
-  /** A file in memory. The bytes are not copied: leave them as they are. */
+  /** A file in memory. The bytes are not copied: do not change them. */
   record Bytes(byte[] data) implements Image {}
 
   /** An image that the service holds, by its id {@code sha256:<hex>}. */
@@ -31,7 +34,7 @@ public sealed interface Image extends Part {
     return new Id(digest);
   }
 
-  /** This image shrunk to what the service would see of it anyway, so that fewer bytes travel. */
+  /** This image, shrunk to the size that the service would plan: fewer bytes, the same tokens. */
   default Image fit() {
     return fit(Fit.STANDARD);
   }

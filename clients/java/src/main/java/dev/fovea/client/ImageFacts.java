@@ -1,10 +1,11 @@
 package dev.fovea.client;
 
 /**
- * What is known of a stored image, measured once when it was uploaded. {@code size} is what a viewer
- * shows, after the EXIF orientation; two files of equal pixels share their {@code pixelDigest}.
- * {@code textHeight} is that of the smallest common text in pixels of this size, 0 where none was
- * found; {@code edgeDensity} and {@code uniformShare} are shares of pixels and of 32x32 squares.
+ * The facts of a stored image, measured once at upload. {@code size} is the size as a viewer shows
+ * it, with the EXIF orientation applied. Files with equal pixels share their {@code pixelDigest}.
+ * {@code textHeight} is the height of the smallest common text in pixels, 0 if no text was
+ * detected. {@code edgeDensity} is the share of pixels on an edge, {@code uniformShare} the share
+ * of uniform patches of 32x32 pixels.
  */
 public record ImageFacts(
     String digest,

@@ -1,6 +1,6 @@
 package dev.fovea.client;
 
-/** What an image mostly shows, as far as edges and colours tell. */
+/** What an image mostly shows, estimated from its edges and colours. */
 public enum ImageKind {
   TEXT,
   GRAPHIC,

@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * The segments of a JPEG, those behind scans too, and whether its scans send the whole picture: ImageIO
- * takes the end of the file for the end of the picture, and leaves out what is missing.
+ * The segments of a JPEG, including those after scans, and whether its scans contain the whole
+ * picture. ImageIO accepts a truncated file and leaves out what is missing.
  */
 final class JpegScans {
   private static final int SCAN = 0xda;
@@ -19,14 +19,16 @@ final class JpegScans {
 
   private JpegScans() {}
 
-  /** A marker and what follows its length. The data of a scan is passed over. */
+  /** A marker and the data after its length. The data of a scan is skipped. */
   record Segment(int marker, ByteBuffer body) {
     int at(int index) {
       return body.get(index) & 0xff;
     }
   }
 
-  /** Up to the end marker. Throws what a buffer throws where the file ends within a segment. */
+  /**
+   * Reads up to the end marker. Throws the buffer's exception if the file ends within a segment.
+   */
   static List<Segment> segments(ByteBuffer file) {
     List<Segment> found = new ArrayList<>();
     file.position(2);
@@ -41,7 +43,7 @@ final class JpegScans {
     return found;
   }
 
-  /** Whether every coefficient of every component is sent to its last bit. */
+  /** Whether the scans contain every coefficient of every component to its last bit. */
   static boolean complete(ByteBuffer file) {
     try {
       return missing(segments(file)).isEmpty();
@@ -50,7 +52,7 @@ final class JpegScans {
     }
   }
 
-  /** Places of coefficients, by component: its id times 64, and the place in a block. */
+  /** Positions of coefficients by component: its id times 64, plus the position in a block. */
   private static Set<Integer> missing(List<Segment> segments) {
     Set<Integer> missing = new HashSet<>();
     boolean progressive = false;
@@ -87,7 +89,10 @@ final class JpegScans {
     }
   }
 
-  /** The next marker that begins a segment; a zero or a restart belongs to the data of a scan. */
+  /**
+   * The next marker that begins a segment. A zero or a restart marker belongs to the data of a
+   * scan.
+   */
   private static int next(ByteBuffer file) {
     while (file.remaining() >= 2) {
       if (file.get() != (byte) 0xff) {

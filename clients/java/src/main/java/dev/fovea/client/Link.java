@@ -13,11 +13,11 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A channel to one service: its retries, keepalive, token and deadlines. Knows no RPC. The receive
- * limit stays at gRPC's default of 4 MiB: no answer needs more.
+ * A channel to a service: its retries, keepalive, token and deadlines. Independent of RPCs. The
+ * receive limit stays at gRPC's default of 4 MiB, because no response needs more.
  */
 final class Link implements AutoCloseable {
-  /** The largest request that a server takes is kept until it is answered, to be sent again. */
+  /** The largest request that is kept for a retry: the largest that a server accepts. */
   static final long CALL_BUFFER_BYTES = (32 << 20) + (64 << 10);
 
   private static final long CHANNEL_BUFFER_BYTES = 4 * CALL_BUFFER_BYTES;
@@ -26,8 +26,8 @@ final class Link implements AutoCloseable {
       Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
   /**
-   * How a channel behaves: round robin over all addresses, and a retry where no server took the
-   * call. gRPC for Java also retries any status that carries a pushback, whatever its code.
+   * The service config: calls are spread over all addresses and retried on UNAVAILABLE. gRPC for
+   * Java also retries any status that carries a pushback, whatever its code.
    */
   static final Map<String, ?> SERVICE_CONFIG =
       Map.of(
@@ -72,7 +72,7 @@ final class Link implements AutoCloseable {
             .build();
   }
 
-  /** The answer to a request of one message. */
+  /** The response to a request with a single message. */
   <Q, A> A one(MethodDescriptor<Q, A> method, Q request) {
     try (Call<Q, A> call = open(method)) {
       call.ask(request);
@@ -80,12 +80,12 @@ final class Link implements AutoCloseable {
     }
   }
 
-  /** A call that has been started, within the default deadline. */
+  /** A started call with the default deadline. */
   <Q, A> Call<Q, A> open(MethodDescriptor<Q, A> method) {
     return open(method, timeout);
   }
 
-  /** A call that has been started, within a deadline of its own. */
+  /** A started call with its own deadline. */
   <Q, A> Call<Q, A> open(MethodDescriptor<Q, A> method, Duration within) {
     if (channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
       // A caller who asks now does not want to wait out the minutes of a connection's backoff.

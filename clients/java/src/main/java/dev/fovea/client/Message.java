@@ -3,13 +3,13 @@ package dev.fovea.client;
 import java.util.ArrayList;
 import java.util.List;
 
-/** One turn of a conversation. */
+/** A turn of a conversation. */
 public record Message(Role role, List<Part> parts) {
-  /** Who speaks. */
+  /** The speaker. */
   public enum Role {
-    /** Instructions; only as the first message. */
+    /** Instructions. Only as the first message. */
     SYSTEM,
-    /** The one who asks; the last message is the user's. */
+    /** The user who asks. The last message is the user's. */
     USER,
     /** An earlier answer. */
     ASSISTANT
@@ -24,14 +24,14 @@ public record Message(Role role, List<Part> parts) {
     return new Message(Role.SYSTEM, List.of(Part.text(text)));
   }
 
-  /** What the user says, with images at their places. */
+  /** A message of the user, with images at their positions. */
   public static Message user(Part... parts) {
     return new Message(Role.USER, List.of(parts));
   }
 
   /**
-   * A question about images. They come first, so that a second question about the same images finds
-   * their tokens at the same place.
+   * A question about images. The images come first, so that a second question about the same images
+   * reuses their prefix.
    */
   public static Message user(String question, Image... images) {
     List<Part> parts = new ArrayList<>(List.of(images));

@@ -24,12 +24,12 @@ enum Orientation {
     return values()[exif - 1];
   }
 
-  /** The size of the upright picture from that of the lying one, or the other way round. */
+  /** The upright size from the stored size, or the other way round. */
   Size turned(Size size) {
     return quarters % 2 == 0 ? size : new Size(size.height(), size.width());
   }
 
-  /** Where pixel (x, y) of a lying picture stands in the upright one, as {x, y}. */
+  /** The position of stored pixel (x, y) in the upright picture, as {x, y}. */
   int[] place(int x, int y, Size lying) {
     int right = lying.width() - 1;
     int bottom = lying.height() - 1;

@@ -1,11 +1,11 @@
 package dev.fovea.client;
 
-/** A piece of a message, in the order in which the model reads them: text or an {@link Image}. */
+/** Part of a message, in the order in which the model reads it: text or an {@link Image}. */
 public sealed interface Part permits Part.Text, Image, Size {
-  /** Special tokens written in it are text too. */
+  /** Special tokens spelled in it are treated as text. */
   record Text(String text) implements Part {}
 
-  /** A piece of text. */
+  /** Text. */
   static Part text(String text) {
     return new Text(text);
   }

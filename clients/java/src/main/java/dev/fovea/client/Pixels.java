@@ -9,8 +9,8 @@ import java.awt.image.Raster;
 import java.io.IOException;
 
 /**
- * A decoded picture as rows of red, green and blue on white, 0 to 255. The samples are taken as they
- * are: colour profiles are not applied, as the services do not apply them either.
+ * A decoded picture as rows of red, green and blue on white, 0 to 255. Colour profiles are not
+ * applied, as in the services.
  */
 final class Pixels {
   private static final int WHITE = 255;
@@ -26,7 +26,7 @@ final class Pixels {
     shift = raster.getDataBuffer().getDataType() == DataBuffer.TYPE_USHORT ? 8 : 0;
   }
 
-  /** Refuses what is neither grey nor RGB nor a palette. */
+  /** Refuses pictures that are not grey, RGB or palette. */
   static Pixels of(BufferedImage image) throws IOException {
     ColorModel colors = image.getColorModel();
     boolean plain =

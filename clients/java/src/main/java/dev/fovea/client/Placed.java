@@ -3,10 +3,10 @@ package dev.fovea.client;
 import java.util.List;
 
 /**
- * Which rows of an image a plan sends. {@code known} is false where only the vision tower could tell
- * and was not to be run; {@code count} is then that of the whole image. {@code kept} are the places
- * of the rows on the merged grid, empty where all are sent; {@code order} those of all encoded rows,
- * the most important first, where it was asked for.
+ * The rows that a plan selects. {@code known} is false if only the vision tower could tell and was
+ * not run; {@code count} is then that of the whole image. {@code kept} lists the indices of the
+ * rows on the merged grid, empty if all are sent. {@code order} lists the indices of all encoded
+ * rows, the most important first, on request.
  */
 public record Placed(
     boolean known,

@@ -1,11 +1,11 @@
 package dev.fovea.client;
 
-/** Hears how far an upload is. It runs in the thread that uploads. */
+/** Receives the progress of an upload, in the thread that uploads. */
 @FunctionalInterface
 public interface Progress {
-  /** The Progress of a caller who does not care. */
+  /** Ignores the progress. */
   Progress UNHEARD = (sent, total) -> {};
 
-  /** So many bytes of so many have been handed to the connection. */
+  /** Called with the bytes handed to the connection and the total. */
   void sent(long bytes, long total);
 }

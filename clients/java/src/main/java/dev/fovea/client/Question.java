@@ -5,8 +5,9 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What a caller asks: a conversation, and how it is to be answered. {@code requestId} names it in
- * logs; empty lets the server choose. {@code timeout} is that of the answer; absent, the client's.
+ * A conversation, and how to answer it. {@code requestId} identifies the request in logs; if empty,
+ * the server generates an id. {@code timeout} is the deadline of the answer; if absent, the
+ * client's.
  */
 public record Question(
     List<Message> messages,
@@ -38,17 +39,17 @@ public record Question(
         false);
   }
 
-  /** Each image is shrunk to at most this many pixels; the server's default is 1,310,720. */
+  /** Each image is resized to at most this many pixels. The server's default is 1,310,720. */
   public Question withMaxPixels(int most) {
     return withBudget(budget.but().maxPixels(most).build());
   }
 
-  /** What the images may cost; takes the place of what was said of that before. */
+  /** The bound on the cost of the images. Replaces an earlier budget. */
   public Question withBudget(Budget budget) {
     return new Question(messages, budget, sampling, requestId, timeout, format, logprobs);
   }
 
-  /** How tokens are chosen. */
+  /** How tokens are sampled. */
   public Question withSampling(Sampling sampling) {
     return new Question(messages, budget, sampling, requestId, timeout, format, logprobs);
   }
@@ -58,19 +59,19 @@ public record Question(
     return new Question(messages, budget, sampling, requestId, timeout, format, logprobs);
   }
 
-  /** The answer must be complete by then. */
+  /** The deadline of the complete answer. */
   public Question withTimeout(Duration timeout) {
     return new Question(
         messages, budget, sampling, requestId, Optional.of(timeout), format, logprobs);
   }
 
-  /** The form that the answer must have; without one it is free. */
+  /** Constrains the answer. Without a format it is free text. */
   public Question withFormat(Format format) {
     return new Question(
         messages, budget, sampling, requestId, timeout, Optional.of(format), logprobs);
   }
 
-  /** Asks for the log-probability of every token. */
+  /** Requests the log-probability of every token. */
   public Question withLogprobs() {
     return new Question(messages, budget, sampling, requestId, timeout, format, true);
   }

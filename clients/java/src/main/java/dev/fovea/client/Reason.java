@@ -48,7 +48,7 @@ public enum Reason {
   ANSWER_NOT_FINITE,
   ENGINE_OUT_OF_MEMORY,
   CALL_IDLE,
-  /** A status without our details, or a reason that is younger than this client. */
+  /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 
   static Reason of(String name) {

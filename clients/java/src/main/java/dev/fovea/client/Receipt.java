@@ -5,8 +5,8 @@ import java.util.Locale;
 import java.util.OptionalInt;
 
 /**
- * What one answer cost, image by image and stage by stage. {@code degraded} says that images lost
- * detail because the server was near a limit.
+ * The cost of an answer, by image and by stage. {@code degraded} is true if images lost detail
+ * because the server was under load.
  */
 public record Receipt(
     List<Image> images,
@@ -17,9 +17,9 @@ public record Receipt(
     boolean degraded) {
 
   /**
-   * One image. {@code tokensFull} is its cost at the checkpoint's own limits; {@code wireBytes} are
-   * the bytes of rows that travelled for this answer; {@code repeatOf} is the place of the earlier
-   * image that it repeats.
+   * The cost of an image. {@code tokensFull} is its cost at the checkpoint's own limits. {@code
+   * wireBytes} is the number of bytes of rows sent for this answer. {@code repeatOf} is the index
+   * of the earlier image that it repeats.
    */
   public record Image(
       String digest,
@@ -39,12 +39,12 @@ public record Receipt(
       OptionalInt repeatOf,
       ImageKind kind) {}
 
-  /** Something that was done to an image; counts are visual tokens. */
+  /** A step that changed an image or its tokens. Counts are visual tokens. */
   public record Step(String name, int before, int after, String reason) {}
 
   /**
-   * Sums; the naive ones are those of a server that plans nothing and keeps nothing. {@code patches}
-   * are those that the vision tower computed for this answer.
+   * Sums. The naive sums are those without planning and caching. {@code patches} are those that the
+   * vision tower computed for this answer.
    */
   public record Totals(
       int visualTokens,
@@ -57,7 +57,7 @@ public record Receipt(
       long rowBytes,
       long patches,
       long naivePatches) {
-    /** The share of visual tokens that was saved, 0 to 1. */
+    /** The share of visual tokens that planning saved, 0 to 1. */
     public double saved() {
       return naiveVisualTokens == 0 ? 0 : 1 - (double) visualTokens / naiveVisualTokens;
     }
@@ -73,12 +73,12 @@ public record Receipt(
       double decode,
       double total) {}
 
-  /** The tiers that were tried, the last of which answered, and why. */
+  /** The tiers that were tried, of which the last answered, and the reason. */
   public record Tier(List<String> path, String reason) {}
 
   /**
-   * By the operator's tariff; zero and empty where none is set. {@code naiveAmount} is what a server
-   * that plans nothing would have had to take.
+   * The price by the operator's tariff; zero and empty without a tariff. {@code naiveAmount} is the
+   * amount without planning and caching.
    */
   public record Price(double amount, String currency, double naiveAmount) {}
 

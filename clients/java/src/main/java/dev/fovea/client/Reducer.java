@@ -1,14 +1,14 @@
 package dev.fovea.client;
 
-/** Which visual tokens of an image are kept where not all are. */
+/** How the kept visual tokens of an image are ranked. */
 public enum Reducer {
-  /** The image is made smaller until it has as many; an encoder refuses it. */
+  /** Resizes the image to that many tokens. An encoder refuses it. */
   RESIZE,
-  /** By attention, and by what a token adds to those that are kept. */
+  /** By saliency and coverage. */
   SCOPE,
-  /** By how different a token is from those that are kept. */
+  /** By diversity. */
   DIVPRUNE,
-  /** Evenly over the image. */
+  /** At even distances over the image. */
   STRIDE,
   /** At random, the same for every image of a size. */
   RANDOM

@@ -11,9 +11,9 @@ import java.nio.ByteBuffer;
 import java.util.List;
 
 /**
- * Rows put together from an Encode stream; nothing that arrives is trusted. Layout, places, order,
- * count, length and checksum of every chunk are compared with the header, and the digest of the whole with
- * the summary.
+ * Collects the rows of an Encode stream and trusts nothing. Layout, indices, order, count, length
+ * and checksum of every chunk are compared with the header, and the digest of the whole with the
+ * summary.
  */
 final class RowAssembly {
   private final ByteArrayOutputStream data = new ByteArrayOutputStream();
@@ -23,7 +23,7 @@ final class RowAssembly {
   private EncodeSummary summary;
   private int next;
 
-  /** Takes the next message; fails as soon as something does not fit. */
+  /** Takes the next message. Fails at the first mismatch. */
   void take(EncodeResponse message) {
     switch (message.getEventCase()) {
       case HEADER -> open(message.getHeader());
@@ -46,7 +46,7 @@ final class RowAssembly {
     kept = kept(received);
   }
 
-  /** The places of the rows, ascending and on the grid; none where all rows are there. */
+  /** The kept indices, ascending and on the grid. Empty if all rows are present. */
   static List<Integer> kept(EncodeHeader header) {
     int last = -1;
     for (int place : header.getKeptList()) {

@@ -1,13 +1,15 @@
 package dev.fovea.client;
 
-/** How the values of a row are written; little-endian. Scales are in fp32, behind the values of a row. */
+/**
+ * The dtype of the values of a row, little-endian. Scales are in fp32, after the values of a row.
+ */
 public enum RowDtype {
   BF16(2, 0),
   FP16(2, 0),
   FP32(4, 0),
-  /** float8 e4m3fn, one scale for each level. */
+  /** float8 e4m3fn, with a scale for each level. */
   FP8(1, Integer.MAX_VALUE),
-  /** One scale for each 64 values of a level. */
+  /** A scale for each 64 values of a level. */
   INT8(1, 64),
   UNKNOWN(0, 0);
 
@@ -21,12 +23,12 @@ public enum RowDtype {
     this.group = group;
   }
 
-  /** Bytes of one value. */
+  /** Bytes of a value. */
   public int bytes() {
     return bytes;
   }
 
-  /** Bytes of one level of {@code width} values, its scales included; 0 where it cannot be. */
+  /** Bytes of a level of {@code width} values, its scales included. 0 if no such level exists. */
   int levelBytes(int width) {
     if (group == 0 || width < 1) {
       return width * bytes;

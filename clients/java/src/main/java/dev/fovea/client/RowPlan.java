@@ -1,21 +1,21 @@
 package dev.fovea.client;
 
 /**
- * How an image is encoded, and which of its rows are sent. What is null is the server's choice.
- * {@code flatTolerance} encodes no square of one colour, 0 none of exactly one. {@code keep} is the
- * share of the encoded rows that is sent; {@code auto} sends as many as add something.
+ * How an image is encoded, and which of its rows are sent. Null takes the server's default. {@code
+ * flatTolerance} drops uniform patches: 0 those of exactly a single colour. {@code keep} is the
+ * share of the encoded rows to send; {@code auto} chooses the share from the image.
  */
 public record RowPlan(
     Integer maxPixels, Integer flatTolerance, Double keep, boolean auto, Reducer reducer) {
   /** All rows at the server's default size. */
   public static final RowPlan DEFAULT = new RowPlan(null, null, null, false, null);
 
-  /** The image is shrunk to at most this many pixels. */
+  /** The image is resized to at most this many pixels. */
   public RowPlan withMaxPixels(int most) {
     return new RowPlan(most, flatTolerance, keep, auto, reducer);
   }
 
-  /** Squares of one colour are not encoded; their values may differ by this much. */
+  /** Uniform patches are dropped. Their values may differ by this much. */
   public RowPlan withFlatTolerance(int tolerance) {
     return new RowPlan(maxPixels, tolerance, keep, auto, reducer);
   }
@@ -25,7 +25,7 @@ public record RowPlan(
     return new RowPlan(maxPixels, flatTolerance, share, false, by);
   }
 
-  /** The best rows by a reducer: as many as add something. */
+  /** The best rows by a reducer: a share chosen from the image. */
   public RowPlan withBest(Reducer by) {
     return new RowPlan(maxPixels, flatTolerance, null, true, by);
   }

@@ -4,9 +4,9 @@ package dev.fovea.client;
 public enum RowSource {
   /** Computed for this call. */
   ENCODED,
-  /** Found in the encoder's store: a hit. */
+  /** In the encoder's store: a row hit. */
   ROWS,
-  /** Held by the KV cache; no row travelled. */
+  /** In the KV cache: a prefix hit. No rows were sent. */
   PREFIX,
   /** Not needed. */
   NONE

@@ -5,9 +5,9 @@ import java.nio.ByteOrder;
 import java.util.List;
 
 /**
- * The rows of one image, checked. {@code data} holds {@code count} rows in raster order of the
- * merged grid; {@code layout} says how to read them. {@code kept} are their places on the grid, one a
- * row, ascending; empty where all rows are here.
+ * The verified rows of an image. {@code data} holds {@code count} rows in raster order of the
+ * merged grid, described by {@code layout}. {@code kept} lists the kept indices, ascending; empty
+ * if all rows are present.
  */
 public record Rows(
     ByteBuffer data,
@@ -21,11 +21,11 @@ public record Rows(
     Timings timings,
     List<Integer> kept) {
 
-  /** Milliseconds that the encoder spent, by stage; 0 where a stage did not happen. */
+  /** Milliseconds that the encoder spent, by stage. 0 for a stage that did not run. */
   public record Timings(
       double queue, double decode, double preprocess, double tower, double store, double total) {}
 
-  /** The bytes, read-only and little-endian; each call gives a view of its own. */
+  /** The bytes, read-only and little-endian. Each call returns a separate view. */
   @Override
   public ByteBuffer data() {
     return data.asReadOnlyBuffer().order(ByteOrder.LITTLE_ENDIAN);

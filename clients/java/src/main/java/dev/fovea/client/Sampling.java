@@ -3,8 +3,8 @@ package dev.fovea.client;
 import java.util.List;
 
 /**
- * How the answer's tokens are chosen; null leaves a knob at the server's default. {@link #DEFAULT}
- * always takes the likeliest token. The seed is taken as 32 bits without a sign.
+ * How tokens are sampled. Null takes the server's default. {@link #DEFAULT} is greedy. The seed is
+ * an unsigned 32-bit number.
  */
 public record Sampling(
     Float temperature,
@@ -16,7 +16,7 @@ public record Sampling(
     List<String> stop,
     Integer maxNewTokens) {
 
-  /** The server's own choice of everything. */
+  /** The server's defaults. */
   public static final Sampling DEFAULT =
       new Sampling(null, null, null, null, null, null, List.of(), null);
 
@@ -24,27 +24,27 @@ public record Sampling(
     stop = List.copyOf(stop);
   }
 
-  /** 0 always takes the likeliest token. */
+  /** 0 is greedy: the most likely token is always taken. */
   public Sampling withTemperature(float value) {
     return new Sampling(value, topP, topK, minP, repetitionPenalty, seed, stop, maxNewTokens);
   }
 
-  /** Only the likeliest tokens that together reach this probability. */
+  /** Sample from the most likely tokens that together reach this probability. */
   public Sampling withTopP(float value) {
     return new Sampling(temperature, value, topK, minP, repetitionPenalty, seed, stop, maxNewTokens);
   }
 
-  /** Only the k likeliest tokens; 0 is all. */
+  /** Sample from the k most likely tokens; 0 is all. */
   public Sampling withTopK(int value) {
     return new Sampling(temperature, topP, value, minP, repetitionPenalty, seed, stop, maxNewTokens);
   }
 
-  /** Only tokens at least this fraction as likely as the likeliest. */
+  /** Sample from tokens at least this fraction as likely as the most likely token. */
   public Sampling withMinP(float value) {
     return new Sampling(temperature, topP, topK, value, repetitionPenalty, seed, stop, maxNewTokens);
   }
 
-  /** Divides the logits of tokens that were seen before; 1 changes nothing. */
+  /** Penalises tokens that occurred before; 1 changes nothing. */
   public Sampling withRepetitionPenalty(float value) {
     return new Sampling(temperature, topP, topK, minP, value, seed, stop, maxNewTokens);
   }
@@ -54,7 +54,7 @@ public record Sampling(
     return new Sampling(temperature, topP, topK, minP, repetitionPenalty, value, stop, maxNewTokens);
   }
 
-  /** The answer ends before any of these. */
+  /** The answer ends before the first of these strings. */
   public Sampling withStop(String... values) {
     List<String> stops = List.of(values);
     return new Sampling(temperature, topP, topK, minP, repetitionPenalty, seed, stops, maxNewTokens);

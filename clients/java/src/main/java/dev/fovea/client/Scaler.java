@@ -3,13 +3,13 @@ package dev.fovea.client;
 import java.awt.image.BufferedImage;
 
 /**
- * Resizes with an antialiased bicubic filter, the one that the model's image processor uses. One row
- * of the large picture is held at a time, beside the small picture.
+ * Resizes with the antialiased bicubic filter of the model's image processor. It holds a single row
+ * of the large picture at a time, in addition to the small picture.
  */
 final class Scaler {
   private Scaler() {}
 
-  /** The picture in `size`, both as they lie, then turned upright. */
+  /** The picture at `size`, both unturned, then turned upright. */
   static BufferedImage scale(Pixels pixels, Size size, Orientation orientation) {
     Size from = pixels.size();
     Axis across = Axis.of(from.width(), size.width());
@@ -54,7 +54,7 @@ final class Scaler {
     return Math.max(0, Math.min(255, Math.round(value)));
   }
 
-  /** For each place of the small side: the first place of the large one, and the weights. */
+  /** For each position on the small side: the first position on the large side, and the weights. */
   private record Axis(int[] first, float[][] weights) {
     private static final double A = -0.5;
 

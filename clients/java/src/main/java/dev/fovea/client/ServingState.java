@@ -1,6 +1,6 @@
 package dev.fovea.client;
 
-/** Whether a service can answer yet. */
+/** Whether a service can take requests. */
 public enum ServingState {
   LOADING,
   SERVING,

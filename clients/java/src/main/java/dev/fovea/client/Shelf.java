@@ -6,8 +6,8 @@ import java.util.Optional;
 import java.util.function.Function;
 
 /**
- * Where a service keeps images. An image that it holds is not sent again: of any but the smallest
- * files it is asked first. `Q` and `A` are the service's own messages of an upload.
+ * Uploads of a service. A stored image is not sent again: for all but the smallest files, the
+ * client asks first. `Q` and `A` are the service's messages of an upload.
  */
 record Shelf<Q, A>(
     Link link,
@@ -17,10 +17,12 @@ record Shelf<Q, A>(
     Function<A, Stored> stored,
     Function<String, Stored> describe) {
 
-  /** Up to here sending costs no more than asking: it fits the first window of a connection. */
+  /**
+   * Up to this size, sending costs no more than asking: it fits the first window of a connection.
+   */
   private static final long UNASKED_BYTES = 64 << 10;
 
-  /** An image that is known by its id alone must be there already. */
+  /** An image that is known only by its id must be stored already. */
   Stored put(Image image, Progress progress) {
     if (image instanceof Image.Id id) {
       return describe.apply(id.digest());

@@ -1,6 +1,6 @@
 package dev.fovea.client;
 
-/** A size in pixels. In a message it stands for an image that is not at hand: only to count it. */
+/** A size in pixels. In a message it replaces an image that you do not have, for counting only. */
 public record Size(int width, int height) implements Part {
   @Override
   public String toString() {

@@ -3,8 +3,7 @@ package dev.fovea.client;
 import java.time.Instant;
 
 /**
- * An image that an encoder holds. {@code already} is true where it was held before this call; a full
- * store may let it go before it {@code expires}. {@code encoder} is empty where the encoder itself
- * answers.
+ * A stored image. {@code already} is true if it was stored before this call. A full store may evict
+ * it before it {@code expires}. {@code encoder} is empty if the encoder itself responded.
  */
 public record Stored(ImageFacts facts, boolean already, Instant expires, String encoder) {}

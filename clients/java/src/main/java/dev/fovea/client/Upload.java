@@ -14,9 +14,9 @@ import java.util.HexFormat;
 import java.util.function.Function;
 
 /**
- * A file on its way to a service: its id, its length, its pieces. It is read twice rather than held
- * in memory; should it change in between, the service refuses it, because the bytes no longer have
- * the id that was announced. {@code file} is its path; empty for bytes in memory.
+ * A file on its way to a service: its id, its length, its pieces. It is read twice instead of held
+ * in memory. If it changes in between, the service refuses it, because its bytes no longer match
+ * the announced id. {@code file} is its path; empty for bytes in memory.
  */
 record Upload(Source source, String digest, long size, String file) {
   private static final int PIECE_BYTES = 1 << 20;
@@ -49,7 +49,7 @@ record Upload(Source source, String digest, long size, String file) {
     return new Upload(source, id(sha256.digest()), size, file);
   }
 
-  /** The public id of bytes whose SHA-256 this is. */
+  /** The public id of bytes with this SHA-256. */
   static String id(byte[] hash) {
     return "sha256:" + HexFormat.of().formatHex(hash);
   }
@@ -62,12 +62,12 @@ record Upload(Source source, String digest, long size, String file) {
     }
   }
 
-  /** The length as the header's field can say it; every service refuses far smaller files. */
+  /** The length as the header encodes it. Every service refuses far smaller files. */
   int announcedSize() {
     return (int) Math.min(size, MOST_BYTES);
   }
 
-  /** Sends header and pieces, for as long as the other side wants them. Returns its answer. */
+  /** Sends header and pieces, for as long as the server wants them. Returns its response. */
   <Q, A> A send(Call<Q, A> call, Q header, Function<ByteString, Q> message, Progress progress) {
     boolean wanted = call.send(header);
     long sent = 0;

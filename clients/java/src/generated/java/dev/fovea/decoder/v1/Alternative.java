@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * The same request under another budget.
+ * The same request with another budget.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Alternative}
@@ -59,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object name_ = "";
   /**
    * <pre>
-   * What it is called: `detail high`, for instance.
+   * The name of the alternative, for instance `detail high`.
    * </pre>
    *
    * <code>string name = 1;</code>
@@ -80,7 +80,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What it is called: `detail high`, for instance.
+   * The name of the alternative, for instance `detail high`.
    * </pre>
    *
    * <code>string name = 1;</code>
@@ -105,7 +105,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.VisualBudget visual_;
   /**
    * <pre>
-   * The budget, to be sent as it is.
+   * The budget, ready to send.
    * </pre>
    *
    * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -117,7 +117,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The budget, to be sent as it is.
+   * The budget, ready to send.
    * </pre>
    *
    * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -129,7 +129,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The budget, to be sent as it is.
+   * The budget, ready to send.
    * </pre>
    *
    * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -143,7 +143,7 @@ private static final long serialVersionUID = 0L;
   private int visualTokens_ = 0;
   /**
    * <pre>
-   * Visual tokens, at most.
+   * The upper bound of the visual tokens.
    * </pre>
    *
    * <code>uint32 visual_tokens = 3;</code>
@@ -158,7 +158,7 @@ private static final long serialVersionUID = 0L;
   private int visualTokensMin_ = 0;
   /**
    * <pre>
-   * Visual tokens, at least.
+   * The lower bound of the visual tokens.
    * </pre>
    *
    * <code>uint32 visual_tokens_min = 4;</code>
@@ -173,7 +173,7 @@ private static final long serialVersionUID = 0L;
   private boolean exact_ = false;
   /**
    * <pre>
-   * Whether both are the same for sure.
+   * Whether both bounds are the exact cost.
    * </pre>
    *
    * <code>bool exact = 5;</code>
@@ -203,7 +203,7 @@ private static final long serialVersionUID = 0L;
   private long kvBytes_ = 0L;
   /**
    * <pre>
-   * Bytes of KV cache of the prompt.
+   * KV cache of the prompt, in bytes.
    * </pre>
    *
    * <code>uint64 kv_bytes = 7;</code>
@@ -218,7 +218,7 @@ private static final long serialVersionUID = 0L;
   private double prefillFlops_ = 0D;
   /**
    * <pre>
-   * Arithmetic to read the prompt, in floating point operations.
+   * Floating-point operations of the prefill.
    * </pre>
    *
    * <code>double prefill_flops = 8;</code>
@@ -233,7 +233,7 @@ private static final long serialVersionUID = 0L;
   private boolean fitsContext_ = false;
   /**
    * <pre>
-   * Whether prompt and max_new_tokens fit the context.
+   * Whether the prompt and max_new_tokens fit the context.
    * </pre>
    *
    * <code>bool fits_context = 9;</code>
@@ -505,7 +505,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The same request under another budget.
+   * The same request with another budget.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Alternative}
@@ -761,7 +761,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object name_ = "";
     /**
      * <pre>
-     * What it is called: `detail high`, for instance.
+     * The name of the alternative, for instance `detail high`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -781,7 +781,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it is called: `detail high`, for instance.
+     * The name of the alternative, for instance `detail high`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -802,7 +802,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it is called: `detail high`, for instance.
+     * The name of the alternative, for instance `detail high`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -819,7 +819,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it is called: `detail high`, for instance.
+     * The name of the alternative, for instance `detail high`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -833,7 +833,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it is called: `detail high`, for instance.
+     * The name of the alternative, for instance `detail high`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -855,7 +855,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.VisualBudget, dev.fovea.decoder.v1.VisualBudget.Builder, dev.fovea.decoder.v1.VisualBudgetOrBuilder> visualBuilder_;
     /**
      * <pre>
-     * The budget, to be sent as it is.
+     * The budget, ready to send.
      * </pre>
      *
      * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -866,7 +866,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The budget, to be sent as it is.
+     * The budget, ready to send.
      * </pre>
      *
      * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -881,7 +881,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The budget, to be sent as it is.
+     * The budget, ready to send.
      * </pre>
      *
      * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -901,7 +901,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The budget, to be sent as it is.
+     * The budget, ready to send.
      * </pre>
      *
      * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -919,7 +919,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The budget, to be sent as it is.
+     * The budget, ready to send.
      * </pre>
      *
      * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -944,7 +944,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The budget, to be sent as it is.
+     * The budget, ready to send.
      * </pre>
      *
      * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -961,7 +961,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The budget, to be sent as it is.
+     * The budget, ready to send.
      * </pre>
      *
      * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -973,7 +973,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The budget, to be sent as it is.
+     * The budget, ready to send.
      * </pre>
      *
      * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -988,7 +988,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The budget, to be sent as it is.
+     * The budget, ready to send.
      * </pre>
      *
      * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -1010,7 +1010,7 @@ private static final long serialVersionUID = 0L;
     private int visualTokens_ ;
     /**
      * <pre>
-     * Visual tokens, at most.
+     * The upper bound of the visual tokens.
      * </pre>
      *
      * <code>uint32 visual_tokens = 3;</code>
@@ -1022,7 +1022,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens, at most.
+     * The upper bound of the visual tokens.
      * </pre>
      *
      * <code>uint32 visual_tokens = 3;</code>
@@ -1038,7 +1038,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens, at most.
+     * The upper bound of the visual tokens.
      * </pre>
      *
      * <code>uint32 visual_tokens = 3;</code>
@@ -1054,7 +1054,7 @@ private static final long serialVersionUID = 0L;
     private int visualTokensMin_ ;
     /**
      * <pre>
-     * Visual tokens, at least.
+     * The lower bound of the visual tokens.
      * </pre>
      *
      * <code>uint32 visual_tokens_min = 4;</code>
@@ -1066,7 +1066,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens, at least.
+     * The lower bound of the visual tokens.
      * </pre>
      *
      * <code>uint32 visual_tokens_min = 4;</code>
@@ -1082,7 +1082,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens, at least.
+     * The lower bound of the visual tokens.
      * </pre>
      *
      * <code>uint32 visual_tokens_min = 4;</code>
@@ -1098,7 +1098,7 @@ private static final long serialVersionUID = 0L;
     private boolean exact_ ;
     /**
      * <pre>
-     * Whether both are the same for sure.
+     * Whether both bounds are the exact cost.
      * </pre>
      *
      * <code>bool exact = 5;</code>
@@ -1110,7 +1110,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether both are the same for sure.
+     * Whether both bounds are the exact cost.
      * </pre>
      *
      * <code>bool exact = 5;</code>
@@ -1126,7 +1126,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether both are the same for sure.
+     * Whether both bounds are the exact cost.
      * </pre>
      *
      * <code>bool exact = 5;</code>
@@ -1186,7 +1186,7 @@ private static final long serialVersionUID = 0L;
     private long kvBytes_ ;
     /**
      * <pre>
-     * Bytes of KV cache of the prompt.
+     * KV cache of the prompt, in bytes.
      * </pre>
      *
      * <code>uint64 kv_bytes = 7;</code>
@@ -1198,7 +1198,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of KV cache of the prompt.
+     * KV cache of the prompt, in bytes.
      * </pre>
      *
      * <code>uint64 kv_bytes = 7;</code>
@@ -1214,7 +1214,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of KV cache of the prompt.
+     * KV cache of the prompt, in bytes.
      * </pre>
      *
      * <code>uint64 kv_bytes = 7;</code>
@@ -1230,7 +1230,7 @@ private static final long serialVersionUID = 0L;
     private double prefillFlops_ ;
     /**
      * <pre>
-     * Arithmetic to read the prompt, in floating point operations.
+     * Floating-point operations of the prefill.
      * </pre>
      *
      * <code>double prefill_flops = 8;</code>
@@ -1242,7 +1242,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Arithmetic to read the prompt, in floating point operations.
+     * Floating-point operations of the prefill.
      * </pre>
      *
      * <code>double prefill_flops = 8;</code>
@@ -1258,7 +1258,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Arithmetic to read the prompt, in floating point operations.
+     * Floating-point operations of the prefill.
      * </pre>
      *
      * <code>double prefill_flops = 8;</code>
@@ -1274,7 +1274,7 @@ private static final long serialVersionUID = 0L;
     private boolean fitsContext_ ;
     /**
      * <pre>
-     * Whether prompt and max_new_tokens fit the context.
+     * Whether the prompt and max_new_tokens fit the context.
      * </pre>
      *
      * <code>bool fits_context = 9;</code>
@@ -1286,7 +1286,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether prompt and max_new_tokens fit the context.
+     * Whether the prompt and max_new_tokens fit the context.
      * </pre>
      *
      * <code>bool fits_context = 9;</code>
@@ -1302,7 +1302,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether prompt and max_new_tokens fit the context.
+     * Whether the prompt and max_new_tokens fit the context.
      * </pre>
      *
      * <code>bool fits_context = 9;</code>

@@ -12,7 +12,7 @@ public interface AlternativeOrBuilder extends
 
   /**
    * <pre>
-   * What it is called: `detail high`, for instance.
+   * The name of the alternative, for instance `detail high`.
    * </pre>
    *
    * <code>string name = 1;</code>
@@ -21,7 +21,7 @@ public interface AlternativeOrBuilder extends
   java.lang.String getName();
   /**
    * <pre>
-   * What it is called: `detail high`, for instance.
+   * The name of the alternative, for instance `detail high`.
    * </pre>
    *
    * <code>string name = 1;</code>
@@ -32,7 +32,7 @@ public interface AlternativeOrBuilder extends
 
   /**
    * <pre>
-   * The budget, to be sent as it is.
+   * The budget, ready to send.
    * </pre>
    *
    * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -41,7 +41,7 @@ public interface AlternativeOrBuilder extends
   boolean hasVisual();
   /**
    * <pre>
-   * The budget, to be sent as it is.
+   * The budget, ready to send.
    * </pre>
    *
    * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -50,7 +50,7 @@ public interface AlternativeOrBuilder extends
   dev.fovea.decoder.v1.VisualBudget getVisual();
   /**
    * <pre>
-   * The budget, to be sent as it is.
+   * The budget, ready to send.
    * </pre>
    *
    * <code>.fovea.decoder.v1.VisualBudget visual = 2;</code>
@@ -59,7 +59,7 @@ public interface AlternativeOrBuilder extends
 
   /**
    * <pre>
-   * Visual tokens, at most.
+   * The upper bound of the visual tokens.
    * </pre>
    *
    * <code>uint32 visual_tokens = 3;</code>
@@ -69,7 +69,7 @@ public interface AlternativeOrBuilder extends
 
   /**
    * <pre>
-   * Visual tokens, at least.
+   * The lower bound of the visual tokens.
    * </pre>
    *
    * <code>uint32 visual_tokens_min = 4;</code>
@@ -79,7 +79,7 @@ public interface AlternativeOrBuilder extends
 
   /**
    * <pre>
-   * Whether both are the same for sure.
+   * Whether both bounds are the exact cost.
    * </pre>
    *
    * <code>bool exact = 5;</code>
@@ -99,7 +99,7 @@ public interface AlternativeOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of KV cache of the prompt.
+   * KV cache of the prompt, in bytes.
    * </pre>
    *
    * <code>uint64 kv_bytes = 7;</code>
@@ -109,7 +109,7 @@ public interface AlternativeOrBuilder extends
 
   /**
    * <pre>
-   * Arithmetic to read the prompt, in floating point operations.
+   * Floating-point operations of the prefill.
    * </pre>
    *
    * <code>double prefill_flops = 8;</code>
@@ -119,7 +119,7 @@ public interface AlternativeOrBuilder extends
 
   /**
    * <pre>
-   * Whether prompt and max_new_tokens fit the context.
+   * Whether the prompt and max_new_tokens fit the context.
    * </pre>
    *
    * <code>bool fits_context = 9;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Some answers, of which one is to be given.
+ * A list of allowed answers.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Choice}
@@ -60,7 +60,7 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * REQUIRED. The answers, none of them empty.
+   * REQUIRED. The allowed answers. None is empty.
    * </pre>
    *
    * <code>repeated string options = 1;</code>
@@ -72,7 +72,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. The answers, none of them empty.
+   * REQUIRED. The allowed answers. None is empty.
    * </pre>
    *
    * <code>repeated string options = 1;</code>
@@ -83,7 +83,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. The answers, none of them empty.
+   * REQUIRED. The allowed answers. None is empty.
    * </pre>
    *
    * <code>repeated string options = 1;</code>
@@ -95,7 +95,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. The answers, none of them empty.
+   * REQUIRED. The allowed answers. None is empty.
    * </pre>
    *
    * <code>repeated string options = 1;</code>
@@ -276,7 +276,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Some answers, of which one is to be given.
+   * A list of allowed answers.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Choice}
@@ -433,7 +433,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The answers, none of them empty.
+     * REQUIRED. The allowed answers. None is empty.
      * </pre>
      *
      * <code>repeated string options = 1;</code>
@@ -446,7 +446,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The answers, none of them empty.
+     * REQUIRED. The allowed answers. None is empty.
      * </pre>
      *
      * <code>repeated string options = 1;</code>
@@ -457,7 +457,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The answers, none of them empty.
+     * REQUIRED. The allowed answers. None is empty.
      * </pre>
      *
      * <code>repeated string options = 1;</code>
@@ -469,7 +469,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The answers, none of them empty.
+     * REQUIRED. The allowed answers. None is empty.
      * </pre>
      *
      * <code>repeated string options = 1;</code>
@@ -482,7 +482,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The answers, none of them empty.
+     * REQUIRED. The allowed answers. None is empty.
      * </pre>
      *
      * <code>repeated string options = 1;</code>
@@ -501,7 +501,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The answers, none of them empty.
+     * REQUIRED. The allowed answers. None is empty.
      * </pre>
      *
      * <code>repeated string options = 1;</code>
@@ -519,7 +519,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The answers, none of them empty.
+     * REQUIRED. The allowed answers. None is empty.
      * </pre>
      *
      * <code>repeated string options = 1;</code>
@@ -537,7 +537,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The answers, none of them empty.
+     * REQUIRED. The allowed answers. None is empty.
      * </pre>
      *
      * <code>repeated string options = 1;</code>
@@ -552,7 +552,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The answers, none of them empty.
+     * REQUIRED. The allowed answers. None is empty.
      * </pre>
      *
      * <code>repeated string options = 1;</code>

@@ -12,7 +12,7 @@ public interface ChoiceOrBuilder extends
 
   /**
    * <pre>
-   * REQUIRED. The answers, none of them empty.
+   * REQUIRED. The allowed answers. None is empty.
    * </pre>
    *
    * <code>repeated string options = 1;</code>
@@ -22,7 +22,7 @@ public interface ChoiceOrBuilder extends
       getOptionsList();
   /**
    * <pre>
-   * REQUIRED. The answers, none of them empty.
+   * REQUIRED. The allowed answers. None is empty.
    * </pre>
    *
    * <code>repeated string options = 1;</code>
@@ -31,7 +31,7 @@ public interface ChoiceOrBuilder extends
   int getOptionsCount();
   /**
    * <pre>
-   * REQUIRED. The answers, none of them empty.
+   * REQUIRED. The allowed answers. None is empty.
    * </pre>
    *
    * <code>repeated string options = 1;</code>
@@ -41,7 +41,7 @@ public interface ChoiceOrBuilder extends
   java.lang.String getOptions(int index);
   /**
    * <pre>
-   * REQUIRED. The answers, none of them empty.
+   * REQUIRED. The allowed answers. None is empty.
    * </pre>
    *
    * <code>repeated string options = 1;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * The same request, to be answered in one message.
+ * A request that is answered with a single message.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.CompleteRequest}
@@ -259,7 +259,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The same request, to be answered in one message.
+   * A request that is answered with a single message.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.CompleteRequest}

@@ -205,7 +205,7 @@ private static final long serialVersionUID = 0L;
   private int finishReason_ = 0;
   /**
    * <pre>
-   * Why it ended.
+   * Why the answer ended.
    * </pre>
    *
    * <code>.fovea.decoder.v1.FinishReason finish_reason = 4;</code>
@@ -216,7 +216,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Why it ended.
+   * Why the answer ended.
    * </pre>
    *
    * <code>.fovea.decoder.v1.FinishReason finish_reason = 4;</code>
@@ -232,7 +232,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object matchedStop_ = "";
   /**
    * <pre>
-   * The stop string that ended it, if one did.
+   * The stop string that ended the answer, if any.
    * </pre>
    *
    * <code>string matched_stop = 5;</code>
@@ -253,7 +253,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The stop string that ended it, if one did.
+   * The stop string that ended the answer, if any.
    * </pre>
    *
    * <code>string matched_stop = 5;</code>
@@ -278,7 +278,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.Receipt receipt_;
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -290,7 +290,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -302,7 +302,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -360,7 +360,7 @@ private static final long serialVersionUID = 0L;
       emptyFloatList();
   /**
    * <pre>
-   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * A log-probability for each of `token_ids`, as in Delta.
    * </pre>
    *
    * <code>repeated float logprobs = 8;</code>
@@ -373,7 +373,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * A log-probability for each of `token_ids`, as in Delta.
    * </pre>
    *
    * <code>repeated float logprobs = 8;</code>
@@ -384,7 +384,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * A log-probability for each of `token_ids`, as in Delta.
    * </pre>
    *
    * <code>repeated float logprobs = 8;</code>
@@ -1233,7 +1233,7 @@ private static final long serialVersionUID = 0L;
     private int finishReason_ = 0;
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 4;</code>
@@ -1244,7 +1244,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 4;</code>
@@ -1259,7 +1259,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 4;</code>
@@ -1272,7 +1272,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 4;</code>
@@ -1289,7 +1289,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 4;</code>
@@ -1305,7 +1305,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object matchedStop_ = "";
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 5;</code>
@@ -1325,7 +1325,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 5;</code>
@@ -1346,7 +1346,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 5;</code>
@@ -1363,7 +1363,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 5;</code>
@@ -1377,7 +1377,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 5;</code>
@@ -1399,7 +1399,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.Receipt, dev.fovea.decoder.v1.Receipt.Builder, dev.fovea.decoder.v1.ReceiptOrBuilder> receiptBuilder_;
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -1410,7 +1410,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -1425,7 +1425,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -1445,7 +1445,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -1463,7 +1463,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -1488,7 +1488,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -1505,7 +1505,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -1517,7 +1517,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -1532,7 +1532,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -1678,7 +1678,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * A log-probability for each of `token_ids`, as in Delta.
      * </pre>
      *
      * <code>repeated float logprobs = 8;</code>
@@ -1691,7 +1691,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * A log-probability for each of `token_ids`, as in Delta.
      * </pre>
      *
      * <code>repeated float logprobs = 8;</code>
@@ -1702,7 +1702,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * A log-probability for each of `token_ids`, as in Delta.
      * </pre>
      *
      * <code>repeated float logprobs = 8;</code>
@@ -1714,7 +1714,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * A log-probability for each of `token_ids`, as in Delta.
      * </pre>
      *
      * <code>repeated float logprobs = 8;</code>
@@ -1733,7 +1733,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * A log-probability for each of `token_ids`, as in Delta.
      * </pre>
      *
      * <code>repeated float logprobs = 8;</code>
@@ -1750,7 +1750,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * A log-probability for each of `token_ids`, as in Delta.
      * </pre>
      *
      * <code>repeated float logprobs = 8;</code>
@@ -1768,7 +1768,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+     * A log-probability for each of `token_ids`, as in Delta.
      * </pre>
      *
      * <code>repeated float logprobs = 8;</code>

@@ -72,7 +72,7 @@ public interface CompleteResponseOrBuilder extends
 
   /**
    * <pre>
-   * Why it ended.
+   * Why the answer ended.
    * </pre>
    *
    * <code>.fovea.decoder.v1.FinishReason finish_reason = 4;</code>
@@ -81,7 +81,7 @@ public interface CompleteResponseOrBuilder extends
   int getFinishReasonValue();
   /**
    * <pre>
-   * Why it ended.
+   * Why the answer ended.
    * </pre>
    *
    * <code>.fovea.decoder.v1.FinishReason finish_reason = 4;</code>
@@ -91,7 +91,7 @@ public interface CompleteResponseOrBuilder extends
 
   /**
    * <pre>
-   * The stop string that ended it, if one did.
+   * The stop string that ended the answer, if any.
    * </pre>
    *
    * <code>string matched_stop = 5;</code>
@@ -100,7 +100,7 @@ public interface CompleteResponseOrBuilder extends
   java.lang.String getMatchedStop();
   /**
    * <pre>
-   * The stop string that ended it, if one did.
+   * The stop string that ended the answer, if any.
    * </pre>
    *
    * <code>string matched_stop = 5;</code>
@@ -111,7 +111,7 @@ public interface CompleteResponseOrBuilder extends
 
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -120,7 +120,7 @@ public interface CompleteResponseOrBuilder extends
   boolean hasReceipt();
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -129,7 +129,7 @@ public interface CompleteResponseOrBuilder extends
   dev.fovea.decoder.v1.Receipt getReceipt();
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 6;</code>
@@ -167,7 +167,7 @@ public interface CompleteResponseOrBuilder extends
 
   /**
    * <pre>
-   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * A log-probability for each of `token_ids`, as in Delta.
    * </pre>
    *
    * <code>repeated float logprobs = 8;</code>
@@ -176,7 +176,7 @@ public interface CompleteResponseOrBuilder extends
   java.util.List<java.lang.Float> getLogprobsList();
   /**
    * <pre>
-   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * A log-probability for each of `token_ids`, as in Delta.
    * </pre>
    *
    * <code>repeated float logprobs = 8;</code>
@@ -185,7 +185,7 @@ public interface CompleteResponseOrBuilder extends
   int getLogprobsCount();
   /**
    * <pre>
-   * As in Delta: one for each of `token_ids`, where `logprobs` was asked for.
+   * A log-probability for each of `token_ids`, as in Delta.
    * </pre>
    *
    * <code>repeated float logprobs = 8;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * A request to be counted.
+ * A request whose tokens are counted.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.CountTokensRequest}
@@ -259,7 +259,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A request to be counted.
+   * A request whose tokens are counted.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.CountTokensRequest}

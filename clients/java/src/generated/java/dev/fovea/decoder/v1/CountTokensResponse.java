@@ -74,7 +74,7 @@ private static final long serialVersionUID = 0L;
   private int textTokens_ = 0;
   /**
    * <pre>
-   * Tokens of text, the template's own among them.
+   * Tokens of text, including the chat template.
    * </pre>
    *
    * <code>uint32 text_tokens = 2;</code>
@@ -105,7 +105,7 @@ private static final long serialVersionUID = 0L;
   private java.util.List<dev.fovea.vision.v1.TokenCount> images_;
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -116,7 +116,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -128,7 +128,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -139,7 +139,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -150,7 +150,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -165,7 +165,7 @@ private static final long serialVersionUID = 0L;
   private long kvBytes_ = 0L;
   /**
    * <pre>
-   * Bytes of KV cache of the prompt.
+   * KV cache of the prompt, in bytes.
    * </pre>
    *
    * <code>uint64 kv_bytes = 5;</code>
@@ -180,7 +180,7 @@ private static final long serialVersionUID = 0L;
   private boolean fitsContext_ = false;
   /**
    * <pre>
-   * Whether prompt and max_new_tokens fit the context.
+   * Whether the prompt and max_new_tokens fit the context.
    * </pre>
    *
    * <code>bool fits_context = 6;</code>
@@ -195,8 +195,8 @@ private static final long serialVersionUID = 0L;
   private boolean exact_ = false;
   /**
    * <pre>
-   * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
-   * is the most that it would.
+   * True if an answer costs exactly `visual_tokens`. False if the plan depends on pixels that were not examined;
+   * `visual_tokens` is then the upper bound.
    * </pre>
    *
    * <code>bool exact = 7;</code>
@@ -211,7 +211,7 @@ private static final long serialVersionUID = 0L;
   private int visualTokensMin_ = 0;
   /**
    * <pre>
-   * The fewest that it would.
+   * The lower bound of `visual_tokens`.
    * </pre>
    *
    * <code>uint32 visual_tokens_min = 8;</code>
@@ -226,7 +226,7 @@ private static final long serialVersionUID = 0L;
   private long rowBytes_ = 0L;
   /**
    * <pre>
-   * Bytes of the rows of all images, each different one once.
+   * Bytes of the rows of all images. Repeated images count once.
    * </pre>
    *
    * <code>uint64 row_bytes = 9;</code>
@@ -241,7 +241,7 @@ private static final long serialVersionUID = 0L;
   private double prefillFlops_ = 0D;
   /**
    * <pre>
-   * Arithmetic of the language model to read the prompt, in floating point operations.
+   * Floating-point operations of the prefill.
    * </pre>
    *
    * <code>double prefill_flops = 10;</code>
@@ -256,7 +256,7 @@ private static final long serialVersionUID = 0L;
   private float prefillMs_ = 0F;
   /**
    * <pre>
-   * How long that took lately, in milliseconds; 0 where nothing was read yet.
+   * Expected prefill time in milliseconds, from recent prefills. 0 if there were none.
    * </pre>
    *
    * <code>float prefill_ms = 11;</code>
@@ -272,7 +272,7 @@ private static final long serialVersionUID = 0L;
   private java.util.List<dev.fovea.decoder.v1.ImagePlan> plans_;
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -283,7 +283,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -295,7 +295,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -306,7 +306,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -317,7 +317,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -1175,7 +1175,7 @@ private static final long serialVersionUID = 0L;
     private int textTokens_ ;
     /**
      * <pre>
-     * Tokens of text, the template's own among them.
+     * Tokens of text, including the chat template.
      * </pre>
      *
      * <code>uint32 text_tokens = 2;</code>
@@ -1187,7 +1187,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tokens of text, the template's own among them.
+     * Tokens of text, including the chat template.
      * </pre>
      *
      * <code>uint32 text_tokens = 2;</code>
@@ -1203,7 +1203,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tokens of text, the template's own among them.
+     * Tokens of text, including the chat template.
      * </pre>
      *
      * <code>uint32 text_tokens = 2;</code>
@@ -1274,7 +1274,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1288,7 +1288,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1302,7 +1302,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1316,7 +1316,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1337,7 +1337,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1355,7 +1355,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1375,7 +1375,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1396,7 +1396,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1414,7 +1414,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1432,7 +1432,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1451,7 +1451,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1468,7 +1468,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1485,7 +1485,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1496,7 +1496,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1510,7 +1510,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1525,7 +1525,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1536,7 +1536,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1548,7 +1548,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image.
+     * The cost of each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -1575,7 +1575,7 @@ private static final long serialVersionUID = 0L;
     private long kvBytes_ ;
     /**
      * <pre>
-     * Bytes of KV cache of the prompt.
+     * KV cache of the prompt, in bytes.
      * </pre>
      *
      * <code>uint64 kv_bytes = 5;</code>
@@ -1587,7 +1587,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of KV cache of the prompt.
+     * KV cache of the prompt, in bytes.
      * </pre>
      *
      * <code>uint64 kv_bytes = 5;</code>
@@ -1603,7 +1603,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of KV cache of the prompt.
+     * KV cache of the prompt, in bytes.
      * </pre>
      *
      * <code>uint64 kv_bytes = 5;</code>
@@ -1619,7 +1619,7 @@ private static final long serialVersionUID = 0L;
     private boolean fitsContext_ ;
     /**
      * <pre>
-     * Whether prompt and max_new_tokens fit the context.
+     * Whether the prompt and max_new_tokens fit the context.
      * </pre>
      *
      * <code>bool fits_context = 6;</code>
@@ -1631,7 +1631,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether prompt and max_new_tokens fit the context.
+     * Whether the prompt and max_new_tokens fit the context.
      * </pre>
      *
      * <code>bool fits_context = 6;</code>
@@ -1647,7 +1647,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether prompt and max_new_tokens fit the context.
+     * Whether the prompt and max_new_tokens fit the context.
      * </pre>
      *
      * <code>bool fits_context = 6;</code>
@@ -1663,8 +1663,8 @@ private static final long serialVersionUID = 0L;
     private boolean exact_ ;
     /**
      * <pre>
-     * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
-     * is the most that it would.
+     * True if an answer costs exactly `visual_tokens`. False if the plan depends on pixels that were not examined;
+     * `visual_tokens` is then the upper bound.
      * </pre>
      *
      * <code>bool exact = 7;</code>
@@ -1676,8 +1676,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
-     * is the most that it would.
+     * True if an answer costs exactly `visual_tokens`. False if the plan depends on pixels that were not examined;
+     * `visual_tokens` is then the upper bound.
      * </pre>
      *
      * <code>bool exact = 7;</code>
@@ -1693,8 +1693,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
-     * is the most that it would.
+     * True if an answer costs exactly `visual_tokens`. False if the plan depends on pixels that were not examined;
+     * `visual_tokens` is then the upper bound.
      * </pre>
      *
      * <code>bool exact = 7;</code>
@@ -1710,7 +1710,7 @@ private static final long serialVersionUID = 0L;
     private int visualTokensMin_ ;
     /**
      * <pre>
-     * The fewest that it would.
+     * The lower bound of `visual_tokens`.
      * </pre>
      *
      * <code>uint32 visual_tokens_min = 8;</code>
@@ -1722,7 +1722,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The fewest that it would.
+     * The lower bound of `visual_tokens`.
      * </pre>
      *
      * <code>uint32 visual_tokens_min = 8;</code>
@@ -1738,7 +1738,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The fewest that it would.
+     * The lower bound of `visual_tokens`.
      * </pre>
      *
      * <code>uint32 visual_tokens_min = 8;</code>
@@ -1754,7 +1754,7 @@ private static final long serialVersionUID = 0L;
     private long rowBytes_ ;
     /**
      * <pre>
-     * Bytes of the rows of all images, each different one once.
+     * Bytes of the rows of all images. Repeated images count once.
      * </pre>
      *
      * <code>uint64 row_bytes = 9;</code>
@@ -1766,7 +1766,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows of all images, each different one once.
+     * Bytes of the rows of all images. Repeated images count once.
      * </pre>
      *
      * <code>uint64 row_bytes = 9;</code>
@@ -1782,7 +1782,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows of all images, each different one once.
+     * Bytes of the rows of all images. Repeated images count once.
      * </pre>
      *
      * <code>uint64 row_bytes = 9;</code>
@@ -1798,7 +1798,7 @@ private static final long serialVersionUID = 0L;
     private double prefillFlops_ ;
     /**
      * <pre>
-     * Arithmetic of the language model to read the prompt, in floating point operations.
+     * Floating-point operations of the prefill.
      * </pre>
      *
      * <code>double prefill_flops = 10;</code>
@@ -1810,7 +1810,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Arithmetic of the language model to read the prompt, in floating point operations.
+     * Floating-point operations of the prefill.
      * </pre>
      *
      * <code>double prefill_flops = 10;</code>
@@ -1826,7 +1826,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Arithmetic of the language model to read the prompt, in floating point operations.
+     * Floating-point operations of the prefill.
      * </pre>
      *
      * <code>double prefill_flops = 10;</code>
@@ -1842,7 +1842,7 @@ private static final long serialVersionUID = 0L;
     private float prefillMs_ ;
     /**
      * <pre>
-     * How long that took lately, in milliseconds; 0 where nothing was read yet.
+     * Expected prefill time in milliseconds, from recent prefills. 0 if there were none.
      * </pre>
      *
      * <code>float prefill_ms = 11;</code>
@@ -1854,7 +1854,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long that took lately, in milliseconds; 0 where nothing was read yet.
+     * Expected prefill time in milliseconds, from recent prefills. 0 if there were none.
      * </pre>
      *
      * <code>float prefill_ms = 11;</code>
@@ -1870,7 +1870,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long that took lately, in milliseconds; 0 where nothing was read yet.
+     * Expected prefill time in milliseconds, from recent prefills. 0 if there were none.
      * </pre>
      *
      * <code>float prefill_ms = 11;</code>
@@ -1897,7 +1897,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -1911,7 +1911,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -1925,7 +1925,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -1939,7 +1939,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -1960,7 +1960,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -1978,7 +1978,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -1998,7 +1998,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2019,7 +2019,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2037,7 +2037,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2055,7 +2055,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2074,7 +2074,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2091,7 +2091,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2108,7 +2108,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2119,7 +2119,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2133,7 +2133,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2148,7 +2148,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2159,7 +2159,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -2171,7 +2171,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is done to each image, in the order of `images`.
+     * The plan of each image, in the order of `images`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>

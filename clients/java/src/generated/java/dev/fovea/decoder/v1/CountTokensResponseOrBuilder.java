@@ -22,7 +22,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * Tokens of text, the template's own among them.
+   * Tokens of text, including the chat template.
    * </pre>
    *
    * <code>uint32 text_tokens = 2;</code>
@@ -42,7 +42,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -51,7 +51,7 @@ public interface CountTokensResponseOrBuilder extends
       getImagesList();
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -59,7 +59,7 @@ public interface CountTokensResponseOrBuilder extends
   dev.fovea.vision.v1.TokenCount getImages(int index);
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -67,7 +67,7 @@ public interface CountTokensResponseOrBuilder extends
   int getImagesCount();
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -76,7 +76,7 @@ public interface CountTokensResponseOrBuilder extends
       getImagesOrBuilderList();
   /**
    * <pre>
-   * Image by image.
+   * The cost of each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.vision.v1.TokenCount images = 4;</code>
@@ -86,7 +86,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of KV cache of the prompt.
+   * KV cache of the prompt, in bytes.
    * </pre>
    *
    * <code>uint64 kv_bytes = 5;</code>
@@ -96,7 +96,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * Whether prompt and max_new_tokens fit the context.
+   * Whether the prompt and max_new_tokens fit the context.
    * </pre>
    *
    * <code>bool fits_context = 6;</code>
@@ -106,8 +106,8 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * True where `visual_tokens` is what an answer would spend. Where a plan depends on pixels that were not looked at, it
-   * is the most that it would.
+   * True if an answer costs exactly `visual_tokens`. False if the plan depends on pixels that were not examined;
+   * `visual_tokens` is then the upper bound.
    * </pre>
    *
    * <code>bool exact = 7;</code>
@@ -117,7 +117,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * The fewest that it would.
+   * The lower bound of `visual_tokens`.
    * </pre>
    *
    * <code>uint32 visual_tokens_min = 8;</code>
@@ -127,7 +127,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of the rows of all images, each different one once.
+   * Bytes of the rows of all images. Repeated images count once.
    * </pre>
    *
    * <code>uint64 row_bytes = 9;</code>
@@ -137,7 +137,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * Arithmetic of the language model to read the prompt, in floating point operations.
+   * Floating-point operations of the prefill.
    * </pre>
    *
    * <code>double prefill_flops = 10;</code>
@@ -147,7 +147,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * How long that took lately, in milliseconds; 0 where nothing was read yet.
+   * Expected prefill time in milliseconds, from recent prefills. 0 if there were none.
    * </pre>
    *
    * <code>float prefill_ms = 11;</code>
@@ -157,7 +157,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -166,7 +166,7 @@ public interface CountTokensResponseOrBuilder extends
       getPlansList();
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -174,7 +174,7 @@ public interface CountTokensResponseOrBuilder extends
   dev.fovea.decoder.v1.ImagePlan getPlans(int index);
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -182,7 +182,7 @@ public interface CountTokensResponseOrBuilder extends
   int getPlansCount();
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>
@@ -191,7 +191,7 @@ public interface CountTokensResponseOrBuilder extends
       getPlansOrBuilderList();
   /**
    * <pre>
-   * What is done to each image, in the order of `images`.
+   * The plan of each image, in the order of `images`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ImagePlan plans = 12;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * The limits of a decoder. Each is a setting of the same name.
+ * The limits of a decoder. Each has a setting of the same name.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.DecoderLimits}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int maxMessageBytes_ = 0;
   /**
    * <pre>
-   * The largest message that is received, in bytes.
+   * The largest message that the server accepts, in bytes.
    * </pre>
    *
    * <code>uint32 max_message_bytes = 1;</code>
@@ -101,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private int defaultMaxNewTokens_ = 0;
   /**
    * <pre>
-   * max_new_tokens where a request names none.
+   * max_new_tokens of a request that has none.
    * </pre>
    *
    * <code>uint32 default_max_new_tokens = 4;</code>
@@ -131,7 +131,7 @@ private static final long serialVersionUID = 0L;
   private int defaultMaxPixels_ = 0;
   /**
    * <pre>
-   * max_pixels where a request names none.
+   * max_pixels of a request that has none.
    * </pre>
    *
    * <code>uint32 default_max_pixels = 6;</code>
@@ -146,7 +146,7 @@ private static final long serialVersionUID = 0L;
   private int maxPixels_ = 0;
   /**
    * <pre>
-   * The largest max_pixels: the checkpoint's own limit.
+   * The largest max_pixels. It comes from the checkpoint.
    * </pre>
    *
    * <code>uint32 max_pixels = 7;</code>
@@ -161,7 +161,7 @@ private static final long serialVersionUID = 0L;
   private int minPixels_ = 0;
   /**
    * <pre>
-   * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+   * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
    * </pre>
    *
    * <code>uint32 min_pixels = 8;</code>
@@ -176,7 +176,7 @@ private static final long serialVersionUID = 0L;
   private int maxRunning_ = 0;
   /**
    * <pre>
-   * The most requests that are computed at once.
+   * The most requests that run at once.
    * </pre>
    *
    * <code>uint32 max_running = 9;</code>
@@ -191,7 +191,7 @@ private static final long serialVersionUID = 0L;
   private int maxWaiting_ = 0;
   /**
    * <pre>
-   * The most requests that wait.
+   * The most requests that may wait.
    * </pre>
    *
    * <code>uint32 max_waiting = 10;</code>
@@ -236,7 +236,7 @@ private static final long serialVersionUID = 0L;
   private long rowCacheBytes_ = 0L;
   /**
    * <pre>
-   * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+   * Size of the decoder's own row cache, in bytes. 0 if it keeps no rows.
    * </pre>
    *
    * <code>uint64 row_cache_bytes = 13;</code>
@@ -251,7 +251,7 @@ private static final long serialVersionUID = 0L;
   private int rowCacheS_ = 0;
   /**
    * <pre>
-   * Seconds for which they are kept.
+   * Seconds for which the row cache keeps rows.
    * </pre>
    *
    * <code>uint32 row_cache_s = 14;</code>
@@ -266,7 +266,7 @@ private static final long serialVersionUID = 0L;
   private int maxFormatBytes_ = 0;
   /**
    * <pre>
-   * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+   * The largest response_format, in bytes: the schema, the regular expression, or all options together.
    * </pre>
    *
    * <code>uint32 max_format_bytes = 15;</code>
@@ -281,7 +281,7 @@ private static final long serialVersionUID = 0L;
   private int idleS_ = 0;
   /**
    * <pre>
-   * Seconds for which a call may wait for its caller to send or to read a message.
+   * Seconds that a call may wait for the caller to send or read a message.
    * </pre>
    *
    * <code>uint32 idle_s = 40;</code>
@@ -296,7 +296,7 @@ private static final long serialVersionUID = 0L;
   private int encoderTimeoutS_ = 0;
   /**
    * <pre>
-   * Seconds for which a call to an encoder may wait without progress.
+   * Seconds that a call to an encoder may go without progress.
    * </pre>
    *
    * <code>uint32 encoder_timeout_s = 41;</code>
@@ -311,7 +311,7 @@ private static final long serialVersionUID = 0L;
   private float maxFormatS_ = 0F;
   /**
    * <pre>
-   * Seconds of CPU that compiling one response_format may take.
+   * CPU seconds that compiling a response_format may take.
    * </pre>
    *
    * <code>float max_format_s = 48;</code>
@@ -326,7 +326,7 @@ private static final long serialVersionUID = 0L;
   private long maxFormatMemoryBytes_ = 0L;
   /**
    * <pre>
-   * Memory that it may take, in bytes.
+   * Memory that compiling a response_format may take, in bytes.
    * </pre>
    *
    * <code>uint64 max_format_memory_bytes = 49;</code>
@@ -341,7 +341,7 @@ private static final long serialVersionUID = 0L;
   private int formatWorkers_ = 0;
   /**
    * <pre>
-   * The most response_formats that are compiled at once, each in a process of its own.
+   * The most response_formats compiled at once, each in its own process.
    * </pre>
    *
    * <code>uint32 format_workers = 50;</code>
@@ -728,7 +728,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The limits of a decoder. Each is a setting of the same name.
+   * The limits of a decoder. Each has a setting of the same name.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.DecoderLimits}
@@ -1097,7 +1097,7 @@ private static final long serialVersionUID = 0L;
     private int maxMessageBytes_ ;
     /**
      * <pre>
-     * The largest message that is received, in bytes.
+     * The largest message that the server accepts, in bytes.
      * </pre>
      *
      * <code>uint32 max_message_bytes = 1;</code>
@@ -1109,7 +1109,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest message that is received, in bytes.
+     * The largest message that the server accepts, in bytes.
      * </pre>
      *
      * <code>uint32 max_message_bytes = 1;</code>
@@ -1125,7 +1125,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest message that is received, in bytes.
+     * The largest message that the server accepts, in bytes.
      * </pre>
      *
      * <code>uint32 max_message_bytes = 1;</code>
@@ -1229,7 +1229,7 @@ private static final long serialVersionUID = 0L;
     private int defaultMaxNewTokens_ ;
     /**
      * <pre>
-     * max_new_tokens where a request names none.
+     * max_new_tokens of a request that has none.
      * </pre>
      *
      * <code>uint32 default_max_new_tokens = 4;</code>
@@ -1241,7 +1241,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * max_new_tokens where a request names none.
+     * max_new_tokens of a request that has none.
      * </pre>
      *
      * <code>uint32 default_max_new_tokens = 4;</code>
@@ -1257,7 +1257,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * max_new_tokens where a request names none.
+     * max_new_tokens of a request that has none.
      * </pre>
      *
      * <code>uint32 default_max_new_tokens = 4;</code>
@@ -1317,7 +1317,7 @@ private static final long serialVersionUID = 0L;
     private int defaultMaxPixels_ ;
     /**
      * <pre>
-     * max_pixels where a request names none.
+     * max_pixels of a request that has none.
      * </pre>
      *
      * <code>uint32 default_max_pixels = 6;</code>
@@ -1329,7 +1329,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * max_pixels where a request names none.
+     * max_pixels of a request that has none.
      * </pre>
      *
      * <code>uint32 default_max_pixels = 6;</code>
@@ -1345,7 +1345,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * max_pixels where a request names none.
+     * max_pixels of a request that has none.
      * </pre>
      *
      * <code>uint32 default_max_pixels = 6;</code>
@@ -1361,7 +1361,7 @@ private static final long serialVersionUID = 0L;
     private int maxPixels_ ;
     /**
      * <pre>
-     * The largest max_pixels: the checkpoint's own limit.
+     * The largest max_pixels. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 max_pixels = 7;</code>
@@ -1373,7 +1373,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest max_pixels: the checkpoint's own limit.
+     * The largest max_pixels. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 max_pixels = 7;</code>
@@ -1389,7 +1389,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest max_pixels: the checkpoint's own limit.
+     * The largest max_pixels. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 max_pixels = 7;</code>
@@ -1405,7 +1405,7 @@ private static final long serialVersionUID = 0L;
     private int minPixels_ ;
     /**
      * <pre>
-     * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+     * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 min_pixels = 8;</code>
@@ -1417,7 +1417,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+     * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 min_pixels = 8;</code>
@@ -1433,7 +1433,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+     * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 min_pixels = 8;</code>
@@ -1449,7 +1449,7 @@ private static final long serialVersionUID = 0L;
     private int maxRunning_ ;
     /**
      * <pre>
-     * The most requests that are computed at once.
+     * The most requests that run at once.
      * </pre>
      *
      * <code>uint32 max_running = 9;</code>
@@ -1461,7 +1461,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most requests that are computed at once.
+     * The most requests that run at once.
      * </pre>
      *
      * <code>uint32 max_running = 9;</code>
@@ -1477,7 +1477,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most requests that are computed at once.
+     * The most requests that run at once.
      * </pre>
      *
      * <code>uint32 max_running = 9;</code>
@@ -1493,7 +1493,7 @@ private static final long serialVersionUID = 0L;
     private int maxWaiting_ ;
     /**
      * <pre>
-     * The most requests that wait.
+     * The most requests that may wait.
      * </pre>
      *
      * <code>uint32 max_waiting = 10;</code>
@@ -1505,7 +1505,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most requests that wait.
+     * The most requests that may wait.
      * </pre>
      *
      * <code>uint32 max_waiting = 10;</code>
@@ -1521,7 +1521,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most requests that wait.
+     * The most requests that may wait.
      * </pre>
      *
      * <code>uint32 max_waiting = 10;</code>
@@ -1625,7 +1625,7 @@ private static final long serialVersionUID = 0L;
     private long rowCacheBytes_ ;
     /**
      * <pre>
-     * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+     * Size of the decoder's own row cache, in bytes. 0 if it keeps no rows.
      * </pre>
      *
      * <code>uint64 row_cache_bytes = 13;</code>
@@ -1637,7 +1637,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+     * Size of the decoder's own row cache, in bytes. 0 if it keeps no rows.
      * </pre>
      *
      * <code>uint64 row_cache_bytes = 13;</code>
@@ -1653,7 +1653,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+     * Size of the decoder's own row cache, in bytes. 0 if it keeps no rows.
      * </pre>
      *
      * <code>uint64 row_cache_bytes = 13;</code>
@@ -1669,7 +1669,7 @@ private static final long serialVersionUID = 0L;
     private int rowCacheS_ ;
     /**
      * <pre>
-     * Seconds for which they are kept.
+     * Seconds for which the row cache keeps rows.
      * </pre>
      *
      * <code>uint32 row_cache_s = 14;</code>
@@ -1681,7 +1681,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds for which they are kept.
+     * Seconds for which the row cache keeps rows.
      * </pre>
      *
      * <code>uint32 row_cache_s = 14;</code>
@@ -1697,7 +1697,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds for which they are kept.
+     * Seconds for which the row cache keeps rows.
      * </pre>
      *
      * <code>uint32 row_cache_s = 14;</code>
@@ -1713,7 +1713,7 @@ private static final long serialVersionUID = 0L;
     private int maxFormatBytes_ ;
     /**
      * <pre>
-     * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+     * The largest response_format, in bytes: the schema, the regular expression, or all options together.
      * </pre>
      *
      * <code>uint32 max_format_bytes = 15;</code>
@@ -1725,7 +1725,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+     * The largest response_format, in bytes: the schema, the regular expression, or all options together.
      * </pre>
      *
      * <code>uint32 max_format_bytes = 15;</code>
@@ -1741,7 +1741,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+     * The largest response_format, in bytes: the schema, the regular expression, or all options together.
      * </pre>
      *
      * <code>uint32 max_format_bytes = 15;</code>
@@ -1757,7 +1757,7 @@ private static final long serialVersionUID = 0L;
     private int idleS_ ;
     /**
      * <pre>
-     * Seconds for which a call may wait for its caller to send or to read a message.
+     * Seconds that a call may wait for the caller to send or read a message.
      * </pre>
      *
      * <code>uint32 idle_s = 40;</code>
@@ -1769,7 +1769,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds for which a call may wait for its caller to send or to read a message.
+     * Seconds that a call may wait for the caller to send or read a message.
      * </pre>
      *
      * <code>uint32 idle_s = 40;</code>
@@ -1785,7 +1785,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds for which a call may wait for its caller to send or to read a message.
+     * Seconds that a call may wait for the caller to send or read a message.
      * </pre>
      *
      * <code>uint32 idle_s = 40;</code>
@@ -1801,7 +1801,7 @@ private static final long serialVersionUID = 0L;
     private int encoderTimeoutS_ ;
     /**
      * <pre>
-     * Seconds for which a call to an encoder may wait without progress.
+     * Seconds that a call to an encoder may go without progress.
      * </pre>
      *
      * <code>uint32 encoder_timeout_s = 41;</code>
@@ -1813,7 +1813,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds for which a call to an encoder may wait without progress.
+     * Seconds that a call to an encoder may go without progress.
      * </pre>
      *
      * <code>uint32 encoder_timeout_s = 41;</code>
@@ -1829,7 +1829,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds for which a call to an encoder may wait without progress.
+     * Seconds that a call to an encoder may go without progress.
      * </pre>
      *
      * <code>uint32 encoder_timeout_s = 41;</code>
@@ -1845,7 +1845,7 @@ private static final long serialVersionUID = 0L;
     private float maxFormatS_ ;
     /**
      * <pre>
-     * Seconds of CPU that compiling one response_format may take.
+     * CPU seconds that compiling a response_format may take.
      * </pre>
      *
      * <code>float max_format_s = 48;</code>
@@ -1857,7 +1857,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds of CPU that compiling one response_format may take.
+     * CPU seconds that compiling a response_format may take.
      * </pre>
      *
      * <code>float max_format_s = 48;</code>
@@ -1873,7 +1873,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds of CPU that compiling one response_format may take.
+     * CPU seconds that compiling a response_format may take.
      * </pre>
      *
      * <code>float max_format_s = 48;</code>
@@ -1889,7 +1889,7 @@ private static final long serialVersionUID = 0L;
     private long maxFormatMemoryBytes_ ;
     /**
      * <pre>
-     * Memory that it may take, in bytes.
+     * Memory that compiling a response_format may take, in bytes.
      * </pre>
      *
      * <code>uint64 max_format_memory_bytes = 49;</code>
@@ -1901,7 +1901,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Memory that it may take, in bytes.
+     * Memory that compiling a response_format may take, in bytes.
      * </pre>
      *
      * <code>uint64 max_format_memory_bytes = 49;</code>
@@ -1917,7 +1917,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Memory that it may take, in bytes.
+     * Memory that compiling a response_format may take, in bytes.
      * </pre>
      *
      * <code>uint64 max_format_memory_bytes = 49;</code>
@@ -1933,7 +1933,7 @@ private static final long serialVersionUID = 0L;
     private int formatWorkers_ ;
     /**
      * <pre>
-     * The most response_formats that are compiled at once, each in a process of its own.
+     * The most response_formats compiled at once, each in its own process.
      * </pre>
      *
      * <code>uint32 format_workers = 50;</code>
@@ -1945,7 +1945,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most response_formats that are compiled at once, each in a process of its own.
+     * The most response_formats compiled at once, each in its own process.
      * </pre>
      *
      * <code>uint32 format_workers = 50;</code>
@@ -1961,7 +1961,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most response_formats that are compiled at once, each in a process of its own.
+     * The most response_formats compiled at once, each in its own process.
      * </pre>
      *
      * <code>uint32 format_workers = 50;</code>

@@ -12,7 +12,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The largest message that is received, in bytes.
+   * The largest message that the server accepts, in bytes.
    * </pre>
    *
    * <code>uint32 max_message_bytes = 1;</code>
@@ -42,7 +42,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * max_new_tokens where a request names none.
+   * max_new_tokens of a request that has none.
    * </pre>
    *
    * <code>uint32 default_max_new_tokens = 4;</code>
@@ -62,7 +62,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * max_pixels where a request names none.
+   * max_pixels of a request that has none.
    * </pre>
    *
    * <code>uint32 default_max_pixels = 6;</code>
@@ -72,7 +72,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The largest max_pixels: the checkpoint's own limit.
+   * The largest max_pixels. It comes from the checkpoint.
    * </pre>
    *
    * <code>uint32 max_pixels = 7;</code>
@@ -82,7 +82,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+   * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
    * </pre>
    *
    * <code>uint32 min_pixels = 8;</code>
@@ -92,7 +92,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The most requests that are computed at once.
+   * The most requests that run at once.
    * </pre>
    *
    * <code>uint32 max_running = 9;</code>
@@ -102,7 +102,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The most requests that wait.
+   * The most requests that may wait.
    * </pre>
    *
    * <code>uint32 max_waiting = 10;</code>
@@ -132,7 +132,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of the rows that are kept in the decoder's memory; 0 where none are.
+   * Size of the decoder's own row cache, in bytes. 0 if it keeps no rows.
    * </pre>
    *
    * <code>uint64 row_cache_bytes = 13;</code>
@@ -142,7 +142,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Seconds for which they are kept.
+   * Seconds for which the row cache keeps rows.
    * </pre>
    *
    * <code>uint32 row_cache_s = 14;</code>
@@ -152,7 +152,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The largest response_format, in bytes: of the schema, of the expression, or of all options together.
+   * The largest response_format, in bytes: the schema, the regular expression, or all options together.
    * </pre>
    *
    * <code>uint32 max_format_bytes = 15;</code>
@@ -162,7 +162,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Seconds for which a call may wait for its caller to send or to read a message.
+   * Seconds that a call may wait for the caller to send or read a message.
    * </pre>
    *
    * <code>uint32 idle_s = 40;</code>
@@ -172,7 +172,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Seconds for which a call to an encoder may wait without progress.
+   * Seconds that a call to an encoder may go without progress.
    * </pre>
    *
    * <code>uint32 encoder_timeout_s = 41;</code>
@@ -182,7 +182,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Seconds of CPU that compiling one response_format may take.
+   * CPU seconds that compiling a response_format may take.
    * </pre>
    *
    * <code>float max_format_s = 48;</code>
@@ -192,7 +192,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Memory that it may take, in bytes.
+   * Memory that compiling a response_format may take, in bytes.
    * </pre>
    *
    * <code>uint64 max_format_memory_bytes = 49;</code>
@@ -202,7 +202,7 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The most response_formats that are compiled at once, each in a process of its own.
+   * The most response_formats compiled at once, each in its own process.
    * </pre>
    *
    * <code>uint32 format_workers = 50;</code>

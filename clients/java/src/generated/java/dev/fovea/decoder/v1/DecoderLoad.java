@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What a decoder is doing now.
+ * The current load of a decoder.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.DecoderLoad}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int waiting_ = 0;
   /**
    * <pre>
-   * Requests that wait.
+   * Waiting requests.
    * </pre>
    *
    * <code>uint32 waiting = 1;</code>
@@ -71,7 +71,7 @@ private static final long serialVersionUID = 0L;
   private int running_ = 0;
   /**
    * <pre>
-   * Requests that are computed.
+   * Running requests.
    * </pre>
    *
    * <code>uint32 running = 2;</code>
@@ -101,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private int kvBlocks_ = 0;
   /**
    * <pre>
-   * KV blocks in all.
+   * KV blocks in total.
    * </pre>
    *
    * <code>uint32 kv_blocks = 4;</code>
@@ -308,7 +308,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What a decoder is doing now.
+   * The current load of a decoder.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.DecoderLoad}
@@ -485,7 +485,7 @@ private static final long serialVersionUID = 0L;
     private int waiting_ ;
     /**
      * <pre>
-     * Requests that wait.
+     * Waiting requests.
      * </pre>
      *
      * <code>uint32 waiting = 1;</code>
@@ -497,7 +497,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Requests that wait.
+     * Waiting requests.
      * </pre>
      *
      * <code>uint32 waiting = 1;</code>
@@ -513,7 +513,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Requests that wait.
+     * Waiting requests.
      * </pre>
      *
      * <code>uint32 waiting = 1;</code>
@@ -529,7 +529,7 @@ private static final long serialVersionUID = 0L;
     private int running_ ;
     /**
      * <pre>
-     * Requests that are computed.
+     * Running requests.
      * </pre>
      *
      * <code>uint32 running = 2;</code>
@@ -541,7 +541,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Requests that are computed.
+     * Running requests.
      * </pre>
      *
      * <code>uint32 running = 2;</code>
@@ -557,7 +557,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Requests that are computed.
+     * Running requests.
      * </pre>
      *
      * <code>uint32 running = 2;</code>
@@ -617,7 +617,7 @@ private static final long serialVersionUID = 0L;
     private int kvBlocks_ ;
     /**
      * <pre>
-     * KV blocks in all.
+     * KV blocks in total.
      * </pre>
      *
      * <code>uint32 kv_blocks = 4;</code>
@@ -629,7 +629,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * KV blocks in all.
+     * KV blocks in total.
      * </pre>
      *
      * <code>uint32 kv_blocks = 4;</code>
@@ -645,7 +645,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * KV blocks in all.
+     * KV blocks in total.
      * </pre>
      *
      * <code>uint32 kv_blocks = 4;</code>

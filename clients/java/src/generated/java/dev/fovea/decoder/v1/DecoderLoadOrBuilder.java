@@ -12,7 +12,7 @@ public interface DecoderLoadOrBuilder extends
 
   /**
    * <pre>
-   * Requests that wait.
+   * Waiting requests.
    * </pre>
    *
    * <code>uint32 waiting = 1;</code>
@@ -22,7 +22,7 @@ public interface DecoderLoadOrBuilder extends
 
   /**
    * <pre>
-   * Requests that are computed.
+   * Running requests.
    * </pre>
    *
    * <code>uint32 running = 2;</code>
@@ -42,7 +42,7 @@ public interface DecoderLoadOrBuilder extends
 
   /**
    * <pre>
-   * KV blocks in all.
+   * KV blocks in total.
    * </pre>
    *
    * <code>uint32 kv_blocks = 4;</code>

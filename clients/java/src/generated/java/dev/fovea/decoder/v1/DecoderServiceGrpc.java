@@ -269,7 +269,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent.
+     * Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
      * </pre>
      */
     default io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.PutImageRequest> putImage(
@@ -279,8 +279,8 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
-     * where its owner does not, or no longer, hold it. Does not renew it.
+     * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
+     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
      * </pre>
      */
     default void describeImage(dev.fovea.decoder.v1.DescribeImageRequest request,
@@ -290,7 +290,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt.
+     * Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt.
      * </pre>
      */
     default void generate(dev.fovea.decoder.v1.GenerateRequest request,
@@ -300,7 +300,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Answers the same request in one message.
+     * Answers the same request with a single message.
      * </pre>
      */
     default void complete(dev.fovea.decoder.v1.CompleteRequest request,
@@ -310,7 +310,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of a whole request; runs no model. Inline images are stored on the way.
+     * Counts the tokens of a whole request without running the language model. Inline images are stored.
      * </pre>
      */
     default void countTokens(dev.fovea.decoder.v1.CountTokensRequest request,
@@ -320,7 +320,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features, the load and the encoders.
+     * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
     default void getServerInfo(dev.fovea.decoder.v1.GetServerInfoRequest request,
@@ -364,7 +364,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent.
+     * Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
      * </pre>
      */
     public io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.PutImageRequest> putImage(
@@ -375,8 +375,8 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
-     * where its owner does not, or no longer, hold it. Does not renew it.
+     * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
+     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
      * </pre>
      */
     public void describeImage(dev.fovea.decoder.v1.DescribeImageRequest request,
@@ -387,7 +387,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt.
+     * Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt.
      * </pre>
      */
     public void generate(dev.fovea.decoder.v1.GenerateRequest request,
@@ -398,7 +398,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Answers the same request in one message.
+     * Answers the same request with a single message.
      * </pre>
      */
     public void complete(dev.fovea.decoder.v1.CompleteRequest request,
@@ -409,7 +409,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of a whole request; runs no model. Inline images are stored on the way.
+     * Counts the tokens of a whole request without running the language model. Inline images are stored.
      * </pre>
      */
     public void countTokens(dev.fovea.decoder.v1.CountTokensRequest request,
@@ -420,7 +420,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features, the load and the encoders.
+     * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
     public void getServerInfo(dev.fovea.decoder.v1.GetServerInfoRequest request,
@@ -451,7 +451,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Stores an image on the encoder that owns it, so that later requests can name it by its id. Idempotent.
+     * Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
      * </pre>
      */
     @io.grpc.ExperimentalApi("https://github.com/grpc/grpc-java/issues/10918")
@@ -463,8 +463,8 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
-     * where its owner does not, or no longer, hold it. Does not renew it.
+     * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
+     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
      * </pre>
      */
     public dev.fovea.decoder.v1.DescribeImageResponse describeImage(dev.fovea.decoder.v1.DescribeImageRequest request) throws io.grpc.StatusException {
@@ -474,7 +474,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt.
+     * Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt.
      * </pre>
      */
     @io.grpc.ExperimentalApi("https://github.com/grpc/grpc-java/issues/10918")
@@ -486,7 +486,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Answers the same request in one message.
+     * Answers the same request with a single message.
      * </pre>
      */
     public dev.fovea.decoder.v1.CompleteResponse complete(dev.fovea.decoder.v1.CompleteRequest request) throws io.grpc.StatusException {
@@ -496,7 +496,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of a whole request; runs no model. Inline images are stored on the way.
+     * Counts the tokens of a whole request without running the language model. Inline images are stored.
      * </pre>
      */
     public dev.fovea.decoder.v1.CountTokensResponse countTokens(dev.fovea.decoder.v1.CountTokensRequest request) throws io.grpc.StatusException {
@@ -506,7 +506,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features, the load and the encoders.
+     * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
     public dev.fovea.decoder.v1.GetServerInfoResponse getServerInfo(dev.fovea.decoder.v1.GetServerInfoRequest request) throws io.grpc.StatusException {
@@ -536,8 +536,8 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
-     * where its owner does not, or no longer, hold it. Does not renew it.
+     * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
+     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
      * </pre>
      */
     public dev.fovea.decoder.v1.DescribeImageResponse describeImage(dev.fovea.decoder.v1.DescribeImageRequest request) {
@@ -547,7 +547,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Answers a conversation, streamed: one `started`, deltas, one `finished` with the receipt.
+     * Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt.
      * </pre>
      */
     public java.util.Iterator<dev.fovea.decoder.v1.GenerateResponse> generate(
@@ -558,7 +558,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Answers the same request in one message.
+     * Answers the same request with a single message.
      * </pre>
      */
     public dev.fovea.decoder.v1.CompleteResponse complete(dev.fovea.decoder.v1.CompleteRequest request) {
@@ -568,7 +568,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of a whole request; runs no model. Inline images are stored on the way.
+     * Counts the tokens of a whole request without running the language model. Inline images are stored.
      * </pre>
      */
     public dev.fovea.decoder.v1.CountTokensResponse countTokens(dev.fovea.decoder.v1.CountTokensRequest request) {
@@ -578,7 +578,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features, the load and the encoders.
+     * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
     public dev.fovea.decoder.v1.GetServerInfoResponse getServerInfo(dev.fovea.decoder.v1.GetServerInfoRequest request) {
@@ -608,8 +608,8 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image, so that a client can ask before it uploads a large file. IMAGE_NOT_STORED
-     * where its owner does not, or no longer, hold it. Does not renew it.
+     * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
+     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.decoder.v1.DescribeImageResponse> describeImage(
@@ -620,7 +620,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Answers the same request in one message.
+     * Answers the same request with a single message.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.decoder.v1.CompleteResponse> complete(
@@ -631,7 +631,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of a whole request; runs no model. Inline images are stored on the way.
+     * Counts the tokens of a whole request without running the language model. Inline images are stored.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.decoder.v1.CountTokensResponse> countTokens(
@@ -642,7 +642,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features, the load and the encoders.
+     * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.decoder.v1.GetServerInfoResponse> getServerInfo(

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * More of the answer.
+ * The next part of the answer.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Delta}
@@ -60,7 +60,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object text_ = "";
   /**
    * <pre>
-   * Text that follows what came before. May be empty.
+   * Text to append. May be empty.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -81,7 +81,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Text that follows what came before. May be empty.
+   * Text to append. May be empty.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -108,7 +108,7 @@ private static final long serialVersionUID = 0L;
       emptyIntList();
   /**
    * <pre>
-   * The tokens that were chosen since the last delta.
+   * The tokens since the last delta.
    * </pre>
    *
    * <code>repeated uint32 token_ids = 2;</code>
@@ -121,7 +121,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The tokens that were chosen since the last delta.
+   * The tokens since the last delta.
    * </pre>
    *
    * <code>repeated uint32 token_ids = 2;</code>
@@ -132,7 +132,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The tokens that were chosen since the last delta.
+   * The tokens since the last delta.
    * </pre>
    *
    * <code>repeated uint32 token_ids = 2;</code>
@@ -150,8 +150,8 @@ private static final long serialVersionUID = 0L;
       emptyFloatList();
   /**
    * <pre>
-   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-   * itself gives the token, before penalty, temperature, cuts and format.
+   * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+   * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
    * </pre>
    *
    * <code>repeated float logprobs = 3;</code>
@@ -164,8 +164,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-   * itself gives the token, before penalty, temperature, cuts and format.
+   * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+   * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
    * </pre>
    *
    * <code>repeated float logprobs = 3;</code>
@@ -176,8 +176,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-   * itself gives the token, before penalty, temperature, cuts and format.
+   * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+   * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
    * </pre>
    *
    * <code>repeated float logprobs = 3;</code>
@@ -403,7 +403,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * More of the answer.
+   * The next part of the answer.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Delta}
@@ -611,7 +611,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object text_ = "";
     /**
      * <pre>
-     * Text that follows what came before. May be empty.
+     * Text to append. May be empty.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -631,7 +631,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Text that follows what came before. May be empty.
+     * Text to append. May be empty.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -652,7 +652,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Text that follows what came before. May be empty.
+     * Text to append. May be empty.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -669,7 +669,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Text that follows what came before. May be empty.
+     * Text to append. May be empty.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -683,7 +683,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Text that follows what came before. May be empty.
+     * Text to append. May be empty.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -709,7 +709,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tokens that were chosen since the last delta.
+     * The tokens since the last delta.
      * </pre>
      *
      * <code>repeated uint32 token_ids = 2;</code>
@@ -722,7 +722,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tokens that were chosen since the last delta.
+     * The tokens since the last delta.
      * </pre>
      *
      * <code>repeated uint32 token_ids = 2;</code>
@@ -733,7 +733,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tokens that were chosen since the last delta.
+     * The tokens since the last delta.
      * </pre>
      *
      * <code>repeated uint32 token_ids = 2;</code>
@@ -745,7 +745,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tokens that were chosen since the last delta.
+     * The tokens since the last delta.
      * </pre>
      *
      * <code>repeated uint32 token_ids = 2;</code>
@@ -764,7 +764,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tokens that were chosen since the last delta.
+     * The tokens since the last delta.
      * </pre>
      *
      * <code>repeated uint32 token_ids = 2;</code>
@@ -781,7 +781,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tokens that were chosen since the last delta.
+     * The tokens since the last delta.
      * </pre>
      *
      * <code>repeated uint32 token_ids = 2;</code>
@@ -799,7 +799,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tokens that were chosen since the last delta.
+     * The tokens since the last delta.
      * </pre>
      *
      * <code>repeated uint32 token_ids = 2;</code>
@@ -827,8 +827,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-     * itself gives the token, before penalty, temperature, cuts and format.
+     * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+     * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
      * </pre>
      *
      * <code>repeated float logprobs = 3;</code>
@@ -841,8 +841,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-     * itself gives the token, before penalty, temperature, cuts and format.
+     * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+     * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
      * </pre>
      *
      * <code>repeated float logprobs = 3;</code>
@@ -853,8 +853,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-     * itself gives the token, before penalty, temperature, cuts and format.
+     * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+     * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
      * </pre>
      *
      * <code>repeated float logprobs = 3;</code>
@@ -866,8 +866,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-     * itself gives the token, before penalty, temperature, cuts and format.
+     * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+     * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
      * </pre>
      *
      * <code>repeated float logprobs = 3;</code>
@@ -886,8 +886,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-     * itself gives the token, before penalty, temperature, cuts and format.
+     * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+     * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
      * </pre>
      *
      * <code>repeated float logprobs = 3;</code>
@@ -904,8 +904,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-     * itself gives the token, before penalty, temperature, cuts and format.
+     * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+     * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
      * </pre>
      *
      * <code>repeated float logprobs = 3;</code>
@@ -923,8 +923,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-     * itself gives the token, before penalty, temperature, cuts and format.
+     * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+     * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
      * </pre>
      *
      * <code>repeated float logprobs = 3;</code>

@@ -12,7 +12,7 @@ public interface DeltaOrBuilder extends
 
   /**
    * <pre>
-   * Text that follows what came before. May be empty.
+   * Text to append. May be empty.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -21,7 +21,7 @@ public interface DeltaOrBuilder extends
   java.lang.String getText();
   /**
    * <pre>
-   * Text that follows what came before. May be empty.
+   * Text to append. May be empty.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -32,7 +32,7 @@ public interface DeltaOrBuilder extends
 
   /**
    * <pre>
-   * The tokens that were chosen since the last delta.
+   * The tokens since the last delta.
    * </pre>
    *
    * <code>repeated uint32 token_ids = 2;</code>
@@ -41,7 +41,7 @@ public interface DeltaOrBuilder extends
   java.util.List<java.lang.Integer> getTokenIdsList();
   /**
    * <pre>
-   * The tokens that were chosen since the last delta.
+   * The tokens since the last delta.
    * </pre>
    *
    * <code>repeated uint32 token_ids = 2;</code>
@@ -50,7 +50,7 @@ public interface DeltaOrBuilder extends
   int getTokenIdsCount();
   /**
    * <pre>
-   * The tokens that were chosen since the last delta.
+   * The tokens since the last delta.
    * </pre>
    *
    * <code>repeated uint32 token_ids = 2;</code>
@@ -61,8 +61,8 @@ public interface DeltaOrBuilder extends
 
   /**
    * <pre>
-   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-   * itself gives the token, before penalty, temperature, cuts and format.
+   * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+   * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
    * </pre>
    *
    * <code>repeated float logprobs = 3;</code>
@@ -71,8 +71,8 @@ public interface DeltaOrBuilder extends
   java.util.List<java.lang.Float> getLogprobsList();
   /**
    * <pre>
-   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-   * itself gives the token, before penalty, temperature, cuts and format.
+   * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+   * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
    * </pre>
    *
    * <code>repeated float logprobs = 3;</code>
@@ -81,8 +81,8 @@ public interface DeltaOrBuilder extends
   int getLogprobsCount();
   /**
    * <pre>
-   * One for each of `token_ids`, where `logprobs` was asked for: the natural logarithm of the probability that the model
-   * itself gives the token, before penalty, temperature, cuts and format.
+   * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
+   * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
    * </pre>
    *
    * <code>repeated float logprobs = 3;</code>

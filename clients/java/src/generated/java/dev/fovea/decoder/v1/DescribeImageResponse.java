@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * A stored image.
+ * The facts of a stored image.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.DescribeImageResponse}
@@ -58,7 +58,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.ImageFacts facts_;
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -70,7 +70,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -82,7 +82,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -371,7 +371,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A stored image.
+   * The facts of a stored image.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.DescribeImageResponse}
@@ -567,7 +567,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.ImageFacts, dev.fovea.vision.v1.ImageFacts.Builder, dev.fovea.vision.v1.ImageFactsOrBuilder> factsBuilder_;
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -578,7 +578,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -593,7 +593,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -613,7 +613,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -631,7 +631,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -656,7 +656,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -673,7 +673,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -685,7 +685,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -700,7 +700,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * How much of an image matters. The field of the OpenAI API.
+ * How much detail of an image matters, as in the OpenAI API.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.Detail}
@@ -25,7 +25,7 @@ public enum Detail
   DETAIL_UNSPECIFIED(0),
   /**
    * <pre>
-   * The least: each image at the checkpoint's fewest pixels, or 256 tokens where those are fewer.
+   * The least detail: each image at the checkpoint's smallest size, or at 256 tokens if that is larger.
    * </pre>
    *
    * <code>DETAIL_LOW = 1;</code>
@@ -33,7 +33,7 @@ public enum Detail
   DETAIL_LOW(1),
   /**
    * <pre>
-   * All that is there, up to `max_pixels`.
+   * Full detail, up to `max_pixels`.
    * </pre>
    *
    * <code>DETAIL_HIGH = 2;</code>
@@ -41,7 +41,7 @@ public enum Detail
   DETAIL_HIGH(2),
   /**
    * <pre>
-   * The smallest size at which text stays readable; images without text are shrunk further.
+   * The smallest size at which text stays readable. Images without text are shrunk further.
    * </pre>
    *
    * <code>DETAIL_AUTO = 3;</code>
@@ -69,7 +69,7 @@ public enum Detail
   public static final int DETAIL_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * The least: each image at the checkpoint's fewest pixels, or 256 tokens where those are fewer.
+   * The least detail: each image at the checkpoint's smallest size, or at 256 tokens if that is larger.
    * </pre>
    *
    * <code>DETAIL_LOW = 1;</code>
@@ -77,7 +77,7 @@ public enum Detail
   public static final int DETAIL_LOW_VALUE = 1;
   /**
    * <pre>
-   * All that is there, up to `max_pixels`.
+   * Full detail, up to `max_pixels`.
    * </pre>
    *
    * <code>DETAIL_HIGH = 2;</code>
@@ -85,7 +85,7 @@ public enum Detail
   public static final int DETAIL_HIGH_VALUE = 2;
   /**
    * <pre>
-   * The smallest size at which text stays readable; images without text are shrunk further.
+   * The smallest size at which text stays readable. Images without text are shrunk further.
    * </pre>
    *
    * <code>DETAIL_AUTO = 3;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * An encoder that this decoder asks.
+ * An encoder that this decoder uses.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.EncoderPeer}
@@ -60,7 +60,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object address_ = "";
   /**
    * <pre>
-   * Where it listens; the DNS name of the encoders while that has no address yet.
+   * Its address. While a DNS name of encoders has no address yet, that name.
    * </pre>
    *
    * <code>string address = 1;</code>
@@ -81,7 +81,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Where it listens; the DNS name of the encoders while that has no address yet.
+   * Its address. While a DNS name of encoders has no address yet, that name.
    * </pre>
    *
    * <code>string address = 1;</code>
@@ -107,7 +107,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object name_ = "";
   /**
    * <pre>
-   * Its name, once it has answered.
+   * Its name. Empty until its first response.
    * </pre>
    *
    * <code>string name = 2;</code>
@@ -128,7 +128,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Its name, once it has answered.
+   * Its name. Empty until its first response.
    * </pre>
    *
    * <code>string name = 2;</code>
@@ -153,7 +153,7 @@ private static final long serialVersionUID = 0L;
   private boolean reachable_ = false;
   /**
    * <pre>
-   * Whether it answered the last time it was asked.
+   * Whether it responded to the last check.
    * </pre>
    *
    * <code>bool reachable = 3;</code>
@@ -215,7 +215,7 @@ private static final long serialVersionUID = 0L;
   private boolean compatible_ = false;
   /**
    * <pre>
-   * Whether its rows fit this decoder's model.
+   * Whether its rows match this decoder's model.
    * </pre>
    *
    * <code>bool compatible = 5;</code>
@@ -230,7 +230,7 @@ private static final long serialVersionUID = 0L;
   private int waiting_ = 0;
   /**
    * <pre>
-   * Images that wait for its tower.
+   * Images waiting for its tower.
    * </pre>
    *
    * <code>uint32 waiting = 6;</code>
@@ -260,7 +260,7 @@ private static final long serialVersionUID = 0L;
   private int encodes_ = 0;
   /**
    * <pre>
-   * Images that its tower has computed since its start.
+   * Images encoded since its process started.
    * </pre>
    *
    * <code>uint32 encodes = 8;</code>
@@ -510,7 +510,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * An encoder that this decoder asks.
+   * An encoder that this decoder uses.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.EncoderPeer}
@@ -741,7 +741,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object address_ = "";
     /**
      * <pre>
-     * Where it listens; the DNS name of the encoders while that has no address yet.
+     * Its address. While a DNS name of encoders has no address yet, that name.
      * </pre>
      *
      * <code>string address = 1;</code>
@@ -761,7 +761,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where it listens; the DNS name of the encoders while that has no address yet.
+     * Its address. While a DNS name of encoders has no address yet, that name.
      * </pre>
      *
      * <code>string address = 1;</code>
@@ -782,7 +782,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where it listens; the DNS name of the encoders while that has no address yet.
+     * Its address. While a DNS name of encoders has no address yet, that name.
      * </pre>
      *
      * <code>string address = 1;</code>
@@ -799,7 +799,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where it listens; the DNS name of the encoders while that has no address yet.
+     * Its address. While a DNS name of encoders has no address yet, that name.
      * </pre>
      *
      * <code>string address = 1;</code>
@@ -813,7 +813,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where it listens; the DNS name of the encoders while that has no address yet.
+     * Its address. While a DNS name of encoders has no address yet, that name.
      * </pre>
      *
      * <code>string address = 1;</code>
@@ -833,7 +833,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object name_ = "";
     /**
      * <pre>
-     * Its name, once it has answered.
+     * Its name. Empty until its first response.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -853,7 +853,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Its name, once it has answered.
+     * Its name. Empty until its first response.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -874,7 +874,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Its name, once it has answered.
+     * Its name. Empty until its first response.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -891,7 +891,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Its name, once it has answered.
+     * Its name. Empty until its first response.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -905,7 +905,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Its name, once it has answered.
+     * Its name. Empty until its first response.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -925,7 +925,7 @@ private static final long serialVersionUID = 0L;
     private boolean reachable_ ;
     /**
      * <pre>
-     * Whether it answered the last time it was asked.
+     * Whether it responded to the last check.
      * </pre>
      *
      * <code>bool reachable = 3;</code>
@@ -937,7 +937,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it answered the last time it was asked.
+     * Whether it responded to the last check.
      * </pre>
      *
      * <code>bool reachable = 3;</code>
@@ -953,7 +953,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it answered the last time it was asked.
+     * Whether it responded to the last check.
      * </pre>
      *
      * <code>bool reachable = 3;</code>
@@ -1061,7 +1061,7 @@ private static final long serialVersionUID = 0L;
     private boolean compatible_ ;
     /**
      * <pre>
-     * Whether its rows fit this decoder's model.
+     * Whether its rows match this decoder's model.
      * </pre>
      *
      * <code>bool compatible = 5;</code>
@@ -1073,7 +1073,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether its rows fit this decoder's model.
+     * Whether its rows match this decoder's model.
      * </pre>
      *
      * <code>bool compatible = 5;</code>
@@ -1089,7 +1089,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether its rows fit this decoder's model.
+     * Whether its rows match this decoder's model.
      * </pre>
      *
      * <code>bool compatible = 5;</code>
@@ -1105,7 +1105,7 @@ private static final long serialVersionUID = 0L;
     private int waiting_ ;
     /**
      * <pre>
-     * Images that wait for its tower.
+     * Images waiting for its tower.
      * </pre>
      *
      * <code>uint32 waiting = 6;</code>
@@ -1117,7 +1117,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that wait for its tower.
+     * Images waiting for its tower.
      * </pre>
      *
      * <code>uint32 waiting = 6;</code>
@@ -1133,7 +1133,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that wait for its tower.
+     * Images waiting for its tower.
      * </pre>
      *
      * <code>uint32 waiting = 6;</code>
@@ -1193,7 +1193,7 @@ private static final long serialVersionUID = 0L;
     private int encodes_ ;
     /**
      * <pre>
-     * Images that its tower has computed since its start.
+     * Images encoded since its process started.
      * </pre>
      *
      * <code>uint32 encodes = 8;</code>
@@ -1205,7 +1205,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that its tower has computed since its start.
+     * Images encoded since its process started.
      * </pre>
      *
      * <code>uint32 encodes = 8;</code>
@@ -1221,7 +1221,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that its tower has computed since its start.
+     * Images encoded since its process started.
      * </pre>
      *
      * <code>uint32 encodes = 8;</code>

@@ -12,7 +12,7 @@ public interface EncoderPeerOrBuilder extends
 
   /**
    * <pre>
-   * Where it listens; the DNS name of the encoders while that has no address yet.
+   * Its address. While a DNS name of encoders has no address yet, that name.
    * </pre>
    *
    * <code>string address = 1;</code>
@@ -21,7 +21,7 @@ public interface EncoderPeerOrBuilder extends
   java.lang.String getAddress();
   /**
    * <pre>
-   * Where it listens; the DNS name of the encoders while that has no address yet.
+   * Its address. While a DNS name of encoders has no address yet, that name.
    * </pre>
    *
    * <code>string address = 1;</code>
@@ -32,7 +32,7 @@ public interface EncoderPeerOrBuilder extends
 
   /**
    * <pre>
-   * Its name, once it has answered.
+   * Its name. Empty until its first response.
    * </pre>
    *
    * <code>string name = 2;</code>
@@ -41,7 +41,7 @@ public interface EncoderPeerOrBuilder extends
   java.lang.String getName();
   /**
    * <pre>
-   * Its name, once it has answered.
+   * Its name. Empty until its first response.
    * </pre>
    *
    * <code>string name = 2;</code>
@@ -52,7 +52,7 @@ public interface EncoderPeerOrBuilder extends
 
   /**
    * <pre>
-   * Whether it answered the last time it was asked.
+   * Whether it responded to the last check.
    * </pre>
    *
    * <code>bool reachable = 3;</code>
@@ -82,7 +82,7 @@ public interface EncoderPeerOrBuilder extends
 
   /**
    * <pre>
-   * Whether its rows fit this decoder's model.
+   * Whether its rows match this decoder's model.
    * </pre>
    *
    * <code>bool compatible = 5;</code>
@@ -92,7 +92,7 @@ public interface EncoderPeerOrBuilder extends
 
   /**
    * <pre>
-   * Images that wait for its tower.
+   * Images waiting for its tower.
    * </pre>
    *
    * <code>uint32 waiting = 6;</code>
@@ -112,7 +112,7 @@ public interface EncoderPeerOrBuilder extends
 
   /**
    * <pre>
-   * Images that its tower has computed since its start.
+   * Images encoded since its process started.
    * </pre>
    *
    * <code>uint32 encodes = 8;</code>

@@ -7,8 +7,8 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Why an answer ended. A call that was cancelled, or whose time ran out, has no such message: its status says CANCELLED
- * or DEADLINE_EXCEEDED, and what came before is the beginning of an answer.
+ * Why an answer ended. A call that was cancelled or timed out has no such message: its status is CANCELLED or
+ * DEADLINE_EXCEEDED, and the text so far is the beginning of an answer.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.FinishReason}
@@ -26,7 +26,7 @@ public enum FinishReason
   FINISH_REASON_UNSPECIFIED(0),
   /**
    * <pre>
-   * The model ended it, or a stop string did.
+   * The model ended the answer, or a stop string matched.
    * </pre>
    *
    * <code>FINISH_REASON_STOP = 1;</code>
@@ -34,7 +34,7 @@ public enum FinishReason
   FINISH_REASON_STOP(1),
   /**
    * <pre>
-   * max_new_tokens was reached: the answer is cut, and with a `response_format` it may not match.
+   * max_new_tokens was reached. The answer is cut and may not match its `response_format`.
    * </pre>
    *
    * <code>FINISH_REASON_LENGTH = 2;</code>
@@ -62,7 +62,7 @@ public enum FinishReason
   public static final int FINISH_REASON_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * The model ended it, or a stop string did.
+   * The model ended the answer, or a stop string matched.
    * </pre>
    *
    * <code>FINISH_REASON_STOP = 1;</code>
@@ -70,7 +70,7 @@ public enum FinishReason
   public static final int FINISH_REASON_STOP_VALUE = 1;
   /**
    * <pre>
-   * max_new_tokens was reached: the answer is cut, and with a `response_format` it may not match.
+   * max_new_tokens was reached. The answer is cut and may not match its `response_format`.
    * </pre>
    *
    * <code>FINISH_REASON_LENGTH = 2;</code>

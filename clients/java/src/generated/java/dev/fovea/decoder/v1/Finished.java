@@ -59,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private int finishReason_ = 0;
   /**
    * <pre>
-   * Why it ended.
+   * Why the answer ended.
    * </pre>
    *
    * <code>.fovea.decoder.v1.FinishReason finish_reason = 1;</code>
@@ -70,7 +70,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Why it ended.
+   * Why the answer ended.
    * </pre>
    *
    * <code>.fovea.decoder.v1.FinishReason finish_reason = 1;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object matchedStop_ = "";
   /**
    * <pre>
-   * The stop string that ended it, if one did.
+   * The stop string that ended the answer, if any.
    * </pre>
    *
    * <code>string matched_stop = 2;</code>
@@ -107,7 +107,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The stop string that ended it, if one did.
+   * The stop string that ended the answer, if any.
    * </pre>
    *
    * <code>string matched_stop = 2;</code>
@@ -132,7 +132,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.Receipt receipt_;
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -144,7 +144,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -156,7 +156,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -538,7 +538,7 @@ private static final long serialVersionUID = 0L;
     private int finishReason_ = 0;
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 1;</code>
@@ -549,7 +549,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 1;</code>
@@ -564,7 +564,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 1;</code>
@@ -577,7 +577,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 1;</code>
@@ -594,7 +594,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why it ended.
+     * Why the answer ended.
      * </pre>
      *
      * <code>.fovea.decoder.v1.FinishReason finish_reason = 1;</code>
@@ -610,7 +610,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object matchedStop_ = "";
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 2;</code>
@@ -630,7 +630,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 2;</code>
@@ -651,7 +651,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 2;</code>
@@ -668,7 +668,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 2;</code>
@@ -682,7 +682,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The stop string that ended it, if one did.
+     * The stop string that ended the answer, if any.
      * </pre>
      *
      * <code>string matched_stop = 2;</code>
@@ -704,7 +704,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.Receipt, dev.fovea.decoder.v1.Receipt.Builder, dev.fovea.decoder.v1.ReceiptOrBuilder> receiptBuilder_;
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -715,7 +715,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -730,7 +730,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -750,7 +750,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -768,7 +768,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -793,7 +793,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -810,7 +810,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -822,7 +822,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -837,7 +837,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it cost.
+     * What the answer cost.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>

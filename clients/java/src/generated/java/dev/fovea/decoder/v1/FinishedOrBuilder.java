@@ -12,7 +12,7 @@ public interface FinishedOrBuilder extends
 
   /**
    * <pre>
-   * Why it ended.
+   * Why the answer ended.
    * </pre>
    *
    * <code>.fovea.decoder.v1.FinishReason finish_reason = 1;</code>
@@ -21,7 +21,7 @@ public interface FinishedOrBuilder extends
   int getFinishReasonValue();
   /**
    * <pre>
-   * Why it ended.
+   * Why the answer ended.
    * </pre>
    *
    * <code>.fovea.decoder.v1.FinishReason finish_reason = 1;</code>
@@ -31,7 +31,7 @@ public interface FinishedOrBuilder extends
 
   /**
    * <pre>
-   * The stop string that ended it, if one did.
+   * The stop string that ended the answer, if any.
    * </pre>
    *
    * <code>string matched_stop = 2;</code>
@@ -40,7 +40,7 @@ public interface FinishedOrBuilder extends
   java.lang.String getMatchedStop();
   /**
    * <pre>
-   * The stop string that ended it, if one did.
+   * The stop string that ended the answer, if any.
    * </pre>
    *
    * <code>string matched_stop = 2;</code>
@@ -51,7 +51,7 @@ public interface FinishedOrBuilder extends
 
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -60,7 +60,7 @@ public interface FinishedOrBuilder extends
   boolean hasReceipt();
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>
@@ -69,7 +69,7 @@ public interface FinishedOrBuilder extends
   dev.fovea.decoder.v1.Receipt getReceipt();
   /**
    * <pre>
-   * What it cost.
+   * What the answer cost.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Receipt receipt = 3;</code>

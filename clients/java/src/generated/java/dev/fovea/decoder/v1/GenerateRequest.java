@@ -199,8 +199,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object requestId_ = "";
   /**
    * <pre>
-   * OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-   * the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+   * OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+   * generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
    * </pre>
    *
    * <code>string request_id = 4;</code>
@@ -221,8 +221,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-   * the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+   * OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+   * generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
    * </pre>
    *
    * <code>string request_id = 4;</code>
@@ -294,7 +294,7 @@ private static final long serialVersionUID = 0L;
   private int hopLimit_ = 0;
   /**
    * <pre>
-   * OPTIONAL. How many more tiers may be asked. Not served yet.
+   * OPTIONAL. How many more tiers may be tried. Not served yet.
    * </pre>
    *
    * <code>uint32 hop_limit = 6;</code>
@@ -356,7 +356,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.Logprobs logprobs_;
   /**
    * <pre>
-   * OPTIONAL. Present, it asks for the log-probability of every token.
+   * OPTIONAL. If set, the response has the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -368,7 +368,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Present, it asks for the log-probability of every token.
+   * OPTIONAL. If set, the response has the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -380,7 +380,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Present, it asks for the log-probability of every token.
+   * OPTIONAL. If set, the response has the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -394,7 +394,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.ResponseFormat responseFormat_;
   /**
    * <pre>
-   * OPTIONAL. The form of the answer; without it the form is free.
+   * OPTIONAL. Structured output. If absent, the answer is free text.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -406,7 +406,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. The form of the answer; without it the form is free.
+   * OPTIONAL. Structured output. If absent, the answer is free text.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -418,7 +418,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. The form of the answer; without it the form is free.
+   * OPTIONAL. Structured output. If absent, the answer is free text.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -432,7 +432,7 @@ private static final long serialVersionUID = 0L;
   private boolean allowTextSubstitution_ = false;
   /**
    * <pre>
-   * OPTIONAL. Text read from an image may stand in for its pixels. Not served yet.
+   * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
    * </pre>
    *
    * <code>bool allow_text_substitution = 10;</code>
@@ -1706,8 +1706,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object requestId_ = "";
     /**
      * <pre>
-     * OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-     * the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+     * OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+     * generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
      * </pre>
      *
      * <code>string request_id = 4;</code>
@@ -1727,8 +1727,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-     * the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+     * OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+     * generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
      * </pre>
      *
      * <code>string request_id = 4;</code>
@@ -1749,8 +1749,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-     * the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+     * OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+     * generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
      * </pre>
      *
      * <code>string request_id = 4;</code>
@@ -1767,8 +1767,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-     * the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+     * OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+     * generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
      * </pre>
      *
      * <code>string request_id = 4;</code>
@@ -1782,8 +1782,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-     * the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+     * OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+     * generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
      * </pre>
      *
      * <code>string request_id = 4;</code>
@@ -1895,7 +1895,7 @@ private static final long serialVersionUID = 0L;
     private int hopLimit_ ;
     /**
      * <pre>
-     * OPTIONAL. How many more tiers may be asked. Not served yet.
+     * OPTIONAL. How many more tiers may be tried. Not served yet.
      * </pre>
      *
      * <code>uint32 hop_limit = 6;</code>
@@ -1907,7 +1907,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. How many more tiers may be asked. Not served yet.
+     * OPTIONAL. How many more tiers may be tried. Not served yet.
      * </pre>
      *
      * <code>uint32 hop_limit = 6;</code>
@@ -1923,7 +1923,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. How many more tiers may be asked. Not served yet.
+     * OPTIONAL. How many more tiers may be tried. Not served yet.
      * </pre>
      *
      * <code>uint32 hop_limit = 6;</code>
@@ -2033,7 +2033,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.Logprobs, dev.fovea.decoder.v1.Logprobs.Builder, dev.fovea.decoder.v1.LogprobsOrBuilder> logprobsBuilder_;
     /**
      * <pre>
-     * OPTIONAL. Present, it asks for the log-probability of every token.
+     * OPTIONAL. If set, the response has the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2044,7 +2044,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Present, it asks for the log-probability of every token.
+     * OPTIONAL. If set, the response has the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2059,7 +2059,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Present, it asks for the log-probability of every token.
+     * OPTIONAL. If set, the response has the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2079,7 +2079,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Present, it asks for the log-probability of every token.
+     * OPTIONAL. If set, the response has the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2097,7 +2097,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Present, it asks for the log-probability of every token.
+     * OPTIONAL. If set, the response has the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2122,7 +2122,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Present, it asks for the log-probability of every token.
+     * OPTIONAL. If set, the response has the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2139,7 +2139,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Present, it asks for the log-probability of every token.
+     * OPTIONAL. If set, the response has the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2151,7 +2151,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Present, it asks for the log-probability of every token.
+     * OPTIONAL. If set, the response has the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2166,7 +2166,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Present, it asks for the log-probability of every token.
+     * OPTIONAL. If set, the response has the log-probability of every token.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -2190,7 +2190,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.ResponseFormat, dev.fovea.decoder.v1.ResponseFormat.Builder, dev.fovea.decoder.v1.ResponseFormatOrBuilder> responseFormatBuilder_;
     /**
      * <pre>
-     * OPTIONAL. The form of the answer; without it the form is free.
+     * OPTIONAL. Structured output. If absent, the answer is free text.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2201,7 +2201,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The form of the answer; without it the form is free.
+     * OPTIONAL. Structured output. If absent, the answer is free text.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2216,7 +2216,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The form of the answer; without it the form is free.
+     * OPTIONAL. Structured output. If absent, the answer is free text.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2236,7 +2236,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The form of the answer; without it the form is free.
+     * OPTIONAL. Structured output. If absent, the answer is free text.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2254,7 +2254,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The form of the answer; without it the form is free.
+     * OPTIONAL. Structured output. If absent, the answer is free text.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2279,7 +2279,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The form of the answer; without it the form is free.
+     * OPTIONAL. Structured output. If absent, the answer is free text.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2296,7 +2296,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The form of the answer; without it the form is free.
+     * OPTIONAL. Structured output. If absent, the answer is free text.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2308,7 +2308,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The form of the answer; without it the form is free.
+     * OPTIONAL. Structured output. If absent, the answer is free text.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2323,7 +2323,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The form of the answer; without it the form is free.
+     * OPTIONAL. Structured output. If absent, the answer is free text.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -2345,7 +2345,7 @@ private static final long serialVersionUID = 0L;
     private boolean allowTextSubstitution_ ;
     /**
      * <pre>
-     * OPTIONAL. Text read from an image may stand in for its pixels. Not served yet.
+     * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
      * </pre>
      *
      * <code>bool allow_text_substitution = 10;</code>
@@ -2357,7 +2357,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Text read from an image may stand in for its pixels. Not served yet.
+     * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
      * </pre>
      *
      * <code>bool allow_text_substitution = 10;</code>
@@ -2373,7 +2373,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Text read from an image may stand in for its pixels. Not served yet.
+     * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
      * </pre>
      *
      * <code>bool allow_text_substitution = 10;</code>

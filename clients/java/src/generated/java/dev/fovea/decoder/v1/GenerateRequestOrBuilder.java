@@ -110,8 +110,8 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-   * the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+   * OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+   * generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
    * </pre>
    *
    * <code>string request_id = 4;</code>
@@ -120,8 +120,8 @@ public interface GenerateRequestOrBuilder extends
   java.lang.String getRequestId();
   /**
    * <pre>
-   * OPTIONAL. Names the request in logs and on the answer, at most 128 printable ASCII characters; default: made by
-   * the server. It gives no idempotency. The same id may come as `x-request-id` in the metadata.
+   * OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
+   * generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
    * </pre>
    *
    * <code>string request_id = 4;</code>
@@ -152,7 +152,7 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. How many more tiers may be asked. Not served yet.
+   * OPTIONAL. How many more tiers may be tried. Not served yet.
    * </pre>
    *
    * <code>uint32 hop_limit = 6;</code>
@@ -182,7 +182,7 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. Present, it asks for the log-probability of every token.
+   * OPTIONAL. If set, the response has the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -191,7 +191,7 @@ public interface GenerateRequestOrBuilder extends
   boolean hasLogprobs();
   /**
    * <pre>
-   * OPTIONAL. Present, it asks for the log-probability of every token.
+   * OPTIONAL. If set, the response has the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -200,7 +200,7 @@ public interface GenerateRequestOrBuilder extends
   dev.fovea.decoder.v1.Logprobs getLogprobs();
   /**
    * <pre>
-   * OPTIONAL. Present, it asks for the log-probability of every token.
+   * OPTIONAL. If set, the response has the log-probability of every token.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Logprobs logprobs = 8;</code>
@@ -209,7 +209,7 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. The form of the answer; without it the form is free.
+   * OPTIONAL. Structured output. If absent, the answer is free text.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -218,7 +218,7 @@ public interface GenerateRequestOrBuilder extends
   boolean hasResponseFormat();
   /**
    * <pre>
-   * OPTIONAL. The form of the answer; without it the form is free.
+   * OPTIONAL. Structured output. If absent, the answer is free text.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -227,7 +227,7 @@ public interface GenerateRequestOrBuilder extends
   dev.fovea.decoder.v1.ResponseFormat getResponseFormat();
   /**
    * <pre>
-   * OPTIONAL. The form of the answer; without it the form is free.
+   * OPTIONAL. Structured output. If absent, the answer is free text.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ResponseFormat response_format = 9;</code>
@@ -236,7 +236,7 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. Text read from an image may stand in for its pixels. Not served yet.
+   * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
    * </pre>
    *
    * <code>bool allow_text_substitution = 10;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * One message of a Generate stream.
+ * A message of a Generate stream.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.GenerateResponse}
@@ -431,7 +431,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * One message of a Generate stream.
+   * A message of a Generate stream.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.GenerateResponse}

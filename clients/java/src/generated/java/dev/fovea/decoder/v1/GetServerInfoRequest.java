@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Asks for the server's facts.
+ * Requests the server's description.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.GetServerInfoRequest}
@@ -199,7 +199,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Asks for the server's facts.
+   * Requests the server's description.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.GetServerInfoRequest}

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * The server's facts.
+ * The server's description.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.GetServerInfoResponse}
@@ -162,7 +162,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object fingerprint_ = "";
   /**
    * <pre>
-   * The rows fingerprint that it expects of encoders.
+   * The rows fingerprint that it expects from encoders.
    * </pre>
    *
    * <code>string fingerprint = 3;</code>
@@ -183,7 +183,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The rows fingerprint that it expects of encoders.
+   * The rows fingerprint that it expects from encoders.
    * </pre>
    *
    * <code>string fingerprint = 3;</code>
@@ -208,7 +208,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.RowLayout layout_;
   /**
    * <pre>
-   * The layout of the rows that it expects.
+   * The row layout that it expects.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -220,7 +220,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The layout of the rows that it expects.
+   * The row layout that it expects.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -232,7 +232,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The layout of the rows that it expects.
+   * The row layout that it expects.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -246,7 +246,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.DecoderLimits limits_;
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -258,7 +258,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -270,7 +270,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -284,7 +284,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.DecoderLoad load_;
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -296,7 +296,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -308,7 +308,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -324,7 +324,7 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 7;</code>
@@ -336,7 +336,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 7;</code>
@@ -347,7 +347,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 7;</code>
@@ -359,7 +359,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 7;</code>
@@ -375,7 +375,7 @@ private static final long serialVersionUID = 0L;
   private int state_ = 0;
   /**
    * <pre>
-   * Whether it can answer yet.
+   * Whether it can take requests.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ServingState state = 8;</code>
@@ -386,7 +386,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Whether it can answer yet.
+   * Whether it can take requests.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ServingState state = 8;</code>
@@ -401,7 +401,7 @@ private static final long serialVersionUID = 0L;
   private float loadingProgress_ = 0F;
   /**
    * <pre>
-   * How much of the model is loaded, 0 to 1.
+   * The loaded share of the model, 0 to 1.
    * </pre>
    *
    * <code>float loading_progress = 9;</code>
@@ -417,7 +417,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object engine_ = "";
   /**
    * <pre>
-   * The engine: native.
+   * The engine: `native` or `vllm`.
    * </pre>
    *
    * <code>string engine = 10;</code>
@@ -438,7 +438,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The engine: native.
+   * The engine: `native` or `vllm`.
    * </pre>
    *
    * <code>string engine = 10;</code>
@@ -464,7 +464,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object attention_ = "";
   /**
    * <pre>
-   * How attention is computed, and where: for instance `sdpa on cpu`.
+   * The attention implementation and its device, for instance `sdpa on cpu`.
    * </pre>
    *
    * <code>string attention = 11;</code>
@@ -485,7 +485,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How attention is computed, and where: for instance `sdpa on cpu`.
+   * The attention implementation and its device, for instance `sdpa on cpu`.
    * </pre>
    *
    * <code>string attention = 11;</code>
@@ -618,7 +618,7 @@ private static final long serialVersionUID = 0L;
   private int kvBytesPerToken_ = 0;
   /**
    * <pre>
-   * Bytes of KV cache a token.
+   * Bytes of KV cache per token.
    * </pre>
    *
    * <code>uint32 kv_bytes_per_token = 14;</code>
@@ -958,7 +958,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The server's facts.
+   * The server's description.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.GetServerInfoResponse}
@@ -1545,7 +1545,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object fingerprint_ = "";
     /**
      * <pre>
-     * The rows fingerprint that it expects of encoders.
+     * The rows fingerprint that it expects from encoders.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>
@@ -1565,7 +1565,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint that it expects of encoders.
+     * The rows fingerprint that it expects from encoders.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>
@@ -1586,7 +1586,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint that it expects of encoders.
+     * The rows fingerprint that it expects from encoders.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>
@@ -1603,7 +1603,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint that it expects of encoders.
+     * The rows fingerprint that it expects from encoders.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>
@@ -1617,7 +1617,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint that it expects of encoders.
+     * The rows fingerprint that it expects from encoders.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>
@@ -1639,7 +1639,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.RowLayout, dev.fovea.vision.v1.RowLayout.Builder, dev.fovea.vision.v1.RowLayoutOrBuilder> layoutBuilder_;
     /**
      * <pre>
-     * The layout of the rows that it expects.
+     * The row layout that it expects.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -1650,7 +1650,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows that it expects.
+     * The row layout that it expects.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -1665,7 +1665,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows that it expects.
+     * The row layout that it expects.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -1685,7 +1685,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows that it expects.
+     * The row layout that it expects.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -1703,7 +1703,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows that it expects.
+     * The row layout that it expects.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -1728,7 +1728,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows that it expects.
+     * The row layout that it expects.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -1745,7 +1745,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows that it expects.
+     * The row layout that it expects.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -1757,7 +1757,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows that it expects.
+     * The row layout that it expects.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -1772,7 +1772,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows that it expects.
+     * The row layout that it expects.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -1796,7 +1796,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.DecoderLimits, dev.fovea.decoder.v1.DecoderLimits.Builder, dev.fovea.decoder.v1.DecoderLimitsOrBuilder> limitsBuilder_;
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -1807,7 +1807,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -1822,7 +1822,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -1842,7 +1842,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -1860,7 +1860,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -1885,7 +1885,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -1902,7 +1902,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -1914,7 +1914,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -1929,7 +1929,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -1953,7 +1953,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.DecoderLoad, dev.fovea.decoder.v1.DecoderLoad.Builder, dev.fovea.decoder.v1.DecoderLoadOrBuilder> loadBuilder_;
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -1964,7 +1964,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -1979,7 +1979,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -1999,7 +1999,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -2017,7 +2017,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -2042,7 +2042,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -2059,7 +2059,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -2071,7 +2071,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -2086,7 +2086,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -2115,7 +2115,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 7;</code>
@@ -2128,7 +2128,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 7;</code>
@@ -2139,7 +2139,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 7;</code>
@@ -2151,7 +2151,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 7;</code>
@@ -2164,7 +2164,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 7;</code>
@@ -2183,7 +2183,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 7;</code>
@@ -2201,7 +2201,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 7;</code>
@@ -2219,7 +2219,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 7;</code>
@@ -2234,7 +2234,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 7;</code>
@@ -2255,7 +2255,7 @@ private static final long serialVersionUID = 0L;
     private int state_ = 0;
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ServingState state = 8;</code>
@@ -2266,7 +2266,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ServingState state = 8;</code>
@@ -2281,7 +2281,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ServingState state = 8;</code>
@@ -2294,7 +2294,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ServingState state = 8;</code>
@@ -2311,7 +2311,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ServingState state = 8;</code>
@@ -2327,7 +2327,7 @@ private static final long serialVersionUID = 0L;
     private float loadingProgress_ ;
     /**
      * <pre>
-     * How much of the model is loaded, 0 to 1.
+     * The loaded share of the model, 0 to 1.
      * </pre>
      *
      * <code>float loading_progress = 9;</code>
@@ -2339,7 +2339,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How much of the model is loaded, 0 to 1.
+     * The loaded share of the model, 0 to 1.
      * </pre>
      *
      * <code>float loading_progress = 9;</code>
@@ -2355,7 +2355,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How much of the model is loaded, 0 to 1.
+     * The loaded share of the model, 0 to 1.
      * </pre>
      *
      * <code>float loading_progress = 9;</code>
@@ -2371,7 +2371,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object engine_ = "";
     /**
      * <pre>
-     * The engine: native.
+     * The engine: `native` or `vllm`.
      * </pre>
      *
      * <code>string engine = 10;</code>
@@ -2391,7 +2391,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The engine: native.
+     * The engine: `native` or `vllm`.
      * </pre>
      *
      * <code>string engine = 10;</code>
@@ -2412,7 +2412,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The engine: native.
+     * The engine: `native` or `vllm`.
      * </pre>
      *
      * <code>string engine = 10;</code>
@@ -2429,7 +2429,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The engine: native.
+     * The engine: `native` or `vllm`.
      * </pre>
      *
      * <code>string engine = 10;</code>
@@ -2443,7 +2443,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The engine: native.
+     * The engine: `native` or `vllm`.
      * </pre>
      *
      * <code>string engine = 10;</code>
@@ -2463,7 +2463,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object attention_ = "";
     /**
      * <pre>
-     * How attention is computed, and where: for instance `sdpa on cpu`.
+     * The attention implementation and its device, for instance `sdpa on cpu`.
      * </pre>
      *
      * <code>string attention = 11;</code>
@@ -2483,7 +2483,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How attention is computed, and where: for instance `sdpa on cpu`.
+     * The attention implementation and its device, for instance `sdpa on cpu`.
      * </pre>
      *
      * <code>string attention = 11;</code>
@@ -2504,7 +2504,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How attention is computed, and where: for instance `sdpa on cpu`.
+     * The attention implementation and its device, for instance `sdpa on cpu`.
      * </pre>
      *
      * <code>string attention = 11;</code>
@@ -2521,7 +2521,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How attention is computed, and where: for instance `sdpa on cpu`.
+     * The attention implementation and its device, for instance `sdpa on cpu`.
      * </pre>
      *
      * <code>string attention = 11;</code>
@@ -2535,7 +2535,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How attention is computed, and where: for instance `sdpa on cpu`.
+     * The attention implementation and its device, for instance `sdpa on cpu`.
      * </pre>
      *
      * <code>string attention = 11;</code>
@@ -2959,7 +2959,7 @@ private static final long serialVersionUID = 0L;
     private int kvBytesPerToken_ ;
     /**
      * <pre>
-     * Bytes of KV cache a token.
+     * Bytes of KV cache per token.
      * </pre>
      *
      * <code>uint32 kv_bytes_per_token = 14;</code>
@@ -2971,7 +2971,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of KV cache a token.
+     * Bytes of KV cache per token.
      * </pre>
      *
      * <code>uint32 kv_bytes_per_token = 14;</code>
@@ -2987,7 +2987,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of KV cache a token.
+     * Bytes of KV cache per token.
      * </pre>
      *
      * <code>uint32 kv_bytes_per_token = 14;</code>

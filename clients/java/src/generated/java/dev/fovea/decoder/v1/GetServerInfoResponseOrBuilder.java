@@ -52,7 +52,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The rows fingerprint that it expects of encoders.
+   * The rows fingerprint that it expects from encoders.
    * </pre>
    *
    * <code>string fingerprint = 3;</code>
@@ -61,7 +61,7 @@ public interface GetServerInfoResponseOrBuilder extends
   java.lang.String getFingerprint();
   /**
    * <pre>
-   * The rows fingerprint that it expects of encoders.
+   * The rows fingerprint that it expects from encoders.
    * </pre>
    *
    * <code>string fingerprint = 3;</code>
@@ -72,7 +72,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The layout of the rows that it expects.
+   * The row layout that it expects.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -81,7 +81,7 @@ public interface GetServerInfoResponseOrBuilder extends
   boolean hasLayout();
   /**
    * <pre>
-   * The layout of the rows that it expects.
+   * The row layout that it expects.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -90,7 +90,7 @@ public interface GetServerInfoResponseOrBuilder extends
   dev.fovea.vision.v1.RowLayout getLayout();
   /**
    * <pre>
-   * The layout of the rows that it expects.
+   * The row layout that it expects.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 4;</code>
@@ -99,7 +99,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -108,7 +108,7 @@ public interface GetServerInfoResponseOrBuilder extends
   boolean hasLimits();
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -117,7 +117,7 @@ public interface GetServerInfoResponseOrBuilder extends
   dev.fovea.decoder.v1.DecoderLimits getLimits();
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLimits limits = 5;</code>
@@ -126,7 +126,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -135,7 +135,7 @@ public interface GetServerInfoResponseOrBuilder extends
   boolean hasLoad();
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -144,7 +144,7 @@ public interface GetServerInfoResponseOrBuilder extends
   dev.fovea.decoder.v1.DecoderLoad getLoad();
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.decoder.v1.DecoderLoad load = 6;</code>
@@ -153,7 +153,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 7;</code>
@@ -163,7 +163,7 @@ public interface GetServerInfoResponseOrBuilder extends
       getFeaturesList();
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 7;</code>
@@ -172,7 +172,7 @@ public interface GetServerInfoResponseOrBuilder extends
   int getFeaturesCount();
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 7;</code>
@@ -182,7 +182,7 @@ public interface GetServerInfoResponseOrBuilder extends
   java.lang.String getFeatures(int index);
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 7;</code>
@@ -194,7 +194,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * Whether it can answer yet.
+   * Whether it can take requests.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ServingState state = 8;</code>
@@ -203,7 +203,7 @@ public interface GetServerInfoResponseOrBuilder extends
   int getStateValue();
   /**
    * <pre>
-   * Whether it can answer yet.
+   * Whether it can take requests.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ServingState state = 8;</code>
@@ -213,7 +213,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * How much of the model is loaded, 0 to 1.
+   * The loaded share of the model, 0 to 1.
    * </pre>
    *
    * <code>float loading_progress = 9;</code>
@@ -223,7 +223,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The engine: native.
+   * The engine: `native` or `vllm`.
    * </pre>
    *
    * <code>string engine = 10;</code>
@@ -232,7 +232,7 @@ public interface GetServerInfoResponseOrBuilder extends
   java.lang.String getEngine();
   /**
    * <pre>
-   * The engine: native.
+   * The engine: `native` or `vllm`.
    * </pre>
    *
    * <code>string engine = 10;</code>
@@ -243,7 +243,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * How attention is computed, and where: for instance `sdpa on cpu`.
+   * The attention implementation and its device, for instance `sdpa on cpu`.
    * </pre>
    *
    * <code>string attention = 11;</code>
@@ -252,7 +252,7 @@ public interface GetServerInfoResponseOrBuilder extends
   java.lang.String getAttention();
   /**
    * <pre>
-   * How attention is computed, and where: for instance `sdpa on cpu`.
+   * The attention implementation and its device, for instance `sdpa on cpu`.
    * </pre>
    *
    * <code>string attention = 11;</code>
@@ -327,7 +327,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of KV cache a token.
+   * Bytes of KV cache per token.
    * </pre>
    *
    * <code>uint32 kv_bytes_per_token = 14;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * An image of a message.
+ * An image in a message.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Image}
@@ -99,7 +99,7 @@ private static final long serialVersionUID = 0L;
   public static final int DATA_FIELD_NUMBER = 1;
   /**
    * <pre>
-   * The file itself: JPEG, PNG, WebP or GIF.
+   * The bytes of the file: JPEG, PNG, WebP or GIF.
    * </pre>
    *
    * <code>bytes data = 1;</code>
@@ -111,7 +111,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The file itself: JPEG, PNG, WebP or GIF.
+   * The bytes of the file: JPEG, PNG, WebP or GIF.
    * </pre>
    *
    * <code>bytes data = 1;</code>
@@ -128,7 +128,7 @@ private static final long serialVersionUID = 0L;
   public static final int DIGEST_FIELD_NUMBER = 2;
   /**
    * <pre>
-   * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+   * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
    * </pre>
    *
    * <code>string digest = 2;</code>
@@ -139,7 +139,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+   * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
    * </pre>
    *
    * <code>string digest = 2;</code>
@@ -162,7 +162,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+   * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
    * </pre>
    *
    * <code>string digest = 2;</code>
@@ -188,7 +188,7 @@ private static final long serialVersionUID = 0L;
   public static final int SIZE_FIELD_NUMBER = 3;
   /**
    * <pre>
-   * An image of this size that has not been sent. Only in CountTokens.
+   * The size of an image that has not been sent. Only in CountTokens.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -200,7 +200,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * An image of this size that has not been sent. Only in CountTokens.
+   * The size of an image that has not been sent. Only in CountTokens.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -215,7 +215,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * An image of this size that has not been sent. Only in CountTokens.
+   * The size of an image that has not been sent. Only in CountTokens.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -435,7 +435,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * An image of a message.
+   * An image in a message.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Image}
@@ -629,7 +629,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * The file itself: JPEG, PNG, WebP or GIF.
+     * The bytes of the file: JPEG, PNG, WebP or GIF.
      * </pre>
      *
      * <code>bytes data = 1;</code>
@@ -640,7 +640,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The file itself: JPEG, PNG, WebP or GIF.
+     * The bytes of the file: JPEG, PNG, WebP or GIF.
      * </pre>
      *
      * <code>bytes data = 1;</code>
@@ -654,7 +654,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The file itself: JPEG, PNG, WebP or GIF.
+     * The bytes of the file: JPEG, PNG, WebP or GIF.
      * </pre>
      *
      * <code>bytes data = 1;</code>
@@ -670,7 +670,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The file itself: JPEG, PNG, WebP or GIF.
+     * The bytes of the file: JPEG, PNG, WebP or GIF.
      * </pre>
      *
      * <code>bytes data = 1;</code>
@@ -687,7 +687,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+     * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
      * </pre>
      *
      * <code>string digest = 2;</code>
@@ -699,7 +699,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+     * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
      * </pre>
      *
      * <code>string digest = 2;</code>
@@ -723,7 +723,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+     * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
      * </pre>
      *
      * <code>string digest = 2;</code>
@@ -748,7 +748,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+     * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
      * </pre>
      *
      * <code>string digest = 2;</code>
@@ -765,7 +765,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+     * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
      * </pre>
      *
      * <code>string digest = 2;</code>
@@ -781,7 +781,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+     * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
      * </pre>
      *
      * <code>string digest = 2;</code>
@@ -802,7 +802,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.Size, dev.fovea.vision.v1.Size.Builder, dev.fovea.vision.v1.SizeOrBuilder> sizeBuilder_;
     /**
      * <pre>
-     * An image of this size that has not been sent. Only in CountTokens.
+     * The size of an image that has not been sent. Only in CountTokens.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -814,7 +814,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image of this size that has not been sent. Only in CountTokens.
+     * The size of an image that has not been sent. Only in CountTokens.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -836,7 +836,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image of this size that has not been sent. Only in CountTokens.
+     * The size of an image that has not been sent. Only in CountTokens.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -856,7 +856,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image of this size that has not been sent. Only in CountTokens.
+     * The size of an image that has not been sent. Only in CountTokens.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -874,7 +874,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image of this size that has not been sent. Only in CountTokens.
+     * The size of an image that has not been sent. Only in CountTokens.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -901,7 +901,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image of this size that has not been sent. Only in CountTokens.
+     * The size of an image that has not been sent. Only in CountTokens.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -924,7 +924,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image of this size that has not been sent. Only in CountTokens.
+     * The size of an image that has not been sent. Only in CountTokens.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -934,7 +934,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image of this size that has not been sent. Only in CountTokens.
+     * The size of an image that has not been sent. Only in CountTokens.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -952,7 +952,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image of this size that has not been sent. Only in CountTokens.
+     * The size of an image that has not been sent. Only in CountTokens.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 3;</code>

@@ -12,7 +12,7 @@ public interface ImageOrBuilder extends
 
   /**
    * <pre>
-   * The file itself: JPEG, PNG, WebP or GIF.
+   * The bytes of the file: JPEG, PNG, WebP or GIF.
    * </pre>
    *
    * <code>bytes data = 1;</code>
@@ -21,7 +21,7 @@ public interface ImageOrBuilder extends
   boolean hasData();
   /**
    * <pre>
-   * The file itself: JPEG, PNG, WebP or GIF.
+   * The bytes of the file: JPEG, PNG, WebP or GIF.
    * </pre>
    *
    * <code>bytes data = 1;</code>
@@ -31,7 +31,7 @@ public interface ImageOrBuilder extends
 
   /**
    * <pre>
-   * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+   * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
    * </pre>
    *
    * <code>string digest = 2;</code>
@@ -40,7 +40,7 @@ public interface ImageOrBuilder extends
   boolean hasDigest();
   /**
    * <pre>
-   * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+   * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
    * </pre>
    *
    * <code>string digest = 2;</code>
@@ -49,7 +49,7 @@ public interface ImageOrBuilder extends
   java.lang.String getDigest();
   /**
    * <pre>
-   * The id of a stored image. IMAGE_NOT_STORED where it has gone: upload it again.
+   * The id of a stored image. If it is gone, the call fails with IMAGE_NOT_STORED: upload it again.
    * </pre>
    *
    * <code>string digest = 2;</code>
@@ -60,7 +60,7 @@ public interface ImageOrBuilder extends
 
   /**
    * <pre>
-   * An image of this size that has not been sent. Only in CountTokens.
+   * The size of an image that has not been sent. Only in CountTokens.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -69,7 +69,7 @@ public interface ImageOrBuilder extends
   boolean hasSize();
   /**
    * <pre>
-   * An image of this size that has not been sent. Only in CountTokens.
+   * The size of an image that has not been sent. Only in CountTokens.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 3;</code>
@@ -78,7 +78,7 @@ public interface ImageOrBuilder extends
   dev.fovea.vision.v1.Size getSize();
   /**
    * <pre>
-   * An image of this size that has not been sent. Only in CountTokens.
+   * The size of an image that has not been sent. Only in CountTokens.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 3;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What is done to an image, and what it then costs.
+ * The plan of an image, and its cost.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.ImagePlan}
@@ -59,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private java.util.List<dev.fovea.decoder.v1.ReceiptStep> steps_;
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -70,7 +70,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -82,7 +82,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -93,7 +93,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -104,7 +104,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -119,7 +119,7 @@ private static final long serialVersionUID = 0L;
   private int tokens_ = 0;
   /**
    * <pre>
-   * The most visual tokens that it costs.
+   * The upper bound of its visual tokens.
    * </pre>
    *
    * <code>uint32 tokens = 2;</code>
@@ -134,7 +134,7 @@ private static final long serialVersionUID = 0L;
   private int tokensMin_ = 0;
   /**
    * <pre>
-   * The fewest.
+   * The lower bound of its visual tokens.
    * </pre>
    *
    * <code>uint32 tokens_min = 3;</code>
@@ -149,7 +149,7 @@ private static final long serialVersionUID = 0L;
   private int repeatOf_ = 0;
   /**
    * <pre>
-   * The place (from 0) of the earlier image that it repeats; by default it repeats none.
+   * The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
    * </pre>
    *
    * <code>optional uint32 repeat_of = 4;</code>
@@ -161,7 +161,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The place (from 0) of the earlier image that it repeats; by default it repeats none.
+   * The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
    * </pre>
    *
    * <code>optional uint32 repeat_of = 4;</code>
@@ -380,7 +380,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is done to an image, and what it then costs.
+   * The plan of an image, and its cost.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.ImagePlan}
@@ -618,7 +618,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -632,7 +632,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -646,7 +646,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -660,7 +660,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -681,7 +681,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -699,7 +699,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -719,7 +719,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -740,7 +740,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -758,7 +758,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -776,7 +776,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -795,7 +795,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -812,7 +812,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -829,7 +829,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -840,7 +840,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -854,7 +854,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -869,7 +869,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -880,7 +880,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -892,7 +892,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+     * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -919,7 +919,7 @@ private static final long serialVersionUID = 0L;
     private int tokens_ ;
     /**
      * <pre>
-     * The most visual tokens that it costs.
+     * The upper bound of its visual tokens.
      * </pre>
      *
      * <code>uint32 tokens = 2;</code>
@@ -931,7 +931,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most visual tokens that it costs.
+     * The upper bound of its visual tokens.
      * </pre>
      *
      * <code>uint32 tokens = 2;</code>
@@ -947,7 +947,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most visual tokens that it costs.
+     * The upper bound of its visual tokens.
      * </pre>
      *
      * <code>uint32 tokens = 2;</code>
@@ -963,7 +963,7 @@ private static final long serialVersionUID = 0L;
     private int tokensMin_ ;
     /**
      * <pre>
-     * The fewest.
+     * The lower bound of its visual tokens.
      * </pre>
      *
      * <code>uint32 tokens_min = 3;</code>
@@ -975,7 +975,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The fewest.
+     * The lower bound of its visual tokens.
      * </pre>
      *
      * <code>uint32 tokens_min = 3;</code>
@@ -991,7 +991,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The fewest.
+     * The lower bound of its visual tokens.
      * </pre>
      *
      * <code>uint32 tokens_min = 3;</code>
@@ -1007,7 +1007,7 @@ private static final long serialVersionUID = 0L;
     private int repeatOf_ ;
     /**
      * <pre>
-     * The place (from 0) of the earlier image that it repeats; by default it repeats none.
+     * The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
      * </pre>
      *
      * <code>optional uint32 repeat_of = 4;</code>
@@ -1019,7 +1019,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The place (from 0) of the earlier image that it repeats; by default it repeats none.
+     * The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
      * </pre>
      *
      * <code>optional uint32 repeat_of = 4;</code>
@@ -1031,7 +1031,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The place (from 0) of the earlier image that it repeats; by default it repeats none.
+     * The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
      * </pre>
      *
      * <code>optional uint32 repeat_of = 4;</code>
@@ -1047,7 +1047,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The place (from 0) of the earlier image that it repeats; by default it repeats none.
+     * The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
      * </pre>
      *
      * <code>optional uint32 repeat_of = 4;</code>

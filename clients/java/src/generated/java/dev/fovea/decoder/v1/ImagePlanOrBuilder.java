@@ -12,7 +12,7 @@ public interface ImagePlanOrBuilder extends
 
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -21,7 +21,7 @@ public interface ImagePlanOrBuilder extends
       getStepsList();
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -29,7 +29,7 @@ public interface ImagePlanOrBuilder extends
   dev.fovea.decoder.v1.ReceiptStep getSteps(int index);
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -37,7 +37,7 @@ public interface ImagePlanOrBuilder extends
   int getStepsCount();
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -46,7 +46,7 @@ public interface ImagePlanOrBuilder extends
       getStepsOrBuilderList();
   /**
    * <pre>
-   * In order, as on a receipt. Where they depend on pixels that were not looked at, at their upper bound.
+   * The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 1;</code>
@@ -56,7 +56,7 @@ public interface ImagePlanOrBuilder extends
 
   /**
    * <pre>
-   * The most visual tokens that it costs.
+   * The upper bound of its visual tokens.
    * </pre>
    *
    * <code>uint32 tokens = 2;</code>
@@ -66,7 +66,7 @@ public interface ImagePlanOrBuilder extends
 
   /**
    * <pre>
-   * The fewest.
+   * The lower bound of its visual tokens.
    * </pre>
    *
    * <code>uint32 tokens_min = 3;</code>
@@ -76,7 +76,7 @@ public interface ImagePlanOrBuilder extends
 
   /**
    * <pre>
-   * The place (from 0) of the earlier image that it repeats; by default it repeats none.
+   * The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
    * </pre>
    *
    * <code>optional uint32 repeat_of = 4;</code>
@@ -85,7 +85,7 @@ public interface ImagePlanOrBuilder extends
   boolean hasRepeatOf();
   /**
    * <pre>
-   * The place (from 0) of the earlier image that it repeats; by default it repeats none.
+   * The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
    * </pre>
    *
    * <code>optional uint32 repeat_of = 4;</code>

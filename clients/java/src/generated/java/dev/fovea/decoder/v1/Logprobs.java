@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Asks for the log-probabilities of the answer's tokens.
+ * Requests log-probabilities of the answer's tokens.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Logprobs}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int top_ = 0;
   /**
    * <pre>
-   * How many alternatives of each token; 0 gives the chosen token alone. Not served yet.
+   * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
    * </pre>
    *
    * <code>uint32 top = 1;</code>
@@ -230,7 +230,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Asks for the log-probabilities of the answer's tokens.
+   * Requests log-probabilities of the answer's tokens.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Logprobs}
@@ -371,7 +371,7 @@ private static final long serialVersionUID = 0L;
     private int top_ ;
     /**
      * <pre>
-     * How many alternatives of each token; 0 gives the chosen token alone. Not served yet.
+     * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
      * </pre>
      *
      * <code>uint32 top = 1;</code>
@@ -383,7 +383,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many alternatives of each token; 0 gives the chosen token alone. Not served yet.
+     * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
      * </pre>
      *
      * <code>uint32 top = 1;</code>
@@ -399,7 +399,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many alternatives of each token; 0 gives the chosen token alone. Not served yet.
+     * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
      * </pre>
      *
      * <code>uint32 top = 1;</code>

@@ -12,7 +12,7 @@ public interface LogprobsOrBuilder extends
 
   /**
    * <pre>
-   * How many alternatives of each token; 0 gives the chosen token alone. Not served yet.
+   * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
    * </pre>
    *
    * <code>uint32 top = 1;</code>

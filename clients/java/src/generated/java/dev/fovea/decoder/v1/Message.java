@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * One turn of a conversation.
+ * A turn of a conversation.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Message}
@@ -85,7 +85,7 @@ private static final long serialVersionUID = 0L;
   private java.util.List<dev.fovea.decoder.v1.Part> parts_;
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -96,7 +96,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -108,7 +108,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -119,7 +119,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -130,7 +130,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -321,7 +321,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * One turn of a conversation.
+   * A turn of a conversation.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Message}
@@ -604,7 +604,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -618,7 +618,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -632,7 +632,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -646,7 +646,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -667,7 +667,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -685,7 +685,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -705,7 +705,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -726,7 +726,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -744,7 +744,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -762,7 +762,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -781,7 +781,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -798,7 +798,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -815,7 +815,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -826,7 +826,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -840,7 +840,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -855,7 +855,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -866,7 +866,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -878,7 +878,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. In order.
+     * REQUIRED. Text and images, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>

@@ -31,7 +31,7 @@ public interface MessageOrBuilder extends
 
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -40,7 +40,7 @@ public interface MessageOrBuilder extends
       getPartsList();
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -48,7 +48,7 @@ public interface MessageOrBuilder extends
   dev.fovea.decoder.v1.Part getParts(int index);
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -56,7 +56,7 @@ public interface MessageOrBuilder extends
   int getPartsCount();
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -65,7 +65,7 @@ public interface MessageOrBuilder extends
       getPartsOrBuilderList();
   /**
    * <pre>
-   * REQUIRED. In order.
+   * REQUIRED. Text and images, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>

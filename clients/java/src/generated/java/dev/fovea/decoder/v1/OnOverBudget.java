@@ -25,7 +25,7 @@ public enum OnOverBudget
   ON_OVER_BUDGET_UNSPECIFIED(0),
   /**
    * <pre>
-   * Shrink the images until they fit. Refused where even the smallest sizes do not.
+   * Shrink the images until they fit. The request is refused if even the smallest sizes do not fit.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_FIT = 1;</code>
@@ -33,7 +33,7 @@ public enum OnOverBudget
   ON_OVER_BUDGET_FIT(1),
   /**
    * <pre>
-   * Refuse with VISUAL_BUDGET_EXCEEDED, and say what would fit.
+   * Refuse with VISUAL_BUDGET_EXCEEDED. The error says what would fit.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_REFUSE = 2;</code>
@@ -61,7 +61,7 @@ public enum OnOverBudget
   public static final int ON_OVER_BUDGET_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * Shrink the images until they fit. Refused where even the smallest sizes do not.
+   * Shrink the images until they fit. The request is refused if even the smallest sizes do not fit.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_FIT = 1;</code>
@@ -69,7 +69,7 @@ public enum OnOverBudget
   public static final int ON_OVER_BUDGET_FIT_VALUE = 1;
   /**
    * <pre>
-   * Refuse with VISUAL_BUDGET_EXCEEDED, and say what would fit.
+   * Refuse with VISUAL_BUDGET_EXCEEDED. The error says what would fit.
    * </pre>
    *
    * <code>ON_OVER_BUDGET_REFUSE = 2;</code>

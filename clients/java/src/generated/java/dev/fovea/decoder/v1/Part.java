@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * A piece of a message.
+ * Part of a message.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Part}
@@ -97,7 +97,7 @@ private static final long serialVersionUID = 0L;
   public static final int TEXT_FIELD_NUMBER = 1;
   /**
    * <pre>
-   * Text. Special tokens written in it are text too.
+   * Text. Special tokens spelled in it are treated as plain text.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -108,7 +108,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Text. Special tokens written in it are text too.
+   * Text. Special tokens spelled in it are treated as plain text.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -131,7 +131,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Text. Special tokens written in it are text too.
+   * Text. Special tokens spelled in it are treated as plain text.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -157,7 +157,7 @@ private static final long serialVersionUID = 0L;
   public static final int IMAGE_FIELD_NUMBER = 2;
   /**
    * <pre>
-   * An image, at this place of the message.
+   * An image, at this position in the message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -169,7 +169,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * An image, at this place of the message.
+   * An image, at this position in the message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -184,7 +184,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * An image, at this place of the message.
+   * An image, at this position in the message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -387,7 +387,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A piece of a message.
+   * Part of a message.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Part}
@@ -572,7 +572,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * Text. Special tokens written in it are text too.
+     * Text. Special tokens spelled in it are treated as plain text.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -584,7 +584,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Text. Special tokens written in it are text too.
+     * Text. Special tokens spelled in it are treated as plain text.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -608,7 +608,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Text. Special tokens written in it are text too.
+     * Text. Special tokens spelled in it are treated as plain text.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -633,7 +633,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Text. Special tokens written in it are text too.
+     * Text. Special tokens spelled in it are treated as plain text.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -650,7 +650,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Text. Special tokens written in it are text too.
+     * Text. Special tokens spelled in it are treated as plain text.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -666,7 +666,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Text. Special tokens written in it are text too.
+     * Text. Special tokens spelled in it are treated as plain text.
      * </pre>
      *
      * <code>string text = 1;</code>
@@ -687,7 +687,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.Image, dev.fovea.decoder.v1.Image.Builder, dev.fovea.decoder.v1.ImageOrBuilder> imageBuilder_;
     /**
      * <pre>
-     * An image, at this place of the message.
+     * An image, at this position in the message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -699,7 +699,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image, at this place of the message.
+     * An image, at this position in the message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -721,7 +721,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image, at this place of the message.
+     * An image, at this position in the message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -741,7 +741,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image, at this place of the message.
+     * An image, at this position in the message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -759,7 +759,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image, at this place of the message.
+     * An image, at this position in the message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -786,7 +786,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image, at this place of the message.
+     * An image, at this position in the message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -809,7 +809,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image, at this place of the message.
+     * An image, at this position in the message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -819,7 +819,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image, at this place of the message.
+     * An image, at this position in the message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -837,7 +837,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * An image, at this place of the message.
+     * An image, at this position in the message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Image image = 2;</code>

@@ -12,7 +12,7 @@ public interface PartOrBuilder extends
 
   /**
    * <pre>
-   * Text. Special tokens written in it are text too.
+   * Text. Special tokens spelled in it are treated as plain text.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -21,7 +21,7 @@ public interface PartOrBuilder extends
   boolean hasText();
   /**
    * <pre>
-   * Text. Special tokens written in it are text too.
+   * Text. Special tokens spelled in it are treated as plain text.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -30,7 +30,7 @@ public interface PartOrBuilder extends
   java.lang.String getText();
   /**
    * <pre>
-   * Text. Special tokens written in it are text too.
+   * Text. Special tokens spelled in it are treated as plain text.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -41,7 +41,7 @@ public interface PartOrBuilder extends
 
   /**
    * <pre>
-   * An image, at this place of the message.
+   * An image, at this position in the message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -50,7 +50,7 @@ public interface PartOrBuilder extends
   boolean hasImage();
   /**
    * <pre>
-   * An image, at this place of the message.
+   * An image, at this position in the message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Image image = 2;</code>
@@ -59,7 +59,7 @@ public interface PartOrBuilder extends
   dev.fovea.decoder.v1.Image getImage();
   /**
    * <pre>
-   * An image, at this place of the message.
+   * An image, at this position in the message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Image image = 2;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What the caller announces of an upload.
+ * Announces an upload.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.PutImageHeader}
@@ -58,7 +58,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object digest_ = "";
   /**
    * <pre>
-   * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. Checked against them.
+   * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. The server checks it.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -79,7 +79,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. Checked against them.
+   * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. The server checks it.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -104,7 +104,7 @@ private static final long serialVersionUID = 0L;
   private int byteSize_ = 0;
   /**
    * <pre>
-   * OPTIONAL. The length of the file in bytes; lets the server refuse before it has read everything.
+   * OPTIONAL. The length of the file in bytes. It lets the server refuse a file that is too large before reading it.
    * </pre>
    *
    * <code>uint32 byte_size = 2;</code>
@@ -288,7 +288,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What the caller announces of an upload.
+   * Announces an upload.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.PutImageHeader}
@@ -443,7 +443,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object digest_ = "";
     /**
      * <pre>
-     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. Checked against them.
+     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. The server checks it.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -463,7 +463,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. Checked against them.
+     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. The server checks it.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -484,7 +484,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. Checked against them.
+     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. The server checks it.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -501,7 +501,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. Checked against them.
+     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. The server checks it.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -515,7 +515,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. Checked against them.
+     * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. The server checks it.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -535,7 +535,7 @@ private static final long serialVersionUID = 0L;
     private int byteSize_ ;
     /**
      * <pre>
-     * OPTIONAL. The length of the file in bytes; lets the server refuse before it has read everything.
+     * OPTIONAL. The length of the file in bytes. It lets the server refuse a file that is too large before reading it.
      * </pre>
      *
      * <code>uint32 byte_size = 2;</code>
@@ -547,7 +547,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The length of the file in bytes; lets the server refuse before it has read everything.
+     * OPTIONAL. The length of the file in bytes. It lets the server refuse a file that is too large before reading it.
      * </pre>
      *
      * <code>uint32 byte_size = 2;</code>
@@ -563,7 +563,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The length of the file in bytes; lets the server refuse before it has read everything.
+     * OPTIONAL. The length of the file in bytes. It lets the server refuse a file that is too large before reading it.
      * </pre>
      *
      * <code>uint32 byte_size = 2;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * A piece of an upload.
+ * Part of an upload.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.PutImageRequest}
@@ -58,7 +58,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.PutImageHeader header_;
   /**
    * <pre>
-   * OPTIONAL; in the first message only.
+   * OPTIONAL. Only in the first message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -70,7 +70,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL; in the first message only.
+   * OPTIONAL. Only in the first message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -82,7 +82,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL; in the first message only.
+   * OPTIONAL. Only in the first message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -96,7 +96,7 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.ByteString data_ = com.google.protobuf.ByteString.EMPTY;
   /**
    * <pre>
-   * Bytes of the file, in order; any size up to the message limit.
+   * Bytes of the file, in order. Any size up to the message limit.
    * </pre>
    *
    * <code>bytes data = 2;</code>
@@ -286,7 +286,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A piece of an upload.
+   * Part of an upload.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.PutImageRequest}
@@ -458,7 +458,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.PutImageHeader, dev.fovea.decoder.v1.PutImageHeader.Builder, dev.fovea.decoder.v1.PutImageHeaderOrBuilder> headerBuilder_;
     /**
      * <pre>
-     * OPTIONAL; in the first message only.
+     * OPTIONAL. Only in the first message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -469,7 +469,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; in the first message only.
+     * OPTIONAL. Only in the first message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -484,7 +484,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; in the first message only.
+     * OPTIONAL. Only in the first message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -504,7 +504,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; in the first message only.
+     * OPTIONAL. Only in the first message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -522,7 +522,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; in the first message only.
+     * OPTIONAL. Only in the first message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -547,7 +547,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; in the first message only.
+     * OPTIONAL. Only in the first message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -564,7 +564,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; in the first message only.
+     * OPTIONAL. Only in the first message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -576,7 +576,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; in the first message only.
+     * OPTIONAL. Only in the first message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -591,7 +591,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; in the first message only.
+     * OPTIONAL. Only in the first message.
      * </pre>
      *
      * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -613,7 +613,7 @@ private static final long serialVersionUID = 0L;
     private com.google.protobuf.ByteString data_ = com.google.protobuf.ByteString.EMPTY;
     /**
      * <pre>
-     * Bytes of the file, in order; any size up to the message limit.
+     * Bytes of the file, in order. Any size up to the message limit.
      * </pre>
      *
      * <code>bytes data = 2;</code>
@@ -625,7 +625,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the file, in order; any size up to the message limit.
+     * Bytes of the file, in order. Any size up to the message limit.
      * </pre>
      *
      * <code>bytes data = 2;</code>
@@ -641,7 +641,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the file, in order; any size up to the message limit.
+     * Bytes of the file, in order. Any size up to the message limit.
      * </pre>
      *
      * <code>bytes data = 2;</code>

@@ -12,7 +12,7 @@ public interface PutImageRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL; in the first message only.
+   * OPTIONAL. Only in the first message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -21,7 +21,7 @@ public interface PutImageRequestOrBuilder extends
   boolean hasHeader();
   /**
    * <pre>
-   * OPTIONAL; in the first message only.
+   * OPTIONAL. Only in the first message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -30,7 +30,7 @@ public interface PutImageRequestOrBuilder extends
   dev.fovea.decoder.v1.PutImageHeader getHeader();
   /**
    * <pre>
-   * OPTIONAL; in the first message only.
+   * OPTIONAL. Only in the first message.
    * </pre>
    *
    * <code>.fovea.decoder.v1.PutImageHeader header = 1;</code>
@@ -39,7 +39,7 @@ public interface PutImageRequestOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of the file, in order; any size up to the message limit.
+   * Bytes of the file, in order. Any size up to the message limit.
    * </pre>
    *
    * <code>bytes data = 2;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * An image is stored.
+ * The image is stored.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.PutImageResponse}
@@ -58,7 +58,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.ImageFacts facts_;
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -70,7 +70,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -82,7 +82,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -96,7 +96,7 @@ private static final long serialVersionUID = 0L;
   private boolean alreadyStored_ = false;
   /**
    * <pre>
-   * True where the bytes were stored before this call.
+   * True if the bytes were stored before this call.
    * </pre>
    *
    * <code>bool already_stored = 2;</code>
@@ -111,7 +111,7 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.Timestamp expireTime_;
   /**
    * <pre>
-   * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+   * When the image expires. Uploading it again renews it. A full store may evict it earlier.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -123,7 +123,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+   * When the image expires. Uploading it again renews it. A full store may evict it earlier.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -135,7 +135,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+   * When the image expires. Uploading it again renews it. A full store may evict it earlier.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -398,7 +398,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * An image is stored.
+   * The image is stored.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.PutImageResponse}
@@ -606,7 +606,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.ImageFacts, dev.fovea.vision.v1.ImageFacts.Builder, dev.fovea.vision.v1.ImageFactsOrBuilder> factsBuilder_;
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -617,7 +617,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -632,7 +632,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -652,7 +652,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -670,7 +670,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -695,7 +695,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -712,7 +712,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -724,7 +724,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -739,7 +739,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -761,7 +761,7 @@ private static final long serialVersionUID = 0L;
     private boolean alreadyStored_ ;
     /**
      * <pre>
-     * True where the bytes were stored before this call.
+     * True if the bytes were stored before this call.
      * </pre>
      *
      * <code>bool already_stored = 2;</code>
@@ -773,7 +773,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where the bytes were stored before this call.
+     * True if the bytes were stored before this call.
      * </pre>
      *
      * <code>bool already_stored = 2;</code>
@@ -789,7 +789,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where the bytes were stored before this call.
+     * True if the bytes were stored before this call.
      * </pre>
      *
      * <code>bool already_stored = 2;</code>
@@ -807,7 +807,7 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> expireTimeBuilder_;
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -818,7 +818,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -833,7 +833,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -853,7 +853,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -871,7 +871,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -896,7 +896,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -913,7 +913,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -925,7 +925,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -940,7 +940,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>

@@ -12,7 +12,7 @@ public interface PutImageResponseOrBuilder extends
 
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -21,7 +21,7 @@ public interface PutImageResponseOrBuilder extends
   boolean hasFacts();
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -30,7 +30,7 @@ public interface PutImageResponseOrBuilder extends
   dev.fovea.vision.v1.ImageFacts getFacts();
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -39,7 +39,7 @@ public interface PutImageResponseOrBuilder extends
 
   /**
    * <pre>
-   * True where the bytes were stored before this call.
+   * True if the bytes were stored before this call.
    * </pre>
    *
    * <code>bool already_stored = 2;</code>
@@ -49,7 +49,7 @@ public interface PutImageResponseOrBuilder extends
 
   /**
    * <pre>
-   * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+   * When the image expires. Uploading it again renews it. A full store may evict it earlier.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -58,7 +58,7 @@ public interface PutImageResponseOrBuilder extends
   boolean hasExpireTime();
   /**
    * <pre>
-   * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+   * When the image expires. Uploading it again renews it. A full store may evict it earlier.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -67,7 +67,7 @@ public interface PutImageResponseOrBuilder extends
   com.google.protobuf.Timestamp getExpireTime();
   /**
    * <pre>
-   * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+   * When the image expires. Uploading it again renews it. A full store may evict it earlier.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 3;</code>

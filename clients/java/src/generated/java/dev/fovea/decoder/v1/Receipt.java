@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * The account of one answer.
+ * The receipt of an answer.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Receipt}
@@ -59,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private java.util.List<dev.fovea.decoder.v1.ReceiptImage> images_;
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -70,7 +70,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -82,7 +82,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -93,7 +93,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -104,7 +104,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -119,7 +119,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.ReceiptTotals totals_;
   /**
    * <pre>
-   * Sums.
+   * Sums over the request.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -131,7 +131,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Sums.
+   * Sums over the request.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -143,7 +143,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Sums.
+   * Sums over the request.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -157,7 +157,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.ReceiptStages stagesMs_;
   /**
    * <pre>
-   * Milliseconds.
+   * Time per stage, in milliseconds.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -169,7 +169,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Milliseconds.
+   * Time per stage, in milliseconds.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -181,7 +181,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Milliseconds.
+   * Time per stage, in milliseconds.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -195,7 +195,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.ReceiptTier tier_;
   /**
    * <pre>
-   * Who answered.
+   * The tier that answered.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -207,7 +207,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Who answered.
+   * The tier that answered.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -219,7 +219,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Who answered.
+   * The tier that answered.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -271,7 +271,7 @@ private static final long serialVersionUID = 0L;
   private boolean degraded_ = false;
   /**
    * <pre>
-   * True where images lost detail because the server was near a limit.
+   * True if images lost detail because the server was under load.
    * </pre>
    *
    * <code>bool degraded = 6;</code>
@@ -528,7 +528,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The account of one answer.
+   * The receipt of an answer.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Receipt}
@@ -835,7 +835,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -849,7 +849,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -863,7 +863,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -877,7 +877,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -898,7 +898,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -916,7 +916,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -936,7 +936,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -957,7 +957,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -975,7 +975,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -993,7 +993,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -1012,7 +1012,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -1029,7 +1029,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -1046,7 +1046,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -1057,7 +1057,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -1071,7 +1071,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -1086,7 +1086,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -1097,7 +1097,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -1109,7 +1109,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Image by image, in the order of the request.
+     * Each image, in the order of the request.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -1138,7 +1138,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.ReceiptTotals, dev.fovea.decoder.v1.ReceiptTotals.Builder, dev.fovea.decoder.v1.ReceiptTotalsOrBuilder> totalsBuilder_;
     /**
      * <pre>
-     * Sums.
+     * Sums over the request.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -1149,7 +1149,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sums.
+     * Sums over the request.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -1164,7 +1164,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sums.
+     * Sums over the request.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -1184,7 +1184,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sums.
+     * Sums over the request.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -1202,7 +1202,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sums.
+     * Sums over the request.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -1227,7 +1227,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sums.
+     * Sums over the request.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -1244,7 +1244,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sums.
+     * Sums over the request.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -1256,7 +1256,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sums.
+     * Sums over the request.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -1271,7 +1271,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sums.
+     * Sums over the request.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -1295,7 +1295,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.ReceiptStages, dev.fovea.decoder.v1.ReceiptStages.Builder, dev.fovea.decoder.v1.ReceiptStagesOrBuilder> stagesMsBuilder_;
     /**
      * <pre>
-     * Milliseconds.
+     * Time per stage, in milliseconds.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -1306,7 +1306,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Milliseconds.
+     * Time per stage, in milliseconds.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -1321,7 +1321,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Milliseconds.
+     * Time per stage, in milliseconds.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -1341,7 +1341,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Milliseconds.
+     * Time per stage, in milliseconds.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -1359,7 +1359,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Milliseconds.
+     * Time per stage, in milliseconds.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -1384,7 +1384,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Milliseconds.
+     * Time per stage, in milliseconds.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -1401,7 +1401,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Milliseconds.
+     * Time per stage, in milliseconds.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -1413,7 +1413,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Milliseconds.
+     * Time per stage, in milliseconds.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -1428,7 +1428,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Milliseconds.
+     * Time per stage, in milliseconds.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -1452,7 +1452,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.ReceiptTier, dev.fovea.decoder.v1.ReceiptTier.Builder, dev.fovea.decoder.v1.ReceiptTierOrBuilder> tierBuilder_;
     /**
      * <pre>
-     * Who answered.
+     * The tier that answered.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -1463,7 +1463,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who answered.
+     * The tier that answered.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -1478,7 +1478,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who answered.
+     * The tier that answered.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -1498,7 +1498,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who answered.
+     * The tier that answered.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -1516,7 +1516,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who answered.
+     * The tier that answered.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -1541,7 +1541,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who answered.
+     * The tier that answered.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -1558,7 +1558,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who answered.
+     * The tier that answered.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -1570,7 +1570,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who answered.
+     * The tier that answered.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -1585,7 +1585,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who answered.
+     * The tier that answered.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -1764,7 +1764,7 @@ private static final long serialVersionUID = 0L;
     private boolean degraded_ ;
     /**
      * <pre>
-     * True where images lost detail because the server was near a limit.
+     * True if images lost detail because the server was under load.
      * </pre>
      *
      * <code>bool degraded = 6;</code>
@@ -1776,7 +1776,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where images lost detail because the server was near a limit.
+     * True if images lost detail because the server was under load.
      * </pre>
      *
      * <code>bool degraded = 6;</code>
@@ -1792,7 +1792,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where images lost detail because the server was near a limit.
+     * True if images lost detail because the server was under load.
      * </pre>
      *
      * <code>bool degraded = 6;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What one image cost.
+ * What an image cost.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.ReceiptImage}
@@ -65,7 +65,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object digest_ = "";
   /**
    * <pre>
-   * The id of the bytes.
+   * The id of the image.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The id of the bytes.
+   * The id of the image.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -225,7 +225,7 @@ private static final long serialVersionUID = 0L;
   private int patches_ = 0;
   /**
    * <pre>
-   * 16x16 patches of the planned size.
+   * The number of 16x16 patches of the planned size.
    * </pre>
    *
    * <code>uint32 patches = 5;</code>
@@ -240,7 +240,7 @@ private static final long serialVersionUID = 0L;
   private int tokensFull_ = 0;
   /**
    * <pre>
-   * Visual tokens at the checkpoint's own limits: what a server that plans nothing would have spent.
+   * Visual tokens at the checkpoint's own limits: the cost without planning.
    * </pre>
    *
    * <code>uint32 tokens_full = 6;</code>
@@ -255,7 +255,7 @@ private static final long serialVersionUID = 0L;
   private int tokens_ = 0;
   /**
    * <pre>
-   * Visual tokens that the language model was given.
+   * Visual tokens that the language model read.
    * </pre>
    *
    * <code>uint32 tokens = 7;</code>
@@ -271,7 +271,7 @@ private static final long serialVersionUID = 0L;
   private java.util.List<dev.fovea.decoder.v1.ReceiptStep> steps_;
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -282,7 +282,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -294,7 +294,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -305,7 +305,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -316,7 +316,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -358,7 +358,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object encoder_ = "";
   /**
    * <pre>
-   * The encoder that served it; empty where rows lay in the decoder's memory.
+   * The encoder that served the rows. Empty if they came from the decoder's own row cache.
    * </pre>
    *
    * <code>string encoder = 10;</code>
@@ -379,7 +379,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The encoder that served it; empty where rows lay in the decoder's memory.
+   * The encoder that served the rows. Empty if they came from the decoder's own row cache.
    * </pre>
    *
    * <code>string encoder = 10;</code>
@@ -404,7 +404,7 @@ private static final long serialVersionUID = 0L;
   private int dtype_ = 0;
   /**
    * <pre>
-   * How its rows travelled.
+   * The dtype in which its rows were sent.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowDtype dtype = 11;</code>
@@ -415,7 +415,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How its rows travelled.
+   * The dtype in which its rows were sent.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowDtype dtype = 11;</code>
@@ -430,7 +430,7 @@ private static final long serialVersionUID = 0L;
   private int rowBytes_ = 0;
   /**
    * <pre>
-   * Bytes of its rows.
+   * Size of its rows in bytes.
    * </pre>
    *
    * <code>uint32 row_bytes = 12;</code>
@@ -445,7 +445,7 @@ private static final long serialVersionUID = 0L;
   private int wireBytes_ = 0;
   /**
    * <pre>
-   * Bytes of rows that travelled for this answer.
+   * Bytes of rows sent over the network for this answer.
    * </pre>
    *
    * <code>uint32 wire_bytes = 13;</code>
@@ -461,7 +461,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object rowsDigest_ = "";
   /**
    * <pre>
-   * `sha256:&lt;hex&gt;` over the rows that were served.
+   * `sha256:&lt;hex&gt;` of the rows as served.
    * </pre>
    *
    * <code>string rows_digest = 14;</code>
@@ -482,7 +482,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * `sha256:&lt;hex&gt;` over the rows that were served.
+   * `sha256:&lt;hex&gt;` of the rows as served.
    * </pre>
    *
    * <code>string rows_digest = 14;</code>
@@ -507,7 +507,7 @@ private static final long serialVersionUID = 0L;
   private int repeatOf_ = 0;
   /**
    * <pre>
-   * The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
+   * The index, from 0, of the earlier image of this request that it repeats. Absent if it repeats none.
    * </pre>
    *
    * <code>optional uint32 repeat_of = 15;</code>
@@ -519,7 +519,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
+   * The index, from 0, of the earlier image of this request that it repeats. Absent if it repeats none.
    * </pre>
    *
    * <code>optional uint32 repeat_of = 15;</code>
@@ -534,7 +534,7 @@ private static final long serialVersionUID = 0L;
   private int kind_ = 0;
   /**
    * <pre>
-   * What it mostly shows.
+   * What the image mostly shows.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
@@ -545,7 +545,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What it mostly shows.
+   * What the image mostly shows.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
@@ -905,7 +905,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What one image cost.
+   * What an image cost.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.ReceiptImage}
@@ -1318,7 +1318,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object digest_ = "";
     /**
      * <pre>
-     * The id of the bytes.
+     * The id of the image.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -1338,7 +1338,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the bytes.
+     * The id of the image.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -1359,7 +1359,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the bytes.
+     * The id of the image.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -1376,7 +1376,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the bytes.
+     * The id of the image.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -1390,7 +1390,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the bytes.
+     * The id of the image.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -1881,7 +1881,7 @@ private static final long serialVersionUID = 0L;
     private int patches_ ;
     /**
      * <pre>
-     * 16x16 patches of the planned size.
+     * The number of 16x16 patches of the planned size.
      * </pre>
      *
      * <code>uint32 patches = 5;</code>
@@ -1893,7 +1893,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 16x16 patches of the planned size.
+     * The number of 16x16 patches of the planned size.
      * </pre>
      *
      * <code>uint32 patches = 5;</code>
@@ -1909,7 +1909,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 16x16 patches of the planned size.
+     * The number of 16x16 patches of the planned size.
      * </pre>
      *
      * <code>uint32 patches = 5;</code>
@@ -1925,7 +1925,7 @@ private static final long serialVersionUID = 0L;
     private int tokensFull_ ;
     /**
      * <pre>
-     * Visual tokens at the checkpoint's own limits: what a server that plans nothing would have spent.
+     * Visual tokens at the checkpoint's own limits: the cost without planning.
      * </pre>
      *
      * <code>uint32 tokens_full = 6;</code>
@@ -1937,7 +1937,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens at the checkpoint's own limits: what a server that plans nothing would have spent.
+     * Visual tokens at the checkpoint's own limits: the cost without planning.
      * </pre>
      *
      * <code>uint32 tokens_full = 6;</code>
@@ -1953,7 +1953,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens at the checkpoint's own limits: what a server that plans nothing would have spent.
+     * Visual tokens at the checkpoint's own limits: the cost without planning.
      * </pre>
      *
      * <code>uint32 tokens_full = 6;</code>
@@ -1969,7 +1969,7 @@ private static final long serialVersionUID = 0L;
     private int tokens_ ;
     /**
      * <pre>
-     * Visual tokens that the language model was given.
+     * Visual tokens that the language model read.
      * </pre>
      *
      * <code>uint32 tokens = 7;</code>
@@ -1981,7 +1981,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens that the language model was given.
+     * Visual tokens that the language model read.
      * </pre>
      *
      * <code>uint32 tokens = 7;</code>
@@ -1997,7 +1997,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens that the language model was given.
+     * Visual tokens that the language model read.
      * </pre>
      *
      * <code>uint32 tokens = 7;</code>
@@ -2024,7 +2024,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2038,7 +2038,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2052,7 +2052,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2066,7 +2066,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2087,7 +2087,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2105,7 +2105,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2125,7 +2125,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2146,7 +2146,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2164,7 +2164,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2182,7 +2182,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2201,7 +2201,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2218,7 +2218,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2235,7 +2235,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2246,7 +2246,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2260,7 +2260,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2275,7 +2275,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2286,7 +2286,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2298,7 +2298,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done to the image, in order.
+     * The steps, in order.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -2397,7 +2397,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object encoder_ = "";
     /**
      * <pre>
-     * The encoder that served it; empty where rows lay in the decoder's memory.
+     * The encoder that served the rows. Empty if they came from the decoder's own row cache.
      * </pre>
      *
      * <code>string encoder = 10;</code>
@@ -2417,7 +2417,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder that served it; empty where rows lay in the decoder's memory.
+     * The encoder that served the rows. Empty if they came from the decoder's own row cache.
      * </pre>
      *
      * <code>string encoder = 10;</code>
@@ -2438,7 +2438,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder that served it; empty where rows lay in the decoder's memory.
+     * The encoder that served the rows. Empty if they came from the decoder's own row cache.
      * </pre>
      *
      * <code>string encoder = 10;</code>
@@ -2455,7 +2455,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder that served it; empty where rows lay in the decoder's memory.
+     * The encoder that served the rows. Empty if they came from the decoder's own row cache.
      * </pre>
      *
      * <code>string encoder = 10;</code>
@@ -2469,7 +2469,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder that served it; empty where rows lay in the decoder's memory.
+     * The encoder that served the rows. Empty if they came from the decoder's own row cache.
      * </pre>
      *
      * <code>string encoder = 10;</code>
@@ -2489,7 +2489,7 @@ private static final long serialVersionUID = 0L;
     private int dtype_ = 0;
     /**
      * <pre>
-     * How its rows travelled.
+     * The dtype in which its rows were sent.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 11;</code>
@@ -2500,7 +2500,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How its rows travelled.
+     * The dtype in which its rows were sent.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 11;</code>
@@ -2515,7 +2515,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How its rows travelled.
+     * The dtype in which its rows were sent.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 11;</code>
@@ -2528,7 +2528,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How its rows travelled.
+     * The dtype in which its rows were sent.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 11;</code>
@@ -2545,7 +2545,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How its rows travelled.
+     * The dtype in which its rows were sent.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 11;</code>
@@ -2561,7 +2561,7 @@ private static final long serialVersionUID = 0L;
     private int rowBytes_ ;
     /**
      * <pre>
-     * Bytes of its rows.
+     * Size of its rows in bytes.
      * </pre>
      *
      * <code>uint32 row_bytes = 12;</code>
@@ -2573,7 +2573,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of its rows.
+     * Size of its rows in bytes.
      * </pre>
      *
      * <code>uint32 row_bytes = 12;</code>
@@ -2589,7 +2589,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of its rows.
+     * Size of its rows in bytes.
      * </pre>
      *
      * <code>uint32 row_bytes = 12;</code>
@@ -2605,7 +2605,7 @@ private static final long serialVersionUID = 0L;
     private int wireBytes_ ;
     /**
      * <pre>
-     * Bytes of rows that travelled for this answer.
+     * Bytes of rows sent over the network for this answer.
      * </pre>
      *
      * <code>uint32 wire_bytes = 13;</code>
@@ -2617,7 +2617,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of rows that travelled for this answer.
+     * Bytes of rows sent over the network for this answer.
      * </pre>
      *
      * <code>uint32 wire_bytes = 13;</code>
@@ -2633,7 +2633,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of rows that travelled for this answer.
+     * Bytes of rows sent over the network for this answer.
      * </pre>
      *
      * <code>uint32 wire_bytes = 13;</code>
@@ -2649,7 +2649,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object rowsDigest_ = "";
     /**
      * <pre>
-     * `sha256:&lt;hex&gt;` over the rows that were served.
+     * `sha256:&lt;hex&gt;` of the rows as served.
      * </pre>
      *
      * <code>string rows_digest = 14;</code>
@@ -2669,7 +2669,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * `sha256:&lt;hex&gt;` over the rows that were served.
+     * `sha256:&lt;hex&gt;` of the rows as served.
      * </pre>
      *
      * <code>string rows_digest = 14;</code>
@@ -2690,7 +2690,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * `sha256:&lt;hex&gt;` over the rows that were served.
+     * `sha256:&lt;hex&gt;` of the rows as served.
      * </pre>
      *
      * <code>string rows_digest = 14;</code>
@@ -2707,7 +2707,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * `sha256:&lt;hex&gt;` over the rows that were served.
+     * `sha256:&lt;hex&gt;` of the rows as served.
      * </pre>
      *
      * <code>string rows_digest = 14;</code>
@@ -2721,7 +2721,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * `sha256:&lt;hex&gt;` over the rows that were served.
+     * `sha256:&lt;hex&gt;` of the rows as served.
      * </pre>
      *
      * <code>string rows_digest = 14;</code>
@@ -2741,7 +2741,7 @@ private static final long serialVersionUID = 0L;
     private int repeatOf_ ;
     /**
      * <pre>
-     * The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
+     * The index, from 0, of the earlier image of this request that it repeats. Absent if it repeats none.
      * </pre>
      *
      * <code>optional uint32 repeat_of = 15;</code>
@@ -2753,7 +2753,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
+     * The index, from 0, of the earlier image of this request that it repeats. Absent if it repeats none.
      * </pre>
      *
      * <code>optional uint32 repeat_of = 15;</code>
@@ -2765,7 +2765,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
+     * The index, from 0, of the earlier image of this request that it repeats. Absent if it repeats none.
      * </pre>
      *
      * <code>optional uint32 repeat_of = 15;</code>
@@ -2781,7 +2781,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
+     * The index, from 0, of the earlier image of this request that it repeats. Absent if it repeats none.
      * </pre>
      *
      * <code>optional uint32 repeat_of = 15;</code>
@@ -2797,7 +2797,7 @@ private static final long serialVersionUID = 0L;
     private int kind_ = 0;
     /**
      * <pre>
-     * What it mostly shows.
+     * What the image mostly shows.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
@@ -2808,7 +2808,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it mostly shows.
+     * What the image mostly shows.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
@@ -2823,7 +2823,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it mostly shows.
+     * What the image mostly shows.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
@@ -2836,7 +2836,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it mostly shows.
+     * What the image mostly shows.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
@@ -2853,7 +2853,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What it mostly shows.
+     * What the image mostly shows.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageKind kind = 16;</code>

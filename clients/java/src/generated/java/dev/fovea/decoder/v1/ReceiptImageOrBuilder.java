@@ -12,7 +12,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * The id of the bytes.
+   * The id of the image.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -21,7 +21,7 @@ public interface ReceiptImageOrBuilder extends
   java.lang.String getDigest();
   /**
    * <pre>
-   * The id of the bytes.
+   * The id of the image.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -113,7 +113,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * 16x16 patches of the planned size.
+   * The number of 16x16 patches of the planned size.
    * </pre>
    *
    * <code>uint32 patches = 5;</code>
@@ -123,7 +123,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * Visual tokens at the checkpoint's own limits: what a server that plans nothing would have spent.
+   * Visual tokens at the checkpoint's own limits: the cost without planning.
    * </pre>
    *
    * <code>uint32 tokens_full = 6;</code>
@@ -133,7 +133,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * Visual tokens that the language model was given.
+   * Visual tokens that the language model read.
    * </pre>
    *
    * <code>uint32 tokens = 7;</code>
@@ -143,7 +143,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -152,7 +152,7 @@ public interface ReceiptImageOrBuilder extends
       getStepsList();
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -160,7 +160,7 @@ public interface ReceiptImageOrBuilder extends
   dev.fovea.decoder.v1.ReceiptStep getSteps(int index);
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -168,7 +168,7 @@ public interface ReceiptImageOrBuilder extends
   int getStepsCount();
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -177,7 +177,7 @@ public interface ReceiptImageOrBuilder extends
       getStepsOrBuilderList();
   /**
    * <pre>
-   * What was done to the image, in order.
+   * The steps, in order.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptStep steps = 8;</code>
@@ -206,7 +206,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * The encoder that served it; empty where rows lay in the decoder's memory.
+   * The encoder that served the rows. Empty if they came from the decoder's own row cache.
    * </pre>
    *
    * <code>string encoder = 10;</code>
@@ -215,7 +215,7 @@ public interface ReceiptImageOrBuilder extends
   java.lang.String getEncoder();
   /**
    * <pre>
-   * The encoder that served it; empty where rows lay in the decoder's memory.
+   * The encoder that served the rows. Empty if they came from the decoder's own row cache.
    * </pre>
    *
    * <code>string encoder = 10;</code>
@@ -226,7 +226,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * How its rows travelled.
+   * The dtype in which its rows were sent.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowDtype dtype = 11;</code>
@@ -235,7 +235,7 @@ public interface ReceiptImageOrBuilder extends
   int getDtypeValue();
   /**
    * <pre>
-   * How its rows travelled.
+   * The dtype in which its rows were sent.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowDtype dtype = 11;</code>
@@ -245,7 +245,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of its rows.
+   * Size of its rows in bytes.
    * </pre>
    *
    * <code>uint32 row_bytes = 12;</code>
@@ -255,7 +255,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of rows that travelled for this answer.
+   * Bytes of rows sent over the network for this answer.
    * </pre>
    *
    * <code>uint32 wire_bytes = 13;</code>
@@ -265,7 +265,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * `sha256:&lt;hex&gt;` over the rows that were served.
+   * `sha256:&lt;hex&gt;` of the rows as served.
    * </pre>
    *
    * <code>string rows_digest = 14;</code>
@@ -274,7 +274,7 @@ public interface ReceiptImageOrBuilder extends
   java.lang.String getRowsDigest();
   /**
    * <pre>
-   * `sha256:&lt;hex&gt;` over the rows that were served.
+   * `sha256:&lt;hex&gt;` of the rows as served.
    * </pre>
    *
    * <code>string rows_digest = 14;</code>
@@ -285,7 +285,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
+   * The index, from 0, of the earlier image of this request that it repeats. Absent if it repeats none.
    * </pre>
    *
    * <code>optional uint32 repeat_of = 15;</code>
@@ -294,7 +294,7 @@ public interface ReceiptImageOrBuilder extends
   boolean hasRepeatOf();
   /**
    * <pre>
-   * The place (from 0) of the earlier image of this request that it repeats; absent where it repeats none.
+   * The index, from 0, of the earlier image of this request that it repeats. Absent if it repeats none.
    * </pre>
    *
    * <code>optional uint32 repeat_of = 15;</code>
@@ -304,7 +304,7 @@ public interface ReceiptImageOrBuilder extends
 
   /**
    * <pre>
-   * What it mostly shows.
+   * What the image mostly shows.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageKind kind = 16;</code>
@@ -313,7 +313,7 @@ public interface ReceiptImageOrBuilder extends
   int getKindValue();
   /**
    * <pre>
-   * What it mostly shows.
+   * What the image mostly shows.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageKind kind = 16;</code>

@@ -12,7 +12,7 @@ public interface ReceiptOrBuilder extends
 
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -21,7 +21,7 @@ public interface ReceiptOrBuilder extends
       getImagesList();
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -29,7 +29,7 @@ public interface ReceiptOrBuilder extends
   dev.fovea.decoder.v1.ReceiptImage getImages(int index);
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -37,7 +37,7 @@ public interface ReceiptOrBuilder extends
   int getImagesCount();
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -46,7 +46,7 @@ public interface ReceiptOrBuilder extends
       getImagesOrBuilderList();
   /**
    * <pre>
-   * Image by image, in the order of the request.
+   * Each image, in the order of the request.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.ReceiptImage images = 1;</code>
@@ -56,7 +56,7 @@ public interface ReceiptOrBuilder extends
 
   /**
    * <pre>
-   * Sums.
+   * Sums over the request.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -65,7 +65,7 @@ public interface ReceiptOrBuilder extends
   boolean hasTotals();
   /**
    * <pre>
-   * Sums.
+   * Sums over the request.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -74,7 +74,7 @@ public interface ReceiptOrBuilder extends
   dev.fovea.decoder.v1.ReceiptTotals getTotals();
   /**
    * <pre>
-   * Sums.
+   * Sums over the request.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTotals totals = 2;</code>
@@ -83,7 +83,7 @@ public interface ReceiptOrBuilder extends
 
   /**
    * <pre>
-   * Milliseconds.
+   * Time per stage, in milliseconds.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -92,7 +92,7 @@ public interface ReceiptOrBuilder extends
   boolean hasStagesMs();
   /**
    * <pre>
-   * Milliseconds.
+   * Time per stage, in milliseconds.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -101,7 +101,7 @@ public interface ReceiptOrBuilder extends
   dev.fovea.decoder.v1.ReceiptStages getStagesMs();
   /**
    * <pre>
-   * Milliseconds.
+   * Time per stage, in milliseconds.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptStages stages_ms = 3;</code>
@@ -110,7 +110,7 @@ public interface ReceiptOrBuilder extends
 
   /**
    * <pre>
-   * Who answered.
+   * The tier that answered.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -119,7 +119,7 @@ public interface ReceiptOrBuilder extends
   boolean hasTier();
   /**
    * <pre>
-   * Who answered.
+   * The tier that answered.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -128,7 +128,7 @@ public interface ReceiptOrBuilder extends
   dev.fovea.decoder.v1.ReceiptTier getTier();
   /**
    * <pre>
-   * Who answered.
+   * The tier that answered.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReceiptTier tier = 4;</code>
@@ -164,7 +164,7 @@ public interface ReceiptOrBuilder extends
 
   /**
    * <pre>
-   * True where images lost detail because the server was near a limit.
+   * True if images lost detail because the server was under load.
    * </pre>
    *
    * <code>bool degraded = 6;</code>

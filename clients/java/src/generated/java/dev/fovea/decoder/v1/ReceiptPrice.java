@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What the answer costs by the operator's tariff.
+ * The price of the answer by the operator's tariff.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.ReceiptPrice}
@@ -57,7 +57,7 @@ private static final long serialVersionUID = 0L;
   private double amount_ = 0D;
   /**
    * <pre>
-   * The amount; 0 where no tariff is set.
+   * The amount. 0 if no tariff is set.
    * </pre>
    *
    * <code>double amount = 1;</code>
@@ -73,7 +73,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object currency_ = "";
   /**
    * <pre>
-   * ISO 4217; empty where no tariff is set.
+   * The ISO 4217 currency code. Empty if no tariff is set.
    * </pre>
    *
    * <code>string currency = 2;</code>
@@ -94,7 +94,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * ISO 4217; empty where no tariff is set.
+   * The ISO 4217 currency code. Empty if no tariff is set.
    * </pre>
    *
    * <code>string currency = 2;</code>
@@ -119,7 +119,7 @@ private static final long serialVersionUID = 0L;
   private double naiveAmount_ = 0D;
   /**
    * <pre>
-   * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+   * The amount by the same tariff without planning and caching.
    * </pre>
    *
    * <code>double naive_amount = 3;</code>
@@ -318,7 +318,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What the answer costs by the operator's tariff.
+   * The price of the answer by the operator's tariff.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.ReceiptPrice}
@@ -485,7 +485,7 @@ private static final long serialVersionUID = 0L;
     private double amount_ ;
     /**
      * <pre>
-     * The amount; 0 where no tariff is set.
+     * The amount. 0 if no tariff is set.
      * </pre>
      *
      * <code>double amount = 1;</code>
@@ -497,7 +497,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The amount; 0 where no tariff is set.
+     * The amount. 0 if no tariff is set.
      * </pre>
      *
      * <code>double amount = 1;</code>
@@ -513,7 +513,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The amount; 0 where no tariff is set.
+     * The amount. 0 if no tariff is set.
      * </pre>
      *
      * <code>double amount = 1;</code>
@@ -529,7 +529,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object currency_ = "";
     /**
      * <pre>
-     * ISO 4217; empty where no tariff is set.
+     * The ISO 4217 currency code. Empty if no tariff is set.
      * </pre>
      *
      * <code>string currency = 2;</code>
@@ -549,7 +549,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * ISO 4217; empty where no tariff is set.
+     * The ISO 4217 currency code. Empty if no tariff is set.
      * </pre>
      *
      * <code>string currency = 2;</code>
@@ -570,7 +570,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * ISO 4217; empty where no tariff is set.
+     * The ISO 4217 currency code. Empty if no tariff is set.
      * </pre>
      *
      * <code>string currency = 2;</code>
@@ -587,7 +587,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * ISO 4217; empty where no tariff is set.
+     * The ISO 4217 currency code. Empty if no tariff is set.
      * </pre>
      *
      * <code>string currency = 2;</code>
@@ -601,7 +601,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * ISO 4217; empty where no tariff is set.
+     * The ISO 4217 currency code. Empty if no tariff is set.
      * </pre>
      *
      * <code>string currency = 2;</code>
@@ -621,7 +621,7 @@ private static final long serialVersionUID = 0L;
     private double naiveAmount_ ;
     /**
      * <pre>
-     * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+     * The amount by the same tariff without planning and caching.
      * </pre>
      *
      * <code>double naive_amount = 3;</code>
@@ -633,7 +633,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+     * The amount by the same tariff without planning and caching.
      * </pre>
      *
      * <code>double naive_amount = 3;</code>
@@ -649,7 +649,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+     * The amount by the same tariff without planning and caching.
      * </pre>
      *
      * <code>double naive_amount = 3;</code>

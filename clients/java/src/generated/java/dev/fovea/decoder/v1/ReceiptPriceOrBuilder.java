@@ -12,7 +12,7 @@ public interface ReceiptPriceOrBuilder extends
 
   /**
    * <pre>
-   * The amount; 0 where no tariff is set.
+   * The amount. 0 if no tariff is set.
    * </pre>
    *
    * <code>double amount = 1;</code>
@@ -22,7 +22,7 @@ public interface ReceiptPriceOrBuilder extends
 
   /**
    * <pre>
-   * ISO 4217; empty where no tariff is set.
+   * The ISO 4217 currency code. Empty if no tariff is set.
    * </pre>
    *
    * <code>string currency = 2;</code>
@@ -31,7 +31,7 @@ public interface ReceiptPriceOrBuilder extends
   java.lang.String getCurrency();
   /**
    * <pre>
-   * ISO 4217; empty where no tariff is set.
+   * The ISO 4217 currency code. Empty if no tariff is set.
    * </pre>
    *
    * <code>string currency = 2;</code>
@@ -42,7 +42,7 @@ public interface ReceiptPriceOrBuilder extends
 
   /**
    * <pre>
-   * What a server that plans nothing, and keeps nothing, would have had to take by the same tariff.
+   * The amount by the same tariff without planning and caching.
    * </pre>
    *
    * <code>double naive_amount = 3;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Milliseconds by stage. Encoding and transfer of several images overlap: each is the longest of them.
+ * Milliseconds by stage. Images are encoded and transferred concurrently, so these stages give the longest image.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.ReceiptStages}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private float queue_ = 0F;
   /**
    * <pre>
-   * Waiting for a place in the engine.
+   * Waiting for the engine.
    * </pre>
    *
    * <code>float queue = 1;</code>
@@ -71,7 +71,7 @@ private static final long serialVersionUID = 0L;
   private float encode_ = 0F;
   /**
    * <pre>
-   * The encoder's work up to the first row: decoding the file, the tower, or reading the store.
+   * The encoder's work up to the first row: decoding the file and running the tower, or reading the store.
    * </pre>
    *
    * <code>float encode = 2;</code>
@@ -101,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private float prefill_ = 0F;
   /**
    * <pre>
-   * The language model reading the prompt.
+   * Prefill of the prompt by the language model.
    * </pre>
    *
    * <code>float prefill = 4;</code>
@@ -400,7 +400,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Milliseconds by stage. Encoding and transfer of several images overlap: each is the longest of them.
+   * Milliseconds by stage. Images are encoded and transferred concurrently, so these stages give the longest image.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.ReceiptStages}
@@ -613,7 +613,7 @@ private static final long serialVersionUID = 0L;
     private float queue_ ;
     /**
      * <pre>
-     * Waiting for a place in the engine.
+     * Waiting for the engine.
      * </pre>
      *
      * <code>float queue = 1;</code>
@@ -625,7 +625,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Waiting for a place in the engine.
+     * Waiting for the engine.
      * </pre>
      *
      * <code>float queue = 1;</code>
@@ -641,7 +641,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Waiting for a place in the engine.
+     * Waiting for the engine.
      * </pre>
      *
      * <code>float queue = 1;</code>
@@ -657,7 +657,7 @@ private static final long serialVersionUID = 0L;
     private float encode_ ;
     /**
      * <pre>
-     * The encoder's work up to the first row: decoding the file, the tower, or reading the store.
+     * The encoder's work up to the first row: decoding the file and running the tower, or reading the store.
      * </pre>
      *
      * <code>float encode = 2;</code>
@@ -669,7 +669,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder's work up to the first row: decoding the file, the tower, or reading the store.
+     * The encoder's work up to the first row: decoding the file and running the tower, or reading the store.
      * </pre>
      *
      * <code>float encode = 2;</code>
@@ -685,7 +685,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The encoder's work up to the first row: decoding the file, the tower, or reading the store.
+     * The encoder's work up to the first row: decoding the file and running the tower, or reading the store.
      * </pre>
      *
      * <code>float encode = 2;</code>
@@ -745,7 +745,7 @@ private static final long serialVersionUID = 0L;
     private float prefill_ ;
     /**
      * <pre>
-     * The language model reading the prompt.
+     * Prefill of the prompt by the language model.
      * </pre>
      *
      * <code>float prefill = 4;</code>
@@ -757,7 +757,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The language model reading the prompt.
+     * Prefill of the prompt by the language model.
      * </pre>
      *
      * <code>float prefill = 4;</code>
@@ -773,7 +773,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The language model reading the prompt.
+     * Prefill of the prompt by the language model.
      * </pre>
      *
      * <code>float prefill = 4;</code>

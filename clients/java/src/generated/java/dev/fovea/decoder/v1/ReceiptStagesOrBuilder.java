@@ -12,7 +12,7 @@ public interface ReceiptStagesOrBuilder extends
 
   /**
    * <pre>
-   * Waiting for a place in the engine.
+   * Waiting for the engine.
    * </pre>
    *
    * <code>float queue = 1;</code>
@@ -22,7 +22,7 @@ public interface ReceiptStagesOrBuilder extends
 
   /**
    * <pre>
-   * The encoder's work up to the first row: decoding the file, the tower, or reading the store.
+   * The encoder's work up to the first row: decoding the file and running the tower, or reading the store.
    * </pre>
    *
    * <code>float encode = 2;</code>
@@ -42,7 +42,7 @@ public interface ReceiptStagesOrBuilder extends
 
   /**
    * <pre>
-   * The language model reading the prompt.
+   * Prefill of the prompt by the language model.
    * </pre>
    *
    * <code>float prefill = 4;</code>

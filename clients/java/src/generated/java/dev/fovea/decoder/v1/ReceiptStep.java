@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Something that was done to an image before the language model saw it.
+ * A step that changed an image or its tokens before the language model read them.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.ReceiptStep}
@@ -59,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object name_ = "";
   /**
    * <pre>
-   * What was done: `resize`, for instance.
+   * The name of the step, for instance `resize`.
    * </pre>
    *
    * <code>string name = 1;</code>
@@ -80,7 +80,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What was done: `resize`, for instance.
+   * The name of the step, for instance `resize`.
    * </pre>
    *
    * <code>string name = 1;</code>
@@ -136,7 +136,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object reason_ = "";
   /**
    * <pre>
-   * Why.
+   * The reason for the step.
    * </pre>
    *
    * <code>string reason = 4;</code>
@@ -157,7 +157,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Why.
+   * The reason for the step.
    * </pre>
    *
    * <code>string reason = 4;</code>
@@ -372,7 +372,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Something that was done to an image before the language model saw it.
+   * A step that changed an image or its tokens before the language model read them.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.ReceiptStep}
@@ -553,7 +553,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object name_ = "";
     /**
      * <pre>
-     * What was done: `resize`, for instance.
+     * The name of the step, for instance `resize`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -573,7 +573,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done: `resize`, for instance.
+     * The name of the step, for instance `resize`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -594,7 +594,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done: `resize`, for instance.
+     * The name of the step, for instance `resize`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -611,7 +611,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done: `resize`, for instance.
+     * The name of the step, for instance `resize`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -625,7 +625,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What was done: `resize`, for instance.
+     * The name of the step, for instance `resize`.
      * </pre>
      *
      * <code>string name = 1;</code>
@@ -733,7 +733,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object reason_ = "";
     /**
      * <pre>
-     * Why.
+     * The reason for the step.
      * </pre>
      *
      * <code>string reason = 4;</code>
@@ -753,7 +753,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why.
+     * The reason for the step.
      * </pre>
      *
      * <code>string reason = 4;</code>
@@ -774,7 +774,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why.
+     * The reason for the step.
      * </pre>
      *
      * <code>string reason = 4;</code>
@@ -791,7 +791,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why.
+     * The reason for the step.
      * </pre>
      *
      * <code>string reason = 4;</code>
@@ -805,7 +805,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why.
+     * The reason for the step.
      * </pre>
      *
      * <code>string reason = 4;</code>

@@ -12,7 +12,7 @@ public interface ReceiptStepOrBuilder extends
 
   /**
    * <pre>
-   * What was done: `resize`, for instance.
+   * The name of the step, for instance `resize`.
    * </pre>
    *
    * <code>string name = 1;</code>
@@ -21,7 +21,7 @@ public interface ReceiptStepOrBuilder extends
   java.lang.String getName();
   /**
    * <pre>
-   * What was done: `resize`, for instance.
+   * The name of the step, for instance `resize`.
    * </pre>
    *
    * <code>string name = 1;</code>
@@ -52,7 +52,7 @@ public interface ReceiptStepOrBuilder extends
 
   /**
    * <pre>
-   * Why.
+   * The reason for the step.
    * </pre>
    *
    * <code>string reason = 4;</code>
@@ -61,7 +61,7 @@ public interface ReceiptStepOrBuilder extends
   java.lang.String getReason();
   /**
    * <pre>
-   * Why.
+   * The reason for the step.
    * </pre>
    *
    * <code>string reason = 4;</code>

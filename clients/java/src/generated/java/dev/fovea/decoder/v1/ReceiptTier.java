@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Who answered.
+ * The tier that answered.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.ReceiptTier}
@@ -61,7 +61,7 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * The tiers that were tried, in order; the last one answered.
+   * The tiers that were tried, in order. The last of them answered.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -73,7 +73,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The tiers that were tried, in order; the last one answered.
+   * The tiers that were tried, in order. The last of them answered.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -84,7 +84,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The tiers that were tried, in order; the last one answered.
+   * The tiers that were tried, in order. The last of them answered.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -96,7 +96,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The tiers that were tried, in order; the last one answered.
+   * The tiers that were tried, in order. The last of them answered.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -113,7 +113,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object reason_ = "";
   /**
    * <pre>
-   * Why this one.
+   * Why that tier answered.
    * </pre>
    *
    * <code>string reason = 2;</code>
@@ -134,7 +134,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Why this one.
+   * Why that tier answered.
    * </pre>
    *
    * <code>string reason = 2;</code>
@@ -334,7 +334,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Who answered.
+   * The tier that answered.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.ReceiptTier}
@@ -505,7 +505,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order; the last one answered.
+     * The tiers that were tried, in order. The last of them answered.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -518,7 +518,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order; the last one answered.
+     * The tiers that were tried, in order. The last of them answered.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -529,7 +529,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order; the last one answered.
+     * The tiers that were tried, in order. The last of them answered.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -541,7 +541,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order; the last one answered.
+     * The tiers that were tried, in order. The last of them answered.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -554,7 +554,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order; the last one answered.
+     * The tiers that were tried, in order. The last of them answered.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -573,7 +573,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order; the last one answered.
+     * The tiers that were tried, in order. The last of them answered.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -591,7 +591,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order; the last one answered.
+     * The tiers that were tried, in order. The last of them answered.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -609,7 +609,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order; the last one answered.
+     * The tiers that were tried, in order. The last of them answered.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -624,7 +624,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order; the last one answered.
+     * The tiers that were tried, in order. The last of them answered.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -645,7 +645,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object reason_ = "";
     /**
      * <pre>
-     * Why this one.
+     * Why that tier answered.
      * </pre>
      *
      * <code>string reason = 2;</code>
@@ -665,7 +665,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why this one.
+     * Why that tier answered.
      * </pre>
      *
      * <code>string reason = 2;</code>
@@ -686,7 +686,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why this one.
+     * Why that tier answered.
      * </pre>
      *
      * <code>string reason = 2;</code>
@@ -703,7 +703,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why this one.
+     * Why that tier answered.
      * </pre>
      *
      * <code>string reason = 2;</code>
@@ -717,7 +717,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why this one.
+     * Why that tier answered.
      * </pre>
      *
      * <code>string reason = 2;</code>

@@ -12,7 +12,7 @@ public interface ReceiptTierOrBuilder extends
 
   /**
    * <pre>
-   * The tiers that were tried, in order; the last one answered.
+   * The tiers that were tried, in order. The last of them answered.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -22,7 +22,7 @@ public interface ReceiptTierOrBuilder extends
       getPathList();
   /**
    * <pre>
-   * The tiers that were tried, in order; the last one answered.
+   * The tiers that were tried, in order. The last of them answered.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -31,7 +31,7 @@ public interface ReceiptTierOrBuilder extends
   int getPathCount();
   /**
    * <pre>
-   * The tiers that were tried, in order; the last one answered.
+   * The tiers that were tried, in order. The last of them answered.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -41,7 +41,7 @@ public interface ReceiptTierOrBuilder extends
   java.lang.String getPath(int index);
   /**
    * <pre>
-   * The tiers that were tried, in order; the last one answered.
+   * The tiers that were tried, in order. The last of them answered.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -53,7 +53,7 @@ public interface ReceiptTierOrBuilder extends
 
   /**
    * <pre>
-   * Why this one.
+   * Why that tier answered.
    * </pre>
    *
    * <code>string reason = 2;</code>
@@ -62,7 +62,7 @@ public interface ReceiptTierOrBuilder extends
   java.lang.String getReason();
   /**
    * <pre>
-   * Why this one.
+   * Why that tier answered.
    * </pre>
    *
    * <code>string reason = 2;</code>

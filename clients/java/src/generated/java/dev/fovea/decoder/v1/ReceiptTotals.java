@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int visualTokens_ = 0;
   /**
    * <pre>
-   * Visual tokens that the language model was given.
+   * Visual tokens that the language model read.
    * </pre>
    *
    * <code>uint32 visual_tokens = 1;</code>
@@ -71,7 +71,7 @@ private static final long serialVersionUID = 0L;
   private int naiveVisualTokens_ = 0;
   /**
    * <pre>
-   * Visual tokens that a server that plans nothing would have spent.
+   * Visual tokens without planning: every image at the checkpoint's own limits.
    * </pre>
    *
    * <code>uint32 naive_visual_tokens = 2;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   private int textTokens_ = 0;
   /**
    * <pre>
-   * Tokens of text, the template's own among them.
+   * Tokens of text, including the chat template.
    * </pre>
    *
    * <code>uint32 text_tokens = 3;</code>
@@ -101,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private int cachedPromptTokens_ = 0;
   /**
    * <pre>
-   * Tokens of the prompt that the KV cache held already.
+   * Tokens of the prompt that were in the KV cache.
    * </pre>
    *
    * <code>uint32 cached_prompt_tokens = 4;</code>
@@ -131,8 +131,8 @@ private static final long serialVersionUID = 0L;
   private int encodes_ = 0;
   /**
    * <pre>
-   * Images that the vision tower computed for this answer. Where several answers asked for one image at the same
-   * time, one of them counts it, so that receipts add up to the tower's work.
+   * Images that the vision tower computed for this answer. If concurrent answers share a computation, only the first
+   * counts it, so that receipts add up to the tower's work.
    * </pre>
    *
    * <code>uint32 encodes = 6;</code>
@@ -147,7 +147,7 @@ private static final long serialVersionUID = 0L;
   private long wireBytes_ = 0L;
   /**
    * <pre>
-   * Bytes of rows that travelled.
+   * Bytes of rows sent over the network.
    * </pre>
    *
    * <code>uint64 wire_bytes = 7;</code>
@@ -162,7 +162,7 @@ private static final long serialVersionUID = 0L;
   private long rowBytes_ = 0L;
   /**
    * <pre>
-   * Bytes of the rows of all images, each different one once.
+   * Bytes of the rows of all images. Repeated images count once.
    * </pre>
    *
    * <code>uint64 row_bytes = 8;</code>
@@ -177,7 +177,7 @@ private static final long serialVersionUID = 0L;
   private long patches_ = 0L;
   /**
    * <pre>
-   * 16x16 patches that the vision tower computed for this answer.
+   * The number of 16x16 patches that the vision tower computed for this answer.
    * </pre>
    *
    * <code>uint64 patches = 9;</code>
@@ -192,7 +192,7 @@ private static final long serialVersionUID = 0L;
   private long naivePatches_ = 0L;
   /**
    * <pre>
-   * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+   * The number of 16x16 patches without planning and caching.
    * </pre>
    *
    * <code>uint64 naive_patches = 10;</code>
@@ -718,7 +718,7 @@ private static final long serialVersionUID = 0L;
     private int visualTokens_ ;
     /**
      * <pre>
-     * Visual tokens that the language model was given.
+     * Visual tokens that the language model read.
      * </pre>
      *
      * <code>uint32 visual_tokens = 1;</code>
@@ -730,7 +730,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens that the language model was given.
+     * Visual tokens that the language model read.
      * </pre>
      *
      * <code>uint32 visual_tokens = 1;</code>
@@ -746,7 +746,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens that the language model was given.
+     * Visual tokens that the language model read.
      * </pre>
      *
      * <code>uint32 visual_tokens = 1;</code>
@@ -762,7 +762,7 @@ private static final long serialVersionUID = 0L;
     private int naiveVisualTokens_ ;
     /**
      * <pre>
-     * Visual tokens that a server that plans nothing would have spent.
+     * Visual tokens without planning: every image at the checkpoint's own limits.
      * </pre>
      *
      * <code>uint32 naive_visual_tokens = 2;</code>
@@ -774,7 +774,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens that a server that plans nothing would have spent.
+     * Visual tokens without planning: every image at the checkpoint's own limits.
      * </pre>
      *
      * <code>uint32 naive_visual_tokens = 2;</code>
@@ -790,7 +790,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens that a server that plans nothing would have spent.
+     * Visual tokens without planning: every image at the checkpoint's own limits.
      * </pre>
      *
      * <code>uint32 naive_visual_tokens = 2;</code>
@@ -806,7 +806,7 @@ private static final long serialVersionUID = 0L;
     private int textTokens_ ;
     /**
      * <pre>
-     * Tokens of text, the template's own among them.
+     * Tokens of text, including the chat template.
      * </pre>
      *
      * <code>uint32 text_tokens = 3;</code>
@@ -818,7 +818,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tokens of text, the template's own among them.
+     * Tokens of text, including the chat template.
      * </pre>
      *
      * <code>uint32 text_tokens = 3;</code>
@@ -834,7 +834,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tokens of text, the template's own among them.
+     * Tokens of text, including the chat template.
      * </pre>
      *
      * <code>uint32 text_tokens = 3;</code>
@@ -850,7 +850,7 @@ private static final long serialVersionUID = 0L;
     private int cachedPromptTokens_ ;
     /**
      * <pre>
-     * Tokens of the prompt that the KV cache held already.
+     * Tokens of the prompt that were in the KV cache.
      * </pre>
      *
      * <code>uint32 cached_prompt_tokens = 4;</code>
@@ -862,7 +862,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tokens of the prompt that the KV cache held already.
+     * Tokens of the prompt that were in the KV cache.
      * </pre>
      *
      * <code>uint32 cached_prompt_tokens = 4;</code>
@@ -878,7 +878,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tokens of the prompt that the KV cache held already.
+     * Tokens of the prompt that were in the KV cache.
      * </pre>
      *
      * <code>uint32 cached_prompt_tokens = 4;</code>
@@ -938,8 +938,8 @@ private static final long serialVersionUID = 0L;
     private int encodes_ ;
     /**
      * <pre>
-     * Images that the vision tower computed for this answer. Where several answers asked for one image at the same
-     * time, one of them counts it, so that receipts add up to the tower's work.
+     * Images that the vision tower computed for this answer. If concurrent answers share a computation, only the first
+     * counts it, so that receipts add up to the tower's work.
      * </pre>
      *
      * <code>uint32 encodes = 6;</code>
@@ -951,8 +951,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that the vision tower computed for this answer. Where several answers asked for one image at the same
-     * time, one of them counts it, so that receipts add up to the tower's work.
+     * Images that the vision tower computed for this answer. If concurrent answers share a computation, only the first
+     * counts it, so that receipts add up to the tower's work.
      * </pre>
      *
      * <code>uint32 encodes = 6;</code>
@@ -968,8 +968,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that the vision tower computed for this answer. Where several answers asked for one image at the same
-     * time, one of them counts it, so that receipts add up to the tower's work.
+     * Images that the vision tower computed for this answer. If concurrent answers share a computation, only the first
+     * counts it, so that receipts add up to the tower's work.
      * </pre>
      *
      * <code>uint32 encodes = 6;</code>
@@ -985,7 +985,7 @@ private static final long serialVersionUID = 0L;
     private long wireBytes_ ;
     /**
      * <pre>
-     * Bytes of rows that travelled.
+     * Bytes of rows sent over the network.
      * </pre>
      *
      * <code>uint64 wire_bytes = 7;</code>
@@ -997,7 +997,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of rows that travelled.
+     * Bytes of rows sent over the network.
      * </pre>
      *
      * <code>uint64 wire_bytes = 7;</code>
@@ -1013,7 +1013,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of rows that travelled.
+     * Bytes of rows sent over the network.
      * </pre>
      *
      * <code>uint64 wire_bytes = 7;</code>
@@ -1029,7 +1029,7 @@ private static final long serialVersionUID = 0L;
     private long rowBytes_ ;
     /**
      * <pre>
-     * Bytes of the rows of all images, each different one once.
+     * Bytes of the rows of all images. Repeated images count once.
      * </pre>
      *
      * <code>uint64 row_bytes = 8;</code>
@@ -1041,7 +1041,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows of all images, each different one once.
+     * Bytes of the rows of all images. Repeated images count once.
      * </pre>
      *
      * <code>uint64 row_bytes = 8;</code>
@@ -1057,7 +1057,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows of all images, each different one once.
+     * Bytes of the rows of all images. Repeated images count once.
      * </pre>
      *
      * <code>uint64 row_bytes = 8;</code>
@@ -1073,7 +1073,7 @@ private static final long serialVersionUID = 0L;
     private long patches_ ;
     /**
      * <pre>
-     * 16x16 patches that the vision tower computed for this answer.
+     * The number of 16x16 patches that the vision tower computed for this answer.
      * </pre>
      *
      * <code>uint64 patches = 9;</code>
@@ -1085,7 +1085,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 16x16 patches that the vision tower computed for this answer.
+     * The number of 16x16 patches that the vision tower computed for this answer.
      * </pre>
      *
      * <code>uint64 patches = 9;</code>
@@ -1101,7 +1101,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 16x16 patches that the vision tower computed for this answer.
+     * The number of 16x16 patches that the vision tower computed for this answer.
      * </pre>
      *
      * <code>uint64 patches = 9;</code>
@@ -1117,7 +1117,7 @@ private static final long serialVersionUID = 0L;
     private long naivePatches_ ;
     /**
      * <pre>
-     * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+     * The number of 16x16 patches without planning and caching.
      * </pre>
      *
      * <code>uint64 naive_patches = 10;</code>
@@ -1129,7 +1129,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+     * The number of 16x16 patches without planning and caching.
      * </pre>
      *
      * <code>uint64 naive_patches = 10;</code>
@@ -1145,7 +1145,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+     * The number of 16x16 patches without planning and caching.
      * </pre>
      *
      * <code>uint64 naive_patches = 10;</code>

@@ -12,7 +12,7 @@ public interface ReceiptTotalsOrBuilder extends
 
   /**
    * <pre>
-   * Visual tokens that the language model was given.
+   * Visual tokens that the language model read.
    * </pre>
    *
    * <code>uint32 visual_tokens = 1;</code>
@@ -22,7 +22,7 @@ public interface ReceiptTotalsOrBuilder extends
 
   /**
    * <pre>
-   * Visual tokens that a server that plans nothing would have spent.
+   * Visual tokens without planning: every image at the checkpoint's own limits.
    * </pre>
    *
    * <code>uint32 naive_visual_tokens = 2;</code>
@@ -32,7 +32,7 @@ public interface ReceiptTotalsOrBuilder extends
 
   /**
    * <pre>
-   * Tokens of text, the template's own among them.
+   * Tokens of text, including the chat template.
    * </pre>
    *
    * <code>uint32 text_tokens = 3;</code>
@@ -42,7 +42,7 @@ public interface ReceiptTotalsOrBuilder extends
 
   /**
    * <pre>
-   * Tokens of the prompt that the KV cache held already.
+   * Tokens of the prompt that were in the KV cache.
    * </pre>
    *
    * <code>uint32 cached_prompt_tokens = 4;</code>
@@ -62,8 +62,8 @@ public interface ReceiptTotalsOrBuilder extends
 
   /**
    * <pre>
-   * Images that the vision tower computed for this answer. Where several answers asked for one image at the same
-   * time, one of them counts it, so that receipts add up to the tower's work.
+   * Images that the vision tower computed for this answer. If concurrent answers share a computation, only the first
+   * counts it, so that receipts add up to the tower's work.
    * </pre>
    *
    * <code>uint32 encodes = 6;</code>
@@ -73,7 +73,7 @@ public interface ReceiptTotalsOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of rows that travelled.
+   * Bytes of rows sent over the network.
    * </pre>
    *
    * <code>uint64 wire_bytes = 7;</code>
@@ -83,7 +83,7 @@ public interface ReceiptTotalsOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of the rows of all images, each different one once.
+   * Bytes of the rows of all images. Repeated images count once.
    * </pre>
    *
    * <code>uint64 row_bytes = 8;</code>
@@ -93,7 +93,7 @@ public interface ReceiptTotalsOrBuilder extends
 
   /**
    * <pre>
-   * 16x16 patches that the vision tower computed for this answer.
+   * The number of 16x16 patches that the vision tower computed for this answer.
    * </pre>
    *
    * <code>uint64 patches = 9;</code>
@@ -103,7 +103,7 @@ public interface ReceiptTotalsOrBuilder extends
 
   /**
    * <pre>
-   * 16x16 patches that a server that plans nothing, and keeps nothing, would have computed.
+   * The number of 16x16 patches without planning and caching.
    * </pre>
    *
    * <code>uint64 naive_patches = 10;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * How visual tokens are reduced.
+ * How visual tokens are reduced, before and after the tower.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Reduction}
@@ -59,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private float keep_ = 0F;
   /**
    * <pre>
-   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+   * OPTIONAL. The share of tokens to keep, above 0 and at most 1. Default: the share of `mode`. Excludes `mode`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -71,7 +71,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+   * OPTIONAL. The share of tokens to keep, above 0 and at most 1. Default: the share of `mode`. Excludes `mode`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   private int mode_ = 0;
   /**
    * <pre>
-   * OPTIONAL.
+   * OPTIONAL. How many tokens are kept.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
@@ -97,7 +97,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL.
+   * OPTIONAL. How many tokens are kept.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
@@ -138,8 +138,8 @@ private static final long serialVersionUID = 0L;
   private int flatTolerance_ = 0;
   /**
    * <pre>
-   * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
-   * values of a colour may differ by this much, at most 32.
+   * OPTIONAL. If set, uniform patches are dropped before the tower when a neighbour shows the same colour. 0 needs equal
+   * colours; higher values, up to 32, are the largest allowed difference per channel. If absent, the server decides.
    * </pre>
    *
    * <code>optional uint32 flat_tolerance = 4;</code>
@@ -151,8 +151,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
-   * values of a colour may differ by this much, at most 32.
+   * OPTIONAL. If set, uniform patches are dropped before the tower when a neighbour shows the same colour. 0 needs equal
+   * colours; higher values, up to 32, are the largest allowed difference per channel. If absent, the server decides.
    * </pre>
    *
    * <code>optional uint32 flat_tolerance = 4;</code>
@@ -167,10 +167,10 @@ private static final long serialVersionUID = 0L;
   private float nearRepeats_ = 0F;
   /**
    * <pre>
-   * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-   * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
-   * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
-   * up to 1; default 1, which is all.
+   * OPTIONAL. For consecutive images of the same planned size, such as video frames: the share of tokens to keep, above 0
+   * and at most 1. Default 1: all. The tokens that differ most from the previous image are kept. The first image is kept
+   * whole. Rows that did not change are dropped whatever the share. An image that repeats becomes a reference, as with
+   * REPEAT_POLICY_REFERENCE.
    * </pre>
    *
    * <code>optional float near_repeats = 5;</code>
@@ -182,10 +182,10 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-   * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
-   * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
-   * up to 1; default 1, which is all.
+   * OPTIONAL. For consecutive images of the same planned size, such as video frames: the share of tokens to keep, above 0
+   * and at most 1. Default 1: all. The tokens that differ most from the previous image are kept. The first image is kept
+   * whole. Rows that did not change are dropped whatever the share. An image that repeats becomes a reference, as with
+   * REPEAT_POLICY_REFERENCE.
    * </pre>
    *
    * <code>optional float near_repeats = 5;</code>
@@ -420,7 +420,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How visual tokens are reduced.
+   * How visual tokens are reduced, before and after the tower.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Reduction}
@@ -614,7 +614,7 @@ private static final long serialVersionUID = 0L;
     private float keep_ ;
     /**
      * <pre>
-     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+     * OPTIONAL. The share of tokens to keep, above 0 and at most 1. Default: the share of `mode`. Excludes `mode`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -626,7 +626,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+     * OPTIONAL. The share of tokens to keep, above 0 and at most 1. Default: the share of `mode`. Excludes `mode`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -638,7 +638,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+     * OPTIONAL. The share of tokens to keep, above 0 and at most 1. Default: the share of `mode`. Excludes `mode`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -654,7 +654,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+     * OPTIONAL. The share of tokens to keep, above 0 and at most 1. Default: the share of `mode`. Excludes `mode`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -670,7 +670,7 @@ private static final long serialVersionUID = 0L;
     private int mode_ = 0;
     /**
      * <pre>
-     * OPTIONAL.
+     * OPTIONAL. How many tokens are kept.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
@@ -681,7 +681,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL.
+     * OPTIONAL. How many tokens are kept.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
@@ -696,7 +696,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL.
+     * OPTIONAL. How many tokens are kept.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
@@ -709,7 +709,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL.
+     * OPTIONAL. How many tokens are kept.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
@@ -726,7 +726,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL.
+     * OPTIONAL. How many tokens are kept.
      * </pre>
      *
      * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
@@ -814,8 +814,8 @@ private static final long serialVersionUID = 0L;
     private int flatTolerance_ ;
     /**
      * <pre>
-     * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
-     * values of a colour may differ by this much, at most 32.
+     * OPTIONAL. If set, uniform patches are dropped before the tower when a neighbour shows the same colour. 0 needs equal
+     * colours; higher values, up to 32, are the largest allowed difference per channel. If absent, the server decides.
      * </pre>
      *
      * <code>optional uint32 flat_tolerance = 4;</code>
@@ -827,8 +827,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
-     * values of a colour may differ by this much, at most 32.
+     * OPTIONAL. If set, uniform patches are dropped before the tower when a neighbour shows the same colour. 0 needs equal
+     * colours; higher values, up to 32, are the largest allowed difference per channel. If absent, the server decides.
      * </pre>
      *
      * <code>optional uint32 flat_tolerance = 4;</code>
@@ -840,8 +840,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
-     * values of a colour may differ by this much, at most 32.
+     * OPTIONAL. If set, uniform patches are dropped before the tower when a neighbour shows the same colour. 0 needs equal
+     * colours; higher values, up to 32, are the largest allowed difference per channel. If absent, the server decides.
      * </pre>
      *
      * <code>optional uint32 flat_tolerance = 4;</code>
@@ -857,8 +857,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
-     * values of a colour may differ by this much, at most 32.
+     * OPTIONAL. If set, uniform patches are dropped before the tower when a neighbour shows the same colour. 0 needs equal
+     * colours; higher values, up to 32, are the largest allowed difference per channel. If absent, the server decides.
      * </pre>
      *
      * <code>optional uint32 flat_tolerance = 4;</code>
@@ -874,10 +874,10 @@ private static final long serialVersionUID = 0L;
     private float nearRepeats_ ;
     /**
      * <pre>
-     * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-     * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
-     * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
-     * up to 1; default 1, which is all.
+     * OPTIONAL. For consecutive images of the same planned size, such as video frames: the share of tokens to keep, above 0
+     * and at most 1. Default 1: all. The tokens that differ most from the previous image are kept. The first image is kept
+     * whole. Rows that did not change are dropped whatever the share. An image that repeats becomes a reference, as with
+     * REPEAT_POLICY_REFERENCE.
      * </pre>
      *
      * <code>optional float near_repeats = 5;</code>
@@ -889,10 +889,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-     * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
-     * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
-     * up to 1; default 1, which is all.
+     * OPTIONAL. For consecutive images of the same planned size, such as video frames: the share of tokens to keep, above 0
+     * and at most 1. Default 1: all. The tokens that differ most from the previous image are kept. The first image is kept
+     * whole. Rows that did not change are dropped whatever the share. An image that repeats becomes a reference, as with
+     * REPEAT_POLICY_REFERENCE.
      * </pre>
      *
      * <code>optional float near_repeats = 5;</code>
@@ -904,10 +904,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-     * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
-     * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
-     * up to 1; default 1, which is all.
+     * OPTIONAL. For consecutive images of the same planned size, such as video frames: the share of tokens to keep, above 0
+     * and at most 1. Default 1: all. The tokens that differ most from the previous image are kept. The first image is kept
+     * whole. Rows that did not change are dropped whatever the share. An image that repeats becomes a reference, as with
+     * REPEAT_POLICY_REFERENCE.
      * </pre>
      *
      * <code>optional float near_repeats = 5;</code>
@@ -923,10 +923,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-     * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
-     * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
-     * up to 1; default 1, which is all.
+     * OPTIONAL. For consecutive images of the same planned size, such as video frames: the share of tokens to keep, above 0
+     * and at most 1. Default 1: all. The tokens that differ most from the previous image are kept. The first image is kept
+     * whole. Rows that did not change are dropped whatever the share. An image that repeats becomes a reference, as with
+     * REPEAT_POLICY_REFERENCE.
      * </pre>
      *
      * <code>optional float near_repeats = 5;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * How far visual tokens are reduced after the tower.
+ * How many visual tokens are kept after the tower.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.ReductionMode}
@@ -25,7 +25,7 @@ public enum ReductionMode
   REDUCTION_MODE_UNSPECIFIED(0),
   /**
    * <pre>
-   * Keep all, squares of one colour too, unless the request itself has a `flat_tolerance`.
+   * Keep all. Uniform patches are kept too, unless the request sets `flat_tolerance`.
    * </pre>
    *
    * <code>REDUCTION_MODE_OFF = 1;</code>
@@ -49,7 +49,7 @@ public enum ReductionMode
   REDUCTION_MODE_STRONG(3),
   /**
    * <pre>
-   * Keep what adds something, image by image.
+   * Choose the share for each image: stop where the gain per added token flattens.
    * </pre>
    *
    * <code>REDUCTION_MODE_AUTO = 4;</code>
@@ -77,7 +77,7 @@ public enum ReductionMode
   public static final int REDUCTION_MODE_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * Keep all, squares of one colour too, unless the request itself has a `flat_tolerance`.
+   * Keep all. Uniform patches are kept too, unless the request sets `flat_tolerance`.
    * </pre>
    *
    * <code>REDUCTION_MODE_OFF = 1;</code>
@@ -101,7 +101,7 @@ public enum ReductionMode
   public static final int REDUCTION_MODE_STRONG_VALUE = 3;
   /**
    * <pre>
-   * Keep what adds something, image by image.
+   * Choose the share for each image: stop where the gain per added token flattens.
    * </pre>
    *
    * <code>REDUCTION_MODE_AUTO = 4;</code>

@@ -12,7 +12,7 @@ public interface ReductionOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+   * OPTIONAL. The share of tokens to keep, above 0 and at most 1. Default: the share of `mode`. Excludes `mode`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -21,7 +21,7 @@ public interface ReductionOrBuilder extends
   boolean hasKeep();
   /**
    * <pre>
-   * OPTIONAL. The share of tokens to keep, above 0 and up to 1; default that of `mode`. Not beside a `mode`.
+   * OPTIONAL. The share of tokens to keep, above 0 and at most 1. Default: the share of `mode`. Excludes `mode`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -31,7 +31,7 @@ public interface ReductionOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL.
+   * OPTIONAL. How many tokens are kept.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
@@ -40,7 +40,7 @@ public interface ReductionOrBuilder extends
   int getModeValue();
   /**
    * <pre>
-   * OPTIONAL.
+   * OPTIONAL. How many tokens are kept.
    * </pre>
    *
    * <code>.fovea.decoder.v1.ReductionMode mode = 2;</code>
@@ -69,8 +69,8 @@ public interface ReductionOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
-   * values of a colour may differ by this much, at most 32.
+   * OPTIONAL. If set, uniform patches are dropped before the tower when a neighbour shows the same colour. 0 needs equal
+   * colours; higher values, up to 32, are the largest allowed difference per channel. If absent, the server decides.
    * </pre>
    *
    * <code>optional uint32 flat_tolerance = 4;</code>
@@ -79,8 +79,8 @@ public interface ReductionOrBuilder extends
   boolean hasFlatTolerance();
   /**
    * <pre>
-   * OPTIONAL; absent, it is the server's choice. Present, squares of one colour are not encoded; 0 is exact, above it
-   * values of a colour may differ by this much, at most 32.
+   * OPTIONAL. If set, uniform patches are dropped before the tower when a neighbour shows the same colour. 0 needs equal
+   * colours; higher values, up to 32, are the largest allowed difference per channel. If absent, the server decides.
    * </pre>
    *
    * <code>optional uint32 flat_tolerance = 4;</code>
@@ -90,10 +90,10 @@ public interface ReductionOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-   * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
-   * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
-   * up to 1; default 1, which is all.
+   * OPTIONAL. For consecutive images of the same planned size, such as video frames: the share of tokens to keep, above 0
+   * and at most 1. Default 1: all. The tokens that differ most from the previous image are kept. The first image is kept
+   * whole. Rows that did not change are dropped whatever the share. An image that repeats becomes a reference, as with
+   * REPEAT_POLICY_REFERENCE.
    * </pre>
    *
    * <code>optional float near_repeats = 5;</code>
@@ -102,10 +102,10 @@ public interface ReductionOrBuilder extends
   boolean hasNearRepeats();
   /**
    * <pre>
-   * OPTIONAL. Of consecutive images of one planned size, as in a video, the share of tokens to keep: those that differ
-   * most from the image before. The first is kept whole, and rows that did not change at all are not kept whatever the
-   * share. An image that stands in the request twice becomes a reference, as with REPEAT_POLICY_REFERENCE. Above 0 and
-   * up to 1; default 1, which is all.
+   * OPTIONAL. For consecutive images of the same planned size, such as video frames: the share of tokens to keep, above 0
+   * and at most 1. Default 1: all. The tokens that differ most from the previous image are kept. The first image is kept
+   * whole. Rows that did not change are dropped whatever the share. An image that repeats becomes a reference, as with
+   * REPEAT_POLICY_REFERENCE.
    * </pre>
    *
    * <code>optional float near_repeats = 5;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What to do with an image that stands in a request twice. It is encoded and fetched once in any case.
+ * What to do with an image that a request holds more than once. It is encoded and fetched once in any case.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.RepeatPolicy}
@@ -25,7 +25,7 @@ public enum RepeatPolicy
   REPEAT_POLICY_UNSPECIFIED(0),
   /**
    * <pre>
-   * Keep its tokens in each place.
+   * Keep its tokens at each position.
    * </pre>
    *
    * <code>REPEAT_POLICY_KEEP = 1;</code>
@@ -33,7 +33,7 @@ public enum RepeatPolicy
   REPEAT_POLICY_KEEP(1),
   /**
    * <pre>
-   * Replace later copies by a reference in the text.
+   * Replace later copies with a reference in the text.
    * </pre>
    *
    * <code>REPEAT_POLICY_REFERENCE = 2;</code>
@@ -61,7 +61,7 @@ public enum RepeatPolicy
   public static final int REPEAT_POLICY_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * Keep its tokens in each place.
+   * Keep its tokens at each position.
    * </pre>
    *
    * <code>REPEAT_POLICY_KEEP = 1;</code>
@@ -69,7 +69,7 @@ public enum RepeatPolicy
   public static final int REPEAT_POLICY_KEEP_VALUE = 1;
   /**
    * <pre>
-   * Replace later copies by a reference in the text.
+   * Replace later copies with a reference in the text.
    * </pre>
    *
    * <code>REPEAT_POLICY_REFERENCE = 2;</code>

@@ -7,10 +7,10 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What the answer must match, from its first character to its last. Enforced while tokens are chosen: a token that
- * could not lead to a match is never taken. An answer that ends by itself matches; one that max_new_tokens cuts, or a
- * stop string, is the beginning of a match. What cannot be enforced is refused as INVALID_ARGUMENT, with the reason at
- * the field; all of it together may hold `max_format_bytes`.
+ * Structured output: a format that the answer must match from its first character to its last. It is enforced during
+ * sampling, so a token that cannot lead to a match is never taken. An answer that ends on its own matches. An answer
+ * that max_new_tokens or a stop string cuts is the beginning of a match. A format that cannot be enforced fails with
+ * INVALID_ARGUMENT, and the field violation gives the reason. A format has at most `max_format_bytes` bytes.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.ResponseFormat}
@@ -102,10 +102,10 @@ private static final long serialVersionUID = 0L;
   public static final int JSON_SCHEMA_FIELD_NUMBER = 1;
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-   * their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+   * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+   * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+   * and arrays; otherwise max_new_tokens is likely to cut the answer.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -116,10 +116,10 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-   * their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+   * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+   * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+   * and arrays; otherwise max_new_tokens is likely to cut the answer.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -142,10 +142,10 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-   * their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+   * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+   * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+   * and arrays; otherwise max_new_tokens is likely to cut the answer.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -171,7 +171,7 @@ private static final long serialVersionUID = 0L;
   public static final int REGEX_FIELD_NUMBER = 2;
   /**
    * <pre>
-   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+   * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -182,7 +182,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+   * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -205,7 +205,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+   * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -231,7 +231,7 @@ private static final long serialVersionUID = 0L;
   public static final int CHOICE_FIELD_NUMBER = 3;
   /**
    * <pre>
-   * One of these answers.
+   * A list of answers, from which the model picks.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -243,7 +243,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * One of these answers.
+   * A list of answers, from which the model picks.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -258,7 +258,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * One of these answers.
+   * A list of answers, from which the model picks.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -475,10 +475,10 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What the answer must match, from its first character to its last. Enforced while tokens are chosen: a token that
-   * could not lead to a match is never taken. An answer that ends by itself matches; one that max_new_tokens cuts, or a
-   * stop string, is the beginning of a match. What cannot be enforced is refused as INVALID_ARGUMENT, with the reason at
-   * the field; all of it together may hold `max_format_bytes`.
+   * Structured output: a format that the answer must match from its first character to its last. It is enforced during
+   * sampling, so a token that cannot lead to a match is never taken. An answer that ends on its own matches. An answer
+   * that max_new_tokens or a stop string cuts is the beginning of a match. A format that cannot be enforced fails with
+   * INVALID_ARGUMENT, and the field violation gives the reason. A format has at most `max_format_bytes` bytes.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.ResponseFormat}
@@ -674,10 +674,10 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-     * their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+     * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+     * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+     * and arrays; otherwise max_new_tokens is likely to cut the answer.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -689,10 +689,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-     * their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+     * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+     * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+     * and arrays; otherwise max_new_tokens is likely to cut the answer.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -716,10 +716,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-     * their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+     * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+     * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+     * and arrays; otherwise max_new_tokens is likely to cut the answer.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -744,10 +744,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-     * their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+     * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+     * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+     * and arrays; otherwise max_new_tokens is likely to cut the answer.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -764,10 +764,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-     * their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+     * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+     * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+     * and arrays; otherwise max_new_tokens is likely to cut the answer.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -783,10 +783,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-     * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-     * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-     * their bounds, or a cut answer is likely.
+     * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+     * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+     * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+     * and arrays; otherwise max_new_tokens is likely to cut the answer.
      * </pre>
      *
      * <code>string json_schema = 1;</code>
@@ -805,7 +805,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+     * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -817,7 +817,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+     * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -841,7 +841,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+     * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -866,7 +866,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+     * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -883,7 +883,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+     * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -899,7 +899,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+     * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
      * </pre>
      *
      * <code>string regex = 2;</code>
@@ -920,7 +920,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.Choice, dev.fovea.decoder.v1.Choice.Builder, dev.fovea.decoder.v1.ChoiceOrBuilder> choiceBuilder_;
     /**
      * <pre>
-     * One of these answers.
+     * A list of answers, from which the model picks.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -932,7 +932,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these answers.
+     * A list of answers, from which the model picks.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -954,7 +954,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these answers.
+     * A list of answers, from which the model picks.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -974,7 +974,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these answers.
+     * A list of answers, from which the model picks.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -992,7 +992,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these answers.
+     * A list of answers, from which the model picks.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -1019,7 +1019,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these answers.
+     * A list of answers, from which the model picks.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -1042,7 +1042,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these answers.
+     * A list of answers, from which the model picks.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -1052,7 +1052,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these answers.
+     * A list of answers, from which the model picks.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -1070,7 +1070,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * One of these answers.
+     * A list of answers, from which the model picks.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Choice choice = 3;</code>

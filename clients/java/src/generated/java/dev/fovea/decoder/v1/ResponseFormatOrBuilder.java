@@ -12,10 +12,10 @@ public interface ResponseFormatOrBuilder extends
 
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-   * their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+   * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+   * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+   * and arrays; otherwise max_new_tokens is likely to cut the answer.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -24,10 +24,10 @@ public interface ResponseFormatOrBuilder extends
   boolean hasJsonSchema();
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-   * their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+   * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+   * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+   * and arrays; otherwise max_new_tokens is likely to cut the answer.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -36,10 +36,10 @@ public interface ResponseFormatOrBuilder extends
   java.lang.String getJsonSchema();
   /**
    * <pre>
-   * A JSON schema, as JSON. Between the signs of the answer stands one space or none. A keyword that is unknown, or not
-   * enforced exactly, is refused by name; annotations such as `title` say nothing and pass. The bounds and constants
-   * of numbers lie within 53 bits. Keys that `properties` does not name may repeat. Give strings, numbers and lists
-   * their bounds, or a cut answer is likely.
+   * A JSON schema, as JSON. The answer has at most a single space between JSON tokens. A keyword that is unknown or
+   * cannot be enforced exactly is refused by name; annotations such as `title` are accepted and ignored. Bounds and
+   * constants of numbers have at most 53 bits. Keys that `properties` does not name may repeat. Bound strings, numbers
+   * and arrays; otherwise max_new_tokens is likely to cut the answer.
    * </pre>
    *
    * <code>string json_schema = 1;</code>
@@ -50,7 +50,7 @@ public interface ResponseFormatOrBuilder extends
 
   /**
    * <pre>
-   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+   * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -59,7 +59,7 @@ public interface ResponseFormatOrBuilder extends
   boolean hasRegex();
   /**
    * <pre>
-   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+   * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -68,7 +68,7 @@ public interface ResponseFormatOrBuilder extends
   java.lang.String getRegex();
   /**
    * <pre>
-   * A regular expression in the syntax of Rust's `regex`: no look-around, no back-references.
+   * A regular expression in the syntax of Rust's `regex` crate, without look-around and back-references.
    * </pre>
    *
    * <code>string regex = 2;</code>
@@ -79,7 +79,7 @@ public interface ResponseFormatOrBuilder extends
 
   /**
    * <pre>
-   * One of these answers.
+   * A list of answers, from which the model picks.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -88,7 +88,7 @@ public interface ResponseFormatOrBuilder extends
   boolean hasChoice();
   /**
    * <pre>
-   * One of these answers.
+   * A list of answers, from which the model picks.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>
@@ -97,7 +97,7 @@ public interface ResponseFormatOrBuilder extends
   dev.fovea.decoder.v1.Choice getChoice();
   /**
    * <pre>
-   * One of these answers.
+   * A list of answers, from which the model picks.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Choice choice = 3;</code>

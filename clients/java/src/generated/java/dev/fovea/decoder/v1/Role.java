@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Who speaks in a message.
+ * The speaker of a message.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.Role}
@@ -25,7 +25,7 @@ public enum Role
   ROLE_UNSPECIFIED(0),
   /**
    * <pre>
-   * Instructions; only as the first message.
+   * Instructions. Only as the first message.
    * </pre>
    *
    * <code>ROLE_SYSTEM = 1;</code>
@@ -33,7 +33,7 @@ public enum Role
   ROLE_SYSTEM(1),
   /**
    * <pre>
-   * The one who asks.
+   * The user who asks.
    * </pre>
    *
    * <code>ROLE_USER = 2;</code>
@@ -69,7 +69,7 @@ public enum Role
   public static final int ROLE_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * Instructions; only as the first message.
+   * Instructions. Only as the first message.
    * </pre>
    *
    * <code>ROLE_SYSTEM = 1;</code>
@@ -77,7 +77,7 @@ public enum Role
   public static final int ROLE_SYSTEM_VALUE = 1;
   /**
    * <pre>
-   * The one who asks.
+   * The user who asks.
    * </pre>
    *
    * <code>ROLE_USER = 2;</code>

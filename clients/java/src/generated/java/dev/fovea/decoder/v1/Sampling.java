@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * How the answer's tokens are chosen.
+ * How the tokens of the answer are sampled.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Sampling}
@@ -59,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private float temperature_ = 0F;
   /**
    * <pre>
-   * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
+   * 0, the default, and any value below 0.01 are greedy: the most likely token is always taken. At most 100.
    * </pre>
    *
    * <code>float temperature = 1;</code>
@@ -74,7 +74,7 @@ private static final long serialVersionUID = 0L;
   private float topP_ = 0F;
   /**
    * <pre>
-   * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
+   * Sample from the most likely tokens whose probabilities together reach this value, ties included. Default 1: all.
    * </pre>
    *
    * <code>optional float top_p = 2;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
+   * Sample from the most likely tokens whose probabilities together reach this value, ties included. Default 1: all.
    * </pre>
    *
    * <code>optional float top_p = 2;</code>
@@ -101,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private int topK_ = 0;
   /**
    * <pre>
-   * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
+   * Sample from the k most likely tokens, ties with the last included. Default 0: all. 1 takes the most likely token.
    * </pre>
    *
    * <code>uint32 top_k = 3;</code>
@@ -116,7 +116,7 @@ private static final long serialVersionUID = 0L;
   private float minP_ = 0F;
   /**
    * <pre>
-   * Only tokens at least this fraction as likely as the likeliest; 0, the default, is all.
+   * Sample from tokens at least this fraction as likely as the most likely token. Default 0: all.
    * </pre>
    *
    * <code>float min_p = 4;</code>
@@ -131,7 +131,7 @@ private static final long serialVersionUID = 0L;
   private float repetitionPenalty_ = 0F;
   /**
    * <pre>
-   * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
+   * Penalises tokens that occurred before by this factor on their logits. 0.01 to 100; default 1, which changes nothing.
    * </pre>
    *
    * <code>optional float repetition_penalty = 5;</code>
@@ -143,7 +143,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
+   * Penalises tokens that occurred before by this factor on their logits. 0.01 to 100; default 1, which changes nothing.
    * </pre>
    *
    * <code>optional float repetition_penalty = 5;</code>
@@ -158,8 +158,8 @@ private static final long serialVersionUID = 0L;
   private int seed_ = 0;
   /**
    * <pre>
-   * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
-   * likely; absent, it is random.
+   * Makes sampling repeatable, whatever other requests share the batch. Only tokens with almost equal probability may
+   * still differ. If absent, sampling is random.
    * </pre>
    *
    * <code>optional uint32 seed = 6;</code>
@@ -171,8 +171,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
-   * likely; absent, it is random.
+   * Makes sampling repeatable, whatever other requests share the batch. Only tokens with almost equal probability may
+   * still differ. If absent, sampling is random.
    * </pre>
    *
    * <code>optional uint32 seed = 6;</code>
@@ -189,7 +189,7 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * The answer ends before any of these; at most 16.
+   * Stop strings. The answer ends before the first of them. At most 16.
    * </pre>
    *
    * <code>repeated string stop = 7;</code>
@@ -201,7 +201,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The answer ends before any of these; at most 16.
+   * Stop strings. The answer ends before the first of them. At most 16.
    * </pre>
    *
    * <code>repeated string stop = 7;</code>
@@ -212,7 +212,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The answer ends before any of these; at most 16.
+   * Stop strings. The answer ends before the first of them. At most 16.
    * </pre>
    *
    * <code>repeated string stop = 7;</code>
@@ -224,7 +224,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The answer ends before any of these; at most 16.
+   * Stop strings. The answer ends before the first of them. At most 16.
    * </pre>
    *
    * <code>repeated string stop = 7;</code>
@@ -240,7 +240,7 @@ private static final long serialVersionUID = 0L;
   private int maxNewTokens_ = 0;
   /**
    * <pre>
-   * The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped.
+   * The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
    * </pre>
    *
    * <code>optional uint32 max_new_tokens = 8;</code>
@@ -252,7 +252,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped.
+   * The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
    * </pre>
    *
    * <code>optional uint32 max_new_tokens = 8;</code>
@@ -537,7 +537,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How the answer's tokens are chosen.
+   * How the tokens of the answer are sampled.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Sampling}
@@ -777,7 +777,7 @@ private static final long serialVersionUID = 0L;
     private float temperature_ ;
     /**
      * <pre>
-     * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
+     * 0, the default, and any value below 0.01 are greedy: the most likely token is always taken. At most 100.
      * </pre>
      *
      * <code>float temperature = 1;</code>
@@ -789,7 +789,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
+     * 0, the default, and any value below 0.01 are greedy: the most likely token is always taken. At most 100.
      * </pre>
      *
      * <code>float temperature = 1;</code>
@@ -805,7 +805,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
+     * 0, the default, and any value below 0.01 are greedy: the most likely token is always taken. At most 100.
      * </pre>
      *
      * <code>float temperature = 1;</code>
@@ -821,7 +821,7 @@ private static final long serialVersionUID = 0L;
     private float topP_ ;
     /**
      * <pre>
-     * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
+     * Sample from the most likely tokens whose probabilities together reach this value, ties included. Default 1: all.
      * </pre>
      *
      * <code>optional float top_p = 2;</code>
@@ -833,7 +833,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
+     * Sample from the most likely tokens whose probabilities together reach this value, ties included. Default 1: all.
      * </pre>
      *
      * <code>optional float top_p = 2;</code>
@@ -845,7 +845,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
+     * Sample from the most likely tokens whose probabilities together reach this value, ties included. Default 1: all.
      * </pre>
      *
      * <code>optional float top_p = 2;</code>
@@ -861,7 +861,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
+     * Sample from the most likely tokens whose probabilities together reach this value, ties included. Default 1: all.
      * </pre>
      *
      * <code>optional float top_p = 2;</code>
@@ -877,7 +877,7 @@ private static final long serialVersionUID = 0L;
     private int topK_ ;
     /**
      * <pre>
-     * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
+     * Sample from the k most likely tokens, ties with the last included. Default 0: all. 1 takes the most likely token.
      * </pre>
      *
      * <code>uint32 top_k = 3;</code>
@@ -889,7 +889,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
+     * Sample from the k most likely tokens, ties with the last included. Default 0: all. 1 takes the most likely token.
      * </pre>
      *
      * <code>uint32 top_k = 3;</code>
@@ -905,7 +905,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
+     * Sample from the k most likely tokens, ties with the last included. Default 0: all. 1 takes the most likely token.
      * </pre>
      *
      * <code>uint32 top_k = 3;</code>
@@ -921,7 +921,7 @@ private static final long serialVersionUID = 0L;
     private float minP_ ;
     /**
      * <pre>
-     * Only tokens at least this fraction as likely as the likeliest; 0, the default, is all.
+     * Sample from tokens at least this fraction as likely as the most likely token. Default 0: all.
      * </pre>
      *
      * <code>float min_p = 4;</code>
@@ -933,7 +933,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only tokens at least this fraction as likely as the likeliest; 0, the default, is all.
+     * Sample from tokens at least this fraction as likely as the most likely token. Default 0: all.
      * </pre>
      *
      * <code>float min_p = 4;</code>
@@ -949,7 +949,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Only tokens at least this fraction as likely as the likeliest; 0, the default, is all.
+     * Sample from tokens at least this fraction as likely as the most likely token. Default 0: all.
      * </pre>
      *
      * <code>float min_p = 4;</code>
@@ -965,7 +965,7 @@ private static final long serialVersionUID = 0L;
     private float repetitionPenalty_ ;
     /**
      * <pre>
-     * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
+     * Penalises tokens that occurred before by this factor on their logits. 0.01 to 100; default 1, which changes nothing.
      * </pre>
      *
      * <code>optional float repetition_penalty = 5;</code>
@@ -977,7 +977,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
+     * Penalises tokens that occurred before by this factor on their logits. 0.01 to 100; default 1, which changes nothing.
      * </pre>
      *
      * <code>optional float repetition_penalty = 5;</code>
@@ -989,7 +989,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
+     * Penalises tokens that occurred before by this factor on their logits. 0.01 to 100; default 1, which changes nothing.
      * </pre>
      *
      * <code>optional float repetition_penalty = 5;</code>
@@ -1005,7 +1005,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
+     * Penalises tokens that occurred before by this factor on their logits. 0.01 to 100; default 1, which changes nothing.
      * </pre>
      *
      * <code>optional float repetition_penalty = 5;</code>
@@ -1021,8 +1021,8 @@ private static final long serialVersionUID = 0L;
     private int seed_ ;
     /**
      * <pre>
-     * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
-     * likely; absent, it is random.
+     * Makes sampling repeatable, whatever other requests share the batch. Only tokens with almost equal probability may
+     * still differ. If absent, sampling is random.
      * </pre>
      *
      * <code>optional uint32 seed = 6;</code>
@@ -1034,8 +1034,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
-     * likely; absent, it is random.
+     * Makes sampling repeatable, whatever other requests share the batch. Only tokens with almost equal probability may
+     * still differ. If absent, sampling is random.
      * </pre>
      *
      * <code>optional uint32 seed = 6;</code>
@@ -1047,8 +1047,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
-     * likely; absent, it is random.
+     * Makes sampling repeatable, whatever other requests share the batch. Only tokens with almost equal probability may
+     * still differ. If absent, sampling is random.
      * </pre>
      *
      * <code>optional uint32 seed = 6;</code>
@@ -1064,8 +1064,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
-     * likely; absent, it is random.
+     * Makes sampling repeatable, whatever other requests share the batch. Only tokens with almost equal probability may
+     * still differ. If absent, sampling is random.
      * </pre>
      *
      * <code>optional uint32 seed = 6;</code>
@@ -1088,7 +1088,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The answer ends before any of these; at most 16.
+     * Stop strings. The answer ends before the first of them. At most 16.
      * </pre>
      *
      * <code>repeated string stop = 7;</code>
@@ -1101,7 +1101,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The answer ends before any of these; at most 16.
+     * Stop strings. The answer ends before the first of them. At most 16.
      * </pre>
      *
      * <code>repeated string stop = 7;</code>
@@ -1112,7 +1112,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The answer ends before any of these; at most 16.
+     * Stop strings. The answer ends before the first of them. At most 16.
      * </pre>
      *
      * <code>repeated string stop = 7;</code>
@@ -1124,7 +1124,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The answer ends before any of these; at most 16.
+     * Stop strings. The answer ends before the first of them. At most 16.
      * </pre>
      *
      * <code>repeated string stop = 7;</code>
@@ -1137,7 +1137,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The answer ends before any of these; at most 16.
+     * Stop strings. The answer ends before the first of them. At most 16.
      * </pre>
      *
      * <code>repeated string stop = 7;</code>
@@ -1156,7 +1156,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The answer ends before any of these; at most 16.
+     * Stop strings. The answer ends before the first of them. At most 16.
      * </pre>
      *
      * <code>repeated string stop = 7;</code>
@@ -1174,7 +1174,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The answer ends before any of these; at most 16.
+     * Stop strings. The answer ends before the first of them. At most 16.
      * </pre>
      *
      * <code>repeated string stop = 7;</code>
@@ -1192,7 +1192,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The answer ends before any of these; at most 16.
+     * Stop strings. The answer ends before the first of them. At most 16.
      * </pre>
      *
      * <code>repeated string stop = 7;</code>
@@ -1207,7 +1207,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The answer ends before any of these; at most 16.
+     * Stop strings. The answer ends before the first of them. At most 16.
      * </pre>
      *
      * <code>repeated string stop = 7;</code>
@@ -1228,7 +1228,7 @@ private static final long serialVersionUID = 0L;
     private int maxNewTokens_ ;
     /**
      * <pre>
-     * The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped.
+     * The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
      * </pre>
      *
      * <code>optional uint32 max_new_tokens = 8;</code>
@@ -1240,7 +1240,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped.
+     * The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
      * </pre>
      *
      * <code>optional uint32 max_new_tokens = 8;</code>
@@ -1252,7 +1252,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped.
+     * The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
      * </pre>
      *
      * <code>optional uint32 max_new_tokens = 8;</code>
@@ -1268,7 +1268,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped.
+     * The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
      * </pre>
      *
      * <code>optional uint32 max_new_tokens = 8;</code>

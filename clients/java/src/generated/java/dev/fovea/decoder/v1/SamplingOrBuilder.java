@@ -12,7 +12,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * 0, the default, always takes the likeliest token; so does anything below 0.01. At most 100.
+   * 0, the default, and any value below 0.01 are greedy: the most likely token is always taken. At most 100.
    * </pre>
    *
    * <code>float temperature = 1;</code>
@@ -22,7 +22,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
+   * Sample from the most likely tokens whose probabilities together reach this value, ties included. Default 1: all.
    * </pre>
    *
    * <code>optional float top_p = 2;</code>
@@ -31,7 +31,7 @@ public interface SamplingOrBuilder extends
   boolean hasTopP();
   /**
    * <pre>
-   * Only the likeliest tokens that together reach this probability, and their equals; default 1, which is all.
+   * Sample from the most likely tokens whose probabilities together reach this value, ties included. Default 1: all.
    * </pre>
    *
    * <code>optional float top_p = 2;</code>
@@ -41,7 +41,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * Only the k likeliest tokens, and the equals of the last of them; 0, the default, is all, and 1 takes the likeliest.
+   * Sample from the k most likely tokens, ties with the last included. Default 0: all. 1 takes the most likely token.
    * </pre>
    *
    * <code>uint32 top_k = 3;</code>
@@ -51,7 +51,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * Only tokens at least this fraction as likely as the likeliest; 0, the default, is all.
+   * Sample from tokens at least this fraction as likely as the most likely token. Default 0: all.
    * </pre>
    *
    * <code>float min_p = 4;</code>
@@ -61,7 +61,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
+   * Penalises tokens that occurred before by this factor on their logits. 0.01 to 100; default 1, which changes nothing.
    * </pre>
    *
    * <code>optional float repetition_penalty = 5;</code>
@@ -70,7 +70,7 @@ public interface SamplingOrBuilder extends
   boolean hasRepetitionPenalty();
   /**
    * <pre>
-   * Divides the logits of tokens that were seen before; 0.01 to 100, default 1, which changes nothing.
+   * Penalises tokens that occurred before by this factor on their logits. 0.01 to 100; default 1, which changes nothing.
    * </pre>
    *
    * <code>optional float repetition_penalty = 5;</code>
@@ -80,8 +80,8 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
-   * likely; absent, it is random.
+   * Makes sampling repeatable, whatever other requests share the batch. Only tokens with almost equal probability may
+   * still differ. If absent, sampling is random.
    * </pre>
    *
    * <code>optional uint32 seed = 6;</code>
@@ -90,8 +90,8 @@ public interface SamplingOrBuilder extends
   boolean hasSeed();
   /**
    * <pre>
-   * Makes sampling repeatable, whatever else the server computes meanwhile, but for tokens that are as good as equally
-   * likely; absent, it is random.
+   * Makes sampling repeatable, whatever other requests share the batch. Only tokens with almost equal probability may
+   * still differ. If absent, sampling is random.
    * </pre>
    *
    * <code>optional uint32 seed = 6;</code>
@@ -101,7 +101,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * The answer ends before any of these; at most 16.
+   * Stop strings. The answer ends before the first of them. At most 16.
    * </pre>
    *
    * <code>repeated string stop = 7;</code>
@@ -111,7 +111,7 @@ public interface SamplingOrBuilder extends
       getStopList();
   /**
    * <pre>
-   * The answer ends before any of these; at most 16.
+   * Stop strings. The answer ends before the first of them. At most 16.
    * </pre>
    *
    * <code>repeated string stop = 7;</code>
@@ -120,7 +120,7 @@ public interface SamplingOrBuilder extends
   int getStopCount();
   /**
    * <pre>
-   * The answer ends before any of these; at most 16.
+   * Stop strings. The answer ends before the first of them. At most 16.
    * </pre>
    *
    * <code>repeated string stop = 7;</code>
@@ -130,7 +130,7 @@ public interface SamplingOrBuilder extends
   java.lang.String getStop(int index);
   /**
    * <pre>
-   * The answer ends before any of these; at most 16.
+   * Stop strings. The answer ends before the first of them. At most 16.
    * </pre>
    *
    * <code>repeated string stop = 7;</code>
@@ -142,7 +142,7 @@ public interface SamplingOrBuilder extends
 
   /**
    * <pre>
-   * The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped.
+   * The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
    * </pre>
    *
    * <code>optional uint32 max_new_tokens = 8;</code>
@@ -151,7 +151,7 @@ public interface SamplingOrBuilder extends
   boolean hasMaxNewTokens();
   /**
    * <pre>
-   * The most tokens of the answer; default 256. Above the server's cap the call is refused, never clamped.
+   * The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
    * </pre>
    *
    * <code>optional uint32 max_new_tokens = 8;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Whether a server can answer yet.
+ * Whether a server can take requests.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.ServingState}
@@ -33,7 +33,7 @@ public enum ServingState
   SERVING_STATE_LOADING(1),
   /**
    * <pre>
-   * Answers.
+   * The server takes requests.
    * </pre>
    *
    * <code>SERVING_STATE_SERVING = 2;</code>
@@ -41,7 +41,7 @@ public enum ServingState
   SERVING_STATE_SERVING(2),
   /**
    * <pre>
-   * Finishes what it has and takes no more.
+   * The server finishes running requests and takes no more.
    * </pre>
    *
    * <code>SERVING_STATE_DRAINING = 3;</code>
@@ -49,7 +49,7 @@ public enum ServingState
   SERVING_STATE_DRAINING(3),
   /**
    * <pre>
-   * The model could not be loaded, or has died.
+   * The model failed to load, or its engine died.
    * </pre>
    *
    * <code>SERVING_STATE_FAILED = 4;</code>
@@ -85,7 +85,7 @@ public enum ServingState
   public static final int SERVING_STATE_LOADING_VALUE = 1;
   /**
    * <pre>
-   * Answers.
+   * The server takes requests.
    * </pre>
    *
    * <code>SERVING_STATE_SERVING = 2;</code>
@@ -93,7 +93,7 @@ public enum ServingState
   public static final int SERVING_STATE_SERVING_VALUE = 2;
   /**
    * <pre>
-   * Finishes what it has and takes no more.
+   * The server finishes running requests and takes no more.
    * </pre>
    *
    * <code>SERVING_STATE_DRAINING = 3;</code>
@@ -101,7 +101,7 @@ public enum ServingState
   public static final int SERVING_STATE_DRAINING_VALUE = 3;
   /**
    * <pre>
-   * The model could not be loaded, or has died.
+   * The model failed to load, or its engine died.
    * </pre>
    *
    * <code>SERVING_STATE_FAILED = 4;</code>

@@ -59,8 +59,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object requestId_ = "";
   /**
    * <pre>
-   * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-   * google.rpc.RequestInfo of the status details alone.
+   * The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+   * only in google.rpc.RequestInfo of the status details.
    * </pre>
    *
    * <code>string request_id = 1;</code>
@@ -81,8 +81,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-   * google.rpc.RequestInfo of the status details alone.
+   * The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+   * only in google.rpc.RequestInfo of the status details.
    * </pre>
    *
    * <code>string request_id = 1;</code>
@@ -555,8 +555,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object requestId_ = "";
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-     * google.rpc.RequestInfo of the status details alone.
+     * The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+     * only in google.rpc.RequestInfo of the status details.
      * </pre>
      *
      * <code>string request_id = 1;</code>
@@ -576,8 +576,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-     * google.rpc.RequestInfo of the status details alone.
+     * The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+     * only in google.rpc.RequestInfo of the status details.
      * </pre>
      *
      * <code>string request_id = 1;</code>
@@ -598,8 +598,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-     * google.rpc.RequestInfo of the status details alone.
+     * The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+     * only in google.rpc.RequestInfo of the status details.
      * </pre>
      *
      * <code>string request_id = 1;</code>
@@ -616,8 +616,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-     * google.rpc.RequestInfo of the status details alone.
+     * The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+     * only in google.rpc.RequestInfo of the status details.
      * </pre>
      *
      * <code>string request_id = 1;</code>
@@ -631,8 +631,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-     * google.rpc.RequestInfo of the status details alone.
+     * The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+     * only in google.rpc.RequestInfo of the status details.
      * </pre>
      *
      * <code>string request_id = 1;</code>

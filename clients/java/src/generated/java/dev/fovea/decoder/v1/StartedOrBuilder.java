@@ -12,8 +12,8 @@ public interface StartedOrBuilder extends
 
   /**
    * <pre>
-   * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-   * google.rpc.RequestInfo of the status details alone.
+   * The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+   * only in google.rpc.RequestInfo of the status details.
    * </pre>
    *
    * <code>string request_id = 1;</code>
@@ -22,8 +22,8 @@ public interface StartedOrBuilder extends
   java.lang.String getRequestId();
   /**
    * <pre>
-   * The request's id, as in the initial metadata `x-request-id`. A call that fails before its first message has it in
-   * google.rpc.RequestInfo of the status details alone.
+   * The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
+   * only in google.rpc.RequestInfo of the status details.
    * </pre>
    *
    * <code>string request_id = 1;</code>

@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What the images of a request may cost. A field that is not set is the server's choice.
+ * The bound on what the images of a request cost. An unset field takes the server's default.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.VisualBudget}
@@ -61,7 +61,7 @@ private static final long serialVersionUID = 0L;
   private int maxPixels_ = 0;
   /**
    * <pre>
-   * Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
+   * Each image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 1;</code>
@@ -73,7 +73,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
+   * Each image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 1;</code>
@@ -88,7 +88,7 @@ private static final long serialVersionUID = 0L;
   private int maxVisualTokens_ = 0;
   /**
    * <pre>
-   * The most visual tokens of the whole request; 0 is no bound.
+   * The most visual tokens of the whole request. 0 is no bound.
    * </pre>
    *
    * <code>uint32 max_visual_tokens = 2;</code>
@@ -103,7 +103,7 @@ private static final long serialVersionUID = 0L;
   private int detail_ = 0;
   /**
    * <pre>
-   * How much of each image matters.
+   * How much detail of each image matters.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -114,7 +114,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How much of each image matters.
+   * How much detail of each image matters.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -129,7 +129,7 @@ private static final long serialVersionUID = 0L;
   private int minDetail_ = 0;
   /**
    * <pre>
-   * Under pressure detail is not lowered below this.
+   * Under load, the server does not lower the detail below this.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -140,7 +140,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Under pressure detail is not lowered below this.
+   * Under load, the server does not lower the detail below this.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -155,7 +155,7 @@ private static final long serialVersionUID = 0L;
   private int onOverBudget_ = 0;
   /**
    * <pre>
-   * What to do where images do not fit `max_visual_tokens`.
+   * What to do if the images do not fit `max_visual_tokens`.
    * </pre>
    *
    * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -166,7 +166,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What to do where images do not fit `max_visual_tokens`.
+   * What to do if the images do not fit `max_visual_tokens`.
    * </pre>
    *
    * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -181,7 +181,7 @@ private static final long serialVersionUID = 0L;
   private int repeatPolicy_ = 0;
   /**
    * <pre>
-   * What to do with an image that stands here twice.
+   * What to do with an image that occurs more than once.
    * </pre>
    *
    * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -192,7 +192,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What to do with an image that stands here twice.
+   * What to do with an image that occurs more than once.
    * </pre>
    *
    * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -207,7 +207,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.decoder.v1.Reduction reduction_;
   /**
    * <pre>
-   * How tokens are reduced after the tower.
+   * How tokens are reduced.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -219,7 +219,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How tokens are reduced after the tower.
+   * How tokens are reduced.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -231,7 +231,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How tokens are reduced after the tower.
+   * How tokens are reduced.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -245,7 +245,7 @@ private static final long serialVersionUID = 0L;
   private int minTokens_ = 0;
   /**
    * <pre>
-   * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+   * `max_visual_tokens` gives no image fewer tokens than this, unless the image has fewer.
    * </pre>
    *
    * <code>uint32 min_tokens = 8;</code>
@@ -260,7 +260,7 @@ private static final long serialVersionUID = 0L;
   private int maxShortSide_ = 0;
   /**
    * <pre>
-   * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+   * The shorter side of each image is resized to at most this many pixels. 0 is no bound.
    * </pre>
    *
    * <code>uint32 max_short_side = 9;</code>
@@ -275,7 +275,7 @@ private static final long serialVersionUID = 0L;
   private int maxLongSide_ = 0;
   /**
    * <pre>
-   * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+   * The longer side of each image is resized to at most this many pixels. 0 is no bound.
    * </pre>
    *
    * <code>uint32 max_long_side = 10;</code>
@@ -554,7 +554,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What the images of a request may cost. A field that is not set is the server's choice.
+   * The bound on what the images of a request cost. An unset field takes the server's default.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.VisualBudget}
@@ -821,7 +821,7 @@ private static final long serialVersionUID = 0L;
     private int maxPixels_ ;
     /**
      * <pre>
-     * Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
+     * Each image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 1;</code>
@@ -833,7 +833,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
+     * Each image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 1;</code>
@@ -845,7 +845,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
+     * Each image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 1;</code>
@@ -861,7 +861,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
+     * Each image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 1;</code>
@@ -877,7 +877,7 @@ private static final long serialVersionUID = 0L;
     private int maxVisualTokens_ ;
     /**
      * <pre>
-     * The most visual tokens of the whole request; 0 is no bound.
+     * The most visual tokens of the whole request. 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_visual_tokens = 2;</code>
@@ -889,7 +889,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most visual tokens of the whole request; 0 is no bound.
+     * The most visual tokens of the whole request. 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_visual_tokens = 2;</code>
@@ -905,7 +905,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most visual tokens of the whole request; 0 is no bound.
+     * The most visual tokens of the whole request. 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_visual_tokens = 2;</code>
@@ -921,7 +921,7 @@ private static final long serialVersionUID = 0L;
     private int detail_ = 0;
     /**
      * <pre>
-     * How much of each image matters.
+     * How much detail of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -932,7 +932,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How much of each image matters.
+     * How much detail of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -947,7 +947,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How much of each image matters.
+     * How much detail of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -960,7 +960,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How much of each image matters.
+     * How much detail of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -977,7 +977,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How much of each image matters.
+     * How much detail of each image matters.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -993,7 +993,7 @@ private static final long serialVersionUID = 0L;
     private int minDetail_ = 0;
     /**
      * <pre>
-     * Under pressure detail is not lowered below this.
+     * Under load, the server does not lower the detail below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -1004,7 +1004,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Under pressure detail is not lowered below this.
+     * Under load, the server does not lower the detail below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -1019,7 +1019,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Under pressure detail is not lowered below this.
+     * Under load, the server does not lower the detail below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -1032,7 +1032,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Under pressure detail is not lowered below this.
+     * Under load, the server does not lower the detail below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -1049,7 +1049,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Under pressure detail is not lowered below this.
+     * Under load, the server does not lower the detail below this.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -1065,7 +1065,7 @@ private static final long serialVersionUID = 0L;
     private int onOverBudget_ = 0;
     /**
      * <pre>
-     * What to do where images do not fit `max_visual_tokens`.
+     * What to do if the images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -1076,7 +1076,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What to do where images do not fit `max_visual_tokens`.
+     * What to do if the images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -1091,7 +1091,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What to do where images do not fit `max_visual_tokens`.
+     * What to do if the images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -1104,7 +1104,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What to do where images do not fit `max_visual_tokens`.
+     * What to do if the images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -1121,7 +1121,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What to do where images do not fit `max_visual_tokens`.
+     * What to do if the images do not fit `max_visual_tokens`.
      * </pre>
      *
      * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -1137,7 +1137,7 @@ private static final long serialVersionUID = 0L;
     private int repeatPolicy_ = 0;
     /**
      * <pre>
-     * What to do with an image that stands here twice.
+     * What to do with an image that occurs more than once.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1148,7 +1148,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What to do with an image that stands here twice.
+     * What to do with an image that occurs more than once.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1163,7 +1163,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What to do with an image that stands here twice.
+     * What to do with an image that occurs more than once.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1176,7 +1176,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What to do with an image that stands here twice.
+     * What to do with an image that occurs more than once.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1193,7 +1193,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What to do with an image that stands here twice.
+     * What to do with an image that occurs more than once.
      * </pre>
      *
      * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -1211,7 +1211,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.decoder.v1.Reduction, dev.fovea.decoder.v1.Reduction.Builder, dev.fovea.decoder.v1.ReductionOrBuilder> reductionBuilder_;
     /**
      * <pre>
-     * How tokens are reduced after the tower.
+     * How tokens are reduced.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1222,7 +1222,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How tokens are reduced after the tower.
+     * How tokens are reduced.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1237,7 +1237,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How tokens are reduced after the tower.
+     * How tokens are reduced.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1257,7 +1257,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How tokens are reduced after the tower.
+     * How tokens are reduced.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1275,7 +1275,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How tokens are reduced after the tower.
+     * How tokens are reduced.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1300,7 +1300,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How tokens are reduced after the tower.
+     * How tokens are reduced.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1317,7 +1317,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How tokens are reduced after the tower.
+     * How tokens are reduced.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1329,7 +1329,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How tokens are reduced after the tower.
+     * How tokens are reduced.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1344,7 +1344,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How tokens are reduced after the tower.
+     * How tokens are reduced.
      * </pre>
      *
      * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -1366,7 +1366,7 @@ private static final long serialVersionUID = 0L;
     private int minTokens_ ;
     /**
      * <pre>
-     * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+     * `max_visual_tokens` gives no image fewer tokens than this, unless the image has fewer.
      * </pre>
      *
      * <code>uint32 min_tokens = 8;</code>
@@ -1378,7 +1378,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+     * `max_visual_tokens` gives no image fewer tokens than this, unless the image has fewer.
      * </pre>
      *
      * <code>uint32 min_tokens = 8;</code>
@@ -1394,7 +1394,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+     * `max_visual_tokens` gives no image fewer tokens than this, unless the image has fewer.
      * </pre>
      *
      * <code>uint32 min_tokens = 8;</code>
@@ -1410,7 +1410,7 @@ private static final long serialVersionUID = 0L;
     private int maxShortSide_ ;
     /**
      * <pre>
-     * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * The shorter side of each image is resized to at most this many pixels. 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_short_side = 9;</code>
@@ -1422,7 +1422,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * The shorter side of each image is resized to at most this many pixels. 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_short_side = 9;</code>
@@ -1438,7 +1438,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * The shorter side of each image is resized to at most this many pixels. 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_short_side = 9;</code>
@@ -1454,7 +1454,7 @@ private static final long serialVersionUID = 0L;
     private int maxLongSide_ ;
     /**
      * <pre>
-     * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * The longer side of each image is resized to at most this many pixels. 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_long_side = 10;</code>
@@ -1466,7 +1466,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * The longer side of each image is resized to at most this many pixels. 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_long_side = 10;</code>
@@ -1482,7 +1482,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+     * The longer side of each image is resized to at most this many pixels. 0 is no bound.
      * </pre>
      *
      * <code>uint32 max_long_side = 10;</code>

@@ -12,7 +12,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
+   * Each image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 1;</code>
@@ -21,7 +21,7 @@ public interface VisualBudgetOrBuilder extends
   boolean hasMaxPixels();
   /**
    * <pre>
-   * Each image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens.
+   * Each image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 1;</code>
@@ -31,7 +31,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * The most visual tokens of the whole request; 0 is no bound.
+   * The most visual tokens of the whole request. 0 is no bound.
    * </pre>
    *
    * <code>uint32 max_visual_tokens = 2;</code>
@@ -41,7 +41,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * How much of each image matters.
+   * How much detail of each image matters.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -50,7 +50,7 @@ public interface VisualBudgetOrBuilder extends
   int getDetailValue();
   /**
    * <pre>
-   * How much of each image matters.
+   * How much detail of each image matters.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail detail = 3;</code>
@@ -60,7 +60,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * Under pressure detail is not lowered below this.
+   * Under load, the server does not lower the detail below this.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -69,7 +69,7 @@ public interface VisualBudgetOrBuilder extends
   int getMinDetailValue();
   /**
    * <pre>
-   * Under pressure detail is not lowered below this.
+   * Under load, the server does not lower the detail below this.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Detail min_detail = 4;</code>
@@ -79,7 +79,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * What to do where images do not fit `max_visual_tokens`.
+   * What to do if the images do not fit `max_visual_tokens`.
    * </pre>
    *
    * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -88,7 +88,7 @@ public interface VisualBudgetOrBuilder extends
   int getOnOverBudgetValue();
   /**
    * <pre>
-   * What to do where images do not fit `max_visual_tokens`.
+   * What to do if the images do not fit `max_visual_tokens`.
    * </pre>
    *
    * <code>.fovea.decoder.v1.OnOverBudget on_over_budget = 5;</code>
@@ -98,7 +98,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * What to do with an image that stands here twice.
+   * What to do with an image that occurs more than once.
    * </pre>
    *
    * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -107,7 +107,7 @@ public interface VisualBudgetOrBuilder extends
   int getRepeatPolicyValue();
   /**
    * <pre>
-   * What to do with an image that stands here twice.
+   * What to do with an image that occurs more than once.
    * </pre>
    *
    * <code>.fovea.decoder.v1.RepeatPolicy repeat_policy = 6;</code>
@@ -117,7 +117,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * How tokens are reduced after the tower.
+   * How tokens are reduced.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -126,7 +126,7 @@ public interface VisualBudgetOrBuilder extends
   boolean hasReduction();
   /**
    * <pre>
-   * How tokens are reduced after the tower.
+   * How tokens are reduced.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -135,7 +135,7 @@ public interface VisualBudgetOrBuilder extends
   dev.fovea.decoder.v1.Reduction getReduction();
   /**
    * <pre>
-   * How tokens are reduced after the tower.
+   * How tokens are reduced.
    * </pre>
    *
    * <code>.fovea.decoder.v1.Reduction reduction = 7;</code>
@@ -144,7 +144,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * No image is given fewer tokens than this by `max_visual_tokens`, unless it has fewer.
+   * `max_visual_tokens` gives no image fewer tokens than this, unless the image has fewer.
    * </pre>
    *
    * <code>uint32 min_tokens = 8;</code>
@@ -154,7 +154,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * The shorter side of each image is shrunk to at most this many pixels; 0 is no bound.
+   * The shorter side of each image is resized to at most this many pixels. 0 is no bound.
    * </pre>
    *
    * <code>uint32 max_short_side = 9;</code>
@@ -164,7 +164,7 @@ public interface VisualBudgetOrBuilder extends
 
   /**
    * <pre>
-   * The longer side of each image is shrunk to at most this many pixels; 0 is no bound.
+   * The longer side of each image is resized to at most this many pixels. 0 is no bound.
    * </pre>
    *
    * <code>uint32 max_long_side = 10;</code>

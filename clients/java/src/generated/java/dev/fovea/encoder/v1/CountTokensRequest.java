@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Asks what an image of a size would cost.
+ * Requests the cost of an image of a given size.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.CountTokensRequest}
@@ -87,7 +87,7 @@ private static final long serialVersionUID = 0L;
   private int maxPixels_ = 0;
   /**
    * <pre>
-   * At most this many pixels; default 1310720.
+   * The image is resized to at most this many pixels. Default 1310720.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 3;</code>
@@ -99,7 +99,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * At most this many pixels; default 1310720.
+   * The image is resized to at most this many pixels. Default 1310720.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 3;</code>
@@ -300,7 +300,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Asks what an image of a size would cost.
+   * Requests the cost of an image of a given size.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.CountTokensRequest}
@@ -556,7 +556,7 @@ private static final long serialVersionUID = 0L;
     private int maxPixels_ ;
     /**
      * <pre>
-     * At most this many pixels; default 1310720.
+     * The image is resized to at most this many pixels. Default 1310720.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 3;</code>
@@ -568,7 +568,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * At most this many pixels; default 1310720.
+     * The image is resized to at most this many pixels. Default 1310720.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 3;</code>
@@ -580,7 +580,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * At most this many pixels; default 1310720.
+     * The image is resized to at most this many pixels. Default 1310720.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 3;</code>
@@ -596,7 +596,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * At most this many pixels; default 1310720.
+     * The image is resized to at most this many pixels. Default 1310720.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 3;</code>

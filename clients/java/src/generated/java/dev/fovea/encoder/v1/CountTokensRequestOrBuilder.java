@@ -32,7 +32,7 @@ public interface CountTokensRequestOrBuilder extends
 
   /**
    * <pre>
-   * At most this many pixels; default 1310720.
+   * The image is resized to at most this many pixels. Default 1310720.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 3;</code>
@@ -41,7 +41,7 @@ public interface CountTokensRequestOrBuilder extends
   boolean hasMaxPixels();
   /**
    * <pre>
-   * At most this many pixels; default 1310720.
+   * The image is resized to at most this many pixels. Default 1310720.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 3;</code>

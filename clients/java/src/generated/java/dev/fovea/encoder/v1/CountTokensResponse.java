@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * What it would cost.
+ * The cost of the image.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.CountTokensResponse}
@@ -57,7 +57,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.TokenCount count_;
   /**
    * <pre>
-   * Sizes, patches, tokens, bytes.
+   * Sizes, patches, tokens and bytes.
    * </pre>
    *
    * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -69,7 +69,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Sizes, patches, tokens, bytes.
+   * Sizes, patches, tokens and bytes.
    * </pre>
    *
    * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -81,7 +81,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Sizes, patches, tokens, bytes.
+   * Sizes, patches, tokens and bytes.
    * </pre>
    *
    * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -259,7 +259,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What it would cost.
+   * The cost of the image.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.CountTokensResponse}
@@ -419,7 +419,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.TokenCount, dev.fovea.vision.v1.TokenCount.Builder, dev.fovea.vision.v1.TokenCountOrBuilder> countBuilder_;
     /**
      * <pre>
-     * Sizes, patches, tokens, bytes.
+     * Sizes, patches, tokens and bytes.
      * </pre>
      *
      * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -430,7 +430,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sizes, patches, tokens, bytes.
+     * Sizes, patches, tokens and bytes.
      * </pre>
      *
      * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -445,7 +445,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sizes, patches, tokens, bytes.
+     * Sizes, patches, tokens and bytes.
      * </pre>
      *
      * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -465,7 +465,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sizes, patches, tokens, bytes.
+     * Sizes, patches, tokens and bytes.
      * </pre>
      *
      * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -483,7 +483,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sizes, patches, tokens, bytes.
+     * Sizes, patches, tokens and bytes.
      * </pre>
      *
      * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -508,7 +508,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sizes, patches, tokens, bytes.
+     * Sizes, patches, tokens and bytes.
      * </pre>
      *
      * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -525,7 +525,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sizes, patches, tokens, bytes.
+     * Sizes, patches, tokens and bytes.
      * </pre>
      *
      * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -537,7 +537,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sizes, patches, tokens, bytes.
+     * Sizes, patches, tokens and bytes.
      * </pre>
      *
      * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -552,7 +552,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Sizes, patches, tokens, bytes.
+     * Sizes, patches, tokens and bytes.
      * </pre>
      *
      * <code>.fovea.vision.v1.TokenCount count = 1;</code>

@@ -12,7 +12,7 @@ public interface CountTokensResponseOrBuilder extends
 
   /**
    * <pre>
-   * Sizes, patches, tokens, bytes.
+   * Sizes, patches, tokens and bytes.
    * </pre>
    *
    * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -21,7 +21,7 @@ public interface CountTokensResponseOrBuilder extends
   boolean hasCount();
   /**
    * <pre>
-   * Sizes, patches, tokens, bytes.
+   * Sizes, patches, tokens and bytes.
    * </pre>
    *
    * <code>.fovea.vision.v1.TokenCount count = 1;</code>
@@ -30,7 +30,7 @@ public interface CountTokensResponseOrBuilder extends
   dev.fovea.vision.v1.TokenCount getCount();
   /**
    * <pre>
-   * Sizes, patches, tokens, bytes.
+   * Sizes, patches, tokens and bytes.
    * </pre>
    *
    * <code>.fovea.vision.v1.TokenCount count = 1;</code>

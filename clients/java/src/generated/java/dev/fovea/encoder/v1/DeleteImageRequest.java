@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Names an image to remove.
+ * Names an image to delete.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.DeleteImageRequest}
@@ -262,7 +262,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Names an image to remove.
+   * Names an image to delete.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.DeleteImageRequest}

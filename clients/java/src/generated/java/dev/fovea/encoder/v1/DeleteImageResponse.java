@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * What was removed.
+ * What was deleted.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.DeleteImageResponse}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int uploads_ = 0;
   /**
    * <pre>
-   * 1 where the upload was stored.
+   * 1 if the upload was stored, otherwise 0.
    * </pre>
    *
    * <code>uint32 uploads = 1;</code>
@@ -71,7 +71,7 @@ private static final long serialVersionUID = 0L;
   private int records_ = 0;
   /**
    * <pre>
-   * Row records of its pixels.
+   * The number of deleted row records.
    * </pre>
    *
    * <code>uint32 records = 2;</code>
@@ -283,7 +283,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What was removed.
+   * What was deleted.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.DeleteImageResponse}
@@ -448,7 +448,7 @@ private static final long serialVersionUID = 0L;
     private int uploads_ ;
     /**
      * <pre>
-     * 1 where the upload was stored.
+     * 1 if the upload was stored, otherwise 0.
      * </pre>
      *
      * <code>uint32 uploads = 1;</code>
@@ -460,7 +460,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 1 where the upload was stored.
+     * 1 if the upload was stored, otherwise 0.
      * </pre>
      *
      * <code>uint32 uploads = 1;</code>
@@ -476,7 +476,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 1 where the upload was stored.
+     * 1 if the upload was stored, otherwise 0.
      * </pre>
      *
      * <code>uint32 uploads = 1;</code>
@@ -492,7 +492,7 @@ private static final long serialVersionUID = 0L;
     private int records_ ;
     /**
      * <pre>
-     * Row records of its pixels.
+     * The number of deleted row records.
      * </pre>
      *
      * <code>uint32 records = 2;</code>
@@ -504,7 +504,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Row records of its pixels.
+     * The number of deleted row records.
      * </pre>
      *
      * <code>uint32 records = 2;</code>
@@ -520,7 +520,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Row records of its pixels.
+     * The number of deleted row records.
      * </pre>
      *
      * <code>uint32 records = 2;</code>

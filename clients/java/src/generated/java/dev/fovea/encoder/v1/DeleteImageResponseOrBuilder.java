@@ -12,7 +12,7 @@ public interface DeleteImageResponseOrBuilder extends
 
   /**
    * <pre>
-   * 1 where the upload was stored.
+   * 1 if the upload was stored, otherwise 0.
    * </pre>
    *
    * <code>uint32 uploads = 1;</code>
@@ -22,7 +22,7 @@ public interface DeleteImageResponseOrBuilder extends
 
   /**
    * <pre>
-   * Row records of its pixels.
+   * The number of deleted row records.
    * </pre>
    *
    * <code>uint32 records = 2;</code>

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * A stored image.
+ * The facts of a stored image.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.DescribeImageResponse}
@@ -57,7 +57,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.ImageFacts facts_;
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -69,7 +69,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -81,7 +81,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -313,7 +313,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A stored image.
+   * The facts of a stored image.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.DescribeImageResponse}
@@ -495,7 +495,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.ImageFacts, dev.fovea.vision.v1.ImageFacts.Builder, dev.fovea.vision.v1.ImageFactsOrBuilder> factsBuilder_;
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -506,7 +506,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -521,7 +521,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -541,7 +541,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -559,7 +559,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -584,7 +584,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -601,7 +601,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -613,7 +613,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -628,7 +628,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>

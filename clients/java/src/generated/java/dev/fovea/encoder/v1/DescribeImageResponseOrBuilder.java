@@ -12,7 +12,7 @@ public interface DescribeImageResponseOrBuilder extends
 
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -21,7 +21,7 @@ public interface DescribeImageResponseOrBuilder extends
   boolean hasFacts();
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -30,7 +30,7 @@ public interface DescribeImageResponseOrBuilder extends
   dev.fovea.vision.v1.ImageFacts getFacts();
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>

@@ -99,7 +99,7 @@ private static final long serialVersionUID = 0L;
   private int rows_ = 0;
   /**
    * <pre>
-   * How many rows follow.
+   * The number of rows that follow.
    * </pre>
    *
    * <code>uint32 rows = 2;</code>
@@ -152,7 +152,7 @@ private static final long serialVersionUID = 0L;
   private int source_ = 0;
   /**
    * <pre>
-   * Encoded for this call, or found in the store.
+   * Whether the rows were computed for this call or read from the store.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowSource source = 4;</code>
@@ -163,7 +163,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Encoded for this call, or found in the store.
+   * Whether the rows were computed for this call or read from the store.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowSource source = 4;</code>
@@ -179,7 +179,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object fingerprint_ = "";
   /**
    * <pre>
-   * The rows fingerprint: which vision weights and processor computed them.
+   * The rows fingerprint: identifies the vision weights and the processor that computed the rows.
    * </pre>
    *
    * <code>string fingerprint = 5;</code>
@@ -200,7 +200,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The rows fingerprint: which vision weights and processor computed them.
+   * The rows fingerprint: identifies the vision weights and the processor that computed the rows.
    * </pre>
    *
    * <code>string fingerprint = 5;</code>
@@ -226,7 +226,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object encoder_ = "";
   /**
    * <pre>
-   * The name of the encoder that answers.
+   * The name of the encoder that serves the call.
    * </pre>
    *
    * <code>string encoder = 6;</code>
@@ -247,7 +247,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The name of the encoder that answers.
+   * The name of the encoder that serves the call.
    * </pre>
    *
    * <code>string encoder = 6;</code>
@@ -272,7 +272,7 @@ private static final long serialVersionUID = 0L;
   private boolean joined_ = false;
   /**
    * <pre>
-   * True where the rows were computed for a call that had asked a moment before: who counts encodes skips this one.
+   * True if this call shared a computation that an earlier, concurrent call had started. Do not count it as an encode.
    * </pre>
    *
    * <code>bool joined = 7;</code>
@@ -289,7 +289,7 @@ private static final long serialVersionUID = 0L;
       emptyIntList();
   /**
    * <pre>
-   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
    * </pre>
    *
    * <code>repeated uint32 kept = 8;</code>
@@ -302,7 +302,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
    * </pre>
    *
    * <code>repeated uint32 kept = 8;</code>
@@ -313,7 +313,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
    * </pre>
    *
    * <code>repeated uint32 kept = 8;</code>
@@ -1023,7 +1023,7 @@ private static final long serialVersionUID = 0L;
     private int rows_ ;
     /**
      * <pre>
-     * How many rows follow.
+     * The number of rows that follow.
      * </pre>
      *
      * <code>uint32 rows = 2;</code>
@@ -1035,7 +1035,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many rows follow.
+     * The number of rows that follow.
      * </pre>
      *
      * <code>uint32 rows = 2;</code>
@@ -1051,7 +1051,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many rows follow.
+     * The number of rows that follow.
      * </pre>
      *
      * <code>uint32 rows = 2;</code>
@@ -1224,7 +1224,7 @@ private static final long serialVersionUID = 0L;
     private int source_ = 0;
     /**
      * <pre>
-     * Encoded for this call, or found in the store.
+     * Whether the rows were computed for this call or read from the store.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowSource source = 4;</code>
@@ -1235,7 +1235,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Encoded for this call, or found in the store.
+     * Whether the rows were computed for this call or read from the store.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowSource source = 4;</code>
@@ -1250,7 +1250,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Encoded for this call, or found in the store.
+     * Whether the rows were computed for this call or read from the store.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowSource source = 4;</code>
@@ -1263,7 +1263,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Encoded for this call, or found in the store.
+     * Whether the rows were computed for this call or read from the store.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowSource source = 4;</code>
@@ -1280,7 +1280,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Encoded for this call, or found in the store.
+     * Whether the rows were computed for this call or read from the store.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowSource source = 4;</code>
@@ -1296,7 +1296,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object fingerprint_ = "";
     /**
      * <pre>
-     * The rows fingerprint: which vision weights and processor computed them.
+     * The rows fingerprint: identifies the vision weights and the processor that computed the rows.
      * </pre>
      *
      * <code>string fingerprint = 5;</code>
@@ -1316,7 +1316,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint: which vision weights and processor computed them.
+     * The rows fingerprint: identifies the vision weights and the processor that computed the rows.
      * </pre>
      *
      * <code>string fingerprint = 5;</code>
@@ -1337,7 +1337,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint: which vision weights and processor computed them.
+     * The rows fingerprint: identifies the vision weights and the processor that computed the rows.
      * </pre>
      *
      * <code>string fingerprint = 5;</code>
@@ -1354,7 +1354,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint: which vision weights and processor computed them.
+     * The rows fingerprint: identifies the vision weights and the processor that computed the rows.
      * </pre>
      *
      * <code>string fingerprint = 5;</code>
@@ -1368,7 +1368,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint: which vision weights and processor computed them.
+     * The rows fingerprint: identifies the vision weights and the processor that computed the rows.
      * </pre>
      *
      * <code>string fingerprint = 5;</code>
@@ -1388,7 +1388,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object encoder_ = "";
     /**
      * <pre>
-     * The name of the encoder that answers.
+     * The name of the encoder that serves the call.
      * </pre>
      *
      * <code>string encoder = 6;</code>
@@ -1408,7 +1408,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the encoder that answers.
+     * The name of the encoder that serves the call.
      * </pre>
      *
      * <code>string encoder = 6;</code>
@@ -1429,7 +1429,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the encoder that answers.
+     * The name of the encoder that serves the call.
      * </pre>
      *
      * <code>string encoder = 6;</code>
@@ -1446,7 +1446,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the encoder that answers.
+     * The name of the encoder that serves the call.
      * </pre>
      *
      * <code>string encoder = 6;</code>
@@ -1460,7 +1460,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the encoder that answers.
+     * The name of the encoder that serves the call.
      * </pre>
      *
      * <code>string encoder = 6;</code>
@@ -1480,7 +1480,7 @@ private static final long serialVersionUID = 0L;
     private boolean joined_ ;
     /**
      * <pre>
-     * True where the rows were computed for a call that had asked a moment before: who counts encodes skips this one.
+     * True if this call shared a computation that an earlier, concurrent call had started. Do not count it as an encode.
      * </pre>
      *
      * <code>bool joined = 7;</code>
@@ -1492,7 +1492,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where the rows were computed for a call that had asked a moment before: who counts encodes skips this one.
+     * True if this call shared a computation that an earlier, concurrent call had started. Do not count it as an encode.
      * </pre>
      *
      * <code>bool joined = 7;</code>
@@ -1508,7 +1508,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where the rows were computed for a call that had asked a moment before: who counts encodes skips this one.
+     * True if this call shared a computation that an earlier, concurrent call had started. Do not count it as an encode.
      * </pre>
      *
      * <code>bool joined = 7;</code>
@@ -1530,7 +1530,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
      * </pre>
      *
      * <code>repeated uint32 kept = 8;</code>
@@ -1543,7 +1543,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
      * </pre>
      *
      * <code>repeated uint32 kept = 8;</code>
@@ -1554,7 +1554,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
      * </pre>
      *
      * <code>repeated uint32 kept = 8;</code>
@@ -1566,7 +1566,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
      * </pre>
      *
      * <code>repeated uint32 kept = 8;</code>
@@ -1585,7 +1585,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
      * </pre>
      *
      * <code>repeated uint32 kept = 8;</code>
@@ -1602,7 +1602,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
      * </pre>
      *
      * <code>repeated uint32 kept = 8;</code>
@@ -1620,7 +1620,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+     * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
      * </pre>
      *
      * <code>repeated uint32 kept = 8;</code>

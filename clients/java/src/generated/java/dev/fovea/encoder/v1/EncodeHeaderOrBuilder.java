@@ -39,7 +39,7 @@ public interface EncodeHeaderOrBuilder extends
 
   /**
    * <pre>
-   * How many rows follow.
+   * The number of rows that follow.
    * </pre>
    *
    * <code>uint32 rows = 2;</code>
@@ -76,7 +76,7 @@ public interface EncodeHeaderOrBuilder extends
 
   /**
    * <pre>
-   * Encoded for this call, or found in the store.
+   * Whether the rows were computed for this call or read from the store.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowSource source = 4;</code>
@@ -85,7 +85,7 @@ public interface EncodeHeaderOrBuilder extends
   int getSourceValue();
   /**
    * <pre>
-   * Encoded for this call, or found in the store.
+   * Whether the rows were computed for this call or read from the store.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowSource source = 4;</code>
@@ -95,7 +95,7 @@ public interface EncodeHeaderOrBuilder extends
 
   /**
    * <pre>
-   * The rows fingerprint: which vision weights and processor computed them.
+   * The rows fingerprint: identifies the vision weights and the processor that computed the rows.
    * </pre>
    *
    * <code>string fingerprint = 5;</code>
@@ -104,7 +104,7 @@ public interface EncodeHeaderOrBuilder extends
   java.lang.String getFingerprint();
   /**
    * <pre>
-   * The rows fingerprint: which vision weights and processor computed them.
+   * The rows fingerprint: identifies the vision weights and the processor that computed the rows.
    * </pre>
    *
    * <code>string fingerprint = 5;</code>
@@ -115,7 +115,7 @@ public interface EncodeHeaderOrBuilder extends
 
   /**
    * <pre>
-   * The name of the encoder that answers.
+   * The name of the encoder that serves the call.
    * </pre>
    *
    * <code>string encoder = 6;</code>
@@ -124,7 +124,7 @@ public interface EncodeHeaderOrBuilder extends
   java.lang.String getEncoder();
   /**
    * <pre>
-   * The name of the encoder that answers.
+   * The name of the encoder that serves the call.
    * </pre>
    *
    * <code>string encoder = 6;</code>
@@ -135,7 +135,7 @@ public interface EncodeHeaderOrBuilder extends
 
   /**
    * <pre>
-   * True where the rows were computed for a call that had asked a moment before: who counts encodes skips this one.
+   * True if this call shared a computation that an earlier, concurrent call had started. Do not count it as an encode.
    * </pre>
    *
    * <code>bool joined = 7;</code>
@@ -145,7 +145,7 @@ public interface EncodeHeaderOrBuilder extends
 
   /**
    * <pre>
-   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
    * </pre>
    *
    * <code>repeated uint32 kept = 8;</code>
@@ -154,7 +154,7 @@ public interface EncodeHeaderOrBuilder extends
   java.util.List<java.lang.Integer> getKeptList();
   /**
    * <pre>
-   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
    * </pre>
    *
    * <code>repeated uint32 kept = 8;</code>
@@ -163,7 +163,7 @@ public interface EncodeHeaderOrBuilder extends
   int getKeptCount();
   /**
    * <pre>
-   * The places of the rows that follow, in raster order of the merged grid; empty where all rows follow.
+   * The kept indices: positions of the rows that follow in the merged grid, in raster order. Empty if all rows follow.
    * </pre>
    *
    * <code>repeated uint32 kept = 8;</code>

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * How an image is to be encoded.
+ * How to encode an image.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.EncodePlan}
@@ -57,7 +57,7 @@ private static final long serialVersionUID = 0L;
   private int maxPixels_ = 0;
   /**
    * <pre>
-   * The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
+   * The image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens. Never enlarges.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 1;</code>
@@ -69,7 +69,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
+   * The image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens. Never enlarges.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 1;</code>
@@ -84,8 +84,9 @@ private static final long serialVersionUID = 0L;
   private int flatTolerance_ = 0;
   /**
    * <pre>
-   * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
-   * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+   * OPTIONAL. If set, a uniform patch of 32x32 pixels is dropped when a neighbour shows the same colour. 0 needs equal
+   * colours; higher values, up to 32, are the largest allowed difference per channel. At least a single row is kept.
+   * If absent, everything is encoded.
    * </pre>
    *
    * <code>optional uint32 flat_tolerance = 2;</code>
@@ -97,8 +98,9 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
-   * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+   * OPTIONAL. If set, a uniform patch of 32x32 pixels is dropped when a neighbour shows the same colour. 0 needs equal
+   * colours; higher values, up to 32, are the largest allowed difference per channel. At least a single row is kept.
+   * If absent, everything is encoded.
    * </pre>
    *
    * <code>optional uint32 flat_tolerance = 2;</code>
@@ -113,7 +115,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.encoder.v1.RowChoice rows_;
   /**
    * <pre>
-   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * OPTIONAL. Which of the encoded rows to send. Default all.
    * </pre>
    *
    * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -125,7 +127,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * OPTIONAL. Which of the encoded rows to send. Default all.
    * </pre>
    *
    * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -137,7 +139,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * OPTIONAL. Which of the encoded rows to send. Default all.
    * </pre>
    *
    * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -347,7 +349,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How an image is to be encoded.
+   * How to encode an image.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.EncodePlan}
@@ -531,7 +533,7 @@ private static final long serialVersionUID = 0L;
     private int maxPixels_ ;
     /**
      * <pre>
-     * The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
+     * The image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens. Never enlarges.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 1;</code>
@@ -543,7 +545,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
+     * The image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens. Never enlarges.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 1;</code>
@@ -555,7 +557,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
+     * The image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens. Never enlarges.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 1;</code>
@@ -571,7 +573,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
+     * The image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens. Never enlarges.
      * </pre>
      *
      * <code>optional uint32 max_pixels = 1;</code>
@@ -587,8 +589,9 @@ private static final long serialVersionUID = 0L;
     private int flatTolerance_ ;
     /**
      * <pre>
-     * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
-     * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+     * OPTIONAL. If set, a uniform patch of 32x32 pixels is dropped when a neighbour shows the same colour. 0 needs equal
+     * colours; higher values, up to 32, are the largest allowed difference per channel. At least a single row is kept.
+     * If absent, everything is encoded.
      * </pre>
      *
      * <code>optional uint32 flat_tolerance = 2;</code>
@@ -600,8 +603,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
-     * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+     * OPTIONAL. If set, a uniform patch of 32x32 pixels is dropped when a neighbour shows the same colour. 0 needs equal
+     * colours; higher values, up to 32, are the largest allowed difference per channel. At least a single row is kept.
+     * If absent, everything is encoded.
      * </pre>
      *
      * <code>optional uint32 flat_tolerance = 2;</code>
@@ -613,8 +617,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
-     * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+     * OPTIONAL. If set, a uniform patch of 32x32 pixels is dropped when a neighbour shows the same colour. 0 needs equal
+     * colours; higher values, up to 32, are the largest allowed difference per channel. At least a single row is kept.
+     * If absent, everything is encoded.
      * </pre>
      *
      * <code>optional uint32 flat_tolerance = 2;</code>
@@ -630,8 +635,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
-     * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+     * OPTIONAL. If set, a uniform patch of 32x32 pixels is dropped when a neighbour shows the same colour. 0 needs equal
+     * colours; higher values, up to 32, are the largest allowed difference per channel. At least a single row is kept.
+     * If absent, everything is encoded.
      * </pre>
      *
      * <code>optional uint32 flat_tolerance = 2;</code>
@@ -649,7 +655,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.encoder.v1.RowChoice, dev.fovea.encoder.v1.RowChoice.Builder, dev.fovea.encoder.v1.RowChoiceOrBuilder> rowsBuilder_;
     /**
      * <pre>
-     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * OPTIONAL. Which of the encoded rows to send. Default all.
      * </pre>
      *
      * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -660,7 +666,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * OPTIONAL. Which of the encoded rows to send. Default all.
      * </pre>
      *
      * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -675,7 +681,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * OPTIONAL. Which of the encoded rows to send. Default all.
      * </pre>
      *
      * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -695,7 +701,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * OPTIONAL. Which of the encoded rows to send. Default all.
      * </pre>
      *
      * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -713,7 +719,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * OPTIONAL. Which of the encoded rows to send. Default all.
      * </pre>
      *
      * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -738,7 +744,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * OPTIONAL. Which of the encoded rows to send. Default all.
      * </pre>
      *
      * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -755,7 +761,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * OPTIONAL. Which of the encoded rows to send. Default all.
      * </pre>
      *
      * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -767,7 +773,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * OPTIONAL. Which of the encoded rows to send. Default all.
      * </pre>
      *
      * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -782,7 +788,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Which of the encoded rows are sent; default all.
+     * OPTIONAL. Which of the encoded rows to send. Default all.
      * </pre>
      *
      * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>

@@ -12,7 +12,7 @@ public interface EncodePlanOrBuilder extends
 
   /**
    * <pre>
-   * The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
+   * The image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens. Never enlarges.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 1;</code>
@@ -21,7 +21,7 @@ public interface EncodePlanOrBuilder extends
   boolean hasMaxPixels();
   /**
    * <pre>
-   * The image is shrunk to at most this many pixels; default 1310720, which is 1,280 tokens. Never enlarges.
+   * The image is resized to at most this many pixels. Default 1310720, which is 1,280 tokens. Never enlarges.
    * </pre>
    *
    * <code>optional uint32 max_pixels = 1;</code>
@@ -31,8 +31,9 @@ public interface EncodePlanOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
-   * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+   * OPTIONAL. If set, a uniform patch of 32x32 pixels is dropped when a neighbour shows the same colour. 0 needs equal
+   * colours; higher values, up to 32, are the largest allowed difference per channel. At least a single row is kept.
+   * If absent, everything is encoded.
    * </pre>
    *
    * <code>optional uint32 flat_tolerance = 2;</code>
@@ -41,8 +42,9 @@ public interface EncodePlanOrBuilder extends
   boolean hasFlatTolerance();
   /**
    * <pre>
-   * OPTIONAL; absent, all is encoded. Present, a square of 32x32 pixels of one colour is not encoded where a neighbour
-   * says the same; 0 is exact, above it values of a colour may differ by this much, at most 32. One row is always kept.
+   * OPTIONAL. If set, a uniform patch of 32x32 pixels is dropped when a neighbour shows the same colour. 0 needs equal
+   * colours; higher values, up to 32, are the largest allowed difference per channel. At least a single row is kept.
+   * If absent, everything is encoded.
    * </pre>
    *
    * <code>optional uint32 flat_tolerance = 2;</code>
@@ -52,7 +54,7 @@ public interface EncodePlanOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * OPTIONAL. Which of the encoded rows to send. Default all.
    * </pre>
    *
    * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -61,7 +63,7 @@ public interface EncodePlanOrBuilder extends
   boolean hasRows();
   /**
    * <pre>
-   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * OPTIONAL. Which of the encoded rows to send. Default all.
    * </pre>
    *
    * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>
@@ -70,7 +72,7 @@ public interface EncodePlanOrBuilder extends
   dev.fovea.encoder.v1.RowChoice getRows();
   /**
    * <pre>
-   * OPTIONAL. Which of the encoded rows are sent; default all.
+   * OPTIONAL. Which of the encoded rows to send. Default all.
    * </pre>
    *
    * <code>.fovea.encoder.v1.RowChoice rows = 3;</code>

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Asks for the rows of a stored image.
+ * Requests the rows of a stored image.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.EncodeRequest}
@@ -145,7 +145,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object fingerprint_ = "";
   /**
    * <pre>
-   * OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+   * OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
    * </pre>
    *
    * <code>string fingerprint = 3;</code>
@@ -166,7 +166,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+   * OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
    * </pre>
    *
    * <code>string fingerprint = 3;</code>
@@ -375,7 +375,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Asks for the rows of a stored image.
+   * Requests the rows of a stored image.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.EncodeRequest}
@@ -810,7 +810,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object fingerprint_ = "";
     /**
      * <pre>
-     * OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+     * OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>
@@ -830,7 +830,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+     * OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>
@@ -851,7 +851,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+     * OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>
@@ -868,7 +868,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+     * OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>
@@ -882,7 +882,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+     * OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
      * </pre>
      *
      * <code>string fingerprint = 3;</code>

@@ -59,7 +59,7 @@ public interface EncodeRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+   * OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
    * </pre>
    *
    * <code>string fingerprint = 3;</code>
@@ -68,7 +68,7 @@ public interface EncodeRequestOrBuilder extends
   java.lang.String getFingerprint();
   /**
    * <pre>
-   * OPTIONAL. The rows fingerprint that the caller expects; another one is refused with ENCODER_MISMATCH.
+   * OPTIONAL. The rows fingerprint that the caller expects. If it differs, the call fails with ENCODER_MISMATCH.
    * </pre>
    *
    * <code>string fingerprint = 3;</code>

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * One message of an Encode stream.
+ * A message of an Encode stream.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.EncodeResponse}
@@ -431,7 +431,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * One message of an Encode stream.
+   * A message of an Encode stream.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.EncodeResponse}

@@ -58,7 +58,7 @@ private static final long serialVersionUID = 0L;
   private int rows_ = 0;
   /**
    * <pre>
-   * How many rows were sent.
+   * The number of rows sent.
    * </pre>
    *
    * <code>uint32 rows = 1;</code>
@@ -73,7 +73,7 @@ private static final long serialVersionUID = 0L;
   private int rowBytes_ = 0;
   /**
    * <pre>
-   * Their bytes.
+   * Their size in bytes.
    * </pre>
    *
    * <code>uint32 row_bytes = 2;</code>
@@ -135,7 +135,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.encoder.v1.EncodeTimings timings_;
   /**
    * <pre>
-   * Where the time went.
+   * Time per stage.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -147,7 +147,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Where the time went.
+   * Time per stage.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -159,7 +159,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Where the time went.
+   * Time per stage.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -565,7 +565,7 @@ private static final long serialVersionUID = 0L;
     private int rows_ ;
     /**
      * <pre>
-     * How many rows were sent.
+     * The number of rows sent.
      * </pre>
      *
      * <code>uint32 rows = 1;</code>
@@ -577,7 +577,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many rows were sent.
+     * The number of rows sent.
      * </pre>
      *
      * <code>uint32 rows = 1;</code>
@@ -593,7 +593,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many rows were sent.
+     * The number of rows sent.
      * </pre>
      *
      * <code>uint32 rows = 1;</code>
@@ -609,7 +609,7 @@ private static final long serialVersionUID = 0L;
     private int rowBytes_ ;
     /**
      * <pre>
-     * Their bytes.
+     * Their size in bytes.
      * </pre>
      *
      * <code>uint32 row_bytes = 2;</code>
@@ -621,7 +621,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Their bytes.
+     * Their size in bytes.
      * </pre>
      *
      * <code>uint32 row_bytes = 2;</code>
@@ -637,7 +637,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Their bytes.
+     * Their size in bytes.
      * </pre>
      *
      * <code>uint32 row_bytes = 2;</code>
@@ -747,7 +747,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.encoder.v1.EncodeTimings, dev.fovea.encoder.v1.EncodeTimings.Builder, dev.fovea.encoder.v1.EncodeTimingsOrBuilder> timingsBuilder_;
     /**
      * <pre>
-     * Where the time went.
+     * Time per stage.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -758,7 +758,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the time went.
+     * Time per stage.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -773,7 +773,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the time went.
+     * Time per stage.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -793,7 +793,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the time went.
+     * Time per stage.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -811,7 +811,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the time went.
+     * Time per stage.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -836,7 +836,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the time went.
+     * Time per stage.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -853,7 +853,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the time went.
+     * Time per stage.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -865,7 +865,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the time went.
+     * Time per stage.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -880,7 +880,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the time went.
+     * Time per stage.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>

@@ -12,7 +12,7 @@ public interface EncodeSummaryOrBuilder extends
 
   /**
    * <pre>
-   * How many rows were sent.
+   * The number of rows sent.
    * </pre>
    *
    * <code>uint32 rows = 1;</code>
@@ -22,7 +22,7 @@ public interface EncodeSummaryOrBuilder extends
 
   /**
    * <pre>
-   * Their bytes.
+   * Their size in bytes.
    * </pre>
    *
    * <code>uint32 row_bytes = 2;</code>
@@ -52,7 +52,7 @@ public interface EncodeSummaryOrBuilder extends
 
   /**
    * <pre>
-   * Where the time went.
+   * Time per stage.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -61,7 +61,7 @@ public interface EncodeSummaryOrBuilder extends
   boolean hasTimings();
   /**
    * <pre>
-   * Where the time went.
+   * Time per stage.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>
@@ -70,7 +70,7 @@ public interface EncodeSummaryOrBuilder extends
   dev.fovea.encoder.v1.EncodeTimings getTimings();
   /**
    * <pre>
-   * Where the time went.
+   * Time per stage.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeTimings timings = 4;</code>

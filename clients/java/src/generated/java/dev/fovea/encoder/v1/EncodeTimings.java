@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Milliseconds that an encoder spent on a call, by stage. 0 where a stage did not happen.
+ * Milliseconds that an encoder spent on a call, by stage. 0 for a stage that did not run.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.EncodeTimings}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private float queueMs_ = 0F;
   /**
    * <pre>
-   * Waiting for a place in a batch.
+   * Waiting for a batch.
    * </pre>
    *
    * <code>float queue_ms = 1;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   private float preprocessMs_ = 0F;
   /**
    * <pre>
-   * Resizing, normalising and cutting into patches.
+   * Resizing, normalising and splitting into patches.
    * </pre>
    *
    * <code>float preprocess_ms = 3;</code>
@@ -101,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private float towerMs_ = 0F;
   /**
    * <pre>
-   * The vision tower, of the whole batch in which the image was.
+   * The vision tower, for the whole batch that contained the image.
    * </pre>
    *
    * <code>float tower_ms = 4;</code>
@@ -116,7 +116,7 @@ private static final long serialVersionUID = 0L;
   private float storeMs_ = 0F;
   /**
    * <pre>
-   * Reading the rows from the store, checks included.
+   * Reading and verifying the rows from the store.
    * </pre>
    *
    * <code>float store_ms = 5;</code>
@@ -372,7 +372,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Milliseconds that an encoder spent on a call, by stage. 0 where a stage did not happen.
+   * Milliseconds that an encoder spent on a call, by stage. 0 for a stage that did not run.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.EncodeTimings}
@@ -573,7 +573,7 @@ private static final long serialVersionUID = 0L;
     private float queueMs_ ;
     /**
      * <pre>
-     * Waiting for a place in a batch.
+     * Waiting for a batch.
      * </pre>
      *
      * <code>float queue_ms = 1;</code>
@@ -585,7 +585,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Waiting for a place in a batch.
+     * Waiting for a batch.
      * </pre>
      *
      * <code>float queue_ms = 1;</code>
@@ -601,7 +601,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Waiting for a place in a batch.
+     * Waiting for a batch.
      * </pre>
      *
      * <code>float queue_ms = 1;</code>
@@ -661,7 +661,7 @@ private static final long serialVersionUID = 0L;
     private float preprocessMs_ ;
     /**
      * <pre>
-     * Resizing, normalising and cutting into patches.
+     * Resizing, normalising and splitting into patches.
      * </pre>
      *
      * <code>float preprocess_ms = 3;</code>
@@ -673,7 +673,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Resizing, normalising and cutting into patches.
+     * Resizing, normalising and splitting into patches.
      * </pre>
      *
      * <code>float preprocess_ms = 3;</code>
@@ -689,7 +689,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Resizing, normalising and cutting into patches.
+     * Resizing, normalising and splitting into patches.
      * </pre>
      *
      * <code>float preprocess_ms = 3;</code>
@@ -705,7 +705,7 @@ private static final long serialVersionUID = 0L;
     private float towerMs_ ;
     /**
      * <pre>
-     * The vision tower, of the whole batch in which the image was.
+     * The vision tower, for the whole batch that contained the image.
      * </pre>
      *
      * <code>float tower_ms = 4;</code>
@@ -717,7 +717,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The vision tower, of the whole batch in which the image was.
+     * The vision tower, for the whole batch that contained the image.
      * </pre>
      *
      * <code>float tower_ms = 4;</code>
@@ -733,7 +733,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The vision tower, of the whole batch in which the image was.
+     * The vision tower, for the whole batch that contained the image.
      * </pre>
      *
      * <code>float tower_ms = 4;</code>
@@ -749,7 +749,7 @@ private static final long serialVersionUID = 0L;
     private float storeMs_ ;
     /**
      * <pre>
-     * Reading the rows from the store, checks included.
+     * Reading and verifying the rows from the store.
      * </pre>
      *
      * <code>float store_ms = 5;</code>
@@ -761,7 +761,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Reading the rows from the store, checks included.
+     * Reading and verifying the rows from the store.
      * </pre>
      *
      * <code>float store_ms = 5;</code>
@@ -777,7 +777,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Reading the rows from the store, checks included.
+     * Reading and verifying the rows from the store.
      * </pre>
      *
      * <code>float store_ms = 5;</code>

@@ -12,7 +12,7 @@ public interface EncodeTimingsOrBuilder extends
 
   /**
    * <pre>
-   * Waiting for a place in a batch.
+   * Waiting for a batch.
    * </pre>
    *
    * <code>float queue_ms = 1;</code>
@@ -32,7 +32,7 @@ public interface EncodeTimingsOrBuilder extends
 
   /**
    * <pre>
-   * Resizing, normalising and cutting into patches.
+   * Resizing, normalising and splitting into patches.
    * </pre>
    *
    * <code>float preprocess_ms = 3;</code>
@@ -42,7 +42,7 @@ public interface EncodeTimingsOrBuilder extends
 
   /**
    * <pre>
-   * The vision tower, of the whole batch in which the image was.
+   * The vision tower, for the whole batch that contained the image.
    * </pre>
    *
    * <code>float tower_ms = 4;</code>
@@ -52,7 +52,7 @@ public interface EncodeTimingsOrBuilder extends
 
   /**
    * <pre>
-   * Reading the rows from the store, checks included.
+   * Reading and verifying the rows from the store.
    * </pre>
    *
    * <code>float store_ms = 5;</code>

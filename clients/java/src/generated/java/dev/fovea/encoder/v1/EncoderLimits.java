@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * The limits of an encoder. Each is a setting of the same name.
+ * The limits of an encoder. Each has a setting of the same name.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.EncoderLimits}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int maxMessageBytes_ = 0;
   /**
    * <pre>
-   * The largest message that is received, in bytes.
+   * The largest message that the server accepts, in bytes.
    * </pre>
    *
    * <code>uint32 max_message_bytes = 1;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   private int maxImagePixels_ = 0;
   /**
    * <pre>
-   * The most pixels of a file before it is shrunk.
+   * The most pixels of a file, before resizing.
    * </pre>
    *
    * <code>uint32 max_image_pixels = 3;</code>
@@ -101,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private int maxImageSide_ = 0;
   /**
    * <pre>
-   * The longest side of a file.
+   * The longest side of a file, in pixels.
    * </pre>
    *
    * <code>uint32 max_image_side = 4;</code>
@@ -116,7 +116,7 @@ private static final long serialVersionUID = 0L;
   private int maxImageAspect_ = 0;
   /**
    * <pre>
-   * The longest side over the shortest.
+   * The largest ratio of the longer side to the shorter.
    * </pre>
    *
    * <code>uint32 max_image_aspect = 5;</code>
@@ -146,7 +146,7 @@ private static final long serialVersionUID = 0L;
   private int defaultMaxPixels_ = 0;
   /**
    * <pre>
-   * max_pixels where a plan names none.
+   * max_pixels of a plan that has none.
    * </pre>
    *
    * <code>uint32 default_max_pixels = 7;</code>
@@ -161,7 +161,7 @@ private static final long serialVersionUID = 0L;
   private int maxPixels_ = 0;
   /**
    * <pre>
-   * The largest max_pixels of a plan: the checkpoint's own limit.
+   * The largest max_pixels of a plan. It comes from the checkpoint.
    * </pre>
    *
    * <code>uint32 max_pixels = 8;</code>
@@ -176,7 +176,7 @@ private static final long serialVersionUID = 0L;
   private int minPixels_ = 0;
   /**
    * <pre>
-   * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+   * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
    * </pre>
    *
    * <code>uint32 min_pixels = 9;</code>
@@ -191,7 +191,7 @@ private static final long serialVersionUID = 0L;
   private int maxBatchPatches_ = 0;
   /**
    * <pre>
-   * The most patches of one tower call.
+   * The most patches in a call of the tower.
    * </pre>
    *
    * <code>uint32 max_batch_patches = 10;</code>
@@ -206,7 +206,7 @@ private static final long serialVersionUID = 0L;
   private int maxQueue_ = 0;
   /**
    * <pre>
-   * The most images that wait for the tower.
+   * The most images that may wait for the tower.
    * </pre>
    *
    * <code>uint32 max_queue = 11;</code>
@@ -221,7 +221,7 @@ private static final long serialVersionUID = 0L;
   private long cacheBytes_ = 0L;
   /**
    * <pre>
-   * Bytes of the rows' store.
+   * Size of the row store in bytes.
    * </pre>
    *
    * <code>uint64 cache_bytes = 12;</code>
@@ -236,7 +236,7 @@ private static final long serialVersionUID = 0L;
   private long uploadsBytes_ = 0L;
   /**
    * <pre>
-   * Bytes of the uploads' store.
+   * Size of the upload store in bytes.
    * </pre>
    *
    * <code>uint64 uploads_bytes = 13;</code>
@@ -251,7 +251,7 @@ private static final long serialVersionUID = 0L;
   private long arenaBytes_ = 0L;
   /**
    * <pre>
-   * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+   * Size of the shared-memory arena for decoders on the same host, in bytes. 0 if there is no arena.
    * </pre>
    *
    * <code>uint64 arena_bytes = 14;</code>
@@ -266,7 +266,7 @@ private static final long serialVersionUID = 0L;
   private int arenaLeaseS_ = 0;
   /**
    * <pre>
-   * Seconds after which a lease of rows in shared memory ends by itself.
+   * Seconds after which a lease of rows in shared memory expires.
    * </pre>
    *
    * <code>uint32 arena_lease_s = 15;</code>
@@ -281,7 +281,7 @@ private static final long serialVersionUID = 0L;
   private int idleS_ = 0;
   /**
    * <pre>
-   * Seconds for which a call may wait for its caller to send or to read a message.
+   * Seconds that a call may wait for the caller to send or read a message.
    * </pre>
    *
    * <code>uint32 idle_s = 40;</code>
@@ -623,7 +623,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The limits of an encoder. Each is a setting of the same name.
+   * The limits of an encoder. Each has a setting of the same name.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.EncoderLimits}
@@ -944,7 +944,7 @@ private static final long serialVersionUID = 0L;
     private int maxMessageBytes_ ;
     /**
      * <pre>
-     * The largest message that is received, in bytes.
+     * The largest message that the server accepts, in bytes.
      * </pre>
      *
      * <code>uint32 max_message_bytes = 1;</code>
@@ -956,7 +956,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest message that is received, in bytes.
+     * The largest message that the server accepts, in bytes.
      * </pre>
      *
      * <code>uint32 max_message_bytes = 1;</code>
@@ -972,7 +972,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest message that is received, in bytes.
+     * The largest message that the server accepts, in bytes.
      * </pre>
      *
      * <code>uint32 max_message_bytes = 1;</code>
@@ -1032,7 +1032,7 @@ private static final long serialVersionUID = 0L;
     private int maxImagePixels_ ;
     /**
      * <pre>
-     * The most pixels of a file before it is shrunk.
+     * The most pixels of a file, before resizing.
      * </pre>
      *
      * <code>uint32 max_image_pixels = 3;</code>
@@ -1044,7 +1044,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most pixels of a file before it is shrunk.
+     * The most pixels of a file, before resizing.
      * </pre>
      *
      * <code>uint32 max_image_pixels = 3;</code>
@@ -1060,7 +1060,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most pixels of a file before it is shrunk.
+     * The most pixels of a file, before resizing.
      * </pre>
      *
      * <code>uint32 max_image_pixels = 3;</code>
@@ -1076,7 +1076,7 @@ private static final long serialVersionUID = 0L;
     private int maxImageSide_ ;
     /**
      * <pre>
-     * The longest side of a file.
+     * The longest side of a file, in pixels.
      * </pre>
      *
      * <code>uint32 max_image_side = 4;</code>
@@ -1088,7 +1088,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The longest side of a file.
+     * The longest side of a file, in pixels.
      * </pre>
      *
      * <code>uint32 max_image_side = 4;</code>
@@ -1104,7 +1104,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The longest side of a file.
+     * The longest side of a file, in pixels.
      * </pre>
      *
      * <code>uint32 max_image_side = 4;</code>
@@ -1120,7 +1120,7 @@ private static final long serialVersionUID = 0L;
     private int maxImageAspect_ ;
     /**
      * <pre>
-     * The longest side over the shortest.
+     * The largest ratio of the longer side to the shorter.
      * </pre>
      *
      * <code>uint32 max_image_aspect = 5;</code>
@@ -1132,7 +1132,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The longest side over the shortest.
+     * The largest ratio of the longer side to the shorter.
      * </pre>
      *
      * <code>uint32 max_image_aspect = 5;</code>
@@ -1148,7 +1148,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The longest side over the shortest.
+     * The largest ratio of the longer side to the shorter.
      * </pre>
      *
      * <code>uint32 max_image_aspect = 5;</code>
@@ -1208,7 +1208,7 @@ private static final long serialVersionUID = 0L;
     private int defaultMaxPixels_ ;
     /**
      * <pre>
-     * max_pixels where a plan names none.
+     * max_pixels of a plan that has none.
      * </pre>
      *
      * <code>uint32 default_max_pixels = 7;</code>
@@ -1220,7 +1220,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * max_pixels where a plan names none.
+     * max_pixels of a plan that has none.
      * </pre>
      *
      * <code>uint32 default_max_pixels = 7;</code>
@@ -1236,7 +1236,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * max_pixels where a plan names none.
+     * max_pixels of a plan that has none.
      * </pre>
      *
      * <code>uint32 default_max_pixels = 7;</code>
@@ -1252,7 +1252,7 @@ private static final long serialVersionUID = 0L;
     private int maxPixels_ ;
     /**
      * <pre>
-     * The largest max_pixels of a plan: the checkpoint's own limit.
+     * The largest max_pixels of a plan. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 max_pixels = 8;</code>
@@ -1264,7 +1264,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest max_pixels of a plan: the checkpoint's own limit.
+     * The largest max_pixels of a plan. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 max_pixels = 8;</code>
@@ -1280,7 +1280,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The largest max_pixels of a plan: the checkpoint's own limit.
+     * The largest max_pixels of a plan. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 max_pixels = 8;</code>
@@ -1296,7 +1296,7 @@ private static final long serialVersionUID = 0L;
     private int minPixels_ ;
     /**
      * <pre>
-     * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+     * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 min_pixels = 9;</code>
@@ -1308,7 +1308,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+     * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 min_pixels = 9;</code>
@@ -1324,7 +1324,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+     * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
      * </pre>
      *
      * <code>uint32 min_pixels = 9;</code>
@@ -1340,7 +1340,7 @@ private static final long serialVersionUID = 0L;
     private int maxBatchPatches_ ;
     /**
      * <pre>
-     * The most patches of one tower call.
+     * The most patches in a call of the tower.
      * </pre>
      *
      * <code>uint32 max_batch_patches = 10;</code>
@@ -1352,7 +1352,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most patches of one tower call.
+     * The most patches in a call of the tower.
      * </pre>
      *
      * <code>uint32 max_batch_patches = 10;</code>
@@ -1368,7 +1368,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most patches of one tower call.
+     * The most patches in a call of the tower.
      * </pre>
      *
      * <code>uint32 max_batch_patches = 10;</code>
@@ -1384,7 +1384,7 @@ private static final long serialVersionUID = 0L;
     private int maxQueue_ ;
     /**
      * <pre>
-     * The most images that wait for the tower.
+     * The most images that may wait for the tower.
      * </pre>
      *
      * <code>uint32 max_queue = 11;</code>
@@ -1396,7 +1396,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most images that wait for the tower.
+     * The most images that may wait for the tower.
      * </pre>
      *
      * <code>uint32 max_queue = 11;</code>
@@ -1412,7 +1412,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The most images that wait for the tower.
+     * The most images that may wait for the tower.
      * </pre>
      *
      * <code>uint32 max_queue = 11;</code>
@@ -1428,7 +1428,7 @@ private static final long serialVersionUID = 0L;
     private long cacheBytes_ ;
     /**
      * <pre>
-     * Bytes of the rows' store.
+     * Size of the row store in bytes.
      * </pre>
      *
      * <code>uint64 cache_bytes = 12;</code>
@@ -1440,7 +1440,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows' store.
+     * Size of the row store in bytes.
      * </pre>
      *
      * <code>uint64 cache_bytes = 12;</code>
@@ -1456,7 +1456,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows' store.
+     * Size of the row store in bytes.
      * </pre>
      *
      * <code>uint64 cache_bytes = 12;</code>
@@ -1472,7 +1472,7 @@ private static final long serialVersionUID = 0L;
     private long uploadsBytes_ ;
     /**
      * <pre>
-     * Bytes of the uploads' store.
+     * Size of the upload store in bytes.
      * </pre>
      *
      * <code>uint64 uploads_bytes = 13;</code>
@@ -1484,7 +1484,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the uploads' store.
+     * Size of the upload store in bytes.
      * </pre>
      *
      * <code>uint64 uploads_bytes = 13;</code>
@@ -1500,7 +1500,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the uploads' store.
+     * Size of the upload store in bytes.
      * </pre>
      *
      * <code>uint64 uploads_bytes = 13;</code>
@@ -1516,7 +1516,7 @@ private static final long serialVersionUID = 0L;
     private long arenaBytes_ ;
     /**
      * <pre>
-     * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+     * Size of the shared-memory arena for decoders on the same host, in bytes. 0 if there is no arena.
      * </pre>
      *
      * <code>uint64 arena_bytes = 14;</code>
@@ -1528,7 +1528,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+     * Size of the shared-memory arena for decoders on the same host, in bytes. 0 if there is no arena.
      * </pre>
      *
      * <code>uint64 arena_bytes = 14;</code>
@@ -1544,7 +1544,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+     * Size of the shared-memory arena for decoders on the same host, in bytes. 0 if there is no arena.
      * </pre>
      *
      * <code>uint64 arena_bytes = 14;</code>
@@ -1560,7 +1560,7 @@ private static final long serialVersionUID = 0L;
     private int arenaLeaseS_ ;
     /**
      * <pre>
-     * Seconds after which a lease of rows in shared memory ends by itself.
+     * Seconds after which a lease of rows in shared memory expires.
      * </pre>
      *
      * <code>uint32 arena_lease_s = 15;</code>
@@ -1572,7 +1572,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds after which a lease of rows in shared memory ends by itself.
+     * Seconds after which a lease of rows in shared memory expires.
      * </pre>
      *
      * <code>uint32 arena_lease_s = 15;</code>
@@ -1588,7 +1588,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds after which a lease of rows in shared memory ends by itself.
+     * Seconds after which a lease of rows in shared memory expires.
      * </pre>
      *
      * <code>uint32 arena_lease_s = 15;</code>
@@ -1604,7 +1604,7 @@ private static final long serialVersionUID = 0L;
     private int idleS_ ;
     /**
      * <pre>
-     * Seconds for which a call may wait for its caller to send or to read a message.
+     * Seconds that a call may wait for the caller to send or read a message.
      * </pre>
      *
      * <code>uint32 idle_s = 40;</code>
@@ -1616,7 +1616,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds for which a call may wait for its caller to send or to read a message.
+     * Seconds that a call may wait for the caller to send or read a message.
      * </pre>
      *
      * <code>uint32 idle_s = 40;</code>
@@ -1632,7 +1632,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Seconds for which a call may wait for its caller to send or to read a message.
+     * Seconds that a call may wait for the caller to send or read a message.
      * </pre>
      *
      * <code>uint32 idle_s = 40;</code>

@@ -12,7 +12,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The largest message that is received, in bytes.
+   * The largest message that the server accepts, in bytes.
    * </pre>
    *
    * <code>uint32 max_message_bytes = 1;</code>
@@ -32,7 +32,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The most pixels of a file before it is shrunk.
+   * The most pixels of a file, before resizing.
    * </pre>
    *
    * <code>uint32 max_image_pixels = 3;</code>
@@ -42,7 +42,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The longest side of a file.
+   * The longest side of a file, in pixels.
    * </pre>
    *
    * <code>uint32 max_image_side = 4;</code>
@@ -52,7 +52,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The longest side over the shortest.
+   * The largest ratio of the longer side to the shorter.
    * </pre>
    *
    * <code>uint32 max_image_aspect = 5;</code>
@@ -72,7 +72,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * max_pixels where a plan names none.
+   * max_pixels of a plan that has none.
    * </pre>
    *
    * <code>uint32 default_max_pixels = 7;</code>
@@ -82,7 +82,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The largest max_pixels of a plan: the checkpoint's own limit.
+   * The largest max_pixels of a plan. It comes from the checkpoint.
    * </pre>
    *
    * <code>uint32 max_pixels = 8;</code>
@@ -92,7 +92,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The fewest pixels that an image is enlarged to: the checkpoint's own limit.
+   * The smallest size in pixels; smaller images are enlarged to it. It comes from the checkpoint.
    * </pre>
    *
    * <code>uint32 min_pixels = 9;</code>
@@ -102,7 +102,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The most patches of one tower call.
+   * The most patches in a call of the tower.
    * </pre>
    *
    * <code>uint32 max_batch_patches = 10;</code>
@@ -112,7 +112,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * The most images that wait for the tower.
+   * The most images that may wait for the tower.
    * </pre>
    *
    * <code>uint32 max_queue = 11;</code>
@@ -122,7 +122,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of the rows' store.
+   * Size of the row store in bytes.
    * </pre>
    *
    * <code>uint64 cache_bytes = 12;</code>
@@ -132,7 +132,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of the uploads' store.
+   * Size of the upload store in bytes.
    * </pre>
    *
    * <code>uint64 uploads_bytes = 13;</code>
@@ -142,7 +142,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of rows in shared memory for decoders on the same host; 0 where there is no arena.
+   * Size of the shared-memory arena for decoders on the same host, in bytes. 0 if there is no arena.
    * </pre>
    *
    * <code>uint64 arena_bytes = 14;</code>
@@ -152,7 +152,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Seconds after which a lease of rows in shared memory ends by itself.
+   * Seconds after which a lease of rows in shared memory expires.
    * </pre>
    *
    * <code>uint32 arena_lease_s = 15;</code>
@@ -162,7 +162,7 @@ public interface EncoderLimitsOrBuilder extends
 
   /**
    * <pre>
-   * Seconds for which a call may wait for its caller to send or to read a message.
+   * Seconds that a call may wait for the caller to send or read a message.
    * </pre>
    *
    * <code>uint32 idle_s = 40;</code>

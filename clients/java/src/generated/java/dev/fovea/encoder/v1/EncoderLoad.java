@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * What an encoder is doing now.
+ * The current load of an encoder.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.EncoderLoad}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int waiting_ = 0;
   /**
    * <pre>
-   * Images that wait for the tower.
+   * Images waiting for the tower.
    * </pre>
    *
    * <code>uint32 waiting = 1;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   private int encodes_ = 0;
   /**
    * <pre>
-   * Images that the tower has computed since the start.
+   * Images encoded since the process started.
    * </pre>
    *
    * <code>uint32 encodes = 3;</code>
@@ -282,7 +282,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What an encoder is doing now.
+   * The current load of an encoder.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.EncoderLoad}
@@ -447,7 +447,7 @@ private static final long serialVersionUID = 0L;
     private int waiting_ ;
     /**
      * <pre>
-     * Images that wait for the tower.
+     * Images waiting for the tower.
      * </pre>
      *
      * <code>uint32 waiting = 1;</code>
@@ -459,7 +459,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that wait for the tower.
+     * Images waiting for the tower.
      * </pre>
      *
      * <code>uint32 waiting = 1;</code>
@@ -475,7 +475,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that wait for the tower.
+     * Images waiting for the tower.
      * </pre>
      *
      * <code>uint32 waiting = 1;</code>
@@ -535,7 +535,7 @@ private static final long serialVersionUID = 0L;
     private int encodes_ ;
     /**
      * <pre>
-     * Images that the tower has computed since the start.
+     * Images encoded since the process started.
      * </pre>
      *
      * <code>uint32 encodes = 3;</code>
@@ -547,7 +547,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that the tower has computed since the start.
+     * Images encoded since the process started.
      * </pre>
      *
      * <code>uint32 encodes = 3;</code>
@@ -563,7 +563,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Images that the tower has computed since the start.
+     * Images encoded since the process started.
      * </pre>
      *
      * <code>uint32 encodes = 3;</code>

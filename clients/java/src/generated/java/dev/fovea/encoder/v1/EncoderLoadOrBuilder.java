@@ -12,7 +12,7 @@ public interface EncoderLoadOrBuilder extends
 
   /**
    * <pre>
-   * Images that wait for the tower.
+   * Images waiting for the tower.
    * </pre>
    *
    * <code>uint32 waiting = 1;</code>
@@ -32,7 +32,7 @@ public interface EncoderLoadOrBuilder extends
 
   /**
    * <pre>
-   * Images that the tower has computed since the start.
+   * Images encoded since the process started.
    * </pre>
    *
    * <code>uint32 encodes = 3;</code>

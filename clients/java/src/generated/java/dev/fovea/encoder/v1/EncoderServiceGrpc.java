@@ -4,7 +4,7 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
 
 /**
  * <pre>
- * Stores images by content and turns each into visual rows once.
+ * Stores images by content hash and encodes each to visual rows once.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -386,15 +386,15 @@ public final class EncoderServiceGrpc {
 
   /**
    * <pre>
-   * Stores images by content and turns each into visual rows once.
+   * Stores images by content hash and encodes each to visual rows once.
    * </pre>
    */
   public interface AsyncService {
 
     /**
      * <pre>
-     * Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
-     * is stored already, the answer comes at once and the rest need not be sent. Idempotent.
+     * Stores an image. The header and the bytes may share a message or be split over many. If the header carries the
+     * digest of a stored image, the response comes at once and the client need not send the bytes. Idempotent.
      * </pre>
      */
     default io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PutImageRequest> putImage(
@@ -404,7 +404,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * Returns the facts of a stored image. Fails with IMAGE_NOT_STORED if the image was never stored or is gone.
      * </pre>
      */
     default void describeImage(dev.fovea.encoder.v1.DescribeImageRequest request,
@@ -414,7 +414,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+     * Streams the rows of a stored image for a plan: a header, then chunks in order, then a summary.
      * </pre>
      */
     default void encode(dev.fovea.encoder.v1.EncodeRequest request,
@@ -424,8 +424,8 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
-     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * Returns the indices of the rows that Encode would send for the same plan, so that a prompt can be built before
+     * the rows arrive. If only the tower can tell, the rows are computed and stored, and the next Encode is a hit.
      * </pre>
      */
     default void placeRows(dev.fovea.encoder.v1.PlaceRowsRequest request,
@@ -435,9 +435,9 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
-     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
-     * NOT_SERVED where there is no arena: Encode answers then.
+     * Writes the rows of a stored image into shared memory and returns their offset. The caller runs on the same host
+     * and has opened the arena that GetServerInfo names. The checks are those of Encode. Fails with ARENA_FULL if the
+     * arena has no room and with NOT_SERVED if there is no arena; use Encode then.
      * </pre>
      */
     default void leaseRows(dev.fovea.encoder.v1.LeaseRowsRequest request,
@@ -447,7 +447,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * Releases leases before they expire, so that their memory can be reused. Idempotent.
      * </pre>
      */
     default void releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request,
@@ -457,7 +457,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of an image from its width and height alone.
+     * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
     default void countTokens(dev.fovea.encoder.v1.CountTokensRequest request,
@@ -467,7 +467,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features and the load.
+     * Returns the model, the limits, the features and the load.
      * </pre>
      */
     default void getServerInfo(dev.fovea.encoder.v1.GetServerInfoRequest request,
@@ -477,7 +477,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
      * </pre>
      */
     default void deleteImage(dev.fovea.encoder.v1.DeleteImageRequest request,
@@ -487,7 +487,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells what the store holds and how often it was hit.
+     * Returns the contents of the store and its hit counts.
      * </pre>
      */
     default void getCacheStats(dev.fovea.encoder.v1.GetCacheStatsRequest request,
@@ -499,7 +499,7 @@ public final class EncoderServiceGrpc {
   /**
    * Base class for the server implementation of the service EncoderService.
    * <pre>
-   * Stores images by content and turns each into visual rows once.
+   * Stores images by content hash and encodes each to visual rows once.
    * </pre>
    */
   public static abstract class EncoderServiceImplBase
@@ -513,7 +513,7 @@ public final class EncoderServiceGrpc {
   /**
    * A stub to allow clients to do asynchronous rpc calls to service EncoderService.
    * <pre>
-   * Stores images by content and turns each into visual rows once.
+   * Stores images by content hash and encodes each to visual rows once.
    * </pre>
    */
   public static final class EncoderServiceStub
@@ -531,8 +531,8 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
-     * is stored already, the answer comes at once and the rest need not be sent. Idempotent.
+     * Stores an image. The header and the bytes may share a message or be split over many. If the header carries the
+     * digest of a stored image, the response comes at once and the client need not send the bytes. Idempotent.
      * </pre>
      */
     public io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PutImageRequest> putImage(
@@ -543,7 +543,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * Returns the facts of a stored image. Fails with IMAGE_NOT_STORED if the image was never stored or is gone.
      * </pre>
      */
     public void describeImage(dev.fovea.encoder.v1.DescribeImageRequest request,
@@ -554,7 +554,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+     * Streams the rows of a stored image for a plan: a header, then chunks in order, then a summary.
      * </pre>
      */
     public void encode(dev.fovea.encoder.v1.EncodeRequest request,
@@ -565,8 +565,8 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
-     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * Returns the indices of the rows that Encode would send for the same plan, so that a prompt can be built before
+     * the rows arrive. If only the tower can tell, the rows are computed and stored, and the next Encode is a hit.
      * </pre>
      */
     public void placeRows(dev.fovea.encoder.v1.PlaceRowsRequest request,
@@ -577,9 +577,9 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
-     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
-     * NOT_SERVED where there is no arena: Encode answers then.
+     * Writes the rows of a stored image into shared memory and returns their offset. The caller runs on the same host
+     * and has opened the arena that GetServerInfo names. The checks are those of Encode. Fails with ARENA_FULL if the
+     * arena has no room and with NOT_SERVED if there is no arena; use Encode then.
      * </pre>
      */
     public void leaseRows(dev.fovea.encoder.v1.LeaseRowsRequest request,
@@ -590,7 +590,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * Releases leases before they expire, so that their memory can be reused. Idempotent.
      * </pre>
      */
     public void releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request,
@@ -601,7 +601,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of an image from its width and height alone.
+     * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
     public void countTokens(dev.fovea.encoder.v1.CountTokensRequest request,
@@ -612,7 +612,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features and the load.
+     * Returns the model, the limits, the features and the load.
      * </pre>
      */
     public void getServerInfo(dev.fovea.encoder.v1.GetServerInfoRequest request,
@@ -623,7 +623,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
      * </pre>
      */
     public void deleteImage(dev.fovea.encoder.v1.DeleteImageRequest request,
@@ -634,7 +634,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells what the store holds and how often it was hit.
+     * Returns the contents of the store and its hit counts.
      * </pre>
      */
     public void getCacheStats(dev.fovea.encoder.v1.GetCacheStatsRequest request,
@@ -647,7 +647,7 @@ public final class EncoderServiceGrpc {
   /**
    * A stub to allow clients to do synchronous rpc calls to service EncoderService.
    * <pre>
-   * Stores images by content and turns each into visual rows once.
+   * Stores images by content hash and encodes each to visual rows once.
    * </pre>
    */
   public static final class EncoderServiceBlockingV2Stub
@@ -665,8 +665,8 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Stores an image. Header and bytes may come in one message or in many. Where the header names a digest that
-     * is stored already, the answer comes at once and the rest need not be sent. Idempotent.
+     * Stores an image. The header and the bytes may share a message or be split over many. If the header carries the
+     * digest of a stored image, the response comes at once and the client need not send the bytes. Idempotent.
      * </pre>
      */
     @io.grpc.ExperimentalApi("https://github.com/grpc/grpc-java/issues/10918")
@@ -678,7 +678,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * Returns the facts of a stored image. Fails with IMAGE_NOT_STORED if the image was never stored or is gone.
      * </pre>
      */
     public dev.fovea.encoder.v1.DescribeImageResponse describeImage(dev.fovea.encoder.v1.DescribeImageRequest request) throws io.grpc.StatusException {
@@ -688,7 +688,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+     * Streams the rows of a stored image for a plan: a header, then chunks in order, then a summary.
      * </pre>
      */
     @io.grpc.ExperimentalApi("https://github.com/grpc/grpc-java/issues/10918")
@@ -700,8 +700,8 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
-     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * Returns the indices of the rows that Encode would send for the same plan, so that a prompt can be built before
+     * the rows arrive. If only the tower can tell, the rows are computed and stored, and the next Encode is a hit.
      * </pre>
      */
     public dev.fovea.encoder.v1.PlaceRowsResponse placeRows(dev.fovea.encoder.v1.PlaceRowsRequest request) throws io.grpc.StatusException {
@@ -711,9 +711,9 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
-     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
-     * NOT_SERVED where there is no arena: Encode answers then.
+     * Writes the rows of a stored image into shared memory and returns their offset. The caller runs on the same host
+     * and has opened the arena that GetServerInfo names. The checks are those of Encode. Fails with ARENA_FULL if the
+     * arena has no room and with NOT_SERVED if there is no arena; use Encode then.
      * </pre>
      */
     public dev.fovea.encoder.v1.LeaseRowsResponse leaseRows(dev.fovea.encoder.v1.LeaseRowsRequest request) throws io.grpc.StatusException {
@@ -723,7 +723,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * Releases leases before they expire, so that their memory can be reused. Idempotent.
      * </pre>
      */
     public dev.fovea.encoder.v1.ReleaseRowsResponse releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request) throws io.grpc.StatusException {
@@ -733,7 +733,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of an image from its width and height alone.
+     * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
     public dev.fovea.encoder.v1.CountTokensResponse countTokens(dev.fovea.encoder.v1.CountTokensRequest request) throws io.grpc.StatusException {
@@ -743,7 +743,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features and the load.
+     * Returns the model, the limits, the features and the load.
      * </pre>
      */
     public dev.fovea.encoder.v1.GetServerInfoResponse getServerInfo(dev.fovea.encoder.v1.GetServerInfoRequest request) throws io.grpc.StatusException {
@@ -753,7 +753,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
      * </pre>
      */
     public dev.fovea.encoder.v1.DeleteImageResponse deleteImage(dev.fovea.encoder.v1.DeleteImageRequest request) throws io.grpc.StatusException {
@@ -763,7 +763,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells what the store holds and how often it was hit.
+     * Returns the contents of the store and its hit counts.
      * </pre>
      */
     public dev.fovea.encoder.v1.GetCacheStatsResponse getCacheStats(dev.fovea.encoder.v1.GetCacheStatsRequest request) throws io.grpc.StatusException {
@@ -775,7 +775,7 @@ public final class EncoderServiceGrpc {
   /**
    * A stub to allow clients to do limited synchronous rpc calls to service EncoderService.
    * <pre>
-   * Stores images by content and turns each into visual rows once.
+   * Stores images by content hash and encodes each to visual rows once.
    * </pre>
    */
   public static final class EncoderServiceBlockingStub
@@ -793,7 +793,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * Returns the facts of a stored image. Fails with IMAGE_NOT_STORED if the image was never stored or is gone.
      * </pre>
      */
     public dev.fovea.encoder.v1.DescribeImageResponse describeImage(dev.fovea.encoder.v1.DescribeImageRequest request) {
@@ -803,7 +803,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Streams the rows of a stored image under a plan: a header, chunks in order, a summary.
+     * Streams the rows of a stored image for a plan: a header, then chunks in order, then a summary.
      * </pre>
      */
     public java.util.Iterator<dev.fovea.encoder.v1.EncodeResponse> encode(
@@ -814,8 +814,8 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
-     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * Returns the indices of the rows that Encode would send for the same plan, so that a prompt can be built before
+     * the rows arrive. If only the tower can tell, the rows are computed and stored, and the next Encode is a hit.
      * </pre>
      */
     public dev.fovea.encoder.v1.PlaceRowsResponse placeRows(dev.fovea.encoder.v1.PlaceRowsRequest request) {
@@ -825,9 +825,9 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
-     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
-     * NOT_SERVED where there is no arena: Encode answers then.
+     * Writes the rows of a stored image into shared memory and returns their offset. The caller runs on the same host
+     * and has opened the arena that GetServerInfo names. The checks are those of Encode. Fails with ARENA_FULL if the
+     * arena has no room and with NOT_SERVED if there is no arena; use Encode then.
      * </pre>
      */
     public dev.fovea.encoder.v1.LeaseRowsResponse leaseRows(dev.fovea.encoder.v1.LeaseRowsRequest request) {
@@ -837,7 +837,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * Releases leases before they expire, so that their memory can be reused. Idempotent.
      * </pre>
      */
     public dev.fovea.encoder.v1.ReleaseRowsResponse releaseRows(dev.fovea.encoder.v1.ReleaseRowsRequest request) {
@@ -847,7 +847,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of an image from its width and height alone.
+     * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
     public dev.fovea.encoder.v1.CountTokensResponse countTokens(dev.fovea.encoder.v1.CountTokensRequest request) {
@@ -857,7 +857,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features and the load.
+     * Returns the model, the limits, the features and the load.
      * </pre>
      */
     public dev.fovea.encoder.v1.GetServerInfoResponse getServerInfo(dev.fovea.encoder.v1.GetServerInfoRequest request) {
@@ -867,7 +867,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
      * </pre>
      */
     public dev.fovea.encoder.v1.DeleteImageResponse deleteImage(dev.fovea.encoder.v1.DeleteImageRequest request) {
@@ -877,7 +877,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells what the store holds and how often it was hit.
+     * Returns the contents of the store and its hit counts.
      * </pre>
      */
     public dev.fovea.encoder.v1.GetCacheStatsResponse getCacheStats(dev.fovea.encoder.v1.GetCacheStatsRequest request) {
@@ -889,7 +889,7 @@ public final class EncoderServiceGrpc {
   /**
    * A stub to allow clients to do ListenableFuture-style rpc calls to service EncoderService.
    * <pre>
-   * Stores images by content and turns each into visual rows once.
+   * Stores images by content hash and encodes each to visual rows once.
    * </pre>
    */
   public static final class EncoderServiceFutureStub
@@ -907,7 +907,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Says what is known of a stored image. IMAGE_NOT_STORED where it is not, or no longer, here.
+     * Returns the facts of a stored image. Fails with IMAGE_NOT_STORED if the image was never stored or is gone.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.DescribeImageResponse> describeImage(
@@ -918,8 +918,8 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells which rows an Encode of the same plan would send, so that a prompt can be built before they come. The rows
-     * are computed and stored where that is needed to know it; the Encode that follows finds them.
+     * Returns the indices of the rows that Encode would send for the same plan, so that a prompt can be built before
+     * the rows arrive. If only the tower can tell, the rows are computed and stored, and the next Encode is a hit.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.PlaceRowsResponse> placeRows(
@@ -930,9 +930,9 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Writes the rows of a stored image into shared memory and tells where, for a caller on the same host that has
-     * opened the arena which GetServerInfo names. All checks are those of Encode. ARENA_FULL where there is no room,
-     * NOT_SERVED where there is no arena: Encode answers then.
+     * Writes the rows of a stored image into shared memory and returns their offset. The caller runs on the same host
+     * and has opened the arena that GetServerInfo names. The checks are those of Encode. Fails with ARENA_FULL if the
+     * arena has no room and with NOT_SERVED if there is no arena; use Encode then.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.LeaseRowsResponse> leaseRows(
@@ -943,7 +943,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Gives leases back, so that their memory may be used again before they end. Idempotent.
+     * Releases leases before they expire, so that their memory can be reused. Idempotent.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.ReleaseRowsResponse> releaseRows(
@@ -954,7 +954,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Counts the tokens of an image from its width and height alone.
+     * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.CountTokensResponse> countTokens(
@@ -965,7 +965,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells the model, the limits, the features and the load.
+     * Returns the model, the limits, the features and the load.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.GetServerInfoResponse> getServerInfo(
@@ -976,7 +976,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Removes an image and all rows of its pixels. Removing what is not there succeeds with zeros.
+     * Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.DeleteImageResponse> deleteImage(
@@ -987,7 +987,7 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
-     * Tells what the store holds and how often it was hit.
+     * Returns the contents of the store and its hit counts.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.GetCacheStatsResponse> getCacheStats(

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Asks for the store's figures.
+ * Requests the statistics of the store.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.GetCacheStatsRequest}
@@ -199,7 +199,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Asks for the store's figures.
+   * Requests the statistics of the store.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.GetCacheStatsRequest}

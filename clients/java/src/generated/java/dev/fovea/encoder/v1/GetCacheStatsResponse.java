@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * The store's figures. Sizes are true after a restart; events count from the start of the process.
+ * Statistics of the store. Sizes survive a restart. Event counts start at zero with the process.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.GetCacheStatsResponse}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int records_ = 0;
   /**
    * <pre>
-   * Row records held.
+   * Stored row records.
    * </pre>
    *
    * <code>uint32 records = 1;</code>
@@ -71,7 +71,7 @@ private static final long serialVersionUID = 0L;
   private long recordBytes_ = 0L;
   /**
    * <pre>
-   * Their bytes.
+   * Their size in bytes.
    * </pre>
    *
    * <code>uint64 record_bytes = 2;</code>
@@ -86,7 +86,7 @@ private static final long serialVersionUID = 0L;
   private long recordCapacityBytes_ = 0L;
   /**
    * <pre>
-   * The bound on them.
+   * The limit on that size.
    * </pre>
    *
    * <code>uint64 record_capacity_bytes = 3;</code>
@@ -101,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private int uploads_ = 0;
   /**
    * <pre>
-   * Uploads held.
+   * Stored uploads.
    * </pre>
    *
    * <code>uint32 uploads = 4;</code>
@@ -116,7 +116,7 @@ private static final long serialVersionUID = 0L;
   private long uploadBytes_ = 0L;
   /**
    * <pre>
-   * Their bytes.
+   * Their size in bytes.
    * </pre>
    *
    * <code>uint64 upload_bytes = 5;</code>
@@ -131,7 +131,7 @@ private static final long serialVersionUID = 0L;
   private long uploadCapacityBytes_ = 0L;
   /**
    * <pre>
-   * The bound on them.
+   * The limit on that size.
    * </pre>
    *
    * <code>uint64 upload_capacity_bytes = 6;</code>
@@ -146,7 +146,7 @@ private static final long serialVersionUID = 0L;
   private int hits_ = 0;
   /**
    * <pre>
-   * Asks that found rows.
+   * Lookups that hit.
    * </pre>
    *
    * <code>uint32 hits = 7;</code>
@@ -161,7 +161,7 @@ private static final long serialVersionUID = 0L;
   private int misses_ = 0;
   /**
    * <pre>
-   * Asks that did not.
+   * Lookups that missed.
    * </pre>
    *
    * <code>uint32 misses = 8;</code>
@@ -176,7 +176,7 @@ private static final long serialVersionUID = 0L;
   private int evictions_ = 0;
   /**
    * <pre>
-   * Records let go to hold the bound.
+   * Records evicted to stay within the limit.
    * </pre>
    *
    * <code>uint32 evictions = 9;</code>
@@ -191,7 +191,7 @@ private static final long serialVersionUID = 0L;
   private int failedChecks_ = 0;
   /**
    * <pre>
-   * Records whose check failed; each was let go and encoded again.
+   * Records that failed their check. Each was evicted and encoded again.
    * </pre>
    *
    * <code>uint32 failed_checks = 10;</code>
@@ -206,7 +206,7 @@ private static final long serialVersionUID = 0L;
   private int skippedPuts_ = 0;
   /**
    * <pre>
-   * Rows that were served but could not be stored.
+   * Rows that were sent but could not be stored.
    * </pre>
    *
    * <code>uint32 skipped_puts = 11;</code>
@@ -494,7 +494,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The store's figures. Sizes are true after a restart; events count from the start of the process.
+   * Statistics of the store. Sizes survive a restart. Event counts start at zero with the process.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.GetCacheStatsResponse}
@@ -755,7 +755,7 @@ private static final long serialVersionUID = 0L;
     private int records_ ;
     /**
      * <pre>
-     * Row records held.
+     * Stored row records.
      * </pre>
      *
      * <code>uint32 records = 1;</code>
@@ -767,7 +767,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Row records held.
+     * Stored row records.
      * </pre>
      *
      * <code>uint32 records = 1;</code>
@@ -783,7 +783,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Row records held.
+     * Stored row records.
      * </pre>
      *
      * <code>uint32 records = 1;</code>
@@ -799,7 +799,7 @@ private static final long serialVersionUID = 0L;
     private long recordBytes_ ;
     /**
      * <pre>
-     * Their bytes.
+     * Their size in bytes.
      * </pre>
      *
      * <code>uint64 record_bytes = 2;</code>
@@ -811,7 +811,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Their bytes.
+     * Their size in bytes.
      * </pre>
      *
      * <code>uint64 record_bytes = 2;</code>
@@ -827,7 +827,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Their bytes.
+     * Their size in bytes.
      * </pre>
      *
      * <code>uint64 record_bytes = 2;</code>
@@ -843,7 +843,7 @@ private static final long serialVersionUID = 0L;
     private long recordCapacityBytes_ ;
     /**
      * <pre>
-     * The bound on them.
+     * The limit on that size.
      * </pre>
      *
      * <code>uint64 record_capacity_bytes = 3;</code>
@@ -855,7 +855,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bound on them.
+     * The limit on that size.
      * </pre>
      *
      * <code>uint64 record_capacity_bytes = 3;</code>
@@ -871,7 +871,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bound on them.
+     * The limit on that size.
      * </pre>
      *
      * <code>uint64 record_capacity_bytes = 3;</code>
@@ -887,7 +887,7 @@ private static final long serialVersionUID = 0L;
     private int uploads_ ;
     /**
      * <pre>
-     * Uploads held.
+     * Stored uploads.
      * </pre>
      *
      * <code>uint32 uploads = 4;</code>
@@ -899,7 +899,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Uploads held.
+     * Stored uploads.
      * </pre>
      *
      * <code>uint32 uploads = 4;</code>
@@ -915,7 +915,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Uploads held.
+     * Stored uploads.
      * </pre>
      *
      * <code>uint32 uploads = 4;</code>
@@ -931,7 +931,7 @@ private static final long serialVersionUID = 0L;
     private long uploadBytes_ ;
     /**
      * <pre>
-     * Their bytes.
+     * Their size in bytes.
      * </pre>
      *
      * <code>uint64 upload_bytes = 5;</code>
@@ -943,7 +943,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Their bytes.
+     * Their size in bytes.
      * </pre>
      *
      * <code>uint64 upload_bytes = 5;</code>
@@ -959,7 +959,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Their bytes.
+     * Their size in bytes.
      * </pre>
      *
      * <code>uint64 upload_bytes = 5;</code>
@@ -975,7 +975,7 @@ private static final long serialVersionUID = 0L;
     private long uploadCapacityBytes_ ;
     /**
      * <pre>
-     * The bound on them.
+     * The limit on that size.
      * </pre>
      *
      * <code>uint64 upload_capacity_bytes = 6;</code>
@@ -987,7 +987,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bound on them.
+     * The limit on that size.
      * </pre>
      *
      * <code>uint64 upload_capacity_bytes = 6;</code>
@@ -1003,7 +1003,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bound on them.
+     * The limit on that size.
      * </pre>
      *
      * <code>uint64 upload_capacity_bytes = 6;</code>
@@ -1019,7 +1019,7 @@ private static final long serialVersionUID = 0L;
     private int hits_ ;
     /**
      * <pre>
-     * Asks that found rows.
+     * Lookups that hit.
      * </pre>
      *
      * <code>uint32 hits = 7;</code>
@@ -1031,7 +1031,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Asks that found rows.
+     * Lookups that hit.
      * </pre>
      *
      * <code>uint32 hits = 7;</code>
@@ -1047,7 +1047,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Asks that found rows.
+     * Lookups that hit.
      * </pre>
      *
      * <code>uint32 hits = 7;</code>
@@ -1063,7 +1063,7 @@ private static final long serialVersionUID = 0L;
     private int misses_ ;
     /**
      * <pre>
-     * Asks that did not.
+     * Lookups that missed.
      * </pre>
      *
      * <code>uint32 misses = 8;</code>
@@ -1075,7 +1075,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Asks that did not.
+     * Lookups that missed.
      * </pre>
      *
      * <code>uint32 misses = 8;</code>
@@ -1091,7 +1091,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Asks that did not.
+     * Lookups that missed.
      * </pre>
      *
      * <code>uint32 misses = 8;</code>
@@ -1107,7 +1107,7 @@ private static final long serialVersionUID = 0L;
     private int evictions_ ;
     /**
      * <pre>
-     * Records let go to hold the bound.
+     * Records evicted to stay within the limit.
      * </pre>
      *
      * <code>uint32 evictions = 9;</code>
@@ -1119,7 +1119,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Records let go to hold the bound.
+     * Records evicted to stay within the limit.
      * </pre>
      *
      * <code>uint32 evictions = 9;</code>
@@ -1135,7 +1135,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Records let go to hold the bound.
+     * Records evicted to stay within the limit.
      * </pre>
      *
      * <code>uint32 evictions = 9;</code>
@@ -1151,7 +1151,7 @@ private static final long serialVersionUID = 0L;
     private int failedChecks_ ;
     /**
      * <pre>
-     * Records whose check failed; each was let go and encoded again.
+     * Records that failed their check. Each was evicted and encoded again.
      * </pre>
      *
      * <code>uint32 failed_checks = 10;</code>
@@ -1163,7 +1163,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Records whose check failed; each was let go and encoded again.
+     * Records that failed their check. Each was evicted and encoded again.
      * </pre>
      *
      * <code>uint32 failed_checks = 10;</code>
@@ -1179,7 +1179,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Records whose check failed; each was let go and encoded again.
+     * Records that failed their check. Each was evicted and encoded again.
      * </pre>
      *
      * <code>uint32 failed_checks = 10;</code>
@@ -1195,7 +1195,7 @@ private static final long serialVersionUID = 0L;
     private int skippedPuts_ ;
     /**
      * <pre>
-     * Rows that were served but could not be stored.
+     * Rows that were sent but could not be stored.
      * </pre>
      *
      * <code>uint32 skipped_puts = 11;</code>
@@ -1207,7 +1207,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Rows that were served but could not be stored.
+     * Rows that were sent but could not be stored.
      * </pre>
      *
      * <code>uint32 skipped_puts = 11;</code>
@@ -1223,7 +1223,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Rows that were served but could not be stored.
+     * Rows that were sent but could not be stored.
      * </pre>
      *
      * <code>uint32 skipped_puts = 11;</code>

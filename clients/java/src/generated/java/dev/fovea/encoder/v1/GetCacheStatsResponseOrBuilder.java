@@ -12,7 +12,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Row records held.
+   * Stored row records.
    * </pre>
    *
    * <code>uint32 records = 1;</code>
@@ -22,7 +22,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Their bytes.
+   * Their size in bytes.
    * </pre>
    *
    * <code>uint64 record_bytes = 2;</code>
@@ -32,7 +32,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * The bound on them.
+   * The limit on that size.
    * </pre>
    *
    * <code>uint64 record_capacity_bytes = 3;</code>
@@ -42,7 +42,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Uploads held.
+   * Stored uploads.
    * </pre>
    *
    * <code>uint32 uploads = 4;</code>
@@ -52,7 +52,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Their bytes.
+   * Their size in bytes.
    * </pre>
    *
    * <code>uint64 upload_bytes = 5;</code>
@@ -62,7 +62,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * The bound on them.
+   * The limit on that size.
    * </pre>
    *
    * <code>uint64 upload_capacity_bytes = 6;</code>
@@ -72,7 +72,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Asks that found rows.
+   * Lookups that hit.
    * </pre>
    *
    * <code>uint32 hits = 7;</code>
@@ -82,7 +82,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Asks that did not.
+   * Lookups that missed.
    * </pre>
    *
    * <code>uint32 misses = 8;</code>
@@ -92,7 +92,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Records let go to hold the bound.
+   * Records evicted to stay within the limit.
    * </pre>
    *
    * <code>uint32 evictions = 9;</code>
@@ -102,7 +102,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Records whose check failed; each was let go and encoded again.
+   * Records that failed their check. Each was evicted and encoded again.
    * </pre>
    *
    * <code>uint32 failed_checks = 10;</code>
@@ -112,7 +112,7 @@ public interface GetCacheStatsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Rows that were served but could not be stored.
+   * Rows that were sent but could not be stored.
    * </pre>
    *
    * <code>uint32 skipped_puts = 11;</code>

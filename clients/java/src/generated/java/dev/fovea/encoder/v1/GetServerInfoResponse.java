@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * The server's facts.
+ * The server's description.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.GetServerInfoResponse}
@@ -115,7 +115,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object name_ = "";
   /**
    * <pre>
-   * The name by which this encoder stands on receipts.
+   * The name of this encoder on receipts.
    * </pre>
    *
    * <code>string name = 2;</code>
@@ -136,7 +136,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The name by which this encoder stands on receipts.
+   * The name of this encoder on receipts.
    * </pre>
    *
    * <code>string name = 2;</code>
@@ -209,7 +209,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object fingerprint_ = "";
   /**
    * <pre>
-   * The rows fingerprint; empty while loading.
+   * The rows fingerprint. Empty while loading.
    * </pre>
    *
    * <code>string fingerprint = 4;</code>
@@ -230,7 +230,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The rows fingerprint; empty while loading.
+   * The rows fingerprint. Empty while loading.
    * </pre>
    *
    * <code>string fingerprint = 4;</code>
@@ -255,7 +255,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.RowLayout layout_;
   /**
    * <pre>
-   * The layout of the rows it serves; measured with a dummy image at start.
+   * The layout of the rows that it serves, measured with a dummy image at start.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -267,7 +267,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The layout of the rows it serves; measured with a dummy image at start.
+   * The layout of the rows that it serves, measured with a dummy image at start.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -279,7 +279,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The layout of the rows it serves; measured with a dummy image at start.
+   * The layout of the rows that it serves, measured with a dummy image at start.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -293,7 +293,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.encoder.v1.EncoderLimits limits_;
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -305,7 +305,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -317,7 +317,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -331,7 +331,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.encoder.v1.EncoderLoad load_;
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -343,7 +343,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -355,7 +355,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -371,7 +371,7 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 8;</code>
@@ -383,7 +383,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 8;</code>
@@ -394,7 +394,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 8;</code>
@@ -406,7 +406,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 8;</code>
@@ -422,7 +422,7 @@ private static final long serialVersionUID = 0L;
   private int state_ = 0;
   /**
    * <pre>
-   * Whether it can answer yet.
+   * Whether it can take requests.
    * </pre>
    *
    * <code>.fovea.encoder.v1.ServingState state = 9;</code>
@@ -433,7 +433,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Whether it can answer yet.
+   * Whether it can take requests.
    * </pre>
    *
    * <code>.fovea.encoder.v1.ServingState state = 9;</code>
@@ -448,7 +448,7 @@ private static final long serialVersionUID = 0L;
   private float loadingProgress_ = 0F;
   /**
    * <pre>
-   * How much of the model is loaded, 0 to 1.
+   * The loaded share of the model, 0 to 1.
    * </pre>
    *
    * <code>float loading_progress = 10;</code>
@@ -464,7 +464,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object device_ = "";
   /**
    * <pre>
-   * Where the tower runs, for instance `cpu` or `cuda:0`.
+   * The device of the tower, for instance `cpu` or `cuda:0`.
    * </pre>
    *
    * <code>string device = 11;</code>
@@ -485,7 +485,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Where the tower runs, for instance `cpu` or `cuda:0`.
+   * The device of the tower, for instance `cpu` or `cuda:0`.
    * </pre>
    *
    * <code>string device = 11;</code>
@@ -558,8 +558,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object arena_ = "";
   /**
    * <pre>
-   * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
-   * the encoder's host. Empty while loading, and where there is none.
+   * The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-&lt;id&gt;` in /dev/shm
+   * of the encoder's host. Empty while loading, and if there is no arena.
    * </pre>
    *
    * <code>string arena = 13;</code>
@@ -580,8 +580,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
-   * the encoder's host. Empty while loading, and where there is none.
+   * The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-&lt;id&gt;` in /dev/shm
+   * of the encoder's host. Empty while loading, and if there is no arena.
    * </pre>
    *
    * <code>string arena = 13;</code>
@@ -912,7 +912,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The server's facts.
+   * The server's description.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.GetServerInfoResponse}
@@ -1349,7 +1349,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object name_ = "";
     /**
      * <pre>
-     * The name by which this encoder stands on receipts.
+     * The name of this encoder on receipts.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -1369,7 +1369,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name by which this encoder stands on receipts.
+     * The name of this encoder on receipts.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -1390,7 +1390,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name by which this encoder stands on receipts.
+     * The name of this encoder on receipts.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -1407,7 +1407,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name by which this encoder stands on receipts.
+     * The name of this encoder on receipts.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -1421,7 +1421,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name by which this encoder stands on receipts.
+     * The name of this encoder on receipts.
      * </pre>
      *
      * <code>string name = 2;</code>
@@ -1533,7 +1533,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object fingerprint_ = "";
     /**
      * <pre>
-     * The rows fingerprint; empty while loading.
+     * The rows fingerprint. Empty while loading.
      * </pre>
      *
      * <code>string fingerprint = 4;</code>
@@ -1553,7 +1553,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint; empty while loading.
+     * The rows fingerprint. Empty while loading.
      * </pre>
      *
      * <code>string fingerprint = 4;</code>
@@ -1574,7 +1574,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint; empty while loading.
+     * The rows fingerprint. Empty while loading.
      * </pre>
      *
      * <code>string fingerprint = 4;</code>
@@ -1591,7 +1591,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint; empty while loading.
+     * The rows fingerprint. Empty while loading.
      * </pre>
      *
      * <code>string fingerprint = 4;</code>
@@ -1605,7 +1605,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The rows fingerprint; empty while loading.
+     * The rows fingerprint. Empty while loading.
      * </pre>
      *
      * <code>string fingerprint = 4;</code>
@@ -1627,7 +1627,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.RowLayout, dev.fovea.vision.v1.RowLayout.Builder, dev.fovea.vision.v1.RowLayoutOrBuilder> layoutBuilder_;
     /**
      * <pre>
-     * The layout of the rows it serves; measured with a dummy image at start.
+     * The layout of the rows that it serves, measured with a dummy image at start.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -1638,7 +1638,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows it serves; measured with a dummy image at start.
+     * The layout of the rows that it serves, measured with a dummy image at start.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -1653,7 +1653,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows it serves; measured with a dummy image at start.
+     * The layout of the rows that it serves, measured with a dummy image at start.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -1673,7 +1673,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows it serves; measured with a dummy image at start.
+     * The layout of the rows that it serves, measured with a dummy image at start.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -1691,7 +1691,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows it serves; measured with a dummy image at start.
+     * The layout of the rows that it serves, measured with a dummy image at start.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -1716,7 +1716,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows it serves; measured with a dummy image at start.
+     * The layout of the rows that it serves, measured with a dummy image at start.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -1733,7 +1733,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows it serves; measured with a dummy image at start.
+     * The layout of the rows that it serves, measured with a dummy image at start.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -1745,7 +1745,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows it serves; measured with a dummy image at start.
+     * The layout of the rows that it serves, measured with a dummy image at start.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -1760,7 +1760,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The layout of the rows it serves; measured with a dummy image at start.
+     * The layout of the rows that it serves, measured with a dummy image at start.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -1784,7 +1784,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.encoder.v1.EncoderLimits, dev.fovea.encoder.v1.EncoderLimits.Builder, dev.fovea.encoder.v1.EncoderLimitsOrBuilder> limitsBuilder_;
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -1795,7 +1795,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -1810,7 +1810,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -1830,7 +1830,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -1848,7 +1848,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -1873,7 +1873,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -1890,7 +1890,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -1902,7 +1902,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -1917,7 +1917,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * All limits.
+     * The limits.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -1941,7 +1941,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.encoder.v1.EncoderLoad, dev.fovea.encoder.v1.EncoderLoad.Builder, dev.fovea.encoder.v1.EncoderLoadOrBuilder> loadBuilder_;
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -1952,7 +1952,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -1967,7 +1967,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -1987,7 +1987,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -2005,7 +2005,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -2030,7 +2030,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -2047,7 +2047,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -2059,7 +2059,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -2074,7 +2074,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The load now.
+     * The current load.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -2103,7 +2103,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 8;</code>
@@ -2116,7 +2116,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 8;</code>
@@ -2127,7 +2127,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 8;</code>
@@ -2139,7 +2139,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 8;</code>
@@ -2152,7 +2152,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 8;</code>
@@ -2171,7 +2171,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 8;</code>
@@ -2189,7 +2189,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 8;</code>
@@ -2207,7 +2207,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 8;</code>
@@ -2222,7 +2222,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What this server can do beyond the first version of the contract.
+     * What this server supports beyond the first version of the contract.
      * </pre>
      *
      * <code>repeated string features = 8;</code>
@@ -2243,7 +2243,7 @@ private static final long serialVersionUID = 0L;
     private int state_ = 0;
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.encoder.v1.ServingState state = 9;</code>
@@ -2254,7 +2254,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.encoder.v1.ServingState state = 9;</code>
@@ -2269,7 +2269,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.encoder.v1.ServingState state = 9;</code>
@@ -2282,7 +2282,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.encoder.v1.ServingState state = 9;</code>
@@ -2299,7 +2299,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whether it can answer yet.
+     * Whether it can take requests.
      * </pre>
      *
      * <code>.fovea.encoder.v1.ServingState state = 9;</code>
@@ -2315,7 +2315,7 @@ private static final long serialVersionUID = 0L;
     private float loadingProgress_ ;
     /**
      * <pre>
-     * How much of the model is loaded, 0 to 1.
+     * The loaded share of the model, 0 to 1.
      * </pre>
      *
      * <code>float loading_progress = 10;</code>
@@ -2327,7 +2327,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How much of the model is loaded, 0 to 1.
+     * The loaded share of the model, 0 to 1.
      * </pre>
      *
      * <code>float loading_progress = 10;</code>
@@ -2343,7 +2343,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How much of the model is loaded, 0 to 1.
+     * The loaded share of the model, 0 to 1.
      * </pre>
      *
      * <code>float loading_progress = 10;</code>
@@ -2359,7 +2359,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object device_ = "";
     /**
      * <pre>
-     * Where the tower runs, for instance `cpu` or `cuda:0`.
+     * The device of the tower, for instance `cpu` or `cuda:0`.
      * </pre>
      *
      * <code>string device = 11;</code>
@@ -2379,7 +2379,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the tower runs, for instance `cpu` or `cuda:0`.
+     * The device of the tower, for instance `cpu` or `cuda:0`.
      * </pre>
      *
      * <code>string device = 11;</code>
@@ -2400,7 +2400,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the tower runs, for instance `cpu` or `cuda:0`.
+     * The device of the tower, for instance `cpu` or `cuda:0`.
      * </pre>
      *
      * <code>string device = 11;</code>
@@ -2417,7 +2417,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the tower runs, for instance `cpu` or `cuda:0`.
+     * The device of the tower, for instance `cpu` or `cuda:0`.
      * </pre>
      *
      * <code>string device = 11;</code>
@@ -2431,7 +2431,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the tower runs, for instance `cpu` or `cuda:0`.
+     * The device of the tower, for instance `cpu` or `cuda:0`.
      * </pre>
      *
      * <code>string device = 11;</code>
@@ -2543,8 +2543,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object arena_ = "";
     /**
      * <pre>
-     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
-     * the encoder's host. Empty while loading, and where there is none.
+     * The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-&lt;id&gt;` in /dev/shm
+     * of the encoder's host. Empty while loading, and if there is no arena.
      * </pre>
      *
      * <code>string arena = 13;</code>
@@ -2564,8 +2564,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
-     * the encoder's host. Empty while loading, and where there is none.
+     * The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-&lt;id&gt;` in /dev/shm
+     * of the encoder's host. Empty while loading, and if there is no arena.
      * </pre>
      *
      * <code>string arena = 13;</code>
@@ -2586,8 +2586,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
-     * the encoder's host. Empty while loading, and where there is none.
+     * The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-&lt;id&gt;` in /dev/shm
+     * of the encoder's host. Empty while loading, and if there is no arena.
      * </pre>
      *
      * <code>string arena = 13;</code>
@@ -2604,8 +2604,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
-     * the encoder's host. Empty while loading, and where there is none.
+     * The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-&lt;id&gt;` in /dev/shm
+     * of the encoder's host. Empty while loading, and if there is no arena.
      * </pre>
      *
      * <code>string arena = 13;</code>
@@ -2619,8 +2619,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
-     * the encoder's host. Empty while loading, and where there is none.
+     * The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-&lt;id&gt;` in /dev/shm
+     * of the encoder's host. Empty while loading, and if there is no arena.
      * </pre>
      *
      * <code>string arena = 13;</code>

@@ -32,7 +32,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The name by which this encoder stands on receipts.
+   * The name of this encoder on receipts.
    * </pre>
    *
    * <code>string name = 2;</code>
@@ -41,7 +41,7 @@ public interface GetServerInfoResponseOrBuilder extends
   java.lang.String getName();
   /**
    * <pre>
-   * The name by which this encoder stands on receipts.
+   * The name of this encoder on receipts.
    * </pre>
    *
    * <code>string name = 2;</code>
@@ -72,7 +72,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The rows fingerprint; empty while loading.
+   * The rows fingerprint. Empty while loading.
    * </pre>
    *
    * <code>string fingerprint = 4;</code>
@@ -81,7 +81,7 @@ public interface GetServerInfoResponseOrBuilder extends
   java.lang.String getFingerprint();
   /**
    * <pre>
-   * The rows fingerprint; empty while loading.
+   * The rows fingerprint. Empty while loading.
    * </pre>
    *
    * <code>string fingerprint = 4;</code>
@@ -92,7 +92,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The layout of the rows it serves; measured with a dummy image at start.
+   * The layout of the rows that it serves, measured with a dummy image at start.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -101,7 +101,7 @@ public interface GetServerInfoResponseOrBuilder extends
   boolean hasLayout();
   /**
    * <pre>
-   * The layout of the rows it serves; measured with a dummy image at start.
+   * The layout of the rows that it serves, measured with a dummy image at start.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -110,7 +110,7 @@ public interface GetServerInfoResponseOrBuilder extends
   dev.fovea.vision.v1.RowLayout getLayout();
   /**
    * <pre>
-   * The layout of the rows it serves; measured with a dummy image at start.
+   * The layout of the rows that it serves, measured with a dummy image at start.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowLayout layout = 5;</code>
@@ -119,7 +119,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -128,7 +128,7 @@ public interface GetServerInfoResponseOrBuilder extends
   boolean hasLimits();
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -137,7 +137,7 @@ public interface GetServerInfoResponseOrBuilder extends
   dev.fovea.encoder.v1.EncoderLimits getLimits();
   /**
    * <pre>
-   * All limits.
+   * The limits.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLimits limits = 6;</code>
@@ -146,7 +146,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -155,7 +155,7 @@ public interface GetServerInfoResponseOrBuilder extends
   boolean hasLoad();
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -164,7 +164,7 @@ public interface GetServerInfoResponseOrBuilder extends
   dev.fovea.encoder.v1.EncoderLoad getLoad();
   /**
    * <pre>
-   * The load now.
+   * The current load.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncoderLoad load = 7;</code>
@@ -173,7 +173,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 8;</code>
@@ -183,7 +183,7 @@ public interface GetServerInfoResponseOrBuilder extends
       getFeaturesList();
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 8;</code>
@@ -192,7 +192,7 @@ public interface GetServerInfoResponseOrBuilder extends
   int getFeaturesCount();
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 8;</code>
@@ -202,7 +202,7 @@ public interface GetServerInfoResponseOrBuilder extends
   java.lang.String getFeatures(int index);
   /**
    * <pre>
-   * What this server can do beyond the first version of the contract.
+   * What this server supports beyond the first version of the contract.
    * </pre>
    *
    * <code>repeated string features = 8;</code>
@@ -214,7 +214,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * Whether it can answer yet.
+   * Whether it can take requests.
    * </pre>
    *
    * <code>.fovea.encoder.v1.ServingState state = 9;</code>
@@ -223,7 +223,7 @@ public interface GetServerInfoResponseOrBuilder extends
   int getStateValue();
   /**
    * <pre>
-   * Whether it can answer yet.
+   * Whether it can take requests.
    * </pre>
    *
    * <code>.fovea.encoder.v1.ServingState state = 9;</code>
@@ -233,7 +233,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * How much of the model is loaded, 0 to 1.
+   * The loaded share of the model, 0 to 1.
    * </pre>
    *
    * <code>float loading_progress = 10;</code>
@@ -243,7 +243,7 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * Where the tower runs, for instance `cpu` or `cuda:0`.
+   * The device of the tower, for instance `cpu` or `cuda:0`.
    * </pre>
    *
    * <code>string device = 11;</code>
@@ -252,7 +252,7 @@ public interface GetServerInfoResponseOrBuilder extends
   java.lang.String getDevice();
   /**
    * <pre>
-   * Where the tower runs, for instance `cpu` or `cuda:0`.
+   * The device of the tower, for instance `cpu` or `cuda:0`.
    * </pre>
    *
    * <code>string device = 11;</code>
@@ -283,8 +283,8 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
-   * the encoder's host. Empty while loading, and where there is none.
+   * The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-&lt;id&gt;` in /dev/shm
+   * of the encoder's host. Empty while loading, and if there is no arena.
    * </pre>
    *
    * <code>string arena = 13;</code>
@@ -293,8 +293,8 @@ public interface GetServerInfoResponseOrBuilder extends
   java.lang.String getArena();
   /**
    * <pre>
-   * The id of the arena in shared memory, of which LeaseRows tells places: the file `fovea-arena-&lt;id&gt;` in /dev/shm of
-   * the encoder's host. Empty while loading, and where there is none.
+   * The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-&lt;id&gt;` in /dev/shm
+   * of the encoder's host. Empty while loading, and if there is no arena.
    * </pre>
    *
    * <code>string arena = 13;</code>

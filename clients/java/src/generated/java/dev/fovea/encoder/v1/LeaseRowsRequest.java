@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Asks for the rows of a stored image in shared memory.
+ * Requests the rows of a stored image in shared memory.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.LeaseRowsRequest}
@@ -59,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.encoder.v1.EncodeRequest encode_;
   /**
    * <pre>
-   * REQUIRED. Which rows; as for Encode.
+   * REQUIRED. Which rows, as for Encode.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -71,7 +71,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. Which rows; as for Encode.
+   * REQUIRED. Which rows, as for Encode.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -83,7 +83,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. Which rows; as for Encode.
+   * REQUIRED. Which rows, as for Encode.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -99,7 +99,7 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
    * </pre>
    *
    * <code>repeated string release_ids = 2;</code>
@@ -111,7 +111,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
    * </pre>
    *
    * <code>repeated string release_ids = 2;</code>
@@ -122,7 +122,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
    * </pre>
    *
    * <code>repeated string release_ids = 2;</code>
@@ -134,7 +134,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
    * </pre>
    *
    * <code>repeated string release_ids = 2;</code>
@@ -331,7 +331,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Asks for the rows of a stored image in shared memory.
+   * Requests the rows of a stored image in shared memory.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.LeaseRowsRequest}
@@ -512,7 +512,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.encoder.v1.EncodeRequest, dev.fovea.encoder.v1.EncodeRequest.Builder, dev.fovea.encoder.v1.EncodeRequestOrBuilder> encodeBuilder_;
     /**
      * <pre>
-     * REQUIRED. Which rows; as for Encode.
+     * REQUIRED. Which rows, as for Encode.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -523,7 +523,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Which rows; as for Encode.
+     * REQUIRED. Which rows, as for Encode.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -538,7 +538,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Which rows; as for Encode.
+     * REQUIRED. Which rows, as for Encode.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -558,7 +558,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Which rows; as for Encode.
+     * REQUIRED. Which rows, as for Encode.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -576,7 +576,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Which rows; as for Encode.
+     * REQUIRED. Which rows, as for Encode.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -601,7 +601,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Which rows; as for Encode.
+     * REQUIRED. Which rows, as for Encode.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -618,7 +618,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Which rows; as for Encode.
+     * REQUIRED. Which rows, as for Encode.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -630,7 +630,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Which rows; as for Encode.
+     * REQUIRED. Which rows, as for Encode.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -645,7 +645,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Which rows; as for Encode.
+     * REQUIRED. Which rows, as for Encode.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -674,7 +674,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
      * </pre>
      *
      * <code>repeated string release_ids = 2;</code>
@@ -687,7 +687,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
      * </pre>
      *
      * <code>repeated string release_ids = 2;</code>
@@ -698,7 +698,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
      * </pre>
      *
      * <code>repeated string release_ids = 2;</code>
@@ -710,7 +710,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
      * </pre>
      *
      * <code>repeated string release_ids = 2;</code>
@@ -723,7 +723,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
      * </pre>
      *
      * <code>repeated string release_ids = 2;</code>
@@ -742,7 +742,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
      * </pre>
      *
      * <code>repeated string release_ids = 2;</code>
@@ -760,7 +760,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
      * </pre>
      *
      * <code>repeated string release_ids = 2;</code>
@@ -778,7 +778,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
      * </pre>
      *
      * <code>repeated string release_ids = 2;</code>
@@ -793,7 +793,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+     * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
      * </pre>
      *
      * <code>repeated string release_ids = 2;</code>

@@ -12,7 +12,7 @@ public interface LeaseRowsRequestOrBuilder extends
 
   /**
    * <pre>
-   * REQUIRED. Which rows; as for Encode.
+   * REQUIRED. Which rows, as for Encode.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -21,7 +21,7 @@ public interface LeaseRowsRequestOrBuilder extends
   boolean hasEncode();
   /**
    * <pre>
-   * REQUIRED. Which rows; as for Encode.
+   * REQUIRED. Which rows, as for Encode.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -30,7 +30,7 @@ public interface LeaseRowsRequestOrBuilder extends
   dev.fovea.encoder.v1.EncodeRequest getEncode();
   /**
    * <pre>
-   * REQUIRED. Which rows; as for Encode.
+   * REQUIRED. Which rows, as for Encode.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeRequest encode = 1;</code>
@@ -39,7 +39,7 @@ public interface LeaseRowsRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
    * </pre>
    *
    * <code>repeated string release_ids = 2;</code>
@@ -49,7 +49,7 @@ public interface LeaseRowsRequestOrBuilder extends
       getReleaseIdsList();
   /**
    * <pre>
-   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
    * </pre>
    *
    * <code>repeated string release_ids = 2;</code>
@@ -58,7 +58,7 @@ public interface LeaseRowsRequestOrBuilder extends
   int getReleaseIdsCount();
   /**
    * <pre>
-   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
    * </pre>
    *
    * <code>repeated string release_ids = 2;</code>
@@ -68,7 +68,7 @@ public interface LeaseRowsRequestOrBuilder extends
   java.lang.String getReleaseIds(int index);
   /**
    * <pre>
-   * OPTIONAL. Leases that are given back with this call, as by ReleaseRows, which is not needed then.
+   * OPTIONAL. Leases to release in the same call. This saves a call of ReleaseRows.
    * </pre>
    *
    * <code>repeated string release_ids = 2;</code>

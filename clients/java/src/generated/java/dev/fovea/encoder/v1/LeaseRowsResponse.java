@@ -7,8 +7,8 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Where the rows lie. Copy them, hold the copy to `xxh3`, and give the lease back: once it has ended, the memory may
- * show other rows.
+ * Where the rows are. Copy them, verify the copy against `xxh3`, then release the lease. Once the lease has ended, the
+ * memory may hold other rows.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.LeaseRowsResponse}
@@ -138,7 +138,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object arena_ = "";
   /**
    * <pre>
-   * The id of the arena; another one than GetServerInfo told where the encoder was started again.
+   * The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
    * </pre>
    *
    * <code>string arena = 3;</code>
@@ -159,7 +159,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The id of the arena; another one than GetServerInfo told where the encoder was started again.
+   * The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
    * </pre>
    *
    * <code>string arena = 3;</code>
@@ -184,7 +184,7 @@ private static final long serialVersionUID = 0L;
   private long offsetBytes_ = 0L;
   /**
    * <pre>
-   * Where the rows begin, in bytes from the start of the arena's file.
+   * Offset of the first row in the arena's file, in bytes.
    * </pre>
    *
    * <code>uint64 offset_bytes = 4;</code>
@@ -201,8 +201,8 @@ private static final long serialVersionUID = 0L;
       emptyLongList();
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-   * the rest.
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+   * last piece holds the rest.
    * </pre>
    *
    * <code>repeated fixed64 xxh3 = 5;</code>
@@ -215,8 +215,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-   * the rest.
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+   * last piece holds the rest.
    * </pre>
    *
    * <code>repeated fixed64 xxh3 = 5;</code>
@@ -227,8 +227,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-   * the rest.
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+   * last piece holds the rest.
    * </pre>
    *
    * <code>repeated fixed64 xxh3 = 5;</code>
@@ -245,7 +245,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object leaseId_ = "";
   /**
    * <pre>
-   * Gives the lease back.
+   * The id to release the lease with.
    * </pre>
    *
    * <code>string lease_id = 6;</code>
@@ -266,7 +266,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Gives the lease back.
+   * The id to release the lease with.
    * </pre>
    *
    * <code>string lease_id = 6;</code>
@@ -291,7 +291,7 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.Timestamp expireTime_;
   /**
    * <pre>
-   * When the lease ends by itself.
+   * When the lease expires.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -303,7 +303,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * When the lease ends by itself.
+   * When the lease expires.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -315,7 +315,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * When the lease ends by itself.
+   * When the lease expires.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -582,8 +582,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Where the rows lie. Copy them, hold the copy to `xxh3`, and give the lease back: once it has ended, the memory may
-   * show other rows.
+   * Where the rows are. Copy them, verify the copy against `xxh3`, then release the lease. Once the lease has ended, the
+   * memory may hold other rows.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.LeaseRowsResponse}
@@ -1172,7 +1172,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object arena_ = "";
     /**
      * <pre>
-     * The id of the arena; another one than GetServerInfo told where the encoder was started again.
+     * The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
      * </pre>
      *
      * <code>string arena = 3;</code>
@@ -1192,7 +1192,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the arena; another one than GetServerInfo told where the encoder was started again.
+     * The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
      * </pre>
      *
      * <code>string arena = 3;</code>
@@ -1213,7 +1213,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the arena; another one than GetServerInfo told where the encoder was started again.
+     * The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
      * </pre>
      *
      * <code>string arena = 3;</code>
@@ -1230,7 +1230,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the arena; another one than GetServerInfo told where the encoder was started again.
+     * The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
      * </pre>
      *
      * <code>string arena = 3;</code>
@@ -1244,7 +1244,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id of the arena; another one than GetServerInfo told where the encoder was started again.
+     * The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
      * </pre>
      *
      * <code>string arena = 3;</code>
@@ -1264,7 +1264,7 @@ private static final long serialVersionUID = 0L;
     private long offsetBytes_ ;
     /**
      * <pre>
-     * Where the rows begin, in bytes from the start of the arena's file.
+     * Offset of the first row in the arena's file, in bytes.
      * </pre>
      *
      * <code>uint64 offset_bytes = 4;</code>
@@ -1276,7 +1276,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the rows begin, in bytes from the start of the arena's file.
+     * Offset of the first row in the arena's file, in bytes.
      * </pre>
      *
      * <code>uint64 offset_bytes = 4;</code>
@@ -1292,7 +1292,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where the rows begin, in bytes from the start of the arena's file.
+     * Offset of the first row in the arena's file, in bytes.
      * </pre>
      *
      * <code>uint64 offset_bytes = 4;</code>
@@ -1320,8 +1320,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-     * the rest.
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+     * last piece holds the rest.
      * </pre>
      *
      * <code>repeated fixed64 xxh3 = 5;</code>
@@ -1334,8 +1334,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-     * the rest.
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+     * last piece holds the rest.
      * </pre>
      *
      * <code>repeated fixed64 xxh3 = 5;</code>
@@ -1346,8 +1346,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-     * the rest.
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+     * last piece holds the rest.
      * </pre>
      *
      * <code>repeated fixed64 xxh3 = 5;</code>
@@ -1359,8 +1359,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-     * the rest.
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+     * last piece holds the rest.
      * </pre>
      *
      * <code>repeated fixed64 xxh3 = 5;</code>
@@ -1379,8 +1379,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-     * the rest.
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+     * last piece holds the rest.
      * </pre>
      *
      * <code>repeated fixed64 xxh3 = 5;</code>
@@ -1397,8 +1397,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-     * the rest.
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+     * last piece holds the rest.
      * </pre>
      *
      * <code>repeated fixed64 xxh3 = 5;</code>
@@ -1416,8 +1416,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-     * the rest.
+     * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+     * last piece holds the rest.
      * </pre>
      *
      * <code>repeated fixed64 xxh3 = 5;</code>
@@ -1433,7 +1433,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object leaseId_ = "";
     /**
      * <pre>
-     * Gives the lease back.
+     * The id to release the lease with.
      * </pre>
      *
      * <code>string lease_id = 6;</code>
@@ -1453,7 +1453,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Gives the lease back.
+     * The id to release the lease with.
      * </pre>
      *
      * <code>string lease_id = 6;</code>
@@ -1474,7 +1474,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Gives the lease back.
+     * The id to release the lease with.
      * </pre>
      *
      * <code>string lease_id = 6;</code>
@@ -1491,7 +1491,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Gives the lease back.
+     * The id to release the lease with.
      * </pre>
      *
      * <code>string lease_id = 6;</code>
@@ -1505,7 +1505,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Gives the lease back.
+     * The id to release the lease with.
      * </pre>
      *
      * <code>string lease_id = 6;</code>
@@ -1527,7 +1527,7 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> expireTimeBuilder_;
     /**
      * <pre>
-     * When the lease ends by itself.
+     * When the lease expires.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -1538,7 +1538,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When the lease ends by itself.
+     * When the lease expires.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -1553,7 +1553,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When the lease ends by itself.
+     * When the lease expires.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -1573,7 +1573,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When the lease ends by itself.
+     * When the lease expires.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -1591,7 +1591,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When the lease ends by itself.
+     * When the lease expires.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -1616,7 +1616,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When the lease ends by itself.
+     * When the lease expires.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -1633,7 +1633,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When the lease ends by itself.
+     * When the lease expires.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -1645,7 +1645,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When the lease ends by itself.
+     * When the lease expires.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -1660,7 +1660,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When the lease ends by itself.
+     * When the lease expires.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 7;</code>

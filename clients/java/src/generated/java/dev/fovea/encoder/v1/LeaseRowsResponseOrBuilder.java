@@ -66,7 +66,7 @@ public interface LeaseRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * The id of the arena; another one than GetServerInfo told where the encoder was started again.
+   * The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
    * </pre>
    *
    * <code>string arena = 3;</code>
@@ -75,7 +75,7 @@ public interface LeaseRowsResponseOrBuilder extends
   java.lang.String getArena();
   /**
    * <pre>
-   * The id of the arena; another one than GetServerInfo told where the encoder was started again.
+   * The id of the arena. It differs from that of GetServerInfo if the encoder has restarted since.
    * </pre>
    *
    * <code>string arena = 3;</code>
@@ -86,7 +86,7 @@ public interface LeaseRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Where the rows begin, in bytes from the start of the arena's file.
+   * Offset of the first row in the arena's file, in bytes.
    * </pre>
    *
    * <code>uint64 offset_bytes = 4;</code>
@@ -96,8 +96,8 @@ public interface LeaseRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-   * the rest.
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+   * last piece holds the rest.
    * </pre>
    *
    * <code>repeated fixed64 xxh3 = 5;</code>
@@ -106,8 +106,8 @@ public interface LeaseRowsResponseOrBuilder extends
   java.util.List<java.lang.Long> getXxh3List();
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-   * the rest.
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+   * last piece holds the rest.
    * </pre>
    *
    * <code>repeated fixed64 xxh3 = 5;</code>
@@ -116,8 +116,8 @@ public interface LeaseRowsResponseOrBuilder extends
   int getXxh3Count();
   /**
    * <pre>
-   * XXH3-64 of each piece, in order. A piece has as many whole rows as fit into 1 MiB, and at least one; the last has
-   * the rest.
+   * XXH3-64 of each piece, in order. A piece holds as many whole rows as fit into 1 MiB, at least a single row. The
+   * last piece holds the rest.
    * </pre>
    *
    * <code>repeated fixed64 xxh3 = 5;</code>
@@ -128,7 +128,7 @@ public interface LeaseRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Gives the lease back.
+   * The id to release the lease with.
    * </pre>
    *
    * <code>string lease_id = 6;</code>
@@ -137,7 +137,7 @@ public interface LeaseRowsResponseOrBuilder extends
   java.lang.String getLeaseId();
   /**
    * <pre>
-   * Gives the lease back.
+   * The id to release the lease with.
    * </pre>
    *
    * <code>string lease_id = 6;</code>
@@ -148,7 +148,7 @@ public interface LeaseRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * When the lease ends by itself.
+   * When the lease expires.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -157,7 +157,7 @@ public interface LeaseRowsResponseOrBuilder extends
   boolean hasExpireTime();
   /**
    * <pre>
-   * When the lease ends by itself.
+   * When the lease expires.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 7;</code>
@@ -166,7 +166,7 @@ public interface LeaseRowsResponseOrBuilder extends
   com.google.protobuf.Timestamp getExpireTime();
   /**
    * <pre>
-   * When the lease ends by itself.
+   * When the lease expires.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 7;</code>

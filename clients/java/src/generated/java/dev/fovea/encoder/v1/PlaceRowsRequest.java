@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Asks which rows a plan sends.
+ * Requests the indices of the rows that a plan selects.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.PlaceRowsRequest}
@@ -95,7 +95,7 @@ private static final long serialVersionUID = 0L;
   private boolean storedOnly_ = false;
   /**
    * <pre>
-   * Never run the tower for this: `known` is false where that would be needed.
+   * Do not run the tower. If the answer needs it, `known` is false.
    * </pre>
    *
    * <code>bool stored_only = 2;</code>
@@ -110,7 +110,7 @@ private static final long serialVersionUID = 0L;
   private boolean order_ = false;
   /**
    * <pre>
-   * Tell the order of the rows too.
+   * Return the ranking of the rows too.
    * </pre>
    *
    * <code>bool order = 3;</code>
@@ -313,7 +313,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Asks which rows a plan sends.
+   * Requests the indices of the rows that a plan selects.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.PlaceRowsRequest}
@@ -652,7 +652,7 @@ private static final long serialVersionUID = 0L;
     private boolean storedOnly_ ;
     /**
      * <pre>
-     * Never run the tower for this: `known` is false where that would be needed.
+     * Do not run the tower. If the answer needs it, `known` is false.
      * </pre>
      *
      * <code>bool stored_only = 2;</code>
@@ -664,7 +664,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Never run the tower for this: `known` is false where that would be needed.
+     * Do not run the tower. If the answer needs it, `known` is false.
      * </pre>
      *
      * <code>bool stored_only = 2;</code>
@@ -680,7 +680,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Never run the tower for this: `known` is false where that would be needed.
+     * Do not run the tower. If the answer needs it, `known` is false.
      * </pre>
      *
      * <code>bool stored_only = 2;</code>
@@ -696,7 +696,7 @@ private static final long serialVersionUID = 0L;
     private boolean order_ ;
     /**
      * <pre>
-     * Tell the order of the rows too.
+     * Return the ranking of the rows too.
      * </pre>
      *
      * <code>bool order = 3;</code>
@@ -708,7 +708,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tell the order of the rows too.
+     * Return the ranking of the rows too.
      * </pre>
      *
      * <code>bool order = 3;</code>
@@ -724,7 +724,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tell the order of the rows too.
+     * Return the ranking of the rows too.
      * </pre>
      *
      * <code>bool order = 3;</code>

@@ -39,7 +39,7 @@ public interface PlaceRowsRequestOrBuilder extends
 
   /**
    * <pre>
-   * Never run the tower for this: `known` is false where that would be needed.
+   * Do not run the tower. If the answer needs it, `known` is false.
    * </pre>
    *
    * <code>bool stored_only = 2;</code>
@@ -49,7 +49,7 @@ public interface PlaceRowsRequestOrBuilder extends
 
   /**
    * <pre>
-   * Tell the order of the rows too.
+   * Return the ranking of the rows too.
    * </pre>
    *
    * <code>bool order = 3;</code>

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Which rows a plan sends.
+ * The rows that a plan selects.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.PlaceRowsResponse}
@@ -58,7 +58,7 @@ private static final long serialVersionUID = 0L;
   private boolean known_ = false;
   /**
    * <pre>
-   * False where only the tower could tell. `header` then has the layout and the count of the whole image.
+   * False if only the tower can tell. `header` then describes the layout and the count of the whole image.
    * </pre>
    *
    * <code>bool known = 1;</code>
@@ -73,7 +73,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.encoder.v1.EncodeHeader header_;
   /**
    * <pre>
-   * As in an Encode stream; `source` is NONE where the tower was not needed.
+   * As in an Encode stream. `source` is NONE if the tower was not needed.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -85,7 +85,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * As in an Encode stream; `source` is NONE where the tower was not needed.
+   * As in an Encode stream. `source` is NONE if the tower was not needed.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -97,7 +97,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * As in an Encode stream; `source` is NONE where the tower was not needed.
+   * As in an Encode stream. `source` is NONE if the tower was not needed.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -151,7 +151,7 @@ private static final long serialVersionUID = 0L;
       emptyIntList();
   /**
    * <pre>
-   * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+   * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
    * </pre>
    *
    * <code>repeated uint32 order = 4;</code>
@@ -164,7 +164,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+   * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
    * </pre>
    *
    * <code>repeated uint32 order = 4;</code>
@@ -175,7 +175,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+   * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
    * </pre>
    *
    * <code>repeated uint32 order = 4;</code>
@@ -411,7 +411,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Which rows a plan sends.
+   * The rows that a plan selects.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.PlaceRowsResponse}
@@ -635,7 +635,7 @@ private static final long serialVersionUID = 0L;
     private boolean known_ ;
     /**
      * <pre>
-     * False where only the tower could tell. `header` then has the layout and the count of the whole image.
+     * False if only the tower can tell. `header` then describes the layout and the count of the whole image.
      * </pre>
      *
      * <code>bool known = 1;</code>
@@ -647,7 +647,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * False where only the tower could tell. `header` then has the layout and the count of the whole image.
+     * False if only the tower can tell. `header` then describes the layout and the count of the whole image.
      * </pre>
      *
      * <code>bool known = 1;</code>
@@ -663,7 +663,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * False where only the tower could tell. `header` then has the layout and the count of the whole image.
+     * False if only the tower can tell. `header` then describes the layout and the count of the whole image.
      * </pre>
      *
      * <code>bool known = 1;</code>
@@ -681,7 +681,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.encoder.v1.EncodeHeader, dev.fovea.encoder.v1.EncodeHeader.Builder, dev.fovea.encoder.v1.EncodeHeaderOrBuilder> headerBuilder_;
     /**
      * <pre>
-     * As in an Encode stream; `source` is NONE where the tower was not needed.
+     * As in an Encode stream. `source` is NONE if the tower was not needed.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -692,7 +692,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in an Encode stream; `source` is NONE where the tower was not needed.
+     * As in an Encode stream. `source` is NONE if the tower was not needed.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -707,7 +707,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in an Encode stream; `source` is NONE where the tower was not needed.
+     * As in an Encode stream. `source` is NONE if the tower was not needed.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -727,7 +727,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in an Encode stream; `source` is NONE where the tower was not needed.
+     * As in an Encode stream. `source` is NONE if the tower was not needed.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -745,7 +745,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in an Encode stream; `source` is NONE where the tower was not needed.
+     * As in an Encode stream. `source` is NONE if the tower was not needed.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -770,7 +770,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in an Encode stream; `source` is NONE where the tower was not needed.
+     * As in an Encode stream. `source` is NONE if the tower was not needed.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -787,7 +787,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in an Encode stream; `source` is NONE where the tower was not needed.
+     * As in an Encode stream. `source` is NONE if the tower was not needed.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -799,7 +799,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in an Encode stream; `source` is NONE where the tower was not needed.
+     * As in an Encode stream. `source` is NONE if the tower was not needed.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -814,7 +814,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As in an Encode stream; `source` is NONE where the tower was not needed.
+     * As in an Encode stream. `source` is NONE if the tower was not needed.
      * </pre>
      *
      * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -999,7 +999,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+     * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
      * </pre>
      *
      * <code>repeated uint32 order = 4;</code>
@@ -1012,7 +1012,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+     * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
      * </pre>
      *
      * <code>repeated uint32 order = 4;</code>
@@ -1023,7 +1023,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+     * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
      * </pre>
      *
      * <code>repeated uint32 order = 4;</code>
@@ -1035,7 +1035,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+     * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
      * </pre>
      *
      * <code>repeated uint32 order = 4;</code>
@@ -1054,7 +1054,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+     * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
      * </pre>
      *
      * <code>repeated uint32 order = 4;</code>
@@ -1071,7 +1071,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+     * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
      * </pre>
      *
      * <code>repeated uint32 order = 4;</code>
@@ -1089,7 +1089,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+     * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
      * </pre>
      *
      * <code>repeated uint32 order = 4;</code>

@@ -12,7 +12,7 @@ public interface PlaceRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * False where only the tower could tell. `header` then has the layout and the count of the whole image.
+   * False if only the tower can tell. `header` then describes the layout and the count of the whole image.
    * </pre>
    *
    * <code>bool known = 1;</code>
@@ -22,7 +22,7 @@ public interface PlaceRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * As in an Encode stream; `source` is NONE where the tower was not needed.
+   * As in an Encode stream. `source` is NONE if the tower was not needed.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -31,7 +31,7 @@ public interface PlaceRowsResponseOrBuilder extends
   boolean hasHeader();
   /**
    * <pre>
-   * As in an Encode stream; `source` is NONE where the tower was not needed.
+   * As in an Encode stream. `source` is NONE if the tower was not needed.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -40,7 +40,7 @@ public interface PlaceRowsResponseOrBuilder extends
   dev.fovea.encoder.v1.EncodeHeader getHeader();
   /**
    * <pre>
-   * As in an Encode stream; `source` is NONE where the tower was not needed.
+   * As in an Encode stream. `source` is NONE if the tower was not needed.
    * </pre>
    *
    * <code>.fovea.encoder.v1.EncodeHeader header = 2;</code>
@@ -76,7 +76,7 @@ public interface PlaceRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+   * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
    * </pre>
    *
    * <code>repeated uint32 order = 4;</code>
@@ -85,7 +85,7 @@ public interface PlaceRowsResponseOrBuilder extends
   java.util.List<java.lang.Integer> getOrderList();
   /**
    * <pre>
-   * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+   * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
    * </pre>
    *
    * <code>repeated uint32 order = 4;</code>
@@ -94,7 +94,7 @@ public interface PlaceRowsResponseOrBuilder extends
   int getOrderCount();
   /**
    * <pre>
-   * Where asked for and where the plan chooses rows: the places of all encoded rows, the most important first.
+   * Indices of all encoded rows, the most important first. Set if the request has `order` and the plan selects rows.
    * </pre>
    *
    * <code>repeated uint32 order = 4;</code>

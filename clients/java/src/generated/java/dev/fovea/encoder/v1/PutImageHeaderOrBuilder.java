@@ -12,7 +12,7 @@ public interface PutImageHeaderOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. Checked against them.
+   * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. The server checks it.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -21,7 +21,7 @@ public interface PutImageHeaderOrBuilder extends
   java.lang.String getDigest();
   /**
    * <pre>
-   * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. Checked against them.
+   * OPTIONAL. The id of the bytes that follow, `sha256:&lt;hex&gt;`. The server checks it.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -32,7 +32,7 @@ public interface PutImageHeaderOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. The length of the file in bytes; lets the server refuse before it has read everything.
+   * OPTIONAL. The length of the file in bytes. It lets the server refuse a file that is too large before reading it.
    * </pre>
    *
    * <code>uint32 byte_size = 2;</code>

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * An image is stored.
+ * The image is stored.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.PutImageResponse}
@@ -57,7 +57,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.ImageFacts facts_;
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -69,7 +69,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -81,7 +81,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What is known of it.
+   * The facts of the image.
    * </pre>
    *
    * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -95,7 +95,7 @@ private static final long serialVersionUID = 0L;
   private boolean alreadyStored_ = false;
   /**
    * <pre>
-   * True where the bytes were stored before this call.
+   * True if the bytes were stored before this call.
    * </pre>
    *
    * <code>bool already_stored = 2;</code>
@@ -110,7 +110,7 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.Timestamp expireTime_;
   /**
    * <pre>
-   * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+   * When the image expires. Uploading it again renews it. A full store may evict it earlier.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -122,7 +122,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+   * When the image expires. Uploading it again renews it. A full store may evict it earlier.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -134,7 +134,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+   * When the image expires. Uploading it again renews it. A full store may evict it earlier.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -340,7 +340,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * An image is stored.
+   * The image is stored.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.PutImageResponse}
@@ -534,7 +534,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.ImageFacts, dev.fovea.vision.v1.ImageFacts.Builder, dev.fovea.vision.v1.ImageFactsOrBuilder> factsBuilder_;
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -545,7 +545,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -560,7 +560,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -580,7 +580,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -598,7 +598,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -623,7 +623,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -640,7 +640,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -652,7 +652,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -667,7 +667,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * What is known of it.
+     * The facts of the image.
      * </pre>
      *
      * <code>.fovea.vision.v1.ImageFacts facts = 1;</code>
@@ -689,7 +689,7 @@ private static final long serialVersionUID = 0L;
     private boolean alreadyStored_ ;
     /**
      * <pre>
-     * True where the bytes were stored before this call.
+     * True if the bytes were stored before this call.
      * </pre>
      *
      * <code>bool already_stored = 2;</code>
@@ -701,7 +701,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where the bytes were stored before this call.
+     * True if the bytes were stored before this call.
      * </pre>
      *
      * <code>bool already_stored = 2;</code>
@@ -717,7 +717,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where the bytes were stored before this call.
+     * True if the bytes were stored before this call.
      * </pre>
      *
      * <code>bool already_stored = 2;</code>
@@ -735,7 +735,7 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> expireTimeBuilder_;
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -746,7 +746,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -761,7 +761,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -781,7 +781,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -799,7 +799,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -824,7 +824,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -841,7 +841,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -853,7 +853,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>
@@ -868,7 +868,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Until when the image is kept; uploading it again renews it. A full store may let it go earlier.
+     * When the image expires. Uploading it again renews it. A full store may evict it earlier.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp expire_time = 3;</code>

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * Names leases that are not needed any more.
+ * Names leases to release.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.ReleaseRowsRequest}
@@ -60,7 +60,7 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * REQUIRED. As in LeaseRowsResponse.
+   * REQUIRED. The `lease_id` of each LeaseRowsResponse.
    * </pre>
    *
    * <code>repeated string lease_ids = 1;</code>
@@ -72,7 +72,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. As in LeaseRowsResponse.
+   * REQUIRED. The `lease_id` of each LeaseRowsResponse.
    * </pre>
    *
    * <code>repeated string lease_ids = 1;</code>
@@ -83,7 +83,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. As in LeaseRowsResponse.
+   * REQUIRED. The `lease_id` of each LeaseRowsResponse.
    * </pre>
    *
    * <code>repeated string lease_ids = 1;</code>
@@ -95,7 +95,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. As in LeaseRowsResponse.
+   * REQUIRED. The `lease_id` of each LeaseRowsResponse.
    * </pre>
    *
    * <code>repeated string lease_ids = 1;</code>
@@ -276,7 +276,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Names leases that are not needed any more.
+   * Names leases to release.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.ReleaseRowsRequest}
@@ -433,7 +433,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
+     * REQUIRED. The `lease_id` of each LeaseRowsResponse.
      * </pre>
      *
      * <code>repeated string lease_ids = 1;</code>
@@ -446,7 +446,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
+     * REQUIRED. The `lease_id` of each LeaseRowsResponse.
      * </pre>
      *
      * <code>repeated string lease_ids = 1;</code>
@@ -457,7 +457,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
+     * REQUIRED. The `lease_id` of each LeaseRowsResponse.
      * </pre>
      *
      * <code>repeated string lease_ids = 1;</code>
@@ -469,7 +469,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
+     * REQUIRED. The `lease_id` of each LeaseRowsResponse.
      * </pre>
      *
      * <code>repeated string lease_ids = 1;</code>
@@ -482,7 +482,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
+     * REQUIRED. The `lease_id` of each LeaseRowsResponse.
      * </pre>
      *
      * <code>repeated string lease_ids = 1;</code>
@@ -501,7 +501,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
+     * REQUIRED. The `lease_id` of each LeaseRowsResponse.
      * </pre>
      *
      * <code>repeated string lease_ids = 1;</code>
@@ -519,7 +519,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
+     * REQUIRED. The `lease_id` of each LeaseRowsResponse.
      * </pre>
      *
      * <code>repeated string lease_ids = 1;</code>
@@ -537,7 +537,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
+     * REQUIRED. The `lease_id` of each LeaseRowsResponse.
      * </pre>
      *
      * <code>repeated string lease_ids = 1;</code>
@@ -552,7 +552,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. As in LeaseRowsResponse.
+     * REQUIRED. The `lease_id` of each LeaseRowsResponse.
      * </pre>
      *
      * <code>repeated string lease_ids = 1;</code>

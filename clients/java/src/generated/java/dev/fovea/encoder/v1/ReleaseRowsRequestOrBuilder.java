@@ -12,7 +12,7 @@ public interface ReleaseRowsRequestOrBuilder extends
 
   /**
    * <pre>
-   * REQUIRED. As in LeaseRowsResponse.
+   * REQUIRED. The `lease_id` of each LeaseRowsResponse.
    * </pre>
    *
    * <code>repeated string lease_ids = 1;</code>
@@ -22,7 +22,7 @@ public interface ReleaseRowsRequestOrBuilder extends
       getLeaseIdsList();
   /**
    * <pre>
-   * REQUIRED. As in LeaseRowsResponse.
+   * REQUIRED. The `lease_id` of each LeaseRowsResponse.
    * </pre>
    *
    * <code>repeated string lease_ids = 1;</code>
@@ -31,7 +31,7 @@ public interface ReleaseRowsRequestOrBuilder extends
   int getLeaseIdsCount();
   /**
    * <pre>
-   * REQUIRED. As in LeaseRowsResponse.
+   * REQUIRED. The `lease_id` of each LeaseRowsResponse.
    * </pre>
    *
    * <code>repeated string lease_ids = 1;</code>
@@ -41,7 +41,7 @@ public interface ReleaseRowsRequestOrBuilder extends
   java.lang.String getLeaseIds(int index);
   /**
    * <pre>
-   * REQUIRED. As in LeaseRowsResponse.
+   * REQUIRED. The `lease_id` of each LeaseRowsResponse.
    * </pre>
    *
    * <code>repeated string lease_ids = 1;</code>

@@ -7,7 +7,7 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * The leases have ended.
+ * The leases are released.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.ReleaseRowsResponse}
@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int released_ = 0;
   /**
    * <pre>
-   * How many of them had not ended before.
+   * The number of leases that were still valid.
    * </pre>
    *
    * <code>uint32 released = 1;</code>
@@ -230,7 +230,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The leases have ended.
+   * The leases are released.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.ReleaseRowsResponse}
@@ -371,7 +371,7 @@ private static final long serialVersionUID = 0L;
     private int released_ ;
     /**
      * <pre>
-     * How many of them had not ended before.
+     * The number of leases that were still valid.
      * </pre>
      *
      * <code>uint32 released = 1;</code>
@@ -383,7 +383,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many of them had not ended before.
+     * The number of leases that were still valid.
      * </pre>
      *
      * <code>uint32 released = 1;</code>
@@ -399,7 +399,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many of them had not ended before.
+     * The number of leases that were still valid.
      * </pre>
      *
      * <code>uint32 released = 1;</code>

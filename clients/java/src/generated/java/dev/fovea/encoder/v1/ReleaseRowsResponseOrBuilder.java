@@ -12,7 +12,7 @@ public interface ReleaseRowsResponseOrBuilder extends
 
   /**
    * <pre>
-   * How many of them had not ended before.
+   * The number of leases that were still valid.
    * </pre>
    *
    * <code>uint32 released = 1;</code>

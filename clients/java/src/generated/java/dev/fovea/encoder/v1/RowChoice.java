@@ -7,7 +7,8 @@ package dev.fovea.encoder.v1;
 
 /**
  * <pre>
- * The best rows of an image, by an order that depends on the image alone. At least 16 rows are kept, or all.
+ * Selects the best rows of an image. The ranking depends on the image alone. At least 16 rows are kept, or all if the
+ * image has fewer.
  * </pre>
  *
  * Protobuf type {@code fovea.encoder.v1.RowChoice}
@@ -58,7 +59,7 @@ private static final long serialVersionUID = 0L;
   private float keep_ = 0F;
   /**
    * <pre>
-   * The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+   * The share of rows to keep, above 0 and at most 1, rounded up. Default 1. Excludes `auto`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -70,7 +71,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+   * The share of rows to keep, above 0 and at most 1, rounded up. Default 1. Excludes `auto`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -85,7 +86,7 @@ private static final long serialVersionUID = 0L;
   private boolean auto_ = false;
   /**
    * <pre>
-   * As many as add something: the order is cut where the gain of one more row flattens.
+   * Choose the number of rows from the image: the ranking is cut where the gain per added row flattens.
    * </pre>
    *
    * <code>bool auto = 2;</code>
@@ -100,7 +101,7 @@ private static final long serialVersionUID = 0L;
   private int reducer_ = 0;
   /**
    * <pre>
-   * Default SCOPE. RESIZE is refused.
+   * How rows are ranked. Default SCOPE. RESIZE is refused.
    * </pre>
    *
    * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
@@ -111,7 +112,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Default SCOPE. RESIZE is refused.
+   * How rows are ranked. Default SCOPE. RESIZE is refused.
    * </pre>
    *
    * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
@@ -314,7 +315,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The best rows of an image, by an order that depends on the image alone. At least 16 rows are kept, or all.
+   * Selects the best rows of an image. The ranking depends on the image alone. At least 16 rows are kept, or all if the
+   * image has fewer.
    * </pre>
    *
    * Protobuf type {@code fovea.encoder.v1.RowChoice}
@@ -482,7 +484,7 @@ private static final long serialVersionUID = 0L;
     private float keep_ ;
     /**
      * <pre>
-     * The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+     * The share of rows to keep, above 0 and at most 1, rounded up. Default 1. Excludes `auto`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -494,7 +496,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+     * The share of rows to keep, above 0 and at most 1, rounded up. Default 1. Excludes `auto`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -506,7 +508,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+     * The share of rows to keep, above 0 and at most 1, rounded up. Default 1. Excludes `auto`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -522,7 +524,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+     * The share of rows to keep, above 0 and at most 1, rounded up. Default 1. Excludes `auto`.
      * </pre>
      *
      * <code>optional float keep = 1;</code>
@@ -538,7 +540,7 @@ private static final long serialVersionUID = 0L;
     private boolean auto_ ;
     /**
      * <pre>
-     * As many as add something: the order is cut where the gain of one more row flattens.
+     * Choose the number of rows from the image: the ranking is cut where the gain per added row flattens.
      * </pre>
      *
      * <code>bool auto = 2;</code>
@@ -550,7 +552,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As many as add something: the order is cut where the gain of one more row flattens.
+     * Choose the number of rows from the image: the ranking is cut where the gain per added row flattens.
      * </pre>
      *
      * <code>bool auto = 2;</code>
@@ -566,7 +568,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * As many as add something: the order is cut where the gain of one more row flattens.
+     * Choose the number of rows from the image: the ranking is cut where the gain per added row flattens.
      * </pre>
      *
      * <code>bool auto = 2;</code>
@@ -582,7 +584,7 @@ private static final long serialVersionUID = 0L;
     private int reducer_ = 0;
     /**
      * <pre>
-     * Default SCOPE. RESIZE is refused.
+     * How rows are ranked. Default SCOPE. RESIZE is refused.
      * </pre>
      *
      * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
@@ -593,7 +595,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Default SCOPE. RESIZE is refused.
+     * How rows are ranked. Default SCOPE. RESIZE is refused.
      * </pre>
      *
      * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
@@ -608,7 +610,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Default SCOPE. RESIZE is refused.
+     * How rows are ranked. Default SCOPE. RESIZE is refused.
      * </pre>
      *
      * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
@@ -621,7 +623,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Default SCOPE. RESIZE is refused.
+     * How rows are ranked. Default SCOPE. RESIZE is refused.
      * </pre>
      *
      * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
@@ -638,7 +640,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Default SCOPE. RESIZE is refused.
+     * How rows are ranked. Default SCOPE. RESIZE is refused.
      * </pre>
      *
      * <code>.fovea.vision.v1.Reducer reducer = 3;</code>

@@ -12,7 +12,7 @@ public interface RowChoiceOrBuilder extends
 
   /**
    * <pre>
-   * The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+   * The share of rows to keep, above 0 and at most 1, rounded up. Default 1. Excludes `auto`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -21,7 +21,7 @@ public interface RowChoiceOrBuilder extends
   boolean hasKeep();
   /**
    * <pre>
-   * The share to keep, above 0 and up to 1, rounded up; default 1. Not beside `auto`.
+   * The share of rows to keep, above 0 and at most 1, rounded up. Default 1. Excludes `auto`.
    * </pre>
    *
    * <code>optional float keep = 1;</code>
@@ -31,7 +31,7 @@ public interface RowChoiceOrBuilder extends
 
   /**
    * <pre>
-   * As many as add something: the order is cut where the gain of one more row flattens.
+   * Choose the number of rows from the image: the ranking is cut where the gain per added row flattens.
    * </pre>
    *
    * <code>bool auto = 2;</code>
@@ -41,7 +41,7 @@ public interface RowChoiceOrBuilder extends
 
   /**
    * <pre>
-   * Default SCOPE. RESIZE is refused.
+   * How rows are ranked. Default SCOPE. RESIZE is refused.
    * </pre>
    *
    * <code>.fovea.vision.v1.Reducer reducer = 3;</code>
@@ -50,7 +50,7 @@ public interface RowChoiceOrBuilder extends
   int getReducerValue();
   /**
    * <pre>
-   * Default SCOPE. RESIZE is refused.
+   * How rows are ranked. Default SCOPE. RESIZE is refused.
    * </pre>
    *
    * <code>.fovea.vision.v1.Reducer reducer = 3;</code>

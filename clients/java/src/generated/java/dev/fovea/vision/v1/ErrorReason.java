@@ -8,7 +8,7 @@ package dev.fovea.vision.v1;
 /**
  * <pre>
  * The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
- * Whatever varies in the message stands in ErrorInfo.metadata too, mostly as `limit` and `actual`.
+ * ErrorInfo.metadata repeats the values in the message, usually as `limit` and `actual`.
  * </pre>
  *
  * Protobuf enum {@code fovea.vision.v1.ErrorReason}
@@ -26,7 +26,7 @@ public enum ErrorReason
   ERROR_REASON_UNSPECIFIED(0),
   /**
    * <pre>
-   * INTERNAL: a defect of the server. The text is fixed; the request id finds the log line.
+   * INTERNAL: a bug in the server. The text is fixed; search the server's log for the request id.
    * </pre>
    *
    * <code>ERROR_REASON_INTERNAL = 1;</code>
@@ -34,7 +34,7 @@ public enum ErrorReason
   ERROR_REASON_INTERNAL(1),
   /**
    * <pre>
-   * INVALID_ARGUMENT: a field is wrong; the field violations say which.
+   * INVALID_ARGUMENT: a field is invalid. The field violations name it.
    * </pre>
    *
    * <code>ERROR_REASON_INVALID_ARGUMENT = 2;</code>
@@ -42,7 +42,7 @@ public enum ErrorReason
   ERROR_REASON_INVALID_ARGUMENT(2),
   /**
    * <pre>
-   * UNIMPLEMENTED: a field is set that this version does not act on; the field violations say which.
+   * UNIMPLEMENTED: a field is set that this version does not support. The field violations name it.
    * </pre>
    *
    * <code>ERROR_REASON_NOT_SERVED = 3;</code>
@@ -50,7 +50,7 @@ public enum ErrorReason
   ERROR_REASON_NOT_SERVED(3),
   /**
    * <pre>
-   * NOT_FOUND: no image with this id is stored, or no longer; `digest` in the metadata is the id. Upload it again.
+   * NOT_FOUND: no image with this id is stored, or it is gone. `digest` in the metadata is the id. Upload it again.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_NOT_STORED = 4;</code>
@@ -58,7 +58,7 @@ public enum ErrorReason
   ERROR_REASON_IMAGE_NOT_STORED(4),
   /**
    * <pre>
-   * INVALID_ARGUMENT: an image of no bytes.
+   * INVALID_ARGUMENT: the image has no bytes.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_EMPTY = 5;</code>
@@ -66,7 +66,7 @@ public enum ErrorReason
   ERROR_REASON_IMAGE_EMPTY(5),
   /**
    * <pre>
-   * INVALID_ARGUMENT: the bytes cannot be decoded: damaged, or cut off.
+   * INVALID_ARGUMENT: the image cannot be decoded, because it is damaged or truncated.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_CORRUPT = 6;</code>
@@ -74,7 +74,7 @@ public enum ErrorReason
   ERROR_REASON_IMAGE_CORRUPT(6),
   /**
    * <pre>
-   * INVALID_ARGUMENT: not a JPEG, PNG, WebP or GIF.
+   * INVALID_ARGUMENT: the image is not a JPEG, PNG, WebP or GIF.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_FORMAT_NOT_SUPPORTED = 7;</code>
@@ -82,7 +82,7 @@ public enum ErrorReason
   ERROR_REASON_IMAGE_FORMAT_NOT_SUPPORTED(7),
   /**
    * <pre>
-   * INVALID_ARGUMENT: more bytes than an image may have.
+   * INVALID_ARGUMENT: the file has more bytes than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_TOO_LARGE = 8;</code>
@@ -90,7 +90,7 @@ public enum ErrorReason
   ERROR_REASON_IMAGE_TOO_LARGE(8),
   /**
    * <pre>
-   * INVALID_ARGUMENT: more pixels than an image may have.
+   * INVALID_ARGUMENT: the image has more pixels than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_TOO_MANY_PIXELS = 9;</code>
@@ -98,7 +98,7 @@ public enum ErrorReason
   ERROR_REASON_IMAGE_TOO_MANY_PIXELS(9),
   /**
    * <pre>
-   * INVALID_ARGUMENT: a side is longer than allowed.
+   * INVALID_ARGUMENT: a side of the image is longer than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_SIDE_TOO_LONG = 10;</code>
@@ -106,7 +106,7 @@ public enum ErrorReason
   ERROR_REASON_IMAGE_SIDE_TOO_LONG(10),
   /**
    * <pre>
-   * INVALID_ARGUMENT: one side is more than 200 times the other.
+   * INVALID_ARGUMENT: the longer side of the image is more than 200 times the shorter.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_ASPECT_TOO_EXTREME = 11;</code>
@@ -114,7 +114,7 @@ public enum ErrorReason
   ERROR_REASON_IMAGE_ASPECT_TOO_EXTREME(11),
   /**
    * <pre>
-   * INVALID_ARGUMENT: a JPEG with more scans than allowed.
+   * INVALID_ARGUMENT: the JPEG has more scans than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_TOO_MANY_SCANS = 12;</code>
@@ -122,7 +122,7 @@ public enum ErrorReason
   ERROR_REASON_IMAGE_TOO_MANY_SCANS(12),
   /**
    * <pre>
-   * INVALID_ARGUMENT: the bytes do not have the digest that was announced.
+   * INVALID_ARGUMENT: the bytes do not match the announced digest.
    * </pre>
    *
    * <code>ERROR_REASON_DIGEST_MISMATCH = 13;</code>
@@ -130,7 +130,7 @@ public enum ErrorReason
   ERROR_REASON_DIGEST_MISMATCH(13),
   /**
    * <pre>
-   * INVALID_ARGUMENT: prompt and answer do not fit the context; the metadata name the largest max_pixels that fits.
+   * INVALID_ARGUMENT: prompt and answer do not fit the context. The metadata gives the largest max_pixels that fits.
    * </pre>
    *
    * <code>ERROR_REASON_CONTEXT_TOO_LONG = 14;</code>
@@ -138,7 +138,7 @@ public enum ErrorReason
   ERROR_REASON_CONTEXT_TOO_LONG(14),
   /**
    * <pre>
-   * INVALID_ARGUMENT: max_new_tokens is above the server's cap.
+   * INVALID_ARGUMENT: max_new_tokens is above the server's limit.
    * </pre>
    *
    * <code>ERROR_REASON_MAX_NEW_TOKENS_TOO_LARGE = 15;</code>
@@ -146,7 +146,7 @@ public enum ErrorReason
   ERROR_REASON_MAX_NEW_TOKENS_TOO_LARGE(15),
   /**
    * <pre>
-   * INVALID_ARGUMENT: more images than a request may have.
+   * INVALID_ARGUMENT: the request has more images than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_TOO_MANY_IMAGES = 16;</code>
@@ -178,7 +178,7 @@ public enum ErrorReason
   ERROR_REASON_ENCODER_UNAVAILABLE(19),
   /**
    * <pre>
-   * FAILED_PRECONDITION: the encoder serves another model than the decoder.
+   * FAILED_PRECONDITION: the encoder and the decoder serve different models.
    * </pre>
    *
    * <code>ERROR_REASON_ENCODER_MISMATCH = 20;</code>
@@ -186,7 +186,7 @@ public enum ErrorReason
   ERROR_REASON_ENCODER_MISMATCH(20),
   /**
    * <pre>
-   * DATA_LOSS: the rows received are not the rows announced.
+   * DATA_LOSS: the received rows do not match their header.
    * </pre>
    *
    * <code>ERROR_REASON_ROWS_MISMATCH = 21;</code>
@@ -194,7 +194,7 @@ public enum ErrorReason
   ERROR_REASON_ROWS_MISMATCH(21),
   /**
    * <pre>
-   * FAILED_PRECONDITION: the checkpoint is not one that Fovea serves.
+   * FAILED_PRECONDITION: Fovea does not support this checkpoint.
    * </pre>
    *
    * <code>ERROR_REASON_CHECKPOINT_NOT_SUPPORTED = 22;</code>
@@ -210,7 +210,7 @@ public enum ErrorReason
   ERROR_REASON_NOT_READY(23),
   /**
    * <pre>
-   * UNAVAILABLE: the engine has died; the server is going down.
+   * UNAVAILABLE: the engine has died, and the server is shutting down.
    * </pre>
    *
    * <code>ERROR_REASON_ENGINE_FAILED = 24;</code>
@@ -234,7 +234,7 @@ public enum ErrorReason
   ERROR_REASON_ABORTED(26),
   /**
    * <pre>
-   * INVALID_ARGUMENT: the messages of a request do not make a conversation.
+   * INVALID_ARGUMENT: the messages of the request do not form a conversation.
    * </pre>
    *
    * <code>ERROR_REASON_MESSAGES_INVALID = 27;</code>
@@ -242,7 +242,7 @@ public enum ErrorReason
   ERROR_REASON_MESSAGES_INVALID(27),
   /**
    * <pre>
-   * FAILED_PRECONDITION: another process holds the store's directory.
+   * FAILED_PRECONDITION: another process has opened the store's directory.
    * </pre>
    *
    * <code>ERROR_REASON_STORE_IN_USE = 28;</code>
@@ -250,7 +250,7 @@ public enum ErrorReason
   ERROR_REASON_STORE_IN_USE(28),
   /**
    * <pre>
-   * INVALID_ARGUMENT: the prompt speaks of another number of images than there are.
+   * INVALID_ARGUMENT: the prompt has placeholders for a different number of images than the request holds.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGES_MISMATCH = 29;</code>
@@ -266,7 +266,7 @@ public enum ErrorReason
   ERROR_REASON_ENGINE_UNAVAILABLE(30),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: the image could not be kept: the disk refuses, or it is larger than the whole store.
+   * RESOURCE_EXHAUSTED: the image cannot be stored. The disk refuses the write, or the image is larger than the store.
    * </pre>
    *
    * <code>ERROR_REASON_STORE_FULL = 31;</code>
@@ -274,7 +274,7 @@ public enum ErrorReason
   ERROR_REASON_STORE_FULL(31),
   /**
    * <pre>
-   * UNAVAILABLE: the encoder's store refuses to be read, counted or cleared.
+   * UNAVAILABLE: reading, counting or clearing the encoder's store failed.
    * </pre>
    *
    * <code>ERROR_REASON_STORE_FAILED = 32;</code>
@@ -290,7 +290,7 @@ public enum ErrorReason
   ERROR_REASON_STORE_CLOSED(33),
   /**
    * <pre>
-   * INTERNAL: a defect of the server: its store was used in a forked process.
+   * INTERNAL: a bug in the server. Its store was used in a forked process.
    * </pre>
    *
    * <code>ERROR_REASON_STORE_FORKED = 34;</code>
@@ -298,7 +298,7 @@ public enum ErrorReason
   ERROR_REASON_STORE_FORKED(34),
   /**
    * <pre>
-   * UNAVAILABLE: nobody answers at the address, or the connection was lost. Made by the caller's side.
+   * UNAVAILABLE: the server does not respond, or the connection was lost. Raised by the client.
    * </pre>
    *
    * <code>ERROR_REASON_UNAVAILABLE = 35;</code>
@@ -306,7 +306,7 @@ public enum ErrorReason
   ERROR_REASON_UNAVAILABLE(35),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: a message is larger than one side receives. Made by gRPC.
+   * RESOURCE_EXHAUSTED: a message is larger than the receiver accepts. Raised by gRPC.
    * </pre>
    *
    * <code>ERROR_REASON_MESSAGE_TOO_LARGE = 36;</code>
@@ -314,7 +314,7 @@ public enum ErrorReason
   ERROR_REASON_MESSAGE_TOO_LARGE(36),
   /**
    * <pre>
-   * Any code: a status without our details, from a proxy or from gRPC itself; the code is all that is known.
+   * Any code: a status without Fovea's details, from a proxy or from gRPC itself. Only the code is known.
    * </pre>
    *
    * <code>ERROR_REASON_UNKNOWN = 37;</code>
@@ -322,7 +322,7 @@ public enum ErrorReason
   ERROR_REASON_UNKNOWN(37),
   /**
    * <pre>
-   * INTERNAL: a stream ended well but without its closing message. Made by a client.
+   * INTERNAL: a stream ended with OK but without its last message. Raised by the client.
    * </pre>
    *
    * <code>ERROR_REASON_ANSWER_INCOMPLETE = 38;</code>
@@ -330,7 +330,7 @@ public enum ErrorReason
   ERROR_REASON_ANSWER_INCOMPLETE(38),
   /**
    * <pre>
-   * INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command.
+   * INVALID_ARGUMENT: a local file does not exist or cannot be read. Raised by the `fovea` command.
    * </pre>
    *
    * <code>ERROR_REASON_FILE_NOT_READABLE = 39;</code>
@@ -338,7 +338,7 @@ public enum ErrorReason
   ERROR_REASON_FILE_NOT_READABLE(39),
   /**
    * <pre>
-   * UNAVAILABLE: a service that the command started has ended by itself. Made by the command.
+   * UNAVAILABLE: a service that the `fovea` command started has exited. Raised by the command.
    * </pre>
    *
    * <code>ERROR_REASON_SERVICE_DIED = 40;</code>
@@ -346,7 +346,7 @@ public enum ErrorReason
   ERROR_REASON_SERVICE_DIED(40),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased.
+   * RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows next to the leased rows.
    * </pre>
    *
    * <code>ERROR_REASON_ARENA_FULL = 41;</code>
@@ -354,8 +354,8 @@ public enum ErrorReason
   ERROR_REASON_ARENA_FULL(41),
   /**
    * <pre>
-   * INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
-   * pixels an image they would fit, 0 where they never do.
+   * INVALID_ARGUMENT: the images cost more visual tokens than the request allows. `fits` in the metadata is the largest
+   * max_pixels at which they fit, or 0 if they never do.
    * </pre>
    *
    * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
@@ -363,7 +363,7 @@ public enum ErrorReason
   ERROR_REASON_VISUAL_BUDGET_EXCEEDED(42),
   /**
    * <pre>
-   * DATA_LOSS: a visual row holds NaN or infinity, or a value beyond the range of the dtype that the model computes in.
+   * DATA_LOSS: a visual row holds NaN, infinity, or a value outside the range of the model's dtype.
    * `row` in the metadata is the first such row.
    * </pre>
    *
@@ -373,7 +373,7 @@ public enum ErrorReason
   /**
    * <pre>
    * INTERNAL: the model computed NaN or infinity for this request, which ends without an answer. Other requests are not
-   * affected. The input or the weights exceed the range of the dtype that the model computes in.
+   * affected. The input or the weights exceed the range of the model's dtype.
    * </pre>
    *
    * <code>ERROR_REASON_ANSWER_NOT_FINITE = 44;</code>
@@ -381,7 +381,7 @@ public enum ErrorReason
   ERROR_REASON_ANSWER_NOT_FINITE(44),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit.
+   * RESOURCE_EXHAUSTED: the engine ran out of memory for this request even when it ran alone. A shorter prompt may fit.
    * </pre>
    *
    * <code>ERROR_REASON_ENGINE_OUT_OF_MEMORY = 45;</code>
@@ -389,7 +389,7 @@ public enum ErrorReason
   ERROR_REASON_ENGINE_OUT_OF_MEMORY(45),
   /**
    * <pre>
-   * ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+   * ABORTED: the server waited longer than `idle_s` for the caller to send or read a message. `waited_for` in the
    * metadata is `send` or `read`.
    * </pre>
    *
@@ -398,8 +398,8 @@ public enum ErrorReason
   ERROR_REASON_CALL_IDLE(52),
   /**
    * <pre>
-   * INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
-   * it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+   * INVALID_ARGUMENT: compiling the response_format takes more time or memory than allowed, or part of it exceeds a size
+   * limit that guards against that. The field violation names the part. `limit` in the metadata is the allowed amount.
    * </pre>
    *
    * <code>ERROR_REASON_FORMAT_TOO_COSTLY = 48;</code>
@@ -427,7 +427,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * INTERNAL: a defect of the server. The text is fixed; the request id finds the log line.
+   * INTERNAL: a bug in the server. The text is fixed; search the server's log for the request id.
    * </pre>
    *
    * <code>ERROR_REASON_INTERNAL = 1;</code>
@@ -435,7 +435,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_INTERNAL_VALUE = 1;
   /**
    * <pre>
-   * INVALID_ARGUMENT: a field is wrong; the field violations say which.
+   * INVALID_ARGUMENT: a field is invalid. The field violations name it.
    * </pre>
    *
    * <code>ERROR_REASON_INVALID_ARGUMENT = 2;</code>
@@ -443,7 +443,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_INVALID_ARGUMENT_VALUE = 2;
   /**
    * <pre>
-   * UNIMPLEMENTED: a field is set that this version does not act on; the field violations say which.
+   * UNIMPLEMENTED: a field is set that this version does not support. The field violations name it.
    * </pre>
    *
    * <code>ERROR_REASON_NOT_SERVED = 3;</code>
@@ -451,7 +451,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_NOT_SERVED_VALUE = 3;
   /**
    * <pre>
-   * NOT_FOUND: no image with this id is stored, or no longer; `digest` in the metadata is the id. Upload it again.
+   * NOT_FOUND: no image with this id is stored, or it is gone. `digest` in the metadata is the id. Upload it again.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_NOT_STORED = 4;</code>
@@ -459,7 +459,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_IMAGE_NOT_STORED_VALUE = 4;
   /**
    * <pre>
-   * INVALID_ARGUMENT: an image of no bytes.
+   * INVALID_ARGUMENT: the image has no bytes.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_EMPTY = 5;</code>
@@ -467,7 +467,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_IMAGE_EMPTY_VALUE = 5;
   /**
    * <pre>
-   * INVALID_ARGUMENT: the bytes cannot be decoded: damaged, or cut off.
+   * INVALID_ARGUMENT: the image cannot be decoded, because it is damaged or truncated.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_CORRUPT = 6;</code>
@@ -475,7 +475,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_IMAGE_CORRUPT_VALUE = 6;
   /**
    * <pre>
-   * INVALID_ARGUMENT: not a JPEG, PNG, WebP or GIF.
+   * INVALID_ARGUMENT: the image is not a JPEG, PNG, WebP or GIF.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_FORMAT_NOT_SUPPORTED = 7;</code>
@@ -483,7 +483,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_IMAGE_FORMAT_NOT_SUPPORTED_VALUE = 7;
   /**
    * <pre>
-   * INVALID_ARGUMENT: more bytes than an image may have.
+   * INVALID_ARGUMENT: the file has more bytes than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_TOO_LARGE = 8;</code>
@@ -491,7 +491,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_IMAGE_TOO_LARGE_VALUE = 8;
   /**
    * <pre>
-   * INVALID_ARGUMENT: more pixels than an image may have.
+   * INVALID_ARGUMENT: the image has more pixels than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_TOO_MANY_PIXELS = 9;</code>
@@ -499,7 +499,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_IMAGE_TOO_MANY_PIXELS_VALUE = 9;
   /**
    * <pre>
-   * INVALID_ARGUMENT: a side is longer than allowed.
+   * INVALID_ARGUMENT: a side of the image is longer than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_SIDE_TOO_LONG = 10;</code>
@@ -507,7 +507,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_IMAGE_SIDE_TOO_LONG_VALUE = 10;
   /**
    * <pre>
-   * INVALID_ARGUMENT: one side is more than 200 times the other.
+   * INVALID_ARGUMENT: the longer side of the image is more than 200 times the shorter.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_ASPECT_TOO_EXTREME = 11;</code>
@@ -515,7 +515,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_IMAGE_ASPECT_TOO_EXTREME_VALUE = 11;
   /**
    * <pre>
-   * INVALID_ARGUMENT: a JPEG with more scans than allowed.
+   * INVALID_ARGUMENT: the JPEG has more scans than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGE_TOO_MANY_SCANS = 12;</code>
@@ -523,7 +523,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_IMAGE_TOO_MANY_SCANS_VALUE = 12;
   /**
    * <pre>
-   * INVALID_ARGUMENT: the bytes do not have the digest that was announced.
+   * INVALID_ARGUMENT: the bytes do not match the announced digest.
    * </pre>
    *
    * <code>ERROR_REASON_DIGEST_MISMATCH = 13;</code>
@@ -531,7 +531,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_DIGEST_MISMATCH_VALUE = 13;
   /**
    * <pre>
-   * INVALID_ARGUMENT: prompt and answer do not fit the context; the metadata name the largest max_pixels that fits.
+   * INVALID_ARGUMENT: prompt and answer do not fit the context. The metadata gives the largest max_pixels that fits.
    * </pre>
    *
    * <code>ERROR_REASON_CONTEXT_TOO_LONG = 14;</code>
@@ -539,7 +539,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_CONTEXT_TOO_LONG_VALUE = 14;
   /**
    * <pre>
-   * INVALID_ARGUMENT: max_new_tokens is above the server's cap.
+   * INVALID_ARGUMENT: max_new_tokens is above the server's limit.
    * </pre>
    *
    * <code>ERROR_REASON_MAX_NEW_TOKENS_TOO_LARGE = 15;</code>
@@ -547,7 +547,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_MAX_NEW_TOKENS_TOO_LARGE_VALUE = 15;
   /**
    * <pre>
-   * INVALID_ARGUMENT: more images than a request may have.
+   * INVALID_ARGUMENT: the request has more images than allowed.
    * </pre>
    *
    * <code>ERROR_REASON_TOO_MANY_IMAGES = 16;</code>
@@ -579,7 +579,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_ENCODER_UNAVAILABLE_VALUE = 19;
   /**
    * <pre>
-   * FAILED_PRECONDITION: the encoder serves another model than the decoder.
+   * FAILED_PRECONDITION: the encoder and the decoder serve different models.
    * </pre>
    *
    * <code>ERROR_REASON_ENCODER_MISMATCH = 20;</code>
@@ -587,7 +587,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_ENCODER_MISMATCH_VALUE = 20;
   /**
    * <pre>
-   * DATA_LOSS: the rows received are not the rows announced.
+   * DATA_LOSS: the received rows do not match their header.
    * </pre>
    *
    * <code>ERROR_REASON_ROWS_MISMATCH = 21;</code>
@@ -595,7 +595,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_ROWS_MISMATCH_VALUE = 21;
   /**
    * <pre>
-   * FAILED_PRECONDITION: the checkpoint is not one that Fovea serves.
+   * FAILED_PRECONDITION: Fovea does not support this checkpoint.
    * </pre>
    *
    * <code>ERROR_REASON_CHECKPOINT_NOT_SUPPORTED = 22;</code>
@@ -611,7 +611,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_NOT_READY_VALUE = 23;
   /**
    * <pre>
-   * UNAVAILABLE: the engine has died; the server is going down.
+   * UNAVAILABLE: the engine has died, and the server is shutting down.
    * </pre>
    *
    * <code>ERROR_REASON_ENGINE_FAILED = 24;</code>
@@ -635,7 +635,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_ABORTED_VALUE = 26;
   /**
    * <pre>
-   * INVALID_ARGUMENT: the messages of a request do not make a conversation.
+   * INVALID_ARGUMENT: the messages of the request do not form a conversation.
    * </pre>
    *
    * <code>ERROR_REASON_MESSAGES_INVALID = 27;</code>
@@ -643,7 +643,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_MESSAGES_INVALID_VALUE = 27;
   /**
    * <pre>
-   * FAILED_PRECONDITION: another process holds the store's directory.
+   * FAILED_PRECONDITION: another process has opened the store's directory.
    * </pre>
    *
    * <code>ERROR_REASON_STORE_IN_USE = 28;</code>
@@ -651,7 +651,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_STORE_IN_USE_VALUE = 28;
   /**
    * <pre>
-   * INVALID_ARGUMENT: the prompt speaks of another number of images than there are.
+   * INVALID_ARGUMENT: the prompt has placeholders for a different number of images than the request holds.
    * </pre>
    *
    * <code>ERROR_REASON_IMAGES_MISMATCH = 29;</code>
@@ -667,7 +667,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_ENGINE_UNAVAILABLE_VALUE = 30;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: the image could not be kept: the disk refuses, or it is larger than the whole store.
+   * RESOURCE_EXHAUSTED: the image cannot be stored. The disk refuses the write, or the image is larger than the store.
    * </pre>
    *
    * <code>ERROR_REASON_STORE_FULL = 31;</code>
@@ -675,7 +675,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_STORE_FULL_VALUE = 31;
   /**
    * <pre>
-   * UNAVAILABLE: the encoder's store refuses to be read, counted or cleared.
+   * UNAVAILABLE: reading, counting or clearing the encoder's store failed.
    * </pre>
    *
    * <code>ERROR_REASON_STORE_FAILED = 32;</code>
@@ -691,7 +691,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_STORE_CLOSED_VALUE = 33;
   /**
    * <pre>
-   * INTERNAL: a defect of the server: its store was used in a forked process.
+   * INTERNAL: a bug in the server. Its store was used in a forked process.
    * </pre>
    *
    * <code>ERROR_REASON_STORE_FORKED = 34;</code>
@@ -699,7 +699,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_STORE_FORKED_VALUE = 34;
   /**
    * <pre>
-   * UNAVAILABLE: nobody answers at the address, or the connection was lost. Made by the caller's side.
+   * UNAVAILABLE: the server does not respond, or the connection was lost. Raised by the client.
    * </pre>
    *
    * <code>ERROR_REASON_UNAVAILABLE = 35;</code>
@@ -707,7 +707,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_UNAVAILABLE_VALUE = 35;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: a message is larger than one side receives. Made by gRPC.
+   * RESOURCE_EXHAUSTED: a message is larger than the receiver accepts. Raised by gRPC.
    * </pre>
    *
    * <code>ERROR_REASON_MESSAGE_TOO_LARGE = 36;</code>
@@ -715,7 +715,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_MESSAGE_TOO_LARGE_VALUE = 36;
   /**
    * <pre>
-   * Any code: a status without our details, from a proxy or from gRPC itself; the code is all that is known.
+   * Any code: a status without Fovea's details, from a proxy or from gRPC itself. Only the code is known.
    * </pre>
    *
    * <code>ERROR_REASON_UNKNOWN = 37;</code>
@@ -723,7 +723,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_UNKNOWN_VALUE = 37;
   /**
    * <pre>
-   * INTERNAL: a stream ended well but without its closing message. Made by a client.
+   * INTERNAL: a stream ended with OK but without its last message. Raised by the client.
    * </pre>
    *
    * <code>ERROR_REASON_ANSWER_INCOMPLETE = 38;</code>
@@ -731,7 +731,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_ANSWER_INCOMPLETE_VALUE = 38;
   /**
    * <pre>
-   * INVALID_ARGUMENT: a local file is not there or may not be read. Made by the command.
+   * INVALID_ARGUMENT: a local file does not exist or cannot be read. Raised by the `fovea` command.
    * </pre>
    *
    * <code>ERROR_REASON_FILE_NOT_READABLE = 39;</code>
@@ -739,7 +739,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_FILE_NOT_READABLE_VALUE = 39;
   /**
    * <pre>
-   * UNAVAILABLE: a service that the command started has ended by itself. Made by the command.
+   * UNAVAILABLE: a service that the `fovea` command started has exited. Raised by the command.
    * </pre>
    *
    * <code>ERROR_REASON_SERVICE_DIED = 40;</code>
@@ -747,7 +747,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_SERVICE_DIED_VALUE = 40;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows beside those that are leased.
+   * RESOURCE_EXHAUSTED: the encoder's shared memory has no room for these rows next to the leased rows.
    * </pre>
    *
    * <code>ERROR_REASON_ARENA_FULL = 41;</code>
@@ -755,8 +755,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_ARENA_FULL_VALUE = 41;
   /**
    * <pre>
-   * INVALID_ARGUMENT: the images cost more visual tokens than the request allows; `fits` in the metadata says at how many
-   * pixels an image they would fit, 0 where they never do.
+   * INVALID_ARGUMENT: the images cost more visual tokens than the request allows. `fits` in the metadata is the largest
+   * max_pixels at which they fit, or 0 if they never do.
    * </pre>
    *
    * <code>ERROR_REASON_VISUAL_BUDGET_EXCEEDED = 42;</code>
@@ -764,7 +764,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_VISUAL_BUDGET_EXCEEDED_VALUE = 42;
   /**
    * <pre>
-   * DATA_LOSS: a visual row holds NaN or infinity, or a value beyond the range of the dtype that the model computes in.
+   * DATA_LOSS: a visual row holds NaN, infinity, or a value outside the range of the model's dtype.
    * `row` in the metadata is the first such row.
    * </pre>
    *
@@ -774,7 +774,7 @@ public enum ErrorReason
   /**
    * <pre>
    * INTERNAL: the model computed NaN or infinity for this request, which ends without an answer. Other requests are not
-   * affected. The input or the weights exceed the range of the dtype that the model computes in.
+   * affected. The input or the weights exceed the range of the model's dtype.
    * </pre>
    *
    * <code>ERROR_REASON_ANSWER_NOT_FINITE = 44;</code>
@@ -782,7 +782,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_ANSWER_NOT_FINITE_VALUE = 44;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: the engine had not enough memory for a step of this request alone. A shorter prompt may fit.
+   * RESOURCE_EXHAUSTED: the engine ran out of memory for this request even when it ran alone. A shorter prompt may fit.
    * </pre>
    *
    * <code>ERROR_REASON_ENGINE_OUT_OF_MEMORY = 45;</code>
@@ -790,7 +790,7 @@ public enum ErrorReason
   public static final int ERROR_REASON_ENGINE_OUT_OF_MEMORY_VALUE = 45;
   /**
    * <pre>
-   * ABORTED: the caller did not send, or did not read, a message for `idle_s` of the server's limits; `waited_for` in the
+   * ABORTED: the server waited longer than `idle_s` for the caller to send or read a message. `waited_for` in the
    * metadata is `send` or `read`.
    * </pre>
    *
@@ -799,8 +799,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_CALL_IDLE_VALUE = 52;
   /**
    * <pre>
-   * INVALID_ARGUMENT: compiling the response_format takes more time or memory than this server spends on one, or a part of
-   * it is above a size that stands for that; the field violation says which, `limit` in the metadata how much is allowed.
+   * INVALID_ARGUMENT: compiling the response_format takes more time or memory than allowed, or part of it exceeds a size
+   * limit that guards against that. The field violation names the part. `limit` in the metadata is the allowed amount.
    * </pre>
    *
    * <code>ERROR_REASON_FORMAT_TOO_COSTLY = 48;</code>

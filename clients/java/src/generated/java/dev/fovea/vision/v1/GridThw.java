@@ -8,7 +8,7 @@ package dev.fovea.vision.v1;
 /**
  * <pre>
  * The patch grid of a planned image: temporal patches, patch rows, patch columns.
- * Patches are not tokens: the language model sees t * h * w / 4 tokens, because 2x2 patches are merged.
+ * The language model reads t * h * w / 4 visual tokens, because 2x2 patches are merged into each.
  * </pre>
  *
  * Protobuf type {@code fovea.vision.v1.GridThw}
@@ -284,7 +284,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The patch grid of a planned image: temporal patches, patch rows, patch columns.
-   * Patches are not tokens: the language model sees t * h * w / 4 tokens, because 2x2 patches are merged.
+   * The language model reads t * h * w / 4 visual tokens, because 2x2 patches are merged into each.
    * </pre>
    *
    * Protobuf type {@code fovea.vision.v1.GridThw}

@@ -7,7 +7,7 @@ package dev.fovea.vision.v1;
 
 /**
  * <pre>
- * What a server knows of a stored image; measured once, when it is uploaded.
+ * The facts of a stored image. They are measured once, at upload.
  * </pre>
  *
  * Protobuf type {@code fovea.vision.v1.ImageFacts}
@@ -62,7 +62,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object digest_ = "";
   /**
    * <pre>
-   * The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+   * The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -83,7 +83,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+   * The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -109,7 +109,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object pixelDigest_ = "";
   /**
    * <pre>
-   * SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+   * SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
    * </pre>
    *
    * <code>string pixel_digest = 2;</code>
@@ -130,7 +130,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+   * SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
    * </pre>
    *
    * <code>string pixel_digest = 2;</code>
@@ -196,7 +196,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.Size size_;
   /**
    * <pre>
-   * The size as a viewer shows it: after the EXIF orientation was applied.
+   * The size as a viewer shows it, with the EXIF orientation applied.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -208,7 +208,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The size as a viewer shows it: after the EXIF orientation was applied.
+   * The size as a viewer shows it, with the EXIF orientation applied.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -220,7 +220,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The size as a viewer shows it: after the EXIF orientation was applied.
+   * The size as a viewer shows it, with the EXIF orientation applied.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -234,7 +234,7 @@ private static final long serialVersionUID = 0L;
   private int exifOrientation_ = 0;
   /**
    * <pre>
-   * The EXIF orientation that was applied, 1 to 8; 1 changes nothing.
+   * The EXIF orientation that was applied, 1 to 8. 1 changes nothing.
    * </pre>
    *
    * <code>uint32 exif_orientation = 6;</code>
@@ -249,7 +249,7 @@ private static final long serialVersionUID = 0L;
   private boolean hadAlpha_ = false;
   /**
    * <pre>
-   * True where transparent pixels were laid on white.
+   * True if the image had transparency. It is composited on white.
    * </pre>
    *
    * <code>bool had_alpha = 7;</code>
@@ -264,8 +264,8 @@ private static final long serialVersionUID = 0L;
   private float textHeight_ = 0F;
   /**
    * <pre>
-   * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
-   * on; 0 where no text was found.
+   * The height of the smallest common text in pixels of `size`, from the baseline to the top of an ascender. 0 if no
+   * text was detected.
    * </pre>
    *
    * <code>float text_height = 8;</code>
@@ -280,7 +280,7 @@ private static final long serialVersionUID = 0L;
   private float edgeDensity_ = 0F;
   /**
    * <pre>
-   * The share of pixels at which the brightness changes sharply, 0 to 1.
+   * The share of pixels on an edge, where the brightness changes sharply, 0 to 1.
    * </pre>
    *
    * <code>float edge_density = 9;</code>
@@ -295,7 +295,7 @@ private static final long serialVersionUID = 0L;
   private float uniformShare_ = 0F;
   /**
    * <pre>
-   * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+   * The share of uniform patches: groups of 32x32 pixels with a single colour, 0 to 1.
    * </pre>
    *
    * <code>float uniform_share = 10;</code>
@@ -613,7 +613,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What a server knows of a stored image; measured once, when it is uploaded.
+   * The facts of a stored image. They are measured once, at upload.
    * </pre>
    *
    * Protobuf type {@code fovea.vision.v1.ImageFacts}
@@ -895,7 +895,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object digest_ = "";
     /**
      * <pre>
-     * The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+     * The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -915,7 +915,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+     * The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -936,7 +936,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+     * The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -953,7 +953,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+     * The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -967,7 +967,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+     * The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
      * </pre>
      *
      * <code>string digest = 1;</code>
@@ -987,7 +987,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object pixelDigest_ = "";
     /**
      * <pre>
-     * SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+     * SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
      * </pre>
      *
      * <code>string pixel_digest = 2;</code>
@@ -1007,7 +1007,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+     * SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
      * </pre>
      *
      * <code>string pixel_digest = 2;</code>
@@ -1028,7 +1028,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+     * SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
      * </pre>
      *
      * <code>string pixel_digest = 2;</code>
@@ -1045,7 +1045,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+     * SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
      * </pre>
      *
      * <code>string pixel_digest = 2;</code>
@@ -1059,7 +1059,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+     * SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
      * </pre>
      *
      * <code>string pixel_digest = 2;</code>
@@ -1197,7 +1197,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.Size, dev.fovea.vision.v1.Size.Builder, dev.fovea.vision.v1.SizeOrBuilder> sizeBuilder_;
     /**
      * <pre>
-     * The size as a viewer shows it: after the EXIF orientation was applied.
+     * The size as a viewer shows it, with the EXIF orientation applied.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -1208,7 +1208,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size as a viewer shows it: after the EXIF orientation was applied.
+     * The size as a viewer shows it, with the EXIF orientation applied.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -1223,7 +1223,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size as a viewer shows it: after the EXIF orientation was applied.
+     * The size as a viewer shows it, with the EXIF orientation applied.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -1243,7 +1243,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size as a viewer shows it: after the EXIF orientation was applied.
+     * The size as a viewer shows it, with the EXIF orientation applied.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -1261,7 +1261,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size as a viewer shows it: after the EXIF orientation was applied.
+     * The size as a viewer shows it, with the EXIF orientation applied.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -1286,7 +1286,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size as a viewer shows it: after the EXIF orientation was applied.
+     * The size as a viewer shows it, with the EXIF orientation applied.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -1303,7 +1303,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size as a viewer shows it: after the EXIF orientation was applied.
+     * The size as a viewer shows it, with the EXIF orientation applied.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -1315,7 +1315,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size as a viewer shows it: after the EXIF orientation was applied.
+     * The size as a viewer shows it, with the EXIF orientation applied.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -1330,7 +1330,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size as a viewer shows it: after the EXIF orientation was applied.
+     * The size as a viewer shows it, with the EXIF orientation applied.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -1352,7 +1352,7 @@ private static final long serialVersionUID = 0L;
     private int exifOrientation_ ;
     /**
      * <pre>
-     * The EXIF orientation that was applied, 1 to 8; 1 changes nothing.
+     * The EXIF orientation that was applied, 1 to 8. 1 changes nothing.
      * </pre>
      *
      * <code>uint32 exif_orientation = 6;</code>
@@ -1364,7 +1364,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The EXIF orientation that was applied, 1 to 8; 1 changes nothing.
+     * The EXIF orientation that was applied, 1 to 8. 1 changes nothing.
      * </pre>
      *
      * <code>uint32 exif_orientation = 6;</code>
@@ -1380,7 +1380,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The EXIF orientation that was applied, 1 to 8; 1 changes nothing.
+     * The EXIF orientation that was applied, 1 to 8. 1 changes nothing.
      * </pre>
      *
      * <code>uint32 exif_orientation = 6;</code>
@@ -1396,7 +1396,7 @@ private static final long serialVersionUID = 0L;
     private boolean hadAlpha_ ;
     /**
      * <pre>
-     * True where transparent pixels were laid on white.
+     * True if the image had transparency. It is composited on white.
      * </pre>
      *
      * <code>bool had_alpha = 7;</code>
@@ -1408,7 +1408,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where transparent pixels were laid on white.
+     * True if the image had transparency. It is composited on white.
      * </pre>
      *
      * <code>bool had_alpha = 7;</code>
@@ -1424,7 +1424,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * True where transparent pixels were laid on white.
+     * True if the image had transparency. It is composited on white.
      * </pre>
      *
      * <code>bool had_alpha = 7;</code>
@@ -1440,8 +1440,8 @@ private static final long serialVersionUID = 0L;
     private float textHeight_ ;
     /**
      * <pre>
-     * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
-     * on; 0 where no text was found.
+     * The height of the smallest common text in pixels of `size`, from the baseline to the top of an ascender. 0 if no
+     * text was detected.
      * </pre>
      *
      * <code>float text_height = 8;</code>
@@ -1453,8 +1453,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
-     * on; 0 where no text was found.
+     * The height of the smallest common text in pixels of `size`, from the baseline to the top of an ascender. 0 if no
+     * text was detected.
      * </pre>
      *
      * <code>float text_height = 8;</code>
@@ -1470,8 +1470,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
-     * on; 0 where no text was found.
+     * The height of the smallest common text in pixels of `size`, from the baseline to the top of an ascender. 0 if no
+     * text was detected.
      * </pre>
      *
      * <code>float text_height = 8;</code>
@@ -1487,7 +1487,7 @@ private static final long serialVersionUID = 0L;
     private float edgeDensity_ ;
     /**
      * <pre>
-     * The share of pixels at which the brightness changes sharply, 0 to 1.
+     * The share of pixels on an edge, where the brightness changes sharply, 0 to 1.
      * </pre>
      *
      * <code>float edge_density = 9;</code>
@@ -1499,7 +1499,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The share of pixels at which the brightness changes sharply, 0 to 1.
+     * The share of pixels on an edge, where the brightness changes sharply, 0 to 1.
      * </pre>
      *
      * <code>float edge_density = 9;</code>
@@ -1515,7 +1515,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The share of pixels at which the brightness changes sharply, 0 to 1.
+     * The share of pixels on an edge, where the brightness changes sharply, 0 to 1.
      * </pre>
      *
      * <code>float edge_density = 9;</code>
@@ -1531,7 +1531,7 @@ private static final long serialVersionUID = 0L;
     private float uniformShare_ ;
     /**
      * <pre>
-     * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+     * The share of uniform patches: groups of 32x32 pixels with a single colour, 0 to 1.
      * </pre>
      *
      * <code>float uniform_share = 10;</code>
@@ -1543,7 +1543,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+     * The share of uniform patches: groups of 32x32 pixels with a single colour, 0 to 1.
      * </pre>
      *
      * <code>float uniform_share = 10;</code>
@@ -1559,7 +1559,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+     * The share of uniform patches: groups of 32x32 pixels with a single colour, 0 to 1.
      * </pre>
      *
      * <code>float uniform_share = 10;</code>

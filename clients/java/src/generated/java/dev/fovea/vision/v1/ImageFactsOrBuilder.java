@@ -12,7 +12,7 @@ public interface ImageFactsOrBuilder extends
 
   /**
    * <pre>
-   * The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+   * The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -21,7 +21,7 @@ public interface ImageFactsOrBuilder extends
   java.lang.String getDigest();
   /**
    * <pre>
-   * The id: `sha256:` and the hexadecimal SHA-256 of the bytes as sent.
+   * The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal.
    * </pre>
    *
    * <code>string digest = 1;</code>
@@ -32,7 +32,7 @@ public interface ImageFactsOrBuilder extends
 
   /**
    * <pre>
-   * SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+   * SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
    * </pre>
    *
    * <code>string pixel_digest = 2;</code>
@@ -41,7 +41,7 @@ public interface ImageFactsOrBuilder extends
   java.lang.String getPixelDigest();
   /**
    * <pre>
-   * SHA-256 over the canonical pixels (oriented, alpha on white). Two files with equal pixels share it.
+   * SHA-256 of the canonical pixels: orientation applied, alpha composited on white. Files with equal pixels share it.
    * </pre>
    *
    * <code>string pixel_digest = 2;</code>
@@ -81,7 +81,7 @@ public interface ImageFactsOrBuilder extends
 
   /**
    * <pre>
-   * The size as a viewer shows it: after the EXIF orientation was applied.
+   * The size as a viewer shows it, with the EXIF orientation applied.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -90,7 +90,7 @@ public interface ImageFactsOrBuilder extends
   boolean hasSize();
   /**
    * <pre>
-   * The size as a viewer shows it: after the EXIF orientation was applied.
+   * The size as a viewer shows it, with the EXIF orientation applied.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -99,7 +99,7 @@ public interface ImageFactsOrBuilder extends
   dev.fovea.vision.v1.Size getSize();
   /**
    * <pre>
-   * The size as a viewer shows it: after the EXIF orientation was applied.
+   * The size as a viewer shows it, with the EXIF orientation applied.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size size = 5;</code>
@@ -108,7 +108,7 @@ public interface ImageFactsOrBuilder extends
 
   /**
    * <pre>
-   * The EXIF orientation that was applied, 1 to 8; 1 changes nothing.
+   * The EXIF orientation that was applied, 1 to 8. 1 changes nothing.
    * </pre>
    *
    * <code>uint32 exif_orientation = 6;</code>
@@ -118,7 +118,7 @@ public interface ImageFactsOrBuilder extends
 
   /**
    * <pre>
-   * True where transparent pixels were laid on white.
+   * True if the image had transparency. It is composited on white.
    * </pre>
    *
    * <code>bool had_alpha = 7;</code>
@@ -128,8 +128,8 @@ public interface ImageFactsOrBuilder extends
 
   /**
    * <pre>
-   * The height of the smallest common text, in pixels of `size`, from the top of a high letter to the line it stands
-   * on; 0 where no text was found.
+   * The height of the smallest common text in pixels of `size`, from the baseline to the top of an ascender. 0 if no
+   * text was detected.
    * </pre>
    *
    * <code>float text_height = 8;</code>
@@ -139,7 +139,7 @@ public interface ImageFactsOrBuilder extends
 
   /**
    * <pre>
-   * The share of pixels at which the brightness changes sharply, 0 to 1.
+   * The share of pixels on an edge, where the brightness changes sharply, 0 to 1.
    * </pre>
    *
    * <code>float edge_density = 9;</code>
@@ -149,7 +149,7 @@ public interface ImageFactsOrBuilder extends
 
   /**
    * <pre>
-   * The share of the squares of 32x32 pixels whose pixels are all equal, 0 to 1.
+   * The share of uniform patches: groups of 32x32 pixels with a single colour, 0 to 1.
    * </pre>
    *
    * <code>float uniform_share = 10;</code>

@@ -7,7 +7,7 @@ package dev.fovea.vision.v1;
 
 /**
  * <pre>
- * The file format of an image, read from its bytes and never from a name.
+ * The file format of an image. It is detected from the bytes, never from a name.
  * </pre>
  *
  * Protobuf enum {@code fovea.vision.v1.ImageFormat}
@@ -41,7 +41,7 @@ public enum ImageFormat
   IMAGE_FORMAT_PNG(2),
   /**
    * <pre>
-   * WebP; of an animation the first frame.
+   * WebP. Only the first frame of an animation.
    * </pre>
    *
    * <code>IMAGE_FORMAT_WEBP = 3;</code>
@@ -49,7 +49,7 @@ public enum ImageFormat
   IMAGE_FORMAT_WEBP(3),
   /**
    * <pre>
-   * GIF; of an animation the first frame.
+   * GIF. Only the first frame of an animation.
    * </pre>
    *
    * <code>IMAGE_FORMAT_GIF = 4;</code>
@@ -93,7 +93,7 @@ public enum ImageFormat
   public static final int IMAGE_FORMAT_PNG_VALUE = 2;
   /**
    * <pre>
-   * WebP; of an animation the first frame.
+   * WebP. Only the first frame of an animation.
    * </pre>
    *
    * <code>IMAGE_FORMAT_WEBP = 3;</code>
@@ -101,7 +101,7 @@ public enum ImageFormat
   public static final int IMAGE_FORMAT_WEBP_VALUE = 3;
   /**
    * <pre>
-   * GIF; of an animation the first frame.
+   * GIF. Only the first frame of an animation.
    * </pre>
    *
    * <code>IMAGE_FORMAT_GIF = 4;</code>

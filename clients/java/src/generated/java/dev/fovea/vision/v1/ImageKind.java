@@ -7,7 +7,7 @@ package dev.fovea.vision.v1;
 
 /**
  * <pre>
- * What an image mostly shows, as far as edges and colours tell.
+ * What an image mostly shows, estimated from its edges and colours.
  * </pre>
  *
  * Protobuf enum {@code fovea.vision.v1.ImageKind}
@@ -25,7 +25,7 @@ public enum ImageKind
   IMAGE_KIND_UNSPECIFIED(0),
   /**
    * <pre>
-   * Lines of text: a page, a table, a screen.
+   * Lines of text, such as a page, a table or a screen.
    * </pre>
    *
    * <code>IMAGE_KIND_TEXT = 1;</code>
@@ -33,7 +33,7 @@ public enum ImageKind
   IMAGE_KIND_TEXT(1),
   /**
    * <pre>
-   * Flat colours and few edges: a chart, a drawing, a logo.
+   * Uniform colours and few edges, such as a chart, a drawing or a logo.
    * </pre>
    *
    * <code>IMAGE_KIND_GRAPHIC = 2;</code>
@@ -41,7 +41,7 @@ public enum ImageKind
   IMAGE_KIND_GRAPHIC(2),
   /**
    * <pre>
-   * Everything else: a photograph.
+   * Everything else, such as a photograph.
    * </pre>
    *
    * <code>IMAGE_KIND_PHOTO = 3;</code>
@@ -69,7 +69,7 @@ public enum ImageKind
   public static final int IMAGE_KIND_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * Lines of text: a page, a table, a screen.
+   * Lines of text, such as a page, a table or a screen.
    * </pre>
    *
    * <code>IMAGE_KIND_TEXT = 1;</code>
@@ -77,7 +77,7 @@ public enum ImageKind
   public static final int IMAGE_KIND_TEXT_VALUE = 1;
   /**
    * <pre>
-   * Flat colours and few edges: a chart, a drawing, a logo.
+   * Uniform colours and few edges, such as a chart, a drawing or a logo.
    * </pre>
    *
    * <code>IMAGE_KIND_GRAPHIC = 2;</code>
@@ -85,7 +85,7 @@ public enum ImageKind
   public static final int IMAGE_KIND_GRAPHIC_VALUE = 2;
   /**
    * <pre>
-   * Everything else: a photograph.
+   * Everything else, such as a photograph.
    * </pre>
    *
    * <code>IMAGE_KIND_PHOTO = 3;</code>

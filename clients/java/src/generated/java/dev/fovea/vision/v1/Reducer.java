@@ -7,8 +7,8 @@ package dev.fovea.vision.v1;
 
 /**
  * <pre>
- * Which rows of an image are kept where not all are. All but RESIZE put the rows of an image in an order that depends
- * on the image alone, so that one encode serves every number of rows.
+ * How the kept rows of an image are chosen. Every reducer except RESIZE ranks the rows by the image alone, so that a
+ * single encode serves every row count.
  * </pre>
  *
  * Protobuf enum {@code fovea.vision.v1.Reducer}
@@ -18,7 +18,7 @@ public enum Reducer
     implements com.google.protobuf.ProtocolMessageEnum {
   /**
    * <pre>
-   * The server's choice.
+   * The server's default.
    * </pre>
    *
    * <code>REDUCER_UNSPECIFIED = 0;</code>
@@ -26,7 +26,7 @@ public enum Reducer
   REDUCER_UNSPECIFIED(0),
   /**
    * <pre>
-   * The image is made smaller until it has the wanted number of rows. The decoder plans it so; encoders drop nothing.
+   * Resize the image until it has the wanted number of rows. The decoder plans the size; the encoder drops no rows.
    * </pre>
    *
    * <code>REDUCER_RESIZE = 1;</code>
@@ -34,7 +34,7 @@ public enum Reducer
   REDUCER_RESIZE(1),
   /**
    * <pre>
-   * By the attention that a row gets in the tower, and by how much it adds to what is kept already.
+   * By saliency and coverage: the attention that a row receives in the tower, and what it adds to the rows kept so far.
    * </pre>
    *
    * <code>REDUCER_SCOPE = 2;</code>
@@ -42,7 +42,7 @@ public enum Reducer
   REDUCER_SCOPE(2),
   /**
    * <pre>
-   * By how different a row is from those kept already.
+   * By diversity: how different a row is from the rows kept so far.
    * </pre>
    *
    * <code>REDUCER_DIVPRUNE = 3;</code>
@@ -50,7 +50,7 @@ public enum Reducer
   REDUCER_DIVPRUNE(3),
   /**
    * <pre>
-   * Evenly over the image.
+   * At even distances over the image.
    * </pre>
    *
    * <code>REDUCER_STRIDE = 4;</code>
@@ -58,7 +58,7 @@ public enum Reducer
   REDUCER_STRIDE(4),
   /**
    * <pre>
-   * At random, the same for every image of a size. For comparison.
+   * At random, the same for every image of a size. A baseline for comparison.
    * </pre>
    *
    * <code>REDUCER_RANDOM = 5;</code>
@@ -78,7 +78,7 @@ public enum Reducer
   }
   /**
    * <pre>
-   * The server's choice.
+   * The server's default.
    * </pre>
    *
    * <code>REDUCER_UNSPECIFIED = 0;</code>
@@ -86,7 +86,7 @@ public enum Reducer
   public static final int REDUCER_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * The image is made smaller until it has the wanted number of rows. The decoder plans it so; encoders drop nothing.
+   * Resize the image until it has the wanted number of rows. The decoder plans the size; the encoder drops no rows.
    * </pre>
    *
    * <code>REDUCER_RESIZE = 1;</code>
@@ -94,7 +94,7 @@ public enum Reducer
   public static final int REDUCER_RESIZE_VALUE = 1;
   /**
    * <pre>
-   * By the attention that a row gets in the tower, and by how much it adds to what is kept already.
+   * By saliency and coverage: the attention that a row receives in the tower, and what it adds to the rows kept so far.
    * </pre>
    *
    * <code>REDUCER_SCOPE = 2;</code>
@@ -102,7 +102,7 @@ public enum Reducer
   public static final int REDUCER_SCOPE_VALUE = 2;
   /**
    * <pre>
-   * By how different a row is from those kept already.
+   * By diversity: how different a row is from the rows kept so far.
    * </pre>
    *
    * <code>REDUCER_DIVPRUNE = 3;</code>
@@ -110,7 +110,7 @@ public enum Reducer
   public static final int REDUCER_DIVPRUNE_VALUE = 3;
   /**
    * <pre>
-   * Evenly over the image.
+   * At even distances over the image.
    * </pre>
    *
    * <code>REDUCER_STRIDE = 4;</code>
@@ -118,7 +118,7 @@ public enum Reducer
   public static final int REDUCER_STRIDE_VALUE = 4;
   /**
    * <pre>
-   * At random, the same for every image of a size. For comparison.
+   * At random, the same for every image of a size. A baseline for comparison.
    * </pre>
    *
    * <code>REDUCER_RANDOM = 5;</code>

@@ -7,7 +7,7 @@ package dev.fovea.vision.v1;
 
 /**
  * <pre>
- * Some consecutive rows. At most 1 MiB of data, cut on a row boundary.
+ * Consecutive rows, at most 1 MiB of data, split on a row boundary.
  * </pre>
  *
  * Protobuf type {@code fovea.vision.v1.RowChunk}
@@ -57,7 +57,7 @@ private static final long serialVersionUID = 0L;
   private int firstRow_ = 0;
   /**
    * <pre>
-   * The place of the first row in the image's rows.
+   * The index of the first row among the rows of the stream.
    * </pre>
    *
    * <code>uint32 first_row = 1;</code>
@@ -72,7 +72,7 @@ private static final long serialVersionUID = 0L;
   private int rows_ = 0;
   /**
    * <pre>
-   * How many rows.
+   * The number of rows.
    * </pre>
    *
    * <code>uint32 rows = 2;</code>
@@ -310,7 +310,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Some consecutive rows. At most 1 MiB of data, cut on a row boundary.
+   * Consecutive rows, at most 1 MiB of data, split on a row boundary.
    * </pre>
    *
    * Protobuf type {@code fovea.vision.v1.RowChunk}
@@ -487,7 +487,7 @@ private static final long serialVersionUID = 0L;
     private int firstRow_ ;
     /**
      * <pre>
-     * The place of the first row in the image's rows.
+     * The index of the first row among the rows of the stream.
      * </pre>
      *
      * <code>uint32 first_row = 1;</code>
@@ -499,7 +499,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The place of the first row in the image's rows.
+     * The index of the first row among the rows of the stream.
      * </pre>
      *
      * <code>uint32 first_row = 1;</code>
@@ -515,7 +515,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The place of the first row in the image's rows.
+     * The index of the first row among the rows of the stream.
      * </pre>
      *
      * <code>uint32 first_row = 1;</code>
@@ -531,7 +531,7 @@ private static final long serialVersionUID = 0L;
     private int rows_ ;
     /**
      * <pre>
-     * How many rows.
+     * The number of rows.
      * </pre>
      *
      * <code>uint32 rows = 2;</code>
@@ -543,7 +543,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many rows.
+     * The number of rows.
      * </pre>
      *
      * <code>uint32 rows = 2;</code>
@@ -559,7 +559,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many rows.
+     * The number of rows.
      * </pre>
      *
      * <code>uint32 rows = 2;</code>

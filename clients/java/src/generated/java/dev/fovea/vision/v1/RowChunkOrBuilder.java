@@ -12,7 +12,7 @@ public interface RowChunkOrBuilder extends
 
   /**
    * <pre>
-   * The place of the first row in the image's rows.
+   * The index of the first row among the rows of the stream.
    * </pre>
    *
    * <code>uint32 first_row = 1;</code>
@@ -22,7 +22,7 @@ public interface RowChunkOrBuilder extends
 
   /**
    * <pre>
-   * How many rows.
+   * The number of rows.
    * </pre>
    *
    * <code>uint32 rows = 2;</code>

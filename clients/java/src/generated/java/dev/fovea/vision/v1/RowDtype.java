@@ -7,7 +7,7 @@ package dev.fovea.vision.v1;
 
 /**
  * <pre>
- * How one value of a row is written; always little-endian.
+ * The dtype of a row's values. Values are little-endian.
  * </pre>
  *
  * Protobuf enum {@code fovea.vision.v1.RowDtype}
@@ -17,7 +17,7 @@ public enum RowDtype
     implements com.google.protobuf.ProtocolMessageEnum {
   /**
    * <pre>
-   * The server's own choice.
+   * The server's default.
    * </pre>
    *
    * <code>ROW_DTYPE_UNSPECIFIED = 0;</code>
@@ -49,7 +49,7 @@ public enum RowDtype
   ROW_DTYPE_FP32(3),
   /**
    * <pre>
-   * float8 e4m3fn, 1 byte; behind the values of a row one fp32 scale for each level, in the order of the levels.
+   * float8 e4m3fn, 1 byte. After the values, a row has an fp32 scale for each level, in the order of the levels.
    * </pre>
    *
    * <code>ROW_DTYPE_FP8 = 4;</code>
@@ -57,7 +57,7 @@ public enum RowDtype
   ROW_DTYPE_FP8(4),
   /**
    * <pre>
-   * int8, 1 byte; behind the values of a row one fp32 scale for each 64 values of a level, in their order.
+   * int8, 1 byte. After the values, a row has an fp32 scale for each group of 64 values of a level, in order.
    * </pre>
    *
    * <code>ROW_DTYPE_INT8 = 5;</code>
@@ -77,7 +77,7 @@ public enum RowDtype
   }
   /**
    * <pre>
-   * The server's own choice.
+   * The server's default.
    * </pre>
    *
    * <code>ROW_DTYPE_UNSPECIFIED = 0;</code>
@@ -109,7 +109,7 @@ public enum RowDtype
   public static final int ROW_DTYPE_FP32_VALUE = 3;
   /**
    * <pre>
-   * float8 e4m3fn, 1 byte; behind the values of a row one fp32 scale for each level, in the order of the levels.
+   * float8 e4m3fn, 1 byte. After the values, a row has an fp32 scale for each level, in the order of the levels.
    * </pre>
    *
    * <code>ROW_DTYPE_FP8 = 4;</code>
@@ -117,7 +117,7 @@ public enum RowDtype
   public static final int ROW_DTYPE_FP8_VALUE = 4;
   /**
    * <pre>
-   * int8, 1 byte; behind the values of a row one fp32 scale for each 64 values of a level, in their order.
+   * int8, 1 byte. After the values, a row has an fp32 scale for each group of 64 values of a level, in order.
    * </pre>
    *
    * <code>ROW_DTYPE_INT8 = 5;</code>

@@ -8,7 +8,7 @@ package dev.fovea.vision.v1;
 /**
  * <pre>
  * The layout of a row: `width * (1 + levels)` values, the pooled features first, then each deepstack level.
- * Rows stand in raster order of the merged grid (2x2 patches a row).
+ * Rows are in raster order of the merged grid, where each cell merges 2x2 patches.
  * </pre>
  *
  * Protobuf type {@code fovea.vision.v1.RowLayout}
@@ -58,7 +58,7 @@ private static final long serialVersionUID = 0L;
   private int version_ = 0;
   /**
    * <pre>
-   * The version of this layout; a decoder refuses one that it does not know.
+   * The version of this layout. A decoder refuses a version that it does not know.
    * </pre>
    *
    * <code>uint32 version = 1;</code>
@@ -73,7 +73,7 @@ private static final long serialVersionUID = 0L;
   private int width_ = 0;
   /**
    * <pre>
-   * Values of one level: the hidden size of the language model.
+   * Values in a level: the hidden size of the language model.
    * </pre>
    *
    * <code>uint32 width = 2;</code>
@@ -88,7 +88,7 @@ private static final long serialVersionUID = 0L;
   private int levels_ = 0;
   /**
    * <pre>
-   * Deepstack levels beside the pooled features.
+   * Deepstack levels, in addition to the pooled features.
    * </pre>
    *
    * <code>uint32 levels = 3;</code>
@@ -103,7 +103,7 @@ private static final long serialVersionUID = 0L;
   private int dtype_ = 0;
   /**
    * <pre>
-   * How a value is written.
+   * The dtype of the values.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowDtype dtype = 4;</code>
@@ -114,7 +114,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How a value is written.
+   * The dtype of the values.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowDtype dtype = 4;</code>
@@ -129,7 +129,7 @@ private static final long serialVersionUID = 0L;
   private int rowBytes_ = 0;
   /**
    * <pre>
-   * Bytes of one row: those of its values, and of its scales where the dtype has some.
+   * Bytes of a row: its values, and its scales if the dtype has any.
    * </pre>
    *
    * <code>uint32 row_bytes = 5;</code>
@@ -347,7 +347,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The layout of a row: `width * (1 + levels)` values, the pooled features first, then each deepstack level.
-   * Rows stand in raster order of the merged grid (2x2 patches a row).
+   * Rows are in raster order of the merged grid, where each cell merges 2x2 patches.
    * </pre>
    *
    * Protobuf type {@code fovea.vision.v1.RowLayout}
@@ -536,7 +536,7 @@ private static final long serialVersionUID = 0L;
     private int version_ ;
     /**
      * <pre>
-     * The version of this layout; a decoder refuses one that it does not know.
+     * The version of this layout. A decoder refuses a version that it does not know.
      * </pre>
      *
      * <code>uint32 version = 1;</code>
@@ -548,7 +548,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The version of this layout; a decoder refuses one that it does not know.
+     * The version of this layout. A decoder refuses a version that it does not know.
      * </pre>
      *
      * <code>uint32 version = 1;</code>
@@ -564,7 +564,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The version of this layout; a decoder refuses one that it does not know.
+     * The version of this layout. A decoder refuses a version that it does not know.
      * </pre>
      *
      * <code>uint32 version = 1;</code>
@@ -580,7 +580,7 @@ private static final long serialVersionUID = 0L;
     private int width_ ;
     /**
      * <pre>
-     * Values of one level: the hidden size of the language model.
+     * Values in a level: the hidden size of the language model.
      * </pre>
      *
      * <code>uint32 width = 2;</code>
@@ -592,7 +592,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Values of one level: the hidden size of the language model.
+     * Values in a level: the hidden size of the language model.
      * </pre>
      *
      * <code>uint32 width = 2;</code>
@@ -608,7 +608,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Values of one level: the hidden size of the language model.
+     * Values in a level: the hidden size of the language model.
      * </pre>
      *
      * <code>uint32 width = 2;</code>
@@ -624,7 +624,7 @@ private static final long serialVersionUID = 0L;
     private int levels_ ;
     /**
      * <pre>
-     * Deepstack levels beside the pooled features.
+     * Deepstack levels, in addition to the pooled features.
      * </pre>
      *
      * <code>uint32 levels = 3;</code>
@@ -636,7 +636,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Deepstack levels beside the pooled features.
+     * Deepstack levels, in addition to the pooled features.
      * </pre>
      *
      * <code>uint32 levels = 3;</code>
@@ -652,7 +652,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Deepstack levels beside the pooled features.
+     * Deepstack levels, in addition to the pooled features.
      * </pre>
      *
      * <code>uint32 levels = 3;</code>
@@ -668,7 +668,7 @@ private static final long serialVersionUID = 0L;
     private int dtype_ = 0;
     /**
      * <pre>
-     * How a value is written.
+     * The dtype of the values.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 4;</code>
@@ -679,7 +679,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How a value is written.
+     * The dtype of the values.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 4;</code>
@@ -694,7 +694,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How a value is written.
+     * The dtype of the values.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 4;</code>
@@ -707,7 +707,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How a value is written.
+     * The dtype of the values.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 4;</code>
@@ -724,7 +724,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How a value is written.
+     * The dtype of the values.
      * </pre>
      *
      * <code>.fovea.vision.v1.RowDtype dtype = 4;</code>
@@ -740,7 +740,7 @@ private static final long serialVersionUID = 0L;
     private int rowBytes_ ;
     /**
      * <pre>
-     * Bytes of one row: those of its values, and of its scales where the dtype has some.
+     * Bytes of a row: its values, and its scales if the dtype has any.
      * </pre>
      *
      * <code>uint32 row_bytes = 5;</code>
@@ -752,7 +752,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of one row: those of its values, and of its scales where the dtype has some.
+     * Bytes of a row: its values, and its scales if the dtype has any.
      * </pre>
      *
      * <code>uint32 row_bytes = 5;</code>
@@ -768,7 +768,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of one row: those of its values, and of its scales where the dtype has some.
+     * Bytes of a row: its values, and its scales if the dtype has any.
      * </pre>
      *
      * <code>uint32 row_bytes = 5;</code>

@@ -12,7 +12,7 @@ public interface RowLayoutOrBuilder extends
 
   /**
    * <pre>
-   * The version of this layout; a decoder refuses one that it does not know.
+   * The version of this layout. A decoder refuses a version that it does not know.
    * </pre>
    *
    * <code>uint32 version = 1;</code>
@@ -22,7 +22,7 @@ public interface RowLayoutOrBuilder extends
 
   /**
    * <pre>
-   * Values of one level: the hidden size of the language model.
+   * Values in a level: the hidden size of the language model.
    * </pre>
    *
    * <code>uint32 width = 2;</code>
@@ -32,7 +32,7 @@ public interface RowLayoutOrBuilder extends
 
   /**
    * <pre>
-   * Deepstack levels beside the pooled features.
+   * Deepstack levels, in addition to the pooled features.
    * </pre>
    *
    * <code>uint32 levels = 3;</code>
@@ -42,7 +42,7 @@ public interface RowLayoutOrBuilder extends
 
   /**
    * <pre>
-   * How a value is written.
+   * The dtype of the values.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowDtype dtype = 4;</code>
@@ -51,7 +51,7 @@ public interface RowLayoutOrBuilder extends
   int getDtypeValue();
   /**
    * <pre>
-   * How a value is written.
+   * The dtype of the values.
    * </pre>
    *
    * <code>.fovea.vision.v1.RowDtype dtype = 4;</code>
@@ -61,7 +61,7 @@ public interface RowLayoutOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of one row: those of its values, and of its scales where the dtype has some.
+   * Bytes of a row: its values, and its scales if the dtype has any.
    * </pre>
    *
    * <code>uint32 row_bytes = 5;</code>

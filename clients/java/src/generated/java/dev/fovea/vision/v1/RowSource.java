@@ -25,7 +25,7 @@ public enum RowSource
   ROW_SOURCE_UNSPECIFIED(0),
   /**
    * <pre>
-   * The vision tower computed them for this call, or for one that asked at the same time.
+   * The vision tower computed them for this call or for a concurrent call with the same key.
    * </pre>
    *
    * <code>ROW_SOURCE_ENCODED = 1;</code>
@@ -33,7 +33,7 @@ public enum RowSource
   ROW_SOURCE_ENCODED(1),
   /**
    * <pre>
-   * They lay in the encoder's store: a hit.
+   * The encoder's store held them: a row hit.
    * </pre>
    *
    * <code>ROW_SOURCE_ROWS = 2;</code>
@@ -41,7 +41,7 @@ public enum RowSource
   ROW_SOURCE_ROWS(2),
   /**
    * <pre>
-   * The decoder's KV cache held their prefix; no row travelled.
+   * The decoder's KV cache held their prefix: a prefix hit. No rows were sent.
    * </pre>
    *
    * <code>ROW_SOURCE_PREFIX = 3;</code>
@@ -49,7 +49,7 @@ public enum RowSource
   ROW_SOURCE_PREFIX(3),
   /**
    * <pre>
-   * No rows were needed: the image was replaced or left out, as a step of the receipt says.
+   * No rows were needed. The image was replaced or left out; a step of the receipt says why.
    * </pre>
    *
    * <code>ROW_SOURCE_NONE = 4;</code>
@@ -77,7 +77,7 @@ public enum RowSource
   public static final int ROW_SOURCE_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * The vision tower computed them for this call, or for one that asked at the same time.
+   * The vision tower computed them for this call or for a concurrent call with the same key.
    * </pre>
    *
    * <code>ROW_SOURCE_ENCODED = 1;</code>
@@ -85,7 +85,7 @@ public enum RowSource
   public static final int ROW_SOURCE_ENCODED_VALUE = 1;
   /**
    * <pre>
-   * They lay in the encoder's store: a hit.
+   * The encoder's store held them: a row hit.
    * </pre>
    *
    * <code>ROW_SOURCE_ROWS = 2;</code>
@@ -93,7 +93,7 @@ public enum RowSource
   public static final int ROW_SOURCE_ROWS_VALUE = 2;
   /**
    * <pre>
-   * The decoder's KV cache held their prefix; no row travelled.
+   * The decoder's KV cache held their prefix: a prefix hit. No rows were sent.
    * </pre>
    *
    * <code>ROW_SOURCE_PREFIX = 3;</code>
@@ -101,7 +101,7 @@ public enum RowSource
   public static final int ROW_SOURCE_PREFIX_VALUE = 3;
   /**
    * <pre>
-   * No rows were needed: the image was replaced or left out, as a step of the receipt says.
+   * No rows were needed. The image was replaced or left out; a step of the receipt says why.
    * </pre>
    *
    * <code>ROW_SOURCE_NONE = 4;</code>

@@ -7,7 +7,7 @@ package dev.fovea.vision.v1;
 
 /**
  * <pre>
- * What an image of a given size costs at a given limit. Pure arithmetic: nothing is decoded.
+ * What an image of a given size costs at a given limit. Computed from the size alone.
  * </pre>
  *
  * Protobuf type {@code fovea.vision.v1.TokenCount}
@@ -57,7 +57,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.Size original_;
   /**
    * <pre>
-   * The size that was asked about.
+   * The size of the image before planning.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -69,7 +69,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The size that was asked about.
+   * The size of the image before planning.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -81,7 +81,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The size that was asked about.
+   * The size of the image before planning.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -95,7 +95,7 @@ private static final long serialVersionUID = 0L;
   private dev.fovea.vision.v1.Size planned_;
   /**
    * <pre>
-   * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+   * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -107,7 +107,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+   * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -119,7 +119,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+   * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -171,7 +171,7 @@ private static final long serialVersionUID = 0L;
   private int patches_ = 0;
   /**
    * <pre>
-   * 16x16 patches: what the vision tower computes.
+   * The number of 16x16 patches that the vision tower computes.
    * </pre>
    *
    * <code>uint32 patches = 4;</code>
@@ -186,7 +186,7 @@ private static final long serialVersionUID = 0L;
   private int tokens_ = 0;
   /**
    * <pre>
-   * Visual tokens: what the language model reads; patches / 4.
+   * The number of visual tokens that the language model reads: patches / 4.
    * </pre>
    *
    * <code>uint32 tokens = 5;</code>
@@ -201,7 +201,7 @@ private static final long serialVersionUID = 0L;
   private int rowBytes_ = 0;
   /**
    * <pre>
-   * Bytes of the rows as they are stored and sent; 0 where the server does not know its row width.
+   * Size of the rows in bytes, as stored and sent. 0 if the server does not know its row width.
    * </pre>
    *
    * <code>uint32 row_bytes = 6;</code>
@@ -445,7 +445,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What an image of a given size costs at a given limit. Pure arithmetic: nothing is decoded.
+   * What an image of a given size costs at a given limit. Computed from the size alone.
    * </pre>
    *
    * Protobuf type {@code fovea.vision.v1.TokenCount}
@@ -685,7 +685,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.Size, dev.fovea.vision.v1.Size.Builder, dev.fovea.vision.v1.SizeOrBuilder> originalBuilder_;
     /**
      * <pre>
-     * The size that was asked about.
+     * The size of the image before planning.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -696,7 +696,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size that was asked about.
+     * The size of the image before planning.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -711,7 +711,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size that was asked about.
+     * The size of the image before planning.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -731,7 +731,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size that was asked about.
+     * The size of the image before planning.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -749,7 +749,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size that was asked about.
+     * The size of the image before planning.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -774,7 +774,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size that was asked about.
+     * The size of the image before planning.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -791,7 +791,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size that was asked about.
+     * The size of the image before planning.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -803,7 +803,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size that was asked about.
+     * The size of the image before planning.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -818,7 +818,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size that was asked about.
+     * The size of the image before planning.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -842,7 +842,7 @@ private static final long serialVersionUID = 0L;
         dev.fovea.vision.v1.Size, dev.fovea.vision.v1.Size.Builder, dev.fovea.vision.v1.SizeOrBuilder> plannedBuilder_;
     /**
      * <pre>
-     * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+     * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -853,7 +853,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+     * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -868,7 +868,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+     * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -888,7 +888,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+     * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -906,7 +906,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+     * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -931,7 +931,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+     * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -948,7 +948,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+     * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -960,7 +960,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+     * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -975,7 +975,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+     * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
      * </pre>
      *
      * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -1154,7 +1154,7 @@ private static final long serialVersionUID = 0L;
     private int patches_ ;
     /**
      * <pre>
-     * 16x16 patches: what the vision tower computes.
+     * The number of 16x16 patches that the vision tower computes.
      * </pre>
      *
      * <code>uint32 patches = 4;</code>
@@ -1166,7 +1166,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 16x16 patches: what the vision tower computes.
+     * The number of 16x16 patches that the vision tower computes.
      * </pre>
      *
      * <code>uint32 patches = 4;</code>
@@ -1182,7 +1182,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * 16x16 patches: what the vision tower computes.
+     * The number of 16x16 patches that the vision tower computes.
      * </pre>
      *
      * <code>uint32 patches = 4;</code>
@@ -1198,7 +1198,7 @@ private static final long serialVersionUID = 0L;
     private int tokens_ ;
     /**
      * <pre>
-     * Visual tokens: what the language model reads; patches / 4.
+     * The number of visual tokens that the language model reads: patches / 4.
      * </pre>
      *
      * <code>uint32 tokens = 5;</code>
@@ -1210,7 +1210,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens: what the language model reads; patches / 4.
+     * The number of visual tokens that the language model reads: patches / 4.
      * </pre>
      *
      * <code>uint32 tokens = 5;</code>
@@ -1226,7 +1226,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Visual tokens: what the language model reads; patches / 4.
+     * The number of visual tokens that the language model reads: patches / 4.
      * </pre>
      *
      * <code>uint32 tokens = 5;</code>
@@ -1242,7 +1242,7 @@ private static final long serialVersionUID = 0L;
     private int rowBytes_ ;
     /**
      * <pre>
-     * Bytes of the rows as they are stored and sent; 0 where the server does not know its row width.
+     * Size of the rows in bytes, as stored and sent. 0 if the server does not know its row width.
      * </pre>
      *
      * <code>uint32 row_bytes = 6;</code>
@@ -1254,7 +1254,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows as they are stored and sent; 0 where the server does not know its row width.
+     * Size of the rows in bytes, as stored and sent. 0 if the server does not know its row width.
      * </pre>
      *
      * <code>uint32 row_bytes = 6;</code>
@@ -1270,7 +1270,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Bytes of the rows as they are stored and sent; 0 where the server does not know its row width.
+     * Size of the rows in bytes, as stored and sent. 0 if the server does not know its row width.
      * </pre>
      *
      * <code>uint32 row_bytes = 6;</code>

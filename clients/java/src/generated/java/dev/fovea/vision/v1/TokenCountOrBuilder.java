@@ -12,7 +12,7 @@ public interface TokenCountOrBuilder extends
 
   /**
    * <pre>
-   * The size that was asked about.
+   * The size of the image before planning.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -21,7 +21,7 @@ public interface TokenCountOrBuilder extends
   boolean hasOriginal();
   /**
    * <pre>
-   * The size that was asked about.
+   * The size of the image before planning.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -30,7 +30,7 @@ public interface TokenCountOrBuilder extends
   dev.fovea.vision.v1.Size getOriginal();
   /**
    * <pre>
-   * The size that was asked about.
+   * The size of the image before planning.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size original = 1;</code>
@@ -39,7 +39,7 @@ public interface TokenCountOrBuilder extends
 
   /**
    * <pre>
-   * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+   * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -48,7 +48,7 @@ public interface TokenCountOrBuilder extends
   boolean hasPlanned();
   /**
    * <pre>
-   * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+   * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -57,7 +57,7 @@ public interface TokenCountOrBuilder extends
   dev.fovea.vision.v1.Size getPlanned();
   /**
    * <pre>
-   * The size the model sees: multiples of 32 within the limits, aspect nearly kept.
+   * The size that the model sees: multiples of 32 within the limits, with almost the same aspect ratio.
    * </pre>
    *
    * <code>.fovea.vision.v1.Size planned = 2;</code>
@@ -93,7 +93,7 @@ public interface TokenCountOrBuilder extends
 
   /**
    * <pre>
-   * 16x16 patches: what the vision tower computes.
+   * The number of 16x16 patches that the vision tower computes.
    * </pre>
    *
    * <code>uint32 patches = 4;</code>
@@ -103,7 +103,7 @@ public interface TokenCountOrBuilder extends
 
   /**
    * <pre>
-   * Visual tokens: what the language model reads; patches / 4.
+   * The number of visual tokens that the language model reads: patches / 4.
    * </pre>
    *
    * <code>uint32 tokens = 5;</code>
@@ -113,7 +113,7 @@ public interface TokenCountOrBuilder extends
 
   /**
    * <pre>
-   * Bytes of the rows as they are stored and sent; 0 where the server does not know its row width.
+   * Size of the rows in bytes, as stored and sent. 0 if the server does not know its row width.
    * </pre>
    *
    * <code>uint32 row_bytes = 6;</code>
