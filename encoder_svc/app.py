@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     logs.configure(config.log_form, config.log_level)
     logs.adopt_libraries(config.log_form)
     log.info("settings", **settings.printable(config))
-    run(serve(config), "encoder", (FoveaError, OSError, ValueError))
+    run(serve(config, record_crash=True), "encoder", (FoveaError, OSError, ValueError))
 
 
 def _limits(kind: type[Limits], config: EncoderSettings, **derived: Any) -> Limits:
@@ -70,8 +70,12 @@ def _limits(kind: type[Limits], config: EncoderSettings, **derived: Any) -> Limi
     return kind(**config.model_dump(include=names - derived.keys()), **derived)
 
 
-async def serve(config: EncoderSettings) -> None:
-    """Open the store and bind, then load the tower, so that health and GetServerInfo answer meanwhile."""
+async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
+    """Open the store and bind, then load the tower, so that health and GetServerInfo answer meanwhile.
+
+    `record_crash` takes the fault handler of the whole process, so that the next start knows whether the
+    store's code was killed by a signal.
+    """
     check_folder(config.model)
     architecture.check_processor(config.model)
     geometry = Geometry.from_checkpoint(config.model)
@@ -98,6 +102,8 @@ async def serve(config: EncoderSettings) -> None:
         closing(ThreadDecoder(_limits(ImageLimits, config), threads)) as decoder,
         closing(ImagePreparer(decoder, geometry, threads)) as preparer,
     ):
+        if record_crash:
+            store.record_crash()
         uploads = Uploads(store, decoder, policy)
         state = ServiceState(description, store, uploads)
         registry = CollectorRegistry()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -88,6 +89,22 @@ async def test_the_cache_outlives_a_restart_and_a_kill_of_the_encoder(pair: Pair
         assert await pair.encodes() == 0
     fresh = await pair.ask(picture(seed=99))
     assert fresh.sources == ["ROW_SOURCE_ENCODED"]
+
+
+async def test_pages_lost_while_running_kill_one_process_and_not_the_next(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """The signal leaves its stack in the store's directory, and the next start quarantines the store."""
+    image = picture(120, 90, seed=9)
+    await pair.ask(image)
+    os.truncate(tmp_path / "store" / "env" / "data.mdb", 8192)
+    with suppress(grpc.aio.AioRpcError):
+        await pair.ask(picture(130, 90, seed=10))
+    assert await pair.encoder.ended() == -signal.SIGBUS
+    pair.encoder.start()
+    await pair.encoder.until_ready()
+    assert (tmp_path / "store" / "env.set-aside").exists()
+    await pair.ask_again(image)
 
 
 async def test_a_kill_during_calls_gives_typed_errors_and_loses_nothing(pair: Pair) -> None:
