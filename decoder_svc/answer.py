@@ -212,7 +212,7 @@ class Answerer:
             cost.text_tokens,
             cost.visual_tokens,
             [(image.width, image.height) for image in prepared.images if not image.referred],
-            request.sampling.max_new_tokens,
+            request.sampling.token_limit,
             self._engine.limits.max_context,
             self._model.geometry,
         )
@@ -222,7 +222,7 @@ class Answerer:
         return RequestCost(
             tokens * self._model.kv_bytes_per_token,
             self._model.prefill.flops(tokens),
-            tokens + request.sampling.max_new_tokens <= self._engine.limits.max_context,
+            tokens + request.sampling.token_limit <= self._engine.limits.max_context,
         )
 
     def _alternatives(

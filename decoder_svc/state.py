@@ -22,7 +22,7 @@ from decoder_svc.engine.protocol import Engine, EngineLoad
 from decoder_svc.request import ChatRequest
 from fovea.contract.answer import Event, Finished, Started, Text
 from fovea.contract.count import Count
-from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotReady, Violation
+from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotReady
 from fovea.contract.ids import is_digest
 from fovea.contract.image import StoredImage
 from fovea.contract.receipt import Receipt
@@ -245,7 +245,7 @@ class ServiceState:
 def _check_digest(field: str, digest: str) -> None:
     if not is_digest(digest):
         what = "must be sha256: and 64 lower-case hexadecimal digits"
-        raise InvalidArgument(f"{field} {what}", violations=[Violation(field, what)], actual=digest[:80])
+        raise InvalidArgument.of_field(field, what, actual=digest[:80])
 
 
 async def _as_stream(data: bytes) -> AsyncIterator[bytes]:

@@ -63,9 +63,10 @@ def ask(
     """Ask about images. The answer goes to standard output as it comes, its receipt to standard error."""
     from fovea.client import Client, Sampling
 
-    sampling = Sampling(
-        temperature, top_p, top_k, min_p, repetition_penalty, seed, stop or None, max_new_tokens
-    )
+    sampling = Sampling.of(
+        temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed, stop=stop,
+        repetition_penalty=repetition_penalty, max_new_tokens=max_new_tokens,
+    )  # fmt: skip
     with reported(as_json, HINT), Client(decoder, token or None) as client:
         budget = visual.budget()
         sources = named(images, pages, budget)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from fovea.contract.enums import EnumCodec, coerce
-from fovea.contract.errors import InvalidArgument, Violation
+from fovea.contract.errors import InvalidArgument
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer, RowSelection
 from fovea.decoder.v1 import decoder_pb2
 from fovea.vision.v1 import rows_pb2
@@ -205,27 +205,22 @@ def check(message: decoder_pb2.VisualBudget) -> None:
         ("visual.reduction.reducer", reduction.reducer, _REDUCER),
     ):
         if not codec.knows(number):
-            raise _invalid(path, f"{number} is not known to this version")
+            raise InvalidArgument.of_field(path, f"{number} is not known to this version")
     if reduction.mode and reduction.HasField("keep"):
-        raise _invalid("visual.reduction.keep", "must not be set beside a mode")
+        raise InvalidArgument.of_field("visual.reduction.keep", "must not be set beside a mode")
     if reduction.flat_tolerance > MAX_FLAT_TOLERANCE:
-        raise _invalid("visual.reduction.flat_tolerance", f"must be at most {MAX_FLAT_TOLERANCE}")
+        what = f"must be at most {MAX_FLAT_TOLERANCE}"
+        raise InvalidArgument.of_field("visual.reduction.flat_tolerance", what)
     for name in ("keep", "near_repeats"):
         share = _optional(reduction, name)
         if share is not None and not 0 < share <= 1:  # also refuses NaN
             raise _out_of_range(f"visual.reduction.{name}", share)
 
 
-def _invalid(path: str, what: str) -> InvalidArgument:
-    return InvalidArgument(f"{path} {what}", violations=[Violation(path, what)])
-
-
 def _out_of_range(path: str, share: float) -> InvalidArgument:
-    limit = "above 0 and at most 1"
-    what = f"must be {limit}, not {share:.6g}"
-    violations = [Violation(path, what)]
-    return InvalidArgument(
-        f"{path} {what}", violations=violations, field=path, limit=limit, actual=f"{share:.6g}"
+    limit, actual = "above 0 and at most 1", f"{share:.6g}"
+    return InvalidArgument.of_field(
+        path, f"must be {limit}, not {actual}", field=path, limit=limit, actual=actual
     )
 
 

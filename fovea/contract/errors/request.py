@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import grpc
 
@@ -14,6 +14,11 @@ class InvalidArgument(FoveaError):
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "INVALID_ARGUMENT"
+
+    @classmethod
+    def of_field(cls, path: str, what: str, **facts: Any) -> InvalidArgument:
+        """The error for the field at `path`, which message and violation name."""
+        return cls(f"{path} {what}", violations=[Violation(path, what)], **facts)
 
 
 class NotServed(FoveaError):
