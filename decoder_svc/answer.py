@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from decoder_svc.budget.alternatives import alternatives
 from decoder_svc.budget.budget import ServerBudget
@@ -29,7 +29,7 @@ from decoder_svc.errors import EncoderChanged
 from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.receipt import AnswerTimes, RequestUsage, build_receipt
+from decoder_svc.receipt import RequestUsage, build_receipt
 from decoder_svc.request import ChatRequest, RequestCost, TokenCost
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
 from fovea.contract.count import Alternative, Count
@@ -57,7 +57,6 @@ class RequestLimits:
     """Limits of a request beside those of the engine, and its tariff."""
 
     max_images: int
-    max_image_bytes: int
     pressure: Pressure
     tariff: Tariff
 
@@ -169,11 +168,9 @@ class Answerer:
                 delta = await anext(deltas, None)
         if last is None or last.finish_reason in (None, "abort"):
             raise Aborted(request.id)
-        clock = AnswerTimes(submitted, (time.monotonic() - began) * 1000)
-        reports = [fetch.report for fetch in fetches]
-        yield self._finished(
-            prepared, RequestUsage(prompt, layout, reports, last.usage, last.timings, clock), last
-        )
+        reports, total = [fetch.report for fetch in fetches], (time.monotonic() - began) * 1000
+        used = RequestUsage(prompt, layout, reports, last.usage, last.timings, submitted, total)
+        yield self._finished(prepared, used, last)
 
     async def _check_reachable(
         self, prepared: PreparedRequest, prompt: Prompt, layout: RowLayout | None, encoders: Fleet
@@ -211,7 +208,7 @@ class Answerer:
         check_fit(
             cost.text_tokens,
             cost.visual_tokens,
-            [(image.width, image.height) for image in prepared.images if not image.referred],
+            [image.traits.size for image in prepared.images if not image.referred],
             request.sampling.token_limit,
             self._engine.limits.max_context,
             self._model.geometry,
@@ -230,12 +227,13 @@ class Answerer:
     ) -> list[Alternative]:
         """Alternatives whose cost differs from the request's; the first of each cost."""
         by_cost: dict[TokenCost, Alternative] = {}
+        traits = [image.traits for image in planned.distinct]
         for name, budget in alternatives(request.budget):
             try:
-                other = self._preparer.planned(request, budget, planned)
+                images = self._preparer.planned(request, budget, planned.repeats, traits)
             except VisualBudgetExceeded:
                 continue
-            cost = bounded(other, budget.near_repeats or 1.0).cost
+            cost = bounded(replace(planned, images=images), budget.near_repeats or 1.0).cost
             if cost != own:
                 request_cost = self._request_cost(request, cost)
                 by_cost.setdefault(cost, build_alternative(name, budget, cost, request_cost, row_bytes))
@@ -252,10 +250,10 @@ class Answerer:
             for image in prepared.distinct
         ]
 
-    def _finished(self, prepared: PreparedRequest, request_usage: RequestUsage, last: Delta) -> Finished:
+    def _finished(self, prepared: PreparedRequest, used: RequestUsage, last: Delta) -> Finished:
         read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
         self._rate.note(read, last.timings.prefill_ms)
-        receipt = build_receipt(prepared, request_usage, self._model.name, self._limits.tariff)
+        receipt = build_receipt(prepared, used, self._model.name, self._limits.tariff)
         return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", receipt)
 
 

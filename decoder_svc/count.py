@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from decoder_svc.budget.planned import PlannedImage
 from decoder_svc.images.prepare import PreparedRequest
-from decoder_svc.request import PlannedImage, RequestCost, TokenCost
+from decoder_svc.request import RequestCost, TokenCost
 from fovea.contract.budget import Budget
 from fovea.contract.count import Alternative, Count, PlannedCount
 from fovea.planning.counting import count_tokens
@@ -26,9 +27,7 @@ def build_count(
         visual_tokens=cost.visual_tokens,
         visual_tokens_min=cost.visual_tokens_min,
         exact=cost.exact,
-        images=tuple(
-            count_tokens((image.width, image.height), image.planned, row_bytes) for image in prepared.images
-        ),
+        images=tuple(count_tokens(image.traits.size, image.planned, row_bytes) for image in prepared.images),
         plans=tuple(_plan(image) for image in prepared.images),
         row_bytes=cost.rows * row_bytes,
         prefill_ms=prefill_ms,

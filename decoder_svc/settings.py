@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -254,24 +254,15 @@ class DecoderSettings(Settings):
         return self
 
     def budget(self, max_pixels: int) -> ServerBudget:
-        """The budget for fields that a request leaves unset."""
-        share = self.reduction is ReductionMode.OFF and self.keep < 1
-        return ServerBudget(
-            max_pixels=max_pixels,
-            max_visual_tokens=self.max_visual_tokens or None,
-            detail=self.detail,
-            min_detail=self.min_detail,
-            on_over_budget=self.on_over_budget,
-            repeat_policy=self.repeat_policy,
-            keep=self.keep if share else None,
-            reduction=None if share else self.reduction,
-            reducer=self.reducer,
-            flat_tolerance=self.flat_tolerance if self.flat_tolerance >= 0 else None,
-            min_tokens=self.min_tokens or None,
-            max_short_side=self.max_short_side or None,
-            max_long_side=self.max_long_side or None,
-            readable_text_px=self.readable_text_px,
-        )
+        """The budget for fields that a request leaves unset, from the settings of the same names."""
+        names = ServerBudget.__dataclass_fields__.keys() & type(self).model_fields.keys()
+        chosen: dict[str, Any] = {name: getattr(self, name) or None for name in names}
+        if self.reduction is ReductionMode.OFF and self.keep < 1:
+            chosen["reduction"] = None
+        else:
+            chosen["keep"] = None
+        tolerance = self.flat_tolerance if self.flat_tolerance >= 0 else None
+        return ServerBudget(**chosen | {"max_pixels": max_pixels, "flat_tolerance": tolerance})
 
     @property
     def tariff(self) -> Tariff:

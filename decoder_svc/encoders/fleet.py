@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import xxhash
 
@@ -17,9 +18,10 @@ from decoder_svc.encoders.known import Known
 from decoder_svc.encoders.link import RETRY_AFTER_S
 from decoder_svc.encoders.remote import EncoderInfo, RemoteEncoder
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
-from decoder_svc.encoders.source import RowFetch, RowPlacement, RowRequest
+from decoder_svc.encoders.source import RowFetch, RowRequest
 from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError
 from fovea.contract.image import StoredImage
+from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
 
@@ -40,6 +42,14 @@ class EncoderStatus:
     address: str
     info: EncoderInfo | None
     compatible: bool
+
+    def describe(self) -> dict[str, Any]:
+        """The encoder as GetServerInfo reports it."""
+        plain = {"address": self.address, "reachable": self.info is not None, "compatible": self.compatible}
+        if self.info is None:
+            return plain
+        names = ("name", "fingerprint", "waiting", "running", "encodes")
+        return plain | {name: getattr(self.info, name) for name in names}
 
 
 def owner(digest: str, addresses: Iterable[str]) -> str:

@@ -121,7 +121,8 @@ class SharedMemoryFetch:
         started, held, layout = time.monotonic(), True, self.wanted.layout
         try:
             self._check(arena, leased)
-            vars(self.report).update(vars(leased.report))
+            self.report.note_header(leased.header)
+            self.report.note_summary(leased.summary)
             for check in leased.checks:
                 chunk = self._copied(arena, leased, check)
                 if self._next == self.wanted.rows:
@@ -159,7 +160,6 @@ class SharedMemoryFetch:
 
     async def _rest(self, leased: LeasedRows | None) -> AsyncGenerator[RowChunk, None]:
         """Receive the remaining rows. Rows of arena and wire are combined only if their digests are equal."""
-        self.report.rows_digest = ""
         fetch = WireFetch(self.encoder, self.wanted, self.deadline, self.report)
         async with aclosing(fetch.chunks()) as chunks:
             async for chunk in chunks:
@@ -174,9 +174,8 @@ class SharedMemoryFetch:
         """Merge the lease's report: rows encoded for the lease count as encoded, not as stored."""
         if leased is None:
             return
-        lease_report = leased.report
-        if self._next and lease_report.rows_digest != self.report.rows_digest:
+        if self._next and leased.summary.rows_digest != self.report.rows_digest:
             raise changed(self.encoder, "the wire brought other rows than the arena")
-        if lease_report.origin is RowOrigin.ENCODED:
-            self.report.origin, self.report.joined = lease_report.origin, lease_report.joined
-            self.report.encode_ms = lease_report.encode_ms
+        if leased.header.origin is RowOrigin.ENCODED:
+            self.report.note_header(leased.header)
+            self.report.encode_ms = leased.summary.timings["total_ms"]

@@ -18,10 +18,10 @@ from fovea.client.messages import Images, Message, Options, Question, Sized, Sou
 from fovea.client.naming import asking
 from fovea.client.sources import File
 from fovea.client.upload import FileUpload, Progress, unheard
-from fovea.client.values import ServerInfo
 from fovea.contract.answer import Answer, Event, event_from_proto
 from fovea.contract.count import Count
 from fovea.contract.image import StoredImage
+from fovea.contract.info import ServerInfo
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 
 DEFAULT_DECODER = "127.0.0.1:50052"

@@ -1,4 +1,4 @@
-"""Enum codecs of the contract: protobuf numbers to `StrEnum` members and back, by name."""
+"""What the codecs of the contract share: enums by name, and the plain fields of a message."""
 
 from __future__ import annotations
 
@@ -38,3 +38,12 @@ def coerce(members: Callable[[Any], E], value: E | str | None) -> E | None:
     Raises ValueError for an unknown value.
     """
     return members(value) if value else None
+
+
+def scalar_fields(message: Any) -> dict[str, Any]:
+    """The singular scalar fields of a message by name."""
+    return {
+        field.name: getattr(message, field.name)
+        for field in message.DESCRIPTOR.fields
+        if field.message_type is None and not field.is_repeated
+    }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from fovea.contract.enums import EnumCodec
 from fovea.vision.v1 import image_pb2
@@ -103,4 +106,21 @@ def facts_from_proto(message: image_pb2.ImageFacts) -> ImageFacts:
         edge_density=message.edge_density,
         uniform_share=message.uniform_share,
         kind=kind_from_proto(message.kind),
+    )
+
+
+def timestamp(seconds: float) -> Timestamp:
+    """Epoch seconds as a message."""
+    message = Timestamp()
+    message.FromNanoseconds(int(seconds * 1e9))
+    return message
+
+
+def stored_from_proto(message: Any) -> StoredImage:
+    """From a PutImageResponse or DescribeImageResponse of either service."""
+    return StoredImage(
+        facts=facts_from_proto(message.facts),
+        already=getattr(message, "already_stored", True),
+        expires=message.expire_time.seconds + message.expire_time.nanos / 1e9,
+        encoder=getattr(message, "encoder", ""),
     )

@@ -183,7 +183,7 @@ def builder(checkpoint: Callable[[str], Path]) -> PromptBuilder:
 def stage(builder: PromptBuilder) -> Stage:
     engine = Reading()
     model = ModelFacts("m", EXPECTED.fingerprint, GEOMETRY, 10, PrefillCost(100, 10, 5))
-    limits = RequestLimits(8, 1000, Pressure(0.5, 0.9), TARIFF)
+    limits = RequestLimits(8, Pressure(0.5, 0.9), TARIFF)
     return Stage(Answerer(engine, builder, model, limits), engine, Placing())  # type: ignore[arg-type]
 
 

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from decoder_svc.budget.budget import ServerBudget
-from decoder_svc.budget.planner import ImagePlan, Wanted, check_fit, plan
+from decoder_svc.budget.planned import PlannedImage
+from decoder_svc.budget.planner import check_fit, plan
 from fovea.contract.budget import Detail, OnOverBudget, ReductionMode
 from fovea.contract.errors import AspectTooExtreme, ContextTooLong, VisualBudgetExceeded
 from fovea.contract.plan import Reducer
@@ -34,17 +35,17 @@ small_sizes = st.lists(
 )
 
 
-def planned(*looks: ImageTraits, **budget: Any) -> list[ImagePlan]:
+def planned(*looks: ImageTraits, **budget: Any) -> list[PlannedImage]:
     budget.setdefault("max_pixels", DEFAULT_MAX_PIXELS)
-    return plan([Wanted(look) for look in looks], ServerBudget(**budget), PUBLISHED)
+    return plan(looks, ServerBudget(**budget), PUBLISHED)
 
 
-def told(one: ImagePlan) -> list[tuple[str, int, int, str]]:
+def told(one: PlannedImage) -> list[tuple[str, int, int, str]]:
     return [(step.name, step.before, step.after, step.reason) for step in one.steps]
 
 
 def cost(images: list[tuple[int, int]], max_pixels: int, geometry: Geometry) -> int:
-    wanted = [Wanted(ImageTraits(*size)) for size in images]
+    wanted = [ImageTraits(*size) for size in images]
     return sum(p.planned.tokens for p in plan(wanted, ServerBudget(max_pixels), geometry))
 
 
@@ -62,8 +63,8 @@ def fits_from(images: list[tuple[int, int]], tokens: int, geometry: Geometry) ->
 def test_plans_are_the_geometrys_in_order(images: list[tuple[int, int]], max_pixels: int) -> None:
     plans = planned(*(ImageTraits(*size) for size in images), max_pixels=max_pixels)
     assert [p.planned for p in plans] == [PUBLISHED.plan(w, h, max_pixels) for w, h in images]
-    assert {p.rows.max_pixels for p in plans} == {max_pixels}
-    assert all(p.most == p.least == p.planned.tokens and not p.rows.by_content for p in plans)
+    assert {p.plan.max_pixels for p in plans} == {max_pixels}
+    assert all(p.sent == p.sent_min == p.planned.tokens and not p.plan.by_content for p in plans)
 
 
 def test_an_image_without_a_plan_is_refused() -> None:
@@ -86,10 +87,10 @@ def test_every_step_down_is_told_with_its_reason() -> None:
 
 def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
     (one,) = planned(ImageTraits(1000, 800), keep=0.5, reducer=Reducer.RESIZE)
-    assert told(one) == [("reduce", 775, one.most, "resize 50%")]
-    assert 0.45 * 775 < one.most <= 388
-    assert one.rows.rows.all
-    assert not one.rows.by_content
+    assert told(one) == [("reduce", 775, one.sent, "resize 50%")]
+    assert 0.45 * 775 < one.sent <= 388
+    assert one.plan.rows.all
+    assert not one.plan.by_content
 
 
 @pytest.mark.parametrize(
@@ -103,25 +104,25 @@ def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
 )
 def test_what_pixels_decide_has_bounds(changes: dict[str, Any], most: int, least: int) -> None:
     (one,) = planned(ImageTraits(1000, 800), **changes)
-    assert (one.most, one.least, one.rows.by_content) == (most, least, True)
+    assert (one.sent, one.sent_min, one.plan.by_content) == (most, least, True)
 
 
 def test_auto_over_pixels_that_nobody_saw_has_bounds() -> None:
     (one,) = planned(ImageTraits(1000, 800, measured=False), detail=Detail.AUTO)
-    assert (one.most, one.least) == (775, 80)
+    assert (one.sent, one.sent_min) == (775, 80)
 
 
 def test_a_budget_counts_what_is_sent_and_an_image_as_often_as_it_stands() -> None:
     half = ServerBudget(DEFAULT_MAX_PIXELS, max_visual_tokens=400, keep=0.5)
-    (once,) = plan([Wanted(ImageTraits(1000, 800))], half, PUBLISHED)
-    assert (once.planned.tokens, once.most) == (775, 388)
-    (twice,) = plan([Wanted(ImageTraits(1000, 800), times=2)], half, PUBLISHED)
-    assert 190 <= twice.most <= 200
+    (once,) = plan([ImageTraits(1000, 800)], half, PUBLISHED)
+    assert (once.planned.tokens, once.sent) == (775, 388)
+    (twice,) = plan([ImageTraits(1000, 800, times=2)], half, PUBLISHED)
+    assert 190 <= twice.sent <= 200
 
 
 def test_over_budget_can_be_refused_and_says_what_fits() -> None:
     refuse = ServerBudget(DEFAULT_MAX_PIXELS, max_visual_tokens=500, on_over_budget=OnOverBudget.REFUSE)
-    wanted = [Wanted(ImageTraits(1000, 800)), Wanted(ImageTraits(320, 320))]
+    wanted = [ImageTraits(1000, 800), ImageTraits(320, 320)]
     with pytest.raises(VisualBudgetExceeded) as caught:
         plan(wanted, refuse, PUBLISHED)
     metadata = {key: int(value) for key, value in caught.value.metadata.items()}
@@ -140,8 +141,8 @@ def test_pressure_lowers_detail_step_by_step_and_not_below_the_least() -> None:
     budget = ServerBudget(DEFAULT_MAX_PIXELS, min_detail=Detail.LOW)
     sizes = []
     for steps in range(4):
-        (one,) = plan([Wanted(look)], budget.lowered(steps), PUBLISHED)
-        sizes.append(one.most)
+        (one,) = plan([look], budget.lowered(steps), PUBLISHED)
+        sizes.append(one.sent)
         assert one.degraded == bool(steps)
     assert sizes[0] > sizes[1] > sizes[2] == sizes[3]
     assert one.steps[-1].reason == "pressure: detail low"

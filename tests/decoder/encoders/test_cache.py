@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
 from decoder_svc.encoders.cache import RowCache
@@ -89,7 +90,7 @@ async def test_a_repeat_is_the_same_rows_and_no_transfer(source: FakeSource) -> 
         wanted("b"),
         replace(wanted(), plan=EncodePlan(65_537)),
         replace(wanted(), plan=EncodePlan(65_536, flat_tolerance=0)),
-        replace(wanted(), kept=bytes(4)),
+        replace(wanted(), kept=np.zeros(1, np.int32)),
         replace(wanted(), grid_thw=(1, 4, 6)),
         replace(wanted(), fingerprint="sha256:" + "0" * 64),
         replace(wanted(), layout=replace(LAYOUT, levels=4)),

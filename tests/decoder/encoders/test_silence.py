@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from decoder_svc.encoders.remote import RemoteEncoder
@@ -342,7 +343,7 @@ async def test_kept_rows_that_are_others_than_those_placed_are_asked_for_again()
     """Which rows are kept depends on the encoder's arithmetic, and so on its settings."""
     from dataclasses import replace
 
-    placed = replace(WANTED, kept=b"\0\0\0\0" * ROWS)
+    placed = replace(WANTED, kept=np.zeros(ROWS, np.int32))
     async with peer_of(Mute()) as peer:
         with pytest.raises(EncoderChanged):
             async for _ in peer.fetch(placed, Deadline()).chunks():
