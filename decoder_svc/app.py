@@ -12,12 +12,12 @@ import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry
 
-from decoder_svc.answer import Answerer, ModelFacts, RequestLimits
+from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.fleet import ExpectedModel
 from decoder_svc.encoders.pool import EncoderPool
+from decoder_svc.encoders.remote import ExpectedModel
 from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.watch import EncoderWatch
@@ -29,7 +29,7 @@ from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
-from decoder_svc.state import DecoderDescription, DecoderLimits, LoadingProgress, ServiceState
+from decoder_svc.state import DecoderDescription, LoadingProgress, ServiceState
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea import architecture, logs, settings
@@ -65,20 +65,6 @@ def kv_bytes_per_token(folder: Path, dtype: RowDtype) -> int:
     """Bytes of keys and values over all layers: 2 * layers * KV heads * head size * bytes per value."""
     text = architecture.load(folder).text_config
     return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * dtype.itemsize
-
-
-def _limits(chosen: DecoderSettings, geometry: Geometry) -> DecoderLimits:
-    """The settings of the same names, within the limits of the checkpoint."""
-    names = DecoderLimits.__dataclass_fields__.keys() & DecoderSettings.model_fields.keys()
-    return DecoderLimits(
-        **{name: getattr(chosen, name) for name in names}
-        | {
-            "default_max_new_tokens": min(chosen.default_max_new_tokens, chosen.max_new_tokens),
-            "default_max_pixels": geometry.within(chosen.max_pixels),
-            "max_pixels": geometry.max_pixels,
-            "min_pixels": geometry.min_pixels,
-        }
-    )
 
 
 def _native(
@@ -162,7 +148,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
         same_host,
         chosen.encoder_timeout_s,
     )
-    loading, limits = LoadingProgress(), _limits(chosen, geometry)
+    loading, limits = LoadingProgress(), chosen.limits(geometry)
     engine = ENGINES[chosen.engine](chosen, limits, dtype, loading)
     budget = chosen.budget(limits.default_max_pixels)
     registry = CollectorRegistry()
@@ -173,7 +159,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
-    answerer = Answerer(engine, builder, facts, RequestLimits(limits.max_images, pressure, chosen.tariff))
+    answerer = Answerer(engine, builder, facts, limits.max_images, pressure, chosen.tariff)
     dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1))
     await _run(chosen, Components(state, engine, pool, answerer, dummy, layout), registry, lookup)
 

@@ -6,13 +6,14 @@ A field that is set but not served is refused by name; no field that a caller se
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from google.protobuf.message import Message as Proto
 
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
 from decoder_svc.request import ChatRequest, ImageInput
+from decoder_svc.settings import DecoderLimits
 from fovea.contract import budget
 from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotServed, about_image
 from fovea.contract.ids import is_digest
@@ -80,15 +81,6 @@ def _image(image: decoder_pb2.Image, path: str, sources: frozenset[str], max_byt
     return ImageInput(digest(image.data), image.data, path=path)
 
 
-@dataclass(frozen=True)
-class Defaults:
-    """Defaults for fields that a request leaves unset, and the limit on image bytes."""
-
-    max_new_tokens: int
-    budget: ServerBudget
-    max_image_bytes: int
-
-
 class _MessageReader:
     """Reads messages and collects their images in prompt order."""
 
@@ -116,18 +108,22 @@ class _MessageReader:
 def chat_request(
     request: decoder_pb2.GenerateRequest,
     request_id: str,
-    defaults: Defaults,
+    limits: DecoderLimits,
+    defaults: ServerBudget,
     sources: frozenset[str] = SENT,
 ) -> ChatRequest:
-    """Raises NotServed or InvalidArgument. The prompt builder checks the conversation."""
+    """The request, with defaults for what it leaves unset. The prompt builder checks the conversation.
+
+    Raises NotServed or InvalidArgument.
+    """
     refuse_unserved(request)
     budget.check(request.visual)
-    reader = _MessageReader(sources, defaults.max_image_bytes)
+    reader = _MessageReader(sources, limits.max_image_bytes)
     messages = tuple(reader.message(m, f"messages[{at}]") for at, m in enumerate(request.messages))
     return ChatRequest(
         request_id,
         messages,
         tuple(reader.images),
-        sampling(request, defaults.max_new_tokens),
-        budget.from_proto(request.visual).over(defaults.budget),
+        sampling(request, limits.default_max_new_tokens),
+        budget.from_proto(request.visual).over(defaults),
     )

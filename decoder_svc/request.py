@@ -48,16 +48,3 @@ class TokenCost:
     @property
     def prompt_tokens(self) -> int:
         return self.text_tokens + self.visual_tokens
-
-    @property
-    def exact(self) -> bool:
-        return self.visual_tokens == self.visual_tokens_min
-
-
-@dataclass(frozen=True)
-class RequestCost:
-    """What a prompt costs on this server."""
-
-    kv_bytes: int
-    prefill_flops: float
-    fits_context: bool

@@ -29,9 +29,9 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         self, request: decoder_pb2.GenerateRequest, sources: frozenset[str] = convert.SENT
     ) -> ChatRequest:
         description = self._state.description
-        limits = description.limits
-        defaults = convert.Defaults(limits.default_max_new_tokens, description.budget, limits.max_image_bytes)
-        return convert.chat_request(request, current_request_id(), defaults, sources)
+        return convert.chat_request(
+            request, current_request_id(), description.limits, description.budget, sources
+        )
 
     async def PutImage(
         self, requests: AsyncIterator[decoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,11 +13,11 @@ from pydantic_settings import SettingsConfigDict
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.tariff import Tariff
 from decoder_svc.encoders.resolver import SCHEME, DnsName
-from decoder_svc.engine.protocol import Quantization
+from decoder_svc.engine.protocol import EngineLimits, Quantization
 from fovea.address import called
 from fovea.contract.budget import DEFAULT_REDUCER, Detail, OnOverBudget, ReductionMode, RepeatPolicy
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
-from fovea.geometry import DEFAULT_MAX_PIXELS
+from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 from fovea.machine import named_devices
 from fovea.planning.detail import READABLE_TEXT_PX
 from fovea.settings import (
@@ -37,6 +38,24 @@ _NOT_ABOVE = (
     ("max_short_side", "max_long_side"),
     ("max_context", "kv_tokens"),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderLimits(EngineLimits):
+    """The limits of a decoder, as GetServerInfo reports them: those of the engine, and the service's own."""
+
+    max_message_bytes: int
+    default_max_new_tokens: int
+    max_images: int
+    default_max_pixels: int
+    max_pixels: int
+    min_pixels: int
+    max_running: int
+    max_image_bytes: int
+    row_cache_bytes: int
+    row_cache_s: int
+    idle_s: int
+    encoder_timeout_s: int
 
 
 class DecoderSettings(Settings):
@@ -252,6 +271,15 @@ class DecoderSettings(Settings):
         if self.reduction is not ReductionMode.OFF and self.keep < 1:
             raise ValueError("keep and reduction exclude each other")
         return self
+
+    def limits(self, geometry: Geometry) -> DecoderLimits:
+        """The settings of the same names, within the limits of the checkpoint."""
+        names = DecoderLimits.__dataclass_fields__.keys() & type(self).model_fields.keys()
+        chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
+        chosen["default_max_new_tokens"] = min(self.default_max_new_tokens, self.max_new_tokens)
+        chosen["default_max_pixels"] = geometry.within(self.max_pixels)
+        chosen |= {"max_pixels": geometry.max_pixels, "min_pixels": geometry.min_pixels}
+        return DecoderLimits(**chosen)
 
     def budget(self, max_pixels: int) -> ServerBudget:
         """The budget for fields that a request leaves unset, from the settings of the same names."""

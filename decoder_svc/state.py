@@ -17,8 +17,9 @@ import structlog
 from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.encoders.pool import EncoderPool
-from decoder_svc.engine.protocol import Engine, EngineLimits, EngineLoad
+from decoder_svc.engine.protocol import Engine, EngineLoad
 from decoder_svc.request import ChatRequest
+from decoder_svc.settings import DecoderLimits
 from fovea.contract.answer import Event, Finished, Started, Text
 from fovea.contract.count import Count
 from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotReady
@@ -26,7 +27,6 @@ from fovea.contract.ids import is_digest
 from fovea.contract.image import StoredImage
 from fovea.contract.info import ServerInfo, describe_layout
 from fovea.contract.receipt import Receipt
-from fovea.contract.rows import RowDtype, RowLayout
 from fovea.deadline import Deadline
 
 FEATURES: tuple[str, ...] = (
@@ -35,24 +35,6 @@ FEATURES: tuple[str, ...] = (
 )  # fmt: skip
 INFO_S = 2.0
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderLimits(EngineLimits):
-    """The limits of a decoder, as GetServerInfo reports them: those of the engine, and the service's own."""
-
-    max_message_bytes: int
-    default_max_new_tokens: int
-    max_images: int
-    default_max_pixels: int
-    max_pixels: int
-    min_pixels: int
-    max_running: int
-    max_image_bytes: int
-    row_cache_bytes: int
-    row_cache_s: int
-    idle_s: int
-    encoder_timeout_s: int
 
 
 @dataclass(frozen=True)
@@ -197,14 +179,9 @@ class ServiceState:
     def load(self) -> EngineLoad | None:
         return self._engine.load() if self.state == "serving" else None
 
-    @property
-    def row_layout(self) -> RowLayout | None:
-        """The bf16 row layout of this model; None until the model is loaded."""
-        shape = self._engine.layout if self.state == "serving" else None
-        return RowLayout(shape.width, shape.levels, RowDtype.BF16) if shape else None
-
     async def info(self) -> ServerInfo:
         description, load = self.description, self.load()
+        layout = self._answerer.row_layout if self._answerer and self.state == "serving" else None
         encoders = await self._pool.states(Deadline.after(INFO_S))
         return ServerInfo(
             version=version("fovea"),
@@ -215,24 +192,22 @@ class ServiceState:
             dtype=description.dtype,
             features=FEATURES,
             limits=vars(description.limits),
-            load=_describe_load(load) if load else {},
+            load={
+                "waiting": load.waiting,
+                "running": load.running,
+                "kv_blocks_used": load.kv_used_blocks,
+                "kv_blocks": load.kv_total_blocks,
+            }
+            if load
+            else {},
             details={
-                "layout": describe_layout(self.row_layout),
+                "layout": describe_layout(layout),
                 "engine": description.engine,
                 "attention": self.attention,
                 "kv_bytes_per_token": description.model.kv_bytes_per_token,
                 "encoders": [encoder.describe() for encoder in encoders],
             },
         )
-
-
-def _describe_load(load: EngineLoad) -> dict[str, int]:
-    return {
-        "waiting": load.waiting,
-        "running": load.running,
-        "kv_blocks_used": load.kv_used_blocks,
-        "kv_blocks": load.kv_total_blocks,
-    }
 
 
 def _check_digest(field: str, digest: str) -> None:

@@ -15,8 +15,8 @@ from dataclasses import replace
 import structlog
 
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.fleet import EncoderStatus, ExpectedModel, Fleet
-from decoder_svc.encoders.remote import LIMIT_S, RemoteEncoder
+from decoder_svc.encoders.fleet import EncoderStatus, Fleet
+from decoder_svc.encoders.remote import LIMIT_S, ExpectedModel, RemoteEncoder
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from fovea.deadline import Deadline
 

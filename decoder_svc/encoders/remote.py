@@ -46,6 +46,18 @@ LIMIT_S = 20.0
 
 
 @dataclass(frozen=True)
+class ExpectedModel:
+    """The decoder's model, which the rows of every encoder must match."""
+
+    fingerprint: str
+    width: int
+    levels: int
+
+    def __str__(self) -> str:
+        return f"{self.fingerprint[:23]} width {self.width} levels {self.levels}"
+
+
+@dataclass(frozen=True)
 class EncoderInfo:
     """The GetServerInfo reply of an encoder."""
 
@@ -58,9 +70,8 @@ class EncoderInfo:
     arena: str = ""
 
     @property
-    def shape(self) -> tuple[str, int, int]:
-        """The properties that must match the decoder's model."""
-        return self.fingerprint, self.layout.width, self.layout.levels
+    def model(self) -> ExpectedModel:
+        return ExpectedModel(self.fingerprint, self.layout.width, self.layout.levels)
 
 
 class RemoteEncoder:
@@ -126,21 +137,20 @@ class RemoteEncoder:
         except FoveaError:
             return None
 
-    async def handshake(self, fingerprint: str, width: int, levels: int, deadline: Deadline) -> RowLayout:
+    async def handshake(self, expected: ExpectedModel, deadline: Deadline) -> RowLayout:
         """The layout of this encoder's rows. Raises EncoderMismatch unless they fit the model. The answer is
         cached, except for a mismatch: another process may have taken over the address.
         """
-        expected = (fingerprint, width, levels)
-        if self._info is None or self._info.shape != expected:
+        if self._info is None or self._info.model != expected:
             await self.link.reach(deadline)
             self._info = await self.info(deadline)
         info = self._info
-        if info.shape != expected:
+        if info.model != expected:
             raise EncoderMismatch(
                 f"encoder {self.address} serves rows of another model",
                 encoder=self.address,
-                expected=f"{fingerprint[:23]} width {width} levels {levels}",
-                actual=f"{info.fingerprint[:23]} width {info.layout.width} levels {info.layout.levels}",
+                expected=expected,
+                actual=info.model,
             )
         self.known = info
         return info.layout

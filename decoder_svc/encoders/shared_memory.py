@@ -19,7 +19,7 @@ import xxhash
 
 from decoder_svc.encoders.checks import changed, check_finite, mismatch
 from decoder_svc.encoders.remote import RemoteEncoder, WireFetch
-from decoder_svc.encoders.source import FetchReport, LeasedRows, RowFetcher, RowRequest
+from decoder_svc.encoders.source import FetchReport, LeasedRows, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from fovea.arena import ArenaUnusable, OpenArena
 from fovea.contract.errors import ArenaFull, EncoderUnavailable, NotServed, RowsMismatch
@@ -45,8 +45,10 @@ class SharedMemoryReader:
         self._arenas: dict[str, OpenArena] = {}
         self._paused: dict[str, tuple[str, float]] = {}
 
-    def over(self, encoder: RemoteEncoder) -> RowFetcher:
-        return _SharedSource(encoder, self) if self.enabled else encoder
+    def fetch(self, encoder: RemoteEncoder, wanted: RowRequest, deadline: Deadline) -> RowFetch:
+        if not self.enabled:
+            return encoder.fetch(wanted, deadline)
+        return SharedMemoryFetch(encoder, self, wanted, deadline)
 
     def arena_of(self, encoder: RemoteEncoder) -> OpenArena | None:
         """The encoder's arena; None if it has none, if it cannot be opened here, or during a pause."""
@@ -70,15 +72,6 @@ class SharedMemoryReader:
         self.fallbacks += 1
         self._paused[encoder.address] = (encoder.arena, self._clock() + seconds)
         log.info("rows_over_the_wire", encoder=encoder.address, why=why)
-
-
-@dataclass(frozen=True)
-class _SharedSource:
-    encoder: RemoteEncoder
-    same_host: SharedMemoryReader
-
-    def fetch(self, wanted: RowRequest, deadline: Deadline) -> SharedMemoryFetch:
-        return SharedMemoryFetch(self.encoder, self.same_host, wanted, deadline)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The interface through which rows reach the decoder.
 
-A `RowFetcher` turns a `RowRequest` into a fetch, from memory or over the wire. A fetch streams checked
-chunks and reports its cost at the end. Independent of gRPC.
+A fetch streams the checked rows of a `RowRequest`, from memory or over the wire, and reports its cost at the
+end. Independent of gRPC.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from fovea.contract.errors import about_image
 from fovea.contract.plan import EncodePlan
 from fovea.contract.row_stream import KeptIndices, RowHeader, RowSummary, kept_bytes
 from fovea.contract.rows import RowLayout, RowOrigin
-from fovea.deadline import Deadline
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +85,8 @@ class LeasedRows:
 class RowFetch(Protocol):
     """A transfer of rows. Closing the iterator ends it."""
 
-    report: FetchReport
+    @property
+    def report(self) -> FetchReport: ...
 
     def chunks(self) -> AsyncGenerator[RowChunk, None]:
         """The rows in order. Raises RowsMismatch, EncoderMismatch, ImageNotStored, EncoderUnavailable."""
@@ -104,18 +104,8 @@ class NamedFetch:
     def report(self) -> FetchReport:
         return self.fetch.report
 
-    @report.setter
-    def report(self, report: FetchReport) -> None:
-        self.fetch.report = report
-
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         with about_image(self.path):
             async with aclosing(self.fetch.chunks()) as chunks:
                 async for chunk in chunks:
                     yield chunk
-
-
-class RowFetcher(Protocol):
-    """A source of rows."""
-
-    def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch: ...

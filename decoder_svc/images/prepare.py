@@ -39,9 +39,10 @@ class PreparedRequest:
     `placements` holds the located rows by the number of the distinct image.
     """
 
+    request: ChatRequest
     draft: PromptDraft
     repeats: RepeatedImages
-    images: tuple[PlannedImage, ...]
+    images: tuple[PlannedImage, ...] = ()
     placements: Mapping[int, RowPlacement] = field(default_factory=dict)
 
     @property
@@ -78,24 +79,19 @@ class RequestPreparer:
         repeats = RepeatedImages.of(request.images, budget.repeat_policy, budget.thins)
         draft = await asyncio.to_thread(self._builder.draft, repeats.messages(request.messages))
         traits = await gather_or_cancel(
-            [self._traits(request.images[place], encoders, deadline) for place in repeats.distinct]
+            [
+                self._traits(request.images[place], repeats.times(place), encoders, deadline)
+                for place in repeats.distinct
+            ]
         )
-        traits = [
-            replace(image, times=repeats.times(place))
-            for image, place in zip(traits, repeats.distinct, strict=True)
-        ]
-        return PreparedRequest(draft, repeats, self.planned(request, budget, repeats, traits))
+        return self.planned(PreparedRequest(request, draft, repeats), traits, budget)
 
     def planned(
-        self,
-        request: ChatRequest,
-        budget: ServerBudget,
-        repeats: RepeatedImages,
-        traits: Sequence[ImageTraits],
-    ) -> tuple[PlannedImage, ...]:
-        """The image of each place under a budget that treats repeats as `repeats` does."""
-        plans = plan(traits, budget, self._geometry)
-        return tuple(
+        self, prepared: PreparedRequest, traits: Sequence[ImageTraits], budget: ServerBudget
+    ) -> PreparedRequest:
+        """The request with its distinct images planned under a budget, which must treat repeats alike."""
+        plans, repeats = plan(traits, budget, self._geometry), prepared.repeats
+        images = (
             replace(
                 plans[repeats.number(place)],
                 digest=image.digest,
@@ -103,8 +99,9 @@ class RequestPreparer:
                 repeat_of=repeats.earlier(place),
                 referred=repeats.referred(place),
             )
-            for place, image in enumerate(request.images)
+            for place, image in enumerate(prepared.request.images)
         )
+        return replace(prepared, images=tuple(images))
 
     async def place(
         self,
@@ -115,17 +112,16 @@ class RequestPreparer:
         stored_only: bool = False,
     ) -> PreparedRequest:
         """Locate the rows of every image whose pixels decide them. Calls no encoder if there is none."""
-        numbers = [number for number, image in enumerate(prepared.distinct) if _needs_placement(image)]
-        if layout is None or not numbers:
+        unplaced = {n: image for n, image in enumerate(prepared.distinct) if _needs_placement(image)}
+        if layout is None or not unplaced:
             return prepared
-        images = [prepared.distinct[number] for number in numbers]
         placements = await gather_or_cancel(
             [
                 _about(image, encoders.place(self.wanted(image, layout, whole=True), deadline, stored_only))
-                for image in images
+                for image in unplaced.values()
             ]
         )
-        known = {n: placement for n, placement in zip(numbers, placements, strict=True) if placement.known}
+        known = {n: placement for n, placement in zip(unplaced, placements, strict=True) if placement.known}
         placed = tuple(
             _placed(image, known[number]) if (number := prepared.repeats.number(place)) in known else image
             for place, image in enumerate(prepared.images)
@@ -156,7 +152,9 @@ class RequestPreparer:
             text += f"\n{image.plan.flat_tolerance}\n{image.plan.rows}\n{kept}"
         return hashlib.sha256(text.encode()).digest()
 
-    async def _traits(self, image: ImageInput, encoders: Fleet, deadline: Deadline) -> ImageTraits:
+    async def _traits(
+        self, image: ImageInput, times: int, encoders: Fleet, deadline: Deadline
+    ) -> ImageTraits:
         """Size and measures of an image that can be planned. An inline image is stored first."""
         with about_image(image.path):
             if image.size is None:
@@ -164,7 +162,7 @@ class RequestPreparer:
             else:
                 traits = ImageTraits(*image.size, measured=False)
             self._geometry.plan(*traits.size)
-            return traits
+            return replace(traits, times=times)
 
 
 def _needs_placement(image: PlannedImage) -> bool:

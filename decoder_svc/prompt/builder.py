@@ -20,8 +20,8 @@ from decoder_svc.prompt.chat import ChatEncoder
 from decoder_svc.prompt.errors import TextTooLong
 from decoder_svc.prompt.messages import ChatMessage, image_indexes, texts, validate
 from decoder_svc.prompt.positions import Grid, mrope_positions, rows_of
-from decoder_svc.prompt.special import PromptConfig
 from decoder_svc.prompt.tokenizer import PromptTokenizer
+from fovea import architecture
 from fovea.contract.errors import ImagesMismatch, RowsMismatch
 from fovea.contract.row_stream import KeptIndices, are_kept_indices
 
@@ -46,13 +46,14 @@ class PromptBuilder:
     def __init__(self, checkpoint: Path | str, max_context: int | None = None) -> None:
         """With `max_context`, text that cannot fit is refused before it is tokenised."""
         directory = Path(checkpoint)
-        config = PromptConfig.load(directory)
-        self.ids = config.ids
-        self.merge = config.merge
+        config = architecture.load(directory)
+        self.merge = config.vision_config.spatial_merge_size  # patches per side of a visual token
+        self.image_token_id = config.image_token_id
         self._chat = ChatEncoder.load(directory)
-        self.tokenizer.require_within(config.vocab_size)
-        self.tokenizer.require_control(self.ids.all)
         self._max_context = max_context
+        tags = config.video_token_id, config.vision_start_token_id, config.vision_end_token_id
+        self.tokenizer.require_within(config.text_config.vocab_size)
+        self.tokenizer.require_control((self.image_token_id, *tags, *architecture.eos_ids(directory, config)))
 
     @property
     def tokenizer(self) -> PromptTokenizer:
@@ -63,7 +64,7 @@ class PromptBuilder:
         validate(messages)
         self._check_text_length(messages)
         ids = np.asarray(self._chat.encode(messages), dtype=np.int32)
-        places = np.flatnonzero(ids == self.ids.image)
+        places = np.flatnonzero(ids == self.image_token_id)
         indexes = image_indexes(messages)
         if len(places) != len(indexes):
             raise ImagesMismatch(len(indexes), len(places))

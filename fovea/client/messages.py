@@ -100,50 +100,43 @@ class RequestDraft:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Question:
-    """A caller's question, before any file is read.
+def draft_request(
+    text: str | Message | Sequence[Message],
+    images: Sized = (),
+    max_pixels: int | None = None,
+    budget: Budget = UNDECIDED,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    request_id: str = "",
+    fit: bool = False,
+    response_format: ResponseFormat | None = None,
+    logprobs: bool = False,
+) -> RequestDraft:
+    """Hash the files of a question and build its request, with the options of `Options`.
 
-    With a text, images come first, so that another question about the same images gets a prefix hit.
+    With a text, images come first, so that another question about the same images gets a prefix hit. Raises
+    OSError for an unreadable file, ValueError for contradictory options, and the errors of
+    `fovea.client.sources`.
     """
+    budget = budget.with_pixels(max_pixels)
+    uploads, messages = _Uploads(budget, fit), _messages(text, images)
+    request = decoder_pb2.GenerateRequest(
+        messages=[_message(message, f"messages[{at}]", uploads) for at, message in enumerate(messages)],
+        sampling=sampling_to_proto(sampling),
+        visual=budget_codec.to_proto(budget),
+        request_id=request_id,
+        response_format=format_to_proto(response_format or sampling.response_format),
+        logprobs=decoder_pb2.Logprobs() if logprobs or sampling.logprobs else None,
+    )
+    return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
 
-    text: str | Message | Sequence[Message]
-    images: Sized = ()
-    max_pixels: int | None = None
-    budget: Budget = UNDECIDED
-    sampling: Sampling = DEFAULT_SAMPLING
-    request_id: str = ""
-    fit: bool = False
-    response_format: ResponseFormat | None = None
-    logprobs: bool = False
 
-    def draft(self) -> RequestDraft:
-        """Hash the files and build the request.
-
-        Raises OSError for an unreadable file, ValueError for contradictory options, and the errors of
-        `fovea.client.sources`.
-        """
-        budget = self.budget.with_pixels(self.max_pixels)
-        uploads = _Uploads(budget, self.fit)
-        request = decoder_pb2.GenerateRequest(
-            messages=[
-                _message(message, f"messages[{at}]", uploads) for at, message in enumerate(self._messages())
-            ],
-            sampling=sampling_to_proto(self.sampling),
-            visual=budget_codec.to_proto(budget),
-            request_id=self.request_id,
-            response_format=format_to_proto(self.response_format or self.sampling.response_format),
-            logprobs=decoder_pb2.Logprobs() if self.logprobs or self.sampling.logprobs else None,
-        )
-        return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
-
-    def _messages(self) -> Sequence[Message]:
-        images = _listed(self.images)
-        if isinstance(self.text, str):
-            return [Message("user", [*images, self.text])]
-        if images:
-            raise ValueError("images of a conversation belong in its messages, as Image parts")
-        return [self.text] if isinstance(self.text, Message) else self.text
+def _messages(text: str | Message | Sequence[Message], images: Sized) -> Sequence[Message]:
+    listed = _listed(images)
+    if isinstance(text, str):
+        return [Message("user", [*listed, text])]
+    if listed:
+        raise ValueError("images of a conversation belong in its messages, as Image parts")
+    return [text] if isinstance(text, Message) else text
 
 
 def _listed(images: Any) -> list[Image]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +18,7 @@ class EnumCodec(Generic[E]):
     def __init__(self, proto: Any, members: type[E]) -> None:
         prefix = str(proto.Name(0)).removesuffix("UNSPECIFIED")
         self._numbers: Mapping[E, int] = {member: proto.Value(f"{prefix}{member.name}") for member in members}
+        self._type = members
         self._members = {number: member for member, number in self._numbers.items()}
 
     def to_proto(self, member: E | None) -> Any:
@@ -31,13 +32,12 @@ class EnumCodec(Generic[E]):
         """Whether the number is unset or names a member of this version."""
         return not number or number in self._members
 
+    def coerce(self, value: E | str | None) -> E | None:
+        """The member for a caller's string; None for None and the empty string.
 
-def coerce(members: Callable[[Any], E], value: E | str | None) -> E | None:
-    """The member for a caller's string; None for None and the empty string.
-
-    Raises ValueError for an unknown value.
-    """
-    return members(value) if value else None
+        Raises ValueError for an unknown value.
+        """
+        return self._type(value) if value else None
 
 
 def scalar_fields(message: Any) -> dict[str, Any]:

@@ -100,7 +100,7 @@ async def engine_in_bf16(folder: Path) -> AsyncIterator[NativeEngine]:
 
 async def agreements(folder: Path, lessons: Sequence[Taught]) -> list[tuple[bool, float]]:
     """For each token of each answer: whether bf16 chooses it too, and fp32's gap to its second choice."""
-    pad = PromptBuilder(folder).ids.image
+    pad = PromptBuilder(folder).image_token_id
     places = [
         (lesson, at)
         for lesson in lessons

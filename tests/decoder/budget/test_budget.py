@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from decoder_svc.budget.alternatives import alternatives
 from decoder_svc.budget.budget import ServerBudget
 from fovea.contract.budget import Detail, OnOverBudget, ReductionMode, RepeatPolicy, from_proto, to_proto
 from fovea.contract.plan import Reducer, RowSelection
@@ -43,7 +42,7 @@ def test_off_keeps_all_whatever_the_server_would_leave_out() -> None:
 
 @pytest.mark.parametrize("one", [PLAIN, THRIFTY, replace(PLAIN, reduction=ReductionMode.AUTO)])
 def test_a_told_alternative_means_the_same_on_a_plain_server(one: ServerBudget) -> None:
-    for name, other in alternatives(one):
+    for name, other in one.alternatives():
         again = from_proto(to_proto(other)).over(PLAIN)
         assert (again.flat_tolerance, again.detail) == (other.flat_tolerance, other.detail), name
         assert again.selection.all == other.selection.all

@@ -14,7 +14,6 @@ from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from fovea.contract.errors import RowsMismatch
 from fovea.contract.plan import EncodePlan
-from fovea.deadline import Deadline
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT
 
 ROWS = 6
@@ -31,10 +30,12 @@ class FakeFetch:
 
     wanted: RowRequest
     fails_at: int
+    asked: list[str]
     closed: list[str]
     report: FetchReport = field(default_factory=FetchReport)
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
+        self.asked.append(self.wanted.digest)
         try:
             for first in range(0, self.wanted.rows, 2):
                 if first == self.fails_at:
@@ -57,13 +58,12 @@ class FakeSource:
         self.closed: list[str] = []
         self.fails_at = -1
 
-    def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
-        self.asked.append(wanted.digest)
-        return FakeFetch(wanted, self.fails_at, self.closed)
+    def fetch(self, wanted: RowRequest) -> RowFetch:
+        return FakeFetch(wanted, self.fails_at, self.asked, self.closed)
 
 
 async def read(source: FakeSource, cache: RowCache, asked: RowRequest) -> tuple[bytes, FetchReport]:
-    fetch = cache.over(source).fetch(asked, Deadline())
+    fetch = cache.over(source.fetch(asked), asked)
     data = b"".join([bytes(chunk.data) async for chunk in fetch.chunks()])
     return data, fetch.report
 
@@ -136,7 +136,7 @@ async def test_a_stream_that_breaks_is_not_kept(source: FakeSource, fails_at: in
 
 async def test_leaving_early_closes_the_transfer_and_keeps_nothing(source: FakeSource) -> None:
     cache = RowCache(SIZE)
-    chunks = cache.over(source).fetch(wanted(), Deadline()).chunks()
+    chunks = cache.over(source.fetch(wanted()), wanted()).chunks()
     await anext(chunks)
     assert cache.used_bytes == SIZE
     await chunks.aclose()
@@ -160,4 +160,5 @@ async def test_rows_that_are_too_old_are_fetched_anew(source: FakeSource) -> Non
 
 
 def test_without_capacity_the_source_stands_alone(source: FakeSource) -> None:
-    assert RowCache().over(source) is source
+    fetch = source.fetch(wanted())
+    assert RowCache().over(fetch, wanted()) is fetch

@@ -90,7 +90,7 @@ async def fetched(encoder: Sharing, times: int = 1, same_host: SharedMemoryReade
         try:
             for _ in range(times):
                 await peer.info(Deadline.after(30))
-                fetch = found.same_host.over(peer).fetch(WANTED, Deadline.after(30))
+                fetch = found.same_host.fetch(peer, WANTED, Deadline.after(30))
                 report = fetch.report
                 found.data.append(b"".join([bytes(part.data) async for part in fetch.chunks()]))
                 assert report is fetch.report, "who has asked for the report has another one"

@@ -28,7 +28,7 @@ def test_prompts_equal_the_reference(
     grids = data.draw(st.lists(GRID, min_size=images_in(messages), max_size=images_in(messages)))
     prompt = builder.build(messages, grids)
     ids = reference.expanded(messages, grids)
-    expected, following = positions(ids, builder.ids.image, grids)
+    expected, following = positions(ids, builder.image_token_id, grids)
     assert prompt.token_ids.tolist() == ids
     assert np.array_equal(prompt.positions, expected)
     assert prompt.next_position == following
@@ -44,7 +44,7 @@ def test_images_back_to_back_equal_the_reference(
     messages = (ChatMessage("user", (*map(ImagePart, range(count)), TextPart(text))),)
     prompt = builder.build(messages, grids)
     ids = reference.expanded(messages, grids)
-    expected, following = positions(ids, builder.ids.image, grids)
+    expected, following = positions(ids, builder.image_token_id, grids)
     assert prompt.token_ids.tolist() == ids
     assert np.array_equal(prompt.positions, expected)
     assert prompt.next_position == following
@@ -78,7 +78,7 @@ def test_spans_cover_the_placeholders(
     keys = [f"key {i}".encode() for i in range(len(grids))]
     prompt = builder.build(chat(len(grids)), grids, kept, keys)
     covered = np.concatenate([np.arange(span.start, span.end) for span in prompt.images])
-    assert covered.tolist() == np.flatnonzero(prompt.token_ids == builder.ids.image).tolist()
+    assert covered.tolist() == np.flatnonzero(prompt.token_ids == builder.image_token_id).tolist()
     assert [span.grid_thw for span in prompt.images] == grids
     assert [span.key for span in prompt.images] == keys
     for span, rows in zip(prompt.images, kept, strict=True):
@@ -108,7 +108,7 @@ def test_one_image_may_stand_in_two_places(builder: PromptBuilder) -> None:
 def test_a_large_image_is_expanded_whole(tiny_folder: Path) -> None:
     builder = PromptBuilder(tiny_folder)
     prompt = builder.build(chat(1), [(1, 256, 256)])
-    expected, following = positions(prompt.token_ids.tolist(), builder.ids.image, [(1, 256, 256)])
+    expected, following = positions(prompt.token_ids.tolist(), builder.image_token_id, [(1, 256, 256)])
     assert prompt.visual_tokens == 16_384
     assert np.array_equal(prompt.positions, expected)
     assert prompt.next_position == following
