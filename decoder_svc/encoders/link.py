@@ -52,8 +52,8 @@ def _request_metadata() -> tuple[tuple[str, str], ...]:
 
 
 class Link:
-    """A channel to an encoder. `completed` reads its count of completed images; `lost` is called each
-    time it fails to answer.
+    """A channel to an encoder. `completed` reads its count of completed images; `lost` is called each time it
+    fails to answer.
     """
 
     def __init__(
