@@ -16,6 +16,7 @@ from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
 from decoder_svc.encoders.cache import RowCache
+from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.encoders.remote import ExpectedModel
 from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
@@ -71,48 +72,27 @@ def _native(
     chosen: DecoderSettings, limits: EngineLimits, dtype: RowDtype, loading: LoadingProgress
 ) -> NativeEngine:
     """The engine, not started."""
-    return NativeEngine(
-        NativeSettings(
-            checkpoint=chosen.model,
-            dtype=dtype,
-            devices=pick_devices(chosen.device),
-            kv_tokens=chosen.kv_tokens,
-            prefill_chunk=chosen.prefill_chunk,
-            max_running=chosen.max_running,
-            threads=chosen.threads,
-            quantization="int8" if chosen.quantization == "int8" else "none",
-            prefix_cache=chosen.prefix_cache,
-            overlap=chosen.overlap,
-            delta_interval_s=chosen.delta_interval_ms / 1000,
-            limits=limits,
-        ),
-        loading.update,
-    )
+    own = {
+        "checkpoint": chosen.model,
+        "dtype": dtype,
+        "devices": pick_devices(chosen.device),
+        "delta_interval_s": chosen.delta_interval_ms / 1000,
+        "limits": limits,
+    }
+    return NativeEngine(NativeSettings(**chosen.named_in(NativeSettings) | own), loading.update)
 
 
 def _vllm(
     chosen: DecoderSettings, limits: EngineLimits, dtype: RowDtype, loading: LoadingProgress
 ) -> VllmEngine:
     """The engine, not started. vLLM reports no progress while it loads."""
-    return VllmEngine(
-        VllmSettings(
-            checkpoint=chosen.model,
-            dtype=dtype,
-            kv_tokens=chosen.kv_tokens,
-            kv_token_bytes=kv_bytes_per_token(chosen.model, dtype),
-            prefill_chunk=chosen.prefill_chunk,
-            max_running=chosen.max_running,
-            max_images=chosen.max_images,
-            threads=chosen.threads,
-            quantization=chosen.quantization,
-            prefix_cache=chosen.prefix_cache,
-            tensor_parallel=chosen.tensor_parallel,
-            pipeline_parallel=chosen.pipeline_parallel,
-            gpu_memory_utilization=chosen.gpu_memory_utilization,
-            enforce_eager=chosen.enforce_eager,
-            limits=limits,
-        )
-    )
+    own = {
+        "checkpoint": chosen.model,
+        "dtype": dtype,
+        "kv_token_bytes": kv_bytes_per_token(chosen.model, dtype),
+        "limits": limits,
+    }
+    return VllmEngine(VllmSettings(**chosen.named_in(VllmSettings) | own))
 
 
 ENGINES: Mapping[str, Callable[[DecoderSettings, EngineLimits, RowDtype, LoadingProgress], Engine]] = {
@@ -140,14 +120,8 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     layout = RowLayout(vision.out_hidden_size, len(vision.deepstack_visual_indexes), RowDtype.FP32)
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
     same_host = SharedMemoryReader(chosen.same_host)
-    pool = EncoderPool(
-        ExpectedModel(expected, layout.width, layout.levels),
-        chosen.encoders,
-        chosen.encoder_addresses,
-        cache,
-        same_host,
-        chosen.encoder_timeout_s,
-    )
+    fleet = Fleet({}, ExpectedModel(expected, layout.width, layout.levels), chosen.encoders, cache, same_host)
+    pool = EncoderPool(fleet, chosen.encoder_addresses, chosen.encoder_timeout_s)
     loading, limits = LoadingProgress(), chosen.limits(geometry)
     engine = ENGINES[chosen.engine](chosen, limits, dtype, loading)
     budget = chosen.budget(limits.default_max_pixels)

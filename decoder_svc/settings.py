@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -272,10 +272,14 @@ class DecoderSettings(Settings):
             raise ValueError("keep and reduction exclude each other")
         return self
 
+    def named_in(self, kind: type) -> dict[str, Any]:
+        """The settings that a dataclass has as fields."""
+        names = type(self).model_fields.keys() & {field.name for field in fields(kind)}
+        return {name: getattr(self, name) for name in names}
+
     def limits(self, geometry: Geometry) -> DecoderLimits:
         """The settings of the same names, within the limits of the checkpoint."""
-        names = DecoderLimits.__dataclass_fields__.keys() & type(self).model_fields.keys()
-        chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
+        chosen = self.named_in(DecoderLimits)
         chosen["default_max_new_tokens"] = min(self.default_max_new_tokens, self.max_new_tokens)
         chosen["default_max_pixels"] = geometry.within(self.max_pixels)
         chosen |= {"max_pixels": geometry.max_pixels, "min_pixels": geometry.min_pixels}
@@ -283,8 +287,7 @@ class DecoderSettings(Settings):
 
     def budget(self, max_pixels: int) -> ServerBudget:
         """The budget for fields that a request leaves unset, from the settings of the same names."""
-        names = ServerBudget.__dataclass_fields__.keys() & type(self).model_fields.keys()
-        chosen: dict[str, Any] = {name: getattr(self, name) or None for name in names}
+        chosen: dict[str, Any] = {name: value or None for name, value in self.named_in(ServerBudget).items()}
         if self.reduction is ReductionMode.OFF and self.keep < 1:
             chosen["reduction"] = None
         else:
