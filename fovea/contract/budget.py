@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from fovea.contract.enums import EnumCodec
+from fovea.contract.codec import EnumCodec
 from fovea.contract.errors import InvalidArgument
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer, RowSelection
 from fovea.decoder.v1 import decoder_pb2

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fovea.contract.enums import EnumCodec
+from fovea.contract.codec import EnumCodec, pick
 from fovea.vision.v1 import image_pb2
 
 
@@ -76,36 +76,28 @@ def _format_from_proto(number: image_pb2.ImageFormat.ValueType) -> str:
     return image_pb2.ImageFormat.Name(number).removeprefix("IMAGE_FORMAT_") if known else "UNSPECIFIED"
 
 
+_PLAIN = (
+    "digest", "pixel_digest", "byte_size", "exif_orientation", "had_alpha", "text_height", "edge_density",
+    "uniform_share",
+)  # fmt: skip
+
+
 def facts_to_proto(facts: ImageFacts) -> image_pb2.ImageFacts:
     return image_pb2.ImageFacts(
-        digest=facts.digest,
-        pixel_digest=facts.pixel_digest,
         format=image_pb2.ImageFormat.Value(f"IMAGE_FORMAT_{facts.format}"),
-        byte_size=facts.byte_size,
         size=image_pb2.Size(width=facts.width, height=facts.height),
-        exif_orientation=facts.exif_orientation,
-        had_alpha=facts.had_alpha,
-        text_height=facts.text_height,
-        edge_density=facts.edge_density,
-        uniform_share=facts.uniform_share,
         kind=kind_to_proto(facts.kind),
+        **pick(facts, _PLAIN),
     )
 
 
 def facts_from_proto(message: image_pb2.ImageFacts) -> ImageFacts:
     return ImageFacts(
-        digest=message.digest,
-        pixel_digest=message.pixel_digest,
         format=_format_from_proto(message.format),
-        byte_size=message.byte_size,
         width=message.size.width,
         height=message.size.height,
-        exif_orientation=message.exif_orientation,
-        had_alpha=message.had_alpha,
-        text_height=message.text_height,
-        edge_density=message.edge_density,
-        uniform_share=message.uniform_share,
         kind=kind_from_proto(message.kind),
+        **pick(message, _PLAIN),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fovea.contract.enums import scalar_fields
+from fovea.contract.codec import scalar_fields
 from fovea.contract.rows import RowDtype, RowLayout, layout_from_proto, layout_to_proto
 
 

@@ -15,8 +15,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from fovea.contract import frames
+from fovea.contract.codec import scalar_fields
 from fovea.contract.count import TokenCount, token_count_from_proto
-from fovea.contract.enums import scalar_fields
 from fovea.contract.errors import RowsMismatch
 from fovea.contract.frames import ChunkFrame
 from fovea.contract.plan import EncodePlan

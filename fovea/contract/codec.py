@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -38,6 +38,11 @@ class EnumCodec(Generic[E]):
         Raises ValueError for an unknown value.
         """
         return self._type(value) if value else None
+
+
+def pick(source: object, names: Iterable[str]) -> dict[str, Any]:
+    """Attributes by name: the fields that a value and its message have in common."""
+    return {name: getattr(source, name) for name in names}
 
 
 def scalar_fields(message: Any) -> dict[str, Any]:
