@@ -1,8 +1,8 @@
 """Client of an encoder over gRPC: handshake, uploads, image facts, and rows as a checked stream.
 
 No reply is trusted: facts, layout, grid, and the order, count, length and checksum of every chunk are checked
-against the request. `link` makes the calls. Apart from `service.py`, this is the only module of the decoder
-that handles protobuf messages.
+against the request. `link` makes the calls. Below `service.py` and `convert.py`, only this module and `link`
+handle protobuf messages.
 """
 
 from __future__ import annotations

@@ -64,9 +64,8 @@ def ask(
     from fovea.client import Client, Sampling
 
     sampling = Sampling.of(
-        temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed, stop=stop,
-        repetition_penalty=repetition_penalty, max_new_tokens=max_new_tokens,
-    )  # fmt: skip
+        temperature, top_p, top_k, min_p, repetition_penalty, seed, stop or None, max_new_tokens
+    )
     with reported(as_json, HINT), Client(decoder, token or None) as client:
         budget = visual.budget()
         sources = named(images, pages, budget)

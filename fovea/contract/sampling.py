@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -67,9 +67,10 @@ class Sampling:
     logprobs: bool = False
 
     @classmethod
-    def of(cls, **given: Any) -> Sampling:
-        """Parameters by name; None takes the default."""
-        return cls(**{name: value for name, value in given.items() if value is not None})
+    def of(cls, *given: Any) -> Sampling:
+        """The parameters in order; None takes the default."""
+        named = zip((field.name for field in fields(cls)), given, strict=False)
+        return cls(**{name: value for name, value in named if value is not None})
 
     @property
     def is_greedy(self) -> bool:
