@@ -170,7 +170,7 @@ class Answerer:
         for number, span in zip(prepared.draft.image_indexes, prompt.images, strict=True):
             image = prepared.distinct[number]
             if span.end > cached and image.thinned is None:  # rows of thinned images are already buffered
-                encoders.check_reachable(self._preparer.wanted(image, layout))
+                encoders.check_reachable(self._preparer.row_request(image, layout))
 
     def _check(self, request: ChatRequest) -> None:
         if len(request.images) > self._max_images:
@@ -236,7 +236,7 @@ class Answerer:
         if layout is None:
             return []
         return [
-            NamedFetch(encoders.fetch(self._preparer.wanted(image, layout), deadline), image.path)
+            NamedFetch(encoders.fetch(self._preparer.row_request(image, layout), deadline), image.path)
             for image in prepared.distinct
         ]
 

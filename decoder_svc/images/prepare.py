@@ -117,7 +117,9 @@ class RequestPreparer:
             return prepared
         placements = await gather_or_cancel(
             [
-                _about(image, encoders.place(self.wanted(image, layout, whole=True), deadline, stored_only))
+                _about(
+                    image, encoders.place(self.row_request(image, layout, whole=True), deadline, stored_only)
+                )
                 for image in unplaced.values()
             ]
         )
@@ -128,7 +130,7 @@ class RequestPreparer:
         )
         return replace(prepared, images=placed, placements=known)
 
-    def wanted(self, image: PlannedImage, layout: RowLayout, whole: bool = False) -> RowRequest:
+    def row_request(self, image: PlannedImage, layout: RowLayout, whole: bool = False) -> RowRequest:
         """The request for an image's planned rows; for all of its rows with `whole`, before placement."""
         rows, kept = (image.planned.tokens, None) if whole else (image.sent, image.kept)
         return RowRequest(
