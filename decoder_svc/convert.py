@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from google.protobuf.message import Message as Proto
-
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
 from decoder_svc.request import ChatRequest, ImageInput
@@ -21,12 +19,7 @@ from fovea.contract.rows import digest
 from fovea.contract.sampling import Sampling, format_from_proto, sampling_from_proto
 from fovea.decoder.v1 import decoder_pb2
 
-_NOT_SERVED = (
-    "parent_request_id",
-    "hop_limit",
-    "tier",
-    "allow_text_substitution",
-)
+_NOT_SERVED = ("parent_request_id", "hop_limit", "tier", "allow_text_substitution")
 SENT = frozenset({"data", "digest"})
 """Image sources of a request to answer."""
 COUNTED = SENT | {"size"}
@@ -38,14 +31,11 @@ _ROLES = {
 }
 
 
-def _set_fields(message: Proto) -> set[str]:
-    return {field.name for field, _ in message.ListFields()}
-
-
 def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
     """Raises NotServed with the path of every field that is set but not served."""
-    unserved = [name for name in _NOT_SERVED if name in _set_fields(request)]
-    unserved += [f"logprobs.{name}" for name in _set_fields(request.logprobs)]
+    sent = {field.name for field, _ in request.ListFields()}
+    unserved = [name for name in _NOT_SERVED if name in sent]
+    unserved += [f"logprobs.{field.name}" for field, _ in request.logprobs.ListFields()]
     if unserved:
         raise NotServed(*unserved)
 

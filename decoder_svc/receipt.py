@@ -110,12 +110,10 @@ def _totals(prepared: PreparedRequest, used: RequestUsage, reports: Sequence[Fet
         wire_bytes=sum(report.wire_bytes for report in reports),
         row_bytes=cost.rows * (used.layout.row_bytes if used.layout else 0),
         patches=sum(image.patches for image, here in zip(prepared.distinct, encoded, strict=True) if here),
-        naive_patches=sum(_full_patches(image) for image in images),
+        naive_patches=sum(
+            image.tokens_full * image.planned.patches // image.planned.tokens for image in images
+        ),
     )
-
-
-def _full_patches(image: PlannedImage) -> int:
-    return image.tokens_full * image.planned.patches // image.planned.tokens
 
 
 def _cached_visual(used: RequestUsage) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
-E = TypeVar("E", bound=StrEnum)
+E = TypeVar("E", bound=Enum)
 
 
 class EnumCodec(Generic[E]):
-    """Maps a protobuf enum to a StrEnum whose member names are the protobuf names without prefix.
+    """Maps a protobuf enum to an Enum whose member names are the protobuf names without prefix.
 
     The protobuf number 0 (`..._UNSPECIFIED`) maps to None.
     """
