@@ -12,14 +12,14 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
-from decoder_svc.budget.alternatives import alternatives
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost, PrefillRate
 from decoder_svc.budget.planner import check_fit
 from decoder_svc.budget.pressure import Pressure
 from decoder_svc.budget.tariff import Tariff
-from decoder_svc.count import build_alternative, build_count
+from decoder_svc.count import build_count
 from decoder_svc.encoders.fanout import RowFanout
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import NamedFetch, RowFetch
@@ -29,14 +29,13 @@ from decoder_svc.errors import EncoderChanged
 from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.receipt import AnswerTimes, RequestUsage, build_receipt
-from decoder_svc.request import ChatRequest, RequestCost, TokenCost
+from decoder_svc.receipt import RequestUsage, build_receipt
+from decoder_svc.request import ChatRequest, TokenCost
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
 from fovea.contract.count import Alternative, Count
 from fovea.contract.errors import (
     Aborted,
     EngineBusy,
-    ImagesMismatch,
     MaxPixelsOutOfRange,
     TooManyImages,
     VisualBudgetExceeded,
@@ -50,16 +49,6 @@ ATTEMPTS = 3
 
 THINNED_AT_ONCE = 2
 """Requests thinned concurrently: each holds the rows of all its images in memory."""
-
-
-@dataclass(frozen=True)
-class RequestLimits:
-    """Limits of a request beside those of the engine, and its tariff."""
-
-    max_images: int
-    max_image_bytes: int
-    pressure: Pressure
-    tariff: Tariff
 
 
 @dataclass(frozen=True)
@@ -81,12 +70,16 @@ class Answerer:
         engine: Engine,
         builder: PromptBuilder,
         model: ModelFacts,
-        limits: RequestLimits,
+        max_images: int,
+        pressure: Pressure,
+        tariff: Tariff,
     ) -> None:
         self._engine = engine
         self._preparer = RequestPreparer(builder, model.geometry, model.fingerprint)
         self._model = model
-        self._limits = limits
+        self._max_images = max_images
+        self._pressure = pressure
+        self._tariff = tariff
         self._rate = PrefillRate()
         self._numbers = itertools.count()
         self._thinning = asyncio.Semaphore(THINNED_AT_ONCE)
@@ -99,13 +92,14 @@ class Answerer:
         layout = await encoders.layout(digests, deadline)
         placed = await self._preparer.place(planned, layout, encoders, deadline, stored_only=True)
         prepared = bounded(placed, request.budget.near_repeats or 1.0)
-        cost, row_bytes = prepared.cost, (layout or self._bf16_layout()).row_bytes
-        others = self._alternatives(request, planned, cost, row_bytes)
-        prefill_ms = self._rate.ms(cost.prompt_tokens)
-        return build_count(prepared, self._request_cost(request, cost), prefill_ms, row_bytes, others)
+        cost, row_bytes = prepared.cost, (layout or self.row_layout).row_bytes
+        others = self._alternatives(planned, cost, row_bytes)
+        measures, prefill_ms = self._measures(request, cost, row_bytes), self._rate.ms(cost.prompt_tokens)
+        return build_count(prepared, measures, prefill_ms, row_bytes, others)
 
-    def _bf16_layout(self) -> RowLayout:
-        """The bf16 row layout, for a request that involves no encoder."""
+    @property
+    def row_layout(self) -> RowLayout:
+        """The bf16 row layout of the model."""
         shape = self._engine.layout
         return RowLayout(shape.width, shape.levels, RowDtype.BF16)
 
@@ -119,12 +113,12 @@ class Answerer:
         if request.sampling.response_format is not None:
             await self._engine.check_format(request.sampling.response_format)
         prepared = await self._preparer.prepare(request, self._budget(request), encoders, deadline)
-        self._check_fit(request, prepared)
+        self._check_fit(prepared)
         self._refuse_if_busy()
         accepted = spoken = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with aclosing(self._attempt(request, prepared, encoders, deadline, began)) as events:
+                async with aclosing(self._attempt(prepared, encoders, deadline, began)) as events:
                     async for event in events:
                         if isinstance(event, Started) and accepted:
                             continue
@@ -136,14 +130,10 @@ class Answerer:
                     raise
 
     async def _attempt(
-        self,
-        request: ChatRequest,
-        prepared: PreparedRequest,
-        encoders: Fleet,
-        deadline: Deadline,
-        began: float,
+        self, prepared: PreparedRequest, encoders: Fleet, deadline: Deadline, began: float
     ) -> AsyncGenerator[Event, None]:
         """Run the request from the encoder handshake on. Raises EncoderChanged if the layout has changed."""
+        request = prepared.request
         layout = await encoders.layout([image.digest for image in prepared.distinct], deadline)
         prepared = await self._preparer.place(prepared, layout, encoders, deadline)
         fetches = self._fetches(prepared, encoders, layout, deadline)
@@ -151,15 +141,12 @@ class Answerer:
             async with self._thinning:
                 prepared, fetches = await thin(prepared, fetches, layout, request.budget.near_repeats)
         prompt = self._preparer.prompt(prepared, layout)
-        streams = _streams(prepared, fetches)
-        if len(prompt.images) != len(streams):
-            raise ImagesMismatch(len(streams), len(prompt.images))
         await self._check_reachable(prepared, prompt, layout, encoders)
         submitted = (time.monotonic() - began) * 1000
         # Callers may reuse a request id to group calls in the logs; the engine needs unique ids.
-        engine_request = EngineRequest(f"{request.id} {next(self._numbers)}", prompt, request.sampling)
+        submission = EngineRequest(f"{request.id} {next(self._numbers)}", prompt, request.sampling)
         last: Delta | None = None
-        async with aclosing(self._engine.submit(engine_request, streams, layout)) as deltas:
+        async with aclosing(self._engine.submit(submission, _streams(prepared, fetches), layout)) as deltas:
             delta = await anext(deltas, None)  # a busy engine refuses here, while the client can still retry
             yield Started(request.id, self._model.name, len(prompt.token_ids), prompt.visual_tokens)
             while delta is not None:
@@ -169,11 +156,9 @@ class Answerer:
                 delta = await anext(deltas, None)
         if last is None or last.finish_reason in (None, "abort"):
             raise Aborted(request.id)
-        clock = AnswerTimes(submitted, (time.monotonic() - began) * 1000)
-        reports = [fetch.report for fetch in fetches]
-        yield self._finished(
-            prepared, RequestUsage(prompt, layout, reports, last.usage, last.timings, clock), last
-        )
+        reports, total = [fetch.report for fetch in fetches], (time.monotonic() - began) * 1000
+        used = RequestUsage(prompt, layout, reports, last.usage, last.timings, submitted, total)
+        yield self._finished(prepared, used, last)
 
     async def _check_reachable(
         self, prepared: PreparedRequest, prompt: Prompt, layout: RowLayout | None, encoders: Fleet
@@ -185,18 +170,18 @@ class Answerer:
         for number, span in zip(prepared.draft.image_indexes, prompt.images, strict=True):
             image = prepared.distinct[number]
             if span.end > cached and image.thinned is None:  # rows of thinned images are already buffered
-                encoders.check_reachable(self._preparer.wanted(image, layout))
+                encoders.check_reachable(self._preparer.row_request(image, layout))
 
     def _check(self, request: ChatRequest) -> None:
-        if len(request.images) > self._limits.max_images:
-            raise TooManyImages(self._limits.max_images, len(request.images))
+        if len(request.images) > self._max_images:
+            raise TooManyImages(self._max_images, len(request.images))
         geometry, pixels = self._model.geometry, request.budget.max_pixels
         if pixels is not None and not geometry.min_pixels <= pixels <= geometry.max_pixels:
             raise MaxPixelsOutOfRange("visual.max_pixels", geometry.min_pixels, geometry.max_pixels, pixels)
 
     def _budget(self, request: ChatRequest) -> ServerBudget:
         """The request's budget, with less detail if the engine is near a limit."""
-        steps = self._limits.pressure.steps(self._engine.load(), self._engine.limits.max_waiting)
+        steps = self._pressure.steps(self._engine.load(), self._engine.limits.max_waiting)
         return request.budget.lowered(steps)
 
     def _refuse_if_busy(self) -> None:
@@ -205,40 +190,43 @@ class Answerer:
         if waiting >= limit:
             raise EngineBusy(limit, waiting, retry_after_s=1.0)
 
-    def _check_fit(self, request: ChatRequest, prepared: PreparedRequest) -> None:
+    def _check_fit(self, prepared: PreparedRequest) -> None:
         """Check the upper bound of the image tokens; locating the rows later can only lower it."""
         cost = prepared.cost
         check_fit(
             cost.text_tokens,
             cost.visual_tokens,
-            [(image.width, image.height) for image in prepared.images if not image.referred],
-            request.sampling.max_new_tokens,
+            [image.traits.size for image in prepared.images if not image.referred],
+            prepared.request.sampling.token_limit,
             self._engine.limits.max_context,
             self._model.geometry,
         )
 
-    def _request_cost(self, request: ChatRequest, cost: TokenCost) -> RequestCost:
+    def _measures(self, request: ChatRequest, cost: TokenCost, row_bytes: int) -> dict[str, Any]:
+        """The fields that Count and Alternative share; `row_bytes` is the size of a single row."""
         tokens = cost.prompt_tokens
-        return RequestCost(
-            tokens * self._model.kv_bytes_per_token,
-            self._model.prefill.flops(tokens),
-            tokens + request.sampling.max_new_tokens <= self._engine.limits.max_context,
-        )
+        return {
+            "visual_tokens": cost.visual_tokens,
+            "visual_tokens_min": cost.visual_tokens_min,
+            "exact": cost.visual_tokens == cost.visual_tokens_min,
+            "row_bytes": cost.rows * row_bytes,
+            "kv_bytes": tokens * self._model.kv_bytes_per_token,
+            "prefill_flops": self._model.prefill.flops(tokens),
+            "fits_context": tokens + request.sampling.token_limit <= self._engine.limits.max_context,
+        }
 
-    def _alternatives(
-        self, request: ChatRequest, planned: PreparedRequest, own: TokenCost, row_bytes: int
-    ) -> list[Alternative]:
+    def _alternatives(self, planned: PreparedRequest, own: TokenCost, row_bytes: int) -> list[Alternative]:
         """Alternatives whose cost differs from the request's; the first of each cost."""
         by_cost: dict[TokenCost, Alternative] = {}
-        for name, budget in alternatives(request.budget):
+        request, traits = planned.request, [image.traits for image in planned.distinct]
+        for name, budget in request.budget.alternatives():
             try:
-                other = self._preparer.planned(request, budget, planned)
+                other = self._preparer.planned(planned, traits, budget)
             except VisualBudgetExceeded:
                 continue
             cost = bounded(other, budget.near_repeats or 1.0).cost
-            if cost != own:
-                request_cost = self._request_cost(request, cost)
-                by_cost.setdefault(cost, build_alternative(name, budget, cost, request_cost, row_bytes))
+            if cost != own and cost not in by_cost:
+                by_cost[cost] = Alternative(name, budget, **self._measures(request, cost, row_bytes))
         return list(by_cost.values())
 
     def _fetches(
@@ -248,14 +236,14 @@ class Answerer:
         if layout is None:
             return []
         return [
-            NamedFetch(encoders.fetch(self._preparer.wanted(image, layout), deadline), image.path)
+            NamedFetch(encoders.fetch(self._preparer.row_request(image, layout), deadline), image.path)
             for image in prepared.distinct
         ]
 
-    def _finished(self, prepared: PreparedRequest, request_usage: RequestUsage, last: Delta) -> Finished:
+    def _finished(self, prepared: PreparedRequest, used: RequestUsage, last: Delta) -> Finished:
         read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
         self._rate.note(read, last.timings.prefill_ms)
-        receipt = build_receipt(prepared, request_usage, self._model.name, self._limits.tariff)
+        receipt = build_receipt(prepared, used, self._model.name, self._tariff)
         return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", receipt)
 
 

@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from decoder_svc.images.prepare import PreparedRequest
-from decoder_svc.request import PlannedImage, RequestCost, TokenCost
-from fovea.contract.budget import Budget
 from fovea.contract.count import Alternative, Count, PlannedCount
 from fovea.planning.counting import count_tokens
 
 
 def build_count(
     prepared: PreparedRequest,
-    request_cost: RequestCost,
+    measures: Mapping[str, Any],
     prefill_ms: float,
     row_bytes: int,
     alternatives: Sequence[Alternative],
 ) -> Count:
-    """`row_bytes` is the size of a single row."""
-    cost = prepared.cost
+    """`measures` are the fields shared with `Alternative`; `row_bytes` is the size of a single row."""
+    images = prepared.images
     return Count(
-        prompt_tokens=cost.prompt_tokens,
-        text_tokens=cost.text_tokens,
-        visual_tokens=cost.visual_tokens,
-        visual_tokens_min=cost.visual_tokens_min,
-        exact=cost.exact,
-        images=tuple(
-            count_tokens((image.width, image.height), image.planned, row_bytes) for image in prepared.images
+        prompt_tokens=prepared.cost.prompt_tokens,
+        text_tokens=prepared.cost.text_tokens,
+        images=tuple(count_tokens(image.traits.size, image.planned, row_bytes) for image in images),
+        plans=tuple(
+            PlannedCount(image.steps, image.tokens, image.tokens_min, image.repeat_of) for image in images
         ),
-        plans=tuple(_plan(image) for image in prepared.images),
-        row_bytes=cost.rows * row_bytes,
         prefill_ms=prefill_ms,
         alternatives=tuple(alternatives),
-        **vars(request_cost),
+        **measures,
     )
-
-
-def build_alternative(
-    name: str, budget: Budget, cost: TokenCost, request_cost: RequestCost, row_bytes: int
-) -> Alternative:
-    return Alternative(
-        name=name,
-        budget=budget,
-        visual_tokens=cost.visual_tokens,
-        visual_tokens_min=cost.visual_tokens_min,
-        exact=cost.exact,
-        row_bytes=cost.rows * row_bytes,
-        **vars(request_cost),
-    )
-
-
-def _plan(image: PlannedImage) -> PlannedCount:
-    return PlannedCount(image.steps, image.tokens, image.tokens_min, image.repeat_of)

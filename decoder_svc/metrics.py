@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.engine.protocol import EngineLoad
-from decoder_svc.state import DecoderLimits, Unfinished
+from decoder_svc.settings import DecoderLimits
+from decoder_svc.state import Unfinished
 from fovea.contract.receipt import Receipt
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
@@ -21,76 +22,65 @@ class DecoderMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._tokens = Counter("fovea_decoder_tokens", "Tokens, by kind.", ("kind",), registry=registry)
-        self._images = Counter(
-            "fovea_decoder_images", "Images of answers, by where their rows came from.", ("source",),
-            registry=registry,
-        )  # fmt: skip
-        self._wire = Counter("fovea_decoder_row_bytes", "Bytes of rows received.", registry=registry)
-        self._visual = Counter(
-            "fovea_decoder_visual_tokens", "Visual tokens of answers: planned, and without any plan.",
-            ("plan",), registry=registry,
-        )  # fmt: skip
-        self._saved = Counter(
-            "fovea_decoder_visual_tokens_saved", "Visual tokens saved, by the step.", ("step",),
-            registry=registry,
-        )  # fmt: skip
-        self._patches = Counter(
-            "fovea_decoder_patches", "Patches encoded for answers, and without plan and store.",
-            ("plan",), registry=registry,
-        )  # fmt: skip
-        self._degraded = Counter(
-            "fovea_decoder_degraded", "Answers whose images lost detail to pressure.", registry=registry
+        self._tokens = self._counter("tokens", "Tokens, by kind.", "kind")
+        self._images = self._counter("images", "Images of answers, by where their rows came from.", "source")
+        self._wire = self._counter("row_bytes", "Bytes of rows received.")
+        self._visual = self._counter(
+            "visual_tokens", "Visual tokens of answers: planned, and without any plan.", "plan"
         )
-        self._price = Counter(
-            "fovea_decoder_price", "By the tariff: what answers cost, and without plan and store.",
-            ("plan", "currency"), registry=registry,
-        )  # fmt: skip
-        self._ttft = Histogram(
-            "fovea_decoder_time_to_first_token_seconds", "Call to first token.", buckets=SECONDS,
-            registry=registry,
-        )  # fmt: skip
-        self._total = Histogram(
-            "fovea_decoder_request_seconds", "Call to last token.", buckets=SECONDS, registry=registry
+        self._saved = self._counter("visual_tokens_saved", "Visual tokens saved, by the step.", "step")
+        self._patches = self._counter(
+            "patches", "Patches encoded for answers, and without plan and store.", "plan"
         )
+        self._degraded = self._counter("degraded", "Answers whose images lost detail to pressure.")
+        self._price = self._counter(
+            "price", "By the tariff: what answers cost, and without plan and store.", "plan", "currency"
+        )
+        self._ttft = self._histogram("time_to_first_token_seconds", "Call to first token.")
+        self._total = self._histogram("request_seconds", "Call to last token.")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"fovea_decoder_{name}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(f"fovea_decoder_{name}", text, buckets=SECONDS, registry=self._registry)
 
     def watch(self, load: Callable[[], EngineLoad | None], limits: DecoderLimits) -> None:
         """Gauges of load and limits. `load` is called at each scrape and is None until the model runs."""
-        for name, text, field in (
+        self._gauges(
+            load,
             ("num_requests_running", "Requests computed now.", "running"),
             ("num_requests_waiting", "Requests that wait.", "waiting"),
             ("kv_blocks_used", "KV blocks in use.", "kv_used_blocks"),
             ("kv_blocks", "KV blocks in all.", "kv_total_blocks"),
             ("num_preemptions", "Requests put back since the start.", "preemptions"),
-        ):
-            gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
-            gauge.set_function(partial(_read, load, field))
+        )
         for name, value in vars(limits).items():
             Gauge(f"fovea_decoder_limit_{name}", "A limit.", registry=self._registry).set(value)
 
     def watch_cache(self, cache: RowCache) -> None:
         """Gauges of the row cache."""
-        for name, text, field in (
+        self._gauges(
+            lambda: cache,
             ("row_cache_used_bytes", "Bytes of rows in memory.", "used_bytes"),
             ("row_cache_hits", "Images whose rows were in memory, since the start.", "hits"),
             ("row_cache_misses", "Images whose rows were not, since the start.", "misses"),
             ("row_cache_evictions", "Images let go to make room, since the start.", "evictions"),
-        ):
-            gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
-            gauge.set_function(partial(getattr, cache, field))
+        )
 
     def watch_same_host(self, same_host: SharedMemoryReader) -> None:
         """Gauges of images read from shared memory and of fallbacks to the wire."""
-        for name, text, field in (
+        self._gauges(
+            lambda: same_host,
             ("same_host_reads", "Images whose rows were in shared memory, since the start.", "reads"),
-            (
-                "same_host_fallbacks",
-                "Times that the wire was used instead, since the start.",
-                "fallbacks",
-            ),
-        ):
+            ("same_host_fallbacks", "Times that the wire was used instead, since the start.", "fallbacks"),
+        )
+
+    def _gauges(self, source: Callable[[], object], *gauges: tuple[str, str, str]) -> None:
+        """Gauges (name, text, field of the source), read at each scrape; 0 without a source."""
+        for name, text, field in gauges:
             gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
-            gauge.set_function(partial(getattr, same_host, field))
+            gauge.set_function(partial(_read, source, field))
 
     def answered(self, receipt: Receipt) -> None:
         totals = receipt.totals
@@ -123,5 +113,5 @@ class DecoderMetrics:
             self._price.labels("naive", price.currency).inc(price.naive_amount)
 
 
-def _read(load: Callable[[], EngineLoad | None], field: str) -> float:
-    return float(getattr(load(), field, 0))
+def _read(source: Callable[[], object], field: str) -> float:
+    return float(getattr(source(), field, 0))

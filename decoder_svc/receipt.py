@@ -5,72 +5,63 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from decoder_svc.budget.planned import PlannedImage
 from decoder_svc.budget.tariff import Tariff
 from decoder_svc.encoders.source import FetchReport
 from decoder_svc.engine.protocol import EngineTimings, Prompt, Usage
 from decoder_svc.images.prepare import PreparedRequest
-from decoder_svc.request import PlannedImage
 from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Tier, Totals
+from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout, RowOrigin
 
 
 @dataclass(frozen=True)
-class AnswerTimes:
-    """Milliseconds from the call to submission to the engine, and to the last token."""
-
-    submitted_ms: float
-    total_ms: float
-
-
-@dataclass(frozen=True)
 class RequestUsage:
-    """What an answer used: the prompt, the fetch of each distinct image, the engine's usage and timings."""
+    """What an answer used: the prompt, the fetch of each distinct image, the engine's usage and timings.
+
+    Milliseconds from the call: `submitted_ms` to submission to the engine, `total_ms` to the last token.
+    """
 
     prompt: Prompt
     layout: RowLayout | None
     reports: Sequence[FetchReport]
     usage: Usage
     timings: EngineTimings
-    clock: AnswerTimes
+    submitted_ms: float
+    total_ms: float
 
 
-def build_receipt(
-    prepared: PreparedRequest, request_usage: RequestUsage, model: str, tariff: Tariff
-) -> Receipt:
-    """The receipt of an answer; `request_usage.reports` are in the order of the distinct images."""
+def build_receipt(prepared: PreparedRequest, used: RequestUsage, model: str, tariff: Tariff) -> Receipt:
+    """The receipt of an answer; `used.reports` are in the order of the distinct images."""
     reports = [
-        _merge_reports(report, prepared.report_of(number), request_usage.usage)
-        for number, report in enumerate(request_usage.reports)
+        _merge_reports(report, prepared.placements.get(number), used.usage)
+        for number, report in enumerate(used.reports)
     ]
-    dtype = request_usage.layout.dtype.value if request_usage.layout else ""
+    dtype = used.layout.dtype.value if used.layout else ""
     images = tuple(
         _image(image, _report_at(image, reports[prepared.repeats.number(place)]), dtype)
         for place, image in enumerate(prepared.images)
     )
-    totals = _totals(prepared, request_usage, reports)
+    totals = _totals(prepared, used, reports)
     return Receipt(
         images,
         totals,
-        _stages(reports, request_usage.timings, request_usage.clock),
+        _stages(reports, used),
         Tier((model,), "only tier"),
-        tariff.price(totals, _cached_visual(request_usage)),
+        tariff.price(totals, _cached_visual(used)),
         prepared.degraded,
     )
 
 
-def _merge_reports(report: FetchReport, placement: FetchReport | None, usage: Usage) -> FetchReport:
+def _merge_reports(report: FetchReport, placement: RowPlacement | None, usage: Usage) -> FetchReport:
     """Merge the reports of PlaceRows and of the fetch: PlaceRows encodes an image if its rows depend on it.
 
     Rows that were never fetched are prefix hits: their keys and values were in the KV cache.
     """
-    if placement is not None and placement.origin is RowOrigin.ENCODED:
-        return replace(
-            report,
-            origin=placement.origin,
-            joined=placement.joined,
-            encoder=placement.encoder,
-            encode_ms=placement.encode_ms + report.encode_ms,
-        )
+    if placement is not None and placement.header.origin is RowOrigin.ENCODED:
+        merged = replace(report, encode_ms=placement.timings["total_ms"] + report.encode_ms)
+        merged.note_header(placement.header)
+        return merged
     unused = report.origin is RowOrigin.NONE and usage.cached_prompt_tokens
     return replace(report, origin=RowOrigin.PREFIX) if unused else report
 
@@ -88,7 +79,7 @@ def _report_at(image: PlannedImage, report: FetchReport) -> FetchReport:
 def _image(image: PlannedImage, report: FetchReport, dtype: str) -> ImageReceipt:
     return ImageReceipt(
         digest=image.digest,
-        original=(image.width, image.height),
+        original=image.traits.size,
         planned=(image.planned.width, image.planned.height),
         grid_thw=image.planned.grid_thw,
         patches=image.planned.patches,
@@ -102,12 +93,12 @@ def _image(image: PlannedImage, report: FetchReport, dtype: str) -> ImageReceipt
         wire_bytes=report.wire_bytes,
         rows_digest=report.rows_digest,
         repeat_of=image.repeat_of,
-        kind=image.kind,
+        kind=image.traits.kind,
     )
 
 
-def _totals(prepared: PreparedRequest, request_usage: RequestUsage, reports: Sequence[FetchReport]) -> Totals:
-    cost, images, usage = prepared.cost, prepared.images, request_usage.usage
+def _totals(prepared: PreparedRequest, used: RequestUsage, reports: Sequence[FetchReport]) -> Totals:
+    cost, images, usage = prepared.cost, prepared.images, used.usage
     encoded = [report.origin is RowOrigin.ENCODED and not report.joined for report in reports]
     return Totals(
         visual_tokens=cost.visual_tokens,
@@ -117,29 +108,27 @@ def _totals(prepared: PreparedRequest, request_usage: RequestUsage, reports: Seq
         output_tokens=usage.output_tokens,
         encodes=sum(encoded),
         wire_bytes=sum(report.wire_bytes for report in reports),
-        row_bytes=cost.rows * (request_usage.layout.row_bytes if request_usage.layout else 0),
+        row_bytes=cost.rows * (used.layout.row_bytes if used.layout else 0),
         patches=sum(image.patches for image, here in zip(prepared.distinct, encoded, strict=True) if here),
-        naive_patches=sum(_full_patches(image) for image in images),
+        naive_patches=sum(
+            image.tokens_full * image.planned.patches // image.planned.tokens for image in images
+        ),
     )
 
 
-def _full_patches(image: PlannedImage) -> int:
-    return image.tokens_full * image.planned.patches // image.planned.tokens
-
-
-def _cached_visual(request_usage: RequestUsage) -> int:
+def _cached_visual(used: RequestUsage) -> int:
     """Visual tokens among the prompt tokens from the KV cache."""
-    cached = request_usage.usage.cached_prompt_tokens
-    return sum(max(0, min(image.end, cached) - image.start) for image in request_usage.prompt.images)
+    cached = used.usage.cached_prompt_tokens
+    return sum(max(0, min(image.end, cached) - image.start) for image in used.prompt.images)
 
 
-def _stages(reports: Sequence[FetchReport], timings: EngineTimings, clock: AnswerTimes) -> Stages:
+def _stages(reports: Sequence[FetchReport], used: RequestUsage) -> Stages:
     return Stages(
-        queue=timings.queue_ms,
+        queue=used.timings.queue_ms,
         encode=max((report.encode_ms for report in reports), default=0.0),
         transfer=max((report.transfer_ms for report in reports), default=0.0),
-        prefill=timings.prefill_ms,
-        ttft=clock.submitted_ms + timings.ttft_ms,
-        decode=timings.decode_ms,
-        total=clock.total_ms,
+        prefill=used.timings.prefill_ms,
+        ttft=used.submitted_ms + used.timings.ttft_ms,
+        decode=used.timings.decode_ms,
+        total=used.total_ms,
     )

@@ -6,16 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from decoder_svc import convert
-from decoder_svc.encoders.fleet import EncoderStatus
 from decoder_svc.request import ChatRequest
-from decoder_svc.state import DecoderStatus, ServiceState
+from decoder_svc.state import ServiceState
 from fovea.contract.answer import Finished, Text, event_to_proto, finished_to_proto
 from fovea.contract.count import count_to_proto
-from fovea.contract.image import facts_to_proto
-from fovea.contract.rows import layout_to_proto
+from fovea.contract.image import facts_to_proto, timestamp
+from fovea.contract.info import server_info_to_proto
 from fovea.deadline import Deadline
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.server.call import current_request_id
@@ -31,9 +29,9 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         self, request: decoder_pb2.GenerateRequest, sources: frozenset[str] = convert.SENT
     ) -> ChatRequest:
         description = self._state.description
-        limits = description.limits
-        defaults = convert.Defaults(limits.default_max_new_tokens, description.budget, limits.max_image_bytes)
-        return convert.chat_request(request, current_request_id(), defaults, sources)
+        return convert.chat_request(
+            request, current_request_id(), description.limits, description.budget, sources
+        )
 
     async def PutImage(
         self, requests: AsyncIterator[decoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
@@ -50,7 +48,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         return decoder_pb2.PutImageResponse(
             facts=facts_to_proto(stored.facts),
             already_stored=stored.already,
-            expire_time=_timestamp(stored.expires),
+            expire_time=timestamp(stored.expires),
             encoder=stored.encoder,
         )
 
@@ -60,7 +58,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         stored = await self._state.describe(request.digest, _deadline(context))
         return decoder_pb2.DescribeImageResponse(
             facts=facts_to_proto(stored.facts),
-            expire_time=_timestamp(stored.expires),
+            expire_time=timestamp(stored.expires),
             encoder=stored.encoder,
         )
 
@@ -78,7 +76,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         chat_request = self._chat_request(request.request)
         text: list[str] = []
         response = decoder_pb2.CompleteResponse(
-            request_id=chat_request.id, model=self._state.description.model
+            request_id=chat_request.id, model=self._state.description.model.name
         )
         async with aclosing(self._state.answer(chat_request, _deadline(context))) as events:
             async for event in events:
@@ -103,53 +101,9 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def GetServerInfo(
         self, request: decoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.GetServerInfoResponse:
-        return _info(await self._state.status())
-
-
-def _timestamp(seconds: float) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromNanoseconds(int(seconds * 1e9))
-    return timestamp
+        info: decoder_pb2.GetServerInfoResponse = server_info_to_proto(await self._state.info(), decoder_pb2)
+        return info
 
 
 def _deadline(context: grpc.aio.ServicerContext) -> Deadline:
     return Deadline.after(context.time_remaining())
-
-
-def _encoder(encoder: EncoderStatus) -> decoder_pb2.EncoderPeer:
-    message = decoder_pb2.EncoderPeer(
-        address=encoder.address, reachable=encoder.info is not None, compatible=encoder.compatible
-    )
-    if encoder.info is not None:
-        message.name = encoder.info.name
-        message.fingerprint = encoder.info.fingerprint
-        message.waiting, message.running = encoder.info.waiting, encoder.info.running
-        message.encodes = encoder.info.encodes
-    return message
-
-
-def _info(status: DecoderStatus) -> decoder_pb2.GetServerInfoResponse:
-    load = status.load
-    return decoder_pb2.GetServerInfoResponse(
-        version=status.version,
-        model=status.description.model,
-        fingerprint=status.description.fingerprint,
-        layout=layout_to_proto(status.layout) if status.layout else None,
-        limits=decoder_pb2.DecoderLimits(**vars(status.description.limits)),
-        load=decoder_pb2.DecoderLoad(
-            waiting=load.waiting,
-            running=load.running,
-            kv_blocks_used=load.kv_used_blocks,
-            kv_blocks=load.kv_total_blocks,
-        )
-        if load
-        else None,
-        features=status.features,
-        state=decoder_pb2.ServingState.Value(f"SERVING_STATE_{status.state}"),
-        loading_progress=status.progress,
-        engine=status.description.engine,
-        attention=status.attention,
-        dtype=status.description.dtype,
-        encoders=[_encoder(encoder) for encoder in status.encoders],
-        kv_bytes_per_token=status.description.kv_bytes_per_token,
-    )

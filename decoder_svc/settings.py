@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -12,11 +13,11 @@ from pydantic_settings import SettingsConfigDict
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.tariff import Tariff
 from decoder_svc.encoders.resolver import SCHEME, DnsName
-from decoder_svc.engine.protocol import Quantization
+from decoder_svc.engine.protocol import EngineLimits, Quantization
 from fovea.address import called
 from fovea.contract.budget import DEFAULT_REDUCER, Detail, OnOverBudget, ReductionMode, RepeatPolicy
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
-from fovea.geometry import DEFAULT_MAX_PIXELS
+from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 from fovea.machine import named_devices
 from fovea.planning.detail import READABLE_TEXT_PX
 from fovea.settings import (
@@ -37,6 +38,24 @@ _NOT_ABOVE = (
     ("max_short_side", "max_long_side"),
     ("max_context", "kv_tokens"),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderLimits(EngineLimits):
+    """The limits of a decoder, as GetServerInfo reports them: those of the engine, and the service's own."""
+
+    max_message_bytes: int
+    default_max_new_tokens: int
+    max_images: int
+    default_max_pixels: int
+    max_pixels: int
+    min_pixels: int
+    max_running: int
+    max_image_bytes: int
+    row_cache_bytes: int
+    row_cache_s: int
+    idle_s: int
+    encoder_timeout_s: int
 
 
 class DecoderSettings(Settings):
@@ -253,25 +272,28 @@ class DecoderSettings(Settings):
             raise ValueError("keep and reduction exclude each other")
         return self
 
+    def named_in(self, kind: type) -> dict[str, Any]:
+        """The settings that a dataclass has as fields."""
+        names = type(self).model_fields.keys() & {field.name for field in fields(kind)}
+        return {name: getattr(self, name) for name in names}
+
+    def limits(self, geometry: Geometry) -> DecoderLimits:
+        """The settings of the same names, within the limits of the checkpoint."""
+        chosen = self.named_in(DecoderLimits)
+        chosen["default_max_new_tokens"] = min(self.default_max_new_tokens, self.max_new_tokens)
+        chosen["default_max_pixels"] = geometry.within(self.max_pixels)
+        chosen |= {"max_pixels": geometry.max_pixels, "min_pixels": geometry.min_pixels}
+        return DecoderLimits(**chosen)
+
     def budget(self, max_pixels: int) -> ServerBudget:
-        """The budget for fields that a request leaves unset."""
-        share = self.reduction is ReductionMode.OFF and self.keep < 1
-        return ServerBudget(
-            max_pixels=max_pixels,
-            max_visual_tokens=self.max_visual_tokens or None,
-            detail=self.detail,
-            min_detail=self.min_detail,
-            on_over_budget=self.on_over_budget,
-            repeat_policy=self.repeat_policy,
-            keep=self.keep if share else None,
-            reduction=None if share else self.reduction,
-            reducer=self.reducer,
-            flat_tolerance=self.flat_tolerance if self.flat_tolerance >= 0 else None,
-            min_tokens=self.min_tokens or None,
-            max_short_side=self.max_short_side or None,
-            max_long_side=self.max_long_side or None,
-            readable_text_px=self.readable_text_px,
-        )
+        """The budget for fields that a request leaves unset, from the settings of the same names."""
+        chosen: dict[str, Any] = {name: value or None for name, value in self.named_in(ServerBudget).items()}
+        if self.reduction is ReductionMode.OFF and self.keep < 1:
+            chosen["reduction"] = None
+        else:
+            chosen["keep"] = None
+        tolerance = self.flat_tolerance if self.flat_tolerance >= 0 else None
+        return ServerBudget(**chosen | {"max_pixels": max_pixels, "flat_tolerance": tolerance})
 
     @property
     def tariff(self) -> Tariff:

@@ -14,19 +14,19 @@ from typing import Protocol
 
 import structlog
 
-from decoder_svc.answer import Answerer
+from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.budget import ServerBudget
-from decoder_svc.encoders.fleet import EncoderStatus
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.engine.protocol import Engine, EngineLoad
 from decoder_svc.request import ChatRequest
+from decoder_svc.settings import DecoderLimits
 from fovea.contract.answer import Event, Finished, Started, Text
 from fovea.contract.count import Count
-from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotReady, Violation
+from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotReady
 from fovea.contract.ids import is_digest
 from fovea.contract.image import StoredImage
+from fovea.contract.info import ServerInfo, describe_layout
 from fovea.contract.receipt import Receipt
-from fovea.contract.rows import RowDtype, RowLayout
 from fovea.deadline import Deadline
 
 FEATURES: tuple[str, ...] = (
@@ -38,57 +38,14 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class DecoderLimits:
-    """The limits of a decoder, as GetServerInfo reports them."""
-
-    max_message_bytes: int
-    max_context: int
-    max_new_tokens: int
-    default_max_new_tokens: int
-    max_images: int
-    default_max_pixels: int
-    max_pixels: int
-    min_pixels: int
-    max_running: int
-    max_waiting: int
-    max_stop_strings: int
-    max_image_bytes: int
-    row_cache_bytes: int
-    row_cache_s: int
-    max_format_bytes: int
-    idle_s: int
-    encoder_timeout_s: int
-    max_format_s: float
-    max_format_memory_bytes: int
-    format_workers: int
-
-
-@dataclass(frozen=True)
 class DecoderDescription:
     """Facts that do not change while the process runs."""
 
-    model: str
-    fingerprint: str
+    model: ModelFacts
     engine: str
     dtype: str
-    kv_bytes_per_token: int
     limits: DecoderLimits
     budget: ServerBudget
-
-
-@dataclass(frozen=True)
-class DecoderStatus:
-    """What GetServerInfo reports."""
-
-    version: str
-    description: DecoderDescription
-    layout: RowLayout | None
-    load: EngineLoad | None
-    features: tuple[str, ...]
-    state: str
-    progress: float
-    attention: str
-    encoders: list[EncoderStatus]
 
 
 @dataclass
@@ -155,10 +112,10 @@ class ServiceState:
     @property
     def state(self) -> str:
         if self.draining:
-            return "DRAINING"
+            return "draining"
         if self._answerer is None:
-            return "LOADING"
-        return "SERVING" if self._engine.healthy else "FAILED"
+            return "loading"
+        return "serving" if self._engine.healthy else "failed"
 
     def _ready(self) -> Answerer:
         if self._answerer is None:
@@ -220,32 +177,43 @@ class ServiceState:
             yield chunk
 
     def load(self) -> EngineLoad | None:
-        return self._engine.load() if self.state == "SERVING" else None
+        return self._engine.load() if self.state == "serving" else None
 
-    @property
-    def row_layout(self) -> RowLayout | None:
-        """The bf16 row layout of this model; None until the model is loaded."""
-        shape = self._engine.layout if self.state == "SERVING" else None
-        return RowLayout(shape.width, shape.levels, RowDtype.BF16) if shape else None
-
-    async def status(self) -> DecoderStatus:
-        return DecoderStatus(
+    async def info(self) -> ServerInfo:
+        description, load = self.description, self.load()
+        layout = self._answerer.row_layout if self._answerer and self.state == "serving" else None
+        encoders = await self._pool.states(Deadline.after(INFO_S))
+        return ServerInfo(
             version=version("fovea"),
-            description=self.description,
-            layout=self.row_layout,
-            load=self.load(),
-            features=FEATURES,
+            model=description.model.name,
+            fingerprint=description.model.fingerprint,
             state=self.state,
             progress=self.loading.share,
-            attention=self.attention,
-            encoders=await self._pool.states(Deadline.after(INFO_S)),
+            dtype=description.dtype,
+            features=FEATURES,
+            limits=vars(description.limits),
+            load={
+                "waiting": load.waiting,
+                "running": load.running,
+                "kv_blocks_used": load.kv_used_blocks,
+                "kv_blocks": load.kv_total_blocks,
+            }
+            if load
+            else {},
+            details={
+                "layout": describe_layout(layout),
+                "engine": description.engine,
+                "attention": self.attention,
+                "kv_bytes_per_token": description.model.kv_bytes_per_token,
+                "encoders": [encoder.describe() for encoder in encoders],
+            },
         )
 
 
 def _check_digest(field: str, digest: str) -> None:
     if not is_digest(digest):
         what = "must be sha256: and 64 lower-case hexadecimal digits"
-        raise InvalidArgument(f"{field} {what}", violations=[Violation(field, what)], actual=digest[:80])
+        raise InvalidArgument.of_field(field, what, actual=digest[:80])
 
 
 async def _as_stream(data: bytes) -> AsyncIterator[bytes]:

@@ -65,7 +65,7 @@ class Rope(_Fields):
         return _require(self, self.rope_type == "default" or self.factor is not None, "factor", "is missing")
 
 
-class Text(_Fields):
+class TextConfig(_Fields):
     """The dense language model."""
 
     hidden_size: Count
@@ -89,7 +89,7 @@ class Text(_Fields):
     quantization_config: dict[str, Any] | None = None
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Text:
+    def _fits_together(self) -> TextConfig:
         kv, section = self.num_key_value_heads, self.rope_parameters.mrope_section
         grouped = self.num_attention_heads % kv == 0
         _require(self, grouped, "num_attention_heads", f"must be a multiple of num_key_value_heads, {kv}")
@@ -103,7 +103,7 @@ class Text(_Fields):
         )
 
 
-class MoeText(Text):
+class MoeText(TextConfig):
     """The language model with experts in some or all layers."""
 
     num_experts: Count = Field(validation_alias=AliasChoices("num_experts", "num_local_experts"))
@@ -170,7 +170,7 @@ class Architecture(_Fields):
     vision_start_token_id: Index
     vision_end_token_id: Index
     tie_word_embeddings: bool = False
-    text_config: Text
+    text_config: TextConfig
     vision_config: Vision
     quantization_config: dict[str, Any] | None = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from bench.bounds import mean
 from bench.result import Measure
 from bench.turns import ms_since
 from decoder_svc.budget.budget import ServerBudget
-from decoder_svc.budget.planner import ImagePlan, Wanted, plan
+from decoder_svc.budget.planned import PlannedImage
+from decoder_svc.budget.planner import plan
 from fovea.contract.errors import VisualBudgetExceeded
 from fovea.contract.plan import Reducer
 from fovea.geometry import Geometry
@@ -47,20 +49,20 @@ def measures(count: int, seed: int) -> dict[str, Measure]:
     }
 
 
-def _is_over(wanted: list[Wanted], plans: list[ImagePlan], budget: ServerBudget) -> bool:
-    spent = sum(image.times * planned.most for image, planned in zip(wanted, plans, strict=False))
+def _is_over(wanted: list[ImageTraits], plans: list[PlannedImage], budget: ServerBudget) -> bool:
+    spent = sum(image.times * planned.sent for image, planned in zip(wanted, plans, strict=False))
     return bool(budget.max_visual_tokens) and spent > budget.max_visual_tokens
 
 
-def _would_change(plan: ImagePlan, geometry: Geometry) -> bool:
+def _would_change(plan: PlannedImage, geometry: Geometry) -> bool:
     """Whether the processor would resize the planned size."""
     again = geometry.plan(plan.planned.width, plan.planned.height)
     return (again.width, again.height) != (plan.planned.width, plan.planned.height)
 
 
-def _requests(rng: random.Random, count: int) -> Iterator[tuple[list[Wanted], ServerBudget]]:
+def _requests(rng: random.Random, count: int) -> Iterator[tuple[list[ImageTraits], ServerBudget]]:
     for _ in range(count):
-        wanted = [Wanted(_look(rng), rng.choice((1, 1, 1, 2, 3))) for _ in range(rng.randint(1, 12))]
+        wanted = [replace(_look(rng), times=rng.choice((1, 1, 1, 2, 3))) for _ in range(rng.randint(1, 12))]
         yield wanted, _budget(rng)
 
 

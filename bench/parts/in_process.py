@@ -20,7 +20,7 @@ from bench.parts.random_checkpoint import RandomCheckpoint
 from bench.turns import ms_since
 from decoder_svc.engine.protocol import Delta, EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
 from decoder_svc.native_engine.engine import NativeEngine
-from decoder_svc.prompt.positions import PlacedImage, mrope_positions
+from decoder_svc.prompt.positions import mrope_positions
 from encoder_svc.vision.checkpoint import attention
 from encoder_svc.vision.preprocess import Patches, patches
 from encoder_svc.vision.tower import Tower
@@ -95,11 +95,9 @@ class PromptTokens:
 
     def prompt(self, encoded: Encoded, front: Sequence[int], back: Sequence[int], key: bytes = b"") -> Prompt:
         """Text, the picture between its tags, text."""
-        short = [*front, self.start, self.image, self.end, *back]
-        place, grid = len(front) + 1, encoded.image.grid_thw
-        positions, following = mrope_positions(len(short), [PlacedImage(place, grid)], GEOMETRY.merge)
-        ids = [*short[:place], *[self.image] * encoded.count, *short[place + 1 :]]
-        span = ImageSpan(place, grid, encoded.count, key=key)
+        ids = [*front, self.start, *[self.image] * encoded.count, self.end, *back]
+        span = ImageSpan(len(front) + 1, encoded.image.grid_thw, encoded.count, key=key)
+        positions, following = mrope_positions(len(ids), [span], GEOMETRY.merge)
         return Prompt(np.asarray(ids, np.int32), positions, following, (span,))
 
 

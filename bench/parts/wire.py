@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.parts import raw_socket
@@ -21,7 +22,7 @@ from bench.parts.photo import photo
 from bench.turns import time_in_turns
 from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
-from decoder_svc.encoders.source import RowFetcher, RowRequest
+from decoder_svc.encoders.source import RowFetch, RowRequest
 from fovea.client import EncoderClient
 from fovea.contract.plan import EncodePlan
 from fovea.deadline import Deadline
@@ -29,6 +30,7 @@ from fovea.server.allocator import keep_freed_memory
 
 SIDE = 1024
 WIDTH = 2048
+Opened = Callable[[RowRequest, Deadline], RowFetch]
 
 
 @dataclass
@@ -68,15 +70,16 @@ def measure(
         image_bytes = wanted.rows * wanted.layout.row_bytes
         buffers = [memoryview(bytearray(image_bytes)) for _ in range(images)]
         with raw_socket.peers(image_bytes, images) as connections, ThreadPoolExecutor(images) as threads:
+            shared = partial(same_host.fetch, peer)
             steps: dict[str, Callable[[int], object]] = {
-                "wire": lambda turn: runner.run(_fetch_all(peer, wanted, buffers)),
+                "wire": lambda turn: runner.run(_fetch_all(peer.fetch, wanted, buffers)),
                 "socket": lambda turn: list(threads.map(raw_socket.receive, connections, buffers)),
-                "same_host": lambda turn: runner.run(_fetch_all(same_host.over(peer), wanted, buffers)),
+                "same_host": lambda turn: runner.run(_fetch_all(shared, wanted, buffers)),
             }
             if smaller is not None:
                 other, less = runner.run(_prepare(smaller, seed))
                 parts = [buffer[: less.rows * less.layout.row_bytes] for buffer in buffers]
-                steps["fp8"] = lambda turn: runner.run(_fetch_all(other, less, parts))
+                steps["fp8"] = lambda turn: runner.run(_fetch_all(other.fetch, less, parts))
             # The first turn connects and touches the memory.
             times = time_in_turns(steps, seconds, least, warm_up=1)
             if smaller is not None:
@@ -100,12 +103,12 @@ async def _prepare(address: str, seed: int) -> tuple[RemoteEncoder, RowRequest]:
     return peer, wanted
 
 
-async def _fetch_all(source: RowFetcher, wanted: RowRequest, buffers: Sequence[memoryview]) -> None:
-    await asyncio.gather(*(_fetch(source, wanted, buffer) for buffer in buffers))
+async def _fetch_all(opened: Opened, wanted: RowRequest, buffers: Sequence[memoryview]) -> None:
+    await asyncio.gather(*(_fetch(opened, wanted, buffer) for buffer in buffers))
 
 
-async def _fetch(source: RowFetcher, wanted: RowRequest, buffer: memoryview) -> None:
-    fetch, at = source.fetch(wanted, Deadline()), 0
+async def _fetch(opened: Opened, wanted: RowRequest, buffer: memoryview) -> None:
+    fetch, at = opened(wanted, Deadline()), 0
     async for chunk in fetch.chunks():
         buffer[at : at + len(chunk.data)] = chunk.data
         at += len(chunk.data)

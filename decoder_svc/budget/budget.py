@@ -5,9 +5,10 @@ Independent of images; the planner applies it to them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fovea.contract.budget import Budget, Detail
+from fovea.contract.budget import KEPT_SHARE, Budget, Detail, ReductionMode
 from fovea.contract.plan import ALL_ROWS, Reducer, RowSelection
 from fovea.planning.detail import READABLE_TEXT_PX
 
@@ -44,6 +45,19 @@ class ServerBudget(Budget):
         while self.pressed is not None and levels[-1].rank > self.pressed.rank:
             levels.append(levels[-1].below)
         return tuple(levels)
+
+    def alternatives(self) -> Iterator[tuple[str, ServerBudget]]:
+        """Other budgets by name, so that a caller can compare what each would cost.
+
+        This budget may be among them. All treat repeats and near repeats alike, because the prompt of a
+        request is rendered only once.
+        """
+        whole = replace(self, reduction=ReductionMode.OFF, keep=None, flat_tolerance=None)
+        for detail in reversed(Detail):
+            yield f"detail {detail.value}", replace(whole, detail=detail)
+        for mode in (ReductionMode.ECONOMY, ReductionMode.STRONG):
+            yield mode.value, replace(self, reduction=None, keep=KEPT_SHARE[mode])
+        yield "flat", replace(self, flat_tolerance=0)
 
     def lowered(self, steps: int) -> ServerBudget:
         """The budget with detail lowered by `steps`, but never below `min_detail`."""

@@ -7,57 +7,28 @@ rows) is known only after an encoder has read them; until then a plan gives boun
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from decoder_svc.budget.budget import ServerBudget
+from decoder_svc.budget.planned import PlannedImage
 from fovea.contract.budget import Detail, OnOverBudget
-from fovea.contract.errors import ContextTooLong, VisualBudgetExceeded, about_image
+from fovea.contract.errors import ContextTooLong, VisualBudgetExceeded
 from fovea.contract.plan import ALL_ROWS, EncodePlan
 from fovea.contract.receipt import Step
-from fovea.geometry import Geometry, Planned
+from fovea.geometry import Geometry
 from fovea.planning.detail import ImageTraits, sufficient
 from fovea.planning.sizes import Size, largest_for_all, smallest, stands
 from fovea.planning.split import BudgetSplit, SizeDemand
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A distinct image to plan, the number of places that hold its tokens, and its field for errors."""
-
-    traits: ImageTraits
-    times: int = 1
-    path: str = ""
-
-
-@dataclass(frozen=True)
-class ImagePlan:
-    """Size and rows of an image. `least` and `most` bound its visual tokens; if equal, the count is exact."""
-
-    rows: EncodePlan
-    planned: Planned
-    steps: tuple[Step, ...]
-    most: int
-    least: int
-    degraded: bool = False
-
-
-def plan(wanted: Sequence[Wanted], budget: ServerBudget, geometry: Geometry) -> list[ImagePlan]:
+def plan(images: Sequence[ImageTraits], budget: ServerBudget, geometry: Geometry) -> list[PlannedImage]:
     """Plan the images, in order.
 
     Raises VisualBudgetExceeded, and what `Geometry.plan` raises: SizeInvalid, AspectTooExtreme.
     """
-    sizings = [_sized(image, budget, geometry) for image in wanted]
-    demands = [
-        SizeDemand(image.traits.size, sizing.max_pixels, image.times)
-        for image, sizing in zip(wanted, sizings, strict=True)
-    ]
+    sizings = [_Sizing(traits, budget, geometry).sized() for traits in images]
+    demands = [SizeDemand(sizing.traits.size, sizing.max_pixels, sizing.traits.times) for sizing in sizings]
     pixels = _within_budget(demands, budget, geometry)
     return [sizing.limited(limit).planned() for sizing, limit in zip(sizings, pixels, strict=True)]
-
-
-def _sized(image: Wanted, budget: ServerBudget, geometry: Geometry) -> _Sizing:
-    with about_image(image.path):
-        return _Sizing(image.traits, budget, geometry).sized()
 
 
 def _within_budget(demands: Sequence[SizeDemand], budget: ServerBudget, geometry: Geometry) -> list[int]:
@@ -116,12 +87,18 @@ class _Sizing:
         self._shrink(max_pixels, f"budget {self.budget.max_visual_tokens}")
         return self
 
-    def planned(self) -> ImagePlan:
-        budget = self.budget
-        rows = EncodePlan(self.max_pixels, budget.flat_tolerance, budget.sent)
-        least = 1 if budget.flat_tolerance is not None else budget.sent.count(self._fewest())
-        return ImagePlan(
-            rows, self.plan, self.steps, budget.sent.most(self.plan.tokens), least, self.degraded
+    def planned(self) -> PlannedImage:
+        budget, tokens = self.budget, self.plan.tokens
+        return PlannedImage(
+            self.traits,
+            EncodePlan(self.max_pixels, budget.flat_tolerance, budget.sent),
+            self.plan,
+            tokens_full=self.geometry.plan(*self.traits.size).tokens,
+            encoded=tokens,
+            sent=budget.sent.most(tokens),
+            sent_min=1 if budget.flat_tolerance is not None else budget.sent.count(self._fewest()),
+            sizing=self.steps,
+            degraded=self.degraded,
         )
 
     def _bound(self) -> None:

@@ -14,12 +14,11 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from decoder_svc.encoders.source import FetchReport, RowFetch, RowFetcher, RowRequest
+from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from fovea.contract.rows import RowOrigin
-from fovea.deadline import Deadline
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class RowCache:
         self._entry_bytes = 0
         self._arriving: dict[RowRequest, int] = {}
 
-    def over(self, source: RowFetcher) -> RowFetcher:
-        """`source` with this cache in front of it."""
-        return _CachedSource(source, self) if self.capacity_bytes else source
+    def over(self, fetch: RowFetch, wanted: RowRequest) -> RowFetch:
+        """`fetch` with this cache in front of it."""
+        return CachedFetch(fetch, self, wanted) if self.capacity_bytes else fetch
 
     @property
     def used_bytes(self) -> int:
@@ -99,27 +98,17 @@ class RowCache:
             self._entry_bytes -= _size(wanted)
 
 
-@dataclass(frozen=True)
-class _CachedSource:
-    source: RowFetcher
-    cache: RowCache
-
-    def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
-        return CachedFetch(self.source, self.cache, wanted, deadline)
-
-
-@dataclass
 class CachedFetch:
-    """The rows of an image from the cache, or from the source and then into the cache."""
+    """The rows of an image from the cache, or from another fetch and then into the cache."""
 
-    source: RowFetcher
-    cache: RowCache
-    wanted: RowRequest
-    deadline: Deadline
-    report: FetchReport = field(default_factory=FetchReport)
+    def __init__(self, fetch: RowFetch, cache: RowCache, wanted: RowRequest) -> None:
+        self.report = fetch.report
+        self._fetch = fetch
+        self._cache = cache
+        self._wanted = wanted
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
-        entry = self.cache.find(self.wanted)
+        entry = self._cache.find(self._wanted)
         async with aclosing(self._fetched() if entry is None else self._cached(entry)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -133,22 +122,20 @@ class CachedFetch:
             await asyncio.sleep(0)  # copying a large image must not block other requests
 
     async def _fetched(self) -> AsyncGenerator[RowChunk, None]:
-        fetch = self.source.fetch(self.wanted, self.deadline)
-        self.report = fetch.report
         arrived: list[RowChunk] = []
         reserved = False
         try:
-            async with aclosing(fetch.chunks()) as chunks:
+            async with aclosing(self._fetch.chunks()) as chunks:
                 async for chunk in chunks:
-                    reserved = reserved or (chunk.first_row == 0 and self.cache.reserve(self.wanted))
+                    reserved = reserved or (chunk.first_row == 0 and self._cache.reserve(self._wanted))
                     if reserved:
                         arrived.append(chunk)
                     yield chunk
             if reserved:
-                self.cache.keep(self.wanted, arrived, fetch.report)
+                self._cache.keep(self._wanted, arrived, self.report)
         finally:
             if reserved:
-                self.cache.release(self.wanted)
+                self._cache.release(self._wanted)
 
 
 def _size(wanted: RowRequest) -> int:

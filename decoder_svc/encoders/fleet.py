@@ -9,28 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import xxhash
 
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.known import Known
 from decoder_svc.encoders.link import RETRY_AFTER_S
-from decoder_svc.encoders.remote import EncoderInfo, RemoteEncoder
+from decoder_svc.encoders.remote import EncoderInfo, ExpectedModel, RemoteEncoder
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
-from decoder_svc.encoders.source import RowFetch, RowPlacement, RowRequest
+from decoder_svc.encoders.source import RowFetch, RowRequest
 from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError
 from fovea.contract.image import StoredImage
+from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
-
-
-@dataclass(frozen=True)
-class ExpectedModel:
-    """The decoder's model, which the rows of every encoder must match."""
-
-    fingerprint: str
-    width: int
-    levels: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +33,14 @@ class EncoderStatus:
     address: str
     info: EncoderInfo | None
     compatible: bool
+
+    def describe(self) -> dict[str, Any]:
+        """The encoder as GetServerInfo reports it."""
+        plain = {"address": self.address, "reachable": self.info is not None, "compatible": self.compatible}
+        if self.info is None:
+            return plain
+        names = ("name", "fingerprint", "waiting", "running", "encodes")
+        return plain | {name: getattr(self.info, name) for name in names}
 
 
 def owner(digest: str, addresses: Iterable[str]) -> str:
@@ -116,9 +117,8 @@ class Fleet:
 
     async def _handshake(self, encoder: RemoteEncoder, deadline: Deadline) -> RowLayout:
         """The agreed layout; the last known if the encoder is silent, since its rows may be cached here."""
-        want = self.expected
         try:
-            return await encoder.handshake(want.fingerprint, want.width, want.levels, deadline)
+            return await encoder.handshake(self.expected, deadline)
         except EncoderUnavailable:
             if encoder.known is None:
                 raise
@@ -146,7 +146,8 @@ class Fleet:
         return self.known.note_placed(wanted, placed)
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
-        return self.cache.over(self.same_host.over(self.of(wanted.digest))).fetch(wanted, deadline)
+        fetch = self.same_host.fetch(self.of(wanted.digest), wanted, deadline)
+        return self.cache.over(fetch, wanted)
 
     async def states(self, deadline: Deadline) -> list[EncoderStatus]:
         """Query all encoders concurrently. An unresolved DNS name is reported as a silent encoder."""
@@ -161,5 +162,4 @@ class Fleet:
             info = await encoder.info(deadline)
         except FoveaError:
             return EncoderStatus(encoder.address, None, False)
-        want = self.expected
-        return EncoderStatus(encoder.address, info, info.shape == (want.fingerprint, want.width, want.levels))
+        return EncoderStatus(encoder.address, info, info.model == self.expected)

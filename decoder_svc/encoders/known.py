@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from decoder_svc.encoders.source import FetchReport, RowPlacement, RowRequest
+from decoder_svc.encoders.source import RowRequest
 from fovea.contract.image import StoredImage
+from fovea.contract.row_stream import RowPlacement
+from fovea.contract.rows import RowOrigin
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -46,9 +48,9 @@ class Known:
         return placed
 
     def find_placed(self, wanted: RowRequest) -> RowPlacement | None:
-        """The same rows with an empty report: the lookup costs nothing."""
+        """The same rows, not encoded for this request."""
         placed = self._placed.get(wanted)
-        return replace(placed, report=FetchReport()) if placed else None
+        return placed and replace(placed, header=replace(placed.header, origin=RowOrigin.NONE))
 
 
 def _put(entries: OrderedDict[K, V], key: K, value: V, max_entries: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from decoder_svc.encoders.patience import Patience, Pulse, Silent
+from decoder_svc.encoders.progress import CompletedCount, NoProgress, ProgressTimeout
 from fovea.contract.errors import DeadlineExceeded, EncoderUnavailable, FoveaError, RowsMismatch
 from fovea.contract.remote import error_of
 from fovea.deadline import Deadline
@@ -52,17 +52,19 @@ def _request_metadata() -> tuple[tuple[str, str], ...]:
 
 
 class Link:
-    """A channel to an encoder. `pulse` reads its count of completed images; `lost` is called each time it
+    """A channel to an encoder. `completed` reads its count of completed images; `lost` is called each time it
     fails to answer.
     """
 
-    def __init__(self, address: str, limit_s: float, pulse: Pulse, lost: Callable[[], None]) -> None:
+    def __init__(
+        self, address: str, limit_s: float, completed: CompletedCount, lost: Callable[[], None]
+    ) -> None:
         self.address = address
         self.suspect = False
         self._limit_s = limit_s
-        self._silence = Patience(limit_s)
-        self._work = Patience(limit_s, pulse)
-        self._pulse = pulse
+        self._silence = ProgressTimeout(limit_s)
+        self._work = ProgressTimeout(limit_s, completed)
+        self._completed = completed
         self._lost = lost
         self._probe: asyncio.Task[int | None] | None = None
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL)
@@ -83,8 +85,8 @@ class Link:
             metadata=_request_metadata(),
             wait_for_ready=connects,
         )
-        patience = self._work if works else self._silence
-        data = await self._answered(patience.wait(_result(call)), deadline)
+        timeout = self._work if works else self._silence
+        data = await self._answered(timeout.wait(_result(call)), deadline)
         self.suspect = False
         return self._parsed(data, parse)
 
@@ -116,11 +118,11 @@ class Link:
         await self.reach(deadline)
         make = self._channel.unary_stream(f"{SERVICE}/{method}", request_serializer=_serialized)
         call = make(request, timeout=deadline.timeout(), metadata=_request_metadata())
-        patience = self._work
+        timeout = self._work
         try:
-            while (data := await self._answered(patience.wait(call.read()), deadline)) is not grpc.aio.EOF:
+            while (data := await self._answered(timeout.wait(call.read()), deadline)) is not grpc.aio.EOF:
                 yield data
-                patience = self._silence
+                timeout = self._silence
         finally:
             call.cancel()  # a no-op if the call has ended
 
@@ -131,7 +133,7 @@ class Link:
         if not self.suspect:
             return
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.ensure_future(self._pulse())
+            self._probe = asyncio.ensure_future(self._completed())
         deadline.timeout()
         if await asyncio.shield(self._probe) is None:
             raise self.unreachable()
@@ -161,7 +163,7 @@ class Link:
     async def _answered(self, work: Awaitable[T], deadline: Deadline) -> T:
         try:
             return await work
-        except Silent:
+        except NoProgress:
             raise self.silent() from None
         except grpc.aio.AioRpcError as error:
             raise self._failure(error, deadline) from error

@@ -14,10 +14,8 @@ from dataclasses import replace
 
 import structlog
 
-from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.fleet import EncoderStatus, ExpectedModel, Fleet
+from decoder_svc.encoders.fleet import EncoderStatus, Fleet
 from decoder_svc.encoders.remote import LIMIT_S, RemoteEncoder
-from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from fovea.deadline import Deadline
 
 log = structlog.get_logger()
@@ -26,17 +24,10 @@ log = structlog.get_logger()
 class EncoderPool:
     """The current fleet, and every encoder that is still open. Lives in a single event loop."""
 
-    def __init__(
-        self,
-        expected: ExpectedModel,
-        source: str,
-        addresses: Iterable[str] = (),
-        cache: RowCache | None = None,
-        same_host: SharedMemoryReader | None = None,
-        limit_s: float = LIMIT_S,
-    ) -> None:
+    def __init__(self, fleet: Fleet, addresses: Iterable[str] = (), limit_s: float = LIMIT_S) -> None:
+        """`fleet` has no encoders yet."""
         self._limit_s = limit_s
-        self._fleet = Fleet({}, expected, source, cache or RowCache(), same_host or SharedMemoryReader())
+        self._fleet = fleet
         self._holders: Counter[RemoteEncoder] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self.update(addresses)

@@ -1,8 +1,8 @@
 """Client of an encoder over gRPC: handshake, uploads, image facts, and rows as a checked stream.
 
 No reply is trusted: facts, layout, grid, and the order, count, length and checksum of every chunk are checked
-against the request. `link` makes the calls. Apart from `service.py`, this is the only module of the decoder
-that handles protobuf messages.
+against the request. `link` makes the calls. Below `service.py` and `convert.py`, only this module and `link`
+handle protobuf messages.
 """
 
 from __future__ import annotations
@@ -11,27 +11,30 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
-import xxhash
 from google.protobuf.message import DecodeError
 
-from decoder_svc.encoders.checks import (
-    check_finite,
-    mismatch,
-    placed_rows,
-    stored_image,
-    take_header,
-    take_summary,
-)
+from decoder_svc.encoders.checks import check_finite, check_header, check_placement, checked_image, mismatch
 from decoder_svc.encoders.link import PROBE_TIMEOUT_S, RETRY_AFTER_S, Link
-from decoder_svc.encoders.source import FetchReport, LeasedRows, RowPlacement, RowRequest
+from decoder_svc.encoders.source import FetchReport, LeasedRows, RowRequest
 from decoder_svc.engine.protocol import RowChunk
-from fovea.contract import frames
-from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError, RowsMismatch
-from fovea.contract.frames import ChunkFrame
-from fovea.contract.image import StoredImage
+from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError
+from fovea.contract.image import StoredImage, stored_from_proto
 from fovea.contract.plan import plan_to_proto
+from fovea.contract.row_stream import (
+    RowEvent,
+    RowHeader,
+    RowPlacement,
+    RowStream,
+    RowSummary,
+    check_summary,
+    header_from_proto,
+    placement_from_proto,
+    read_event,
+    summary_from_proto,
+)
 from fovea.contract.rows import RowLayout, layout_from_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2 as pb
@@ -40,8 +43,18 @@ UPLOAD_CHUNK = 1024 * 1024
 HANDSHAKE_S = 5.0
 RELEASE_S = 0.2
 LIMIT_S = 20.0
-UNKNOWN_EVENTS = 8
-"""Consecutive events of unknown kind after which a stream counts as broken."""
+
+
+@dataclass(frozen=True)
+class ExpectedModel:
+    """The decoder's model, which the rows of every encoder must match."""
+
+    fingerprint: str
+    width: int
+    levels: int
+
+    def __str__(self) -> str:
+        return f"{self.fingerprint[:23]} width {self.width} levels {self.levels}"
 
 
 @dataclass(frozen=True)
@@ -57,22 +70,8 @@ class EncoderInfo:
     arena: str = ""
 
     @property
-    def shape(self) -> tuple[str, int, int]:
-        """The properties that must match the decoder's model."""
-        return self.fingerprint, self.layout.width, self.layout.levels
-
-
-def _event(message: bytes) -> pb.EncodeHeader | pb.EncodeSummary | ChunkFrame | None:
-    """Parse a message of an Encode stream; None for an unknown kind."""
-    frame = frames.read(message)
-    if frame is not None:
-        return frame
-    response = pb.EncodeResponse.FromString(message)
-    kind = response.WhichOneof("event")
-    if kind == "chunk":
-        chunk = response.chunk
-        return ChunkFrame(chunk.first_row, chunk.rows, chunk.data, chunk.xxh3)
-    return getattr(response, kind) if kind else None
+    def model(self) -> ExpectedModel:
+        return ExpectedModel(self.fingerprint, self.layout.width, self.layout.levels)
 
 
 class RemoteEncoder:
@@ -138,21 +137,20 @@ class RemoteEncoder:
         except FoveaError:
             return None
 
-    async def handshake(self, fingerprint: str, width: int, levels: int, deadline: Deadline) -> RowLayout:
+    async def handshake(self, expected: ExpectedModel, deadline: Deadline) -> RowLayout:
         """The layout of this encoder's rows. Raises EncoderMismatch unless they fit the model. The answer is
         cached, except for a mismatch: another process may have taken over the address.
         """
-        expected = (fingerprint, width, levels)
-        if self._info is None or self._info.shape != expected:
+        if self._info is None or self._info.model != expected:
             await self.link.reach(deadline)
             self._info = await self.info(deadline)
         info = self._info
-        if info.shape != expected:
+        if info.model != expected:
             raise EncoderMismatch(
                 f"encoder {self.address} serves rows of another model",
                 encoder=self.address,
-                expected=f"{fingerprint[:23]} width {width} levels {levels}",
-                actual=f"{info.fingerprint[:23]} width {info.layout.width} levels {info.layout.levels}",
+                expected=expected,
+                actual=info.model,
             )
         self.known = info
         return info.layout
@@ -166,13 +164,13 @@ class RemoteEncoder:
         request = pb.DescribeImageRequest(digest=digest)
         parse = pb.DescribeImageResponse.FromString
         reply = await self.link.call("DescribeImage", request, parse, deadline)
-        return stored_image(self.address, digest, reply, already=True)
+        return checked_image(self.address, digest, stored_from_proto(reply))
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
         """Upload an image. Safe to repeat. An exception of `chunks` propagates."""
         parse = pb.PutImageResponse.FromString
         reply = await self.link.send("PutImage", _upload(digest, chunks), parse, deadline)
-        return stored_image(self.address, digest, reply, reply.already_stored)
+        return checked_image(self.address, digest, stored_from_proto(reply))
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> WireFetch:
         return WireFetch(self, wanted, deadline)
@@ -186,24 +184,25 @@ class RemoteEncoder:
         request = pb.PlaceRowsRequest(encode=_request(wanted), stored_only=stored_only, order=both)
         parse = pb.PlaceRowsResponse.FromString
         reply = await self.link.call("PlaceRows", request, parse, deadline, works=True)
-        placed = placed_rows(self, wanted, reply)
-        if not placed.known and not stored_only:
+        placement = placement_from_proto(reply)
+        check_placement(self, wanted, placement)
+        if not placement.known and not stored_only:
             raise mismatch(self.address, wanted, "their indexes are missing")
-        return placed
+        return placement
 
     async def lease(self, wanted: RowRequest, deadline: Deadline) -> LeasedRows:
         """Lease the rows in the encoder's arena. Raises as `fetch` does, or ArenaFull."""
         request = pb.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
         parse = pb.LeaseRowsResponse.FromString
         reply = await self.link.call("LeaseRows", request, parse, deadline, works=True)
-        report = FetchReport()
+        header, summary = header_from_proto(reply.header), summary_from_proto(reply.summary)
         try:
-            take_header(self, wanted, reply.header, report)
-            take_summary(self, wanted, reply.summary, report)
+            check_header(self, wanted, header)
+            check_summary(summary, wanted.rows, wanted.layout, partial(mismatch, self.address, wanted))
         except FoveaError:
             self.release(reply.lease_id)
             raise
-        return LeasedRows(reply.arena, reply.offset_bytes, tuple(reply.xxh3), reply.lease_id, report)
+        return LeasedRows(reply.arena, reply.offset_bytes, tuple(reply.xxh3), reply.lease_id, header, summary)
 
     def release(self, lease: str) -> None:
         """Return a lease with the next LeaseRows, or by ReleaseRows soon after. A lost lease expires."""
@@ -235,79 +234,57 @@ async def _upload(digest: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[pb
             yield pb.PutImageRequest(data=chunk[at : at + UPLOAD_CHUNK])
 
 
-@dataclass
 class WireFetch:
     """The rows of an image over an Encode stream."""
 
-    encoder: RemoteEncoder
-    wanted: RowRequest
-    deadline: Deadline
-    report: FetchReport = field(default_factory=FetchReport)
-    _next: int = 0
-    _started: float = 0.0
-    _ended: bool = False
-    _unknown: int = 0
+    def __init__(
+        self,
+        encoder: RemoteEncoder,
+        wanted: RowRequest,
+        deadline: Deadline,
+        report: FetchReport | None = None,
+    ) -> None:
+        self.report = report or FetchReport()
+        self._encoder = encoder
+        self._wanted = wanted
+        self._deadline = deadline
+        self._stream = RowStream(partial(mismatch, encoder.address, wanted))
+        self._started = 0.0
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         last: RowChunk | None = None
-        async with aclosing(self.encoder.open_rows(self.wanted, self.deadline)) as messages:
+        async with aclosing(self._encoder.open_rows(self._wanted, self._deadline)) as messages:
             async for message in messages:
                 chunk = self._take(self._parsed(message))
-                if chunk is not None and self._next < self.wanted.rows:
+                if chunk is not None and self._stream.next_row < self._wanted.rows:
                     yield chunk
                 last = chunk or last  # the last chunk waits for the summary, so that the report is complete
-        if last is None or not self.report.rows_digest:
-            raise self._mismatch("the stream ended without a summary")
-        yield last
+        self._stream.end()
+        if last is not None:
+            yield last
 
-    def _parsed(self, message: bytes) -> pb.EncodeHeader | pb.EncodeSummary | ChunkFrame | None:
+    def _parsed(self, message: bytes) -> RowEvent | None:
         try:
-            return _event(message)
+            return read_event(message)
         except DecodeError:
-            raise self.encoder.link.unreadable() from None
+            raise self._encoder.link.unreadable() from None
 
-    def _take(self, event: pb.EncodeHeader | pb.EncodeSummary | ChunkFrame | None) -> RowChunk | None:
-        """The rows of an event, if any. A stream is a header, then chunks, then a summary."""
-        if self._ended or (isinstance(event, pb.EncodeHeader) and self._started):
-            raise self._mismatch("the stream continues after its summary, or has two headers")
-        if isinstance(event, pb.EncodeHeader):
+    def _take(self, event: RowEvent | None) -> RowChunk | None:
+        """The rows of an event, if any."""
+        if isinstance(event, RowHeader):
+            check_header(self._encoder, self._wanted, event)
+        self._stream.take(event)
+        if isinstance(event, RowHeader):
             self._started = time.monotonic()
-            take_header(self.encoder, self.wanted, event, self.report)
-            return None
-        if event is None:
-            self._unknown += 1
-            if self._unknown == UNKNOWN_EVENTS:
-                raise self._mismatch(f"{UNKNOWN_EVENTS} consecutive events of unknown kind")
-            return None
-        if not self._started:
-            raise self._mismatch("rows came before their header")
-        if isinstance(event, ChunkFrame):
-            self._unknown = 0
-            return self._checked(event)
-        self.report.transfer_ms = (time.monotonic() - self._started) * 1000
-        self._close(event)
+            self.report.note_header(event)
+        elif isinstance(event, RowSummary):
+            self.report.transfer_ms = (time.monotonic() - self._started) * 1000
+            self.report.note_summary(event)
+        elif event is not None:
+            check_finite(self._encoder.address, self._wanted, event.first_row, event.data)
+            self.report.wire_bytes += len(event.data)
+            return RowChunk(event.first_row, event.rows, event.data)
         return None
-
-    def _checked(self, chunk: ChunkFrame) -> RowChunk:
-        row_bytes = self.wanted.layout.row_bytes
-        in_order = chunk.first_row == self._next and self._next + chunk.rows <= self.wanted.rows
-        if not in_order or chunk.rows == 0 or len(chunk.data) != chunk.rows * row_bytes:
-            raise self._mismatch(f"a chunk of {chunk.rows} rows at {chunk.first_row} after {self._next}")
-        if xxhash.xxh3_64_intdigest(chunk.data) != chunk.xxh3:
-            raise self._mismatch(f"wrong checksum of the chunk at row {chunk.first_row}")
-        check_finite(self.encoder.address, self.wanted, chunk.first_row, chunk.data)
-        self._next += chunk.rows
-        self.report.wire_bytes += len(chunk.data)
-        return RowChunk(chunk.first_row, chunk.rows, chunk.data)
-
-    def _close(self, summary: pb.EncodeSummary) -> None:
-        if self._next != self.wanted.rows:
-            raise self._mismatch(f"{self._next} rows came, expected {self.wanted.rows}")
-        take_summary(self.encoder, self.wanted, summary, self.report)
-        self._ended = True
-
-    def _mismatch(self, what: str) -> RowsMismatch:
-        return mismatch(self.encoder.address, self.wanted, what)
 
 
 def _request(wanted: RowRequest) -> pb.EncodeRequest:

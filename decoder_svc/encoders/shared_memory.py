@@ -19,7 +19,7 @@ import xxhash
 
 from decoder_svc.encoders.checks import changed, check_finite, mismatch
 from decoder_svc.encoders.remote import RemoteEncoder, WireFetch
-from decoder_svc.encoders.source import FetchReport, LeasedRows, RowFetcher, RowRequest
+from decoder_svc.encoders.source import FetchReport, LeasedRows, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from fovea.arena import ArenaUnusable, OpenArena
 from fovea.contract.errors import ArenaFull, EncoderUnavailable, NotServed, RowsMismatch
@@ -45,8 +45,10 @@ class SharedMemoryReader:
         self._arenas: dict[str, OpenArena] = {}
         self._paused: dict[str, tuple[str, float]] = {}
 
-    def over(self, encoder: RemoteEncoder) -> RowFetcher:
-        return _SharedSource(encoder, self) if self.enabled else encoder
+    def fetch(self, encoder: RemoteEncoder, wanted: RowRequest, deadline: Deadline) -> RowFetch:
+        if not self.enabled:
+            return encoder.fetch(wanted, deadline)
+        return SharedMemoryFetch(encoder, self, wanted, deadline)
 
     def arena_of(self, encoder: RemoteEncoder) -> OpenArena | None:
         """The encoder's arena; None if it has none, if it cannot be opened here, or during a pause."""
@@ -70,15 +72,6 @@ class SharedMemoryReader:
         self.fallbacks += 1
         self._paused[encoder.address] = (encoder.arena, self._clock() + seconds)
         log.info("rows_over_the_wire", encoder=encoder.address, why=why)
-
-
-@dataclass(frozen=True)
-class _SharedSource:
-    encoder: RemoteEncoder
-    same_host: SharedMemoryReader
-
-    def fetch(self, wanted: RowRequest, deadline: Deadline) -> SharedMemoryFetch:
-        return SharedMemoryFetch(self.encoder, self.same_host, wanted, deadline)
 
 
 @dataclass
@@ -121,7 +114,8 @@ class SharedMemoryFetch:
         started, held, layout = time.monotonic(), True, self.wanted.layout
         try:
             self._check(arena, leased)
-            vars(self.report).update(vars(leased.report))
+            self.report.note_header(leased.header)
+            self.report.note_summary(leased.summary)
             for check in leased.checks:
                 chunk = self._copied(arena, leased, check)
                 if self._next == self.wanted.rows:
@@ -159,7 +153,6 @@ class SharedMemoryFetch:
 
     async def _rest(self, leased: LeasedRows | None) -> AsyncGenerator[RowChunk, None]:
         """Receive the remaining rows. Rows of arena and wire are combined only if their digests are equal."""
-        self.report.rows_digest = ""
         fetch = WireFetch(self.encoder, self.wanted, self.deadline, self.report)
         async with aclosing(fetch.chunks()) as chunks:
             async for chunk in chunks:
@@ -174,9 +167,8 @@ class SharedMemoryFetch:
         """Merge the lease's report: rows encoded for the lease count as encoded, not as stored."""
         if leased is None:
             return
-        lease_report = leased.report
-        if self._next and lease_report.rows_digest != self.report.rows_digest:
+        if self._next and leased.summary.rows_digest != self.report.rows_digest:
             raise changed(self.encoder, "the wire brought other rows than the arena")
-        if lease_report.origin is RowOrigin.ENCODED:
-            self.report.origin, self.report.joined = lease_report.origin, lease_report.joined
-            self.report.encode_ms = lease_report.encode_ms
+        if leased.header.origin is RowOrigin.ENCODED:
+            self.report.note_header(leased.header)
+            self.report.encode_ms = leased.summary.timings["total_ms"]

@@ -1,28 +1,31 @@
 """The interface through which rows reach the decoder.
 
-A `RowFetcher` turns a `RowRequest` into a fetch, from memory or over the wire. A fetch streams checked
-chunks and reports its cost at the end. Independent of gRPC.
+A fetch streams the checked rows of a `RowRequest`, from memory or over the wire, and reports its cost at the
+end. Independent of gRPC.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Protocol
+
+import numpy as np
 
 from decoder_svc.engine.protocol import RowChunk
 from fovea.contract.errors import about_image
 from fovea.contract.plan import EncodePlan
+from fovea.contract.row_stream import KeptIndices, RowHeader, RowSummary, kept_bytes
 from fovea.contract.rows import RowLayout, RowOrigin
-from fovea.deadline import Deadline
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowRequest:
-    """The rows of an image under a plan, and the properties they must have.
+    """The rows of an image under a plan, and the properties they must have. A key of caches.
 
-    `kept` holds the kept indices in raster order of the merged grid, as little-endian int32; empty means all.
+    `kept` holds the kept indices of the merged grid, ascending; None means every row.
     """
 
     digest: str
@@ -31,7 +34,19 @@ class RowRequest:
     rows: int
     fingerprint: str
     layout: RowLayout
-    kept: bytes = b""
+    kept: KeptIndices = None
+
+    @cached_property
+    def _key(self) -> tuple[object, ...]:
+        """Every field, hashable."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple(kept_bytes(value) if isinstance(value, np.ndarray) else value for value in values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RowRequest) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
 
 @dataclass
@@ -47,19 +62,12 @@ class FetchReport:
     encode_ms: float = 0.0
     transfer_ms: float = 0.0
 
+    def note_header(self, header: RowHeader) -> None:
+        self.origin, self.joined, self.encoder = header.origin, header.joined, header.encoder
 
-@dataclass(frozen=True)
-class RowPlacement:
-    """The rows that a plan selects: `kept` as in `RowRequest`, `rows` of the `encoded` rows of the image.
-
-    If not `known`, because only the tower could tell, `rows` counts the whole image.
-    """
-
-    known: bool
-    kept: bytes
-    rows: int
-    encoded: int
-    report: FetchReport
+    def note_summary(self, summary: RowSummary) -> None:
+        self.row_bytes, self.rows_digest = summary.row_bytes, summary.rows_digest
+        self.encode_ms = summary.timings["total_ms"]
 
 
 @dataclass(frozen=True)
@@ -70,13 +78,15 @@ class LeasedRows:
     offset: int
     checks: tuple[int, ...]
     lease: str
-    report: FetchReport
+    header: RowHeader
+    summary: RowSummary
 
 
 class RowFetch(Protocol):
     """A transfer of rows. Closing the iterator ends it."""
 
-    report: FetchReport
+    @property
+    def report(self) -> FetchReport: ...
 
     def chunks(self) -> AsyncGenerator[RowChunk, None]:
         """The rows in order. Raises RowsMismatch, EncoderMismatch, ImageNotStored, EncoderUnavailable."""
@@ -94,18 +104,8 @@ class NamedFetch:
     def report(self) -> FetchReport:
         return self.fetch.report
 
-    @report.setter
-    def report(self, report: FetchReport) -> None:
-        self.fetch.report = report
-
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         with about_image(self.path):
             async with aclosing(self.fetch.chunks()) as chunks:
                 async for chunk in chunks:
                     yield chunk
-
-
-class RowFetcher(Protocol):
-    """A source of rows."""
-
-    def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch: ...

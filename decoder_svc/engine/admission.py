@@ -77,15 +77,15 @@ def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
                 f"at most {limits.max_stop_strings}",
                 str(len(s.stop)),
             ),
-            ("max_new_tokens", s.max_new_tokens >= 1, "positive", str(s.max_new_tokens)),
+            ("max_new_tokens", s.token_limit >= 1, "positive", str(s.token_limit)),
             ("ignore_eos", not (s.ignore_eos and s.response_format), "off with a response_format", "on"),
         )
         if not fine
     ]
     if wrong:
         raise _out_of_range(wrong)
-    if s.max_new_tokens > limits.max_new_tokens:
-        raise MaxNewTokensTooLarge(limits.max_new_tokens, s.max_new_tokens)
+    if s.token_limit > limits.max_new_tokens:
+        raise MaxNewTokensTooLarge(limits.max_new_tokens, s.token_limit)
     if s.response_format is not None:
         check_format_size(s.response_format, limits.max_format_bytes)
 
@@ -111,8 +111,8 @@ def check_format_size(wanted: ResponseFormat, limit: int) -> None:
 
 def check_context(prompt_tokens: int, sampling: Sampling, limits: EngineLimits) -> None:
     """Prompt and the longest possible answer fit the context, or ContextTooLong."""
-    if prompt_tokens + sampling.max_new_tokens > limits.max_context:
-        raise ContextTooLong(limits.max_context, prompt_tokens, sampling.max_new_tokens)
+    if prompt_tokens + sampling.token_limit > limits.max_context:
+        raise ContextTooLong(limits.max_context, prompt_tokens, sampling.token_limit)
 
 
 def check_prompt(prompt: Prompt, image_token_id: int, vocab_size: int) -> None:

@@ -17,47 +17,16 @@ from numpy.typing import NDArray
 
 from fovea.contract.errors import FoveaError
 from fovea.contract.rows import RowLayout
+from fovea.contract.sampling import DEFAULT_SAMPLING
+from fovea.contract.sampling import MAX_PENALTY as MAX_PENALTY
+from fovea.contract.sampling import MAX_TEMPERATURE as MAX_TEMPERATURE
+from fovea.contract.sampling import MIN_PENALTY as MIN_PENALTY
+from fovea.contract.sampling import MIN_TEMPERATURE as MIN_TEMPERATURE
+from fovea.contract.sampling import ResponseFormat as ResponseFormat
+from fovea.contract.sampling import Sampling as Sampling
 
 FinishReason = Literal["stop", "length", "abort"]
 Quantization = Literal["none", "int8"]  # of the native engine
-FormatKind = Literal["json_schema", "regex", "choice"]
-
-
-@dataclass(frozen=True)
-class ResponseFormat:
-    """What every answer must match. `source` is the JSON schema or the regular expression; for
-    `choice`, each of its entries is one answer that is allowed.
-    """
-
-    kind: FormatKind
-    source: tuple[str, ...]  # one entry, but for `choice`
-
-
-MIN_TEMPERATURE = MIN_PENALTY = float(np.float32(0.01))
-"""In fp32, as they are on the wire. A lower temperature is greedy; a lower repetition penalty is refused."""
-MAX_TEMPERATURE = MAX_PENALTY = 100.0
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen and when the answer ends. Zero switches an optional knob off."""
-
-    temperature: float = 0.0  # below MIN_TEMPERATURE it is greedy
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    max_new_tokens: int = 256
-    ignore_eos: bool = False
-    response_format: ResponseFormat | None = None
-    logprobs: bool = False  # tell the log-probability of every chosen token
-
-    @property
-    def is_greedy(self) -> bool:
-        """Whether the likeliest token is always taken; of equally likely ones the lowest id."""
-        return self.temperature < MIN_TEMPERATURE or self.top_k == 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +76,7 @@ class EngineRequest:
 
     id: str
     prompt: Prompt
-    sampling: Sampling = Sampling()
+    sampling: Sampling = DEFAULT_SAMPLING
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from decoder_svc.budget.planned import PlannedImage
 from decoder_svc.encoders.source import FetchReport, RowFetch
 from decoder_svc.engine.protocol import RowChunk
 from decoder_svc.images.prepare import PreparedRequest, gather_or_cancel
 from decoder_svc.images.thinning import VideoFrame, newest
-from decoder_svc.request import PlannedImage, Thinned
+from fovea.contract.receipt import Step
 from fovea.contract.rows import RowLayout
 from fovea.pooled import pooled
 
@@ -94,15 +95,13 @@ def _buffer(data: bytes, indexes: NDArray[np.int64], layout: RowLayout, report: 
 
 
 def _thinned(image: PlannedImage, indexes: NDArray[np.int64], share: float) -> PlannedImage:
-    kept = _kept_indexes(image)[indexes].astype("<i4").tobytes()
-    count = len(indexes)
-    return replace(image, sent=count, sent_min=count, kept=kept, thinned=Thinned(image.sent, share))
+    count, kept = len(indexes), _kept_indexes(image)[indexes]
+    step = Step("near_repeats", image.sent, count, f"{share:.0%}")
+    return replace(image, sent=count, sent_min=count, kept=kept, thinned=step)
 
 
 def _kept_indexes(image: PlannedImage) -> NDArray[np.int32]:
-    if image.kept:
-        return np.frombuffer(image.kept, "<i4").astype(np.int32)
-    return np.arange(image.sent, dtype=np.int32)
+    return np.arange(image.sent, dtype=np.int32) if image.kept is None else image.kept
 
 
 async def _read_all(fetch: RowFetch) -> bytes:

@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from decoder_svc.budget.budget import ServerBudget
-from decoder_svc.budget.planner import ImagePlan, Wanted, plan
+from decoder_svc.budget.planned import PlannedImage
+from decoder_svc.budget.planner import plan
 from decoder_svc.encoders.fleet import Fleet
-from decoder_svc.encoders.source import FetchReport, RowPlacement, RowRequest
+from decoder_svc.encoders.source import RowRequest
 from decoder_svc.engine.protocol import Prompt
 from decoder_svc.images.repeats import RepeatedImages
 from decoder_svc.prompt.builder import PromptBuilder, PromptDraft
-from decoder_svc.request import ChatRequest, ImageInput, PlannedImage, TokenCost
+from decoder_svc.request import ChatRequest, ImageInput, TokenCost
 from fovea.contract.errors import FoveaError, about_image
 from fovea.contract.image import StoredImage
+from fovea.contract.row_stream import RowPlacement, kept_bytes
 from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
@@ -35,19 +34,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """A request with described images. `images` has an entry per place, in the caller's order."""
+    """A request with planned images. `images` has an entry per place, in the caller's order.
 
+    `placements` holds the located rows by the number of the distinct image.
+    """
+
+    request: ChatRequest
     draft: PromptDraft
     repeats: RepeatedImages
-    traits: tuple[ImageTraits, ...]
-    images: tuple[PlannedImage, ...]
-    degraded: bool = False
-    placed: Mapping[int, FetchReport] | None = None
+    images: tuple[PlannedImage, ...] = ()
+    placements: Mapping[int, RowPlacement] = field(default_factory=dict)
 
     @property
     def distinct(self) -> tuple[PlannedImage, ...]:
         """The distinct images, in the order of the draft's indexes."""
         return tuple(self.images[place] for place in self.repeats.distinct)
+
+    @property
+    def degraded(self) -> bool:
+        return any(image.degraded for image in self.images)
 
     @property
     def cost(self) -> TokenCost:
@@ -57,10 +62,6 @@ class PreparedRequest:
             sum(image.tokens_min for image in self.images),
             sum(image.rows for image in self.images),
         )
-
-    def report_of(self, number: int) -> FetchReport | None:
-        """The report of PlaceRows for a distinct image; None if it was not called."""
-        return (self.placed or {}).get(number)
 
 
 class RequestPreparer:
@@ -78,26 +79,29 @@ class RequestPreparer:
         repeats = RepeatedImages.of(request.images, budget.repeat_policy, budget.thins)
         draft = await asyncio.to_thread(self._builder.draft, repeats.messages(request.messages))
         traits = await gather_or_cancel(
-            [_traits(request.images[place], encoders, deadline) for place in repeats.distinct]
+            [
+                self._traits(request.images[place], repeats.times(place), encoders, deadline)
+                for place in repeats.distinct
+            ]
         )
-        return self.planned(request, budget, PreparedRequest(draft, repeats, tuple(traits), ()))
+        return self.planned(PreparedRequest(request, draft, repeats), traits, budget)
 
     def planned(
-        self, request: ChatRequest, budget: ServerBudget, prepared: PreparedRequest
+        self, prepared: PreparedRequest, traits: Sequence[ImageTraits], budget: ServerBudget
     ) -> PreparedRequest:
-        """The same request under a budget that treats repeats as `prepared` does."""
-        repeats = prepared.repeats
-        wanted = [
-            Wanted(traits, repeats.times(place), request.images[place].path)
-            for traits, place in zip(prepared.traits, repeats.distinct, strict=True)
-        ]
-        plans = plan(wanted, budget, self._geometry)
-        images = tuple(
-            self._image(request, repeats, place, prepared.traits[number], plans[number])
-            for place in range(len(request.images))
-            for number in (repeats.number(place),)
+        """The request with its distinct images planned under a budget, which must treat repeats alike."""
+        plans, repeats = plan(traits, budget, self._geometry), prepared.repeats
+        images = (
+            replace(
+                plans[repeats.number(place)],
+                digest=image.digest,
+                path=image.path,
+                repeat_of=repeats.earlier(place),
+                referred=repeats.referred(place),
+            )
+            for place, image in enumerate(prepared.request.images)
         )
-        return replace(prepared, images=images, degraded=any(plan.degraded for plan in plans))
+        return replace(prepared, images=tuple(images))
 
     async def place(
         self,
@@ -108,28 +112,27 @@ class RequestPreparer:
         stored_only: bool = False,
     ) -> PreparedRequest:
         """Locate the rows of every image whose pixels decide them. Calls no encoder if there is none."""
-        numbers = [number for number, image in enumerate(prepared.distinct) if _needs_placement(image)]
-        if layout is None or not numbers:
+        unplaced = {n: image for n, image in enumerate(prepared.distinct) if _needs_placement(image)}
+        if layout is None or not unplaced:
             return prepared
-        images = [prepared.distinct[number] for number in numbers]
         placements = await gather_or_cancel(
             [
-                _about(image, encoders.place(self.wanted(image, layout, whole=True), deadline, stored_only))
-                for image in images
+                _about(
+                    image, encoders.place(self.row_request(image, layout, whole=True), deadline, stored_only)
+                )
+                for image in unplaced.values()
             ]
         )
-        known = {n: placement for n, placement in zip(numbers, placements, strict=True) if placement.known}
+        known = {n: placement for n, placement in zip(unplaced, placements, strict=True) if placement.known}
         placed = tuple(
             _placed(image, known[number]) if (number := prepared.repeats.number(place)) in known else image
             for place, image in enumerate(prepared.images)
         )
-        reports = {number: placement.report for number, placement in known.items()}
-        return replace(prepared, images=placed, placed=reports)
+        return replace(prepared, images=placed, placements=known)
 
-    def wanted(self, image: PlannedImage, layout: RowLayout, whole: bool = False) -> RowRequest:
+    def row_request(self, image: PlannedImage, layout: RowLayout, whole: bool = False) -> RowRequest:
         """The request for an image's planned rows; for all of its rows with `whole`, before placement."""
-        rows = image.planned.tokens if whole else image.sent
-        kept = b"" if whole else image.kept
+        rows, kept = (image.planned.tokens, None) if whole else (image.sent, image.kept)
         return RowRequest(
             image.digest, image.plan, image.planned.grid_thw, rows, self._fingerprint, layout, kept
         )
@@ -139,36 +142,29 @@ class RequestPreparer:
         return self._builder.expand(
             prepared.draft,
             [image.planned.grid_thw for image in images],
-            [_kept_indexes(image.kept) for image in images],
+            [image.kept for image in images],
             [self._key(image, layout) for image in images],
         )
 
     def _key(self, image: PlannedImage, layout: RowLayout | None) -> bytes:
         """Identifies the rows of an image for prefix reuse: model, content, plan and row layout."""
         text = f"{self._fingerprint}\n{image.digest}\n{image.planned.grid_thw}\n{layout}"
-        if image.plan.by_content or image.kept:
-            kept = hashlib.sha256(image.kept).hexdigest()
+        if image.plan.by_content or image.kept is not None:
+            kept = hashlib.sha256(kept_bytes(image.kept)).hexdigest()
             text += f"\n{image.plan.flat_tolerance}\n{image.plan.rows}\n{kept}"
         return hashlib.sha256(text.encode()).digest()
 
-    def _image(
-        self, request: ChatRequest, repeats: RepeatedImages, place: int, traits: ImageTraits, plan: ImagePlan
-    ) -> PlannedImage:
-        return PlannedImage(
-            request.images[place].digest,
-            *traits.size,
-            plan=plan.rows,
-            planned=plan.planned,
-            tokens_full=self._geometry.plan(*traits.size).tokens,
-            encoded=plan.planned.tokens,
-            sent=plan.most,
-            sent_min=plan.least,
-            sizing=plan.steps,
-            kind=traits.kind,
-            repeat_of=repeats.earlier(place),
-            referred=repeats.referred(place),
-            path=request.images[place].path,
-        )
+    async def _traits(
+        self, image: ImageInput, times: int, encoders: Fleet, deadline: Deadline
+    ) -> ImageTraits:
+        """Size and measures of an image that can be planned. An inline image is stored first."""
+        with about_image(image.path):
+            if image.size is None:
+                traits = ImageTraits.of((await _stored(image, encoders, deadline)).facts)
+            else:
+                traits = ImageTraits(*image.size, measured=False)
+            self._geometry.plan(*traits.size)
+            return replace(traits, times=times)
 
 
 def _needs_placement(image: PlannedImage) -> bool:
@@ -176,19 +172,9 @@ def _needs_placement(image: PlannedImage) -> bool:
     return bool(image.plan.by_content and image.digest)
 
 
-def _placed(image: PlannedImage, placed: RowPlacement) -> PlannedImage:
-    return replace(image, encoded=placed.encoded, sent=placed.rows, sent_min=placed.rows, kept=placed.kept)
-
-
-def _kept_indexes(kept: bytes) -> NDArray[np.int32] | None:
-    return np.frombuffer(kept, "<i4").astype(np.int32) if kept else None
-
-
-async def _traits(image: ImageInput, encoders: Fleet, deadline: Deadline) -> ImageTraits:
-    """Size and measures of an image. An inline image is stored first."""
-    if image.size is not None:
-        return ImageTraits(*image.size, measured=False)
-    return ImageTraits.of((await _about(image, _stored(image, encoders, deadline))).facts)
+def _placed(image: PlannedImage, placement: RowPlacement) -> PlannedImage:
+    header, encoded = placement.header, placement.encoded(image.plan, image.planned.tokens)
+    return replace(image, encoded=encoded, sent=header.rows, sent_min=header.rows, kept=header.kept)
 
 
 async def _stored(image: ImageInput, encoders: Fleet, deadline: Deadline) -> StoredImage:
@@ -200,7 +186,7 @@ async def _stored(image: ImageInput, encoders: Fleet, deadline: Deadline) -> Sto
     return await encoders.put(image.digest, _as_stream(image.data), deadline)
 
 
-async def _about(image: ImageInput | PlannedImage, call: Awaitable[T]) -> T:
+async def _about(image: PlannedImage, call: Awaitable[T]) -> T:
     with about_image(image.path):
         return await call
 

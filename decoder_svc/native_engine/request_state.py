@@ -78,7 +78,7 @@ class RequestState:
     shared: int = 0  # the end of the last image that others may take over
 
     def __post_init__(self) -> None:
-        prompt, answer = self.request.prompt, self.request.sampling.max_new_tokens
+        prompt, answer = self.request.prompt, self.request.sampling.token_limit
         self.length = self.prompt_tokens = len(prompt.token_ids)
         self.token_ids: NDArray[np.int32] = np.zeros(self.length + answer, np.int32)
         self.token_ids[: self.length] = prompt.token_ids

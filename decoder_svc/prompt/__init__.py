@@ -4,7 +4,7 @@ Uses only numpy, `tokenizers` and Jinja: this package runs no model and imports 
 transformers.
 """
 
-from decoder_svc.prompt.builder import PromptBuilder, PromptDraft, PromptTokens
+from decoder_svc.prompt.builder import PromptBuilder, PromptDraft
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 
-__all__ = ["ChatMessage", "ImagePart", "PromptBuilder", "PromptDraft", "PromptTokens", "TextPart"]
+__all__ = ["ChatMessage", "ImagePart", "PromptBuilder", "PromptDraft", "TextPart"]

@@ -19,12 +19,11 @@ from decoder_svc.engine.protocol import ImageSpan, Prompt
 from decoder_svc.prompt.chat import ChatEncoder
 from decoder_svc.prompt.errors import TextTooLong
 from decoder_svc.prompt.messages import ChatMessage, image_indexes, texts, validate
-from decoder_svc.prompt.positions import Grid, PlacedImage, mrope_positions, rows_of
-from decoder_svc.prompt.special import PromptConfig
+from decoder_svc.prompt.positions import Grid, mrope_positions, rows_of
 from decoder_svc.prompt.tokenizer import PromptTokenizer
+from fovea import architecture
 from fovea.contract.errors import ImagesMismatch, RowsMismatch
-
-KeptIndices = Sequence[NDArray[np.int32] | None]
+from fovea.contract.row_stream import KeptIndices, are_kept_indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,31 +40,20 @@ class PromptDraft:
         return len(self.token_ids) - len(self.places)
 
 
-@dataclass(frozen=True)
-class PromptTokens:
-    """Tokens of a prompt by kind."""
-
-    text: int
-    visual: int
-
-    @property
-    def total(self) -> int:
-        return self.text + self.visual
-
-
 class PromptBuilder:
     """Builds prompts for a checkpoint. Keeps no state of a request; safe to share between threads."""
 
     def __init__(self, checkpoint: Path | str, max_context: int | None = None) -> None:
         """With `max_context`, text that cannot fit is refused before it is tokenised."""
         directory = Path(checkpoint)
-        config = PromptConfig.load(directory)
-        self.ids = config.ids
-        self.merge = config.merge
+        config = architecture.load(directory)
+        self.merge = config.vision_config.spatial_merge_size  # patches per side of a visual token
+        self.image_token_id = config.image_token_id
         self._chat = ChatEncoder.load(directory)
-        self.tokenizer.require_within(config.vocab_size)
-        self.tokenizer.require_control(self.ids.all)
         self._max_context = max_context
+        tags = config.video_token_id, config.vision_start_token_id, config.vision_end_token_id
+        self.tokenizer.require_within(config.text_config.vocab_size)
+        self.tokenizer.require_control((self.image_token_id, *tags, *architecture.eos_ids(directory, config)))
 
     @property
     def tokenizer(self) -> PromptTokenizer:
@@ -76,7 +64,7 @@ class PromptBuilder:
         validate(messages)
         self._check_text_length(messages)
         ids = np.asarray(self._chat.encode(messages), dtype=np.int32)
-        places = np.flatnonzero(ids == self.ids.image)
+        places = np.flatnonzero(ids == self.image_token_id)
         indexes = image_indexes(messages)
         if len(places) != len(indexes):
             raise ImagesMismatch(len(indexes), len(places))
@@ -86,7 +74,7 @@ class PromptBuilder:
         self,
         draft: PromptDraft,
         grids: Sequence[Grid],
-        kept: KeptIndices | None = None,
+        kept: Sequence[KeptIndices] = (),
         keys: Sequence[bytes] = (),
     ) -> Prompt:
         """Give each placeholder the rows of its image: all rows of the grid, or those that `kept` lists.
@@ -95,43 +83,29 @@ class PromptBuilder:
         two places of the chat has two spans. Raises ImagesMismatch unless exactly the images of the draft are
         given, RowsMismatch for an impossible grid or impossible kept indices.
         """
-        kept = _kept_indices(kept, len(grids))
+        kept = kept or [None] * len(grids)
         keys = keys or [b""] * len(grids)
         self._check_images(draft, grids, kept, keys)
-        images = [
-            PlacedImage(place, grids[i], kept[i])
-            for place, i in zip(draft.places, draft.image_indexes, strict=True)
-        ]
-        rows = [self._rows(image.grid_thw, image.kept) for image in images]
-        positions, following = mrope_positions(len(draft.token_ids), images, self.merge)
-        starts = np.asarray(draft.places, dtype=np.int64) + np.cumsum([0, *rows])[:-1]
-        starts -= np.arange(len(rows))  # each earlier placeholder already occupied a token
+        rows = [self._rows(grids[i], kept[i]) for i in draft.image_indexes]
+        # Each earlier placeholder already occupied a token.
+        starts = np.asarray(draft.places) + np.cumsum([0, *(count - 1 for count in rows)])[:-1]
         spans = tuple(
-            ImageSpan(int(start), image.grid_thw, count, image.kept, keys[i])
-            for start, image, count, i in zip(starts, images, rows, draft.image_indexes, strict=True)
+            ImageSpan(int(start), grids[i], count, kept[i], keys[i])
+            for start, count, i in zip(starts, rows, draft.image_indexes, strict=True)
         )
-        return Prompt(self._expanded(draft, rows), positions, following, spans)
+        token_ids = self._expanded(draft, rows)
+        positions, following = mrope_positions(len(token_ids), spans, self.merge)
+        return Prompt(token_ids, positions, following, spans)
 
     def build(
         self,
         messages: Sequence[ChatMessage],
         grids: Sequence[Grid],
-        kept: KeptIndices | None = None,
+        kept: Sequence[KeptIndices] = (),
         keys: Sequence[bytes] = (),
     ) -> Prompt:
         """`draft`, then `expand`."""
         return self.expand(self.draft(messages), grids, kept, keys)
-
-    def count(
-        self, messages: Sequence[ChatMessage], grids: Sequence[Grid], kept: KeptIndices | None = None
-    ) -> PromptTokens:
-        """The tokens that `build` would produce for the same arguments, without building the prompt."""
-        draft = self.draft(messages)
-        kept = _kept_indices(kept, len(grids))
-        self._check_images(draft, grids, kept, [b""] * len(grids))
-        return PromptTokens(
-            draft.text_tokens, sum(self._rows(grids[i], kept[i]) for i in draft.image_indexes)
-        )
 
     def _check_text_length(self, messages: Sequence[ChatMessage]) -> None:
         if self._max_context is None:
@@ -141,13 +115,13 @@ class PromptBuilder:
             raise TextTooLong(self._max_context, least)
 
     def _check_images(
-        self, draft: PromptDraft, grids: Sequence[Grid], kept: KeptIndices, keys: Sequence[bytes]
+        self, draft: PromptDraft, grids: Sequence[Grid], kept: Sequence[KeptIndices], keys: Sequence[bytes]
     ) -> None:
         for received in (len(grids), len(kept), len(keys)):
             if set(draft.image_indexes) != set(range(received)):
                 raise ImagesMismatch(len(set(draft.image_indexes)), received)
 
-    def _rows(self, grid_thw: Grid, kept: NDArray[np.int32] | None) -> int:
+    def _rows(self, grid_thw: Grid, kept: KeptIndices) -> int:
         """Row count of an image. Raises RowsMismatch for an impossible grid or impossible kept indices."""
         t, h, w = grid_thw
         if min(grid_thw) < 1 or h % self.merge or w % self.merge:
@@ -155,7 +129,7 @@ class PromptBuilder:
         full = rows_of(grid_thw, self.merge)
         if kept is None:
             return full
-        if not _ascending(kept) or kept[0] < 0 or kept[-1] >= full:
+        if not are_kept_indices(kept, full):
             raise RowsMismatch(f"kept rows must be ascending places in 0..{full - 1}", rows=full)
         return len(kept)
 
@@ -163,13 +137,3 @@ class PromptBuilder:
         repeats = np.ones(len(draft.token_ids), dtype=np.int64)
         repeats[list(draft.places)] = rows
         return np.repeat(draft.token_ids, repeats)
-
-
-def _kept_indices(kept: KeptIndices | None, image_count: int) -> KeptIndices:
-    if kept is None:
-        return [None] * image_count
-    return [None if rows is None else np.asarray(rows, dtype=np.int32) for rows in kept]
-
-
-def _ascending(kept: NDArray[np.int32]) -> bool:
-    return kept.ndim == 1 and len(kept) > 0 and bool(np.all(np.diff(kept) > 0))

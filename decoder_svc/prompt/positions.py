@@ -1,4 +1,4 @@
-"""M-RoPE positions of a prompt, from the places and grids of its images.
+"""M-RoPE positions of a prompt, from the spans and grids of its images.
 
 A text token advances all three axes by 1. An image that starts at position p puts its visual token (t, y, x)
 of the merged grid at (p + t, p + y, p + x), and the text after it continues at p + max(height, width) of the
@@ -9,21 +9,13 @@ Dropped rows leave gaps: the other rows keep their positions. Independent of tok
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decoder_svc.engine.protocol import ImageSpan
+
 Grid = tuple[int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class PlacedImage:
-    """An image at index `place` of the unexpanded prompt; `kept` holds its kept indices, None for all."""
-
-    place: int
-    grid_thw: Grid
-    kept: NDArray[np.int32] | None = None
 
 
 def rows_of(grid_thw: Grid, merge: int) -> int:
@@ -31,21 +23,21 @@ def rows_of(grid_thw: Grid, merge: int) -> int:
     return grid_thw[0] * grid_thw[1] * grid_thw[2] // merge**2
 
 
-def mrope_positions(length: int, images: Sequence[PlacedImage], merge: int) -> tuple[NDArray[np.int32], int]:
-    """Positions (3, L) of a prompt whose unexpanded form has `length` tokens, a placeholder per image.
+def mrope_positions(length: int, images: Sequence[ImageSpan], merge: int) -> tuple[NDArray[np.int32], int]:
+    """Positions (3, L) of a prompt of `length` tokens that shows these images, in order.
 
     Also returns the position of the first generated token: 1 above the maximum of full grids and text.
     """
     pieces: list[NDArray[np.int32]] = []
     index = position = highest = 0
     for image in images:
-        pieces.append(_text(position, image.place - index))
-        position += image.place - index
+        pieces.append(_text(position, image.start - index))
+        position += image.start - index
         full = _grid(position, image.grid_thw, merge)
         pieces.append(full if image.kept is None else full[:, image.kept])
         highest = max(highest, int(full.max()) + 1)
         position += max(image.grid_thw[1:]) // merge
-        index = image.place + 1
+        index = image.end
     pieces.append(_text(position, length - index))
     return np.concatenate(pieces, axis=1), max(highest, position + length - index)
 

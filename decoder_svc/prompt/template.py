@@ -2,6 +2,8 @@
 
 Renders as `transformers` does (utils/chat_template_utils.py): Jinja's immutable sandbox, `trim_blocks`,
 `lstrip_blocks`, loop controls, `raise_exception`, `strftime_now` and a `tojson` that does not escape HTML.
+Does not call its `render_jinja_template`: the service loads without transformers, whose import takes seconds,
+and a template that does not parse must be refused at start, not by the first request.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ token need be looked at again. Equal to decoding all tokens at once. Knows no mo
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +70,7 @@ class TextStream:
     string.
     """
 
-    def __init__(self, vocabulary: Vocabulary, stop: tuple[str, ...] = ()) -> None:
+    def __init__(self, vocabulary: Vocabulary, stop: Sequence[str] = ()) -> None:
         self._bytes = vocabulary.token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop = stop

@@ -17,7 +17,8 @@ from vllm.model_executor.models.qwen3_vl_moe import Qwen3VLMoeForConditionalGene
 from vllm.model_executor.models.utils import WeightsMapper
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
-from decoder_svc.prompt.positions import PlacedImage, mrope_positions
+from decoder_svc.engine.protocol import ImageSpan
+from decoder_svc.prompt.positions import mrope_positions
 from decoder_svc.vllm_engine.fields import MoeRowsInfo, RowsInfo, RowsProcessor
 
 NO_TOWER_WEIGHTS = WeightsMapper(orig_to_new_prefix={"model.visual.": None})
@@ -49,20 +50,15 @@ class FromRows:
     def get_mrope_input_positions(
         self: Any, input_tokens: Sequence[int], mm_features: Sequence[Any]
     ) -> tuple[torch.Tensor, int]:
-        images, unexpanded = _placed(input_tokens, mm_features)
-        positions, following = mrope_positions(unexpanded, images, self.visual.spatial_merge_size)
+        images = [_span(feature) for feature in sorted(mm_features, key=lambda f: f.mm_position.offset)]
+        positions, following = mrope_positions(len(input_tokens), images, self.visual.spatial_merge_size)
         return torch.from_numpy(positions).long(), following - len(input_tokens)
 
 
-def _placed(input_tokens: Sequence[int], mm_features: Sequence[Any]) -> tuple[list[PlacedImage], int]:
-    """The images in order of place, and the length of the prompt with one token an image."""
-    images, surplus = [], 0
-    for feature in sorted(mm_features, key=lambda feature: feature.mm_position.offset):
-        t, h, w = feature.data["image_grid_thw"].data.flatten().tolist()
-        kept = feature.data["image_kept"].data.cpu().numpy()
-        images.append(PlacedImage(feature.mm_position.offset - surplus, (t, h, w), kept))
-        surplus += feature.mm_position.length - 1
-    return images, len(input_tokens) - surplus
+def _span(feature: Any) -> ImageSpan:
+    t, h, w = feature.data["image_grid_thw"].data.flatten().tolist()
+    kept = feature.data["image_kept"].data.cpu().numpy()
+    return ImageSpan(feature.mm_position.offset, (t, h, w), feature.mm_position.length, kept)
 
 
 @MULTIMODAL_REGISTRY.register_processor(RowsProcessor, info=RowsInfo, dummy_inputs=Qwen3VLDummyInputsBuilder)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from decoder_svc.engine.protocol import ImageSpan, Prompt
 from decoder_svc.engine.row_buffer import RowBuffer
 from decoder_svc.model.unpack import TORCH_DTYPE, unpack
-from decoder_svc.prompt.positions import PlacedImage, mrope_positions, rows_of
+from decoder_svc.prompt.positions import mrope_positions, rows_of
 from fovea.contract.errors import InvalidArgument, RowsMismatch
 from fovea.contract.rows import RowDtype
 
@@ -27,12 +27,7 @@ def check_images(prompt: Prompt, merge: int) -> None:
     """Grids and kept places that vLLM can take, at the positions that it will give them."""
     for number, image in enumerate(prompt.images):
         _check_image(number, image, merge)
-    surplus = np.cumsum([0, *(image.rows - 1 for image in prompt.images)])
-    placed = [
-        PlacedImage(image.start - int(before), image.grid_thw, image.kept)
-        for image, before in zip(prompt.images, surplus[:-1], strict=True)
-    ]
-    positions, following = mrope_positions(len(prompt.token_ids) - int(surplus[-1]), placed, merge)
+    positions, following = mrope_positions(len(prompt.token_ids), prompt.images, merge)
     if following != prompt.next_position or not np.array_equal(positions, prompt.positions):
         raise InvalidArgument("the vLLM engine takes only the positions that follow from the images' grids")
 

@@ -59,7 +59,7 @@ def ask(
     """Ask about images. The answer goes to standard output as it comes, its receipt to standard error."""
     from fovea.client import Client, Image, Message, Sampling
 
-    sampling = Sampling(
+    sampling = Sampling.of(
         temperature, top_p, top_k, min_p, repetition_penalty, seed, stop or None, max_new_tokens
     )
     with reported(as_json, DECODER_HINT), Client(decoder, token or None) as client:

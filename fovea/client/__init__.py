@@ -22,12 +22,13 @@ this package, and it does not import torch.
 from fovea.client.decoder import DEFAULT_DECODER, AsyncClient, Client
 from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderClient
 from fovea.client.fitting import fit
-from fovea.client.format import Format
-from fovea.client.messages import Image, Message, Sampling, Size
-from fovea.client.values import ServerInfo
+from fovea.client.messages import Image, Message, Size
 from fovea.contract.answer import Answer, Finished, Started, Text
 from fovea.contract.budget import Budget
 from fovea.contract.count import Count
+from fovea.contract.info import ServerInfo
+from fovea.contract.sampling import ResponseFormat as Format
+from fovea.contract.sampling import Sampling
 
 __all__ = [
     "DEFAULT_DECODER",

@@ -14,14 +14,14 @@ from typing import Unpack
 from fovea.client import steps
 from fovea.client.answer import AnswerBuilder
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
-from fovea.client.messages import Images, Message, Options, Question, Sized, Source, id_of
+from fovea.client.messages import Images, Message, Options, Sized, Source, draft_request, id_of
 from fovea.client.naming import asking
 from fovea.client.sources import File
 from fovea.client.upload import FileUpload, Progress, unheard
-from fovea.client.values import ServerInfo
 from fovea.contract.answer import Answer, Event, event_from_proto
 from fovea.contract.count import Count
 from fovea.contract.image import StoredImage
+from fovea.contract.info import ServerInfo
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 
 DEFAULT_DECODER = "127.0.0.1:50052"
@@ -72,7 +72,7 @@ class Client(Connection):
         An image that was evicted since it was stored is uploaded again, unless only its id is known here.
         Raises the errors of `fovea.client.errors`, and OSError for an unreadable file.
         """
-        draft = Question(question, images, **options).draft()
+        draft = draft_request(question, images, **options)
         with closing(self._run(steps.generate(draft))) as messages, asking(draft.names):
             yield from filter(None, map(event_from_proto, messages))
 
@@ -81,7 +81,7 @@ class Client(Connection):
 
         Files are stored first; a `Size` stands for an image that is not available.
         """
-        return self._run(steps.count(Question(question, images, **options).draft()))
+        return self._run(steps.count(draft_request(question, images, **options)))
 
     def info(self) -> ServerInfo:
         """Model, state, limits, load, features and encoders."""
@@ -130,7 +130,7 @@ class AsyncClient(AsyncConnection):
         self, question: Prompt, images: Images = (), **options: Unpack[Options]
     ) -> AsyncGenerator[Event, None]:
         """Like `Client.stream`."""
-        draft = await asyncio.to_thread(Question(question, images, **options).draft)
+        draft = await asyncio.to_thread(draft_request, question, images, **options)
         async with aclosing(await self._run(steps.generate(draft))) as messages:
             with asking(draft.names):
                 async for message in messages:
@@ -140,7 +140,7 @@ class AsyncClient(AsyncConnection):
 
     async def count(self, question: Prompt, images: Sized = (), **options: Unpack[Options]) -> Count:
         """Like `Client.count`."""
-        draft = await asyncio.to_thread(Question(question, images, **options).draft)
+        draft = await asyncio.to_thread(draft_request, question, images, **options)
         return await self._run(steps.count(draft))
 
     async def info(self) -> ServerInfo:

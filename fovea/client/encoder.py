@@ -13,10 +13,11 @@ from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.row_stream import RowStreamReader
 from fovea.client.sources import File
 from fovea.client.upload import FileUpload, Progress, unheard
-from fovea.client.values import Placed, Rows, ServerInfo
+from fovea.client.values import Placed, Rows
 from fovea.contract.cache import CacheStats, Deleted
 from fovea.contract.count import TokenCount
 from fovea.contract.image import StoredImage
+from fovea.contract.info import ServerInfo
 from fovea.contract.plan import EncodePlan
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 

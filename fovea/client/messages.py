@@ -11,12 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from fovea.client.fitting import fit
-from fovea.client.format import Format
 from fovea.client.sources import ACCEPTED, File, is_source, name_of
 from fovea.client.upload import FileUpload
 from fovea.contract import budget as budget_codec
 from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.ids import is_digest
+from fovea.contract.sampling import (
+    DEFAULT_SAMPLING,
+    ResponseFormat,
+    Sampling,
+    format_to_proto,
+    sampling_to_proto,
+)
 from fovea.decoder.v1 import decoder_pb2
 from fovea.vision.v1 import image_pb2
 
@@ -64,23 +70,6 @@ class Message:
     parts: str | Image | Sequence[str | Image]
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """Sampling parameters. None is the server's default; the defaults are greedy and 256 tokens."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    seed: int | None = None
-    stop: Sequence[str] | None = None
-    max_new_tokens: int | None = None
-
-
-GREEDY = Sampling()
-
-
 class Options(TypedDict, total=False):
     """The options of a question, the same for an answer, a stream and a count.
 
@@ -95,7 +84,7 @@ class Options(TypedDict, total=False):
     sampling: Sampling
     request_id: str
     fit: bool
-    response_format: Format | None
+    response_format: ResponseFormat | None
     logprobs: bool
 
 
@@ -111,51 +100,43 @@ class RequestDraft:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Question:
-    """A caller's question, before any file is read.
+def draft_request(
+    text: str | Message | Sequence[Message],
+    images: Sized = (),
+    max_pixels: int | None = None,
+    budget: Budget = UNDECIDED,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    request_id: str = "",
+    fit: bool = False,
+    response_format: ResponseFormat | None = None,
+    logprobs: bool = False,
+) -> RequestDraft:
+    """Hash the files of a question and build its request, with the options of `Options`.
 
-    With a text, images come first, so that another question about the same images gets a prefix hit.
+    With a text, images come first, so that another question about the same images gets a prefix hit. Raises
+    OSError for an unreadable file, ValueError for contradictory options, and the errors of
+    `fovea.client.sources`.
     """
+    budget = budget.with_pixels(max_pixels)
+    uploads, messages = _Uploads(budget, fit), _messages(text, images)
+    request = decoder_pb2.GenerateRequest(
+        messages=[_message(message, f"messages[{at}]", uploads) for at, message in enumerate(messages)],
+        sampling=sampling_to_proto(sampling),
+        visual=budget_codec.to_proto(budget),
+        request_id=request_id,
+        response_format=format_to_proto(response_format or sampling.response_format),
+        logprobs=decoder_pb2.Logprobs() if logprobs or sampling.logprobs else None,
+    )
+    return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
 
-    text: str | Message | Sequence[Message]
-    images: Sized = ()
-    max_pixels: int | None = None
-    budget: Budget = UNDECIDED
-    sampling: Sampling = GREEDY
-    request_id: str = ""
-    fit: bool = False
-    response_format: Format | None = None
-    logprobs: bool = False
 
-    def draft(self) -> RequestDraft:
-        """Hash the files and build the request.
-
-        Raises OSError for an unreadable file, ValueError for contradictory options, and the errors of
-        `fovea.client.sources`.
-        """
-        budget = self.budget.with_pixels(self.max_pixels)
-        uploads = _Uploads(budget, self.fit)
-        sampling = {name: value for name, value in vars(self.sampling).items() if value is not None}
-        request = decoder_pb2.GenerateRequest(
-            messages=[
-                _message(message, f"messages[{at}]", uploads) for at, message in enumerate(self._messages())
-            ],
-            sampling=decoder_pb2.Sampling(**sampling),
-            visual=budget_codec.to_proto(budget),
-            request_id=self.request_id,
-            response_format=self.response_format.message() if self.response_format else None,
-            logprobs=decoder_pb2.Logprobs() if self.logprobs else None,
-        )
-        return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
-
-    def _messages(self) -> Sequence[Message]:
-        images = _listed(self.images)
-        if isinstance(self.text, str):
-            return [Message("user", [*images, self.text])]
-        if images:
-            raise ValueError("images of a conversation belong in its messages, as Image parts")
-        return [self.text] if isinstance(self.text, Message) else self.text
+def _messages(text: str | Message | Sequence[Message], images: Sized) -> Sequence[Message]:
+    listed = _listed(images)
+    if isinstance(text, str):
+        return [Message("user", [*listed, text])]
+    if listed:
+        raise ValueError("images of a conversation belong in its messages, as Image parts")
+    return [text] if isinstance(text, Message) else text
 
 
 def _listed(images: Any) -> list[Image]:

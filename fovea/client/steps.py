@@ -10,17 +10,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from fovea.client import convert
 from fovea.client.connection import Rpc, Steps, StreamRpc
 from fovea.client.messages import RequestDraft
 from fovea.client.naming import asking, naming_image
 from fovea.client.upload import FileUpload, Progress, unheard
-from fovea.client.values import Placed, ServerInfo
+from fovea.client.values import Placed
 from fovea.contract.cache import CacheStats, Deleted, cache_stats_from_proto, deleted_from_proto
 from fovea.contract.count import Count, TokenCount, count_from_proto, token_count_from_proto
-from fovea.contract.errors import ImageNotStored
-from fovea.contract.image import StoredImage
+from fovea.contract.errors import ImageNotStored, RowsMismatch
+from fovea.contract.image import StoredImage, stored_from_proto
+from fovea.contract.info import ServerInfo, server_info_from_proto
 from fovea.contract.plan import EncodePlan, plan_to_proto
+from fovea.contract.row_stream import check_kept, placement_from_proto
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 
@@ -56,11 +57,11 @@ def put(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[Sto
 def _send(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[StoredImage]:
     requests = upload.requests(api.PutImageHeader, api.PutImageRequest, progress)
     with naming_image(upload.name):
-        return convert.stored((yield Rpc("PutImage", requests)))
+        return stored_from_proto((yield Rpc("PutImage", requests)))
 
 
 def describe(api: Any, digest: str) -> Steps[StoredImage]:
-    return convert.stored((yield Rpc("DescribeImage", api.DescribeImageRequest(digest=digest))))
+    return stored_from_proto((yield Rpc("DescribeImage", api.DescribeImageRequest(digest=digest))))
 
 
 def answered(draft: RequestDraft, call: Rpc) -> Steps[Any]:
@@ -94,8 +95,7 @@ def count(draft: RequestDraft) -> Steps[Count]:
 
 
 def info(api: Any) -> Steps[ServerInfo]:
-    reply = yield Rpc("GetServerInfo", api.GetServerInfoRequest())
-    return convert.server_info(reply, api.ServingState)
+    return server_info_from_proto((yield Rpc("GetServerInfo", api.GetServerInfoRequest())), api)
 
 
 def count_size(width: int, height: int, max_pixels: int | None) -> Steps[TokenCount]:
@@ -114,7 +114,9 @@ def place_rows(
     request = encoder_pb2.PlaceRowsRequest(
         encode=_encode_request(digest, plan, fingerprint), stored_only=stored_only, order=order
     )
-    return convert.placed((yield Rpc("PlaceRows", request)))
+    placement = placement_from_proto((yield Rpc("PlaceRows", request)))
+    check_kept(placement.header, placement.header.count.tokens, RowsMismatch)
+    return Placed.of(placement)
 
 
 def _encode_request(digest: str, plan: EncodePlan, fingerprint: str) -> encoder_pb2.EncodeRequest:

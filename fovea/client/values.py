@@ -1,33 +1,12 @@
-"""Responses of the services as plain values. Field names are those of the contract."""
+"""The rows of an image and their placement as plain values. Field names are those of the contract."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from fovea.contract.count import TokenCount as TokenCount
-
-
-@dataclass(frozen=True)
-class ServerInfo:
-    """A service's description of itself.
-
-    `state` is loading, serving, draining or failed; `progress` is the share of the model that is loaded.
-    `limits` and `load` carry the fields of the contract by name. `details` holds what is specific to a
-    service: the encoder's name and device, the decoder's engine, attention and encoders.
-    """
-
-    version: str
-    model: str
-    fingerprint: str
-    state: str
-    progress: float
-    dtype: str
-    features: tuple[str, ...]
-    limits: Mapping[str, int]
-    load: Mapping[str, int]
-    details: Mapping[str, Any]
+from fovea.contract.count import TokenCount
+from fovea.contract.row_stream import KeptIndices, RowPlacement
 
 
 @dataclass(frozen=True)
@@ -71,3 +50,23 @@ class Placed:
     encoder: str
     fingerprint: str
     timings: Mapping[str, float]
+
+    @classmethod
+    def of(cls, placement: RowPlacement) -> Placed:
+        header = placement.header
+        return cls(
+            known=placement.known,
+            cost=header.count,
+            count=header.rows,
+            kept=as_tuple(header.kept),
+            order=placement.order,
+            source=header.origin,
+            encoder=header.encoder,
+            fingerprint=header.fingerprint,
+            timings=placement.timings,
+        )
+
+
+def as_tuple(kept: KeptIndices) -> tuple[int, ...]:
+    """Kept indices as this package returns them."""
+    return () if kept is None else tuple(kept.tolist())

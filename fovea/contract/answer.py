@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fovea.contract.enums import EnumCodec
+from fovea.contract.codec import EnumCodec
 from fovea.contract.receipt import Receipt, receipt_from_proto, receipt_to_proto
 from fovea.decoder.v1 import decoder_pb2
 

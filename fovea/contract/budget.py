@@ -6,12 +6,13 @@ A field that is None is undecided: the server's default applies. After `over(def
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from fovea.contract.enums import EnumCodec, coerce
-from fovea.contract.errors import InvalidArgument, Violation
+from fovea.contract.codec import EnumCodec
+from fovea.contract.errors import InvalidArgument
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer, RowSelection
 from fovea.decoder.v1 import decoder_pb2
 from fovea.vision.v1 import rows_pb2
@@ -60,19 +61,22 @@ class ReductionMode(StrEnum):
 
 KEPT_SHARE = {ReductionMode.ECONOMY: 0.75, ReductionMode.STRONG: 0.5}
 
-_DETAIL = EnumCodec(decoder_pb2.Detail, Detail)
-_ON_OVER_BUDGET = EnumCodec(decoder_pb2.OnOverBudget, OnOverBudget)
-_REPEAT_POLICY = EnumCodec(decoder_pb2.RepeatPolicy, RepeatPolicy)
-_REDUCTION = EnumCodec(decoder_pb2.ReductionMode, ReductionMode)
-_REDUCER = EnumCodec(rows_pb2.Reducer, Reducer)
-_ENUMS: dict[str, Any] = {
-    "detail": Detail,
-    "min_detail": Detail,
-    "on_over_budget": OnOverBudget,
-    "repeat_policy": RepeatPolicy,
-    "reduction": ReductionMode,
-    "reducer": Reducer,
+_CODECS: Mapping[str, EnumCodec[Any]] = {
+    "detail": EnumCodec(decoder_pb2.Detail, Detail),
+    "min_detail": EnumCodec(decoder_pb2.Detail, Detail),
+    "on_over_budget": EnumCodec(decoder_pb2.OnOverBudget, OnOverBudget),
+    "repeat_policy": EnumCodec(decoder_pb2.RepeatPolicy, RepeatPolicy),
+    "reduction": EnumCodec(decoder_pb2.ReductionMode, ReductionMode),
+    "reducer": EnumCodec(rows_pb2.Reducer, Reducer),
 }
+_OF_REDUCTION = {
+    "keep": "keep",
+    "reduction": "mode",
+    "reducer": "reducer",
+    "flat_tolerance": "flat_tolerance",
+    "near_repeats": "near_repeats",
+}
+"""Fields of `Budget` that the message Reduction holds; VisualBudget holds the others under their names."""
 
 B = TypeVar("B", bound="Budget")
 
@@ -106,8 +110,8 @@ class Budget:
     max_long_side: int | None = None
 
     def __post_init__(self) -> None:
-        for name, members in _ENUMS.items():
-            object.__setattr__(self, name, coerce(members, getattr(self, name)))
+        for name, codec in _CODECS.items():
+            object.__setattr__(self, name, codec.coerce(getattr(self, name)))
 
     @property
     def selection(self) -> RowSelection:
@@ -149,85 +153,54 @@ UNDECIDED = Budget()
 
 
 def to_proto(budget: Budget) -> decoder_pb2.VisualBudget:
-    message = decoder_pb2.VisualBudget(
-        max_pixels=budget.max_pixels,
-        max_visual_tokens=budget.max_visual_tokens or 0,
-        detail=_DETAIL.to_proto(budget.detail),
-        min_detail=_DETAIL.to_proto(budget.min_detail),
-        on_over_budget=_ON_OVER_BUDGET.to_proto(budget.on_over_budget),
-        repeat_policy=_REPEAT_POLICY.to_proto(budget.repeat_policy),
-        min_tokens=budget.min_tokens or 0,
-        max_short_side=budget.max_short_side or 0,
-        max_long_side=budget.max_long_side or 0,
+    top: dict[str, Any] = {}
+    reduction: dict[str, Any] = {}
+    for field in fields(Budget):
+        value, codec = getattr(budget, field.name), _CODECS.get(field.name)
+        if value is not None:
+            wire = codec.to_proto(value) if codec else value
+            if field.name in _OF_REDUCTION:
+                reduction[_OF_REDUCTION[field.name]] = wire
+            else:
+                top[field.name] = wire
+    return decoder_pb2.VisualBudget(
+        **top, reduction=decoder_pb2.Reduction(**reduction) if reduction else None
     )
-    reduction = decoder_pb2.Reduction(
-        keep=budget.keep,
-        mode=_REDUCTION.to_proto(budget.reduction),
-        reducer=_REDUCER.to_proto(budget.reducer),
-        flat_tolerance=budget.flat_tolerance,
-        near_repeats=budget.near_repeats,
-    )
-    if reduction.ByteSize():
-        message.reduction.CopyFrom(reduction)
-    return message
 
 
 def from_proto(message: decoder_pb2.VisualBudget) -> Budget:
     """The budget as sent. Unknown enum values are None; `check` refuses them."""
-    reduction = message.reduction
-    return Budget(
-        max_pixels=_optional(message, "max_pixels"),
-        max_visual_tokens=message.max_visual_tokens or None,
-        detail=_DETAIL.from_proto(message.detail),
-        min_detail=_DETAIL.from_proto(message.min_detail),
-        on_over_budget=_ON_OVER_BUDGET.from_proto(message.on_over_budget),
-        repeat_policy=_REPEAT_POLICY.from_proto(message.repeat_policy),
-        keep=_optional(reduction, "keep"),
-        reduction=_REDUCTION.from_proto(reduction.mode),
-        reducer=_REDUCER.from_proto(reduction.reducer),
-        flat_tolerance=_optional(reduction, "flat_tolerance"),
-        near_repeats=_optional(reduction, "near_repeats"),
-        min_tokens=message.min_tokens or None,
-        max_short_side=message.max_short_side or None,
-        max_long_side=message.max_long_side or None,
-    )
+    values = {field.name: _sent(message, field.name) for field in fields(Budget)}
+    return Budget(**values | {name: codec.from_proto(values[name]) for name, codec in _CODECS.items()})
+
+
+def _sent(message: decoder_pb2.VisualBudget, name: str) -> Any:
+    """The wire value of a field of `Budget`; None if it is unset, or zero without presence."""
+    holder: Any = message.reduction if name in _OF_REDUCTION else message
+    return {field.name: value for field, value in holder.ListFields()}.get(_OF_REDUCTION.get(name, name))
 
 
 def check(message: decoder_pb2.VisualBudget) -> None:
     """Raises InvalidArgument for the first invalid field, with its path, limit and value."""
     reduction = message.reduction
-    for path, number, codec in (
-        ("visual.detail", message.detail, _DETAIL),
-        ("visual.min_detail", message.min_detail, _DETAIL),
-        ("visual.on_over_budget", message.on_over_budget, _ON_OVER_BUDGET),
-        ("visual.repeat_policy", message.repeat_policy, _REPEAT_POLICY),
-        ("visual.reduction.mode", reduction.mode, _REDUCTION),
-        ("visual.reduction.reducer", reduction.reducer, _REDUCER),
-    ):
-        if not codec.knows(number):
-            raise _invalid(path, f"{number} is not known to this version")
+    for name, codec in _CODECS.items():
+        number = _sent(message, name)
+        if number is not None and not codec.knows(number):
+            path = f"reduction.{_OF_REDUCTION[name]}" if name in _OF_REDUCTION else name
+            raise InvalidArgument.of_field(f"visual.{path}", f"{number} is not known to this version")
     if reduction.mode and reduction.HasField("keep"):
-        raise _invalid("visual.reduction.keep", "must not be set beside a mode")
+        raise InvalidArgument.of_field("visual.reduction.keep", "must not be set beside a mode")
     if reduction.flat_tolerance > MAX_FLAT_TOLERANCE:
-        raise _invalid("visual.reduction.flat_tolerance", f"must be at most {MAX_FLAT_TOLERANCE}")
+        what = f"must be at most {MAX_FLAT_TOLERANCE}"
+        raise InvalidArgument.of_field("visual.reduction.flat_tolerance", what)
     for name in ("keep", "near_repeats"):
-        share = _optional(reduction, name)
+        share = _sent(message, name)
         if share is not None and not 0 < share <= 1:  # also refuses NaN
             raise _out_of_range(f"visual.reduction.{name}", share)
 
 
-def _invalid(path: str, what: str) -> InvalidArgument:
-    return InvalidArgument(f"{path} {what}", violations=[Violation(path, what)])
-
-
 def _out_of_range(path: str, share: float) -> InvalidArgument:
-    limit = "above 0 and at most 1"
-    what = f"must be {limit}, not {share:.6g}"
-    violations = [Violation(path, what)]
-    return InvalidArgument(
-        f"{path} {what}", violations=violations, field=path, limit=limit, actual=f"{share:.6g}"
+    limit, actual = "above 0 and at most 1", f"{share:.6g}"
+    return InvalidArgument.of_field(
+        path, f"must be {limit}, not {actual}", field=path, limit=limit, actual=actual
     )
-
-
-def _optional(message: Any, field: str) -> Any:
-    return getattr(message, field) if message.HasField(field) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fovea.contract.codec import pick
 from fovea.encoder.v1 import encoder_pb2
 
 
@@ -38,7 +39,7 @@ def cache_stats_to_proto(stats: CacheStats) -> encoder_pb2.GetCacheStatsResponse
 
 
 def cache_stats_from_proto(message: encoder_pb2.GetCacheStatsResponse) -> CacheStats:
-    return CacheStats(**{name: getattr(message, name) for name in CacheStats.__dataclass_fields__})
+    return CacheStats(**pick(message, CacheStats.__dataclass_fields__))
 
 
 def deleted_to_proto(deleted: Deleted) -> encoder_pb2.DeleteImageResponse:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fovea.contract import budget as budget_codec
 from fovea.contract.budget import Budget
+from fovea.contract.codec import pick
 from fovea.contract.image import grid_to_proto
 from fovea.contract.receipt import Step, steps_from_proto, steps_to_proto
 from fovea.decoder.v1 import decoder_pb2
@@ -113,7 +114,7 @@ def count_to_proto(count: Count) -> decoder_pb2.CountTokensResponse:
 
 
 def count_from_proto(message: decoder_pb2.CountTokensResponse) -> Count:
-    plain = {name: getattr(message, name) for name in Count.__dataclass_fields__ if name not in _NESTED}
+    plain = pick(message, (name for name in Count.__dataclass_fields__ if name not in _NESTED))
     return Count(
         images=tuple(token_count_from_proto(image) for image in message.images),
         plans=tuple(_plan_from_proto(plan) for plan in message.plans),
@@ -145,6 +146,5 @@ def _alternative_to_proto(alternative: Alternative) -> decoder_pb2.Alternative:
 
 
 def _alternative_from_proto(message: decoder_pb2.Alternative) -> Alternative:
-    names = [name for name in Alternative.__dataclass_fields__ if name != "budget"]
-    plain = {name: getattr(message, name) for name in names}
+    plain = pick(message, (name for name in Alternative.__dataclass_fields__ if name != "budget"))
     return Alternative(budget=budget_codec.from_proto(message.visual), **plain)

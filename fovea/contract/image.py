@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from fovea.contract.enums import EnumCodec
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fovea.contract.codec import EnumCodec, pick
 from fovea.vision.v1 import image_pb2
 
 
@@ -77,34 +80,43 @@ def _format_from_proto(number: image_pb2.ImageFormat.ValueType) -> str:
     return image_pb2.ImageFormat.Name(number).removeprefix("IMAGE_FORMAT_") if known else "UNSPECIFIED"
 
 
+_PLAIN = (
+    "digest", "pixel_digest", "byte_size", "exif_orientation", "had_alpha", "text_height", "edge_density",
+    "uniform_share",
+)  # fmt: skip
+
+
 def facts_to_proto(facts: ImageFacts) -> image_pb2.ImageFacts:
     return image_pb2.ImageFacts(
-        digest=facts.digest,
-        pixel_digest=facts.pixel_digest,
         format=image_pb2.ImageFormat.Value(f"IMAGE_FORMAT_{facts.format}"),
-        byte_size=facts.byte_size,
         size=image_pb2.Size(width=facts.width, height=facts.height),
-        exif_orientation=facts.exif_orientation,
-        had_alpha=facts.had_alpha,
-        text_height=facts.text_height,
-        edge_density=facts.edge_density,
-        uniform_share=facts.uniform_share,
         kind=kind_to_proto(facts.kind),
+        **pick(facts, _PLAIN),
     )
 
 
 def facts_from_proto(message: image_pb2.ImageFacts) -> ImageFacts:
     return ImageFacts(
-        digest=message.digest,
-        pixel_digest=message.pixel_digest,
         format=_format_from_proto(message.format),
-        byte_size=message.byte_size,
         width=message.size.width,
         height=message.size.height,
-        exif_orientation=message.exif_orientation,
-        had_alpha=message.had_alpha,
-        text_height=message.text_height,
-        edge_density=message.edge_density,
-        uniform_share=message.uniform_share,
         kind=kind_from_proto(message.kind),
+        **pick(message, _PLAIN),
+    )
+
+
+def timestamp(seconds: float) -> Timestamp:
+    """Epoch seconds as a message."""
+    message = Timestamp()
+    message.FromNanoseconds(int(seconds * 1e9))
+    return message
+
+
+def stored_from_proto(message: Any) -> StoredImage:
+    """From a PutImageResponse or DescribeImageResponse of either service."""
+    return StoredImage(
+        facts=facts_from_proto(message.facts),
+        already=getattr(message, "already_stored", True),
+        expires=message.expire_time.seconds + message.expire_time.nanos / 1e9,
+        encoder=getattr(message, "encoder", ""),
     )

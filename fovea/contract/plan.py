@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fovea.contract.enums import EnumCodec
+from fovea.contract.codec import EnumCodec
 from fovea.encoder.v1 import encoder_pb2
 from fovea.vision.v1 import rows_pb2
 

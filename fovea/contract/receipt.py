@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fovea.contract.codec import pick
 from fovea.contract.image import ImageKind, grid_to_proto, kind_from_proto, kind_to_proto
 from fovea.contract.rows import (
     RowOrigin,
@@ -57,24 +58,8 @@ class ImageReceipt:
     kind: ImageKind = ImageKind.UNSPECIFIED
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "digest": self.digest,
-            "original": list(self.original),
-            "planned": list(self.planned),
-            "grid_thw": list(self.grid_thw),
-            "patches": self.patches,
-            "tokens_full": self.tokens_full,
-            "tokens": self.tokens,
-            "steps": [vars(step) for step in self.steps],
-            "source": self.source,
-            "encoder": self.encoder,
-            "dtype": self.dtype,
-            "row_bytes": self.row_bytes,
-            "wire_bytes": self.wire_bytes,
-            "rows_digest": self.rows_digest,
-            "repeat_of": self.repeat_of,
-            "kind": self.kind,
-        }
+        lists = {name: list(getattr(self, name)) for name in ("original", "planned", "grid_thw")}
+        return vars(self) | lists | {"steps": [vars(step) for step in self.steps]}
 
 
 @dataclass(frozen=True)
@@ -155,45 +140,36 @@ def steps_from_proto(messages: Sequence[receipt_pb2.ReceiptStep]) -> tuple[Step,
     return tuple(Step(step.name, step.before, step.after, step.reason) for step in messages)
 
 
+_PLAIN = (
+    "digest", "patches", "tokens_full", "tokens", "encoder", "row_bytes", "wire_bytes", "rows_digest",
+)  # fmt: skip
+
+
 def _image_to_proto(image: ImageReceipt) -> receipt_pb2.ReceiptImage:
     return receipt_pb2.ReceiptImage(
-        digest=image.digest,
         original=image_pb2.Size(width=image.original[0], height=image.original[1]),
         planned=image_pb2.Size(width=image.planned[0], height=image.planned[1]),
         grid=grid_to_proto(image.grid_thw),
-        patches=image.patches,
-        tokens_full=image.tokens_full,
-        tokens=image.tokens,
         steps=steps_to_proto(image.steps),
         source=origin_to_proto(image.source),
-        encoder=image.encoder,
         dtype=dtype_to_proto(image.dtype),
-        row_bytes=image.row_bytes,
-        wire_bytes=image.wire_bytes,
-        rows_digest=image.rows_digest,
         repeat_of=image.repeat_of,
         kind=kind_to_proto(image.kind),
+        **pick(image, _PLAIN),
     )
 
 
 def _image_from_proto(message: receipt_pb2.ReceiptImage) -> ImageReceipt:
     return ImageReceipt(
-        digest=message.digest,
         original=(message.original.width, message.original.height),
         planned=(message.planned.width, message.planned.height),
         grid_thw=(message.grid.t, message.grid.h, message.grid.w),
-        patches=message.patches,
-        tokens_full=message.tokens_full,
-        tokens=message.tokens,
         steps=steps_from_proto(message.steps),
         source=origin_from_proto(message.source),
-        encoder=message.encoder,
         dtype=dtype_from_proto(message.dtype),
-        row_bytes=message.row_bytes,
-        wire_bytes=message.wire_bytes,
-        rows_digest=message.rows_digest,
         repeat_of=message.repeat_of if message.HasField("repeat_of") else None,
         kind=kind_from_proto(message.kind),
+        **pick(message, _PLAIN),
     )
 
 
@@ -209,11 +185,10 @@ def receipt_to_proto(receipt: Receipt) -> receipt_pb2.Receipt:
 
 
 def receipt_from_proto(message: receipt_pb2.Receipt) -> Receipt:
-    totals, stages = message.totals, message.stages_ms
     return Receipt(
         images=tuple(_image_from_proto(image) for image in message.images),
-        totals=Totals(**{name: getattr(totals, name) for name in Totals.__dataclass_fields__}),
-        stages_ms=Stages(**{name: getattr(stages, name) for name in Stages.__dataclass_fields__}),
+        totals=Totals(**pick(message.totals, Totals.__dataclass_fields__)),
+        stages_ms=Stages(**pick(message.stages_ms, Stages.__dataclass_fields__)),
         tier=Tier(tuple(message.tier.path), message.tier.reason),
         price=Price(message.price.amount, message.price.currency, message.price.naive_amount),
         degraded=message.degraded,

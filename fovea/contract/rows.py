@@ -14,6 +14,7 @@ from enum import Enum, StrEnum
 
 import grpc
 
+from fovea.contract.codec import EnumCodec
 from fovea.contract.errors import FoveaError
 from fovea.vision.v1 import rows_pb2
 
@@ -122,16 +123,7 @@ _ORIGIN_NUMBERS = {
     RowOrigin.NONE: rows_pb2.ROW_SOURCE_NONE,
 }
 _ORIGINS = {number: origin for origin, number in _ORIGIN_NUMBERS.items()}
-_DTYPES = {
-    RowDtype.BF16: rows_pb2.ROW_DTYPE_BF16,
-    RowDtype.FP16: rows_pb2.ROW_DTYPE_FP16,
-    RowDtype.FP32: rows_pb2.ROW_DTYPE_FP32,
-    RowDtype.FP8: rows_pb2.ROW_DTYPE_FP8,
-    RowDtype.INT8: rows_pb2.ROW_DTYPE_INT8,
-}
-
-
-_DTYPES_BACK = {number: dtype for dtype, number in _DTYPES.items()}
+_DTYPE = EnumCodec(rows_pb2.RowDtype, RowDtype)
 
 
 def layout_to_proto(layout: RowLayout) -> rows_pb2.RowLayout:
@@ -139,14 +131,14 @@ def layout_to_proto(layout: RowLayout) -> rows_pb2.RowLayout:
         version=LAYOUT_VERSION,
         width=layout.width,
         levels=layout.levels,
-        dtype=_DTYPES[layout.dtype],
+        dtype=_DTYPE.to_proto(layout.dtype),
         row_bytes=layout.row_bytes,
     )
 
 
 def layout_from_proto(message: rows_pb2.RowLayout) -> RowLayout | None:
     """None if the layout is unknown to this version or inconsistent."""
-    dtype = _DTYPES_BACK.get(message.dtype)
+    dtype = _DTYPE.from_proto(message.dtype)
     if dtype is None or message.version != LAYOUT_VERSION:
         return None
     try:
@@ -157,11 +149,12 @@ def layout_from_proto(message: rows_pb2.RowLayout) -> RowLayout | None:
 
 
 def dtype_to_proto(name: str) -> rows_pb2.RowDtype.ValueType:
-    return _DTYPES[RowDtype(name)] if name else rows_pb2.ROW_DTYPE_UNSPECIFIED
+    number: rows_pb2.RowDtype.ValueType = _DTYPE.to_proto(RowDtype(name) if name else None)
+    return number
 
 
 def dtype_from_proto(number: rows_pb2.RowDtype.ValueType) -> str:
-    dtype = _DTYPES_BACK.get(number)
+    dtype = _DTYPE.from_proto(number)
     return dtype.value if dtype else ""
 
 

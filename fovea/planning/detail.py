@@ -25,7 +25,10 @@ READABLE_TEXT_PX = 10.0
 
 @dataclass(frozen=True)
 class ImageTraits:
-    """What planning knows of an image. AUTO has no effect unless `measured`: only the size is known."""
+    """What planning knows of an image, which has tokens at `times` places of the request.
+
+    AUTO has no effect unless `measured`: only the size is known.
+    """
 
     width: int
     height: int
@@ -33,6 +36,7 @@ class ImageTraits:
     edge_density: float = 0.0
     kind: ImageKind = ImageKind.UNSPECIFIED
     measured: bool = True
+    times: int = 1
 
     @classmethod
     def of(cls, facts: ImageFacts) -> ImageTraits:

@@ -31,8 +31,10 @@ from bench.evaluation.asking import Bools, Outcomes, Policy
 from bench.evaluation.scores import TIERS
 from bench.evaluation.sheets import SCALES, file_of, scale_of, uniform_cells
 from decoder_svc.budget.budget import Budget
-from decoder_svc.budget.planner import ImagePlan, Wanted, plan
+from decoder_svc.budget.planned import PlannedImage
+from decoder_svc.budget.planner import plan
 from fovea.geometry import Geometry
+from fovea.planning.detail import ImageTraits
 from standin.dataset import KINDS
 
 ROWS = 8
@@ -134,7 +136,7 @@ def test_no_random_request_is_over_its_budget_or_of_a_size_that_would_change() -
 
 
 def test_a_plan_over_its_budget_would_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def spend_all(wanted: list[Wanted], budget: Budget, geometry: Geometry) -> list[ImagePlan]:
+    def spend_all(wanted: list[ImageTraits], budget: Budget, geometry: Geometry) -> list[PlannedImage]:
         return plan(wanted, replace(budget, max_visual_tokens=0), geometry)
 
     monkeypatch.setattr(requests, "plan", spend_all)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import xxhash
 
-from decoder_svc.answer import Answerer, ModelFacts, RequestLimits
+from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
@@ -183,8 +183,7 @@ def builder(checkpoint: Callable[[str], Path]) -> PromptBuilder:
 def stage(builder: PromptBuilder) -> Stage:
     engine = Reading()
     model = ModelFacts("m", EXPECTED.fingerprint, GEOMETRY, 10, PrefillCost(100, 10, 5))
-    limits = RequestLimits(8, 1000, Pressure(0.5, 0.9), TARIFF)
-    return Stage(Answerer(engine, builder, model, limits), engine, Placing())  # type: ignore[arg-type]
+    return Stage(Answerer(engine, builder, model, 8, Pressure(0.5, 0.9), TARIFF), engine, Placing())  # type: ignore[arg-type]
 
 
 def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> ChatRequest:

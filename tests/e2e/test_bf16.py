@@ -41,7 +41,7 @@ DECIDED = 0.25
 
 @dataclass(frozen=True)
 class Taught:
-    """A question about an image, its rows in bf16, and the fp32 answer."""
+    """A question about one image, its rows in bf16, and what fp32 says to it."""
 
     prompt: Prompt
     rows: bytes
@@ -61,7 +61,7 @@ async def taught(house: House, model: Monolith, asked: Sequence[tuple[str, bytes
 
 
 def after(lesson: Taught, tokens: int) -> Prompt:
-    """The prompt, followed by the first `tokens` tokens of the answer."""
+    """The prompt with the first `tokens` tokens of the answer behind it."""
     prompt = lesson.prompt
     new = np.arange(prompt.next_position, prompt.next_position + tokens, dtype=np.int32)
     return Prompt(
@@ -99,8 +99,8 @@ async def engine_in_bf16(folder: Path) -> AsyncIterator[NativeEngine]:
 
 
 async def agreements(folder: Path, lessons: Sequence[Taught]) -> list[tuple[bool, float]]:
-    """For each token of each answer: whether bf16 chooses it too, and fp32's gap to the runner-up."""
-    pad = PromptBuilder(folder).ids.image
+    """For each token of each answer: whether bf16 chooses it too, and fp32's gap to its second choice."""
+    pad = PromptBuilder(folder).image_token_id
     places = [
         (lesson, at)
         for lesson in lessons
@@ -120,8 +120,8 @@ async def agreements(folder: Path, lessons: Sequence[Taught]) -> list[tuple[bool
     ]
 
 
-def share(agreements: Sequence[tuple[bool, float]]) -> float:
-    return sum(agrees for agrees, _ in agreements) / len(agreements)
+def share(found: Sequence[tuple[bool, float]]) -> float:
+    return sum(agrees for agrees, _ in found) / len(found)
 
 
 def png(image: object) -> bytes:
@@ -137,10 +137,10 @@ async def test_the_trained_stand_in_chooses_the_same_tokens_in_bf16(tmp_path: Pa
     asked = [(q.question, png(q.image)) for kind in CHANCE for q in heldout(kind, QUESTIONS_A_KIND)]
     async with running(folder, tmp_path, encoder_changes=BF16) as house:
         lessons = await taught(house, Monolith(folder), asked)
-    result = await agreements(folder, lessons)
-    print(f"stand-in: {share(result):.2%} of {len(result)} tokens of {len(asked)} answers agree in bf16")
-    assert len(result) >= 200
-    assert share(result) >= 0.99
+    found = await agreements(folder, lessons)
+    print(f"stand-in: {share(found):.2%} of {len(found)} tokens of {len(asked)} answers agree in bf16")
+    assert len(found) >= 200
+    assert share(found) >= 0.99
 
 
 @pytest.mark.parametrize("name", ["moe", "dense"])
@@ -151,10 +151,10 @@ async def test_random_weights_choose_equal_tokens_in_bf16_unless_fp32_ties(
     asked = [(f"How many {what}?", image) for what in ("rows", "bars", "lines") for image in some(5)]
     async with running(folder, tmp_path, encoder_changes=BF16) as house:
         lessons = await taught(house, Monolith(folder), asked)
-    result = await agreements(folder, lessons)
-    decided = [pair for pair in result if pair[1] >= DECIDED]
+    found = await agreements(folder, lessons)
+    decided = [one for one in found if one[1] >= DECIDED]
     print(
-        f"{name}: {share(result):.2%} of all {len(result)} tokens agree in bf16,"
+        f"{name}: {share(found):.2%} of all {len(found)} tokens agree in bf16,"
         f" {share(decided):.2%} of the {len(decided)} that fp32 chose by {DECIDED} or more"
     )
     assert len(decided) >= 50

@@ -91,9 +91,7 @@ async def test_the_cache_outlives_a_restart_and_a_kill_of_the_encoder(pair: Pair
     assert fresh.sources == ["ROW_SOURCE_ENCODED"]
 
 
-async def test_pages_lost_while_running_kill_one_process_and_not_the_next(
-    pair: Pair, tmp_path: Path
-) -> None:
+async def test_pages_lost_while_running_kill_one_process_and_not_the_next(pair: Pair, tmp_path: Path) -> None:
     """The signal leaves its stack in the store's directory, and the next start quarantines the store."""
     image = picture(120, 90, seed=9)
     await pair.ask(image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from grpc import StatusCode
 
@@ -11,6 +11,11 @@ from fovea.contract.errors.base import FoveaError, TemplatedError, Violation
 
 class InvalidArgument(FoveaError, code=StatusCode.INVALID_ARGUMENT, reason="INVALID_ARGUMENT"):
     """A request that can never succeed as sent."""
+
+    @classmethod
+    def of_field(cls, path: str, what: str, **facts: Any) -> InvalidArgument:
+        """The error for the field at `path`, which message and violation name."""
+        return cls(f"{path} {what}", violations=[Violation(path, what)], **facts)
 
 
 class NotServed(FoveaError, code=StatusCode.UNIMPLEMENTED, reason="NOT_SERVED"):

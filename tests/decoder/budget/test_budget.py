@@ -1,4 +1,4 @@
-"""A request's budget over the server's defaults: set fields count, unset fields take the default."""
+"""A request's budget over the server's defaults: what is set counts, what is left open is the server's choice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from decoder_svc.budget.alternatives import alternatives
 from decoder_svc.budget.budget import ServerBudget
 from fovea.contract.budget import Detail, OnOverBudget, ReductionMode, RepeatPolicy, from_proto, to_proto
 from fovea.contract.plan import Reducer, RowSelection
@@ -33,17 +32,17 @@ def test_an_empty_budget_takes_the_server_defaults() -> None:
 
 
 def test_reduction_off_overrides_the_server_default() -> None:
-    message = decoder_pb2.VisualBudget()
-    message.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
-    budget = from_proto(message).over(THRIFTY)
-    assert (budget.selection.all, budget.flat_tolerance) == (True, None)
-    message.reduction.flat_tolerance = 0
-    assert from_proto(message).over(THRIFTY).flat_tolerance == 0
+    asked = decoder_pb2.VisualBudget()
+    asked.reduction.mode = decoder_pb2.REDUCTION_MODE_OFF
+    found = from_proto(asked).over(THRIFTY)
+    assert (found.selection.all, found.flat_tolerance) == (True, None)
+    asked.reduction.flat_tolerance = 0
+    assert from_proto(asked).over(THRIFTY).flat_tolerance == 0
 
 
-@pytest.mark.parametrize("budget", [PLAIN, THRIFTY, replace(PLAIN, reduction=ReductionMode.AUTO)])
-def test_alternatives_mean_the_same_on_any_server(budget: ServerBudget) -> None:
-    for name, other in alternatives(budget):
+@pytest.mark.parametrize("one", [PLAIN, THRIFTY, replace(PLAIN, reduction=ReductionMode.AUTO)])
+def test_alternatives_mean_the_same_on_any_server(one: ServerBudget) -> None:
+    for name, other in one.alternatives():
         again = from_proto(to_proto(other)).over(PLAIN)
         assert (again.flat_tolerance, again.detail) == (other.flat_tolerance, other.detail), name
         assert again.selection.all == other.selection.all
@@ -54,7 +53,7 @@ def test_alternatives_mean_the_same_on_any_server(budget: ServerBudget) -> None:
 @pytest.mark.parametrize("kept", [1, 15, 16, 17, 900])
 @pytest.mark.parametrize("keep", [1e-6, 0.3, 0.75, 1.0])
 def test_affordable_needs_no_linear_search(keep: float, kept: int) -> None:
-    """Even if no total keeps so few rows. A linear search would block all requests for seconds."""
+    """Also where no choice keeps so few: a search from the top would hold up everybody for seconds."""
     began = time.process_time()
     total = RowSelection(keep).affordable(kept)
     assert time.process_time() - began < 0.5

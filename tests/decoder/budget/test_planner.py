@@ -1,4 +1,4 @@
-"""Plans follow the budget step by step. The error of a request that does not fit names the largest max_pixels."""
+"""Plans follow the budget, step by step; a request that does not fit is told the largest max_pixels that does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from decoder_svc.budget.budget import ServerBudget
-from decoder_svc.budget.planner import ImagePlan, Wanted, check_fit, plan
+from decoder_svc.budget.planned import PlannedImage
+from decoder_svc.budget.planner import check_fit, plan
 from fovea.contract.budget import Detail, OnOverBudget, ReductionMode
 from fovea.contract.errors import AspectTooExtreme, ContextTooLong, VisualBudgetExceeded
 from fovea.contract.plan import Reducer
@@ -34,17 +35,17 @@ small_sizes = st.lists(
 )
 
 
-def planned(*looks: ImageTraits, **budget: Any) -> list[ImagePlan]:
+def planned(*looks: ImageTraits, **budget: Any) -> list[PlannedImage]:
     budget.setdefault("max_pixels", DEFAULT_MAX_PIXELS)
-    return plan([Wanted(look) for look in looks], ServerBudget(**budget), PUBLISHED)
+    return plan(looks, ServerBudget(**budget), PUBLISHED)
 
 
-def steps_of(image_plan: ImagePlan) -> list[tuple[str, int, int, str]]:
-    return [(step.name, step.before, step.after, step.reason) for step in image_plan.steps]
+def told(one: PlannedImage) -> list[tuple[str, int, int, str]]:
+    return [(step.name, step.before, step.after, step.reason) for step in one.steps]
 
 
 def cost(images: list[tuple[int, int]], max_pixels: int, geometry: Geometry) -> int:
-    wanted = [Wanted(ImageTraits(*size)) for size in images]
+    wanted = [ImageTraits(*size) for size in images]
     return sum(p.planned.tokens for p in plan(wanted, ServerBudget(max_pixels), geometry))
 
 
@@ -53,7 +54,7 @@ def check(text: int, images: list[tuple[int, int]], max_pixels: int, new: int, c
 
 
 def fits_from(images: list[tuple[int, int]], tokens: int, geometry: Geometry) -> int | None:
-    """Tries every value from the top, which is feasible only for a small range."""
+    """By trying every value from the top, which only a small range allows."""
     values = range(geometry.max_pixels, geometry.min_pixels - 1, -1)
     return next((m for m in values if cost(images, m, geometry) <= tokens), None)
 
@@ -62,8 +63,8 @@ def fits_from(images: list[tuple[int, int]], tokens: int, geometry: Geometry) ->
 def test_plans_are_the_geometrys_in_order(images: list[tuple[int, int]], max_pixels: int) -> None:
     plans = planned(*(ImageTraits(*size) for size in images), max_pixels=max_pixels)
     assert [p.planned for p in plans] == [PUBLISHED.plan(w, h, max_pixels) for w, h in images]
-    assert {p.rows.max_pixels for p in plans} == {max_pixels}
-    assert all(p.most == p.least == p.planned.tokens and not p.rows.by_content for p in plans)
+    assert {p.plan.max_pixels for p in plans} == {max_pixels}
+    assert all(p.sent == p.sent_min == p.planned.tokens and not p.plan.by_content for p in plans)
 
 
 def test_an_image_without_a_plan_is_refused() -> None:
@@ -73,23 +74,23 @@ def test_an_image_without_a_plan_is_refused() -> None:
 
 def test_every_lowered_detail_is_reported_with_its_reason() -> None:
     look = ImageTraits(2000, 1600, text_height=14, kind="TEXT")
-    (image_plan,) = planned(look, max_pixels=2_000_000, detail=Detail.AUTO, max_visual_tokens=300)
-    assert steps_of(image_plan) == [
+    (one,) = planned(look, max_pixels=2_000_000, detail=Detail.AUTO, max_visual_tokens=300)
+    assert told(one) == [
         ("resize", 3100, 1911, "max_pixels 2000000"),
         ("resize", 1911, 1620, "detail auto: text 14 px"),
         ("resize", 1620, 285, "budget 300"),
     ]
     (short,) = planned(ImageTraits(2000, 1500), max_pixels=PUBLISHED.max_pixels, max_short_side=768)
-    assert steps_of(short) == [("resize", 2914, 768, "max_short_side 768")]
+    assert told(short) == [("resize", 2914, 768, "max_short_side 768")]
     assert (short.planned.width, short.planned.height) == (1024, 768)
 
 
 def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
-    (image_plan,) = planned(ImageTraits(1000, 800), keep=0.5, reducer=Reducer.RESIZE)
-    assert steps_of(image_plan) == [("reduce", 775, image_plan.most, "resize 50%")]
-    assert 0.45 * 775 < image_plan.most <= 388
-    assert image_plan.rows.rows.all
-    assert not image_plan.rows.by_content
+    (one,) = planned(ImageTraits(1000, 800), keep=0.5, reducer=Reducer.RESIZE)
+    assert told(one) == [("reduce", 775, one.sent, "resize 50%")]
+    assert 0.45 * 775 < one.sent <= 388
+    assert one.plan.rows.all
+    assert not one.plan.by_content
 
 
 @pytest.mark.parametrize(
@@ -102,26 +103,26 @@ def test_a_reducer_that_resizes_never_reaches_an_encoder() -> None:
     ],
 )
 def test_pixel_dependent_plans_have_bounds(changes: dict[str, Any], most: int, least: int) -> None:
-    (image_plan,) = planned(ImageTraits(1000, 800), **changes)
-    assert (image_plan.most, image_plan.least, image_plan.rows.by_content) == (most, least, True)
+    (one,) = planned(ImageTraits(1000, 800), **changes)
+    assert (one.sent, one.sent_min, one.plan.by_content) == (most, least, True)
 
 
 def test_auto_on_an_unmeasured_image_has_bounds() -> None:
-    (image_plan,) = planned(ImageTraits(1000, 800, measured=False), detail=Detail.AUTO)
-    assert (image_plan.most, image_plan.least) == (775, 80)
+    (one,) = planned(ImageTraits(1000, 800, measured=False), detail=Detail.AUTO)
+    assert (one.sent, one.sent_min) == (775, 80)
 
 
 def test_a_budget_counts_sent_rows_and_every_occurrence() -> None:
     half = ServerBudget(DEFAULT_MAX_PIXELS, max_visual_tokens=400, keep=0.5)
-    (once,) = plan([Wanted(ImageTraits(1000, 800))], half, PUBLISHED)
-    assert (once.planned.tokens, once.most) == (775, 388)
-    (twice,) = plan([Wanted(ImageTraits(1000, 800), times=2)], half, PUBLISHED)
-    assert 190 <= twice.most <= 200
+    (once,) = plan([ImageTraits(1000, 800)], half, PUBLISHED)
+    assert (once.planned.tokens, once.sent) == (775, 388)
+    (twice,) = plan([ImageTraits(1000, 800, times=2)], half, PUBLISHED)
+    assert 190 <= twice.sent <= 200
 
 
 def test_over_budget_can_be_refused_and_says_what_fits() -> None:
     refuse = ServerBudget(DEFAULT_MAX_PIXELS, max_visual_tokens=500, on_over_budget=OnOverBudget.REFUSE)
-    wanted = [Wanted(ImageTraits(1000, 800)), Wanted(ImageTraits(320, 320))]
+    wanted = [ImageTraits(1000, 800), ImageTraits(320, 320)]
     with pytest.raises(VisualBudgetExceeded) as caught:
         plan(wanted, refuse, PUBLISHED)
     metadata = {key: int(value) for key, value in caught.value.metadata.items()}
@@ -140,11 +141,11 @@ def test_pressure_lowers_detail_step_by_step_and_not_below_the_least() -> None:
     budget = ServerBudget(DEFAULT_MAX_PIXELS, min_detail=Detail.LOW)
     sizes = []
     for steps in range(4):
-        (step,) = plan([Wanted(look)], budget.lowered(steps), PUBLISHED)
-        sizes.append(step.most)
-        assert step.degraded == bool(steps)
+        (one,) = plan([look], budget.lowered(steps), PUBLISHED)
+        sizes.append(one.sent)
+        assert one.degraded == bool(steps)
     assert sizes[0] > sizes[1] > sizes[2] == sizes[3]
-    assert step.steps[-1].reason == "pressure: detail low"
+    assert one.steps[-1].reason == "pressure: detail low"
     assert budget.lowered(9).details == (Detail.HIGH, Detail.AUTO, Detail.LOW)
     assert replace(budget, min_detail=Detail.AUTO).lowered(2).details == (Detail.HIGH, Detail.AUTO)
     kept = replace(budget, min_detail=Detail.HIGH)
@@ -177,15 +178,15 @@ def test_only_requests_beyond_the_context_are_refused(
 @given(images=sizes, tokens=st.integers(1, 20_000))
 @settings(deadline=None)
 def test_the_next_pixel_would_not_fit(images: list[tuple[int, int]], tokens: int) -> None:
-    largest = largest_max_pixels(images, tokens, PUBLISHED)
-    if largest is None:
+    found = largest_max_pixels(images, tokens, PUBLISHED)
+    if found is None:
         assert cost(images, PUBLISHED.min_pixels, PUBLISHED) > tokens
     else:
-        assert PUBLISHED.min_pixels <= largest <= PUBLISHED.max_pixels
-        assert cost(images, largest, PUBLISHED) <= tokens
-        above = [largest + 1, largest + 1024, *((largest + PUBLISHED.max_pixels) // k for k in (1, 2))]
+        assert PUBLISHED.min_pixels <= found <= PUBLISHED.max_pixels
+        assert cost(images, found, PUBLISHED) <= tokens
+        above = [found + 1, found + 1024, *((found + PUBLISHED.max_pixels) // k for k in (1, 2))]
         for more in above:
-            if largest < more <= PUBLISHED.max_pixels:
+            if found < more <= PUBLISHED.max_pixels:
                 assert cost(images, more, PUBLISHED) > tokens
 
 
@@ -196,7 +197,7 @@ def test_the_named_value_is_the_largest_of_all(images: list[tuple[int, int]], to
 
 
 def test_non_monotonic_costs_are_handled() -> None:
-    """1500x20 has 47 cells unscaled and more when scaled, because the short side keeps at least a cell."""
+    """1500x20 is 47 cells as it is, and more where it must be scaled: a low side is still one cell high."""
     image = [(1500, 20)]
     own = 47 * 1024
     assert cost(image, own, SMALL) == 47

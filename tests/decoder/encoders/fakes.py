@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from decoder_svc.encoders.fleet import ExpectedModel
+from decoder_svc.encoders.remote import ExpectedModel
 from fovea.contract.rows import RowDtype, RowLayout, layout_to_proto
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 

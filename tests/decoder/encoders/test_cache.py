@@ -1,4 +1,4 @@
-"""The decoder's row cache: complete images only, bounded in bytes and time, with the origin reported."""
+"""Rows in the decoder's memory: whole ones only, within their bytes and their time, told as they are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
 from decoder_svc.encoders.cache import RowCache
@@ -13,7 +14,6 @@ from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from fovea.contract.errors import RowsMismatch
 from fovea.contract.plan import EncodePlan
-from fovea.deadline import Deadline
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT
 
 ROWS = 6
@@ -30,10 +30,12 @@ class FakeFetch:
 
     wanted: RowRequest
     fails_at: int
+    asked: list[str]
     closed: list[str]
     report: FetchReport = field(default_factory=FetchReport)
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
+        self.asked.append(self.wanted.digest)
         try:
             for first in range(0, self.wanted.rows, 2):
                 if first == self.fails_at:
@@ -56,13 +58,12 @@ class FakeSource:
         self.closed: list[str] = []
         self.fails_at = -1
 
-    def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
-        self.asked.append(wanted.digest)
-        return FakeFetch(wanted, self.fails_at, self.closed)
+    def fetch(self, wanted: RowRequest) -> RowFetch:
+        return FakeFetch(wanted, self.fails_at, self.asked, self.closed)
 
 
 async def read(source: FakeSource, cache: RowCache, asked: RowRequest) -> tuple[bytes, FetchReport]:
-    fetch = cache.over(source).fetch(asked, Deadline())
+    fetch = cache.over(source.fetch(asked), asked)
     data = b"".join([bytes(chunk.data) async for chunk in fetch.chunks()])
     return data, fetch.report
 
@@ -89,7 +90,7 @@ async def test_a_repeat_is_the_same_rows_and_no_transfer(source: FakeSource) -> 
         wanted("b"),
         replace(wanted(), plan=EncodePlan(65_537)),
         replace(wanted(), plan=EncodePlan(65_536, flat_tolerance=0)),
-        replace(wanted(), kept=bytes(4)),
+        replace(wanted(), kept=np.zeros(1, np.int32)),
         replace(wanted(), grid_thw=(1, 4, 6)),
         replace(wanted(), fingerprint="sha256:" + "0" * 64),
         replace(wanted(), layout=replace(LAYOUT, levels=4)),
@@ -135,7 +136,7 @@ async def test_a_stream_that_breaks_is_not_kept(source: FakeSource, fails_at: in
 
 async def test_leaving_early_closes_the_transfer_and_caches_nothing(source: FakeSource) -> None:
     cache = RowCache(SIZE)
-    chunks = cache.over(source).fetch(wanted(), Deadline()).chunks()
+    chunks = cache.over(source.fetch(wanted()), wanted()).chunks()
     await anext(chunks)
     assert cache.used_bytes == SIZE
     await chunks.aclose()
@@ -144,8 +145,8 @@ async def test_leaving_early_closes_the_transfer_and_caches_nothing(source: Fake
 
 async def test_concurrent_reads_are_complete_and_cached_once(source: FakeSource) -> None:
     cache = RowCache(4 * SIZE)
-    answers = await asyncio.gather(*(read(source, cache, wanted()) for _ in range(3)))
-    assert len({data for data, _ in answers}) == 1
+    found = await asyncio.gather(*(read(source, cache, wanted()) for _ in range(3)))
+    assert len({data for data, _ in found}) == 1
     assert cache.used_bytes == SIZE
 
 
@@ -159,4 +160,5 @@ async def test_rows_that_are_too_old_are_fetched_anew(source: FakeSource) -> Non
 
 
 def test_without_capacity_every_read_goes_to_the_source(source: FakeSource) -> None:
-    assert RowCache().over(source) is source
+    fetch = source.fetch(wanted())
+    assert RowCache().over(fetch, wanted()) is fetch

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
+from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.encoders.remote import RemoteEncoder
 from fovea.contract.errors import EncoderUnavailable
@@ -36,7 +37,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def pool_of(*addresses: str) -> EncoderPool:
-    return EncoderPool(EXPECTED, NAME, addresses)
+    return EncoderPool(Fleet({}, EXPECTED, NAME), addresses)
 
 
 async def test_a_new_encoder_gets_images_and_others_keep_their_connections() -> None:

@@ -1,4 +1,4 @@
-"""Rows from the arena of an untrusted encoder: invalid rows are fetched over gRPC instead."""
+"""Rows out of the arena of an encoder that cannot be trusted: what does not fit comes over the wire."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PIECES = [DATA[at : at + 2 * ROW] for at in range(0, SIZE, 2 * ROW)]
 
 
 class Sharing(Streaming):
-    """An encoder with an arena. It answers LeaseRows with `lease`, or fails."""
+    """Has an arena too, and answers LeaseRows with `lease`, or fails."""
 
     def __init__(self, arena: Arena) -> None:
         super().__init__(good())
@@ -65,7 +65,7 @@ class Sharing(Streaming):
 
 @pytest.fixture
 def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sharing]:
-    """Pieces hold two rows, so that there are three pieces."""
+    """Pieces are of two rows, so that there are three."""
     monkeypatch.setattr(fovea.contract.rows, "CHUNK_BYTES", 2 * ROW)
     monkeypatch.setattr(fovea.arena, "folder", lambda: tmp_path)
     arena = Arena(64 + SIZE)
@@ -75,7 +75,7 @@ def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sharing
 
 @dataclass
 class Fetched:
-    """The results of sequential fetches, and the bytes that each transferred."""
+    """What came of some fetches one behind the other, and how much of each travelled."""
 
     same_host: SharedMemoryReader
     data: list[bytes] = field(default_factory=list)
@@ -84,35 +84,35 @@ class Fetched:
 
 
 async def fetched(encoder: Sharing, times: int = 1, same_host: SharedMemoryReader | None = None) -> Fetched:
-    result = Fetched(same_host or SharedMemoryReader())
+    found = Fetched(same_host or SharedMemoryReader())
     async with served([encoder]):
         peer = RemoteEncoder(encoder.address)
         try:
             for _ in range(times):
                 await peer.info(Deadline.after(30))
-                fetch = result.same_host.over(peer).fetch(WANTED, Deadline.after(30))
+                fetch = found.same_host.fetch(peer, WANTED, Deadline.after(30))
                 report = fetch.report
-                result.data.append(b"".join([bytes(part.data) async for part in fetch.chunks()]))
+                found.data.append(b"".join([bytes(part.data) async for part in fetch.chunks()]))
                 assert report is fetch.report, "who has asked for the report has another one"
                 assert (report.row_bytes, report.rows_digest) == (SIZE, "sha256:" + "d" * 64)
-                result.wire_bytes.append(report.wire_bytes)
-                result.sources.append((report.origin, report.joined))
+                found.wire_bytes.append(report.wire_bytes)
+                found.sources.append((report.origin, report.joined))
         finally:
             await peer.close()
-    return result
+    return found
 
 
 async def test_rows_are_read_from_the_arena_and_the_lease_is_released(encoder: Sharing) -> None:
-    fetch = await fetched(encoder, times=2)
-    assert fetch.data == [DATA[:SIZE]] * 2
-    assert fetch.wire_bytes == [0, 0]
+    found = await fetched(encoder, times=2)
+    assert found.data == [DATA[:SIZE]] * 2
+    assert found.wire_bytes == [0, 0]
     assert encoder.released == ["lease"] * 2
-    assert (fetch.same_host.reads, fetch.same_host.fallbacks) == (2, 0)
+    assert (found.same_host.reads, found.same_host.fallbacks) == (2, 0)
 
 
 async def test_no_lease_is_requested_if_shared_memory_is_off(encoder: Sharing) -> None:
-    fetch = await fetched(encoder, same_host=SharedMemoryReader(enabled=False))
-    assert (fetch.wire_bytes, encoder.leases) == ([SIZE], 0)
+    found = await fetched(encoder, same_host=SharedMemoryReader(enabled=False))
+    assert (found.wire_bytes, encoder.leases) == ([SIZE], 0)
 
 
 def _no_file(encoder: Sharing) -> None:
@@ -159,30 +159,30 @@ def _other_size(encoder: Sharing) -> None:
 )  # fmt: skip
 async def test_unusable_leases_fall_back_to_grpc(encoder: Sharing, harm: Callable[[Sharing], None]) -> None:
     harm(encoder)
-    fetch = await fetched(encoder)
-    assert (fetch.data, fetch.same_host.reads) == ([DATA[:SIZE]], 0)
-    assert fetch.wire_bytes == [SIZE]
-    assert fetch.same_host.fallbacks == 1
+    found = await fetched(encoder)
+    assert (found.data, found.same_host.reads) == ([DATA[:SIZE]], 0)
+    assert found.wire_bytes == [SIZE]
+    assert found.same_host.fallbacks == 1
     assert encoder.released == ["lease"] * (encoder.leases and not encoder.failure)
 
 
 async def test_an_arena_that_did_not_work_is_left_alone_for_a_while(encoder: Sharing) -> None:
-    """The clock advances with each handshake: first a second, then past the pause."""
+    """The clock moves with each handshake: a second later, and then when the time is over."""
     moments = [0.0, 1.0, PAUSE_S]
     _other_rows(encoder)
-    fetch = await fetched(encoder, 3, SharedMemoryReader(clock=lambda: moments[encoder.handshakes - 1]))
-    assert fetch.wire_bytes == [SIZE] * 3
+    found = await fetched(encoder, 3, SharedMemoryReader(clock=lambda: moments[encoder.handshakes - 1]))
+    assert found.wire_bytes == [SIZE] * 3
     assert encoder.leases == 2
 
 
 async def test_verified_pieces_are_not_fetched_again(encoder: Sharing) -> None:
-    """The third piece is overwritten, as after an expired lease. The first two are used."""
+    """The third piece is overwritten, as after a lease that has run out: the first two are used."""
     encoder.arena.write(PAGE + 64 + 4 * ROW, [b"other"])
     encoder.lease.header.source = 1  # encoded: for the lease, and so for this fetch
     encoder.lease.header.joined = True
-    fetch = await fetched(encoder)
-    assert fetch.data == [DATA[:SIZE]]
-    assert fetch.sources == [("encoded", True)]
+    found = await fetched(encoder)
+    assert found.data == [DATA[:SIZE]]
+    assert found.sources == [("encoded", True)]
 
 
 async def test_rows_of_the_lease_and_of_the_fallback_must_be_equal(encoder: Sharing) -> None:

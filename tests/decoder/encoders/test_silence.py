@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from decoder_svc.encoders.remote import RemoteEncoder
@@ -27,7 +29,6 @@ from tests.e2e.house import free_address
 
 LIMIT_S = 0.4
 DIGEST = WANTED.digest
-SHAPE = (EXPECTED.fingerprint, EXPECTED.width, EXPECTED.levels)
 Ask = Callable[[RemoteEncoder, Deadline], Awaitable[Any]]
 
 
@@ -150,7 +151,7 @@ async def test_the_handshake_is_bounded() -> None:
     """The handshake has its own limit of a few seconds."""
     async with peer_of(Mute("GetServerInfo")) as peer:
         with pytest.raises(EncoderUnavailable):
-            await peer.handshake(*SHAPE, Deadline())
+            await peer.handshake(EXPECTED, Deadline())
 
 
 async def test_a_call_waits_for_a_tower_that_completes_images() -> None:
@@ -331,18 +332,17 @@ def _garbage(method: str) -> grpc.RpcMethodHandler:
 
 async def test_an_encoder_that_switches_to_the_right_model_is_used_again() -> None:
     encoder = Mute()
-    right, wrong = EXPECTED.fingerprint, "sha256:" + "0" * 64
+    wrong = replace(EXPECTED, fingerprint="sha256:" + "0" * 64)
     async with peer_of(encoder) as peer:
         with pytest.raises(FoveaError, match="another model"):
-            await peer.handshake(wrong, *SHAPE[1:], Deadline())
-        assert await peer.handshake(right, *SHAPE[1:], Deadline()) == WANTED.layout
+            await peer.handshake(wrong, Deadline())
+        assert await peer.handshake(EXPECTED, Deadline()) == WANTED.layout
 
 
 async def test_rows_that_differ_from_the_placed_rows_are_requested_again() -> None:
     """Which rows are kept depends on the encoder's arithmetic, and so on its settings."""
-    from dataclasses import replace
 
-    placed = replace(WANTED, kept=b"\0\0\0\0" * ROWS)
+    placed = replace(WANTED, kept=np.zeros(ROWS, np.int32))
     async with peer_of(Mute()) as peer:
         with pytest.raises(EncoderChanged):
             async for _ in peer.fetch(placed, Deadline()).chunks():

@@ -1,4 +1,4 @@
-"""Row streams of an untrusted encoder: any mismatch ends the fetch."""
+"""The rows of an encoder that cannot be trusted: whatever does not fit ends the fetch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import xxhash
 
-from decoder_svc.encoders.remote import UNKNOWN_EVENTS, RemoteEncoder, WireFetch, _event
+from decoder_svc.encoders.remote import RemoteEncoder, WireFetch
 from decoder_svc.encoders.source import RowRequest
 from decoder_svc.errors import EncoderChanged
 from fovea.contract import frames
 from fovea.contract.errors import EncoderMismatch, RowsMismatch, RowsNotFinite
 from fovea.contract.frames import ChunkFrame
 from fovea.contract.plan import EncodePlan
+from fovea.contract.row_stream import UNKNOWN_EVENTS, RowHeader, RowSummary, read_event
 from fovea.contract.rows import layout_to_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
@@ -27,7 +28,7 @@ Messages = list[encoder_pb2.EncodeResponse]
 
 
 class Streaming(FakeEncoder):
-    """Answers Encode with these messages, serialised by protobuf."""
+    """Answers Encode with these messages, in protobuf's own writing."""
 
     def __init__(self, messages: Messages) -> None:
         super().__init__("streaming")
@@ -178,21 +179,24 @@ def test_a_chunk_of_a_newer_encoder_is_read_by_protobuf(extra: bytes) -> None:
     """A field that this version does not know is skipped, as protobuf promises."""
     message = chunk(2).SerializeToString() + extra
     assert (frames.read(message) is None) == bool(extra)
-    event = _event(message)
-    assert isinstance(event, ChunkFrame)
+    found = read_event(message)
+    assert isinstance(found, ChunkFrame)
     known = chunk(2).chunk
-    assert (event.first_row, event.rows, bytes(event.data), event.xxh3) == (2, 2, known.data, known.xxh3)
+    assert (found.first_row, found.rows, bytes(found.data), found.xxh3) == (2, 2, known.data, known.xxh3)
 
 
 def test_other_messages_are_unchanged() -> None:
     header, *_, summary = good()
-    assert _event(header.SerializeToString()) == header.header
-    assert _event(summary.SerializeToString()) == summary.summary
-    assert _event(b"") is None
+    opening, closing = read_event(header.SerializeToString()), read_event(summary.SerializeToString())
+    assert isinstance(opening, RowHeader)
+    assert (opening.layout, opening.rows, opening.count.grid_thw, opening.kept) == (LAYOUT, ROWS, GRID, None)
+    assert isinstance(closing, RowSummary)
+    assert (closing.rows, closing.rows_digest) == (ROWS, summary.summary.rows_digest)
+    assert read_event(b"") is None
 
 
 async def test_rows_that_are_not_finite_are_refused_with_the_encoder_that_sent_them() -> None:
-    """Their checksum matches, because they were computed that way."""
+    """Their check fits: they were computed so."""
     messages = good()
     data = bytearray(messages[2].chunk.data)
     data[LAYOUT.row_bytes + 2 : LAYOUT.row_bytes + 4] = b"\xc0\x7f"  # NaN

@@ -28,7 +28,7 @@ def test_prompts_equal_the_reference(
     grids = data.draw(st.lists(GRID, min_size=images_in(messages), max_size=images_in(messages)))
     prompt = builder.build(messages, grids)
     ids = reference.expanded(messages, grids)
-    expected, following = positions(ids, builder.ids.image, grids)
+    expected, following = positions(ids, builder.image_token_id, grids)
     assert prompt.token_ids.tolist() == ids
     assert np.array_equal(prompt.positions, expected)
     assert prompt.next_position == following
@@ -44,7 +44,7 @@ def test_images_back_to_back_equal_the_reference(
     messages = (ChatMessage("user", (*map(ImagePart, range(count)), TextPart(text))),)
     prompt = builder.build(messages, grids)
     ids = reference.expanded(messages, grids)
-    expected, following = positions(ids, builder.ids.image, grids)
+    expected, following = positions(ids, builder.image_token_id, grids)
     assert prompt.token_ids.tolist() == ids
     assert np.array_equal(prompt.positions, expected)
     assert prompt.next_position == following
@@ -55,7 +55,7 @@ def test_images_back_to_back_equal_the_reference(
 def test_kept_rows_keep_their_positions(
     builder: PromptBuilder, grids: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
-    """The reduced prompt equals the full prompt without the dropped rows. Later positions do not move."""
+    """The reduced prompt is the full one with the other rows cut out; what follows does not move."""
     messages = chat(len(grids))
     full = builder.build(messages, grids)
     kept = [data.draw(some_of(t * h * w // MERGE**2)) for t, h, w in grids]
@@ -78,7 +78,7 @@ def test_spans_cover_the_placeholders(
     keys = [f"key {i}".encode() for i in range(len(grids))]
     prompt = builder.build(chat(len(grids)), grids, kept, keys)
     covered = np.concatenate([np.arange(span.start, span.end) for span in prompt.images])
-    assert covered.tolist() == np.flatnonzero(prompt.token_ids == builder.ids.image).tolist()
+    assert covered.tolist() == np.flatnonzero(prompt.token_ids == builder.image_token_id).tolist()
     assert [span.grid_thw for span in prompt.images] == grids
     assert [span.key for span in prompt.images] == keys
     for span, rows in zip(prompt.images, kept, strict=True):
@@ -88,15 +88,13 @@ def test_spans_cover_the_placeholders(
 
 @QUICK
 @given(messages=chats(ordinary_text, max_images=5), data=st.data())
-def test_counting_tokens_equals_building_the_prompt(
+def test_a_prompt_has_the_text_of_its_draft_and_its_visual_tokens(
     builder: PromptBuilder, messages: tuple[ChatMessage, ...], data: st.DataObject
 ) -> None:
     grids = data.draw(st.lists(GRID, min_size=images_in(messages), max_size=images_in(messages)))
     kept = [data.draw(some_of(t * h * w // MERGE**2)) for t, h, w in grids]
-    prompt, count = builder.build(messages, grids, kept), builder.count(messages, grids, kept)
-    assert count.total == len(prompt.token_ids)
-    assert count.visual == prompt.visual_tokens
-    assert count.text == builder.draft(messages).text_tokens
+    prompt = builder.build(messages, grids, kept)
+    assert len(prompt.token_ids) == builder.draft(messages).text_tokens + prompt.visual_tokens
 
 
 def test_an_image_may_occur_twice_in_a_prompt(builder: PromptBuilder) -> None:
@@ -110,7 +108,7 @@ def test_an_image_may_occur_twice_in_a_prompt(builder: PromptBuilder) -> None:
 def test_a_large_image_is_expanded_whole(tiny_folder: Path) -> None:
     builder = PromptBuilder(tiny_folder)
     prompt = builder.build(chat(1), [(1, 256, 256)])
-    expected, following = positions(prompt.token_ids.tolist(), builder.ids.image, [(1, 256, 256)])
+    expected, following = positions(prompt.token_ids.tolist(), builder.image_token_id, [(1, 256, 256)])
     assert prompt.visual_tokens == 16_384
     assert np.array_equal(prompt.positions, expected)
     assert prompt.next_position == following

@@ -12,6 +12,7 @@ from decoder_svc.prompt import ChatMessage, ImagePart, PromptBuilder, TextPart
 from decoder_svc.prompt.errors import TextTooLong
 from decoder_svc.prompt.template import ChatTemplate
 from decoder_svc.prompt.tokenizer import PromptTokenizer
+from fovea import architecture
 from fovea.contract.errors import CheckpointNotSupported
 from tests.decoder.prompt.chats import chats, hostile_text, joined_texts, ordinary_text, spells_control
 from tests.decoder.prompt.reference import Reference
@@ -72,16 +73,16 @@ def test_templates_see_what_transformers_gives_them(copy: Path) -> None:
 
 
 def test_special_ids_come_from_the_config_files(copy: Path) -> None:
-    ids = PromptBuilder(copy).ids
-    tokenizer = PromptTokenizer.load(copy)
-    assert ids.image == tokenizer.control["<|image_pad|>"]
-    assert (ids.vision_start, ids.vision_end) == (
+    config, tokenizer = architecture.load(copy), PromptTokenizer.load(copy)
+    assert PromptBuilder(copy).image_token_id == tokenizer.control["<|image_pad|>"]
+    assert (config.vision_start_token_id, config.vision_end_token_id) == (
         tokenizer.control["<|vision_start|>"],
         tokenizer.control["<|vision_end|>"],
     )
-    assert ids.eos == (tokenizer.control["<|im_end|>"], tokenizer.control["<|endoftext|>"])
+    ends = (tokenizer.control["<|im_end|>"], tokenizer.control["<|endoftext|>"])
+    assert architecture.eos_ids(copy, config) == ends
     (copy / "generation_config.json").unlink()
-    assert PromptBuilder(copy).ids.eos == (tokenizer.control["<|im_end|>"],)
+    assert architecture.eos_ids(copy, config) == ends[:1]
 
 
 @QUICK

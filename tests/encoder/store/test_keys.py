@@ -23,7 +23,9 @@ def test_a_picture_and_its_transposed_size_differ() -> None:
 
 
 @given(st.sampled_from(["RGB", "RGBA", "L"]), st.integers(1, 6), st.integers(1, 6), st.binary(max_size=2))
-def test_the_pixel_digest_covers_mode_size_and_pixels(mode: str, width: int, height: int, noise: bytes) -> None:
+def test_the_pixel_digest_covers_mode_size_and_pixels(
+    mode: str, width: int, height: int, noise: bytes
+) -> None:
     pixels = (noise + b"\1\2\3")[:3] * (width * height)
     digest = pixel_digest(mode, width, height, pixels)
     assert digest != pixel_digest(mode + "X", width, height, pixels)

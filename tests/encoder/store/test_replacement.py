@@ -32,9 +32,7 @@ def damage_uses(store: LmdbStore, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [b"short", b"\xff" * 20, bytes(20)])
-def test_a_put_on_a_damaged_store_sets_it_aside(
-    open_store: Opener, data_file: Path, value: bytes
-) -> None:
+def test_a_put_on_a_damaged_store_sets_it_aside(open_store: Opener, data_file: Path, value: bytes) -> None:
     store = open_store(LIMITS)
     store.put(row_key(1), FIELDS, rows(1))
     damage_uses(store, value)
@@ -153,9 +151,7 @@ def test_a_process_that_exited_outside_of_the_store_loses_no_record(
 
 
 @pytest.mark.parametrize("odd", ["env is a file", "data.mdb is a folder", "lock.mdb is a folder"])
-def test_foreign_files_at_the_store_path_are_set_aside(
-    open_store: Opener, data_file: Path, odd: str
-) -> None:
+def test_foreign_files_at_the_store_path_are_set_aside(open_store: Opener, data_file: Path, odd: str) -> None:
     env = data_file.parent
     env.parent.mkdir(mode=0o700)
     if odd == "env is a file":

@@ -273,9 +273,7 @@ async def test_a_cancelled_waiter_does_not_affect_the_others(
     assert leaves.cancelled()
 
 
-async def test_the_first_flag_goes_to_a_remaining_waiter(
-    batcher: SharingBatcher, work: Preparations
-) -> None:
+async def test_the_first_flag_goes_to_a_remaining_waiter(batcher: SharingBatcher, work: Preparations) -> None:
     work.hold.clear()
     leader = asyncio.create_task(batcher.share("a", 4, work.of(1)))
     await until(lambda: work.begun == [1])

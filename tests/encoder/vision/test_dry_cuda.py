@@ -177,7 +177,9 @@ MIX_UPS: dict[str, tuple[type[Any], Callable[[pytest.MonkeyPatch], None]]] = {
 
 
 @pytest.mark.parametrize("mix_up", MIX_UPS)
-def test_a_planted_device_or_dtype_mix_up_is_detected(moe: Path, monkeypatch: pytest.MonkeyPatch, mix_up: str) -> None:
+def test_a_planted_device_or_dtype_mix_up_is_detected(
+    moe: Path, monkeypatch: pytest.MonkeyPatch, mix_up: str
+) -> None:
     kind, plant = MIX_UPS[mix_up]
     with dry_cuda() as strict:
         run(strict, moe, kind=kind)

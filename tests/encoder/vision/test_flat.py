@@ -53,9 +53,7 @@ def witnesses_of(rgb: Rgb, tolerance: int) -> Any:
 
 
 @given(pictures(), st.integers(0, 4))
-def test_a_dropped_cell_has_a_kept_witness_of_its_colour_nearby(
-    rgb: Rgb, tolerance: int
-) -> None:
+def test_a_dropped_cell_has_a_kept_witness_of_its_colour_nearby(rgb: Rgb, tolerance: int) -> None:
     """And only then: whatever is kept has no such neighbour."""
     witnesses, columns = witnesses_of(rgb, tolerance), rgb.shape[1] // CELL
     for place, witness in enumerate(witnesses.tolist()):

@@ -14,25 +14,25 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
-Pulse = Callable[[], Awaitable[int | None]]
+CompletedCount = Callable[[], Awaitable[int | None]]
 """Reads the number of images an encoder has completed since its start; None if it does not answer."""
 
 LONGEST = 10
 
 
-class Silent(Exception):
+class NoProgress(Exception):
     """No progress within the limit."""
 
 
 @dataclass(frozen=True)
-class Patience:
-    """The limit of a wait. Without a `pulse` it is never extended."""
+class ProgressTimeout:
+    """The limit of a wait. Without a `completed` count it is never extended."""
 
     limit_s: float
-    pulse: Pulse | None = None
+    completed: CompletedCount | None = None
 
     async def wait(self, work: Awaitable[T]) -> T:
-        """The result of `work`. Raises Silent; then, or if the caller is cancelled, `work` is cancelled."""
+        """The result of `work`. Raises NoProgress; cancels `work` then, or if the caller is cancelled."""
         task = asyncio.ensure_future(work)
         try:
             await self._until_done(task)
@@ -46,9 +46,9 @@ class Patience:
         for _ in range(2 * LONGEST):
             if (await asyncio.wait({task}, timeout=self.limit_s / 2))[0]:
                 return
-            count = await self.pulse() if self.pulse else None
+            count = await self.completed() if self.completed else None
             idle = 0 if last_count is not None and count is not None and count > last_count else idle + 1
             last_count = last_count if count is None else count
             if idle == 2:
                 break
-        raise Silent
+        raise NoProgress
