@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +180,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
         cache,
         same_host,
         chosen.encoder_timeout_s,
+        chosen.upload_copies,
     )
     loading = LoadingProgress()
     engine = ENGINES[chosen.engine](chosen, dtype, loading)
@@ -195,6 +195,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics.watch(state.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
+    metrics.watch_encoders(pool.up)
     await _run(
         chosen,
         Parts(state, engine, pool, facts, builder, RowLayout(width, levels, RowDtype.FP32)),
@@ -226,7 +227,10 @@ async def _run(chosen: DecoderSettings, parts: Parts, registry: CollectorRegistr
     await process.start()
     log.info("listening", port=process.port, model=parts.facts.name, fingerprint=parts.facts.fingerprint)
     watch = EncoderWatch(
-        pool, parts.facts.fingerprint, chosen.encoder_check_s, partial(process.set_condition, "encoders")
+        pool,
+        parts.facts.fingerprint,
+        chosen.encoder_check_s,
+        lambda fits: process.set_condition("encoders", fits or chosen.ready_without_encoders),
     )
     background = [asyncio.create_task(_follow(chosen, pool, lookup))]
     try:

@@ -1,8 +1,8 @@
 """Calls to an encoder, bounded by the caller's deadline and by a timeout, with typed errors.
 
 Replies are parsed here, because gRPC would log a traceback for an unparsable message and return None. An
-encoder that failed to answer is probed before the next call, so that requests that do not need it, because
-their images have other owners or are cached here, do not wait for it again. Independent of message types.
+encoder that failed to answer opens its circuit breaker: until it answers a probe, calls fail at once.
+Independent of message types.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from decoder_svc.encoders.breaker import Breaker
 from decoder_svc.encoders.patience import Patience, Pulse, Silent
 from fovea.contract.errors import DeadlineExceeded, EncoderUnavailable, FoveaError, RowsMismatch
 from fovea.contract.remote import error_of
@@ -58,16 +59,17 @@ class Link:
 
     def __init__(self, address: str, limit_s: float, pulse: Pulse, lost: Callable[[], None]) -> None:
         self.address = address
-        self.suspect = False
+        self.breaker = Breaker(address, pulse)
         self._limit_s = limit_s
-        self._silence = Patience(limit_s)
-        self._work = Patience(limit_s, pulse)
+        self._silence = Patience(limit_s, self._shared_pulse)
+        self._work = Patience(limit_s, self._shared_pulse, queues=True)
         self._pulse = pulse
+        self._pulsing: asyncio.Task[int | None] | None = None
         self._lost = lost
-        self._probe: asyncio.Task[int | None] | None = None
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL)
 
     async def close(self) -> None:
+        await self.breaker.close()
         await self._channel.close()
 
     async def call(
@@ -76,17 +78,17 @@ class Link:
     ) -> T:  # fmt: skip
         """Make a unary call. With `works` it may wait for the tower, with `connects` for a connection."""
         if at_most is None:
-            await self.reach(deadline)
+            self.check_closed(deadline)
         call = self._unary(method)(
             request,
             timeout=deadline.timeout(at_most),
             metadata=_request_metadata(),
             wait_for_ready=connects,
         )
-        patience = self._work if works else self._silence
-        data = await self._answered(patience.wait(_result(call)), deadline)
-        self.suspect = False
-        return self._parsed(data, parse)
+        reply = _result(call)
+        if at_most is None:  # a pulse must not wait for a pulse
+            reply = (self._work if works else self._silence).wait(reply)
+        return self._parsed(await self._answered(reply, deadline), parse)
 
     async def send(
         self,
@@ -96,7 +98,7 @@ class Link:
         deadline: Deadline,
     ) -> T:
         """Upload a stream. The encoder may reply before the end. Exceptions of `messages` propagate."""
-        await self.reach(deadline)
+        self.check_closed(deadline)
         make = self._channel.stream_unary(f"{SERVICE}/{method}", request_serializer=_serialized)
         call = make(timeout=deadline.timeout(), metadata=_request_metadata())
         reply = asyncio.ensure_future(_result(call))
@@ -113,7 +115,7 @@ class Link:
 
     async def stream(self, method: str, request: Message, deadline: Deadline) -> AsyncGenerator[bytes, None]:
         """Yield the messages of a server stream; the first may wait for the tower. Closing ends the call."""
-        await self.reach(deadline)
+        self.check_closed(deadline)
         make = self._channel.unary_stream(f"{SERVICE}/{method}", request_serializer=_serialized)
         call = make(request, timeout=deadline.timeout(), metadata=_request_metadata())
         patience = self._work
@@ -124,25 +126,24 @@ class Link:
         finally:
             call.cancel()  # a no-op if the call has ended
 
-    async def reach(self, deadline: Deadline) -> None:
-        """Probe a suspect encoder. Raises EncoderUnavailable if it still does not answer. Concurrent callers
-        share the probe (single flight).
-        """
-        if not self.suspect:
-            return
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.ensure_future(self._pulse())
+    def check_closed(self, deadline: Deadline) -> None:
+        """Raises EncoderUnavailable while the breaker is open."""
         deadline.timeout()
-        if await asyncio.shield(self._probe) is None:
+        if self.breaker.open:
             raise self.unreachable()
-        self.suspect = False
+
+    async def _shared_pulse(self) -> int | None:
+        """A pulse that all waiting calls share (single flight)."""
+        if self._pulsing is None or self._pulsing.done():
+            self._pulsing = asyncio.create_task(_result(self._pulse()))
+        return await asyncio.shield(self._pulsing)
 
     def unreachable(self) -> EncoderUnavailable:
         return self._unavailable("cannot be reached")
 
     def silent(self) -> EncoderUnavailable:
         """The error for an encoder without progress within the timeout."""
-        self._suspect()
+        self.trip()
         return self._unavailable(f"has made no progress for {self._limit_s:g} s", limit=f"{self._limit_s:g}")
 
     def _unary(self, method: str) -> Any:
@@ -186,11 +187,12 @@ class Link:
             return remote
         if deadline.passed:
             return DeadlineExceeded("the deadline passed while an encoder was asked", encoder=self.address)
-        self._suspect()
+        self.trip()
         return self._unavailable("cannot be reached", status=remote.code.name)
 
-    def _suspect(self) -> None:
-        self.suspect = True
+    def trip(self) -> None:
+        """Note that the encoder does not answer."""
+        self.breaker.trip()
         self._lost()
 
     def _unavailable(self, what: str, **facts: str) -> EncoderUnavailable:

@@ -34,9 +34,12 @@ class EncoderPool:
         cache: RowCache | None = None,
         same_host: SharedMemoryReader | None = None,
         limit_s: float = LIMIT_S,
+        copies: int = 2,
     ) -> None:
         self._limit_s = limit_s
-        self._fleet = Fleet({}, expected, source, cache or RowCache(), same_host or SharedMemoryReader())
+        self._fleet = Fleet(
+            {}, expected, source, cache or RowCache(), same_host or SharedMemoryReader(), copies=copies
+        )
         self._holders: Counter[RemoteEncoder] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self.update(addresses)
@@ -71,6 +74,10 @@ class EncoderPool:
                 task = asyncio.create_task(encoder.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
+
+    def up(self) -> dict[str, bool]:
+        """Whether each encoder answered when last called, by address."""
+        return {address: not e.link.breaker.open for address, e in self._fleet.encoders.items()}
 
     async def states(self, deadline: Deadline) -> list[EncoderStatus]:
         with self.held() as fleet:

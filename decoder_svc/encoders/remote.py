@@ -144,7 +144,7 @@ class RemoteEncoder:
         """
         expected = (fingerprint, width, levels)
         if self._info is None or self._info.shape != expected:
-            await self.link.reach(deadline)
+            self.link.check_closed(deadline)
             self._info = await self.info(deadline)
         info = self._info
         if info.shape != expected:

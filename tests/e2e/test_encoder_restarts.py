@@ -64,7 +64,7 @@ class Pair:
 @asynccontextmanager
 async def pair(model: Path, folder: Path, **changes: Any) -> AsyncIterator[Pair]:
     address = free_address()
-    front = decoder(model, [address], encoder_check_s=0.1, **changes)
+    front = decoder(model, [address], encoder_check_s=0.1, **{"ready_without_encoders": True} | changes)
     try:
         await front.until_ready()
         yield Pair(folder, address, front)

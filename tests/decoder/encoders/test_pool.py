@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
+from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.encoders.remote import RemoteEncoder
 from fovea.contract.errors import EncoderUnavailable
@@ -39,13 +40,17 @@ def pool_of(*addresses: str) -> EncoderPool:
     return EncoderPool(EXPECTED, NAME, addresses)
 
 
+def owned(fleet: Fleet, digest: str) -> RemoteEncoder:
+    return fleet.ranked(digest)[0]
+
+
 async def test_a_newcomer_gets_images_and_the_others_keep_their_connections() -> None:
     pool = pool_of("a:1", "b:1")
     with pool.held() as before:
         pool.update(["a:1", "b:1", "c:1"])
         with pool.held() as after:
-            assert {peer.address for peer in map(before.of, IDS)} == {"a:1", "b:1"}
-            assert {peer.address for peer in map(after.of, IDS)} == {"a:1", "b:1", "c:1"}
+            assert {peer.address for peer in (owned(before, image) for image in IDS)} == {"a:1", "b:1"}
+            assert {peer.address for peer in (owned(after, image) for image in IDS)} == {"a:1", "b:1", "c:1"}
             assert all(after.encoders[address] is before.encoders[address] for address in ("a:1", "b:1"))
     await pool.close()
 
@@ -76,7 +81,7 @@ async def test_one_that_leaves_is_closed_once_its_calls_have_ended(closed: list[
 
 async def _owned_by(pool: EncoderPool, address: str) -> str:
     with pool.held() as fleet:
-        return next(one for one in IDS if fleet.of(one).address == address)
+        return next(one for one in IDS if owned(fleet, one).address == address)
 
 
 async def test_a_request_finds_its_images_where_it_put_them(closed: list[str]) -> None:
@@ -85,7 +90,7 @@ async def test_a_request_finds_its_images_where_it_put_them(closed: list[str]) -
     with pool.held() as fleet:
         pool.update(["b:1"])
         pool.update(["b:1", "c:1"])
-        assert {fleet.of(one).address for one in IDS} == {"a:1"}
+        assert {owned(fleet, one).address for one in IDS} == {"a:1"}
         await asyncio.sleep(0)
         assert closed == []
     await asyncio.sleep(0)
@@ -99,11 +104,11 @@ async def test_one_that_comes_back_while_it_is_held_is_connected_anew(closed: li
         pool.update(["b:1"])
         pool.update(["a:1"])
         with pool.held() as new:
-            assert new.of(IDS[0]) is not old.of(IDS[0])
+            assert owned(new, IDS[0]) is not owned(old, IDS[0])
     await asyncio.sleep(0)
     assert closed == ["b:1", "a:1"]
     with pool.held() as fleet:
-        assert fleet.of(IDS[0]) is new.of(IDS[0])
+        assert owned(fleet, IDS[0]) is owned(new, IDS[0])
     await pool.close()
 
 

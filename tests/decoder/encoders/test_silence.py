@@ -168,7 +168,13 @@ async def test_a_call_waits_for_a_tower_that_completes_images() -> None:
         assert not (await peer.place(WANTED, Deadline(), stored_only=True)).known
 
 
-async def test_an_encoder_that_was_silent_is_asked_for_a_sign_of_life_first() -> None:
+async def until_up(peer: RemoteEncoder) -> None:
+    async with asyncio.timeout(30):
+        while peer.link.breaker.open:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_encoder_that_was_silent_is_not_called_until_it_answers_a_probe() -> None:
     encoder = Mute("DescribeImage", "GetServerInfo")
     async with peer_of(encoder) as peer:
         with pytest.raises(EncoderUnavailable):
@@ -177,9 +183,18 @@ async def test_an_encoder_that_was_silent_is_asked_for_a_sign_of_life_first() ->
         encoder.mute.remove("DescribeImage")
         with pytest.raises(EncoderUnavailable, match="cannot be reached"):
             await peer.describe(DIGEST, Deadline())
-        assert not encoder.asked.is_set(), "it was asked although it gave no sign of life"
+        assert not encoder.asked.is_set(), "it was called although it gave no sign of life"
         encoder.mute.clear()
+        await until_up(peer)
         assert (await peer.describe(DIGEST, Deadline())).facts.digest == DIGEST
+
+
+async def test_an_encoder_that_gives_no_sign_of_life_is_given_up_before_the_limit() -> None:
+    """Two pulses that are not answered tell a dead encoder from a long computation."""
+    async with peer_of(Mute("Encode", "GetServerInfo"), limit_s=600.0) as peer:
+        with pytest.raises(EncoderUnavailable):
+            await whole(peer, Deadline())
+        assert peer.link.breaker.open
 
 
 async def test_an_address_at_which_nobody_listens_is_told_at_once() -> None:
@@ -189,8 +204,8 @@ async def test_an_address_at_which_nobody_listens_is_told_at_once() -> None:
     await peer.close()
 
 
-async def test_an_encoder_that_is_back_is_found_by_the_next_call() -> None:
-    """Whatever gRPC's pause between two attempts to connect is by then."""
+async def test_an_encoder_that_is_back_is_called_again() -> None:
+    """By itself, whatever gRPC's pause between two attempts to connect is by then."""
     address = free_address()
     peer = RemoteEncoder(address)
     for _ in range(4):
@@ -201,6 +216,7 @@ async def test_an_encoder_that_is_back_is_found_by_the_next_call() -> None:
     server.add_insecure_port(address)
     await server.start()
     try:
+        await until_up(peer)
         assert (await peer.describe(DIGEST, Deadline())).facts.digest == DIGEST
     finally:
         await peer.close()
