@@ -163,8 +163,8 @@ class Answerer:
     async def _check_reachable(
         self, prepared: PreparedRequest, prompt: Prompt, layout: RowLayout | None, encoders: Fleet
     ) -> None:
-        """Refuse before Started if rows are needed from an owner that did not answer."""
-        if layout is None or not encoders.any_suspect:
+        """Refuse before Started if rows are needed and no encoder is reachable."""
+        if layout is None or not encoders.all_down:
             return
         cached = await self._engine.probe(prompt)
         for number, span in zip(prepared.draft.image_indexes, prompt.images, strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +119,8 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     layout = RowLayout(vision.out_hidden_size, len(vision.deepstack_visual_indexes), RowDtype.FP32)
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
     same_host = SharedMemoryReader(chosen.same_host)
-    fleet = Fleet({}, ExpectedModel(expected, layout.width, layout.levels), chosen.encoders, cache, same_host)
+    model_rows = ExpectedModel(expected, layout.width, layout.levels)
+    fleet = Fleet({}, model_rows, chosen.encoders, cache, same_host, copies=chosen.upload_copies)
     pool = EncoderPool(fleet, chosen.encoder_addresses, chosen.encoder_timeout_s)
     loading, limits = LoadingProgress(), chosen.limits(geometry)
     engine = ENGINES[chosen.engine](chosen, limits, dtype, loading)
@@ -132,6 +132,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics.watch(state.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
+    metrics.watch_encoders(pool.up)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
     answerer = Answerer(engine, builder, facts, limits.max_images, pressure, chosen.tariff)
     dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1))
@@ -164,7 +165,10 @@ async def _run(
     await process.start()
     log.info("listening", port=process.port, model=model.name, fingerprint=model.fingerprint)
     watch = EncoderWatch(
-        pool, model.fingerprint, chosen.encoder_check_s, partial(process.set_condition, "encoders")
+        pool,
+        model.fingerprint,
+        chosen.encoder_check_s,
+        lambda fits: process.set_condition("encoders", fits or chosen.ready_without_encoders),
     )
     background = [asyncio.create_task(_follow(chosen, pool, lookup))]
     try:

@@ -102,10 +102,14 @@ class CachedFetch:
     """The rows of an image from the cache, or from another fetch and then into the cache."""
 
     def __init__(self, fetch: RowFetch, cache: RowCache, wanted: RowRequest) -> None:
-        self.report = fetch.report
         self._fetch = fetch
         self._cache = cache
         self._wanted = wanted
+        self._hit: FetchReport | None = None
+
+    @property
+    def report(self) -> FetchReport:
+        return self._hit or self._fetch.report
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         entry = self._cache.find(self._wanted)
@@ -116,7 +120,7 @@ class CachedFetch:
     async def _cached(self, entry: _CacheEntry) -> AsyncGenerator[RowChunk, None]:
         """The report names no encoder and no wire bytes."""
         first = entry.report
-        self.report = FetchReport(RowOrigin.STORE, row_bytes=first.row_bytes, rows_digest=first.rows_digest)
+        self._hit = FetchReport(RowOrigin.STORE, row_bytes=first.row_bytes, rows_digest=first.rows_digest)
         for chunk in entry.chunks:
             yield chunk
             await asyncio.sleep(0)  # copying a large image must not block other requests

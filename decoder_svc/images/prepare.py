@@ -21,7 +21,7 @@ from decoder_svc.engine.protocol import Prompt
 from decoder_svc.images.repeats import RepeatedImages
 from decoder_svc.prompt.builder import PromptBuilder, PromptDraft
 from decoder_svc.request import ChatRequest, ImageInput, TokenCost
-from fovea.contract.errors import FoveaError, about_image
+from fovea.contract.errors import ImageNotStored, about_image
 from fovea.contract.image import StoredImage
 from fovea.contract.row_stream import RowPlacement, kept_bytes
 from fovea.contract.rows import RowLayout
@@ -178,12 +178,12 @@ def _placed(image: PlannedImage, placement: RowPlacement) -> PlannedImage:
 
 
 async def _stored(image: ImageInput, encoders: Fleet, deadline: Deadline) -> StoredImage:
-    try:
+    if image.data is None:
         return await encoders.describe(image.digest, deadline)
-    except FoveaError as error:
-        if error.reason != "IMAGE_NOT_STORED" or image.data is None:
-            raise
-    return await encoders.put(image.digest, _as_stream(image.data), deadline)
+    try:
+        return await encoders.lookup(image.digest, deadline)
+    except ImageNotStored:
+        return await encoders.put(image.digest, _as_stream(image.data), deadline)
 
 
 async def _about(image: PlannedImage, call: Awaitable[T]) -> T:
