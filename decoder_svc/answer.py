@@ -106,7 +106,7 @@ class Answerer:
 
     def _bf16_layout(self) -> RowLayout:
         """The bf16 row layout, for a request that involves no encoder."""
-        shape = self._engine.layout
+        shape = self._engine.shape
         return RowLayout(shape.width, shape.levels, RowDtype.BF16)
 
     async def answer(

@@ -225,7 +225,7 @@ class ServiceState:
     @property
     def row_layout(self) -> RowLayout | None:
         """The bf16 row layout of this model; None until the model is loaded."""
-        shape = self._engine.layout if self.state == "SERVING" else None
+        shape = self._engine.shape if self.state == "SERVING" else None
         return RowLayout(shape.width, shape.levels, RowDtype.BF16) if shape else None
 
     async def status(self) -> DecoderStatus:

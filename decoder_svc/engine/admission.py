@@ -15,6 +15,7 @@ from decoder_svc.engine.protocol import (
     MAX_TEMPERATURE,
     MIN_PENALTY,
     EngineLimits,
+    EngineRequest,
     ModelShape,
     Prompt,
     ResponseFormat,
@@ -109,26 +110,40 @@ def check_format_size(wanted: ResponseFormat, limit: int) -> None:
         raise FormatTooLarge(field, limit, size)
 
 
+def check_request(
+    request: EngineRequest,
+    streams: Sequence[object],
+    layout: RowLayout | None,
+    limits: EngineLimits,
+    shape: ModelShape,
+) -> None:
+    """Every check of a request that needs no engine. Each check names what it raises."""
+    check_sampling(request.sampling, limits)
+    check_context(len(request.prompt.token_ids), request.sampling, limits)
+    check_prompt(request.prompt, shape)
+    check_rows(request.prompt, streams, layout, shape)
+
+
 def check_context(prompt_tokens: int, sampling: Sampling, limits: EngineLimits) -> None:
     """Prompt and the longest possible answer fit the context, or ContextTooLong."""
     if prompt_tokens + sampling.max_new_tokens > limits.max_context:
         raise ContextTooLong(limits.max_context, prompt_tokens, sampling.max_new_tokens)
 
 
-def check_prompt(prompt: Prompt, image_token_id: int, vocab_size: int) -> None:
+def check_prompt(prompt: Prompt, shape: ModelShape) -> None:
     """Every placeholder belongs to an image and every image has its placeholders, in order."""
     ids = prompt.token_ids
     if ids.ndim != 1 or len(ids) == 0 or prompt.positions.shape != (3, len(ids)):
         raise InvalidArgument("a prompt needs token ids (L,) and positions (3, L), L at least 1")
-    if ids.min() < 0 or ids.max() >= vocab_size:
-        raise InvalidArgument(f"token ids must be below {vocab_size}", limit=vocab_size)
+    if ids.min() < 0 or ids.max() >= shape.vocab_size:
+        raise InvalidArgument(f"token ids must be below {shape.vocab_size}", limit=shape.vocab_size)
     end = 0
     for number, image in enumerate(prompt.images):
         inside = end <= image.start < image.end <= len(ids)
-        if not inside or not np.all(ids[image.start : image.end] == image_token_id):
+        if not inside or not np.all(ids[image.start : image.end] == shape.image_token_id):
             raise RowsMismatch(f"image {number} does not stand on its placeholders", image=number)
         end = image.end
-    placeholders = int(np.count_nonzero(ids == image_token_id))
+    placeholders = int(np.count_nonzero(ids == shape.image_token_id))
     if placeholders != prompt.visual_tokens:
         raise RowsMismatch(
             f"the prompt has {placeholders} placeholders for {prompt.visual_tokens} rows",

@@ -160,22 +160,15 @@ class Delta:
 
 
 @dataclass(frozen=True)
-class Capabilities:
-    """What an engine can do beyond the least."""
-
-    partial_rows: bool  # prefill runs on rows that have arrived while others are on the way
-    kept_positions: bool  # serves images of which only some rows are present
-    quantisation: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class ModelShape:
-    """What the model takes in: `width` values a level, `levels` deepstack levels beside the pooled
-    one.
+    """What the model reads. A row has `width` values in the pooled level and in each of `levels` deepstack
+    levels. Token ids are below `vocab_size`; `image_token_id` is the placeholder of a row.
     """
 
     width: int
     levels: int
+    vocab_size: int
+    image_token_id: int
 
 
 @dataclass(frozen=True)
@@ -212,10 +205,7 @@ class Engine(Protocol):
     """What the service needs of an engine. All methods are called from one event loop."""
 
     @property
-    def layout(self) -> ModelShape: ...
-
-    @property
-    def capabilities(self) -> Capabilities: ...
+    def shape(self) -> ModelShape: ...
 
     @property
     def limits(self) -> EngineLimits: ...

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder_svc.engine.protocol import ImageSpan, RowChunk
+from decoder_svc.engine.protocol import ImageSpan, Prompt, RowChunk
 from decoder_svc.errors import RowsInterrupted
 from fovea.contract.errors import RowsMismatch, RowsNotFinite
 from fovea.contract.rows import RowDtype, RowLayout
@@ -69,6 +69,11 @@ class RowBuffer:
             expected=expected,
             received=received,
         )
+
+
+def row_buffers(prompt: Prompt, layout: RowLayout | None, dtype: RowDtype) -> tuple[RowBuffer, ...]:
+    """An empty buffer for each image. `layout` is None only for prompts without images."""
+    return tuple(RowBuffer(span, layout, dtype) for span in prompt.images if layout is not None)
 
 
 async def pull(source: AsyncIterator[RowChunk], buffer: RowBuffer, arrived: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from decoder_svc.engine.protocol import ModelShape
 from fovea import architecture
 from fovea.checkpoint import INDEX, weight_map
 from fovea.contract.errors import CheckpointNotSupported
@@ -48,8 +49,10 @@ class Checkpoint:
         return self.architecture.image_token_id
 
     @property
-    def levels(self) -> int:
-        return len(self.architecture.vision_config.deepstack_visual_indexes)
+    def model_shape(self) -> ModelShape:
+        text, vision = self.config.text_config, self.architecture.vision_config
+        levels = len(vision.deepstack_visual_indexes)
+        return ModelShape(text.hidden_size, levels, text.vocab_size, self.image_token_id)
 
     @cached_property
     def eos_ids(self) -> frozenset[int]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoder_svc.engine.protocol import ModelShape, Quantization
+from decoder_svc.engine.protocol import Quantization
 from decoder_svc.model.attention import Attention
 from decoder_svc.model.batch import Batch, Output
 from decoder_svc.model.checkpoint import Checkpoint
@@ -38,7 +38,7 @@ class TextDecoder:
         self.config = checkpoint.config.text_config
         self.dtype = dtype
         self.devices = split_layers(self.config.num_hidden_layers, devices)
-        self.layout = ModelShape(self.config.hidden_size, checkpoint.levels)
+        self.shape = checkpoint.model_shape
         weights = load_text(checkpoint, dtype, self.devices, quantization, progress)
         self.text, self._head = weights.text, weights.head
         self._turns = RotaryEmbedding(self.text.rotary_emb)
@@ -88,7 +88,7 @@ class TextDecoder:
         tokens, hidden), zero at the places of text; no level at all in a batch without images.
         """
         hidden: Tensor = F.embedding(batch.token_ids, self.text.embed_tokens.weight)
-        levels = self.layout.levels if batch.visual else 0
+        levels = self.shape.levels if batch.visual else 0
         deepstack = hidden.new_zeros(levels, *hidden.shape)
         for visual in batch.visual:
             rows = unpack(visual.data.to(hidden.device), visual.layout, hidden.dtype)

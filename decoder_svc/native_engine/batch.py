@@ -11,14 +11,14 @@ from torch import Tensor
 
 from decoder_svc.model.attention import AttentionPlan
 from decoder_svc.model.batch import Batch, VisualRows
-from decoder_svc.native_engine.scheduler import Chunk
+from decoder_svc.native_engine.scheduler import StepChunk
 
 
-def make_batch(chunks: Sequence[Chunk], block_size: int, spare: int) -> Batch:
+def make_batch(chunks: Sequence[StepChunk], block_size: int, spare: int) -> Batch:
     """`chunks` is never empty; `spare` is a block that belongs to nobody."""
     tables = _tables(chunks, spare)
     ends = np.cumsum([chunk.tokens for chunk in chunks])
-    parts = [(c.sequence, slice(c.start, c.end)) for c in chunks]
+    parts = [(c.state, slice(c.start, c.end)) for c in chunks]
     return Batch(
         token_ids=_tensor(np.concatenate([s.token_ids[part] for s, part in parts])),
         positions=_tensor(np.concatenate([s.positions[:, part] for s, part in parts], axis=1)),
@@ -58,27 +58,27 @@ def trial_batch(block_size: int, spare: int) -> Batch:
     )
 
 
-def _tables(chunks: Sequence[Chunk], spare: int) -> NDArray[np.int32]:
-    tables = np.full((len(chunks), max(len(c.sequence.table) for c in chunks)), spare, np.int32)
+def _tables(chunks: Sequence[StepChunk], spare: int) -> NDArray[np.int32]:
+    tables = np.full((len(chunks), max(len(c.state.table) for c in chunks)), spare, np.int32)
     for row, chunk in zip(tables, chunks, strict=True):
-        row[: len(chunk.sequence.table)] = chunk.sequence.table
+        row[: len(chunk.state.table)] = chunk.state.table
     return tables
 
 
 def _slots(
-    chunks: Sequence[Chunk], tables: NDArray[np.int32], block_size: int
+    chunks: Sequence[StepChunk], tables: NDArray[np.int32], block_size: int
 ) -> Iterator[NDArray[np.int64]]:
     for row, chunk in zip(tables, chunks, strict=True):
         block, offset = np.divmod(np.arange(chunk.start, chunk.end), block_size)
         yield row[block].astype(np.int64) * block_size + offset
 
 
-def _visual(chunks: Sequence[Chunk]) -> Iterator[VisualRows]:
+def _visual(chunks: Sequence[StepChunk]) -> Iterator[VisualRows]:
     """The rows that fall into the chunks, cut to them."""
     base = 0
     for chunk in chunks:
         begin = chunk.start
-        for image in chunk.sequence.images:
+        for image in chunk.state.images:
             first, last = max(begin, image.span.start), min(chunk.end, image.span.end)
             if first < last:
                 cut = slice(first - image.span.start, last - image.span.start)

@@ -13,10 +13,10 @@ import torch
 
 from decoder_svc.engine.protocol import EngineLimits, Quantization
 from decoder_svc.model.attention import Attention, AttentionShape, choose_attention
-from decoder_svc.model.batch import Batch, Output
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.graphs import DecodeGraphs, difference
 from decoder_svc.model.load import Progress
+from decoder_svc.model.runner import ModelRunner
 from decoder_svc.model.text import TextDecoder
 from decoder_svc.model.unpack import TORCH_DTYPE
 from decoder_svc.native_engine.kv import BlockManager
@@ -54,7 +54,7 @@ class NativeSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class LoadedEngine:
     """A loaded engine, not yet running."""
 
     checkpoint: Checkpoint
@@ -64,12 +64,12 @@ class Parts:
     description: str  # what was chosen, and why
 
     def token_set(self) -> TokenSet:
-        return TokenSet(self.checkpoint.folder, self.model.config.vocab_size, self.checkpoint.eos_ids)
+        return TokenSet(self.checkpoint.folder, self.model.shape.vocab_size, self.checkpoint.eos_ids)
 
 
 def build(
     settings: NativeSettings, progress: Progress | None = None, source: Checkpoint | None = None
-) -> Parts:
+) -> LoadedEngine:
     """Raises CheckpointNotSupported, or ValueError where settings contradict model or memory.
 
     The weights come from the folder of the settings, unless a `source` gives them instead.
@@ -94,29 +94,13 @@ def build(
     rules = SchedulerConfig(
         settings.prefill_chunk, settings.max_running, settings.overlap, settings.prefix_cache
     )
-    worker = Worker(Stepper(model, graphs), Scheduler(blocks, rules), checkpoint.eos_ids, settings.dtype)
-    return Parts(checkpoint, model, vocabulary, worker, description)
+    worker = Worker(ModelRunner(model, graphs), Scheduler(blocks, rules), settings.dtype)
+    return LoadedEngine(checkpoint, model, vocabulary, worker, description)
 
 
 def _shape(checkpoint: Checkpoint) -> AttentionShape:
     c = checkpoint.config.text_config
     return AttentionShape(c.num_attention_heads, c.num_key_value_heads, c.head_dim)
-
-
-@dataclass(frozen=True, eq=False)
-class Stepper:
-    """Computes a step by a recorded graph where one fits, else call by call."""
-
-    model: TextDecoder
-    graphs: DecodeGraphs | None
-
-    def forward(self, batch: Batch) -> Output:
-        if self.graphs is not None and self.graphs.fits(batch):
-            return self.graphs(batch)
-        return self.model.forward(batch)
-
-    def copy(self, source: int, target: int, tokens: int) -> None:
-        self.model.copy(source, target, tokens)
 
 
 def _graphs(

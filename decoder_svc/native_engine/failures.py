@@ -15,12 +15,12 @@ from fovea.contract.errors import EngineOutOfMemory, FoveaError
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 
 
-def failure_of(error: BaseException, sequence: RequestState) -> FoveaError:
-    """What the caller of `sequence` is told. It has no cause: a traceback holds the tensors of its step."""
+def failure_of(error: BaseException, state: RequestState) -> FoveaError:
+    """What the caller of `state` is told. It has no cause: a traceback holds the tensors of its step."""
     if isinstance(error, FoveaError):
         return error
     if is_out_of_memory(error):
-        return EngineOutOfMemory(sequence.prompt_tokens)
+        return EngineOutOfMemory(state.prompt_tokens)
     return RequestFailed()
 
 

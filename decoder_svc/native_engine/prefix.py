@@ -3,7 +3,7 @@
 A block is found by what it contains and what stands before it, so an image matches by the key of its
 content and the range of its rows, never by its placeholders. Full blocks are shared; the block in
 which an image ends is copied up to there, so that another question about it needs none of its rows.
-The last token is always computed: its logits are wanted. Knows blocks and sequences; does not decide
+The last token is always computed: its logits are wanted. Knows blocks and states; does not decide
 who runs.
 """
 
@@ -42,9 +42,9 @@ def content(
 
 @dataclass(frozen=True)
 class Copy:
-    """The first `tokens` tokens of one block, to be put into another, of `sequence`, before the next step."""
+    """The first `tokens` tokens of one block, to be put into another, of `state`, before the next step."""
 
-    sequence: RequestState
+    state: RequestState
     source: int
     target: int
     tokens: int
@@ -67,57 +67,57 @@ class PrefixCache:
             before = kept.serial
         return 0
 
-    def adopt(self, sequence: RequestState) -> None:
-        """Share the blocks that others have computed, from where the sequence stands on."""
-        while (kept := self._next(sequence)) is not None:
-            self._blocks.share(sequence.table, len(sequence.serials), kept)
-            sequence.serials.append(kept.serial)
-            sequence.skip(self._size)
+    def adopt(self, state: RequestState) -> None:
+        """Share the blocks that others have computed, from where the state stands on."""
+        while (kept := self._next(state)) is not None:
+            self._blocks.share(state.table, len(state.serials), kept)
+            state.serials.append(kept.serial)
+            state.skip(self._size)
 
-    def adopt_end(self, sequence: RequestState) -> Copy | None:
+    def adopt_end(self, state: RequestState) -> Copy | None:
         """Take over an image that ends inside a block, up to its end: the question behind it is another
-        one. The sequence must hold the block already.
+        one. The state must hold the block already.
         """
-        number, start = len(sequence.serials), len(sequence.serials) * self._size
-        if sequence.computed != start:
+        number, start = len(state.serials), len(state.serials) * self._size
+        if state.computed != start:
             return None
-        found = dict(self._ends(sequence.request.prompt, sequence.before, start))
+        found = dict(self._ends(state.request.prompt, state.before, start))
         if not found:
             return None
         end = max(found)
-        sequence.skip(end - start)
-        return Copy(sequence, found[end].block, sequence.table[number], end - start)
+        state.skip(end - start)
+        return Copy(state, found[end].block, state.table[number], end - start)
 
-    def keep(self, sequence: RequestState) -> None:
-        """Let others share what the sequence has filled with rows that are proven."""
-        proven = sequence.proven
+    def keep(self, state: RequestState) -> None:
+        """Let others share what the state has filled with rows that are proven."""
+        proven = state.proven
         while True:
-            number = len(sequence.serials)
+            number = len(state.serials)
             place = slice(number * self._size, (number + 1) * self._size)
-            for image in sequence.request.prompt.images:
-                if max(place.start, sequence.shared) < image.end < min(place.stop, proven + 1):
-                    key = _key(sequence.request.prompt, sequence.before, slice(place.start, image.end))
-                    sequence.shared = image.end
+            for image in state.request.prompt.images:
+                if max(place.start, state.shared) < image.end < min(place.stop, proven + 1):
+                    key = _key(state.request.prompt, state.before, slice(place.start, image.end))
+                    state.shared = image.end
                     if key is not None:
-                        self._blocks.keep(sequence.table[number], key)
-            key = self.key(sequence) if place.stop <= proven else None
+                        self._blocks.keep(state.table[number], key)
+            key = self.key(state) if place.stop <= proven else None
             if key is None:
                 return
-            sequence.serials.append(self._blocks.keep(sequence.table[number], key))
+            state.serials.append(self._blocks.keep(state.table[number], key))
 
-    def key(self, sequence: RequestState) -> Key | None:
+    def key(self, state: RequestState) -> Key | None:
         """Under what the next block that is not kept yet would be found; None where it never will."""
-        start = len(sequence.serials) * self._size
+        start = len(state.serials) * self._size
         place = slice(start, start + self._size)
-        images = sequence.request.prompt.images
-        found = content(sequence.token_ids, sequence.positions, images, place)
-        return None if found is None else (sequence.before, found)
+        images = state.request.prompt.images
+        found = content(state.token_ids, state.positions, images, place)
+        return None if found is None else (state.before, found)
 
-    def _next(self, sequence: RequestState) -> CachedBlock | None:
-        done = len(sequence.serials) * self._size
-        if sequence.computed != done or done + self._size >= sequence.length:
+    def _next(self, state: RequestState) -> CachedBlock | None:
+        done = len(state.serials) * self._size
+        if state.computed != done or done + self._size >= state.length:
             return None
-        key = self.key(sequence)
+        key = self.key(state)
         return None if key is None else self._blocks.find(key)
 
     def _ends(self, prompt: Prompt, before: Hashable, start: int) -> Iterator[tuple[int, CachedBlock]]:

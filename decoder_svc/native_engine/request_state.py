@@ -12,48 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder_svc.engine.protocol import EngineRequest, EngineTimings, Usage
+from decoder_svc.engine.clock import RequestClock
+from decoder_svc.engine.protocol import EngineRequest, Usage
 from decoder_svc.engine.row_buffer import RowBuffer
-from decoder_svc.sampling.detokenizer import TextStream
+from decoder_svc.sampling.deltas import DeltaBuilder
 from decoder_svc.sampling.state import SamplerState
-
-
-@dataclass
-class RequestClock:
-    """The moments of a request, in seconds; `blocked_*` add up while only missing rows hold it back."""
-
-    submitted: float
-    admitted: float | None = None
-    blocked_before_slot: float = 0.0
-    blocked_in_slot: float = 0.0
-    first_token: float | None = None
-    last_token: float | None = None
-    blocked_since: float | None = None
-
-    def mark_blocked(self, blocked: bool, now: float) -> None:
-        """Tell whether rows are what the request waits for, from now on."""
-        if self.blocked_since is not None:
-            if self.admitted is None:
-                self.blocked_before_slot += now - self.blocked_since
-            else:
-                self.blocked_in_slot += now - self.blocked_since
-        self.blocked_since = now if blocked else None
-
-    def mark_token(self, now: float) -> None:
-        self.first_token = now if self.first_token is None else self.first_token
-        self.last_token = now
-
-    def timings(self) -> EngineTimings:
-        """Until the first token queue, rows and prefill add up to ttft."""
-        if self.admitted is None or self.first_token is None or self.last_token is None:
-            return EngineTimings()
-        return EngineTimings(
-            queue_ms=1e3 * (self.admitted - self.submitted - self.blocked_before_slot),
-            rows_ms=1e3 * (self.blocked_before_slot + self.blocked_in_slot),
-            prefill_ms=1e3 * (self.first_token - self.admitted - self.blocked_in_slot),
-            ttft_ms=1e3 * (self.first_token - self.submitted),
-            decode_ms=1e3 * (self.last_token - self.first_token),
-        )
 
 
 @dataclass(eq=False)
@@ -64,8 +27,8 @@ class RequestState:
 
     request: EngineRequest
     images: tuple[RowBuffer, ...]
-    text: TextStream
-    draws: SamplerState
+    delta_builder: DeltaBuilder
+    sampler: SamplerState
     clock: RequestClock
     fetch: Callable[[int], object]  # have the rows of an image fetched; from any thread
     hint: int = 0  # tokens that seemed to be cached when last looked, while it waits

@@ -15,6 +15,7 @@ from decoder_svc.engine.protocol import EngineRequest, Prompt, ResponseFormat, R
 from decoder_svc.errors import RequestFailed, RowsInterrupted
 from decoder_svc.model.batch import Batch, Output
 from decoder_svc.native_engine.engine import NativeEngine
+from decoder_svc.native_engine.request_state import RequestState
 from decoder_svc.native_engine.worker import Worker
 from fovea.contract.errors import EngineFailed, EngineOutOfMemory, FoveaError
 from tests.decoder.native_engine.harness import (
@@ -51,7 +52,7 @@ async def ask(
 
 def breaks(engine: NativeEngine, when: Callable[[Batch], bool], error: Callable[[], BaseException]) -> None:
     """Let the model raise for some batches."""
-    stepper = engine._parts.worker._model
+    stepper = engine._loaded.worker._runner
     forward = stepper.model.forward
 
     def fails(batch: Batch) -> Output:
@@ -137,14 +138,15 @@ async def failing_sampler(
 
 
 async def failing_text(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    advance = Worker._finish_reason
+    advance = Worker._advance
 
-    def fails(self: Worker, sequence: Any, token: int, piece: Any) -> Any:
-        if sequence.request.sampling.seed == 666:
+    def fails(self: Worker, state: RequestState, token: int, now: float) -> Any:
+        delta = advance(self, state, token, now)
+        if state.request.sampling.seed == 666:
             raise error
-        return advance(self, sequence, token, piece)
+        return delta
 
-    monkeypatch.setattr(Worker, "_finish_reason", fails)
+    monkeypatch.setattr(Worker, "_advance", fails)
 
 
 @pytest.mark.parametrize("where", [failing_draw, failing_sampler, failing_text])
@@ -174,7 +176,7 @@ async def test_a_copy_that_fails_ends_who_needs_it(
     """A second question about an image takes over the block in which the image ends by copying it."""
     from dataclasses import replace
 
-    size = engine._parts.worker._scheduler.blocks.block_size
+    size = engine._loaded.worker._scheduler.blocks.block_size
     q = next(q for q in questions["moe"] if q.rows and q.prompt.images[0].end % size)
     named = tuple(replace(image, key=bytes([n + 1])) for n, image in enumerate(q.prompt.images))
     prompt = replace(q.prompt, images=named)
@@ -183,7 +185,7 @@ async def test_a_copy_that_fails_ends_who_needs_it(
     other[prompt.images[0].end] = 70
     second = Question(replace(prompt, token_ids=other), q.rows, (), ())
     unnamed = Question(replace(q.prompt, token_ids=other), q.rows, (), ())
-    copy = engine._parts.worker._model.model.copy
+    copy = engine._loaded.worker._runner.model.copy
     calls = []
 
     def fails(source: int, target: int, count: int) -> None:
@@ -192,7 +194,7 @@ async def test_a_copy_that_fails_ends_who_needs_it(
             raise MemoryError
         copy(source, target, count)
 
-    engine._parts.worker._model.model.copy = fails
+    engine._loaded.worker._runner.model.copy = fails
     with pytest.raises(EngineOutOfMemory):
         await answer(engine, second, GREEDY)
     assert calls, "nothing was copied: nothing was tested"
@@ -224,7 +226,7 @@ async def test_books_that_are_wrong_end_the_engine(engine: NativeEngine) -> None
     def fails(now: float) -> None:
         raise Panic
 
-    engine._parts.worker._scheduler.schedule = fails
+    engine._loaded.worker._scheduler.schedule = fails
     with pytest.raises(EngineFailed):
         await call
     assert (await engine.died()).reason == "ENGINE_FAILED"

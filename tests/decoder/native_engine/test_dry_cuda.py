@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
+from decoder_svc.engine.clock import RequestClock
 from decoder_svc.engine.protocol import EngineRequest, ImageSpan, Prompt, Quantization, Sampling
 from decoder_svc.engine.row_buffer import RowBuffer
 from decoder_svc.model import attention as attention_module
@@ -22,8 +23,8 @@ from decoder_svc.model.graphs import DecodeGraphs, Recorded
 from decoder_svc.model.rotary import RotaryEmbedding
 from decoder_svc.model.text import TextDecoder
 from decoder_svc.native_engine.batch import make_batch
-from decoder_svc.native_engine.request_state import RequestClock, RequestState
-from decoder_svc.native_engine.scheduler import Chunk
+from decoder_svc.native_engine.request_state import RequestState
+from decoder_svc.native_engine.scheduler import StepChunk
 from decoder_svc.sampling import sampler
 from decoder_svc.sampling.state import SamplerState
 from fovea.contract.rows import RowDtype, RowLayout
@@ -118,7 +119,12 @@ def step(block_size: int, row_dtype: RowDtype = RowDtype.BF16) -> Batch:
     layout = RowLayout(WIDTH, LEVELS, row_dtype)
     plain = [sequence(70, 5, (), layout), sequence(12, 10, (), layout), sequence(9, 15, (), layout)]
     seen = sequence(40, 20, ((12, 8),), layout)
-    chunks = [Chunk(plain[0], 69, 1), Chunk(plain[1], 11, 1), Chunk(seen, 10, 30), Chunk(plain[2], 0, 9)]
+    chunks = [
+        StepChunk(plain[0], 69, 1),
+        StepChunk(plain[1], 11, 1),
+        StepChunk(seen, 10, 30),
+        StepChunk(plain[2], 0, 9),
+    ]
     return make_batch(chunks, block_size, BLOCKS - 1)
 
 

@@ -50,7 +50,7 @@ async def started(folder: Path, **changes: Any) -> AsyncIterator[NativeEngine]:
 @contextmanager
 def spoiled_token(engine: NativeEngine) -> Iterator[None]:
     """What a damaged weight does to those who use it, and to nobody else."""
-    weight = engine._parts.model.text.embed_tokens.weight
+    weight = engine._loaded.model.text.embed_tokens.weight
     kept = weight[SPOILED].clone()
     with torch.no_grad():
         weight[SPOILED] = torch.nan

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decoder_svc.engine.clock import RequestClock
 from decoder_svc.engine.protocol import EngineRequest, Prompt, Sampling
 from decoder_svc.native_engine.kv import BlockManager
-from decoder_svc.native_engine.request_state import RequestClock, RequestState
-from decoder_svc.native_engine.scheduler import Chunk, Scheduler, SchedulerConfig
+from decoder_svc.native_engine.request_state import RequestState
+from decoder_svc.native_engine.scheduler import Scheduler, SchedulerConfig, StepChunk
 from decoder_svc.sampling.state import SamplerState
 
 BLOCK = 4
@@ -27,15 +28,15 @@ def sequence(name: str, prompt: int, answer: int, first: int | None = None) -> R
     )
 
 
-def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
+def compute(scheduler: Scheduler, chunks: list[StepChunk]) -> list[RequestState]:
     """What the worker does with a step, less the model. Returns who has ended."""
     ended = []
     scheduler.computed(chunks)
     for chunk in chunks:
         if chunk.completes:
-            chunk.sequence.append(1)
-            if chunk.sequence.is_full:
-                ended.append(chunk.sequence)
+            chunk.state.append(1)
+            if chunk.state.is_full:
+                ended.append(chunk.state)
     for one in ended:
         scheduler.remove(one)
     return ended
@@ -66,15 +67,15 @@ def test_all_end_whatever_the_room(sizes: list[tuple[int, int]], spare: int, chu
     assert blocks.used == 0
 
 
-def check_step(scheduler: Scheduler, chunks: list[Chunk]) -> None:
+def check_step(scheduler: Scheduler, chunks: list[StepChunk]) -> None:
     assert chunks, "somebody waits, and nobody is computed"
-    chosen = [chunk.sequence for chunk in chunks]
+    chosen = [chunk.state for chunk in chunks]
     assert len(set(map(id, chosen))) == len(chosen)
     assert len(scheduler.running) <= scheduler.rules.max_running
     assert all(s.can_decode <= (s in chosen) for s in scheduler.running), "an answer starves"
-    prompts = [chunk.tokens for chunk in chunks if not chunk.sequence.can_decode]
+    prompts = [chunk.tokens for chunk in chunks if not chunk.state.can_decode]
     assert sum(prompts) <= scheduler.rules.prefill_chunk
-    assert all(c.end <= len(c.sequence.table) * BLOCK for c in chunks)
+    assert all(c.end <= len(c.state.table) * BLOCK for c in chunks)
     held = [block for s in scheduler.running for block in s.table]
     assert len(set(held)) == scheduler.blocks.used
     own = [block for s in scheduler.running for block in s.table[len(s.serials) :]]
@@ -87,7 +88,7 @@ def test_nobody_who_is_ready_is_overtaken() -> None:
     first, large, small = sequence("a", 20, 4), sequence("b", 30, 4), sequence("c", 2, 2)
     for one in (first, large, small):
         scheduler.add(one)
-    assert [chunk.sequence for chunk in scheduler.schedule(0.0)] == [first]
+    assert [chunk.state for chunk in scheduler.schedule(0.0)] == [first]
     assert list(scheduler.waiting) == [large, small]
 
 

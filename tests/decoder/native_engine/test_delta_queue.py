@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from decoder_svc.engine.delta_queue import MAX_TOKENS, DeltaQueue
 from decoder_svc.engine.protocol import Delta, EngineTimings, Usage
-from decoder_svc.native_engine.delta_queue import MAX_TOKENS, DeltaQueue
 
 
 def delta(token: int, end: bool = False) -> Delta:
@@ -22,21 +22,21 @@ def delta(token: int, end: bool = False) -> Delta:
     )
 
 
-async def read(outbox: DeltaQueue) -> list[Delta]:
+async def read(deltas: DeltaQueue) -> list[Delta]:
     found: list[Delta] = []
     async with asyncio.timeout(30):
         while not found or found[-1].finish_reason is None:
-            found.append(await outbox.next())
+            found.append(await deltas.next())
     return found
 
 
 @pytest.mark.parametrize("tokens", [1, MAX_TOKENS - 1, MAX_TOKENS, MAX_TOKENS + 1, 3 * MAX_TOKENS + 5])
 @pytest.mark.parametrize("interval_s", [0.0, 0.01])
 async def test_a_whole_answer_that_nobody_read_comes_in_parts(tokens: int, interval_s: float) -> None:
-    outbox = DeltaQueue(interval_s)
+    deltas = DeltaQueue(interval_s)
     for token in range(tokens):
-        outbox.put(delta(token, end=token == tokens - 1))
-    found = await read(outbox)
+        deltas.put(delta(token, end=token == tokens - 1))
+    found = await read(deltas)
     assert [token for part in found for token in part.token_ids] == list(range(tokens))
     assert "".join(part.text for part in found) == "".join(f"{token} " for token in range(tokens))
     assert [value for part in found for value in part.logprobs] == [-float(token) for token in range(tokens)]
@@ -47,26 +47,26 @@ async def test_a_whole_answer_that_nobody_read_comes_in_parts(tokens: int, inter
 
 async def test_what_comes_while_a_reader_waits_is_not_forgotten() -> None:
     """More than one part between the moment that it is woken and the moment that it runs."""
-    outbox = DeltaQueue(0.0)
-    reading = asyncio.create_task(read(outbox))
+    deltas = DeltaQueue(0.0)
+    reading = asyncio.create_task(read(deltas))
     await asyncio.sleep(0)
     for token in range(2 * MAX_TOKENS + 1):
-        outbox.put(delta(token, end=token == 2 * MAX_TOKENS))
+        deltas.put(delta(token, end=token == 2 * MAX_TOKENS))
     assert [token for part in await reading for token in part.token_ids] == list(range(2 * MAX_TOKENS + 1))
 
 
 async def test_a_failure_does_not_take_a_whole_answer_away() -> None:
-    outbox = DeltaQueue(0.0)
-    outbox.put(delta(0))
-    outbox.put(delta(1, end=True))
-    outbox.fail(RuntimeError("too late"))
-    (whole,) = await read(outbox)
+    deltas = DeltaQueue(0.0)
+    deltas.put(delta(0))
+    deltas.put(delta(1, end=True))
+    deltas.fail(RuntimeError("too late"))
+    (whole,) = await read(deltas)
     assert whole.token_ids == (0, 1)
 
 
 async def test_a_failure_before_the_end_is_raised() -> None:
-    outbox = DeltaQueue(0.0)
-    outbox.put(delta(0))
-    outbox.fail(RuntimeError("broken"))
+    deltas = DeltaQueue(0.0)
+    deltas.put(delta(0))
+    deltas.fail(RuntimeError("broken"))
     with pytest.raises(RuntimeError, match="broken"):
-        await outbox.next()
+        await deltas.next()
