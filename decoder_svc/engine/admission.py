@@ -1,6 +1,6 @@
-"""What a request may ask for, checked before it costs anything.
+"""Checks of a request before it costs anything.
 
-Shared by the service, which refuses early, and the engine, which trusts nobody. Knows no torch.
+The service uses them to refuse early; the engine repeats them because it trusts no caller. No torch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from fovea.contract.rows import RowLayout
 
 @dataclass(frozen=True)
 class _Range:
-    """From `least`, itself excluded where `above`, to `most`. NaN is within none: it compares false."""
+    """From `least` to `most`; `above` excludes `least`. NaN lies in no range, because it compares false."""
 
     least: float
     most: float
@@ -59,29 +59,21 @@ _RANGES = {
 
 
 def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
-    """Every parameter within its range; raises InvalidArgument or MaxNewTokensTooLarge."""
-    s = sampling
-    wrong = [
-        (f"sampling.{name}", str(range_), f"{getattr(s, name):.6g}")
-        for name, range_ in _RANGES.items()
-        if getattr(s, name) not in range_
-    ]
+    """Check every parameter. Raises InvalidArgument, MaxNewTokensTooLarge or FormatTooLarge."""
+    s, most = sampling, limits.max_stop_strings
+    ranges = [(name, range_, getattr(s, name)) for name, range_ in _RANGES.items()]
+    wrong = [(name, str(range_), f"{value:.6g}") for name, range_, value in ranges if value not in range_]
     wrong += [
-        (f"sampling.{name}", what, value)
-        for name, fine, what, value in (
+        (name, expected, actual)
+        for name, valid, expected, actual in (
             ("top_k", s.top_k >= 0, "0 (off) or positive", str(s.top_k)),
             ("seed", s.seed is None or s.seed >= 0, "not negative", str(s.seed)),
             ("stop", all(s.stop), "without empty strings", "with one"),
-            (
-                "stop",
-                len(s.stop) <= limits.max_stop_strings,
-                f"at most {limits.max_stop_strings}",
-                str(len(s.stop)),
-            ),
+            ("stop", len(s.stop) <= most, f"at most {most}", str(len(s.stop))),
             ("max_new_tokens", s.max_new_tokens >= 1, "positive", str(s.max_new_tokens)),
             ("ignore_eos", not (s.ignore_eos and s.response_format), "off with a response_format", "on"),
         )
-        if not fine
+        if not valid
     ]
     if wrong:
         raise _out_of_range(wrong)
@@ -92,15 +84,15 @@ def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
 
 
 def _out_of_range(wrong: Sequence[tuple[str, str, str]]) -> InvalidArgument:
-    """Of (field, what it must be, what it is); the metadata tells of the first."""
-    violations = [Violation(field, f"must be {range_}, not {value}") for field, range_, value in wrong]
-    field, range_, value = wrong[0]
+    """From (parameter, expected, actual). The metadata describes the first."""
+    violations = [Violation(f"sampling.{n}", f"must be {expected}, not {got}") for n, expected, got in wrong]
     text = "; ".join(f"{v.field} {v.description}" for v in violations)
-    return InvalidArgument(text, violations=violations, field=field, limit=range_, actual=value)
+    _, expected, got = wrong[0]
+    return InvalidArgument(text, violations=violations, field=violations[0].field, limit=expected, actual=got)
 
 
 def check_format_size(wanted: ResponseFormat, limit: int) -> None:
-    """Something is asked for, and small enough to be looked at, or InvalidArgument or FormatTooLarge."""
+    """Raises InvalidArgument for an empty format, FormatTooLarge for a large format."""
     field = f"response_format.{wanted.kind}"
     if not wanted.source or not all(wanted.source):
         what = "must not be empty"
@@ -117,7 +109,7 @@ def check_request(
     limits: EngineLimits,
     shape: ModelShape,
 ) -> None:
-    """Every check of a request that needs no engine. Each check names what it raises."""
+    """Every check that needs no engine. Raises what the checks below raise."""
     check_sampling(request.sampling, limits)
     check_context(len(request.prompt.token_ids), request.sampling, limits)
     check_prompt(request.prompt, shape)
@@ -125,13 +117,13 @@ def check_request(
 
 
 def check_context(prompt_tokens: int, sampling: Sampling, limits: EngineLimits) -> None:
-    """Prompt and the longest possible answer fit the context, or ContextTooLong."""
+    """Raises ContextTooLong unless the prompt and the longest possible answer fit the context."""
     if prompt_tokens + sampling.max_new_tokens > limits.max_context:
         raise ContextTooLong(limits.max_context, prompt_tokens, sampling.max_new_tokens)
 
 
 def check_prompt(prompt: Prompt, shape: ModelShape) -> None:
-    """Every placeholder belongs to an image and every image has its placeholders, in order."""
+    """Raises InvalidArgument or RowsMismatch unless images and placeholders match, in order."""
     ids = prompt.token_ids
     if ids.ndim != 1 or len(ids) == 0 or prompt.positions.shape != (3, len(ids)):
         raise InvalidArgument("a prompt needs token ids (L,) and positions (3, L), L at least 1")
@@ -155,7 +147,7 @@ def check_prompt(prompt: Prompt, shape: ModelShape) -> None:
 def check_rows(
     prompt: Prompt, streams: Sequence[object], layout: RowLayout | None, shape: ModelShape
 ) -> None:
-    """One stream an image, in a layout that the model takes."""
+    """Raises ImagesMismatch or RowsMismatch unless each image has a stream that the model can read."""
     if len(streams) != len(prompt.images):
         raise ImagesMismatch(len(prompt.images), len(streams))
     if streams and layout is None:

@@ -1,7 +1,7 @@
 """The language half of a published checkpoint: its config, its end tokens, its tensors by name.
 
-Reads `model.language_model.*` and `lm_head.weight` from one or many safetensors files and nothing
-of the vision tower. Knows the layouts on disk; does not know how a module computes.
+Reads `model.language_model.*` and `lm_head.weight` from safetensors files, nothing of the vision tower. Knows
+the layouts on disk, not how a module computes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEAD = "lm_head.weight"
 
 
 class Checkpoint:
-    """A folder; raises CheckpointNotSupported where it is not one of ours."""
+    """A checkpoint folder. Raises CheckpointNotSupported if its model is not served."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,7 +33,7 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> Any:
-        """The config object of transformers, which checks fields of its own."""
+        """The config object of transformers, which does checks of its own."""
         from huggingface_hub.errors import StrictDataclassError
         from transformers import Qwen3VLConfig, Qwen3VLMoeConfig
 
@@ -64,16 +64,16 @@ class Checkpoint:
         if (self.folder / INDEX).is_file():
             return weight_map(self.folder)
         names = sorted(path.name for path in self.folder.glob("*.safetensors"))
-        found = {tensor: name for name in names for tensor in self._open(name).keys()}  # noqa: SIM118
-        if not found:
+        files = {tensor: name for name in names for tensor in self._open(name).keys()}  # noqa: SIM118
+        if not files:
             raise CheckpointNotSupported("the checkpoint has no safetensors files")
-        return found
+        return files
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._handle(name).get_slice(name).get_shape())
 
     def read(self, name: str) -> Tensor:
-        """Values that mean themselves: those of a quantised tensor mean nothing without their scales."""
+        """A float tensor. A quantised tensor is refused, because its values need scales."""
         tensor: Tensor = self._handle(name).get_tensor(name)
         if not tensor.is_floating_point() or tensor.itemsize < 2:
             kind = str(tensor.dtype).removeprefix("torch.")
@@ -83,7 +83,7 @@ class Checkpoint:
         return tensor
 
     def close(self) -> None:
-        """Let go of the files; tensors that were read stay."""
+        """Close the files. Tensors that were read remain valid."""
         self._handles.clear()
 
     def _handle(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The pages of the KV cache: the tensors that block numbers index. Knows no block's owner."""
+"""The pages of the KV cache: tensors indexed by block number. Independent of who holds a block."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LayerPages:
         return self.kv.stride(1) * self.kv.itemsize
 
     def write(self, slots: Tensor, kv: Tensor) -> None:
-        """Put (tokens, 2, kv heads, head_dim) at flat token places `slots` (block * block_size +
+        """Write (tokens, 2, kv heads, head_dim) to the flat token indices `slots` (block * block_size +
         offset).
         """
         self.kv.flatten(0, 1).index_copy_(0, slots, kv)

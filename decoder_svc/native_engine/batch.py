@@ -1,4 +1,4 @@
-"""From the chunks of a step to what the model takes. Made on the host, moved once."""
+"""From the chunks of a step to the batch that the model reads. Built on the host and moved once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from decoder_svc.native_engine.scheduler import StepChunk
 
 
 def make_batch(chunks: Sequence[StepChunk], block_size: int, spare: int) -> Batch:
-    """`chunks` is never empty; `spare` is a block that belongs to nobody."""
+    """`chunks` is not empty. `spare` is a block that no request holds."""
     tables = _tables(chunks, spare)
     ends = np.cumsum([chunk.tokens for chunk in chunks])
     parts = [(c.state, slice(c.start, c.end)) for c in chunks]
@@ -38,8 +38,8 @@ def make_batch(chunks: Sequence[StepChunk], block_size: int, spare: int) -> Batc
 
 
 def trial_batch(block_size: int, spare: int) -> Batch:
-    """One token in the block that belongs to nobody: what an engine that works can compute."""
-    one = torch.ones(1, dtype=torch.int32)
+    """A token in the spare block, which a working engine can compute."""
+    ones = torch.ones(1, dtype=torch.int32)
     return Batch(
         token_ids=torch.zeros(1, dtype=torch.int64),
         positions=torch.zeros(3, 1, dtype=torch.int64),
@@ -48,10 +48,10 @@ def trial_batch(block_size: int, spare: int) -> Batch:
         attention=AttentionPlan(
             queries=(1,),
             contexts=(1,),
-            tables=spare * one[None],
+            tables=spare * ones[None],
             query_starts=torch.tensor([0, 1], dtype=torch.int32),
             context_starts=torch.tensor([0, 1], dtype=torch.int32),
-            lengths=one,
+            lengths=ones,
             block_size=block_size,
         ),
         visual=(),
@@ -74,7 +74,7 @@ def _slots(
 
 
 def _visual(chunks: Sequence[StepChunk]) -> Iterator[VisualRows]:
-    """The rows that fall into the chunks, cut to them."""
+    """The rows that fall into the chunks."""
     base = 0
     for chunk in chunks:
         begin = chunk.start

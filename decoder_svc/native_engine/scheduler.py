@@ -1,10 +1,9 @@
-"""Which tokens of which states the next step computes.
+"""Which tokens of which requests the next step computes.
 
-A step is every decode that can go on, plus at most `prefill_chunk` prompt tokens: so prompts never
-starve answers, and answers never starve prompts. Requests enter in order of arrival, when the
-blocks for what is not cached of their prompt and one more step are free. Where an answer needs a
-block and none is free, the youngest running state gives all of its own back and is computed
-again later. Knows no model and no thread.
+A step holds every decode that can continue, plus at most `prefill_chunk` prompt tokens, so that neither
+prompts nor answers starve. Requests enter in order of arrival, when the free blocks hold what is not cached
+of their prompt and one more step. If an answer needs a block and none is free, the youngest running request
+gives back all of its blocks and is computed again later. Independent of models and threads.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from dataclasses import dataclass
 
 from decoder_svc.engine.protocol import Prompt
 from decoder_svc.native_engine.kv import BlockManager, Key
-from decoder_svc.native_engine.prefix import Copy, PrefixCache
+from decoder_svc.native_engine.prefix import BlockCopy, PrefixCache
 from decoder_svc.native_engine.request_state import RequestState
 
 
 @dataclass(frozen=True)
 class StepChunk:
-    """Compute `tokens` tokens of `state` from `start` on."""
+    """`tokens` tokens of `state` from `start` on, computed in a step."""
 
     state: RequestState
     start: int
@@ -32,13 +31,13 @@ class StepChunk:
 
     @property
     def completes(self) -> bool:
-        """Whether the next token can be sampled after it."""
+        """Whether the next token can be sampled after this chunk."""
         return self.end == self.state.length
 
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """`overlap`: a prompt may be computed while rows of its later images are on the way."""
+    """`overlap`: compute a prompt while rows of its later images are on the way."""
 
     prefill_chunk: int
     max_running: int
@@ -47,14 +46,14 @@ class SchedulerConfig:
 
 
 class Scheduler:
-    def __init__(self, blocks: BlockManager, rules: SchedulerConfig) -> None:
+    def __init__(self, blocks: BlockManager, config: SchedulerConfig) -> None:
         self.blocks = blocks
-        self.rules = rules
-        self.prefixes = PrefixCache(blocks)
+        self.config = config
+        self.prefixes = PrefixCache(blocks, config.prefix_cache)
         self.waiting: deque[RequestState] = deque()
         self.running: list[RequestState] = []  # oldest first
         self.preemptions = 0
-        self._copies: list[Copy] = []
+        self._copies: list[BlockCopy] = []
 
     def add(self, state: RequestState) -> None:
         self.waiting.append(state)
@@ -63,12 +62,12 @@ class Scheduler:
         return state in self.running or state in self.waiting
 
     def remove(self, state: RequestState) -> None:
-        """Forget a state, finished or not, and take its blocks back."""
+        """Forget a request, ended or not, and free its blocks."""
         self._drop(state)
         self.blocks.free(state.table)
 
     def discard(self, state: RequestState) -> None:
-        """Forget a state that failed; nobody will share what it has computed."""
+        """Forget a request that failed. Nobody will share what it has computed."""
         self._drop(state)
         self.blocks.discard(state.table)
 
@@ -79,39 +78,39 @@ class Scheduler:
             self.waiting.remove(state)
 
     def probe(self, prompt: Prompt) -> int:
-        """Leading tokens that need not be computed, as of now. Safe to ask from any thread."""
-        return self.prefixes.probe(prompt) if self.rules.prefix_cache else 0
+        """How many leading tokens are cached now. Safe to call from any thread."""
+        return self.prefixes.probe(prompt)
 
     def computed(self, chunks: list[StepChunk]) -> None:
-        """The step is done: its tokens are in the pages, for others too."""
+        """The step is done. Other requests may share its tokens."""
         for chunk in chunks:
-            state = chunk.state
-            state.advance(chunk.end)
-            if self.rules.prefix_cache:
-                self.prefixes.keep(state)
+            chunk.state.advance(chunk.end)
+            self.prefixes.keep(chunk.state)
 
     def schedule(self, now: float) -> list[StepChunk]:
-        """The chunks of the next step; none where everyone waits. `now` in seconds is for the
-        clocks.
-        """
+        """The chunks of the next step, none if every request waits. `now` in seconds is for the clocks."""
         for state in (*self.waiting, *self.running):
             if state.clock.first_token is None:
                 starved = not state.todo if state.table else not self._can_start(state)
                 state.clock.mark_blocked(starved, now)
         decodes = self._decodes()
         self._admit(now)
-        if self.rules.prefix_cache:
-            for state in self.running:
-                self._adopt(state)
+        for state in self.running:
+            self._adopt(state)
         return decodes + self._prefills({chunk.state for chunk in decodes})
 
+    def take_copies(self) -> list[BlockCopy]:
+        """The copies between blocks that must precede the scheduled step."""
+        copies, self._copies = self._copies, []
+        return copies
+
     def _can_start(self, state: RequestState) -> bool:
-        if self.rules.overlap:
+        if self.config.overlap:
             return state.can_start(state.hint)
         return state.ready(state.hint) == state.length
 
     def _decodes(self) -> list[StepChunk]:
-        # Victims are taken from the end, so never one that has its chunk already.
+        # Victims come from the end of the list, so a victim never has a chunk yet.
         return [
             StepChunk(s, s.computed, 1)
             for s in self.running.copy()
@@ -119,9 +118,7 @@ class Scheduler:
         ]
 
     def _make_room(self, state: RequestState) -> bool:
-        """A block for the next token, if need be from the youngest; False if that is the state
-        itself.
-        """
+        """Hold a block for the next token, if need be from the youngest request. False if that is `state`."""
         while not self.blocks.can_extend(state.table, state.length):
             victim = self.running.pop()
             self._give_back(victim)
@@ -133,7 +130,7 @@ class Scheduler:
         return True
 
     def _give_back(self, state: RequestState) -> None:
-        """All blocks; most of what they held can be adopted again, unless others need the place."""
+        """Free all blocks. Full blocks can be adopted again until other requests need them."""
         self.blocks.free(state.table)
         state.forget()
         state.hint = self.probe(state.request.prompt)
@@ -142,49 +139,38 @@ class Scheduler:
         for state in self.waiting.copy():
             if not self._can_start(state):
                 state.want_rows(state.hint)
-                continue  # its rows are on the way: others may pass
-            if len(self.running) == self.rules.max_running:
+                continue  # its rows are on the way, so later requests may pass
+            if len(self.running) == self.config.max_running or not self._hold_blocks(state):
                 return
-            if not self._take_place(state):
-                return
-            if not state.todo:  # less is cached than was thought
-                state.want_rows(state.computed)
+            state.want_rows(state.computed)
+            if not state.todo:  # less is cached than the hint promised
                 self._give_back(state)
                 continue
-            state.want_rows(state.computed)
             self.waiting.remove(state)
             self.running.append(state)
             if state.clock.admitted is None:
                 state.clock.admitted = now
 
-    def _take_place(self, state: RequestState) -> bool:
-        """Adopt what is cached and hold blocks for the rest and one more step; all or nothing."""
-        if self.rules.prefix_cache:
-            self.prefixes.adopt(state)
+    def _hold_blocks(self, state: RequestState) -> bool:
+        """Adopt what is cached and hold blocks for the rest and one more step, or hold nothing."""
+        self._adopt(state)
         if not self.blocks.can_extend(state.table, state.length + 1):
             self._give_back(state)
             return False
         self.blocks.extend(state.table, state.length + 1)
-        if self.rules.prefix_cache:
-            self._adopt(state)
+        self._adopt(state)
         return True
 
     def _adopt(self, state: RequestState) -> None:
-        self.prefixes.adopt(state)
-        copy = self.prefixes.adopt_end(state)
+        copy = self.prefixes.adopt(state)
         if copy is not None:
             self._copies.append(copy)
 
-    def take_copies(self) -> list[Copy]:
-        """What must be copied between blocks before the step that was scheduled."""
-        copies, self._copies = self._copies, []
-        return copies
-
     def _prefills(self, decoding: set[RequestState]) -> list[StepChunk]:
-        """In order of arrival. Who needs what another computes in this step waits, and adopts it."""
-        cached: list[StepChunk] = []  # all but the last token: no more than a decode
+        """In order of arrival. A request waits while another computes what it needs, then adopts that."""
+        cached: list[StepChunk] = []  # only the last token is left: no more work than a decode
         chunks: list[StepChunk] = []
-        budget = self.rules.prefill_chunk
+        budget = self.config.prefill_chunk
         computing: set[Key] = set()
         for state in self.running:
             if state in decoding:
@@ -193,16 +179,9 @@ class Scheduler:
                 cached.append(StepChunk(state, state.computed, 1))
                 continue
             tokens = min(budget, state.todo)
-            if tokens and not self._is_computed_by(computing, state):
+            key = self.prefixes.next_key(state) if tokens else None
+            if tokens and key not in computing:
                 chunks.append(StepChunk(state, state.computed, tokens))
                 budget -= tokens
+                computing |= {key} if key is not None else set()
         return cached + chunks
-
-    def _is_computed_by(self, others: set[Key], state: RequestState) -> bool:
-        """Whether one of them computes what it needs next; if not, it becomes one of them."""
-        key = self.prefixes.key(state) if self.rules.prefix_cache else None
-        if key in others:
-            return True
-        if key is not None:
-            others.add(key)
-        return False

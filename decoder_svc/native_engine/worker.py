@@ -1,13 +1,12 @@
 """The thread that steps the model.
 
-A step: obey commands, schedule, compute, sample, deliver. Everything it owns (states, blocks,
-pages) is changed by this thread alone; others leave commands in the inbox, which are run between
-two steps, and may ask `probe` and `load`. Knows no event loop: results leave through `publish`.
+A step runs commands, schedules, computes, samples and delivers. Only this thread changes states, blocks and
+pages. Other threads leave commands in the inbox, which run between two steps, and may call `probe` and
+`load`. Results leave through `publish`. Independent of the event loop.
 
-What fails for one request ends that request: a step that cannot be computed is computed a request at a
-time, values that are not finite are told by the tokens that they are of, tokens are drawn and turned into
-text one request after another. The thread dies only where not even a single token can be computed, or its
-own books are wrong.
+A failure ends the request that causes it. A step that cannot be computed is computed again request by
+request. Values that are not finite are traced to their tokens. Sampling and detokenizing run request by
+request. The thread dies only if not even a single token can be computed, or if its own bookkeeping is wrong.
 """
 
 from __future__ import annotations
@@ -41,24 +40,24 @@ Publish = Callable[[Iterable[tuple[RequestState, Result]]], object]
 
 
 @dataclass(frozen=True, eq=False)
-class Computed:
-    """Chunks that were computed together, the logits after those that complete, and which came out finite."""
+class StepOutput:
+    """Chunks that were computed together, the logits of those that complete, and whether each is finite."""
 
     chunks: list[StepChunk]
     logits: Tensor
     finite: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, chunks: list[StepChunk], output: Output) -> Computed:
+    def of(cls, chunks: list[StepChunk], output: Output) -> StepOutput:
         starts = np.cumsum([0, *(chunk.tokens for chunk in chunks[:-1])])
         return cls(chunks, output.logits, np.logical_and.reduceat(output.finite.cpu().numpy(), starts))
 
-    def without_spoiled(self) -> Computed:
+    def only_finite(self) -> StepOutput:
         if self.finite.all():
             return self
         chunks = [chunk for chunk, fine in zip(self.chunks, self.finite, strict=True) if fine]
         completing = [fine for chunk, fine in zip(self.chunks, self.finite, strict=True) if chunk.completes]
-        return Computed(chunks, self.logits[np.flatnonzero(completing)], self.finite[self.finite])
+        return StepOutput(chunks, self.logits[np.flatnonzero(completing)], self.finite[self.finite])
 
 
 class Worker:
@@ -76,7 +75,7 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the step that is running, and waits for that."""
+        """Let the running step end, then wait for the thread."""
         self._inbox.put(self._stop)
         self._thread.join()
 
@@ -84,22 +83,22 @@ class Worker:
         self._inbox.put(partial(self._scheduler.add, state))
 
     def remove(self, state: RequestState) -> None:
-        """Free whatever the state still holds; harmless if it has ended."""
+        """Free what the state still holds. Harmless if the request has ended."""
         self._inbox.put(partial(self._scheduler.remove, state))
 
     def abort(self, state: RequestState) -> None:
         self._inbox.put(partial(self._abort, state))
 
     def wake(self) -> None:
-        """Something that the scheduler looks at has changed: rows have arrived."""
+        """Schedule again: rows have arrived."""
         self._inbox.put(lambda: None)
 
     def probe(self, prompt: Prompt) -> int:
-        """Leading tokens that are in the cache, as of now, from any thread."""
+        """How many leading tokens are cached now. Safe to call from any thread."""
         return self._scheduler.probe(prompt)
 
     def load(self) -> EngineLoad:
-        """As of now, from any thread: single numbers, each right for itself."""
+        """Safe to call from any thread. Each number is right by itself; together they may be of two steps."""
         s = self._scheduler
         return EngineLoad(len(s.running), len(s.waiting), s.blocks.used, s.blocks.total, s.preemptions)
 
@@ -107,14 +106,14 @@ class Worker:
         try:
             busy = False
             while not self._stopping:
-                self._obey(wait=not busy)
+                self._run_commands(wait=not busy)
                 busy = self._step()
-        except BaseException as error:  # whatever ends this thread, nobody may wait for it
+        except BaseException as error:  # whatever ends this thread, no caller may wait for it
             log.exception("engine_died")
             self._died(error)
 
-    def _obey(self, wait: bool) -> None:
-        """Run the commands that are there; with nothing to compute, sleep until there is one."""
+    def _run_commands(self, wait: bool) -> None:
+        """Run the commands in the inbox. With nothing to compute, sleep until there is a command."""
         if wait:
             self._inbox.get()()
         while not self._inbox.empty():
@@ -122,80 +121,81 @@ class Worker:
 
     def _step(self) -> bool:
         chunks = self._scheduler.schedule(time.perf_counter())
-        lost = self._copy()
-        chunks = [chunk for chunk in chunks if chunk.state not in lost]
+        failed = self._copy()
+        chunks = [chunk for chunk in chunks if chunk.state not in failed]
         if not chunks:
-            return bool(lost)
-        for computed in self._compute(chunks):
-            self._deliver(computed)
+            return bool(failed)
+        for output in self._compute(chunks):
+            self._deliver(output)
         return True
 
     def _copy(self) -> set[RequestState]:
-        """Do what prefixes left to be copied. Returns the states that could not be served so."""
-        lost = set()
+        """Copy blocks as prefix reuse requires. Returns the states whose copies failed."""
+        failed = set()
         for copy in self._scheduler.take_copies():
             try:
                 self._runner.copy(copy.source, copy.target, copy.tokens)
             except Exception as error:
                 log.warning("copy_failed", exc_info=True)
-                lost.add(copy.state)
+                failed.add(copy.state)
                 self._fail(copy.state, failure_of(error, copy.state))
-        return lost
+        return failed
 
-    def _compute(self, chunks: list[StepChunk]) -> Iterator[Computed]:
-        """The chunks together; where that fails each alone, which writes the same keys and values again. Each
-        is to be read before the next.
+    def _compute(self, chunks: list[StepChunk]) -> Iterator[StepOutput]:
+        """The output of all chunks. If they fail together, the output of each alone, which writes the same
+        keys and values again. Read each output before the next is computed.
         """
         together = self._try(chunks)
-        if isinstance(together, Computed):
+        if isinstance(together, StepOutput):
             yield together
             return
-        failed = [(chunks[0].state, together)] if len(chunks) == 1 else []
-        for chunk in chunks if len(chunks) > 1 else ():
-            alone = self._try([chunk])
-            if isinstance(alone, Computed):
-                yield alone
+        alone = ((c, self._try([c])) for c in chunks) if len(chunks) > 1 else [(chunks[0], together)]
+        failed: list[tuple[RequestState, FoveaError]] = []
+        for chunk, result in alone:
+            if isinstance(result, StepOutput):
+                yield result
             else:
-                failed.append((chunk.state, alone))
-        if len(failed) == len(chunks):  # was it the requests, or is it the engine? Then this raises too
+                failed.append((chunk.state, result))
+        if len(failed) == len(
+            chunks
+        ):  # an engine that works computes the trial batch; a broken engine raises
             blocks = self._scheduler.blocks
             self._runner.forward(trial_batch(blocks.block_size, blocks.spare))
         for state, failure in failed:
             self._fail(state, failure)
 
-    def _try(self, chunks: list[StepChunk]) -> Computed | FoveaError:
-        """What they computed, or what the first of them is told if it was alone."""
+    def _try(self, chunks: list[StepChunk]) -> StepOutput | FoveaError:
+        """The output, or the failure of the first chunk's request in case the chunk was alone."""
         blocks = self._scheduler.blocks
         try:
             batch = make_batch(chunks, blocks.block_size, blocks.spare)
-            return Computed.of(chunks, self._runner.forward(batch))
+            return StepOutput.of(chunks, self._runner.forward(batch))
         except Exception as error:
             log.warning("step_failed", requests=len(chunks), exc_info=True)
             failure = failure_of(error, chunks[0].state)
-        free_memory()  # not within the handler: until its end the error holds the tensors of the step
+        free_memory()  # outside of the handler, because there the error holds the tensors of the step
         return failure
 
-    def _deliver(self, computed: Computed) -> None:
-        for chunk, fine in zip(computed.chunks, computed.finite, strict=True):
+    def _deliver(self, output: StepOutput) -> None:
+        for chunk, fine in zip(output.chunks, output.finite, strict=True):
             if not fine:
-                state = chunk.state
-                self._fail(state, AnswerNotFinite(self._dtype.value, state.output_tokens))
-        computed = computed.without_spoiled()
-        self._scheduler.computed(computed.chunks)
-        sampled = [chunk for chunk in computed.chunks if chunk.completes]
-        if not sampled:
+                self._fail(chunk.state, AnswerNotFinite(self._dtype.value, chunk.state.output_tokens))
+        output = output.only_finite()
+        self._scheduler.computed(output.chunks)
+        completing = [chunk for chunk in output.chunks if chunk.completes]
+        if not completing:
             return
-        drawn = self._draw(sampled, computed.logits)
+        sampled = self._sample(completing, output.logits)
         now = time.perf_counter()
-        deltas = [(s, delta) for s, token in drawn if (delta := self._advanced(s, token, now)) is not None]
+        deltas = [(s, delta) for s, token in sampled if (delta := self._advance(s, token, now)) is not None]
         for state, delta in deltas:
             if delta.finish_reason is not None:
                 self._scheduler.remove(state)
         if deltas:
             self._publish(deltas)
 
-    def _draw(self, chunks: list[StepChunk], logits: Tensor) -> list[tuple[RequestState, int]]:
-        """A token for each; where that fails for all together, each alone, from logits computed anew."""
+    def _sample(self, chunks: list[StepChunk], logits: Tensor) -> list[tuple[RequestState, int]]:
+        """A token for each chunk. If that fails for all together, each is sampled alone from new logits."""
         states = [chunk.state for chunk in chunks]
         try:
             return list(zip(states, sample(logits, [s.sampler for s in states]), strict=True))
@@ -204,41 +204,37 @@ class Worker:
             if len(chunks) == 1:
                 self._fail(states[0], failure_of(error, states[0]))
                 return []
-        return [pair for chunk in chunks for pair in self._draw_again(chunk)]
+        return [pair for chunk in chunks for pair in self._sample_alone(chunk)]
 
-    def _draw_again(self, chunk: StepChunk) -> list[tuple[RequestState, int]]:
-        computed = self._try([chunk])
-        if isinstance(computed, Computed):
-            return self._draw([chunk], computed.logits)
-        self._fail(chunk.state, computed)
+    def _sample_alone(self, chunk: StepChunk) -> list[tuple[RequestState, int]]:
+        output = self._try([chunk])
+        if isinstance(output, StepOutput):
+            return self._sample([chunk], output.logits)
+        self._fail(chunk.state, output)
         return []
 
-    def _advanced(self, state: RequestState, token: int, now: float) -> Delta | None:
-        """None where the request fails over it."""
+    def _advance(self, state: RequestState, token: int, now: float) -> Delta | None:
+        """The delta of a sampled token, or None if the token fails the request."""
         try:
-            return self._advance(state, token, now)
-        except BaseException as error:  # as above
+            state.sampler.saw(token)
+            state.append(token)
+            state.clock.mark_token(now)
+            ended: FinishReason | None = "length" if state.is_full else None
+            return state.delta_builder.add(token, state.usage(), state.sampler.logprobs, ended)
+        except BaseException as error:  # as in `_sample`
             log.warning("advance_failed", exc_info=True)
             self._fail(state, failure_of(error, state))
             return None
 
     def _fail(self, state: RequestState, failure: FoveaError) -> None:
-        """End one request; what it has computed is shared with nobody."""
+        """End a request. Nobody shares what it has computed."""
         self._scheduler.discard(state)
         self._publish([(state, failure)])
 
-    def _advance(self, state: RequestState, token: int, now: float) -> Delta:
-        state.sampler.saw(token)
-        state.append(token)
-        state.clock.mark_token(now)
-        ended: FinishReason | None = "length" if state.is_full else None
-        return state.delta_builder.add(token, state.usage(), state.sampler.logprobs, ended)
-
     def _abort(self, state: RequestState) -> None:
-        if not self._scheduler.holds(state):
-            return
-        self._scheduler.remove(state)
-        self._publish([(state, state.delta_builder.end(state.usage(), "abort"))])
+        if self._scheduler.holds(state):
+            self._scheduler.remove(state)
+            self._publish([(state, state.delta_builder.end(state.usage(), "abort"))])
 
     def _stop(self) -> None:
         self._stopping = True

@@ -1,4 +1,4 @@
-"""The bounds that several keywords of a JSON schema set for one number, where llguidance errs with them."""
+"""Bounds that several keywords of a JSON schema set for the same number, where llguidance is inexact."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from decoder_svc.sampling.keywords import MAX_MULTIPLE, Place, scaled
 
 @dataclass
 class Bounds:
-    """The bounds that may meet in one number, by keyword."""
+    """The bounds that may apply to the same number, by keyword."""
 
     minimum: set[float] = field(default_factory=set)
     maximum: set[float] = field(default_factory=set)
@@ -27,7 +27,7 @@ class Bounds:
             self._check_multiples(place)
 
     def _check_exclusive(self, place: Place) -> None:
-        """An exclusive bound's own value is taken where it is an integer and the opposite bound shares it."""
+        """llguidance accepts an integer exclusive bound itself if the opposite bound is less than 1 away."""
         for low, high in product(self.exclusiveMinimum, self.maximum | self.exclusiveMaximum):
             if low == int(low) >= 0 and low < high < low + 1:
                 raise place.refuse(
@@ -40,7 +40,7 @@ class Bounds:
                 )
 
     def _check_multiples(self, place: Place) -> None:
-        """A multiple of several numbers is one of their least common multiple."""
+        """A multiple of several numbers is a multiple of their least common multiple."""
         numbers = [Decimal(repr(number)) for number in self.multipleOf]
         places = max(scaled(number)[1] for number in numbers)
         common = math.lcm(*(int(number.scaleb(places)) for number in numbers))

@@ -1,7 +1,7 @@
-"""What the keywords of a JSON schema may hold, each by itself.
+"""The values that single keywords of a JSON schema may have.
 
-A check takes the subschema's place, the keyword and its value; it returns the value as it is enforced, or
-raises Unenforceable or TooCostly with the place and the keyword. Knows no llguidance.
+A check takes the subschema's place, the keyword and its value. It returns the value as it is enforced, or
+raises Unenforceable or TooCostly with the place and the keyword. Independent of llguidance.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 LARGEST = 2**53 - 1
-"""Bounds and constants are compared as doubles: larger integers would be rounded."""
+"""Bounds and constants are compared as doubles, which round larger integers."""
 LARGEST_COUNT = 2**31 - 1
 MAX_MULTIPLE = 10_000
-"""A multiple of n takes an automaton of n states: 10,000 take 0.1 s and 15 MiB, a million 10 s and 400."""
+"""A multiple of n takes n states of an automaton: 10,000 take 0.1 s and 15 MiB, 1,000,000 10 s and 400."""
 
 TYPES = frozenset(("null", "boolean", "integer", "number", "string", "array", "object"))
 _NAMED_ESCAPES = "\b\t\n\f\r"
@@ -27,11 +27,11 @@ _STACKED = re.compile(r"(?:[*+?]|\{\d*,?\d*\})\??(?:[*+]|\?\?|\{\d*,?\d*\})")
 
 
 class Unenforceable(ValueError):
-    """The format is wrong, or asks for what is not enforced exactly."""
+    """The format is invalid or demands what cannot be enforced exactly."""
 
 
 class TooCostly(ValueError):
-    """`what` of the format is above `limit`, beyond which formats cost too much to compile."""
+    """`what` of the format is above `limit`. Formats beyond the limit cost too much to compile."""
 
     def __init__(self, what: str, limit: int, actual: float) -> None:
         super().__init__(f"{what} is {actual}, above the limit of {limit}")
@@ -60,7 +60,7 @@ class Place:
 
 
 def shown(text: str) -> str:
-    """Text of the caller's within a message: short, and encodable."""
+    """Text of the caller for a message: short and encodable."""
     short = text if len(text) <= 80 else f"{text[:79]}…"
     return short.encode("utf-8", "backslashreplace").decode()
 
@@ -70,7 +70,7 @@ def refuse_keyword(place: Place, keyword: str, value: Any) -> Any:
 
 
 def check_text(place: Place, keyword: str, value: Any) -> str:
-    """A string that JSON writes without `\\u`; that escape is never allowed, as it would disguise names."""
+    """A string that JSON writes without `\\u`. The escape is refused, because it disguises names."""
     if not isinstance(value, str):
         raise place.refuse(keyword, "must be a string")
     for char in value:
@@ -82,13 +82,13 @@ def check_text(place: Place, keyword: str, value: Any) -> str:
 
 
 def check_pattern(place: Place, keyword: str, value: Any) -> str:
-    """What Rust's expressions and those of JSON schema both have, and read alike."""
+    """An expression that Rust and JSON schema both support with the same meaning."""
     pattern = check_text(place, keyword, value)
     plain = _ESCAPE.sub("_", pattern)
     outside = _CLASS.sub("_", plain)
     odd = [e for e in _ESCAPE.findall(pattern) if e[1].isalpha() and e[1] not in "dDwWsStnrfvxupP"]
     odd += _FLAGS.findall(outside) + _STACKED.findall(outside)
-    odd += [found for inside in _CLASS.findall(plain) for found in _SET_SIGNS.findall(inside)]
+    odd += [sign for inside in _CLASS.findall(plain) for sign in _SET_SIGNS.findall(inside)]
     if odd:
         raise place.refuse(keyword, f"has {shown(odd[0])}, which not every engine reads alike")
     return pattern
@@ -115,13 +115,13 @@ def check_multiple(place: Place, keyword: str, value: Any) -> int | float:
 
 
 def scaled(number: Decimal) -> tuple[int, int]:
-    """The number as an integer, and by how many decimal places that is shifted."""
+    """The number as an integer, and the decimal places by which the integer is shifted."""
     places = max(0, -int(number.normalize().as_tuple().exponent))
     return int(number.scaleb(places)), places
 
 
 def _scaled_as_double(number: float) -> tuple[int, int]:
-    """The same as llguidance has it, where multiplying by ten may round."""
+    """The same as llguidance computes it: multiplying by ten may round."""
     value, places = float(number), 0
     while value % 1:
         value, places = value * 10, places + 1
@@ -151,17 +151,14 @@ def check_names(place: Place, keyword: str, value: Any) -> list[str]:
 def check_literals(place: Place, keyword: str, value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise place.refuse(keyword, "must be a list of at least one value")
-    return [check_literal(place, keyword, one) for one in value]
+    return [check_literal(place, keyword, item) for item in value]
 
 
 def check_literal(place: Place, keyword: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {
-            check_text(place, keyword, name): check_literal(place, keyword, one)
-            for name, one in value.items()
-        }
+        return {check_text(place, keyword, k): check_literal(place, keyword, v) for k, v in value.items()}
     if isinstance(value, list):
-        return [check_literal(place, keyword, one) for one in value]
+        return [check_literal(place, keyword, item) for item in value]
     if isinstance(value, str):
         return check_text(place, keyword, value)
     return value if value is None or isinstance(value, bool) else check_number(place, keyword, value)

@@ -1,8 +1,8 @@
-"""Which JSON schemas are enforced: all keywords are known and enforced exactly, or the schema is refused.
+"""Which JSON schemas are enforced. A schema is refused unless every keyword is known and enforced exactly.
 
-llguidance ignores keywords that it does not know, reads settings of its own from the schema, and is not exact
-in every combination. What comes out here holds only what it does enforce, in the words of the latest draft.
-Knows no llguidance and no tokenizer.
+llguidance ignores unknown keywords, reads settings of its own from the schema, and is inexact in some
+combinations. The result here has only what llguidance enforces, in the latest draft's vocabulary. Independent
+of llguidance and tokenizers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from decoder_svc.sampling.keywords import Place, Unenforceable, shown
 
 MAX_DEPTH = 64
 MAX_PATTERN_PROPERTIES = 64
-"""Each pair of patterns is proved disjoint: 300 of them take seconds."""
+"""llguidance proves each pair of patterns disjoint, which takes seconds for 300 patterns."""
 
 Check = Callable[[Place, str, Any], Any]
 ANNOTATIONS = {
@@ -56,12 +56,12 @@ def enforceable(text: str) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    """NaN and Infinity, which Python takes and RFC 8259 does not."""
+    """NaN and Infinity, which Python accepts and RFC 8259 does not."""
     raise ValueError(f"{name} is no number")
 
 
 class _Walk:
-    """Goes through a schema once, and remembers what only the whole of it tells."""
+    """Walks a schema once and collects what must be checked on the whole."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = dict(schema)
@@ -95,7 +95,7 @@ class _Walk:
             return node
         if not isinstance(node, dict):
             raise Unenforceable(f"{shown(place.pointer)} must be a schema: an object, true or false")
-        if place.depth > 2 * MAX_DEPTH:  # a level is a keyword and, mostly, a name
+        if place.depth > 2 * MAX_DEPTH:  # a level is a keyword and usually a name
             raise place.too_costly("the nesting", MAX_DEPTH, place.depth // 2)
         reduced = {
             keyword: self._checks.get(keyword, kw.refuse_keyword)(place, keyword, value)
@@ -105,7 +105,7 @@ class _Walk:
         return _applied_last(reduced)
 
     def _current(self, node: Mapping[str, Any], place: Place) -> dict[str, Any]:
-        """The node in the words of the latest draft, without what says nothing about an answer."""
+        """The node in the latest draft's vocabulary, without annotations."""
         current = {keyword: value for keyword, value in node.items() if keyword not in ANNOTATIONS}
         if current.get("uniqueItems") is False:
             del current["uniqueItems"]
@@ -140,14 +140,14 @@ class _Walk:
             raise place.refuse(keyword, "must be an object of schemas")
         check = kw.check_pattern if keyword == "patternProperties" else kw.check_text
         return {
-            check(place, keyword, name): self._node(one, place / keyword / name)
-            for name, one in value.items()
+            check(place, keyword, name): self._node(node, place / keyword / name)
+            for name, node in value.items()
         }
 
     def _listed(self, place: Place, keyword: str, value: Any) -> list[Any]:
         if not isinstance(value, list) or not value:
             raise place.refuse(keyword, "must be a list of schemas")
-        return [self._node(one, place / keyword / at) for at, one in enumerate(value)]
+        return [self._node(node, place / keyword / at) for at, node in enumerate(value)]
 
     def _reference(self, place: Place, keyword: str, value: Any) -> str:
         target = kw.check_text(place, keyword, value)
@@ -158,7 +158,7 @@ class _Walk:
 
 
 def _names_old_draft(draft: Any) -> bool:
-    """Whether it is one from before `prefixItems`. Raises Unenforceable where it is none."""
+    """Whether the draft is older than `prefixItems`. Raises Unenforceable if it is not a known draft."""
     if isinstance(draft, str) and draft.rstrip("#") == _LATEST:
         return False
     if isinstance(draft, str) and _DRAFTS.fullmatch(draft):
@@ -167,13 +167,13 @@ def _names_old_draft(draft: Any) -> bool:
 
 
 def _applied_last(node: Mapping[str, Any]) -> dict[str, Any]:
-    """llguidance reads keywords together up to the next applicator, and some mean another thing alone."""
+    """llguidance combines keywords only up to the next applicator, and some change their meaning alone."""
     own = {keyword: value for keyword, value in node.items() if keyword not in _APPLICATORS}
     return own | {keyword: value for keyword, value in node.items() if keyword in _APPLICATORS}
 
 
 def _merges(node: Mapping[str, Any]) -> bool:
-    """Whether llguidance makes one schema of several there, in which bounds of any two may meet."""
+    """Whether llguidance merges several schemas here, so that bounds of any two may apply to a number."""
     applied = {"allOf", "anyOf", "oneOf", "$ref"} & set(node)
     beside = set(node) - {"$defs", "definitions"}
     several = len(applied) > 1 or len(node.get("allOf", ())) > 1

@@ -42,7 +42,7 @@ POLL_S = 1.0  # between two checks whether vLLM is alive
 class VllmCall(EngineCall):
     answer: AnswerStream
     images: tuple[RowBuffer, ...]
-    grammar: str  # the source that its format was tried as
+    grammar: str  # the source of its tried format
 
 
 class VllmEngine(BaseEngine[VllmCall]):
@@ -106,15 +106,15 @@ class VllmEngine(BaseEngine[VllmCall]):
         return self._gauge.load(len(self._calls))
 
     async def probe(self, prompt: Prompt) -> int:
-        """Nothing for sure: vLLM looks a prefix up only when it schedules a request, in another process."""
+        """Always 0: vLLM looks a prefix up only when it schedules a request, in another process."""
         return 0
 
     async def check_format(self, wanted: ResponseFormat) -> None:
-        """vLLM compiles it once more, in its own process: only what was tried may get there."""
+        """Try the format, because vLLM compiles formats in its own process without our limits."""
         await self._source(wanted)
 
     async def _source(self, wanted: ResponseFormat | None) -> str:
-        """The format as it was tried; empty where there is none. Raises what `check_format` raises."""
+        """The source of the tried format, empty without a format. Raises what `check_format` raises."""
         self._running()
         if wanted is None or self._formats is None:
             return ""
@@ -193,7 +193,7 @@ class VllmEngine(BaseEngine[VllmCall]):
 
 
 async def _gather_rows(rows: RowStreams, images: tuple[RowBuffer, ...]) -> None:
-    """All rows of all images, or the first failure, after the other streams were let go."""
+    """All rows of all images. Raises the first failure after the other streams have ended."""
     pulls = [
         asyncio.create_task(pull(source, image, lambda: None))
         for source, image in zip(rows, images, strict=True)

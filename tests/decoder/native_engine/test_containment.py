@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from decoder_svc.engine.protocol import EngineRequest, Prompt, ResponseFormat, RowChunk, Sampling
+from decoder_svc.engine.protocol import EngineRequest, Prompt, ResponseFormat, RowChunk, Sampling, Usage
 from decoder_svc.errors import RequestFailed, RowsInterrupted
 from decoder_svc.model.batch import Batch, Output
 from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.native_engine.request_state import RequestState
-from decoder_svc.native_engine.worker import Worker
 from fovea.contract.errors import EngineFailed, EngineOutOfMemory, FoveaError
 from tests.decoder.native_engine.harness import (
     Question,
@@ -137,19 +136,18 @@ async def failing_sampler(
     monkeypatch.setattr(worker, "sample", fails)
 
 
-async def failing_text(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    advance = Worker._advance
+async def failing_delta(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    usage = RequestState.usage
 
-    def fails(self: Worker, state: RequestState, token: int, now: float) -> Any:
-        delta = advance(self, state, token, now)
-        if state.request.sampling.seed == 666:
+    def fails(self: RequestState) -> Usage:
+        if self.request.sampling.seed == 666:
             raise error
-        return delta
+        return usage(self)
 
-    monkeypatch.setattr(Worker, "_advance", fails)
+    monkeypatch.setattr(RequestState, "usage", fails)
 
 
-@pytest.mark.parametrize("where", [failing_draw, failing_sampler, failing_text])
+@pytest.mark.parametrize("where", [failing_draw, failing_sampler, failing_delta])
 @pytest.mark.parametrize("error", [ValueError("a defect"), Panic("index out of bounds")])
 async def test_one_that_cannot_be_drawn_fails_alone(
     engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, where: Any, error: BaseException

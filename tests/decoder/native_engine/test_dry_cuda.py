@@ -337,8 +337,8 @@ MIX_UPS: dict[str, tuple[type[Any], Callable[[pytest.MonkeyPatch], None]]] = {
     "pages in fp32": (GatheredAttention, spoil(pages(wide))),
     "head on the CPU": (GatheredAttention, spoil(set_on("._head", to_cpu))),
     "head in fp32": (GatheredAttention, spoil(set_on("._head", wide))),
-    "axes of the angles on the CPU": (GatheredAttention, spoil(set_on("._turns._axis", to_cpu))),
-    "frequencies on the CPU": (GatheredAttention, spoil(set_on("._turns._inverse", to_cpu))),
+    "axes of the angles on the CPU": (GatheredAttention, spoil(set_on("._rotary._axis", to_cpu))),
+    "frequencies on the CPU": (GatheredAttention, spoil(set_on("._rotary._inverse", to_cpu))),
     "norm in fp32": (GatheredAttention, spoil(set_on("_before", wide))),
     "norm of queries on the CPU": (GatheredAttention, spoil(set_on("_qk_norm", to_cpu))),
     "norm of queries in fp32": (GatheredAttention, spoil(set_on("_qk_norm", wide))),
@@ -368,13 +368,13 @@ def keep_on_cpu(name: str) -> Callable[[pytest.MonkeyPatch], None]:
     """A column of the sampling parameters is made on the CPU."""
 
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
-        whole = sampler._knobs
+        whole = sampler._parameters
 
         def spoilt(draws: Any, device: torch.device) -> Any:
             knobs = whole(draws, device)
             return replace(knobs, **{name: getattr(knobs, name).to(CPU)})
 
-        monkeypatch.setattr(sampler, "_knobs", spoilt)
+        monkeypatch.setattr(sampler, "_parameters", spoilt)
 
     return plant
 

@@ -71,10 +71,10 @@ def check_step(scheduler: Scheduler, chunks: list[StepChunk]) -> None:
     assert chunks, "somebody waits, and nobody is computed"
     chosen = [chunk.state for chunk in chunks]
     assert len(set(map(id, chosen))) == len(chosen)
-    assert len(scheduler.running) <= scheduler.rules.max_running
+    assert len(scheduler.running) <= scheduler.config.max_running
     assert all(s.can_decode <= (s in chosen) for s in scheduler.running), "an answer starves"
     prompts = [chunk.tokens for chunk in chunks if not chunk.state.can_decode]
-    assert sum(prompts) <= scheduler.rules.prefill_chunk
+    assert sum(prompts) <= scheduler.config.prefill_chunk
     assert all(c.end <= len(c.state.table) * BLOCK for c in chunks)
     held = [block for s in scheduler.running for block in s.table]
     assert len(set(held)) == scheduler.blocks.used
