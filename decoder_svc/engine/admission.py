@@ -6,7 +6,6 @@ The service uses them to refuse early; the engine repeats them because it trusts
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,40 +31,20 @@ from fovea.contract.errors import (
 )
 from fovea.contract.rows import RowLayout
 
-
-@dataclass(frozen=True)
-class _Range:
-    """From `least` to `most`; `above` excludes `least`. NaN lies in no range, because it compares false."""
-
-    least: float
-    most: float
-    above: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        return (self.least < value if self.above else self.least <= value) and value <= self.most
-
-    def __str__(self) -> str:
-        if self.above:
-            return f"above {self.least:.6g} and at most {self.most:.6g}"
-        return f"between {self.least:.6g} and {self.most:.6g}"
-
-
-_RANGES = {
-    "temperature": _Range(0, MAX_TEMPERATURE),
-    "top_p": _Range(0, 1, above=True),
-    "min_p": _Range(0, 1),
-    "repetition_penalty": _Range(MIN_PENALTY, MAX_PENALTY),
-}
+_TEMPERATURES = f"between 0 and {MAX_TEMPERATURE:.6g}"
+_PENALTIES = f"between {MIN_PENALTY:.6g} and {MAX_PENALTY:.6g}"
 
 
 def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
-    """Check every parameter. Raises InvalidArgument, MaxNewTokensTooLarge or FormatTooLarge."""
+    """Raises InvalidArgument, MaxNewTokensTooLarge or FormatTooLarge. NaN is invalid: it compares false."""
     s, most = sampling, limits.max_stop_strings
-    ranges = [(name, range_, getattr(s, name)) for name, range_ in _RANGES.items()]
-    wrong = [(name, str(range_), f"{value:.6g}") for name, range_, value in ranges if value not in range_]
-    wrong += [
-        (name, expected, actual)
+    wrong = [
+        (name, expected, actual or f"{getattr(s, name):.6g}")
         for name, valid, expected, actual in (
+            ("temperature", 0 <= s.temperature <= MAX_TEMPERATURE, _TEMPERATURES, ""),
+            ("top_p", 0 < s.top_p <= 1, "above 0 and at most 1", ""),
+            ("min_p", 0 <= s.min_p <= 1, "between 0 and 1", ""),
+            ("repetition_penalty", MIN_PENALTY <= s.repetition_penalty <= MAX_PENALTY, _PENALTIES, ""),
             ("top_k", s.top_k >= 0, "0 (off) or positive", str(s.top_k)),
             ("seed", s.seed is None or s.seed >= 0, "not negative", str(s.seed)),
             ("stop", all(s.stop), "without empty strings", "with one"),
@@ -93,7 +72,7 @@ def _out_of_range(wrong: Sequence[tuple[str, str, str]]) -> InvalidArgument:
 
 def check_format_size(wanted: ResponseFormat, limit: int) -> None:
     """Raises InvalidArgument for an empty format, FormatTooLarge for a large format."""
-    field = f"response_format.{wanted.kind}"
+    field = wanted.field
     if not wanted.source or not all(wanted.source):
         what = "must not be empty"
         raise InvalidArgument(f"{field} {what}", violations=[Violation(field, what)])
@@ -109,17 +88,13 @@ def check_request(
     limits: EngineLimits,
     shape: ModelShape,
 ) -> None:
-    """Every check that needs no engine. Raises what the checks below raise."""
+    """Raises ContextTooLong if the longest answer does not fit, and what the other checks raise."""
     check_sampling(request.sampling, limits)
-    check_context(len(request.prompt.token_ids), request.sampling, limits)
+    tokens, answer = len(request.prompt.token_ids), request.sampling.max_new_tokens
+    if tokens + answer > limits.max_context:
+        raise ContextTooLong(limits.max_context, tokens, answer)
     check_prompt(request.prompt, shape)
     check_rows(request.prompt, streams, layout, shape)
-
-
-def check_context(prompt_tokens: int, sampling: Sampling, limits: EngineLimits) -> None:
-    """Raises ContextTooLong unless the prompt and the longest possible answer fit the context."""
-    if prompt_tokens + sampling.max_new_tokens > limits.max_context:
-        raise ContextTooLong(limits.max_context, prompt_tokens, sampling.max_new_tokens)
 
 
 def check_prompt(prompt: Prompt, shape: ModelShape) -> None:

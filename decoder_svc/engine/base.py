@@ -93,10 +93,6 @@ class BaseEngine(ABC, Generic[C]):
     def _abort(self, call: C) -> None:
         """End the call's deltas with the finish reason `abort`."""
 
-    @abstractmethod
-    def _forget(self, call: C) -> None:
-        """Give back what the engine holds for the call outside of its tasks."""
-
     def _check_room(self, request_id: str) -> None:
         """Raises InvalidArgument if the id is in use, EngineBusy if too many calls wait."""
         if request_id in self._calls:
@@ -106,8 +102,8 @@ class BaseEngine(ABC, Generic[C]):
             raise EngineBusy(self.limits.max_waiting, waiting, retry_after_s=1.0)
 
     async def _release(self, call: C) -> None:
+        """Give back what the call holds."""
         del self._calls[call.request.id]
-        self._forget(call)
         for task in call.tasks:
             task.cancel()
         await asyncio.gather(*call.tasks, return_exceptions=True)

@@ -28,6 +28,11 @@ class ResponseFormat:
     kind: FormatKind
     source: tuple[str, ...]  # a single entry, except for `choice`: its allowed answers
 
+    @property
+    def field(self) -> str:
+        """The field of a request that holds the format."""
+        return f"response_format.{self.kind}"
+
 
 MIN_TEMPERATURE = MIN_PENALTY = float(np.float32(0.01))
 """In fp32, as on the wire. A lower temperature is greedy; a lower repetition penalty is refused."""
@@ -79,8 +84,7 @@ class ImageSpan:
 class Prompt:
     """Expanded token ids (L,), their M-RoPE positions (3, L) for T, H, W, and the images in prompt order.
 
-    `next_position` is the position of the first generated token on all three axes. Only prompts of the same
-    `salt` share cached blocks.
+    `next_position` is that of the first generated token. Prompts of the same `salt` may share cached blocks.
     """
 
     token_ids: NDArray[np.int32]

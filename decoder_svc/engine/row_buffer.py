@@ -21,9 +21,7 @@ from fovea.finite import first_not_finite
 
 
 class RowBuffer:
-    """`data` holds bytes (rows, row_bytes); the first `ready` rows may be used. The model computes in
-    `dtype`.
-    """
+    """`data` holds bytes (rows, row_bytes), usable up to row `ready`. The model computes in `dtype`."""
 
     def __init__(self, span: ImageSpan, layout: RowLayout, dtype: RowDtype) -> None:
         self.span = span

@@ -90,10 +90,10 @@ class AttentionPlan:
 @dataclass(frozen=True, eq=False)
 class _Stale:
     """Gathered tokens beyond the contexts of a group. The mask alone does not make them harmless: 0 x NaN is
-    NaN. The first `ends[i]` of `places` belong to the first i sequences.
+    NaN. The first `ends[i]` of `indices` belong to the first i sequences.
     """
 
-    places: Tensor
+    indices: Tensor
     ends: tuple[int, ...]
     width: int  # gathered tokens of a sequence
 
@@ -102,16 +102,16 @@ class _Stale:
         width = tables.shape[1] * size
         # A context shorter than a block gathers its stale tail again for its unseen blocks.
         tails = [range(c, width if c < size else -(-c // size) * size) for c in contexts]
-        places = [i * width + place for i, tail in enumerate(tails) for place in tail]
+        indices = [i * width + index for i, tail in enumerate(tails) for index in tail]
         ends = (0, *accumulate(map(len, tails)))
-        return cls(torch.tensor(places, dtype=torch.int64, device=tables.device), ends, width)
+        return cls(torch.tensor(indices, dtype=torch.int64, device=tables.device), ends, width)
 
     def clear(self, kv: Tensor, part: slice) -> None:
         """Zero the stale tokens in `kv`, gathered for the sequences of `part`."""
-        places = self.places[self.ends[part.start] : self.ends[part.stop]]
+        indices = self.indices[self.ends[part.start] : self.ends[part.stop]]
         if part.start:
-            places = places - part.start * self.width
-        kv.flatten(0, 1).index_fill_(0, places, 0)
+            indices = indices - part.start * self.width
+        kv.flatten(0, 1).index_fill_(0, indices, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +159,7 @@ class GatheredAttention:
 
     @staticmethod
     def _decode(q: Tensor, pages: LayerPages, group: DecodeGroup, scale: float) -> Tensor:
-        """A query per sequence. Heads that share keys become queries of a single head, so nothing is
-        repeated.
-        """
+        """A query per sequence. Heads that share keys become queries of one head, so no key is repeated."""
         grouped = q.view(len(q), pages.kv.shape[3], -1, q.shape[2])
         mask = None if group.mask is None else group.mask.to(q.dtype)[:, None, None]
         parts = []
@@ -345,7 +343,7 @@ def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, sh
     expected = GatheredAttention()(q.float(), LayerPages(pages.kv.float()), plan, scale)
     left = LayerPages(torch.full_like(pages.kv, torch.nan))
     for table, context in zip(plan.tables.tolist(), contexts, strict=True):
-        for place, block in enumerate(table[: -(-context // size)]):
-            seen = min(size, context - place * size)
+        for number, block in enumerate(table[: -(-context // size)]):
+            seen = min(size, context - number * size)
             left.kv[block, :seen] = pages.kv[block, :seen]
     return float((kernel(q, left, plan, scale).float() - expected).abs().max())

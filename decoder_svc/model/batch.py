@@ -23,7 +23,7 @@ class VisualRows:
     layout: RowLayout
 
     @property
-    def place(self) -> slice:
+    def span(self) -> slice:
         return slice(self.start, self.start + len(self.data))
 
 
@@ -57,3 +57,22 @@ class Batch:
             sample_at=self.sample_at.to(device),
             attention=self.attention.to(device),
         )
+
+
+def blank_batch(
+    size: int, context: int, table_blocks: int, spare: int, block_size: int, device: torch.device
+) -> Batch:
+    """A decode of `size` sequences of a token each, planned for `context`, that use only the spare block."""
+    starts = torch.arange(size + 1, dtype=torch.int32, device=device)
+    plan = AttentionPlan(
+        queries=(1,) * size,
+        contexts=(context,) * size,
+        tables=torch.full((size, table_blocks), spare, dtype=torch.int32, device=device),
+        query_starts=starts,
+        context_starts=starts.clone(),
+        lengths=torch.ones(size, dtype=torch.int32, device=device),
+        block_size=block_size,
+    )
+    token_ids = torch.zeros(size, dtype=torch.int64, device=device)
+    slots = torch.full((size,), spare * block_size, device=device)
+    return Batch(token_ids, token_ids.expand(3, -1).clone(), slots, starts[:-1].long(), plan, ())

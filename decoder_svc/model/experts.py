@@ -52,9 +52,9 @@ class Experts:
         out, start = torch.empty_like(rows), 0
         for expert, count in enumerate(chosen.flatten().bincount(minlength=self._count).tolist()):
             if count:
-                place = slice(start, start + count)
-                inner = _gate(linear(rows[place], self._gate_up[expert]))
-                out[place] = linear(inner, self._down[expert])
+                part = slice(start, start + count)
+                inner = _gate(linear(rows[part], self._gate_up[expert]))
+                out[part] = linear(inner, self._down[expert])
                 start += count
         return _weighted(out[order.argsort()], weights)
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decoder_svc.model.attention import AttentionPlan
-from decoder_svc.model.batch import Batch, Output
+from decoder_svc.model.batch import Batch, Output, blank_batch
 
 Forward = Callable[[Batch], Output]
 
@@ -90,23 +89,9 @@ class DecodeGraphs:
         return batch
 
     def _blank(self, size: int) -> Batch:
-        def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, device=self._device)
-
+        """Planned for the longest possible context, for which the kernel is selected."""
         longest = self._width * self._block_size
-        starts = torch.arange(size + 1, dtype=torch.int32, device=self._device)
-        plan = AttentionPlan(
-            queries=(1,) * size,
-            contexts=(longest,) * size,  # selects the kernel for the longest possible context
-            tables=torch.full((size, self._width), self._spare, dtype=torch.int32, device=self._device),
-            query_starts=starts,
-            context_starts=starts.clone(),
-            lengths=torch.ones(size, dtype=torch.int32, device=self._device),
-            block_size=self._block_size,
-        )
-        sample_at = torch.arange(size, device=self._device)
-        slots = torch.full((size,), self._spare * self._block_size, device=self._device)
-        return Batch(zeros(size), zeros(3, size), slots, sample_at, plan, ())
+        return blank_batch(size, longest, self._width, self._spare, self._block_size, self._device)
 
 
 def _fill(into: Tensor, values: Tensor, padding: int) -> None:

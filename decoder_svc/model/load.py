@@ -68,7 +68,9 @@ def load_text(
     transposed = _experts_are_transposed(checkpoint, text)
     scales: dict[str, Tensor] = {}
     for done, name in enumerate(wanted, start=1):
-        tensor = _laid_out(checkpoint.read(TEXT + name), name, transposed)
+        tensor = checkpoint.read(TEXT + name)
+        if transposed and ".experts." in name:
+            tensor = tensor.transpose(1, 2).contiguous()
         tensor = tensor.to(_device_of(name, devices), dtype)
         _check_finite(TEXT + name, tensor)
         if quantization == "int8" and _is_projection(name):
@@ -106,10 +108,6 @@ def _experts_are_transposed(checkpoint: Checkpoint, text: Any) -> bool:
     on_disk = [checkpoint.shape(TEXT + n) for n in names]
     wanted = [tuple(text.get_parameter(n).shape) for n in names]
     return on_disk != wanted and on_disk == [(e, b, a) for e, a, b in wanted]
-
-
-def _laid_out(tensor: Tensor, name: str, transposed: bool) -> Tensor:
-    return tensor.transpose(1, 2).contiguous() if transposed and ".experts." in name else tensor
 
 
 def _put(module: nn.Module, name: str, tensor: Tensor) -> None:

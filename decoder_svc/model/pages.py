@@ -27,9 +27,7 @@ class LayerPages:
         return self.kv.stride(1) * self.kv.itemsize
 
     def write(self, slots: Tensor, kv: Tensor) -> None:
-        """Write (tokens, 2, kv heads, head_dim) to the flat token indices `slots` (block * block_size +
-        offset).
-        """
+        """Write (tokens, 2, kv heads, head_dim) to flat `slots` (block * block_size + offset)."""
         self.kv.flatten(0, 1).index_copy_(0, slots, kv)
 
 

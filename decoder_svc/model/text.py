@@ -92,6 +92,6 @@ class TextDecoder:
         deepstack = hidden.new_zeros(levels, *hidden.shape)
         for visual in batch.visual:
             rows = unpack(visual.data.to(hidden.device), visual.layout, hidden.dtype)
-            hidden[visual.place] = rows[:, 0]
-            deepstack[:, visual.place] = rows[:, 1:].transpose(0, 1)
+            hidden[visual.span] = rows[:, 0]
+            deepstack[:, visual.span] = rows[:, 1:].transpose(0, 1)
         return hidden, deepstack

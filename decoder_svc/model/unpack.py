@@ -11,11 +11,7 @@ from torch import Tensor
 
 from fovea.contract.rows import RowDtype, RowLayout
 
-TORCH_DTYPE = {
-    RowDtype.BF16: torch.bfloat16,
-    RowDtype.FP16: torch.float16,
-    RowDtype.FP32: torch.float32,
-}
+TORCH_DTYPE = {RowDtype.BF16: torch.bfloat16, RowDtype.FP16: torch.float16, RowDtype.FP32: torch.float32}
 """The dtypes of values without a scale, and so of arithmetic."""
 
 _SCALED = {RowDtype.FP8: torch.float8_e4m3fn, RowDtype.INT8: torch.int8}

@@ -37,27 +37,6 @@ def make_batch(chunks: Sequence[StepChunk], block_size: int, spare: int) -> Batc
     )
 
 
-def trial_batch(block_size: int, spare: int) -> Batch:
-    """A token in the spare block, which a working engine can compute."""
-    ones = torch.ones(1, dtype=torch.int32)
-    return Batch(
-        token_ids=torch.zeros(1, dtype=torch.int64),
-        positions=torch.zeros(3, 1, dtype=torch.int64),
-        slots=torch.tensor([spare * block_size]),
-        sample_at=torch.zeros(1, dtype=torch.int64),
-        attention=AttentionPlan(
-            queries=(1,),
-            contexts=(1,),
-            tables=spare * ones[None],
-            query_starts=torch.tensor([0, 1], dtype=torch.int32),
-            context_starts=torch.tensor([0, 1], dtype=torch.int32),
-            lengths=ones,
-            block_size=block_size,
-        ),
-        visual=(),
-    )
-
-
 def _tables(chunks: Sequence[StepChunk], spare: int) -> NDArray[np.int32]:
     tables = np.full((len(chunks), max(len(c.state.table) for c in chunks)), spare, np.int32)
     for row, chunk in zip(tables, chunks, strict=True):

@@ -1,6 +1,4 @@
-"""From settings to a loaded engine: devices, attention, number of KV blocks. Every decision of the start is
-here.
-"""
+"""From settings to a loaded engine. Every decision of the start is here: devices, attention, KV blocks."""
 
 from __future__ import annotations
 
@@ -15,13 +13,13 @@ from decoder_svc.model.attention import Attention, AttentionShape, choose_attent
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.graphs import DecodeGraphs, difference
 from decoder_svc.model.load import Progress
-from decoder_svc.model.runner import ModelRunner
 from decoder_svc.model.text import TextDecoder
 from decoder_svc.model.unpack import TORCH_DTYPE
 from decoder_svc.native_engine.kv import BlockManager
 from decoder_svc.native_engine.scheduler import Scheduler, SchedulerConfig
 from decoder_svc.native_engine.worker import Worker
 from decoder_svc.sampling.detokenizer import Vocabulary
+from decoder_svc.sampling.formats import Formats
 from decoder_svc.sampling.trie import TokenSet
 from fovea.contract.rows import RowDtype
 from fovea.machine import check_devices
@@ -60,10 +58,8 @@ class LoadedEngine:
     model: TextDecoder
     vocabulary: Vocabulary
     worker: Worker
+    formats: Formats
     description: str  # what was chosen, and why
-
-    def token_set(self) -> TokenSet:
-        return TokenSet(self.checkpoint.folder, self.model.shape.vocab_size, self.checkpoint.eos_ids)
 
 
 def build(
@@ -81,7 +77,9 @@ def build(
     check_devices(settings.devices, torch.cuda.device_count(), no_bf16)
     devices = _devices(settings.devices)
     dtype = TORCH_DTYPE[settings.dtype]
-    attention, why = choose_attention(devices[0], dtype, _shape(checkpoint))
+    text = checkpoint.config.text_config
+    heads = AttentionShape(text.num_attention_heads, text.num_key_value_heads, text.head_dim)
+    attention, why = choose_attention(devices[0], dtype, heads)
     model = TextDecoder(checkpoint, dtype, devices, attention, settings.quantization, progress)
     checkpoint.close()
     blocks = _blocks(settings, model, attention.block_size)
@@ -89,16 +87,13 @@ def build(
     graphs, how = _graphs(settings, model, attention, blocks)
     description = f"{attention.name} on {devices[0].type} ({why}); decode {how}"
     log.info("engine", attention=description, quantization=settings.quantization, kv_blocks=blocks.total)
-    s = settings
-    config = SchedulerConfig(s.prefill_chunk, s.max_running, s.overlap, s.prefix_cache)
-    scheduler = Scheduler(blocks, config)
-    worker = Worker(ModelRunner(model, graphs), scheduler, settings.dtype)
-    return LoadedEngine(checkpoint, model, vocabulary, worker, description)
-
-
-def _shape(checkpoint: Checkpoint) -> AttentionShape:
-    c = checkpoint.config.text_config
-    return AttentionShape(c.num_attention_heads, c.num_key_value_heads, c.head_dim)
+    config = SchedulerConfig(
+        settings.prefill_chunk, settings.max_running, settings.overlap, settings.prefix_cache
+    )
+    worker = Worker(model, graphs, Scheduler(blocks, config), settings.dtype)
+    tokens = TokenSet(checkpoint.folder, model.shape.vocab_size, checkpoint.eos_ids)
+    formats = Formats(tokens, settings.limits)
+    return LoadedEngine(checkpoint, model, vocabulary, worker, formats, description)
 
 
 def _graphs(

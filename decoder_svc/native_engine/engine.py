@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,9 +32,8 @@ from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.model.load import Progress
 from decoder_svc.native_engine.build import LoadedEngine, NativeSettings, build
 from decoder_svc.native_engine.request_state import RequestState
-from decoder_svc.native_engine.worker import Result
+from decoder_svc.native_engine.worker import Result, Worker
 from decoder_svc.sampling.deltas import DeltaBuilder
-from decoder_svc.sampling.formats import Formats
 from decoder_svc.sampling.state import SamplerState
 from fovea.contract.errors import EngineFailed, EngineUnavailable, FoveaError
 from fovea.contract.rows import RowLayout
@@ -46,24 +45,22 @@ if TYPE_CHECKING:
 @dataclass(eq=False, kw_only=True)
 class NativeCall(EngineCall):
     state: RequestState
+    worker: Worker
     pull_slots: asyncio.Semaphore  # bounds the streams that are pulled at once
 
     def check(self) -> None:
         self.state.sampler.check()
 
-    async def pull(self, number: int, arrived: Callable[[], None]) -> None:
+    async def pull(self, number: int) -> None:
         async with self.pull_slots:
-            await pull(self.rows[number], self.state.images[number], arrived)
+            await pull(self.rows[number], self.state.images[number], self.worker.wake)
 
 
 class NativeEngine(BaseEngine[NativeCall]):
     """The `Engine` protocol in this process. Use it only from the event loop that ran `start`."""
 
     def __init__(
-        self,
-        settings: NativeSettings,
-        progress: Progress | None = None,
-        source: Checkpoint | None = None,
+        self, settings: NativeSettings, progress: Progress | None = None, source: Checkpoint | None = None
     ) -> None:
         super().__init__(settings.limits, settings.max_running)
         self._settings = settings
@@ -71,14 +68,12 @@ class NativeEngine(BaseEngine[NativeCall]):
         self._source = source
         self._loaded: LoadedEngine | None = None
         self._death: asyncio.Future[FoveaError] | None = None
-        self._formats: Formats | None = None
 
     async def start(self) -> None:
         """Load the model off the event loop, then begin to serve."""
         self._loop = asyncio.get_running_loop()
         self._death = self._loop.create_future()
         self._loaded = await asyncio.to_thread(build, self._settings, self._progress, self._source)
-        self._formats = Formats(self._loaded.token_set(), self.limits)
         post = self._loop.call_soon_threadsafe
         self._loaded.worker.start(
             publish=lambda deltas: post(self._deliver, deltas),
@@ -92,9 +87,8 @@ class NativeEngine(BaseEngine[NativeCall]):
         return await asyncio.shield(self._death)
 
     async def close(self) -> None:
-        if self._formats is not None:
-            self._formats.close()
         if self._loaded is not None:
+            self._loaded.formats.close()
             await asyncio.to_thread(self._loaded.worker.stop)
         self._fail(partial(EngineUnavailable, "the engine is closed"))
 
@@ -119,9 +113,7 @@ class NativeEngine(BaseEngine[NativeCall]):
         return self._running().worker.probe(prompt)
 
     async def check_format(self, wanted: ResponseFormat) -> None:
-        self._running()
-        if self._formats is not None:
-            await self._formats.check(wanted)
+        await self._running().formats.check(wanted)
 
     def _running(self) -> LoadedEngine:
         if self._failure is not None:
@@ -132,7 +124,7 @@ class NativeEngine(BaseEngine[NativeCall]):
 
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> NativeCall:
         grammar = await self._compile(request.sampling)
-        loaded = self._running()
+        loaded = self._running()  # the engine may have died during the compilation
         check_request(request, rows, layout, self.limits, loaded.model.shape)
         self._check_room(request.id)
         state = self._state(request, layout, grammar, loaded)
@@ -142,6 +134,7 @@ class NativeEngine(BaseEngine[NativeCall]):
             rows,
             DeltaQueue(self._settings.delta_interval_s),
             state=state,
+            worker=loaded.worker,
             pull_slots=asyncio.Semaphore(max(1, parallel)),
         )
         state.want_rows(state.hint)
@@ -165,26 +158,24 @@ class NativeEngine(BaseEngine[NativeCall]):
 
     async def _compile(self, sampling: Sampling) -> Grammar | None:
         """The grammar of the request's format, compiled off the event loop."""
-        if sampling.response_format is None or self._formats is None:
+        if sampling.response_format is None:
             return None
         check_sampling(sampling, self.limits)
-        self._running()
-        return await self._formats.compile(sampling.response_format)
+        return await self._running().formats.compile(sampling.response_format)
 
     def _fetch(self, request_id: str, number: int) -> None:
         """Begin to pull the rows of an image. The rows of a cached prompt are never pulled."""
         call = self._calls.get(request_id)
-        if call is not None and self._loaded is not None:
-            call.start(call.pull(number, self._loaded.worker.wake))
+        if call is not None:
+            call.start(call.pull(number))
 
     def _abort(self, call: NativeCall) -> None:
-        if self._loaded is not None:
-            self._loaded.worker.abort(call.state)
+        call.worker.abort(call.state)
 
-    def _forget(self, call: NativeCall) -> None:
+    async def _release(self, call: NativeCall) -> None:
         """Slot and blocks are free before the next step."""
-        if self._loaded is not None:
-            self._loaded.worker.remove(call.state)
+        call.worker.remove(call.state)
+        await super()._release(call)
 
     def _deliver(self, results: Iterable[tuple[RequestState, Result]]) -> None:
         for state, result in results:

@@ -16,9 +16,7 @@ def failure_of(error: BaseException, state: RequestState) -> FoveaError:
     """The failure for the caller of `state`. It has no cause: a traceback holds the step's tensors."""
     if isinstance(error, FoveaError):
         return error
-    if is_out_of_memory(error):
-        return EngineOutOfMemory(state.prompt_tokens)
-    return RequestFailed()
+    return EngineOutOfMemory(state.prompt_tokens) if is_out_of_memory(error) else RequestFailed()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

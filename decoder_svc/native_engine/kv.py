@@ -1,9 +1,8 @@
 """The paged KV cache: which blocks are free, and what the others hold.
 
 A block holds `block_size` tokens of keys and values in every layer. A block can be kept under its content and
-what stands before it; requests with the same beginning share it. A kept block that nobody holds is evicted
-when its space is needed, the longest unused first. The manager does not interpret content and knows no
-requests.
+what stands before it; requests with the same beginning share it. A kept block without holders is evicted when
+its space is needed, the longest unused first. Independent of requests.
 """
 
 from __future__ import annotations
@@ -18,9 +17,7 @@ Key = tuple[Hashable, Hashable]
 
 @dataclass(frozen=True, eq=False)
 class CachedBlock:
-    """A block whose content is known. No `serial` is used twice, so keys that follow an evicted block match
-    nothing.
-    """
+    """A block of known content. `serial` is never reused: keys that follow an evicted block match nothing."""
 
     block: int
     serial: int
@@ -36,7 +33,7 @@ class BlockManager:
         self._holders = [0] * blocks
         self._kept: dict[Key, CachedBlock] = {}
         self._keys_of: dict[int, list[Key]] = {}
-        self._idle: OrderedDict[int, None] = OrderedDict()  # kept and held by nobody, longest unused first
+        self._idle: OrderedDict[int, None] = OrderedDict()  # kept, without holders, longest unused first
         self._serials = 0
 
     @property
@@ -72,7 +69,7 @@ class BlockManager:
             self._release(table.pop())
 
     def discard(self, table: list[int]) -> None:
-        """Like `free`, but forgets blocks that nobody else holds, because their content is not trusted."""
+        """Like `free`, but forgets blocks without other holders, because their content is not trusted."""
         while table:
             block = table.pop()
             self._release(block)
@@ -85,15 +82,15 @@ class BlockManager:
         """The block under `key`, compared by equality. Safe to call from any thread."""
         return self._kept.get(key)
 
-    def share(self, table: list[int], place: int, kept: CachedBlock) -> None:
-        """Let `table` hold a kept block at `place`: appended, or in exchange for the block there."""
+    def share(self, table: list[int], index: int, kept: CachedBlock) -> None:
+        """Let `table` hold a kept block at `index`: appended, or in exchange for the block there."""
         self._holders[kept.block] += 1
         self._idle.pop(kept.block, None)
-        if place == len(table):
+        if index == len(table):
             table.append(kept.block)
         else:
-            self._release(table[place])
-            table[place] = kept.block
+            self._release(table[index])
+            table[index] = kept.block
 
     def keep(self, block: int, key: Key) -> int:
         """Remember the content of a held block or of its beginning. Returns the serial for the next key."""

@@ -69,14 +69,14 @@ class PrefixCache:
         proven = state.proven if self._enabled else 0
         while True:
             number = len(state.serials)
-            place = slice(number * self._size, (number + 1) * self._size)
+            span = slice(number * self._size, (number + 1) * self._size)
             for image in state.request.prompt.images:
-                if max(place.start, state.shared) < image.end < min(place.stop, proven + 1):
-                    key = _key(state, state.request.prompt, state.before, slice(place.start, image.end))
+                if max(span.start, state.shared) < image.end < min(span.stop, proven + 1):
+                    key = _key(state, state.request.prompt, state.before, slice(span.start, image.end))
                     state.shared = image.end
                     if key is not None:
                         self._blocks.keep(state.table[number], key)
-            key = self.next_key(state) if place.stop <= proven else None
+            key = self.next_key(state) if span.stop <= proven else None
             if key is None:
                 return
             state.serials.append(self._blocks.keep(state.table[number], key))
@@ -84,8 +84,8 @@ class PrefixCache:
     def next_key(self, state: RequestState) -> Key | None:
         """The key of the state's next block that is not shared yet. None if it can never be shared."""
         start = len(state.serials) * self._size
-        place = slice(start, start + self._size)
-        return _key(state, state.request.prompt, state.before, place) if self._enabled else None
+        span = slice(start, start + self._size)
+        return _key(state, state.request.prompt, state.before, span) if self._enabled else None
 
     def _next(self, state: RequestState) -> CachedBlock | None:
         done = len(state.serials) * self._size
@@ -105,13 +105,13 @@ class PrefixCache:
                     yield image.end, cached
 
 
-def _key(tokens: Prompt | RequestState, prompt: Prompt, before: Hashable, place: slice) -> Key | None:
-    """All that decides the keys and values of the tokens in `place`: what stands before them, their ids and
+def _key(tokens: Prompt | RequestState, prompt: Prompt, before: Hashable, span: slice) -> Key | None:
+    """All that decides the keys and values of the tokens in `span`: what stands before them, their ids and
     positions, and for visual rows the image's key and the row indices. None if an image has no key.
     """
-    content = [tokens.token_ids[place].tobytes(), tokens.positions[:, place].tobytes()]
+    content = [tokens.token_ids[span].tobytes(), tokens.positions[:, span].tobytes()]
     for image in prompt.images:
-        first, last = max(place.start, image.start) - image.start, min(place.stop, image.end) - image.start
+        first, last = max(span.start, image.start) - image.start, min(span.stop, image.end) - image.start
         if first < last:
             if not image.key:
                 return None

@@ -70,9 +70,7 @@ class RequestState:
         return self.length
 
     def can_start(self, computed: int) -> bool:
-        """Whether a row of the first image that is not computed has arrived. Text alone is not worth a slot:
-        slow encoders would hold all slots.
-        """
+        """Whether a row of the next image is here. With text alone, slow encoders would hold all slots."""
         first = next((i.span.start for i in self.images if i.span.end > computed), computed)
         return self.ready(computed) > max(first, computed)
 

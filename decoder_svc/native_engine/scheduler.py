@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from decoder_svc.engine.protocol import Prompt
 from decoder_svc.native_engine.kv import BlockManager, Key
 from decoder_svc.native_engine.prefix import BlockCopy, PrefixCache
 from decoder_svc.native_engine.request_state import RequestState
@@ -67,7 +66,7 @@ class Scheduler:
         self.blocks.free(state.table)
 
     def discard(self, state: RequestState) -> None:
-        """Forget a request that failed. Nobody will share what it has computed."""
+        """Forget a request that failed. What it computed is not shared."""
         self._drop(state)
         self.blocks.discard(state.table)
 
@@ -76,10 +75,6 @@ class Scheduler:
             self.running.remove(state)
         elif state in self.waiting:
             self.waiting.remove(state)
-
-    def probe(self, prompt: Prompt) -> int:
-        """How many leading tokens are cached now. Safe to call from any thread."""
-        return self.prefixes.probe(prompt)
 
     def computed(self, chunks: list[StepChunk]) -> None:
         """The step is done. Other requests may share its tokens."""
@@ -133,7 +128,7 @@ class Scheduler:
         """Free all blocks. Full blocks can be adopted again until other requests need them."""
         self.blocks.free(state.table)
         state.forget()
-        state.hint = self.probe(state.request.prompt)
+        state.hint = self.prefixes.probe(state.request.prompt)
 
     def _admit(self, now: float) -> None:
         for state in self.waiting.copy():

@@ -20,13 +20,15 @@ from functools import partial
 
 import numpy as np
 import structlog
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from decoder_svc.engine.protocol import Delta, EngineLoad, FinishReason, Prompt
-from decoder_svc.model.batch import Output
-from decoder_svc.model.runner import ModelRunner
-from decoder_svc.native_engine.batch import make_batch, trial_batch
+from decoder_svc.model.batch import Batch, Output, blank_batch
+from decoder_svc.model.graphs import DecodeGraphs
+from decoder_svc.model.text import TextDecoder
+from decoder_svc.native_engine.batch import make_batch
 from decoder_svc.native_engine.failures import failure_of, free_memory
 from decoder_svc.native_engine.request_state import RequestState
 from decoder_svc.native_engine.scheduler import Scheduler, StepChunk
@@ -61,8 +63,11 @@ class StepOutput:
 
 
 class Worker:
-    def __init__(self, runner: ModelRunner, scheduler: Scheduler, dtype: RowDtype) -> None:
-        self._runner = runner
+    def __init__(
+        self, model: TextDecoder, graphs: DecodeGraphs | None, scheduler: Scheduler, dtype: RowDtype
+    ) -> None:
+        self._model = model
+        self._graphs = graphs
         self._scheduler = scheduler
         self._dtype = dtype
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
@@ -95,7 +100,7 @@ class Worker:
 
     def probe(self, prompt: Prompt) -> int:
         """How many leading tokens are cached now. Safe to call from any thread."""
-        return self._scheduler.probe(prompt)
+        return self._scheduler.prefixes.probe(prompt)
 
     def load(self) -> EngineLoad:
         """Safe to call from any thread. Each number is right by itself; together they may be of two steps."""
@@ -134,7 +139,7 @@ class Worker:
         failed = set()
         for copy in self._scheduler.take_copies():
             try:
-                self._runner.copy(copy.source, copy.target, copy.tokens)
+                self._model.copy(copy.source, copy.target, copy.tokens)
             except Exception as error:
                 log.warning("copy_failed", exc_info=True)
                 failed.add(copy.state)
@@ -156,11 +161,9 @@ class Worker:
                 yield result
             else:
                 failed.append((chunk.state, result))
-        if len(failed) == len(
-            chunks
-        ):  # an engine that works computes the trial batch; a broken engine raises
+        if len(failed) == len(chunks):  # a working engine computes the blank batch; a broken engine raises
             blocks = self._scheduler.blocks
-            self._runner.forward(trial_batch(blocks.block_size, blocks.spare))
+            self._forward(blank_batch(1, 1, 1, blocks.spare, blocks.block_size, torch.device("cpu")))
         for state, failure in failed:
             self._fail(state, failure)
 
@@ -169,12 +172,18 @@ class Worker:
         blocks = self._scheduler.blocks
         try:
             batch = make_batch(chunks, blocks.block_size, blocks.spare)
-            return StepOutput.of(chunks, self._runner.forward(batch))
+            return StepOutput.of(chunks, self._forward(batch))
         except Exception as error:
             log.warning("step_failed", requests=len(chunks), exc_info=True)
             failure = failure_of(error, chunks[0].state)
         free_memory()  # outside of the handler, because there the error holds the tensors of the step
         return failure
+
+    def _forward(self, batch: Batch) -> Output:
+        """By a recorded graph if a graph fits, else call by call."""
+        if self._graphs is not None and self._graphs.fits(batch):
+            return self._graphs(batch)
+        return self._model.forward(batch)
 
     def _deliver(self, output: StepOutput) -> None:
         for chunk, fine in zip(output.chunks, output.finite, strict=True):
@@ -227,7 +236,7 @@ class Worker:
             return None
 
     def _fail(self, state: RequestState, failure: FoveaError) -> None:
-        """End a request. Nobody shares what it has computed."""
+        """End a request. What it computed is not shared."""
         self._scheduler.discard(state)
         self._publish([(state, failure)])
 

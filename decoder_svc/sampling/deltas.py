@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decoder_svc.engine.clock import RequestClock
 from decoder_svc.engine.protocol import Delta, FinishReason, Sampling, Usage
-from decoder_svc.sampling.detokenizer import Piece, TextStream, Vocabulary
+from decoder_svc.sampling.detokenizer import TextStream, Vocabulary
 
 
 class DeltaBuilder:
@@ -22,15 +22,13 @@ class DeltaBuilder:
     ) -> Delta:
         """The delta of the next token. `ended` ends the answer unless this token does."""
         piece = self._text.push(token)
-        reason = self._finish_reason(token, piece, ended)
+        is_end = piece.stop is not None or token in self._eos_ids
+        reason: FinishReason | None = "stop" if is_end else ended
         text = piece.text
         if reason is not None and piece.stop is None:
-            text += self._text.finish().text
+            text += self._text.finish()
         return Delta((token,), text, usage, self._clock.timings(), reason, piece.stop, logprobs)
 
     def end(self, usage: Usage, reason: FinishReason) -> Delta:
         """The end of an answer that no token ends."""
-        return Delta((), self._text.finish().text, usage, self._clock.timings(), reason)
-
-    def _finish_reason(self, token: int, piece: Piece, ended: FinishReason | None) -> FinishReason | None:
-        return "stop" if piece.stop is not None or token in self._eos_ids else ended
+        return Delta((), self._text.finish(), usage, self._clock.timings(), reason)

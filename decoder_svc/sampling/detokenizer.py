@@ -79,9 +79,9 @@ class TextStream:
         self._held += self._utf8.decode(self._bytes.get(token_id, b""))
         return self._match() or Piece(self._release(self._could_begin_stop()))
 
-    def finish(self) -> Piece:
+    def finish(self) -> str:
         """The withheld text after the last token, without the bytes of an unfinished character."""
-        return self._match() or Piece(self._release(0))
+        return self._release(0)
 
     def _match(self) -> Piece | None:
         """The earliest stop string in the withheld text; at the same position the longest."""

@@ -3,8 +3,7 @@
 A format may cost any amount of time and memory, and only a trial shows how much. So each format is tried in a
 child of the `nursery` with limits of both; the number of children is bounded. A format that passes is
 compiled again in this process, on a thread of its own, because a compiled grammar cannot cross processes. A
-caller that leaves has its child killed. For a single event loop, whose end waits for nothing here.
-Independent of engines.
+caller that leaves has its child killed. For a single event loop.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cache, lru_cache
@@ -49,17 +47,16 @@ class Formats:
         )
         self._turns = asyncio.Semaphore(limits.format_workers)
         self._waiting = 0
-        self._verdicts: OrderedDict[ResponseFormat, Verdict] = OrderedDict()
+        self._verdicts: dict[ResponseFormat, Verdict] = {}
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="formats")
         self._grammars = cache(lambda: Grammars(tokens))
 
     async def check(self, wanted: ResponseFormat) -> str:
         """The source of the format's grammar. Raises FormatNotEnforceable, FormatTooCostly or EngineBusy."""
-        verdict = self._verdicts.get(wanted) or await self._tried(wanted)
-        self._verdicts[wanted] = verdict
-        self._verdicts.move_to_end(wanted)
+        verdict = self._verdicts.pop(wanted, None) or await self._tried(wanted)
+        self._verdicts[wanted] = verdict  # at the end: the first verdict is the least recently used
         if len(self._verdicts) > REMEMBERED:
-            self._verdicts.popitem(last=False)
+            del self._verdicts[next(iter(self._verdicts))]
         if failure := _failure(wanted, verdict, self._limits):
             raise failure
         return verdict.source
@@ -100,9 +97,9 @@ class Grammars:
         return self._kept(wanted, source).copy()
 
     def _compile(self, wanted: ResponseFormat, source: str) -> Grammar:
-        from decoder_svc.sampling.grammar import Grammar, compiled, field_of
+        from decoder_svc.sampling.grammar import Grammar, compiled
 
-        return Grammar(compiled(self._tokenizer, source), self._executor, field_of(wanted))
+        return Grammar(compiled(self._tokenizer, source), self._executor, wanted.field)
 
 
 class _NurseryProcess:
@@ -168,7 +165,7 @@ class _NurseryProcess:
 
 def _failure(wanted: ResponseFormat, verdict: Verdict, limits: EngineLimits) -> FoveaError | None:
     """What is wrong with a format, as an error for its caller."""
-    field = f"response_format.{wanted.kind}"
+    field = wanted.field
     if verdict.costly is not None:
         return FormatTooCostly(field, *verdict.costly)
     if verdict.died == signal.SIGPROF:

@@ -2,8 +2,7 @@
 
 Compiles a format with llguidance against the checkpoint's tokens and follows an answer through it. A format
 that cannot be enforced within the bounds below is refused, so that no caller's expression delays the step
-that all share. Compiling may take seconds and much memory; `formats` decides where it happens. Independent of
-logits and torch.
+that all share. Compiling may take seconds and much memory; `formats` decides where it happens. No torch.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer
 from llguidance.numpy import fill_next_token_bitmask_par
 from numpy.typing import NDArray
 
-from decoder_svc.engine.protocol import ResponseFormat
 from decoder_svc.errors import FormatNotEnforceable
 from decoder_svc.sampling.keywords import Unenforceable
 from decoder_svc.sampling.schema import enforceable
@@ -45,11 +43,6 @@ JSON_RULES: dict[str, Any] = {
 _VIEW = re.compile(r"\s*(\d+ \| .*|\^+|<non-verbose/>)\s*")
 
 
-def field_of(wanted: ResponseFormat) -> str:
-    """The field of a request that holds the format."""
-    return f"response_format.{wanted.kind}"
-
-
 def grammar_source(kind: str, source: Sequence[str]) -> str:
     """The format as llguidance's grammar. All kinds are built from parsed or escaped values, so that no
     caller's text can name another grammar. Raises Unenforceable or TooCostly.
@@ -66,9 +59,7 @@ def grammar_source(kind: str, source: Sequence[str]) -> str:
 
 
 def compiled(tokenizer: LLTokenizer, source: str) -> LLMatcher:
-    """A matcher at its start. A copy is tried, because hard expressions fail at the first mask or token.
-    Raises Unenforceable.
-    """
+    """A matcher at its start. Raises Unenforceable if a copy fails at the first mask or token."""
     matcher = LLMatcher(tokenizer, source, log_level=0, limits=BOUNDS)
     trial = matcher.deep_copy()
     if not trial.is_error():
@@ -111,9 +102,7 @@ class Grammar:
 
 
 def allowed(grammars: Sequence[Grammar], vocab_size: int) -> NDArray[np.int32]:
-    """A bit per token, 32 per word, lowest first: (grammars, words). All bits of a failed grammar are set,
-    because its answer is discarded.
-    """
+    """Bits (grammars, words), lowest first. A failed grammar allows all tokens: its answer is discarded."""
     bits = np.zeros((len(grammars), -(-vocab_size // 32)), np.int32)
     rows = [(grammar.matcher, row) for row, grammar in enumerate(grammars)]
     fill_next_token_bitmask_par(grammars[0].executor, rows, bits)

@@ -1,7 +1,7 @@
 """The values that single keywords of a JSON schema may have.
 
-A check takes the subschema's place, the keyword and its value. It returns the value as it is enforced, or
-raises Unenforceable or TooCostly with the place and the keyword. Independent of llguidance.
+A check takes the subschema's path, the keyword and its value. It returns the value as it is enforced, or
+raises Unenforceable or TooCostly with the path and the keyword. Independent of llguidance.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class TooCostly(ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
+class SchemaPath:
     """A subschema's path, as a JSON pointer, and its depth."""
 
     pointer: str = "#"
     depth: int = 0
 
-    def __truediv__(self, key: object) -> Place:
+    def __truediv__(self, key: object) -> SchemaPath:
         escaped = str(key).replace("~", "~0").replace("/", "~1")
-        return Place(f"{self.pointer}/{escaped}", self.depth + 1)
+        return SchemaPath(f"{self.pointer}/{escaped}", self.depth + 1)
 
     def refuse(self, keyword: str, what: str) -> Unenforceable:
         return Unenforceable(f"{self._named(keyword)} {what}")
@@ -65,52 +65,52 @@ def shown(text: str) -> str:
     return short.encode("utf-8", "backslashreplace").decode()
 
 
-def refuse_keyword(place: Place, keyword: str, value: Any) -> Any:
-    raise place.refuse(keyword, "is not a keyword that is enforced")
+def refuse_keyword(path: SchemaPath, keyword: str, value: Any) -> Any:
+    raise path.refuse(keyword, "is not a keyword that is enforced")
 
 
-def check_text(place: Place, keyword: str, value: Any) -> str:
+def check_text(path: SchemaPath, keyword: str, value: Any) -> str:
     """A string that JSON writes without `\\u`. The escape is refused, because it disguises names."""
     if not isinstance(value, str):
-        raise place.refuse(keyword, "must be a string")
+        raise path.refuse(keyword, "must be a string")
     for char in value:
         if "\ud800" <= char <= "\udfff":
-            raise place.refuse(keyword, f"has half of a surrogate pair, \\u{ord(char):04x}")
+            raise path.refuse(keyword, f"has half of a surrogate pair, \\u{ord(char):04x}")
         if (char < " " and char not in _NAMED_ESCAPES) or char == "\x7f":
-            raise place.refuse(keyword, f"has the control character \\u{ord(char):04x}")
+            raise path.refuse(keyword, f"has the control character \\u{ord(char):04x}")
     return value
 
 
-def check_pattern(place: Place, keyword: str, value: Any) -> str:
+def check_pattern(path: SchemaPath, keyword: str, value: Any) -> str:
     """An expression that Rust and JSON schema both support with the same meaning."""
-    pattern = check_text(place, keyword, value)
+    pattern = check_text(path, keyword, value)
     plain = _ESCAPE.sub("_", pattern)
     outside = _CLASS.sub("_", plain)
     odd = [e for e in _ESCAPE.findall(pattern) if e[1].isalpha() and e[1] not in "dDwWsStnrfvxupP"]
     odd += _FLAGS.findall(outside) + _STACKED.findall(outside)
     odd += [sign for inside in _CLASS.findall(plain) for sign in _SET_SIGNS.findall(inside)]
     if odd:
-        raise place.refuse(keyword, f"has {shown(odd[0])}, which not every engine reads alike")
+        raise path.refuse(keyword, f"has {shown(odd[0])}, which not every engine reads alike")
     return pattern
 
 
-def check_number(place: Place, keyword: str, value: Any) -> int | float:
+def check_number(path: SchemaPath, keyword: str, value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise place.refuse(keyword, "must be a number")
+        raise path.refuse(keyword, "must be a number")
     if not -LARGEST <= value <= LARGEST:
-        raise place.refuse(keyword, f"must be between -{LARGEST} and {LARGEST}")
+        raise path.refuse(keyword, f"must be between -{LARGEST} and {LARGEST}")
     return value
 
 
-def check_multiple(place: Place, keyword: str, value: Any) -> int | float:
-    number = check_number(place, keyword, value)
+def check_multiple(path: SchemaPath, keyword: str, value: Any) -> int | float:
+    number = check_number(path, keyword, value)
     if number <= 0:
-        raise place.refuse(keyword, "must be above 0")
+        raise path.refuse(keyword, "must be above 0")
     units, places = scaled(Decimal(repr(number)))
     if units > MAX_MULTIPLE:
-        raise place.too_costly(f"{keyword} {number}, as an integer,", MAX_MULTIPLE, units)
+        raise path.too_costly(f"{keyword} {number}, as an integer,", MAX_MULTIPLE, units)
     if _scaled_as_double(number) != (units, places):
-        raise place.refuse(keyword, f"{number} is not enforced exactly")
+        raise path.refuse(keyword, f"{number} is not enforced exactly")
     return number
 
 
@@ -128,37 +128,37 @@ def _scaled_as_double(number: float) -> tuple[int, int]:
     return int(value), places
 
 
-def check_count(place: Place, keyword: str, value: Any) -> int:
-    number = check_number(place, keyword, value)
+def check_count(path: SchemaPath, keyword: str, value: Any) -> int:
+    number = check_number(path, keyword, value)
     if number != int(number) or not 0 <= number <= LARGEST_COUNT:
-        raise place.refuse(keyword, f"must be an integer from 0 to {LARGEST_COUNT}")
+        raise path.refuse(keyword, f"must be an integer from 0 to {LARGEST_COUNT}")
     return int(number)
 
 
-def check_types(place: Place, keyword: str, value: Any) -> Any:
-    for name in [value] if isinstance(value, str) else check_names(place, keyword, value):
+def check_types(path: SchemaPath, keyword: str, value: Any) -> Any:
+    for name in [value] if isinstance(value, str) else check_names(path, keyword, value):
         if name not in TYPES:
-            raise place.refuse(keyword, f"{shown(name)} is not a type of JSON")
+            raise path.refuse(keyword, f"{shown(name)} is not a type of JSON")
     return value
 
 
-def check_names(place: Place, keyword: str, value: Any) -> list[str]:
+def check_names(path: SchemaPath, keyword: str, value: Any) -> list[str]:
     if not isinstance(value, list):
-        raise place.refuse(keyword, "must be a list of strings")
-    return [check_text(place, keyword, name) for name in value]
+        raise path.refuse(keyword, "must be a list of strings")
+    return [check_text(path, keyword, name) for name in value]
 
 
-def check_literals(place: Place, keyword: str, value: Any) -> list[Any]:
+def check_literals(path: SchemaPath, keyword: str, value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise place.refuse(keyword, "must be a list of at least one value")
-    return [check_literal(place, keyword, item) for item in value]
+        raise path.refuse(keyword, "must be a list of at least one value")
+    return [check_literal(path, keyword, item) for item in value]
 
 
-def check_literal(place: Place, keyword: str, value: Any) -> Any:
+def check_literal(path: SchemaPath, keyword: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {check_text(place, keyword, k): check_literal(place, keyword, v) for k, v in value.items()}
+        return {check_text(path, keyword, k): check_literal(path, keyword, v) for k, v in value.items()}
     if isinstance(value, list):
-        return [check_literal(place, keyword, item) for item in value]
+        return [check_literal(path, keyword, item) for item in value]
     if isinstance(value, str):
-        return check_text(place, keyword, value)
-    return value if value is None or isinstance(value, bool) else check_number(place, keyword, value)
+        return check_text(path, keyword, value)
+    return value if value is None or isinstance(value, bool) else check_number(path, keyword, value)

@@ -1,8 +1,8 @@
 """A process that tries formats, each in a child of its own that may be killed.
 
 It loads the tokens once and forks a child for each format. A child starts at once, has its own limits of CPU
-time and memory, and affects nobody else however it ends. The control socket delivers a connected socket per
-format; closing the control socket ends the process. The socket of a format carries the format in and the
+time and memory, and affects no other format however it ends. The control socket delivers a connected socket
+per format; closing the control socket ends the process. The socket of a format carries the format in and the
 verdict out. A caller that closes it has its child killed.
 
 Runs as `python -m decoder_svc.sampling.nursery`; imported only for `Verdict` and `ChildLimits`.

@@ -1,8 +1,8 @@
 """vLLM as the service sees it: checks a request, gathers its rows, submits it, passes its deltas on.
 
 vLLM takes images whole, so a request is submitted after its last row has arrived. vLLM trusts every tensor,
-so nothing is submitted unchecked. However a request ends, its rows, its place in vLLM and its row streams are
-given back. Independent of RPCs.
+so nothing is submitted unchecked. However a request ends, everything it held is given back. Independent of
+RPCs.
 """
 
 from __future__ import annotations
@@ -66,14 +66,17 @@ class VllmEngine(BaseEngine[VllmCall]):
         tokens = TokenSet(self._settings.checkpoint, vocab_size, self._checkpoint.eos_ids)
         self._formats = Formats(tokens, self.limits)
         self._llm = await asyncio.to_thread(launch, self._settings, self._checkpoint, self._gauge)
-        self._gauge.set_blocks(self._llm.vllm_config.cache_config.num_gpu_blocks or 0)
+        self._gauge.blocks = self._llm.vllm_config.cache_config.num_gpu_blocks or 0
         self._failure = None
 
     async def died(self) -> FoveaError:
         """Polls, because vLLM reports its death only to callers that wait for an answer."""
-        while not self._running_or_dead().errored:  # noqa: ASYNC110  vLLM has no event for this
+        while True:
+            try:
+                self._running()
+            except EngineFailed as failure:
+                return failure
             await asyncio.sleep(POLL_S)
-        return EngineFailed("vLLM is dead")
 
     async def close(self) -> None:
         self._fail(partial(EngineUnavailable, "the engine is closed"))
@@ -122,14 +125,10 @@ class VllmEngine(BaseEngine[VllmCall]):
         return await self._formats.check(wanted)
 
     def _running(self) -> Any:
-        llm = self._running_or_dead()
-        if llm.errored:
-            raise EngineFailed("vLLM is dead")
-        return llm
-
-    def _running_or_dead(self) -> Any:
         if self._failure is not None:
             raise self._failure()
+        if self._llm.errored:
+            raise EngineFailed("vLLM is dead")
         return self._llm
 
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> VllmCall:
@@ -187,9 +186,6 @@ class VllmEngine(BaseEngine[VllmCall]):
                 task.cancel()
             call.computed = True
             call.deltas.put(call.answer.end("abort"))
-
-    def _forget(self, call: VllmCall) -> None:
-        """The cancelled task ends the request in vLLM."""
 
 
 async def _gather_rows(rows: RowStreams, images: tuple[RowBuffer, ...]) -> None:

@@ -46,7 +46,7 @@ class RowsParser(Qwen3VLMultiModalDataParser):
             "image_grid_thw": "metadata",
             "image_kept": "metadata",
             "image_rows": "metadata",
-        },
+        }
     }
 
     def _parse_image_data(self, data: Any) -> Any:

@@ -21,7 +21,7 @@ def check_spelling(wanted: ResponseFormat, added: Iterable[str]) -> None:
         spelled = next((token for token in added if token in text), None)
         why = f"spells the token {spelled}" if spelled else "has text that is not in Unicode's form NFC"
         if spelled or not unicodedata.is_normalized("NFC", text):
-            raise FormatNotEnforceable(f"response_format.{wanted.kind}", f"{why}: not with the vLLM engine")
+            raise FormatNotEnforceable(wanted.field, f"{why}: not with the vLLM engine")
 
 
 def _unescaped(source: str) -> str:

@@ -18,7 +18,7 @@ class LoadGauge:
         self._running = 0
         self._kv_share = 0.0
         self._preemptions = 0
-        self._blocks = 0
+        self.blocks = 0  # of the KV cache
 
     def __call__(self, vllm_config: Any, engine_index: int = 0) -> LoadGauge:
         return self
@@ -32,20 +32,13 @@ class LoadGauge:
         if iteration_stats is not None:
             self._preemptions += iteration_stats.num_preempted_reqs
 
-    def set_blocks(self, blocks: int) -> None:
-        self._blocks = blocks
-
     def load(self, held: int) -> EngineLoad:
         """The load with `held` requests. Those that vLLM does not run wait for rows or for a slot."""
         running = min(self._running, held)
-        used = round(self._kv_share * self._blocks) if held else 0
-        return EngineLoad(running, held - running, used, self._blocks, self._preemptions)
+        used = round(self._kv_share * self.blocks) if held else 0
+        return EngineLoad(running, held - running, used, self.blocks, self._preemptions)
 
-    def log(self) -> None:
-        """Part of the interface; `load` reports instead."""
+    def log(self, *args: Any) -> None:
+        """Part of vLLM's interface, like the next two. `load` reports instead."""
 
-    def log_engine_initialized(self) -> None:
-        """Part of the interface; `load` reports instead."""
-
-    def record_sleep_state(self, is_awake: int, level: int) -> None:
-        """Part of the interface; the engine never sleeps."""
+    log_engine_initialized = record_sleep_state = log

@@ -12,9 +12,7 @@ from decoder_svc.engine.protocol import ResponseFormat, Sampling
 
 
 def sampling_params(sampling: Sampling, eos_ids: frozenset[int], grammar: str = "") -> SamplingParams:
-    """Without stop strings: the same code cuts text for both engines. `grammar` is the source of the tried
-    format.
-    """
+    """Without stop strings, because our code cuts the text. `grammar` is the source of the tried format."""
     return SamplingParams(
         temperature=0.0 if sampling.is_greedy else sampling.temperature,
         top_p=sampling.top_p,
@@ -33,9 +31,7 @@ def sampling_params(sampling: Sampling, eos_ids: frozenset[int], grammar: str = 
 
 
 def _structured(format: ResponseFormat | None, grammar: str) -> Any:
-    """For vLLM's `guidance` backend, which is llguidance. A schema is passed as it was tried: reduced to what
-    is enforced, with our rules.
-    """
+    """For vLLM's `guidance` backend, which is llguidance. A schema is passed as tried, with our rules."""
     if format is None:
         return None
     if format.kind == "choice":

@@ -1,7 +1,6 @@
 """A request as vLLM takes it: a placeholder per image, rows as tensors, our key as their identity.
 
-Refuses requests that vLLM would compute with other positions or that would kill it, because vLLM trusts these
-tensors. No import of vLLM.
+Refuses requests that vLLM would compute at other positions or would die of. No import of vLLM.
 """
 
 from __future__ import annotations
@@ -93,9 +92,7 @@ def _tensor(buffer: RowBuffer, dtype: torch.dtype) -> torch.Tensor:
 
 
 def identity(image: ImageSpan) -> str:
-    """Identifies the rows in vLLM's caches, which trust it blindly: key, grid and kept indices. An image
-    without a key equals no other.
-    """
+    """Key, grid and kept indices for vLLM's caches, which trust it. An image without a key is unique."""
     if not image.key:
         return secrets.token_hex(32)
     digest = hashlib.sha256(image.key)

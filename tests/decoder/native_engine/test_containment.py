@@ -51,15 +51,15 @@ async def ask(
 
 def breaks(engine: NativeEngine, when: Callable[[Batch], bool], error: Callable[[], BaseException]) -> None:
     """Let the model raise for some batches."""
-    stepper = engine._loaded.worker._runner
-    forward = stepper.model.forward
+    model = engine._loaded.model
+    forward = model.forward
 
     def fails(batch: Batch) -> Output:
         if when(batch):
             raise error()
         return forward(batch)
 
-    stepper.model.forward = fails
+    model.forward = fails
 
 
 def is_long(batch: Batch) -> bool:
@@ -183,7 +183,7 @@ async def test_a_copy_that_fails_ends_who_needs_it(
     other[prompt.images[0].end] = 70
     second = Question(replace(prompt, token_ids=other), q.rows, (), ())
     unnamed = Question(replace(q.prompt, token_ids=other), q.rows, (), ())
-    copy = engine._loaded.worker._runner.model.copy
+    copy = engine._loaded.model.copy
     calls = []
 
     def fails(source: int, target: int, count: int) -> None:
@@ -192,7 +192,7 @@ async def test_a_copy_that_fails_ends_who_needs_it(
             raise MemoryError
         copy(source, target, count)
 
-    engine._loaded.worker._runner.model.copy = fails
+    engine._loaded.model.copy = fails
     with pytest.raises(EngineOutOfMemory):
         await answer(engine, second, GREEDY)
     assert calls, "nothing was copied: nothing was tested"
