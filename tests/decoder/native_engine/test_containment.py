@@ -16,6 +16,7 @@ from decoder_svc.errors import RequestFailed, RowsInterrupted
 from decoder_svc.model.batch import Batch, Output
 from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.native_engine.request_state import RequestState
+from decoder_svc.sampling.state import SamplerState
 from fovea.contract.errors import EngineFailed, EngineOutOfMemory, FoveaError
 from tests.decoder.native_engine.harness import (
     Question,
@@ -108,16 +109,14 @@ async def test_seeded_answers_do_not_change_where_a_step_is_computed_again(engin
 
 
 async def failing_draw(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    from decoder_svc.sampling import state as draws
+    saw = SamplerState.saw
 
-    saw = draws.SamplerState.saw
-
-    def fails(self: draws.SamplerState, token_id: int) -> None:
+    def fails(self: SamplerState, token_id: int) -> None:
         if self.sampling.seed == 666:
             raise error
         saw(self, token_id)
 
-    monkeypatch.setattr(draws.SamplerState, "saw", fails)
+    monkeypatch.setattr(SamplerState, "saw", fails)
 
 
 async def failing_sampler(
@@ -127,9 +126,9 @@ async def failing_sampler(
 
     sample = worker.sample
 
-    def fails(logits: torch.Tensor, draws: Any) -> list[int]:
-        drawn = sample(logits, draws)  # by then the logits of the others are changed, too
-        if any(draw.sampling.seed == 666 for draw in draws):
+    def fails(logits: torch.Tensor, states: Any) -> list[int]:
+        drawn = sample(logits, states)  # by then the logits of the others are changed, too
+        if any(state.sampling.seed == 666 for state in states):
             raise error
         return drawn
 

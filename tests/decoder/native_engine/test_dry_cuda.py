@@ -93,20 +93,20 @@ def decoder(
     return model
 
 
-def sequence(
+def state(
     tokens: int, first_block: int, images: tuple[tuple[int, int], ...], layout: RowLayout
 ) -> RequestState:
     """`images` are (start, rows)."""
     spans = tuple(ImageSpan(start, (1, 2, 2 * rows), rows) for start, rows in images)
     prompt = Prompt(np.zeros(tokens, np.int32), np.zeros((3, tokens), np.int32), tokens, spans)
     request = EngineRequest(f"from {first_block}", prompt, Sampling(max_new_tokens=8))
-    draws = SamplerState(request.sampling, 400, prompt.token_ids)
+    sampler_state = SamplerState(request.sampling, 400, prompt.token_ids)
     text: Any = None
     made = RequestState(
         request,
         tuple(RowBuffer(span, layout, RowDtype.FP32) for span in spans),
         text,
-        draws,
+        sampler_state,
         RequestClock(0.0),
         print,
     )
@@ -117,8 +117,8 @@ def sequence(
 def step(block_size: int, row_dtype: RowDtype = RowDtype.BF16) -> Batch:
     """Two decodes of unlike length, a prompt with an image and a past, another prompt; made as the worker does."""
     layout = RowLayout(WIDTH, LEVELS, row_dtype)
-    plain = [sequence(70, 5, (), layout), sequence(12, 10, (), layout), sequence(9, 15, (), layout)]
-    seen = sequence(40, 20, ((12, 8),), layout)
+    plain = [state(70, 5, (), layout), state(12, 10, (), layout), state(9, 15, (), layout)]
+    seen = state(40, 20, ((12, 8),), layout)
     chunks = [
         StepChunk(plain[0], 69, 1),
         StepChunk(plain[1], 11, 1),
@@ -219,10 +219,10 @@ def sample_dry(vocabulary: int = 2000) -> None:
         def advance(self, token: int) -> None: ...
 
     prompt = np.arange(3, dtype=np.int32)
-    draws = [SamplerState(s, vocabulary, prompt) for s in SAMPLED]
-    draws += [SamplerState(s, vocabulary, prompt, Held()) for s in SAMPLED[:2]]  # type: ignore[arg-type]
-    tokens = sampler.sample(torch.empty(len(draws), vocabulary, device=CUDA), draws)
-    assert len(tokens) == len(draws)
+    states = [SamplerState(s, vocabulary, prompt) for s in SAMPLED]
+    states += [SamplerState(s, vocabulary, prompt, Held()) for s in SAMPLED[:2]]  # type: ignore[arg-type]
+    tokens = sampler.sample(torch.empty(len(states), vocabulary, device=CUDA), states)
+    assert len(tokens) == len(states)
 
 
 @pytest.fixture
@@ -370,9 +370,9 @@ def keep_on_cpu(name: str) -> Callable[[pytest.MonkeyPatch], None]:
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
         whole = sampler._parameters
 
-        def spoilt(draws: Any, device: torch.device) -> Any:
-            knobs = whole(draws, device)
-            return replace(knobs, **{name: getattr(knobs, name).to(CPU)})
+        def spoilt(states: Any, device: torch.device) -> Any:
+            parameters = whole(states, device)
+            return replace(parameters, **{name: getattr(parameters, name).to(CPU)})
 
         monkeypatch.setattr(sampler, "_parameters", spoilt)
 

@@ -55,8 +55,8 @@ def drawn(logits: torch.Tensor, s: Sampling, count: int, batch: int = 500) -> to
     """How often each token is drawn as the first token of `count` seeds."""
     found = []
     for first in range(0, count, batch):
-        draws = [SamplerState(replace(s, seed=first + i), VOCABULARY, PROMPT.numpy()) for i in range(batch)]
-        found += sample(logits.repeat(batch, 1), draws)
+        states = [SamplerState(replace(s, seed=first + i), VOCABULARY, PROMPT.numpy()) for i in range(batch)]
+        found += sample(logits.repeat(batch, 1), states)
     return torch.tensor(found).bincount(minlength=VOCABULARY)
 
 
@@ -95,19 +95,19 @@ def test_the_distribution_is_that_of_the_model() -> None:
     assert too_large(*chi_square(counts, (logits / 0.9).softmax(-1))), "the test must tell 0.8 from 0.9"
 
 
-def _drawn(logits: torch.Tensor, draws: list[SamplerState]) -> list[int]:
+def _drawn(logits: torch.Tensor, states: list[SamplerState]) -> list[int]:
     """A step of each: the tokens that are drawn, noted as the engine notes them."""
-    tokens = sample(logits, draws)
-    for draw, token in zip(draws, tokens, strict=True):
-        draw.saw(token)
+    tokens = sample(logits, states)
+    for state, token in zip(states, tokens, strict=True):
+        state.saw(token)
     return tokens
 
 
 def test_one_token_says_nothing_about_the_next_of_its_seed() -> None:
     """Pairs of consecutive draws of four tokens alike: sixteen cells, equally likely."""
     logits = torch.full((4000, 4), 0.0)
-    draws = [SamplerState(Sampling(temperature=1.0, seed=i), 4, np.zeros(0, np.int32)) for i in range(4000)]
-    first, second = (torch.tensor(_drawn(logits.clone(), draws)) for _ in range(2))
+    states = [SamplerState(Sampling(temperature=1.0, seed=i), 4, np.zeros(0, np.int32)) for i in range(4000)]
+    first, second = (torch.tensor(_drawn(logits.clone(), states)) for _ in range(2))
     cells = (4 * first + second).bincount(minlength=16)
     assert not too_large(*chi_square(cells, torch.full((16,), 1 / 16)))
 
@@ -161,8 +161,8 @@ def test_a_draw_depends_on_seed_and_step_alone() -> None:
     """Neither on how often others drew, nor on anything that preemption would lose."""
     logits = torch.randn(12, VOCABULARY)
     s = Sampling(temperature=1.0, seed=9)
-    draws = SamplerState(s, VOCABULARY, PROMPT.numpy())
-    whole = [_drawn(row[None].clone(), [draws])[0] for row in logits]
+    states = SamplerState(s, VOCABULARY, PROMPT.numpy())
+    whole = [_drawn(row[None].clone(), [states])[0] for row in logits]
     for step, row in enumerate(logits):
         later = SamplerState(s, VOCABULARY, PROMPT.numpy())
         later.step = step
@@ -170,11 +170,11 @@ def test_a_draw_depends_on_seed_and_step_alone() -> None:
 
 
 def test_every_token_that_was_drawn_is_a_step() -> None:
-    draws = SamplerState(Sampling(temperature=1.0, seed=3), VOCABULARY, PROMPT.numpy())
+    states = SamplerState(Sampling(temperature=1.0, seed=3), VOCABULARY, PROMPT.numpy())
     keys = []
     for token in range(50):
-        keys.append(draws.key())
-        draws.saw(token)
+        keys.append(states.key())
+        states.saw(token)
     assert len(set(keys)) == 50
     assert all(0 <= word < 2**32 for key in keys for word in key)
 
@@ -186,11 +186,11 @@ SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 @pytest.mark.parametrize("temperature", [SMALLEST, 1e-40, 1e-38, 1e-20, 1e-6, 0.009, 0.0, -0.0])
 @pytest.mark.parametrize("others", [{}, {"top_k": 3}, {"top_p": 0.9, "min_p": 0.1}])
 def test_a_temperature_below_the_floor_is_greedy(temperature: float, others: dict[str, Any]) -> None:
-    draws = [
+    states = [
         SamplerState(Sampling(temperature=temperature, seed=i, **others), 50, PROMPT.numpy())
         for i in range(20)
     ]
-    assert sample(LOGITS.repeat(20, 1), draws) == [2] * 20
+    assert sample(LOGITS.repeat(20, 1), states) == [2] * 20
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e30, 3e37, 1e-30])
@@ -205,8 +205,8 @@ def test_no_logit_overflows_within_the_limits(scale: float, temperature: float, 
     exact = exact.clamp(*torch.tensor([-1, 1]).double() * torch.finfo(torch.float32).max)
     likely = (exact / temperature).softmax(-1)
     s = Sampling(temperature=temperature, repetition_penalty=penalty)
-    draws = [SamplerState(replace(s, seed=i), 50, prompt) for i in range(200)]
-    assert all(likely[token] > 1e-9 for token in sample((scale * LOGITS).repeat(200, 1), draws))
+    states = [SamplerState(replace(s, seed=i), 50, prompt) for i in range(200)]
+    assert all(likely[token] > 1e-9 for token in sample((scale * LOGITS).repeat(200, 1), states))
     greedy = SamplerState(replace(s, temperature=0.0), 50, prompt)
     assert exact[sample(scale * LOGITS, [greedy])[0]] == exact.max()
 
@@ -214,8 +214,8 @@ def test_no_logit_overflows_within_the_limits(scale: float, temperature: float, 
 def kept(s: Sampling, logits: torch.Tensor) -> set[int]:
     """Every token that is drawn with 4,000 seeds."""
     size = logits.shape[-1]
-    draws = [SamplerState(replace(s, seed=i), size, np.zeros(0, np.int32)) for i in range(4000)]
-    return set(sample(logits.expand(4000, -1).clone(), draws))
+    states = [SamplerState(replace(s, seed=i), size, np.zeros(0, np.int32)) for i in range(4000)]
+    return set(sample(logits.expand(4000, -1).clone(), states))
 
 
 def test_tiny_and_whole_shares_cut_all_and_nothing() -> None:
@@ -272,8 +272,8 @@ def test_top_p_over_a_large_vocabulary_is_that_of_transformers(top_p: float) -> 
 def test_zero_temperature_is_greedy_whatever_else_is_set() -> None:
     logits = torch.randn(4, VOCABULARY)
     s = Sampling(temperature=0.0, top_p=0.5, top_k=7, min_p=0.1, seed=1)
-    draws = [SamplerState(s, VOCABULARY, PROMPT.numpy()) for _ in range(4)]
-    assert sample(logits.clone(), draws) == logits.argmax(-1).tolist()
+    states = [SamplerState(s, VOCABULARY, PROMPT.numpy()) for _ in range(4)]
+    assert sample(logits.clone(), states) == logits.argmax(-1).tolist()
 
 
 @pytest.mark.parametrize("count", [2, 17])
@@ -281,18 +281,18 @@ def test_a_row_is_drawn_alike_alone_and_in_company(count: int) -> None:
     logits = torch.randn(count, VOCABULARY)
     mixed = [Sampling(temperature=0.3 * i, top_k=i, seed=i) for i in range(count)]
 
-    def draws() -> list[SamplerState]:
+    def states() -> list[SamplerState]:
         return [SamplerState(s, VOCABULARY, PROMPT.numpy()) for s in mixed]
 
-    alone = [sample(logits[i : i + 1].clone(), [d])[0] for i, d in enumerate(draws())]
-    assert sample(logits.clone(), draws()) == alone
+    alone = [sample(logits[i : i + 1].clone(), [d])[0] for i, d in enumerate(states())]
+    assert sample(logits.clone(), states()) == alone
 
 
 def test_the_penalty_remembers_what_was_sampled() -> None:
-    draws = SamplerState(Sampling(repetition_penalty=100.0), VOCABULARY, PROMPT.numpy())
+    states = SamplerState(Sampling(repetition_penalty=100.0), VOCABULARY, PROMPT.numpy())
     logits = torch.linspace(1.0, 2.0, VOCABULARY)[None]
     drawn = []
     for _ in range(VOCABULARY - 3):
-        drawn += sample(logits.clone(), [draws])
-        draws.saw(drawn[-1])
+        drawn += sample(logits.clone(), [states])
+        states.saw(drawn[-1])
     assert drawn == [t for t in range(VOCABULARY - 1, -1, -1) if t not in PROMPT]

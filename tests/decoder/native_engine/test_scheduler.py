@@ -17,7 +17,7 @@ from decoder_svc.sampling.state import SamplerState
 BLOCK = 4
 
 
-def sequence(name: str, prompt: int, answer: int, first: int | None = None) -> RequestState:
+def state(name: str, prompt: int, answer: int, first: int | None = None) -> RequestState:
     """A prompt of its own, or one that begins like all others with the same `first`."""
     ids = np.full(prompt, int(name, 36) if first is None else first, np.int32)
     positions = np.zeros((3, prompt), np.int32)
@@ -53,7 +53,7 @@ def test_all_end_whatever_the_room(sizes: list[tuple[int, int]], spare: int, chu
     """With room for the largest request and little more, all requests end, in steps that keep the rules."""
     blocks = BlockManager(-(-max(p + a for p, a in sizes) // BLOCK) + spare, BLOCK)
     scheduler = Scheduler(blocks, SchedulerConfig(chunk, slots))
-    everyone = [sequence(str(i), p, a, first=i % 3) for i, (p, a) in enumerate(sizes)]
+    everyone = [state(str(i), p, a, first=i % 3) for i, (p, a) in enumerate(sizes)]
     for one in everyone:
         scheduler.add(one)
     ended: list[RequestState] = []
@@ -85,7 +85,7 @@ def check_step(scheduler: Scheduler, chunks: list[StepChunk]) -> None:
 def test_nobody_who_is_ready_is_overtaken() -> None:
     """A small request does not slip past a large one that waits for blocks."""
     scheduler = Scheduler(BlockManager(10, BLOCK), SchedulerConfig(100, 8))
-    first, large, small = sequence("a", 20, 4), sequence("b", 30, 4), sequence("c", 2, 2)
+    first, large, small = state("a", 20, 4), state("b", 30, 4), state("c", 2, 2)
     for one in (first, large, small):
         scheduler.add(one)
     assert [chunk.state for chunk in scheduler.schedule(0.0)] == [first]
@@ -94,7 +94,7 @@ def test_nobody_who_is_ready_is_overtaken() -> None:
 
 def test_the_youngest_gives_way_and_comes_back_first() -> None:
     scheduler = Scheduler(BlockManager(4, BLOCK), SchedulerConfig(100, 8))
-    old, young, late = sequence("old", 7, 8), sequence("young", 7, 8), sequence("late", 3, 2)
+    old, young, late = state("old", 7, 8), state("young", 7, 8), state("late", 3, 2)
     for one in (old, young, late):
         scheduler.add(one)
     while not scheduler.preemptions:
