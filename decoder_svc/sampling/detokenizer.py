@@ -3,9 +3,9 @@
 Byte-level BPE only: a token stands for bytes, so the text is their UTF-8 decoding and earlier tokens need not
 be decoded again. The result equals decoding all tokens at once. Independent of models.
 
-Python's incremental UTF-8 decoder is used instead of `tokenizers.decoders.DecodeStream`. DecodeStream
-withholds text that ends in U+FFFD, so bytes that are no UTF-8 delay all text after them, and an answer that
-ends in U+FFFD loses it.
+Python's incremental UTF-8 decoder is used instead of `tokenizers.decoders.DecodeStream`, which withholds text
+that ends in U+FFFD. Invalid bytes would leave only with the next valid character; a final U+FFFD would be
+lost.
 """
 
 from __future__ import annotations
