@@ -87,7 +87,9 @@ class BaseEngine(ABC, Generic[C]):
 
     @abstractmethod
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> C:
-        """Check the request, start to compute it and return its call, which `_calls` holds by then."""
+        """Check the request, add its call to `_calls` and start it. A cancellation must not leak the call, so
+        nothing may be awaited after the call is added.
+        """
 
     @abstractmethod
     def _abort(self, call: C) -> None:

@@ -24,10 +24,8 @@ class DeltaBuilder:
         piece = self._text.push(token)
         is_end = piece.stop is not None or token in self._eos_ids
         reason: FinishReason | None = "stop" if is_end else ended
-        text = piece.text
-        if reason is not None and piece.stop is None:
-            text += self._text.finish()
-        return Delta((token,), text, usage, self._clock.timings(), reason, piece.stop, logprobs)
+        rest = self._text.finish() if reason is not None and piece.stop is None else ""
+        return Delta((token,), piece.text + rest, usage, self._clock.timings(), reason, piece.stop, logprobs)
 
     def end(self, usage: Usage, reason: FinishReason) -> Delta:
         """The end of an answer that no token ends."""
