@@ -193,7 +193,7 @@ RowStreams = Sequence[AsyncIterator[RowChunk]]  # a stream per image, in the ord
 
 
 class Engine(Protocol):
-    """What the service needs of an engine. All methods are called from one event loop."""
+    """What the service needs of an engine. All methods are called from the same event loop."""
 
     @property
     def shape(self) -> ModelShape: ...

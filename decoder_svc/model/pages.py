@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class LayerPages:
-    """Keys and values of one layer side by side: (blocks, block_size, 2, kv heads, head_dim)."""
+    """Keys and values of a layer side by side: (blocks, block_size, 2, kv heads, head_dim)."""
 
     kv: Tensor
 

@@ -8,7 +8,7 @@ from decoder_svc.sampling.detokenizer import TextStream, Vocabulary
 
 
 class DeltaBuilder:
-    """Builds the deltas of one answer. End tokens and stop strings of the request end it."""
+    """Builds the deltas of an answer. End tokens and stop strings of the request end it."""
 
     def __init__(
         self, sampling: Sampling, vocabulary: Vocabulary, eos_ids: frozenset[int], clock: RequestClock
