@@ -100,7 +100,7 @@ class Answerer:
     @property
     def row_layout(self) -> RowLayout:
         """The bf16 row layout of the model."""
-        shape = self._engine.layout
+        shape = self._engine.shape
         return RowLayout(shape.width, shape.levels, RowDtype.BF16)
 
     async def answer(
