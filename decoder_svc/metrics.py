@@ -18,7 +18,7 @@ SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20
 
 
 class DecoderMetrics:
-    """All metrics share a prefix; their stems are those of vLLM's dashboards."""
+    """All metric names share a prefix; the rest of a name is that of vLLM's dashboards."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

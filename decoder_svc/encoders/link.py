@@ -1,8 +1,8 @@
 """Calls to an encoder, bounded by the caller's deadline and by a timeout, with typed errors.
 
 Replies are parsed here, because gRPC would log a traceback for an unparsable message and return None. An
-encoder that failed to answer is probed before the next call, so that requests that do not need it, because
-their images have other owners or are cached here, do not wait for it again. Independent of message types.
+encoder that failed to answer is probed before the next call. So a request does not wait for it again if the
+rows it needs have other owners or are cached here. Independent of message types.
 """
 
 from __future__ import annotations
