@@ -168,9 +168,14 @@ class _LayeredHandler:
     idle_s: float
 
     async def unary(self, _: Any, context: Any) -> Any:
-        async with self._begun(context) as (call, _, request):
+        async with self._begun(context) as (call, messages, request):
             handle = self.handler.stream_unary or self.handler.unary_unary
-            response = await handle(request, context)
+            try:
+                response = await handle(request, context)
+            except FoveaError:
+                await messages.drain()
+                raise
+            await messages.drain()
             await call.announce()
             return response
 

@@ -4,12 +4,16 @@ gRPC parses requests outside of interceptors, so malformed bytes would end a cal
 text; and it never answers a unary call that is half-closed without a message. Here requests are read as bytes
 inside of the layers, and both cases are typed errors. A caller that neither sends nor reads for `idle_s` gets
 CallIdle, because an open call holds memory and, in a decoder, KV blocks.
+
+An upload that is answered before its end is read on for a moment (a lingering close): a status that arrives
+while the asyncio client of gRPC for Python writes is lost there, as INTERNAL.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,11 +22,12 @@ from google.protobuf.message import DecodeError
 
 from fovea.contract.errors import CallIdle, InvalidArgument
 
+LINGER_S = 1.0
 Parse = Callable[[bytes], Any] | None
 Side = Literal["send", "read"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Messages:
     """Both directions of a call. `idle` is called with the side that timed out."""
 
@@ -31,18 +36,27 @@ class Messages:
     parse: Parse
     idle_s: float
     idle: Callable[[Side], None]
+    _ended: bool = False
 
     async def only(self) -> Any:
         """The request of a unary call. Raises InvalidArgument, CallIdle."""
         data = await self._receive()
         if data is grpc.aio.EOF:
             raise self._invalid("the call ended without a request")
+        self._ended = True
         return self._parsed(data)
 
     async def all(self) -> AsyncIterator[Any]:
         """The requests of a client stream, such as an upload."""
         while (data := await self._receive()) is not grpc.aio.EOF:
             yield self._parsed(data)
+
+    async def drain(self) -> None:
+        """Read what is left of an upload and discard it, for LINGER_S at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self._ended:
+                    self._ended = await self.context.read() is grpc.aio.EOF
 
     async def dialogue(self) -> AsyncIterator[Any]:
         """The requests of a bidirectional stream, which may be idle after the first request."""
@@ -62,9 +76,12 @@ class Messages:
     async def _receive(self) -> Any:
         try:
             async with asyncio.timeout(self.idle_s):
-                return await self.context.read()
+                data = await self.context.read()
         except TimeoutError:
+            self._ended = True
             raise self._idle("send") from None
+        self._ended = data is grpc.aio.EOF
+        return data
 
     def _parsed(self, data: bytes) -> Any:
         if self.parse is None:

@@ -49,7 +49,9 @@ def compute(scheduler: Scheduler, chunks: list[StepChunk]) -> list[RequestState]
     slots=st.integers(1, 6),
 )
 @settings(max_examples=60, deadline=None)
-def test_all_requests_end_even_in_a_tight_kv_cache(sizes: list[tuple[int, int]], spare: int, chunk: int, slots: int) -> None:
+def test_all_requests_end_even_in_a_tight_kv_cache(
+    sizes: list[tuple[int, int]], spare: int, chunk: int, slots: int
+) -> None:
     """With room for the largest request and little more, all requests end, in steps that keep the rules."""
     blocks = BlockManager(-(-max(p + a for p, a in sizes) // BLOCK) + spare, BLOCK)
     scheduler = Scheduler(blocks, SchedulerConfig(chunk, slots))
