@@ -85,7 +85,7 @@ class Answerer:
         self._thinning = asyncio.Semaphore(THINNED_AT_ONCE)
 
     async def count(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Count:
-        """Count the cost of a request without submitting it. Requests longer than the context count too."""
+        """Count the cost of a request without submitting it, even of a request longer than the context."""
         self._check(request)
         planned = await self._preparer.prepare(request, request.budget, encoders, deadline)
         digests = [image.digest for image in planned.distinct if image.digest]
@@ -216,7 +216,7 @@ class Answerer:
         }
 
     def _alternatives(self, planned: PreparedRequest, own: TokenCost, row_bytes: int) -> list[Alternative]:
-        """Alternatives whose cost differs from the request's; the first of each cost."""
+        """Alternatives that cost more or less than the request; of several with the same cost, the first."""
         by_cost: dict[TokenCost, Alternative] = {}
         request, traits = planned.request, [image.traits for image in planned.distinct]
         for name, budget in request.budget.alternatives():

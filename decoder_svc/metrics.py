@@ -36,7 +36,7 @@ class EncoderCollector(Collector):
 
 
 class DecoderMetrics:
-    """All metrics share a prefix; their stems are those of vLLM's dashboards."""
+    """All metric names share a prefix; the rest of a name is that of vLLM's dashboards."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

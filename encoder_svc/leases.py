@@ -93,7 +93,7 @@ class RowLeases:
         return replace(leased, served=_served_again(leased.served, job, waited))
 
     def release(self, leases: Iterable[str]) -> int:
-        """Count of the leases that were still valid."""
+        """Returns how many of the leases were still valid."""
         return sum(map(self._slots.release, leases))
 
     def drop(self, tenant: bytes, pixels: bytes) -> None:

@@ -1,9 +1,9 @@
 """In-process cache of fetched rows: a repeated image needs no transfer.
 
 Bounded in bytes, including rows still arriving, and in age; evicts the least recently used entry. Only
-complete rows that passed every check are cached. The key is the whole RowRequest, so a new field of it joins
-the key. A request first fetches an image's facts from its owner, for the caller's tenant, so a deleted image
-is never served. Its rows stay here until they expire or are evicted, and are reused if the same bytes are
+complete rows that passed every check are cached. The key is the whole RowRequest, so a new field becomes part
+of it. A request first fetches an image's facts from its owner, for the caller's tenant, so a deleted image is
+never served. Its rows stay here until they expire or are evicted, and are reused if the same bytes are
 uploaded again. Independent of gRPC.
 """
 
@@ -99,7 +99,7 @@ class RowCache:
 
 
 class CachedFetch:
-    """The rows of an image from the cache, or from another fetch and then into the cache."""
+    """The rows of an image from the cache. On a miss they come from another fetch and are cached."""
 
     def __init__(self, fetch: RowFetch, cache: RowCache, wanted: RowRequest) -> None:
         self._fetch = fetch

@@ -63,7 +63,7 @@ def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
 
 
 def _out_of_range(wrong: Sequence[tuple[str, str, str]]) -> InvalidArgument:
-    """From (parameter, expected, actual). The metadata describes the first."""
+    """The error for parameters as (name, expected, actual). The metadata describes the first."""
     violations = [Violation(f"sampling.{n}", f"must be {expected}, not {got}") for n, expected, got in wrong]
     text = "; ".join(f"{v.field} {v.description}" for v in violations)
     _, expected, got = wrong[0]

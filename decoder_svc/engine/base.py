@@ -32,7 +32,7 @@ class EngineCall:
     rows: RowStreams
     deltas: DeltaQueue
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    computed: bool = False  # nothing is left to compute; the call waits for its reader only
+    computed: bool = False  # nothing is left to compute; the call only waits for its reader
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` until the call is released. A failure of `work` fails the call."""
@@ -111,7 +111,7 @@ class BaseEngine(ABC, Generic[C]):
         await asyncio.gather(*call.tasks, return_exceptions=True)
 
     def _fail(self, failure: Failure) -> None:
-        """Fail every call, now and later."""
+        """Fail every current and every later call."""
         self._failure = failure
         for call in self._calls.values():
             call.deltas.fail(failure())

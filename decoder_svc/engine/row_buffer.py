@@ -28,7 +28,7 @@ class RowBuffer:
         self.layout = layout
         self._dtype = dtype
         self.data: NDArray[np.uint8] = np.empty((span.rows, layout.row_bytes), np.uint8)
-        self.wanted = False  # fetched; the rows of a cached prompt are not
+        self.wanted = False  # whether the rows are fetched; those of a cached prompt are not
         self.ended = False  # the stream ended after the last row
         self._arrived = 0
 

@@ -89,7 +89,7 @@ class RequestPreparer:
     def planned(
         self, prepared: PreparedRequest, traits: Sequence[ImageTraits], budget: ServerBudget
     ) -> PreparedRequest:
-        """The request with its distinct images planned under a budget, which must treat repeats alike."""
+        """The request with its distinct images planned. `budget` must treat repeats as the request does."""
         plans, repeats = plan(traits, budget, self._geometry), prepared.repeats
         images = (
             replace(
@@ -131,7 +131,7 @@ class RequestPreparer:
         return replace(prepared, images=placed, placements=known)
 
     def row_request(self, image: PlannedImage, layout: RowLayout, whole: bool = False) -> RowRequest:
-        """The request for an image's planned rows; for all of its rows with `whole`, before placement."""
+        """The request for an image's planned rows. `whole`, before placement, requests all of its rows."""
         rows, kept = (image.planned.tokens, None) if whole else (image.sent, image.kept)
         return RowRequest(
             image.digest, image.plan, image.planned.grid_thw, rows, self._fingerprint, layout, kept

@@ -29,9 +29,9 @@ PAGING_ERROR = 0.03  # for values of size 1: bf16 is off by 0.01, a missing key 
 class AttentionPlan:
     """Which tokens attend to which in a step. Built once and used by every layer.
 
-    Sequence i has `queries[i]` tokens in the batch, the last of its `contexts[i]` tokens so far, which lie in
-    the blocks of row i of `tables` (sequences, most blocks), int32. Blocks may hold stale values of other
-    sequences beyond a context, even NaN. No implementation may let them through.
+    Sequence i has `contexts[i]` tokens so far; the last `queries[i]` of them are in the batch. Row i of
+    `tables` (sequences, most blocks), int32, lists the blocks that hold them. Blocks may hold stale values of
+    other sequences beyond a context, even NaN. They must not affect any output.
     """
 
     queries: tuple[int, ...]
@@ -71,7 +71,7 @@ class AttentionPlan:
         unseen = torch.arange(tables.shape[1] * size, device=tables.device) >= lengths
         # For an unseen block a sequence gathers its own first block, which affects no other sequence.
         tables = torch.where(unseen[:, ::size], tables[:, :1], tables)
-        # Added to the scores. Every layer would convert a bool mask to this.
+        # A float mask that is added to the scores. Every layer would convert a bool mask to floats.
         hidden = torch.zeros(unseen.shape, device=unseen.device).masked_fill_(unseen, -torch.inf)
         return DecodeGroup(rows, longest, tables, hidden[:, :longest], _Stale.of(contexts, tables, size))
 
@@ -197,7 +197,7 @@ def _gather(pages: LayerPages, tables: Tensor) -> Tensor:
 
 def _attend(q: Tensor, kv: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
     """Output (tokens, heads, head_dim) and the logarithm of the softmax's sum (tokens, heads), fp32. Heads
-    that share keys form a batch whose keys have no stride.
+    that share keys form a batch over which the keys are expanded without a copy.
     """
     kv_heads = kv.shape[2]
     grouped = q.view(len(q), kv_heads, -1, q.shape[2]).permute(1, 2, 0, 3)

@@ -82,7 +82,7 @@ class DecodeGraphs:
     def sample(self, size: int) -> Batch:
         """A batch of first tokens to try a graph with, each in a block of its own."""
         batch, own = self._blank(size), torch.arange(size, device=self._device)
-        batch.token_ids.copy_(own + 1)  # differs from the recorded batch, so that a dead graph shows
+        batch.token_ids.copy_(own + 1)  # not the recorded batch: a graph that ignores its input must show
         batch.positions.copy_(own + 5)
         batch.slots.copy_(own * self._block_size)
         batch.attention.tables[:, 0] = own

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LARGE = 1 << 18  # values of a weight
-PIECE, PIECES_TOKENS = 64, 1024  # rows of a piece; measured up to 512 tokens: as fast or faster
+PIECE, PIECES_TOKENS = 64, 1024  # rows per piece, most tokens; measured up to 512: as fast or faster
 KERNEL_WIDTH = 16  # torch's int8 kernel reads beyond weights whose width is no multiple of this
 KERNEL_TOKENS = 32  # with more tokens, a conversion and a float product are faster than the int8 kernel
 

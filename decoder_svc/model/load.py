@@ -101,8 +101,8 @@ def _empty_model(checkpoint: Checkpoint) -> Any:
 
 
 def _experts_are_transposed(checkpoint: Checkpoint, text: Any) -> bool:
-    """Published checkpoints hold experts transposed, re-saved checkpoints do not. A tensor of the pair may be
-    square, but never both, so the shapes of the pair decide.
+    """Published checkpoints hold experts transposed, re-saved checkpoints do not. At most a single tensor of
+    the pair is square, so the two shapes decide.
     """
     names = [n for n, _ in text.named_parameters() if ".experts." in n][:2]
     on_disk = [checkpoint.shape(TEXT + n) for n in names]

@@ -15,7 +15,7 @@ Rotary = tuple[Tensor, Tensor]
 """Cosine and sine (tokens, 1, head_dim). The first half of the sine is negated, for swapped halves."""
 
 PROVED_TO = 1 << 17
-"""The positions of the comparison are below this number."""
+"""The comparison covers positions below this number."""
 
 
 class RotaryEmbedding:
@@ -48,7 +48,7 @@ class RotaryEmbedding:
         return torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None]
 
     def _axes(self) -> Tensor:
-        """(frequencies,): the axis that rotates each. A sine is 0 at position 0 and never at 1."""
+        """(frequencies,): the axis of each frequency. Position 1 on it makes the sine differ from 0."""
         unit = torch.eye(3, dtype=torch.int64, device=self._inverse.device)
         _, sin = self._module(self._inverse.new_zeros(1), unit[:, None])
         rotates: Tensor = sin[0, :, : len(self._inverse)] != 0

@@ -1,4 +1,4 @@
-"""From settings to a loaded engine. Every decision of the start is here: devices, attention, KV blocks."""
+"""From settings to a loaded engine. Makes every decision of the start: devices, attention, KV blocks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fovea.contract.rows import RowDtype
 from fovea.machine import check_devices
 
 log = structlog.get_logger()
-CPU_KV_TOKENS = 32_768  # at least; as many as CPU_KV_BYTES hold if that is more
+CPU_KV_TOKENS = 32_768  # the minimum; more if CPU_KV_BYTES hold more
 CPU_KV_BYTES = 256 << 20
 GRAPH_ERROR = 0.02  # of the largest logit
 CUDA_KV_SHARE = 0.85  # of the memory that the weights leave free; the rest is for activations
@@ -123,7 +123,7 @@ def _devices(names: tuple[str, ...]) -> list[torch.device]:
 
 
 def _blocks(settings: NativeSettings, model: TextDecoder, suits: int) -> BlockManager:
-    """Raises ValueError unless a request of the full context fits: it could never end."""
+    """Raises ValueError if a request of the full context does not fit: it could never end."""
     context, most = settings.limits.max_context, model.config.max_position_embeddings
     if context > most:
         raise ValueError(f"max_context {context} is above the model's {most}")

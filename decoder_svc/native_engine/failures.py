@@ -13,7 +13,7 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory",
 
 
 def failure_of(error: BaseException, state: RequestState) -> FoveaError:
-    """The failure for the caller of `state`. It has no cause: a traceback holds the step's tensors."""
+    """The failure for the caller of `state`. It has no cause: a traceback would hold the step's tensors."""
     if isinstance(error, FoveaError):
         return error
     return EngineOutOfMemory(state.prompt_tokens) if is_out_of_memory(error) else RequestFailed()

@@ -1,8 +1,8 @@
 """The paged KV cache: which blocks are free, and what the others hold.
 
 A block holds `block_size` tokens of keys and values in every layer. A block can be kept under its content and
-what stands before it; requests with the same beginning share it. A kept block without holders is evicted when
-its space is needed, the longest unused first. Independent of requests.
+what stands before it, so requests with the same beginning share it. A kept block without holders is evicted
+when its space is needed, the longest unused first. Independent of requests.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class PrefixCache:
         return 0
 
     def adopt(self, state: RequestState) -> BlockCopy | None:
-        """Share the cached blocks that follow what the state has computed. If an image ends inside the next
-        block, take the block over up to there; the state must hold that block to get the copy.
+        """Share the cached blocks that follow what the state has computed. If the next block is cached up to
+        the end of an image, return the copy of that part; the state must already hold a block for it.
         """
         while (cached := self._next(state)) is not None:
             self._blocks.share(state.table, len(state.serials), cached)

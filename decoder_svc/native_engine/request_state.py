@@ -63,14 +63,14 @@ class RequestState:
         return self.serials[-1] if self.serials else self.request.prompt.salt
 
     def ready(self, computed: int) -> int:
-        """How many leading tokens the rows that are here allow, if `computed` tokens are computed already."""
+        """How many leading tokens the arrived rows suffice for, if `computed` tokens are computed already."""
         for image in self.images:
             if image.span.end > computed and image.ready < image.span.rows:
                 return max(computed, image.span.start + image.ready)
         return self.length
 
     def can_start(self, computed: int) -> bool:
-        """Whether a row of the next image is here. With text alone, slow encoders would hold all slots."""
+        """Whether a row of the next image is here. If text sufficed, slow encoders would hold all slots."""
         first = next((i.span.start for i in self.images if i.span.end > computed), computed)
         return self.ready(computed) > max(first, computed)
 
@@ -87,7 +87,7 @@ class RequestState:
 
     @property
     def can_decode(self) -> bool:
-        """Whether a single token is missing before the next token can be sampled."""
+        """Whether a single token must be computed before the next token can be sampled."""
         return self.computed == self.length - 1 > 0 and self.todo == 1
 
     def want_rows(self, computed: int) -> None:

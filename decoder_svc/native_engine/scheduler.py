@@ -1,9 +1,9 @@
 """Which tokens of which requests the next step computes.
 
 A step holds every decode that can continue, plus at most `prefill_chunk` prompt tokens, so that neither
-prompts nor answers starve. Requests enter in order of arrival, when the free blocks hold what is not cached
-of their prompt and one more step. If an answer needs a block and none is free, the youngest running request
-gives back all of its blocks and is computed again later. Independent of models and threads.
+prompts nor answers starve. Requests enter in order of arrival, once the free blocks can hold the uncached
+part of their prompt and a further step. If an answer needs a block and none is free, the youngest running
+request gives back all of its blocks and is computed again later. Independent of models and threads.
 """
 
 from __future__ import annotations

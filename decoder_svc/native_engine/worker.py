@@ -168,7 +168,7 @@ class Worker:
             self._fail(state, failure)
 
     def _try(self, chunks: list[StepChunk]) -> StepOutput | FoveaError:
-        """The output, or the failure of the first chunk's request in case the chunk was alone."""
+        """The output, or the failure of the first chunk's request, which counts if it was alone."""
         blocks = self._scheduler.blocks
         try:
             batch = make_batch(chunks, blocks.block_size, blocks.spare)

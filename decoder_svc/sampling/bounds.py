@@ -27,7 +27,7 @@ class Bounds:
             self._check_multiples(path)
 
     def _check_exclusive(self, path: SchemaPath) -> None:
-        """llguidance accepts an integer exclusive bound itself if the opposite bound is less than 1 away."""
+        """llguidance includes an integer exclusive bound if the opposite bound is less than 1 away."""
         for low, high in product(self.exclusiveMinimum, self.maximum | self.exclusiveMaximum):
             if low == int(low) >= 0 and low < high < low + 1:
                 raise path.refuse(

@@ -3,7 +3,7 @@
 The order is that of transformers' processors: penalty, format, temperature, top-k, top-p, min-p. A draw adds
 the request's own noise (`noise`) to the remaining logits and takes the largest sum, so the rest of the batch
 has no influence. Log-probabilities are those of the model before all of this, as OpenAI and vLLM report them.
-A format shows in them as surprise.
+So a token that the format forces may have a low value.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _mask(logits: Tensor, states: Sequence[SamplerState]) -> Tensor:
 def _penalise(logits: Tensor, seen: NDArray[np.bool_], penalty: float) -> None:
     mask = torch.from_numpy(seen).to(logits.device)
     weaker = torch.where(logits < 0, logits * penalty, logits / penalty)
-    most = torch.finfo(logits.dtype).max  # two infinite logits have no difference
+    most = torch.finfo(logits.dtype).max  # the difference of two infinite logits is NaN
     logits.copy_(torch.where(mask, weaker.clamp_(-most, most), logits))
 
 

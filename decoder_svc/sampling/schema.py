@@ -1,8 +1,8 @@
 """Which JSON schemas are enforced. A schema is refused unless every keyword is known and enforced exactly.
 
 llguidance ignores unknown keywords, reads settings of its own from the schema, and is inexact in some
-combinations. The result here has only what llguidance enforces, in the latest draft's vocabulary. No
-llguidance.
+combinations. The result here has only what llguidance enforces, in the latest draft's vocabulary. Does not
+import llguidance.
 """
 
 from __future__ import annotations
@@ -167,7 +167,9 @@ def _names_old_draft(draft: Any) -> bool:
 
 
 def _applied_last(node: Mapping[str, Any]) -> dict[str, Any]:
-    """llguidance combines keywords only up to the next applicator, and some change their meaning alone."""
+    """The node with its applicators last: llguidance combines only the keywords before an applicator, and
+    some change their meaning if they are not combined.
+    """
     own = {keyword: value for keyword, value in node.items() if keyword not in _APPLICATORS}
     return own | {keyword: value for keyword, value in node.items() if keyword in _APPLICATORS}
 

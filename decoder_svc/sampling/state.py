@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SamplerState:
-    """`step` counts the sampled tokens. `logprobs` has that of the last token if the request wants it."""
+    """`step` counts the sampled tokens. `logprobs` holds the last token's, if requested."""
 
     logprobs: tuple[float, ...] = ()
     step = 0

@@ -24,7 +24,7 @@ NO_TOWER_WEIGHTS = WeightsMapper(orig_to_new_prefix={"model.visual.": None})
 
 
 class NoTower(torch.nn.Module):
-    """Replaces the tower. Has the attributes that the model reads beside running the tower."""
+    """Replaces the tower. Has the attributes that the model reads without running the tower."""
 
     def __init__(self, dtype: torch.dtype, merge: int) -> None:
         super().__init__()

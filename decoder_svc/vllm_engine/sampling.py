@@ -31,7 +31,7 @@ def sampling_params(sampling: Sampling, eos_ids: frozenset[int], grammar: str = 
 
 
 def _structured(format: ResponseFormat | None, grammar: str) -> Any:
-    """For vLLM's `guidance` backend, which is llguidance. A schema is passed as tried, with our rules."""
+    """For vLLM's `guidance` backend (llguidance). A schema is passed as it was tried, with our rules."""
     if format is None:
         return None
     if format.kind == "choice":

@@ -1,6 +1,6 @@
 """A request as vLLM takes it: a placeholder per image, rows as tensors, our key as their identity.
 
-Refuses requests that vLLM would compute at other positions or would die of. No import of vLLM.
+Refuses requests that vLLM would compute at other positions, or that would kill it. No import of vLLM.
 """
 
 from __future__ import annotations

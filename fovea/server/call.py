@@ -132,8 +132,8 @@ def _id_of(request: Any, context: grpc.aio.ServicerContext) -> str:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler in the layers, and decodes its requests.
 
-    Every method is registered as a stream of bytes: only then are requests parsed inside of the layers, and
-    calls without a request answered. Clients cannot tell the difference.
+    Every method is registered as a stream of bytes, so that requests are parsed inside of the layers and
+    calls without a request are answered. Clients cannot tell the difference.
     """
 
     def __init__(self, metrics: CallMetrics, idle_s: float = IDLE_S) -> None:
@@ -188,7 +188,7 @@ class _LayeredHandler:
                     await messages.send(response)
 
     async def _request(self, messages: Messages) -> tuple[Any, FoveaError | None]:
-        """The handler's input, or why there is none. The layers need the request's id first."""
+        """The handler's input, or the error to raise inside of the layers, which need the request's id."""
         if self.handler.request_streaming:
             return (messages.dialogue() if self.handler.response_streaming else messages.all()), None
         try:

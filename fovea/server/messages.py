@@ -42,6 +42,11 @@ class Messages:
         """The request of a unary call. Raises InvalidArgument, CallIdle."""
         data = await self._receive()
         if data is grpc.aio.EOF:
+            await asyncio.sleep(
+                0
+            )  # a caller that cancels also ends its requests, and gRPC says so a moment later
+            if self.context.cancelled():
+                raise asyncio.CancelledError
             raise self._invalid("the call ended without a request")
         self._ended = True
         return self._parsed(data)
