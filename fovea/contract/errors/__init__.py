@@ -1,5 +1,10 @@
 """Every failure that crosses the wire, one class per reason of `fovea.vision.v1.ErrorReason`."""
 
+from fovea.contract.errors.access import CredentialsInvalid as CredentialsInvalid
+from fovea.contract.errors.access import RoleNotAllowed as RoleNotAllowed
+from fovea.contract.errors.access import TenantNotAllowed as TenantNotAllowed
+from fovea.contract.errors.access import TokenMissing as TokenMissing
+from fovea.contract.errors.access import TokenUnknown as TokenUnknown
 from fovea.contract.errors.base import CALLERS as CALLERS
 from fovea.contract.errors.base import DOMAIN as DOMAIN
 from fovea.contract.errors.base import IMAGE_FIELDS as IMAGE_FIELDS
