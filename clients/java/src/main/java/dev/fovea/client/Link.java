@@ -25,7 +25,10 @@ final class Link implements AutoCloseable {
   private static final Metadata.Key<String> AUTHORIZATION =
       Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
-  /** How a channel behaves: calls go round all addresses, and again where no server took them. */
+  /**
+   * How a channel behaves: round robin over all addresses, and a retry where no server took the
+   * call. gRPC for Java also retries any status that carries a pushback, whatever its code.
+   */
   static final Map<String, ?> SERVICE_CONFIG =
       Map.of(
           "loadBalancingConfig",

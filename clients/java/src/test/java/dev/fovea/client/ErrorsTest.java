@@ -8,9 +8,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.fovea.decoder.v1.DecoderServiceGrpc;
 import dev.fovea.decoder.v1.GenerateRequest;
 import dev.fovea.decoder.v1.GetServerInfoRequest;
+import dev.fovea.decoder.v1.Role;
 import dev.fovea.encoder.v1.EncoderServiceGrpc;
+import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -25,6 +29,8 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -328,33 +334,57 @@ class ErrorsTest {
     }
   }
 
-  @org.junit.jupiter.api.Disabled("the third of three calls waits instead of being refused; open")
   @Test
-  void anEngineThatIsBusy(House house) {
-    Question question =
-        Question.of(House.LONG_WINDED).withSampling(Sampling.DEFAULT.withMaxNewTokens(480));
+  void anEngineThatIsBusy(House house) throws InterruptedException {
+    ManagedChannel once = // a channel that does not retry sees the refusal itself
+        Grpc.newChannelBuilder(house.narrow().address, InsecureChannelCredentials.create())
+            .disableRetry()
+            .build();
+    var stub = DecoderServiceGrpc.newBlockingStub(once);
     try (Fovea narrow = Fovea.connect(house.narrow().address)) {
-      FoveaException failure = null;
-      for (int attempt = 0; failure == null && attempt < 20; attempt++) {
-        failure = busy(narrow, question); // a fast engine may be done before it is asked again
-      }
+      var refused =
+          whileFull(
+              narrow,
+              () ->
+                  assertThrows(
+                      StatusRuntimeException.class,
+                      () -> stub.generate(request("?")).forEachRemaining(event -> {})));
+      var failure = Failure.of(refused.getStatus(), refused.getTrailers(), once.authority());
       assertEquals(Reason.ENGINE_BUSY, failure.reason());
       assertEquals(Status.Code.RESOURCE_EXHAUSTED, failure.code());
       assertTrue(failure.retryAfter().orElseThrow().toMillis() > 0);
+    } finally {
+      once.shutdownNow().awaitTermination(5, TimeUnit.SECONDS);
     }
   }
 
-  /** What a third caller hears while one is answered and one waits; null where an answer came. */
-  private static FoveaException busy(Fovea narrow, Question question) {
+  /** gRPC for Java honours the server's pushback whatever the status: the request is sent again. */
+  @Test
+  void anEngineThatIsBusyIsAskedAgain(House house) {
+    try (Fovea narrow = Fovea.connect(house.narrow().address)) {
+      long began = System.nanoTime();
+      Answer answer = whileFull(narrow, () -> narrow.ask("?"));
+      assertTrue(answer.receipt().totals().outputTokens() > 0);
+      assertTrue(Duration.ofNanos(System.nanoTime() - began).toMillis() >= 1000);
+    }
+  }
+
+  /** What a third caller gets while one request runs and one waits. */
+  private static <T> T whileFull(Fovea narrow, Supplier<T> third) {
+    Question question =
+        Question.of(House.LONG_WINDED).withSampling(Sampling.DEFAULT.withMaxNewTokens(480));
     Patience.until(Duration.ofSeconds(60), () -> "free", () -> LeavingTest.isFree(narrow));
     try (AnswerStream running = narrow.stream(question);
         AnswerStream waiting = narrow.stream(question)) {
       assertTrue(running.hasNext() && waiting.hasNext());
-      narrow.ask(Question.of("?"));
-      return null;
-    } catch (FoveaException refused) {
-      return refused;
+      return third.get();
     }
+  }
+
+  private static GenerateRequest request(String text) {
+    var part = dev.fovea.decoder.v1.Part.newBuilder().setText(text);
+    var message = dev.fovea.decoder.v1.Message.newBuilder().setRole(Role.ROLE_USER).addParts(part);
+    return GenerateRequest.newBuilder().addMessages(message).build();
   }
 
   @Test
