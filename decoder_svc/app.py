@@ -218,7 +218,9 @@ class Parts:
 async def _run(chosen: DecoderSettings, parts: Parts, registry: CollectorRegistry, lookup: Lookup) -> None:
     state, engine, pool = parts.state, parts.engine, parts.pool
     process = ServerProcess(
-        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s),
+        Binding(
+            chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s, chosen.access()
+        ),
         SERVICE,
         lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server),
         registry,

@@ -19,13 +19,8 @@ from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS
 from fovea.machine import named_devices
 from fovea.planning.detail import READABLE_TEXT_PX
-from fovea.settings import (
-    MAX_MESSAGE_BYTES,
-    MAX_THREADS,
-    ListenAddress,
-    OptionalListenAddress,
-    Settings,
-)
+from fovea.server.settings import AccessSettings
+from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress
 
 KIB, MIB = 1024, 1024 * 1024
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
@@ -39,7 +34,7 @@ _NOT_ABOVE = (
 )
 
 
-class DecoderSettings(Settings):
+class DecoderSettings(AccessSettings):
     """The decoder's settings."""
 
     model_config = SettingsConfigDict(env_prefix="FOVEA_DECODER_", populate_by_name=True)

@@ -131,7 +131,9 @@ async def _serve(
     state.on_served = metrics.served
     state.on_placed = metrics.placed
     process = ServerProcess(
-        Binding(config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s),
+        Binding(
+            config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s, config.access()
+        ),
         SERVICE,
         lambda server: register(EncoderService(state), server),
         registry,

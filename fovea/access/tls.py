@@ -45,8 +45,7 @@ class TlsFiles:
         return pem
 
     def _read(self) -> Pem:
-        cert, key, ca = (file and file.read() for file in (self.cert, self.key, self.ca))
-        return Pem(cert, key, ca)
+        return Pem(*(None if file is None else file.read() for file in (self.cert, self.key, self.ca)))
 
 
 def _check_certificates(file: CredentialFile, data: bytes | None) -> None:

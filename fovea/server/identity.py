@@ -35,6 +35,14 @@ class Identity:
     role: Role
     name: str = ""
 
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """For the log lines of a call; empty for a server without tokens."""
+        if self is TRUSTED:
+            return {}
+        fields = {"tenant": self.tenant, "role": self.role.value}
+        return {**fields, "token": self.name} if self.name else fields
+
     def check_allowed(self, method: str) -> None:
         """Raises RoleNotAllowed if the role may not call `method`, such as `/fovea.x.v1.XService/Call`."""
         if self.role is not Role.OPERATOR and self.role not in ROLES.get(method, ()):
