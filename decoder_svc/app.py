@@ -181,6 +181,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
         cache,
         same_host,
         chosen.encoder_timeout_s,
+        chosen.encoder_credentials(),
     )
     loading = LoadingProgress()
     engine = ENGINES[chosen.engine](chosen, dtype, loading)

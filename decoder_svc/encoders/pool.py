@@ -18,6 +18,7 @@ from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import EncoderStatus, ExpectedModel, Fleet
 from decoder_svc.encoders.remote import LIMIT_S, RemoteEncoder
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
+from fovea.access.channel import ClientCredentials
 from fovea.deadline import Deadline
 
 log = structlog.get_logger()
@@ -34,8 +35,10 @@ class EncoderPool:
         cache: RowCache | None = None,
         same_host: SharedMemoryReader | None = None,
         limit_s: float = LIMIT_S,
+        credentials: ClientCredentials | None = None,
     ) -> None:
         self._limit_s = limit_s
+        self._credentials = credentials or ClientCredentials()
         self._fleet = Fleet({}, expected, source, cache or RowCache(), same_host or SharedMemoryReader())
         self._holders: Counter[RemoteEncoder] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
@@ -44,7 +47,7 @@ class EncoderPool:
     def update(self, addresses: Iterable[str]) -> None:
         """Replace the set of encoders. Encoders in both sets keep their connection."""
         old = self._fleet.encoders
-        new = {address: old.get(address) or RemoteEncoder(address, self._limit_s) for address in addresses}
+        new = {address: old.get(address) or self._encoder(address) for address in addresses}
         for address in sorted(new.keys() - old.keys()):
             log.info("encoder joined", encoder=address)
         for address in sorted(old.keys() - new.keys()):
@@ -52,6 +55,9 @@ class EncoderPool:
         self._fleet = replace(self._fleet, encoders=new)
         self._holders.update(new.values())
         self._release(old.values())
+
+    def _encoder(self, address: str) -> RemoteEncoder:
+        return RemoteEncoder(address, self._limit_s, self._credentials)
 
     @contextmanager
     def held(self) -> Iterator[Fleet]:

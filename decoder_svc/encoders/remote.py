@@ -27,6 +27,7 @@ from decoder_svc.encoders.checks import (
 from decoder_svc.encoders.link import PROBE_TIMEOUT_S, RETRY_AFTER_S, Link
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowPlacement, RowRequest
 from decoder_svc.engine.protocol import RowChunk
+from fovea.access.channel import ClientCredentials
 from fovea.contract import frames
 from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError, RowsMismatch
 from fovea.contract.frames import ChunkFrame
@@ -78,9 +79,11 @@ def _event(message: bytes) -> pb.EncodeHeader | pb.EncodeSummary | ChunkFrame | 
 class RemoteEncoder:
     """Client of an encoder. Cheap to create; connects on first use and reconnects after a loss."""
 
-    def __init__(self, address: str, limit_s: float = LIMIT_S) -> None:
+    def __init__(
+        self, address: str, limit_s: float = LIMIT_S, credentials: ClientCredentials | None = None
+    ) -> None:
         self.address = address
-        self.link = Link(address, limit_s, self._completed, self.forget)
+        self.link = Link(address, limit_s, self._completed, self.forget, credentials or ClientCredentials())
         self.known: EncoderInfo | None = None
         self._info: EncoderInfo | None = None
         self._released: list[str] = []

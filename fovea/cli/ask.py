@@ -10,7 +10,7 @@ import typer
 
 from fovea.cli.form import form
 from fovea.cli.images import Pages, named
-from fovea.cli.options import DECODER, UINT32, DecoderAddress, Json, Token
+from fovea.cli.options import DECODER, UINT32, Access, DecoderAddress, Json, takes_access
 from fovea.cli.output import clean, console, emit, reported
 from fovea.cli.visual import PANEL, Visual, takes_visual
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HINT = "Start both services with `fovea serve`, or name another decoder with --decoder"
 
 
+@takes_access
 @takes_visual
 def ask(
     images: Annotated[
@@ -31,6 +32,7 @@ def ask(
     ],
     question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")],
     visual: Visual,
+    access: Access,
     pages: Pages = "",
     fit: Annotated[
         bool, typer.Option("--fit", rich_help_panel=PANEL, help="Shrink files before they are uploaded.")
@@ -57,7 +59,6 @@ def ask(
     regex: Annotated[str | None, typer.Option(help="Answer with text that this expression matches.")] = None,
     choice: Annotated[list[str] | None, typer.Option(help="Answer with one of these; repeat it.")] = None,
     as_json: Json = False,
-    token: Token = "",
     decoder: DecoderAddress = DECODER,
 ) -> None:
     """Ask about images. The answer goes to standard output as it comes, its receipt to standard error."""
@@ -66,7 +67,7 @@ def ask(
     sampling = Sampling(
         temperature, top_p, top_k, min_p, repetition_penalty, seed, stop or None, max_new_tokens
     )
-    with reported(as_json, HINT), Client(decoder, token or None) as client:
+    with reported(as_json, HINT), Client(decoder, access.token, tls=access.tls()) as client:
         budget = visual.budget()
         sources = named(images, pages, budget)
         answer = client.ask(

@@ -16,7 +16,7 @@ from fovea.cli.errors import NeitherFileNorSize
 from fovea.cli.images import STDIN, Pages, given
 from fovea.cli.images import size_of as parse_size
 from fovea.cli.model import PUBLISHED, Model, of_checkpoint, of_decoder
-from fovea.cli.options import UINT32, Json, Token
+from fovea.cli.options import UINT32, Access, Json, takes_access
 from fovea.cli.output import clean, emit, reported
 from fovea.contract.errors import FoveaError
 from fovea.geometry import Planned
@@ -48,10 +48,12 @@ class Costed:
         return self.planned.tokens + self.model.answer <= self.model.context
 
 
+@takes_access
 def count(
     image: Annotated[
         str, typer.Argument(metavar="IMAGE|WxH", help="A file, a PDF too, or a size such as 1024x1024.")
     ],
+    access: Access,
     pages: Pages = "",
     max_pixels: Annotated[
         int | None,
@@ -70,14 +72,13 @@ def count(
         ),
     ] = "",
     as_json: Json = False,
-    token: Token = "",
 ) -> None:
     """Count the tokens of an image. Pure arithmetic: no pixel is read.
 
     Counts for Qwen3-VL as published, unless --model or --decoder names the model that will answer.
     """
     with reported(as_json, HINT):
-        model = _model(folder, decoder, token)
+        model = _model(folder, decoder, access)
         limit = model.max_pixels if max_pixels is None else max_pixels
         if pages or _is_pdf(image):
             _count_pages(image, pages, limit, model, as_json)
@@ -89,10 +90,10 @@ def count(
             typer.echo(clean("\n".join(as_lines(costed))))
 
 
-def _model(folder: Path | None, decoder: str, token: str) -> Model:
+def _model(folder: Path | None, decoder: str, access: Access) -> Model:
     if folder is not None:
         return of_checkpoint(folder)
-    return of_decoder(decoder, token) if decoder else PUBLISHED
+    return of_decoder(decoder, access) if decoder else PUBLISHED
 
 
 def cost(width: int, height: int, max_pixels: int, model: Model = PUBLISHED) -> Costed:

@@ -24,6 +24,7 @@ from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderCli
 from fovea.client.fitting import fit
 from fovea.client.format import Format
 from fovea.client.messages import Image, Message, Sampling, Size
+from fovea.client.tls import Tls
 from fovea.client.values import ServerInfo
 from fovea.contract.answer import Answer, Finished, Started, Text
 from fovea.contract.budget import Budget
@@ -48,5 +49,6 @@ __all__ = [
     "Size",
     "Started",
     "Text",
+    "Tls",
     "fit",
 ]
