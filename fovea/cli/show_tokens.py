@@ -9,7 +9,7 @@ import typer
 
 from fovea.cli.errors import OutputNotWritable
 from fovea.cli.images import Pages, named
-from fovea.cli.options import ENCODER, EncoderAddress, takes_access
+from fovea.cli.options import ENCODER, Access, EncoderAddress, takes_access
 from fovea.cli.output import reported
 from fovea.cli.visual import DropFlat, FlatTolerance, Keep, MaxPixels, tolerance
 
