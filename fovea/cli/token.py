@@ -49,20 +49,30 @@ def new(
 
 
 def _append(path: Path, lines: str) -> None:
-    """Replace the file by a longer one, so that a server never reads half of an entry."""
+    """Append to a valid token file, or create it."""
     from fovea.access.files import CredentialFile
+    from fovea.cli.errors import OutputNotWritable
     from fovea.server.tokens import parse
 
     path = path.resolve()  # a link stays a link
     before = ""
     if path.exists():
-        parse(CredentialFile(path, FILE))
-        before = path.read_text().rstrip("\n") + "\n\n"
-    handle, made = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        file = CredentialFile(path, FILE)
+        parse(file)
+        before = file.text().rstrip("\n") + "\n\n"
+    try:
+        _replace(path, before + lines)
+    except OSError as error:
+        raise OutputNotWritable(str(path), error.strerror or "") from None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Rename a complete file over `path`, so that a server never reads half of it. It keeps its mode."""
+    handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as output:
-            output.write(before + lines)
-        if before:
+            output.write(text)
+        if path.exists():
             os.chmod(made, path.stat().st_mode & 0o777)
         os.replace(made, path)
     except OSError:
