@@ -12,7 +12,7 @@ import grpc
 
 from fovea.access.files import Reloaded
 from fovea.contract.errors import InvalidArgument, TenantNotAllowed, TokenMissing
-from fovea.server.identity import TENANT, TRUSTED, Identity, Role
+from fovea.server.identity import TENANT, TRUSTED, Identity, Role, set_identity
 from fovea.server.tokens import Tokens
 
 AUTHORIZATION = "authorization"
@@ -34,19 +34,24 @@ class Access:
     tokens: Reloaded[Tokens] | None = None
     reflection: bool = True
 
-    def identify(self, method: str, metadata: Metadata) -> Identity:
-        """The caller of `method`. Raises TokenMissing, TokenUnknown, RoleNotAllowed or TenantNotAllowed."""
+    def authorize(self, method: str, metadata: Metadata) -> None:
+        """Set the identity of this task's call. A refused caller is identified too, for the log.
+
+        Raises TokenMissing, TokenUnknown, RoleNotAllowed or TenantNotAllowed.
+        """
         if method.startswith(PUBLIC):
-            return TRUSTED
+            return
         pairs = list(metadata)
         tenant = _value(pairs, TENANT_KEY)
         if self.tokens is None:
-            return _acting_for(TRUSTED, tenant)
+            set_identity(_acting_for(TRUSTED, tenant))
+            return
         identity = self.tokens.get().identify(_bearer(pairs))
+        set_identity(identity)
         identity.check_allowed(method)
         if tenant not in ("", identity.tenant) and identity.role is not Role.SERVICE:
             raise TenantNotAllowed(identity.role)
-        return _acting_for(identity, tenant)
+        set_identity(_acting_for(identity, tenant))
 
 
 def _acting_for(identity: Identity, tenant: str) -> Identity:

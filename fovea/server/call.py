@@ -24,7 +24,7 @@ import structlog
 from fovea.contract.errors import FoveaError
 from fovea.server import status
 from fovea.server.access import PUBLIC, Access
-from fovea.server.identity import current_identity, set_identity
+from fovea.server.identity import current_identity
 from fovea.server.messages import Messages
 from fovea.server.metrics import CallMetrics
 
@@ -207,7 +207,7 @@ class _LayeredHandler:
     async def _request(self, messages: Messages) -> tuple[Any, FoveaError | None]:
         """The handler's input, or why there is none. The layers need the request's id first."""
         try:
-            set_identity(self.access.identify(self.method, messages.context.invocation_metadata() or ()))
+            self.access.authorize(self.method, messages.context.invocation_metadata() or ())
             if self.handler.request_streaming:
                 return (messages.dialogue() if self.handler.response_streaming else messages.all()), None
             return await messages.only(), None

@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from fovea.access.files import CredentialFile
@@ -159,12 +160,14 @@ async def test_metrics_and_log_see_a_refused_caller(closed: Access, method: str)
 
 async def test_the_log_names_the_caller_and_never_the_token(closed: Access) -> None:
     async with serving(closed) as server:
-        with capture_logs() as logs:
+        with capture_logs(processors=[merge_contextvars]) as logs:
             await server.call(GENERATE, "user")
-    (line,) = [line for line in logs if line["event"] == "call"]
-    # capture_logs takes the place of the processors that merge the context, so the identity is asked itself
-    assert line["code"] == "OK"
-    assert IDENTITIES["user"].log_fields == {"tenant": "acme", "role": "user", "token": "backend"}
+            await server.call(GENERATE, "service", fovea_tenant="other")
+            await failure(server.call(STATS, "user"))
+    lines = [line for line in logs if line["event"] == "call"]
+    callers = [(line.get("tenant"), line.get("role"), line.get("token")) for line in lines]
+    assert callers == [("acme", "user", "backend"), ("other", "service", None), ("acme", "user", "backend")]
+    assert [line["code"] for line in lines] == ["OK", "OK", "PERMISSION_DENIED"]
     assert "Bearer" not in str(logs)
 
 
