@@ -30,15 +30,15 @@ def secure_address(decoder, authority):
         yield address
 
 
-def test_ask_over_tls_with_a_token(fovea, decoder, authority, secure_address):
-    done = fovea(
-        "ask", "-q", "?", "--decoder", secure_address, "--ca", authority.file, "--token", "secret", "-"
-    )
-    assert done.exit_code == 1, "standard input is no picture"
+def test_flags_and_variables_reach_a_server_with_tls(fovea, decoder, picture, authority, secure_address):
+    flags = ("--decoder", secure_address, "--ca", authority.file, "--token", "flag")
+    done = fovea("ask", picture, "-q", "?", *flags)
+    assert done.exit_code == 0, done.output
+    assert decoder.metadata["authorization"] == "Bearer flag"
     environment = {"FOVEA_CA": str(authority.file), "FOVEA_TOKEN": "secret"}
     done = fovea("plan", "64x64", "--decoder", secure_address, env=environment)
     assert done.exit_code == 0, done.output
-    assert dict(decoder.metadata)["authorization"] == "Bearer secret"
+    assert decoder.metadata["authorization"] == "Bearer secret"
 
 
 def test_a_token_for_another_machine_needs_tls(fovea):

@@ -56,7 +56,7 @@ def test_a_client_with_the_authority_and_a_token_is_served(kind, decoder, author
     with decoder_client(kind, secure_address, "secret", timeout_s=30, tls=tls) as client:
         client.info()
         assert client.ask("?").text
-    assert dict(decoder.metadata)["authorization"] == "Bearer secret"
+    assert decoder.metadata["authorization"] == "Bearer secret"
 
 
 def test_a_failed_handshake_says_what_is_wrong(
