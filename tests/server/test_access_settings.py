@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -152,6 +153,19 @@ def test_files_that_cannot_be_used_are_refused_by_the_name_of_their_setting(
             loaded(kind, *argv).access()
         name = field.replace("_", "-")
         assert str(wrong.value).startswith(f"--{name} ({kind.variable(field)}): {path} cannot be read")
+
+
+def test_encoders_of_a_dns_name_are_held_to_that_name(tmp_path: Path) -> None:
+    """They are called by their IP addresses, which no certificate names."""
+    ca = Authority(tmp_path / "authority").file
+
+    def options(encoders: str) -> tuple[Any, ...]:
+        settings = loaded(DecoderSettings, "--encoders", encoders, "--encoder-ca", str(ca))
+        channels = SimpleNamespace(secure_channel=lambda address, credentials, options: options)
+        return tuple(settings.encoder_credentials().open(channels, "10.0.0.1:1", ()))
+
+    assert options("dns:///encoder.internal:1") == (("grpc.ssl_target_name_override", "encoder.internal"),)
+    assert options("encoder.internal:1") == ()
 
 
 def test_files_for_encoders_are_refused_by_the_name_of_their_setting(tmp_path: Path) -> None:
