@@ -109,7 +109,9 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
         registry = CollectorRegistry()
         metrics = EncoderMetrics(registry, state)
         process = ServerProcess(
-            Binding(config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s),
+            Binding(
+                config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s, config.access()
+            ),
             SERVICE,
             lambda server: register(EncoderService(state, metrics), server),
             registry,

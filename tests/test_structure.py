@@ -78,7 +78,7 @@ LAYERS = {
     SHARED: (
         "decoder encoder vision ids",
         "address arena contract logs",
-        "checkpoint deadline images machine pooled settings",
+        "access checkpoint deadline images machine pooled settings",
         "finite geometry",
         "fingerprint planning server",
         "architecture",
