@@ -49,7 +49,8 @@ LAYERS = {
     ENCODER: (
         "errors",
         "store slots single_flight",
-        "images settings",
+        "tenant",
+        "images permits settings",
         "reduction vision uploads",
         "core",
         "job_builder rankings row_cache",

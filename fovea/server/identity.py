@@ -13,10 +13,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fovea.contract.errors import RoleNotAllowed
+from fovea.contract.errors import InvalidArgument, RoleNotAllowed
 
 DEFAULT_TENANT = "default"
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def checked_tenant(name: str) -> str:
+    """The name of a tenant in a request of an operator."""
+    if not TENANT.fullmatch(name):
+        what = "must have 1 to 64 letters, digits, dots, dashes or underscores"
+        raise InvalidArgument.of_field("tenant", what)
+    return name
 
 
 class Role(StrEnum):
@@ -63,6 +71,8 @@ ROLES: Mapping[str, frozenset[Role]] = {
     f"{_DECODER}/Complete": _BOTH,
     f"{_DECODER}/CountTokens": _BOTH,
     f"{_DECODER}/GetServerInfo": _BOTH,
+    f"{_DECODER}/DeleteImage": _BOTH,
+    f"{_DECODER}/PurgeTenant": frozenset(),
     f"{_ENCODER}/PutImage": _BOTH,
     f"{_ENCODER}/DescribeImage": _BOTH,
     f"{_ENCODER}/CountTokens": _BOTH,
@@ -72,6 +82,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     f"{_ENCODER}/LeaseRows": _SERVICE,
     f"{_ENCODER}/ReleaseRows": _SERVICE,
     f"{_ENCODER}/DeleteImage": _SERVICE,
+    f"{_ENCODER}/PurgeTenant": _SERVICE,
     f"{_ENCODER}/GetCacheStats": frozenset(),
 }
 """The roles below operator that may call each method. A method that is missing here is for operators."""

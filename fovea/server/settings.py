@@ -30,6 +30,9 @@ class AccessSettings(Settings):
     insecure: bool = Field(
         False, description="Allow other addresses than loopback without TLS and tokens: anyone can call them"
     )
+    shared_rows: bool = Field(
+        False, description="All tenants share rows; each may then learn whether another has sent an image"
+    )
     reflection: bool = Field(True, description="Serve gRPC reflection, which describes the API to any caller")
 
     @model_validator(mode="after")
