@@ -121,7 +121,8 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     same_host = SharedMemoryReader(chosen.same_host)
     model_rows = ExpectedModel(expected, layout.width, layout.levels)
     fleet = Fleet({}, model_rows, chosen.encoders, cache, same_host, copies=chosen.upload_copies)
-    pool = EncoderPool(fleet, chosen.encoder_addresses, chosen.encoder_timeout_s)
+    credentials = chosen.encoder_credentials()
+    pool = EncoderPool(fleet, chosen.encoder_addresses, chosen.encoder_timeout_s, credentials)
     loading, limits = LoadingProgress(), chosen.limits(geometry)
     engine = ENGINES[chosen.engine](chosen, limits, dtype, loading)
     budget = chosen.budget(limits.default_max_pixels)
@@ -157,7 +158,9 @@ async def _run(
     state, engine, pool = components.state, components.engine, components.pool
     model = state.description.model
     process = ServerProcess(
-        Binding(chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s),
+        Binding(
+            chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s, chosen.access()
+        ),
         SERVICE,
         lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server),
         registry,

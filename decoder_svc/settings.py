@@ -14,19 +14,16 @@ from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.tariff import Tariff
 from decoder_svc.encoders.resolver import SCHEME, DnsName
 from decoder_svc.engine.protocol import EngineLimits, Quantization
-from fovea.address import called
+from fovea.access.channel import ClientCredentials
+from fovea.access.tls import TlsFiles
+from fovea.address import called, is_loopback
 from fovea.contract.budget import DEFAULT_REDUCER, Detail, OnOverBudget, ReductionMode, RepeatPolicy
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 from fovea.machine import named_devices
 from fovea.planning.detail import READABLE_TEXT_PX
-from fovea.settings import (
-    MAX_MESSAGE_BYTES,
-    MAX_THREADS,
-    ListenAddress,
-    OptionalListenAddress,
-    Settings,
-)
+from fovea.server.settings import AccessSettings
+from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress
 
 KIB, MIB = 1024, 1024 * 1024
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
@@ -58,7 +55,7 @@ class DecoderLimits(EngineLimits):
     encoder_timeout_s: int
 
 
-class DecoderSettings(Settings):
+class DecoderSettings(AccessSettings):
     """The decoder's settings."""
 
     model_config = SettingsConfigDict(env_prefix="FOVEA_DECODER_", populate_by_name=True)
@@ -70,6 +67,14 @@ class DecoderSettings(Settings):
         validation_alias="FOVEA_ENCODERS",
         description="Comma-separated addresses of the encoders, where a host name counts as a single encoder."
         " Or a dns:///host:port, all of whose IP addresses are encoders, including later ones",
+    )
+    encoder_ca: Path | None = Field(
+        None, description="PEM file of the CA that signed the encoders' certificates; enables TLS to them"
+    )
+    encoder_cert: Path | None = Field(None, description="PEM file of this decoder's certificate, for mTLS")
+    encoder_key: Path | None = Field(None, description="PEM file of the private key of encoder_cert")
+    encoder_token_file: Path | None = Field(
+        None, description="File of the bearer token for the encoders; its role must be service"
     )
     encoder_timeout_s: int = Field(
         20,
@@ -291,6 +296,31 @@ class DecoderSettings(Settings):
         chosen["default_max_pixels"] = geometry.within(self.max_pixels)
         chosen |= {"max_pixels": geometry.max_pixels, "min_pixels": geometry.min_pixels}
         return DecoderLimits(**chosen)
+
+    @model_validator(mode="after")
+    def _encoder_credentials_fit(self) -> DecoderSettings:
+        self.require_together("encoder_cert", "encoder_key")
+        if self.encoder_cert and not self.encoder_ca:
+            raise ValueError(f"{self.named('encoder_cert')} needs {self.named('encoder_ca')}")
+        local = not self.encoder_name and all(map(is_loopback, self.encoder_addresses))
+        if self.encoder_token_file and not (self.encoder_ca or local or self.insecure):
+            raise ValueError(
+                f"{self.named('encoder_token_file')} would be sent unencrypted: it needs"
+                f" {self.named('encoder_ca')}, or {self.named('insecure')} true"
+            )
+        return self
+
+    def encoder_credentials(self) -> ClientCredentials:
+        """Load the files. Raises CredentialsInvalid, which names the setting.
+
+        The addresses of a DNS name are IP addresses; the encoders' certificates are for the name.
+        """
+        files = TlsFiles(*map(self.credential, ("encoder_cert", "encoder_key", "encoder_ca")))
+        return ClientCredentials(
+            files if files.ca else None,
+            self.credential("encoder_token_file"),
+            self.encoder_name.host if self.encoder_name else "",
+        )
 
     def budget(self, max_pixels: int) -> ServerBudget:
         """The budget for fields that a request leaves unset, from the settings of the same names."""

@@ -19,13 +19,13 @@ from encoder_svc.images.limits import ImageLimits
 from encoder_svc.job_builder import JobBuilder
 from encoder_svc.leases import RowLeases
 from encoder_svc.metrics import EncoderMetrics
+from encoder_svc.permits import WritePermits
 from encoder_svc.rankings import Rankings
 from encoder_svc.row_cache import RowCache
 from encoder_svc.service import SERVICE, EncoderService, register
 from encoder_svc.settings import EncoderSettings
 from encoder_svc.state import EncoderDescription, EncoderLimits, ServiceState
 from encoder_svc.store.core import StoreLimits
-from encoder_svc.store.keys import tenant_id
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import Batcher, BatchLimits
@@ -47,7 +47,6 @@ from fovea.server.process import Binding, ServerProcess
 if TYPE_CHECKING:
     from encoder_svc.vision.tower import Tower
 
-TENANT = "default"
 Limits = TypeVar("Limits", ImageLimits, EncoderLimits)
 log = structlog.get_logger()
 
@@ -93,10 +92,11 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
         ),
         pick_devices(config.device)[0],
         pick_dtype(config.dtype, config.device).value,
+        config.shared_rows,
     )
     threads = min(config.decode_threads, cores())
     limits = StoreLimits(config.cache_bytes, config.uploads_bytes)
-    policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s, tenant_id(TENANT))
+    policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s)
     with (
         await asyncio.to_thread(LmdbStore, config.cache_dir, limits) as store,
         closing(ThreadDecoder(_limits(ImageLimits, config), threads)) as decoder,
@@ -105,11 +105,14 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
         if record_crash:
             store.record_crash()
         uploads = Uploads(store, decoder, policy)
-        state = ServiceState(description, store, uploads)
+        permits = WritePermits()
+        state = ServiceState(description, store, uploads, permits)
         registry = CollectorRegistry()
         metrics = EncoderMetrics(registry, state)
         process = ServerProcess(
-            Binding(config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s),
+            Binding(
+                config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s, config.access()
+            ),
             SERVICE,
             lambda server: register(EncoderService(state, metrics), server),
             registry,
@@ -119,9 +122,9 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             tower = await _load_tower(config, state)
             identity = await asyncio.to_thread(_identity, config, description, tower)
             batcher = _start_batcher(config, tower, identity)
-            jobs = JobBuilder(identity, uploads, config.max_pixels)
-            cache = RowCache(identity, uploads, store, preparer, batcher)
-            return Encoder(jobs, cache, Rankings(store, metrics.ranked))
+            jobs = JobBuilder(identity, uploads, permits, config.max_pixels)
+            cache = RowCache(identity, uploads, store, preparer, batcher, permits)
+            return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked))
 
         await _serve(config, state, process, load)
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from encoder_svc.permits import WritePermit
 from encoder_svc.reduction.ranking import Floats
 from encoder_svc.store.core import GridIndices, StoredRows
 from encoder_svc.store.keys import RowKey
+from encoder_svc.tenant import Tenant
 from encoder_svc.vision.output import Timings
 from fovea.contract.plan import EncodePlan, RowSelection
 from fovea.contract.rows import RowLayout, RowOrigin
@@ -55,9 +57,11 @@ class EncodeJob:
     """The rows that a call requests, after all checks have passed.
 
     `key` and `fields` name the record of all encoded rows. `plan` has its `max_pixels` resolved, and
-    `plan.rows` selects the rows that are sent. `planned` is the cost without any reduction.
+    `plan.rows` selects the rows that are sent. `planned` is the cost without any reduction. `permit` allows
+    to store what is computed, unless the image has been deleted since.
     """
 
+    permit: WritePermit
     image: str
     key: RowKey
     fields: Mapping[str, str | int]
@@ -66,6 +70,10 @@ class EncodeJob:
     planned: Planned
     layout: RowLayout
     started: float
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.permit.tenant
 
     @property
     def selection(self) -> RowSelection:

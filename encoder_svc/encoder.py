@@ -21,6 +21,7 @@ from encoder_svc.reduction.rankers import RankerInput
 from encoder_svc.reduction.ranking import Ranking
 from encoder_svc.row_cache import RowCache
 from encoder_svc.store.core import GridIndices, StoredRows
+from encoder_svc.tenant import Tenant
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowOrigin
 from fovea.pooled import pooled
@@ -45,9 +46,9 @@ class Encoder:
         await self.written()
         await self.rankings.close()
 
-    async def encode(self, image: str, plan: EncodePlan, fingerprint: str) -> ServedRows:
+    async def encode(self, tenant: Tenant, image: str, plan: EncodePlan, fingerprint: str) -> ServedRows:
         """Raises what building the job and `rows` raise."""
-        return await self.rows(await self.jobs.build(image, plan, fingerprint))
+        return await self.rows(await self.jobs.build(tenant, image, plan, fingerprint))
 
     async def rows(self, job: EncodeJob) -> ServedRows:
         """Read the rows from the store or compute them. Raises EncoderBusy, RankingFailed, and what decoding

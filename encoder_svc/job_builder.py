@@ -5,22 +5,27 @@ from __future__ import annotations
 import time
 
 from encoder_svc.core import EncodeJob, RowIdentity
+from encoder_svc.permits import WritePermits
 from encoder_svc.reduction import choice
 from encoder_svc.store.keys import RowKey, variant
-from encoder_svc.uploads import Uploads
+from encoder_svc.tenant import Tenant
+from encoder_svc.uploads import Uploads, pixels_of
 from fovea.contract.errors import EncoderMismatch, MaxPixelsOutOfRange
 from fovea.contract.plan import ALL_ROWS, EncodePlan
 
 
 class JobBuilder:
-    """Builds jobs for rows of `identity`."""
+    """Builds jobs for rows of `identity`, and issues their write permits."""
 
-    def __init__(self, identity: RowIdentity, uploads: Uploads, default_max_pixels: int) -> None:
+    def __init__(
+        self, identity: RowIdentity, uploads: Uploads, permits: WritePermits, default_max_pixels: int
+    ) -> None:
         self.identity = identity
         self._uploads = uploads
+        self._permits = permits
         self._default_max_pixels = default_max_pixels
 
-    async def build(self, image: str, plan: EncodePlan, fingerprint: str) -> EncodeJob:
+    async def build(self, tenant: Tenant, image: str, plan: EncodePlan, fingerprint: str) -> EncodeJob:
         """Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange, and what `choice.check` raises."""
         started = time.perf_counter()
         if fingerprint and fingerprint != self.identity.fingerprint:
@@ -31,13 +36,14 @@ class JobBuilder:
         choice.check(plan)
         rows = ALL_ROWS if plan.rows.all else plan.rows
         plan = EncodePlan(self.limit(plan.max_pixels), plan.flat_tolerance, rows)
-        facts = (await self._uploads.describe(image)).facts
+        permit = self._permits.issue(tenant)
+        facts = (await self._uploads.describe(tenant, image)).facts
         planned = self.identity.geometry.plan(facts.width, facts.height, plan.max_pixels)
         fields = self.identity.fields(planned.grid_thw, plan.flat_tolerance)
-        pixels = bytes.fromhex(facts.pixel_digest.removeprefix("sha256:"))
-        key = RowKey(self._uploads.policy.tenant, pixels, variant(fields))
+        permit.pixels = pixels_of(facts.pixel_digest)
+        key = RowKey(tenant.rows, permit.pixels, variant(fields))
         size, layout = (facts.width, facts.height), self.identity.layout
-        return EncodeJob(image, key, fields, size, plan, planned, layout, started)
+        return EncodeJob(permit, image, key, fields, size, plan, planned, layout, started)
 
     def limit(self, max_pixels: int | None) -> int:
         """Resolve the `max_pixels` of a plan. Raises MaxPixelsOutOfRange."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
@@ -21,6 +21,7 @@ from encoder_svc.encoder import Encoder
 from encoder_svc.slots import Slot, Slots
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
+from encoder_svc.tenant import Tenant
 from encoder_svc.vision.output import Timings
 from fovea.arena import PAGE, Arena
 from fovea.contract.errors import ArenaFull
@@ -86,21 +87,21 @@ class RowLeases:
         if slot is None:
             slot = self._slots.place(job.slot_key, length)
             self._fills[slot] = self._filling(slot, job)
-            return await self._leased(slot)
+            return await self._leased(slot, job)
         waited = not self._fills[slot].done()
-        leased = await self._leased(slot)
+        leased = await self._leased(slot, job)
         self._encoder.cache.note_use(job)
         return replace(leased, served=_served_again(leased.served, job, waited))
 
-    def release(self, leases: Iterable[str]) -> int:
-        """Returns how many of the leases were still valid."""
-        return sum(map(self._slots.release, leases))
+    def release(self, tenant: Tenant, leases: Iterable[str]) -> int:
+        """Count of the leases that were still valid. Leases of another tenant stay."""
+        return sum(self._slots.release(lease, tenant.name) for lease in leases)
 
-    def drop(self, tenant: bytes, pixels: bytes) -> None:
-        """Forget the rows of an image under every plan."""
-        self._slots.drop(lambda key: (key[0].tenant, key[0].pixels) == (tenant, pixels))
+    def drop(self, matches: Callable[[RowKey], bool]) -> None:
+        """Forget the rows whose keys match, under every selection."""
+        self._slots.drop(lambda key: matches(key[0]))
 
-    async def _leased(self, slot: Slot) -> RowLease:
+    async def _leased(self, slot: Slot, job: EncodeJob) -> RowLease:
         """Lease a slot once it is filled. A pin holds the slot until then, because the image may be deleted
         meanwhile. Cancelling the caller does not cancel the fill, which others may await.
         """
@@ -108,7 +109,7 @@ class RowLeases:
         try:
             served, checks = await asyncio.shield(self._fills[slot])
             expires = time.time() + self._slots.lease_s
-            return RowLease(served, slot.offset, checks, self._slots.lease(slot), expires)
+            return RowLease(served, slot.offset, checks, self._slots.lease(slot, job.tenant.name), expires)
         finally:
             self._slots.release(pin)
 
@@ -118,7 +119,7 @@ class RowLeases:
 
         def ended(fill: asyncio.Task[_Filled]) -> None:
             self._slots.release(pin)
-            if fill.cancelled() or fill.exception():
+            if fill.cancelled() or fill.exception() or job.permit.revoked:
                 self._slots.drop(lambda key: self._slots.is_at(key, slot))
 
         fill = asyncio.create_task(self._fill(slot, job))

@@ -19,6 +19,7 @@ import structlog
 
 from encoder_svc.core import EncodeJob
 from encoder_svc.errors import RankingsBusy
+from encoder_svc.permits import WritePermits
 from encoder_svc.reduction import rankers
 from encoder_svc.reduction.errors import RankingFailed
 from encoder_svc.reduction.rankers import RankerInput
@@ -40,8 +41,9 @@ RankingKey: TypeAlias = tuple[RowKey, Reducer]
 class Rankings:
     """Confined to an event loop. `on_made` is called for each computed ranking."""
 
-    def __init__(self, store: LmdbStore, on_made: Callable[[Reducer], None]) -> None:
+    def __init__(self, store: LmdbStore, permits: WritePermits, on_made: Callable[[Reducer], None]) -> None:
         self._store = store
+        self._permits = permits
         self._on_made = on_made
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
         self._unwritten: SingleFlight[RankingKey, Ranking] = SingleFlight()
@@ -71,9 +73,9 @@ class Rankings:
         ranking, _ = await self._unwritten.join(_key(job), rank, partial(self._write, job))
         return ranking
 
-    def drop(self, tenant: bytes, pixels: bytes) -> None:
-        """Forget the rankings of an image that are in memory."""
-        for key in [m for m in self._latest if (m[0].tenant, m[0].pixels) == (tenant, pixels)]:
+    def drop(self, matches: Callable[[RowKey], bool]) -> None:
+        """Forget the rankings in memory whose row keys match."""
+        for key in [key for key in self._latest if matches(key[0])]:
             del self._latest[key]
 
     async def _rank(self, reducer: Reducer, load_input: Callable[[], RankerInput]) -> Ranking:
@@ -95,11 +97,14 @@ class Rankings:
 
     async def _write(self, job: EncodeJob, ranking: Ranking) -> None:
         name, data = _name(job.selection.reducer), ranking.pack()
-        # Encode must send what PlaceRows reported, even if the store evicts the ranking in between.
-        self._latest[_key(job)] = ranking
-        while len(self._latest) > MAX_LATEST:
-            self._latest.popitem(last=False)
-        await asyncio.to_thread(self._store.put_sidecar, job.key, name, job.fields, data)
+        with self._permits.write(job.permit) as permitted:
+            if not permitted:
+                return
+            # Encode must send what PlaceRows reported, even if the store evicts the ranking in between.
+            self._latest[_key(job)] = ranking
+            while len(self._latest) > MAX_LATEST:
+                self._latest.popitem(last=False)
+            await asyncio.to_thread(self._store.put_sidecar, job.key, name, job.fields, data)
 
 
 def _key(job: EncodeJob) -> RankingKey:

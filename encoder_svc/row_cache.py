@@ -14,6 +14,7 @@ from functools import partial
 import structlog
 
 from encoder_svc.core import EncodedRows, EncodeJob, RowIdentity
+from encoder_svc.permits import WritePermits
 from encoder_svc.single_flight import SingleFlight
 from encoder_svc.store.core import GridIndices, StoredRows
 from encoder_svc.store.keys import RowKey
@@ -38,12 +39,14 @@ class RowCache:
         store: LmdbStore,
         preparer: ImagePreparer,
         batcher: Batcher,
+        permits: WritePermits,
     ) -> None:
         self.batcher = batcher
         self._layout = identity.layout
         self._uploads = uploads
         self._store = store
         self._preparer = preparer
+        self._permits = permits
         # By row key, and whether the computation also yields saliency.
         self._computations: SingleFlight[tuple[RowKey, bool], EncodedRows] = SingleFlight()
 
@@ -68,7 +71,9 @@ class RowCache:
         need none, but not the reverse. It stops if all of its callers leave before it reaches the tower.
         """
         salient = saliency or (job.key, True) in self._computations
-        image = QueuedImage(job.planned.patches, partial(self._prepare, job, salient), salient)
+        image = QueuedImage(
+            job.planned.patches, partial(self._prepare, job, salient), salient, job.tenant.name
+        )
         computed, first = await self._computations.join(
             (job.key, salient),
             partial(self._encode, image),
@@ -86,7 +91,7 @@ class RowCache:
         facts = await asyncio.to_thread(self._store.facts, job.key, job.fields)
         if facts is not None:
             return facts.kept
-        return await self._preparer.kept_indices(await self._uploads.data(job.image), job.plan)
+        return await self._preparer.kept_indices(await self._uploads.data(job.tenant, job.image), job.plan)
 
     def note_use(self, job: EncodeJob) -> None:
         """Count rows that were served from elsewhere as a hit and a use of their record."""
@@ -101,7 +106,9 @@ class RowCache:
         return computed.rows if computed else None
 
     async def _prepare(self, job: EncodeJob, uniform: bool) -> PreparedImage:
-        return await self._preparer.prepare(await self._uploads.data(job.image), job.plan, uniform)
+        return await self._preparer.prepare(
+            await self._uploads.data(job.tenant, job.image), job.plan, uniform
+        )
 
     async def _encode(self, image: QueuedImage) -> EncodedRows:
         encoded = await self.batcher.encode(image)
@@ -113,7 +120,10 @@ class RowCache:
         )
 
     async def _write(self, job: EncodeJob, computed: EncodedRows) -> None:
-        """A skipped put costs a later encode and nothing else."""
-        put = await asyncio.to_thread(self._store.put, job.key, job.fields, computed.rows)
+        """A skipped put costs a later encode and nothing else. Rows of a deleted image are not stored."""
+        with self._permits.write(job.permit) as permitted:
+            if not permitted:
+                return
+            put = await asyncio.to_thread(self._store.put, job.key, job.fields, computed.rows)
         if not put.stored and put.skipped != "off":
             log.warning("rows_not_stored", why=put.skipped, bytes=computed.rows.data.nbytes)

@@ -12,6 +12,7 @@ from encoder_svc.core import PlacedRows, ServedRows
 from encoder_svc.metrics import EncoderMetrics
 from encoder_svc.reduction.errors import ReducerNotHere
 from encoder_svc.state import FEATURES, ServiceState
+from encoder_svc.tenant import Tenant
 from encoder_svc.uploads import Intake
 from fovea.contract import frames
 from fovea.contract.cache import cache_stats_to_proto, deleted_to_proto
@@ -22,6 +23,7 @@ from fovea.contract.plan import EncodePlan, plan_from_proto
 from fovea.contract.rows import chunks, layout_to_proto, origin_to_proto
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.planning.counting import count_tokens
+from fovea.server.identity import Role, checked_tenant, current_identity
 from fovea.vision.v1 import rows_pb2
 
 SERVICE = "fovea.encoder.v1.EncoderService"
@@ -55,10 +57,18 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         self._state = state
         self._metrics = metrics
 
+    def _tenant(self) -> Tenant:
+        """The tenant of the call that runs in this task."""
+        return self._state.tenant(current_identity().tenant)
+
+    def _visible(self) -> Tenant | None:
+        """The tenant whose load and statistics the caller may see; None for all tenants."""
+        return self._tenant() if current_identity().role is Role.USER else None
+
     async def PutImage(
         self, requests: AsyncIterator[encoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PutImageResponse:
-        upload = Intake(self._state.uploads)
+        upload = Intake(self._state.uploads, self._tenant())
         async for request in requests:
             known = await upload.announce(request.header.digest, request.header.byte_size)
             if known is not None:
@@ -69,7 +79,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def DescribeImage(
         self, request: encoder_pb2.DescribeImageRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.DescribeImageResponse:
-        stored = await self._state.uploads.describe(request.digest)
+        stored = await self._state.uploads.describe(self._tenant(), request.digest)
         return encoder_pb2.DescribeImageResponse(
             facts=facts_to_proto(stored.facts), expire_time=timestamp(stored.expires)
         )
@@ -77,7 +87,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def Encode(  # type: ignore[override]  # its chunks are frames: see `register`
         self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[encoder_pb2.EncodeResponse | ChunkFrame]:
-        served = await self._state.encoder.encode(*_encode_arguments(request))
+        served = await self._state.encoder.encode(self._tenant(), *_encode_arguments(request))
         self._metrics.served(served)
         yield encoder_pb2.EncodeResponse(header=_header(served, self._state))
         for first, data in chunks(served.rows.data, served.rows.layout):
@@ -89,7 +99,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PlaceRowsResponse:
         encoder = self._state.encoder
-        job = await encoder.jobs.build(*_encode_arguments(request.encode))
+        job = await encoder.jobs.build(self._tenant(), *_encode_arguments(request.encode))
         placed = await encoder.place(job, request.stored_only)
         self._metrics.placed(placed)
         return encoder_pb2.PlaceRowsResponse(
@@ -102,8 +112,9 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def LeaseRows(
         self, request: encoder_pb2.LeaseRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.LeaseRowsResponse:
-        self._state.release(request.release_ids)
-        leased = await self._state.lease(*_encode_arguments(request.encode))
+        tenant = self._tenant()
+        self._state.release(tenant, request.release_ids)
+        leased = await self._state.lease(tenant, *_encode_arguments(request.encode))
         self._metrics.served(leased.served)
         return encoder_pb2.LeaseRowsResponse(
             header=_header(leased.served, self._state),
@@ -118,7 +129,8 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def ReleaseRows(
         self, request: encoder_pb2.ReleaseRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.ReleaseRowsResponse:
-        return encoder_pb2.ReleaseRowsResponse(released=self._state.release(request.lease_ids))
+        released = self._state.release(self._tenant(), request.lease_ids)
+        return encoder_pb2.ReleaseRowsResponse(released=released)
 
     async def CountTokens(
         self, request: encoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
@@ -135,17 +147,25 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def GetServerInfo(
         self, request: encoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.GetServerInfoResponse:
-        return _info(self._state)
+        return _info(self._state, self._visible())
 
     async def DeleteImage(
         self, request: encoder_pb2.DeleteImageRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.DeleteImageResponse:
-        return deleted_to_proto(await self._state.delete(request.digest))
+        return deleted_to_proto(
+            await self._state.delete(self._tenant(), request.digest), encoder_pb2.DeleteImageResponse
+        )
+
+    async def PurgeTenant(
+        self, request: encoder_pb2.PurgeTenantRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.PurgeTenantResponse:
+        tenant = self._state.tenant(checked_tenant(request.tenant))
+        return deleted_to_proto(await self._state.purge(tenant), encoder_pb2.PurgeTenantResponse)
 
     async def GetCacheStats(
         self, request: encoder_pb2.GetCacheStatsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.GetCacheStatsResponse:
-        return cache_stats_to_proto(await self._state.cache_stats())
+        return cache_stats_to_proto(await self._state.cache_stats(self._visible()))
 
 
 def _encode_arguments(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePlan, str]:
@@ -188,7 +208,7 @@ def _summary(served: ServedRows) -> encoder_pb2.EncodeSummary:
     )
 
 
-def _info(state: ServiceState) -> encoder_pb2.GetServerInfoResponse:
+def _info(state: ServiceState, visible: Tenant | None) -> encoder_pb2.GetServerInfoResponse:
     description = state.description
     return encoder_pb2.GetServerInfoResponse(
         version=state.version,
@@ -197,7 +217,7 @@ def _info(state: ServiceState) -> encoder_pb2.GetServerInfoResponse:
         fingerprint=state.fingerprint,
         layout=layout_to_proto(state.layout) if state.layout else None,
         limits=encoder_pb2.EncoderLimits(**vars(description.limits)),
-        load=encoder_pb2.EncoderLoad(**vars(state.load())),
+        load=encoder_pb2.EncoderLoad(**vars(state.load(visible))),
         features=FEATURES,
         state=encoder_pb2.ServingState.Value(f"SERVING_STATE_{state.serving_state}"),
         loading_progress=state.progress,

@@ -11,12 +11,13 @@ from pydantic_settings import SettingsConfigDict
 from encoder_svc.store.core import StoreLimits
 from fovea.geometry import DEFAULT_MAX_PIXELS
 from fovea.machine import named_devices, pick_devices
-from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress, Settings
+from fovea.server.settings import AccessSettings
+from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress
 
 MIB = 1024 * 1024
 
 
-class EncoderSettings(Settings):
+class EncoderSettings(AccessSettings):
     """The encoder's settings."""
 
     model_config = SettingsConfigDict(env_prefix="FOVEA_ENCODER_")

@@ -47,6 +47,7 @@ class Slots(Generic[K]):
         self._slots: OrderedDict[K, Slot] = OrderedDict()
         self._dropped: list[Slot] = []
         self._leased: dict[str, Slot] = {}
+        self._owners: dict[str, str] = {}
 
     @property
     def leases(self) -> int:
@@ -77,18 +78,20 @@ class Slots(Generic[K]):
         slot = self._slots[key] = Slot(offset, size)
         return slot
 
-    def lease(self, slot: Slot) -> str:
-        """Pin a slot for `lease_s`. The returned id releases it and cannot be guessed."""
-        return self._pin(slot, self._clock() + self.lease_s)
+    def lease(self, slot: Slot, owner: str = "") -> str:
+        """Pin a slot for `lease_s`. The returned id cannot be guessed, and only `owner` can release it."""
+        lease = self._pin(slot, self._clock() + self.lease_s)
+        self._owners[lease] = owner
+        return lease
 
     def hold(self, slot: Slot) -> str:
         """Pin a slot without expiry, for a writer."""
         return self._pin(slot, math.inf)
 
-    def release(self, lease: str) -> bool:
-        """False if the lease does not exist or has expired."""
+    def release(self, lease: str, owner: str = "") -> bool:
+        """False if the lease does not exist, has expired, or has another owner."""
         self._reclaim()
-        return self._end(lease)
+        return self._owners.get(lease, "") == owner and self._end(lease)
 
     def is_at(self, key: K, slot: Slot) -> bool:
         return self._slots.get(key) is slot
@@ -130,6 +133,7 @@ class Slots(Generic[K]):
         if slot is None:
             return False
         del slot.leases[lease]
+        self._owners.pop(lease, None)
         if not slot.leases and slot in self._dropped:
             self._dropped.remove(slot)
         return True

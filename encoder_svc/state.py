@@ -6,15 +6,20 @@ Independent of protobuf.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from encoder_svc.encoder import Encoder
 from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
+from encoder_svc.permits import WritePermits
+from encoder_svc.store.core import Amount, TenantStats
+from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
-from encoder_svc.uploads import Uploads
+from encoder_svc.tenant import Tenant
+from encoder_svc.uploads import Uploads, pixels_of
+from encoder_svc.vision.batcher import TowerLoad
 from fovea.contract.cache import CacheStats, Deleted
 from fovea.contract.errors import NotReady
 from fovea.contract.plan import EncodePlan
@@ -65,27 +70,22 @@ class EncoderDescription:
     limits: EncoderLimits
     device: str
     dtype: str
-
-
-@dataclass(frozen=True)
-class EncoderLoad:
-    """Current load; `encodes` counts since the start."""
-
-    waiting: int = 0
-    running: int = 0
-    encodes: int = 0
+    shares_rows: bool = False
 
 
 class ServiceState:
     """The encoder process. `open` admits calls for rows once the tower has run a dummy image."""
 
-    def __init__(self, description: EncoderDescription, store: LmdbStore, uploads: Uploads) -> None:
+    def __init__(
+        self, description: EncoderDescription, store: LmdbStore, uploads: Uploads, permits: WritePermits
+    ) -> None:
         self.description = description
         self.version = version("fovea")
         self.progress = 0.0
         self.draining = False
         self.uploads = uploads
         self._store = store
+        self._permits = permits
         self._encoder: Encoder | None = None
         self._leases: RowLeases | None = None
 
@@ -93,6 +93,9 @@ class ServiceState:
         self._encoder = encoder
         self._leases = leases
         self.progress = 1.0
+
+    def tenant(self, name: str) -> Tenant:
+        return Tenant.of(name, self.description.shares_rows)
 
     @property
     def encoder(self) -> Encoder:
@@ -125,40 +128,61 @@ class ServiceState:
     def arena_use(self) -> ArenaUse:
         return self._leases.use() if self._leases else ArenaUse()
 
-    def load(self) -> EncoderLoad:
+    def load(self, tenant: Tenant | None = None) -> TowerLoad:
+        """The load of a tenant's images, or of all."""
         if self._encoder is None:
-            return EncoderLoad()
-        batcher = self._encoder.cache.batcher
-        return EncoderLoad(batcher.waiting, batcher.running, batcher.encodes)
+            return TowerLoad()
+        return self._encoder.cache.batcher.load(None if tenant is None else tenant.name)
 
-    async def lease(self, digest: str, plan: EncodePlan, fingerprint: str) -> RowLease:
+    async def lease(self, tenant: Tenant, digest: str, plan: EncodePlan, fingerprint: str) -> RowLease:
         """The rows of `Encoder.encode`, in shared memory. Also raises ArenaOff and ArenaFull."""
         jobs = self.encoder.jobs
         if self._leases is None:
             raise ArenaOff
-        return await self._leases.lease(await jobs.build(digest, plan, fingerprint))
+        return await self._leases.lease(await jobs.build(tenant, digest, plan, fingerprint))
 
-    def release(self, leases: Iterable[str]) -> int:
-        return self._leases.release(leases) if self._leases else 0
+    def release(self, tenant: Tenant, leases: Iterable[str]) -> int:
+        return self._leases.release(tenant, leases) if self._leases else 0
 
-    async def delete(self, digest: str) -> Deleted:
-        """Delete the upload and all rows of its pixels. An unknown image frees nothing."""
-        stored = await self.uploads.find(digest)
-        if stored is None:
+    async def delete(self, tenant: Tenant, digest: str) -> Deleted:
+        """Delete the upload and all rows of its pixels, also those that are being computed. An unknown image
+        frees nothing.
+        """
+        pixels = await self.uploads.pixels(tenant, digest)
+        if pixels is None:
             return Deleted(0, 0, 0)
-        upload = await self.uploads.delete(digest)
-        pixels = bytes.fromhex(stored.facts.pixel_digest.removeprefix("sha256:"))
-        tenant = self.uploads.policy.tenant
-        if self._leases is not None:
-            self._leases.drop(tenant, pixels)
-        if self._encoder is not None:
-            self._encoder.rankings.drop(tenant, pixels)
-        rows = await asyncio.to_thread(self._store.delete_rows, tenant, pixels)
-        return Deleted(upload.records, rows.records, upload.bytes + rows.bytes)
+        upload = await self.uploads.delete(tenant, digest)
+        return _deleted(upload, await self._delete_rows(tenant, pixels))
 
-    async def cache_stats(self) -> CacheStats:
+    async def purge(self, tenant: Tenant) -> Deleted:
+        """Delete everything of a tenant. Of shared rows, delete those of the images that it has stored."""
+        rows = Amount()
+        if tenant.shares_rows:
+            for facts in await asyncio.to_thread(self._store.upload_facts, tenant.uploads):
+                rows += await self._delete_rows(tenant, pixels_of(str(facts["pixel_digest"])))
+        await self._permits.revoke(lambda permit: permit.tenant == tenant)
+        self._forget(lambda key: key.tenant == tenant.uploads)
+        uploads = await asyncio.to_thread(self._store.delete_uploads, tenant.uploads)
+        rows += await asyncio.to_thread(self._store.delete_tenant, tenant.uploads)
+        return _deleted(uploads, rows)
+
+    async def _delete_rows(self, tenant: Tenant, pixels: bytes) -> Amount:
+        await self._permits.revoke(lambda permit: permit.covers(tenant, pixels))
+        self._forget(lambda key: (key.tenant, key.pixels) == (tenant.rows, pixels))
+        return await asyncio.to_thread(self._store.delete_rows, tenant.rows, pixels)
+
+    def _forget(self, matches: Callable[[RowKey], bool]) -> None:
+        """Forget rows and rankings in memory."""
+        if self._leases is not None:
+            self._leases.drop(matches)
+        if self._encoder is not None:
+            self._encoder.rankings.drop(matches)
+
+    async def cache_stats(self, tenant: Tenant | None = None) -> CacheStats:
+        """Of what a tenant has stored, or of the whole store. Events of shared rows count for no tenant."""
         stats = await asyncio.to_thread(self._store.stats)
-        rows, uploads = stats.total.rows, stats.total.uploads
+        own = stats.total if tenant is None else stats.tenants.get(tenant.uploads, TenantStats())
+        rows, uploads = own.rows, own.uploads
         return CacheStats(
             records=rows.records,
             record_bytes=rows.bytes,
@@ -172,3 +196,7 @@ class ServiceState:
             failed_checks=rows.failed_checks + uploads.failed_checks,
             skipped_puts=rows.skipped_puts,
         )
+
+
+def _deleted(uploads: Amount, rows: Amount) -> Deleted:
+    return Deleted(uploads.records, rows.records, uploads.bytes + rows.bytes)

@@ -17,91 +17,102 @@ from encoder_svc.images.decoder import Decoder
 from encoder_svc.store.core import Amount
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import LmdbStore
+from encoder_svc.tenant import Tenant
 from fovea.contract.errors import DigestMismatch, ImageNotStored, ImageTooLarge, StoreFull
 from fovea.contract.ids import is_digest
 from fovea.contract.image import ImageFacts, StoredImage
 
 
+def pixels_of(pixel_digest: str) -> bytes:
+    """The digest of pixels as keys have it."""
+    return bytes.fromhex(pixel_digest.removeprefix("sha256:"))
+
+
 @dataclass(frozen=True)
 class UploadPolicy:
-    """Size limit, lifetime and tenant of uploads."""
+    """Size limit and lifetime of uploads."""
 
     max_bytes: int
     ttl_s: int
-    tenant: bytes
 
 
 class Uploads:
-    """The images of a tenant."""
+    """The images of all tenants. Every call names the tenant, and reads and changes nothing of others."""
 
     def __init__(self, store: LmdbStore, decoder: Decoder, policy: UploadPolicy) -> None:
         self._store = store
         self._decoder = decoder
         self.policy = policy
 
-    def key(self, digest: str) -> UploadKey:
+    def key(self, tenant: Tenant, digest: str) -> UploadKey:
         """Raises DigestInvalid if the text is not an image id."""
         if not is_digest(digest):
             raise DigestInvalid(digest)
-        return UploadKey.of(self.policy.tenant, digest)
+        return UploadKey.of(tenant.uploads, digest)
 
-    async def find(self, digest: str) -> StoredImage | None:
+    async def find(self, tenant: Tenant, digest: str) -> StoredImage | None:
         """The facts of a stored image that has not expired and was decoded by the current revision."""
-        facts = await asyncio.to_thread(self._store.describe, self.key(digest))
+        facts = await asyncio.to_thread(self._store.describe, self.key(tenant, digest))
         if facts is None:
             return None
         values = dict(facts)
         expires = float(values.pop("expires"))  # type: ignore[arg-type]  # written by `keep`
         current = values.pop("pixels_revision", None) == PIXELS_REVISION
         if expires < time.time() or not current:
-            await self.delete(digest)
+            await self.delete(tenant, digest)
             return None
         return StoredImage(ImageFacts(**values), already=True, expires=expires)  # type: ignore[arg-type]
 
-    async def describe(self, digest: str) -> StoredImage:
+    async def describe(self, tenant: Tenant, digest: str) -> StoredImage:
         """Like `find`, but raises ImageNotStored."""
-        stored = await self.find(digest)
+        stored = await self.find(tenant, digest)
         if stored is None:
             raise ImageNotStored(digest)
         return stored
 
-    async def data(self, digest: str) -> bytes:
+    async def data(self, tenant: Tenant, digest: str) -> bytes:
         """The bytes of a stored image; raises ImageNotStored."""
-        upload = await asyncio.to_thread(self._store.get_upload, self.key(digest))
+        upload = await asyncio.to_thread(self._store.get_upload, self.key(tenant, digest))
         if upload is None:
             raise ImageNotStored(digest)
         return bytes(upload.data)
 
-    async def keep(self, data: bytes) -> StoredImage:
+    async def keep(self, tenant: Tenant, data: bytes) -> StoredImage:
         """Decode the image, so that only complete images are stored, then store it. Raises what the decoder
         raises.
         """
         image = await self._decoder.decode(data)
         stored = StoredImage(image.facts, already=False, expires=self._expiry())
-        await self._write(stored, data)
+        await self._write(tenant, stored, data)
         return stored
 
-    async def renew(self, stored: StoredImage) -> StoredImage:
+    async def renew(self, tenant: Tenant, stored: StoredImage) -> StoredImage:
         """Extend the expiry once half of the lifetime has passed. An earlier write is not worth its cost."""
         if stored.expires - time.time() > self.policy.ttl_s / 2:
             return stored
         renewed = replace(stored, expires=self._expiry())
-        await self._write(renewed, await self.data(stored.facts.digest))
+        await self._write(tenant, renewed, await self.data(tenant, stored.facts.digest))
         return renewed
 
-    async def delete(self, digest: str) -> Amount:
-        return await asyncio.to_thread(self._store.delete_upload, self.key(digest))
+    async def pixels(self, tenant: Tenant, digest: str) -> bytes | None:
+        """The pixel digest of an upload, even of an expired one; None if it is not stored."""
+        facts = await asyncio.to_thread(self._store.describe, self.key(tenant, digest))
+        return None if facts is None else pixels_of(str(facts["pixel_digest"]))
+
+    async def delete(self, tenant: Tenant, digest: str) -> Amount:
+        return await asyncio.to_thread(self._store.delete_upload, self.key(tenant, digest))
 
     def _expiry(self) -> float:
         return time.time() + self.policy.ttl_s
 
-    async def _write(self, stored: StoredImage, data: bytes) -> None:
+    async def _write(self, tenant: Tenant, stored: StoredImage, data: bytes) -> None:
         facts = {
             **vars(stored.facts),
             "expires": stored.expires,
             "pixels_revision": PIXELS_REVISION,
         }
-        put = await asyncio.to_thread(self._store.put_upload, self.key(stored.facts.digest), data, facts)
+        key = self.key(tenant, stored.facts.digest)
+        put = await asyncio.to_thread(self._store.put_upload, key, data, facts)
         if not put.stored:
             raise StoreFull(str(put.skipped), len(data))
 
@@ -109,8 +120,9 @@ class Uploads:
 class Intake:
     """An upload in progress, message by message."""
 
-    def __init__(self, uploads: Uploads) -> None:
+    def __init__(self, uploads: Uploads, tenant: Tenant) -> None:
         self._uploads = uploads
+        self._tenant = tenant
         self._announced = ""
         self._pieces: list[bytes] = []
         self._size = 0
@@ -126,8 +138,8 @@ class Intake:
         if not is_digest(digest):
             raise DigestInvalid(digest, "header.digest")
         self._announced = digest
-        stored = await self._uploads.find(digest)
-        return None if stored is None else await self._uploads.renew(stored)
+        stored = await self._uploads.find(self._tenant, digest)
+        return None if stored is None else await self._uploads.renew(self._tenant, stored)
 
     def add(self, piece: bytes) -> None:
         self._size += len(piece)
@@ -139,10 +151,10 @@ class Intake:
         digest = f"sha256:{self._hash.hexdigest()}"
         if self._announced and self._announced != digest:
             raise DigestMismatch(self._announced, digest)
-        stored = await self._uploads.find(digest)
+        stored = await self._uploads.find(self._tenant, digest)
         if stored is not None:
-            return await self._uploads.renew(stored)
-        return await self._uploads.keep(b"".join(self._pieces))
+            return await self._uploads.renew(self._tenant, stored)
+        return await self._uploads.keep(self._tenant, b"".join(self._pieces))
 
     def _check_size(self, size: int) -> None:
         limit = self._uploads.policy.max_bytes

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Message,
         Sampling,
         Size,
+        Tls,
         fit,
     )
 else:
@@ -48,5 +49,6 @@ __all__ = [
     "Message",
     "Sampling",
     "Size",
+    "Tls",
     "fit",
 ]

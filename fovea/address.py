@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -48,6 +49,17 @@ def called(text: str) -> str:
     if not _is_socket(text):
         Address.parse(text, lowest_port=1)
     return text
+
+
+def is_loopback(text: str) -> bool:
+    """Whether only this machine can reach a server that listens on `text`. Host names count as remote."""
+    if _is_socket(text):
+        return True
+    host = text.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_socket(text: str) -> bool:

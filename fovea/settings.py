@@ -28,7 +28,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from fovea.address import listened, listened_or_off
 
 # Variables of the command and of the decoder, which every service accepts.
-ACCEPTED_VARIABLES = frozenset({"FOVEA_TOKEN", "FOVEA_DECODER", "FOVEA_ENCODER", "FOVEA_ENCODERS"})
+ACCEPTED_VARIABLES = frozenset(
+    {"FOVEA_TOKEN", "FOVEA_CA", "FOVEA_CERT", "FOVEA_KEY", "FOVEA_DECODER", "FOVEA_ENCODER", "FOVEA_ENCODERS"}
+)
 SERVICE_PREFIXES = ("FOVEA_ENCODER_", "FOVEA_DECODER_")
 # Kubernetes sets these in every pod for each Service of the namespace, including ours (`fovea-encoder`).
 INJECTED = re.compile(

@@ -49,7 +49,8 @@ LAYERS = {
     ENCODER: (
         "errors",
         "store slots single_flight",
-        "images settings",
+        "tenant",
+        "images permits settings",
         "reduction vision uploads",
         "core",
         "job_builder rankings row_cache",
@@ -78,7 +79,7 @@ LAYERS = {
     SHARED: (
         "decoder encoder vision ids",
         "address arena contract logs",
-        "checkpoint deadline images machine pooled settings",
+        "access checkpoint deadline images machine pooled settings",
         "finite geometry",
         "fingerprint planning server",
         "architecture",

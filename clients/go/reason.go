@@ -104,4 +104,12 @@ const (
 	ReasonEngineOutOfMemory Reason = "ENGINE_OUT_OF_MEMORY"
 	// ReasonCallIdle is ABORTED: the service waited longer than idle_s for the caller to send or read a message.
 	ReasonCallIdle Reason = "CALL_IDLE"
+	// ReasonTokenMissing is UNAUTHENTICATED: the server requires a bearer token; see [WithToken].
+	ReasonTokenMissing Reason = "TOKEN_MISSING"
+	// ReasonTokenUnknown is UNAUTHENTICATED: the server does not know the token, or no longer.
+	ReasonTokenUnknown Reason = "TOKEN_UNKNOWN"
+	// ReasonRoleNotAllowed is PERMISSION_DENIED: the token's role may not make this call.
+	ReasonRoleNotAllowed Reason = "ROLE_NOT_ALLOWED"
+	// ReasonTenantNotAllowed is PERMISSION_DENIED: the call names another tenant than its token's.
+	ReasonTenantNotAllowed Reason = "TENANT_NOT_ALLOWED"
 )

@@ -13,21 +13,25 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
+import structlog
 from google.protobuf.message import DecodeError, Message
 
 from decoder_svc.encoders.breaker import Breaker
 from decoder_svc.encoders.progress import CompletedCount, NoProgress, ProgressTimeout
+from fovea.access.channel import ClientCredentials, RenewedChannel
 from fovea.contract.errors import DeadlineExceeded, EncoderUnavailable, FoveaError, RowsMismatch
 from fovea.contract.remote import error_of
 from fovea.deadline import Deadline
 from fovea.server.call import REQUEST_ID, current_request_id
 
 T = TypeVar("T")
+log = structlog.get_logger()
 SERVICE = "/fovea.encoder.v1.EncoderService"
 RETRY_AFTER_S = 1.0
 PROBE_TIMEOUT_S = 1.0
 _ENDED = (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError)
 """What gRPC raises on a write to a call that has ended."""
+_REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 CHANNEL = (
     ("grpc.enable_retries", 0),
     # By default gRPC backs off up to two minutes before it reconnects. A backoff shorter than the timeout of
@@ -58,7 +62,12 @@ class Link:
     """
 
     def __init__(
-        self, address: str, limit_s: float, completed: CompletedCount, lost: Callable[[], None]
+        self,
+        address: str,
+        limit_s: float,
+        completed: CompletedCount,
+        lost: Callable[[], None],
+        credentials: ClientCredentials,
     ) -> None:
         self.address = address
         self.breaker = Breaker(address, completed)
@@ -68,11 +77,19 @@ class Link:
         self._completed = completed
         self._counting: asyncio.Task[int | None] | None = None
         self._lost = lost
-        self._channel = grpc.aio.insecure_channel(address, options=CHANNEL)
+        self._credentials = credentials
+        self._renewed = RenewedChannel(address, CHANNEL, credentials)
+
+    @property
+    def _channel(self) -> grpc.aio.Channel:
+        return self._renewed.current()
 
     async def close(self) -> None:
         await self.breaker.close()
-        await self._channel.close()
+        await self._renewed.close()
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (*self._credentials.metadata(), *_request_metadata())
 
     async def call(
         self, method: str, request: Message, parse: Callable[[bytes], T], deadline: Deadline,
@@ -84,7 +101,7 @@ class Link:
         call = self._unary(method)(
             request,
             timeout=deadline.timeout(at_most),
-            metadata=_request_metadata(),
+            metadata=self._metadata(),
             wait_for_ready=connects,
         )
         reply = _result(call)
@@ -102,7 +119,7 @@ class Link:
         """Upload a stream. The encoder may reply before the end. Exceptions of `messages` propagate."""
         self.check_closed(deadline)
         make = self._channel.stream_unary(f"{SERVICE}/{method}", request_serializer=_serialized)
-        call = make(timeout=deadline.timeout(), metadata=_request_metadata())
+        call = make(timeout=deadline.timeout(), metadata=self._metadata())
         reply = asyncio.ensure_future(_result(call))
         feeding = asyncio.ensure_future(self._answered(self._feed(call, messages), deadline))
         try:
@@ -119,7 +136,7 @@ class Link:
         """Yield the messages of a server stream; the first may wait for the tower. Closing ends the call."""
         self.check_closed(deadline)
         make = self._channel.unary_stream(f"{SERVICE}/{method}", request_serializer=_serialized)
-        call = make(request, timeout=deadline.timeout(), metadata=_request_metadata())
+        call = make(request, timeout=deadline.timeout(), metadata=self._metadata())
         timeout = self._work
         try:
             while (data := await self._answered(timeout.wait(call.read()), deadline)) is not grpc.aio.EOF:
@@ -183,6 +200,11 @@ class Link:
         from the connection, from a process that is not our encoder, or from the caller's deadline.
         """
         remote = error_of(error)
+        if remote.code in _REFUSED:  # the caller's own credentials are not at fault
+            if not self.breaker.open:
+                log.error("encoder refuses this decoder", encoder=self.address, reason=remote.reason)
+            self.trip()
+            return self._unavailable("refuses the credentials of this decoder", status=remote.code.name)
         if remote.received or remote.code is grpc.StatusCode.UNIMPLEMENTED:
             if remote.reason == "ENCODER_MISMATCH":
                 self._lost()

@@ -16,6 +16,7 @@ import structlog
 
 from decoder_svc.encoders.fleet import EncoderStatus, Fleet
 from decoder_svc.encoders.remote import LIMIT_S, RemoteEncoder
+from fovea.access.channel import ClientCredentials
 from fovea.deadline import Deadline
 
 log = structlog.get_logger()
@@ -24,9 +25,16 @@ log = structlog.get_logger()
 class EncoderPool:
     """The current fleet, and every encoder that is still open. Lives in a single event loop."""
 
-    def __init__(self, fleet: Fleet, addresses: Iterable[str] = (), limit_s: float = LIMIT_S) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        addresses: Iterable[str] = (),
+        limit_s: float = LIMIT_S,
+        credentials: ClientCredentials | None = None,
+    ) -> None:
         """`fleet` has no encoders yet."""
         self._limit_s = limit_s
+        self._credentials = credentials or ClientCredentials()
         self._fleet = fleet
         self._holders: Counter[RemoteEncoder] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
@@ -35,7 +43,7 @@ class EncoderPool:
     def update(self, addresses: Iterable[str]) -> None:
         """Replace the set of encoders. Encoders in both sets keep their connection."""
         old = self._fleet.encoders
-        new = {address: old.get(address) or RemoteEncoder(address, self._limit_s) for address in addresses}
+        new = {address: old.get(address) or self._encoder(address) for address in addresses}
         for address in sorted(new.keys() - old.keys()):
             log.info("encoder joined", encoder=address)
         for address in sorted(old.keys() - new.keys()):
@@ -43,6 +51,9 @@ class EncoderPool:
         self._fleet = replace(self._fleet, encoders=new)
         self._holders.update(new.values())
         self._release(old.values())
+
+    def _encoder(self, address: str) -> RemoteEncoder:
+        return RemoteEncoder(address, self._limit_s, self._credentials)
 
     @contextmanager
     def held(self) -> Iterator[Fleet]:

@@ -20,6 +20,7 @@ from decoder_svc.encoders.checks import check_finite, check_header, check_placem
 from decoder_svc.encoders.link import PROBE_TIMEOUT_S, RETRY_AFTER_S, Link
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowRequest
 from decoder_svc.engine.protocol import RowChunk
+from fovea.access.channel import ClientCredentials
 from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError
 from fovea.contract.image import StoredImage, stored_from_proto
 from fovea.contract.plan import plan_to_proto
@@ -77,9 +78,11 @@ class EncoderInfo:
 class RemoteEncoder:
     """Client of an encoder. Cheap to create; connects on first use and reconnects after a loss."""
 
-    def __init__(self, address: str, limit_s: float = LIMIT_S) -> None:
+    def __init__(
+        self, address: str, limit_s: float = LIMIT_S, credentials: ClientCredentials | None = None
+    ) -> None:
         self.address = address
-        self.link = Link(address, limit_s, self._completed, self.forget)
+        self.link = Link(address, limit_s, self._completed, self.forget, credentials or ClientCredentials())
         self.known: EncoderInfo | None = None
         self._info: EncoderInfo | None = None
         self._released: list[str] = []

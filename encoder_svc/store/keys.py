@@ -82,6 +82,11 @@ def tenant_id(name: str) -> bytes:
     return _digest(b"fovea.tenant.1", name.encode())[:TENANT_BYTES]
 
 
+def pool_id() -> bytes:
+    """The 16 bytes in place of a tenant's where tenants share their rows. No name has them as its id."""
+    return _digest(b"fovea.pool.1")[:TENANT_BYTES]
+
+
 def pixel_digest(mode: str, width: int, height: int, pixels: bytes | memoryview) -> bytes:
     """SHA-256 over mode, size and canonical pixels (raster order, whole bytes per pixel).
 

@@ -118,8 +118,17 @@ class LmdbStore:
         """Delete rows and uploads of a tenant."""
         return self._rows.remove(_prefix(tenant)) + self._uploads.remove(_prefix(tenant))
 
+    def delete_uploads(self, tenant: bytes) -> Amount:
+        """Delete the uploads of a tenant."""
+        return self._uploads.remove(_prefix(tenant))
+
     def row_keys(self, tenant: bytes) -> list[RowKey]:
         return [RowKey.parse(raw) for raw in self._rows.keys(_prefix(tenant)) if not is_sidecar(raw)]
+
+    def upload_facts(self, tenant: bytes) -> list[Facts]:
+        """The facts of every upload of a tenant. No hits and no uses."""
+        facts = (self._uploads.look(raw, unpack) for raw in self._uploads.keys(_prefix(tenant)))
+        return [known for known in facts if known is not None]
 
     def stats(self) -> StoreStats:
         rows, uploads = self._rows.stats(), self._uploads.stats()

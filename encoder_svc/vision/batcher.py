@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -45,15 +45,24 @@ class BatchLimits:
     retry_after_s: float = 1.0
 
 
+@dataclass(frozen=True)
+class TowerLoad:
+    """Images that wait for the tower, images in the tower, and images encoded since the start."""
+
+    waiting: int = 0
+    running: int = 0
+    encodes: int = 0
+
+
 class Batcher:
     """Start it on the loop that calls it. `healthy` turns false for good when the tower fails.
 
-    `encodes` counts the images that the tower has computed.
+    `encodes` counts the images that the tower has computed, by tenant.
     """
 
     def __init__(self, compute: Compute, limits: BatchLimits | None = None) -> None:
         self.limits = limits or BatchLimits()
-        self.encodes = 0
+        self.encodes: Counter[str] = Counter()
         self._compute = compute
         self._images: set[QueuedImage] = set()
         self._ready: deque[QueuedImage] = deque()  # oldest first
@@ -95,6 +104,13 @@ class Batcher:
     def running(self) -> int:
         """Count of images in the tower."""
         return len(self._images) - self.waiting
+
+    def load(self, tenant: str | None = None) -> TowerLoad:
+        """The load of a tenant's images, or of all."""
+        images = [image for image in self._images if tenant in (None, image.tenant)]
+        running = sum(image.begun for image in images)
+        encodes = self.encodes.total() if tenant is None else self.encodes[tenant]
+        return TowerLoad(len(images) - running, running, encodes)
 
     async def encode(self, image: QueuedImage) -> Encoded:
         """The rows of an image. Cancelling the call withdraws an image that has not reached the tower.
@@ -202,7 +218,7 @@ class Batcher:
             await self._run_alone(batch, error)
             return
         ended = time.perf_counter()
-        self.encodes += len(batch)
+        self.encodes.update(image.tenant for image in batch)
         for image, output in zip(batch, outputs, strict=True):
             image.finish(output, started, ended)
 

@@ -18,11 +18,13 @@ class QueuedImage:
     """`patches` bounds what the image can cost the tower; the image size decides it before preparation.
 
     `prepare` makes at most `patches` patches. `begun` turns true when the tower takes the image.
+    `tenant` is the tenant whose call started the computation.
     """
 
     patches: int
     prepare: Prepare
     saliency: bool = False
+    tenant: str = ""
     begun: bool = False
     prepared: PreparedImage | None = None
     result: asyncio.Future[Encoded] = field(

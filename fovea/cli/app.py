@@ -16,6 +16,7 @@ from fovea.cli.plan import plan
 from fovea.cli.put import put
 from fovea.cli.serve import serve
 from fovea.cli.show_tokens import show_tokens
+from fovea.cli.token import new
 
 
 def _version(show: bool) -> None:
@@ -33,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 cache = typer.Typer(help="Inspect an encoder's cache, or remove an image from it.", no_args_is_help=True)
+token = typer.Typer(help="Make the bearer tokens that servers accept.", no_args_is_help=True)
 
 
 @app.callback()
@@ -55,3 +57,5 @@ app.command()(demo)
 cache.command()(stats)
 cache.command()(delete)
 app.add_typer(cache, name="cache")
+token.command()(new)
+app.add_typer(token, name="token")

@@ -9,7 +9,7 @@ import typer
 
 from fovea.cli.form import form
 from fovea.cli.images import Pages, named
-from fovea.cli.options import DECODER, DECODER_HINT, UINT32, DecoderAddress, Json, Token
+from fovea.cli.options import DECODER, DECODER_HINT, UINT32, Access, DecoderAddress, Json, takes_access
 from fovea.cli.output import clean, console, emit, reported
 from fovea.cli.visual import PANEL, Visual, takes_visual
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fovea.client import Answer
 
 
+@takes_access
 @takes_visual
 def ask(
     images: Annotated[
@@ -27,6 +28,7 @@ def ask(
     ],
     question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")],
     visual: Visual,
+    access: Access,
     pages: Pages = "",
     fit: Annotated[
         bool, typer.Option("--fit", rich_help_panel=PANEL, help="Shrink files before they are uploaded.")
@@ -53,7 +55,6 @@ def ask(
     regex: Annotated[str | None, typer.Option(help="Answer with text that this expression matches.")] = None,
     choice: Annotated[list[str] | None, typer.Option(help="Answer with one of these; repeat it.")] = None,
     as_json: Json = False,
-    token: Token = "",
     decoder: DecoderAddress = DECODER,
 ) -> None:
     """Ask about images. The answer goes to standard output as it comes, its receipt to standard error."""
@@ -62,7 +63,7 @@ def ask(
     sampling = Sampling.of(
         temperature, top_p, top_k, min_p, repetition_penalty, seed, stop or None, max_new_tokens
     )
-    with reported(as_json, DECODER_HINT), Client(decoder, token or None) as client:
+    with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
         budget = visual.budget()
         sources = named(images, pages, budget)
         parts = [Image(source, name) for name, source in sources]

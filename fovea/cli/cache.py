@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-from fovea.cli.options import ENCODER, ENCODER_HINT, EncoderAddress, Json, Token
+from fovea.cli.options import ENCODER, ENCODER_HINT, Access, EncoderAddress, Json, takes_access
 from fovea.cli.output import emit, reported
 from fovea.cli.receipts import size
 
 
-def stats(as_json: Json = False, token: Token = "", encoder: EncoderAddress = ENCODER) -> None:
+@takes_access
+def stats(access: Access, as_json: Json = False, encoder: EncoderAddress = ENCODER) -> None:
     """Print what the encoder's cache holds and how often it was hit."""
     from fovea.client import EncoderClient
 
-    with reported(as_json, ENCODER_HINT), EncoderClient(encoder, token or None) as client:
+    with reported(as_json, ENCODER_HINT), EncoderClient(encoder, access.token, tls=access.tls()) as client:
         cache = client.cache_stats()
     if as_json:
         emit(**vars(cache))
@@ -35,16 +36,17 @@ def stats(as_json: Json = False, token: Token = "", encoder: EncoderAddress = EN
         typer.echo(f"{key:<12}{value}")
 
 
+@takes_access
 def delete(
     digest: Annotated[str, typer.Argument(metavar="DIGEST", help="The id of an image, sha256:<hex>.")],
+    access: Access,
     as_json: Json = False,
-    token: Token = "",
     encoder: EncoderAddress = ENCODER,
 ) -> None:
     """Remove an image and all rows of its pixels."""
     from fovea.client import EncoderClient
 
-    with reported(as_json, ENCODER_HINT), EncoderClient(encoder, token or None) as client:
+    with reported(as_json, ENCODER_HINT), EncoderClient(encoder, access.token, tls=access.tls()) as client:
         deleted = client.delete(digest)
     if as_json:
         emit(digest=digest, **vars(deleted))

@@ -13,7 +13,7 @@ import typer
 from fovea.cli.errors import NeitherFileNorSize
 from fovea.cli.images import STDIN, Pages, given, parse_size
 from fovea.cli.model import PUBLISHED, Model, of_checkpoint, of_decoder
-from fovea.cli.options import UINT32, Json, Token
+from fovea.cli.options import UINT32, Access, Json, takes_access
 from fovea.cli.output import clean, emit, reported
 from fovea.geometry import Planned
 from fovea.planning.sizes import Size
@@ -22,10 +22,12 @@ HINT = "Start both services with `fovea serve`, or leave --decoder and FOVEA_DEC
 MIB = 1024 * 1024
 
 
+@takes_access
 def count(
     image: Annotated[
         str, typer.Argument(metavar="IMAGE|WxH", help="A file, a PDF too, or a size such as 1024x1024.")
     ],
+    access: Access,
     pages: Pages = "",
     max_pixels: Annotated[
         int | None,
@@ -44,14 +46,13 @@ def count(
         ),
     ] = "",
     as_json: Json = False,
-    token: Token = "",
 ) -> None:
     """Count the tokens of an image. Pure arithmetic: no pixel is read.
 
     Counts for Qwen3-VL as published, unless --model or --decoder names the model that will answer.
     """
     with reported(as_json, HINT):
-        model = _model(folder, decoder, token)
+        model = _model(folder, decoder, access)
         limit = model.max_pixels if max_pixels is None else max_pixels
         if pages or _is_pdf(image):
             _count_pages(image, pages, limit, model, as_json)
@@ -64,10 +65,10 @@ def count(
             typer.echo(clean("\n".join(_lines(size, planned, model))))
 
 
-def _model(folder: Path | None, decoder: str, token: str) -> Model:
+def _model(folder: Path | None, decoder: str, access: Access) -> Model:
     if folder is not None:
         return of_checkpoint(folder)
-    return of_decoder(decoder, token) if decoder else PUBLISHED
+    return of_decoder(decoder, access) if decoder else PUBLISHED
 
 
 def _is_pdf(argument: str) -> bool:

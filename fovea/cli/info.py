@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fovea.cli.options import DECODER, ENCODER, DecoderAddress, EncoderAddress, Json, Token
+from fovea.cli.options import DECODER, ENCODER, Access, DecoderAddress, EncoderAddress, Json, takes_access
 from fovea.cli.output import emit, reported
 from fovea.contract.errors import FoveaError
 
@@ -19,9 +19,10 @@ SILENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 """Reasons of a service that does not respond; any other reason is a response."""
 
 
+@takes_access
 def info(
+    access: Access,
     as_json: Json = False,
-    token: Token = "",
     decoder: DecoderAddress = DECODER,
     encoder: EncoderAddress = ENCODER,
 ) -> None:
@@ -32,7 +33,7 @@ def info(
     failures: list[FoveaError] = []
     with reported(as_json, HINT):
         for name, kind, address in (("decoder", Client, decoder), ("encoder", EncoderClient, encoder)):
-            with kind(address, token or None, timeout_s=TIMEOUT_S) as client:
+            with kind(address, access.token, timeout_s=TIMEOUT_S, tls=access.tls()) as client:
                 try:
                     infos[name] = client.info()
                 except FoveaError as failure:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fovea.checkpoint import read_json
+from fovea.cli.options import Access
 from fovea.contract.errors import CheckpointNotSupported
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 
@@ -54,11 +55,11 @@ def of_checkpoint(directory: Path) -> Model:
     return Model(f"{directory}, bf16", geometry, row_values * BF16_BYTES, kv_values * BF16_BYTES)
 
 
-def of_decoder(address: str, token: str) -> Model:
+def of_decoder(address: str, access: Access) -> Model:
     """As the decoder serves it. Raises the errors of the call."""
     from fovea.client import Client
 
-    with Client(address, token or None) as client:
+    with Client(address, access.token, tls=access.tls()) as client:
         info = client.info()
     limits, layout = info.limits, info.details.get("layout") or {}
     geometry = Geometry(min_pixels=limits["min_pixels"], max_pixels=limits["max_pixels"])

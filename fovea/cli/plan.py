@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fovea.cli.images import Pages, named_or_sized
-from fovea.cli.options import DECODER, DECODER_HINT, DecoderAddress, Json, Token
+from fovea.cli.options import DECODER, DECODER_HINT, Access, DecoderAddress, Json, takes_access
 from fovea.cli.output import clean, emit, reported
 from fovea.cli.receipts import size, steps
 from fovea.cli.visual import Visual, takes_visual
@@ -25,6 +25,7 @@ GAP = "  "
 UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
 
 
+@takes_access
 @takes_visual
 def plan(
     images: Annotated[
@@ -32,16 +33,16 @@ def plan(
         typer.Argument(metavar="IMAGE|WxH", help="Files, PDFs too, ids of stored images, or sizes."),
     ],
     visual: Visual,
+    access: Access,
     pages: Pages = "",
     question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")] = "",
     as_json: Json = False,
-    token: Token = "",
     decoder: DecoderAddress = DECODER,
 ) -> None:
     """Show how images would be planned, what they would cost, and what other budgets would cost."""
     from fovea.client import Client, Image, Message
 
-    with reported(as_json, DECODER_HINT), Client(decoder, token or None) as client:
+    with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
         budget = visual.budget()
         sources = named_or_sized(images, pages, budget)
         parts: list[str | Image] = [Image(source, name) for name, source in sources]

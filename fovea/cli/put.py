@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fovea.cli.images import given
-from fovea.cli.options import DECODER, DECODER_HINT, DecoderAddress, Json, Token
+from fovea.cli.options import DECODER, DECODER_HINT, Access, DecoderAddress, Json, takes_access
 from fovea.cli.output import console, emit, reported
 from fovea.contract.image import StoredImage
 
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from fovea.client import Client
 
 
+@takes_access
 def put(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file.")],
+    access: Access,
     as_json: Json = False,
-    token: Token = "",
     decoder: DecoderAddress = DECODER,
 ) -> None:
     """Store an image and print its id. A stored image is not sent again, unless it expires soon."""
     from fovea.client import Client
 
-    with reported(as_json, DECODER_HINT), Client(decoder, token or None) as client:
+    with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
         stored = _with_progress(client, image)
         if as_json:
             emit(**_fields(stored))

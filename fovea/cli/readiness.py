@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from fovea.access.channel import ClientCredentials
+from fovea.access.files import CredentialFile
+from fovea.access.tls import TlsFiles
 from fovea.cli.children import Child, Children
 from fovea.cli.errors import NotReadyInTime
 
@@ -19,10 +23,12 @@ PAUSE_S = 0.25
 _OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
 
 
-def is_ready(address: str) -> bool:
-    """Whether the service reports SERVING; False if it is unreachable."""
+def is_ready(address: str, ca: str = "", server_name: str = "") -> bool:
+    """Whether the service reports SERVING; False if it is unreachable. `ca` is a PEM file; it enables TLS."""
     request = health_pb2.HealthCheckRequest(service=SERVICE)
-    with closing(grpc.insecure_channel(reachable(address), options=_OPTIONS)) as channel:
+    files = TlsFiles(ca=CredentialFile(Path(ca), "ca")) if ca else None
+    access = ClientCredentials(files, server_name=server_name)
+    with closing(access.open(grpc, reachable(address), _OPTIONS)) as channel:
         try:
             reply = health_pb2_grpc.HealthStub(channel).Check(request, timeout=ASK_S)
         except grpc.RpcError:

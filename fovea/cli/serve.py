@@ -25,6 +25,7 @@ from fovea.contract.errors import FoveaError
 
 LOAD_S = 3600.0
 """Loading 60 GB from a slow disk is not a failure."""
+TLS_VARIABLES = ("FOVEA_ENCODER_TLS_CERT", "FOVEA_DECODER_TLS_CERT")
 
 
 def serve(
@@ -67,6 +68,8 @@ def serve(
 def _check_start(folder: Path, *addresses: str) -> None:
     """Exit with status 2 and a single line for what either service would refuse at start."""
     try:
+        if served := [name for name in TLS_VARIABLES if os.environ.get(name)]:
+            raise ValueError(f"{served[0]}: `fovea serve` runs without TLS; start each service alone for it")
         check_folder(folder)
         for address in addresses:
             listened(address)

@@ -9,7 +9,7 @@ import typer
 
 from fovea.cli.errors import OutputNotWritable
 from fovea.cli.images import Pages, named
-from fovea.cli.options import ENCODER, ENCODER_HINT, EncoderAddress, Token
+from fovea.cli.options import ENCODER, ENCODER_HINT, Access, EncoderAddress, takes_access
 from fovea.cli.output import reported
 from fovea.cli.visual import DropFlat, FlatTolerance, Keep, MaxPixels, tolerance
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from fovea.contract.plan import RowSelection
 
 
+@takes_access
 def show_tokens(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or a page of a PDF.")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="PNG", help="The PNG file to write.")],
+    access: Access,
     pages: Pages = "",
     max_pixels: MaxPixels = None,
     drop_flat: DropFlat = False,
@@ -31,14 +33,13 @@ def show_tokens(
     reducer: Annotated[
         Literal["scope", "divprune", "stride", "random"], typer.Option(help="How tokens are ranked.")
     ] = "scope",
-    token: Token = "",
     encoder: EncoderAddress = ENCODER,
 ) -> None:
     """Draw the grid of an image's tokens, those that are left out, and the rank of the others."""
     from fovea.client import Budget, EncoderClient
     from fovea.contract.plan import EncodePlan
 
-    with reported(False, ENCODER_HINT), EncoderClient(encoder, token or None) as client:
+    with reported(False, ENCODER_HINT), EncoderClient(encoder, access.token, tls=access.tls()) as client:
         [(_, file), *others] = named([image], pages, Budget(max_pixels=max_pixels))
         if others:
             raise typer.BadParameter("one page at a time, for instance --pages 3")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fovea.cli.options import UINT32
+from fovea.cli.options import UINT32, takes
 
 if TYPE_CHECKING:
     from fovea.client import Budget
@@ -110,22 +107,5 @@ def tolerance(drop_flat: bool, flat_tolerance: int | None) -> int | None:
     return 0 if drop_flat and flat_tolerance is None else flat_tolerance
 
 
-def takes_visual(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the command's parameter `visual` by all options of Visual."""
-    hints = get_type_hints(Visual, include_extras=True)
-    options = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(Visual)
-    ]
-
-    @functools.wraps(command)
-    def run(**values: Any) -> None:
-        command(visual=Visual(**{name: values.pop(name) for name in hints}), **values)
-
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    rest = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own if item.name != "visual"]
-    run.__signature__ = inspect.Signature([*rest, *options])  # type: ignore[attr-defined]
-    run.__annotations__ = {item.name: item.annotation for item in [*rest, *options]}
-    return run
+takes_visual = takes("visual", Visual)
+"""Replaces a command's parameter `visual` by all options of Visual."""

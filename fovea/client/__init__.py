@@ -23,6 +23,7 @@ from fovea.client.decoder import DEFAULT_DECODER, AsyncClient, Client
 from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderClient
 from fovea.client.fitting import fit
 from fovea.client.messages import Image, Message, Size
+from fovea.client.tls import Tls
 from fovea.contract.answer import Answer, Finished, Started, Text
 from fovea.contract.budget import Budget
 from fovea.contract.count import Count
@@ -49,5 +50,6 @@ __all__ = [
     "Size",
     "Started",
     "Text",
+    "Tls",
     "fit",
 ]

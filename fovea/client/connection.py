@@ -1,4 +1,4 @@
-"""A channel to a service, blocking or asyncio.
+"""A connection to a service, blocking or asyncio.
 
 The sequence of calls is written once, as generators in `fovea.client.steps`; both classes here run them. They
 add token and deadline to every call and convert failures to typed errors. Independent of the RPCs. Both
@@ -14,12 +14,22 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 import grpc
 
+from fovea.access.channel import bearer, is_sendable
+from fovea.address import is_loopback
 from fovea.client.channel import OPTIONS
 from fovea.client.sending import UploadRequests
+from fovea.client.tls import Tls, credentials
 from fovea.contract.errors import FoveaError, InvalidArgument, NotServed, Unreachable
 from fovea.contract.remote import error_of
 
 TIMEOUT_S = 120.0
+TLS_FAILURES = (
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not signed by a CA that this client trusts"),
+    ("Hostname Verification Check failed", "its certificate is for another name"),
+    ("WRONG_VERSION_NUMBER", "it does not serve TLS"),
+    ("CERTIFICATE_REQUIRED", "it requires a client certificate"),
+)
+"""What gRPC's text of a failed handshake contains, and what it means."""
 _ADDRESS = re.compile(r"(?!https?://)\S+:\S+")
 T = TypeVar("T")
 
@@ -52,7 +62,9 @@ def failure(failed: grpc.RpcError, address: str) -> FoveaError:
     """
     error = error_of(failed)
     if isinstance(error, Unreachable):
-        return Unreachable(f"no service can be reached at {address}", address=address)
+        why = [meaning for text, meaning in TLS_FAILURES if text in (failed.details() or "")]
+        unsafe = f"no secure connection to the service at {address}: {why[0]}" if why else ""
+        return Unreachable(unsafe or f"no service can be reached at {address}", address=address)
     if isinstance(error, NotServed) and not error.violations:  # from gRPC too: the service has no such method
         error.message = (
             f"the service at {address} does not know this call: encoder and decoder have different addresses"
@@ -78,27 +90,39 @@ class TokenInvalid(InvalidArgument):
     """A bearer token that cannot be sent."""
 
 
-class _Settings:
-    """Address, token and timeout of every call."""
+def _check_token(token: str, address: str, tls: Tls | None) -> None:
+    """Raises TokenInvalid if the token cannot be sent, or if others could read it on its way."""
+    if not is_sendable(token):
+        raise TokenInvalid("the token has characters that a header cannot carry: it must be printable ASCII")
+    if token and tls is None and not is_loopback(address):
+        raise TokenInvalid(
+            f"a token is not sent to {address} without TLS, because anyone on the way could read it",
+            address=address,
+        )
 
-    def __init__(self, address: str, token: str | None, timeout_s: float) -> None:
+
+class _Settings:
+    """Address, credentials and timeout of every call."""
+
+    def __init__(self, address: str, token: str | None, timeout_s: float, tls: Tls | None) -> None:
         self.address = _checked(address)
-        if token and not (token.isascii() and token.isprintable()):
-            raise TokenInvalid(
-                "the token has characters that a header cannot carry: it must be printable ASCII"
-            )
-        self._options = {
-            "timeout": timeout_s,
-            "metadata": (("authorization", f"Bearer {token}"),) if token else (),
-        }
+        _check_token(token or "", address, tls)
+        self._options = {"timeout": timeout_s, "metadata": bearer(token or "")}
 
 
 class Connection(_Settings):
     """The blocking connection. Thread-safe."""
 
-    def __init__(self, address: str, token: str | None, timeout_s: float, stub: Callable[..., Any]) -> None:
-        super().__init__(address, token, timeout_s)
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+    def __init__(
+        self,
+        address: str,
+        token: str | None,
+        timeout_s: float,
+        stub: Callable[..., Any],
+        tls: Tls | None = None,
+    ) -> None:
+        super().__init__(address, token, timeout_s, tls)
+        self._channel = credentials(tls).open(grpc, address, OPTIONS)
         self._stub = stub(self._channel)
 
     def __enter__(self) -> Self:
@@ -158,9 +182,16 @@ class Connection(_Settings):
 class AsyncConnection(_Settings):
     """The asyncio connection. Create, use and close it in the same event loop; safe for many tasks."""
 
-    def __init__(self, address: str, token: str | None, timeout_s: float, stub: Callable[..., Any]) -> None:
-        super().__init__(address, token, timeout_s)
-        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+    def __init__(
+        self,
+        address: str,
+        token: str | None,
+        timeout_s: float,
+        stub: Callable[..., Any],
+        tls: Tls | None = None,
+    ) -> None:
+        super().__init__(address, token, timeout_s, tls)
+        self._channel = credentials(tls).open(grpc.aio, address, OPTIONS)
         self._stub = stub(self._channel)
 
     async def __aenter__(self) -> Self:

@@ -17,6 +17,7 @@ from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.messages import Images, Message, Options, Sized, Source, draft_request, id_of
 from fovea.client.naming import asking
 from fovea.client.sources import File
+from fovea.client.tls import Tls
 from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.contract.answer import Answer, Event, event_from_proto
 from fovea.contract.count import Count
@@ -34,12 +35,20 @@ def _ignore_text(text: str) -> None:
 
 
 class Client(Connection):
-    """A client of a decoder. `token` is sent as a bearer token; `timeout_s` bounds every call."""
+    """A client of a decoder. `token` is sent as a bearer token, to other machines only with `tls`.
+
+    `timeout_s` bounds every call. Without `tls` the connection is in plain text.
+    """
 
     def __init__(
-        self, address: str = DEFAULT_DECODER, token: str | None = None, *, timeout_s: float = TIMEOUT_S
+        self,
+        address: str = DEFAULT_DECODER,
+        token: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        tls: Tls | None = None,
     ) -> None:
-        super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub)
+        super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub, tls)
 
     def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """Store a file. A stored image is not sent again. `progress` is called with the bytes sent."""
@@ -97,9 +106,14 @@ class AsyncClient(AsyncConnection):
     """
 
     def __init__(
-        self, address: str = DEFAULT_DECODER, token: str | None = None, *, timeout_s: float = TIMEOUT_S
+        self,
+        address: str = DEFAULT_DECODER,
+        token: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        tls: Tls | None = None,
     ) -> None:
-        super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub)
+        super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub, tls)
 
     async def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """Like `Client.put`."""

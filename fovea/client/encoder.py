@@ -12,6 +12,7 @@ from fovea.client import steps
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.row_stream import RowStreamReader
 from fovea.client.sources import File
+from fovea.client.tls import Tls
 from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.client.values import Placed, Rows
 from fovea.contract.cache import CacheStats, Deleted
@@ -34,12 +35,20 @@ def _plan(plan: EncodePlan | None, max_pixels: int | None) -> EncodePlan:
 
 
 class EncoderClient(Connection):
-    """A client of an encoder. `token` is sent as a bearer token; `timeout_s` bounds every call."""
+    """A client of an encoder. `token` is sent as a bearer token, to other machines only with `tls`.
+
+    `timeout_s` bounds every call. Without `tls` the connection is in plain text.
+    """
 
     def __init__(
-        self, address: str = DEFAULT_ENCODER, token: str | None = None, *, timeout_s: float = TIMEOUT_S
+        self,
+        address: str = DEFAULT_ENCODER,
+        token: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        tls: Tls | None = None,
     ) -> None:
-        super().__init__(address, token, timeout_s, encoder_pb2_grpc.EncoderServiceStub)
+        super().__init__(address, token, timeout_s, encoder_pb2_grpc.EncoderServiceStub, tls)
 
     def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """Store a file on this encoder. To ask through a decoder, put the file there: it knows the owner."""
@@ -105,9 +114,14 @@ class AsyncEncoderClient(AsyncConnection):
     """Like `EncoderClient`, for asyncio."""
 
     def __init__(
-        self, address: str = DEFAULT_ENCODER, token: str | None = None, *, timeout_s: float = TIMEOUT_S
+        self,
+        address: str = DEFAULT_ENCODER,
+        token: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        tls: Tls | None = None,
     ) -> None:
-        super().__init__(address, token, timeout_s, encoder_pb2_grpc.EncoderServiceStub)
+        super().__init__(address, token, timeout_s, encoder_pb2_grpc.EncoderServiceStub, tls)
 
     async def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """Like `EncoderClient.put`; the file is read in a thread."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from fovea.contract.codec import pick
 from fovea.encoder.v1 import encoder_pb2
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class CacheStats:
 
 @dataclass(frozen=True)
 class Deleted:
-    """What a deletion removed: uploads (0 or 1), row records, and the bytes of both."""
+    """What a deletion removed: uploads, row records, and the bytes of both."""
 
     uploads: int
     records: int
@@ -42,9 +46,10 @@ def cache_stats_from_proto(message: encoder_pb2.GetCacheStatsResponse) -> CacheS
     return CacheStats(**pick(message, CacheStats.__dataclass_fields__))
 
 
-def deleted_to_proto(deleted: Deleted) -> encoder_pb2.DeleteImageResponse:
-    return encoder_pb2.DeleteImageResponse(**vars(deleted))
+def deleted_to_proto(deleted: Deleted, response: Callable[..., M]) -> M:
+    """A response of that type, which has the fields of Deleted."""
+    return response(**vars(deleted))
 
 
-def deleted_from_proto(message: encoder_pb2.DeleteImageResponse) -> Deleted:
+def deleted_from_proto(message: Any) -> Deleted:
     return Deleted(message.uploads, message.records, message.bytes)

@@ -2,7 +2,8 @@
 
 The order matters: metrics and log must see calls that the error layer refused. `LAYERS` holds the order, and
 a test asserts it. A layer is an async context manager around the handler; only `CallInterceptor` knows how
-gRPC wraps handlers. Health and reflection calls are counted but not logged.
+gRPC wraps handlers. Callers are identified before their request is read, and refused inside of the layers.
+Health and reflection calls are counted but not logged.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import structlog
 
 from fovea.contract.errors import FoveaError
 from fovea.server import status
+from fovea.server.access import PUBLIC, Access
+from fovea.server.identity import current_identity
 from fovea.server.messages import Messages
 from fovea.server.metrics import CallMetrics
 
 REQUEST_ID = "x-request-id"
 REQUEST_ID_CHARS = 128
 IDLE_S = 60.0
-QUIET = ("/grpc.health.", "/grpc.reflection.")
 log = structlog.get_logger()
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -53,7 +55,7 @@ class Call:
 
     @property
     def quiet(self) -> bool:
-        return self.method.startswith(QUIET)
+        return self.method.startswith(PUBLIC)
 
     async def announce(self) -> None:
         """Send the request id ahead of the first response.
@@ -77,7 +79,8 @@ async def counted(call: Call) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def logged(call: Call) -> AsyncIterator[None]:
-    with structlog.contextvars.bound_contextvars(request_id=call.request_id):
+    caller = current_identity().log_fields
+    with structlog.contextvars.bound_contextvars(request_id=call.request_id, **caller):
         try:
             yield
         finally:
@@ -136,9 +139,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     calls without a request are answered. Clients cannot tell the difference.
     """
 
-    def __init__(self, metrics: CallMetrics, idle_s: float = IDLE_S) -> None:
+    def __init__(self, metrics: CallMetrics, idle_s: float = IDLE_S, access: Access | None = None) -> None:
         self._metrics = metrics
         self._idle_s = idle_s
+        self._access = access or Access()
 
     async def intercept_service(
         self,
@@ -148,7 +152,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None:
             return None
-        layered = _LayeredHandler(handler, details.method, self._metrics, self._idle_s)
+        layered = _LayeredHandler(handler, details.method, self._metrics, self._idle_s, self._access)
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
                 layered.stream, response_serializer=handler.response_serializer
@@ -166,6 +170,7 @@ class _LayeredHandler:
     method: str
     metrics: CallMetrics
     idle_s: float
+    access: Access
 
     async def unary(self, _: Any, context: Any) -> Any:
         async with self._begun(context) as (call, messages, request):
@@ -189,9 +194,10 @@ class _LayeredHandler:
 
     async def _request(self, messages: Messages) -> tuple[Any, FoveaError | None]:
         """The handler's input, or the error to raise inside of the layers, which need the request's id."""
-        if self.handler.request_streaming:
-            return (messages.dialogue() if self.handler.response_streaming else messages.all()), None
         try:
+            self.access.authorize(self.method, messages.context.invocation_metadata() or ())
+            if self.handler.request_streaming:
+                return (messages.dialogue() if self.handler.response_streaming else messages.all()), None
             return await messages.only(), None
         except FoveaError as error:
             return None, error

@@ -11,7 +11,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
 from fovea.address import Address
+from fovea.server.access import Access
 from fovea.server.call import IDLE_S, CallInterceptor
 from fovea.server.entry import StoppedWhileLoading
 from fovea.server.health import Health
@@ -37,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Binding:
-    """Listen addresses and limits of a server. Addresses are `host:port`; port 0 picks a free port.
+    """Listen addresses, limits and callers of a server. `host:port` with port 0 picks a free port.
 
     `idle_s` is how long a call may wait for its caller.
     """
@@ -46,6 +47,7 @@ class Binding:
     metrics_listen: str
     max_message_bytes: int
     idle_s: float = IDLE_S
+    access: Access = field(default_factory=Access)
 
 
 def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
@@ -76,14 +78,15 @@ class ServerProcess:
         self._binding = binding
         self._health = Health(("", service, "readiness"), ("liveness",))
         self._server = grpc.aio.server(
-            interceptors=(CallInterceptor(CallMetrics(registry), binding.idle_s),),
+            interceptors=(CallInterceptor(CallMetrics(registry), binding.idle_s, binding.access),),
             options=_options(binding.max_message_bytes),
         )
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            (service, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server, pool=Pool()
-        )
+        if binding.access.reflection:
+            reflection.enable_server_reflection(
+                (service, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server, pool=Pool()
+            )
         self._registry = registry
         self._metrics_server: tuple[Any, threading.Thread] | None = None
         self._stopping = asyncio.Event()
@@ -93,7 +96,7 @@ class ServerProcess:
     async def start(self) -> None:
         """Bind and answer, not ready yet. Raises OSError if an address is in use."""
         try:
-            self.port = self._server.add_insecure_port(self._binding.listen)
+            self.port = self._bind(self._binding.listen, self._binding.access.credentials)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self._binding.listen}: is the port in use?") from error
         # Before the server runs: a running server must be stopped before an error may be raised.
@@ -103,6 +106,11 @@ class ServerProcess:
         loop = asyncio.get_running_loop()
         for signum in SIGNALS:
             loop.add_signal_handler(signum, self.stop)
+
+    def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        if credentials is None:
+            return int(self._server.add_insecure_port(address))
+        return int(self._server.add_secure_port(address, credentials))
 
     async def ready(self) -> None:
         self._health.set("started", True)

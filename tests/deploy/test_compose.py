@@ -59,7 +59,7 @@ def test_every_variable_is_a_setting_and_every_setting_is_taken(
     settings = chosen(service, monkeypatch)
     for field in kind.model_fields:
         if value := service.environment.get(kind.variable(field)):
-            assert str(getattr(settings, field)) == value
+            assert str(getattr(settings, field)).lower() == value.lower()
 
 
 @EACH

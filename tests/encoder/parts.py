@@ -16,11 +16,12 @@ from encoder_svc.images.decode import DecodedImage, Pixels
 from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.job_builder import JobBuilder
+from encoder_svc.permits import WritePermits
 from encoder_svc.rankings import Rankings
 from encoder_svc.row_cache import RowCache
 from encoder_svc.store.core import StoreLimits
-from encoder_svc.store.keys import tenant_id
 from encoder_svc.store.store import LmdbStore
+from encoder_svc.tenant import Tenant
 from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.output import TowerOutput
@@ -32,7 +33,7 @@ from fovea.geometry import Geometry
 
 LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.FP32)
 GEOMETRY = Geometry()
-TENANT = tenant_id("default")
+TENANT = Tenant.of("default")
 MIB = 1024 * 1024
 _PROJECTION = np.random.default_rng(1).normal(size=(4 * 1536, LAYOUT.values)).astype(np.float32)
 
@@ -82,6 +83,7 @@ class Parts:
     decoder: CountingDecoder
     tower: FakeTower
     ranked: list[Reducer]
+    permits: WritePermits
 
 
 @asynccontextmanager
@@ -89,14 +91,15 @@ async def running(directory: Path, capacity: int = 32 * MIB) -> AsyncIterator[Pa
     decoder, tower = CountingDecoder(ImageLimits()), FakeTower()
     batcher, preparer = Batcher(tower), ImagePreparer(decoder, GEOMETRY)
     with LmdbStore(directory, StoreLimits(capacity, 8 * MIB)) as store:
-        uploads = Uploads(store, decoder, UploadPolicy(MIB, 3600, TENANT))
+        uploads = Uploads(store, decoder, UploadPolicy(MIB, 3600))
         identity = RowIdentity("sha256:" + "f" * 64, LAYOUT, "fp32", GEOMETRY)
+        permits = WritePermits()
         batcher.start()
         ranked: list[Reducer] = []
-        cache = RowCache(identity, uploads, store, preparer, batcher)
-        rankings = Rankings(store, ranked.append)
-        encoder = Encoder(JobBuilder(identity, uploads, 1_310_720), cache, rankings)
-        yield Parts(encoder, uploads, store, decoder, tower, ranked)
+        cache = RowCache(identity, uploads, store, preparer, batcher, permits)
+        rankings = Rankings(store, permits, ranked.append)
+        encoder = Encoder(JobBuilder(identity, uploads, permits, 1_310_720), cache, rankings)
+        yield Parts(encoder, uploads, store, decoder, tower, ranked, permits)
         await encoder.written()
         await encoder.close()
         preparer.close()

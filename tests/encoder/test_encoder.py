@@ -12,7 +12,7 @@ from encoder_svc.images.decode import PIXELS_REVISION
 from fovea.contract.errors import ImageNotStored
 from fovea.contract.plan import EncodePlan
 from tests.encoder.images.files import encoded, picture
-from tests.encoder.parts import Parts, running
+from tests.encoder.parts import TENANT, Parts, running
 
 PLAIN = EncodePlan()
 
@@ -24,11 +24,13 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
 
 
 async def test_a_hit_never_decodes_the_image(parts: Parts) -> None:
-    stored = await parts.uploads.keep(encoded(picture(96, 64)))
-    missed = await parts.encoder.encode(stored.facts.digest, PLAIN, "")
+    stored = await parts.uploads.keep(TENANT, encoded(picture(96, 64)))
+    missed = await parts.encoder.encode(TENANT, stored.facts.digest, PLAIN, "")
     await parts.encoder.written()
     decodes = parts.decoder.decodes
-    hits = await asyncio.gather(*(parts.encoder.encode(stored.facts.digest, PLAIN, "") for _ in range(4)))
+    hits = await asyncio.gather(
+        *(parts.encoder.encode(TENANT, stored.facts.digest, PLAIN, "") for _ in range(4))
+    )
     assert (missed.origin, {hit.origin for hit in hits}) == ("encoded", {"rows"})
     assert (decodes, parts.decoder.decodes) == (2, 2), "once for the upload, once for the miss"
     assert {bytes(hit.rows.data) for hit in hits} == {bytes(missed.rows.data)}
@@ -36,9 +38,9 @@ async def test_a_hit_never_decodes_the_image(parts: Parts) -> None:
 
 
 async def test_rows_whose_caller_leaves_while_the_tower_runs_are_stored(parts: Parts) -> None:
-    stored = await parts.uploads.keep(encoded(picture(96, 64)))
+    stored = await parts.uploads.keep(TENANT, encoded(picture(96, 64)))
     parts.tower.gate.clear()
-    call = asyncio.create_task(parts.encoder.encode(stored.facts.digest, PLAIN, ""))
+    call = asyncio.create_task(parts.encoder.encode(TENANT, stored.facts.digest, PLAIN, ""))
     async with asyncio.timeout(10):
         while not parts.encoder.cache.batcher.running:
             await asyncio.sleep(0.002)
@@ -46,14 +48,14 @@ async def test_rows_whose_caller_leaves_while_the_tower_runs_are_stored(parts: P
     await asyncio.gather(call, return_exceptions=True)
     parts.tower.gate.set()
     await parts.encoder.written()
-    assert (await parts.encoder.encode(stored.facts.digest, PLAIN, "")).origin == "rows"
+    assert (await parts.encoder.encode(TENANT, stored.facts.digest, PLAIN, "")).origin == "rows"
     assert parts.tower.computed == [1]
 
 
 async def test_another_plan_of_the_image_is_decoded_again(parts: Parts) -> None:
-    stored = await parts.uploads.keep(encoded(picture(960, 640)))
+    stored = await parts.uploads.keep(TENANT, encoded(picture(960, 640)))
     for max_pixels in (65_536, 131_072):
-        await parts.encoder.encode(stored.facts.digest, EncodePlan(max_pixels), "")
+        await parts.encoder.encode(TENANT, stored.facts.digest, EncodePlan(max_pixels), "")
     assert (parts.decoder.decodes, parts.tower.computed) == (3, [1, 1])
 
 
@@ -63,12 +65,12 @@ async def test_facts_of_an_older_pixels_revision_are_not_used(
     """The client uploads the image again, which measures it anew; its rows are a hit by their pixels."""
     data = encoded(picture(96, 64))
     monkeypatch.setattr("encoder_svc.uploads.PIXELS_REVISION", PIXELS_REVISION - 1)
-    before = await parts.uploads.keep(data)
-    await parts.encoder.encode(before.facts.digest, PLAIN, "")
+    before = await parts.uploads.keep(TENANT, data)
+    await parts.encoder.encode(TENANT, before.facts.digest, PLAIN, "")
     await parts.encoder.written()
     monkeypatch.undo()
     with pytest.raises(ImageNotStored):
-        await parts.encoder.encode(before.facts.digest, PLAIN, "")
-    again = await parts.uploads.keep(data)
-    served = await parts.encoder.encode(again.facts.digest, PLAIN, "")
+        await parts.encoder.encode(TENANT, before.facts.digest, PLAIN, "")
+    again = await parts.uploads.keep(TENANT, data)
+    served = await parts.encoder.encode(TENANT, again.facts.digest, PLAIN, "")
     assert served.origin == "rows"

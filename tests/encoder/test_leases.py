@@ -16,8 +16,10 @@ import pytest_asyncio
 from encoder_svc.core import EncodeJob, ServedRows
 from encoder_svc.errors import EncodeFailed
 from encoder_svc.leases import ArenaUse, RowLeases
+from encoder_svc.permits import WritePermit
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
+from encoder_svc.tenant import Tenant
 from encoder_svc.vision.output import Timings
 from fovea.arena import Arena, OpenArena
 from fovea.contract.errors import ArenaFull
@@ -56,7 +58,8 @@ class FakeEncoder:
 
 def make_job(tenant: bytes = b"t", rows: RowSelection = ALL_ROWS) -> EncodeJob:
     key, planned = RowKey(tenant * 16, b"p" * 32, b"v" * 32), Planned(64, 128, (1, 8, 4), 32, 8)
-    return EncodeJob("sha256:i", key, {}, (64, 128), EncodePlan(65_536, None, rows), planned, LAYOUT, 0.0)
+    permit, plan = WritePermit(Tenant.of(tenant.decode())), EncodePlan(65_536, None, rows)
+    return EncodeJob(permit, "sha256:i", key, {}, (64, 128), plan, planned, LAYOUT, 0.0)
 
 
 @pytest_asyncio.fixture
@@ -94,13 +97,34 @@ async def test_tenants_do_not_share_slots(leases: Any, encoder: FakeEncoder) -> 
     assert first.offset != second.offset
 
 
+async def test_only_its_tenant_releases_a_lease(leases: Any, encoder: FakeEncoder) -> None:
+    encoder.go.set()
+    leased = await leases.lease(make_job(b"t"))
+    assert leases.release(Tenant.of("u"), [leased.lease]) == 0
+    assert leases.use().leases == 1
+    assert leases.release(Tenant.of("t"), [leased.lease]) == 1
+
+
+async def test_rows_of_an_image_that_was_deleted_meanwhile_leave_their_slot(
+    leases: Any, encoder: FakeEncoder
+) -> None:
+    job = make_job()
+    call = asyncio.create_task(leases.lease(job))
+    await asyncio.sleep(0)
+    job.permit.revoked = True
+    encoder.go.set()
+    leased = await call
+    assert leases.release(job.tenant, [leased.lease]) == 1
+    assert leases.use() == ArenaUse()
+
+
 async def test_another_selection_gets_its_own_slot(leases: Any, encoder: FakeEncoder) -> None:
     encoder.go.set()
     leased = [
         await leases.lease(make_job(rows=RowSelection(reducer=r))) for r in (Reducer.SCOPE, Reducer.RANDOM)
     ]
     assert (encoder.computed, len({each.offset for each in leased})) == (2, 2)
-    leases.drop(b"t" * 16, b"p" * 32)
+    leases.drop(lambda key: (key.tenant, key.pixels) == (b"t" * 16, b"p" * 32))
     assert leases.use() == ArenaUse(2 * len(DATA), 2), "until the leases end"
 
 

@@ -241,6 +241,10 @@ def failure(reason: str, place: int) -> dict[str, Any]:
 
 
 _CODES = {
+    "TOKEN_MISSING": grpc.StatusCode.UNAUTHENTICATED,
+    "TOKEN_UNKNOWN": grpc.StatusCode.UNAUTHENTICATED,
+    "ROLE_NOT_ALLOWED": grpc.StatusCode.PERMISSION_DENIED,
+    "TENANT_NOT_ALLOWED": grpc.StatusCode.PERMISSION_DENIED,
     "INTERNAL": grpc.StatusCode.INTERNAL,
     "NOT_SERVED": grpc.StatusCode.UNIMPLEMENTED,
     "IMAGE_NOT_STORED": grpc.StatusCode.NOT_FOUND,

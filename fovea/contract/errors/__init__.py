@@ -3,6 +3,7 @@
 The modules are imported whole, so a new class is exported without a second entry here.
 """
 
+from fovea.contract.errors.access import *  # noqa: F403
 from fovea.contract.errors.base import *  # noqa: F403
 from fovea.contract.errors.base import FoveaError
 from fovea.contract.errors.encoder import *  # noqa: F403

@@ -80,6 +80,11 @@ class EncoderServiceStub:
                 request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.DeleteImageRequest.SerializeToString,
                 response_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.DeleteImageResponse.FromString,
                 _registered_method=True)
+        self.PurgeTenant = channel.unary_unary(
+                '/fovea.encoder.v1.EncoderService/PurgeTenant',
+                request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.PurgeTenantRequest.SerializeToString,
+                response_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.PurgeTenantResponse.FromString,
+                _registered_method=True)
         self.GetCacheStats = channel.unary_unary(
                 '/fovea.encoder.v1.EncoderService/GetCacheStats',
                 request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.GetCacheStatsRequest.SerializeToString,
@@ -158,6 +163,13 @@ class EncoderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PurgeTenant(self, request, context):
+        """Deletes everything of a tenant. For tokens of role `service` or `operator`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCacheStats(self, request, context):
         """Returns the contents of the store and its hit counts.
         """
@@ -212,6 +224,11 @@ def add_EncoderServiceServicer_to_server(servicer, server):
                     servicer.DeleteImage,
                     request_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.DeleteImageRequest.FromString,
                     response_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.DeleteImageResponse.SerializeToString,
+            ),
+            'PurgeTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeTenant,
+                    request_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.PurgeTenantRequest.FromString,
+                    response_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.PurgeTenantResponse.SerializeToString,
             ),
             'GetCacheStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCacheStats,
@@ -463,6 +480,33 @@ class EncoderService:
             '/fovea.encoder.v1.EncoderService/DeleteImage',
             fovea_dot_encoder_dot_v1_dot_encoder__pb2.DeleteImageRequest.SerializeToString,
             fovea_dot_encoder_dot_v1_dot_encoder__pb2.DeleteImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fovea.encoder.v1.EncoderService/PurgeTenant',
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.PurgeTenantRequest.SerializeToString,
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.PurgeTenantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,8 @@ class EncoderServiceStub:
     """Returns the model, the limits, the features and the load."""
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.DeleteImageRequest, _encoder_pb2.DeleteImageResponse]
     """Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros."""
+    PurgeTenant: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.PurgeTenantRequest, _encoder_pb2.PurgeTenantResponse]
+    """Deletes everything of a tenant. For tokens of role `service` or `operator`."""
     GetCacheStats: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.GetCacheStatsRequest, _encoder_pb2.GetCacheStatsResponse]
     """Returns the contents of the store and its hit counts."""
 
@@ -91,6 +93,8 @@ class EncoderServiceAsyncStub(EncoderServiceStub):
     """Returns the model, the limits, the features and the load."""
     DeleteImage: _aio.UnaryUnaryMultiCallable[_encoder_pb2.DeleteImageRequest, _encoder_pb2.DeleteImageResponse]  # type: ignore[assignment]
     """Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros."""
+    PurgeTenant: _aio.UnaryUnaryMultiCallable[_encoder_pb2.PurgeTenantRequest, _encoder_pb2.PurgeTenantResponse]  # type: ignore[assignment]
+    """Deletes everything of a tenant. For tokens of role `service` or `operator`."""
     GetCacheStats: _aio.UnaryUnaryMultiCallable[_encoder_pb2.GetCacheStatsRequest, _encoder_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
     """Returns the contents of the store and its hit counts."""
 
@@ -175,6 +179,14 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_encoder_pb2.DeleteImageResponse, _abc.Awaitable[_encoder_pb2.DeleteImageResponse]]:
         """Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros."""
+
+    @_abc_1.abstractmethod
+    def PurgeTenant(
+        self,
+        request: _encoder_pb2.PurgeTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_encoder_pb2.PurgeTenantResponse, _abc.Awaitable[_encoder_pb2.PurgeTenantResponse]]:
+        """Deletes everything of a tenant. For tokens of role `service` or `operator`."""
 
     @_abc_1.abstractmethod
     def GetCacheStats(

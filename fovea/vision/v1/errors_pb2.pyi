@@ -128,6 +128,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: compiling the response_format takes more time or memory than allowed, or part of it exceeds a size
     limit that guards against that. The field violation names the part. `limit` in the metadata is the allowed amount.
     """
+    ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 53
+    """UNAUTHENTICATED: the server requires a bearer token, and the call has none."""
+    ERROR_REASON_TOKEN_UNKNOWN: _ErrorReason.ValueType  # 54
+    """UNAUTHENTICATED: the bearer token is not one that the server knows, or no longer."""
+    ERROR_REASON_ROLE_NOT_ALLOWED: _ErrorReason.ValueType  # 55
+    """PERMISSION_DENIED: the token's role may not make this call; `role` and `method` in the metadata."""
+    ERROR_REASON_TENANT_NOT_ALLOWED: _ErrorReason.ValueType  # 56
+    """PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -240,4 +248,12 @@ ERROR_REASON_FORMAT_TOO_COSTLY: ErrorReason.ValueType  # 48
 """INVALID_ARGUMENT: compiling the response_format takes more time or memory than allowed, or part of it exceeds a size
 limit that guards against that. The field violation names the part. `limit` in the metadata is the allowed amount.
 """
+ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 53
+"""UNAUTHENTICATED: the server requires a bearer token, and the call has none."""
+ERROR_REASON_TOKEN_UNKNOWN: ErrorReason.ValueType  # 54
+"""UNAUTHENTICATED: the bearer token is not one that the server knows, or no longer."""
+ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 55
+"""PERMISSION_DENIED: the token's role may not make this call; `role` and `method` in the metadata."""
+ERROR_REASON_TENANT_NOT_ALLOWED: ErrorReason.ValueType  # 56
+"""PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -358,7 +358,11 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 
 
 @contextmanager
-def served(servicer: FakeDecoder | FakeEncoder, listen: str = "127.0.0.1:0") -> Iterator[str]:
+def served(
+    servicer: FakeDecoder | FakeEncoder,
+    listen: str = "127.0.0.1:0",
+    credentials: grpc.ServerCredentials | None = None,
+) -> Iterator[str]:
     """The address of a server around the servicer, which reports ready."""
     server = grpc.server(ThreadPoolExecutor(4), options=(("grpc.max_receive_message_length", 32 << 20),))
     if isinstance(servicer, FakeDecoder):
@@ -368,7 +372,7 @@ def served(servicer: FakeDecoder | FakeEncoder, listen: str = "127.0.0.1:0") -> 
     checks = health.HealthServicer()
     checks.set("readiness", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    port = server.add_insecure_port(listen)
+    port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     server.start()
     try:
         yield f"127.0.0.1:{port}"

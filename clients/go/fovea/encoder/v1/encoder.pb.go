@@ -1976,6 +1976,116 @@ func (x *DeleteImageResponse) GetBytes() uint64 {
 	return 0
 }
 
+// Names a tenant to delete.
+type PurgeTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REQUIRED. The tenant's name, as in the token file.
+	Tenant        string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeTenantRequest) Reset() {
+	*x = PurgeTenantRequest{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeTenantRequest) ProtoMessage() {}
+
+func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeTenantRequest.ProtoReflect.Descriptor instead.
+func (*PurgeTenantRequest) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PurgeTenantRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+// What was deleted.
+type PurgeTenantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of deleted uploads.
+	Uploads uint32 `protobuf:"varint,1,opt,name=uploads,proto3" json:"uploads,omitempty"`
+	// The number of deleted row records.
+	Records uint32 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	// Bytes freed.
+	Bytes         uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeTenantResponse) Reset() {
+	*x = PurgeTenantResponse{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeTenantResponse) ProtoMessage() {}
+
+func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeTenantResponse.ProtoReflect.Descriptor instead.
+func (*PurgeTenantResponse) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PurgeTenantResponse) GetUploads() uint32 {
+	if x != nil {
+		return x.Uploads
+	}
+	return 0
+}
+
+func (x *PurgeTenantResponse) GetRecords() uint32 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *PurgeTenantResponse) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // Requests the statistics of the store.
 type GetCacheStatsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1985,7 +2095,7 @@ type GetCacheStatsRequest struct {
 
 func (x *GetCacheStatsRequest) Reset() {
 	*x = GetCacheStatsRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1997,7 +2107,7 @@ func (x *GetCacheStatsRequest) String() string {
 func (*GetCacheStatsRequest) ProtoMessage() {}
 
 func (x *GetCacheStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,7 +2120,7 @@ func (x *GetCacheStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCacheStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetCacheStatsRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{26}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{28}
 }
 
 // Statistics of the store. Sizes survive a restart. Event counts start at zero with the process.
@@ -2044,7 +2154,7 @@ type GetCacheStatsResponse struct {
 
 func (x *GetCacheStatsResponse) Reset() {
 	*x = GetCacheStatsResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2166,7 @@ func (x *GetCacheStatsResponse) String() string {
 func (*GetCacheStatsResponse) ProtoMessage() {}
 
 func (x *GetCacheStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2179,7 @@ func (x *GetCacheStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCacheStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetCacheStatsResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{27}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetCacheStatsResponse) GetRecords() uint32 {
@@ -2297,6 +2407,12 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x13DeleteImageResponse\x12\x18\n" +
 	"\auploads\x18\x01 \x01(\rR\auploads\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\rR\arecords\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\",\n" +
+	"\x12PurgeTenantRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"_\n" +
+	"\x13PurgeTenantResponse\x12\x18\n" +
+	"\auploads\x18\x01 \x01(\rR\auploads\x12\x18\n" +
+	"\arecords\x18\x02 \x01(\rR\arecords\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\"\x16\n" +
 	"\x14GetCacheStatsRequest\"\x8b\x03\n" +
 	"\x15GetCacheStatsResponse\x12\x18\n" +
@@ -2317,7 +2433,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x15SERVING_STATE_LOADING\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_SERVING\x10\x02\x12\x1a\n" +
 	"\x16SERVING_STATE_DRAINING\x10\x03\x12\x18\n" +
-	"\x14SERVING_STATE_FAILED\x10\x042\x9a\a\n" +
+	"\x14SERVING_STATE_FAILED\x10\x042\xf6\a\n" +
 	"\x0eEncoderService\x12S\n" +
 	"\bPutImage\x12!.fovea.encoder.v1.PutImageRequest\x1a\".fovea.encoder.v1.PutImageResponse(\x01\x12`\n" +
 	"\rDescribeImage\x12&.fovea.encoder.v1.DescribeImageRequest\x1a'.fovea.encoder.v1.DescribeImageResponse\x12M\n" +
@@ -2327,7 +2443,8 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\vReleaseRows\x12$.fovea.encoder.v1.ReleaseRowsRequest\x1a%.fovea.encoder.v1.ReleaseRowsResponse\x12Z\n" +
 	"\vCountTokens\x12$.fovea.encoder.v1.CountTokensRequest\x1a%.fovea.encoder.v1.CountTokensResponse\x12`\n" +
 	"\rGetServerInfo\x12&.fovea.encoder.v1.GetServerInfoRequest\x1a'.fovea.encoder.v1.GetServerInfoResponse\x12Z\n" +
-	"\vDeleteImage\x12$.fovea.encoder.v1.DeleteImageRequest\x1a%.fovea.encoder.v1.DeleteImageResponse\x12`\n" +
+	"\vDeleteImage\x12$.fovea.encoder.v1.DeleteImageRequest\x1a%.fovea.encoder.v1.DeleteImageResponse\x12Z\n" +
+	"\vPurgeTenant\x12$.fovea.encoder.v1.PurgeTenantRequest\x1a%.fovea.encoder.v1.PurgeTenantResponse\x12`\n" +
 	"\rGetCacheStats\x12&.fovea.encoder.v1.GetCacheStatsRequest\x1a'.fovea.encoder.v1.GetCacheStatsResponseBA\n" +
 	"\x14dev.fovea.encoder.v1P\x01Z'fovea.dev/go/fovea/encoder/v1;encoderv1b\x06proto3"
 
@@ -2344,7 +2461,7 @@ func file_fovea_encoder_v1_encoder_proto_rawDescGZIP() []byte {
 }
 
 var file_fovea_encoder_v1_encoder_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fovea_encoder_v1_encoder_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_fovea_encoder_v1_encoder_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_fovea_encoder_v1_encoder_proto_goTypes = []any{
 	(ServingState)(0),             // 0: fovea.encoder.v1.ServingState
 	(*PutImageHeader)(nil),        // 1: fovea.encoder.v1.PutImageHeader
@@ -2373,31 +2490,33 @@ var file_fovea_encoder_v1_encoder_proto_goTypes = []any{
 	(*GetServerInfoResponse)(nil), // 24: fovea.encoder.v1.GetServerInfoResponse
 	(*DeleteImageRequest)(nil),    // 25: fovea.encoder.v1.DeleteImageRequest
 	(*DeleteImageResponse)(nil),   // 26: fovea.encoder.v1.DeleteImageResponse
-	(*GetCacheStatsRequest)(nil),  // 27: fovea.encoder.v1.GetCacheStatsRequest
-	(*GetCacheStatsResponse)(nil), // 28: fovea.encoder.v1.GetCacheStatsResponse
-	(*v1.ImageFacts)(nil),         // 29: fovea.vision.v1.ImageFacts
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(v1.Reducer)(0),               // 31: fovea.vision.v1.Reducer
-	(*v1.RowLayout)(nil),          // 32: fovea.vision.v1.RowLayout
-	(*v1.TokenCount)(nil),         // 33: fovea.vision.v1.TokenCount
-	(v1.RowSource)(0),             // 34: fovea.vision.v1.RowSource
-	(*v1.RowChunk)(nil),           // 35: fovea.vision.v1.RowChunk
+	(*PurgeTenantRequest)(nil),    // 27: fovea.encoder.v1.PurgeTenantRequest
+	(*PurgeTenantResponse)(nil),   // 28: fovea.encoder.v1.PurgeTenantResponse
+	(*GetCacheStatsRequest)(nil),  // 29: fovea.encoder.v1.GetCacheStatsRequest
+	(*GetCacheStatsResponse)(nil), // 30: fovea.encoder.v1.GetCacheStatsResponse
+	(*v1.ImageFacts)(nil),         // 31: fovea.vision.v1.ImageFacts
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	(v1.Reducer)(0),               // 33: fovea.vision.v1.Reducer
+	(*v1.RowLayout)(nil),          // 34: fovea.vision.v1.RowLayout
+	(*v1.TokenCount)(nil),         // 35: fovea.vision.v1.TokenCount
+	(v1.RowSource)(0),             // 36: fovea.vision.v1.RowSource
+	(*v1.RowChunk)(nil),           // 37: fovea.vision.v1.RowChunk
 }
 var file_fovea_encoder_v1_encoder_proto_depIdxs = []int32{
 	1,  // 0: fovea.encoder.v1.PutImageRequest.header:type_name -> fovea.encoder.v1.PutImageHeader
-	29, // 1: fovea.encoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	30, // 2: fovea.encoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	29, // 3: fovea.encoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	30, // 4: fovea.encoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	31, // 1: fovea.encoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	32, // 2: fovea.encoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	31, // 3: fovea.encoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	32, // 4: fovea.encoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
 	7,  // 5: fovea.encoder.v1.EncodePlan.rows:type_name -> fovea.encoder.v1.RowChoice
-	31, // 6: fovea.encoder.v1.RowChoice.reducer:type_name -> fovea.vision.v1.Reducer
+	33, // 6: fovea.encoder.v1.RowChoice.reducer:type_name -> fovea.vision.v1.Reducer
 	6,  // 7: fovea.encoder.v1.EncodeRequest.plan:type_name -> fovea.encoder.v1.EncodePlan
-	32, // 8: fovea.encoder.v1.EncodeHeader.layout:type_name -> fovea.vision.v1.RowLayout
-	33, // 9: fovea.encoder.v1.EncodeHeader.count:type_name -> fovea.vision.v1.TokenCount
-	34, // 10: fovea.encoder.v1.EncodeHeader.source:type_name -> fovea.vision.v1.RowSource
+	34, // 8: fovea.encoder.v1.EncodeHeader.layout:type_name -> fovea.vision.v1.RowLayout
+	35, // 9: fovea.encoder.v1.EncodeHeader.count:type_name -> fovea.vision.v1.TokenCount
+	36, // 10: fovea.encoder.v1.EncodeHeader.source:type_name -> fovea.vision.v1.RowSource
 	10, // 11: fovea.encoder.v1.EncodeSummary.timings:type_name -> fovea.encoder.v1.EncodeTimings
 	9,  // 12: fovea.encoder.v1.EncodeResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
-	35, // 13: fovea.encoder.v1.EncodeResponse.chunk:type_name -> fovea.vision.v1.RowChunk
+	37, // 13: fovea.encoder.v1.EncodeResponse.chunk:type_name -> fovea.vision.v1.RowChunk
 	11, // 14: fovea.encoder.v1.EncodeResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
 	8,  // 15: fovea.encoder.v1.PlaceRowsRequest.encode:type_name -> fovea.encoder.v1.EncodeRequest
 	9,  // 16: fovea.encoder.v1.PlaceRowsResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
@@ -2405,9 +2524,9 @@ var file_fovea_encoder_v1_encoder_proto_depIdxs = []int32{
 	8,  // 18: fovea.encoder.v1.LeaseRowsRequest.encode:type_name -> fovea.encoder.v1.EncodeRequest
 	9,  // 19: fovea.encoder.v1.LeaseRowsResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
 	11, // 20: fovea.encoder.v1.LeaseRowsResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
-	30, // 21: fovea.encoder.v1.LeaseRowsResponse.expire_time:type_name -> google.protobuf.Timestamp
-	33, // 22: fovea.encoder.v1.CountTokensResponse.count:type_name -> fovea.vision.v1.TokenCount
-	32, // 23: fovea.encoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
+	32, // 21: fovea.encoder.v1.LeaseRowsResponse.expire_time:type_name -> google.protobuf.Timestamp
+	35, // 22: fovea.encoder.v1.CountTokensResponse.count:type_name -> fovea.vision.v1.TokenCount
+	34, // 23: fovea.encoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
 	22, // 24: fovea.encoder.v1.GetServerInfoResponse.limits:type_name -> fovea.encoder.v1.EncoderLimits
 	23, // 25: fovea.encoder.v1.GetServerInfoResponse.load:type_name -> fovea.encoder.v1.EncoderLoad
 	0,  // 26: fovea.encoder.v1.GetServerInfoResponse.state:type_name -> fovea.encoder.v1.ServingState
@@ -2420,19 +2539,21 @@ var file_fovea_encoder_v1_encoder_proto_depIdxs = []int32{
 	19, // 33: fovea.encoder.v1.EncoderService.CountTokens:input_type -> fovea.encoder.v1.CountTokensRequest
 	21, // 34: fovea.encoder.v1.EncoderService.GetServerInfo:input_type -> fovea.encoder.v1.GetServerInfoRequest
 	25, // 35: fovea.encoder.v1.EncoderService.DeleteImage:input_type -> fovea.encoder.v1.DeleteImageRequest
-	27, // 36: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
-	3,  // 37: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
-	5,  // 38: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
-	12, // 39: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
-	14, // 40: fovea.encoder.v1.EncoderService.PlaceRows:output_type -> fovea.encoder.v1.PlaceRowsResponse
-	16, // 41: fovea.encoder.v1.EncoderService.LeaseRows:output_type -> fovea.encoder.v1.LeaseRowsResponse
-	18, // 42: fovea.encoder.v1.EncoderService.ReleaseRows:output_type -> fovea.encoder.v1.ReleaseRowsResponse
-	20, // 43: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
-	24, // 44: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
-	26, // 45: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
-	28, // 46: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
-	37, // [37:47] is the sub-list for method output_type
-	27, // [27:37] is the sub-list for method input_type
+	27, // 36: fovea.encoder.v1.EncoderService.PurgeTenant:input_type -> fovea.encoder.v1.PurgeTenantRequest
+	29, // 37: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
+	3,  // 38: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
+	5,  // 39: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
+	12, // 40: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
+	14, // 41: fovea.encoder.v1.EncoderService.PlaceRows:output_type -> fovea.encoder.v1.PlaceRowsResponse
+	16, // 42: fovea.encoder.v1.EncoderService.LeaseRows:output_type -> fovea.encoder.v1.LeaseRowsResponse
+	18, // 43: fovea.encoder.v1.EncoderService.ReleaseRows:output_type -> fovea.encoder.v1.ReleaseRowsResponse
+	20, // 44: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
+	24, // 45: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
+	26, // 46: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
+	28, // 47: fovea.encoder.v1.EncoderService.PurgeTenant:output_type -> fovea.encoder.v1.PurgeTenantResponse
+	30, // 48: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
+	38, // [38:49] is the sub-list for method output_type
+	27, // [27:38] is the sub-list for method input_type
 	27, // [27:27] is the sub-list for extension type_name
 	27, // [27:27] is the sub-list for extension extendee
 	0,  // [0:27] is the sub-list for field type_name
@@ -2457,7 +2578,7 @@ func file_fovea_encoder_v1_encoder_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_encoder_v1_encoder_proto_rawDesc), len(file_fovea_encoder_v1_encoder_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ const (
 	EncoderService_CountTokens_FullMethodName   = "/fovea.encoder.v1.EncoderService/CountTokens"
 	EncoderService_GetServerInfo_FullMethodName = "/fovea.encoder.v1.EncoderService/GetServerInfo"
 	EncoderService_DeleteImage_FullMethodName   = "/fovea.encoder.v1.EncoderService/DeleteImage"
+	EncoderService_PurgeTenant_FullMethodName   = "/fovea.encoder.v1.EncoderService/PurgeTenant"
 	EncoderService_GetCacheStats_FullMethodName = "/fovea.encoder.v1.EncoderService/GetCacheStats"
 )
 
@@ -61,6 +62,8 @@ type EncoderServiceClient interface {
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 	// Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
 	DeleteImage(ctx context.Context, in *DeleteImageRequest, opts ...grpc.CallOption) (*DeleteImageResponse, error)
+	// Deletes everything of a tenant. For tokens of role `service` or `operator`.
+	PurgeTenant(ctx context.Context, in *PurgeTenantRequest, opts ...grpc.CallOption) (*PurgeTenantResponse, error)
 	// Returns the contents of the store and its hit counts.
 	GetCacheStats(ctx context.Context, in *GetCacheStatsRequest, opts ...grpc.CallOption) (*GetCacheStatsResponse, error)
 }
@@ -175,6 +178,16 @@ func (c *encoderServiceClient) DeleteImage(ctx context.Context, in *DeleteImageR
 	return out, nil
 }
 
+func (c *encoderServiceClient) PurgeTenant(ctx context.Context, in *PurgeTenantRequest, opts ...grpc.CallOption) (*PurgeTenantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeTenantResponse)
+	err := c.cc.Invoke(ctx, EncoderService_PurgeTenant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *encoderServiceClient) GetCacheStats(ctx context.Context, in *GetCacheStatsRequest, opts ...grpc.CallOption) (*GetCacheStatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetCacheStatsResponse)
@@ -213,6 +226,8 @@ type EncoderServiceServer interface {
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	// Deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
 	DeleteImage(context.Context, *DeleteImageRequest) (*DeleteImageResponse, error)
+	// Deletes everything of a tenant. For tokens of role `service` or `operator`.
+	PurgeTenant(context.Context, *PurgeTenantRequest) (*PurgeTenantResponse, error)
 	// Returns the contents of the store and its hit counts.
 	GetCacheStats(context.Context, *GetCacheStatsRequest) (*GetCacheStatsResponse, error)
 	mustEmbedUnimplementedEncoderServiceServer()
@@ -251,6 +266,9 @@ func (UnimplementedEncoderServiceServer) GetServerInfo(context.Context, *GetServ
 }
 func (UnimplementedEncoderServiceServer) DeleteImage(context.Context, *DeleteImageRequest) (*DeleteImageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteImage not implemented")
+}
+func (UnimplementedEncoderServiceServer) PurgeTenant(context.Context, *PurgeTenantRequest) (*PurgeTenantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeTenant not implemented")
 }
 func (UnimplementedEncoderServiceServer) GetCacheStats(context.Context, *GetCacheStatsRequest) (*GetCacheStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCacheStats not implemented")
@@ -420,6 +438,24 @@ func _EncoderService_DeleteImage_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EncoderService_PurgeTenant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeTenantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EncoderServiceServer).PurgeTenant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EncoderService_PurgeTenant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EncoderServiceServer).PurgeTenant(ctx, req.(*PurgeTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EncoderService_GetCacheStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetCacheStatsRequest)
 	if err := dec(in); err != nil {
@@ -472,6 +508,10 @@ var EncoderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteImage",
 			Handler:    _EncoderService_DeleteImage_Handler,
+		},
+		{
+			MethodName: "PurgeTenant",
+			Handler:    _EncoderService_PurgeTenant_Handler,
 		},
 		{
 			MethodName: "GetCacheStats",

@@ -129,6 +129,14 @@ const (
 	// INVALID_ARGUMENT: compiling the response_format takes more time or memory than allowed, or part of it exceeds a size
 	// limit that guards against that. The field violation names the part. `limit` in the metadata is the allowed amount.
 	ErrorReason_ERROR_REASON_FORMAT_TOO_COSTLY ErrorReason = 48
+	// UNAUTHENTICATED: the server requires a bearer token, and the call has none.
+	ErrorReason_ERROR_REASON_TOKEN_MISSING ErrorReason = 53
+	// UNAUTHENTICATED: the bearer token is not one that the server knows, or no longer.
+	ErrorReason_ERROR_REASON_TOKEN_UNKNOWN ErrorReason = 54
+	// PERMISSION_DENIED: the token's role may not make this call; `role` and `method` in the metadata.
+	ErrorReason_ERROR_REASON_ROLE_NOT_ALLOWED ErrorReason = 55
+	// PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may.
+	ErrorReason_ERROR_REASON_TENANT_NOT_ALLOWED ErrorReason = 56
 )
 
 // Enum value maps for ErrorReason.
@@ -182,6 +190,10 @@ var (
 		45: "ERROR_REASON_ENGINE_OUT_OF_MEMORY",
 		52: "ERROR_REASON_CALL_IDLE",
 		48: "ERROR_REASON_FORMAT_TOO_COSTLY",
+		53: "ERROR_REASON_TOKEN_MISSING",
+		54: "ERROR_REASON_TOKEN_UNKNOWN",
+		55: "ERROR_REASON_ROLE_NOT_ALLOWED",
+		56: "ERROR_REASON_TENANT_NOT_ALLOWED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -232,6 +244,10 @@ var (
 		"ERROR_REASON_ENGINE_OUT_OF_MEMORY":       45,
 		"ERROR_REASON_CALL_IDLE":                  52,
 		"ERROR_REASON_FORMAT_TOO_COSTLY":          48,
+		"ERROR_REASON_TOKEN_MISSING":              53,
+		"ERROR_REASON_TOKEN_UNKNOWN":              54,
+		"ERROR_REASON_ROLE_NOT_ALLOWED":           55,
+		"ERROR_REASON_TENANT_NOT_ALLOWED":         56,
 	}
 )
 
@@ -266,7 +282,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xec\f\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xf4\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -316,7 +332,11 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_ANSWER_NOT_FINITE\x10,\x12%\n" +
 	"!ERROR_REASON_ENGINE_OUT_OF_MEMORY\x10-\x12\x1a\n" +
 	"\x16ERROR_REASON_CALL_IDLE\x104\x12\"\n" +
-	"\x1eERROR_REASON_FORMAT_TOO_COSTLY\x100B>\n" +
+	"\x1eERROR_REASON_FORMAT_TOO_COSTLY\x100\x12\x1e\n" +
+	"\x1aERROR_REASON_TOKEN_MISSING\x105\x12\x1e\n" +
+	"\x1aERROR_REASON_TOKEN_UNKNOWN\x106\x12!\n" +
+	"\x1dERROR_REASON_ROLE_NOT_ALLOWED\x107\x12#\n" +
+	"\x1fERROR_REASON_TENANT_NOT_ALLOWED\x108B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -48,6 +48,10 @@ public enum Reason {
   ANSWER_NOT_FINITE,
   ENGINE_OUT_OF_MEMORY,
   CALL_IDLE,
+  TOKEN_MISSING,
+  TOKEN_UNKNOWN,
+  ROLE_NOT_ALLOWED,
+  TENANT_NOT_ALLOWED,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 

@@ -157,6 +157,16 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_encoder_v1_DeleteImageResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_PurgeTenantRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_PurgeTenantRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_PurgeTenantResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_PurgeTenantResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -258,43 +268,48 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       "\006device\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022\r\n\005arena\030\r " +
       "\001(\t\"$\n\022DeleteImageRequest\022\016\n\006digest\030\001 \001(" +
       "\t\"F\n\023DeleteImageResponse\022\017\n\007uploads\030\001 \001(" +
-      "\r\022\017\n\007records\030\002 \001(\r\022\r\n\005bytes\030\003 \001(\004\"\026\n\024Get" +
-      "CacheStatsRequest\"\201\002\n\025GetCacheStatsRespo" +
-      "nse\022\017\n\007records\030\001 \001(\r\022\024\n\014record_bytes\030\002 \001" +
-      "(\004\022\035\n\025record_capacity_bytes\030\003 \001(\004\022\017\n\007upl" +
-      "oads\030\004 \001(\r\022\024\n\014upload_bytes\030\005 \001(\004\022\035\n\025uplo" +
-      "ad_capacity_bytes\030\006 \001(\004\022\014\n\004hits\030\007 \001(\r\022\016\n" +
-      "\006misses\030\010 \001(\r\022\021\n\tevictions\030\t \001(\r\022\025\n\rfail" +
-      "ed_checks\030\n \001(\r\022\024\n\014skipped_puts\030\013 \001(\r*\231\001" +
-      "\n\014ServingState\022\035\n\031SERVING_STATE_UNSPECIF" +
-      "IED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SERV" +
-      "ING_STATE_SERVING\020\002\022\032\n\026SERVING_STATE_DRA" +
-      "INING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\232\007\n\016En" +
-      "coderService\022S\n\010PutImage\022!.fovea.encoder" +
-      ".v1.PutImageRequest\032\".fovea.encoder.v1.P" +
-      "utImageResponse(\001\022`\n\rDescribeImage\022&.fov" +
-      "ea.encoder.v1.DescribeImageRequest\032\'.fov" +
-      "ea.encoder.v1.DescribeImageResponse\022M\n\006E" +
-      "ncode\022\037.fovea.encoder.v1.EncodeRequest\032 " +
-      ".fovea.encoder.v1.EncodeResponse0\001\022T\n\tPl" +
-      "aceRows\022\".fovea.encoder.v1.PlaceRowsRequ" +
-      "est\032#.fovea.encoder.v1.PlaceRowsResponse" +
-      "\022T\n\tLeaseRows\022\".fovea.encoder.v1.LeaseRo" +
-      "wsRequest\032#.fovea.encoder.v1.LeaseRowsRe" +
-      "sponse\022Z\n\013ReleaseRows\022$.fovea.encoder.v1" +
-      ".ReleaseRowsRequest\032%.fovea.encoder.v1.R" +
-      "eleaseRowsResponse\022Z\n\013CountTokens\022$.fove" +
-      "a.encoder.v1.CountTokensRequest\032%.fovea." +
-      "encoder.v1.CountTokensResponse\022`\n\rGetSer" +
-      "verInfo\022&.fovea.encoder.v1.GetServerInfo" +
-      "Request\032\'.fovea.encoder.v1.GetServerInfo" +
-      "Response\022Z\n\013DeleteImage\022$.fovea.encoder." +
-      "v1.DeleteImageRequest\032%.fovea.encoder.v1" +
-      ".DeleteImageResponse\022`\n\rGetCacheStats\022&." +
-      "fovea.encoder.v1.GetCacheStatsRequest\032\'." +
-      "fovea.encoder.v1.GetCacheStatsResponseBA" +
-      "\n\024dev.fovea.encoder.v1P\001Z\'fovea.dev/go/f" +
-      "ovea/encoder/v1;encoderv1b\006proto3"
+      "\r\022\017\n\007records\030\002 \001(\r\022\r\n\005bytes\030\003 \001(\004\"$\n\022Pur" +
+      "geTenantRequest\022\016\n\006tenant\030\001 \001(\t\"F\n\023Purge" +
+      "TenantResponse\022\017\n\007uploads\030\001 \001(\r\022\017\n\007recor" +
+      "ds\030\002 \001(\r\022\r\n\005bytes\030\003 \001(\004\"\026\n\024GetCacheStats" +
+      "Request\"\201\002\n\025GetCacheStatsResponse\022\017\n\007rec" +
+      "ords\030\001 \001(\r\022\024\n\014record_bytes\030\002 \001(\004\022\035\n\025reco" +
+      "rd_capacity_bytes\030\003 \001(\004\022\017\n\007uploads\030\004 \001(\r" +
+      "\022\024\n\014upload_bytes\030\005 \001(\004\022\035\n\025upload_capacit" +
+      "y_bytes\030\006 \001(\004\022\014\n\004hits\030\007 \001(\r\022\016\n\006misses\030\010 " +
+      "\001(\r\022\021\n\tevictions\030\t \001(\r\022\025\n\rfailed_checks\030" +
+      "\n \001(\r\022\024\n\014skipped_puts\030\013 \001(\r*\231\001\n\014ServingS" +
+      "tate\022\035\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025S" +
+      "ERVING_STATE_LOADING\020\001\022\031\n\025SERVING_STATE_" +
+      "SERVING\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n" +
+      "\024SERVING_STATE_FAILED\020\0042\366\007\n\016EncoderServi" +
+      "ce\022S\n\010PutImage\022!.fovea.encoder.v1.PutIma" +
+      "geRequest\032\".fovea.encoder.v1.PutImageRes" +
+      "ponse(\001\022`\n\rDescribeImage\022&.fovea.encoder" +
+      ".v1.DescribeImageRequest\032\'.fovea.encoder" +
+      ".v1.DescribeImageResponse\022M\n\006Encode\022\037.fo" +
+      "vea.encoder.v1.EncodeRequest\032 .fovea.enc" +
+      "oder.v1.EncodeResponse0\001\022T\n\tPlaceRows\022\"." +
+      "fovea.encoder.v1.PlaceRowsRequest\032#.fove" +
+      "a.encoder.v1.PlaceRowsResponse\022T\n\tLeaseR" +
+      "ows\022\".fovea.encoder.v1.LeaseRowsRequest\032" +
+      "#.fovea.encoder.v1.LeaseRowsResponse\022Z\n\013" +
+      "ReleaseRows\022$.fovea.encoder.v1.ReleaseRo" +
+      "wsRequest\032%.fovea.encoder.v1.ReleaseRows" +
+      "Response\022Z\n\013CountTokens\022$.fovea.encoder." +
+      "v1.CountTokensRequest\032%.fovea.encoder.v1" +
+      ".CountTokensResponse\022`\n\rGetServerInfo\022&." +
+      "fovea.encoder.v1.GetServerInfoRequest\032\'." +
+      "fovea.encoder.v1.GetServerInfoResponse\022Z" +
+      "\n\013DeleteImage\022$.fovea.encoder.v1.DeleteI" +
+      "mageRequest\032%.fovea.encoder.v1.DeleteIma" +
+      "geResponse\022Z\n\013PurgeTenant\022$.fovea.encode" +
+      "r.v1.PurgeTenantRequest\032%.fovea.encoder." +
+      "v1.PurgeTenantResponse\022`\n\rGetCacheStats\022" +
+      "&.fovea.encoder.v1.GetCacheStatsRequest\032" +
+      "\'.fovea.encoder.v1.GetCacheStatsResponse" +
+      "BA\n\024dev.fovea.encoder.v1P\001Z\'fovea.dev/go" +
+      "/fovea/encoder/v1;encoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -459,14 +474,26 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_DeleteImageResponse_descriptor,
         new java.lang.String[] { "Uploads", "Records", "Bytes", });
-    internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor =
+    internal_static_fovea_encoder_v1_PurgeTenantRequest_descriptor =
       getDescriptor().getMessageType(26);
+    internal_static_fovea_encoder_v1_PurgeTenantRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_PurgeTenantRequest_descriptor,
+        new java.lang.String[] { "Tenant", });
+    internal_static_fovea_encoder_v1_PurgeTenantResponse_descriptor =
+      getDescriptor().getMessageType(27);
+    internal_static_fovea_encoder_v1_PurgeTenantResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_PurgeTenantResponse_descriptor,
+        new java.lang.String[] { "Uploads", "Records", "Bytes", });
+    internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor =
+      getDescriptor().getMessageType(28);
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_encoder_v1_GetCacheStatsResponse_descriptor =
-      getDescriptor().getMessageType(27);
+      getDescriptor().getMessageType(29);
     internal_static_fovea_encoder_v1_GetCacheStatsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetCacheStatsResponse_descriptor,

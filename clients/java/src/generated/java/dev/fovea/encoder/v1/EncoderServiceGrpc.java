@@ -294,6 +294,37 @@ public final class EncoderServiceGrpc {
     return getDeleteImageMethod;
   }
 
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.PurgeTenantRequest,
+      dev.fovea.encoder.v1.PurgeTenantResponse> getPurgeTenantMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "PurgeTenant",
+      requestType = dev.fovea.encoder.v1.PurgeTenantRequest.class,
+      responseType = dev.fovea.encoder.v1.PurgeTenantResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.PurgeTenantRequest,
+      dev.fovea.encoder.v1.PurgeTenantResponse> getPurgeTenantMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.PurgeTenantRequest, dev.fovea.encoder.v1.PurgeTenantResponse> getPurgeTenantMethod;
+    if ((getPurgeTenantMethod = EncoderServiceGrpc.getPurgeTenantMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getPurgeTenantMethod = EncoderServiceGrpc.getPurgeTenantMethod) == null) {
+          EncoderServiceGrpc.getPurgeTenantMethod = getPurgeTenantMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.PurgeTenantRequest, dev.fovea.encoder.v1.PurgeTenantResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "PurgeTenant"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.PurgeTenantRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.PurgeTenantResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("PurgeTenant"))
+              .build();
+        }
+      }
+    }
+    return getPurgeTenantMethod;
+  }
+
   private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.GetCacheStatsRequest,
       dev.fovea.encoder.v1.GetCacheStatsResponse> getGetCacheStatsMethod;
 
@@ -487,6 +518,16 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes everything of a tenant. For tokens of role `service` or `operator`.
+     * </pre>
+     */
+    default void purgeTenant(dev.fovea.encoder.v1.PurgeTenantRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PurgeTenantResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getPurgeTenantMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
      * Returns the contents of the store and its hit counts.
      * </pre>
      */
@@ -634,6 +675,17 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes everything of a tenant. For tokens of role `service` or `operator`.
+     * </pre>
+     */
+    public void purgeTenant(dev.fovea.encoder.v1.PurgeTenantRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PurgeTenantResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getPurgeTenantMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
      * Returns the contents of the store and its hit counts.
      * </pre>
      */
@@ -763,6 +815,16 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes everything of a tenant. For tokens of role `service` or `operator`.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.PurgeTenantResponse purgeTenant(dev.fovea.encoder.v1.PurgeTenantRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getPurgeTenantMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Returns the contents of the store and its hit counts.
      * </pre>
      */
@@ -877,6 +939,16 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes everything of a tenant. For tokens of role `service` or `operator`.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.PurgeTenantResponse purgeTenant(dev.fovea.encoder.v1.PurgeTenantRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getPurgeTenantMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Returns the contents of the store and its hit counts.
      * </pre>
      */
@@ -987,6 +1059,17 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes everything of a tenant. For tokens of role `service` or `operator`.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.PurgeTenantResponse> purgeTenant(
+        dev.fovea.encoder.v1.PurgeTenantRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getPurgeTenantMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
      * Returns the contents of the store and its hit counts.
      * </pre>
      */
@@ -1005,8 +1088,9 @@ public final class EncoderServiceGrpc {
   private static final int METHODID_COUNT_TOKENS = 5;
   private static final int METHODID_GET_SERVER_INFO = 6;
   private static final int METHODID_DELETE_IMAGE = 7;
-  private static final int METHODID_GET_CACHE_STATS = 8;
-  private static final int METHODID_PUT_IMAGE = 9;
+  private static final int METHODID_PURGE_TENANT = 8;
+  private static final int METHODID_GET_CACHE_STATS = 9;
+  private static final int METHODID_PUT_IMAGE = 10;
 
   private static final class MethodHandlers<Req, Resp> implements
       io.grpc.stub.ServerCalls.UnaryMethod<Req, Resp>,
@@ -1056,6 +1140,10 @@ public final class EncoderServiceGrpc {
         case METHODID_DELETE_IMAGE:
           serviceImpl.deleteImage((dev.fovea.encoder.v1.DeleteImageRequest) request,
               (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.DeleteImageResponse>) responseObserver);
+          break;
+        case METHODID_PURGE_TENANT:
+          serviceImpl.purgeTenant((dev.fovea.encoder.v1.PurgeTenantRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.PurgeTenantResponse>) responseObserver);
           break;
         case METHODID_GET_CACHE_STATS:
           serviceImpl.getCacheStats((dev.fovea.encoder.v1.GetCacheStatsRequest) request,
@@ -1146,6 +1234,13 @@ public final class EncoderServiceGrpc {
               dev.fovea.encoder.v1.DeleteImageResponse>(
                 service, METHODID_DELETE_IMAGE)))
         .addMethod(
+          getPurgeTenantMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.PurgeTenantRequest,
+              dev.fovea.encoder.v1.PurgeTenantResponse>(
+                service, METHODID_PURGE_TENANT)))
+        .addMethod(
           getGetCacheStatsMethod(),
           io.grpc.stub.ServerCalls.asyncUnaryCall(
             new MethodHandlers<
@@ -1209,6 +1304,7 @@ public final class EncoderServiceGrpc {
               .addMethod(getCountTokensMethod())
               .addMethod(getGetServerInfoMethod())
               .addMethod(getDeleteImageMethod())
+              .addMethod(getPurgeTenantMethod())
               .addMethod(getGetCacheStatsMethod())
               .build();
         }

@@ -405,6 +405,38 @@ public enum ErrorReason
    * <code>ERROR_REASON_FORMAT_TOO_COSTLY = 48;</code>
    */
   ERROR_REASON_FORMAT_TOO_COSTLY(48),
+  /**
+   * <pre>
+   * UNAUTHENTICATED: the server requires a bearer token, and the call has none.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOKEN_MISSING = 53;</code>
+   */
+  ERROR_REASON_TOKEN_MISSING(53),
+  /**
+   * <pre>
+   * UNAUTHENTICATED: the bearer token is not one that the server knows, or no longer.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOKEN_UNKNOWN = 54;</code>
+   */
+  ERROR_REASON_TOKEN_UNKNOWN(54),
+  /**
+   * <pre>
+   * PERMISSION_DENIED: the token's role may not make this call; `role` and `method` in the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ROLE_NOT_ALLOWED = 55;</code>
+   */
+  ERROR_REASON_ROLE_NOT_ALLOWED(55),
+  /**
+   * <pre>
+   * PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TENANT_NOT_ALLOWED = 56;</code>
+   */
+  ERROR_REASON_TENANT_NOT_ALLOWED(56),
   UNRECOGNIZED(-1),
   ;
 
@@ -806,6 +838,38 @@ public enum ErrorReason
    * <code>ERROR_REASON_FORMAT_TOO_COSTLY = 48;</code>
    */
   public static final int ERROR_REASON_FORMAT_TOO_COSTLY_VALUE = 48;
+  /**
+   * <pre>
+   * UNAUTHENTICATED: the server requires a bearer token, and the call has none.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOKEN_MISSING = 53;</code>
+   */
+  public static final int ERROR_REASON_TOKEN_MISSING_VALUE = 53;
+  /**
+   * <pre>
+   * UNAUTHENTICATED: the bearer token is not one that the server knows, or no longer.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOKEN_UNKNOWN = 54;</code>
+   */
+  public static final int ERROR_REASON_TOKEN_UNKNOWN_VALUE = 54;
+  /**
+   * <pre>
+   * PERMISSION_DENIED: the token's role may not make this call; `role` and `method` in the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ROLE_NOT_ALLOWED = 55;</code>
+   */
+  public static final int ERROR_REASON_ROLE_NOT_ALLOWED_VALUE = 55;
+  /**
+   * <pre>
+   * PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TENANT_NOT_ALLOWED = 56;</code>
+   */
+  public static final int ERROR_REASON_TENANT_NOT_ALLOWED_VALUE = 56;
 
 
   public final int getNumber() {
@@ -880,6 +944,10 @@ public enum ErrorReason
       case 45: return ERROR_REASON_ENGINE_OUT_OF_MEMORY;
       case 52: return ERROR_REASON_CALL_IDLE;
       case 48: return ERROR_REASON_FORMAT_TOO_COSTLY;
+      case 53: return ERROR_REASON_TOKEN_MISSING;
+      case 54: return ERROR_REASON_TOKEN_UNKNOWN;
+      case 55: return ERROR_REASON_ROLE_NOT_ALLOWED;
+      case 56: return ERROR_REASON_TENANT_NOT_ALLOWED;
       default: return null;
     }
   }
