@@ -159,7 +159,11 @@ async def _run(
     model = state.description.model
     process = ServerProcess(
         Binding(
-            chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s, chosen.access()
+            chosen.listen,
+            chosen.metrics_listen,
+            chosen.max_message_bytes,
+            chosen.request_limits(),
+            chosen.access(),
         ),
         SERVICE,
         lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server),

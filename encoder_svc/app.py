@@ -111,7 +111,11 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
         metrics = EncoderMetrics(registry, state)
         process = ServerProcess(
             Binding(
-                config.listen, config.metrics_listen, config.max_message_bytes, config.idle_s, config.access()
+                config.listen,
+                config.metrics_listen,
+                config.max_message_bytes,
+                config.request_limits(),
+                config.access(),
             ),
             SERVICE,
             lambda server: register(EncoderService(state, metrics), server),

@@ -21,6 +21,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from fovea.contract.errors import CallIdle, InvalidArgument
+from fovea.server.guards import RequestLimits, check_field_count
 
 LINGER_S = 1.0
 Parse = Callable[[bytes], Any] | None
@@ -29,13 +30,16 @@ Side = Literal["send", "read"]
 
 @dataclass
 class Messages:
-    """Both directions of a call. `idle` is called with the side that timed out."""
+    """Both directions of a call. `idle` is called with the side that timed out, `hold` with the bytes that
+    each request holds.
+    """
 
     context: grpc.aio.ServicerContext
     method: str
     parse: Parse
-    idle_s: float
+    limits: RequestLimits
     idle: Callable[[Side], None]
+    hold: Callable[[int], None]
     _ended: bool = False
 
     async def only(self) -> Any:
@@ -73,24 +77,29 @@ class Messages:
     async def send(self, response: Any) -> None:
         """Returns once gRPC has accepted the response; it does not while the caller does not read."""
         try:
-            async with asyncio.timeout(self.idle_s):
+            async with asyncio.timeout(self.limits.idle_s):
                 await self.context.write(response)
         except TimeoutError:
             raise self._idle("read") from None
 
     async def _receive(self) -> Any:
         try:
-            async with asyncio.timeout(self.idle_s):
+            async with asyncio.timeout(self.limits.idle_s):
                 data = await self.context.read()
         except TimeoutError:
             self._ended = True
             raise self._idle("send") from None
         self._ended = data is grpc.aio.EOF
+        if not self._ended:
+            self.hold(len(data))
         return data
 
     def _parsed(self, data: bytes) -> Any:
         if self.parse is None:
             return data
+        kind = getattr(self.parse, "__self__", None)  # FromString is a class method of the message
+        if kind is not None:
+            check_field_count(data, kind, self.limits.max_fields)
         try:
             return self.parse(data)
         except DecodeError:
@@ -101,4 +110,4 @@ class Messages:
 
     def _idle(self, side: Side) -> CallIdle:
         self.idle(side)
-        return CallIdle(side, self.idle_s)
+        return CallIdle(side, self.limits.idle_s)
