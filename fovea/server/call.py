@@ -181,12 +181,14 @@ class _LayeredHandler:
     async def unary(self, _: Any, context: Any) -> Any:
         async with self._begun(context) as (call, messages, request):
             handle = self.handler.stream_unary or self.handler.unary_unary
+            response, failure = None, None
             try:
                 response = await handle(request, context)
-            except FoveaError:
-                await messages.drain()
-                raise
+            except FoveaError as error:
+                failure = error.with_traceback(None)  # its frames hold the upload
             await messages.drain()
+            if failure is not None:
+                raise failure
             await call.announce()
             return response
 

@@ -24,7 +24,7 @@ class RequestLimits:
     """
 
     idle_s: float = 60.0
-    max_bytes: int = 512 * 1024 * 1024
+    max_bytes: int = 160 * 1024 * 1024
     max_fields: int = 10_000
 
 

@@ -7,6 +7,7 @@ negotiation are prometheus_client's.
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 
 from prometheus_client import CollectorRegistry
@@ -17,6 +18,13 @@ from fovea.address import Address
 REQUEST_S = 5.0
 REQUEST_BYTES = 16 * 1024
 MAX_CONNECTIONS = 64
+_GONE = (
+    OSError,
+    TimeoutError,
+    asyncio.IncompleteReadError,
+    asyncio.LimitOverrunError,
+    asyncio.CancelledError,  # at the end of the process; asyncio's streams would log it
+)
 
 
 class MetricsServer:
@@ -36,7 +44,8 @@ class MetricsServer:
                 metrics._handle, address.host, address.port, limit=REQUEST_BYTES
             )
         except OSError as error:
-            raise OSError(f"cannot serve metrics on {address}: {error.strerror}") from error
+            reason = os.strerror(error.errno) if error.errno else error.strerror
+            raise OSError(f"cannot serve metrics on {address}: {reason}") from error
         return metrics
 
     async def close(self) -> None:
@@ -46,7 +55,7 @@ class MetricsServer:
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
         try:
-            with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            with suppress(*_GONE):
                 if self._connections <= MAX_CONNECTIONS:
                     async with asyncio.timeout(REQUEST_S):
                         writer.write(self._answer(await reader.readuntil(b"\r\n\r\n")))

@@ -36,7 +36,7 @@ class AccessSettings(Settings):
         False, description="All tenants share rows; each may then learn whether another has sent an image"
     )
     max_bytes_in_flight: int = Field(
-        512 * 1024 * 1024, ge=1, description="Bytes that the requests of running calls may hold together"
+        160 * 1024 * 1024, ge=1, description="Bytes that the requests of running calls may hold together"
     )
     max_request_fields: int = Field(
         10_000, ge=100, description="Fields of a request, with those of its submessages"
