@@ -45,7 +45,7 @@ class MetricsServer:
             )
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else error.strerror
-            raise OSError(f"cannot serve metrics on {address}: {reason}") from error
+            raise OSError(f"cannot serve metrics on {address.host}:{address.port}: {reason}") from error
         return metrics
 
     async def close(self) -> None:
