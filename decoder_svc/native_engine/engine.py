@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ class NativeCall:
     outbox: DeltaQueue
     pulls: list[asyncio.Task[None]] = field(default_factory=list)
     computed: bool = False  # to its end: only its reader is waited for
+    context: Context = field(default_factory=copy_context)  # of the caller: its identity and request id
 
     async def pull(self, number: int, arrived: Callable[[], None]) -> None:
         async with self.turns:
@@ -208,7 +210,7 @@ class NativeEngine:
         """Begin to pull the rows of an image; those of a prompt that is cached are never asked for."""
         call = self._calls.get(request_id)
         if call is not None and self._parts is not None:
-            task = self._loop.create_task(call.pull(number, self._parts.worker.wake))
+            task = self._loop.create_task(call.pull(number, self._parts.worker.wake), context=call.context)
             task.add_done_callback(lambda done: _pass_failure(done, call))
             call.pulls.append(task)
 

@@ -55,6 +55,8 @@ def _kept(image: ImageSpan) -> NDArray[np.int32]:
 def vllm_prompt(prompt: Prompt, rows: Sequence[RowBuffer], dtype: RowDtype) -> dict[str, Any]:
     """What `AsyncLLM.generate` takes, rows in the model's `dtype`; they are complete."""
     found: dict[str, Any] = {"prompt_token_ids": _with_one_placeholder_an_image(prompt)}
+    if prompt.salt:
+        found["cache_salt"] = prompt.salt.hex()
     if prompt.images:
         found["multi_modal_data"] = {"image": _image_fields(prompt.images, rows, dtype)}
         found["multi_modal_uuids"] = {"image": [identity(image) for image in prompt.images]}

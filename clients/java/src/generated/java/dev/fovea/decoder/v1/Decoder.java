@@ -176,6 +176,31 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_decoder_v1_GetServerInfoResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_DeleteImageRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_EncoderDeletion_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_PurgeTenantRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_PurgeTenantResponse_fieldAccessorTable;
 
   public static com.google.protobuf.Descriptors.FileDescriptor
       getDescriptor() {
@@ -311,42 +336,56 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "g_progress\030\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tatte" +
       "ntion\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r" +
       " \003(\0132\035.fovea.decoder.v1.EncoderPeer\022\032\n\022k" +
-      "v_bytes_per_token\030\016 \001(\r*P\n\004Role\022\024\n\020ROLE_" +
-      "UNSPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_U" +
-      "SER\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail\022\026\n\022D" +
-      "ETAIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013D" +
-      "ETAIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverB" +
-      "udget\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n" +
-      "\022ON_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_" +
-      "REFUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_POLIC" +
-      "Y_UNSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022" +
-      "\033\n\027REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rReducti" +
-      "onMode\022\036\n\032REDUCTION_MODE_UNSPECIFIED\020\000\022\026" +
-      "\n\022REDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION_MODE" +
-      "_ECONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG\020\003\022\027\n" +
-      "\023REDUCTION_MODE_AUTO\020\004*_\n\014FinishReason\022\035" +
-      "\n\031FINISH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_" +
-      "REASON_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*" +
-      "\231\001\n\014ServingState\022\035\n\031SERVING_STATE_UNSPEC" +
-      "IFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SE" +
-      "RVING_STATE_SERVING\020\002\022\032\n\026SERVING_STATE_D" +
-      "RAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\255\004\n\016" +
-      "DecoderService\022S\n\010PutImage\022!.fovea.decod" +
-      "er.v1.PutImageRequest\032\".fovea.decoder.v1" +
-      ".PutImageResponse(\001\022`\n\rDescribeImage\022&.f" +
-      "ovea.decoder.v1.DescribeImageRequest\032\'.f" +
-      "ovea.decoder.v1.DescribeImageResponse\022S\n" +
-      "\010Generate\022!.fovea.decoder.v1.GenerateReq" +
-      "uest\032\".fovea.decoder.v1.GenerateResponse" +
-      "0\001\022Q\n\010Complete\022!.fovea.decoder.v1.Comple" +
-      "teRequest\032\".fovea.decoder.v1.CompleteRes" +
-      "ponse\022Z\n\013CountTokens\022$.fovea.decoder.v1." +
-      "CountTokensRequest\032%.fovea.decoder.v1.Co" +
-      "untTokensResponse\022`\n\rGetServerInfo\022&.fov" +
-      "ea.decoder.v1.GetServerInfoRequest\032\'.fov" +
-      "ea.decoder.v1.GetServerInfoResponseBA\n\024d" +
-      "ev.fovea.decoder.v1P\001Z\'fovea.dev/go/fove" +
-      "a/decoder/v1;decoderv1b\006proto3"
+      "v_bytes_per_token\030\016 \001(\r\"$\n\022DeleteImageRe" +
+      "quest\022\016\n\006digest\030\001 \001(\t\"v\n\017EncoderDeletion" +
+      "\022\017\n\007encoder\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016\n\006" +
+      "reason\030\003 \001(\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007records" +
+      "\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\"J\n\023DeleteImageResp" +
+      "onse\0223\n\010encoders\030\001 \003(\0132!.fovea.decoder.v" +
+      "1.EncoderDeletion\"$\n\022PurgeTenantRequest\022" +
+      "\016\n\006tenant\030\001 \001(\t\"J\n\023PurgeTenantResponse\0223" +
+      "\n\010encoders\030\001 \003(\0132!.fovea.decoder.v1.Enco" +
+      "derDeletion*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020" +
+      "\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROL" +
+      "E_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPEC" +
+      "IFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002" +
+      "\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_" +
+      "OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUD" +
+      "GET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014" +
+      "RepeatPolicy\022\035\n\031REPEAT_POLICY_UNSPECIFIE" +
+      "D\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_PO" +
+      "LICY_REFERENCE\020\002*\227\001\n\rReductionMode\022\036\n\032RE" +
+      "DUCTION_MODE_UNSPECIFIED\020\000\022\026\n\022REDUCTION_" +
+      "MODE_OFF\020\001\022\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031" +
+      "\n\025REDUCTION_MODE_STRONG\020\003\022\027\n\023REDUCTION_M" +
+      "ODE_AUTO\020\004*_\n\014FinishReason\022\035\n\031FINISH_REA" +
+      "SON_UNSPECIFIED\020\000\022\026\n\022FINISH_REASON_STOP\020" +
+      "\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001\n\014ServingS" +
+      "tate\022\035\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025S" +
+      "ERVING_STATE_LOADING\020\001\022\031\n\025SERVING_STATE_" +
+      "SERVING\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n" +
+      "\024SERVING_STATE_FAILED\020\0042\345\005\n\016DecoderServi" +
+      "ce\022S\n\010PutImage\022!.fovea.decoder.v1.PutIma" +
+      "geRequest\032\".fovea.decoder.v1.PutImageRes" +
+      "ponse(\001\022`\n\rDescribeImage\022&.fovea.decoder" +
+      ".v1.DescribeImageRequest\032\'.fovea.decoder" +
+      ".v1.DescribeImageResponse\022S\n\010Generate\022!." +
+      "fovea.decoder.v1.GenerateRequest\032\".fovea" +
+      ".decoder.v1.GenerateResponse0\001\022Q\n\010Comple" +
+      "te\022!.fovea.decoder.v1.CompleteRequest\032\"." +
+      "fovea.decoder.v1.CompleteResponse\022Z\n\013Cou" +
+      "ntTokens\022$.fovea.decoder.v1.CountTokensR" +
+      "equest\032%.fovea.decoder.v1.CountTokensRes" +
+      "ponse\022Z\n\013DeleteImage\022$.fovea.decoder.v1." +
+      "DeleteImageRequest\032%.fovea.decoder.v1.De" +
+      "leteImageResponse\022Z\n\013PurgeTenant\022$.fovea" +
+      ".decoder.v1.PurgeTenantRequest\032%.fovea.d" +
+      "ecoder.v1.PurgeTenantResponse\022`\n\rGetServ" +
+      "erInfo\022&.fovea.decoder.v1.GetServerInfoR" +
+      "equest\032\'.fovea.decoder.v1.GetServerInfoR" +
+      "esponseBA\n\024dev.fovea.decoder.v1P\001Z\'fovea" +
+      ".dev/go/fovea/decoder/v1;decoderv1b\006prot" +
+      "o3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -536,6 +575,36 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor,
         new java.lang.String[] { "Version", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Engine", "Attention", "Dtype", "Encoders", "KvBytesPerToken", });
+    internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor =
+      getDescriptor().getMessageType(30);
+    internal_static_fovea_decoder_v1_DeleteImageRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor,
+        new java.lang.String[] { "Digest", });
+    internal_static_fovea_decoder_v1_EncoderDeletion_descriptor =
+      getDescriptor().getMessageType(31);
+    internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_EncoderDeletion_descriptor,
+        new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", });
+    internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor =
+      getDescriptor().getMessageType(32);
+    internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor,
+        new java.lang.String[] { "Encoders", });
+    internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor =
+      getDescriptor().getMessageType(33);
+    internal_static_fovea_decoder_v1_PurgeTenantRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor,
+        new java.lang.String[] { "Tenant", });
+    internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor =
+      getDescriptor().getMessageType(34);
+    internal_static_fovea_decoder_v1_PurgeTenantResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor,
+        new java.lang.String[] { "Encoders", });
     descriptor.resolveAllFeaturesImmutable();
     dev.fovea.decoder.v1.ReceiptOuterClass.getDescriptor();
     dev.fovea.vision.v1.Image.getDescriptor();
