@@ -195,3 +195,15 @@ async def test_the_answer_names_encoders_that_did_not_confirm(
         assert {each.reason for each in deletion.encoders} == {"", "ENCODER_UNAVAILABLE"}
     finally:
         await service.stop()
+
+
+async def test_log_lines_of_a_call_carry_its_tenant(
+    tenants: Tenants, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On both services: the decoder's receipt, and the encoder's line of the call that brought the rows."""
+    await tenants.ask("acme", picture(96, 64, seed=700))
+    lines = capsys.readouterr().out.splitlines()
+    for part in ("receipt ", "EncoderService/Encode", "EncoderService/PutImage", "DecoderService/Generate"):
+        matching = [line for line in lines if part in line]
+        assert matching, part
+        assert all("acme" in line.split("tenant=")[-1] for line in matching), part
