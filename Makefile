@@ -66,7 +66,7 @@ $(VOCABULARY): tools/vocabulary
 	@tools/vocabulary $@
 
 test: $(STAMP) $(VOCABULARY) ## every test that must never break
-	$(BIN)/pytest -m "not slow and not long and not clients and not vllm"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not long and not clients and not vllm"
 
 test-long: $(STAMP) ## the tests that wait: restarts, kills, a fleet, bf16 on the stand-in
 	$(BIN)/pytest -m long

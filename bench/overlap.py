@@ -68,16 +68,8 @@ def measure(run: Run) -> Result:
     times = time_requests(overlapped.address, other.address, effort, run.seed)
     chained_args = " ".join((*services.ONE_THREAD, *services.NO_OVERLAP))
     return Result(
-        config={
-            "model": model.name,
-            "image": [SIDE, SIDE],
-            "images": IMAGES,
-            **vars(effort),
-        },
-        sides={
-            "ours": side("fovea", " ".join(services.ONE_THREAD)),
-            "chained": side("fovea", chained_args),
-        },
+        config={"model": model.name, "image": [SIDE, SIDE], "images": IMAGES, **vars(effort)},
+        sides={"ours": side("fovea", " ".join(services.ONE_THREAD)), "chained": side("fovea", chained_args)},
         measures=measures(times, len(cores), run.seed),
     )
 

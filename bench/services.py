@@ -81,11 +81,7 @@ def pair(
     common = [*_QUIET, *flags]
     cache = ("--cache-dir", str(folder))
     return launches(
-        model,
-        free_address(),
-        free_address(),
-        [*cache, *common, *encoder_flags],
-        [*common, *decoder_flags],
+        model, free_address(), free_address(), [*cache, *common, *encoder_flags], [*common, *decoder_flags]
     )
 
 

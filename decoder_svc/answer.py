@@ -86,7 +86,7 @@ class Answerer:
         self._thinning = asyncio.Semaphore(THINNED_AT_ONCE)
 
     async def count(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Count:
-        """Count the cost of a request without submitting it. Requests longer than the context count too."""
+        """Count the cost of a request without submitting it, even of a request longer than the context."""
         self._check(request)
         planned = await self._preparer.prepare(request, request.budget, encoders, deadline)
         digests = [image.digest for image in planned.distinct if image.digest]
@@ -105,7 +105,7 @@ class Answerer:
     @property
     def row_layout(self) -> RowLayout:
         """The bf16 row layout of the model."""
-        shape = self._engine.layout
+        shape = self._engine.shape
         return RowLayout(shape.width, shape.levels, RowDtype.BF16)
 
     async def answer(
@@ -168,8 +168,8 @@ class Answerer:
     async def _check_reachable(
         self, prepared: PreparedRequest, prompt: Prompt, layout: RowLayout | None, encoders: Fleet
     ) -> None:
-        """Refuse before Started if rows are needed from an owner that did not answer."""
-        if layout is None or not encoders.any_suspect:
+        """Refuse before Started if rows are needed and no encoder is reachable."""
+        if layout is None or not encoders.all_down:
             return
         cached = await self._engine.probe(prompt)
         for number, span in zip(prepared.draft.image_indexes, prompt.images, strict=True):
@@ -221,7 +221,7 @@ class Answerer:
         }
 
     def _alternatives(self, planned: PreparedRequest, own: TokenCost, row_bytes: int) -> list[Alternative]:
-        """Alternatives whose cost differs from the request's; the first of each cost."""
+        """Alternatives that cost more or less than the request; of several with the same cost, the first."""
         by_cost: dict[TokenCost, Alternative] = {}
         request, traits = planned.request, [image.traits for image in planned.distinct]
         for name, budget in request.budget.alternatives():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +119,8 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     layout = RowLayout(vision.out_hidden_size, len(vision.deepstack_visual_indexes), RowDtype.FP32)
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
     same_host = SharedMemoryReader(chosen.same_host)
-    fleet = Fleet({}, ExpectedModel(expected, layout.width, layout.levels), chosen.encoders, cache, same_host)
+    model_rows = ExpectedModel(expected, layout.width, layout.levels)
+    fleet = Fleet({}, model_rows, chosen.encoders, cache, same_host, copies=chosen.upload_copies)
     credentials = chosen.encoder_credentials()
     pool = EncoderPool(fleet, chosen.encoder_addresses, chosen.encoder_timeout_s, credentials)
     loading, limits = LoadingProgress(), chosen.limits(geometry)
@@ -133,6 +133,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics.watch(state.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
+    metrics.watch_encoders(pool.up)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
     answerer = Answerer(
         engine, builder, facts, limits.max_images, pressure, chosen.tariff, chosen.shared_rows
@@ -160,7 +161,11 @@ async def _run(
     model = state.description.model
     process = ServerProcess(
         Binding(
-            chosen.listen, chosen.metrics_listen, chosen.max_message_bytes, chosen.idle_s, chosen.access()
+            chosen.listen,
+            chosen.metrics_listen,
+            chosen.max_message_bytes,
+            chosen.request_limits(),
+            chosen.access(),
         ),
         SERVICE,
         lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server),
@@ -169,7 +174,10 @@ async def _run(
     await process.start()
     log.info("listening", port=process.port, model=model.name, fingerprint=model.fingerprint)
     watch = EncoderWatch(
-        pool, model.fingerprint, chosen.encoder_check_s, partial(process.set_condition, "encoders")
+        pool,
+        model.fingerprint,
+        chosen.encoder_check_s,
+        lambda fits: process.set_condition("encoders", fits or chosen.ready_without_encoders),
     )
     background = [asyncio.create_task(_follow(chosen, pool, lookup))]
     try:

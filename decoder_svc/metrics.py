@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
@@ -17,8 +20,23 @@ from fovea.contract.receipt import Receipt
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
 
 
+@dataclass(frozen=True)
+class EncoderCollector(Collector):
+    """Whether each encoder answers. The set of encoders may change between scrapes."""
+
+    up: Callable[[], Mapping[str, bool]]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        gauge = GaugeMetricFamily(
+            "fovea_decoder_encoder_up", "1 while the encoder answers, else 0.", labels=("encoder",)
+        )
+        for address, answers in self.up().items():
+            gauge.add_metric((address,), float(answers))
+        yield gauge
+
+
 class DecoderMetrics:
-    """All metrics share a prefix; their stems are those of vLLM's dashboards."""
+    """All metric names share a prefix; the rest of a name is that of vLLM's dashboards."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -81,6 +99,10 @@ class DecoderMetrics:
         for name, text, field in gauges:
             gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
             gauge.set_function(partial(_read, source, field))
+
+    def watch_encoders(self, up: Callable[[], Mapping[str, bool]]) -> None:
+        """A gauge per encoder, read at each scrape."""
+        self._registry.register(EncoderCollector(up))
 
     def answered(self, receipt: Receipt) -> None:
         totals = receipt.totals

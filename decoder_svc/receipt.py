@@ -54,7 +54,7 @@ def build_receipt(prepared: PreparedRequest, used: RequestUsage, model: str, tar
 
 
 def _merge_reports(report: FetchReport, placement: RowPlacement | None, usage: Usage) -> FetchReport:
-    """Merge the reports of PlaceRows and of the fetch: PlaceRows encodes an image if its rows depend on it.
+    """Merge the reports of PlaceRows and of the fetch: PlaceRows runs the tower if the kept rows need it.
 
     Rows that were never fetched are prefix hits: their keys and values were in the KV cache.
     """

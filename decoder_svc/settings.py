@@ -42,6 +42,8 @@ class DecoderLimits(EngineLimits):
     """The limits of a decoder, as GetServerInfo reports them: those of the engine, and the service's own."""
 
     max_message_bytes: int
+    max_bytes_in_flight: int
+    max_request_fields: int
     default_max_new_tokens: int
     max_images: int
     default_max_pixels: int
@@ -83,7 +85,14 @@ class DecoderSettings(AccessSettings):
         " while the encoder completes other images",
     )
     encoder_check_s: float = Field(
-        5.0, gt=0, description="Seconds between checks of the model that the encoders serve"
+        5.0, gt=0, description="Seconds between checks whether the encoders answer and serve this model"
+    )
+    upload_copies: int = Field(
+        2, ge=1, description="Encoders that store each upload, so that a call by id survives the loss of one"
+    )
+    ready_without_encoders: bool = Field(
+        False,
+        description="Report ready while no encoder fits: text and images whose rows are here are served",
     )
     resolve_s: float = Field(5.0, gt=0, description="Seconds between lookups of the encoders' dns:/// name")
     fingerprint: str = Field(

@@ -20,8 +20,8 @@ from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.geometry import Geometry, Planned
 
 # Increment when the code would compute other rows from the same pixels. Older records then no longer match.
-# Revision 4 retires records that could hold values that are not finite: since rows are checked when they are
-# packed, and again in the decoder, a read does not check them.
+# Revision 4 retires records that may hold values that are not finite. Rows are now checked when they are
+# packed, and again in the decoder, so a read does not check them.
 ROWS_REVISION = 4
 
 

@@ -112,7 +112,7 @@ class Encoder:
 
     async def _make_ranking(self, job: EncodeJob) -> tuple[Ranking, EncodedRows]:
         """Compute a ranking. No await separates the end of a computation from the start of its ranking, so a
-        concurrent call always joins either of them.
+        concurrent call always has the computation or the ranking to join.
         """
         self.rankings.check_room(job)
         salient = job.selection.reducer in rankers.NEEDS_SALIENCY

@@ -43,6 +43,8 @@ class EncoderLimits:
     """The limits of an encoder, as GetServerInfo reports them."""
 
     max_message_bytes: int
+    max_bytes_in_flight: int
+    max_request_fields: int
     max_image_bytes: int
     max_image_pixels: int
     max_image_side: int

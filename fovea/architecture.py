@@ -1,9 +1,9 @@
 """Typed values of config.json and preprocessor_config.json: what the arithmetic of a checkpoint depends on.
 
 A field that changes the computation is either honoured or has a single supported value. A checkpoint with
-another value, or without a required field, is refused at start by file and field. Fields without effect
-(dropout, initializer range) are ignored. Independent of torch and transformers: services check a checkpoint
-before they load it.
+another value, or without a required field, is refused at start; the error names file and field. Fields
+without effect (dropout, initializer range) are ignored. Independent of torch and transformers: services check
+a checkpoint before they load it.
 """
 
 from __future__ import annotations

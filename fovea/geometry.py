@@ -78,8 +78,8 @@ class Geometry:
         """The size, grid and token count of an image of `width` x `height` (after EXIF orientation).
 
         `max_pixels` can only lower the checkpoint's limit. It acts like the processor's `longest_edge`: it
-        bounds the tokens, except if a side is shorter than a cell, which is still drawn a cell high, or if
-        the image is enlarged to reach `min_pixels`.
+        bounds the tokens, with two exceptions. A side shorter than a cell still takes a cell, and a small
+        image is enlarged to reach `min_pixels`.
         """
         return _planned(width, height, self._limit(max_pixels), self.min_pixels, self.patch, self.merge)
 

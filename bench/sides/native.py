@@ -39,7 +39,7 @@ class NativeSide:
 
     async def start(self) -> dict[str, Any]:
         await self._engine.start()
-        shape = self._engine.layout
+        shape = self._engine.shape
         self._layout = RowLayout(shape.width, shape.levels, RowDtype.FP32)
         args = f"{self._engine.description}, fp32, weights {self.quantization}, {self._args}"
         return {"version": version("fovea"), "args": args}

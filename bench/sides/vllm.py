@@ -67,10 +67,7 @@ class VllmSide:
 def _prompt(q: Question) -> dict[str, Any]:
     present = np.ones(len(q.prompt.token_ids), bool)
     present[q.image.start + 1 : q.image.end] = False
-    rows = {
-        "image_embeds": torch.from_numpy(q.rows),
-        "image_grid_thw": torch.tensor([q.image.grid_thw]),
-    }
+    rows = {"image_embeds": torch.from_numpy(q.rows), "image_grid_thw": torch.tensor([q.image.grid_thw])}
     return {
         "prompt_token_ids": q.prompt.token_ids[present].tolist(),
         "multi_modal_data": {"image": rows},

@@ -112,4 +112,6 @@ const (
 	ReasonRoleNotAllowed Reason = "ROLE_NOT_ALLOWED"
 	// ReasonTenantNotAllowed is PERMISSION_DENIED: the call names another tenant than its token's.
 	ReasonTenantNotAllowed Reason = "TENANT_NOT_ALLOWED"
+	// ReasonServerBusy is RESOURCE_EXHAUSTED: the requests of running calls hold as many bytes as the server allows.
+	ReasonServerBusy Reason = "SERVER_BUSY"
 )

@@ -13,12 +13,12 @@ from fovea.planning.detail import ImageTraits
 
 @dataclass(frozen=True, eq=False)
 class PlannedImage:
-    """An image at a place of the request, which `digest` and `path` name.
+    """An image at a place of the request: `digest` names the image, `path` the place.
 
     At most `encoded` rows are computed; between `sent_min` and `sent` of them are used, at the indices `kept`
     once these are known. A `referred` place holds a line of text instead. `tokens_full` is the cost at the
-    checkpoint's limits; `sizing` lists the steps from there to the planned size. `thinned` is the step of
-    near repeats. `degraded` means that load lowered the detail.
+    checkpoint's limits; `sizing` lists the steps from there to the planned size. `thinned` is the step that
+    dropped near repeats. `degraded` means that load lowered the detail.
     """
 
     traits: ImageTraits

@@ -11,7 +11,7 @@ MILLION = 1e6
 
 @dataclass(frozen=True)
 class Tariff:
-    """Without a currency there is no tariff. Tokens from the KV cache cost `cached_tokens`, whatever kind."""
+    """Without a currency there is no tariff. Tokens of any kind from the KV cache cost `cached_tokens`."""
 
     currency: str = ""
     text_tokens: float = 0.0

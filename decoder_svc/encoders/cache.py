@@ -1,10 +1,10 @@
 """In-process cache of fetched rows: a repeated image needs no transfer.
 
 Bounded in bytes, including rows still arriving, and in age; evicts the least recently used entry. Only
-complete rows that passed every check are cached. The key is the whole RowRequest, so a new field of it joins
-the key. A request first fetches an image's facts from its owner, for the caller's tenant, so a deleted image
-is never served. A deletion through this decoder drops its rows at once; otherwise they stay until they expire
-or are evicted. Independent of gRPC.
+complete rows that passed every check are cached. The key is the whole RowRequest, so a new field becomes part
+of it. A request first fetches an image's facts from its owner, for the caller's tenant, so a deleted image is
+never served. A deletion through this decoder drops its rows at once; otherwise they stay until they expire or
+are evicted. Independent of gRPC.
 """
 
 from __future__ import annotations
@@ -106,13 +106,17 @@ class RowCache:
 
 
 class CachedFetch:
-    """The rows of an image from the cache, or from another fetch and then into the cache."""
+    """The rows of an image from the cache. On a miss they come from another fetch and are cached."""
 
     def __init__(self, fetch: RowFetch, cache: RowCache, wanted: RowRequest) -> None:
-        self.report = fetch.report
         self._fetch = fetch
         self._cache = cache
         self._wanted = wanted
+        self._hit: FetchReport | None = None
+
+    @property
+    def report(self) -> FetchReport:
+        return self._hit or self._fetch.report
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         entry = self._cache.find(self._wanted)
@@ -123,7 +127,7 @@ class CachedFetch:
     async def _cached(self, entry: _CacheEntry) -> AsyncGenerator[RowChunk, None]:
         """The report names no encoder and no wire bytes."""
         first = entry.report
-        self.report = FetchReport(RowOrigin.STORE, row_bytes=first.row_bytes, rows_digest=first.rows_digest)
+        self._hit = FetchReport(RowOrigin.STORE, row_bytes=first.row_bytes, rows_digest=first.rows_digest)
         for chunk in entry.chunks:
             yield chunk
             await asyncio.sleep(0)  # copying a large image must not block other requests

@@ -38,7 +38,7 @@ class RowFanout:
                     await self._source.aclose()
 
     async def _available(self, at: int) -> bool:
-        """Wait until chunk `at` has arrived or the fetch has ended; whether the chunk exists."""
+        """Wait for chunk `at` or the end of the fetch. Returns whether the chunk exists."""
         async with self._lock:
             if at == len(self._arrived) and not self._ended:
                 await self._advance()

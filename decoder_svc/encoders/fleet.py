@@ -1,7 +1,9 @@
-"""The encoders as a request sees them. Rendezvous hashing assigns each image digest an owner.
+"""The encoders as a request sees them. Rendezvous hashing ranks them for each image digest.
 
-The owner of an image does not change when another encoder joins or leaves, so stored rows stay useful. A
-fleet is immutable; `pool` creates the next. This module selects encoders; `remote` calls them.
+The rank order of the others does not change when an encoder joins or leaves, so stored rows stay useful. The
+first in rank order, the owner, serves the image; uploads are stored by the first `copies`, so that the next
+can take over by id. A fleet is immutable; `pool` creates the next. This module selects encoders; `failover`
+replaces one that fails; `remote` calls them.
 """
 
 from __future__ import annotations
@@ -13,13 +15,21 @@ from typing import Any
 
 import xxhash
 
+from decoder_svc.encoders.broadcast import Broadcast
 from decoder_svc.encoders.cache import RowCache
+from decoder_svc.encoders.failover import FailoverFetch, first_answer
 from decoder_svc.encoders.known import Known
 from decoder_svc.encoders.link import RETRY_AFTER_S
 from decoder_svc.encoders.remote import EncoderInfo, ExpectedModel, RemoteEncoder
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.source import RowFetch, RowRequest
-from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError
+from fovea.contract.errors import (
+    DeadlineExceeded,
+    EncoderMismatch,
+    EncoderUnavailable,
+    FoveaError,
+    ImageNotStored,
+)
 from fovea.contract.image import StoredImage
 from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout
@@ -43,8 +53,8 @@ class EncoderStatus:
         return plain | {name: getattr(self.info, name) for name in names}
 
 
-def owner(digest: str, addresses: Iterable[str]) -> str:
-    """The address whose hash with the digest is highest (rendezvous hashing, Thaler and Ravishankar).
+def ranked(digest: str, addresses: Iterable[str]) -> list[str]:
+    """The addresses by decreasing hash with the digest (rendezvous hashing, Thaler and Ravishankar).
 
     The address is hashed as configured: a host name keeps its images when the host behind it moves.
     """
@@ -52,7 +62,12 @@ def owner(digest: str, addresses: Iterable[str]) -> str:
     def weight(address: str) -> tuple[int, str]:
         return xxhash.xxh3_64_intdigest(f"{address}\n{digest}".encode()), address
 
-    return max(addresses, key=weight)
+    return sorted(addresses, key=weight, reverse=True)
+
+
+def owner(digest: str, addresses: Iterable[str]) -> str:
+    """The address that ranks first."""
+    return ranked(digest, addresses)[0]
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,7 @@ class Fleet:
     """The encoders by address, the model that they must serve, and the setting that names them.
 
     `cache` holds rows of all encoders, across joins and leaves. `same_host` reads rows of encoders on this
-    host from shared memory. `known` substitutes for an encoder that does not answer.
+    host from shared memory. `known` substitutes for encoders that do not answer.
     """
 
     encoders: Mapping[str, RemoteEncoder]
@@ -69,42 +84,107 @@ class Fleet:
     cache: RowCache = field(default_factory=RowCache)
     same_host: SharedMemoryReader = field(default_factory=SharedMemoryReader)
     known: Known = field(default_factory=Known)
+    copies: int = 2
 
-    def of(self, digest: str) -> RemoteEncoder:
-        """The owner of an image. Raises EncoderUnavailable if the DNS name has never been resolved."""
+    def ranked(self, digest: str) -> list[RemoteEncoder]:
+        """All encoders in the image's rank order. Raises EncoderUnavailable if the DNS name has never been
+        resolved.
+        """
         if not self.encoders:
             raise EncoderUnavailable(
                 f"no address of an encoder is known: {self.source} has not been resolved",
                 retry_after_s=RETRY_AFTER_S,
                 encoder=self.source,
             )
-        return self.encoders[owner(digest, self.encoders)]
+        return [self.encoders[address] for address in ranked(digest, self.encoders)]
+
+    def reachable(self, digest: str) -> list[RemoteEncoder]:
+        """The encoders whose breaker is closed, in rank order. Raises EncoderUnavailable if there is none."""
+        encoders = self.ranked(digest)
+        closed = [encoder for encoder in encoders if not encoder.link.breaker.open]
+        if not closed:
+            raise encoders[0].link.unreachable()
+        return closed
+
+    async def lookup(self, digest: str, deadline: Deadline) -> StoredImage:
+        """The facts of an image that can be uploaded if the first reachable encoder does not hold it: then
+        raises ImageNotStored. The last known facts if no encoder answers.
+        """
+        return await self._facts(digest, deadline, widely=False)
 
     async def describe(self, digest: str, deadline: Deadline) -> StoredImage:
-        """The facts from the image's owner; the last known facts if the owner does not answer."""
+        """The facts of an image from any encoder that holds it; the last known facts if a holder is down.
+
+        Raises ImageNotStored only if every holder answered so.
+        """
         try:
-            return self.known.note(await self.of(digest).describe(digest, deadline))
-        except EncoderUnavailable:
-            known = self.known.find(digest)
-            if known is None:
-                raise
-            return known
-        except FoveaError as error:
-            if error.received:
+            return await self._facts(digest, deadline, widely=True)
+        except ImageNotStored as error:
+            failure = self.not_stored(digest, error)
+            if failure is error:
                 self.known.forget(digest)
+            elif known := self.known.find(digest):
+                return known
+            raise failure from None
+
+    def not_stored(self, digest: str, error: ImageNotStored) -> FoveaError:
+        """The failure for an image that no reachable encoder holds: a holder that is down may hold it."""
+        holders = self.ranked(digest)[: self.copies]
+        down = next((encoder for encoder in holders if encoder.link.breaker.open), None)
+        return down.link.unreachable() if down else error
+
+    async def _facts(self, digest: str, deadline: Deadline, widely: bool) -> StoredImage:
+        try:
+            stored = await first_answer(
+                self.reachable(digest), lambda encoder: encoder.describe(digest, deadline), widely
+            )
+            return self.known.note(stored)
+        except EncoderUnavailable:
+            if known := self.known.find(digest):
+                return known
             raise
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
-        return self.known.note(await self.of(digest).put(digest, chunks, deadline))
+        """Store an upload on the first `copies` reachable encoders. Succeeds if any of them stores it.
+
+        Raises the failure of the first in rank order. Other exceptions of `chunks` propagate.
+        """
+        encoders = self.reachable(digest)[: self.copies]
+        upload = Broadcast(chunks, len(encoders))
+        running = asyncio.create_task(upload.run())
+        try:
+            results = await asyncio.gather(
+                *(
+                    self._store(encoder, digest, upload, number, deadline)
+                    for number, encoder in enumerate(encoders)
+                ),
+                return_exceptions=True,
+            )
+        finally:
+            running.cancel()
+        failures: list[BaseException] = []
+        for result in results:
+            if isinstance(result, StoredImage):
+                return self.known.note(result)
+            failures.append(result)
+        raise failures[0]
+
+    async def _store(
+        self, encoder: RemoteEncoder, digest: str, upload: Broadcast, number: int, deadline: Deadline
+    ) -> StoredImage:
+        try:
+            return await encoder.put(digest, upload.readers[number], deadline)
+        finally:
+            upload.leave(number)
 
     async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:
-        """The row layout that the owners of these images share; None without images."""
-        owners = {encoder.address: encoder for encoder in map(self.of, digests)}
-        layouts = await self._handshakes(owners.values(), deadline)
+        """The row layout of the encoders that serve these images; None without images."""
+        first = {self._serving(digest).address: digest for digest in digests}
+        layouts = await self._handshakes(first.values(), deadline)
         if len(set(layouts)) > 1:  # an encoder may have restarted since its handshake
-            for encoder in owners.values():
+            for encoder in self.encoders.values():
                 encoder.forget()
-            layouts = await self._handshakes(owners.values(), deadline)
+            layouts = await self._handshakes(first.values(), deadline)
         if len(set(layouts)) > 1:
             raise EncoderMismatch(
                 "the encoders of this request serve rows in different dtypes",
@@ -112,32 +192,41 @@ class Fleet:
             )
         return layouts[0] if layouts else None
 
-    async def _handshakes(self, encoders: Iterable[RemoteEncoder], deadline: Deadline) -> list[RowLayout]:
-        return list(await asyncio.gather(*(self._handshake(encoder, deadline) for encoder in encoders)))
+    def _serving(self, digest: str) -> RemoteEncoder:
+        """The first reachable encoder in rank order; the owner if none is reachable."""
+        encoders = self.ranked(digest)
+        return next((encoder for encoder in encoders if not encoder.link.breaker.open), encoders[0])
 
-    async def _handshake(self, encoder: RemoteEncoder, deadline: Deadline) -> RowLayout:
-        """The agreed layout; the last known if the encoder is silent, since its rows may be cached here."""
+    async def _handshakes(self, digests: Iterable[str], deadline: Deadline) -> list[RowLayout]:
+        return list(await asyncio.gather(*(self._handshake(digest, deadline) for digest in digests)))
+
+    async def _handshake(self, digest: str, deadline: Deadline) -> RowLayout:
+        """The agreed layout; the last known if no encoder answers, since the rows may be cached here."""
         try:
-            return await encoder.handshake(self.expected, deadline)
+            return await first_answer(
+                self.reachable(digest), lambda encoder: encoder.handshake(self.expected, deadline)
+            )
         except EncoderUnavailable:
-            if encoder.known is None:
+            known = [encoder.known.layout for encoder in self.ranked(digest) if encoder.known is not None]
+            if not known:
                 raise
-            return encoder.known.layout
+            return known[0]
 
     @property
-    def any_suspect(self) -> bool:
-        return any(encoder.link.suspect for encoder in self.encoders.values())
+    def all_down(self) -> bool:
+        return all(encoder.link.breaker.open for encoder in self.encoders.values())
 
     def check_reachable(self, wanted: RowRequest) -> None:
-        """Raises EncoderUnavailable if the owner did not answer and the rows are not in the row cache."""
-        link = self.of(wanted.digest).link
-        if link.suspect and not self.cache.holds(wanted):
-            raise link.unreachable()
+        """Raises EncoderUnavailable if no encoder is reachable and the rows are not in the row cache."""
+        if not self.cache.holds(wanted):
+            self.reachable(wanted.digest)
 
     async def place(self, wanted: RowRequest, deadline: Deadline, stored_only: bool = False) -> RowPlacement:
         """The rows that the plan of `wanted` selects; `wanted.rows` counts the whole image."""
         try:
-            placed = await self.of(wanted.digest).place(wanted, deadline, stored_only)
+            placed = await first_answer(
+                self.reachable(wanted.digest), lambda encoder: encoder.place(wanted, deadline, stored_only)
+            )
         except EncoderUnavailable:
             known = self.known.find_placed(wanted)
             if known is None:
@@ -146,8 +235,7 @@ class Fleet:
         return self.known.note_placed(wanted, placed)
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
-        fetch = self.same_host.fetch(self.of(wanted.digest), wanted, deadline)
-        return self.cache.over(fetch, wanted)
+        return self.cache.over(FailoverFetch(self, self.same_host.fetch, wanted, deadline), wanted)
 
     async def states(self, deadline: Deadline) -> list[EncoderStatus]:
         """Query all encoders concurrently. An unresolved DNS name is reported as a silent encoder."""
@@ -160,6 +248,9 @@ class Fleet:
     async def _state(self, encoder: RemoteEncoder, deadline: Deadline) -> EncoderStatus:
         try:
             info = await encoder.info(deadline)
+        except DeadlineExceeded:
+            encoder.link.trip()
+            return EncoderStatus(encoder.address, None, False)
         except FoveaError:
             return EncoderStatus(encoder.address, None, False)
         return EncoderStatus(encoder.address, info, info.model == self.expected)

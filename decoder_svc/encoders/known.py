@@ -49,7 +49,7 @@ class Known:
         return placed
 
     def find_placed(self, wanted: RowRequest) -> RowPlacement | None:
-        """The same rows, not encoded for this request."""
+        """The last placement of these rows, without an origin: nothing was encoded for this request."""
         placed = self._placed.get(wanted)
         return placed and replace(placed, header=replace(placed.header, origin=RowOrigin.NONE))
 

@@ -1,8 +1,8 @@
 """Calls to an encoder, bounded by the caller's deadline and by a timeout, with typed errors.
 
 Replies are parsed here, because gRPC would log a traceback for an unparsable message and return None. An
-encoder that failed to answer is probed before the next call, so that requests that do not need it, because
-their images have other owners or are cached here, do not wait for it again. Independent of message types.
+encoder that failed to answer opens its circuit breaker: until it answers a probe, calls fail at once.
+Independent of message types.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
+from decoder_svc.encoders.breaker import Breaker
 from decoder_svc.encoders.progress import CompletedCount, NoProgress, ProgressTimeout
 from fovea.access.channel import ClientCredentials, RenewedChannel
 from fovea.contract.errors import DeadlineExceeded, EncoderUnavailable, FoveaError, RowsMismatch
@@ -71,13 +72,13 @@ class Link:
         credentials: ClientCredentials,
     ) -> None:
         self.address = address
-        self.suspect = False
+        self.breaker = Breaker(address, completed)
         self._limit_s = limit_s
-        self._silence = ProgressTimeout(limit_s)
-        self._work = ProgressTimeout(limit_s, completed)
+        self._silence = ProgressTimeout(limit_s, self._shared_count)
+        self._work = ProgressTimeout(limit_s, self._shared_count, queues=True)
         self._completed = completed
+        self._counting: asyncio.Task[int | None] | None = None
         self._lost = lost
-        self._probe: asyncio.Task[int | None] | None = None
         self._credentials = credentials
         self._renewed = RenewedChannel(address, CHANNEL, credentials)
 
@@ -86,6 +87,7 @@ class Link:
         return self._renewed.current()
 
     async def close(self) -> None:
+        await self.breaker.close()
         await self._renewed.close()
 
     def _metadata(self, tenant: str = "") -> tuple[tuple[str, str], ...]:
@@ -101,17 +103,17 @@ class Link:
     ) -> T:  # fmt: skip
         """Make a unary call. With `works` it may wait for the tower, with `connects` for a connection."""
         if at_most is None:
-            await self.reach(deadline)
+            self.check_closed(deadline)
         call = self._unary(method)(
             request,
             timeout=deadline.timeout(at_most),
             metadata=self._metadata(tenant),
             wait_for_ready=connects,
         )
-        timeout = self._work if works else self._silence
-        data = await self._answered(timeout.wait(_result(call)), deadline)
-        self.suspect = False
-        return self._parsed(data, parse)
+        reply = _result(call)
+        if at_most is None:  # the call that reads the count must not wait for a count
+            reply = (self._work if works else self._silence).wait(reply)
+        return self._parsed(await self._answered(reply, deadline), parse)
 
     async def send(
         self,
@@ -121,7 +123,7 @@ class Link:
         deadline: Deadline,
     ) -> T:
         """Upload a stream. The encoder may reply before the end. Exceptions of `messages` propagate."""
-        await self.reach(deadline)
+        self.check_closed(deadline)
         make = self._channel.stream_unary(f"{SERVICE}/{method}", request_serializer=_serialized)
         call = make(timeout=deadline.timeout(), metadata=self._metadata())
         reply = asyncio.ensure_future(_result(call))
@@ -140,7 +142,7 @@ class Link:
         self, method: str, request: Message, deadline: Deadline, tenant: str = ""
     ) -> AsyncGenerator[bytes, None]:
         """Yield the messages of a server stream; the first may wait for the tower. Closing ends the call."""
-        await self.reach(deadline)
+        self.check_closed(deadline)
         make = self._channel.unary_stream(f"{SERVICE}/{method}", request_serializer=_serialized)
         call = make(request, timeout=deadline.timeout(), metadata=self._metadata(tenant))
         timeout = self._work
@@ -151,25 +153,24 @@ class Link:
         finally:
             call.cancel()  # a no-op if the call has ended
 
-    async def reach(self, deadline: Deadline) -> None:
-        """Probe a suspect encoder. Raises EncoderUnavailable if it still does not answer. Concurrent callers
-        share the probe (single flight).
-        """
-        if not self.suspect:
-            return
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.ensure_future(self._completed())
+    def check_closed(self, deadline: Deadline) -> None:
+        """Raises EncoderUnavailable while the breaker is open."""
         deadline.timeout()
-        if await asyncio.shield(self._probe) is None:
+        if self.breaker.open:
             raise self.unreachable()
-        self.suspect = False
+
+    async def _shared_count(self) -> int | None:
+        """The count of completed images, read once for all calls that wait (single flight)."""
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(_result(self._completed()))
+        return await asyncio.shield(self._counting)
 
     def unreachable(self) -> EncoderUnavailable:
         return self._unavailable("cannot be reached")
 
     def silent(self) -> EncoderUnavailable:
         """The error for an encoder without progress within the timeout."""
-        self._suspect()
+        self.trip()
         return self._unavailable(f"has made no progress for {self._limit_s:g} s", limit=f"{self._limit_s:g}")
 
     def _unary(self, method: str) -> Any:
@@ -208,9 +209,9 @@ class Link:
         """
         remote = error_of(error)
         if remote.code in _REFUSED:  # the caller's own credentials are not at fault
-            if not self.suspect:
+            if not self.breaker.open:
                 log.error("encoder refuses this decoder", encoder=self.address, reason=remote.reason)
-            self._suspect()
+            self.trip()
             return self._unavailable("refuses the credentials of this decoder", status=remote.code.name)
         if remote.received or remote.code is grpc.StatusCode.UNIMPLEMENTED:
             if remote.reason == "ENCODER_MISMATCH":
@@ -218,11 +219,12 @@ class Link:
             return remote
         if deadline.passed:
             return DeadlineExceeded("the deadline passed while an encoder was asked", encoder=self.address)
-        self._suspect()
+        self.trip()
         return self._unavailable("cannot be reached", status=remote.code.name)
 
-    def _suspect(self) -> None:
-        self.suspect = True
+    def trip(self) -> None:
+        """Note that the encoder does not answer."""
+        self.breaker.trip()
         self._lost()
 
     def _unavailable(self, what: str, **facts: str) -> EncoderUnavailable:

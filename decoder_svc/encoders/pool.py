@@ -83,6 +83,10 @@ class EncoderPool:
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 
+    def up(self) -> dict[str, bool]:
+        """Whether each encoder answered when last called, by address."""
+        return {address: not e.link.breaker.open for address, e in self._fleet.encoders.items()}
+
     async def states(self, deadline: Deadline) -> list[EncoderStatus]:
         with self.held() as fleet:
             return await fleet.states(deadline)

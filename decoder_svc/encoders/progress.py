@@ -1,14 +1,15 @@
-"""Progress timeout of a call to a silent encoder.
+"""Progress timeout of a call to an encoder that does not answer yet.
 
-An encoder may be silent because it is dead, because the call hangs, or because many images wait for its
-tower. The first two time out after `limit_s`. The third shows in the encoder's count of completed images:
-while that grows, a call that waits for the tower keeps waiting, up to LONGEST times the limit. Independent of
-gRPC.
+The encoder may be dead, the call may hang, or many images may wait for its tower. A dead encoder gives no
+sign of life either: DEAD_CHECKS in a row that are not answered end the wait. A call that hangs ends after
+`limit_s`. A long queue shows in the encoder's count of completed images: while that grows, a call that waits
+for the tower keeps waiting, up to LONGEST times the limit. Independent of gRPC.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,19 +18,22 @@ T = TypeVar("T")
 CompletedCount = Callable[[], Awaitable[int | None]]
 """Reads the number of images an encoder has completed since its start; None if it does not answer."""
 
+CHECK_S = 1.0
+DEAD_CHECKS = 2
 LONGEST = 10
 
 
 class NoProgress(Exception):
-    """No progress within the limit."""
+    """No progress within the limit, or no sign of life."""
 
 
 @dataclass(frozen=True)
 class ProgressTimeout:
-    """The limit of a wait. Without a `completed` count it is never extended."""
+    """The limit of a wait. With `queues` the limit starts anew whenever the encoder completes an image."""
 
     limit_s: float
-    completed: CompletedCount | None = None
+    completed: CompletedCount
+    queues: bool = False
 
     async def wait(self, work: Awaitable[T]) -> T:
         """The result of `work`. Raises NoProgress; cancels `work` then, or if the caller is cancelled."""
@@ -41,14 +45,16 @@ class ProgressTimeout:
             task.cancel()
 
     async def _until_done(self, task: asyncio.Future[T]) -> None:
-        """Check twice per limit; two checks without progress make up the limit."""
-        idle, last_count = 0, None
-        for _ in range(2 * LONGEST):
-            if (await asyncio.wait({task}, timeout=self.limit_s / 2))[0]:
-                return
-            count = await self.completed() if self.completed else None
-            idle = 0 if last_count is not None and count is not None and count > last_count else idle + 1
-            last_count = last_count if count is None else count
-            if idle == 2:
-                break
-        raise NoProgress
+        began = progressed = time.monotonic()
+        unanswered, last_count = 0, None
+        while not (await asyncio.wait({task}, timeout=min(CHECK_S, self.limit_s / 2)))[0]:
+            count = await self.completed()
+            unanswered = unanswered + 1 if count is None else 0
+            if count is not None:
+                if self.queues and last_count is not None and count > last_count:
+                    progressed = time.monotonic()
+                last_count = count
+            now = time.monotonic()
+            late = now - progressed >= self.limit_s or now - began >= LONGEST * self.limit_s
+            if (unanswered == DEAD_CHECKS or late) and not task.done():
+                raise NoProgress

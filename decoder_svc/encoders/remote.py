@@ -147,7 +147,7 @@ class RemoteEncoder:
         cached, except for a mismatch: another process may have taken over the address.
         """
         if self._info is None or self._info.model != expected:
-            await self.link.reach(deadline)
+            self.link.check_closed(deadline)
             self._info = await self.info(deadline)
         info = self._info
         if info.model != expected:

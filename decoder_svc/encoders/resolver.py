@@ -67,7 +67,7 @@ class Resolver:
         self._failing = False
 
     async def run(self) -> None:
-        """Never returns. A lookup has no timeout: its thread would go on, and the next would add another."""
+        """Never returns. A lookup has no timeout: its thread would go on, and the next would add a second."""
         while True:
             await self.refresh()
             await asyncio.sleep(self._every_s)

@@ -1,8 +1,8 @@
-"""Checks every few seconds whether the encoders serve rows of this decoder's model.
+"""Checks every few seconds whether an encoder could serve an image now.
 
-If all encoders serve other weights, the decoder would refuse every image: it becomes not ready and logs why.
-An encoder that does not answer keeps its last verdict. An encoder that never answered has no verdict, because
-a decoder may start before its encoders.
+An encoder fits if it answers and serves rows of this decoder's model. While none fits the decoder is not
+ready, unless it is set to be ready without encoders: it would still answer text and images whose rows it
+holds. While none fits the checks are more frequent.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from decoder_svc.encoders.pool import EncoderPool
 from fovea.deadline import Deadline
 
 CHECK_TIMEOUT_S = 2.0
+UNFIT_EVERY_S = 0.5
 log = structlog.get_logger()
 
 
@@ -30,29 +31,28 @@ class EncoderWatch:
         self._fingerprint = fingerprint
         self._every_s = every_s
         self._report = report
-        self._fits: dict[str, bool] = {}
+        self._compatible: dict[str, bool] = {}
 
     async def run(self) -> None:
         """Never returns."""
         while True:
-            await asyncio.sleep(self._every_s)
-            await self.check()
+            fits = await self.check()
+            await asyncio.sleep(self._every_s if fits else min(UNFIT_EVERY_S, self._every_s))
 
-    async def check(self) -> None:
-        """Check all encoders once."""
+    async def check(self) -> bool:
+        """Check all encoders once; whether any fits."""
         states = await self._pool.states(Deadline.after(CHECK_TIMEOUT_S))
-        before, self._fits = self._fits, {}
         for state in states:
-            fits = state.compatible if state.info else before.get(state.address)
-            if fits is not None:
-                self._fits[state.address] = fits
-                if fits is not before.get(state.address, True):
-                    self._log(state, fits)
-        self._report(any(self._fits.values()) or not self._fits)
+            if state.info is not None and state.compatible is not self._compatible.get(state.address, True):
+                self._log(state)
+        self._compatible |= {state.address: state.compatible for state in states if state.info is not None}
+        fits = any(state.compatible for state in states)
+        self._report(fits)
+        return fits
 
-    def _log(self, state: EncoderStatus, fits: bool) -> None:
+    def _log(self, state: EncoderStatus) -> None:
         """Called once per change of the verdict."""
-        if fits:
+        if state.compatible:
             log.info("encoder serves this model again", encoder=state.address)
         elif state.info is not None:
             log.warning(

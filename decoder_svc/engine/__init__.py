@@ -1,4 +1,1 @@
-"""Engines: from a prompt and visual rows to text.
-
-`native` is the embedded one. Importing this package imports no torch: what runs a model does.
-"""
+"""What both engines share: the protocol, admission, calls, clocks, delta queues, row buffers. No torch."""

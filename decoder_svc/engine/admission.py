@@ -1,12 +1,11 @@
-"""What a request may ask for, checked before it costs anything.
+"""Checks of a request before it costs anything.
 
-Shared by the service, which refuses early, and the engine, which trusts nobody. Knows no torch.
+The service uses them to refuse early; the engine repeats them because it trusts no caller. No torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from decoder_svc.engine.protocol import (
     MAX_TEMPERATURE,
     MIN_PENALTY,
     EngineLimits,
+    EngineRequest,
     ModelShape,
     Prompt,
     ResponseFormat,
@@ -31,56 +31,28 @@ from fovea.contract.errors import (
 )
 from fovea.contract.rows import RowLayout
 
-
-@dataclass(frozen=True)
-class _Range:
-    """From `least`, itself excluded where `above`, to `most`. NaN is within none: it compares false."""
-
-    least: float
-    most: float
-    above: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        return (self.least < value if self.above else self.least <= value) and value <= self.most
-
-    def __str__(self) -> str:
-        if self.above:
-            return f"above {self.least:.6g} and at most {self.most:.6g}"
-        return f"between {self.least:.6g} and {self.most:.6g}"
-
-
-_RANGES = {
-    "temperature": _Range(0, MAX_TEMPERATURE),
-    "top_p": _Range(0, 1, above=True),
-    "min_p": _Range(0, 1),
-    "repetition_penalty": _Range(MIN_PENALTY, MAX_PENALTY),
-}
+_TEMPERATURES = f"between 0 and {MAX_TEMPERATURE:.6g}"
+_PENALTIES = f"between {MIN_PENALTY:.6g} and {MAX_PENALTY:.6g}"
 
 
 def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
-    """Every parameter within its range; raises InvalidArgument or MaxNewTokensTooLarge."""
-    s = sampling
+    """Raises InvalidArgument, MaxNewTokensTooLarge or FormatTooLarge. NaN is invalid: it compares false."""
+    s, most = sampling, limits.max_stop_strings
     wrong = [
-        (f"sampling.{name}", str(range_), f"{getattr(s, name):.6g}")
-        for name, range_ in _RANGES.items()
-        if getattr(s, name) not in range_
-    ]
-    wrong += [
-        (f"sampling.{name}", what, value)
-        for name, fine, what, value in (
+        (name, expected, actual or f"{getattr(s, name):.6g}")
+        for name, valid, expected, actual in (
+            ("temperature", 0 <= s.temperature <= MAX_TEMPERATURE, _TEMPERATURES, ""),
+            ("top_p", 0 < s.top_p <= 1, "above 0 and at most 1", ""),
+            ("min_p", 0 <= s.min_p <= 1, "between 0 and 1", ""),
+            ("repetition_penalty", MIN_PENALTY <= s.repetition_penalty <= MAX_PENALTY, _PENALTIES, ""),
             ("top_k", s.top_k >= 0, "0 (off) or positive", str(s.top_k)),
             ("seed", s.seed is None or s.seed >= 0, "not negative", str(s.seed)),
             ("stop", all(s.stop), "without empty strings", "with one"),
-            (
-                "stop",
-                len(s.stop) <= limits.max_stop_strings,
-                f"at most {limits.max_stop_strings}",
-                str(len(s.stop)),
-            ),
+            ("stop", len(s.stop) <= most, f"at most {most}", str(len(s.stop))),
             ("max_new_tokens", s.token_limit >= 1, "positive", str(s.token_limit)),
             ("ignore_eos", not (s.ignore_eos and s.response_format), "off with a response_format", "on"),
         )
-        if not fine
+        if not valid
     ]
     if wrong:
         raise _out_of_range(wrong)
@@ -91,16 +63,16 @@ def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
 
 
 def _out_of_range(wrong: Sequence[tuple[str, str, str]]) -> InvalidArgument:
-    """Of (field, what it must be, what it is); the metadata tells of the first."""
-    violations = [Violation(field, f"must be {range_}, not {value}") for field, range_, value in wrong]
-    field, range_, value = wrong[0]
+    """The error for parameters as (name, expected, actual). The metadata describes the first."""
+    violations = [Violation(f"sampling.{n}", f"must be {expected}, not {got}") for n, expected, got in wrong]
     text = "; ".join(f"{v.field} {v.description}" for v in violations)
-    return InvalidArgument(text, violations=violations, field=field, limit=range_, actual=value)
+    _, expected, got = wrong[0]
+    return InvalidArgument(text, violations=violations, field=violations[0].field, limit=expected, actual=got)
 
 
 def check_format_size(wanted: ResponseFormat, limit: int) -> None:
-    """Something is asked for, and small enough to be looked at, or InvalidArgument or FormatTooLarge."""
-    field = f"response_format.{wanted.kind}"
+    """Raises InvalidArgument for an empty format, FormatTooLarge for a large format."""
+    field = wanted.field
     if not wanted.source or not all(wanted.source):
         what = "must not be empty"
         raise InvalidArgument(f"{field} {what}", violations=[Violation(field, what)])
@@ -109,26 +81,36 @@ def check_format_size(wanted: ResponseFormat, limit: int) -> None:
         raise FormatTooLarge(field, limit, size)
 
 
-def check_context(prompt_tokens: int, sampling: Sampling, limits: EngineLimits) -> None:
-    """Prompt and the longest possible answer fit the context, or ContextTooLong."""
-    if prompt_tokens + sampling.token_limit > limits.max_context:
-        raise ContextTooLong(limits.max_context, prompt_tokens, sampling.token_limit)
+def check_request(
+    request: EngineRequest,
+    streams: Sequence[object],
+    layout: RowLayout | None,
+    limits: EngineLimits,
+    shape: ModelShape,
+) -> None:
+    """Raises ContextTooLong if the longest answer does not fit, and what the other checks raise."""
+    check_sampling(request.sampling, limits)
+    tokens, answer = len(request.prompt.token_ids), request.sampling.token_limit
+    if tokens + answer > limits.max_context:
+        raise ContextTooLong(limits.max_context, tokens, answer)
+    check_prompt(request.prompt, shape)
+    check_rows(request.prompt, streams, layout, shape)
 
 
-def check_prompt(prompt: Prompt, image_token_id: int, vocab_size: int) -> None:
-    """Every placeholder belongs to an image and every image has its placeholders, in order."""
+def check_prompt(prompt: Prompt, shape: ModelShape) -> None:
+    """Raises InvalidArgument or RowsMismatch unless images and placeholders match, in order."""
     ids = prompt.token_ids
     if ids.ndim != 1 or len(ids) == 0 or prompt.positions.shape != (3, len(ids)):
         raise InvalidArgument("a prompt needs token ids (L,) and positions (3, L), L at least 1")
-    if ids.min() < 0 or ids.max() >= vocab_size:
-        raise InvalidArgument(f"token ids must be below {vocab_size}", limit=vocab_size)
+    if ids.min() < 0 or ids.max() >= shape.vocab_size:
+        raise InvalidArgument(f"token ids must be below {shape.vocab_size}", limit=shape.vocab_size)
     end = 0
     for number, image in enumerate(prompt.images):
         inside = end <= image.start < image.end <= len(ids)
-        if not inside or not np.all(ids[image.start : image.end] == image_token_id):
+        if not inside or not np.all(ids[image.start : image.end] == shape.image_token_id):
             raise RowsMismatch(f"image {number} does not stand on its placeholders", image=number)
         end = image.end
-    placeholders = int(np.count_nonzero(ids == image_token_id))
+    placeholders = int(np.count_nonzero(ids == shape.image_token_id))
     if placeholders != prompt.visual_tokens:
         raise RowsMismatch(
             f"the prompt has {placeholders} placeholders for {prompt.visual_tokens} rows",
@@ -140,7 +122,7 @@ def check_prompt(prompt: Prompt, image_token_id: int, vocab_size: int) -> None:
 def check_rows(
     prompt: Prompt, streams: Sequence[object], layout: RowLayout | None, shape: ModelShape
 ) -> None:
-    """One stream an image, in a layout that the model takes."""
+    """Raises ImagesMismatch or RowsMismatch unless each image has a stream that the model can read."""
     if len(streams) != len(prompt.images):
         raise ImagesMismatch(len(prompt.images), len(streams))
     if streams and layout is None:

@@ -1,9 +1,7 @@
-"""The decoder's vocabulary: the values that prompt building, engines and the service pass to each
-other.
+"""The decoder's vocabulary: the values that prompt building, engines and the service exchange.
 
-Plain frozen dataclasses over numpy, and the protocol every engine speaks. This module knows no
-torch, no protobuf, no network; what a number may be is checked where it enters (`limits`),
-not here.
+Frozen dataclasses over numpy, and the protocol of an engine. Independent of torch, protobuf and the network.
+Numbers are checked where they enter (`admission`), not here.
 """
 
 from __future__ import annotations
@@ -31,12 +29,10 @@ Quantization = Literal["none", "int8"]  # of the native engine
 
 @dataclass(frozen=True, eq=False)
 class ImageSpan:
-    """Where the visual tokens of one image stand in the prompt: `rows` placeholders from `start`
-    on.
+    """The visual tokens of an image in the prompt: `rows` placeholders from `start` on.
 
-    `grid_thw` counts patches before the merge. `kept` holds the raster indexes of the rows that
-    are present (None: all of them). `key` names the content for prefix reuse; empty means that
-    nothing may be reused.
+    `grid_thw` counts patches before the merge. `kept` holds the raster indices of the rows that are present,
+    None if all are. `key` identifies the content for prefix reuse; an empty key forbids reuse.
     """
 
     start: int
@@ -52,11 +48,9 @@ class ImageSpan:
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """Expanded token ids (L,), their M-RoPE positions (3, L) for T, H, W, and the images in order
-    of place.
+    """Expanded token ids (L,), their M-RoPE positions (3, L) for T, H, W, and the images in prompt order.
 
-    `next_position` is what the first generated token gets on all three axes. Only prompts of the
-    same `salt` share what is cached of them.
+    `next_position` is that of the first generated token. Prompts of the same `salt` may share cached blocks.
     """
 
     token_ids: NDArray[np.int32]
@@ -72,7 +66,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """One answer to produce. `id` is unique among the requests that an engine holds."""
+    """An answer to produce. `id` is unique among the requests that an engine holds."""
 
     id: str
     prompt: Prompt
@@ -90,20 +84,18 @@ class RowChunk:
 
 @dataclass(frozen=True)
 class EngineTimings:
-    """Milliseconds a stage. Queue, rows and prefill add up to ttft; all are zero before the first token."""
+    """Milliseconds per stage. Queue, rows and prefill add up to ttft. All are zero before the first token."""
 
-    queue_ms: float = 0.0  # until a slot and KV blocks were given, less the wait for rows
-    rows_ms: float = 0.0  # nothing else to do than wait for rows
-    prefill_ms: float = 0.0  # from the slot to the first token, less the wait for rows
+    queue_ms: float = 0.0  # until a slot and KV blocks were free, without the wait for rows
+    rows_ms: float = 0.0  # waiting for rows with nothing else to do
+    prefill_ms: float = 0.0  # from the slot to the first token, without the wait for rows
     ttft_ms: float = 0.0  # from submission to the first token
     decode_ms: float = 0.0  # from the first token to the last
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of a request: those of the prompt, how many of them came from the KV cache, those
-    generated.
-    """
+    """Tokens of the prompt, how many of them came from the KV cache, and tokens of the answer."""
 
     prompt_tokens: int
     cached_prompt_tokens: int
@@ -112,11 +104,9 @@ class Usage:
 
 @dataclass(frozen=True)
 class Delta:
-    """A step of the answer. The last one has a `finish_reason`; `usage` and `timings` are current
-    in each.
+    """A step of the answer. The last delta has a `finish_reason`. Each has the current `usage` and `timings`.
 
-    `text` never ends inside a UTF-8 character, and may lag behind `token_ids` while it could still
-    turn out to be the beginning of a stop string.
+    `text` never ends inside a UTF-8 character. It lags behind `token_ids` while it may begin a stop string.
     """
 
     token_ids: tuple[int, ...]
@@ -125,40 +115,31 @@ class Delta:
     timings: EngineTimings
     finish_reason: FinishReason | None = None
     matched_stop: str | None = None
-    logprobs: tuple[float, ...] = ()  # natural, one a token of `token_ids`; none unless asked for
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What an engine can do beyond the least."""
-
-    partial_rows: bool  # prefill runs on rows that have arrived while others are on the way
-    kept_positions: bool  # serves images of which only some rows are present
-    quantisation: tuple[str, ...] = ()
+    logprobs: tuple[float, ...] = ()  # natural, parallel to `token_ids`; empty unless the request wants them
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What the model takes in: `width` values a level, `levels` deepstack levels beside the pooled
-    one.
+    """What the model reads. A row has `width` values in the pooled level and in each of `levels` deepstack
+    levels. Token ids are below `vocab_size`; `image_token_id` is the placeholder of a row.
     """
 
     width: int
     levels: int
+    vocab_size: int
+    image_token_id: int
 
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """What one request may ask for. `waiting` bounds the queue; beyond it callers are told to come
-    back.
-    """
+    """What a request may demand. Callers beyond `max_waiting` are refused and may retry."""
 
     max_context: int = 8192
     max_new_tokens: int = 512
     max_waiting: int = 256
     max_stop_strings: int = 16
     max_format_bytes: int = 65_536
-    max_format_s: float = 2.0  # of CPU, to compile one
+    max_format_s: float = 2.0  # CPU time to compile a format
     max_format_memory_bytes: int = 64 << 20
     format_workers: int = 2
 
@@ -174,17 +155,14 @@ class EngineLoad:
     preemptions: int  # since the start
 
 
-RowStreams = Sequence[AsyncIterator[RowChunk]]  # one an image, in the order of the prompt
+RowStreams = Sequence[AsyncIterator[RowChunk]]  # a stream per image, in the order of the prompt
 
 
 class Engine(Protocol):
-    """What the service needs of an engine. All methods are called from one event loop."""
+    """What the service needs of an engine. All methods are called from the same event loop."""
 
     @property
-    def layout(self) -> ModelShape: ...
-
-    @property
-    def capabilities(self) -> Capabilities: ...
+    def shape(self) -> ModelShape: ...
 
     @property
     def limits(self) -> EngineLimits: ...
@@ -194,13 +172,13 @@ class Engine(Protocol):
 
     @property
     def description(self) -> str:
-        """What runs the model and why, once it has started; for the log and GetServerInfo."""
+        """What runs the model and why, for the log and GetServerInfo. Known after the start."""
         ...
 
     async def start(self) -> None: ...
 
     async def died(self) -> FoveaError:
-        """Waits until the engine has died of a failure that it could not contain; says which."""
+        """Waits until a failure ends the engine; returns that failure."""
         ...
 
     async def close(self) -> None: ...
@@ -208,27 +186,24 @@ class Engine(Protocol):
     def load(self) -> EngineLoad: ...
 
     async def probe(self, prompt: Prompt) -> int:
-        """How many leading tokens of the prompt are in the KV cache already."""
+        """How many leading tokens of the prompt are in the KV cache now."""
         ...
 
     async def check_format(self, wanted: ResponseFormat) -> None:
-        """Raises FormatNotEnforceable or FormatTooCostly; what passes is remembered for `submit`."""
+        """Raises FormatNotEnforceable or FormatTooCostly. A format that passes is remembered for `submit`."""
         ...
 
     def submit(
         self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None = None
     ) -> AsyncGenerator[Delta, None]:
-        """Deltas of one answer, the first of them as soon as the request is admitted, without a token.
-        `layout` is that of the rows and may be None where there are none.
+        """The deltas of an answer. The first has no token; it comes as soon as the request is admitted.
 
-        Closing the generator frees all that the request holds and closes the row streams. Raises a
-        FoveaError before the first delta if the request is refused, later if it fails; what a row
-        stream raises is passed on unchanged.
+        `layout` describes the rows and may be None without images. Closing the generator frees everything
+        that the request holds and closes the row streams. Raises a FoveaError before the first delta if the
+        request is refused, later if it fails. Exceptions of a row stream pass unchanged.
         """
         ...
 
     def abort(self, request_id: str) -> None:
-        """End a request from outside: its iterator ends with finish_reason `abort`. Unknown ids
-        are ignored.
-        """
+        """End a request with finish reason `abort`. Unknown ids are ignored."""
         ...

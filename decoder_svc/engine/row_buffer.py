@@ -1,8 +1,8 @@
-"""The rows of one image as they arrive.
+"""The rows of an image as they arrive.
 
-The event loop writes, the engine thread reads what `ready` covers; a row is never rewritten. Every
-chunk is held to what the prompt expects of the image, because a model fed with other rows answers
-fluently and wrong; and a value that is not finite spoils all that it is computed with.
+The event loop writes rows; the engine thread reads the rows that `ready` covers. A row is never rewritten.
+Every chunk is checked against the prompt, because a model that reads other rows gives fluent wrong answers. A
+value that is not finite spoils everything that is computed with it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder_svc.engine.protocol import ImageSpan, RowChunk
+from decoder_svc.engine.protocol import ImageSpan, Prompt, RowChunk
 from decoder_svc.errors import RowsInterrupted
 from fovea.contract.errors import RowsMismatch, RowsNotFinite
 from fovea.contract.rows import RowDtype, RowLayout
@@ -21,26 +21,26 @@ from fovea.finite import first_not_finite
 
 
 class RowBuffer:
-    """`data` is (rows, row_bytes) of bytes; the first `ready` rows may be used. The model takes `dtype`."""
+    """`data` holds bytes (rows, row_bytes), usable up to row `ready`. The model computes in `dtype`."""
 
     def __init__(self, span: ImageSpan, layout: RowLayout, dtype: RowDtype) -> None:
         self.span = span
         self.layout = layout
         self._dtype = dtype
         self.data: NDArray[np.uint8] = np.empty((span.rows, layout.row_bytes), np.uint8)
-        self.wanted = False  # asked for; a prompt that is cached needs no rows
-        self.ended = False  # all are here, and their stream said so
+        self.wanted = False  # whether the rows are fetched; those of a cached prompt are not
+        self.ended = False  # the stream ended after the last row
         self._arrived = 0
 
     @property
     def ready(self) -> int:
-        """Rows that may be used. The last one waits for the clean end of its stream, so that no
-        token is ever sampled from an image whose stream fails after its last row.
+        """Rows that may be used. The last row waits for the clean end of the stream, so that no token is
+        sampled from an image whose stream fails after its last row.
         """
         return self._arrived if self.ended else min(self._arrived, self.span.rows - 1)
 
     def write(self, chunk: RowChunk) -> None:
-        """Take the next rows. Raises RowsMismatch and RowsNotFinite."""
+        """Append rows. Raises RowsMismatch or RowsNotFinite."""
         if chunk.first_row != self._arrived:
             raise self._mismatch("rows out of order", self._arrived, chunk.first_row)
         if chunk.first_row + chunk.rows > self.span.rows or chunk.rows < 1:
@@ -58,7 +58,7 @@ class RowBuffer:
         self._arrived += chunk.rows
 
     def end(self) -> None:
-        """The stream ended: all rows must be here."""
+        """The stream ended. Raises RowsMismatch if rows are missing."""
         if self._arrived != self.span.rows:
             raise self._mismatch("rows are missing", self.span.rows, self._arrived)
         self.ended = True
@@ -71,11 +71,16 @@ class RowBuffer:
         )
 
 
-async def pull(source: AsyncIterator[RowChunk], buffer: RowBuffer, arrived: Callable[[], None]) -> None:
-    """Move a stream into its buffer, telling `arrived` after each chunk.
+def row_buffers(prompt: Prompt, layout: RowLayout | None, dtype: RowDtype) -> tuple[RowBuffer, ...]:
+    """An empty buffer for each image. `layout` is None only for prompts without images."""
+    return tuple(RowBuffer(span, layout, dtype) for span in prompt.images if layout is not None)
 
-    Raises what the stream raises; RowsInterrupted where it was cancelled from its other side, which is no
-    cancellation of ours and must not look like one: nobody would be told.
+
+async def pull(source: AsyncIterator[RowChunk], buffer: RowBuffer, arrived: Callable[[], None]) -> None:
+    """Move a stream into its buffer and call `arrived` after each chunk.
+
+    Raises what the stream raises. Raises RowsInterrupted if the sender cancelled the stream: a CancelledError
+    would look like a cancellation of our task, and no caller would see a failure.
     """
     try:
         async for chunk in source:

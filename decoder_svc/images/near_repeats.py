@@ -37,7 +37,7 @@ class BufferedRows:
 
 
 def runs(prepared: PreparedRequest) -> list[list[int]]:
-    """The distinct-image numbers of each sequence of neighbours with equal planned grids.
+    """Sequences of neighbours with equal planned grids, as numbers of distinct images.
 
     A repeat, which is a reference in the text, does not split a sequence.
     """

@@ -22,7 +22,7 @@ from decoder_svc.images.epochs import DeletionEpochs
 from decoder_svc.images.repeats import RepeatedImages
 from decoder_svc.prompt.builder import PromptBuilder, PromptDraft
 from decoder_svc.request import ChatRequest, ImageInput, TokenCost
-from fovea.contract.errors import FoveaError, about_image
+from fovea.contract.errors import ImageNotStored, about_image
 from fovea.contract.image import StoredImage
 from fovea.contract.row_stream import RowPlacement, kept_bytes
 from fovea.contract.rows import RowLayout
@@ -100,7 +100,7 @@ class RequestPreparer:
     def planned(
         self, prepared: PreparedRequest, traits: Sequence[ImageTraits], budget: ServerBudget
     ) -> PreparedRequest:
-        """The request with its distinct images planned under a budget, which must treat repeats alike."""
+        """The request with its distinct images planned. `budget` must treat repeats as the request does."""
         plans, repeats = plan(traits, budget, self._geometry), prepared.repeats
         images = (
             replace(
@@ -148,7 +148,7 @@ class RequestPreparer:
     def row_request(
         self, tenant: str, image: PlannedImage, layout: RowLayout, whole: bool = False
     ) -> RowRequest:
-        """The request for an image's planned rows; for all of its rows with `whole`, before placement."""
+        """The request for an image's planned rows. `whole`, before placement, requests all of its rows."""
         rows, kept = (image.planned.tokens, None) if whole else (image.sent, image.kept)
         return RowRequest(
             image.digest,
@@ -208,12 +208,12 @@ def _placed(image: PlannedImage, placement: RowPlacement) -> PlannedImage:
 
 
 async def _stored(image: ImageInput, encoders: Fleet, deadline: Deadline) -> StoredImage:
-    try:
+    if image.data is None:
         return await encoders.describe(image.digest, deadline)
-    except FoveaError as error:
-        if error.reason != "IMAGE_NOT_STORED" or image.data is None:
-            raise
-    return await encoders.put(image.digest, _as_stream(image.data), deadline)
+    try:
+        return await encoders.lookup(image.digest, deadline)
+    except ImageNotStored:
+        return await encoders.put(image.digest, _as_stream(image.data), deadline)
 
 
 async def _about(image: PlannedImage, call: Awaitable[T]) -> T:

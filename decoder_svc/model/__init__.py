@@ -1,1 +1,1 @@
-"""The language model: weights at rest, layers, attention over pages. Knows no request."""
+"""The language model: weights at rest, layers, attention over pages. Independent of requests."""

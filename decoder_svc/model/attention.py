@@ -1,8 +1,7 @@
-"""Attention over pages: one implementation is chosen at the start and used by every layer.
+"""Attention over pages. The implementation is chosen at the start and used by every layer.
 
-Each takes flat queries of many sequences, whose keys and values have been written to the pages
-already, and answers in the same order. Nothing here knows requests, images or positions: rotation
-happened before.
+An implementation takes the flat, rotated queries of many sequences, whose keys and values are in the pages
+already, and returns the outputs in the same order. Independent of requests, images and positions.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ from torch import Tensor
 
 from decoder_svc.model.pages import LayerPages
 
-# On a CPU, a thread: what its cache still holds, and far from where malloc asks the kernel each time.
+# Per CPU thread: fits its cache and stays below the size from which malloc asks the kernel each time.
 GATHERED_BYTES = 2 << 20
-PAGING_ERROR = 0.03  # of values of size one: bf16 is off by 0.01, one key too few by more
+PAGING_ERROR = 0.03  # for values of size 1: bf16 is off by 0.01, a missing key by more
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionPlan:
-    """Who attends to what in this step: made once, used by every layer.
+    """Which tokens attend to which in a step. Built once and used by every layer.
 
-    Sequence i has `queries[i]` tokens in the batch, the last of its `contexts[i]` tokens so far,
-    which lie in the blocks of row i of `tables` (sequences, most blocks), int32. What blocks hold beyond
-    a context may be left from anybody, NaN too: no implementation may let it through.
+    Sequence i has `contexts[i]` tokens so far; the last `queries[i]` of them are in the batch. Row i of
+    `tables` (sequences, most blocks), int32, lists the blocks that hold them. Blocks may hold stale values of
+    other sequences beyond a context, even NaN. They must not affect any output.
     """
 
     queries: tuple[int, ...]
@@ -45,12 +44,12 @@ class AttentionPlan:
 
     @property
     def decodes(self) -> int:
-        """How many sequences at the front have a single query."""
+        """The number of leading sequences with a single query."""
         return next((i for i, n in enumerate(self.queries) if n != 1), len(self.queries))
 
     @cached_property
     def groups(self) -> tuple[DecodeGroup, ...]:
-        """The decodes, with others of about the same context each, so that padding stays small."""
+        """The decodes grouped by similar context, so that padding stays small."""
         contexts = self.contexts[: self.decodes]
         if not contexts:
             return ()
@@ -70,9 +69,9 @@ class AttentionPlan:
         if min(contexts) == longest:
             return DecodeGroup(rows, longest, tables)
         unseen = torch.arange(tables.shape[1] * size, device=tables.device) >= lengths
-        # Of an unseen block a sequence gathers its own first: what that holds harms nobody else.
+        # For an unseen block a sequence gathers its own first block, which affects no other sequence.
         tables = torch.where(unseen[:, ::size], tables[:, :1], tables)
-        # Added to the scores, not a bool: that would be turned into this in every layer.
+        # A float mask that is added to the scores. Every layer would convert a bool mask to floats.
         hidden = torch.zeros(unseen.shape, device=unseen.device).masked_fill_(unseen, -torch.inf)
         return DecodeGroup(rows, longest, tables, hidden[:, :longest], _Stale.of(contexts, tables, size))
 
@@ -90,35 +89,35 @@ class AttentionPlan:
 
 @dataclass(frozen=True, eq=False)
 class _Stale:
-    """Gathered tokens behind the contexts of a group that others may have left, which the mask alone does not
-    make harmless: 0 x NaN is NaN. The first `ends[i]` of `places` are those of i sequences.
+    """Gathered tokens beyond the contexts of a group. The mask alone does not make them harmless: 0 x NaN is
+    NaN. The first `ends[i]` of `indices` belong to the first i sequences.
     """
 
-    places: Tensor
+    indices: Tensor
     ends: tuple[int, ...]
     width: int  # gathered tokens of a sequence
 
     @classmethod
     def of(cls, contexts: Sequence[int], tables: Tensor, size: int) -> _Stale:
         width = tables.shape[1] * size
-        # A context within one block has what is left there gathered again for its unseen blocks.
+        # A context shorter than a block gathers its stale tail again for its unseen blocks.
         tails = [range(c, width if c < size else -(-c // size) * size) for c in contexts]
-        places = [i * width + place for i, tail in enumerate(tails) for place in tail]
+        indices = [i * width + index for i, tail in enumerate(tails) for index in tail]
         ends = (0, *accumulate(map(len, tails)))
-        return cls(torch.tensor(places, dtype=torch.int64, device=tables.device), ends, width)
+        return cls(torch.tensor(indices, dtype=torch.int64, device=tables.device), ends, width)
 
     def clear(self, kv: Tensor, part: slice) -> None:
-        """Zero them in what was gathered for the sequences of `part`."""
-        places = self.places[self.ends[part.start] : self.ends[part.stop]]
+        """Zero the stale tokens in `kv`, gathered for the sequences of `part`."""
+        indices = self.indices[self.ends[part.start] : self.ends[part.stop]]
         if part.start:
-            places = places - part.start * self.width
-        kv.flatten(0, 1).index_fill_(0, places, 0)
+            indices = indices - part.start * self.width
+        kv.flatten(0, 1).index_fill_(0, indices, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class DecodeGroup:
-    """Decodes that are computed together: their places, the longest context, the blocks to gather, and what
-    is added to the scores of each (sequences, longest), 0 or -inf; no mask where all see all.
+    """Decodes that are computed together: their rows, the longest context, the blocks to gather, and a mask
+    of 0 or -inf that is added to the scores (sequences, longest), None if all contexts are equal.
     """
 
     rows: slice | Tensor
@@ -130,16 +129,16 @@ class DecodeGroup:
 
 class Attention(Protocol):
     name: str
-    block_size: int  # that suits it
+    block_size: int  # the size that it needs or prefers
     captures: bool  # whether a CUDA graph may hold its decodes
 
     def __call__(self, q: Tensor, pages: LayerPages, plan: AttentionPlan, scale: float) -> Tensor:
-        """(tokens, heads, head_dim) -> the same shape. Causal: a query sees itself and all before."""
+        """(tokens, heads, head_dim) to the same shape. Causal: a query sees itself and earlier tokens."""
         ...
 
 
 class GatheredAttention:
-    """torch's own kernels over gathered pages: a call for decodes of like length, two a prompt chunk."""
+    """torch's kernels over gathered pages: a call per group of decodes, two calls per prompt chunk."""
 
     name = "sdpa"
     block_size = 16
@@ -160,7 +159,7 @@ class GatheredAttention:
 
     @staticmethod
     def _decode(q: Tensor, pages: LayerPages, group: DecodeGroup, scale: float) -> Tensor:
-        """One query a sequence; heads that share keys are queries of one head, so nothing is repeated."""
+        """A query per sequence. Heads that share keys become queries of one head, so no key is repeated."""
         grouped = q.view(len(q), pages.kv.shape[3], -1, q.shape[2])
         mask = None if group.mask is None else group.mask.to(q.dtype)[:, None, None]
         parts = []
@@ -175,7 +174,7 @@ class GatheredAttention:
 
     @staticmethod
     def _chunk(q: Tensor, pages: LayerPages, table: Tensor, context: int, scale: float) -> Tensor:
-        """A chunk of one prompt: what it sees of itself and all of its past, joined without a mask."""
+        """A chunk of a prompt: attention to itself and to its past, joined without a mask."""
         blocks, past = -(-context // pages.kv.shape[1]), context - len(q)
         kv = _gather(pages, table[None, :blocks])[0, :context]
         own = _attend(q, kv[past:], scale, causal=True)
@@ -183,7 +182,7 @@ class GatheredAttention:
 
 
 def _parts(sequences: int, bytes_each: int, device: torch.device) -> list[slice]:
-    """Which sequences to gather together."""
+    """The ranges of sequences to gather together."""
     if device.type != "cpu":
         return [slice(0, sequences)]
     size = max(1, GATHERED_BYTES * torch.get_num_threads() // bytes_each)
@@ -191,39 +190,36 @@ def _parts(sequences: int, bytes_each: int, device: torch.device) -> list[slice]
 
 
 def _gather(pages: LayerPages, tables: Tensor) -> Tensor:
-    """A copy of these blocks, (sequences, tokens, 2, kv heads, head_dim)."""
+    """A copy of the blocks, (sequences, tokens, 2, kv heads, head_dim)."""
     kv = pages.kv.index_select(0, tables.flatten())
     return kv.view(len(tables), -1, *kv.shape[2:])
 
 
 def _attend(q: Tensor, kv: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
-    """Output (tokens, heads, head_dim) and the logarithm of the softmax's sum (tokens, heads), fp32.
-
-    Heads that share keys are a batch of their own whose keys have no stride.
+    """Output (tokens, heads, head_dim) and the logarithm of the softmax's sum (tokens, heads), fp32. Heads
+    that share keys form a batch over which the keys are expanded without a copy.
     """
     kv_heads = kv.shape[2]
     grouped = q.view(len(q), kv_heads, -1, q.shape[2]).permute(1, 2, 0, 3)
     k, v = (kv[:, i].transpose(0, 1)[:, None].expand(-1, grouped.shape[1], -1, -1) for i in (0, 1))
     if q.device.type == "cpu":
-        found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            grouped, k, v, 0.0, causal, scale=scale
-        )
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        out, total, *_ = kernel(grouped, k, v, 0.0, causal, scale=scale)
     else:
-        found = torch.ops.aten._scaled_dot_product_efficient_attention(
-            grouped, k, v, None, True, 0.0, causal, scale=scale
-        )
-    out, total = found[0], found[1][..., : len(q)]
+        kernel = torch.ops.aten._scaled_dot_product_efficient_attention
+        out, total, *_ = kernel(grouped, k, v, None, True, 0.0, causal, scale=scale)
+    total = total[..., : len(q)]
     return out.permute(2, 0, 1, 3).flatten(1, 2), total.permute(2, 0, 1).flatten(1).float()
 
 
-def _join(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
-    """The softmax over two disjoint sets of keys from those over each."""
-    share = torch.sigmoid(one[1] - other[1])[..., None].to(one[0].dtype)
-    return torch.lerp(other[0], one[0], share)
+def _join(own: tuple[Tensor, Tensor], past: tuple[Tensor, Tensor]) -> Tensor:
+    """Attention over two disjoint sets of keys, from the attention over each."""
+    share = torch.sigmoid(own[1] - past[1])[..., None].to(own[0].dtype)
+    return torch.lerp(past[0], own[0], share)
 
 
 class FlashAttention:
-    """The flash-attn package: all sequences in one call, straight from the pages."""
+    """The flash-attn package: a single call for all sequences, without a copy of the pages."""
 
     name = "flash-attn"
     block_size = 256  # FlashAttention 2 takes pages of multiples of 256
@@ -249,7 +245,7 @@ class FlashAttention:
 
 
 class VarlenAttention:
-    """torch's variable-length attention: all sequences in one call, straight from the pages."""
+    """torch's variable-length attention: a single call for all sequences, without a copy of the pages."""
 
     name = "varlen"
     block_size = 256
@@ -276,6 +272,9 @@ class VarlenAttention:
         return out
 
 
+PagedKernel = type[FlashAttention] | type[VarlenAttention]
+
+
 def choose_attention(
     device: torch.device, dtype: torch.dtype, shape: AttentionShape
 ) -> tuple[Attention, str]:
@@ -284,21 +283,21 @@ def choose_attention(
         return GatheredAttention(), "torch's own kernel"
     if dtype is torch.float32:
         return GatheredAttention(), "flash attention knows no fp32"
-    kinds: list[type[FlashAttention] | type[VarlenAttention]] = [FlashAttention, VarlenAttention]
-    if importlib.util.find_spec("flash_attn") is None:
-        kinds.remove(FlashAttention)
+    kinds: list[PagedKernel] = [VarlenAttention]
+    if importlib.util.find_spec("flash_attn") is not None:
+        kinds.insert(0, FlashAttention)
     failed: list[str] = []
     for kind in kinds:
-        found = _proven(kind, device, dtype, shape)
-        if not isinstance(found, str):
-            return found, "; ".join([*failed, f"{kind.name} passed its test"])
-        failed.append(f"{kind.name} failed its test: {found}")
+        kernel = _proven(kind, device, dtype, shape)
+        if not isinstance(kernel, str):
+            return kernel, "; ".join([*failed, f"{kind.name} passed its test"])
+        failed.append(f"{kind.name} failed its test: {kernel}")
     return GatheredAttention(), "; ".join(failed)
 
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """Of the model's attention."""
+    """The shape of the model's attention."""
 
     heads: int
     kv_heads: int
@@ -306,25 +305,22 @@ class AttentionShape:
 
 
 def _proven(
-    kind: type[FlashAttention] | type[VarlenAttention],
-    device: torch.device,
-    dtype: torch.dtype,
-    shape: AttentionShape,
+    kind: PagedKernel, device: torch.device, dtype: torch.dtype, shape: AttentionShape
 ) -> Attention | str:
-    """The kernel if it reads shuffled pages as gathered attention does; else what went wrong."""
+    """The kernel if it reads shuffled pages like gathered attention; else what went wrong."""
     try:
         kernel = kind()
         error = paging_error(kernel, device, dtype, shape)
-    except Exception as failure:  # whatever a kernel that lacks paging raises
+    except Exception as failure:  # whatever a kernel without paging raises
         return f"{type(failure).__name__}: {str(failure)[:200]}"
     return kernel if error < PAGING_ERROR else f"off by {error:.2g}"
 
 
 @torch.inference_mode()
 def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, shape: AttentionShape) -> float:
-    """The largest difference from gathered attention over a decode, a chunk with a past and one
-    without, in pages out of order; values are of size one. What lies beyond a context is NaN for the kernel:
-    one that lets it through is off by NaN.
+    """The largest difference from gathered attention for values of size 1, over a decode, a chunk with a past
+    and a chunk without, in shuffled pages. Tokens beyond a context are NaN, so a kernel that lets them
+    through is off by NaN.
     """
     random = torch.Generator().manual_seed(0)
 
@@ -347,7 +343,7 @@ def paging_error(kernel: Attention, device: torch.device, dtype: torch.dtype, sh
     expected = GatheredAttention()(q.float(), LayerPages(pages.kv.float()), plan, scale)
     left = LayerPages(torch.full_like(pages.kv, torch.nan))
     for table, context in zip(plan.tables.tolist(), contexts, strict=True):
-        for place, block in enumerate(table[: -(-context // size)]):
-            seen = min(size, context - place * size)
+        for number, block in enumerate(table[: -(-context // size)]):
+            seen = min(size, context - number * size)
             left.kv[block, :seen] = pages.kv[block, :seen]
     return float((kernel(q, left, plan, scale).float() - expected).abs().max())

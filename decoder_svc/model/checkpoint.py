@@ -1,7 +1,7 @@
 """The language half of a published checkpoint: its config, its end tokens, its tensors by name.
 
-Reads `model.language_model.*` and `lm_head.weight` from one or many safetensors files and nothing
-of the vision tower. Knows the layouts on disk; does not know how a module computes.
+Reads `model.language_model.*` and `lm_head.weight` from safetensors files, nothing of the vision tower. Knows
+the layouts on disk, not how a module computes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from decoder_svc.engine.protocol import ModelShape
 from fovea import architecture
 from fovea.checkpoint import INDEX, weight_map
 from fovea.contract.errors import CheckpointNotSupported
@@ -22,7 +23,7 @@ HEAD = "lm_head.weight"
 
 
 class Checkpoint:
-    """A folder; raises CheckpointNotSupported where it is not one of ours."""
+    """A checkpoint folder. Raises CheckpointNotSupported if its model is not served."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,7 +33,7 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> Any:
-        """The config object of transformers, which checks fields of its own."""
+        """The config object of transformers, which does checks of its own."""
         from huggingface_hub.errors import StrictDataclassError
         from transformers import Qwen3VLConfig, Qwen3VLMoeConfig
 
@@ -48,8 +49,10 @@ class Checkpoint:
         return self.architecture.image_token_id
 
     @property
-    def levels(self) -> int:
-        return len(self.architecture.vision_config.deepstack_visual_indexes)
+    def model_shape(self) -> ModelShape:
+        text, vision = self.config.text_config, self.architecture.vision_config
+        levels = len(vision.deepstack_visual_indexes)
+        return ModelShape(text.hidden_size, levels, text.vocab_size, self.image_token_id)
 
     @cached_property
     def eos_ids(self) -> frozenset[int]:
@@ -61,16 +64,16 @@ class Checkpoint:
         if (self.folder / INDEX).is_file():
             return weight_map(self.folder)
         names = sorted(path.name for path in self.folder.glob("*.safetensors"))
-        found = {tensor: name for name in names for tensor in self._open(name).keys()}  # noqa: SIM118
-        if not found:
+        files = {tensor: name for name in names for tensor in self._open(name).keys()}  # noqa: SIM118
+        if not files:
             raise CheckpointNotSupported("the checkpoint has no safetensors files")
-        return found
+        return files
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._handle(name).get_slice(name).get_shape())
 
     def read(self, name: str) -> Tensor:
-        """Values that mean themselves: those of a quantised tensor mean nothing without their scales."""
+        """A float tensor. A quantised tensor is refused, because its values need scales."""
         tensor: Tensor = self._handle(name).get_tensor(name)
         if not tensor.is_floating_point() or tensor.itemsize < 2:
             kind = str(tensor.dtype).removeprefix("torch.")
@@ -80,7 +83,7 @@ class Checkpoint:
         return tensor
 
     def close(self) -> None:
-        """Let go of the files; tensors that were read stay."""
+        """Close the files. Tensors that were read remain valid."""
         self._handles.clear()
 
     def _handle(self, name: str) -> Any:

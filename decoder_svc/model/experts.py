@@ -1,8 +1,8 @@
 """The experts of a mixture, computed for the tokens that chose them.
 
-Three ways that give the same: every expert for every token (few tokens on a CPU, where fewer calls
-win), tokens sorted by expert (many, or a GPU: no synchronisation, so it fits a CUDA graph), and one
-touched expert after another (large ones or int8 on a CPU). Knows no layer.
+Three methods with equal results: every expert for every token (few tokens on a CPU, where fewer calls win),
+tokens sorted by expert (many tokens, or a GPU: no synchronisation, so it fits a CUDA graph), and the chosen
+experts in turn (large or int8 experts on a CPU). Independent of layers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from decoder_svc.model.linear import Int8, Weight, dense, is_large, linear
 
-FEW_TOKENS = 32  # above it arithmetic outweighs calls
+FEW_TOKENS = 32  # with more tokens, arithmetic outweighs calls
 
 
 class Experts:
@@ -26,16 +26,16 @@ class Experts:
 
     def __call__(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """`x` (tokens, hidden), experts `chosen` (tokens, k) and their `weights`."""
-        on_cpu, asked = x.device.type == "cpu", chosen.numel()
+        on_cpu, choices = x.device.type == "cpu", chosen.numel()
         if isinstance(self._gate_up, Int8) and isinstance(self._down, Int8):
             if on_cpu:
-                return self._one_by_one(x, chosen, weights)
-            if asked < self._count:
+                return self._in_turn(x, chosen, weights)
+            if choices < self._count:
                 return _gathered(x, chosen, weights, self._gate_up, self._down)
         elif on_cpu and is_large(self._gate_up):
-            return self._one_by_one(x, chosen, weights)
+            return self._in_turn(x, chosen, weights)
         gate_up, down = dense(self._gate_up, x.dtype), dense(self._down, x.dtype)
-        if on_cpu and len(x) <= FEW_TOKENS and asked >= self._count:
+        if on_cpu and len(x) <= FEW_TOKENS and choices >= self._count:
             return _all(x, chosen, weights, gate_up, down)
         return self._sorted(x, chosen, weights, gate_up, down)
 
@@ -46,15 +46,15 @@ class Experts:
         out = F.grouped_mm(inner, down.transpose(1, 2), offs=ends)
         return _weighted(out[order.argsort()], weights)
 
-    def _one_by_one(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+    def _in_turn(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         order = chosen.flatten().argsort()
         rows = x[order // chosen.shape[1]]
         out, start = torch.empty_like(rows), 0
         for expert, count in enumerate(chosen.flatten().bincount(minlength=self._count).tolist()):
             if count:
-                place = slice(start, start + count)
-                inner = _gate(linear(rows[place], self._gate_up[expert]))
-                out[place] = linear(inner, self._down[expert])
+                part = slice(start, start + count)
+                inner = _gate(linear(rows[part], self._gate_up[expert]))
+                out[part] = linear(inner, self._down[expert])
                 start += count
         return _weighted(out[order.argsort()], weights)
 

@@ -1,8 +1,7 @@
-"""Decode steps as CUDA graphs: one launch instead of hundreds.
+"""Decode steps as CUDA graphs: a single launch instead of hundreds.
 
-A graph is recorded for some numbers of sequences; a step is padded to the next of them, with rows
-that read and write a block which belongs to nobody. Prompts and images are computed without. Knows
-no request.
+Graphs are recorded for some numbers of sequences. A step is padded to the next of these numbers with rows
+that read and write the spare block. Prompts and images are computed without graphs. Independent of requests.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decoder_svc.model.attention import AttentionPlan
-from decoder_svc.model.batch import Batch, Output
+from decoder_svc.model.batch import Batch, Output, blank_batch
 
 Forward = Callable[[Batch], Output]
 
@@ -27,7 +25,7 @@ def sizes(most: int) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A graph, the tensors that it reads and those that it writes."""
+    """A graph, its input tensors and its output tensors."""
 
     graph: torch.cuda.CUDAGraph
     batch: Batch
@@ -35,7 +33,7 @@ class Recorded:
 
 
 class DecodeGraphs:
-    """`spare` is a block that the manager never gives away; tables have `width` blocks."""
+    """`spare` is a block that no request holds. Tables have `width` blocks."""
 
     def __init__(
         self, forward: Forward, device: torch.device, width: int, block_size: int, spare: int
@@ -46,12 +44,12 @@ class DecodeGraphs:
         self._recorded: dict[int, Recorded] = {}
 
     def record(self, most: int) -> None:
-        """Largest first, so that the smaller ones reuse its memory."""
+        """The largest graph first, so that smaller graphs reuse its memory."""
         pool = None
-        with torch.cuda.device(self._device):  # a graph holds what runs on the current device
+        with torch.cuda.device(self._device):  # a graph records the current device
             for size in reversed(sizes(most)):
                 batch = self._blank(size)
-                self._forward(batch)  # kernels are chosen and their memory taken outside of the recording
+                self._forward(batch)  # chooses kernels and takes memory outside of the recording
                 torch.cuda.synchronize()
                 graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(graph, pool=pool):
@@ -60,13 +58,13 @@ class DecodeGraphs:
                 self._recorded[size] = Recorded(graph, batch, output)
 
     def fits(self, batch: Batch) -> bool:
-        """Decodes alone: a prompt's last token may look like one, a visual row or a chunk too."""
+        """Whether the batch has only decodes: no visual row, no chunk and no prompt token without logits."""
         plan, count = batch.attention, len(batch.attention.queries)
         decodes = plan.decodes == count == len(batch.sample_at) and not batch.visual
         return bool(self._recorded) and decodes and count <= max(self._recorded)
 
     def __call__(self, batch: Batch) -> Output:
-        """The output of a batch that fits; to be read before the next call."""
+        """The output of a batch that fits. Read it before the next call."""
         count = len(batch.token_ids)
         known = sorted(self._recorded)
         recorded = self._recorded[known[bisect_left(known, count)]]
@@ -82,32 +80,18 @@ class DecodeGraphs:
         return Output(recorded.output.logits[:count], recorded.output.finite[:count])
 
     def sample(self, size: int) -> Batch:
-        """Made-up first tokens to try a graph with, each in a block of its own."""
+        """A batch of first tokens to try a graph with, each in a block of its own."""
         batch, own = self._blank(size), torch.arange(size, device=self._device)
-        batch.token_ids.copy_(own + 1)  # not what was recorded: a dead graph must show
+        batch.token_ids.copy_(own + 1)  # not the recorded batch: a graph that ignores its input must show
         batch.positions.copy_(own + 5)
         batch.slots.copy_(own * self._block_size)
         batch.attention.tables[:, 0] = own
         return batch
 
     def _blank(self, size: int) -> Batch:
-        def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, device=self._device)
-
+        """Planned for the longest possible context, for which the kernel is selected."""
         longest = self._width * self._block_size
-        starts = torch.arange(size + 1, dtype=torch.int32, device=self._device)
-        plan = AttentionPlan(
-            queries=(1,) * size,
-            contexts=(longest,) * size,  # the kernel is chosen for the longest there can be
-            tables=torch.full((size, self._width), self._spare, dtype=torch.int32, device=self._device),
-            query_starts=starts,
-            context_starts=starts.clone(),
-            lengths=torch.ones(size, dtype=torch.int32, device=self._device),
-            block_size=self._block_size,
-        )
-        everyone = torch.arange(size, device=self._device)
-        slots = torch.full((size,), self._spare * self._block_size, device=self._device)
-        return Batch(zeros(size), zeros(3, size), slots, everyone, plan, ())
+        return blank_batch(size, longest, self._width, self._spare, self._block_size, self._device)
 
 
 def _fill(into: Tensor, values: Tensor, padding: int) -> None:
@@ -117,6 +101,6 @@ def _fill(into: Tensor, values: Tensor, padding: int) -> None:
 
 @torch.inference_mode()
 def difference(graphs: DecodeGraphs, forward: Forward, batch: Batch) -> float:
-    """How far replayed logits are from computed ones, relative to the largest."""
+    """The largest error of replayed logits, relative to the largest computed logit."""
     expected = forward(batch).logits.clone()
     return float((graphs(batch).logits - expected).abs().max() / expected.abs().max())

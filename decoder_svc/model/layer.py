@@ -1,7 +1,7 @@
-"""One transformer layer of Qwen3-VL over a flat batch of tokens: few calls, no synchronisation.
+"""A transformer layer of Qwen3-VL over a flat batch of tokens: few calls, no synchronisation.
 
-The weights are those of transformers' module, the arithmetic too; projections over the same input
-are one product, and keys and values go to the pages in one write. Knows no request and no image.
+Weights and arithmetic are those of transformers' module. Projections of the same input are a single product,
+and keys and values go to the pages in a single write. Independent of requests and images.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Layer:
         self._heads = attend.q_proj.out_features // size
         self._kv_heads = attend.k_proj.out_features // size
         self._qkv = weights.stacked([f"{prefix}self_attn.{name}_proj.weight" for name in "qkv"])
-        self._out = weights.one(f"{prefix}self_attn.o_proj.weight")
+        self._out = weights.weight(f"{prefix}self_attn.o_proj.weight")
         self._scale: float = attend.scaling
         self._attention = attention
         self._eps: float = module.input_layernorm.variance_epsilon
         self._before, self._between = module.input_layernorm.weight, module.post_attention_layernorm.weight
-        # One weight a head: queries and keys are normed and rotated together.
+        # A weight per head, because queries and keys are normed and rotated together.
         self._qk_norm = torch.cat(
             [
                 attend.q_norm.weight.expand(self._heads, size),
@@ -71,7 +71,7 @@ class DenseMlp:
 
     def __init__(self, weights: TextWeights, prefix: str, module: Any) -> None:
         self._gate_up = weights.stacked([f"{prefix}gate_proj.weight", f"{prefix}up_proj.weight"])
-        self._down = weights.one(f"{prefix}down_proj.weight")
+        self._down = weights.weight(f"{prefix}down_proj.weight")
 
     def __call__(self, x: Tensor) -> Tensor:
         gate, up = linear(x, self._gate_up).chunk(2, -1)
@@ -79,11 +79,11 @@ class DenseMlp:
 
 
 class MoeMlp:
-    """The k best experts of a token by softmax; their shares add up to one."""
+    """The k best experts of a token by softmax. Their shares add up to 1."""
 
     def __init__(self, weights: TextWeights, prefix: str, module: Any) -> None:
         self._gate, self._k = module.gate.weight, module.gate.top_k
-        gate_up, down = (weights.one(f"{prefix}experts.{name}_proj") for name in ("gate_up", "down"))
+        gate_up, down = (weights.weight(f"{prefix}experts.{name}_proj") for name in ("gate_up", "down"))
         self._experts = Experts(gate_up, down)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class MoeMlp:
 
 
 def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """In fp32 inside. On a CPU torch's own is taken apart into more calls than these."""
+    """RMS norm computed in fp32. On a CPU torch's own function makes more calls than this."""
     if x.device.type != "cpu":
         return F.rms_norm(x, x.shape[-1:], None, eps) * weight
     wide = x.float()

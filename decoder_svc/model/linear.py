@@ -1,7 +1,7 @@
-"""Weights at rest and how they are multiplied: as they are, or in int8 with a scale a row.
+"""Weights at rest and how they are multiplied: as floats, or in int8 with a scale per row.
 
-int8 halves what is resident and what a decode step reads; it is made float again as it is used, or
-multiplied as it is where torch has a kernel for that. Knows no layer.
+int8 halves the resident bytes and the bytes that a decode step reads. It is converted to float when used, or
+multiplied directly if torch has a kernel. Independent of layers.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LARGE = 1 << 18  # values of a weight
-PIECE, PIECES_TOKENS = 64, 1024  # rows of a piece; tried up to 512 tokens, where it is as fast or faster
-KERNEL_WIDTH = 16  # torch's int8 kernel reads behind the end of weights whose width it does not divide
-KERNEL_TOKENS = 32  # above it, float once and a large product is faster than the int8 kernel
+PIECE, PIECES_TOKENS = 64, 1024  # rows per piece, most tokens; measured up to 512: as fast or faster
+KERNEL_WIDTH = 16  # torch's int8 kernel reads beyond weights whose width is no multiple of this
+KERNEL_TOKENS = 32  # with more tokens, a conversion and a float product are faster than the int8 kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Int8:
         """`x` (tokens, in) to (tokens, out)."""
         suits = x.device.type == "cpu" and self.values.shape[-1] % KERNEL_WIDTH == 0
         if suits and len(x) <= KERNEL_TOKENS:
-            half = torch.bfloat16  # the kernel of other types is slow
+            half = torch.bfloat16  # the kernel is slow with other types
             out = torch._weight_int8pack_mm(x.to(half), self.values, self.scales.to(half))
             return out.to(x.dtype)
         return F.linear(x, dense(self, x.dtype))
@@ -75,26 +75,26 @@ def linear(x: Tensor, weight: Weight) -> Tensor:
 
 
 def is_large(weight: Weight) -> bool:
-    """Whether reading it takes longer than a few calls."""
+    """Whether reading the weight takes longer than a few calls."""
     rows, width = (weight if isinstance(weight, Tensor) else weight.values).shape[-2:]
     return rows * width >= LARGE
 
 
 def _is_slow_whole(x: Tensor, weight: Tensor) -> bool:
-    """On a CPU torch's product of few tokens with a large fp32 weight runs at a tenth of memory's speed."""
+    """On a CPU, torch's product of few tokens and a large fp32 weight runs at a tenth of memory speed."""
     fp32_on_cpu = x.device.type == "cpu" and x.dtype is torch.float32
     return fp32_on_cpu and 1 < len(x) <= PIECES_TOKENS and is_large(weight) and len(weight) % PIECE == 0
 
 
 def _in_pieces(x: Tensor, weight: Tensor) -> Tensor:
-    """Many small products, which the threads share, instead of a large one, which they do not."""
+    """Many small products, which threads share, instead of a large product, which they do not."""
     pieces = weight.view(-1, PIECE, weight.shape[1]).transpose(1, 2)
     out = torch.bmm(x.expand(len(pieces), -1, -1), pieces)
     return out.transpose(0, 1).reshape(len(x), -1)
 
 
 def stack(parts: Sequence[Weight]) -> Weight:
-    """One weight in the place of several over the same input: one product instead of several."""
+    """Several weights for the same input as a single weight, for a single product."""
     if all(isinstance(part, Int8) for part in parts):
         return Int8.cat([part for part in parts if isinstance(part, Int8)])
     return torch.cat([part for part in parts if isinstance(part, Tensor)])

@@ -1,8 +1,7 @@
-"""Fills transformers' text modules from a checkpoint, tensor by tensor, without building anything
-else.
+"""Fills transformers' text modules from a checkpoint, tensor by tensor, and builds nothing else.
 
-Modules are made without memory, each parameter is read, laid out, converted and put on its device;
-in the end none may be missing and none left over. Peak memory is the model and one tensor.
+Modules are built without memory. Each parameter is read, laid out, converted and put on its device. A missing
+or surplus tensor is refused. Peak memory is the model and a single tensor.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ Progress = Callable[[int, int], None]  # tensors loaded, tensors in all
 
 
 class TextWeights:
-    """transformers' text model, filled, with layer i on devices[i]; and the head, on the last device.
-
-    With int8 the projections and experts of `text` hold integers; the scales stand beside them.
+    """transformers' filled text model with layer i on devices[i], and the head on the last device. With int8,
+    the projections and experts of `text` hold integers, with separate scales.
     """
 
     def __init__(self, text: Any, head: Tensor, scales: dict[str, Tensor]) -> None:
@@ -33,15 +31,13 @@ class TextWeights:
         self.head = head
         self._scales = scales
 
-    def one(self, name: str) -> Weight:
+    def weight(self, name: str) -> Weight:
         values: Tensor = self.text.get_parameter(name).detach()
         return Int8(values, self._scales[name]) if name in self._scales else values
 
     def stacked(self, names: Sequence[str]) -> Weight:
-        """Several weights over the same input as one; the module's become views of it, so nothing is
-        held twice.
-        """
-        parts = [self.one(name) for name in names]
+        """Several weights for the same input as a single weight. The module's weights become views of it."""
+        parts = [self.weight(name) for name in names]
         whole = stack(parts)
         values, start = whole.values if isinstance(whole, Int8) else whole, 0
         for name, part in zip(names, parts, strict=True):
@@ -69,10 +65,13 @@ def load_text(
     unknown = {n[len(TEXT) :] for n in checkpoint.files if n.startswith(TEXT)} - set(wanted)
     if unknown:
         raise CheckpointNotSupported(f"unknown tensors: {', '.join(sorted(unknown)[:3])}")
-    turned = _experts_are_transposed(checkpoint, text)
+    transposed = _experts_are_transposed(checkpoint, text)
     scales: dict[str, Tensor] = {}
     for done, name in enumerate(wanted, start=1):
-        tensor = _laid_out(checkpoint.read(TEXT + name), name, turned).to(_device_of(name, devices), dtype)
+        tensor = checkpoint.read(TEXT + name)
+        if transposed and ".experts." in name:
+            tensor = tensor.transpose(1, 2).contiguous()
+        tensor = tensor.to(_device_of(name, devices), dtype)
         _check_finite(TEXT + name, tensor)
         if quantization == "int8" and _is_projection(name):
             small = Int8.of(tensor)
@@ -80,7 +79,7 @@ def load_text(
         _put(text, name, tensor)
         if progress:
             progress(done, len(wanted))
-    # Its frequencies are no parameters: they were made without memory and must be made again.
+    # Its frequencies are no parameters: they were built without memory and must be built again.
     text.rotary_emb = type(text.rotary_emb)(config=text.config).to(devices[0])
     head = _head(checkpoint, text, dtype, devices[-1])
     if any(t.is_meta for t in (*text.parameters(), *text.buffers())):
@@ -89,7 +88,7 @@ def load_text(
 
 
 def _is_projection(name: str) -> bool:
-    """Nearly all bytes are in these; norms, router, embedding and head stay as they are."""
+    """Nearly all bytes are in projections. Norms, router, embedding and head keep their values."""
     return name.removesuffix(".weight").endswith("_proj")
 
 
@@ -102,18 +101,13 @@ def _empty_model(checkpoint: Checkpoint) -> Any:
 
 
 def _experts_are_transposed(checkpoint: Checkpoint, text: Any) -> bool:
-    """Published checkpoints hold experts transposed against the modules, re-saved ones do not.
-
-    One of the two tensors may be square, but never both, so the pair tells.
+    """Published checkpoints hold experts transposed, re-saved checkpoints do not. At most a single tensor of
+    the pair is square, so the two shapes decide.
     """
     names = [n for n, _ in text.named_parameters() if ".experts." in n][:2]
     on_disk = [checkpoint.shape(TEXT + n) for n in names]
     wanted = [tuple(text.get_parameter(n).shape) for n in names]
     return on_disk != wanted and on_disk == [(e, b, a) for e, a, b in wanted]
-
-
-def _laid_out(tensor: Tensor, name: str, turned: bool) -> Tensor:
-    return tensor.transpose(1, 2).contiguous() if turned and ".experts." in name else tensor
 
 
 def _put(module: nn.Module, name: str, tensor: Tensor) -> None:
@@ -146,7 +140,7 @@ def _head(checkpoint: Checkpoint, text: Any, dtype: torch.dtype, device: torch.d
 
 
 def _check_finite(name: str, tensor: Tensor) -> None:
-    """One such weight would spoil the answers that use it, and only those: no dummy would find it."""
+    """A weight that is not finite spoils only the answers that use it, so no dummy request reveals it."""
     if not is_finite(tensor):
         dtype = str(tensor.dtype).removeprefix("torch.")
         raise CheckpointNotSupported(
@@ -155,7 +149,7 @@ def _check_finite(name: str, tensor: Tensor) -> None:
 
 
 def _check_tied(checkpoint: Checkpoint, embedding: Tensor) -> None:
-    """A head of its own would be left out, while transformers takes it in spite of the config."""
+    """A separate head would be ignored here, while transformers uses it despite the config."""
     if HEAD in checkpoint.files and not torch.equal(checkpoint.read(HEAD).to(embedding), embedding.detach()):
         raise CheckpointNotSupported(
             f"config.json: tie_word_embeddings is true, but {HEAD} is not the embedding",
@@ -166,5 +160,5 @@ def _check_tied(checkpoint: Checkpoint, embedding: Tensor) -> None:
 
 
 def split_layers(layers: int, devices: list[torch.device]) -> list[torch.device]:
-    """A device for each layer: contiguous ranges, as even as can be."""
+    """A device for each layer: contiguous ranges of nearly equal size."""
     return [devices[i * len(devices) // layers] for i in range(layers)]

@@ -1,4 +1,4 @@
-"""The pages of the KV cache: the tensors that block numbers index. Knows no block's owner."""
+"""The pages of the KV cache: tensors indexed by block number. Independent of who holds a block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class LayerPages:
-    """Keys and values of one layer side by side: (blocks, block_size, 2, kv heads, head_dim)."""
+    """Keys and values of a layer side by side: (blocks, block_size, 2, kv heads, head_dim)."""
 
     kv: Tensor
 
@@ -27,9 +27,7 @@ class LayerPages:
         return self.kv.stride(1) * self.kv.itemsize
 
     def write(self, slots: Tensor, kv: Tensor) -> None:
-        """Put (tokens, 2, kv heads, head_dim) at flat token places `slots` (block * block_size +
-        offset).
-        """
+        """Write (tokens, 2, kv heads, head_dim) to flat `slots` (block * block_size + offset)."""
         self.kv.flatten(0, 1).index_copy_(0, slots, kv)
 
 

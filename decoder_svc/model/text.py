@@ -1,7 +1,7 @@
-"""The forward pass: transformers' weights, with paged attention in their middle.
+"""The forward pass: transformers' weights with paged attention.
 
-Takes a flat batch of tokens of many sequences and answers with logits. Knows no request, no image
-and no sampling; positions, page slots and visual rows come in the batch.
+Takes a flat batch of tokens of many sequences and returns logits. Positions, page slots and visual rows come
+with the batch. Independent of requests, images and sampling.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoder_svc.engine.protocol import ModelShape, Quantization
+from decoder_svc.engine.protocol import Quantization
 from decoder_svc.model.attention import Attention
 from decoder_svc.model.batch import Batch, Output
 from decoder_svc.model.checkpoint import Checkpoint
@@ -38,16 +38,16 @@ class TextDecoder:
         self.config = checkpoint.config.text_config
         self.dtype = dtype
         self.devices = split_layers(self.config.num_hidden_layers, devices)
-        self.layout = ModelShape(self.config.hidden_size, checkpoint.levels)
+        self.shape = checkpoint.model_shape
         weights = load_text(checkpoint, dtype, self.devices, quantization, progress)
         self.text, self._head = weights.text, weights.head
-        self._turns = RotaryEmbedding(self.text.rotary_emb)
+        self._rotary = RotaryEmbedding(self.text.rotary_emb)
         self._layers = [Layer(weights, i, attention) for i in range(len(self.devices))]
         self._pages: list[LayerPages] = []
 
     @property
     def token_bytes(self) -> int:
-        """Bytes of keys and values that one token takes in all layers."""
+        """Bytes of keys and values of a token in all layers."""
         c = self.config
         return int(2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * self.dtype.itemsize)
 
@@ -59,22 +59,22 @@ class TextDecoder:
 
     @torch.inference_mode()
     def copy(self, source: int, target: int, tokens: int) -> None:
-        """Keys and values of the first tokens of a block into another, in every layer."""
+        """Copy keys and values of the first tokens of a block to another block, in every layer."""
         for pages in self._pages:
             pages.kv[target, :tokens] = pages.kv[source, :tokens]
 
     @torch.inference_mode()
     def forward(self, batch: Batch) -> Output:
-        """Logits after the tokens at `batch.sample_at`, and whether all came out finite."""
+        """Logits after the tokens at `batch.sample_at`, and which tokens are finite."""
         batch = batch.to(self.devices[0])
         hidden, deepstack = self._embed(batch)
-        turn = self._turns(batch.positions, hidden)
+        rotary = self._rotary(batch.positions, hidden)
         for i, layer in enumerate(self._layers):
-            if hidden.device != self.devices[i]:  # the border between two GPUs
+            if hidden.device != self.devices[i]:  # the next GPU
                 hidden, deepstack = hidden.to(self.devices[i]), deepstack.to(self.devices[i])
-                turn = (turn[0].to(self.devices[i]), turn[1].to(self.devices[i]))
+                rotary = (rotary[0].to(self.devices[i]), rotary[1].to(self.devices[i]))
                 batch = batch.to(self.devices[i])
-            hidden = layer(hidden, turn, batch.slots, self._pages[i], batch.attention)
+            hidden = layer(hidden, rotary, batch.slots, self._pages[i], batch.attention)
             if i < len(deepstack):
                 hidden = hidden + deepstack[i]
         last = self.text.norm(hidden[batch.sample_at])
@@ -84,14 +84,14 @@ class TextDecoder:
         return Output(logits, finite)
 
     def _embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Token embeddings with visual rows in their places, and what deepstack adds: (levels,
-        tokens, hidden), zero at the places of text; no level at all in a batch without images.
+        """Token embeddings with visual rows inserted, and the deepstack features (levels, tokens, hidden):
+        zero for text, without levels in a batch without images.
         """
         hidden: Tensor = F.embedding(batch.token_ids, self.text.embed_tokens.weight)
-        levels = self.layout.levels if batch.visual else 0
+        levels = self.shape.levels if batch.visual else 0
         deepstack = hidden.new_zeros(levels, *hidden.shape)
         for visual in batch.visual:
             rows = unpack(visual.data.to(hidden.device), visual.layout, hidden.dtype)
-            hidden[visual.place] = rows[:, 0]
-            deepstack[:, visual.place] = rows[:, 1:].transpose(0, 1)
+            hidden[visual.span] = rows[:, 0]
+            deepstack[:, visual.span] = rows[:, 1:].transpose(0, 1)
         return hidden, deepstack

@@ -1,4 +1,4 @@
-"""From the chunks of a step to what the model takes. Made on the host, moved once."""
+"""From the chunks of a step to the batch that the model reads. Built on the host and moved once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from decoder_svc.model.attention import AttentionPlan
 from decoder_svc.model.batch import Batch, VisualRows
-from decoder_svc.native_engine.scheduler import Chunk
+from decoder_svc.native_engine.scheduler import StepChunk
 
 
-def make_batch(chunks: Sequence[Chunk], block_size: int, spare: int) -> Batch:
-    """`chunks` is never empty; `spare` is a block that belongs to nobody."""
+def make_batch(chunks: Sequence[StepChunk], block_size: int, spare: int) -> Batch:
+    """`chunks` is not empty. `spare` is a block that no request holds."""
     tables = _tables(chunks, spare)
     ends = np.cumsum([chunk.tokens for chunk in chunks])
-    parts = [(c.sequence, slice(c.start, c.end)) for c in chunks]
+    parts = [(c.state, slice(c.start, c.end)) for c in chunks]
     return Batch(
         token_ids=_tensor(np.concatenate([s.token_ids[part] for s, part in parts])),
         positions=_tensor(np.concatenate([s.positions[:, part] for s, part in parts], axis=1)),
@@ -37,48 +37,27 @@ def make_batch(chunks: Sequence[Chunk], block_size: int, spare: int) -> Batch:
     )
 
 
-def trial_batch(block_size: int, spare: int) -> Batch:
-    """One token in the block that belongs to nobody: what an engine that works can compute."""
-    one = torch.ones(1, dtype=torch.int32)
-    return Batch(
-        token_ids=torch.zeros(1, dtype=torch.int64),
-        positions=torch.zeros(3, 1, dtype=torch.int64),
-        slots=torch.tensor([spare * block_size]),
-        sample_at=torch.zeros(1, dtype=torch.int64),
-        attention=AttentionPlan(
-            queries=(1,),
-            contexts=(1,),
-            tables=spare * one[None],
-            query_starts=torch.tensor([0, 1], dtype=torch.int32),
-            context_starts=torch.tensor([0, 1], dtype=torch.int32),
-            lengths=one,
-            block_size=block_size,
-        ),
-        visual=(),
-    )
-
-
-def _tables(chunks: Sequence[Chunk], spare: int) -> NDArray[np.int32]:
-    tables = np.full((len(chunks), max(len(c.sequence.table) for c in chunks)), spare, np.int32)
+def _tables(chunks: Sequence[StepChunk], spare: int) -> NDArray[np.int32]:
+    tables = np.full((len(chunks), max(len(c.state.table) for c in chunks)), spare, np.int32)
     for row, chunk in zip(tables, chunks, strict=True):
-        row[: len(chunk.sequence.table)] = chunk.sequence.table
+        row[: len(chunk.state.table)] = chunk.state.table
     return tables
 
 
 def _slots(
-    chunks: Sequence[Chunk], tables: NDArray[np.int32], block_size: int
+    chunks: Sequence[StepChunk], tables: NDArray[np.int32], block_size: int
 ) -> Iterator[NDArray[np.int64]]:
     for row, chunk in zip(tables, chunks, strict=True):
         block, offset = np.divmod(np.arange(chunk.start, chunk.end), block_size)
         yield row[block].astype(np.int64) * block_size + offset
 
 
-def _visual(chunks: Sequence[Chunk]) -> Iterator[VisualRows]:
-    """The rows that fall into the chunks, cut to them."""
+def _visual(chunks: Sequence[StepChunk]) -> Iterator[VisualRows]:
+    """The rows that fall into the chunks."""
     base = 0
     for chunk in chunks:
         begin = chunk.start
-        for image in chunk.sequence.images:
+        for image in chunk.state.images:
             first, last = max(begin, image.span.start), min(chunk.end, image.span.end)
             if first < last:
                 cut = slice(first - image.span.start, last - image.span.start)

@@ -1,7 +1,4 @@
-"""What went wrong in a step, as the failure of one request.
-
-Knows exceptions and memory; does not decide who fails.
-"""
+"""The failure of a step as the failure of a request. The worker decides which request fails."""
 
 from __future__ import annotations
 
@@ -11,17 +8,15 @@ from decoder_svc.errors import RequestFailed
 from decoder_svc.native_engine.request_state import RequestState
 from fovea.contract.errors import EngineOutOfMemory, FoveaError
 
-# torch has a class for the memory of a GPU; that of the host is a RuntimeError of these words.
+# torch has a class for exhausted GPU memory. Exhausted host memory is a RuntimeError with these words.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 
 
-def failure_of(error: BaseException, sequence: RequestState) -> FoveaError:
-    """What the caller of `sequence` is told. It has no cause: a traceback holds the tensors of its step."""
+def failure_of(error: BaseException, state: RequestState) -> FoveaError:
+    """The failure for the caller of `state`. It has no cause: a traceback would hold the step's tensors."""
     if isinstance(error, FoveaError):
         return error
-    if is_out_of_memory(error):
-        return EngineOutOfMemory(sequence.prompt_tokens)
-    return RequestFailed()
+    return EngineOutOfMemory(state.prompt_tokens) if is_out_of_memory(error) else RequestFailed()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -31,6 +26,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what torch keeps of a step that failed, so that a smaller one finds room."""
+    """Release what torch caches of a failed step, so that a smaller step fits."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,9 +1,8 @@
 """The paged KV cache: which blocks are free, and what the others hold.
 
-A block is `block_size` tokens of keys and values in every layer. A full block can be kept under its
-content and what stands before it; whoever has the same beginning shares it. It is kept until nobody
-holds it and its place is needed, the longest unused first. The manager does not know what content
-is, nor who waits for a block.
+A block holds `block_size` tokens of keys and values in every layer. A block can be kept under its content and
+what stands before it, so requests with the same beginning share it. A kept block without holders is evicted
+when its space is needed, the longest unused first. Independent of requests.
 """
 
 from __future__ import annotations
@@ -13,21 +12,19 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 Key = tuple[Hashable, Hashable]
-"""What stands before a block (the serial of a kept one, or the salt of the prompt), and its content."""
+"""What stands before a block (the serial of a kept block, or the salt of the prompt), and its content."""
 
 
 @dataclass(frozen=True, eq=False)
 class CachedBlock:
-    """A block whose content is known. `serial` is never given twice: whoever follows a block that
-    was evicted is not found any more.
-    """
+    """A block of known content. `serial` is never reused: keys that follow an evicted block match nothing."""
 
     block: int
     serial: int
 
 
 class BlockManager:
-    """Hands out block numbers. `can_*` asks, the verb does; doing what cannot be done raises."""
+    """Hands out block numbers. A verb raises RuntimeError if its `can_*` is false."""
 
     def __init__(self, blocks: int, block_size: int) -> None:
         self.total = blocks
@@ -36,17 +33,17 @@ class BlockManager:
         self._holders = [0] * blocks
         self._kept: dict[Key, CachedBlock] = {}
         self._keys_of: dict[int, list[Key]] = {}
-        self._idle: OrderedDict[int, None] = OrderedDict()  # kept, held by nobody; longest first
+        self._idle: OrderedDict[int, None] = OrderedDict()  # kept, without holders, longest unused first
         self._serials = 0
 
     @property
     def spare(self) -> int:
-        """The number of one block more that the pages have: never given away, for padding to point to."""
+        """The number of an extra block in the pages. No request gets it; padding points to it."""
         return self.total
 
     @property
     def used(self) -> int:
-        """Blocks that somebody holds."""
+        """Blocks that requests hold."""
         return self.total - len(self._free) - len(self._idle)
 
     def missing(self, table: list[int], tokens: int) -> int:
@@ -54,12 +51,12 @@ class BlockManager:
         return max(0, -(-tokens // self.block_size) - len(table))
 
     def can_extend(self, table: list[int], tokens: int) -> bool:
-        return self.missing(table, tokens) <= len(self._free) + len(self._idle)
+        return self.missing(table, tokens) <= self.total - self.used
 
     def extend(self, table: list[int], tokens: int) -> None:
-        """Let `table` hold `tokens` tokens; all blocks are given, or none."""
+        """Let `table` hold `tokens` tokens. Adds all missing blocks or none."""
         if not self.can_extend(table, tokens):
-            free = len(self._free) + len(self._idle)
+            free = self.total - self.used
             raise RuntimeError(f"{tokens} tokens do not fit: {free} blocks are free")
         for _ in range(self.missing(table, tokens)):
             block = self._free.popleft() if self._free else self._evict()
@@ -67,12 +64,12 @@ class BlockManager:
             table.append(block)
 
     def free(self, table: list[int]) -> None:
-        """Take all blocks of `table` back and empty it; the last ones will be evicted first."""
+        """Take all blocks of `table` back and empty it. The last blocks are evicted first."""
         while table:
             self._release(table.pop())
 
     def discard(self, table: list[int]) -> None:
-        """As `free`, and what nobody else holds is kept no longer: its content is not to be trusted."""
+        """Like `free`, but forgets blocks without other holders, because their content is not trusted."""
         while table:
             block = table.pop()
             self._release(block)
@@ -82,21 +79,21 @@ class BlockManager:
                 self._free.append(block)
 
     def find(self, key: Key) -> CachedBlock | None:
-        """A hash finds it, equality confirms it. Safe to ask from any thread."""
+        """The block under `key`, compared by equality. Safe to call from any thread."""
         return self._kept.get(key)
 
-    def share(self, table: list[int], place: int, kept: CachedBlock) -> None:
-        """Let `table` hold a kept block at `place`: its end, or instead of the one that is there."""
+    def share(self, table: list[int], index: int, kept: CachedBlock) -> None:
+        """Let `table` hold a kept block at `index`: appended, or in exchange for the block there."""
         self._holders[kept.block] += 1
         self._idle.pop(kept.block, None)
-        if place == len(table):
+        if index == len(table):
             table.append(kept.block)
         else:
-            self._release(table[place])
-            table[place] = kept.block
+            self._release(table[index])
+            table[index] = kept.block
 
     def keep(self, block: int, key: Key) -> int:
-        """Remember what a held block, or its beginning, contains. Returns the serial for what follows."""
+        """Remember the content of a held block or of its beginning. Returns the serial for the next key."""
         if key not in self._kept:
             self._serials += 1
             self._kept[key] = CachedBlock(block, self._serials)

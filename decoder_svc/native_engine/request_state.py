@@ -1,7 +1,6 @@
-"""One request inside the engine: what is known of it, what is computed, what it waits for.
+"""A request inside the engine: what is known of it, what is computed, what it waits for.
 
-Tokens and positions have room for the longest answer from the start, so that a step only slices.
-Knows no torch.
+Tokens and positions have room for the longest answer from the start, so that a step only slices. No torch.
 """
 
 from __future__ import annotations
@@ -12,70 +11,33 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder_svc.engine.protocol import EngineRequest, EngineTimings, Usage
+from decoder_svc.engine.clock import RequestClock
+from decoder_svc.engine.protocol import EngineRequest, Usage
 from decoder_svc.engine.row_buffer import RowBuffer
-from decoder_svc.sampling.detokenizer import TextStream
+from decoder_svc.sampling.deltas import DeltaBuilder
 from decoder_svc.sampling.state import SamplerState
-
-
-@dataclass
-class RequestClock:
-    """The moments of a request, in seconds; `blocked_*` add up while only missing rows hold it back."""
-
-    submitted: float
-    admitted: float | None = None
-    blocked_before_slot: float = 0.0
-    blocked_in_slot: float = 0.0
-    first_token: float | None = None
-    last_token: float | None = None
-    blocked_since: float | None = None
-
-    def mark_blocked(self, blocked: bool, now: float) -> None:
-        """Tell whether rows are what the request waits for, from now on."""
-        if self.blocked_since is not None:
-            if self.admitted is None:
-                self.blocked_before_slot += now - self.blocked_since
-            else:
-                self.blocked_in_slot += now - self.blocked_since
-        self.blocked_since = now if blocked else None
-
-    def mark_token(self, now: float) -> None:
-        self.first_token = now if self.first_token is None else self.first_token
-        self.last_token = now
-
-    def timings(self) -> EngineTimings:
-        """Until the first token queue, rows and prefill add up to ttft."""
-        if self.admitted is None or self.first_token is None or self.last_token is None:
-            return EngineTimings()
-        return EngineTimings(
-            queue_ms=1e3 * (self.admitted - self.submitted - self.blocked_before_slot),
-            rows_ms=1e3 * (self.blocked_before_slot + self.blocked_in_slot),
-            prefill_ms=1e3 * (self.first_token - self.admitted - self.blocked_in_slot),
-            ttft_ms=1e3 * (self.first_token - self.submitted),
-            decode_ms=1e3 * (self.last_token - self.first_token),
-        )
 
 
 @dataclass(eq=False)
 class RequestState:
-    """`length` tokens are known, the first `computed` of them are in the KV cache, in the blocks
-    of `table`, of which the first ones are kept under `serials`.
+    """`length` tokens are known. The KV of the first `computed` tokens lies in the blocks of `table`, of
+    which the first are shared under `serials`.
     """
 
     request: EngineRequest
     images: tuple[RowBuffer, ...]
-    text: TextStream
-    draws: SamplerState
+    delta_builder: DeltaBuilder
+    sampler: SamplerState
     clock: RequestClock
-    fetch: Callable[[int], object]  # have the rows of an image fetched; from any thread
-    hint: int = 0  # tokens that seemed to be cached when last looked, while it waits
+    fetch: Callable[[int], object]  # begins to fetch the rows of an image; safe from any thread
+    hint: int = 0  # tokens that were cached at the last probe, while the request waits
     table: list[int] = field(default_factory=list)
     serials: list[int] = field(default_factory=list)
     computed: int = 0
     reached: int = 0  # the most that was ever computed
-    cached: int = 0  # found in the cache instead of computed, the first time
-    found: int = 0  # of those, what no step has gone on from yet
-    shared: int = 0  # the end of the last image that others may take over
+    cached: int = 0  # tokens that came from the cache the first time
+    adopted: int = 0  # cached tokens that no step has continued from yet
+    shared: int = 0  # the end of the last image that other requests may take over
 
     def __post_init__(self) -> None:
         prompt, answer = self.request.prompt, self.request.sampling.token_limit
@@ -97,66 +59,60 @@ class RequestState:
 
     @property
     def before(self) -> Hashable:
-        """What the next block to be kept follows: a serial, or who may share the first block."""
+        """What the next shared block follows: a serial, or for the first block the salt of the prompt."""
         return self.serials[-1] if self.serials else self.request.prompt.salt
 
     def ready(self, computed: int) -> int:
-        """How many leading tokens could be computed with the rows that are here, where `computed`
-        of them are.
-        """
+        """How many leading tokens the arrived rows suffice for, if `computed` tokens are computed already."""
         for image in self.images:
             if image.span.end > computed and image.ready < image.span.rows:
                 return max(computed, image.span.start + image.ready)
         return self.length
 
     def can_start(self, computed: int) -> bool:
-        """Whether a row has come of the first image that is not computed; text alone is not worth a
-        slot, lest slow encoders hold them all.
-        """
+        """Whether a row of the next image is here. If text sufficed, slow encoders would hold all slots."""
         first = next((i.span.start for i in self.images if i.span.end > computed), computed)
         return self.ready(computed) > max(first, computed)
 
     @property
     def todo(self) -> int:
-        """Tokens that could be computed now. Zero: it waits for rows."""
+        """Tokens that could be computed now. Zero means that the request waits for rows."""
         return self.ready(self.computed) - self.computed
 
     @property
     def proven(self) -> int:
-        """How many computed tokens others may share: up to the first image whose stream has not
-        ended well yet.
-        """
+        """Computed tokens that may be shared: those before the first image whose stream has not ended."""
         unproven = (i.span.start for i in self.images if i.wanted and not i.ended)
         return min(self.computed, *unproven, self.computed)
 
     @property
     def can_decode(self) -> bool:
-        """One token short of the next one."""
+        """Whether a single token must be computed before the next token can be sampled."""
         return self.computed == self.length - 1 > 0 and self.todo == 1
 
     def want_rows(self, computed: int) -> None:
-        """Have the rows fetched of every image that is not wholly among the first `computed` tokens."""
+        """Fetch the rows of every image that does not lie within the first `computed` tokens."""
         for number, image in enumerate(self.images):
             if image.span.end > computed and not image.wanted:
                 image.wanted = True
                 self.fetch(number)
 
     def skip(self, tokens: int) -> None:
-        """They were found in the cache."""
+        """The next `tokens` tokens come from the cache."""
         self.computed += tokens
-        self.found += min(tokens, max(0, self.computed - self.reached))
+        self.adopted += min(tokens, max(0, self.computed - self.reached))
 
     def advance(self, computed: int) -> None:
-        """The first `computed` tokens are in the pages now."""
+        """The KV of the first `computed` tokens is in the pages now."""
         self.computed = computed
         self.reached = max(self.reached, computed)
-        self.cached += self.found
-        self.found = 0
+        self.cached += self.adopted
+        self.adopted = 0
 
     def forget(self) -> None:
-        """Its blocks were given back. What was found, and not gone on from yet, may be found no more."""
+        """The blocks were given back. Adopted tokens that no step continued from may not be cached again."""
         self.serials.clear()
-        self.computed = self.shared = self.found = 0
+        self.computed = self.shared = self.adopted = 0
 
     def append(self, token_id: int) -> None:
         self.token_ids[self.length] = token_id

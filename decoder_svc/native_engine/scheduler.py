@@ -1,10 +1,9 @@
-"""Which tokens of which sequences the next step computes.
+"""Which tokens of which requests the next step computes.
 
-A step is every decode that can go on, plus at most `prefill_chunk` prompt tokens: so prompts never
-starve answers, and answers never starve prompts. Requests enter in order of arrival, when the
-blocks for what is not cached of their prompt and one more step are free. Where an answer needs a
-block and none is free, the youngest running sequence gives all of its own back and is computed
-again later. Knows no model and no thread.
+A step holds every decode that can continue, plus at most `prefill_chunk` prompt tokens, so that neither
+prompts nor answers starve. Requests enter in order of arrival, once the free blocks can hold the uncached
+part of their prompt and a further step. If an answer needs a block and none is free, the youngest running
+request gives back all of its blocks and is computed again later. Independent of models and threads.
 """
 
 from __future__ import annotations
@@ -12,17 +11,16 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from decoder_svc.engine.protocol import Prompt
 from decoder_svc.native_engine.kv import BlockManager, Key
-from decoder_svc.native_engine.prefix import Copy, PrefixCache
+from decoder_svc.native_engine.prefix import BlockCopy, PrefixCache
 from decoder_svc.native_engine.request_state import RequestState
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Compute `tokens` tokens of `sequence` from `start` on."""
+class StepChunk:
+    """`tokens` tokens of `state` from `start` on, computed in a step."""
 
-    sequence: RequestState
+    state: RequestState
     start: int
     tokens: int
 
@@ -32,13 +30,13 @@ class Chunk:
 
     @property
     def completes(self) -> bool:
-        """Whether the next token can be sampled after it."""
-        return self.end == self.sequence.length
+        """Whether the next token can be sampled after this chunk."""
+        return self.end == self.state.length
 
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """`overlap`: a prompt may be computed while rows of its later images are on the way."""
+    """`overlap`: compute a prompt while rows of its later images are on the way."""
 
     prefill_chunk: int
     max_running: int
@@ -47,162 +45,138 @@ class SchedulerConfig:
 
 
 class Scheduler:
-    def __init__(self, blocks: BlockManager, rules: SchedulerConfig) -> None:
+    def __init__(self, blocks: BlockManager, config: SchedulerConfig) -> None:
         self.blocks = blocks
-        self.rules = rules
-        self.prefixes = PrefixCache(blocks)
+        self.config = config
+        self.prefixes = PrefixCache(blocks, config.prefix_cache)
         self.waiting: deque[RequestState] = deque()
         self.running: list[RequestState] = []  # oldest first
         self.preemptions = 0
-        self._copies: list[Copy] = []
+        self._copies: list[BlockCopy] = []
 
-    def add(self, sequence: RequestState) -> None:
-        self.waiting.append(sequence)
+    def add(self, state: RequestState) -> None:
+        self.waiting.append(state)
 
-    def holds(self, sequence: RequestState) -> bool:
-        return sequence in self.running or sequence in self.waiting
+    def holds(self, state: RequestState) -> bool:
+        return state in self.running or state in self.waiting
 
-    def remove(self, sequence: RequestState) -> None:
-        """Forget a sequence, finished or not, and take its blocks back."""
-        self._drop(sequence)
-        self.blocks.free(sequence.table)
+    def remove(self, state: RequestState) -> None:
+        """Forget a request, ended or not, and free its blocks."""
+        self._drop(state)
+        self.blocks.free(state.table)
 
-    def discard(self, sequence: RequestState) -> None:
-        """Forget a sequence that failed; nobody will share what it has computed."""
-        self._drop(sequence)
-        self.blocks.discard(sequence.table)
+    def discard(self, state: RequestState) -> None:
+        """Forget a request that failed. What it computed is not shared."""
+        self._drop(state)
+        self.blocks.discard(state.table)
 
-    def _drop(self, sequence: RequestState) -> None:
-        if sequence in self.running:
-            self.running.remove(sequence)
-        elif sequence in self.waiting:
-            self.waiting.remove(sequence)
+    def _drop(self, state: RequestState) -> None:
+        if state in self.running:
+            self.running.remove(state)
+        elif state in self.waiting:
+            self.waiting.remove(state)
 
-    def probe(self, prompt: Prompt) -> int:
-        """Leading tokens that need not be computed, as of now. Safe to ask from any thread."""
-        return self.prefixes.probe(prompt) if self.rules.prefix_cache else 0
-
-    def computed(self, chunks: list[Chunk]) -> None:
-        """The step is done: its tokens are in the pages, for others too."""
+    def computed(self, chunks: list[StepChunk]) -> None:
+        """The step is done. Other requests may share its tokens."""
         for chunk in chunks:
-            sequence = chunk.sequence
-            sequence.advance(chunk.end)
-            if self.rules.prefix_cache:
-                self.prefixes.keep(sequence)
+            chunk.state.advance(chunk.end)
+            self.prefixes.keep(chunk.state)
 
-    def schedule(self, now: float) -> list[Chunk]:
-        """The chunks of the next step; none where everyone waits. `now` in seconds is for the
-        clocks.
-        """
-        for sequence in (*self.waiting, *self.running):
-            if sequence.clock.first_token is None:
-                starved = not sequence.todo if sequence.table else not self._can_start(sequence)
-                sequence.clock.mark_blocked(starved, now)
+    def schedule(self, now: float) -> list[StepChunk]:
+        """The chunks of the next step, none if every request waits. `now` in seconds is for the clocks."""
+        for state in (*self.waiting, *self.running):
+            if state.clock.first_token is None:
+                starved = not state.todo if state.table else not self._can_start(state)
+                state.clock.mark_blocked(starved, now)
         decodes = self._decodes()
         self._admit(now)
-        if self.rules.prefix_cache:
-            for sequence in self.running:
-                self._adopt(sequence)
-        return decodes + self._prefills({chunk.sequence for chunk in decodes})
+        for state in self.running:
+            self._adopt(state)
+        return decodes + self._prefills({chunk.state for chunk in decodes})
 
-    def _can_start(self, sequence: RequestState) -> bool:
-        if self.rules.overlap:
-            return sequence.can_start(sequence.hint)
-        return sequence.ready(sequence.hint) == sequence.length
+    def take_copies(self) -> list[BlockCopy]:
+        """The copies between blocks that must precede the scheduled step."""
+        copies, self._copies = self._copies, []
+        return copies
 
-    def _decodes(self) -> list[Chunk]:
-        # Victims are taken from the end, so never one that has its chunk already.
+    def _can_start(self, state: RequestState) -> bool:
+        if self.config.overlap:
+            return state.can_start(state.hint)
+        return state.ready(state.hint) == state.length
+
+    def _decodes(self) -> list[StepChunk]:
+        # Victims come from the end of the list, so a victim never has a chunk yet.
         return [
-            Chunk(s, s.computed, 1)
+            StepChunk(s, s.computed, 1)
             for s in self.running.copy()
             if s.can_decode and s in self.running and self._make_room(s)
         ]
 
-    def _make_room(self, sequence: RequestState) -> bool:
-        """A block for the next token, if need be from the youngest; False if that is the sequence
-        itself.
-        """
-        while not self.blocks.can_extend(sequence.table, sequence.length):
+    def _make_room(self, state: RequestState) -> bool:
+        """Hold a block for the next token, if need be from the youngest request. False if that is `state`."""
+        while not self.blocks.can_extend(state.table, state.length):
             victim = self.running.pop()
             self._give_back(victim)
             self.waiting.appendleft(victim)
             self.preemptions += 1
-            if victim is sequence:
+            if victim is state:
                 return False
-        self.blocks.extend(sequence.table, sequence.length)
+        self.blocks.extend(state.table, state.length)
         return True
 
-    def _give_back(self, sequence: RequestState) -> None:
-        """All blocks; most of what they held can be adopted again, unless others need the place."""
-        self.blocks.free(sequence.table)
-        sequence.forget()
-        sequence.hint = self.probe(sequence.request.prompt)
+    def _give_back(self, state: RequestState) -> None:
+        """Free all blocks. Full blocks can be adopted again until other requests need them."""
+        self.blocks.free(state.table)
+        state.forget()
+        state.hint = self.prefixes.probe(state.request.prompt)
 
     def _admit(self, now: float) -> None:
-        for sequence in self.waiting.copy():
-            if not self._can_start(sequence):
-                sequence.want_rows(sequence.hint)
-                continue  # its rows are on the way: others may pass
-            if len(self.running) == self.rules.max_running:
+        for state in self.waiting.copy():
+            if not self._can_start(state):
+                state.want_rows(state.hint)
+                continue  # its rows are on the way, so later requests may pass
+            if len(self.running) == self.config.max_running or not self._hold_blocks(state):
                 return
-            if not self._take_place(sequence):
-                return
-            if not sequence.todo:  # less is cached than was thought
-                sequence.want_rows(sequence.computed)
-                self._give_back(sequence)
+            state.want_rows(state.computed)
+            if not state.todo:  # less is cached than the hint promised
+                self._give_back(state)
                 continue
-            sequence.want_rows(sequence.computed)
-            self.waiting.remove(sequence)
-            self.running.append(sequence)
-            if sequence.clock.admitted is None:
-                sequence.clock.admitted = now
+            self.waiting.remove(state)
+            self.running.append(state)
+            if state.clock.admitted is None:
+                state.clock.admitted = now
 
-    def _take_place(self, sequence: RequestState) -> bool:
-        """Adopt what is cached and hold blocks for the rest and one more step; all or nothing."""
-        if self.rules.prefix_cache:
-            self.prefixes.adopt(sequence)
-        if not self.blocks.can_extend(sequence.table, sequence.length + 1):
-            self._give_back(sequence)
+    def _hold_blocks(self, state: RequestState) -> bool:
+        """Adopt what is cached and hold blocks for the rest and one more step, or hold nothing."""
+        self._adopt(state)
+        if not self.blocks.can_extend(state.table, state.length + 1):
+            self._give_back(state)
             return False
-        self.blocks.extend(sequence.table, sequence.length + 1)
-        if self.rules.prefix_cache:
-            self._adopt(sequence)
+        self.blocks.extend(state.table, state.length + 1)
+        self._adopt(state)
         return True
 
-    def _adopt(self, sequence: RequestState) -> None:
-        self.prefixes.adopt(sequence)
-        copy = self.prefixes.adopt_end(sequence)
+    def _adopt(self, state: RequestState) -> None:
+        copy = self.prefixes.adopt(state)
         if copy is not None:
             self._copies.append(copy)
 
-    def take_copies(self) -> list[Copy]:
-        """What must be copied between blocks before the step that was scheduled."""
-        copies, self._copies = self._copies, []
-        return copies
-
-    def _prefills(self, decoding: set[RequestState]) -> list[Chunk]:
-        """In order of arrival. Who needs what another computes in this step waits, and adopts it."""
-        cached: list[Chunk] = []  # all but the last token: no more than a decode
-        chunks: list[Chunk] = []
-        budget = self.rules.prefill_chunk
+    def _prefills(self, decoding: set[RequestState]) -> list[StepChunk]:
+        """In order of arrival. A request waits while another computes what it needs, then adopts that."""
+        cached: list[StepChunk] = []  # only the last token is left: no more work than a decode
+        chunks: list[StepChunk] = []
+        budget = self.config.prefill_chunk
         computing: set[Key] = set()
-        for sequence in self.running:
-            if sequence in decoding:
+        for state in self.running:
+            if state in decoding:
                 continue
-            if sequence.can_decode:
-                cached.append(Chunk(sequence, sequence.computed, 1))
+            if state.can_decode:
+                cached.append(StepChunk(state, state.computed, 1))
                 continue
-            tokens = min(budget, sequence.todo)
-            if tokens and not self._is_computed_by(computing, sequence):
-                chunks.append(Chunk(sequence, sequence.computed, tokens))
+            tokens = min(budget, state.todo)
+            key = self.prefixes.next_key(state) if tokens else None
+            if tokens and key not in computing:
+                chunks.append(StepChunk(state, state.computed, tokens))
                 budget -= tokens
+                computing |= {key} if key is not None else set()
         return cached + chunks
-
-    def _is_computed_by(self, others: set[Key], sequence: RequestState) -> bool:
-        """Whether one of them computes what it needs next; if not, it becomes one of them."""
-        key = self.prefixes.key(sequence) if self.rules.prefix_cache else None
-        if key in others:
-            return True
-        if key is not None:
-            others.add(key)
-        return False

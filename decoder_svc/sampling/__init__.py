@@ -1,1 +1,1 @@
-"""How the next token is chosen, held to a format, and turned into text. Knows no model."""
+"""How the next token is chosen, constrained to a format, and turned into text. Independent of models."""

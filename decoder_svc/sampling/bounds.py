@@ -1,4 +1,4 @@
-"""The bounds that several keywords of a JSON schema set for one number, where llguidance errs with them."""
+"""Bounds that several keywords of a JSON schema set for the same number, where llguidance is inexact."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import product
 
-from decoder_svc.sampling.keywords import MAX_MULTIPLE, Place, scaled
+from decoder_svc.sampling.keywords import MAX_MULTIPLE, SchemaPath, scaled
 
 
 @dataclass
 class Bounds:
-    """The bounds that may meet in one number, by keyword."""
+    """The bounds that may apply to the same number, by keyword."""
 
     minimum: set[float] = field(default_factory=set)
     maximum: set[float] = field(default_factory=set)
@@ -20,29 +20,29 @@ class Bounds:
     exclusiveMaximum: set[float] = field(default_factory=set)
     multipleOf: set[float] = field(default_factory=set)
 
-    def check(self, place: Place) -> None:
+    def check(self, path: SchemaPath) -> None:
         """Raises Unenforceable or TooCostly."""
-        self._check_exclusive(place)
+        self._check_exclusive(path)
         if self.multipleOf:
-            self._check_multiples(place)
+            self._check_multiples(path)
 
-    def _check_exclusive(self, place: Place) -> None:
-        """An exclusive bound's own value is taken where it is an integer and the opposite bound shares it."""
+    def _check_exclusive(self, path: SchemaPath) -> None:
+        """llguidance includes an integer exclusive bound if the opposite bound is less than 1 away."""
         for low, high in product(self.exclusiveMinimum, self.maximum | self.exclusiveMaximum):
             if low == int(low) >= 0 and low < high < low + 1:
-                raise place.refuse(
+                raise path.refuse(
                     "exclusiveMinimum", f"{low:g} is not enforced with the upper bound {high:g}"
                 )
         for high, low in product(self.exclusiveMaximum, self.minimum | self.exclusiveMinimum):
             if high == int(high) <= 0 and high - 1 < low < high:
-                raise place.refuse(
+                raise path.refuse(
                     "exclusiveMaximum", f"{high:g} is not enforced with the lower bound {low:g}"
                 )
 
-    def _check_multiples(self, place: Place) -> None:
-        """A multiple of several numbers is one of their least common multiple."""
+    def _check_multiples(self, path: SchemaPath) -> None:
+        """A multiple of several numbers is a multiple of their least common multiple."""
         numbers = [Decimal(repr(number)) for number in self.multipleOf]
         places = max(scaled(number)[1] for number in numbers)
         common = math.lcm(*(int(number.scaleb(places)) for number in numbers))
         if common > MAX_MULTIPLE:
-            raise place.too_costly("the least common multiple of multipleOf", MAX_MULTIPLE, common)
+            raise path.too_costly("the least common multiple of multipleOf", MAX_MULTIPLE, common)

@@ -1,7 +1,11 @@
-"""From token ids to text, a token at a time.
+"""From token ids to text, token by token.
 
-Byte-level BPE only: a token is some bytes, so the text is their UTF-8 decoding, and no earlier
-token need be looked at again. Equal to decoding all tokens at once. Knows no model.
+Byte-level BPE only: a token stands for bytes, so the text is their UTF-8 decoding and earlier tokens need not
+be decoded again. The result equals decoding all tokens at once. Independent of models.
+
+Python's incremental UTF-8 decoder is used instead of `tokenizers.decoders.DecodeStream`, which withholds text
+that ends in U+FFFD. Invalid bytes would leave only with the next valid character; a final U+FFFD would be
+lost.
 """
 
 from __future__ import annotations
@@ -18,16 +22,14 @@ from fovea.contract.errors import CheckpointNotSupported
 
 
 def _byte_of_char() -> dict[str, int]:
-    """The bijection of byte-level BPE (GPT-2): printable bytes stand for themselves, others from
-    256 on.
-    """
+    """The bijection of byte-level BPE (GPT-2): printable bytes are themselves, others count from 256."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [b for b in range(256) if b not in set(printable)]
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
 class Vocabulary:
-    """The bytes of every token of a checkpoint's tokenizer; special tokens have none."""
+    """The bytes of every token of a checkpoint's tokenizer. Special tokens have none."""
 
     def __init__(self, folder: Path) -> None:
         decoder = read_json(folder, FILE).get("decoder")
@@ -53,22 +55,20 @@ class Vocabulary:
 
     @property
     def added(self) -> list[str]:
-        """The text of tokens that stand beside the merges: control tokens and `<think>`."""
+        """The text of tokens outside of the merges: control tokens and `<think>`."""
         return [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Text that is sure, and the stop string that ended it."""
+    """Text that is final, and the stop string that ended it."""
 
     text: str
     stop: str | None = None
 
 
 class TextStream:
-    """The text of one answer. Holds back an unfinished character, and what may begin a stop
-    string.
-    """
+    """The text of an answer. Withholds unfinished characters and text that may begin a stop string."""
 
     def __init__(self, vocabulary: Vocabulary, stop: Sequence[str] = ()) -> None:
         self._bytes = vocabulary.token_bytes
@@ -80,20 +80,20 @@ class TextStream:
         self._held += self._utf8.decode(self._bytes.get(token_id, b""))
         return self._match() or Piece(self._release(self._could_begin_stop()))
 
-    def finish(self) -> Piece:
-        """No more tokens: what was held back comes out, but for the bytes of an unfinished character."""
-        return self._match() or Piece(self._release(0))
+    def finish(self) -> str:
+        """The withheld text after the last token, without the bytes of an unfinished character."""
+        return self._release(0)
 
     def _match(self) -> Piece | None:
-        """The earliest stop string in the held text; at the same place the longest."""
-        found = [(self._held.find(s), -len(s), s) for s in self._stop if s in self._held]
-        if not found:
+        """The earliest stop string in the withheld text; at the same position the longest."""
+        matches = [(self._held.find(s), -len(s), s) for s in self._stop if s in self._held]
+        if not matches:
             return None
-        at, _, stop = min(found)
+        at, _, stop = min(matches)
         return Piece(self._held[:at], stop)
 
     def _could_begin_stop(self) -> int:
-        """Length of the longest end of the held text that a stop string begins with."""
+        """Length of the longest end of the withheld text that begins a stop string."""
         longest = max((len(s) for s in self._stop), default=0)
         for n in range(min(longest, len(self._held)), 0, -1):
             if any(s.startswith(self._held[-n:]) for s in self._stop):

@@ -1,9 +1,9 @@
-"""The formats of one checkpoint's answers: tried in a process that may be killed, then compiled here.
+"""The formats of a checkpoint's answers: tried in a process that may be killed, then compiled here.
 
-A format may cost any time and memory, and only trying tells. So each is tried first in a child of the
-`nursery`, with limits of both, several at a time and no more; what has passed is compiled once more in this
-process, on a thread of its own, because a compiled grammar cannot be handed over. Callers that leave have
-their child killed. For one event loop, and never awaited when that ends. Knows no engine.
+A format may cost any amount of time and memory, and only a trial shows how much. So each format is tried in a
+child of the `nursery` with limits of both; the number of children is bounded. A format that passes is
+compiled again in this process, on a thread of its own, because a compiled grammar cannot cross processes. A
+caller that leaves has its child killed. For a single event loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cache, lru_cache
@@ -31,44 +30,45 @@ if TYPE_CHECKING:
     from decoder_svc.sampling.trie import TokenSet
 
 COMMAND = (sys.executable, "-m", "decoder_svc.sampling.nursery")
-REMEMBERED = 256  # verdicts; a format that costs too much is refused at once when it comes again
-KEPT = 16  # grammars; callers who extract fields send the same format again and again
-# The children share few cores with the engine; what takes this much longer than its CPU time is stuck.
+REMEMBERED = 256  # verdicts, so that a format that costs too much is refused at once the next time
+KEPT = 16  # grammars, because callers that extract fields repeat their format
+# Children share few cores with the engine. A child that takes this much longer than its CPU time is stuck.
 PATIENCE_S, PATIENCE = 30.0, 10
 
 
 class Formats:
-    """Tries formats by `check`, compiles them by `compile`."""
+    """`check` tries a format, `compile` compiles it."""
 
     def __init__(self, tokens: TokenSet, limits: EngineLimits) -> None:
         self._tokens = tokens
         self._limits = limits
-        self._nursery = _Link(tokens, ChildLimits(limits.max_format_s, limits.max_format_memory_bytes))
+        self._nursery = _NurseryProcess(
+            tokens, ChildLimits(limits.max_format_s, limits.max_format_memory_bytes)
+        )
         self._turns = asyncio.Semaphore(limits.format_workers)
         self._waiting = 0
-        self._verdicts: OrderedDict[ResponseFormat, Verdict] = OrderedDict()
+        self._verdicts: dict[ResponseFormat, Verdict] = {}
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="formats")
         self._grammars = cache(lambda: Grammars(tokens))
 
     async def check(self, wanted: ResponseFormat) -> str:
-        """The source of its grammar. Raises FormatNotEnforceable, FormatTooCostly or EngineBusy."""
-        verdict = self._verdicts.get(wanted) or await self._tried(wanted)
-        self._verdicts[wanted] = verdict
-        self._verdicts.move_to_end(wanted)
+        """The source of the format's grammar. Raises FormatNotEnforceable, FormatTooCostly or EngineBusy."""
+        verdict = self._verdicts.pop(wanted, None) or await self._tried(wanted)
+        self._verdicts[wanted] = verdict  # at the end: the first verdict is the least recently used
         if len(self._verdicts) > REMEMBERED:
-            self._verdicts.popitem(last=False)
+            del self._verdicts[next(iter(self._verdicts))]
         if failure := _failure(wanted, verdict, self._limits):
             raise failure
         return verdict.source
 
     async def compile(self, wanted: ResponseFormat) -> Grammar:
-        """At its beginning. Raises as `check` does."""
+        """The grammar at its start. Raises what `check` raises."""
         source = await self.check(wanted)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._compiler, lambda: self._grammars().compile(wanted, source))
 
     def close(self) -> None:
-        """Kills what is being tried; waits for nothing."""
+        """Kill all trials. Waits for nothing."""
         self._nursery.close()
         self._compiler.shutdown(wait=False, cancel_futures=True)
 
@@ -84,10 +84,10 @@ class Formats:
 
 
 class Grammars:
-    """Compiled grammars, and what they are compiled with. On the compiler's thread alone."""
+    """Compiles grammars and keeps the latest. Used by the compiler's thread only."""
 
     def __init__(self, tokens: TokenSet) -> None:
-        from llguidance import LLExecutor  # only who asks for a format needs llguidance
+        from llguidance import LLExecutor  # only formats need llguidance
 
         self._tokenizer = tokens.load()
         self._executor = LLExecutor()
@@ -97,13 +97,13 @@ class Grammars:
         return self._kept(wanted, source).copy()
 
     def _compile(self, wanted: ResponseFormat, source: str) -> Grammar:
-        from decoder_svc.sampling.grammar import Grammar, compiled, field_of
+        from decoder_svc.sampling.grammar import Grammar, compiled
 
-        return Grammar(compiled(self._tokenizer, source), self._executor, field_of(wanted))
+        return Grammar(compiled(self._tokenizer, source), self._executor, wanted.field)
 
 
-class _Link:
-    """The nursery from here. Started by the first format: it loads the tokens, which takes seconds."""
+class _NurseryProcess:
+    """The nursery as a child process. The first format starts it; loading the tokens takes seconds."""
 
     def __init__(self, tokens: TokenSet, limits: ChildLimits) -> None:
         self._settings = {
@@ -115,7 +115,7 @@ class _Link:
         self._control: socket.socket | None = None
 
     async def judge(self, wanted: ResponseFormat) -> Verdict:
-        """Cancelling it kills the child. Raises EngineUnavailable where the nursery has died."""
+        """Try a format. Cancellation kills the child. Raises EngineUnavailable if the nursery has died."""
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._running(), [b"f"], [theirs.fileno()])
@@ -154,8 +154,8 @@ class _Link:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # Ctrl-C is for us alone, and it ends with its children
-                    # One thread, lest a child is forked while another thread holds a lock.
+                    start_new_session=True,  # Ctrl-C does not reach it, and it ends with its children
+                    # A single thread: no other thread holds a lock when a child is forked.
                     env=os.environ
                     | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
                     | {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"},
@@ -164,8 +164,8 @@ class _Link:
 
 
 def _failure(wanted: ResponseFormat, verdict: Verdict, limits: EngineLimits) -> FoveaError | None:
-    """What is wrong with a format, in the words of its caller."""
-    field = f"response_format.{wanted.kind}"
+    """What is wrong with a format, as an error for its caller."""
+    field = wanted.field
     if verdict.costly is not None:
         return FormatTooCostly(field, *verdict.costly)
     if verdict.died == signal.SIGPROF:

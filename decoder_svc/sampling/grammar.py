@@ -1,9 +1,8 @@
-"""A format that an answer must match, as the tokens that may come next.
+"""The format of an answer as the set of tokens that may come next.
 
-Compiles a format with llguidance against the checkpoint's tokens, and follows one answer through it. What
-cannot be enforced within the bounds below is refused, so that no caller's expression holds up the step that
-others share. Compiling may take seconds and much memory: `formats` says where that happens. Knows no logits
-and no torch; it does not judge what was said, it only lets nothing else be said.
+Compiles a format with llguidance against the checkpoint's tokens and follows an answer through it. A format
+that cannot be enforced within the bounds below is refused, so that no caller's expression delays the step
+that all share. Compiling may take seconds and much memory; `formats` decides where it happens. No torch.
 """
 
 from __future__ import annotations
@@ -18,15 +17,14 @@ from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer
 from llguidance.numpy import fill_next_token_bitmask_par
 from numpy.typing import NDArray
 
-from decoder_svc.engine.protocol import ResponseFormat
 from decoder_svc.errors import FormatNotEnforceable
 from decoder_svc.sampling.keywords import Unenforceable
 from decoder_svc.sampling.schema import enforceable
 from fovea.contract.errors import InvalidArgument
 
-# The first two are a tenth of llguidance's own: with 152k tokens `(a{1000}){1000}` is then given up after
-# 0.4 s and 20 MiB, not 8 s and 170 MiB, and a list of 5,000 words still passes; a lexer state is a kilobyte
-# or two. Those of a step are its own: by them no step of 30 hostile formats took more than 40 ms of one core.
+# The first two are a tenth of llguidance's defaults: with 152k tokens, `(a{1000}){1000}` fails after 0.4 s
+# and 20 MiB instead of 8 s and 170 MiB, and a list of 5,000 words still passes. A lexer state takes 1-2 KB.
+# The bounds of a step are the defaults: no step of 30 hostile formats took more than 40 ms of a core.
 BOUNDS = LLParserLimits(
     initial_lexer_fuel=100_000,
     max_lexer_states=25_000,
@@ -35,8 +33,8 @@ BOUNDS = LLParserLimits(
     max_items_in_row=2_000,
     verbose_errors=False,
 )
-# Free whitespace invites a model to print nothing else; one space more or less covers what JSON writers do.
-# By \u a key could be spelt that `properties` has already, and would then hold anything.
+# Unbounded whitespace invites a model to print nothing else. An optional space covers what JSON writers do.
+# With \u, a key could be spelled like a key of `properties` and would then accept any value.
 JSON_RULES: dict[str, Any] = {
     "whitespace_pattern": " ?",
     "lenient": False,
@@ -45,14 +43,9 @@ JSON_RULES: dict[str, Any] = {
 _VIEW = re.compile(r"\s*(\d+ \| .*|\^+|<non-verbose/>)\s*")
 
 
-def field_of(wanted: ResponseFormat) -> str:
-    """Where the format stands in a request."""
-    return f"response_format.{wanted.kind}"
-
-
 def grammar_source(kind: str, source: Sequence[str]) -> str:
-    """The format in llguidance's own words. All three are built from parsed or escaped values: nothing that a
-    caller writes can name another grammar. Raises Unenforceable or TooCostly.
+    """The format as llguidance's grammar. All kinds are built from parsed or escaped values, so that no
+    caller's text can name another grammar. Raises Unenforceable or TooCostly.
     """
     if kind == "json_schema":
         schema = json.dumps(enforceable(source[0]))
@@ -66,9 +59,7 @@ def grammar_source(kind: str, source: Sequence[str]) -> str:
 
 
 def compiled(tokenizer: LLTokenizer, source: str) -> LLMatcher:
-    """Not yet begun, but tried: hard expressions give up at the first mask, or at the first token. Raises
-    Unenforceable.
-    """
+    """A matcher at its start. Raises Unenforceable if a copy fails at the first mask or token."""
     matcher = LLMatcher(tokenizer, source, log_level=0, limits=BOUNDS)
     trial = matcher.deep_copy()
     if not trial.is_error():
@@ -81,13 +72,13 @@ def compiled(tokenizer: LLTokenizer, source: str) -> LLMatcher:
 
 
 def _reason(why: str) -> str:
-    """llguidance's message without its view of a grammar that the caller has not written."""
+    """llguidance's message without the excerpt of a grammar that the caller did not write."""
     lines = (line for line in why.splitlines() if not _VIEW.fullmatch(line))
     return re.sub(r"^at \d+\(\d+\): ", "", " ".join(" ".join(lines).split()))
 
 
 class Grammar:
-    """Where one answer stands in its format. `failure` is set once the format can be held no longer."""
+    """The position of an answer in its format. `failure` is set once the format can no longer be enforced."""
 
     def __init__(self, matcher: LLMatcher, executor: LLExecutor, field: str) -> None:
         self.matcher = matcher
@@ -97,11 +88,11 @@ class Grammar:
         self.check()
 
     def copy(self) -> Grammar:
-        """One that stands at the same place, and goes its own way."""
+        """An independent grammar at the same position."""
         return Grammar(self.matcher.deep_copy(), self.executor, self._field)
 
     def advance(self, token_id: int) -> None:
-        """The answer goes on with this token. After the last one only an end token is allowed."""
+        """Append a token to the answer. At the end of the format only an end token is allowed."""
         self.matcher.consume_token(token_id)
         self.check()
 
@@ -111,10 +102,7 @@ class Grammar:
 
 
 def allowed(grammars: Sequence[Grammar], vocab_size: int) -> NDArray[np.int32]:
-    """One bit a token, 32 to a word, the lowest first: (grammars, words).
-
-    All of a grammar that fails are set: its answer is thrown away.
-    """
+    """Bits (grammars, words), lowest first. A failed grammar allows all tokens: its answer is discarded."""
     bits = np.zeros((len(grammars), -(-vocab_size // 32)), np.int32)
     rows = [(grammar.matcher, row) for row, grammar in enumerate(grammars)]
     fill_next_token_bitmask_par(grammars[0].executor, rows, bits)

@@ -1,11 +1,11 @@
 """A process that tries formats, each in a child of its own that may be killed.
 
-Loads the tokens once and forks a child for each format: a child begins at once, its limits of CPU time and
-memory hold for it alone, and however it ends costs nobody else anything. It is spoken to over two kinds of
-sockets: the control socket, whose end ends this process, brings one connected socket a format; over that the
-format comes in and the verdict goes out. A caller that closes its end has its child killed.
+It loads the tokens once and forks a child for each format. A child starts at once, has its own limits of CPU
+time and memory, and affects no other format however it ends. The control socket delivers a connected socket
+per format; closing the control socket ends the process. The socket of a format carries the format in and the
+verdict out. A caller that closes it has its child killed.
 
-Runs as `python -m decoder_svc.sampling.nursery`; imported only for `Verdict` and its limits.
+Runs as `python -m decoder_svc.sampling.nursery`; imported only for `Verdict` and `ChildLimits`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from decoder_svc.sampling.keywords import TooCostly, Unenforceable
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
-NICENESS = 5  # the engine's steps come first
+NICENESS = 5  # the engine's steps have priority
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a format: its grammar's `source`, or why it is `refused`, or what of it costs too much
-    with the limit and the value, or the signal that its child died of (below 0: how it ended itself).
+    """The result of a trial: the grammar's `source`, or why the format is `refused`, or what is too `costly`
+    with limit and value, or the signal of which the child `died` (its exit status if below 0).
     """
 
     source: str = ""
@@ -47,31 +47,31 @@ class Verdict:
 
     @classmethod
     def parse(cls, replies: bytes) -> Verdict | None:
-        """The last one that is complete; a child may die while it answers."""
+        """The last complete verdict. A child may die while it answers."""
         lines = [line for line in replies.split(b"\n")[:-1] if line]
         return cls(**json.loads(lines[-1])) if lines else None
 
 
 @dataclass(frozen=True)
 class ChildLimits:
-    """What one format may take: seconds of CPU, and bytes beside the loaded tokens."""
+    """What a format may take: seconds of CPU, and bytes beyond the loaded tokens."""
 
     cpu_s: float
     memory_bytes: int
 
     def impose(self) -> None:
-        """The kernel holds them from now on: a signal for time, a failed allocation for memory."""
+        """Let the kernel enforce the limits: a signal for time, a failed allocation for memory."""
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, self.cpu_s)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         statm = Path("/proc/self/statm")
-        if statm.exists():  # elsewhere only time is limited
+        if statm.exists():  # other systems limit only time
             used = int(statm.read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + self.memory_bytes, resource.RLIM_INFINITY))
 
 
 def judge(tokenizer: LLTokenizer, kind: str, source: list[str]) -> Verdict:
-    """Slow, and of any size: for a child."""
+    """Takes any time and memory, so it runs in a child."""
     from decoder_svc.sampling.grammar import compiled, grammar_source
 
     try:
@@ -87,7 +87,7 @@ def judge(tokenizer: LLTokenizer, kind: str, source: list[str]) -> Verdict:
 
 
 class Nursery:
-    """The loop of the process: takes formats in, buries children, kills those that nobody waits for."""
+    """The loop of the process: accepts formats, reaps children, kills children without a caller."""
 
     def __init__(self, control: socket.socket, tokenizer: LLTokenizer, limits: ChildLimits) -> None:
         self._control = control
@@ -110,7 +110,7 @@ class Nursery:
                 if fd == self._control.fileno():
                     serving = self._take()
                 elif fd == self._signals.fileno():
-                    self._bury()
+                    self._reap()
                 else:
                     self._abandon(fd)
         for pid in self._children:
@@ -119,24 +119,24 @@ class Nursery:
     def _take(self) -> bool:
         data, fds, _, _ = socket.recv_fds(self._control, 1, 1)
         for fd in fds:
-            self._bear(socket.socket(fileno=fd))
+            self._fork(socket.socket(fileno=fd))
         return bool(data)
 
-    def _bear(self, caller: socket.socket) -> None:
+    def _fork(self, caller: socket.socket) -> None:
         pid = os.fork()
         if pid == 0:
-            self._live(caller)
+            self._run_child(caller)
         self._children[pid] = caller
-        self._poll.register(caller, 0)  # only its end is of interest; what is said there the child reads
+        self._poll.register(caller, 0)  # only hang-ups matter here; the child reads the data
 
-    def _live(self, caller: socket.socket) -> NoReturn:
-        """The child: reads one format, answers and ends."""
+    def _run_child(self, caller: socket.socket) -> NoReturn:
+        """The child: reads a format, answers and exits."""
         try:
             signal.set_wakeup_fd(-1)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what a dying allocator prints
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # hides what a failing allocator prints
             os.nice(NICENESS)
             for other in (self._control, *self._children.values()):
-                other.close()  # its end must be seen where it is waited for
+                other.close()  # a copy here would hide a hang-up from its reader
             self._limits.impose()
             with caller.makefile("rb") as incoming:
                 kind, source = json.load(incoming)
@@ -145,20 +145,20 @@ class Nursery:
         finally:
             os._exit(1)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         self._signals.recv(4096)
         while self._children:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            self._tell_death(self._children.pop(pid), status)
+            self._report_death(self._children.pop(pid), status)
 
-    def _tell_death(self, caller: socket.socket, status: int) -> None:
+    def _report_death(self, caller: socket.socket, status: int) -> None:
         if caller.fileno() < 0:  # abandoned
             return
         self._poll.unregister(caller)
         if status:
-            with suppress(OSError):  # the caller may have gone meanwhile
+            with suppress(OSError):  # the caller may have left
                 caller.sendall(Verdict(died=os.WTERMSIG(status) or -os.WEXITSTATUS(status)).line())
         caller.close()
 
@@ -171,14 +171,14 @@ class Nursery:
 
 
 def main(control_fd: int, settings: dict[str, Any]) -> None:
-    from decoder_svc.sampling import grammar  # noqa: F401  loaded once, and outside of the children's limits
+    from decoder_svc.sampling import grammar  # noqa: F401  loaded once, outside of the limits of children
     from decoder_svc.sampling.trie import TokenSet
 
     folder, vocab_size, eos_ids = settings["tokens"]
     tokens = TokenSet(Path(folder), vocab_size, frozenset(eos_ids))
     limits = ChildLimits(**settings["limits"])
     nursery = Nursery(socket.socket(fileno=control_fd), tokens.load(), limits)
-    gc.freeze()  # a collection in a child would copy every page
+    gc.freeze()  # a garbage collection in a child would copy every page
     nursery.run()
 
 

@@ -1,8 +1,8 @@
-"""Which JSON schemas are enforced: all keywords are known and enforced exactly, or the schema is refused.
+"""Which JSON schemas are enforced. A schema is refused unless every keyword is known and enforced exactly.
 
-llguidance ignores keywords that it does not know, reads settings of its own from the schema, and is not exact
-in every combination. What comes out here holds only what it does enforce, in the words of the latest draft.
-Knows no llguidance and no tokenizer.
+llguidance ignores unknown keywords, reads settings of its own from the schema, and is inexact in some
+combinations. The result here has only what llguidance enforces, in the latest draft's vocabulary. Does not
+import llguidance.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from urllib.parse import unquote
 
 from decoder_svc.sampling import keywords as kw
 from decoder_svc.sampling.bounds import Bounds
-from decoder_svc.sampling.keywords import Place, Unenforceable, shown
+from decoder_svc.sampling.keywords import SchemaPath, Unenforceable, shown
 
 MAX_DEPTH = 64
 MAX_PATTERN_PROPERTIES = 64
-"""Each pair of patterns is proved disjoint: 300 of them take seconds."""
+"""llguidance proves each pair of patterns disjoint, which takes seconds for 300 patterns."""
 
-Check = Callable[[Place, str, Any], Any]
+Check = Callable[[SchemaPath, str, Any], Any]
 ANNOTATIONS = {
     *("title", "description", "default", "examples", "$comment", "deprecated", "readOnly", "writeOnly"),
     *("contentMediaType", "contentEncoding", "contentSchema"),
@@ -56,18 +56,18 @@ def enforceable(text: str) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    """NaN and Infinity, which Python takes and RFC 8259 does not."""
+    """NaN and Infinity, which Python accepts and RFC 8259 does not."""
     raise ValueError(f"{name} is no number")
 
 
 class _Walk:
-    """Goes through a schema once, and remembers what only the whole of it tells."""
+    """Walks a schema once and collects what must be checked on the whole."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = dict(schema)
         self._is_old = _names_old_draft(self._schema.pop("$schema", _LATEST))
-        self._places: set[str] = set()
-        self._references: list[tuple[Place, str]] = []
+        self._pointers: set[str] = set()
+        self._references: list[tuple[SchemaPath, str]] = []
         self._bounds = Bounds()
         self._merges = False
         self._checks: Mapping[str, Check] = {
@@ -81,84 +81,84 @@ class _Walk:
     def reduced(self) -> dict[str, Any]:
         if not isinstance(self._schema.pop("$id", ""), str):
             raise Unenforceable("$id must be a string")
-        reduced: dict[str, Any] = self._node(self._schema, Place())
+        reduced: dict[str, Any] = self._node(self._schema, SchemaPath())
         if self._merges:
-            self._bounds.check(Place())
-        for place, target in self._references:
-            if not {target, unquote(target)} & self._places:
-                raise place.refuse("$ref", f"to {shown(target)} is not to a subschema of this schema")
+            self._bounds.check(SchemaPath())
+        for path, target in self._references:
+            if not {target, unquote(target)} & self._pointers:
+                raise path.refuse("$ref", f"to {shown(target)} is not to a subschema of this schema")
         return reduced
 
-    def _node(self, node: Any, place: Place) -> Any:
-        self._places.add(place.pointer)
+    def _node(self, node: Any, path: SchemaPath) -> Any:
+        self._pointers.add(path.pointer)
         if isinstance(node, bool):
             return node
         if not isinstance(node, dict):
-            raise Unenforceable(f"{shown(place.pointer)} must be a schema: an object, true or false")
-        if place.depth > 2 * MAX_DEPTH:  # a level is a keyword and, mostly, a name
-            raise place.too_costly("the nesting", MAX_DEPTH, place.depth // 2)
+            raise Unenforceable(f"{shown(path.pointer)} must be a schema: an object, true or false")
+        if path.depth > 2 * MAX_DEPTH:  # a level is a keyword and usually a name
+            raise path.too_costly("the nesting", MAX_DEPTH, path.depth // 2)
         reduced = {
-            keyword: self._checks.get(keyword, kw.refuse_keyword)(place, keyword, value)
-            for keyword, value in self._current(node, place).items()
+            keyword: self._checks.get(keyword, kw.refuse_keyword)(path, keyword, value)
+            for keyword, value in self._current(node, path).items()
         }
-        self._check_together(reduced, place)
+        self._check_together(reduced, path)
         return _applied_last(reduced)
 
-    def _current(self, node: Mapping[str, Any], place: Place) -> dict[str, Any]:
-        """The node in the words of the latest draft, without what says nothing about an answer."""
+    def _current(self, node: Mapping[str, Any], path: SchemaPath) -> dict[str, Any]:
+        """The node in the latest draft's vocabulary, without annotations."""
         current = {keyword: value for keyword, value in node.items() if keyword not in ANNOTATIONS}
         if current.get("uniqueItems") is False:
             del current["uniqueItems"]
         if self._is_old and "prefixItems" in current:
-            raise place.refuse("prefixItems", "is not in the draft that $schema names")
+            raise path.refuse("prefixItems", "is not in the draft that $schema names")
         if self._is_old:
             rest = current.pop("additionalItems", True)
             if isinstance(current.get("items"), list):
                 current |= {"prefixItems": current["items"], "items": rest}
         return current
 
-    def _check_together(self, reduced: Mapping[str, Any], place: Place) -> None:
+    def _check_together(self, reduced: Mapping[str, Any], path: SchemaPath) -> None:
         own = Bounds()
         for keyword in vars(own):
             for bounds in (own, self._bounds):
                 vars(bounds)[keyword] |= {reduced[keyword]} if keyword in reduced else set()
-        own.check(place)
+        own.check(path)
         self._merges = self._merges or _merges(reduced)
         if reduced.get("minProperties", 0) > len(set(reduced.get("required", ()))) + 1:
-            raise place.refuse(
+            raise path.refuse(
                 "minProperties", "above one more than `required` is not enforced: keys may repeat"
             )
         patterns = len(reduced.get("patternProperties", ()))
         if patterns > MAX_PATTERN_PROPERTIES:
-            raise place.too_costly("the number of patternProperties", MAX_PATTERN_PROPERTIES, patterns)
+            raise path.too_costly("the number of patternProperties", MAX_PATTERN_PROPERTIES, patterns)
 
-    def _single(self, place: Place, keyword: str, value: Any) -> Any:
-        return self._node(value, place / keyword)
+    def _single(self, path: SchemaPath, keyword: str, value: Any) -> Any:
+        return self._node(value, path / keyword)
 
-    def _named(self, place: Place, keyword: str, value: Any) -> dict[str, Any]:
+    def _named(self, path: SchemaPath, keyword: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise place.refuse(keyword, "must be an object of schemas")
+            raise path.refuse(keyword, "must be an object of schemas")
         check = kw.check_pattern if keyword == "patternProperties" else kw.check_text
         return {
-            check(place, keyword, name): self._node(one, place / keyword / name)
-            for name, one in value.items()
+            check(path, keyword, name): self._node(node, path / keyword / name)
+            for name, node in value.items()
         }
 
-    def _listed(self, place: Place, keyword: str, value: Any) -> list[Any]:
+    def _listed(self, path: SchemaPath, keyword: str, value: Any) -> list[Any]:
         if not isinstance(value, list) or not value:
-            raise place.refuse(keyword, "must be a list of schemas")
-        return [self._node(one, place / keyword / at) for at, one in enumerate(value)]
+            raise path.refuse(keyword, "must be a list of schemas")
+        return [self._node(node, path / keyword / at) for at, node in enumerate(value)]
 
-    def _reference(self, place: Place, keyword: str, value: Any) -> str:
-        target = kw.check_text(place, keyword, value)
+    def _reference(self, path: SchemaPath, keyword: str, value: Any) -> str:
+        target = kw.check_text(path, keyword, value)
         if not target.startswith("#"):
-            raise place.refuse("$ref", f"to {shown(target)} is outside of this schema")
-        self._references.append((place, target))
+            raise path.refuse("$ref", f"to {shown(target)} is outside of this schema")
+        self._references.append((path, target))
         return target
 
 
 def _names_old_draft(draft: Any) -> bool:
-    """Whether it is one from before `prefixItems`. Raises Unenforceable where it is none."""
+    """Whether the draft is older than `prefixItems`. Raises Unenforceable if it is not a known draft."""
     if isinstance(draft, str) and draft.rstrip("#") == _LATEST:
         return False
     if isinstance(draft, str) and _DRAFTS.fullmatch(draft):
@@ -167,13 +167,15 @@ def _names_old_draft(draft: Any) -> bool:
 
 
 def _applied_last(node: Mapping[str, Any]) -> dict[str, Any]:
-    """llguidance reads keywords together up to the next applicator, and some mean another thing alone."""
+    """The node with its applicators last: llguidance combines only the keywords before an applicator, and
+    some change their meaning if they are not combined.
+    """
     own = {keyword: value for keyword, value in node.items() if keyword not in _APPLICATORS}
     return own | {keyword: value for keyword, value in node.items() if keyword in _APPLICATORS}
 
 
 def _merges(node: Mapping[str, Any]) -> bool:
-    """Whether llguidance makes one schema of several there, in which bounds of any two may meet."""
+    """Whether llguidance merges several schemas here, so that bounds of any two may apply to a number."""
     applied = {"allOf", "anyOf", "oneOf", "$ref"} & set(node)
     beside = set(node) - {"$defs", "definitions"}
     several = len(applied) > 1 or len(node.get("allOf", ())) > 1

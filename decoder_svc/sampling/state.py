@@ -1,8 +1,6 @@
-"""What one request brings to every draw of a token: its parameters, its seed, the tokens it has seen, the
-format its answer must match.
+"""The state of a request's sampling: parameters, seed, seen tokens, and the position in its format.
 
-The state of sampling, apart from its arithmetic (`sampler`), so that it survives preemption. Independent of
-torch.
+Kept apart from the arithmetic (`sampler`), so that it survives preemption. Independent of torch.
 """
 
 from __future__ import annotations
@@ -21,21 +19,13 @@ if TYPE_CHECKING:
 
 
 class SamplerState:
-    """What one request brings to every draw: its seed, the tokens it has seen, its place in its format.
+    """`step` counts the sampled tokens. `logprobs` holds the last token's, if requested."""
 
-    `step` counts the tokens drawn so far. `logprobs` is that of the last one, where the request asks for it.
-    """
-
-    grammar: Grammar | None = None
     logprobs: tuple[float, ...] = ()
     step = 0
 
     def __init__(
-        self,
-        sampling: Sampling,
-        vocab_size: int,
-        prompt: NDArray[np.int32],
-        grammar: Grammar | None = None,
+        self, sampling: Sampling, vocab_size: int, prompt: NDArray[np.int32], grammar: Grammar | None = None
     ) -> None:
         self.sampling = sampling
         self.grammar = grammar
@@ -45,12 +35,8 @@ class SamplerState:
             self.seen = np.zeros(vocab_size, np.bool_)
             self.seen[prompt] = True
 
-    @property
-    def is_greedy(self) -> bool:
-        return self.sampling.is_greedy
-
     def key(self) -> tuple[int, int]:
-        """Two words of 32 bits that key the noise of the next draw, from the seed and the step alone."""
+        """Two words of 32 bits, from the seed and the step alone, that key the noise of the next token."""
         digest = hashlib.blake2b(f"{self._seed}/{self.step}".encode(), digest_size=8).digest()
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
@@ -62,6 +48,6 @@ class SamplerState:
             self.grammar.advance(token_id)
 
     def check(self) -> None:
-        """Raises FormatNotEnforceable where the answer can no longer be held to its format."""
+        """Raises FormatNotEnforceable if the format of the answer can no longer be enforced."""
         if self.grammar is not None and self.grammar.failure is not None:
             raise self.grammar.failure

@@ -1,8 +1,8 @@
-"""The tokens of a checkpoint as llguidance sees them: their bytes, and how text is spelt in them.
+"""The tokens of a checkpoint as llguidance sees them: their bytes, and how text is spelled in them.
 
-llguidance forces text by spelling it in tokens itself. With the tokenizer's normalizer it would spell other
-bytes than the format demands, and with its added tokens `<|im_end|>` in a literal would end the answer: so
-neither has a say here. Takes seconds and 200 MiB with 152,000 tokens. Knows no format.
+llguidance spells forced text in tokens itself. The tokenizer's normalizer would change the bytes that the
+format demands, and its added tokens would let `<|im_end|>` in a literal end the answer. Both are switched
+off. Takes seconds and 200 MiB with 152,000 tokens. Independent of formats.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TokenSet:
-    """Where the tokens are, for how many there are logits, and which of them end an answer."""
+    """The folder of the tokens, the number of logits, and the tokens that end an answer."""
 
     folder: Path
     vocab_size: int
     eos_ids: frozenset[int]
 
     def load(self) -> LLTokenizer:
-        """What the tokenizer does not know is never allowed."""
-        from llguidance import LLTokenizer  # only who asks for a format needs it
+        """Ids that the tokenizer does not know are never allowed."""
+        from llguidance import LLTokenizer  # only formats need it
         from llguidance._tokenizer import TokenizerWrapper
 
         return LLTokenizer(
@@ -38,7 +38,7 @@ class TokenSet:
 
 
 class _Spelling:
-    """What llguidance's TokenizerWrapper asks for."""
+    """The interface that llguidance's TokenizerWrapper needs."""
 
     bos_token_id = None
 

@@ -1,8 +1,8 @@
-"""An image as vLLM sees it: rows, their grid, and which places of the grid they have.
+"""An image as vLLM sees it: rows, their grid, and their indices in the grid.
 
-vLLM knows `image_embeds` and `image_grid_thw`, and takes every image to be whole. Two fields more,
-`image_rows` (how many rows each image brings) and `image_kept` (their raster indexes), are declared to its
-parser and its processor here, so that a reduced image has as many placeholders as rows. Knows no weights.
+vLLM knows `image_embeds` and `image_grid_thw`, and expects all rows of an image. This module declares two
+more fields to its parser and processor, `image_rows` (the number of rows of each image) and `image_kept`
+(their raster indices), so that a reduced image has as many placeholders as rows. Independent of weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Fields = dict[str, Any]
 
 
 def fields_of(inputs: Mapping[str, Any], merge: int) -> Fields:
-    """How the tensors of a request are cut into images. Without our fields (a dummy image) as vLLM has it."""
+    """How tensors of a request are cut into images. A dummy image lacks our fields and is cut as in vLLM."""
     fields: Fields = dict(_create_qwen2vl_field_factory(merge)(inputs))
     if "image_rows" not in inputs:
         return fields
@@ -38,15 +38,15 @@ def fields_of(inputs: Mapping[str, Any], merge: int) -> Fields:
 
 
 class RowsParser(Qwen3VLMultiModalDataParser):
-    """Takes an image as rows, with our two fields."""
+    """Parses an image as rows, with our two fields."""
 
-    embedding_fields = {  # noqa: RUF012  vLLM's own form
+    embedding_fields = {  # noqa: RUF012  as vLLM declares it
         "image": {
             "image_embeds": "values",
             "image_grid_thw": "metadata",
             "image_kept": "metadata",
             "image_rows": "metadata",
-        },
+        }
     }
 
     def _parse_image_data(self, data: Any) -> Any:
@@ -81,7 +81,7 @@ class MoeRowsInfo(Qwen3VLMoeProcessingInfo):
 
 
 class RowsProcessor(Qwen3VLMultiModalProcessor):
-    """Gives each placeholder as many tokens as its image has rows."""
+    """Expands each placeholder to as many tokens as its image has rows."""
 
     def _get_mm_fields_config(self, hf_inputs: Mapping[str, Any], hf_processor_mm_kwargs: Any) -> Fields:
         return fields_of(hf_inputs, self.info.get_hf_config().vision_config.spatial_merge_size)

@@ -1,7 +1,4 @@
-"""From our settings to a running AsyncLLM: its arguments, its environment, its failures as ours.
-
-Takes as long as vLLM takes to load the weights and, unless eager, to compile.
-"""
+"""From our settings to a running AsyncLLM: its arguments, its environment, its failures as ours."""
 
 from __future__ import annotations
 
@@ -21,12 +18,14 @@ from fovea.contract.rows import RowDtype
 log = structlog.get_logger()
 DTYPE = {RowDtype.FP32: "float32", RowDtype.BF16: "bfloat16", RowDtype.FP16: "float16"}
 PLUGINS = ("vllm.general_plugins", "fovea")
-# No reports to anybody, nothing from a hub, and logs as terse as ours; what the operator sets stands.
+# No usage reports, no hub, and logs as terse as ours. Variables that the operator sets take precedence.
 QUIET = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
 
 
 def launch(settings: VllmSettings, checkpoint: Checkpoint, stat_logger: Any) -> Any:
-    """An AsyncLLM. Raises EngineNotInstalled, EngineUnavailable, or ValueError where settings contradict."""
+    """Load and, unless eager, compile the model, which takes long. Raises EngineNotInstalled,
+    EngineUnavailable, or ValueError for contradictory settings.
+    """
     _prepare_environment(settings)
     try:
         from vllm import AsyncEngineArgs
@@ -38,7 +37,7 @@ def launch(settings: VllmSettings, checkpoint: Checkpoint, stat_logger: Any) -> 
     _require_plugin()
     chosen = arguments(settings, checkpoint, current_platform.is_cpu())
     log.info("vllm", **{name: value for name, value in chosen.items() if name != "hf_overrides"})
-    # The library that formats are tried with: another would enforce other keywords.
+    # `Formats` tries formats with the same library. Other backends enforce other keywords.
     formats = StructuredOutputsConfig(backend="guidance")
     try:
         engine_args = AsyncEngineArgs(**chosen, structured_outputs_config=formats)
@@ -55,7 +54,7 @@ def arguments(settings: VllmSettings, checkpoint: Checkpoint, on_cpu: bool) -> d
         "hf_overrides": {"architectures": [ARCHITECTURES[str(checkpoint.model_type)]]},
         "max_model_len": settings.limits.max_context,
         "max_num_seqs": settings.max_running,
-        # vLLM wants room for one token of every running request.
+        # vLLM requires room for a token of every running request.
         "max_num_batched_tokens": max(settings.prefill_chunk, settings.max_running),
         "kv_cache_memory_bytes": settings.kv_bytes(on_cpu),
         "gpu_memory_utilization": settings.gpu_memory_utilization,
@@ -65,18 +64,17 @@ def arguments(settings: VllmSettings, checkpoint: Checkpoint, on_cpu: bool) -> d
         "enforce_eager": settings.enforce_eager,
         "enable_prefix_caching": settings.prefix_cache,
         "enable_mm_embeds": True,
-        # At least one image, or vLLM drops deepstack and answers wrong without a word.
+        # With a limit of 0 images vLLM drops deepstack and silently gives wrong answers.
         "limit_mm_per_prompt": {"image": settings.max_images, "video": 0},
         "skip_mm_profiling": True,  # there is no tower to profile
-        # The encoder keeps rows already; two caches that must agree across processes can only disagree.
+        # The encoder caches rows already; two caches across processes can disagree.
         "mm_processor_cache_gb": 0,
     }
 
 
 def _prepare_environment(settings: VllmSettings) -> None:
-    """vLLM's processes inherit ours; it reads these before it reads its arguments.
-
-    `enforce_eager` alone leaves the helper of log-probabilities to be compiled by the first request for them.
+    """vLLM's processes inherit the environment and read it before their arguments. `enforce_eager` alone does
+    not keep the first request for log-probabilities from compiling a helper.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -87,7 +85,7 @@ def _prepare_environment(settings: VllmSettings) -> None:
 
 
 def _require_plugin() -> None:
-    """vLLM finds our model classes in each of its processes by an entry point of the installed package."""
+    """Each process of vLLM loads our model classes through an entry point of the installed package."""
     group, name = PLUGINS
     if not entry_points(group=group, name=name):
         raise EngineNotInstalled(

@@ -1,7 +1,7 @@
-"""How full vLLM is, from what its scheduler reports with every step.
+"""How full vLLM is, from the statistics of its scheduler.
 
-Between steps nothing is reported, so an idle engine shows the figures of its last step; requests are counted
-by ourselves too. Knows the shape of vLLM's stat loggers and not vLLM.
+vLLM reports only during steps, so an idle engine shows the figures of its last step. The engine counts its
+requests itself. Knows the shape of vLLM's stat loggers, not vLLM.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from decoder_svc.engine.protocol import EngineLoad
 
 
 class LoadGauge:
-    """Called by vLLM as the factory of its stat logger, and then as the logger itself."""
+    """The factory of vLLM's stat logger and the logger itself."""
 
     def __init__(self) -> None:
         self._running = 0
         self._kv_share = 0.0
         self._preemptions = 0
-        self._blocks = 0
+        self.blocks = 0  # of the KV cache
 
     def __call__(self, vllm_config: Any, engine_index: int = 0) -> LoadGauge:
         return self
@@ -32,20 +32,13 @@ class LoadGauge:
         if iteration_stats is not None:
             self._preemptions += iteration_stats.num_preempted_reqs
 
-    def set_blocks(self, blocks: int) -> None:
-        self._blocks = blocks
-
     def load(self, held: int) -> EngineLoad:
-        """`held` requests are with us; those that vLLM does not run wait, for rows or for a place."""
+        """The load with `held` requests. Those that vLLM does not run wait for rows or for a slot."""
         running = min(self._running, held)
-        used = round(self._kv_share * self._blocks) if held else 0
-        return EngineLoad(running, held - running, used, self._blocks, self._preemptions)
+        used = round(self._kv_share * self.blocks) if held else 0
+        return EngineLoad(running, held - running, used, self.blocks, self._preemptions)
 
-    def log(self) -> None:
-        """Told by its reader instead."""
+    def log(self, *args: Any) -> None:
+        """Part of vLLM's interface, like the next two. `load` reports instead."""
 
-    def log_engine_initialized(self) -> None:
-        """Told by its reader instead."""
-
-    def record_sleep_state(self, is_awake: int, level: int) -> None:
-        """It never sleeps."""
+    log_engine_initialized = record_sleep_state = log

@@ -1,9 +1,8 @@
 """Qwen3-VL for vLLM without a tower: rows come from our encoder, and a reduced image keeps its positions.
 
-vLLM's own video pruning carries positions through the model beside the embeddings, because it decides only
-there what it drops. Our reduction is decided before a request is submitted, so positions follow from the
-request: `get_mrope_input_positions` is all that differs. They come from the same function that the native
-engine's prompts are made with.
+vLLM's own video pruning decides inside the model what it drops, so it carries positions beside the
+embeddings. Our reduction is decided before a request is submitted, so positions follow from the request and
+only `get_mrope_input_positions` differs. It uses the function that builds the native engine's prompts.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ NO_TOWER_WEIGHTS = WeightsMapper(orig_to_new_prefix={"model.visual.": None})
 
 
 class NoTower(torch.nn.Module):
-    """Stands where the tower stood: what the model asks it beside running it."""
+    """Replaces the tower. Has the attributes that the model reads without running the tower."""
 
     def __init__(self, dtype: torch.dtype, merge: int) -> None:
         super().__init__()
@@ -34,16 +33,16 @@ class NoTower(torch.nn.Module):
 
 
 class FromRows:
-    """What our two classes change of vLLM's."""
+    """What our two classes change in vLLM's."""
 
     hf_to_vllm_mapper = Qwen3VLForConditionalGeneration.hf_to_vllm_mapper | NO_TOWER_WEIGHTS
 
     def drop_tower(self: Any) -> None:
-        """The tower was made with the rest, uninitialised; its weights are never read."""
+        """Drop the tower, which was built uninitialised with the model. Its weights are never read."""
         self.visual = NoTower(self.model_config.dtype, self.config.vision_config.spatial_merge_size)
 
     def embed_multimodal(self: Any, **inputs: Any) -> tuple[torch.Tensor, ...]:
-        """One tensor (rows, width * levels) an image."""
+        """A tensor (rows, width * levels) for each image."""
         sizes = inputs["image_rows"].flatten().tolist()
         return tuple(inputs["image_embeds"].to(self.visual.dtype).split(sizes))
 

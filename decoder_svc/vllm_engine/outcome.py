@@ -1,4 +1,4 @@
-"""vLLM's failures as ours: a request that it refuses, and its own death."""
+"""vLLM's failures as ours: refused requests, and the death of vLLM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fovea.contract.errors import EngineFailed, EngineUnavailable, InvalidArgume
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """InvalidArgument for what vLLM refuses (a schema, an expression), EngineFailed for its death."""
+    """Raises InvalidArgument for what vLLM refuses (a schema, an expression), EngineFailed for its death."""
     try:
         yield
     except VLLMClientError as error:
@@ -21,6 +21,6 @@ def translated() -> Iterator[None]:
     except EngineDeadError as error:
         raise EngineFailed("vLLM is dead") from error
     except EngineGenerateError as error:
-        if isinstance(error.__cause__, ValueError):  # a check of vLLM's that has no class of its own
+        if isinstance(error.__cause__, ValueError):  # a check without an exception class of its own
             raise InvalidArgument(f"vLLM refuses the request: {error.__cause__}") from error
         raise EngineUnavailable(f"vLLM failed: {type(error.__cause__).__name__}") from error

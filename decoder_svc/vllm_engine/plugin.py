@@ -1,7 +1,7 @@
-"""Tells vLLM of our model classes; vLLM calls `register` in each of its processes.
+"""Registers our model classes with vLLM, which calls `register` in each of its processes.
 
-An entry point of the package (`vllm.general_plugins`). Knows the classes by name only, so that a vLLM that
-serves something else beside us loads nothing of ours.
+An entry point of the package (`vllm.general_plugins`). Classes are registered by name, so that a vLLM that
+serves other models loads none of our code.
 """
 
 from __future__ import annotations

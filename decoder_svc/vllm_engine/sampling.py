@@ -1,4 +1,4 @@
-"""Our sampling in vLLM's words."""
+"""Our sampling parameters as vLLM's."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from decoder_svc.engine.protocol import ResponseFormat, Sampling
 
 
 def sampling_params(sampling: Sampling, eos_ids: frozenset[int], grammar: str = "") -> SamplingParams:
-    """Stop strings stay with us: text is cut by the same code for both engines. `grammar` is the source that
-    the format was tried as.
-    """
+    """Without stop strings, because our code cuts the text. `grammar` is the source of the tried format."""
     return SamplingParams(
         temperature=0.0 if sampling.is_greedy else sampling.temperature,
         top_p=sampling.top_p,
@@ -25,7 +23,7 @@ def sampling_params(sampling: Sampling, eos_ids: frozenset[int], grammar: str = 
         max_tokens=sampling.token_limit,
         ignore_eos=sampling.ignore_eos,
         stop_token_ids=[] if sampling.ignore_eos else sorted(eos_ids),
-        logprobs=0,  # of the chosen token and no other: all that vLLM tells of values that are not finite
+        logprobs=0,  # of the chosen token only: they reveal values that are not finite
         structured_outputs=_structured(sampling.response_format, grammar),
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
@@ -33,9 +31,7 @@ def sampling_params(sampling: Sampling, eos_ids: frozenset[int], grammar: str = 
 
 
 def _structured(format: ResponseFormat | None, grammar: str) -> Any:
-    """For vLLM's `guidance` backend, which is llguidance too. A schema goes as it was tried: reduced to what
-    is enforced, with our rules in it.
-    """
+    """For vLLM's `guidance` backend (llguidance). A schema is passed as it was tried, with our rules."""
     if format is None:
         return None
     if format.kind == "choice":

@@ -1,4 +1,4 @@
-"""What the vLLM engine is started with. Plain values; knows no vLLM."""
+"""The settings of the vLLM engine. No import of vLLM."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CPU_KV_TOKENS = 32_768
 
 @dataclass(frozen=True)
 class VllmSettings:
-    """Zero and empty mean: vLLM decides."""
+    """Zero and empty leave the decision to vLLM."""
 
     checkpoint: Path
     dtype: RowDtype = RowDtype.BF16
-    kv_tokens: int = 0  # on a CPU 0 is CPU_KV_TOKENS, because vLLM would claim most of the memory
-    kv_token_bytes: int = 0  # keys and values of one token in all layers
+    kv_tokens: int = 0  # on a CPU 0 means CPU_KV_TOKENS, because vLLM would claim most of the memory
+    kv_token_bytes: int = 0  # keys and values of a token in all layers
     prefill_chunk: int = 512
     max_running: int = 32
     max_images: int = 32

@@ -1,7 +1,6 @@
-"""A request in vLLM's form: one placeholder an image, rows as tensors, our key as their identity.
+"""A request as vLLM takes it: a placeholder per image, rows as tensors, our key as their identity.
 
-Refuses what vLLM would compute otherwise than the prompt says, or would die of: it trusts these tensors.
-Knows no vLLM.
+Refuses requests that vLLM would compute at other positions, or that would kill it. No import of vLLM.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from fovea.contract.rows import RowDtype
 
 
 def check_images(prompt: Prompt, merge: int) -> None:
-    """Grids and kept places that vLLM can take, at the positions that it will give them."""
+    """Raises RowsMismatch or InvalidArgument unless vLLM gives each row the position in the prompt."""
     for number, image in enumerate(prompt.images):
         _check_image(number, image, merge)
     positions, following = mrope_positions(len(prompt.token_ids), prompt.images, merge)
@@ -48,22 +47,23 @@ def _check_image(number: int, image: ImageSpan, merge: int) -> None:
 
 
 def _kept(image: ImageSpan) -> NDArray[np.int32]:
-    """The raster indexes of the rows that are present."""
+    """The raster indices of the rows that are present."""
     return np.arange(image.rows, dtype=np.int32) if image.kept is None else image.kept
 
 
 def vllm_prompt(prompt: Prompt, rows: Sequence[RowBuffer], dtype: RowDtype) -> dict[str, Any]:
-    """What `AsyncLLM.generate` takes, rows in the model's `dtype`; they are complete."""
-    found: dict[str, Any] = {"prompt_token_ids": _with_one_placeholder_an_image(prompt)}
+    """The prompt for `AsyncLLM.generate`, with all rows in the model's `dtype`."""
+    inputs: dict[str, Any] = {"prompt_token_ids": _collapsed(prompt)}
     if prompt.salt:
-        found["cache_salt"] = prompt.salt.hex()
+        inputs["cache_salt"] = prompt.salt.hex()
     if prompt.images:
-        found["multi_modal_data"] = {"image": _image_fields(prompt.images, rows, dtype)}
-        found["multi_modal_uuids"] = {"image": [identity(image) for image in prompt.images]}
-    return found
+        inputs["multi_modal_data"] = {"image": _image_fields(prompt.images, rows, dtype)}
+        inputs["multi_modal_uuids"] = {"image": [identity(image) for image in prompt.images]}
+    return inputs
 
 
-def _with_one_placeholder_an_image(prompt: Prompt) -> list[int]:
+def _collapsed(prompt: Prompt) -> list[int]:
+    """The token ids with a single placeholder per image."""
     present = np.ones(len(prompt.token_ids), bool)
     for image in prompt.images:
         present[image.start + 1 : image.end] = False
@@ -74,7 +74,7 @@ def _with_one_placeholder_an_image(prompt: Prompt) -> list[int]:
 def _image_fields(
     images: Sequence[ImageSpan], rows: Sequence[RowBuffer], dtype: RowDtype
 ) -> dict[str, torch.Tensor]:
-    """Fields of `vllm_engine.fields`; the rows of all images one after another."""
+    """Fields of `vllm_engine.fields`, with the rows of all images concatenated."""
     return {
         "image_embeds": torch.cat([_tensor(buffer, TORCH_DTYPE[dtype]) for buffer in rows]),
         "image_grid_thw": torch.tensor([image.grid_thw for image in images]),
@@ -84,15 +84,12 @@ def _image_fields(
 
 
 def _tensor(buffer: RowBuffer, dtype: torch.dtype) -> torch.Tensor:
-    """(rows, values); without a copy where the rows came in that dtype."""
+    """(rows, values), without a copy if the rows arrived in `dtype`."""
     return unpack(torch.from_numpy(buffer.data), buffer.layout, dtype).flatten(1)
 
 
 def identity(image: ImageSpan) -> str:
-    """Names the rows in vLLM's prefix and encoder caches, which trust it blindly: key, grid and kept places.
-
-    An image without a key is like no other.
-    """
+    """Key, grid and kept indices for vLLM's caches, which trust it. An image without a key is unique."""
     if not image.key:
         return secrets.token_hex(32)
     digest = hashlib.sha256(image.key)

@@ -3,8 +3,8 @@
 Letters leave sharp horizontal edges in bands that are clear above and below, and whose height stays about the
 same from letter to letter. The edges are examined in windows about two letters wide, in several widths for
 several letter heights. A band counts if its rows begin more strokes on average than a line does, and if an
-adjacent window has a similar band. Rules, bars, slanted lines and dots fail either test, and so does most
-photographic texture.
+adjacent window has a similar band. Rules, bars, slanted lines, dots and most photographic texture fail one of
+these tests.
 
 Each step passes once over the image, or over a map of an eighth of it. Independent of image files and facts.
 """

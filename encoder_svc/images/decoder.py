@@ -1,4 +1,4 @@
-"""The decoder protocol, a seam because a thread cannot be killed and a decoder may have to be.
+"""The decoder protocol. It exists because a decoder may have to be killed, and a thread cannot be.
 
 `ThreadDecoder` decodes in threads of this process. A process with memory and time limits that may be killed
 safely fits the same protocol.

@@ -27,13 +27,13 @@ SCALES = (1, 4)
 LEAST_SIDE = 16
 
 LEAST_BANDS, COMMON, ALIKE, SPREAD = 3, 0.05, 1.3, 1.6
-"""A height is common if at least LEAST_BANDS bands and COMMON of all weight lie within ALIKE of it. From the
-smallest common height on, short letters, tall ones and those with a descender lie within SPREAD; the median
+"""A height is common if at least LEAST_BANDS bands and COMMON of all weight lie within ALIKE of it. Short
+letters, tall letters and letters with a descender lie within SPREAD of the smallest common height; the median
 is a tall letter.
 """
 
 TEXTURED, SMOOTH = 0.13, 0.05
-"""A photo has a larger share of small changes than TEXTURED, or a smaller share of uniform squares than
+"""A photo has a larger share of small changes than TEXTURED, or a smaller share of uniform 32x32 cells than
 SMOOTH.
 """
 COVERED = 0.1
@@ -52,8 +52,8 @@ class DetailMeasures:
 
 @dataclass(frozen=True)
 class _Ground:
-    """The background of text. Edges of text are at least `share` of the strong edges, within `least` and
-    `most`. Bands that look like text are at least `of_looked` of all bands of a fitting height.
+    """The background of text. An edge of text is a change of at least `share` of a strong edge, clamped to
+    `least` and `most`. Bands that look like text are at least `of_looked` of all bands of a fitting height.
     """
 
     share: float
@@ -109,7 +109,7 @@ def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> DetailMeasures:
 
 
 def _on_its_side(grey: Bytes) -> Bytes:
-    """The middle of the image, half as wide and high, transposed: text of a page that lies on its side."""
+    """The middle of the image, half as wide and high, transposed, for a page that lies on its side."""
     down, right = (side // 4 for side in grey.shape)
     return np.ascontiguousarray(grey[down : len(grey) - down, right : grey.shape[1] - right].T)
 
@@ -155,8 +155,8 @@ def _covered(text: Bands) -> float:
 
 
 def _uniform_share(rgb: npt.NDArray[np.uint8]) -> float:
-    """Share of uniform squares among the whole ones. Compares lines by words, then the pixels of the first
-    line.
+    """Share of uniform 32x32 cells among those that lie inside the image. Compares the lines of a cell word
+    by word, then the pixels of its first line.
     """
     rows, columns = rgb.shape[0] // SQUARE, rgb.shape[1] // SQUARE
     if not rows * columns:

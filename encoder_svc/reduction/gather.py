@@ -10,7 +10,7 @@ from fovea.contract.rows import digest
 
 def gather(rows: StoredRows, indices: GridIndices) -> StoredRows:
     """The `rows` at `indices`, which ascend and are all present, with a digest of their own. Returns `rows`
-    itself if they are all.
+    itself if `indices` are all of them.
     """
     if len(indices) == rows.count:
         return rows

@@ -49,9 +49,10 @@ class StoreLimits:
     def map_bytes(self) -> int:
         """The fixed size of LMDB's map, and so the largest size of the file.
 
-        Records take at most 80 % of the capacity, so at most 64 % of 1.25 times the capacity. The rest is for
-        pages that copy-on-write retains (LMDB reuses a page two commits after it was freed) and for gaps too
-        short for a piece of 256 KiB. The 64 MiB let a small store accept a large record.
+        The map is 1.25 times the capacity, plus 64 MiB. Records take at most 80 % of the capacity, which is
+        64 % of that. The rest is for pages that copy-on-write retains (LMDB reuses a page two commits after
+        it was freed) and for gaps too short for a piece of 256 KiB. The 64 MiB let a small store accept a
+        large record.
         """
         wanted = int((self.capacity_bytes + self.uploads_bytes) * _MAP_FACTOR) + _MAP_SLACK
         return -(-wanted // 2**20) * 2**20

@@ -43,7 +43,8 @@ class Environment:
     """Opens the environment in `directory`, or quarantines it and starts empty; then `quarantined` is true.
 
     The file is checked before LMDB opens it, because LMDB trusts its file: see `inspection` and `audit`.
-    Damage that appears later also quarantines the environment, at runtime. `bounds` names the `partitions`.
+    Damage that appears later also quarantines the environment, at runtime. `bounds` has the name and the
+    bytes of each partition.
     """
 
     def __init__(self, directory: StoreDirectory, map_bytes: int, bounds: Mapping[str, int]) -> None:

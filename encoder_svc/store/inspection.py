@@ -14,7 +14,7 @@ from pathlib import Path
 
 _MIB = 2**20
 _GIB = 2**30
-# The interpreter, and two bytes per page for at most twice the pages of the file.
+# Enough for the interpreter, and for two bytes per page of at most twice the pages of the file.
 _MEMORY_BYTES = 512 * _MIB
 _PAGE_BYTES_AT_LEAST = 256
 # The walk ends by itself, so this limit is for a disk that hangs, not for a slow disk: small records in a

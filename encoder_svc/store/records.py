@@ -1,8 +1,8 @@
 """The record format on disk: a header with checks of itself and of every piece of the payload.
 
 A header echoes the full key and the facts, and holds an XXH3 check of each piece and, last, of itself. So a
-flipped bit, a piece of another record and another record under this key are all detected. XXH3, because
-SHA-256 would cost eight times the copy; it protects against decay, not against an attacker with disk access.
+flipped bit, a piece of another record and another record under this key are all detected. XXH3 protects
+against decay, not against an attacker with disk access; SHA-256 would cost eight times as much as the copy.
 Handles bytes; independent of LMDB and of the meaning of facts.
 """
 

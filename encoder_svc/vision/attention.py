@@ -1,7 +1,7 @@
 """Self-attention within each image of a packed batch.
 
-Images are concatenated, images of equal length adjacent, and attend only to themselves. The implementation is
-chosen at the start. Independent of positions: queries and keys arrive rotated.
+Images are concatenated, with images of equal length adjacent. Each attends only to itself. The implementation
+is chosen at the start. Independent of positions: queries and keys arrive rotated.
 """
 
 from __future__ import annotations

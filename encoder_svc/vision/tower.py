@@ -30,7 +30,7 @@ from fovea.geometry import Geometry
 from fovea.machine import check_devices
 
 CPU_PATCHES = 2048
-"""Larger calls are slower on a CPU: four of 768x768 by 7 % on a single thread, 19 % on two (stand-in)."""
+"""Larger calls are slower on a CPU: four 768x768 images by 7 % on 1 thread, 19 % on 2 (stand-in)."""
 
 
 def set_threads(threads: int) -> None:

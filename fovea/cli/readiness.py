@@ -49,7 +49,7 @@ def wait_until_ready(
     ready: Callable[[Child, float], None],
     stopped: Callable[[float], bool],
 ) -> None:
-    """Return once all of `waiting` are ready, or once `stopped` returns True; it is also the pause.
+    """Return once all of `waiting` are ready, or once `stopped`, which pauses between checks, returns True.
 
     `ready` is called for each child with the seconds it took. Raises ServiceDied or NotReadyInTime.
     """

@@ -52,7 +52,7 @@ class EncoderClient(Connection):
         super().__init__(address, token, timeout_s, encoder_pb2_grpc.EncoderServiceStub, tls)
 
     def put(self, image: File, progress: Progress = unheard) -> StoredImage:
-        """Store a file on this encoder. To ask through a decoder, store there: it knows the owner."""
+        """Store a file on this encoder. To ask through a decoder, put the file there: it knows the owner."""
         return self._run(steps.put(encoder_pb2, FileUpload.of(image), progress))
 
     def describe(self, digest: str) -> StoredImage:

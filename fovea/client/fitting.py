@@ -27,9 +27,9 @@ def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = N
     """The bytes of a smaller image that costs the same tokens within a budget, or the file's own bytes.
 
     `max_pixels` is shorthand for a budget with that limit; the default is 1310720, as in a request. Pixel,
-    side and token limits apply; `detail` and reduction save as much of the shrunk image. JPEG stays JPEG,
-    everything else becomes PNG. The result has an id of its own, the same for the same file: fit an image
-    always or never, or its rows are computed twice. Raises OSError if `image` is an unreadable path.
+    side and token limits apply; `detail` and reduction then save as much on the shrunk image. JPEG stays
+    JPEG, everything else becomes PNG. The result has an id of its own, the same for the same file: fit an
+    image always or never, or its rows are computed twice. Raises OSError if `image` is an unreadable path.
     """
     data = content(image)
     allowed = UNDECIDED.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
@@ -73,7 +73,7 @@ def _smaller(data: bytes, budget: Budget) -> bytes | None:
 
 
 def _written(picture: Image.Image, format: str) -> bytes:
-    """JPEGs are written without chroma subsampling: coloured text is what is read most."""
+    """JPEGs are written without chroma subsampling, because it blurs coloured text, which is read most."""
     out = io.BytesIO()
     options = {"quality": QUALITY, "subsampling": "4:4:4"} if format == "JPEG" else {}
     picture.save(out, format, **options)

@@ -32,7 +32,7 @@ Source = File
 
 @dataclass(frozen=True)
 class Size:
-    """The size of an image that has not been sent, in place of it. Only for `count`."""
+    """The size of an image, in place of an image that has not been sent. Only for `count`."""
 
     width: int
     height: int

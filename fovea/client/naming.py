@@ -21,7 +21,7 @@ def naming_image(name: str) -> Iterator[None]:
 
 @contextmanager
 def asking(names: Mapping[str, str]) -> Iterator[None]:
-    """Errors with a violation at an image's path name the image; `names` is keyed by that path."""
+    """Name the image in errors with a violation at its path; `names` is keyed by that path."""
     try:
         yield
     except FoveaError as error:

@@ -1,8 +1,8 @@
 """The clients' sequences of calls, written once for the blocking and the asyncio clients.
 
 Each function is a generator: it yields calls, receives their replies, and returns a client value.
-`fovea.client.connection` makes the calls. Nothing here waits or knows the transport. `api` is the module of a
-service's messages, where both services have the same call.
+`fovea.client.connection` makes the calls. Nothing here waits or knows the transport. Where both services have
+the same call, `api` is the module of the service's messages.
 """
 
 from __future__ import annotations

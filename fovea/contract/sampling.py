@@ -30,6 +30,11 @@ class ResponseFormat:
     kind: FormatKind
     source: tuple[str, ...]
 
+    @property
+    def field(self) -> str:
+        """The field of a request that holds the format."""
+        return f"response_format.{self.kind}"
+
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any] | str) -> ResponseFormat:
         """JSON that is valid under this schema, given as a dict or as text."""

@@ -39,7 +39,7 @@ _FILLER = bytes((151 * step + 57) % 255 for step in range(255))
 """Changes many pixels if it is decoded as data, and contains no marker."""
 _BEHIND_DATA = re.compile(r"(\d+) extraneous bytes? before marker 0xd9")
 _PADDING = 64
-"""Trailing bytes that cameras leave after the last scan; more must all be equal."""
+"""Trailing bytes that cameras leave after the last scan. More than these must all be equal."""
 
 Coefficient = tuple[int, int]
 """A component id, and an index in zigzag order; 0 stands for all in sequential scans."""

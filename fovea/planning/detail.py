@@ -27,7 +27,7 @@ READABLE_TEXT_PX = 10.0
 class ImageTraits:
     """What planning knows of an image, which has tokens at `times` places of the request.
 
-    AUTO has no effect unless `measured`: only the size is known.
+    Unless `measured`, only the size is known, and AUTO has no effect.
     """
 
     width: int

@@ -57,10 +57,10 @@ def own_pixels(size: Size, geometry: Geometry) -> int:
 def largest_for_all(sizes: Sequence[Size], tokens: int, geometry: Geometry) -> int | None:
     """The largest max_pixels at which all images together cost at most `tokens`, or None.
 
-    Within the checkpoint's limits, and exact. The cost of an image is monotonic in max_pixels with an
-    exception: at its own rounded size the image is no longer scaled, and a side that scaling drew a cell
-    high takes fewer cells. So the sum is monotonic between two such sizes, where bisection finds the edge.
-    The highest interval with a solution holds the answer.
+    Within the checkpoint's limits, and exact. The cost of an image is monotonic in max_pixels except at its
+    own rounded size. There the image is no longer scaled, so a long thin image may take fewer cells than just
+    below. So the sum is monotonic between two such sizes, where bisection finds the edge. The highest
+    interval with a solution holds the answer.
     """
 
     def cost(max_pixels: int) -> int:

@@ -35,14 +35,14 @@ class _Share:
 
 @dataclass(frozen=True)
 class BudgetSplit:
-    """Costs count sent rows: `rows` maps an image's tokens to them."""
+    """Costs are in sent rows: `rows` maps the tokens of an image to its sent rows."""
 
     geometry: Geometry
     rows: RowSelection
     min_tokens: int = 0
 
     def cost(self, demands: Sequence[SizeDemand]) -> int:
-        """The most visual tokens that fully met demands cost."""
+        """The most visual tokens that the images cost if every demand is met in full."""
         return sum(demand.times * self._share(demand, demand.max_pixels).cost for demand in demands)
 
     def over(self, demands: Sequence[SizeDemand], tokens: int) -> list[int] | None:

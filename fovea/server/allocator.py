@@ -1,7 +1,7 @@
 """Tunes glibc's allocator and the garbage collector for a service process.
 
-By default glibc returns large free blocks to the kernel at once. Every message of rows is such a block,
-several times over, so each is paged in again: half of a row receiver's CPU time. Here the process keeps up to
+By default glibc returns large free blocks to the kernel at once. Each message of rows takes several such
+blocks, which must be paged in again: half of a row receiver's CPU time. Here the process keeps up to
 `KEPT_BYTES` at the end of its heap. Blocks above `LARGE_BYTES` (a decoded photo) are still returned. Other C
 libraries are left alone.
 """

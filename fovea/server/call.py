@@ -24,13 +24,13 @@ import structlog
 from fovea.contract.errors import FoveaError
 from fovea.server import status
 from fovea.server.access import PUBLIC, Access
+from fovea.server.guards import BytesInFlight, RequestLimits
 from fovea.server.identity import current_identity
 from fovea.server.messages import Messages
 from fovea.server.metrics import CallMetrics
 
 REQUEST_ID = "x-request-id"
 REQUEST_ID_CHARS = 128
-IDLE_S = 60.0
 log = structlog.get_logger()
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -135,13 +135,16 @@ def _id_of(request: Any, context: grpc.aio.ServicerContext) -> str:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler in the layers, and decodes its requests.
 
-    Every method is registered as a stream of bytes: only then are requests parsed inside of the layers, and
-    calls without a request answered. Clients cannot tell the difference.
+    Every method is registered as a stream of bytes, so that requests are parsed inside of the layers and
+    calls without a request are answered. Clients cannot tell the difference.
     """
 
-    def __init__(self, metrics: CallMetrics, idle_s: float = IDLE_S, access: Access | None = None) -> None:
+    def __init__(
+        self, metrics: CallMetrics, limits: RequestLimits | None = None, access: Access | None = None
+    ) -> None:
         self._metrics = metrics
-        self._idle_s = idle_s
+        self._limits = limits or RequestLimits()
+        self._in_flight = BytesInFlight(self._limits.max_bytes)
         self._access = access or Access()
 
     async def intercept_service(
@@ -152,7 +155,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None:
             return None
-        layered = _LayeredHandler(handler, details.method, self._metrics, self._idle_s, self._access)
+        layered = _LayeredHandler(
+            handler, details.method, self._metrics, self._limits, self._in_flight, self._access
+        )
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
                 layered.stream, response_serializer=handler.response_serializer
@@ -169,13 +174,19 @@ class _LayeredHandler:
     handler: grpc.RpcMethodHandler
     method: str
     metrics: CallMetrics
-    idle_s: float
+    limits: RequestLimits
+    in_flight: BytesInFlight
     access: Access
 
     async def unary(self, _: Any, context: Any) -> Any:
-        async with self._begun(context) as (call, _, request):
+        async with self._begun(context) as (call, messages, request):
             handle = self.handler.stream_unary or self.handler.unary_unary
-            response = await handle(request, context)
+            try:
+                response = await handle(request, context)
+            except FoveaError:
+                await messages.drain()
+                raise
+            await messages.drain()
             await call.announce()
             return response
 
@@ -188,7 +199,7 @@ class _LayeredHandler:
                     await messages.send(response)
 
     async def _request(self, messages: Messages) -> tuple[Any, FoveaError | None]:
-        """The handler's input, or why there is none. The layers need the request's id first."""
+        """The handler's input, or the error to raise inside of the layers, which need the request's id."""
         try:
             self.access.authorize(self.method, messages.context.invocation_metadata() or ())
             if self.handler.request_streaming:
@@ -201,11 +212,12 @@ class _LayeredHandler:
     async def _begun(self, context: Any) -> AsyncIterator[tuple[Call, Messages, Any]]:
         """The call inside of the layers, with its messages and the handler's input."""
         parse, idle = self.handler.request_deserializer, partial(self.metrics.idle, self.method)
-        messages = Messages(context, self.method, parse, self.idle_s, idle)
-        request, failed = await self._request(messages)
-        call = Call(self.method, context, self.metrics, _id_of(request, context))
-        _request_id.set(call.request_id)
         async with AsyncExitStack() as stack:
+            hold = stack.enter_context(self.in_flight.held())
+            messages = Messages(context, self.method, parse, self.limits, idle, hold)
+            request, failed = await self._request(messages)
+            call = Call(self.method, context, self.metrics, _id_of(request, context))
+            _request_id.set(call.request_id)
             for layer in LAYERS:
                 await stack.enter_async_context(layer(call))
             if failed is not None:

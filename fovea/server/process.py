@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,14 +17,16 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from fovea.address import Address
 from fovea.server.access import Access
-from fovea.server.call import IDLE_S, CallInterceptor
+from fovea.server.call import CallInterceptor
 from fovea.server.entry import StoppedWhileLoading
+from fovea.server.guards import RequestLimits
 from fovea.server.health import Health
 from fovea.server.metrics import CallMetrics
+from fovea.server.metrics_server import MetricsServer
 from fovea.server.reflection import Pool
 
 MIN_PING_MS = 5_000
@@ -38,15 +39,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Binding:
-    """Listen addresses, limits and callers of a server. `host:port` with port 0 picks a free port.
-
-    `idle_s` is how long a call may wait for its caller.
-    """
+    """Listen addresses, limits and callers of a server. `host:port` with port 0 picks a free port."""
 
     listen: str
     metrics_listen: str
     max_message_bytes: int
-    idle_s: float = IDLE_S
+    limits: RequestLimits = field(default_factory=RequestLimits)
     access: Access = field(default_factory=Access)
 
 
@@ -78,7 +76,7 @@ class ServerProcess:
         self._binding = binding
         self._health = Health(("", service, "readiness"), ("liveness",))
         self._server = grpc.aio.server(
-            interceptors=(CallInterceptor(CallMetrics(registry), binding.idle_s, binding.access),),
+            interceptors=(CallInterceptor(CallMetrics(registry), binding.limits, binding.access),),
             options=_options(binding.max_message_bytes),
         )
         register(self._server)
@@ -88,7 +86,7 @@ class ServerProcess:
                 (service, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server, pool=Pool()
             )
         self._registry = registry
-        self._metrics_server: tuple[Any, threading.Thread] | None = None
+        self._metrics: MetricsServer | None = None
         self._stopping = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self.port = 0
@@ -101,7 +99,9 @@ class ServerProcess:
             raise OSError(f"cannot listen on {self._binding.listen}: is the port in use?") from error
         # Before the server runs: a running server must be stopped before an error may be raised.
         if self._binding.metrics_listen:
-            self._serve_metrics(Address.parse(self._binding.metrics_listen))
+            self._metrics = await MetricsServer.start(
+                Address.parse(self._binding.metrics_listen), self._registry
+            )
         await self._server.start()
         loop = asyncio.get_running_loop()
         for signum in SIGNALS:
@@ -118,14 +118,6 @@ class ServerProcess:
     def set_condition(self, name: str, met: bool) -> None:
         """Update another readiness condition; conditions are met until set otherwise."""
         self._health.set(name, met)
-
-    def _serve_metrics(self, address: Address) -> None:
-        try:
-            self._metrics_server = start_http_server(address.port, address.host, registry=self._registry)
-        except OSError as error:
-            raise OSError(
-                f"cannot serve metrics on {self._binding.metrics_listen}: {error.strerror}"
-            ) from error
 
     def stop(self) -> None:
         """Start draining; called by the loop's signal handlers.
@@ -169,6 +161,5 @@ class ServerProcess:
         log.info("draining", grace_s=grace_s)
         self._health.drain()
         await self._server.stop(grace_s)
-        if self._metrics_server is not None:
-            self._metrics_server[0].shutdown()
-            self._metrics_server[0].server_close()
+        if self._metrics is not None:
+            await self._metrics.close()

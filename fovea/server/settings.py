@@ -10,6 +10,7 @@ from fovea.access.files import CredentialFile
 from fovea.access.tls import TlsFiles
 from fovea.address import is_loopback
 from fovea.server.access import Access
+from fovea.server.guards import RequestLimits
 from fovea.server.tls import server_credentials
 from fovea.server.tokens import load_tokens
 from fovea.settings import ListenAddress, Settings
@@ -19,6 +20,7 @@ class AccessSettings(Settings):
     """Base class of a service's settings, with the fields that secure its server."""
 
     listen: ListenAddress
+    idle_s: int
     tls_cert: Path | None = Field(None, description="PEM file of the server's certificate chain; enables TLS")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
     tls_client_ca: Path | None = Field(
@@ -32,6 +34,12 @@ class AccessSettings(Settings):
     )
     shared_rows: bool = Field(
         False, description="All tenants share rows; each may then learn whether another has sent an image"
+    )
+    max_bytes_in_flight: int = Field(
+        512 * 1024 * 1024, ge=1, description="Bytes that the requests of running calls may hold together"
+    )
+    max_request_fields: int = Field(
+        10_000, ge=100, description="Fields of a request, with those of its submessages"
     )
     reflection: bool = Field(True, description="Serve gRPC reflection, which describes the API to any caller")
 
@@ -67,6 +75,9 @@ class AccessSettings(Settings):
         """The file that a setting names."""
         path = getattr(self, field)
         return None if path is None else CredentialFile(path, self.named(field))
+
+    def request_limits(self) -> RequestLimits:
+        return RequestLimits(self.idle_s, self.max_bytes_in_flight, self.max_request_fields)
 
     def access(self) -> Access:
         """Load certificates and tokens. Raises CredentialsInvalid, which names the setting."""

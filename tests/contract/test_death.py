@@ -90,7 +90,7 @@ def test_the_process_ends_with_a_line_and_a_nonzero_status(
 
     app = import_module(f"{service}_svc.app")
 
-    async def dies(chosen: object) -> None:
+    async def dies(chosen: object, **options: object) -> None:
         raise EngineFailed("the engine died: RuntimeError")
 
     monkeypatch.setattr(app, "serve", dies)

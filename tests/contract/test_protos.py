@@ -55,7 +55,7 @@ def test_every_optional_field_names_its_default() -> None:
             if text.startswith("//"):
                 comment += text
                 continue
-            if text.startswith("optional") and not re.search(r"default|absent", comment):
+            if text.startswith("optional") and not re.search(r"default|absent", comment, re.IGNORECASE):
                 unsaid.append(f"{path.name}: {text}")
             comment = ""
     assert not unsaid

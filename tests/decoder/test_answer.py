@@ -120,7 +120,7 @@ class Reading:
     """An engine that reads all streams concurrently and emits a token."""
 
     limits: EngineLimits = field(default_factory=lambda: EngineLimits(max_waiting=10))
-    layout: ModelShape = field(default_factory=lambda: ModelShape(LAYOUT.width, LAYOUT.levels))
+    shape: ModelShape = field(default_factory=lambda: ModelShape(LAYOUT.width, LAYOUT.levels, 400, 399))
     waiting: int = 0
     prompts: list[Prompt] = field(default_factory=list)
     rows: list[list[int]] = field(default_factory=list)

@@ -63,6 +63,18 @@ class Service:
                     self.task.result()
                 await asyncio.sleep(0.02)
 
+    async def until_loaded(self) -> None:
+        """Wait until a decoder's model runs. For lack of an encoder it may not be ready."""
+        stub = decoder_pb2_grpc.DecoderServiceStub(self.channel)
+        loaded = decoder_pb2.SERVING_STATE_SERVING
+        async with asyncio.timeout(START_S):
+            while (
+                await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), wait_for_ready=True)
+            ).state != loaded:
+                if self.task.done():
+                    self.task.result()
+                await asyncio.sleep(0.02)
+
     async def stop(self) -> None:
         """Stops like SIGTERM: the service drains and frees its resources."""
         await self.channel.close()

@@ -77,7 +77,7 @@ async def stream(rows: bytes, layout: RowLayout) -> AsyncIterator[RowChunk]:
 
 
 async def next_token(engine: NativeEngine, name: str, prompt: Prompt, rows: bytes) -> int:
-    layout = RowLayout(engine.layout.width, engine.layout.levels, RowDtype.BF16)
+    layout = RowLayout(engine.shape.width, engine.shape.levels, RowDtype.BF16)
     asked = EngineRequest(name, prompt, Sampling(max_new_tokens=1))
     deltas = [delta async for delta in engine.submit(asked, [stream(rows, layout)], layout)]
     (token,) = [token for delta in deltas for token in delta.token_ids]

@@ -66,7 +66,7 @@ async def pair(model: Path, folder: Path, **changes: Any) -> AsyncIterator[Pair]
     address = free_address()
     front = decoder(model, [address], encoder_check_s=0.1, **changes)
     try:
-        await front.until_ready()
+        await front.until_loaded()
         yield Pair(folder, address, front)
     finally:
         await front.stop()
@@ -85,27 +85,31 @@ async def test_other_row_dtypes_cost_an_attempt_and_no_call(checkpoint: Make, tm
             assert await both.ask(1, 5, 6) == ["ROW_DTYPE_BF16"] * 3
 
 
-async def test_a_decoder_whose_encoder_serves_other_weights_is_not_ready_and_says_why_once(
+async def test_a_decoder_is_ready_while_an_encoder_fits_and_says_once_why_not(
     checkpoint: Make, tmp_path: Path
 ) -> None:
     model = checkpoint("moe")
     async with pair(model, tmp_path) as both:
-        assert await both.front.health() == "SERVING", "it may start before its encoders"
+        assert await both.front.health() == "NOT_SERVING", "there is no encoder yet"
+        assert await both.front.health("liveness") == "SERVING"
         with capture_logs() as logs:
             async with both.encoder(checkpoint("other")):
-                await both.until("NOT_SERVING")
-                assert await both.front.health("liveness") == "SERVING"
-                assert await both.refusal(1) == "ENCODER_MISMATCH"
                 await asyncio.sleep(0.5)
-            await asyncio.sleep(0.5)
-            assert await both.front.health() == "NOT_SERVING", "a silent encoder keeps its verdict"
+                assert await both.front.health() == "NOT_SERVING"
+                assert await both.refusal(1) == "ENCODER_MISMATCH"
             async with both.encoder(model):
-                assert await both.ask(1, 2) == ["ROW_DTYPE_FP32"] * 2
                 await both.until("SERVING")
+                assert await both.ask(1, 2) == ["ROW_DTYPE_FP32"] * 2
+            await both.until("NOT_SERVING")
         told = [entry for entry in logs if entry["event"] == "encoder serves rows of another model"]
         (why,) = told
         assert why["encoder"] == both.address
         assert why["expected"] != why["actual"]
+
+
+async def test_a_decoder_may_be_ready_without_encoders(checkpoint: Make, tmp_path: Path) -> None:
+    async with pair(checkpoint("moe"), tmp_path, ready_without_encoders=True) as both:
+        await both.until("SERVING")
 
 
 async def test_a_decoder_is_not_ready_beside_a_wrong_encoder_from_the_start(

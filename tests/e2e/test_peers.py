@@ -25,15 +25,9 @@ Make = Callable[[str], Path]
 async def lone_decoder(model: Path, address: str) -> AsyncIterator[decoder_pb2_grpc.DecoderServiceStub]:
     """A decoder configured with an encoder at `address`, which may be absent or incompatible."""
     service = decoder(model, [address])
-    stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
-    message = decoder_pb2.GetServerInfoRequest()
     try:
-        async with asyncio.timeout(CALL_S):
-            while (
-                await stub.GetServerInfo(message, wait_for_ready=True)
-            ).state != decoder_pb2.SERVING_STATE_SERVING:
-                await asyncio.sleep(0.02)
-        yield stub
+        await service.until_loaded()
+        yield decoder_pb2_grpc.DecoderServiceStub(service.channel)
     finally:
         await service.stop()
 

@@ -13,11 +13,13 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest as Message
 from prometheus_client import CollectorRegistry
 
 from fovea.server.call import CallInterceptor
+from fovea.server.guards import RequestLimits
 from fovea.server.metrics import CallMetrics
 from tests.e2e.failures import Failure, failure
 
 GARBAGE = b"\xff\xff\xff"
 IDLE_S = 0.3
+LIMITS = RequestLimits(IDLE_S, max_bytes=8_000_000, max_fields=1000)
 KINDS = ("One", "Many", "Taken", "Both")
 # A small window, so that one large response is more than gRPC takes without a reader.
 SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024))
@@ -85,7 +87,7 @@ class Kit:
 @pytest_asyncio.fixture(loop_scope="session")
 async def kit() -> AsyncIterator[Kit]:
     registry, handlers = CollectorRegistry(), Handlers()
-    server = grpc.aio.server(interceptors=(CallInterceptor(CallMetrics(registry), IDLE_S),))
+    server = grpc.aio.server(interceptors=(CallInterceptor(CallMetrics(registry), LIMITS),))
     server.add_registered_method_handlers("test.Kit", handlers.by_name)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -189,3 +191,40 @@ async def test_disconnecting_callers_are_not_logged_as_defects(
     for code in ("INTERNAL", "UNKNOWN", "INVALID_ARGUMENT"):
         assert kit.counted("grpc_server_handled_total", method, grpc_code=code) == 0
     assert "Traceback" not in caplog.text + "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("kind", ["One", "Taken"])
+async def test_requests_of_running_calls_hold_a_bounded_number_of_bytes(kit: Kit, kind: str) -> None:
+    """Uploads that never end hold their bytes, and the next large request is refused with advice."""
+    part = Message(service="x" * 1_000_000).SerializeToString()
+    held = [kit.call("Taken", never(*[part] * 3)) for _ in range(2)]
+    async with asyncio.timeout(10):
+        while (error := await _failure_of(kit, kind, part, part)) is None:
+            await asyncio.sleep(0.01)
+    assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "SERVER_BUSY")
+    assert error.retry_s
+    for call in held:
+        call.cancel()
+    async with asyncio.timeout(10):
+        while await _failure_of(kit, kind, part) is not None:
+            await asyncio.sleep(0.01)
+
+
+async def _failure_of(kit: Kit, kind: str, *parts: bytes) -> Failure | None:
+    """The failure of a call that sends `parts`; None if it succeeds."""
+    many = parts if kind == "Taken" else [b"".join(parts)]
+    try:
+        await kit.call(kind, iter(many), timeout=30)
+    except grpc.aio.AioRpcError:
+        return await kit.failure(kind, *many)
+    return None
+
+
+@pytest.mark.parametrize(("count", "refused"), [(1000, False), (1001, True), (2_000_000, True)])
+async def test_the_fields_of_a_request_are_bounded(kit: Kit, count: int, refused: bool) -> None:
+    request = b"\x0a\x00" * count  # `service` again and again
+    if refused:
+        error = await kit.failure("One", request)
+        assert (error.code, error.metadata["limit"]) == ("INVALID_ARGUMENT", "1000")
+    else:
+        await kit.call("One", iter([request]), timeout=30)

@@ -274,6 +274,7 @@ _CODES = {
     "ANSWER_NOT_FINITE": grpc.StatusCode.INTERNAL,
     "ENGINE_OUT_OF_MEMORY": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "CALL_IDLE": grpc.StatusCode.ABORTED,
+    "SERVER_BUSY": grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _FINAL = (

@@ -44,7 +44,7 @@ class FoveaError(Exception):
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     reason: ClassVar[str] = "INTERNAL"
     retry_after_s: float | None
-    """When a retry can succeed. None if a retry is pointless."""
+    """Seconds until a retry can succeed. None if a retry is pointless."""
     image: str = ""
     """The caller's own name of the failed image, if any."""
     request_id: str = ""

@@ -38,3 +38,12 @@ class AnswerIncomplete(FoveaError, code=StatusCode.INTERNAL, reason="ANSWER_INCO
 
 class RemoteError(FoveaError, code=StatusCode.UNKNOWN, reason="UNKNOWN"):
     """A failure with a reason unknown to this version. `code` and `reason` are as sent."""
+
+
+class ServerBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="SERVER_BUSY"):
+    """The requests of running calls hold as many bytes as the server allows."""
+
+    text = "running calls hold {actual} bytes of requests with this one; at most {limit} are allowed"
+    retry_after_s = 1.0
+    limit: int
+    actual: int

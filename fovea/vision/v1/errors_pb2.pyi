@@ -136,6 +136,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the token's role may not make this call; `role` and `method` in the metadata."""
     ERROR_REASON_TENANT_NOT_ALLOWED: _ErrorReason.ValueType  # 56
     """PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
+    ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 57
+    """RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -256,4 +258,6 @@ ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 55
 """PERMISSION_DENIED: the token's role may not make this call; `role` and `method` in the metadata."""
 ERROR_REASON_TENANT_NOT_ALLOWED: ErrorReason.ValueType  # 56
 """PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
+ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 57
+"""RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -40,13 +40,17 @@ def pool_of(*addresses: str) -> EncoderPool:
     return EncoderPool(Fleet({}, EXPECTED, NAME), addresses)
 
 
+def owned(fleet: Fleet, digest: str) -> RemoteEncoder:
+    return fleet.ranked(digest)[0]
+
+
 async def test_a_new_encoder_gets_images_and_others_keep_their_connections() -> None:
     pool = pool_of("a:1", "b:1")
     with pool.held() as before:
         pool.update(["a:1", "b:1", "c:1"])
         with pool.held() as after:
-            assert {peer.address for peer in map(before.of, IDS)} == {"a:1", "b:1"}
-            assert {peer.address for peer in map(after.of, IDS)} == {"a:1", "b:1", "c:1"}
+            assert {peer.address for peer in (owned(before, image) for image in IDS)} == {"a:1", "b:1"}
+            assert {peer.address for peer in (owned(after, image) for image in IDS)} == {"a:1", "b:1", "c:1"}
             assert all(after.encoders[address] is before.encoders[address] for address in ("a:1", "b:1"))
     await pool.close()
 
@@ -98,7 +102,7 @@ async def test_a_leaving_encoder_is_closed_after_its_calls(closed: list[str]) ->
 
 async def _owned_by(pool: EncoderPool, address: str) -> str:
     with pool.held() as fleet:
-        return next(image_id for image_id in IDS if fleet.of(image_id).address == address)
+        return next(image_id for image_id in IDS if owned(fleet, image_id).address == address)
 
 
 async def test_a_request_keeps_its_fleet_when_encoders_join_or_leave(closed: list[str]) -> None:
@@ -107,7 +111,7 @@ async def test_a_request_keeps_its_fleet_when_encoders_join_or_leave(closed: lis
     with pool.held() as fleet:
         pool.update(["b:1"])
         pool.update(["b:1", "c:1"])
-        assert {fleet.of(image_id).address for image_id in IDS} == {"a:1"}
+        assert {owned(fleet, image_id).address for image_id in IDS} == {"a:1"}
         await asyncio.sleep(0)
         assert closed == []
     await asyncio.sleep(0)
@@ -121,11 +125,11 @@ async def test_a_returning_encoder_gets_a_new_connection(closed: list[str]) -> N
         pool.update(["b:1"])
         pool.update(["a:1"])
         with pool.held() as new:
-            assert new.of(IDS[0]) is not old.of(IDS[0])
+            assert owned(new, IDS[0]) is not owned(old, IDS[0])
     await asyncio.sleep(0)
     assert closed == ["b:1", "a:1"]
     with pool.held() as fleet:
-        assert fleet.of(IDS[0]) is new.of(IDS[0])
+        assert owned(fleet, IDS[0]) is owned(new, IDS[0])
     await pool.close()
 
 

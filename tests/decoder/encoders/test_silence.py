@@ -169,7 +169,13 @@ async def test_a_call_waits_for_a_tower_that_completes_images() -> None:
         assert not (await peer.place(WANTED, Deadline(), stored_only=True)).known
 
 
-async def test_a_silent_encoder_is_health_checked_first() -> None:
+async def until_up(peer: RemoteEncoder) -> None:
+    async with asyncio.timeout(30):
+        while peer.link.breaker.open:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_silent_encoder_is_not_called_until_it_answers_a_probe() -> None:
     encoder = Mute("DescribeImage", "GetServerInfo")
     async with peer_of(encoder) as peer:
         with pytest.raises(EncoderUnavailable):
@@ -178,9 +184,18 @@ async def test_a_silent_encoder_is_health_checked_first() -> None:
         encoder.mute.remove("DescribeImage")
         with pytest.raises(EncoderUnavailable, match="cannot be reached"):
             await peer.describe(DIGEST, Deadline())
-        assert not encoder.asked.is_set(), "it was asked although it gave no sign of life"
+        assert not encoder.asked.is_set(), "it was called although it gave no sign of life"
         encoder.mute.clear()
+        await until_up(peer)
         assert (await peer.describe(DIGEST, Deadline())).facts.digest == DIGEST
+
+
+async def test_an_encoder_without_a_sign_of_life_is_given_up_before_the_limit() -> None:
+    """Two checks that are not answered tell a dead encoder from a long computation."""
+    async with peer_of(Mute("Encode", "GetServerInfo"), limit_s=600.0) as peer:
+        with pytest.raises(EncoderUnavailable):
+            await whole(peer, Deadline())
+        assert peer.link.breaker.open
 
 
 async def test_an_address_without_a_listener_fails_at_once() -> None:
@@ -190,8 +205,8 @@ async def test_an_address_without_a_listener_fails_at_once() -> None:
     await peer.close()
 
 
-async def test_a_restarted_encoder_serves_the_next_call() -> None:
-    """Regardless of gRPC's current reconnect backoff."""
+async def test_a_restarted_encoder_is_called_again() -> None:
+    """By itself, regardless of gRPC's current reconnect backoff."""
     address = free_address()
     peer = RemoteEncoder(address)
     for _ in range(4):
@@ -202,6 +217,7 @@ async def test_a_restarted_encoder_serves_the_next_call() -> None:
     server.add_insecure_port(address)
     await server.start()
     try:
+        await until_up(peer)
         assert (await peer.describe(DIGEST, Deadline())).facts.digest == DIGEST
     finally:
         await peer.close()

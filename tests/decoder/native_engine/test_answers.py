@@ -66,7 +66,7 @@ async def test_an_end_token_stops_unless_ignored(
     q = questions["moe"][0]
     end = q.answer[2]
     assert end not in q.answer[:2]
-    engine._parts.worker._eos_ids = frozenset([end])
+    engine._loaded.checkpoint.eos_ids = frozenset([end])
     deltas = await answer(engine, q, Sampling(max_new_tokens=12))
     assert tokens(deltas) == q.answer[:3]
     assert (deltas[-1].finish_reason, deltas[-1].matched_stop) == ("stop", None)

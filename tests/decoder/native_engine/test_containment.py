@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from decoder_svc.engine.protocol import EngineRequest, Prompt, ResponseFormat, RowChunk, Sampling
+from decoder_svc.engine.protocol import EngineRequest, Prompt, ResponseFormat, RowChunk, Sampling, Usage
 from decoder_svc.errors import RequestFailed, RowsInterrupted
 from decoder_svc.model.batch import Batch, Output
 from decoder_svc.native_engine.engine import NativeEngine
-from decoder_svc.native_engine.worker import Worker
+from decoder_svc.native_engine.request_state import RequestState
+from decoder_svc.sampling.state import SamplerState
 from fovea.contract.errors import EngineFailed, EngineOutOfMemory, FoveaError
 from tests.decoder.native_engine.harness import (
     Question,
@@ -51,15 +52,15 @@ async def ask(
 
 def breaks(engine: NativeEngine, when: Callable[[Batch], bool], error: Callable[[], BaseException]) -> None:
     """Let the model raise for some batches."""
-    stepper = engine._parts.worker._model
-    forward = stepper.model.forward
+    model = engine._loaded.model
+    forward = model.forward
 
     def fails(batch: Batch) -> Output:
         if when(batch):
             raise error()
         return forward(batch)
 
-    stepper.model.forward = fails
+    model.forward = fails
 
 
 def is_long(batch: Batch) -> bool:
@@ -108,16 +109,14 @@ async def test_seeded_answers_do_not_change_where_a_step_is_computed_again(engin
 
 
 async def failing_draw(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    from decoder_svc.sampling import state as draws
+    saw = SamplerState.saw
 
-    saw = draws.SamplerState.saw
-
-    def fails(self: draws.SamplerState, token_id: int) -> None:
+    def fails(self: SamplerState, token_id: int) -> None:
         if self.sampling.seed == 666:
             raise error
         saw(self, token_id)
 
-    monkeypatch.setattr(draws.SamplerState, "saw", fails)
+    monkeypatch.setattr(SamplerState, "saw", fails)
 
 
 async def failing_sampler(
@@ -127,27 +126,27 @@ async def failing_sampler(
 
     sample = worker.sample
 
-    def fails(logits: torch.Tensor, draws: Any) -> list[int]:
-        drawn = sample(logits, draws)  # by then the logits of the others are changed, too
-        if any(draw.sampling.seed == 666 for draw in draws):
+    def fails(logits: torch.Tensor, states: Any) -> list[int]:
+        drawn = sample(logits, states)  # by then the logits of the others are changed, too
+        if any(state.sampling.seed == 666 for state in states):
             raise error
         return drawn
 
     monkeypatch.setattr(worker, "sample", fails)
 
 
-async def failing_text(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    advance = Worker._finish_reason
+async def failing_delta(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    usage = RequestState.usage
 
-    def fails(self: Worker, sequence: Any, token: int, piece: Any) -> Any:
-        if sequence.request.sampling.seed == 666:
+    def fails(self: RequestState) -> Usage:
+        if self.request.sampling.seed == 666:
             raise error
-        return advance(self, sequence, token, piece)
+        return usage(self)
 
-    monkeypatch.setattr(Worker, "_finish_reason", fails)
+    monkeypatch.setattr(RequestState, "usage", fails)
 
 
-@pytest.mark.parametrize("where", [failing_draw, failing_sampler, failing_text])
+@pytest.mark.parametrize("where", [failing_draw, failing_sampler, failing_delta])
 @pytest.mark.parametrize("error", [ValueError("a defect"), Panic("index out of bounds")])
 async def test_a_request_whose_sampling_fails_ends_alone(
     engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, where: Any, error: BaseException
@@ -174,7 +173,7 @@ async def test_a_failed_copy_fails_the_requests_that_need_it(
     """A second question about an image copies the block in which the image ends."""
     from dataclasses import replace
 
-    size = engine._parts.worker._scheduler.blocks.block_size
+    size = engine._loaded.worker._scheduler.blocks.block_size
     q = next(q for q in questions["moe"] if q.rows and q.prompt.images[0].end % size)
     named = tuple(replace(image, key=bytes([n + 1])) for n, image in enumerate(q.prompt.images))
     prompt = replace(q.prompt, images=named)
@@ -183,7 +182,7 @@ async def test_a_failed_copy_fails_the_requests_that_need_it(
     other[prompt.images[0].end] = 70
     second = Question(replace(prompt, token_ids=other), q.rows, (), ())
     unnamed = Question(replace(q.prompt, token_ids=other), q.rows, (), ())
-    copy = engine._parts.worker._model.model.copy
+    copy = engine._loaded.model.copy
     calls = []
 
     def fails(source: int, target: int, count: int) -> None:
@@ -192,7 +191,7 @@ async def test_a_failed_copy_fails_the_requests_that_need_it(
             raise MemoryError
         copy(source, target, count)
 
-    engine._parts.worker._model.model.copy = fails
+    engine._loaded.model.copy = fails
     with pytest.raises(EngineOutOfMemory):
         await answer(engine, second, GREEDY)
     assert calls, "nothing was copied: nothing was tested"
@@ -224,7 +223,7 @@ async def test_corrupt_bookkeeping_ends_the_engine(engine: NativeEngine) -> None
     def fails(now: float) -> None:
         raise Panic
 
-    engine._parts.worker._scheduler.schedule = fails
+    engine._loaded.worker._scheduler.schedule = fails
     with pytest.raises(EngineFailed):
         await call
     assert (await engine.died()).reason == "ENGINE_FAILED"

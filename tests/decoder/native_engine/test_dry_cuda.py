@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
+from decoder_svc.engine.clock import RequestClock
 from decoder_svc.engine.protocol import EngineRequest, ImageSpan, Prompt, Quantization, Sampling
 from decoder_svc.engine.row_buffer import RowBuffer
 from decoder_svc.model import attention as attention_module
@@ -22,8 +23,8 @@ from decoder_svc.model.graphs import DecodeGraphs, Recorded
 from decoder_svc.model.rotary import RotaryEmbedding
 from decoder_svc.model.text import TextDecoder
 from decoder_svc.native_engine.batch import make_batch
-from decoder_svc.native_engine.request_state import RequestClock, RequestState
-from decoder_svc.native_engine.scheduler import Chunk
+from decoder_svc.native_engine.request_state import RequestState
+from decoder_svc.native_engine.scheduler import StepChunk
 from decoder_svc.sampling import sampler
 from decoder_svc.sampling.state import SamplerState
 from fovea.contract.rows import RowDtype, RowLayout
@@ -92,20 +93,20 @@ def decoder(
     return model
 
 
-def sequence(
+def state(
     tokens: int, first_block: int, images: tuple[tuple[int, int], ...], layout: RowLayout
 ) -> RequestState:
     """`images` are (start, rows)."""
     spans = tuple(ImageSpan(start, (1, 2, 2 * rows), rows) for start, rows in images)
     prompt = Prompt(np.zeros(tokens, np.int32), np.zeros((3, tokens), np.int32), tokens, spans)
     request = EngineRequest(f"from {first_block}", prompt, Sampling(max_new_tokens=8))
-    draws = SamplerState(request.sampling, 400, prompt.token_ids)
+    sampler_state = SamplerState(request.sampling, 400, prompt.token_ids)
     text: Any = None
     made = RequestState(
         request,
         tuple(RowBuffer(span, layout, RowDtype.FP32) for span in spans),
         text,
-        draws,
+        sampler_state,
         RequestClock(0.0),
         print,
     )
@@ -116,9 +117,14 @@ def sequence(
 def step(block_size: int, row_dtype: RowDtype = RowDtype.BF16) -> Batch:
     """Two decodes of different lengths, a prompt with an image and a cached prefix, another prompt; built like the worker does."""
     layout = RowLayout(WIDTH, LEVELS, row_dtype)
-    plain = [sequence(70, 5, (), layout), sequence(12, 10, (), layout), sequence(9, 15, (), layout)]
-    seen = sequence(40, 20, ((12, 8),), layout)
-    chunks = [Chunk(plain[0], 69, 1), Chunk(plain[1], 11, 1), Chunk(seen, 10, 30), Chunk(plain[2], 0, 9)]
+    plain = [state(70, 5, (), layout), state(12, 10, (), layout), state(9, 15, (), layout)]
+    seen = state(40, 20, ((12, 8),), layout)
+    chunks = [
+        StepChunk(plain[0], 69, 1),
+        StepChunk(plain[1], 11, 1),
+        StepChunk(seen, 10, 30),
+        StepChunk(plain[2], 0, 9),
+    ]
     return make_batch(chunks, block_size, BLOCKS - 1)
 
 
@@ -213,10 +219,10 @@ def sample_dry(vocabulary: int = 2000) -> None:
         def advance(self, token: int) -> None: ...
 
     prompt = np.arange(3, dtype=np.int32)
-    draws = [SamplerState(s, vocabulary, prompt) for s in SAMPLED]
-    draws += [SamplerState(s, vocabulary, prompt, Held()) for s in SAMPLED[:2]]  # type: ignore[arg-type]
-    tokens = sampler.sample(torch.empty(len(draws), vocabulary, device=CUDA), draws)
-    assert len(tokens) == len(draws)
+    states = [SamplerState(s, vocabulary, prompt) for s in SAMPLED]
+    states += [SamplerState(s, vocabulary, prompt, Held()) for s in SAMPLED[:2]]  # type: ignore[arg-type]
+    tokens = sampler.sample(torch.empty(len(states), vocabulary, device=CUDA), states)
+    assert len(tokens) == len(states)
 
 
 @pytest.fixture
@@ -331,8 +337,8 @@ MIX_UPS: dict[str, tuple[type[Any], Callable[[pytest.MonkeyPatch], None]]] = {
     "pages in fp32": (GatheredAttention, spoil(pages(wide))),
     "head on the CPU": (GatheredAttention, spoil(set_on("._head", to_cpu))),
     "head in fp32": (GatheredAttention, spoil(set_on("._head", wide))),
-    "axes of the angles on the CPU": (GatheredAttention, spoil(set_on("._turns._axis", to_cpu))),
-    "frequencies on the CPU": (GatheredAttention, spoil(set_on("._turns._inverse", to_cpu))),
+    "axes of the angles on the CPU": (GatheredAttention, spoil(set_on("._rotary._axis", to_cpu))),
+    "frequencies on the CPU": (GatheredAttention, spoil(set_on("._rotary._inverse", to_cpu))),
     "norm in fp32": (GatheredAttention, spoil(set_on("_before", wide))),
     "norm of queries on the CPU": (GatheredAttention, spoil(set_on("_qk_norm", to_cpu))),
     "norm of queries in fp32": (GatheredAttention, spoil(set_on("_qk_norm", wide))),
@@ -362,13 +368,13 @@ def keep_on_cpu(name: str) -> Callable[[pytest.MonkeyPatch], None]:
     """A column of the sampling parameters is made on the CPU."""
 
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
-        whole = sampler._knobs
+        whole = sampler._parameters
 
-        def spoilt(draws: Any, device: torch.device) -> Any:
-            knobs = whole(draws, device)
-            return replace(knobs, **{name: getattr(knobs, name).to(CPU)})
+        def spoilt(states: Any, device: torch.device) -> Any:
+            parameters = whole(states, device)
+            return replace(parameters, **{name: getattr(parameters, name).to(CPU)})
 
-        monkeypatch.setattr(sampler, "_knobs", spoilt)
+        monkeypatch.setattr(sampler, "_parameters", spoilt)
 
     return plant
 

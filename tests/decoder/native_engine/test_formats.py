@@ -195,14 +195,14 @@ async def test_a_format_that_fails_in_the_middle_ends_its_own_answer_alone(
     engine: NativeEngine, questions: dict[str, list[Question]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = ResponseFormat("choice", ("yellow",))
-    spoilt = await engine._formats.compile(wanted)
+    spoilt = await engine._loaded.formats.compile(wanted)
     spoilt.matcher.consume_token(0)
     assert spoilt.matcher.is_error()
 
     async def compile(wanted: ResponseFormat) -> object:
         return spoilt
 
-    monkeypatch.setattr(engine._formats, "compile", compile)
+    monkeypatch.setattr(engine._loaded.formats, "compile", compile)
     q = questions["moe"][0]
     beside = asyncio.create_task(answer(engine, q, Sampling(max_new_tokens=12), "beside"))
     with pytest.raises(FormatNotEnforceable):

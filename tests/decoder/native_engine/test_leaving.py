@@ -183,7 +183,7 @@ async def test_a_dead_engine_thread_fails_every_caller(
     def fails(batch: object) -> None:
         raise RuntimeError("out of memory")
 
-    engine._parts.model.forward = fails
+    engine._loaded.model.forward = fails
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(result) for result in results} == {EngineFailed}
     assert not engine.healthy

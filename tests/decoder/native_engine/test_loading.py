@@ -77,7 +77,7 @@ def test_the_vision_tower_is_not_read(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     parts = build(settings(folder), lambda done, total: seen.append((done, total)))
     assert seen == [(i, len(seen)) for i in range(1, len(seen) + 1)]
-    assert (parts.model.layout.width, parts.model.layout.levels) == (64, 3)
+    assert (parts.model.shape.width, parts.model.shape.levels) == (64, 3)
 
 
 @pytest.mark.parametrize("dtype", list(TORCH_DTYPE))

@@ -1,4 +1,4 @@
-"""A non-finite value ends only its own request, and never affects others, not even through reused pages."""
+"""A value that is not finite ends the request that it is of, and touches no other: not now, not through reused pages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SPOILED = 7  # a token whose embedding is made NaN; no question has it
 
 @asynccontextmanager
 async def started(folder: Path, **changes: Any) -> AsyncIterator[NativeEngine]:
-    """An engine with so few pages that every page is soon reused."""
+    """With a pool so small that every page is soon used again."""
     engine = NativeEngine(settings(folder, **({"kv_tokens": 1024, "prefill_chunk": 64} | changes)))
     await engine.start()
     try:
@@ -49,8 +49,8 @@ async def started(folder: Path, **changes: Any) -> AsyncIterator[NativeEngine]:
 
 @contextmanager
 def spoiled_token(engine: NativeEngine) -> Iterator[None]:
-    """A damaged weight affects only the requests that use it."""
-    weight = engine._parts.model.text.embed_tokens.weight
+    """What a damaged weight does to those who use it, and to nobody else."""
+    weight = engine._loaded.model.text.embed_tokens.weight
     kept = weight[SPOILED].clone()
     with torch.no_grad():
         weight[SPOILED] = torch.nan
@@ -137,7 +137,7 @@ async def test_a_non_finite_answer_is_reported_and_not_sampled(
 
 
 async def test_a_non_finite_request_keeps_no_block(checkpoints: dict[str, Path]) -> None:
-    """Including blocks filled before the failure: 500 tokens in chunks of 64, with NaN in the middle."""
+    """Not even those that were filled before it went wrong: 500 tokens in chunks of 64, NaN in the middle."""
     async with started(checkpoints["moe"]) as engine:
         with spoiled_token(engine), pytest.raises(AnswerNotFinite):
             await collect(engine.submit(EngineRequest("bad", spoiled(500), GREEDY), ()))
@@ -148,7 +148,7 @@ async def test_a_non_finite_request_keeps_no_block(checkpoints: dict[str, Path])
 
 
 async def test_a_block_held_by_another_request_stays_cached(checkpoints: dict[str, Path]) -> None:
-    """A failing request must not evict blocks that it shares with others."""
+    """One that goes wrong must not cost others what they share with it."""
     common = np.full(160, 66, np.int32)
     ids = np.concatenate([common, [SPOILED]]).astype(np.int32)
     bad = Prompt(ids, np.tile(np.arange(161, dtype=np.int32), (3, 1)), 161)
@@ -190,7 +190,7 @@ async def test_rows_beyond_the_range_of_the_model_are_refused(
     engine_dtype: RowDtype,
     value: float,
 ) -> None:
-    """In the last row of an image. Other requests answer as before, and so does the image once its rows are valid."""
+    """In the last row of an image; others answer as before, and so does the image once its rows are right."""
     asked = without_spoiled(questions["moe"])
     q = next(q for q in asked if len(q.rows) == 1 and len(q.rows[0]) > 4)
     prompt = replace(q.prompt, images=tuple(replace(image, key=b"image") for image in q.prompt.images))
@@ -225,7 +225,7 @@ async def test_rows_beyond_the_range_of_the_model_are_refused(
 async def test_rows_that_overflow_only_inside_of_the_model_end_alone(
     checkpoints: dict[str, Path], questions: dict[str, list[Question]], dtype: RowDtype, value: float
 ) -> None:
-    """Finite rows whose sums exceed the range."""
+    """Finite as they come, and beyond the range once they are added up."""
     asked = without_spoiled(questions["moe"])
     q = next(q for q in asked if len(q.rows) == 2)
     prompt = replace(
@@ -253,7 +253,7 @@ async def test_rows_that_overflow_only_inside_of_the_model_end_alone(
 async def test_a_checkpoint_with_a_weight_that_is_not_finite_is_refused(
     tmp_path: Path, name: str, quantization: str
 ) -> None:
-    """A single value, which the answer to a dummy prompt need not use."""
+    """A single one, which the answer to a dummy need not touch."""
     folder = tiny.checkpoint(tmp_path, "moe")
     weights = load_file(folder / "model.safetensors")
     weights[name].view(-1)[-5] = torch.nan

@@ -44,15 +44,15 @@ def test_other_rotary_modules_are_called(module: Any) -> None:
         """Its frequencies depend on the longest position, as those of dynamic scaling do."""
 
         inv_freq = module.inv_freq
-        message = 0
+        calls = 0
 
         def __call__(self, x: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            self.asked += 1
+            self.calls += 1
             return module(x, places * (1 + (places.max() > 9)))
 
     odd = Odd()
     turns = RotaryEmbedding(odd)
-    message = odd.asked
+    calls = odd.calls
     cos, _ = turns(positions(20), torch.zeros(1))
-    assert (turns.fast, odd.asked) == (False, message + 1)
+    assert (turns.fast, odd.calls) == (False, calls + 1)
     assert torch.equal(cos[:, 0], module(torch.zeros(1), 2 * positions(20)[:, None])[0][0])

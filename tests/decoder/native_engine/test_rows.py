@@ -208,7 +208,7 @@ async def test_a_placeholder_without_an_image_is_refused(
 
 
 def running(engine: NativeEngine) -> list:
-    return engine._parts.worker._scheduler.running
+    return engine._loaded.worker._scheduler.running
 
 
 def two_images(asked: list[Question]) -> Question:

@@ -1,4 +1,4 @@
-"""Sampling draws from exactly the distribution of transformers' logits processors."""
+"""Sampling draws from the distribution that transformers' processors leave, and from nothing else."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ knobs = st.builds(
 
 
 def drawn(logits: torch.Tensor, s: Sampling, count: int, batch: int = 500) -> torch.Tensor:
-    """How often each token is sampled first, over `count` seeds."""
-    result = []
+    """How often each token is drawn as the first token of `count` seeds."""
+    found = []
     for first in range(0, count, batch):
-        draws = [SamplerState(replace(s, seed=first + i), VOCABULARY, PROMPT.numpy()) for i in range(batch)]
-        result += sample(logits.repeat(batch, 1), draws)
-    return torch.tensor(result).bincount(minlength=VOCABULARY)
+        states = [SamplerState(replace(s, seed=first + i), VOCABULARY, PROMPT.numpy()) for i in range(batch)]
+        found += sample(logits.repeat(batch, 1), states)
+    return torch.tensor(found).bincount(minlength=VOCABULARY)
 
 
 def chi_square(observed: torch.Tensor, probabilities: torch.Tensor) -> tuple[float, int]:
-    """Pearson's statistic and its degrees of freedom. Cells with fewer than five expected counts are merged."""
+    """Pearson's statistic and its degrees of freedom; cells of fewer than five expected are one cell."""
     expected = probabilities.double() * observed.sum()
     rare = expected < 5
     observed = torch.cat([observed[~rare], observed[rare].sum()[None]])
@@ -73,7 +73,7 @@ def chi_square(observed: torch.Tensor, probabilities: torch.Tensor) -> tuple[flo
 
 
 def too_large(statistic: float, freedom: int) -> bool:
-    """Above five standard deviations, by Wilson and Hilferty's approximation: 1 in 3 million by chance."""
+    """Beyond five deviations, by Wilson and Hilferty's approximation: one in three million by chance."""
     if freedom == 0:
         return False
     z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / (2 / (9 * freedom)) ** 0.5
@@ -88,26 +88,26 @@ def test_tokens_are_drawn_as_often_as_transformers_would(s: Sampling, seed: int)
 
 
 def test_the_distribution_is_that_of_the_model() -> None:
-    """Many draws, so that a small bias shows."""
+    """Many draws at once, so that a small bias shows."""
     logits = torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(1))
     counts = drawn(logits, Sampling(temperature=0.8), 40_000, batch=4000)
     assert not too_large(*chi_square(counts, (logits / 0.8).softmax(-1)))
     assert too_large(*chi_square(counts, (logits / 0.9).softmax(-1))), "the test must tell 0.8 from 0.9"
 
 
-def _drawn(logits: torch.Tensor, draws: list[SamplerState]) -> list[int]:
-    """A sampling step of each request, recorded as the engine does."""
-    tokens = sample(logits, draws)
-    for draw, token in zip(draws, tokens, strict=True):
-        draw.saw(token)
+def _drawn(logits: torch.Tensor, states: list[SamplerState]) -> list[int]:
+    """A step of each: the tokens that are drawn, noted as the engine notes them."""
+    tokens = sample(logits, states)
+    for state, token in zip(states, tokens, strict=True):
+        state.saw(token)
     return tokens
 
 
 def test_consecutive_draws_of_a_seed_are_independent() -> None:
-    """Pairs of consecutive draws from four equally likely tokens: sixteen cells, equally likely."""
+    """Pairs of consecutive draws of four tokens alike: sixteen cells, equally likely."""
     logits = torch.full((4000, 4), 0.0)
-    draws = [SamplerState(Sampling(temperature=1.0, seed=i), 4, np.zeros(0, np.int32)) for i in range(4000)]
-    first, second = (torch.tensor(_drawn(logits.clone(), draws)) for _ in range(2))
+    states = [SamplerState(Sampling(temperature=1.0, seed=i), 4, np.zeros(0, np.int32)) for i in range(4000)]
+    first, second = (torch.tensor(_drawn(logits.clone(), states)) for _ in range(2))
     cells = (4 * first + second).bincount(minlength=16)
     assert not too_large(*chi_square(cells, torch.full((16,), 1 / 16)))
 
@@ -158,11 +158,11 @@ def test_without_a_seed_two_requests_draw_differently() -> None:
 
 
 def test_a_draw_depends_only_on_seed_and_step() -> None:
-    """Not on draws of other requests, nor on state that preemption loses."""
+    """Neither on how often others drew, nor on anything that preemption would lose."""
     logits = torch.randn(12, VOCABULARY)
     s = Sampling(temperature=1.0, seed=9)
-    draws = SamplerState(s, VOCABULARY, PROMPT.numpy())
-    whole = [_drawn(row[None].clone(), [draws])[0] for row in logits]
+    states = SamplerState(s, VOCABULARY, PROMPT.numpy())
+    whole = [_drawn(row[None].clone(), [states])[0] for row in logits]
     for step, row in enumerate(logits):
         later = SamplerState(s, VOCABULARY, PROMPT.numpy())
         later.step = step
@@ -170,11 +170,11 @@ def test_a_draw_depends_only_on_seed_and_step() -> None:
 
 
 def test_every_token_that_was_drawn_is_a_step() -> None:
-    draws = SamplerState(Sampling(temperature=1.0, seed=3), VOCABULARY, PROMPT.numpy())
+    states = SamplerState(Sampling(temperature=1.0, seed=3), VOCABULARY, PROMPT.numpy())
     keys = []
     for token in range(50):
-        keys.append(draws.key())
-        draws.saw(token)
+        keys.append(states.key())
+        states.saw(token)
     assert len(set(keys)) == 50
     assert all(0 <= word < 2**32 for key in keys for word in key)
 
@@ -186,11 +186,11 @@ SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 @pytest.mark.parametrize("temperature", [SMALLEST, 1e-40, 1e-38, 1e-20, 1e-6, 0.009, 0.0, -0.0])
 @pytest.mark.parametrize("others", [{}, {"top_k": 3}, {"top_p": 0.9, "min_p": 0.1}])
 def test_a_temperature_below_the_floor_is_greedy(temperature: float, others: dict[str, Any]) -> None:
-    draws = [
+    states = [
         SamplerState(Sampling(temperature=temperature, seed=i, **others), 50, PROMPT.numpy())
         for i in range(20)
     ]
-    assert sample(LOGITS.repeat(20, 1), draws) == [2] * 20
+    assert sample(LOGITS.repeat(20, 1), states) == [2] * 20
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e30, 3e37, 1e-30])
@@ -205,17 +205,17 @@ def test_no_logit_overflows_within_the_limits(scale: float, temperature: float, 
     exact = exact.clamp(*torch.tensor([-1, 1]).double() * torch.finfo(torch.float32).max)
     likely = (exact / temperature).softmax(-1)
     s = Sampling(temperature=temperature, repetition_penalty=penalty)
-    draws = [SamplerState(replace(s, seed=i), 50, prompt) for i in range(200)]
-    assert all(likely[token] > 1e-9 for token in sample((scale * LOGITS).repeat(200, 1), draws))
+    states = [SamplerState(replace(s, seed=i), 50, prompt) for i in range(200)]
+    assert all(likely[token] > 1e-9 for token in sample((scale * LOGITS).repeat(200, 1), states))
     greedy = SamplerState(replace(s, temperature=0.0), 50, prompt)
     assert exact[sample(scale * LOGITS, [greedy])[0]] == exact.max()
 
 
 def kept(s: Sampling, logits: torch.Tensor) -> set[int]:
-    """The set of tokens sampled over 4,000 seeds."""
+    """Every token that is drawn with 4,000 seeds."""
     size = logits.shape[-1]
-    draws = [SamplerState(replace(s, seed=i), size, np.zeros(0, np.int32)) for i in range(4000)]
-    return set(sample(logits.expand(4000, -1).clone(), draws))
+    states = [SamplerState(replace(s, seed=i), size, np.zeros(0, np.int32)) for i in range(4000)]
+    return set(sample(logits.expand(4000, -1).clone(), states))
 
 
 def test_extreme_cuts_keep_the_best_token_or_everything() -> None:
@@ -238,7 +238,7 @@ def test_extreme_cuts_keep_the_best_token_or_everything() -> None:
 
 
 def test_top_p_1_drops_no_token_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The most likely token has all of the probability that fp32 can represent, so the rarest noise is needed."""
+    """The likeliest token has all of the probability that fp32 can tell; noise as rare as can be is needed."""
 
     def rare(keys: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return torch.where(ids == 1, 22.0, -3.0)
@@ -260,7 +260,7 @@ def test_tokens_as_likely_as_the_last_one_kept_are_kept() -> None:
 
 @pytest.mark.parametrize("top_p", [0.3, 0.9, 0.999])
 def test_top_p_over_a_large_vocabulary_is_that_of_transformers(top_p: float) -> None:
-    """The tokens that are sorted first weigh less than top-p, or more."""
+    """More tokens than are sorted first weigh less than top-p, or more."""
     for scale in (0.1, 3.0):
         logits = scale * torch.randn(1, 6000, generator=torch.Generator().manual_seed(3))
         expected = TopPLogitsWarper(top_p)(PROMPT[None], logits.clone()) > -torch.inf
@@ -272,8 +272,8 @@ def test_top_p_over_a_large_vocabulary_is_that_of_transformers(top_p: float) -> 
 def test_temperature_0_is_greedy_whatever_else_is_set() -> None:
     logits = torch.randn(4, VOCABULARY)
     s = Sampling(temperature=0.0, top_p=0.5, top_k=7, min_p=0.1, seed=1)
-    draws = [SamplerState(s, VOCABULARY, PROMPT.numpy()) for _ in range(4)]
-    assert sample(logits.clone(), draws) == logits.argmax(-1).tolist()
+    states = [SamplerState(s, VOCABULARY, PROMPT.numpy()) for _ in range(4)]
+    assert sample(logits.clone(), states) == logits.argmax(-1).tolist()
 
 
 @pytest.mark.parametrize("count", [2, 17])
@@ -281,18 +281,18 @@ def test_a_row_is_sampled_alike_alone_and_in_a_batch(count: int) -> None:
     logits = torch.randn(count, VOCABULARY)
     mixed = [Sampling(temperature=0.3 * i, top_k=i, seed=i) for i in range(count)]
 
-    def draws() -> list[SamplerState]:
+    def states() -> list[SamplerState]:
         return [SamplerState(s, VOCABULARY, PROMPT.numpy()) for s in mixed]
 
-    alone = [sample(logits[i : i + 1].clone(), [d])[0] for i, d in enumerate(draws())]
-    assert sample(logits.clone(), draws()) == alone
+    alone = [sample(logits[i : i + 1].clone(), [d])[0] for i, d in enumerate(states())]
+    assert sample(logits.clone(), states()) == alone
 
 
 def test_the_penalty_remembers_what_was_sampled() -> None:
-    draws = SamplerState(Sampling(repetition_penalty=100.0), VOCABULARY, PROMPT.numpy())
+    states = SamplerState(Sampling(repetition_penalty=100.0), VOCABULARY, PROMPT.numpy())
     logits = torch.linspace(1.0, 2.0, VOCABULARY)[None]
     drawn = []
     for _ in range(VOCABULARY - 3):
-        drawn += sample(logits.clone(), [draws])
-        draws.saw(drawn[-1])
+        drawn += sample(logits.clone(), [states])
+        states.saw(drawn[-1])
     assert drawn == [t for t in range(VOCABULARY - 1, -1, -1) if t not in PROMPT]

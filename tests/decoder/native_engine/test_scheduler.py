@@ -1,4 +1,4 @@
-"""The scheduler without a model: no request starves or is overtaken, and no block leaks."""
+"""What a step computes: nobody starves, nobody overtakes, no block is lost; without any model."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decoder_svc.engine.clock import RequestClock
 from decoder_svc.engine.protocol import EngineRequest, Prompt, Sampling
 from decoder_svc.native_engine.kv import BlockManager
-from decoder_svc.native_engine.request_state import RequestClock, RequestState
-from decoder_svc.native_engine.scheduler import Chunk, Scheduler, SchedulerConfig
+from decoder_svc.native_engine.request_state import RequestState
+from decoder_svc.native_engine.scheduler import Scheduler, SchedulerConfig, StepChunk
 from decoder_svc.sampling.state import SamplerState
 
 BLOCK = 4
 
 
-def sequence(name: str, prompt: int, answer: int, first: int | None = None) -> RequestState:
-    """A unique prompt, or a prompt that shares its beginning with all others of the same `first`."""
+def state(name: str, prompt: int, answer: int, first: int | None = None) -> RequestState:
+    """A prompt of its own, or one that begins like all others with the same `first`."""
     ids = np.full(prompt, int(name, 36) if first is None else first, np.int32)
     positions = np.zeros((3, prompt), np.int32)
     sampling = Sampling(max_new_tokens=answer)
@@ -27,17 +28,17 @@ def sequence(name: str, prompt: int, answer: int, first: int | None = None) -> R
     )
 
 
-def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
-    """The worker's part of a step, without the model. Returns the requests that ended."""
+def compute(scheduler: Scheduler, chunks: list[StepChunk]) -> list[RequestState]:
+    """What the worker does with a step, less the model. Returns who has ended."""
     ended = []
     scheduler.computed(chunks)
     for chunk in chunks:
         if chunk.completes:
-            chunk.sequence.append(1)
-            if chunk.sequence.is_full:
-                ended.append(chunk.sequence)
-    for state in ended:
-        scheduler.remove(state)
+            chunk.state.append(1)
+            if chunk.state.is_full:
+                ended.append(chunk.state)
+    for one in ended:
+        scheduler.remove(one)
     return ended
 
 
@@ -51,12 +52,12 @@ def compute(scheduler: Scheduler, chunks: list[Chunk]) -> list[RequestState]:
 def test_all_requests_end_even_in_a_tight_kv_cache(
     sizes: list[tuple[int, int]], spare: int, chunk: int, slots: int
 ) -> None:
-    """With blocks for the largest request and few more, all requests end, in valid steps."""
+    """With room for the largest request and little more, all requests end, in steps that keep the rules."""
     blocks = BlockManager(-(-max(p + a for p, a in sizes) // BLOCK) + spare, BLOCK)
     scheduler = Scheduler(blocks, SchedulerConfig(chunk, slots))
-    everyone = [sequence(str(i), p, a, first=i % 3) for i, (p, a) in enumerate(sizes)]
-    for state in everyone:
-        scheduler.add(state)
+    everyone = [state(str(i), p, a, first=i % 3) for i, (p, a) in enumerate(sizes)]
+    for one in everyone:
+        scheduler.add(one)
     ended: list[RequestState] = []
     for _ in range(sum(p + a for p, a in sizes) * 20):
         chunks = scheduler.schedule(0.0)
@@ -64,19 +65,19 @@ def test_all_requests_end_even_in_a_tight_kv_cache(
         ended += compute(scheduler, chunks)
         if len(ended) == len(everyone):
             break
-    assert {id(state) for state in ended} == {id(state) for state in everyone}
+    assert {id(one) for one in ended} == {id(one) for one in everyone}
     assert blocks.used == 0
 
 
-def check_step(scheduler: Scheduler, chunks: list[Chunk]) -> None:
+def check_step(scheduler: Scheduler, chunks: list[StepChunk]) -> None:
     assert chunks, "somebody waits, and nobody is computed"
-    chosen = [chunk.sequence for chunk in chunks]
+    chosen = [chunk.state for chunk in chunks]
     assert len(set(map(id, chosen))) == len(chosen)
-    assert len(scheduler.running) <= scheduler.rules.max_running
+    assert len(scheduler.running) <= scheduler.config.max_running
     assert all(s.can_decode <= (s in chosen) for s in scheduler.running), "an answer starves"
-    prompts = [chunk.tokens for chunk in chunks if not chunk.sequence.can_decode]
-    assert sum(prompts) <= scheduler.rules.prefill_chunk
-    assert all(c.end <= len(c.sequence.table) * BLOCK for c in chunks)
+    prompts = [chunk.tokens for chunk in chunks if not chunk.state.can_decode]
+    assert sum(prompts) <= scheduler.config.prefill_chunk
+    assert all(c.end <= len(c.state.table) * BLOCK for c in chunks)
     held = [block for s in scheduler.running for block in s.table]
     assert len(set(held)) == scheduler.blocks.used
     own = [block for s in scheduler.running for block in s.table[len(s.serials) :]]
@@ -84,20 +85,20 @@ def check_step(scheduler: Scheduler, chunks: list[Chunk]) -> None:
 
 
 def test_a_small_request_does_not_overtake_a_waiting_request() -> None:
-    """A small request does not overtake a large request that waits for blocks."""
+    """A small request does not slip past a large one that waits for blocks."""
     scheduler = Scheduler(BlockManager(10, BLOCK), SchedulerConfig(100, 8))
-    first, large, small = sequence("a", 20, 4), sequence("b", 30, 4), sequence("c", 2, 2)
-    for state in (first, large, small):
-        scheduler.add(state)
-    assert [chunk.sequence for chunk in scheduler.schedule(0.0)] == [first]
+    first, large, small = state("a", 20, 4), state("b", 30, 4), state("c", 2, 2)
+    for one in (first, large, small):
+        scheduler.add(one)
+    assert [chunk.state for chunk in scheduler.schedule(0.0)] == [first]
     assert list(scheduler.waiting) == [large, small]
 
 
 def test_the_youngest_request_is_preempted_and_resumes_first() -> None:
     scheduler = Scheduler(BlockManager(4, BLOCK), SchedulerConfig(100, 8))
-    old, young, late = sequence("old", 7, 8), sequence("young", 7, 8), sequence("late", 3, 2)
-    for state in (old, young, late):
-        scheduler.add(state)
+    old, young, late = state("old", 7, 8), state("young", 7, 8), state("late", 3, 2)
+    for one in (old, young, late):
+        scheduler.add(one)
     while not scheduler.preemptions:
         compute(scheduler, scheduler.schedule(0.0))
     assert scheduler.running == [old]

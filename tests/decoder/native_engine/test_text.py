@@ -38,7 +38,7 @@ def pieces(vocabulary: Vocabulary, ids: list[int], stop: tuple[str, ...] = ()) -
         out.append(piece.text)
         if piece.stop:
             return out
-    return [*out, text.finish().text]
+    return [*out, text.finish()]
 
 
 @given(data=st.data())

@@ -56,7 +56,7 @@ async def test_an_engine_answers_alike_to_equal_rows_in_every_dtype(tmp_path: Pa
     try:
         answers = {}
         for dtype in RowDtype:
-            layout = RowLayout(engine.layout.width, engine.layout.levels, dtype)
+            layout = RowLayout(engine.shape.width, engine.shape.levels, dtype)
             data, said = written(layout)
             plain = RowLayout(layout.width, layout.levels, RowDtype.FP32)
             asked = [(data, layout), (said.numpy().tobytes(), plain)]

@@ -57,7 +57,7 @@ def test_every_way_to_compute_experts_gives_the_same(tokens: int) -> None:
     for out in (
         experts(x, chosen, shares),
         experts._sorted(x, chosen, shares, gate_up, down),
-        experts._one_by_one(x, chosen, shares),
+        experts._in_turn(x, chosen, shares),
         _all(x, chosen, shares, gate_up, down),
     ):
         torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)

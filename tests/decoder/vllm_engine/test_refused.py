@@ -121,6 +121,7 @@ async def test_prompts_beyond_the_context_are_refused(engine: VllmEngine) -> Non
 async def test_leaving_early_frees_the_request_in_vllm(engine: VllmEngine, q: Question) -> None:
     request = EngineRequest("left", q.prompt, LONG)
     async with aclosing(engine.submit(request, [stream(q.rows[0])], layout_of(q.rows[0]))) as deltas:
+        assert not (await anext(deltas)).token_ids, "the first delta says that the request is admitted"
         assert (await anext(deltas)).token_ids
         assert engine.load().running + engine.load().waiting == 1
     assert engine.load().running + engine.load().waiting == 0

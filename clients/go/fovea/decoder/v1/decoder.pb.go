@@ -2547,8 +2547,12 @@ type DecoderLimits struct {
 	MaxFormatMemoryBytes uint64 `protobuf:"varint,49,opt,name=max_format_memory_bytes,json=maxFormatMemoryBytes,proto3" json:"max_format_memory_bytes,omitempty"`
 	// The most response_formats compiled at once, each in its own process.
 	FormatWorkers uint32 `protobuf:"varint,50,opt,name=format_workers,json=formatWorkers,proto3" json:"format_workers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The most bytes that the requests of running calls may hold together.
+	MaxBytesInFlight uint64 `protobuf:"varint,60,opt,name=max_bytes_in_flight,json=maxBytesInFlight,proto3" json:"max_bytes_in_flight,omitempty"`
+	// The most fields of a request, with those of its submessages.
+	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *DecoderLimits) Reset() {
@@ -2717,6 +2721,20 @@ func (x *DecoderLimits) GetMaxFormatMemoryBytes() uint64 {
 func (x *DecoderLimits) GetFormatWorkers() uint32 {
 	if x != nil {
 		return x.FormatWorkers
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxBytesInFlight() uint64 {
+	if x != nil {
+		return x.MaxBytesInFlight
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxRequestFields() uint32 {
+	if x != nil {
+		return x.MaxRequestFields
 	}
 	return 0
 }
@@ -3506,7 +3524,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bkv_bytes\x18\a \x01(\x04R\akvBytes\x12#\n" +
 	"\rprefill_flops\x18\b \x01(\x01R\fprefillFlops\x12!\n" +
 	"\ffits_context\x18\t \x01(\bR\vfitsContext\"\x16\n" +
-	"\x14GetServerInfoRequest\"\x8b\x06\n" +
+	"\x14GetServerInfoRequest\"\xe8\x06\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
 	"\vmax_context\x18\x02 \x01(\rR\n" +
@@ -3535,7 +3553,9 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\fmax_format_s\x180 \x01(\x02R\n" +
 	"maxFormatS\x125\n" +
 	"\x17max_format_memory_bytes\x181 \x01(\x04R\x14maxFormatMemoryBytes\x12%\n" +
-	"\x0eformat_workers\x182 \x01(\rR\rformatWorkers\"\x84\x01\n" +
+	"\x0eformat_workers\x182 \x01(\rR\rformatWorkers\x12-\n" +
+	"\x13max_bytes_in_flight\x18< \x01(\x04R\x10maxBytesInFlight\x12,\n" +
+	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"\x84\x01\n" +
 	"\vDecoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12$\n" +

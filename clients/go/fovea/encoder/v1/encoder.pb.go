@@ -1500,9 +1500,13 @@ type EncoderLimits struct {
 	// Seconds after which a lease of rows in shared memory expires.
 	ArenaLeaseS uint32 `protobuf:"varint,15,opt,name=arena_lease_s,json=arenaLeaseS,proto3" json:"arena_lease_s,omitempty"`
 	// Seconds that a call may wait for the caller to send or read a message.
-	IdleS         uint32 `protobuf:"varint,40,opt,name=idle_s,json=idleS,proto3" json:"idle_s,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	IdleS uint32 `protobuf:"varint,40,opt,name=idle_s,json=idleS,proto3" json:"idle_s,omitempty"`
+	// The most bytes that the requests of running calls may hold together.
+	MaxBytesInFlight uint64 `protobuf:"varint,60,opt,name=max_bytes_in_flight,json=maxBytesInFlight,proto3" json:"max_bytes_in_flight,omitempty"`
+	// The most fields of a request, with those of its submessages.
+	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *EncoderLimits) Reset() {
@@ -1643,6 +1647,20 @@ func (x *EncoderLimits) GetArenaLeaseS() uint32 {
 func (x *EncoderLimits) GetIdleS() uint32 {
 	if x != nil {
 		return x.IdleS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxBytesInFlight() uint64 {
+	if x != nil {
+		return x.MaxBytesInFlight
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxRequestFields() uint32 {
+	if x != nil {
+		return x.MaxRequestFields
 	}
 	return 0
 }
@@ -2360,7 +2378,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xda\x04\n" +
+	"\x14GetServerInfoRequest\"\xb7\x05\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -2382,7 +2400,9 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\varena_bytes\x18\x0e \x01(\x04R\n" +
 	"arenaBytes\x12\"\n" +
 	"\rarena_lease_s\x18\x0f \x01(\rR\varenaLeaseS\x12\x15\n" +
-	"\x06idle_s\x18( \x01(\rR\x05idleS\"[\n" +
+	"\x06idle_s\x18( \x01(\rR\x05idleS\x12-\n" +
+	"\x13max_bytes_in_flight\x18< \x01(\x04R\x10maxBytesInFlight\x12,\n" +
+	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +

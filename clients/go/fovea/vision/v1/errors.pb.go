@@ -137,6 +137,8 @@ const (
 	ErrorReason_ERROR_REASON_ROLE_NOT_ALLOWED ErrorReason = 55
 	// PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may.
 	ErrorReason_ERROR_REASON_TENANT_NOT_ALLOWED ErrorReason = 56
+	// RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later.
+	ErrorReason_ERROR_REASON_SERVER_BUSY ErrorReason = 57
 )
 
 // Enum value maps for ErrorReason.
@@ -194,6 +196,7 @@ var (
 		54: "ERROR_REASON_TOKEN_UNKNOWN",
 		55: "ERROR_REASON_ROLE_NOT_ALLOWED",
 		56: "ERROR_REASON_TENANT_NOT_ALLOWED",
+		57: "ERROR_REASON_SERVER_BUSY",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -248,6 +251,7 @@ var (
 		"ERROR_REASON_TOKEN_UNKNOWN":              54,
 		"ERROR_REASON_ROLE_NOT_ALLOWED":           55,
 		"ERROR_REASON_TENANT_NOT_ALLOWED":         56,
+		"ERROR_REASON_SERVER_BUSY":                57,
 	}
 )
 
@@ -282,7 +286,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xf4\r\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\x92\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -336,7 +340,8 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x105\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_UNKNOWN\x106\x12!\n" +
 	"\x1dERROR_REASON_ROLE_NOT_ALLOWED\x107\x12#\n" +
-	"\x1fERROR_REASON_TENANT_NOT_ALLOWED\x108B>\n" +
+	"\x1fERROR_REASON_TENANT_NOT_ALLOWED\x108\x12\x1c\n" +
+	"\x18ERROR_REASON_SERVER_BUSY\x109B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -52,6 +52,7 @@ public enum Reason {
   TOKEN_UNKNOWN,
   ROLE_NOT_ALLOWED,
   TENANT_NOT_ALLOWED,
+  SERVER_BUSY,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 

@@ -352,6 +352,36 @@ private static final long serialVersionUID = 0L;
     return formatWorkers_;
   }
 
+  public static final int MAX_BYTES_IN_FLIGHT_FIELD_NUMBER = 60;
+  private long maxBytesInFlight_ = 0L;
+  /**
+   * <pre>
+   * The most bytes that the requests of running calls may hold together.
+   * </pre>
+   *
+   * <code>uint64 max_bytes_in_flight = 60;</code>
+   * @return The maxBytesInFlight.
+   */
+  @java.lang.Override
+  public long getMaxBytesInFlight() {
+    return maxBytesInFlight_;
+  }
+
+  public static final int MAX_REQUEST_FIELDS_FIELD_NUMBER = 61;
+  private int maxRequestFields_ = 0;
+  /**
+   * <pre>
+   * The most fields of a request, with those of its submessages.
+   * </pre>
+   *
+   * <code>uint32 max_request_fields = 61;</code>
+   * @return The maxRequestFields.
+   */
+  @java.lang.Override
+  public int getMaxRequestFields() {
+    return maxRequestFields_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -425,6 +455,12 @@ private static final long serialVersionUID = 0L;
     }
     if (formatWorkers_ != 0) {
       output.writeUInt32(50, formatWorkers_);
+    }
+    if (maxBytesInFlight_ != 0L) {
+      output.writeUInt64(60, maxBytesInFlight_);
+    }
+    if (maxRequestFields_ != 0) {
+      output.writeUInt32(61, maxRequestFields_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -510,6 +546,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(50, formatWorkers_);
     }
+    if (maxBytesInFlight_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(60, maxBytesInFlight_);
+    }
+    if (maxRequestFields_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(61, maxRequestFields_);
+    }
     return size;
   }
   @java.lang.Override
@@ -575,6 +619,10 @@ private static final long serialVersionUID = 0L;
         != other.getMaxFormatMemoryBytes()) return false;
     if (getFormatWorkers()
         != other.getFormatWorkers()) return false;
+    if (getMaxBytesInFlight()
+        != other.getMaxBytesInFlight()) return false;
+    if (getMaxRequestFields()
+        != other.getMaxRequestFields()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -629,6 +677,11 @@ private static final long serialVersionUID = 0L;
         getMaxFormatMemoryBytes());
     hash = (37 * hash) + FORMAT_WORKERS_FIELD_NUMBER;
     hash = (53 * hash) + getFormatWorkers();
+    hash = (37 * hash) + MAX_BYTES_IN_FLIGHT_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMaxBytesInFlight());
+    hash = (37 * hash) + MAX_REQUEST_FIELDS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxRequestFields();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -784,6 +837,8 @@ private static final long serialVersionUID = 0L;
       maxFormatS_ = 0F;
       maxFormatMemoryBytes_ = 0L;
       formatWorkers_ = 0;
+      maxBytesInFlight_ = 0L;
+      maxRequestFields_ = 0;
       return this;
     }
 
@@ -877,6 +932,12 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00080000) != 0)) {
         result.formatWorkers_ = formatWorkers_;
       }
+      if (((from_bitField0_ & 0x00100000) != 0)) {
+        result.maxBytesInFlight_ = maxBytesInFlight_;
+      }
+      if (((from_bitField0_ & 0x00200000) != 0)) {
+        result.maxRequestFields_ = maxRequestFields_;
+      }
     }
 
     @java.lang.Override
@@ -950,6 +1011,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getFormatWorkers() != 0) {
         setFormatWorkers(other.getFormatWorkers());
+      }
+      if (other.getMaxBytesInFlight() != 0L) {
+        setMaxBytesInFlight(other.getMaxBytesInFlight());
+      }
+      if (other.getMaxRequestFields() != 0) {
+        setMaxRequestFields(other.getMaxRequestFields());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1077,6 +1144,16 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00080000;
               break;
             } // case 400
+            case 480: {
+              maxBytesInFlight_ = input.readUInt64();
+              bitField0_ |= 0x00100000;
+              break;
+            } // case 480
+            case 488: {
+              maxRequestFields_ = input.readUInt32();
+              bitField0_ |= 0x00200000;
+              break;
+            } // case 488
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1970,6 +2047,94 @@ private static final long serialVersionUID = 0L;
     public Builder clearFormatWorkers() {
       bitField0_ = (bitField0_ & ~0x00080000);
       formatWorkers_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private long maxBytesInFlight_ ;
+    /**
+     * <pre>
+     * The most bytes that the requests of running calls may hold together.
+     * </pre>
+     *
+     * <code>uint64 max_bytes_in_flight = 60;</code>
+     * @return The maxBytesInFlight.
+     */
+    @java.lang.Override
+    public long getMaxBytesInFlight() {
+      return maxBytesInFlight_;
+    }
+    /**
+     * <pre>
+     * The most bytes that the requests of running calls may hold together.
+     * </pre>
+     *
+     * <code>uint64 max_bytes_in_flight = 60;</code>
+     * @param value The maxBytesInFlight to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxBytesInFlight(long value) {
+
+      maxBytesInFlight_ = value;
+      bitField0_ |= 0x00100000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most bytes that the requests of running calls may hold together.
+     * </pre>
+     *
+     * <code>uint64 max_bytes_in_flight = 60;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxBytesInFlight() {
+      bitField0_ = (bitField0_ & ~0x00100000);
+      maxBytesInFlight_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int maxRequestFields_ ;
+    /**
+     * <pre>
+     * The most fields of a request, with those of its submessages.
+     * </pre>
+     *
+     * <code>uint32 max_request_fields = 61;</code>
+     * @return The maxRequestFields.
+     */
+    @java.lang.Override
+    public int getMaxRequestFields() {
+      return maxRequestFields_;
+    }
+    /**
+     * <pre>
+     * The most fields of a request, with those of its submessages.
+     * </pre>
+     *
+     * <code>uint32 max_request_fields = 61;</code>
+     * @param value The maxRequestFields to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxRequestFields(int value) {
+
+      maxRequestFields_ = value;
+      bitField0_ |= 0x00200000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most fields of a request, with those of its submessages.
+     * </pre>
+     *
+     * <code>uint32 max_request_fields = 61;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxRequestFields() {
+      bitField0_ = (bitField0_ & ~0x00200000);
+      maxRequestFields_ = 0;
       onChanged();
       return this;
     }

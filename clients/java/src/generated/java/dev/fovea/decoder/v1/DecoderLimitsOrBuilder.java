@@ -209,4 +209,24 @@ public interface DecoderLimitsOrBuilder extends
    * @return The formatWorkers.
    */
   int getFormatWorkers();
+
+  /**
+   * <pre>
+   * The most bytes that the requests of running calls may hold together.
+   * </pre>
+   *
+   * <code>uint64 max_bytes_in_flight = 60;</code>
+   * @return The maxBytesInFlight.
+   */
+  long getMaxBytesInFlight();
+
+  /**
+   * <pre>
+   * The most fields of a request, with those of its submessages.
+   * </pre>
+   *
+   * <code>uint32 max_request_fields = 61;</code>
+   * @return The maxRequestFields.
+   */
+  int getMaxRequestFields();
 }

@@ -437,6 +437,14 @@ public enum ErrorReason
    * <code>ERROR_REASON_TENANT_NOT_ALLOWED = 56;</code>
    */
   ERROR_REASON_TENANT_NOT_ALLOWED(56),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later.
+   * </pre>
+   *
+   * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
+   */
+  ERROR_REASON_SERVER_BUSY(57),
   UNRECOGNIZED(-1),
   ;
 
@@ -870,6 +878,14 @@ public enum ErrorReason
    * <code>ERROR_REASON_TENANT_NOT_ALLOWED = 56;</code>
    */
   public static final int ERROR_REASON_TENANT_NOT_ALLOWED_VALUE = 56;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later.
+   * </pre>
+   *
+   * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
+   */
+  public static final int ERROR_REASON_SERVER_BUSY_VALUE = 57;
 
 
   public final int getNumber() {
@@ -948,6 +964,7 @@ public enum ErrorReason
       case 54: return ERROR_REASON_TOKEN_UNKNOWN;
       case 55: return ERROR_REASON_ROLE_NOT_ALLOWED;
       case 56: return ERROR_REASON_TENANT_NOT_ALLOWED;
+      case 57: return ERROR_REASON_SERVER_BUSY;
       default: return null;
     }
   }

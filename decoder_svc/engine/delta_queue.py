@@ -1,8 +1,8 @@
-"""What came out of a request, for the one who reads it, on its event loop.
+"""The deltas of a request on their way to the reader, on the reader's event loop.
 
-The first tokens go out at once, later ones as one delta every so often: to wake a reader for every token
-of every answer costs as much as computing them. What a slow reader has not taken is kept as plain lists, and
-handed out in deltas that fit a message. Knows no model and no request.
+The first tokens leave at once, later tokens as a single delta per interval: waking a reader for every token
+of every answer costs as much as computing the tokens. Tokens that a slow reader has not taken are kept as
+plain lists and leave in deltas that fit a message. Independent of models and requests.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from decoder_svc.engine.protocol import Delta
 
 MAX_TOKENS = 4096
-"""Tokens of one delta: about 64 KiB with text and log-probabilities, far below what clients receive."""
+"""Tokens of a delta: about 64 KiB with text and log-probabilities, far below what clients receive."""
 
 
 @dataclass
-class _Part:
-    """Deltas that go out as one."""
+class _MergedDelta:
+    """Deltas that leave as a single delta."""
 
     last: Delta
     token_ids: list[int] = field(default_factory=list)
@@ -32,22 +32,18 @@ class _Part:
         self.text.append(delta.text)
         self.logprobs.extend(delta.logprobs)
 
-    def joined(self) -> Delta:
-        return replace(
-            self.last,
-            token_ids=tuple(self.token_ids),
-            text="".join(self.text),
-            logprobs=tuple(self.logprobs),
-        )
+    def merged(self) -> Delta:
+        text = "".join(self.text)
+        return replace(self.last, token_ids=tuple(self.token_ids), text=text, logprobs=tuple(self.logprobs))
 
 
 class DeltaQueue:
-    """`interval_s` lies between two deltas, but for the first and the last; 0 holds nothing back."""
+    """Deltas leave at least `interval_s` apart, except the first and the last. 0 delays nothing."""
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float = 0.0) -> None:
         self._interval_s = interval_s
         self._loop = asyncio.get_running_loop()
-        self._pending: deque[_Part] = deque()
+        self._pending: deque[_MergedDelta] = deque()
         self._failure: BaseException | None = None
         self._awake = asyncio.Event()
         self._due = 0.0
@@ -55,22 +51,22 @@ class DeltaQueue:
 
     def put(self, delta: Delta) -> None:
         if not self._pending or len(self._pending[-1].token_ids) >= MAX_TOKENS:
-            self._pending.append(_Part(delta))
+            self._pending.append(_MergedDelta(delta))
         self._pending[-1].add(delta)
         if delta.finish_reason is not None or self._loop.time() >= self._due:
             self._awake.set()
         elif self._timer is None:
-            self._timer = self._loop.call_at(self._due, self._ring)
+            self._timer = self._loop.call_at(self._due, self._wake)
 
     def fail(self, failure: BaseException) -> None:
-        """The request cannot go on; what the reader has not seen is lost, but for a whole answer."""
+        """End the request with a failure. Deltas that wait are lost, unless they complete the answer."""
         if self._pending and self._pending[-1].last.finish_reason is not None:
             return
         self._failure = failure
         self._awake.set()
 
     async def next(self) -> Delta:
-        """What has come since the last one, the rest of it with the next. Raises what ended the request."""
+        """The deltas that wait, merged as far as a message allows. Raises what ended the request."""
         while True:
             await self._awake.wait()
             self._awake.clear()
@@ -78,11 +74,11 @@ class DeltaQueue:
                 raise self._failure
             if self._pending:
                 self._due = self._loop.time() + self._interval_s
-                part = self._pending.popleft()
+                delta = self._pending.popleft().merged()
                 if self._pending:
                     self._awake.set()
-                return part.joined()
+                return delta
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         self._timer = None
         self._awake.set()

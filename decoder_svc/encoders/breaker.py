@@ -1,0 +1,49 @@
+"""Circuit breaker of an encoder.
+
+A failure to answer opens it. While it is open no call waits for the encoder: calls fail at once, and images
+go to the next encoder. A background probe closes it as soon as the encoder answers. Independent of gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+PROBE_EVERY_S = 0.2
+log = structlog.get_logger()
+
+Probe = Callable[[], Awaitable[object | None]]
+"""A sign of life from the encoder; None if there is none in time. Bounds its own time."""
+
+
+class Breaker:
+    """Open or closed. Lives in a single event loop."""
+
+    def __init__(self, name: str, probe: Probe) -> None:
+        self._name = name
+        self._probe = probe
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def open(self) -> bool:
+        return self._probing is not None
+
+    def trip(self) -> None:
+        """Open, and probe until the encoder answers. No effect while open."""
+        if self._probing is None:
+            log.warning("encoder_down", encoder=self._name)
+            self._probing = asyncio.create_task(self._probe_until_alive())
+
+    async def close(self) -> None:
+        """Stop probing, when the encoder is given up."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+
+    async def _probe_until_alive(self) -> None:
+        while await self._probe() is None:  # noqa: ASYNC110  a remote process signals no event
+            await asyncio.sleep(PROBE_EVERY_S)
+        self._probing = None
+        log.info("encoder_up", encoder=self._name)

@@ -1,0 +1,113 @@
+"""Replaces an encoder that fails by the next in the image's rank order.
+
+An encoder is replaced if it does not answer, is not ready, serves another model, or sends rows that fail a
+check. A refusal that another encoder would repeat, such as a damaged image or a full queue, is final. Rows
+that arrived before a failure are kept: the next encoder's rows must repeat them bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import grpc
+import structlog
+import xxhash
+
+from decoder_svc.encoders.checks import changed
+from decoder_svc.encoders.remote import RemoteEncoder
+from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
+from decoder_svc.engine.protocol import RowChunk
+from decoder_svc.errors import EncoderChanged
+from fovea.contract.errors import EncoderMismatch, FoveaError, ImageNotStored, RowsMismatch
+from fovea.deadline import Deadline
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+def replaceable(error: FoveaError) -> bool:
+    """Whether another encoder may succeed where this one failed."""
+    if isinstance(error, EncoderChanged):  # the plan itself is void
+        return False
+    unavailable = error.code is grpc.StatusCode.UNAVAILABLE
+    return unavailable or isinstance(error, (EncoderMismatch, RowsMismatch, ImageNotStored))
+
+
+async def first_answer(
+    encoders: Sequence[RemoteEncoder], call: Callable[[RemoteEncoder], Awaitable[T]], widely: bool = True
+) -> T:
+    """The answer of the first encoder that does not fail replaceably. Without `widely`, ImageNotStored is an
+    answer. Raises ImageNotStored if an encoder answered so, otherwise the first failure.
+    """
+    failures: list[FoveaError] = []
+    for encoder in encoders:
+        try:
+            return await call(encoder)
+        except FoveaError as error:
+            if not replaceable(error) or (isinstance(error, ImageNotStored) and not widely):
+                raise
+            failures.append(error)
+            log.info("encoder_failed_over", encoder=encoder.address, reason=error.reason)
+    raise most_telling(failures)
+
+
+def most_telling(failures: Sequence[FoveaError]) -> FoveaError:
+    """ImageNotStored if an encoder answered so, otherwise the first failure."""
+    return next((error for error in failures if isinstance(error, ImageNotStored)), failures[0])
+
+
+class Ranking(Protocol):
+    """The encoders that may serve an image, in rank order."""
+
+    def reachable(self, digest: str) -> Sequence[RemoteEncoder]: ...
+
+    def not_stored(self, digest: str, error: ImageNotStored) -> FoveaError: ...
+
+
+@dataclass
+class FailoverFetch:
+    """The rows of an image, in order, from one encoder after another until all have arrived."""
+
+    ranking: Ranking
+    fetch_from: Callable[[RemoteEncoder, RowRequest, Deadline], RowFetch]
+    wanted: RowRequest
+    deadline: Deadline
+    report: FetchReport = field(default_factory=FetchReport)
+    _passed: list[int] = field(default_factory=list)
+    """XXH3 of each chunk that was passed on."""
+
+    async def chunks(self) -> AsyncGenerator[RowChunk, None]:
+        failures: list[FoveaError] = []
+        for encoder in self.ranking.reachable(self.wanted.digest):
+            try:
+                async with aclosing(self._chunks_of(encoder)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
+            except FoveaError as error:
+                if not replaceable(error):
+                    raise
+                failures.append(error)
+                log.info("encoder_failed_over", encoder=encoder.address, reason=error.reason)
+        failure = most_telling(failures)
+        if isinstance(failure, ImageNotStored):
+            failure = self.ranking.not_stored(self.wanted.digest, failure)
+        raise failure
+
+    async def _chunks_of(self, encoder: RemoteEncoder) -> AsyncGenerator[RowChunk, None]:
+        """The chunks that no earlier encoder sent. Raises EncoderChanged if the earlier ones differ."""
+        fetch = self.fetch_from(encoder, self.wanted, self.deadline)
+        self.report = fetch.report
+        at = 0
+        async with aclosing(fetch.chunks()) as chunks:
+            async for chunk in chunks:
+                check = xxhash.xxh3_64_intdigest(chunk.data)
+                if at == len(self._passed):
+                    self._passed.append(check)
+                    yield chunk
+                elif self._passed[at] != check:
+                    raise changed(encoder, "its rows differ from those that another encoder sent before")
+                at += 1

@@ -1,0 +1,99 @@
+"""Bounds on what the requests of running calls may hold and contain, before anything reads them.
+
+Independent of any service's messages: fields are counted by the descriptor of the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fovea.contract.errors import InvalidArgument, ServerBusy
+
+MIN_FIELD_BYTES = 2
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+_FIXED = {FIXED64: 8, FIXED32: 4}
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What a call may hold: `idle_s` is how long it may wait for its caller; `max_bytes` bounds all calls
+    together; `max_fields` counts the fields of a request with those of its submessages.
+    """
+
+    idle_s: float = 60.0
+    max_bytes: int = 512 * 1024 * 1024
+    max_fields: int = 10_000
+
+
+@dataclass
+class BytesInFlight:
+    """Bytes of requests that running calls hold in this process. Lives in a single event loop.
+
+    Without it, callers that send large requests and never end them fill the memory.
+    """
+
+    limit: int
+    used: int = 0
+
+    @contextmanager
+    def held(self) -> Iterator[Callable[[int], None]]:
+        """Yields a function that counts more bytes of a call, until the call ends. It raises ServerBusy."""
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if self.used + size > self.limit:
+                raise ServerBusy(self.limit, self.used + size)
+            self.used += size
+            held += size
+
+        try:
+            yield hold
+        finally:
+            self.used -= held
+
+
+def check_field_count(data: bytes, kind: Any, limit: int) -> None:
+    """Raises InvalidArgument if a message of the protobuf class `kind` has more than `limit` fields.
+
+    Millions of tiny fields cost seconds in the parser, which holds the interpreter's lock. Malformed data
+    passes: the parser refuses it.
+    """
+    if len(data) <= MIN_FIELD_BYTES * limit:
+        return
+    pending = [(0, len(data), kind.DESCRIPTOR)]
+    count = 0
+    while pending:
+        at, end, descriptor = pending.pop()
+        while at < end:
+            count += 1
+            if count > limit:
+                raise InvalidArgument.of_field("", f"the request has more than {limit} fields", limit=limit)
+            key, at = _varint(data, at)
+            wire_type = key & 7
+            if wire_type == LENGTH:
+                size, at = _varint(data, at)
+                field = descriptor.fields_by_number.get(key >> 3)
+                if field is not None and field.message_type is not None:
+                    pending.append((at, min(at + size, end), field.message_type))
+                at += size
+            elif wire_type == VARINT:
+                _, at = _varint(data, at)
+            else:
+                at += _FIXED.get(wire_type, end)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The value at `at`, and where the next begins. A truncated value ends at the end of the data."""
+    value = shift = 0
+    while at < len(data):
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            break
+        shift += 7
+    return value, at

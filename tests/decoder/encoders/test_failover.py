@@ -1,0 +1,231 @@
+"""An encoder that fails is replaced by the next in rank order: for facts, uploads, placements and rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import grpc
+import pytest
+import xxhash
+
+from decoder_svc.encoders.fleet import Fleet
+from decoder_svc.encoders.pool import EncoderPool
+from decoder_svc.errors import EncoderChanged
+from fovea.contract.errors import EncoderUnavailable, ImageNotStored, ImageTooLarge
+from fovea.deadline import Deadline
+from fovea.encoder.v1 import encoder_pb2
+from fovea.server.status import abort
+from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
+from tests.decoder.encoders.test_stream import DATA, ROWS, WANTED, chunk, good
+
+DEADLINE = Deadline()
+SIZE = ROWS * LAYOUT.row_bytes
+
+
+class Encoder(FakeEncoder):
+    """Stores uploads by digest. Sends `messages` of a good stream, then `fails` with UNAVAILABLE if set."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.stored: dict[str, bytes] = {}
+        self.messages = good()
+        self.fails = False
+        self.encodes = 0
+
+    async def DescribeImage(self, request, context):
+        if request.digest not in self.stored:
+            await abort(context, ImageNotStored(request.digest), "")
+        return await super().DescribeImage(request, context)
+
+    async def PutImage(self, requests, context):
+        digest, data = "", b""
+        async for request in requests:
+            digest, data = request.header.digest or digest, data + request.data
+        if self.fails:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "")
+        self.stored[digest] = data
+        response = encoder_pb2.PutImageResponse()
+        response.facts.digest = digest
+        response.facts.size.width = response.facts.size.height = 64
+        return response
+
+    async def Encode(self, request, context) -> AsyncIterator[encoder_pb2.EncodeResponse]:
+        self.encodes += 1
+        for message in self.messages:
+            yield message
+        if self.fails:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "")
+
+
+class Dying(Encoder):
+    """Fails every Encode, and gives no sign of life."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.fails, self.messages = True, []
+
+    async def GetServerInfo(self, request, context):
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "")
+
+
+class Down(Dying):
+    """An encoder whose breaker is open and stays open."""
+
+
+@asynccontextmanager
+async def fleet_of(*encoders: Encoder, copies: int = 2) -> AsyncIterator[Fleet]:
+    """A fleet whose rank order for WANTED.digest is the order of `encoders`."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(served(encoders))
+        absent = [encoder for encoder in encoders if isinstance(encoder, Down)]
+        pool = EncoderPool(Fleet({}, EXPECTED, "", copies=copies), [encoder.address for encoder in encoders])
+        stack.push_async_callback(pool.close)
+        with pool.held() as fleet:
+            order = {encoder.address: fleet.encoders[encoder.address] for encoder in encoders}
+            ranked = Ranked(**{**vars(fleet), "encoders": order})
+            for encoder in absent:
+                ranked.encoders[encoder.address].link.trip()
+            yield ranked
+
+
+class Ranked(Fleet):
+    """Ranks the encoders in the order in which they are given."""
+
+    def ranked(self, digest: str):
+        return list(self.encoders.values())
+
+
+async def stream(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def rows_of(fleet: Fleet) -> bytes:
+    return b"".join([bytes(part.data) async for part in fleet.fetch(WANTED, DEADLINE).chunks()])
+
+
+async def test_an_upload_is_stored_by_the_first_two() -> None:
+    encoders = [Encoder(name) for name in "abc"]
+    async with fleet_of(*encoders) as fleet:
+        await fleet.put(WANTED.digest, stream(b"x" * 3_000_000, b"y"), DEADLINE)
+    whole = b"x" * 3_000_000 + b"y"
+    assert [encoder.stored.get(WANTED.digest) for encoder in encoders] == [whole, whole, None]
+
+
+async def test_an_upload_survives_the_failure_of_a_copy() -> None:
+    first, second, third = (Encoder(name) for name in "abc")
+    first.fails = True
+    async with fleet_of(first, second, third) as fleet:
+        assert (await fleet.put(WANTED.digest, stream(b"x", b"y"), DEADLINE)).encoder == second.address
+        assert (await fleet.describe(WANTED.digest, DEADLINE)).encoder == second.address
+        assert not third.stored
+
+
+async def test_the_failure_of_every_copy_is_that_of_the_first() -> None:
+    first, second = Encoder("a"), Encoder("b")
+    first.fails = second.fails = True
+    async with fleet_of(first, second) as fleet:
+        with pytest.raises(EncoderUnavailable) as raised:
+            await fleet.put(WANTED.digest, stream(b"x"), DEADLINE)
+        assert raised.value.metadata["encoder"] == first.address
+
+
+async def test_the_failure_of_the_upload_itself_is_raised() -> None:
+    async def too_long() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise ImageTooLarge(2, 1)
+
+    encoders = [Encoder(name) for name in "ab"]
+    async with fleet_of(*encoders) as fleet:
+        with pytest.raises(ImageTooLarge):
+            await fleet.put(WANTED.digest, too_long(), DEADLINE)
+
+
+async def test_a_call_by_id_survives_the_loss_of_the_owner() -> None:
+    first, second = Down("a"), Encoder("b")
+    second.stored[WANTED.digest] = b"x"
+    async with fleet_of(first, second) as fleet:
+        assert (await fleet.describe(WANTED.digest, DEADLINE)).encoder == second.address
+        assert await rows_of(fleet) == DATA[:SIZE]
+
+
+async def test_an_image_that_only_a_lost_encoder_may_hold_is_unavailable_and_not_unknown() -> None:
+    """The caller by id retries later; the caller who has the bytes uploads them."""
+    async with fleet_of(Down("a"), Encoder("b")) as fleet:
+        with pytest.raises(EncoderUnavailable):
+            await fleet.describe(WANTED.digest, DEADLINE)
+        with pytest.raises(ImageNotStored):
+            await fleet.lookup(WANTED.digest, DEADLINE)
+
+
+async def test_an_image_that_nobody_holds_is_not_stored() -> None:
+    async with fleet_of(Encoder("a"), Encoder("b")) as fleet:
+        with pytest.raises(ImageNotStored):
+            await fleet.describe(WANTED.digest, DEADLINE)
+
+
+@pytest.mark.parametrize("sent", range(len(good()) + 1))
+async def test_rows_lost_in_the_middle_come_from_the_next_encoder(sent: int) -> None:
+    first, second = Encoder("a"), Encoder("b")
+    first.messages, first.fails = good()[:sent], True
+    async with fleet_of(first, second) as fleet:
+        fetch = fleet.fetch(WANTED, DEADLINE)
+        chunks = [part async for part in fetch.chunks()]
+        assert b"".join(bytes(part.data) for part in chunks) == DATA[:SIZE]
+        assert [part.first_row for part in chunks] == [0, 2, 4]
+        assert fetch.report.rows_digest
+    assert first.encodes == 1
+
+
+async def test_rows_that_differ_from_those_that_came_before_are_refused() -> None:
+    first, second = Encoder("a"), Encoder("b")
+    first.messages, first.fails = good()[:2], True
+    other = bytearray(DATA[: 2 * LAYOUT.row_bytes])
+    other[0] ^= 1
+    changed = encoder_pb2.EncodeResponse()
+    changed.CopyFrom(chunk(0))
+    changed.chunk.data, changed.chunk.xxh3 = bytes(other), xxhash.xxh3_64_intdigest(other)
+    second.messages = [good()[0], changed, *good()[2:]]
+    async with fleet_of(first, second) as fleet:
+        with pytest.raises(EncoderChanged):
+            await rows_of(fleet)
+
+
+async def test_a_lie_of_an_encoder_costs_its_call_and_not_the_request() -> None:
+    first, second = Encoder("a"), Encoder("b")
+    first.messages = [good()[0], chunk(2)]  # out of order
+    async with fleet_of(first, second) as fleet:
+        assert await rows_of(fleet) == DATA[:SIZE]
+    assert (first.encodes, second.encodes) == (1, 1)
+
+
+async def test_a_dead_encoder_costs_one_call_and_not_one_a_request() -> None:
+    first, second = Dying("a"), Encoder("b")
+    async with fleet_of(first, second) as fleet:
+        for _ in range(5):
+            assert await rows_of(fleet) == DATA[:SIZE]
+    assert (first.encodes, second.encodes) == (1, 5)
+
+
+async def test_with_every_encoder_down_a_call_fails_at_once_with_advice() -> None:
+    async with fleet_of(Down("a"), Down("b")) as fleet:
+        async with asyncio.timeout(1):
+            for ask in (fleet.describe, fleet.lookup):
+                with pytest.raises(EncoderUnavailable) as raised:
+                    await ask(WANTED.digest, DEADLINE)
+                assert raised.value.retry_after_s
+            with pytest.raises(EncoderUnavailable):
+                await rows_of(fleet)
+
+
+async def test_facts_that_were_known_stand_in_while_every_encoder_is_down() -> None:
+    first, second = Encoder("a"), Encoder("b")
+    async with fleet_of(first, second) as fleet:
+        stored = await fleet.put(WANTED.digest, stream(b"x"), DEADLINE)
+        fleet.known.note(replace(stored, expires=2**40))
+        for encoder in fleet.encoders.values():
+            encoder.link.trip()
+        assert (await fleet.describe(WANTED.digest, DEADLINE)).facts == stored.facts

@@ -1,0 +1,52 @@
+"""Fields are counted as the parser would meet them, in submessages too; malformed data is the parser's."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fovea.contract.errors import InvalidArgument, ServerBusy
+from fovea.decoder.v1 import decoder_pb2 as pb
+from fovea.server.guards import BytesInFlight, check_field_count
+
+
+def request(parts: int) -> bytes:
+    """`parts` parts of a single field each: two fields a part, three around them."""
+    message = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text="a") for _ in range(parts)])
+    return pb.GenerateRequest(messages=[message], request_id="i").SerializeToString()
+
+
+@pytest.mark.parametrize("parts", [0, 1, 50])
+def test_fields_of_submessages_count(parts: int) -> None:
+    fields = 3 + 2 * parts
+    check_field_count(request(parts), pb.GenerateRequest, fields)
+    if parts == 50:
+        with pytest.raises(InvalidArgument):
+            check_field_count(request(parts), pb.GenerateRequest, fields - 1)
+
+
+def test_the_bytes_of_an_image_are_one_field() -> None:
+    part = pb.Part(image=pb.Image(data=b"\x0a\x00" * 100_000))
+    data = pb.GenerateRequest(messages=[pb.Message(parts=[part])]).SerializeToString()
+    check_field_count(data, pb.GenerateRequest, 10)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_end_the_count(data: bytes) -> None:
+    with suppress(InvalidArgument):
+        check_field_count(data, pb.GenerateRequest, 10)
+
+
+def test_bytes_are_released_when_a_call_ends() -> None:
+    in_flight = BytesInFlight(10)
+    with in_flight.held() as hold:
+        hold(6)
+        with in_flight.held() as other:
+            other(4)
+            with pytest.raises(ServerBusy):
+                other(1)
+        assert in_flight.used == 6
+    assert in_flight.used == 0
