@@ -178,6 +178,10 @@ async def test_a_user_deletes_nothing_of_others_and_purges_nobody(tenants: Tenan
         assert (await acme.describe(image)).already
         with pytest.raises(errors.RoleNotAllowed):
             await other.purge("acme")
+    async with tenants.client("operator") as operator:
+        for name in ("", "a tenant", "../acme"):
+            with pytest.raises(errors.InvalidArgument):
+                await operator.purge(name)
 
 
 async def test_the_answer_names_encoders_that_did_not_confirm(
@@ -207,3 +211,35 @@ async def test_log_lines_of_a_call_carry_its_tenant(
         matching = [line for line in lines if part in line]
         assert matching, part
         assert all("acme" in line.split("tenant=")[-1] for line in matching), part
+
+
+async def test_a_deletion_reaches_every_copy_of_an_upload(
+    checkpoint: Callable[[str], Path], tenants: Tenants, tmp_path: Path
+) -> None:
+    """An upload lies on two encoders, and the rows wherever they were computed."""
+    model, tokens, token_file = checkpoint("moe"), tmp_path / "tokens.toml", tmp_path / "token"
+    tokens.write_text("\n".join(entry(token, identity) for token, identity in IDENTITIES.items()))
+    token_file.write_text("decoder")
+    second = encoder(model, tmp_path / "store", tokens=tokens, name="second")
+    front: Service | None = None
+    try:
+        await second.until_ready()
+        addresses = [tenants.encoder.address, second.address]
+        front = decoder(model, addresses, tokens=tokens, encoder_token_file=token_file)
+        await front.until_ready()
+        image = picture(96, 64, seed=800)
+        async with AsyncClient(front.address, "acme", timeout_s=60.0) as acme:
+            stored = await acme.put(image)
+            await acme.ask("?", [stored.facts.digest], sampling=SHORT)
+            deletion = await acme.delete(image)
+        deleted = {each.encoder: each.deleted and each.deleted.uploads for each in deletion.encoders}
+        assert deleted == dict.fromkeys(addresses, 1)
+        assert deletion.total.records == 1
+        for address in addresses:
+            async with AsyncEncoderClient(address, "acme") as client:
+                with pytest.raises(errors.ImageNotStored):
+                    await client.describe(stored.facts.digest)
+    finally:
+        for service in (front, second):
+            if service is not None:
+                await service.stop()
