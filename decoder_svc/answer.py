@@ -73,9 +73,10 @@ class Answerer:
         max_images: int,
         pressure: Pressure,
         tariff: Tariff,
+        shares_rows: bool = False,
     ) -> None:
         self._engine = engine
-        self._preparer = RequestPreparer(builder, model.geometry, model.fingerprint)
+        self._preparer = RequestPreparer(builder, model.geometry, model.fingerprint, shares_rows)
         self._model = model
         self._max_images = max_images
         self._pressure = pressure
@@ -96,6 +97,10 @@ class Answerer:
         others = self._alternatives(planned, cost, row_bytes)
         measures, prefill_ms = self._measures(request, cost, row_bytes), self._rate.ms(cost.prompt_tokens)
         return build_count(prepared, measures, prefill_ms, row_bytes, others)
+
+    def forget(self, tenant: str, digest: str = "") -> None:
+        """Find nothing again that the engine has cached of an image, or of a whole tenant."""
+        self._preparer.forget(tenant, digest)
 
     @property
     def row_layout(self) -> RowLayout:
@@ -170,7 +175,7 @@ class Answerer:
         for number, span in zip(prepared.draft.image_indexes, prompt.images, strict=True):
             image = prepared.distinct[number]
             if span.end > cached and image.thinned is None:  # rows of thinned images are already buffered
-                encoders.check_reachable(self._preparer.row_request(image, layout))
+                encoders.check_reachable(self._preparer.row_request(prepared.request.tenant, image, layout))
 
     def _check(self, request: ChatRequest) -> None:
         if len(request.images) > self._max_images:
@@ -235,8 +240,11 @@ class Answerer:
         """A fetch for each distinct image."""
         if layout is None:
             return []
+        tenant = prepared.request.tenant
         return [
-            NamedFetch(encoders.fetch(self._preparer.row_request(image, layout), deadline), image.path)
+            NamedFetch(
+                encoders.fetch(self._preparer.row_request(tenant, image, layout), deadline), image.path
+            )
             for image in prepared.distinct
         ]
 

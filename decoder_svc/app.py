@@ -135,7 +135,9 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics.watch_same_host(same_host)
     metrics.watch_encoders(pool.up)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
-    answerer = Answerer(engine, builder, facts, limits.max_images, pressure, chosen.tariff)
+    answerer = Answerer(
+        engine, builder, facts, limits.max_images, pressure, chosen.tariff, chosen.shared_rows
+    )
     dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1))
     await _run(chosen, Components(state, engine, pool, answerer, dummy, layout), registry, lookup)
 

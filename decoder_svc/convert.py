@@ -98,6 +98,7 @@ class _MessageReader:
 def chat_request(
     request: decoder_pb2.GenerateRequest,
     request_id: str,
+    tenant: str,
     limits: DecoderLimits,
     defaults: ServerBudget,
     sources: frozenset[str] = SENT,
@@ -116,4 +117,5 @@ def chat_request(
         tuple(reader.images),
         sampling(request, limits.default_max_new_tokens),
         budget.from_proto(request.visual).over(defaults),
+        tenant,
     )

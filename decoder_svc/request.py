@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.prompt.messages import ChatMessage
 from fovea.contract.sampling import Sampling
+from fovea.server.identity import DEFAULT_TENANT
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,14 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A conversation to continue."""
+    """A conversation to continue. `tenant` is that of the caller, and scopes all that is cached of it."""
 
     id: str
     messages: tuple[ChatMessage, ...]
     images: tuple[ImageInput, ...]
     sampling: Sampling
     budget: ServerBudget
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True)

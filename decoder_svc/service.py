@@ -11,12 +11,14 @@ from decoder_svc import convert
 from decoder_svc.request import ChatRequest
 from decoder_svc.state import ServiceState
 from fovea.contract.answer import Finished, Text, event_to_proto, finished_to_proto
+from fovea.contract.cache import deletion_to_proto
 from fovea.contract.count import count_to_proto
 from fovea.contract.image import facts_to_proto, timestamp
 from fovea.contract.info import server_info_to_proto
 from fovea.deadline import Deadline
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from fovea.server.call import current_request_id
+from fovea.server.identity import Role, checked_tenant, current_identity
 
 
 class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
@@ -30,7 +32,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     ) -> ChatRequest:
         description = self._state.description
         return convert.chat_request(
-            request, current_request_id(), description.limits, description.budget, sources
+            request, current_request_id(), _tenant(), description.limits, description.budget, sources
         )
 
     async def PutImage(
@@ -44,7 +46,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
             async for request in requests:
                 yield request.data
 
-        stored = await self._state.put(first.header.digest, chunks(), _deadline(context))
+        stored = await self._state.put(_tenant(), first.header.digest, chunks(), _deadline(context))
         return decoder_pb2.PutImageResponse(
             facts=facts_to_proto(stored.facts),
             already_stored=stored.already,
@@ -55,7 +57,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def DescribeImage(
         self, request: decoder_pb2.DescribeImageRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.DescribeImageResponse:
-        stored = await self._state.describe(request.digest, _deadline(context))
+        stored = await self._state.describe(_tenant(), request.digest, _deadline(context))
         return decoder_pb2.DescribeImageResponse(
             facts=facts_to_proto(stored.facts),
             expire_time=timestamp(stored.expires),
@@ -98,11 +100,35 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         chat_request = self._chat_request(request.request, convert.COUNTED)
         return count_to_proto(await self._state.count(chat_request, _deadline(context)))
 
+    async def DeleteImage(
+        self, request: decoder_pb2.DeleteImageRequest, context: grpc.aio.ServicerContext
+    ) -> decoder_pb2.DeleteImageResponse:
+        deletion = await self._state.delete(_tenant(), request.digest, _deadline(context))
+        return deletion_to_proto(deletion, decoder_pb2.DeleteImageResponse)
+
+    async def PurgeTenant(
+        self, request: decoder_pb2.PurgeTenantRequest, context: grpc.aio.ServicerContext
+    ) -> decoder_pb2.PurgeTenantResponse:
+        deletion = await self._state.purge(checked_tenant(request.tenant), _deadline(context))
+        return deletion_to_proto(deletion, decoder_pb2.PurgeTenantResponse)
+
     async def GetServerInfo(
         self, request: decoder_pb2.GetServerInfoRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.GetServerInfoResponse:
-        info: decoder_pb2.GetServerInfoResponse = server_info_to_proto(await self._state.info(), decoder_pb2)
+        info: decoder_pb2.GetServerInfoResponse = server_info_to_proto(
+            await self._state.info(_visible()), decoder_pb2
+        )
         return info
+
+
+def _tenant() -> str:
+    """The tenant of the call that runs in this task."""
+    return current_identity().tenant
+
+
+def _visible() -> str | None:
+    """The tenant whose load the caller may see; None for all tenants."""
+    return _tenant() if current_identity().role is Role.USER else None
 
 
 def _deadline(context: grpc.aio.ServicerContext) -> Deadline:

@@ -6,6 +6,7 @@ Calls before the model is ready are refused with NotReady. Independent of protob
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ import structlog
 
 from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.budget import ServerBudget
+from decoder_svc.encoders.deletion import delete_everywhere
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.engine.protocol import Engine, EngineLoad
 from decoder_svc.request import ChatRequest
 from decoder_svc.settings import DecoderLimits
 from fovea.contract.answer import Event, Finished, Started, Text
+from fovea.contract.cache import Deletion
 from fovea.contract.count import Count
 from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotReady
 from fovea.contract.ids import is_digest
@@ -31,7 +34,7 @@ from fovea.deadline import Deadline
 
 FEATURES: tuple[str, ...] = (
     "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
-    "max_visual_tokens", "detail", "reduction", "repeat_policy", "alternatives",
+    "max_visual_tokens", "detail", "reduction", "repeat_policy", "alternatives", "delete_image",
 )  # fmt: skip
 INFO_S = 2.0
 log = structlog.get_logger()
@@ -103,6 +106,7 @@ class ServiceState:
         self._pool = pool
         self._recorder = recorder
         self._answerer: Answerer | None = None
+        self._running: Counter[str] = Counter()
 
     def open(self, answerer: Answerer, attention: str) -> None:
         self._answerer = answerer
@@ -126,7 +130,9 @@ class ServiceState:
         """As `Answerer.answer`. Counts and logs every receipt, or the tokens spent if there is no receipt."""
         answerer = self._ready()
         spent = Unfinished()
-        with self._pool.held() as encoders:
+        tenant = request.tenant
+        self._running[tenant] += 1
+        with self._pool.held(tenant) as encoders:
             try:
                 async with aclosing(answerer.answer(request, encoders, deadline)) as events:
                     async for event in events:
@@ -136,13 +142,15 @@ class ServiceState:
                             log.info("receipt", **event.receipt.as_json())
                         yield event
             finally:
+                self._running.subtract([tenant])
+                self._running += Counter()  # drops tenants without answers
                 if spent.output_tokens:
                     self._recorder.unfinished(spent)
                     log.info("unfinished", **vars(spent))
 
     async def count(self, request: ChatRequest, deadline: Deadline) -> Count:
         answerer = self._ready()
-        with self._pool.held() as encoders:
+        with self._pool.held(request.tenant) as encoders:
             return await answerer.count(request, encoders, deadline)
 
     def check_size(self, byte_size: int) -> None:
@@ -151,7 +159,9 @@ class ServiceState:
         if byte_size > limit:
             raise ImageTooLarge(byte_size, limit)
 
-    async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
+    async def put(
+        self, tenant: str, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline
+    ) -> StoredImage:
         """Store an image on the owner of its digest. Without a digest the bytes are buffered to hash them."""
         bounded = self._bounded(chunks)
         if not digest:
@@ -160,14 +170,40 @@ class ServiceState:
             bounded = _as_stream(data)
         else:
             _check_digest("header.digest", digest)
-        with self._pool.held() as encoders:
+        with self._pool.held(tenant) as encoders:
             return await encoders.put(digest, bounded, deadline)
 
-    async def describe(self, digest: str, deadline: Deadline) -> StoredImage:
+    async def describe(self, tenant: str, digest: str, deadline: Deadline) -> StoredImage:
         """Raises IMAGE_NOT_STORED if the owner of the digest does not hold the image."""
         _check_digest("digest", digest)
-        with self._pool.held() as encoders:
+        with self._pool.held(tenant) as encoders:
             return await encoders.describe(digest, deadline)
+
+    async def delete(self, tenant: str, digest: str, deadline: Deadline) -> Deletion:
+        """Delete an image on every encoder, then in the caches here. Raises InvalidArgument for no digest."""
+        _check_digest("digest", digest)
+        with self._pool.held(tenant) as encoders:
+            deletion = await delete_everywhere(
+                encoders.encoders.values(), lambda encoder: encoder.delete(tenant, digest, deadline)
+            )
+        self._forget(tenant, digest)
+        encoders.cache.delete(lambda rows: rows.digest == digest and (rows.shared or rows.tenant == tenant))
+        return deletion
+
+    async def purge(self, tenant: str, deadline: Deadline) -> Deletion:
+        """Delete a tenant on every encoder, then in the caches here."""
+        with self._pool.held(tenant) as encoders:
+            deletion = await delete_everywhere(
+                encoders.encoders.values(), lambda encoder: encoder.purge(tenant, deadline)
+            )
+        self._forget(tenant)
+        encoders.cache.delete(lambda rows: rows.tenant == tenant)
+        return deletion
+
+    def _forget(self, tenant: str, digest: str = "") -> None:
+        self._pool.forget(tenant)
+        if self._answerer is not None:
+            self._answerer.forget(tenant, digest)
 
     async def _bounded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size = 0
@@ -179,8 +215,23 @@ class ServiceState:
     def load(self) -> EngineLoad | None:
         return self._engine.load() if self.state == "serving" else None
 
-    async def info(self) -> ServerInfo:
-        description, load = self.description, self.load()
+    def _load_seen_by(self, tenant: str | None) -> dict[str, int]:
+        """The load of all requests, or the running answers of a tenant."""
+        load = self.load()
+        if load is None:
+            return {}
+        if tenant is not None:
+            return {"running": self._running[tenant], "kv_blocks": load.kv_total_blocks}
+        return {
+            "waiting": load.waiting,
+            "running": load.running,
+            "kv_blocks_used": load.kv_used_blocks,
+            "kv_blocks": load.kv_total_blocks,
+        }
+
+    async def info(self, tenant: str | None = None) -> ServerInfo:
+        """What this server is; with the load of all tenants, or of a single tenant."""
+        description = self.description
         layout = self._answerer.row_layout if self._answerer and self.state == "serving" else None
         encoders = await self._pool.states(Deadline.after(INFO_S))
         return ServerInfo(
@@ -192,20 +243,13 @@ class ServiceState:
             dtype=description.dtype,
             features=FEATURES,
             limits=vars(description.limits),
-            load={
-                "waiting": load.waiting,
-                "running": load.running,
-                "kv_blocks_used": load.kv_used_blocks,
-                "kv_blocks": load.kv_total_blocks,
-            }
-            if load
-            else {},
+            load=self._load_seen_by(tenant),
             details={
                 "layout": describe_layout(layout),
                 "engine": description.engine,
                 "attention": self.attention,
                 "kv_bytes_per_token": description.model.kv_bytes_per_token,
-                "encoders": [encoder.describe() for encoder in encoders],
+                "encoders": [encoder.describe(with_load=tenant is None) for encoder in encoders],
             },
         )
 

@@ -69,16 +69,8 @@ def _limits(kind: type[Limits], config: EncoderSettings, **derived: Any) -> Limi
     return kind(**config.model_dump(include=names - derived.keys()), **derived)
 
 
-async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
-    """Open the store and bind, then load the tower, so that health and GetServerInfo answer meanwhile.
-
-    `record_crash` takes the fault handler of the whole process, so that the next start knows whether the
-    store's code was killed by a signal.
-    """
-    check_folder(config.model)
-    architecture.check_processor(config.model)
-    geometry = Geometry.from_checkpoint(config.model)
-    description = EncoderDescription(
+def _describe(config: EncoderSettings, geometry: Geometry) -> EncoderDescription:
+    return EncoderDescription(
         config.name,
         config.model_title,
         geometry,
@@ -94,6 +86,18 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
         pick_dtype(config.dtype, config.device).value,
         config.shared_rows,
     )
+
+
+async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
+    """Open the store and bind, then load the tower, so that health and GetServerInfo answer meanwhile.
+
+    `record_crash` takes the fault handler of the whole process, so that the next start knows whether the
+    store's code was killed by a signal.
+    """
+    check_folder(config.model)
+    architecture.check_processor(config.model)
+    geometry = Geometry.from_checkpoint(config.model)
+    description = _describe(config, geometry)
     threads = min(config.decode_threads, cores())
     limits = StoreLimits(config.cache_bytes, config.uploads_bytes)
     policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s)

@@ -43,6 +43,50 @@ func (c *Client) Describe(ctx context.Context, id string) (Stored, error) {
 	return c.describe(ctx, id)
 }
 
+// EncoderDeletion is a deletion on an encoder.
+type EncoderDeletion struct {
+	// Encoder is the address.
+	Encoder string
+	// Confirmed is false if the encoder may still hold the data. Reason says why.
+	Confirmed bool
+	Reason    Reason
+	// Deleted says what was removed.
+	Deleted Deleted
+}
+
+// Delete deletes an image and all rows of its pixels, on every encoder and in the decoder's caches. It succeeds even
+// if some encoders did not confirm; repeat it until all do.
+func (c *Client) Delete(ctx context.Context, id string) ([]EncoderDeletion, error) {
+	ctx, cancel := c.link.bound(ctx)
+	defer cancel()
+	reply, err := c.stub.DeleteImage(ctx, &decoderv1.DeleteImageRequest{Digest: id})
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	return encoderDeletions(reply.Encoders), nil
+}
+
+// PurgeTenant deletes everything of a tenant, on every encoder and in the decoder's caches. It needs a token of role
+// operator. Otherwise it is like [Client.Delete].
+func (c *Client) PurgeTenant(ctx context.Context, tenant string) ([]EncoderDeletion, error) {
+	ctx, cancel := c.link.bound(ctx)
+	defer cancel()
+	reply, err := c.stub.PurgeTenant(ctx, &decoderv1.PurgeTenantRequest{Tenant: tenant})
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	return encoderDeletions(reply.Encoders), nil
+}
+
+func encoderDeletions(messages []*decoderv1.EncoderDeletion) []EncoderDeletion {
+	deletions := make([]EncoderDeletion, len(messages))
+	for i, m := range messages {
+		deleted := Deleted{int(m.Uploads), int(m.Records), int64(m.Bytes)}
+		deletions[i] = EncoderDeletion{m.Encoder, m.Confirmed, Reason(m.Reason), deleted}
+	}
+	return deletions
+}
+
 // Ask returns the complete answer. Files that the service does not hold are stored first.
 func (c *Client) Ask(ctx context.Context, request Request) (*Answer, error) {
 	ctx, cancel := c.link.bound(ctx)

@@ -20,6 +20,7 @@ type double struct {
 	complete func(context.Context, *decoderv1.CompleteRequest) (*decoderv1.CompleteResponse, error)
 	generate func(grpc.ServerStreamingServer[decoderv1.GenerateResponse]) error
 	put      func(grpc.ClientStreamingServer[decoderv1.PutImageRequest, decoderv1.PutImageResponse]) error
+	deleted  []string
 }
 
 func (d *double) Complete(ctx context.Context, r *decoderv1.CompleteRequest) (*decoderv1.CompleteResponse, error) {
@@ -36,6 +37,24 @@ func (d *double) PutImage(s grpc.ClientStreamingServer[decoderv1.PutImageRequest
 
 func (d *double) DescribeImage(context.Context, *decoderv1.DescribeImageRequest) (*decoderv1.DescribeImageResponse, error) {
 	return nil, refusal(codes.NotFound, ReasonImageNotStored, 0)
+}
+
+// deletions are those of two encoders, of which only the first confirms.
+func deletions() []*decoderv1.EncoderDeletion {
+	return []*decoderv1.EncoderDeletion{
+		{Encoder: "a:1", Confirmed: true, Uploads: 1, Records: 2, Bytes: 4096},
+		{Encoder: "b:1", Reason: "ENCODER_UNAVAILABLE"},
+	}
+}
+
+func (d *double) DeleteImage(_ context.Context, r *decoderv1.DeleteImageRequest) (*decoderv1.DeleteImageResponse, error) {
+	d.deleted = append(d.deleted, r.Digest)
+	return &decoderv1.DeleteImageResponse{Encoders: deletions()}, nil
+}
+
+func (d *double) PurgeTenant(_ context.Context, r *decoderv1.PurgeTenantRequest) (*decoderv1.PurgeTenantResponse, error) {
+	d.deleted = append(d.deleted, r.Tenant)
+	return &decoderv1.PurgeTenantResponse{Encoders: deletions()}, nil
 }
 
 // start serves it until the test ends.

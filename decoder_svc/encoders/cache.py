@@ -3,8 +3,8 @@
 Bounded in bytes, including rows still arriving, and in age; evicts the least recently used entry. Only
 complete rows that passed every check are cached. The key is the whole RowRequest, so a new field becomes part
 of it. A request first fetches an image's facts from its owner, for the caller's tenant, so a deleted image is
-never served. Its rows stay here until they expire or are evicted, and are reused if the same bytes are
-uploaded again. Independent of gRPC.
+never served. A deletion through this decoder drops its rows at once; otherwise they stay until they expire or
+are evicted. Independent of gRPC.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class RowCache:
         self.hits = 0
         self.misses = 0
         self.evictions = 0
+        self.deletions = 0
         self._clock = clock
         self._entries: OrderedDict[RowRequest, _CacheEntry] = OrderedDict()
         self._entry_bytes = 0
@@ -93,6 +94,12 @@ class RowCache:
         self._entries[wanted] = _CacheEntry(tuple(chunks), replace(report), self._clock())
         self._entry_bytes += _size(wanted)
 
+    def delete(self, matches: Callable[[RowRequest], bool]) -> None:
+        """Drop the matching entries. Rows whose fetch began before are not cached."""
+        self.deletions += 1
+        for wanted in list(filter(matches, self._entries)):
+            self._drop(wanted)
+
     def _drop(self, wanted: RowRequest) -> None:
         if self._entries.pop(wanted, None) is not None:
             self._entry_bytes -= _size(wanted)
@@ -127,7 +134,7 @@ class CachedFetch:
 
     async def _fetched(self) -> AsyncGenerator[RowChunk, None]:
         arrived: list[RowChunk] = []
-        reserved = False
+        reserved, deletions = False, self._cache.deletions
         try:
             async with aclosing(self._fetch.chunks()) as chunks:
                 async for chunk in chunks:
@@ -135,7 +142,7 @@ class CachedFetch:
                     if reserved:
                         arrived.append(chunk)
                     yield chunk
-            if reserved:
+            if reserved and deletions == self._cache.deletions:
                 self._cache.keep(self._wanted, arrived, self.report)
         finally:
             if reserved:

@@ -44,12 +44,12 @@ class EncoderStatus:
     info: EncoderInfo | None
     compatible: bool
 
-    def describe(self) -> dict[str, Any]:
-        """The encoder as GetServerInfo reports it."""
+    def describe(self, with_load: bool = True) -> dict[str, Any]:
+        """The encoder as GetServerInfo reports it. Its load is that of all tenants."""
         plain = {"address": self.address, "reachable": self.info is not None, "compatible": self.compatible}
         if self.info is None:
             return plain
-        names = ("name", "fingerprint", "waiting", "running", "encodes")
+        names = ("name", "fingerprint", *(("waiting", "running", "encodes") if with_load else ()))
         return plain | {name: getattr(self.info, name) for name in names}
 
 

@@ -19,6 +19,7 @@ from fovea.contract.rows import RowOrigin
 K = TypeVar("K")
 V = TypeVar("V")
 IMAGES = 4096
+TENANTS = 64
 PLACEMENTS = 512  # each may hold an index for every row
 
 
@@ -51,6 +52,21 @@ class Known:
         """The last placement of these rows, without an origin: nothing was encoded for this request."""
         placed = self._placed.get(wanted)
         return placed and replace(placed, header=replace(placed.header, origin=RowOrigin.NONE))
+
+
+class KnownByTenant:
+    """What is known of the images of each tenant, of the most recent tenants."""
+
+    def __init__(self) -> None:
+        self._tenants: OrderedDict[str, Known] = OrderedDict()
+
+    def of(self, tenant: str) -> Known:
+        _put(self._tenants, tenant, self._tenants.get(tenant) or Known(), TENANTS)
+        return self._tenants[tenant]
+
+    def forget(self, tenant: str) -> None:
+        """Forget a tenant's images. What running calls still learn is not remembered either."""
+        self._tenants.pop(tenant, None)
 
 
 def _put(entries: OrderedDict[K, V], key: K, value: V, max_entries: int) -> None:

@@ -22,7 +22,9 @@ from fovea.access.channel import ClientCredentials, RenewedChannel
 from fovea.contract.errors import DeadlineExceeded, EncoderUnavailable, FoveaError, RowsMismatch
 from fovea.contract.remote import error_of
 from fovea.deadline import Deadline
+from fovea.server.access import TENANT_KEY
 from fovea.server.call import REQUEST_ID, current_request_id
+from fovea.server.identity import current_identity
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -88,12 +90,16 @@ class Link:
         await self.breaker.close()
         await self._renewed.close()
 
-    def _metadata(self) -> tuple[tuple[str, str], ...]:
-        return (*self._credentials.metadata(), *_request_metadata())
+    def _metadata(self, tenant: str = "") -> tuple[tuple[str, str], ...]:
+        """Credentials, request id, and the tenant that the encoder acts for: that of the current call unless
+        it is given, since rows may be fetched in a task of another context.
+        """
+        acting = (TENANT_KEY, tenant or current_identity().tenant)
+        return (*self._credentials.metadata(), acting, *_request_metadata())
 
     async def call(
         self, method: str, request: Message, parse: Callable[[bytes], T], deadline: Deadline,
-        *, at_most: float | None = None, works: bool = False, connects: bool = False,
+        *, at_most: float | None = None, works: bool = False, connects: bool = False, tenant: str = "",
     ) -> T:  # fmt: skip
         """Make a unary call. With `works` it may wait for the tower, with `connects` for a connection."""
         if at_most is None:
@@ -101,7 +107,7 @@ class Link:
         call = self._unary(method)(
             request,
             timeout=deadline.timeout(at_most),
-            metadata=self._metadata(),
+            metadata=self._metadata(tenant),
             wait_for_ready=connects,
         )
         reply = _result(call)
@@ -132,11 +138,13 @@ class Link:
             call.cancel()
             await asyncio.gather(reply, feeding, return_exceptions=True)
 
-    async def stream(self, method: str, request: Message, deadline: Deadline) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, method: str, request: Message, deadline: Deadline, tenant: str = ""
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the messages of a server stream; the first may wait for the tower. Closing ends the call."""
         self.check_closed(deadline)
         make = self._channel.unary_stream(f"{SERVICE}/{method}", request_serializer=_serialized)
-        call = make(request, timeout=deadline.timeout(), metadata=self._metadata())
+        call = make(request, timeout=deadline.timeout(), metadata=self._metadata(tenant))
         timeout = self._work
         try:
             while (data := await self._answered(timeout.wait(call.read()), deadline)) is not grpc.aio.EOF:

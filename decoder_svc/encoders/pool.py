@@ -15,9 +15,11 @@ from dataclasses import replace
 import structlog
 
 from decoder_svc.encoders.fleet import EncoderStatus, Fleet
+from decoder_svc.encoders.known import KnownByTenant
 from decoder_svc.encoders.remote import LIMIT_S, RemoteEncoder
 from fovea.access.channel import ClientCredentials
 from fovea.deadline import Deadline
+from fovea.server.identity import DEFAULT_TENANT
 
 log = structlog.get_logger()
 
@@ -36,6 +38,7 @@ class EncoderPool:
         self._limit_s = limit_s
         self._credentials = credentials or ClientCredentials()
         self._fleet = fleet
+        self._known = KnownByTenant()
         self._holders: Counter[RemoteEncoder] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self.update(addresses)
@@ -56,14 +59,20 @@ class EncoderPool:
         return RemoteEncoder(address, self._limit_s, self._credentials)
 
     @contextmanager
-    def held(self) -> Iterator[Fleet]:
-        """The current fleet; its encoders stay open until the block ends."""
+    def held(self, tenant: str = DEFAULT_TENANT) -> Iterator[Fleet]:
+        """The current fleet with what is known of this tenant's images; its encoders stay open until the
+        block ends.
+        """
         fleet = self._fleet
         self._holders.update(fleet.encoders.values())
         try:
-            yield fleet
+            yield replace(fleet, known=self._known.of(tenant))
         finally:
             self._release(fleet.encoders.values())
+
+    def forget(self, tenant: str) -> None:
+        """Forget what is known of a tenant's images."""
+        self._known.forget(tenant)
 
     def _release(self, encoders: Iterable[RemoteEncoder]) -> None:
         for encoder in encoders:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from decoder_svc.encoders.link import PROBE_TIMEOUT_S, RETRY_AFTER_S, Link
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from fovea.access.channel import ClientCredentials
+from fovea.contract.cache import Deleted, deleted_from_proto
 from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError
 from fovea.contract.image import StoredImage, stored_from_proto
 from fovea.contract.plan import plan_to_proto
@@ -85,7 +87,7 @@ class RemoteEncoder:
         self.link = Link(address, limit_s, self._completed, self.forget, credentials or ClientCredentials())
         self.known: EncoderInfo | None = None
         self._info: EncoderInfo | None = None
-        self._released: list[str] = []
+        self._released: defaultdict[str, list[str]] = defaultdict(list)
         self._releasing: asyncio.Task[None] | None = None
 
     @property
@@ -175,18 +177,32 @@ class RemoteEncoder:
         reply = await self.link.send("PutImage", _upload(digest, chunks), parse, deadline)
         return checked_image(self.address, digest, stored_from_proto(reply))
 
+    async def delete(self, tenant: str, digest: str, deadline: Deadline) -> Deleted:
+        """Delete an image of a tenant and the rows of its pixels."""
+        request, parse = pb.DeleteImageRequest(digest=digest), pb.DeleteImageResponse.FromString
+        return deleted_from_proto(
+            await self.link.call("DeleteImage", request, parse, deadline, tenant=tenant)
+        )
+
+    async def purge(self, tenant: str, deadline: Deadline) -> Deleted:
+        """Delete everything of a tenant."""
+        request, parse = pb.PurgeTenantRequest(tenant=tenant), pb.PurgeTenantResponse.FromString
+        return deleted_from_proto(
+            await self.link.call("PurgeTenant", request, parse, deadline, tenant=tenant)
+        )
+
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> WireFetch:
         return WireFetch(self, wanted, deadline)
 
     def open_rows(self, wanted: RowRequest, deadline: Deadline) -> AsyncGenerator[bytes, None]:
-        return self.link.stream("Encode", _request(wanted), deadline)
+        return self.link.stream("Encode", _request(wanted), deadline, wanted.tenant)
 
     async def place(self, wanted: RowRequest, deadline: Deadline, stored_only: bool) -> RowPlacement:
         """Locate the rows that the plan selects; `wanted` is the whole image. Raises as `fetch` does."""
         both = wanted.plan.flat_tolerance is not None and not wanted.plan.rows.all
         request = pb.PlaceRowsRequest(encode=_request(wanted), stored_only=stored_only, order=both)
         parse = pb.PlaceRowsResponse.FromString
-        reply = await self.link.call("PlaceRows", request, parse, deadline, works=True)
+        reply = await self.link.call("PlaceRows", request, parse, deadline, works=True, tenant=wanted.tenant)
         placement = placement_from_proto(reply)
         check_placement(self, wanted, placement)
         if not placement.known and not stored_only:
@@ -195,27 +211,26 @@ class RemoteEncoder:
 
     async def lease(self, wanted: RowRequest, deadline: Deadline) -> LeasedRows:
         """Lease the rows in the encoder's arena. Raises as `fetch` does, or ArenaFull."""
-        request = pb.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released())
+        request = pb.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released(wanted.tenant))
         parse = pb.LeaseRowsResponse.FromString
-        reply = await self.link.call("LeaseRows", request, parse, deadline, works=True)
+        reply = await self.link.call("LeaseRows", request, parse, deadline, works=True, tenant=wanted.tenant)
         header, summary = header_from_proto(reply.header), summary_from_proto(reply.summary)
         try:
             check_header(self, wanted, header)
             check_summary(summary, wanted.rows, wanted.layout, partial(mismatch, self.address, wanted))
         except FoveaError:
-            self.release(reply.lease_id)
+            self.release(reply.lease_id, wanted.tenant)
             raise
         return LeasedRows(reply.arena, reply.offset_bytes, tuple(reply.xxh3), reply.lease_id, header, summary)
 
-    def release(self, lease: str) -> None:
-        """Return a lease with the next LeaseRows, or by ReleaseRows soon after. A lost lease expires."""
-        self._released.append(lease)
+    def release(self, lease: str, tenant: str) -> None:
+        """Return a lease with the tenant's next LeaseRows, or by ReleaseRows soon. A lost one expires."""
+        self._released[tenant].append(lease)
         if self._releasing is None:
             self._releasing = asyncio.create_task(self._release_later())
 
-    def _take_released(self) -> list[str]:
-        released, self._released = self._released, []
-        return released
+    def _take_released(self, tenant: str) -> list[str]:
+        return self._released.pop(tenant, [])
 
     async def _release_later(self) -> None:
         while self._released:
@@ -224,10 +239,13 @@ class RemoteEncoder:
         self._releasing = None
 
     async def _release(self) -> None:
-        if released := self._take_released():
-            request, parse = pb.ReleaseRowsRequest(lease_ids=released), pb.ReleaseRowsResponse.FromString
+        parse = pb.ReleaseRowsResponse.FromString
+        for tenant in list(self._released):
+            request = pb.ReleaseRowsRequest(lease_ids=self._take_released(tenant))
             with suppress(FoveaError):
-                await self.link.call("ReleaseRows", request, parse, Deadline(), at_most=HANDSHAKE_S)
+                await self.link.call(
+                    "ReleaseRows", request, parse, Deadline(), at_most=HANDSHAKE_S, tenant=tenant
+                )
 
 
 async def _upload(digest: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[pb.PutImageRequest]:

@@ -121,7 +121,7 @@ class SharedMemoryFetch:
                 if self._next == self.wanted.rows:
                     self.report.transfer_ms = (time.monotonic() - started) * 1000
                     self.same_host.reads += 1
-                    self.encoder.release(leased.lease)
+                    self.encoder.release(leased.lease, self.wanted.tenant)
                     held = False
                 yield chunk
                 if self._next // layout.rows_per_chunk % CHUNKS_PER_TURN == 0:
@@ -130,7 +130,7 @@ class SharedMemoryFetch:
             self.same_host.pause(self.encoder, str(error))
         finally:
             if held:
-                self.encoder.release(leased.lease)
+                self.encoder.release(leased.lease, self.wanted.tenant)
 
     def _check(self, arena: OpenArena, leased: LeasedRows) -> None:
         if leased.arena != arena.id:

@@ -19,13 +19,15 @@ from fovea.contract.errors import about_image
 from fovea.contract.plan import EncodePlan
 from fovea.contract.row_stream import KeptIndices, RowHeader, RowSummary, kept_bytes
 from fovea.contract.rows import RowLayout, RowOrigin
+from fovea.server.identity import DEFAULT_TENANT
 
 
 @dataclass(frozen=True, eq=False)
 class RowRequest:
     """The rows of an image under a plan, and the properties they must have. A key of caches.
 
-    `kept` holds the kept indices of the merged grid, ascending; None means every row.
+    `kept` holds the kept indices of the merged grid, ascending; None means every row. `shared` says that
+    tenants share rows; the encoder still reads the image of `tenant` only.
     """
 
     digest: str
@@ -35,11 +37,14 @@ class RowRequest:
     fingerprint: str
     layout: RowLayout
     kept: KeptIndices = None
+    tenant: str = DEFAULT_TENANT
+    shared: bool = False
 
     @cached_property
     def _key(self) -> tuple[object, ...]:
-        """Every field, hashable."""
-        values = (getattr(self, field.name) for field in fields(self))
+        """Every field, hashable; without the tenant if tenants share rows."""
+        names = [field.name for field in fields(self) if not (self.shared and field.name == "tenant")]
+        values = (getattr(self, name) for name in names)
         return tuple(kept_bytes(value) if isinstance(value, np.ndarray) else value for value in values)
 
     def __eq__(self, other: object) -> bool:

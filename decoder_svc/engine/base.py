@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -33,10 +34,11 @@ class EngineCall:
     deltas: DeltaQueue
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     computed: bool = False  # nothing is left to compute; the call only waits for its reader
+    context: Context = field(default_factory=copy_context)  # of the caller: its identity and request id
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` until the call is released. A failure of `work` fails the call."""
-        task = asyncio.get_running_loop().create_task(work)
+        """Run `work` in the caller's context until the call is released. Its failure fails the call."""
+        task = asyncio.get_running_loop().create_task(work, context=self.context)
         task.add_done_callback(self._pass_failure)
         self.tasks.append(task)
 

@@ -18,6 +18,7 @@ from decoder_svc.budget.planner import plan
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import RowRequest
 from decoder_svc.engine.protocol import Prompt
+from decoder_svc.images.epochs import DeletionEpochs
 from decoder_svc.images.repeats import RepeatedImages
 from decoder_svc.prompt.builder import PromptBuilder, PromptDraft
 from decoder_svc.request import ChatRequest, ImageInput, TokenCost
@@ -67,10 +68,20 @@ class PreparedRequest:
 class RequestPreparer:
     """Prepares requests for a checkpoint. Keeps no state of a request."""
 
-    def __init__(self, builder: PromptBuilder, geometry: Geometry, fingerprint: str) -> None:
+    def __init__(
+        self, builder: PromptBuilder, geometry: Geometry, fingerprint: str, shares_rows: bool = False
+    ) -> None:
         self._builder = builder
         self._geometry = geometry
         self._fingerprint = fingerprint
+        self._shares_rows = shares_rows
+        self._epochs = DeletionEpochs()
+
+    def forget(self, tenant: str, digest: str = "") -> None:
+        """Find nothing again that was cached of an image, or of a whole tenant."""
+        self._epochs.advance(tenant, digest)
+        if self._shares_rows:
+            self._epochs.advance("", digest)
 
     async def prepare(
         self, request: ChatRequest, budget: ServerBudget, encoders: Fleet, deadline: Deadline
@@ -115,10 +126,14 @@ class RequestPreparer:
         unplaced = {n: image for n, image in enumerate(prepared.distinct) if _needs_placement(image)}
         if layout is None or not unplaced:
             return prepared
+        tenant = prepared.request.tenant
         placements = await gather_or_cancel(
             [
                 _about(
-                    image, encoders.place(self.row_request(image, layout, whole=True), deadline, stored_only)
+                    image,
+                    encoders.place(
+                        self.row_request(tenant, image, layout, whole=True), deadline, stored_only
+                    ),
                 )
                 for image in unplaced.values()
             ]
@@ -130,25 +145,40 @@ class RequestPreparer:
         )
         return replace(prepared, images=placed, placements=known)
 
-    def row_request(self, image: PlannedImage, layout: RowLayout, whole: bool = False) -> RowRequest:
+    def row_request(
+        self, tenant: str, image: PlannedImage, layout: RowLayout, whole: bool = False
+    ) -> RowRequest:
         """The request for an image's planned rows. `whole`, before placement, requests all of its rows."""
         rows, kept = (image.planned.tokens, None) if whole else (image.sent, image.kept)
         return RowRequest(
-            image.digest, image.plan, image.planned.grid_thw, rows, self._fingerprint, layout, kept
+            image.digest,
+            image.plan,
+            image.planned.grid_thw,
+            rows,
+            self._fingerprint,
+            layout,
+            kept,
+            tenant,
+            self._shares_rows,
         )
 
     def prompt(self, prepared: PreparedRequest, layout: RowLayout | None) -> Prompt:
-        images = prepared.distinct
-        return self._builder.expand(
+        """The prompt. Its salt keeps the KV cache of a tenant apart from that of others, text included."""
+        images, tenant = prepared.distinct, prepared.request.tenant
+        prompt = self._builder.expand(
             prepared.draft,
             [image.planned.grid_thw for image in images],
             [image.kept for image in images],
-            [self._key(image, layout) for image in images],
+            [self._key(tenant, image, layout) for image in images],
         )
+        salt = f"tenant\n{tenant}\n{self._epochs.of(tenant)}"
+        return replace(prompt, salt=hashlib.sha256(salt.encode()).digest())
 
-    def _key(self, image: PlannedImage, layout: RowLayout | None) -> bytes:
-        """Identifies the rows of an image for prefix reuse: model, content, plan and row layout."""
-        text = f"{self._fingerprint}\n{image.digest}\n{image.planned.grid_thw}\n{layout}"
+    def _key(self, tenant: str, image: PlannedImage, layout: RowLayout | None) -> bytes:
+        """Identifies the rows of an image for prefix reuse: tenant, model, content, plan and row layout."""
+        owner = "" if self._shares_rows else tenant
+        epochs = self._epochs.of(owner, image.digest)
+        text = f"{owner}\n{epochs}\n{self._fingerprint}\n{image.digest}\n{image.planned.grid_thw}\n{layout}"
         if image.plan.by_content or image.kept is not None:
             kept = hashlib.sha256(kept_bytes(image.kept)).hexdigest()
             text += f"\n{image.plan.flat_tolerance}\n{image.plan.rows}\n{kept}"

@@ -54,6 +54,8 @@ def _kept(image: ImageSpan) -> NDArray[np.int32]:
 def vllm_prompt(prompt: Prompt, rows: Sequence[RowBuffer], dtype: RowDtype) -> dict[str, Any]:
     """The prompt for `AsyncLLM.generate`, with all rows in the model's `dtype`."""
     inputs: dict[str, Any] = {"prompt_token_ids": _collapsed(prompt)}
+    if prompt.salt:
+        inputs["cache_salt"] = prompt.salt.hex()
     if prompt.images:
         inputs["multi_modal_data"] = {"image": _image_fields(prompt.images, rows, dtype)}
         inputs["multi_modal_uuids"] = {"image": [identity(image) for image in prompt.images]}

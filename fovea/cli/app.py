@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fovea.cli.ask import ask
-from fovea.cli.cache import delete, stats
+from fovea.cli.cache import delete, purge, stats
 from fovea.cli.count import count
 from fovea.cli.demo import demo
 from fovea.cli.info import info
@@ -33,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-cache = typer.Typer(help="Inspect an encoder's cache, or remove an image from it.", no_args_is_help=True)
+cache = typer.Typer(help="Inspect an encoder's cache, remove images or a tenant.", no_args_is_help=True)
 token = typer.Typer(help="Make the bearer tokens that servers accept.", no_args_is_help=True)
 
 
@@ -56,6 +56,7 @@ app.command()(info)
 app.command()(demo)
 cache.command()(stats)
 cache.command()(delete)
+cache.command()(purge)
 app.add_typer(cache, name="cache")
 token.command()(new)
 app.add_typer(token, name="token")

@@ -1,14 +1,28 @@
-"""`fovea cache`: shows what an encoder holds, or deletes an image."""
+"""`fovea cache`: shows what an encoder holds, deletes images or a tenant."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fovea.cli.options import ENCODER, ENCODER_HINT, Access, EncoderAddress, Json, takes_access
+from fovea.cli.images import given
+from fovea.cli.options import (
+    DECODER,
+    DECODER_HINT,
+    ENCODER,
+    ENCODER_HINT,
+    Access,
+    DecoderAddress,
+    EncoderAddress,
+    Json,
+    takes_access,
+)
 from fovea.cli.output import emit, reported
 from fovea.cli.receipts import size
+
+if TYPE_CHECKING:
+    from fovea.contract.cache import Deleted, Deletion
 
 
 @takes_access
@@ -38,24 +52,80 @@ def stats(access: Access, as_json: Json = False, encoder: EncoderAddress = ENCOD
 
 @takes_access
 def delete(
-    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="The id of an image, sha256:<hex>.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Files, or ids sha256:<hex>.")],
     access: Access,
     as_json: Json = False,
-    encoder: EncoderAddress = ENCODER,
+    decoder: DecoderAddress = DECODER,
+    encoder: Annotated[
+        str, typer.Option("--encoder", metavar="HOST:PORT", help="Only on this encoder, without a decoder.")
+    ] = "",
 ) -> None:
-    """Remove an image and all rows of its pixels."""
-    from fovea.client import EncoderClient
+    """Remove images and all rows of their pixels, on every encoder and in the decoder's caches."""
+    from fovea.client import Client, EncoderClient
 
-    with reported(as_json, ENCODER_HINT), EncoderClient(encoder, access.token, tls=access.tls()) as client:
-        deleted = client.delete(digest)
+    if encoder:
+        with (
+            reported(as_json, ENCODER_HINT),
+            EncoderClient(encoder, access.token, tls=access.tls()) as client,
+        ):
+            for image in images:
+                digest = _id(image)
+                _print(digest, client.delete(digest), as_json)
+        return
+    with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as front:
+        deletions = {digest: front.delete(digest) for digest in map(_id, images)}
+    for digest, deletion in deletions.items():
+        _print(digest, deletion.total, as_json, deletion)
+    if not all(deletion.complete for deletion in deletions.values()):
+        raise typer.Exit(1)
+
+
+@takes_access
+def purge(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="As in the token file.")],
+    access: Access,
+    as_json: Json = False,
+    decoder: DecoderAddress = DECODER,
+) -> None:
+    """Remove everything of a tenant, on every encoder and in the decoder's caches. For operators."""
+    from fovea.client import Client
+
+    with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
+        deletion = client.purge(tenant)
+    _print(tenant, deletion.total, as_json, deletion)
+    if not deletion.complete:
+        raise typer.Exit(1)
+
+
+def _id(image: str) -> str:
+    """The id of an image, given as the id itself or as a file."""
+    from fovea.client.messages import id_of
+
+    return id_of(given(image))
+
+
+def _print(name: str, deleted: Deleted, as_json: bool, deletion: Deletion | None = None) -> None:
+    """`name` is an image id or a tenant; `deletion` names the encoders of a decoder."""
     if as_json:
-        emit(digest=digest, **vars(deleted))
-    elif deleted.uploads or deleted.records:
+        more = {} if deletion is None else {"complete": deletion.complete, "encoders": _encoders(deletion)}
+        emit(digest=name, **vars(deleted), **more)
+        return
+    if deleted.uploads or deleted.records:
         typer.echo(
             f"removed: uploads {deleted.uploads}, row records {deleted.records}, {size(deleted.bytes)}"
         )
     else:
-        typer.echo("nothing was stored under this id")
+        typer.echo("nothing was stored under this id" if name.startswith("sha256:") else "nothing was stored")
+    for each in deletion.encoders if deletion else ():
+        if each.deleted is None:
+            typer.echo(f"not confirmed by {each.encoder} ({each.reason}): repeat the command once it is back")
+
+
+def _encoders(deletion: Deletion) -> list[dict[str, object]]:
+    return [
+        {"encoder": each.encoder, "confirmed": each.deleted is not None, "reason": each.reason}
+        for each in deletion.encoders
+    ]
 
 
 def _filled(held: int, capacity: int) -> str:

@@ -20,6 +20,7 @@ from fovea.client.sources import File
 from fovea.client.tls import Tls
 from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.contract.answer import Answer, Event, event_from_proto
+from fovea.contract.cache import Deletion
 from fovea.contract.count import Count
 from fovea.contract.image import StoredImage
 from fovea.contract.info import ServerInfo
@@ -92,6 +93,14 @@ class Client(Connection):
         """
         return self._run(steps.count(draft_request(question, images, **options)))
 
+    def delete(self, image: Source) -> Deletion:
+        """Delete an image, given by id or as a file, and the rows of its pixels, on every encoder."""
+        return self._run(steps.delete_everywhere(id_of(image)))
+
+    def purge(self, tenant: str) -> Deletion:
+        """Delete everything of a tenant, on every encoder. Needs a token of role operator."""
+        return self._run(steps.purge_everywhere(tenant))
+
     def info(self) -> ServerInfo:
         """Model, state, limits, load, features and encoders."""
         return self._run(steps.info(decoder_pb2))
@@ -156,6 +165,15 @@ class AsyncClient(AsyncConnection):
         """Like `Client.count`."""
         draft = await asyncio.to_thread(draft_request, question, images, **options)
         return await self._run(steps.count(draft))
+
+    async def delete(self, image: Source) -> Deletion:
+        """Like `Client.delete`."""
+        digest = await asyncio.to_thread(id_of, image)
+        return await self._run(steps.delete_everywhere(digest))
+
+    async def purge(self, tenant: str) -> Deletion:
+        """Like `Client.purge`."""
+        return await self._run(steps.purge_everywhere(tenant))
 
     async def info(self) -> ServerInfo:
         """Like `Client.info`."""

@@ -10,6 +10,7 @@ from contextlib import aclosing, closing
 
 from fovea.client import steps
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
+from fovea.client.messages import Source, id_of
 from fovea.client.row_stream import RowStreamReader
 from fovea.client.sources import File
 from fovea.client.tls import Tls
@@ -97,9 +98,15 @@ class EncoderClient(Connection):
         """
         return self._run(steps.place_rows(digest, plan, fingerprint, stored_only, order))
 
-    def delete(self, digest: str) -> Deleted:
-        """Remove an image and the rows of its pixels. For an unknown image all counts are zero."""
-        return self._run(steps.delete(digest))
+    def delete(self, image: Source) -> Deleted:
+        """Remove an image, given by id or as a file, and the rows of its pixels. For an unknown image all
+        counts are zero.
+        """
+        return self._run(steps.delete(id_of(image)))
+
+    def purge(self, tenant: str) -> Deleted:
+        """Remove everything of a tenant. Needs a token of role service or operator."""
+        return self._run(steps.purge(tenant))
 
     def cache_stats(self) -> CacheStats:
         """The store's contents and hit counts."""
@@ -164,9 +171,14 @@ class AsyncEncoderClient(AsyncConnection):
         """Like `EncoderClient.place_rows`."""
         return await self._run(steps.place_rows(digest, plan, fingerprint, stored_only, order))
 
-    async def delete(self, digest: str) -> Deleted:
+    async def delete(self, image: Source) -> Deleted:
         """Like `EncoderClient.delete`."""
+        digest = await asyncio.to_thread(id_of, image)
         return await self._run(steps.delete(digest))
+
+    async def purge(self, tenant: str) -> Deleted:
+        """Like `EncoderClient.purge`."""
+        return await self._run(steps.purge(tenant))
 
     async def cache_stats(self) -> CacheStats:
         """Like `EncoderClient.cache_stats`."""

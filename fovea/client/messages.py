@@ -151,8 +151,11 @@ def _listed(images: Any) -> list[Image]:
 
 
 def id_of(image: Source) -> str:
-    """The id of an image, given as the id itself or as a file. Raises OSError for an unreadable file."""
-    return image if isinstance(image, str) and is_digest(image) else FileUpload.of(image).digest
+    """The id of an image, given as the id itself or as a file. Raises OSError for an unreadable file.
+
+    The server refuses an id that is not well-formed.
+    """
+    return image if isinstance(image, str) and image.startswith("sha256:") else FileUpload.of(image).digest
 
 
 class _Uploads:

@@ -15,7 +15,14 @@ from fovea.client.messages import RequestDraft
 from fovea.client.naming import asking, naming_image
 from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.client.values import Placed
-from fovea.contract.cache import CacheStats, Deleted, cache_stats_from_proto, deleted_from_proto
+from fovea.contract.cache import (
+    CacheStats,
+    Deleted,
+    Deletion,
+    cache_stats_from_proto,
+    deleted_from_proto,
+    deletion_from_proto,
+)
 from fovea.contract.count import Count, TokenCount, count_from_proto, token_count_from_proto
 from fovea.contract.errors import ImageNotStored, RowsMismatch
 from fovea.contract.image import StoredImage, stored_from_proto
@@ -126,6 +133,20 @@ def _encode_request(digest: str, plan: EncodePlan, fingerprint: str) -> encoder_
 def delete(digest: str) -> Steps[Deleted]:
     reply = yield Rpc("DeleteImage", encoder_pb2.DeleteImageRequest(digest=digest))
     return deleted_from_proto(reply)
+
+
+def purge(tenant: str) -> Steps[Deleted]:
+    return deleted_from_proto((yield Rpc("PurgeTenant", encoder_pb2.PurgeTenantRequest(tenant=tenant))))
+
+
+def delete_everywhere(digest: str) -> Steps[Deletion]:
+    reply = yield Rpc("DeleteImage", decoder_pb2.DeleteImageRequest(digest=digest))
+    return deletion_from_proto(reply)
+
+
+def purge_everywhere(tenant: str) -> Steps[Deletion]:
+    reply = yield Rpc("PurgeTenant", decoder_pb2.PurgeTenantRequest(tenant=tenant))
+    return deletion_from_proto(reply)
 
 
 def cache_stats() -> Steps[CacheStats]:

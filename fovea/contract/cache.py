@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fovea.contract.codec import pick
+from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 
 M = TypeVar("M")
@@ -36,6 +37,62 @@ class Deleted:
     uploads: int
     records: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class EncoderDeletion:
+    """A deletion on an encoder. `deleted` is None if it did not confirm: then it may still hold the data, and
+    `reason` says why.
+    """
+
+    encoder: str
+    deleted: Deleted | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """A deletion on every encoder that a decoder knows."""
+
+    encoders: tuple[EncoderDeletion, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every encoder confirmed. False without encoders: some may hold the data."""
+        return bool(self.encoders) and not self.unconfirmed
+
+    @property
+    def unconfirmed(self) -> tuple[str, ...]:
+        """The addresses of the encoders that did not confirm."""
+        return tuple(each.encoder for each in self.encoders if each.deleted is None)
+
+    @property
+    def total(self) -> Deleted:
+        """The sums over the encoders that confirmed."""
+        confirmed = [each.deleted for each in self.encoders if each.deleted is not None]
+        return Deleted(
+            *(sum(getattr(deleted, name) for deleted in confirmed) for name in vars(Deleted(0, 0, 0)))
+        )
+
+
+def deletion_to_proto(deletion: Deletion, response: Callable[..., M]) -> M:
+    """A response of that type, which lists the encoders."""
+    return response(encoders=[_encoder_deletion(each) for each in deletion.encoders])
+
+
+def _encoder_deletion(deletion: EncoderDeletion) -> decoder_pb2.EncoderDeletion:
+    if deletion.deleted is None:
+        return decoder_pb2.EncoderDeletion(encoder=deletion.encoder, reason=deletion.reason)
+    return decoder_pb2.EncoderDeletion(encoder=deletion.encoder, confirmed=True, **vars(deletion.deleted))
+
+
+def deletion_from_proto(message: Any) -> Deletion:
+    return Deletion(
+        tuple(
+            EncoderDeletion(each.encoder, deleted_from_proto(each) if each.confirmed else None, each.reason)
+            for each in message.encoders
+        )
+    )
 
 
 def cache_stats_to_proto(stats: CacheStats) -> encoder_pb2.GetCacheStatsResponse:

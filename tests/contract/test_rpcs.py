@@ -66,6 +66,12 @@ async def test_the_decoder_answers_each_of_its_rpcs(house: House) -> None:
     assert count.kv_bytes == count.prompt_tokens * info.kv_bytes_per_token
     assert [peer.compatible for peer in info.encoders] == [True]
     assert decoder_pb2.ServingState.Name(info.state) == "SERVING_STATE_SERVING"
+    delete = decoder_pb2.DeleteImageRequest(digest=put.facts.digest)
+    gone = await house.decoder.DeleteImage(delete, timeout=CALL_S)
+    assert [(each.confirmed, each.uploads) for each in gone.encoders] == [(True, 1)]
+    purge = decoder_pb2.PurgeTenantRequest(tenant="nobody")
+    nothing = await house.decoder.PurgeTenant(purge, timeout=CALL_S)
+    assert [(each.confirmed, each.uploads, each.records) for each in nothing.encoders] == [(True, 0, 0)]
 
 
 async def test_counting_runs_no_model(house: House) -> None:

@@ -447,3 +447,18 @@ async def test_prefill_time_follows_recent_answers(stage: Stage) -> None:
     read = len(stage.engine.prompts[0].token_ids)
     assert counted.prefill_ms == pytest.approx(10 / read * counted.prompt_tokens)
     assert counted.prefill_flops == PrefillCost(100, 10, 5).flops(counted.prompt_tokens)
+
+
+async def test_prompts_of_two_tenants_share_no_key(stage: Stage) -> None:
+    """Neither the text nor the image of one tenant may be a prefix hit of the other, nor of what was deleted."""
+    asked = ask("a")
+    for tenant in ("acme", "acme", "other"):
+        await stage.answer(replace(asked, tenant=tenant))
+    stage.answerer.forget("acme", asked.images[0].digest)
+    await stage.answer(replace(asked, tenant="acme"))
+    stage.answerer.forget("acme")
+    await stage.answer(replace(asked, tenant="acme"))
+    first, again, other, deleted, purged = [(p.salt, p.images[0].key) for p in stage.engine.prompts]
+    assert first == again
+    assert len({first[0], other[0], purged[0]}) == len({first[1], other[1], deleted[1], purged[1]}) - 1 == 3
+    assert deleted[0] == first[0], "the deletion of an image leaves the tenant's other text and images cached"

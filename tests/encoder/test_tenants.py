@@ -5,6 +5,7 @@ a deletion is final.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,18 @@ async def test_purging_a_tenant_of_a_pool_deletes_the_rows_of_its_images(parts: 
     await parts.encoder.encode(POOLED, image, PLAN, "")
     await parts.encoder.written()
     gone = await state.purge(POOLED)
+    assert (gone.uploads, gone.records) == (1, 1)
+
+
+async def test_an_expired_upload_is_deleted_with_its_rows(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, state = await stored(parts, ACME), state_of(parts)
+    await parts.encoder.encode(ACME, image, PLAN, "")
+    await parts.encoder.written()
+    later = time.time() + 2 * parts.uploads.policy.ttl_s
+    monkeypatch.setattr("encoder_svc.uploads.time.time", lambda: later)
+    gone = await state.delete(ACME, image)
     assert (gone.uploads, gone.records) == (1, 1)
 
 

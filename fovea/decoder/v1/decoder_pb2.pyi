@@ -1509,3 +1509,137 @@ class GetServerInfoResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+
+@_typing.final
+class DeleteImageRequest(_message.Message):
+    """Names an image to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """REQUIRED. `sha256:<hex>`."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteImageRequest: _TypeAlias = DeleteImageRequest  # noqa: Y015
+
+@_typing.final
+class EncoderDeletion(_message.Message):
+    """A deletion on an encoder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODER_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UPLOADS_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    encoder: _builtins.str
+    """The address of the encoder."""
+    confirmed: _builtins.bool
+    """Whether the encoder confirmed the deletion. If not, it may still hold the data."""
+    reason: _builtins.str
+    """Why it did not confirm: a value of ErrorReason without its prefix. Empty if it did."""
+    uploads: _builtins.int
+    """The number of deleted uploads."""
+    records: _builtins.int
+    """The number of deleted row records."""
+    bytes: _builtins.int
+    """Bytes freed."""
+    def __init__(
+        self,
+        *,
+        encoder: _builtins.str = ...,
+        confirmed: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        uploads: _builtins.int = ...,
+        records: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "confirmed", b"confirmed", "encoder", b"encoder", "reason", b"reason", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EncoderDeletion: _TypeAlias = EncoderDeletion  # noqa: Y015
+
+@_typing.final
+class DeleteImageResponse(_message.Message):
+    """What was deleted, by encoder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def encoders(self) -> _containers.RepeatedCompositeFieldContainer[Global___EncoderDeletion]:
+        """Every encoder that the decoder knows."""
+
+    def __init__(
+        self,
+        *,
+        encoders: _abc.Iterable[Global___EncoderDeletion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoders", b"encoders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteImageResponse: _TypeAlias = DeleteImageResponse  # noqa: Y015
+
+@_typing.final
+class PurgeTenantRequest(_message.Message):
+    """Names a tenant to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """REQUIRED. The tenant's name, as in the token file."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeTenantRequest: _TypeAlias = PurgeTenantRequest  # noqa: Y015
+
+@_typing.final
+class PurgeTenantResponse(_message.Message):
+    """What was deleted, by encoder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def encoders(self) -> _containers.RepeatedCompositeFieldContainer[Global___EncoderDeletion]:
+        """Every encoder that the decoder knows."""
+
+    def __init__(
+        self,
+        *,
+        encoders: _abc.Iterable[Global___EncoderDeletion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoders", b"encoders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeTenantResponse: _TypeAlias = PurgeTenantResponse  # noqa: Y015

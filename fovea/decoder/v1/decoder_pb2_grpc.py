@@ -60,6 +60,16 @@ class DecoderServiceStub:
                 request_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.CountTokensRequest.SerializeToString,
                 response_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.CountTokensResponse.FromString,
                 _registered_method=True)
+        self.DeleteImage = channel.unary_unary(
+                '/fovea.decoder.v1.DecoderService/DeleteImage',
+                request_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.DeleteImageRequest.SerializeToString,
+                response_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.DeleteImageResponse.FromString,
+                _registered_method=True)
+        self.PurgeTenant = channel.unary_unary(
+                '/fovea.decoder.v1.DecoderService/PurgeTenant',
+                request_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.PurgeTenantRequest.SerializeToString,
+                response_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.PurgeTenantResponse.FromString,
+                _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/fovea.decoder.v1.DecoderService/GetServerInfo',
                 request_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.GetServerInfoRequest.SerializeToString,
@@ -107,6 +117,22 @@ class DecoderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteImage(self, request, context):
+        """Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+        Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeTenant(self, request, context):
+        """Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+        Otherwise like DeleteImage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetServerInfo(self, request, context):
         """Returns the model, the limits, the features, the load and the encoders.
         """
@@ -141,6 +167,16 @@ def add_DecoderServiceServicer_to_server(servicer, server):
                     servicer.CountTokens,
                     request_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.CountTokensRequest.FromString,
                     response_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.CountTokensResponse.SerializeToString,
+            ),
+            'DeleteImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteImage,
+                    request_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.DeleteImageRequest.FromString,
+                    response_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.DeleteImageResponse.SerializeToString,
+            ),
+            'PurgeTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeTenant,
+                    request_deserializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.PurgeTenantRequest.FromString,
+                    response_serializer=fovea_dot_decoder_dot_v1_dot_decoder__pb2.PurgeTenantResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -284,6 +320,60 @@ class DecoderService:
             '/fovea.decoder.v1.DecoderService/CountTokens',
             fovea_dot_decoder_dot_v1_dot_decoder__pb2.CountTokensRequest.SerializeToString,
             fovea_dot_decoder_dot_v1_dot_decoder__pb2.CountTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fovea.decoder.v1.DecoderService/DeleteImage',
+            fovea_dot_decoder_dot_v1_dot_decoder__pb2.DeleteImageRequest.SerializeToString,
+            fovea_dot_decoder_dot_v1_dot_decoder__pb2.DeleteImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fovea.decoder.v1.DecoderService/PurgeTenant',
+            fovea_dot_decoder_dot_v1_dot_decoder__pb2.PurgeTenantRequest.SerializeToString,
+            fovea_dot_decoder_dot_v1_dot_decoder__pb2.PurgeTenantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,14 @@ class DecoderServiceStub:
     """Answers the same request with a single message."""
     CountTokens: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.CountTokensRequest, _decoder_pb2.CountTokensResponse]
     """Counts the tokens of a whole request without running the language model. Inline images are stored."""
+    DeleteImage: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.DeleteImageRequest, _decoder_pb2.DeleteImageResponse]
+    """Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+    Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+    """
+    PurgeTenant: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.PurgeTenantRequest, _decoder_pb2.PurgeTenantResponse]
+    """Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+    Otherwise like DeleteImage.
+    """
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.GetServerInfoRequest, _decoder_pb2.GetServerInfoResponse]
     """Returns the model, the limits, the features, the load and the encoders."""
 
@@ -65,6 +73,14 @@ class DecoderServiceAsyncStub(DecoderServiceStub):
     """Answers the same request with a single message."""
     CountTokens: _aio.UnaryUnaryMultiCallable[_decoder_pb2.CountTokensRequest, _decoder_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of a whole request without running the language model. Inline images are stored."""
+    DeleteImage: _aio.UnaryUnaryMultiCallable[_decoder_pb2.DeleteImageRequest, _decoder_pb2.DeleteImageResponse]  # type: ignore[assignment]
+    """Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+    Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+    """
+    PurgeTenant: _aio.UnaryUnaryMultiCallable[_decoder_pb2.PurgeTenantRequest, _decoder_pb2.PurgeTenantResponse]  # type: ignore[assignment]
+    """Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+    Otherwise like DeleteImage.
+    """
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_decoder_pb2.GetServerInfoRequest, _decoder_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Returns the model, the limits, the features, the load and the encoders."""
 
@@ -112,6 +128,26 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_decoder_pb2.CountTokensResponse, _abc.Awaitable[_decoder_pb2.CountTokensResponse]]:
         """Counts the tokens of a whole request without running the language model. Inline images are stored."""
+
+    @_abc_1.abstractmethod
+    def DeleteImage(
+        self,
+        request: _decoder_pb2.DeleteImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decoder_pb2.DeleteImageResponse, _abc.Awaitable[_decoder_pb2.DeleteImageResponse]]:
+        """Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+        Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeTenant(
+        self,
+        request: _decoder_pb2.PurgeTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decoder_pb2.PurgeTenantResponse, _abc.Awaitable[_decoder_pb2.PurgeTenantResponse]]:
+        """Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+        Otherwise like DeleteImage.
+        """
 
     @_abc_1.abstractmethod
     def GetServerInfo(

@@ -94,6 +94,7 @@ async def test_a_repeat_is_the_same_rows_and_no_transfer(source: FakeSource) -> 
         replace(wanted(), grid_thw=(1, 4, 6)),
         replace(wanted(), fingerprint="sha256:" + "0" * 64),
         replace(wanted(), layout=replace(LAYOUT, levels=4)),
+        replace(wanted(), tenant="other"),
     ],
 )
 async def test_cache_key_holds_everything_that_decides_rows(source: FakeSource, other: RowRequest) -> None:
@@ -101,6 +102,31 @@ async def test_cache_key_holds_everything_that_decides_rows(source: FakeSource, 
     await read(source, cache, wanted())
     await read(source, cache, other)
     assert len(source.asked) == 2
+
+
+async def test_tenants_of_a_pool_share_rows(source: FakeSource) -> None:
+    cache = RowCache(10 * SIZE)
+    await read(source, cache, replace(wanted(), shared=True))
+    await read(source, cache, replace(wanted(), shared=True, tenant="other"))
+    assert len(source.asked) == 1
+
+
+async def test_a_deletion_drops_its_rows_only(source: FakeSource) -> None:
+    cache = RowCache(10 * SIZE)
+    for rows in (wanted("a"), wanted("b")):
+        await read(source, cache, rows)
+    cache.delete(lambda rows: rows.digest == "a")
+    assert (cache.holds(wanted("a")), cache.holds(wanted("b")), cache.used_bytes) == (False, True, SIZE)
+
+
+async def test_rows_that_arrive_during_a_deletion_are_not_kept(source: FakeSource) -> None:
+    cache = RowCache(10 * SIZE)
+    chunks = cache.over(source.fetch(wanted()), wanted()).chunks()
+    await anext(chunks)
+    cache.delete(lambda rows: True)
+    async for _ in chunks:
+        pass
+    assert (cache.holds(wanted()), cache.used_bytes) == (False, 0)
 
 
 async def test_the_bound_holds_and_the_least_recently_used_goes_first(source: FakeSource) -> None:

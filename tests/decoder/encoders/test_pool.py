@@ -55,6 +55,27 @@ async def test_a_new_encoder_gets_images_and_others_keep_their_connections() -> 
     await pool.close()
 
 
+async def test_what_is_known_of_images_is_known_per_tenant() -> None:
+    """The facts stand in for an encoder that does not answer."""
+    encoder = FakeEncoder("only")
+    pool = pool_of()
+    async with served([encoder]):
+        pool.update([encoder.address])
+        with pool.held("acme") as fleet:
+            await fleet.describe(IDS[0], DEADLINE)
+    known = {}
+    for tenant in ("acme", "other"):
+        with pool.held(tenant) as fleet:
+            known[tenant] = fleet.known._stored.keys()
+    assert (list(known["acme"]), list(known["other"])) == ([IDS[0]], [])
+    with pool.held("acme") as running:
+        pool.forget("acme")
+        with pool.held("acme") as fleet:
+            assert not fleet.known._stored
+            assert fleet.known is not running.known
+    await pool.close()
+
+
 async def test_a_leaving_encoder_is_closed_after_its_calls(closed: list[str]) -> None:
     staying, leaving = FakeEncoder("staying"), FakeEncoder("leaving")
     leaving.go.clear()

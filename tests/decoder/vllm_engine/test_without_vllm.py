@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decoder_svc.engine.protocol import ImageSpan
+from decoder_svc.engine.protocol import ImageSpan, Prompt
 from decoder_svc.errors import EngineNotInstalled
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import CPU_KV_TOKENS, VllmSettings
-from decoder_svc.vllm_engine.submission import identity
+from decoder_svc.vllm_engine.submission import identity, vllm_prompt
+from fovea.contract.rows import RowDtype
 
 HERE = importlib.util.find_spec("vllm") is not None
 
@@ -44,6 +45,14 @@ def test_rows_are_keyed_by_key_grid_and_kept_indices() -> None:
     assert name() == name()
     others = [name(b"l"), name(grid=(1, 8, 2)), name(kept=[0, 1]), name(kept=[0, 2]), name(b""), name(b"")]
     assert len({name(), *others}) == 1 + len(others)
+
+
+def test_prompts_of_another_salt_share_no_kv() -> None:
+    def prompt(salt: bytes) -> Prompt:
+        return Prompt(np.zeros(2, np.int32), np.zeros((3, 2), np.int32), 2, salt=salt)
+
+    salts = [vllm_prompt(prompt(salt), [], RowDtype.FP32).get("cache_salt") for salt in (b"", b"x", b"y")]
+    assert salts == [None, "78", "79"]
 
 
 @pytest.mark.parametrize(

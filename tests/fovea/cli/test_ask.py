@@ -196,5 +196,19 @@ def test_cache_stats_and_delete_read_well(fovea, encoder_address):
     assert "removed: uploads 1, row records 2, 4.0 KiB" in result.stdout
 
 
+def test_cache_delete_and_purge_name_encoders_that_did_not_confirm(fovea, decoder, decoder_address, tmp_path):
+    file = tmp_path / "picture.png"
+    file.write_bytes(b"picture")
+    some = "sha256:" + "0" * 64
+    result = fovea("cache", "delete", file, some, "--decoder", decoder_address)
+    assert result.exit_code == 1
+    assert result.stdout.count("removed: uploads 1, row records 2, 4.0 KiB") == 2
+    assert "not confirmed by b:1 (ENCODER_UNAVAILABLE)" in result.stdout
+    assert decoder.deleted[1] == some
+    result = fovea("cache", "purge", "acme", "--json", "--decoder", decoder_address)
+    assert (result.exit_code, decoder.deleted[-1]) == (1, "acme")
+    assert '"complete": false' in result.stdout or '"complete":false' in result.stdout
+
+
 def test_command_and_client_agree_on_where_services_are():
     assert (options.DECODER, options.ENCODER) == (client.DEFAULT_DECODER, client.DEFAULT_ENCODER)

@@ -71,12 +71,27 @@ def facts_of(data: bytes) -> ImageFacts:
     return ImageFacts(digest(data), "p" * 64, "PNG", len(data), 320, 240, 1, False)
 
 
+def deletions() -> list[decoder_pb2.EncoderDeletion]:
+    """Two encoders, of which only the first confirms."""
+    confirmed = decoder_pb2.EncoderDeletion(encoder="a:1", confirmed=True, uploads=1, records=2, bytes=4096)
+    return [confirmed, decoder_pb2.EncoderDeletion(encoder="b:1", reason="ENCODER_UNAVAILABLE")]
+
+
 class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
     """Answers every question with `answer`, word by word."""
+
+    def DeleteImage(self, request, context):
+        self.deleted.append(request.digest)
+        return decoder_pb2.DeleteImageResponse(encoders=deletions())
+
+    def PurgeTenant(self, request, context):
+        self.deleted.append(request.tenant)
+        return decoder_pb2.PurgeTenantResponse(encoders=deletions())
 
     def __init__(self, answer: str = "forty two") -> None:
         self.answer = answer
         self.stored: dict[str, bytes] = {}
+        self.deleted: list[str] = []
         self.encoded: set[str] = set()
         self.forgets = 0
         """How many Generate calls find that all images have gone."""
@@ -350,6 +365,10 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
     def DeleteImage(self, request, context):
         self.deleted.append(request.digest)
         return encoder_pb2.DeleteImageResponse(uploads=1, records=2, bytes=4096)
+
+    def PurgeTenant(self, request, context):
+        self.deleted.append(request.tenant)
+        return encoder_pb2.PurgeTenantResponse(uploads=3, records=4, bytes=8192)
 
     def GetCacheStats(self, request, context):
         return encoder_pb2.GetCacheStatsResponse(

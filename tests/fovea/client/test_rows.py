@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
+from fovea.contract.cache import Deleted
 from fovea.contract.errors import ImageNotStored, RowsMismatch
 from fovea.contract.plan import EncodePlan, Reducer, RowSelection, plan_from_proto
 from fovea.contract.rows import digest
@@ -116,3 +119,19 @@ def test_a_loading_encoder_reports_its_progress(encoder_client):
     info = encoder_client.info()
     assert (info.state, info.progress, info.details["name"]) == ("loading", 0.5, "encoder-0")
     assert info.details["layout"] is None
+
+
+def test_a_deletion_takes_files_and_ids_and_names_who_did_not_confirm(
+    client, encoder_client, decoder, encoder
+):
+    data = b"any bytes: the server decides what is an image"
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    deletion = client.delete(data)
+    assert (deletion.complete, deletion.unconfirmed) == (False, ("b:1",))
+    assert deletion.total == Deleted(1, 2, 4096)
+    client.delete(SOME)
+    client.purge("acme")
+    assert decoder.deleted == [digest, SOME, "acme"]
+    encoder_client.delete(data)
+    assert encoder_client.purge("acme") == Deleted(3, 4, 8192)
+    assert encoder.deleted == [digest, "acme"]

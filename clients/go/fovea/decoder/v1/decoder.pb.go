@@ -3084,6 +3084,281 @@ func (x *GetServerInfoResponse) GetKvBytesPerToken() uint32 {
 	return 0
 }
 
+// Names an image to delete.
+type DeleteImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REQUIRED. `sha256:<hex>`.
+	Digest        string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteImageRequest) Reset() {
+	*x = DeleteImageRequest{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteImageRequest) ProtoMessage() {}
+
+func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
+func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DeleteImageRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+// A deletion on an encoder.
+type EncoderDeletion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address of the encoder.
+	Encoder string `protobuf:"bytes,1,opt,name=encoder,proto3" json:"encoder,omitempty"`
+	// Whether the encoder confirmed the deletion. If not, it may still hold the data.
+	Confirmed bool `protobuf:"varint,2,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	// Why it did not confirm: a value of ErrorReason without its prefix. Empty if it did.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The number of deleted uploads.
+	Uploads uint32 `protobuf:"varint,4,opt,name=uploads,proto3" json:"uploads,omitempty"`
+	// The number of deleted row records.
+	Records uint32 `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
+	// Bytes freed.
+	Bytes         uint64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncoderDeletion) Reset() {
+	*x = EncoderDeletion{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncoderDeletion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncoderDeletion) ProtoMessage() {}
+
+func (x *EncoderDeletion) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncoderDeletion.ProtoReflect.Descriptor instead.
+func (*EncoderDeletion) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *EncoderDeletion) GetEncoder() string {
+	if x != nil {
+		return x.Encoder
+	}
+	return ""
+}
+
+func (x *EncoderDeletion) GetConfirmed() bool {
+	if x != nil {
+		return x.Confirmed
+	}
+	return false
+}
+
+func (x *EncoderDeletion) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *EncoderDeletion) GetUploads() uint32 {
+	if x != nil {
+		return x.Uploads
+	}
+	return 0
+}
+
+func (x *EncoderDeletion) GetRecords() uint32 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *EncoderDeletion) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// What was deleted, by encoder.
+type DeleteImageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Every encoder that the decoder knows.
+	Encoders      []*EncoderDeletion `protobuf:"bytes,1,rep,name=encoders,proto3" json:"encoders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteImageResponse) Reset() {
+	*x = DeleteImageResponse{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteImageResponse) ProtoMessage() {}
+
+func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
+func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DeleteImageResponse) GetEncoders() []*EncoderDeletion {
+	if x != nil {
+		return x.Encoders
+	}
+	return nil
+}
+
+// Names a tenant to delete.
+type PurgeTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REQUIRED. The tenant's name, as in the token file.
+	Tenant        string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeTenantRequest) Reset() {
+	*x = PurgeTenantRequest{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeTenantRequest) ProtoMessage() {}
+
+func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeTenantRequest.ProtoReflect.Descriptor instead.
+func (*PurgeTenantRequest) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *PurgeTenantRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+// What was deleted, by encoder.
+type PurgeTenantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Every encoder that the decoder knows.
+	Encoders      []*EncoderDeletion `protobuf:"bytes,1,rep,name=encoders,proto3" json:"encoders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeTenantResponse) Reset() {
+	*x = PurgeTenantResponse{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeTenantResponse) ProtoMessage() {}
+
+func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeTenantResponse.ProtoReflect.Descriptor instead.
+func (*PurgeTenantResponse) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *PurgeTenantResponse) GetEncoders() []*EncoderDeletion {
+	if x != nil {
+		return x.Encoders
+	}
+	return nil
+}
+
 var File_fovea_decoder_v1_decoder_proto protoreflect.FileDescriptor
 
 const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
@@ -3312,7 +3587,22 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\tattention\x18\v \x01(\tR\tattention\x12\x14\n" +
 	"\x05dtype\x18\f \x01(\tR\x05dtype\x129\n" +
 	"\bencoders\x18\r \x03(\v2\x1d.fovea.decoder.v1.EncoderPeerR\bencoders\x12+\n" +
-	"\x12kv_bytes_per_token\x18\x0e \x01(\rR\x0fkvBytesPerToken*P\n" +
+	"\x12kv_bytes_per_token\x18\x0e \x01(\rR\x0fkvBytesPerToken\",\n" +
+	"\x12DeleteImageRequest\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\"\xab\x01\n" +
+	"\x0fEncoderDeletion\x12\x18\n" +
+	"\aencoder\x18\x01 \x01(\tR\aencoder\x12\x1c\n" +
+	"\tconfirmed\x18\x02 \x01(\bR\tconfirmed\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
+	"\auploads\x18\x04 \x01(\rR\auploads\x12\x18\n" +
+	"\arecords\x18\x05 \x01(\rR\arecords\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\"T\n" +
+	"\x13DeleteImageResponse\x12=\n" +
+	"\bencoders\x18\x01 \x03(\v2!.fovea.decoder.v1.EncoderDeletionR\bencoders\",\n" +
+	"\x12PurgeTenantRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"T\n" +
+	"\x13PurgeTenantResponse\x12=\n" +
+	"\bencoders\x18\x01 \x03(\v2!.fovea.decoder.v1.EncoderDeletionR\bencoders*P\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_SYSTEM\x10\x01\x12\r\n" +
@@ -3347,13 +3637,15 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x15SERVING_STATE_LOADING\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_SERVING\x10\x02\x12\x1a\n" +
 	"\x16SERVING_STATE_DRAINING\x10\x03\x12\x18\n" +
-	"\x14SERVING_STATE_FAILED\x10\x042\xad\x04\n" +
+	"\x14SERVING_STATE_FAILED\x10\x042\xe5\x05\n" +
 	"\x0eDecoderService\x12S\n" +
 	"\bPutImage\x12!.fovea.decoder.v1.PutImageRequest\x1a\".fovea.decoder.v1.PutImageResponse(\x01\x12`\n" +
 	"\rDescribeImage\x12&.fovea.decoder.v1.DescribeImageRequest\x1a'.fovea.decoder.v1.DescribeImageResponse\x12S\n" +
 	"\bGenerate\x12!.fovea.decoder.v1.GenerateRequest\x1a\".fovea.decoder.v1.GenerateResponse0\x01\x12Q\n" +
 	"\bComplete\x12!.fovea.decoder.v1.CompleteRequest\x1a\".fovea.decoder.v1.CompleteResponse\x12Z\n" +
-	"\vCountTokens\x12$.fovea.decoder.v1.CountTokensRequest\x1a%.fovea.decoder.v1.CountTokensResponse\x12`\n" +
+	"\vCountTokens\x12$.fovea.decoder.v1.CountTokensRequest\x1a%.fovea.decoder.v1.CountTokensResponse\x12Z\n" +
+	"\vDeleteImage\x12$.fovea.decoder.v1.DeleteImageRequest\x1a%.fovea.decoder.v1.DeleteImageResponse\x12Z\n" +
+	"\vPurgeTenant\x12$.fovea.decoder.v1.PurgeTenantRequest\x1a%.fovea.decoder.v1.PurgeTenantResponse\x12`\n" +
 	"\rGetServerInfo\x12&.fovea.decoder.v1.GetServerInfoRequest\x1a'.fovea.decoder.v1.GetServerInfoResponseBA\n" +
 	"\x14dev.fovea.decoder.v1P\x01Z'fovea.dev/go/fovea/decoder/v1;decoderv1b\x06proto3"
 
@@ -3370,7 +3662,7 @@ func file_fovea_decoder_v1_decoder_proto_rawDescGZIP() []byte {
 }
 
 var file_fovea_decoder_v1_decoder_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(Role)(0),                     // 0: fovea.decoder.v1.Role
 	(Detail)(0),                   // 1: fovea.decoder.v1.Detail
@@ -3409,27 +3701,32 @@ var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(*DecoderLoad)(nil),           // 34: fovea.decoder.v1.DecoderLoad
 	(*EncoderPeer)(nil),           // 35: fovea.decoder.v1.EncoderPeer
 	(*GetServerInfoResponse)(nil), // 36: fovea.decoder.v1.GetServerInfoResponse
-	(*v1.ImageFacts)(nil),         // 37: fovea.vision.v1.ImageFacts
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(*v1.Size)(nil),               // 39: fovea.vision.v1.Size
-	(v1.Reducer)(0),               // 40: fovea.vision.v1.Reducer
-	(*Receipt)(nil),               // 41: fovea.decoder.v1.Receipt
-	(*v1.TokenCount)(nil),         // 42: fovea.vision.v1.TokenCount
-	(*ReceiptStep)(nil),           // 43: fovea.decoder.v1.ReceiptStep
-	(*v1.RowLayout)(nil),          // 44: fovea.vision.v1.RowLayout
+	(*DeleteImageRequest)(nil),    // 37: fovea.decoder.v1.DeleteImageRequest
+	(*EncoderDeletion)(nil),       // 38: fovea.decoder.v1.EncoderDeletion
+	(*DeleteImageResponse)(nil),   // 39: fovea.decoder.v1.DeleteImageResponse
+	(*PurgeTenantRequest)(nil),    // 40: fovea.decoder.v1.PurgeTenantRequest
+	(*PurgeTenantResponse)(nil),   // 41: fovea.decoder.v1.PurgeTenantResponse
+	(*v1.ImageFacts)(nil),         // 42: fovea.vision.v1.ImageFacts
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*v1.Size)(nil),               // 44: fovea.vision.v1.Size
+	(v1.Reducer)(0),               // 45: fovea.vision.v1.Reducer
+	(*Receipt)(nil),               // 46: fovea.decoder.v1.Receipt
+	(*v1.TokenCount)(nil),         // 47: fovea.vision.v1.TokenCount
+	(*ReceiptStep)(nil),           // 48: fovea.decoder.v1.ReceiptStep
+	(*v1.RowLayout)(nil),          // 49: fovea.vision.v1.RowLayout
 }
 var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	7,  // 0: fovea.decoder.v1.PutImageRequest.header:type_name -> fovea.decoder.v1.PutImageHeader
-	37, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	38, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	37, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	38, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	39, // 5: fovea.decoder.v1.Image.size:type_name -> fovea.vision.v1.Size
+	42, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	43, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	42, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	43, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	44, // 5: fovea.decoder.v1.Image.size:type_name -> fovea.vision.v1.Size
 	12, // 6: fovea.decoder.v1.Part.image:type_name -> fovea.decoder.v1.Image
 	0,  // 7: fovea.decoder.v1.Message.role:type_name -> fovea.decoder.v1.Role
 	13, // 8: fovea.decoder.v1.Message.parts:type_name -> fovea.decoder.v1.Part
 	4,  // 9: fovea.decoder.v1.Reduction.mode:type_name -> fovea.decoder.v1.ReductionMode
-	40, // 10: fovea.decoder.v1.Reduction.reducer:type_name -> fovea.vision.v1.Reducer
+	45, // 10: fovea.decoder.v1.Reduction.reducer:type_name -> fovea.vision.v1.Reducer
 	1,  // 11: fovea.decoder.v1.VisualBudget.detail:type_name -> fovea.decoder.v1.Detail
 	1,  // 12: fovea.decoder.v1.VisualBudget.min_detail:type_name -> fovea.decoder.v1.Detail
 	2,  // 13: fovea.decoder.v1.VisualBudget.on_over_budget:type_name -> fovea.decoder.v1.OnOverBudget
@@ -3442,41 +3739,47 @@ var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	18, // 20: fovea.decoder.v1.GenerateRequest.logprobs:type_name -> fovea.decoder.v1.Logprobs
 	19, // 21: fovea.decoder.v1.GenerateRequest.response_format:type_name -> fovea.decoder.v1.ResponseFormat
 	5,  // 22: fovea.decoder.v1.Finished.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	41, // 23: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
+	46, // 23: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
 	22, // 24: fovea.decoder.v1.GenerateResponse.started:type_name -> fovea.decoder.v1.Started
 	23, // 25: fovea.decoder.v1.GenerateResponse.delta:type_name -> fovea.decoder.v1.Delta
 	24, // 26: fovea.decoder.v1.GenerateResponse.finished:type_name -> fovea.decoder.v1.Finished
 	21, // 27: fovea.decoder.v1.CompleteRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
 	5,  // 28: fovea.decoder.v1.CompleteResponse.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	41, // 29: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
+	46, // 29: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
 	21, // 30: fovea.decoder.v1.CountTokensRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
-	42, // 31: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
+	47, // 31: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
 	30, // 32: fovea.decoder.v1.CountTokensResponse.plans:type_name -> fovea.decoder.v1.ImagePlan
 	31, // 33: fovea.decoder.v1.CountTokensResponse.alternatives:type_name -> fovea.decoder.v1.Alternative
-	43, // 34: fovea.decoder.v1.ImagePlan.steps:type_name -> fovea.decoder.v1.ReceiptStep
+	48, // 34: fovea.decoder.v1.ImagePlan.steps:type_name -> fovea.decoder.v1.ReceiptStep
 	17, // 35: fovea.decoder.v1.Alternative.visual:type_name -> fovea.decoder.v1.VisualBudget
-	44, // 36: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
+	49, // 36: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
 	33, // 37: fovea.decoder.v1.GetServerInfoResponse.limits:type_name -> fovea.decoder.v1.DecoderLimits
 	34, // 38: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
 	6,  // 39: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
 	35, // 40: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
-	8,  // 41: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
-	10, // 42: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
-	21, // 43: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
-	26, // 44: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
-	28, // 45: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
-	32, // 46: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
-	9,  // 47: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
-	11, // 48: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
-	25, // 49: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
-	27, // 50: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
-	29, // 51: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
-	36, // 52: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
-	47, // [47:53] is the sub-list for method output_type
-	41, // [41:47] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	38, // 41: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	38, // 42: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	8,  // 43: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
+	10, // 44: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
+	21, // 45: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
+	26, // 46: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
+	28, // 47: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
+	37, // 48: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
+	40, // 49: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
+	32, // 50: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
+	9,  // 51: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
+	11, // 52: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
+	25, // 53: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
+	27, // 54: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
+	29, // 55: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
+	39, // 56: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
+	41, // 57: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
+	36, // 58: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
+	51, // [51:59] is the sub-list for method output_type
+	43, // [43:51] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_fovea_decoder_v1_decoder_proto_init() }
@@ -3514,7 +3817,7 @@ func file_fovea_decoder_v1_decoder_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_decoder_v1_decoder_proto_rawDesc), len(file_fovea_decoder_v1_decoder_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   30,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,8 @@ const (
 	DecoderService_Generate_FullMethodName      = "/fovea.decoder.v1.DecoderService/Generate"
 	DecoderService_Complete_FullMethodName      = "/fovea.decoder.v1.DecoderService/Complete"
 	DecoderService_CountTokens_FullMethodName   = "/fovea.decoder.v1.DecoderService/CountTokens"
+	DecoderService_DeleteImage_FullMethodName   = "/fovea.decoder.v1.DecoderService/DeleteImage"
+	DecoderService_PurgeTenant_FullMethodName   = "/fovea.decoder.v1.DecoderService/PurgeTenant"
 	DecoderService_GetServerInfo_FullMethodName = "/fovea.decoder.v1.DecoderService/GetServerInfo"
 )
 
@@ -46,6 +48,12 @@ type DecoderServiceClient interface {
 	Complete(ctx context.Context, in *CompleteRequest, opts ...grpc.CallOption) (*CompleteResponse, error)
 	// Counts the tokens of a whole request without running the language model. Inline images are stored.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
+	// Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+	// Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+	DeleteImage(ctx context.Context, in *DeleteImageRequest, opts ...grpc.CallOption) (*DeleteImageResponse, error)
+	// Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+	// Otherwise like DeleteImage.
+	PurgeTenant(ctx context.Context, in *PurgeTenantRequest, opts ...grpc.CallOption) (*PurgeTenantResponse, error)
 	// Returns the model, the limits, the features, the load and the encoders.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
@@ -120,6 +128,26 @@ func (c *decoderServiceClient) CountTokens(ctx context.Context, in *CountTokensR
 	return out, nil
 }
 
+func (c *decoderServiceClient) DeleteImage(ctx context.Context, in *DeleteImageRequest, opts ...grpc.CallOption) (*DeleteImageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteImageResponse)
+	err := c.cc.Invoke(ctx, DecoderService_DeleteImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *decoderServiceClient) PurgeTenant(ctx context.Context, in *PurgeTenantRequest, opts ...grpc.CallOption) (*PurgeTenantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeTenantResponse)
+	err := c.cc.Invoke(ctx, DecoderService_PurgeTenant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *decoderServiceClient) GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetServerInfoResponse)
@@ -147,6 +175,12 @@ type DecoderServiceServer interface {
 	Complete(context.Context, *CompleteRequest) (*CompleteResponse, error)
 	// Counts the tokens of a whole request without running the language model. Inline images are stored.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
+	// Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+	// Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+	DeleteImage(context.Context, *DeleteImageRequest) (*DeleteImageResponse, error)
+	// Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+	// Otherwise like DeleteImage.
+	PurgeTenant(context.Context, *PurgeTenantRequest) (*PurgeTenantResponse, error)
 	// Returns the model, the limits, the features, the load and the encoders.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedDecoderServiceServer()
@@ -173,6 +207,12 @@ func (UnimplementedDecoderServiceServer) Complete(context.Context, *CompleteRequ
 }
 func (UnimplementedDecoderServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
+}
+func (UnimplementedDecoderServiceServer) DeleteImage(context.Context, *DeleteImageRequest) (*DeleteImageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteImage not implemented")
+}
+func (UnimplementedDecoderServiceServer) PurgeTenant(context.Context, *PurgeTenantRequest) (*PurgeTenantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeTenant not implemented")
 }
 func (UnimplementedDecoderServiceServer) GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServerInfo not implemented")
@@ -270,6 +310,42 @@ func _DecoderService_CountTokens_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DecoderService_DeleteImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DecoderServiceServer).DeleteImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DecoderService_DeleteImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DecoderServiceServer).DeleteImage(ctx, req.(*DeleteImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DecoderService_PurgeTenant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeTenantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DecoderServiceServer).PurgeTenant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DecoderService_PurgeTenant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DecoderServiceServer).PurgeTenant(ctx, req.(*PurgeTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DecoderService_GetServerInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetServerInfoRequest)
 	if err := dec(in); err != nil {
@@ -306,6 +382,14 @@ var DecoderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CountTokens",
 			Handler:    _DecoderService_CountTokens_Handler,
+		},
+		{
+			MethodName: "DeleteImage",
+			Handler:    _DecoderService_DeleteImage_Handler,
+		},
+		{
+			MethodName: "PurgeTenant",
+			Handler:    _DecoderService_PurgeTenant_Handler,
 		},
 		{
 			MethodName: "GetServerInfo",

@@ -376,4 +376,19 @@ final class Convert {
     }
     return unknown;
   }
+
+  static List<EncoderDeletion> deletions(List<dev.fovea.decoder.v1.EncoderDeletion> messages) {
+    return messages.stream().map(Convert::deletion).toList();
+  }
+
+  private static EncoderDeletion deletion(dev.fovea.decoder.v1.EncoderDeletion message) {
+    return new EncoderDeletion(
+        message.getEncoder(),
+        message.getConfirmed(),
+        message.getReason(),
+        new Deleted(
+            Integer.toUnsignedLong(message.getUploads()),
+            Integer.toUnsignedLong(message.getRecords()),
+            message.getBytes()));
+  }
 }

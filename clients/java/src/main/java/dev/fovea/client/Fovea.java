@@ -2,15 +2,18 @@ package dev.fovea.client;
 
 import dev.fovea.decoder.v1.CountTokensRequest;
 import dev.fovea.decoder.v1.DecoderServiceGrpc;
+import dev.fovea.decoder.v1.DeleteImageRequest;
 import dev.fovea.decoder.v1.DescribeImageRequest;
 import dev.fovea.decoder.v1.GenerateRequest;
 import dev.fovea.decoder.v1.GenerateResponse;
 import dev.fovea.decoder.v1.GetServerInfoRequest;
+import dev.fovea.decoder.v1.PurgeTenantRequest;
 import dev.fovea.decoder.v1.PutImageHeader;
 import dev.fovea.decoder.v1.PutImageRequest;
 import dev.fovea.decoder.v1.PutImageResponse;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.Consumer;
 
 /**
@@ -115,6 +118,26 @@ public final class Fovea implements AutoCloseable {
         true,
         Convert.instant(reply.getExpireTime()),
         reply.getEncoder());
+  }
+
+  /**
+   * Deletes an image and the rows of its pixels, on every encoder and in the decoder's caches.
+   * Succeeds even if some encoders did not confirm; repeat it until all do.
+   */
+  public List<EncoderDeletion> delete(String digest) {
+    var request = DeleteImageRequest.newBuilder().setDigest(digest).build();
+    return Convert.deletions(
+        link.one(DecoderServiceGrpc.getDeleteImageMethod(), request).getEncodersList());
+  }
+
+  /**
+   * Deletes everything of a tenant, on every encoder and in the decoder's caches. Needs a token of
+   * role operator. Otherwise like {@link #delete}.
+   */
+  public List<EncoderDeletion> purgeTenant(String tenant) {
+    var request = PurgeTenantRequest.newBuilder().setTenant(tenant).build();
+    return Convert.deletions(
+        link.one(DecoderServiceGrpc.getPurgeTenantMethod(), request).getEncodersList());
   }
 
   /** Model, state, limits, load, features and encoders. */

@@ -3,10 +3,14 @@ package dev.fovea.client;
 import dev.fovea.decoder.v1.CountTokensRequest;
 import dev.fovea.decoder.v1.CountTokensResponse;
 import dev.fovea.decoder.v1.DecoderServiceGrpc;
+import dev.fovea.decoder.v1.DeleteImageRequest;
+import dev.fovea.decoder.v1.DeleteImageResponse;
 import dev.fovea.decoder.v1.DescribeImageRequest;
 import dev.fovea.decoder.v1.DescribeImageResponse;
 import dev.fovea.decoder.v1.GenerateRequest;
 import dev.fovea.decoder.v1.GenerateResponse;
+import dev.fovea.decoder.v1.PurgeTenantRequest;
+import dev.fovea.decoder.v1.PurgeTenantResponse;
 import dev.fovea.decoder.v1.PutImageRequest;
 import dev.fovea.decoder.v1.PutImageResponse;
 import io.grpc.Grpc;
@@ -33,6 +37,7 @@ import java.util.function.BiConsumer;
  */
 final class FakeDecoder extends DecoderServiceGrpc.DecoderServiceImplBase implements AutoCloseable {
   final List<String> calls = new CopyOnWriteArrayList<>();
+  final List<String> deleted = new CopyOnWriteArrayList<>();
   final List<byte[]> uploads = new CopyOnWriteArrayList<>();
   final List<GenerateRequest> asked = new CopyOnWriteArrayList<>();
   final List<Metadata> headers = new CopyOnWriteArrayList<>();
@@ -86,6 +91,28 @@ final class FakeDecoder extends DecoderServiceGrpc.DecoderServiceImplBase implem
       out.onNext(CountTokensResponse.newBuilder().setPromptTokens(1).build());
       out.onCompleted();
     }
+  }
+
+  @Override
+  public void deleteImage(DeleteImageRequest request, StreamObserver<DeleteImageResponse> out) {
+    deleted.add(request.getDigest());
+    out.onNext(DeleteImageResponse.newBuilder().addAllEncoders(deletions()).build());
+    out.onCompleted();
+  }
+
+  @Override
+  public void purgeTenant(PurgeTenantRequest request, StreamObserver<PurgeTenantResponse> out) {
+    deleted.add(request.getTenant());
+    out.onNext(PurgeTenantResponse.newBuilder().addAllEncoders(deletions()).build());
+    out.onCompleted();
+  }
+
+  /** Two encoders, of which only the first confirms. */
+  private static List<dev.fovea.decoder.v1.EncoderDeletion> deletions() {
+    var deletion = dev.fovea.decoder.v1.EncoderDeletion.newBuilder();
+    return List.of(
+        deletion.setEncoder("a:1").setConfirmed(true).setUploads(1).setRecords(2).build(),
+        deletion.clear().setEncoder("b:1").setReason("ENCODER_UNAVAILABLE").build());
   }
 
   @Override

@@ -146,6 +146,17 @@ class WireTest {
   }
 
   @Test
+  void deletionsNameTheEncodersThatDidNotConfirm() {
+    var expected =
+        List.of(
+            new EncoderDeletion("a:1", true, "", new Deleted(1, 2, 0)),
+            new EncoderDeletion("b:1", false, "ENCODER_UNAVAILABLE", new Deleted(0, 0, 0)));
+    assertEquals(expected, fovea.delete("sha256:00"));
+    assertEquals(expected, fovea.purgeTenant("acme"));
+    assertEquals(List.of("sha256:00", "acme"), server.deleted);
+  }
+
+  @Test
   void triesAreBounded() {
     for (int i = 0; i < 10; i++) {
       server.failures.add(Details.unavailable());

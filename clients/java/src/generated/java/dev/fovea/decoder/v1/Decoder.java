@@ -176,6 +176,31 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_decoder_v1_GetServerInfoResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_DeleteImageRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_EncoderDeletion_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_PurgeTenantRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_PurgeTenantResponse_fieldAccessorTable;
 
   public static com.google.protobuf.Descriptors.FileDescriptor
       getDescriptor() {
@@ -313,42 +338,55 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "ine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t\022\r\n\005dtype\030\014 " +
       "\001(\t\022/\n\010encoders\030\r \003(\0132\035.fovea.decoder.v1" +
       ".EncoderPeer\022\032\n\022kv_bytes_per_token\030\016 \001(\r" +
-      "*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017\n\013ROLE_S" +
-      "YSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROLE_ASSISTANT" +
-      "\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPECIFIED\020\000\022\016\n\n" +
-      "DETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DETAIL_" +
-      "AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_OVER_BUDGET" +
-      "_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUDGET_FIT\020\001\022\031" +
-      "\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014RepeatPolic" +
-      "y\022\035\n\031REPEAT_POLICY_UNSPECIFIED\020\000\022\026\n\022REPE" +
-      "AT_POLICY_KEEP\020\001\022\033\n\027REPEAT_POLICY_REFERE" +
-      "NCE\020\002*\227\001\n\rReductionMode\022\036\n\032REDUCTION_MOD" +
-      "E_UNSPECIFIED\020\000\022\026\n\022REDUCTION_MODE_OFF\020\001\022" +
-      "\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031\n\025REDUCTION" +
-      "_MODE_STRONG\020\003\022\027\n\023REDUCTION_MODE_AUTO\020\004*" +
-      "_\n\014FinishReason\022\035\n\031FINISH_REASON_UNSPECI" +
-      "FIED\020\000\022\026\n\022FINISH_REASON_STOP\020\001\022\030\n\024FINISH" +
-      "_REASON_LENGTH\020\002*\231\001\n\014ServingState\022\035\n\031SER" +
-      "VING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVING_STAT" +
-      "E_LOADING\020\001\022\031\n\025SERVING_STATE_SERVING\020\002\022\032" +
-      "\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SERVING_ST" +
-      "ATE_FAILED\020\0042\255\004\n\016DecoderService\022S\n\010PutIm" +
-      "age\022!.fovea.decoder.v1.PutImageRequest\032\"" +
-      ".fovea.decoder.v1.PutImageResponse(\001\022`\n\r" +
-      "DescribeImage\022&.fovea.decoder.v1.Describ" +
-      "eImageRequest\032\'.fovea.decoder.v1.Describ" +
-      "eImageResponse\022S\n\010Generate\022!.fovea.decod" +
-      "er.v1.GenerateRequest\032\".fovea.decoder.v1" +
-      ".GenerateResponse0\001\022Q\n\010Complete\022!.fovea." +
-      "decoder.v1.CompleteRequest\032\".fovea.decod" +
-      "er.v1.CompleteResponse\022Z\n\013CountTokens\022$." +
-      "fovea.decoder.v1.CountTokensRequest\032%.fo" +
-      "vea.decoder.v1.CountTokensResponse\022`\n\rGe" +
-      "tServerInfo\022&.fovea.decoder.v1.GetServer" +
-      "InfoRequest\032\'.fovea.decoder.v1.GetServer" +
-      "InfoResponseBA\n\024dev.fovea.decoder.v1P\001Z\'" +
-      "fovea.dev/go/fovea/decoder/v1;decoderv1b" +
-      "\006proto3"
+      "\"$\n\022DeleteImageRequest\022\016\n\006digest\030\001 \001(\t\"v" +
+      "\n\017EncoderDeletion\022\017\n\007encoder\030\001 \001(\t\022\021\n\tco" +
+      "nfirmed\030\002 \001(\010\022\016\n\006reason\030\003 \001(\t\022\017\n\007uploads" +
+      "\030\004 \001(\r\022\017\n\007records\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\"J" +
+      "\n\023DeleteImageResponse\0223\n\010encoders\030\001 \003(\0132" +
+      "!.fovea.decoder.v1.EncoderDeletion\"$\n\022Pu" +
+      "rgeTenantRequest\022\016\n\006tenant\030\001 \001(\t\"J\n\023Purg" +
+      "eTenantResponse\0223\n\010encoders\030\001 \003(\0132!.fove" +
+      "a.decoder.v1.EncoderDeletion*P\n\004Role\022\024\n\020" +
+      "ROLE_UNSPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tR" +
+      "OLE_USER\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail" +
+      "\022\026\n\022DETAIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001" +
+      "\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014On" +
+      "OverBudget\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED" +
+      "\020\000\022\026\n\022ON_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BU" +
+      "DGET_REFUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_" +
+      "POLICY_UNSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KE" +
+      "EP\020\001\022\033\n\027REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rRe" +
+      "ductionMode\022\036\n\032REDUCTION_MODE_UNSPECIFIE" +
+      "D\020\000\022\026\n\022REDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION" +
+      "_MODE_ECONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG" +
+      "\020\003\022\027\n\023REDUCTION_MODE_AUTO\020\004*_\n\014FinishRea" +
+      "son\022\035\n\031FINISH_REASON_UNSPECIFIED\020\000\022\026\n\022FI" +
+      "NISH_REASON_STOP\020\001\022\030\n\024FINISH_REASON_LENG" +
+      "TH\020\002*\231\001\n\014ServingState\022\035\n\031SERVING_STATE_U" +
+      "NSPECIFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022" +
+      "\031\n\025SERVING_STATE_SERVING\020\002\022\032\n\026SERVING_ST" +
+      "ATE_DRAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\004" +
+      "2\345\005\n\016DecoderService\022S\n\010PutImage\022!.fovea." +
+      "decoder.v1.PutImageRequest\032\".fovea.decod" +
+      "er.v1.PutImageResponse(\001\022`\n\rDescribeImag" +
+      "e\022&.fovea.decoder.v1.DescribeImageReques" +
+      "t\032\'.fovea.decoder.v1.DescribeImageRespon" +
+      "se\022S\n\010Generate\022!.fovea.decoder.v1.Genera" +
+      "teRequest\032\".fovea.decoder.v1.GenerateRes" +
+      "ponse0\001\022Q\n\010Complete\022!.fovea.decoder.v1.C" +
+      "ompleteRequest\032\".fovea.decoder.v1.Comple" +
+      "teResponse\022Z\n\013CountTokens\022$.fovea.decode" +
+      "r.v1.CountTokensRequest\032%.fovea.decoder." +
+      "v1.CountTokensResponse\022Z\n\013DeleteImage\022$." +
+      "fovea.decoder.v1.DeleteImageRequest\032%.fo" +
+      "vea.decoder.v1.DeleteImageResponse\022Z\n\013Pu" +
+      "rgeTenant\022$.fovea.decoder.v1.PurgeTenant" +
+      "Request\032%.fovea.decoder.v1.PurgeTenantRe" +
+      "sponse\022`\n\rGetServerInfo\022&.fovea.decoder." +
+      "v1.GetServerInfoRequest\032\'.fovea.decoder." +
+      "v1.GetServerInfoResponseBA\n\024dev.fovea.de" +
+      "coder.v1P\001Z\'fovea.dev/go/fovea/decoder/v" +
+      "1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -538,6 +576,36 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor,
         new java.lang.String[] { "Version", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Engine", "Attention", "Dtype", "Encoders", "KvBytesPerToken", });
+    internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor =
+      getDescriptor().getMessageType(30);
+    internal_static_fovea_decoder_v1_DeleteImageRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor,
+        new java.lang.String[] { "Digest", });
+    internal_static_fovea_decoder_v1_EncoderDeletion_descriptor =
+      getDescriptor().getMessageType(31);
+    internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_EncoderDeletion_descriptor,
+        new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", });
+    internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor =
+      getDescriptor().getMessageType(32);
+    internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor,
+        new java.lang.String[] { "Encoders", });
+    internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor =
+      getDescriptor().getMessageType(33);
+    internal_static_fovea_decoder_v1_PurgeTenantRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor,
+        new java.lang.String[] { "Tenant", });
+    internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor =
+      getDescriptor().getMessageType(34);
+    internal_static_fovea_decoder_v1_PurgeTenantResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor,
+        new java.lang.String[] { "Encoders", });
     descriptor.resolveAllFeaturesImmutable();
     dev.fovea.decoder.v1.ReceiptOuterClass.getDescriptor();
     dev.fovea.vision.v1.Image.getDescriptor();

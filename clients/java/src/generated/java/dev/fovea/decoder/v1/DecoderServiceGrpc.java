@@ -170,6 +170,68 @@ public final class DecoderServiceGrpc {
     return getCountTokensMethod;
   }
 
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.decoder.v1.DeleteImageRequest,
+      dev.fovea.decoder.v1.DeleteImageResponse> getDeleteImageMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "DeleteImage",
+      requestType = dev.fovea.decoder.v1.DeleteImageRequest.class,
+      responseType = dev.fovea.decoder.v1.DeleteImageResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.decoder.v1.DeleteImageRequest,
+      dev.fovea.decoder.v1.DeleteImageResponse> getDeleteImageMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.decoder.v1.DeleteImageRequest, dev.fovea.decoder.v1.DeleteImageResponse> getDeleteImageMethod;
+    if ((getDeleteImageMethod = DecoderServiceGrpc.getDeleteImageMethod) == null) {
+      synchronized (DecoderServiceGrpc.class) {
+        if ((getDeleteImageMethod = DecoderServiceGrpc.getDeleteImageMethod) == null) {
+          DecoderServiceGrpc.getDeleteImageMethod = getDeleteImageMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.decoder.v1.DeleteImageRequest, dev.fovea.decoder.v1.DeleteImageResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "DeleteImage"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.decoder.v1.DeleteImageRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.decoder.v1.DeleteImageResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new DecoderServiceMethodDescriptorSupplier("DeleteImage"))
+              .build();
+        }
+      }
+    }
+    return getDeleteImageMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.decoder.v1.PurgeTenantRequest,
+      dev.fovea.decoder.v1.PurgeTenantResponse> getPurgeTenantMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "PurgeTenant",
+      requestType = dev.fovea.decoder.v1.PurgeTenantRequest.class,
+      responseType = dev.fovea.decoder.v1.PurgeTenantResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.decoder.v1.PurgeTenantRequest,
+      dev.fovea.decoder.v1.PurgeTenantResponse> getPurgeTenantMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.decoder.v1.PurgeTenantRequest, dev.fovea.decoder.v1.PurgeTenantResponse> getPurgeTenantMethod;
+    if ((getPurgeTenantMethod = DecoderServiceGrpc.getPurgeTenantMethod) == null) {
+      synchronized (DecoderServiceGrpc.class) {
+        if ((getPurgeTenantMethod = DecoderServiceGrpc.getPurgeTenantMethod) == null) {
+          DecoderServiceGrpc.getPurgeTenantMethod = getPurgeTenantMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.decoder.v1.PurgeTenantRequest, dev.fovea.decoder.v1.PurgeTenantResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "PurgeTenant"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.decoder.v1.PurgeTenantRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.decoder.v1.PurgeTenantResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new DecoderServiceMethodDescriptorSupplier("PurgeTenant"))
+              .build();
+        }
+      }
+    }
+    return getPurgeTenantMethod;
+  }
+
   private static volatile io.grpc.MethodDescriptor<dev.fovea.decoder.v1.GetServerInfoRequest,
       dev.fovea.decoder.v1.GetServerInfoResponse> getGetServerInfoMethod;
 
@@ -320,6 +382,28 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+     * Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+     * </pre>
+     */
+    default void deleteImage(dev.fovea.decoder.v1.DeleteImageRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.DeleteImageResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getDeleteImageMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+     * Otherwise like DeleteImage.
+     * </pre>
+     */
+    default void purgeTenant(dev.fovea.decoder.v1.PurgeTenantRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.PurgeTenantResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getPurgeTenantMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
      * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
@@ -420,6 +504,30 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+     * Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+     * </pre>
+     */
+    public void deleteImage(dev.fovea.decoder.v1.DeleteImageRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.DeleteImageResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getDeleteImageMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+     * Otherwise like DeleteImage.
+     * </pre>
+     */
+    public void purgeTenant(dev.fovea.decoder.v1.PurgeTenantRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.PurgeTenantResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getPurgeTenantMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
      * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
@@ -506,6 +614,28 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+     * Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+     * </pre>
+     */
+    public dev.fovea.decoder.v1.DeleteImageResponse deleteImage(dev.fovea.decoder.v1.DeleteImageRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getDeleteImageMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+     * Otherwise like DeleteImage.
+     * </pre>
+     */
+    public dev.fovea.decoder.v1.PurgeTenantResponse purgeTenant(dev.fovea.decoder.v1.PurgeTenantRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getPurgeTenantMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
@@ -578,6 +708,28 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+     * Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+     * </pre>
+     */
+    public dev.fovea.decoder.v1.DeleteImageResponse deleteImage(dev.fovea.decoder.v1.DeleteImageRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getDeleteImageMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+     * Otherwise like DeleteImage.
+     * </pre>
+     */
+    public dev.fovea.decoder.v1.PurgeTenantResponse purgeTenant(dev.fovea.decoder.v1.PurgeTenantRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getPurgeTenantMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
@@ -642,6 +794,30 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
+     * Deletes an image of the caller's tenant and all rows of its pixels, on every encoder and in the decoder's caches.
+     * Succeeds even if some encoders did not confirm; the response names them. Repeat the call until all do. Idempotent.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.decoder.v1.DeleteImageResponse> deleteImage(
+        dev.fovea.decoder.v1.DeleteImageRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getDeleteImageMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
+     * Deletes everything of a tenant, on every encoder and in the decoder's caches. For tokens of role `operator`.
+     * Otherwise like DeleteImage.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.decoder.v1.PurgeTenantResponse> purgeTenant(
+        dev.fovea.decoder.v1.PurgeTenantRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getPurgeTenantMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
      * Returns the model, the limits, the features, the load and the encoders.
      * </pre>
      */
@@ -656,8 +832,10 @@ public final class DecoderServiceGrpc {
   private static final int METHODID_GENERATE = 1;
   private static final int METHODID_COMPLETE = 2;
   private static final int METHODID_COUNT_TOKENS = 3;
-  private static final int METHODID_GET_SERVER_INFO = 4;
-  private static final int METHODID_PUT_IMAGE = 5;
+  private static final int METHODID_DELETE_IMAGE = 4;
+  private static final int METHODID_PURGE_TENANT = 5;
+  private static final int METHODID_GET_SERVER_INFO = 6;
+  private static final int METHODID_PUT_IMAGE = 7;
 
   private static final class MethodHandlers<Req, Resp> implements
       io.grpc.stub.ServerCalls.UnaryMethod<Req, Resp>,
@@ -691,6 +869,14 @@ public final class DecoderServiceGrpc {
         case METHODID_COUNT_TOKENS:
           serviceImpl.countTokens((dev.fovea.decoder.v1.CountTokensRequest) request,
               (io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.CountTokensResponse>) responseObserver);
+          break;
+        case METHODID_DELETE_IMAGE:
+          serviceImpl.deleteImage((dev.fovea.decoder.v1.DeleteImageRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.DeleteImageResponse>) responseObserver);
+          break;
+        case METHODID_PURGE_TENANT:
+          serviceImpl.purgeTenant((dev.fovea.decoder.v1.PurgeTenantRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.PurgeTenantResponse>) responseObserver);
           break;
         case METHODID_GET_SERVER_INFO:
           serviceImpl.getServerInfo((dev.fovea.decoder.v1.GetServerInfoRequest) request,
@@ -753,6 +939,20 @@ public final class DecoderServiceGrpc {
               dev.fovea.decoder.v1.CountTokensResponse>(
                 service, METHODID_COUNT_TOKENS)))
         .addMethod(
+          getDeleteImageMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.decoder.v1.DeleteImageRequest,
+              dev.fovea.decoder.v1.DeleteImageResponse>(
+                service, METHODID_DELETE_IMAGE)))
+        .addMethod(
+          getPurgeTenantMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.decoder.v1.PurgeTenantRequest,
+              dev.fovea.decoder.v1.PurgeTenantResponse>(
+                service, METHODID_PURGE_TENANT)))
+        .addMethod(
           getGetServerInfoMethod(),
           io.grpc.stub.ServerCalls.asyncUnaryCall(
             new MethodHandlers<
@@ -812,6 +1012,8 @@ public final class DecoderServiceGrpc {
               .addMethod(getGenerateMethod())
               .addMethod(getCompleteMethod())
               .addMethod(getCountTokensMethod())
+              .addMethod(getDeleteImageMethod())
+              .addMethod(getPurgeTenantMethod())
               .addMethod(getGetServerInfoMethod())
               .build();
         }
