@@ -158,14 +158,16 @@ class ServiceState:
 
     async def purge(self, tenant: Tenant) -> Deleted:
         """Delete everything of a tenant. Of shared rows, delete those of the images that it has stored."""
-        rows = Amount()
-        if tenant.shares_rows:
-            for facts in await asyncio.to_thread(self._store.upload_facts, tenant.uploads):
-                rows += await self._delete_rows(tenant, pixels_of(str(facts["pixel_digest"])))
+        shared = (
+            await asyncio.to_thread(self._store.upload_facts, tenant.uploads) if tenant.shares_rows else []
+        )
+        # Uploads first: a job that is built later finds no image, and earlier jobs have a permit to revoke.
+        uploads = await asyncio.to_thread(self._store.delete_uploads, tenant.uploads)
         await self._permits.revoke(lambda permit: permit.tenant == tenant)
         self._forget(lambda key: key.tenant == tenant.uploads)
-        uploads = await asyncio.to_thread(self._store.delete_uploads, tenant.uploads)
-        rows += await asyncio.to_thread(self._store.delete_tenant, tenant.uploads)
+        rows = await asyncio.to_thread(self._store.delete_tenant, tenant.uploads)
+        for facts in shared:
+            rows += await self._delete_rows(tenant, pixels_of(str(facts["pixel_digest"])))
         return _deleted(uploads, rows)
 
     async def _delete_rows(self, tenant: Tenant, pixels: bytes) -> Amount:

@@ -179,6 +179,26 @@ async def test_rows_that_are_computed_during_a_deletion_are_not_stored(
     assert (await parts.encoder.encode(ACME, image, plan, "")).origin == "encoded"
 
 
+@pytest.mark.parametrize("how", ["delete", "purge"])
+async def test_no_job_can_be_built_once_permits_are_revoked(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It would have a permit, and store its rows after the deletion."""
+    image, state = await stored(parts, ACME), state_of(parts)
+    revoke, refused = parts.permits.revoke, 0
+
+    async def build_after(matches: Any) -> None:
+        nonlocal refused
+        await revoke(matches)
+        with pytest.raises(ImageNotStored):
+            await parts.encoder.jobs.build(ACME, image, PLAN, "")
+        refused += 1
+
+    monkeypatch.setattr(parts.permits, "revoke", build_after)
+    await deleting(state, image)[how]()
+    assert refused == 1
+
+
 async def test_without_the_revocation_such_rows_stay(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard of the test above is the revocation of permits, not the order of events."""
 
