@@ -42,7 +42,7 @@ class DecoderLimits(EngineLimits):
     """The limits of a decoder, as GetServerInfo reports them: those of the engine, and the service's own."""
 
     max_message_bytes: int
-    max_bytes_in_flight: int
+    max_in_flight_bytes: int
     max_request_fields: int
     default_max_new_tokens: int
     max_images: int

@@ -43,7 +43,7 @@ class EncoderLimits:
     """The limits of an encoder, as GetServerInfo reports them."""
 
     max_message_bytes: int
-    max_bytes_in_flight: int
+    max_in_flight_bytes: int
     max_request_fields: int
     max_image_bytes: int
     max_image_pixels: int

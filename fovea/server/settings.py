@@ -35,7 +35,7 @@ class AccessSettings(Settings):
     shared_rows: bool = Field(
         False, description="All tenants share rows; each may then learn whether another has sent an image"
     )
-    max_bytes_in_flight: int = Field(
+    max_in_flight_bytes: int = Field(
         160 * 1024 * 1024, ge=1, description="Bytes that the requests of running calls may hold together"
     )
     max_request_fields: int = Field(
@@ -77,7 +77,7 @@ class AccessSettings(Settings):
         return None if path is None else CredentialFile(path, self.named(field))
 
     def request_limits(self) -> RequestLimits:
-        return RequestLimits(self.idle_s, self.max_bytes_in_flight, self.max_request_fields)
+        return RequestLimits(self.idle_s, self.max_in_flight_bytes, self.max_request_fields)
 
     def access(self) -> Access:
         """Load certificates and tokens. Raises CredentialsInvalid, which names the setting."""

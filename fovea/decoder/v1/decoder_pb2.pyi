@@ -1262,7 +1262,7 @@ class DecoderLimits(_message.Message):
     MAX_FORMAT_S_FIELD_NUMBER: _builtins.int
     MAX_FORMAT_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     FORMAT_WORKERS_FIELD_NUMBER: _builtins.int
-    MAX_BYTES_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    MAX_IN_FLIGHT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_FIELDS_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that the server accepts, in bytes."""
@@ -1304,7 +1304,7 @@ class DecoderLimits(_message.Message):
     """Memory that compiling a response_format may take, in bytes."""
     format_workers: _builtins.int
     """The most response_formats compiled at once, each in its own process."""
-    max_bytes_in_flight: _builtins.int
+    max_in_flight_bytes: _builtins.int
     """The most bytes that the requests of running calls may hold together."""
     max_request_fields: _builtins.int
     """The most fields of a request, with those of its submessages."""
@@ -1331,12 +1331,12 @@ class DecoderLimits(_message.Message):
         max_format_s: _builtins.float = ...,
         max_format_memory_bytes: _builtins.int = ...,
         format_workers: _builtins.int = ...,
-        max_bytes_in_flight: _builtins.int = ...,
+        max_in_flight_bytes: _builtins.int = ...,
         max_request_fields: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "format_workers", b"format_workers", "idle_s", b"idle_s", "max_bytes_in_flight", b"max_bytes_in_flight", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_format_memory_bytes", b"max_format_memory_bytes", "max_format_s", b"max_format_s", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_request_fields", b"max_request_fields", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "format_workers", b"format_workers", "idle_s", b"idle_s", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_format_memory_bytes", b"max_format_memory_bytes", "max_format_s", b"max_format_s", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_in_flight_bytes", b"max_in_flight_bytes", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_request_fields", b"max_request_fields", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2548,7 +2548,7 @@ type DecoderLimits struct {
 	// The most response_formats compiled at once, each in its own process.
 	FormatWorkers uint32 `protobuf:"varint,50,opt,name=format_workers,json=formatWorkers,proto3" json:"format_workers,omitempty"`
 	// The most bytes that the requests of running calls may hold together.
-	MaxBytesInFlight uint64 `protobuf:"varint,60,opt,name=max_bytes_in_flight,json=maxBytesInFlight,proto3" json:"max_bytes_in_flight,omitempty"`
+	MaxInFlightBytes uint64 `protobuf:"varint,60,opt,name=max_in_flight_bytes,json=maxInFlightBytes,proto3" json:"max_in_flight_bytes,omitempty"`
 	// The most fields of a request, with those of its submessages.
 	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
 	unknownFields    protoimpl.UnknownFields
@@ -2725,9 +2725,9 @@ func (x *DecoderLimits) GetFormatWorkers() uint32 {
 	return 0
 }
 
-func (x *DecoderLimits) GetMaxBytesInFlight() uint64 {
+func (x *DecoderLimits) GetMaxInFlightBytes() uint64 {
 	if x != nil {
-		return x.MaxBytesInFlight
+		return x.MaxInFlightBytes
 	}
 	return 0
 }
@@ -3554,7 +3554,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"maxFormatS\x125\n" +
 	"\x17max_format_memory_bytes\x181 \x01(\x04R\x14maxFormatMemoryBytes\x12%\n" +
 	"\x0eformat_workers\x182 \x01(\rR\rformatWorkers\x12-\n" +
-	"\x13max_bytes_in_flight\x18< \x01(\x04R\x10maxBytesInFlight\x12,\n" +
+	"\x13max_in_flight_bytes\x18< \x01(\x04R\x10maxInFlightBytes\x12,\n" +
 	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"\x84\x01\n" +
 	"\vDecoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +

@@ -1502,7 +1502,7 @@ type EncoderLimits struct {
 	// Seconds that a call may wait for the caller to send or read a message.
 	IdleS uint32 `protobuf:"varint,40,opt,name=idle_s,json=idleS,proto3" json:"idle_s,omitempty"`
 	// The most bytes that the requests of running calls may hold together.
-	MaxBytesInFlight uint64 `protobuf:"varint,60,opt,name=max_bytes_in_flight,json=maxBytesInFlight,proto3" json:"max_bytes_in_flight,omitempty"`
+	MaxInFlightBytes uint64 `protobuf:"varint,60,opt,name=max_in_flight_bytes,json=maxInFlightBytes,proto3" json:"max_in_flight_bytes,omitempty"`
 	// The most fields of a request, with those of its submessages.
 	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
 	unknownFields    protoimpl.UnknownFields
@@ -1651,9 +1651,9 @@ func (x *EncoderLimits) GetIdleS() uint32 {
 	return 0
 }
 
-func (x *EncoderLimits) GetMaxBytesInFlight() uint64 {
+func (x *EncoderLimits) GetMaxInFlightBytes() uint64 {
 	if x != nil {
-		return x.MaxBytesInFlight
+		return x.MaxInFlightBytes
 	}
 	return 0
 }
@@ -2401,7 +2401,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"arenaBytes\x12\"\n" +
 	"\rarena_lease_s\x18\x0f \x01(\rR\varenaLeaseS\x12\x15\n" +
 	"\x06idle_s\x18( \x01(\rR\x05idleS\x12-\n" +
-	"\x13max_bytes_in_flight\x18< \x01(\x04R\x10maxBytesInFlight\x12,\n" +
+	"\x13max_in_flight_bytes\x18< \x01(\x04R\x10maxInFlightBytes\x12,\n" +
 	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +

@@ -319,8 +319,8 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "rmat_bytes\030\017 \001(\r\022\016\n\006idle_s\030( \001(\r\022\031\n\021enco" +
       "der_timeout_s\030) \001(\r\022\024\n\014max_format_s\0300 \001(" +
       "\002\022\037\n\027max_format_memory_bytes\0301 \001(\004\022\026\n\016fo" +
-      "rmat_workers\0302 \001(\r\022\033\n\023max_bytes_in_fligh" +
-      "t\030< \001(\004\022\032\n\022max_request_fields\030= \001(\r\"Z\n\013D" +
+      "rmat_workers\0302 \001(\r\022\033\n\023max_in_flight_byte" +
+      "s\030< \001(\004\022\032\n\022max_request_fields\030= \001(\r\"Z\n\013D" +
       "ecoderLoad\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002" +
       " \001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r\022\021\n\tkv_block" +
       "s\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007address\030\001 \001(\t" +
@@ -557,7 +557,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxBytesInFlight", "MaxRequestFields", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
       getDescriptor().getMessageType(27);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new

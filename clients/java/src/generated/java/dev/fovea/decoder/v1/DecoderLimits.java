@@ -352,19 +352,19 @@ private static final long serialVersionUID = 0L;
     return formatWorkers_;
   }
 
-  public static final int MAX_BYTES_IN_FLIGHT_FIELD_NUMBER = 60;
-  private long maxBytesInFlight_ = 0L;
+  public static final int MAX_IN_FLIGHT_BYTES_FIELD_NUMBER = 60;
+  private long maxInFlightBytes_ = 0L;
   /**
    * <pre>
    * The most bytes that the requests of running calls may hold together.
    * </pre>
    *
-   * <code>uint64 max_bytes_in_flight = 60;</code>
-   * @return The maxBytesInFlight.
+   * <code>uint64 max_in_flight_bytes = 60;</code>
+   * @return The maxInFlightBytes.
    */
   @java.lang.Override
-  public long getMaxBytesInFlight() {
-    return maxBytesInFlight_;
+  public long getMaxInFlightBytes() {
+    return maxInFlightBytes_;
   }
 
   public static final int MAX_REQUEST_FIELDS_FIELD_NUMBER = 61;
@@ -456,8 +456,8 @@ private static final long serialVersionUID = 0L;
     if (formatWorkers_ != 0) {
       output.writeUInt32(50, formatWorkers_);
     }
-    if (maxBytesInFlight_ != 0L) {
-      output.writeUInt64(60, maxBytesInFlight_);
+    if (maxInFlightBytes_ != 0L) {
+      output.writeUInt64(60, maxInFlightBytes_);
     }
     if (maxRequestFields_ != 0) {
       output.writeUInt32(61, maxRequestFields_);
@@ -546,9 +546,9 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(50, formatWorkers_);
     }
-    if (maxBytesInFlight_ != 0L) {
+    if (maxInFlightBytes_ != 0L) {
       size += com.google.protobuf.CodedOutputStream
-        .computeUInt64Size(60, maxBytesInFlight_);
+        .computeUInt64Size(60, maxInFlightBytes_);
     }
     if (maxRequestFields_ != 0) {
       size += com.google.protobuf.CodedOutputStream
@@ -619,8 +619,8 @@ private static final long serialVersionUID = 0L;
         != other.getMaxFormatMemoryBytes()) return false;
     if (getFormatWorkers()
         != other.getFormatWorkers()) return false;
-    if (getMaxBytesInFlight()
-        != other.getMaxBytesInFlight()) return false;
+    if (getMaxInFlightBytes()
+        != other.getMaxInFlightBytes()) return false;
     if (getMaxRequestFields()
         != other.getMaxRequestFields()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
@@ -677,9 +677,9 @@ private static final long serialVersionUID = 0L;
         getMaxFormatMemoryBytes());
     hash = (37 * hash) + FORMAT_WORKERS_FIELD_NUMBER;
     hash = (53 * hash) + getFormatWorkers();
-    hash = (37 * hash) + MAX_BYTES_IN_FLIGHT_FIELD_NUMBER;
+    hash = (37 * hash) + MAX_IN_FLIGHT_BYTES_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
-        getMaxBytesInFlight());
+        getMaxInFlightBytes());
     hash = (37 * hash) + MAX_REQUEST_FIELDS_FIELD_NUMBER;
     hash = (53 * hash) + getMaxRequestFields();
     hash = (29 * hash) + getUnknownFields().hashCode();
@@ -837,7 +837,7 @@ private static final long serialVersionUID = 0L;
       maxFormatS_ = 0F;
       maxFormatMemoryBytes_ = 0L;
       formatWorkers_ = 0;
-      maxBytesInFlight_ = 0L;
+      maxInFlightBytes_ = 0L;
       maxRequestFields_ = 0;
       return this;
     }
@@ -933,7 +933,7 @@ private static final long serialVersionUID = 0L;
         result.formatWorkers_ = formatWorkers_;
       }
       if (((from_bitField0_ & 0x00100000) != 0)) {
-        result.maxBytesInFlight_ = maxBytesInFlight_;
+        result.maxInFlightBytes_ = maxInFlightBytes_;
       }
       if (((from_bitField0_ & 0x00200000) != 0)) {
         result.maxRequestFields_ = maxRequestFields_;
@@ -1012,8 +1012,8 @@ private static final long serialVersionUID = 0L;
       if (other.getFormatWorkers() != 0) {
         setFormatWorkers(other.getFormatWorkers());
       }
-      if (other.getMaxBytesInFlight() != 0L) {
-        setMaxBytesInFlight(other.getMaxBytesInFlight());
+      if (other.getMaxInFlightBytes() != 0L) {
+        setMaxInFlightBytes(other.getMaxInFlightBytes());
       }
       if (other.getMaxRequestFields() != 0) {
         setMaxRequestFields(other.getMaxRequestFields());
@@ -1145,7 +1145,7 @@ private static final long serialVersionUID = 0L;
               break;
             } // case 400
             case 480: {
-              maxBytesInFlight_ = input.readUInt64();
+              maxInFlightBytes_ = input.readUInt64();
               bitField0_ |= 0x00100000;
               break;
             } // case 480
@@ -2051,31 +2051,31 @@ private static final long serialVersionUID = 0L;
       return this;
     }
 
-    private long maxBytesInFlight_ ;
+    private long maxInFlightBytes_ ;
     /**
      * <pre>
      * The most bytes that the requests of running calls may hold together.
      * </pre>
      *
-     * <code>uint64 max_bytes_in_flight = 60;</code>
-     * @return The maxBytesInFlight.
+     * <code>uint64 max_in_flight_bytes = 60;</code>
+     * @return The maxInFlightBytes.
      */
     @java.lang.Override
-    public long getMaxBytesInFlight() {
-      return maxBytesInFlight_;
+    public long getMaxInFlightBytes() {
+      return maxInFlightBytes_;
     }
     /**
      * <pre>
      * The most bytes that the requests of running calls may hold together.
      * </pre>
      *
-     * <code>uint64 max_bytes_in_flight = 60;</code>
-     * @param value The maxBytesInFlight to set.
+     * <code>uint64 max_in_flight_bytes = 60;</code>
+     * @param value The maxInFlightBytes to set.
      * @return This builder for chaining.
      */
-    public Builder setMaxBytesInFlight(long value) {
+    public Builder setMaxInFlightBytes(long value) {
 
-      maxBytesInFlight_ = value;
+      maxInFlightBytes_ = value;
       bitField0_ |= 0x00100000;
       onChanged();
       return this;
@@ -2085,12 +2085,12 @@ private static final long serialVersionUID = 0L;
      * The most bytes that the requests of running calls may hold together.
      * </pre>
      *
-     * <code>uint64 max_bytes_in_flight = 60;</code>
+     * <code>uint64 max_in_flight_bytes = 60;</code>
      * @return This builder for chaining.
      */
-    public Builder clearMaxBytesInFlight() {
+    public Builder clearMaxInFlightBytes() {
       bitField0_ = (bitField0_ & ~0x00100000);
-      maxBytesInFlight_ = 0L;
+      maxInFlightBytes_ = 0L;
       onChanged();
       return this;
     }

@@ -215,10 +215,10 @@ public interface DecoderLimitsOrBuilder extends
    * The most bytes that the requests of running calls may hold together.
    * </pre>
    *
-   * <code>uint64 max_bytes_in_flight = 60;</code>
-   * @return The maxBytesInFlight.
+   * <code>uint64 max_in_flight_bytes = 60;</code>
+   * @return The maxInFlightBytes.
    */
-  long getMaxBytesInFlight();
+  long getMaxInFlightBytes();
 
   /**
    * <pre>

@@ -255,7 +255,7 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       "\030\n \001(\r\022\021\n\tmax_queue\030\013 \001(\r\022\023\n\013cache_bytes" +
       "\030\014 \001(\004\022\025\n\ruploads_bytes\030\r \001(\004\022\023\n\013arena_b" +
       "ytes\030\016 \001(\004\022\025\n\rarena_lease_s\030\017 \001(\r\022\016\n\006idl" +
-      "e_s\030( \001(\r\022\033\n\023max_bytes_in_flight\030< \001(\004\022\032" +
+      "e_s\030( \001(\r\022\033\n\023max_in_flight_bytes\030< \001(\004\022\032" +
       "\n\022max_request_fields\030= \001(\r\"@\n\013EncoderLoa" +
       "d\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\017\n\007e" +
       "ncodes\030\003 \001(\r\"\355\002\n\025GetServerInfoResponse\022\017" +
@@ -451,7 +451,7 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_encoder_v1_EncoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxImageBytes", "MaxImagePixels", "MaxImageSide", "MaxImageAspect", "MaxJpegScans", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxBatchPatches", "MaxQueue", "CacheBytes", "UploadsBytes", "ArenaBytes", "ArenaLeaseS", "IdleS", "MaxBytesInFlight", "MaxRequestFields", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxImageBytes", "MaxImagePixels", "MaxImageSide", "MaxImageAspect", "MaxJpegScans", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxBatchPatches", "MaxQueue", "CacheBytes", "UploadsBytes", "ArenaBytes", "ArenaLeaseS", "IdleS", "MaxInFlightBytes", "MaxRequestFields", });
     internal_static_fovea_encoder_v1_EncoderLoad_descriptor =
       getDescriptor().getMessageType(22);
     internal_static_fovea_encoder_v1_EncoderLoad_fieldAccessorTable = new

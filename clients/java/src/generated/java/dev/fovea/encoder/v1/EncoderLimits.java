@@ -292,19 +292,19 @@ private static final long serialVersionUID = 0L;
     return idleS_;
   }
 
-  public static final int MAX_BYTES_IN_FLIGHT_FIELD_NUMBER = 60;
-  private long maxBytesInFlight_ = 0L;
+  public static final int MAX_IN_FLIGHT_BYTES_FIELD_NUMBER = 60;
+  private long maxInFlightBytes_ = 0L;
   /**
    * <pre>
    * The most bytes that the requests of running calls may hold together.
    * </pre>
    *
-   * <code>uint64 max_bytes_in_flight = 60;</code>
-   * @return The maxBytesInFlight.
+   * <code>uint64 max_in_flight_bytes = 60;</code>
+   * @return The maxInFlightBytes.
    */
   @java.lang.Override
-  public long getMaxBytesInFlight() {
-    return maxBytesInFlight_;
+  public long getMaxInFlightBytes() {
+    return maxInFlightBytes_;
   }
 
   public static final int MAX_REQUEST_FIELDS_FIELD_NUMBER = 61;
@@ -384,8 +384,8 @@ private static final long serialVersionUID = 0L;
     if (idleS_ != 0) {
       output.writeUInt32(40, idleS_);
     }
-    if (maxBytesInFlight_ != 0L) {
-      output.writeUInt64(60, maxBytesInFlight_);
+    if (maxInFlightBytes_ != 0L) {
+      output.writeUInt64(60, maxInFlightBytes_);
     }
     if (maxRequestFields_ != 0) {
       output.writeUInt32(61, maxRequestFields_);
@@ -458,9 +458,9 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(40, idleS_);
     }
-    if (maxBytesInFlight_ != 0L) {
+    if (maxInFlightBytes_ != 0L) {
       size += com.google.protobuf.CodedOutputStream
-        .computeUInt64Size(60, maxBytesInFlight_);
+        .computeUInt64Size(60, maxInFlightBytes_);
     }
     if (maxRequestFields_ != 0) {
       size += com.google.protobuf.CodedOutputStream
@@ -522,8 +522,8 @@ private static final long serialVersionUID = 0L;
         != other.getArenaLeaseS()) return false;
     if (getIdleS()
         != other.getIdleS()) return false;
-    if (getMaxBytesInFlight()
-        != other.getMaxBytesInFlight()) return false;
+    if (getMaxInFlightBytes()
+        != other.getMaxInFlightBytes()) return false;
     if (getMaxRequestFields()
         != other.getMaxRequestFields()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
@@ -572,9 +572,9 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getArenaLeaseS();
     hash = (37 * hash) + IDLE_S_FIELD_NUMBER;
     hash = (53 * hash) + getIdleS();
-    hash = (37 * hash) + MAX_BYTES_IN_FLIGHT_FIELD_NUMBER;
+    hash = (37 * hash) + MAX_IN_FLIGHT_BYTES_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
-        getMaxBytesInFlight());
+        getMaxInFlightBytes());
     hash = (37 * hash) + MAX_REQUEST_FIELDS_FIELD_NUMBER;
     hash = (53 * hash) + getMaxRequestFields();
     hash = (29 * hash) + getUnknownFields().hashCode();
@@ -728,7 +728,7 @@ private static final long serialVersionUID = 0L;
       arenaBytes_ = 0L;
       arenaLeaseS_ = 0;
       idleS_ = 0;
-      maxBytesInFlight_ = 0L;
+      maxInFlightBytes_ = 0L;
       maxRequestFields_ = 0;
       return this;
     }
@@ -812,7 +812,7 @@ private static final long serialVersionUID = 0L;
         result.idleS_ = idleS_;
       }
       if (((from_bitField0_ & 0x00010000) != 0)) {
-        result.maxBytesInFlight_ = maxBytesInFlight_;
+        result.maxInFlightBytes_ = maxInFlightBytes_;
       }
       if (((from_bitField0_ & 0x00020000) != 0)) {
         result.maxRequestFields_ = maxRequestFields_;
@@ -879,8 +879,8 @@ private static final long serialVersionUID = 0L;
       if (other.getIdleS() != 0) {
         setIdleS(other.getIdleS());
       }
-      if (other.getMaxBytesInFlight() != 0L) {
-        setMaxBytesInFlight(other.getMaxBytesInFlight());
+      if (other.getMaxInFlightBytes() != 0L) {
+        setMaxInFlightBytes(other.getMaxInFlightBytes());
       }
       if (other.getMaxRequestFields() != 0) {
         setMaxRequestFields(other.getMaxRequestFields());
@@ -992,7 +992,7 @@ private static final long serialVersionUID = 0L;
               break;
             } // case 320
             case 480: {
-              maxBytesInFlight_ = input.readUInt64();
+              maxInFlightBytes_ = input.readUInt64();
               bitField0_ |= 0x00010000;
               break;
             } // case 480
@@ -1722,31 +1722,31 @@ private static final long serialVersionUID = 0L;
       return this;
     }
 
-    private long maxBytesInFlight_ ;
+    private long maxInFlightBytes_ ;
     /**
      * <pre>
      * The most bytes that the requests of running calls may hold together.
      * </pre>
      *
-     * <code>uint64 max_bytes_in_flight = 60;</code>
-     * @return The maxBytesInFlight.
+     * <code>uint64 max_in_flight_bytes = 60;</code>
+     * @return The maxInFlightBytes.
      */
     @java.lang.Override
-    public long getMaxBytesInFlight() {
-      return maxBytesInFlight_;
+    public long getMaxInFlightBytes() {
+      return maxInFlightBytes_;
     }
     /**
      * <pre>
      * The most bytes that the requests of running calls may hold together.
      * </pre>
      *
-     * <code>uint64 max_bytes_in_flight = 60;</code>
-     * @param value The maxBytesInFlight to set.
+     * <code>uint64 max_in_flight_bytes = 60;</code>
+     * @param value The maxInFlightBytes to set.
      * @return This builder for chaining.
      */
-    public Builder setMaxBytesInFlight(long value) {
+    public Builder setMaxInFlightBytes(long value) {
 
-      maxBytesInFlight_ = value;
+      maxInFlightBytes_ = value;
       bitField0_ |= 0x00010000;
       onChanged();
       return this;
@@ -1756,12 +1756,12 @@ private static final long serialVersionUID = 0L;
      * The most bytes that the requests of running calls may hold together.
      * </pre>
      *
-     * <code>uint64 max_bytes_in_flight = 60;</code>
+     * <code>uint64 max_in_flight_bytes = 60;</code>
      * @return This builder for chaining.
      */
-    public Builder clearMaxBytesInFlight() {
+    public Builder clearMaxInFlightBytes() {
       bitField0_ = (bitField0_ & ~0x00010000);
-      maxBytesInFlight_ = 0L;
+      maxInFlightBytes_ = 0L;
       onChanged();
       return this;
     }
