@@ -53,6 +53,7 @@ class VllmEngine(BaseEngine[VllmCall]):
         self._settings = settings
         self._gauge = LoadGauge()
         self._llm: Any = None
+        self._death: asyncio.Task[FoveaError] | None = None
         self._formats: Formats | None = None
 
     async def start(self) -> None:
@@ -68,18 +69,25 @@ class VllmEngine(BaseEngine[VllmCall]):
         self._llm = await asyncio.to_thread(launch, self._settings, self._checkpoint, self._gauge)
         self._gauge.blocks = self._llm.vllm_config.cache_config.num_gpu_blocks or 0
         self._failure = None
+        self._death = asyncio.create_task(self._watch(self._llm))
 
     async def died(self) -> FoveaError:
-        """Polls, because vLLM reports its death only to callers that wait for an answer."""
-        while True:
-            try:
-                self._running()
-            except EngineFailed as failure:
-                return failure
+        if self._death is None:
+            raise EngineUnavailable("the engine has not started")
+        return await asyncio.shield(self._death)
+
+    async def _watch(self, llm: Any) -> FoveaError:
+        """Polls, because vLLM does not report its death to every caller that waits."""
+        while not llm.errored:  # noqa: ASYNC110  it has no event for this
             await asyncio.sleep(POLL_S)
+        failure = partial(EngineFailed, "vLLM is dead")
+        self._fail(failure)
+        return failure()
 
     async def close(self) -> None:
         self._fail(partial(EngineUnavailable, "the engine is closed"))
+        if self._death is not None:
+            self._death.cancel()
         if self._formats is not None:
             self._formats.close()
         llm, self._llm = self._llm, None
