@@ -67,7 +67,10 @@ async def test_log_probabilities_are_those_of_the_model(
     q = with_images(questions, 0)
     deltas = await answer(engine, q, replace(GREEDY, logprobs=True))
     assert [len(d.logprobs) for d in deltas] == [len(d.token_ids) for d in deltas]
-    assert deltas[0].logprobs[0] == pytest.approx(expected_logprob(references["moe"], q), abs=1e-4)
+    first = next(
+        d.logprobs[0] for d in deltas if d.logprobs
+    )  # the first delta says only that it was admitted
+    assert first == pytest.approx(expected_logprob(references["moe"], q), abs=1e-4)
     assert not any(d.logprobs for d in await answer(engine, q, GREEDY))
 
 
@@ -93,11 +96,11 @@ async def test_the_answer_matches_its_response_format(
     assert fits(said), said  # type: ignore[operator]
 
 
-async def test_a_format_that_vllm_cannot_compile_is_refused(
+async def test_a_format_that_cannot_be_compiled_is_refused_before_vllm(
     engine: VllmEngine, questions: dict[str, list[Question]]
 ) -> None:
     broken = replace(GREEDY, response_format=ResponseFormat("regex", ("[0-9",)))
-    with pytest.raises(InvalidArgument, match="vLLM refuses"):
+    with pytest.raises(InvalidArgument, match="cannot be enforced"):
         await answer(engine, with_images(questions, 0), broken)
 
 
