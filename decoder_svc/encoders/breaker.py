@@ -25,19 +25,21 @@ class Breaker:
         self._name = name
         self._probe = probe
         self._probing: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def open(self) -> bool:
         return self._probing is not None
 
     def trip(self) -> None:
-        """Open, and probe until the encoder answers. No effect while open."""
-        if self._probing is None:
+        """Open, and probe until the encoder answers. No effect while open, or once closed for good."""
+        if self._probing is None and not self._closed:
             log.warning("encoder_down", encoder=self._name)
             self._probing = asyncio.create_task(self._probe_until_alive())
 
     async def close(self) -> None:
-        """Stop probing, when the encoder is given up."""
+        """Stop probing for good, when the encoder is given up."""
+        self._closed = True
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)

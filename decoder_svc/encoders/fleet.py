@@ -161,7 +161,8 @@ class Fleet:
                 return_exceptions=True,
             )
         finally:
-            running.cancel()
+            running.cancel()  # awaited, because two readers of a call's requests would disturb each other
+            await asyncio.gather(running, return_exceptions=True)
         failures: list[BaseException] = []
         for result in results:
             if isinstance(result, StoredImage):

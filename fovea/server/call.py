@@ -180,17 +180,24 @@ class _LayeredHandler:
 
     async def unary(self, _: Any, context: Any) -> Any:
         async with self._begun(context) as (call, messages, request):
-            handle = self.handler.stream_unary or self.handler.unary_unary
-            response, failure = None, None
-            try:
-                response = await handle(request, context)
-            except FoveaError as error:
-                failure = error.with_traceback(None)  # its frames hold the upload
-            await messages.drain()
-            if failure is not None:
-                raise failure
+            if self.handler.request_streaming:
+                response = await self._upload(request, context, messages)
+            else:
+                response = await self.handler.unary_unary(request, context)
             await call.announce()
             return response
+
+    async def _upload(self, requests: Any, context: Any, messages: Messages) -> Any:
+        """The response to a client stream, once the rest of the stream was read."""
+        try:
+            response = await self.handler.stream_unary(requests, context)
+        except FoveaError as error:
+            failure = error.with_traceback(None)  # its frames hold the upload
+        else:
+            await messages.drain()
+            return response
+        await messages.drain()
+        raise failure
 
     async def stream(self, _: Any, context: Any) -> None:
         async with self._begun(context) as (call, messages, request):

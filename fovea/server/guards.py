@@ -13,6 +13,8 @@ from typing import Any
 from fovea.contract.errors import InvalidArgument, ServerBusy
 
 MIN_FIELD_BYTES = 2
+VARINT_BYTES = 10
+"""The longest varint of protobuf. An endless value must not grow an integer byte by byte."""
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _FIXED = {FIXED64: 8, FIXED32: 4}
 
@@ -87,13 +89,10 @@ def check_field_count(data: bytes, kind: Any, limit: int) -> None:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The value at `at`, and where the next begins. A truncated value ends at the end of the data."""
-    value = shift = 0
-    while at < len(data):
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
+    """The value at `at`, and where the next begins: at the end of the data if the value is malformed."""
+    value = 0
+    for number, byte in enumerate(data[at : at + VARINT_BYTES]):
+        value |= (byte & 0x7F) << 7 * number
         if byte < 0x80:
-            break
-        shift += 7
-    return value, at
+            return value, at + number + 1
+    return value, len(data)

@@ -46,9 +46,8 @@ class Messages:
         """The request of a unary call. Raises InvalidArgument, CallIdle."""
         data = await self._receive()
         if data is grpc.aio.EOF:
-            await asyncio.sleep(
-                0
-            )  # a caller that cancels also ends its requests, and gRPC says so a moment later
+            # A caller that cancels also ends its requests, and gRPC reports the cancellation a moment later.
+            await asyncio.sleep(0)
             if self.context.cancelled():
                 raise asyncio.CancelledError
             raise self._invalid("the call ended without a request")

@@ -34,6 +34,13 @@ def test_the_bytes_of_an_image_are_one_field() -> None:
     check_field_count(data, pb.GenerateRequest, 10)
 
 
+@pytest.mark.parametrize("data", [b"\x80" * 4_000_000, b"\xff" * 4_000_000, b"\x0a\xff" * 2_000_000])
+def test_an_endless_varint_costs_nothing(data: bytes) -> None:
+    """Read byte by byte into an integer, it would take minutes."""
+    with suppress(InvalidArgument):
+        check_field_count(data, pb.GenerateRequest, 10)
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_end_the_count(data: bytes) -> None:
     with suppress(InvalidArgument):

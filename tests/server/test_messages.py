@@ -96,6 +96,15 @@ async def kit() -> AsyncIterator[Kit]:
     await server.stop(0)
 
 
+async def trickle(*before: bytes) -> AsyncIterator[bytes]:
+    """Requests that never end and are never idle."""
+    for message in before:
+        yield message
+    while True:
+        await asyncio.sleep(IDLE_S / 6)
+        yield b""
+
+
 async def never(*before: bytes) -> AsyncIterator[bytes]:
     for message in before:
         yield message
@@ -197,15 +206,15 @@ async def test_disconnecting_callers_are_not_logged_as_defects(
 async def test_requests_of_running_calls_hold_a_bounded_number_of_bytes(kit: Kit, kind: str) -> None:
     """Uploads that never end hold their bytes, and the next large request is refused with advice."""
     part = Message(service="x" * 1_000_000).SerializeToString()
-    held = [kit.call("Taken", never(*[part] * 3)) for _ in range(2)]
-    async with asyncio.timeout(10):
+    held = [kit.call("Taken", trickle(*[part] * 3)) for _ in range(2)]
+    async with asyncio.timeout(30):
         while (error := await _failure_of(kit, kind, part, part)) is None:
             await asyncio.sleep(0.01)
     assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "SERVER_BUSY")
     assert error.retry_s
     for call in held:
         call.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await _failure_of(kit, kind, part) is not None:
             await asyncio.sleep(0.01)
 
