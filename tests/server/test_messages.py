@@ -67,7 +67,14 @@ class Handlers:
 class Kit:
     """A server of these methods, and a caller that sends arbitrary bytes."""
 
-    def __init__(self, channel: grpc.aio.Channel, registry: CollectorRegistry, handlers: Handlers) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        registry: CollectorRegistry,
+        handlers: Handlers,
+        interceptor: CallInterceptor,
+    ) -> None:
+        self.interceptor = interceptor
         self.channel = channel
         self.registry = registry
         self.handlers = handlers
@@ -87,12 +94,13 @@ class Kit:
 @pytest_asyncio.fixture(loop_scope="session")
 async def kit() -> AsyncIterator[Kit]:
     registry, handlers = CollectorRegistry(), Handlers()
-    server = grpc.aio.server(interceptors=(CallInterceptor(CallMetrics(registry), LIMITS),))
+    interceptor = CallInterceptor(CallMetrics(registry), LIMITS)
+    server = grpc.aio.server(interceptors=(interceptor,))
     server.add_registered_method_handlers("test.Kit", handlers.by_name)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=SMALL_WINDOW) as channel:
-        yield Kit(channel, registry, handlers)
+        yield Kit(channel, registry, handlers, interceptor)
     await server.stop(0)
 
 
@@ -207,26 +215,18 @@ async def test_requests_of_running_calls_hold_a_bounded_number_of_bytes(kit: Kit
     """Uploads that never end hold their bytes, and the next large request is refused with advice."""
     part = Message(service="x" * 1_000_000).SerializeToString()
     held = [kit.call("Taken", trickle(*[part] * 3)) for _ in range(2)]
+    in_flight = kit.interceptor._in_flight
     async with asyncio.timeout(30):
-        while (error := await _failure_of(kit, kind, part, part)) is None:
+        while in_flight.used < 6 * len(part):
             await asyncio.sleep(0.01)
+    error = await kit.failure(kind, *([part, part] if kind == "Taken" else [part + part]))
     assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "SERVER_BUSY")
     assert error.retry_s
     for call in held:
         call.cancel()
     async with asyncio.timeout(30):
-        while await _failure_of(kit, kind, part) is not None:
+        while in_flight.used:
             await asyncio.sleep(0.01)
-
-
-async def _failure_of(kit: Kit, kind: str, *parts: bytes) -> Failure | None:
-    """The failure of a call that sends `parts`; None if it succeeds."""
-    many = parts if kind == "Taken" else [b"".join(parts)]
-    try:
-        await kit.call(kind, iter(many), timeout=30)
-    except grpc.aio.AioRpcError:
-        return await kit.failure(kind, *many)
-    return None
 
 
 @pytest.mark.parametrize(("count", "refused"), [(1000, False), (1001, True), (2_000_000, True)])
