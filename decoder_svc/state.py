@@ -162,7 +162,10 @@ class ServiceState:
     async def put(
         self, tenant: str, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline
     ) -> StoredImage:
-        """Store an image on the owner of its digest. Without a digest the bytes are buffered to hash them."""
+        """Store an image on the encoders that rank highest for its digest.
+
+        Without a digest the bytes are buffered to hash them.
+        """
         bounded = self._bounded(chunks)
         if not digest:
             data = b"".join([chunk async for chunk in bounded])
@@ -174,7 +177,7 @@ class ServiceState:
             return await encoders.put(digest, bounded, deadline)
 
     async def describe(self, tenant: str, digest: str, deadline: Deadline) -> StoredImage:
-        """Raises IMAGE_NOT_STORED if the owner of the digest does not hold the image."""
+        """Raises ImageNotStored if no encoder holds the image, EncoderUnavailable if one that may is down."""
         _check_digest("digest", digest)
         with self._pool.held(tenant) as encoders:
             return await encoders.describe(digest, deadline)

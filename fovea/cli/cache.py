@@ -70,12 +70,12 @@ def delete(
         ):
             for image in images:
                 digest = _id(image)
-                _print(digest, client.delete(digest), as_json)
+                _print(client.delete(digest), as_json, digest=digest)
         return
     with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as front:
         deletions = {digest: front.delete(digest) for digest in map(_id, images)}
     for digest, deletion in deletions.items():
-        _print(digest, deletion.total, as_json, deletion)
+        _print(deletion.total, as_json, deletion, digest=digest)
     if not all(deletion.complete for deletion in deletions.values()):
         raise typer.Exit(1)
 
@@ -92,7 +92,7 @@ def purge(
 
     with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
         deletion = client.purge(tenant)
-    _print(tenant, deletion.total, as_json, deletion)
+    _print(deletion.total, as_json, deletion, tenant=tenant)
     if not deletion.complete:
         raise typer.Exit(1)
 
@@ -104,18 +104,18 @@ def _id(image: str) -> str:
     return id_of(given(image))
 
 
-def _print(name: str, deleted: Deleted, as_json: bool, deletion: Deletion | None = None) -> None:
-    """`name` is an image id or a tenant; `deletion` names the encoders of a decoder."""
+def _print(deleted: Deleted, as_json: bool, deletion: Deletion | None = None, **name: str) -> None:
+    """`name` is `digest` or `tenant`; `deletion` names the encoders of a decoder."""
     if as_json:
         more = {} if deletion is None else {"complete": deletion.complete, "encoders": _encoders(deletion)}
-        emit(digest=name, **vars(deleted), **more)
+        emit(**name, **vars(deleted), **more)
         return
     if deleted.uploads or deleted.records:
         typer.echo(
             f"removed: uploads {deleted.uploads}, row records {deleted.records}, {size(deleted.bytes)}"
         )
     else:
-        typer.echo("nothing was stored under this id" if name.startswith("sha256:") else "nothing was stored")
+        typer.echo("nothing was stored under this id" if "digest" in name else "nothing was stored")
     for each in deletion.encoders if deletion else ():
         if each.deleted is None:
             typer.echo(f"not confirmed by {each.encoder} ({each.reason}): repeat the command once it is back")

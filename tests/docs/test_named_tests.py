@@ -25,6 +25,14 @@ def test_every_page_names_tests() -> None:
     assert {page for page, _, _ in NAMED} == set(PAGES)
 
 
+def test_every_defence_of_the_threat_model_names_a_test() -> None:
+    page = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
+    table = page.split("## What is defended")[1].split("## What is not defended")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 10
+    assert [row for row in rows if "`tests/" not in row] == []
+
+
 @pytest.mark.parametrize(("page", "file", "name"), NAMED)
 def test_a_named_test_exists(page: str, file: str, name: str) -> None:
     path = ROOT / file

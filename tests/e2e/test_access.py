@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from fovea.client import AsyncClient, AsyncEncoderClient, Tls, errors
 from fovea.server.identity import Identity, Role
@@ -132,7 +133,16 @@ async def _certificates_are_renewed_on_both_sides(closed: Closed, second: Servic
     closed.client.replace(other.issue("client"))
     closed.authority.file.write_bytes(other.file.read_bytes())
     async with closed.asking(second, "user") as client:
-        await _answered(client, 4)
+        with capture_logs() as logs:
+            await _answered(client, 4)
+            async with asyncio.timeout(TIMEOUT_S):
+                while not any(_renews(entry, "--encoder-ca") for entry in logs):
+                    await _answered(client, 4)
+                    await asyncio.sleep(0.2)
+
+
+def _renews(entry: Mapping[str, Any], setting: str) -> bool:
+    return entry["event"] == "credentials reloaded" and setting in entry["settings"]
 
 
 async def _answered(client: AsyncClient, seed: int) -> None:

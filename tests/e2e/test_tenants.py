@@ -5,6 +5,7 @@ of a single tenant.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from fovea.client import Answer, AsyncClient, AsyncEncoderClient, Sampling, errors
+from fovea.client import Answer, AsyncClient, AsyncEncoderClient, Sampling, Text, errors
 from fovea.server.identity import Identity, Role
 from fovea.server.tokens import entry
-from tests.e2e.house import Service, decoder, encoder, free_address
+from tests.e2e.house import LONG_WINDED, Service, decoder, encoder, free_address
 from tests.e2e.pictures import picture
 
 MIB = 1024 * 1024
@@ -31,7 +32,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "arena": {"same_host": True},
     "rows": {"row_cache_bytes": 64 * MIB, "same_host": False},
     "prefix": {"prefix_cache": True, "same_host": False},
-    "pool": {"row_cache_bytes": 64 * MIB, "shared_rows": True},
+    "pool": {"row_cache_bytes": 64 * MIB, "shared_rows": True, "same_host": False},
 }
 
 
@@ -130,8 +131,18 @@ async def test_a_declared_pool_shares_rows_on_the_decoder(tenants: Tenants) -> N
 
 async def test_a_user_sees_no_load_of_others(tenants: Tenants) -> None:
     await tenants.ask("acme", picture(96, 64, seed=400))
-    async with tenants.client("other") as other, tenants.client("operator") as operator:
-        seen, whole = await other.info(), await operator.info()
+    async with (
+        tenants.client("acme") as acme,
+        tenants.client("other") as other,
+        tenants.client("operator") as operator,
+        aclosing(acme.stream(LONG_WINDED, sampling=Sampling(max_new_tokens=512))) as running,
+    ):
+        async for event in running:
+            if isinstance(event, Text):
+                break
+        mine, seen, whole = await acme.info(), await other.info(), await operator.info()
+    assert (mine.load["running"], seen.load["running"], whole.load["running"]) == (1, 0, 1)
+    assert whole.load["kv_blocks_used"] > 0
     hidden = ("waiting", "running", "encodes")
     assert not any(peer.get(name) for peer in seen.details["encoders"] for name in hidden)
     assert not seen.load.get("kv_blocks_used")

@@ -82,7 +82,7 @@ class DecoderServiceServicer:
     """
 
     def PutImage(self, request_iterator, context):
-        """Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
+        """Stores an image on the encoders that rank highest for its id, so that later requests can refer to it. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,7 +90,8 @@ class DecoderServiceServicer:
 
     def DescribeImage(self, request, context):
         """Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-        IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+        IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+        Does not renew its expiry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

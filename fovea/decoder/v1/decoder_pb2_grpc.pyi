@@ -34,10 +34,11 @@ class DecoderServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DecoderServiceAsyncStub: ...
     PutImage: _grpc.StreamUnaryMultiCallable[_decoder_pb2.PutImageRequest, _decoder_pb2.PutImageResponse]
-    """Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent."""
+    """Stores an image on the encoders that rank highest for its id, so that later requests can refer to it. Idempotent."""
     DescribeImage: _grpc.UnaryUnaryMultiCallable[_decoder_pb2.DescribeImageRequest, _decoder_pb2.DescribeImageResponse]
     """Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-    IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+    IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+    Does not renew its expiry.
     """
     Generate: _grpc.UnaryStreamMultiCallable[_decoder_pb2.GenerateRequest, _decoder_pb2.GenerateResponse]
     """Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt."""
@@ -62,10 +63,11 @@ class DecoderServiceAsyncStub(DecoderServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutImage: _aio.StreamUnaryMultiCallable[_decoder_pb2.PutImageRequest, _decoder_pb2.PutImageResponse]  # type: ignore[assignment]
-    """Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent."""
+    """Stores an image on the encoders that rank highest for its id, so that later requests can refer to it. Idempotent."""
     DescribeImage: _aio.UnaryUnaryMultiCallable[_decoder_pb2.DescribeImageRequest, _decoder_pb2.DescribeImageResponse]  # type: ignore[assignment]
     """Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-    IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+    IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+    Does not renew its expiry.
     """
     Generate: _aio.UnaryStreamMultiCallable[_decoder_pb2.GenerateRequest, _decoder_pb2.GenerateResponse]  # type: ignore[assignment]
     """Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt."""
@@ -93,7 +95,7 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_decoder_pb2.PutImageRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_decoder_pb2.PutImageResponse, _abc.Awaitable[_decoder_pb2.PutImageResponse]]:
-        """Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent."""
+        """Stores an image on the encoders that rank highest for its id, so that later requests can refer to it. Idempotent."""
 
     @_abc_1.abstractmethod
     def DescribeImage(
@@ -102,7 +104,8 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_decoder_pb2.DescribeImageResponse, _abc.Awaitable[_decoder_pb2.DescribeImageResponse]]:
         """Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-        IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+        IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+        Does not renew its expiry.
         """
 
     @_abc_1.abstractmethod

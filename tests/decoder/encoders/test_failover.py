@@ -76,12 +76,12 @@ class Down(Dying):
 
 
 @asynccontextmanager
-async def fleet_of(*encoders: Encoder, copies: int = 2) -> AsyncIterator[Fleet]:
+async def fleet_of(*encoders: Encoder) -> AsyncIterator[Fleet]:
     """A fleet whose rank order for WANTED.digest is the order of `encoders`."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(served(encoders))
         absent = [encoder for encoder in encoders if isinstance(encoder, Down)]
-        pool = EncoderPool(Fleet({}, EXPECTED, "", copies=copies), [encoder.address for encoder in encoders])
+        pool = EncoderPool(Fleet({}, EXPECTED, ""), [encoder.address for encoder in encoders])
         stack.push_async_callback(pool.close)
         with pool.held() as fleet:
             order = {encoder.address: fleet.encoders[encoder.address] for encoder in encoders}

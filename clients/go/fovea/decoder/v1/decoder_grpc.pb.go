@@ -37,10 +37,11 @@ const (
 //
 // Answers questions about images.
 type DecoderServiceClient interface {
-	// Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
+	// Stores an image on the encoders that rank highest for its id, so that later requests can refer to it. Idempotent.
 	PutImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutImageRequest, PutImageResponse], error)
 	// Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-	// IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+	// IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+	// Does not renew its expiry.
 	DescribeImage(ctx context.Context, in *DescribeImageRequest, opts ...grpc.CallOption) (*DescribeImageResponse, error)
 	// Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt.
 	Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GenerateResponse], error)
@@ -164,10 +165,11 @@ func (c *decoderServiceClient) GetServerInfo(ctx context.Context, in *GetServerI
 //
 // Answers questions about images.
 type DecoderServiceServer interface {
-	// Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
+	// Stores an image on the encoders that rank highest for its id, so that later requests can refer to it. Idempotent.
 	PutImage(grpc.ClientStreamingServer[PutImageRequest, PutImageResponse]) error
 	// Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-	// IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+	// IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+	// Does not renew its expiry.
 	DescribeImage(context.Context, *DescribeImageRequest) (*DescribeImageResponse, error)
 	// Answers a conversation as a stream: `started`, then deltas, then `finished` with the receipt.
 	Generate(*GenerateRequest, grpc.ServerStreamingServer[GenerateResponse]) error

@@ -362,11 +362,18 @@ class ErrorsTest {
   @Test
   void anEngineThatIsBusyIsAskedAgain(House house) {
     try (Fovea narrow = Fovea.connect(house.narrow().address)) {
-      long began = System.nanoTime();
-      Answer answer = whileFull(narrow, () -> narrow.ask("?"));
-      assertTrue(answer.receipt().totals().outputTokens() > 0);
-      assertTrue(Duration.ofNanos(System.nanoTime() - began).toMillis() >= 1000);
+      long waitedMs = 0;
+      for (int attempt = 0; waitedMs < 1000 && attempt < 5; attempt++) {
+        waitedMs = whileFull(narrow, () -> askedForMs(narrow)); // the engine may be done before it is asked
+      }
+      assertTrue(waitedMs >= 1000, "answered without the pushback");
     }
+  }
+
+  private static long askedForMs(Fovea narrow) {
+    long began = System.nanoTime();
+    assertTrue(narrow.ask("?").receipt().totals().outputTokens() > 0);
+    return Duration.ofNanos(System.nanoTime() - began).toMillis();
   }
 
   /** What a third caller gets while one request runs and one waits. */

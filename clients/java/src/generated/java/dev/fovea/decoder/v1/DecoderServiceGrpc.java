@@ -331,7 +331,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
+     * Stores an image on the encoders that rank highest for its id, so that later requests can refer to it. Idempotent.
      * </pre>
      */
     default io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.PutImageRequest> putImage(
@@ -342,7 +342,8 @@ public final class DecoderServiceGrpc {
     /**
      * <pre>
      * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+     * IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+     * Does not renew its expiry.
      * </pre>
      */
     default void describeImage(dev.fovea.decoder.v1.DescribeImageRequest request,
@@ -448,7 +449,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
+     * Stores an image on the encoders that rank highest for its id, so that later requests can refer to it. Idempotent.
      * </pre>
      */
     public io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.PutImageRequest> putImage(
@@ -460,7 +461,8 @@ public final class DecoderServiceGrpc {
     /**
      * <pre>
      * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+     * IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+     * Does not renew its expiry.
      * </pre>
      */
     public void describeImage(dev.fovea.decoder.v1.DescribeImageRequest request,
@@ -559,7 +561,7 @@ public final class DecoderServiceGrpc {
 
     /**
      * <pre>
-     * Stores an image on the encoder that owns it, so that later requests can refer to it by its id. Idempotent.
+     * Stores an image on the encoders that rank highest for its id, so that later requests can refer to it. Idempotent.
      * </pre>
      */
     @io.grpc.ExperimentalApi("https://github.com/grpc/grpc-java/issues/10918")
@@ -572,7 +574,8 @@ public final class DecoderServiceGrpc {
     /**
      * <pre>
      * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+     * IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+     * Does not renew its expiry.
      * </pre>
      */
     public dev.fovea.decoder.v1.DescribeImageResponse describeImage(dev.fovea.decoder.v1.DescribeImageRequest request) throws io.grpc.StatusException {
@@ -667,7 +670,8 @@ public final class DecoderServiceGrpc {
     /**
      * <pre>
      * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+     * IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+     * Does not renew its expiry.
      * </pre>
      */
     public dev.fovea.decoder.v1.DescribeImageResponse describeImage(dev.fovea.decoder.v1.DescribeImageRequest request) {
@@ -761,7 +765,8 @@ public final class DecoderServiceGrpc {
     /**
      * <pre>
      * Returns the facts of a stored image, so that a client can avoid uploading a large file again. Fails with
-     * IMAGE_NOT_STORED if the owner does not hold the image. Does not renew its expiry.
+     * IMAGE_NOT_STORED if no encoder holds the image, and with ENCODER_UNAVAILABLE if an encoder that may hold it is down.
+     * Does not renew its expiry.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.decoder.v1.DescribeImageResponse> describeImage(
