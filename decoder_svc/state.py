@@ -186,22 +186,26 @@ class ServiceState:
         """Delete an image on every encoder, then in the caches here. Raises InvalidArgument for no digest."""
         _check_digest("digest", digest)
         with self._pool.held(tenant) as encoders:
-            deletion = await delete_everywhere(
-                encoders.encoders.values(), lambda encoder: encoder.delete(tenant, digest, deadline)
-            )
-        self._forget(tenant, digest)
-        encoders.cache.delete(lambda rows: rows.digest == digest and (rows.shared or rows.tenant == tenant))
-        return deletion
+            try:
+                return await delete_everywhere(
+                    encoders.encoders.values(), lambda encoder: encoder.delete(tenant, digest, deadline)
+                )
+            finally:  # also for a caller that leaves: some encoders have deleted the image
+                self._forget(tenant, digest)
+                encoders.cache.delete(
+                    lambda rows: rows.digest == digest and (rows.shared or rows.tenant == tenant)
+                )
 
     async def purge(self, tenant: str, deadline: Deadline) -> Deletion:
         """Delete a tenant on every encoder, then in the caches here."""
         with self._pool.held(tenant) as encoders:
-            deletion = await delete_everywhere(
-                encoders.encoders.values(), lambda encoder: encoder.purge(tenant, deadline)
-            )
-        self._forget(tenant)
-        encoders.cache.delete(lambda rows: rows.tenant == tenant)
-        return deletion
+            try:
+                return await delete_everywhere(
+                    encoders.encoders.values(), lambda encoder: encoder.purge(tenant, deadline)
+                )
+            finally:
+                self._forget(tenant)
+                encoders.cache.delete(lambda rows: rows.tenant == tenant)
 
     def _forget(self, tenant: str, digest: str = "") -> None:
         self._pool.forget(tenant)

@@ -106,7 +106,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
             known=placed.known,
             header=_header(placed, self._state),
             timings=encoder_pb2.EncodeTimings(**vars(placed.timings)),
-            order=placed.order if request.order and placed.order is not None else None,
+            order=placed.order.tolist() if request.order and placed.order is not None else None,
         )
 
     async def LeaseRows(
@@ -195,7 +195,7 @@ def _header(served: ServedRows | PlacedRows, state: ServiceState) -> encoder_pb2
         fingerprint=state.fingerprint,
         encoder=state.description.name,
         joined=served.joined,
-        kept=served.kept,
+        kept=None if served.kept is None else served.kept.tolist(),
     )
 
 

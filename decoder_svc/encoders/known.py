@@ -18,9 +18,9 @@ from fovea.contract.rows import RowOrigin
 
 K = TypeVar("K")
 V = TypeVar("V")
-IMAGES = 4096
+IMAGES = 1024
 TENANTS = 64
-PLACEMENTS = 512  # each may hold an index for every row
+PLACEMENTS = 32  # each may hold an index for every row; these bounds are of each tenant
 
 
 class Known:

@@ -106,4 +106,4 @@ def _kept_indexes(image: PlannedImage) -> NDArray[np.int32]:
 
 async def _read_all(fetch: RowFetch) -> bytes:
     async with aclosing(fetch.chunks()) as chunks:
-        return b"".join([bytes(chunk.data) async for chunk in chunks])
+        return b"".join([chunk.data async for chunk in chunks])

@@ -111,6 +111,10 @@ def _key(tokens: Prompt | RequestState, prompt: Prompt, before: Hashable, span: 
     """
     content = [tokens.token_ids[span].tobytes(), tokens.positions[:, span].tobytes()]
     for image in prompt.images:
+        if image.end <= span.start:
+            continue
+        if image.start >= span.stop:
+            break
         first, last = max(span.start, image.start) - image.start, min(span.stop, image.end) - image.start
         if first < last:
             if not image.key:

@@ -19,6 +19,7 @@ from decoder_svc.engine.row_buffer import RowBuffer
 from decoder_svc.model.unpack import TORCH_DTYPE, unpack
 from decoder_svc.prompt.positions import mrope_positions, rows_of
 from fovea.contract.errors import InvalidArgument, RowsMismatch
+from fovea.contract.row_stream import are_kept_indices
 from fovea.contract.rows import RowDtype
 
 
@@ -36,8 +37,11 @@ def _check_image(number: int, image: ImageSpan, merge: int) -> None:
     if t != 1 or h < 1 or w < 1 or h % merge or w % merge:
         raise RowsMismatch(f"image {number} has a grid of {t}x{h}x{w} patches", image=number)
     full, kept = rows_of(image.grid_thw, merge), _kept(image)
-    ascending = len(kept) > 0 and kept[0] >= 0 and kept[-1] < full and bool(np.all(np.diff(kept) > 0))
-    if len(kept) != image.rows or not ascending or (image.kept is None and image.rows != full):
+    if (
+        len(kept) != image.rows
+        or not are_kept_indices(kept, full)
+        or (image.kept is None and image.rows != full)
+    ):
         raise RowsMismatch(
             f"image {number} has {image.rows} rows, its grid gives {full}, {len(kept)} are kept",
             image=number,

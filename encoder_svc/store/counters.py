@@ -10,10 +10,14 @@ from encoder_svc.store.core import Amount, PartitionStats
 from encoder_svc.store.keys import TENANT_BYTES, is_sidecar
 
 Event = Literal["hits", "misses", "puts", "skipped_puts", "evictions", "failed_checks", "errors"]
+MAX_TENANTS = 1024
+OTHERS = b""
 _FAILURES: frozenset[Event] = frozenset({"failed_checks", "errors"})
 
 
 class EventCounters:
+    """Counts of the MAX_TENANTS tenants that came last; earlier ones are counted together, as OTHERS."""
+
     def __init__(self) -> None:
         self._counts: defaultdict[bytes, Counter[Event]] = defaultdict(Counter)
         self._lock = threading.Lock()
@@ -23,6 +27,9 @@ class EventCounters:
         counted = _FAILURES.intersection(events) if is_sidecar(key) else events
         with self._lock:
             self._counts[key[:TENANT_BYTES]].update(counted)
+            if len(self._counts) > MAX_TENANTS:
+                oldest = next(tenant for tenant in self._counts if tenant != OTHERS)
+                self._counts[OTHERS].update(self._counts.pop(oldest))
 
     def stats(self, sizes: dict[bytes, Amount]) -> dict[bytes, PartitionStats]:
         """The counts together with each tenant's size on disk."""

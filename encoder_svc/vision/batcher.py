@@ -54,6 +54,11 @@ class TowerLoad:
     encodes: int = 0
 
 
+MAX_TENANTS = 1024
+OTHERS = ""
+"""Counts the tenants that came before the last MAX_TENANTS together."""
+
+
 class Batcher:
     """Start it on the loop that calls it. `healthy` turns false for good when the tower fails.
 
@@ -218,9 +223,15 @@ class Batcher:
             await self._run_alone(batch, error)
             return
         ended = time.perf_counter()
-        self.encodes.update(image.tenant for image in batch)
+        self._count(batch)
         for image, output in zip(batch, outputs, strict=True):
             image.finish(output, started, ended)
+
+    def _count(self, batch: Sequence[QueuedImage]) -> None:
+        self.encodes.update(image.tenant for image in batch)
+        while len(self.encodes) > MAX_TENANTS:
+            oldest = next(tenant for tenant in self.encodes if tenant != OTHERS)
+            self.encodes[OTHERS] += self.encodes.pop(oldest)
 
     async def _run_alone(self, batch: Sequence[QueuedImage], error: Exception) -> None:
         if len(batch) == 1:

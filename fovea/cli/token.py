@@ -67,13 +67,15 @@ def _append(path: Path, lines: str) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Rename a complete file over `path`, so that a server never reads half of it. It keeps its mode."""
+    """Rename a complete file over `path`, so that a server never reads half of it. Owner and mode stay."""
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as output:
             output.write(text)
         if path.exists():
-            os.chmod(made, path.stat().st_mode & 0o777)
+            before = path.stat()
+            os.chown(made, before.st_uid, before.st_gid)
+            os.chmod(made, before.st_mode & 0o777)
         os.replace(made, path)
     except OSError:
         with suppress(OSError):

@@ -59,7 +59,7 @@ class Placed:
             cost=header.count,
             count=header.rows,
             kept=as_tuple(header.kept),
-            order=placement.order,
+            order=tuple(placement.order.tolist()),
             source=header.origin,
             encoder=header.encoder,
             fingerprint=header.fingerprint,

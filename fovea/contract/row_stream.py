@@ -70,7 +70,7 @@ class RowPlacement:
 
     known: bool
     header: RowHeader
-    order: tuple[int, ...]
+    order: NDArray[np.int32]
     timings: Mapping[str, float]
 
     def encoded(self, plan: EncodePlan, total: int) -> int:
@@ -83,8 +83,12 @@ RowEvent = RowHeader | ChunkFrame | RowSummary
 
 def kept_from_proto(indices: Iterable[int]) -> KeptIndices:
     """Kept indices as sent, unchecked; an index beyond int32 becomes negative, which no check accepts."""
-    kept = np.array(indices, np.uint32).astype(np.int32)
+    kept = _indices(indices)
     return kept if len(kept) else None
+
+
+def _indices(indices: Iterable[int]) -> NDArray[np.int32]:
+    return np.array(indices, np.uint32).astype(np.int32)
 
 
 def kept_bytes(kept: KeptIndices) -> bytes:
@@ -95,7 +99,7 @@ def kept_bytes(kept: KeptIndices) -> bytes:
 def are_kept_indices(kept: NDArray[np.int32], total: int) -> bool:
     """Whether `kept` are ascending indices below `total`, at least one."""
     in_range = kept.ndim == 1 and len(kept) > 0 and kept[0] >= 0 and kept[-1] < total
-    return bool(in_range and np.all(np.diff(kept) > 0))
+    return bool(in_range and np.all(kept[1:] > kept[:-1]))  # a difference of int32 may wrap
 
 
 def header_from_proto(message: encoder_pb2.EncodeHeader) -> RowHeader:
@@ -118,7 +122,7 @@ def summary_from_proto(message: encoder_pb2.EncodeSummary) -> RowSummary:
 
 def placement_from_proto(message: encoder_pb2.PlaceRowsResponse) -> RowPlacement:
     header, timings = header_from_proto(message.header), scalar_fields(message.timings)
-    return RowPlacement(message.known, header, tuple(message.order), timings)
+    return RowPlacement(message.known, header, _indices(message.order), timings)
 
 
 def event_from_proto(message: encoder_pb2.EncodeResponse) -> RowEvent | None:

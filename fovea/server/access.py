@@ -20,6 +20,11 @@ TENANT_KEY = "fovea-tenant"
 PUBLIC = ("/grpc.health.", "/grpc.reflection.")
 """Services that need no token. Reflection describes the contract, which is public; a setting disables it."""
 
+
+def is_public(method: str) -> bool:
+    return method.startswith(PUBLIC)
+
+
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
@@ -39,7 +44,7 @@ class Access:
 
         Raises TokenMissing, TokenUnknown, RoleNotAllowed or TenantNotAllowed.
         """
-        if method.startswith(PUBLIC):
+        if is_public(method):
             return
         pairs = list(metadata)
         tenant = _value(pairs, TENANT_KEY)

@@ -23,14 +23,15 @@ import structlog
 
 from fovea.contract.errors import FoveaError
 from fovea.server import status
-from fovea.server.access import PUBLIC, Access
-from fovea.server.guards import BytesInFlight, RequestLimits
+from fovea.server.access import Access, is_public
+from fovea.server.guards import BytesInFlight, RequestLimits, refuse_large
 from fovea.server.identity import current_identity
 from fovea.server.messages import Messages
 from fovea.server.metrics import CallMetrics
 
 REQUEST_ID = "x-request-id"
 REQUEST_ID_CHARS = 128
+TENANT_SHARE = 0.5
 log = structlog.get_logger()
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -55,7 +56,7 @@ class Call:
 
     @property
     def quiet(self) -> bool:
-        return self.method.startswith(PUBLIC)
+        return is_public(self.method)
 
     async def announce(self) -> None:
         """Send the request id ahead of the first response.
@@ -144,8 +145,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         self._metrics = metrics
         self._limits = limits or RequestLimits()
-        self._in_flight = BytesInFlight(self._limits.max_bytes)
         self._access = access or Access()
+        share = TENANT_SHARE if self._access.tokens else 1.0
+        self._in_flight = BytesInFlight(self._limits.max_bytes, share)
 
     async def intercept_service(
         self,
@@ -222,7 +224,7 @@ class _LayeredHandler:
         """The call inside of the layers, with its messages and the handler's input."""
         parse, idle = self.handler.request_deserializer, partial(self.metrics.idle, self.method)
         async with AsyncExitStack() as stack:
-            hold = stack.enter_context(self.in_flight.held())
+            hold = refuse_large if is_public(self.method) else stack.enter_context(self.in_flight.held())
             messages = Messages(context, self.method, parse, self.limits, idle, hold)
             request, failed = await self._request(messages)
             call = Call(self.method, context, self.metrics, _id_of(request, context))
@@ -230,5 +232,7 @@ class _LayeredHandler:
             for layer in LAYERS:
                 await stack.enter_async_context(layer(call))
             if failed is not None:
+                if self.handler.request_streaming:
+                    await messages.drain()
                 raise failed
             yield call, messages, request

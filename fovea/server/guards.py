@@ -5,13 +5,16 @@ Independent of any service's messages: fields are counted by the descriptor of t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fovea.contract.errors import InvalidArgument, ServerBusy
+from fovea.contract.errors import InvalidArgument, MessageTooLarge, ServerBusy
+from fovea.server.identity import current_identity
 
+PUBLIC_BYTES = 4096
 MIN_FIELD_BYTES = 2
 VARINT_BYTES = 10
 """The longest varint of protobuf. An endless value must not grow an integer byte by byte."""
@@ -30,32 +33,45 @@ class RequestLimits:
     max_fields: int = 10_000
 
 
-@dataclass
 class BytesInFlight:
     """Bytes of requests that running calls hold in this process. Lives in a single event loop.
 
-    Without it, callers that send large requests and never end them fill the memory.
+    Without it, callers that send large requests and never end them fill the memory. A tenant holds at most
+    `share` of the `limit`, so that it cannot keep others out.
     """
 
-    limit: int
-    used: int = 0
+    def __init__(self, limit: int, share: float = 1.0) -> None:
+        self.limit = limit
+        self._tenant_limit = int(limit * share)
+        self._held: Counter[str] = Counter()
+
+    @property
+    def used(self) -> int:
+        return self._held.total()
 
     @contextmanager
     def held(self) -> Iterator[Callable[[int], None]]:
-        """Yields a function that counts more bytes of a call, until the call ends. It raises ServerBusy."""
-        held = 0
+        """Yields a function that counts bytes of the caller until the call ends. It raises ServerBusy."""
+        held: Counter[str] = Counter()
 
         def hold(size: int) -> None:
-            nonlocal held
-            if self.used + size > self.limit:
-                raise ServerBusy(self.limit, self.used + size)
-            self.used += size
-            held += size
+            tenant = current_identity().tenant
+            for limit, used in ((self.limit, self.used), (self._tenant_limit, self._held[tenant])):
+                if used + size > limit:
+                    raise ServerBusy(limit, used + size)
+            self._held[tenant] += size
+            held[tenant] += size
 
         try:
             yield hold
         finally:
-            self.used -= held
+            self._held -= held  # which also drops tenants that hold nothing
+
+
+def refuse_large(size: int) -> None:
+    """The bound of calls that need no token, such as health checks: anyone may keep them open."""
+    if size > PUBLIC_BYTES:
+        raise MessageTooLarge(f"the request has {size} bytes; at most {PUBLIC_BYTES} are allowed")
 
 
 def check_field_count(data: bytes, kind: Any, limit: int) -> None:

@@ -12,6 +12,7 @@ while the asyncio client of gRPC for Python writes is lost there, as INTERNAL.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from fovea.contract.errors import CallIdle, InvalidArgument
 from fovea.server.guards import RequestLimits, check_field_count
 
 LINGER_S = 1.0
+LONGEST = 10
 Parse = Callable[[bytes], Any] | None
 Side = Literal["send", "read"]
 
@@ -55,8 +57,11 @@ class Messages:
         return self._parsed(data)
 
     async def all(self) -> AsyncIterator[Any]:
-        """The requests of a client stream, such as an upload."""
+        """The requests of a client stream, such as an upload, which must end within LONGEST idle times."""
+        last = time.monotonic() + LONGEST * self.limits.idle_s
         while (data := await self._receive()) is not grpc.aio.EOF:
+            if time.monotonic() > last:
+                raise self._idle("send")
             yield self._parsed(data)
 
     async def drain(self) -> None:

@@ -54,6 +54,7 @@ class MetricsServer:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
+        writer.transport.set_write_buffer_limits(0)  # so that `drain` waits for the whole answer
         try:
             with suppress(*_GONE):
                 if self._connections <= MAX_CONNECTIONS:
@@ -62,6 +63,8 @@ class MetricsServer:
                         await writer.drain()
         finally:
             self._connections -= 1
+            if writer.transport.get_write_buffer_size():  # nobody reads it: a close would wait
+                writer.transport.abort()
             writer.close()
 
     def _answer(self, request: bytes) -> bytes:

@@ -269,3 +269,23 @@ async def test_health_needs_no_token_and_reflection_is_a_setting(closed: Access)
     async with serving(Access(tokens=closed.tokens, reflection=False)) as server:
         with pytest.raises(grpc.aio.AioRpcError, match="Method not found"):
             await listed(server)
+
+
+async def test_health_checks_of_strangers_hold_nothing(closed: Access) -> None:
+    """Watch needs no token and never ends: large requests are refused, small ones take no caller's bytes."""
+    async with serving(closed) as server:
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await watch(health_pb2.HealthCheckRequest(service="a" * 100_000)).read()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        small = watch(health_pb2.HealthCheckRequest(service="liveness"))
+        assert (await small.read()).status
+        small.cancel()
+
+
+async def test_the_reason_of_a_refused_upload_arrives(closed: Access) -> None:
+    """A caller without a token that has begun to write must not see gRPC's INTERNAL instead."""
+    async with serving(closed) as server:
+        upload = server.channel.stream_unary(f"/{DECODER}/PutImage")
+        for _ in range(20):
+            assert (await failure(upload(iter([bytes(1 << 19)] * 16)))).reason == "TOKEN_MISSING"

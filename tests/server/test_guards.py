@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fovea.contract.errors import InvalidArgument, ServerBusy
+from fovea.contract.errors import InvalidArgument, MessageTooLarge, ServerBusy
 from fovea.decoder.v1 import decoder_pb2 as pb
-from fovea.server.guards import BytesInFlight, check_field_count
+from fovea.server.guards import PUBLIC_BYTES, BytesInFlight, check_field_count, refuse_large
+from fovea.server.identity import TRUSTED, Identity, Role, set_identity
+
+
+@pytest.fixture(autouse=True)
+def _trusted() -> Iterator[None]:
+    yield
+    set_identity(TRUSTED)
 
 
 def request(parts: int) -> bytes:
@@ -57,3 +65,21 @@ def test_bytes_are_released_when_a_call_ends() -> None:
                 other(1)
         assert in_flight.used == 6
     assert in_flight.used == 0
+
+
+def test_a_tenant_holds_at_most_its_share() -> None:
+    in_flight = BytesInFlight(10, share=0.5)
+    with in_flight.held() as hold:
+        set_identity(Identity("acme", Role.USER))
+        hold(5)
+        with pytest.raises(ServerBusy):
+            hold(1)
+        set_identity(Identity("other", Role.USER))
+        hold(5)
+    assert in_flight.used == 0
+
+
+def test_calls_without_a_token_send_small_messages() -> None:
+    refuse_large(PUBLIC_BYTES)
+    with pytest.raises(MessageTooLarge):
+        refuse_large(PUBLIC_BYTES + 1)

@@ -237,3 +237,9 @@ async def test_the_fields_of_a_request_are_bounded(kit: Kit, count: int, refused
         assert (error.code, error.metadata["limit"]) == ("INVALID_ARGUMENT", "1000")
     else:
         await kit.call("One", iter([request]), timeout=30)
+
+
+async def test_an_upload_that_trickles_ends_at_last(kit: Kit) -> None:
+    """Each message renews the idle time, but not for ever."""
+    error = await failure(kit.call("Taken", trickle(), timeout=60))
+    assert (error.code, error.reason) == ("ABORTED", "CALL_IDLE")
