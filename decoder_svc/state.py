@@ -17,6 +17,7 @@ import structlog
 
 from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.budget import ServerBudget
+from decoder_svc.encoders.broadcast import as_stream
 from decoder_svc.encoders.deletion import delete_everywhere
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.engine.protocol import Engine, EngineLoad
@@ -170,7 +171,7 @@ class ServiceState:
         if not digest:
             data = b"".join([chunk async for chunk in bounded])
             digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-            bounded = _as_stream(data)
+            bounded = as_stream(data)
         else:
             _check_digest("header.digest", digest)
         with self._pool.held(tenant) as encoders:
@@ -265,7 +266,3 @@ def _check_digest(field: str, digest: str) -> None:
     if not is_digest(digest):
         what = "must be sha256: and 64 lower-case hexadecimal digits"
         raise InvalidArgument.of_field(field, what, actual=digest[:80])
-
-
-async def _as_stream(data: bytes) -> AsyncIterator[bytes]:
-    yield data

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import grpc
 import xxhash
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from encoder_svc.core import PlacedRows, ServedRows
 from encoder_svc.metrics import EncoderMetrics
@@ -18,7 +17,7 @@ from fovea.contract import frames
 from fovea.contract.cache import cache_stats_to_proto, deleted_to_proto
 from fovea.contract.count import token_count_to_proto
 from fovea.contract.frames import ChunkFrame
-from fovea.contract.image import StoredImage, facts_to_proto
+from fovea.contract.image import StoredImage, facts_to_proto, timestamp
 from fovea.contract.plan import EncodePlan, plan_from_proto
 from fovea.contract.rows import chunks, layout_to_proto, origin_to_proto
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
@@ -42,12 +41,6 @@ def register(service: EncoderService, server: grpc.aio.Server) -> None:
 
 def _serialize(response: encoder_pb2.EncodeResponse | ChunkFrame) -> bytes:
     return frames.write(response) if isinstance(response, ChunkFrame) else response.SerializeToString()
-
-
-def timestamp(seconds: float) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromNanoseconds(int(seconds * 1e9))
-    return stamp
 
 
 class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):

@@ -1,6 +1,6 @@
 """The decoder's vocabulary: the values that prompt building, engines and the service exchange.
 
-Frozen dataclasses over numpy, and the protocol of an engine. Independent of torch, protobuf and the network.
+Frozen dataclasses over numpy, and the protocol of an engine. Names no torch type and no protobuf message.
 Numbers are checked where they enter (`admission`), not here.
 """
 

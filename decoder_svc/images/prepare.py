@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.planned import PlannedImage
 from decoder_svc.budget.planner import plan
+from decoder_svc.encoders.broadcast import as_stream
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import RowRequest
 from decoder_svc.engine.protocol import Prompt
@@ -213,7 +214,7 @@ async def _stored(image: ImageInput, encoders: Fleet, deadline: Deadline) -> Sto
     try:
         return await encoders.lookup(image.digest, deadline)
     except ImageNotStored:
-        return await encoders.put(image.digest, _as_stream(image.data), deadline)
+        return await encoders.put(image.digest, as_stream(image.data), deadline)
 
 
 async def _about(image: PlannedImage, call: Awaitable[T]) -> T:
@@ -230,7 +231,3 @@ async def gather_or_cancel(calls: Sequence[Awaitable[T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _as_stream(data: bytes) -> AsyncIterator[bytes]:
-    yield data

@@ -53,8 +53,8 @@ class Access:
     ] = ""
 
     def tls(self) -> Tls | None:
-        """None for a connection in plain text."""
-        if not (self.use_tls or self.ca):
+        """None for a connection in plain text. Every option about certificates asks for TLS."""
+        if not (self.use_tls or self.ca or self.cert or self.key or self.server_name):
             return None
         from fovea.client import Tls
 

@@ -2,7 +2,7 @@
 
 A row is `width * (1 + levels)` values, little-endian: the pooled features, then each deepstack level, as in
 vLLM's `image_embeds`. Scaled dtypes append their scales in fp32. Rows are in raster order of the merged grid.
-The module handles bytes and counts only.
+Independent of models and tensors.
 """
 
 from __future__ import annotations
