@@ -55,6 +55,10 @@ class Child:
         self._reader = threading.Thread(target=self._read, args=(listener,), daemon=True)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def check(self) -> None:
         """Raises ServiceDied if it has exited; its status is above 128 for a signal, as in a shell."""
         code = self._process.poll()

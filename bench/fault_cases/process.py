@@ -1,0 +1,32 @@
+"""What a process holds: resident memory and open files, from /proc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MIB = 2**20
+
+
+def rss_mib(pid: int) -> float:
+    return _status_kib(pid, "VmRSS") / 1024
+
+
+def peak_rss_mib(pid: int) -> float:
+    """The highest resident memory since the process started or `reset_peak` was called."""
+    return _status_kib(pid, "VmHWM") / 1024
+
+
+def reset_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+
+def open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _status_kib(pid: int, field: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0])
+    raise ValueError(f"/proc/{pid}/status has no {field}")
