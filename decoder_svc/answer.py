@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from decoder_svc.encoders.fanout import RowFanout
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import NamedFetch, RowFetch
 from decoder_svc.engine.admission import check_sampling
-from decoder_svc.engine.protocol import Delta, Engine, EngineRequest, Prompt, RowChunk
+from decoder_svc.engine.protocol import Engine, EngineRequest, Prompt, RowChunk
 from decoder_svc.errors import EncoderChanged
 from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
@@ -40,6 +39,7 @@ from fovea.contract.errors import (
     TooManyImages,
     VisualBudgetExceeded,
 )
+from fovea.contract.receipt import Receipt
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
@@ -108,22 +108,29 @@ class Answerer:
         shape = self._engine.shape
         return RowLayout(shape.width, shape.levels, RowDtype.BF16)
 
+    def receipt(self, used: RequestUsage) -> Receipt:
+        """The receipt of what a request has used by now."""
+        return build_receipt(used, self._model.name, self._tariff)
+
     async def answer(
-        self, request: ChatRequest, encoders: Fleet, deadline: Deadline
+        self, request: ChatRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage
     ) -> AsyncGenerator[Event, None]:
-        """Yield Started, any number of Text, then Finished. Raises FoveaError on refusal or failure."""
-        began = time.monotonic()
+        """Yield Started, any number of Text, then Finished. Raises FoveaError on refusal or failure.
+
+        `used` follows what the request uses.
+        """
         self._check(request)
         check_sampling(request.sampling, self._engine.limits)
         if request.sampling.response_format is not None:
             await self._engine.check_format(request.sampling.response_format)
         prepared = await self._preparer.prepare(request, self._budget(request), encoders, deadline)
+        used.prepared = prepared
         self._check_fit(prepared)
         self._refuse_if_busy()
         accepted = spoken = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with aclosing(self._attempt(prepared, encoders, deadline, began)) as events:
+                async with aclosing(self._attempt(prepared, encoders, deadline, used)) as events:
                     async for event in events:
                         if isinstance(event, Started) and accepted:
                             continue
@@ -135,7 +142,7 @@ class Answerer:
                     raise
 
     async def _attempt(
-        self, prepared: PreparedRequest, encoders: Fleet, deadline: Deadline, began: float
+        self, prepared: PreparedRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage
     ) -> AsyncGenerator[Event, None]:
         """Run the request from the encoder handshake on. Raises EncoderChanged if the layout has changed."""
         request = prepared.request
@@ -146,24 +153,21 @@ class Answerer:
             async with self._thinning:
                 prepared, fetches = await thin(prepared, fetches, layout, request.budget.near_repeats)
         prompt = self._preparer.prompt(prepared, layout)
+        used.prepared, used.prompt, used.layout, used.fetches = prepared, prompt, layout, fetches
         await self._check_reachable(prepared, prompt, layout, encoders)
-        submitted = (time.monotonic() - began) * 1000
+        used.submitted_ms = used.elapsed_ms()
         # Callers may reuse a request id to group calls in the logs; the engine needs unique ids.
-        submission = EngineRequest(f"{request.id} {next(self._numbers)}", prompt, request.sampling)
-        last: Delta | None = None
+        unique = f"{request.id} {next(self._numbers)}"
+        submission = EngineRequest(unique, prompt, request.sampling, used.progress)
         async with aclosing(self._engine.submit(submission, _streams(prepared, fetches), layout)) as deltas:
             delta = await anext(deltas, None)  # a busy engine refuses here, while the client can still retry
             yield Started(request.id, self._model.name, len(prompt.token_ids), prompt.visual_tokens)
             while delta is not None:
-                last = delta
+                used.last = delta
                 if delta.text or delta.token_ids:
                     yield Text(delta.text, delta.token_ids, delta.logprobs)
                 delta = await anext(deltas, None)
-        if last is None or last.finish_reason in (None, "abort"):
-            raise Aborted(request.id)
-        reports, total = [fetch.report for fetch in fetches], (time.monotonic() - began) * 1000
-        used = RequestUsage(prompt, layout, reports, last.usage, last.timings, submitted, total)
-        yield self._finished(prepared, used, last)
+        yield self._finished(request, used)
 
     async def _check_reachable(
         self, prepared: PreparedRequest, prompt: Prompt, layout: RowLayout | None, encoders: Fleet
@@ -248,11 +252,13 @@ class Answerer:
             for image in prepared.distinct
         ]
 
-    def _finished(self, prepared: PreparedRequest, used: RequestUsage, last: Delta) -> Finished:
-        read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
-        self._rate.note(read, last.timings.prefill_ms)
-        receipt = build_receipt(prepared, used, self._model.name, self._tariff)
-        return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", receipt)
+    def _finished(self, request: ChatRequest, used: RequestUsage) -> Finished:
+        last = used.last
+        if last is None or last.finish_reason in (None, "abort"):
+            raise Aborted(request.id)
+        self._rate.note(last.usage.prompt_tokens - last.usage.cached_prompt_tokens, last.timings.prefill_ms)
+        used.receipt = self.receipt(used)
+        return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", used.receipt)
 
 
 def _streams(prepared: PreparedRequest, fetches: Sequence[RowFetch]) -> list[AsyncIterator[RowChunk]]:

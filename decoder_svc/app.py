@@ -22,6 +22,7 @@ from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.watch import EncoderWatch
 from decoder_svc.engine.protocol import Engine, EngineLimits, EngineRequest, Prompt, RowChunk
+from decoder_svc.ledger.recorder import Recorder
 from decoder_svc.metrics import DecoderMetrics
 from decoder_svc.native_engine.build import NativeSettings
 from decoder_svc.native_engine.engine import NativeEngine
@@ -129,7 +130,8 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     registry = CollectorRegistry()
     metrics = DecoderMetrics(registry)
     description = DecoderDescription(facts, chosen.engine, dtype.value, limits, budget)
-    state = ServiceState(description, engine, pool, metrics, loading)
+    state = ServiceState(description, engine, pool, loading)
+    recorder = Recorder(facts.name, [metrics.count])
     metrics.watch(state.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
@@ -139,7 +141,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
         engine, builder, facts, limits.max_images, pressure, chosen.tariff, chosen.shared_rows
     )
     dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1))
-    await _run(chosen, Components(state, engine, pool, answerer, dummy, layout), registry, lookup)
+    await _run(chosen, Components(state, engine, pool, answerer, recorder, dummy, layout), registry, lookup)
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ class Components:
     engine: Engine
     pool: EncoderPool
     answerer: Answerer
+    recorder: Recorder
     dummy: EngineRequest
     dummy_layout: RowLayout
 
@@ -166,6 +169,7 @@ async def _run(
             chosen.max_message_bytes,
             chosen.request_limits(),
             chosen.access(),
+            (components.recorder.layer,),
         ),
         SERVICE,
         lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server),

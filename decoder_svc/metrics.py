@@ -1,4 +1,4 @@
-"""Metrics of the decoder: gauges that are read at each scrape, and counters fed by receipts."""
+"""Metrics of the decoder: gauges that are read at each scrape, and counters fed by usage records."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.engine.protocol import EngineLoad
 from decoder_svc.settings import DecoderLimits
-from decoder_svc.state import Unfinished
 from fovea.contract.receipt import Receipt
+from fovea.contract.usage import Outcome, UsageRecord
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
 
@@ -40,22 +40,30 @@ class DecoderMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._tokens = self._counter("tokens", "Tokens, by kind.", "kind")
-        self._images = self._counter("images", "Images of answers, by where their rows came from.", "source")
+        self._requests = self._counter("requests", "Requests that have ended, by how.", "outcome")
+        self._tokens = self._counter(
+            "tokens",
+            "Tokens read and written, by kind. Tokens of kind cached count as text or visual too.",
+            "kind",
+        )
+        self._images = self._counter("images", "Images of requests, by where their rows came from.", "source")
         self._wire = self._counter("row_bytes", "Bytes of rows received.")
         self._visual = self._counter(
-            "visual_tokens", "Visual tokens of answers: planned, and without any plan.", "plan"
+            "visual_tokens", "Visual tokens of requests: read, and without any plan.", "plan"
         )
         self._saved = self._counter("visual_tokens_saved", "Visual tokens saved, by the step.", "step")
         self._patches = self._counter(
-            "patches", "Patches encoded for answers, and without plan and store.", "plan"
+            "patches", "Patches encoded for requests, and without plan and store.", "plan"
         )
-        self._degraded = self._counter("degraded", "Answers whose images lost detail to pressure.")
+        self._degraded = self._counter("degraded", "Requests whose images lost detail to pressure.")
         self._price = self._counter(
-            "price", "By the tariff: what answers cost, and without plan and store.", "plan", "currency"
+            "price", "By the tariff: what requests cost, and without plan and store.", "plan", "currency"
         )
         self._ttft = self._histogram("time_to_first_token_seconds", "Call to first token.")
-        self._total = self._histogram("request_seconds", "Call to last token.")
+        self._inter_token = self._histogram(
+            "time_per_output_token_seconds", "Mean time between tokens of an answer."
+        )
+        self._total = self._histogram("request_seconds", "Call to last token, of complete answers.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"fovea_decoder_{name}", text, labels, registry=self._registry)
@@ -104,24 +112,27 @@ class DecoderMetrics:
         """A gauge per encoder, read at each scrape."""
         self._registry.register(EncoderCollector(up))
 
-    def answered(self, receipt: Receipt) -> None:
-        totals = receipt.totals
+    def count(self, record: UsageRecord) -> None:
+        """Count a request, however it ended, with what it has used."""
+        receipt = record.receipt
+        totals, stages = receipt.totals, receipt.stages_ms
+        self._requests.labels(record.outcome).inc()
         self._tokens.labels("visual").inc(totals.visual_tokens)
         self._tokens.labels("text").inc(totals.text_tokens)
+        self._tokens.labels("cached").inc(totals.cached_prompt_tokens)
         self._tokens.labels("output").inc(totals.output_tokens)
         for image in receipt.images:
             self._images.labels(image.source).inc()
-            for step in image.steps:
-                self._saved.labels(step.name).inc(max(0, step.before - step.after))
+        for step, tokens in record.saved.items():
+            self._saved.labels(step).inc(tokens)
         self._count_savings(receipt)
         self._wire.inc(totals.wire_bytes)
-        self._ttft.observe(receipt.stages_ms.ttft / 1000)
-        self._total.observe(receipt.stages_ms.total / 1000)
-
-    def unfinished(self, spent: Unfinished) -> None:
-        """Count an answer that was cancelled or failed after its first tokens were sent."""
-        for kind, tokens in vars(spent).items():
-            self._tokens.labels(kind.removesuffix("_tokens")).inc(tokens)
+        if stages.ttft:
+            self._ttft.observe(stages.ttft / 1000)
+        if totals.output_tokens > 1:
+            self._inter_token.observe(stages.decode / 1000 / (totals.output_tokens - 1))
+        if record.outcome in (Outcome.OK, Outcome.LENGTH):
+            self._total.observe(stages.total / 1000)
 
     def _count_savings(self, receipt: Receipt) -> None:
         totals, price = receipt.totals, receipt.price

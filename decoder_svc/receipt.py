@@ -1,41 +1,76 @@
-"""Builds the receipt of an answer from what the request used. Only adds up; decides nothing."""
+"""Builds the receipt of a request from what it has used. Only adds up; decides nothing.
+
+`RequestUsage` fills while the request runs, so a request that is cancelled or fails has a receipt too.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from decoder_svc.budget.planned import PlannedImage
 from decoder_svc.budget.tariff import Tariff
-from decoder_svc.encoders.source import FetchReport
-from decoder_svc.engine.protocol import EngineTimings, Prompt, Usage
+from decoder_svc.encoders.source import FetchReport, RowFetch
+from decoder_svc.engine.protocol import Delta, EngineProgress, EngineTimings, Prompt, Usage
 from decoder_svc.images.prepare import PreparedRequest
 from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Tier, Totals
 from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout, RowOrigin
 
+NOTHING_USED = Receipt((), Totals(), Stages())
 
-@dataclass(frozen=True)
+
+@dataclass
 class RequestUsage:
-    """What an answer used: the prompt, the fetch of each distinct image, the engine's usage and timings.
+    """What a request has used so far. `fetches` are in the order of the distinct images.
 
-    Milliseconds from the call: `submitted_ms` to submission to the engine, `total_ms` to the last token.
+    `submitted_ms` counts from the call to the submission to the engine. `last` is the latest delta;
+    `progress` is what the engine computed of an answer that was cut. `receipt` is valid once the answer has
+    ended.
     """
 
-    prompt: Prompt
-    layout: RowLayout | None
-    reports: Sequence[FetchReport]
-    usage: Usage
-    timings: EngineTimings
-    submitted_ms: float
-    total_ms: float
+    began: float = field(default_factory=time.monotonic)
+    prepared: PreparedRequest | None = None
+    prompt: Prompt | None = None
+    layout: RowLayout | None = None
+    fetches: Sequence[RowFetch] = ()
+    submitted_ms: float = 0.0
+    last: Delta | None = None
+    progress: EngineProgress = field(default_factory=EngineProgress)
+    receipt: Receipt = NOTHING_USED
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the call."""
+        return (time.monotonic() - self.began) * 1000
+
+    @property
+    def finish_reason(self) -> str:
+        """`stop` or `length`; empty while the answer runs and after it was cut."""
+        reason = self.last.finish_reason if self.last else None
+        return reason if reason in ("stop", "length") else ""
+
+    @property
+    def timings(self) -> EngineTimings:
+        return self.last.timings if self.last else EngineTimings()
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens that the engine has read and written. Of a cut prompt only the part that was read."""
+        if self.last is not None and self.finish_reason:
+            return self.last.usage
+        done = self.progress
+        return Usage(done.prompt_tokens, done.cached_prompt_tokens, done.output_tokens)
 
 
-def build_receipt(prepared: PreparedRequest, used: RequestUsage, model: str, tariff: Tariff) -> Receipt:
-    """The receipt of an answer; `used.reports` are in the order of the distinct images."""
+def build_receipt(used: RequestUsage, model: str, tariff: Tariff) -> Receipt:
+    """The receipt of what a request has used by now."""
+    prepared = used.prepared
+    if prepared is None:
+        return replace(NOTHING_USED, stages_ms=Stages(total=used.elapsed_ms()))
     reports = [
         _merge_reports(report, prepared.placements.get(number), used.usage)
-        for number, report in enumerate(used.reports)
+        for number, report in enumerate(_reports(prepared, used))
     ]
     dtype = used.layout.dtype.value if used.layout else ""
     images = tuple(
@@ -48,9 +83,14 @@ def build_receipt(prepared: PreparedRequest, used: RequestUsage, model: str, tar
         totals,
         _stages(reports, used),
         Tier((model,), "only tier"),
-        tariff.price(totals, _cached_visual(used)),
+        tariff.price(totals, _visual_before(used.prompt, totals.cached_prompt_tokens)),
         prepared.degraded,
     )
+
+
+def _reports(prepared: PreparedRequest, used: RequestUsage) -> list[FetchReport]:
+    """The report of each distinct image; empty reports before the fetches exist."""
+    return [fetch.report for fetch in used.fetches] or [FetchReport() for _ in prepared.distinct]
 
 
 def _merge_reports(report: FetchReport, placement: RowPlacement | None, usage: Usage) -> FetchReport:
@@ -100,10 +140,12 @@ def _image(image: PlannedImage, report: FetchReport, dtype: str) -> ImageReceipt
 def _totals(prepared: PreparedRequest, used: RequestUsage, reports: Sequence[FetchReport]) -> Totals:
     cost, images, usage = prepared.cost, prepared.images, used.usage
     encoded = [report.origin is RowOrigin.ENCODED and not report.joined for report in reports]
+    visual = _visual_before(used.prompt, usage.prompt_tokens)
+    finished = bool(used.finish_reason)
     return Totals(
-        visual_tokens=cost.visual_tokens,
+        visual_tokens=cost.visual_tokens if finished else visual,
         naive_visual_tokens=sum(image.tokens_full for image in images),
-        text_tokens=cost.text_tokens,
+        text_tokens=cost.text_tokens if finished else usage.prompt_tokens - visual,
         cached_prompt_tokens=usage.cached_prompt_tokens,
         output_tokens=usage.output_tokens,
         encodes=sum(encoded),
@@ -116,10 +158,9 @@ def _totals(prepared: PreparedRequest, used: RequestUsage, reports: Sequence[Fet
     )
 
 
-def _cached_visual(used: RequestUsage) -> int:
-    """Visual tokens among the prompt tokens from the KV cache."""
-    cached = used.usage.cached_prompt_tokens
-    return sum(max(0, min(image.end, cached) - image.start) for image in used.prompt.images)
+def _visual_before(prompt: Prompt | None, end: int) -> int:
+    """Visual tokens among the first `end` tokens of the prompt."""
+    return sum(max(0, min(image.end, end) - image.start) for image in prompt.images) if prompt else 0
 
 
 def _stages(reports: Sequence[FetchReport], used: RequestUsage) -> Stages:
@@ -128,7 +169,7 @@ def _stages(reports: Sequence[FetchReport], used: RequestUsage) -> Stages:
         encode=max((report.encode_ms for report in reports), default=0.0),
         transfer=max((report.transfer_ms for report in reports), default=0.0),
         prefill=used.timings.prefill_ms,
-        ttft=used.submitted_ms + used.timings.ttft_ms,
+        ttft=used.submitted_ms + used.timings.ttft_ms if used.timings.ttft_ms else 0.0,
         decode=used.timings.decode_ms,
-        total=used.total_ms,
+        total=used.elapsed_ms(),
     )

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import grpc
 
 from decoder_svc import convert
+from decoder_svc.ledger.recorder import current_usage
 from decoder_svc.request import ChatRequest
 from decoder_svc.state import ServiceState
 from fovea.contract.answer import Finished, Text, event_to_proto, finished_to_proto
@@ -68,7 +69,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         self, request: decoder_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[decoder_pb2.GenerateResponse]:
         chat_request = self._chat_request(request)
-        async with aclosing(self._state.answer(chat_request, _deadline(context))) as events:
+        async with aclosing(self._state.answer(chat_request, _deadline(context), current_usage())) as events:
             async for event in events:
                 yield event_to_proto(event)
 
@@ -80,7 +81,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         response = decoder_pb2.CompleteResponse(
             request_id=chat_request.id, model=self._state.description.model.name
         )
-        async with aclosing(self._state.answer(chat_request, _deadline(context))) as events:
+        async with aclosing(self._state.answer(chat_request, _deadline(context), current_usage())) as events:
             async for event in events:
                 if isinstance(event, Text):
                     text.append(event.text)

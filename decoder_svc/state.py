@@ -11,9 +11,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Protocol
-
-import structlog
 
 from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.budget import ServerBudget
@@ -21,16 +18,16 @@ from decoder_svc.encoders.broadcast import as_stream
 from decoder_svc.encoders.deletion import delete_everywhere
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.engine.protocol import Engine, EngineLoad
+from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.settings import DecoderLimits
-from fovea.contract.answer import Event, Finished, Started, Text
+from fovea.contract.answer import Event
 from fovea.contract.cache import Deletion
 from fovea.contract.count import Count
 from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotReady
 from fovea.contract.ids import is_digest
 from fovea.contract.image import StoredImage
 from fovea.contract.info import ServerInfo, describe_layout
-from fovea.contract.receipt import Receipt
 from fovea.deadline import Deadline
 
 FEATURES: tuple[str, ...] = (
@@ -38,7 +35,6 @@ FEATURES: tuple[str, ...] = (
     "max_visual_tokens", "detail", "reduction", "repeat_policy", "alternatives", "delete_image",
 )  # fmt: skip
 INFO_S = 2.0
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -53,24 +49,6 @@ class DecoderDescription:
 
 
 @dataclass
-class Unfinished:
-    """Tokens spent on an unfinished answer. All zero once it has finished: the receipt has the totals."""
-
-    text_tokens: int = 0
-    visual_tokens: int = 0
-    output_tokens: int = 0
-
-    def note(self, event: Event) -> None:
-        if isinstance(event, Started):
-            self.visual_tokens = event.visual_tokens
-            self.text_tokens = event.prompt_tokens - event.visual_tokens
-        elif isinstance(event, Text):
-            self.output_tokens += len(event.token_ids)
-        else:
-            self.text_tokens = self.visual_tokens = self.output_tokens = 0
-
-
-@dataclass
 class LoadingProgress:
     """Share of the model that is loaded, 0 to 1. Reaches 1 once the dummy request is answered."""
 
@@ -78,14 +56,6 @@ class LoadingProgress:
 
     def update(self, loaded: int, total: int) -> None:
         self.share = 0.99 * loaded / max(1, total)
-
-
-class UsageRecorder(Protocol):
-    """Counts the tokens and cost of answers."""
-
-    def answered(self, receipt: Receipt) -> None: ...
-
-    def unfinished(self, spent: Unfinished) -> None: ...
 
 
 class ServiceState:
@@ -96,7 +66,6 @@ class ServiceState:
         description: DecoderDescription,
         engine: Engine,
         pool: EncoderPool,
-        recorder: UsageRecorder,
         loading: LoadingProgress,
     ) -> None:
         self.description = description
@@ -105,7 +74,6 @@ class ServiceState:
         self.attention = ""
         self._engine = engine
         self._pool = pool
-        self._recorder = recorder
         self._answerer: Answerer | None = None
         self._running: Counter[str] = Counter()
 
@@ -127,27 +95,23 @@ class ServiceState:
             raise NotReady(self.loading.share)
         return self._answerer
 
-    async def answer(self, request: ChatRequest, deadline: Deadline) -> AsyncGenerator[Event, None]:
-        """As `Answerer.answer`. Counts and logs every receipt, or the tokens spent if there is no receipt."""
+    async def answer(
+        self, request: ChatRequest, deadline: Deadline, used: RequestUsage
+    ) -> AsyncGenerator[Event, None]:
+        """As `Answerer.answer`. `used.receipt` is valid afterwards, however the answer ends."""
         answerer = self._ready()
-        spent = Unfinished()
         tenant = request.tenant
         self._running[tenant] += 1
         with self._pool.held(tenant) as encoders:
             try:
-                async with aclosing(answerer.answer(request, encoders, deadline)) as events:
+                async with aclosing(answerer.answer(request, encoders, deadline, used)) as events:
                     async for event in events:
-                        spent.note(event)
-                        if isinstance(event, Finished):
-                            self._recorder.answered(event.receipt)
-                            log.info("receipt", **event.receipt.as_json())
                         yield event
             finally:
                 self._running.subtract([tenant])
                 self._running += Counter()  # drops tenants without answers
-                if spent.output_tokens:
-                    self._recorder.unfinished(spent)
-                    log.info("unfinished", **vars(spent))
+                if not used.finish_reason:
+                    used.receipt = answerer.receipt(used)
 
     async def count(self, request: ChatRequest, deadline: Deadline) -> Count:
         answerer = self._ready()

@@ -70,6 +70,7 @@ LAYERS = {
         "native_engine vllm_engine request settings",
         "images convert",
         "count receipt",
+        "ledger",
         "answer",
         "state",
         "metrics service",

@@ -16,7 +16,15 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from decoder_svc.engine.delta_queue import DeltaQueue
-from decoder_svc.engine.protocol import Delta, EngineLimits, EngineRequest, EngineTimings, RowStreams, Usage
+from decoder_svc.engine.protocol import (
+    Delta,
+    EngineLimits,
+    EngineProgress,
+    EngineRequest,
+    EngineTimings,
+    RowStreams,
+    Usage,
+)
 from fovea.contract.errors import EngineBusy, EngineUnavailable, InvalidArgument
 from fovea.contract.rows import RowLayout
 
@@ -44,6 +52,9 @@ class EngineCall:
 
     def check(self) -> None:
         """Raise what fails the call between two deltas."""
+
+    def note_progress(self, progress: EngineProgress) -> None:
+        """Write down what was computed for the call."""
 
     def _pass_failure(self, task: asyncio.Task[None]) -> None:
         """A cancelled task has no reader that waits for its failure."""
@@ -79,6 +90,7 @@ class BaseEngine(ABC, Generic[C]):
                     return
         finally:
             if call is not None:
+                call.note_progress(request.progress)
                 await self._release(call)
             await _close(rows)
 

@@ -7,7 +7,7 @@ Numbers are checked where they enter (`admission`), not here.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -64,6 +64,18 @@ class Prompt:
         return sum(image.rows for image in self.images)
 
 
+@dataclass
+class EngineProgress:
+    """What an engine has computed of a request. Final once the request's deltas have ended, however they end.
+
+    `prompt_tokens` counts the leading tokens of the prompt that were read, from the KV cache or by prefill.
+    """
+
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    output_tokens: int = 0
+
+
 @dataclass(frozen=True)
 class EngineRequest:
     """An answer to produce. `id` is unique among the requests that an engine holds."""
@@ -71,6 +83,7 @@ class EngineRequest:
     id: str
     prompt: Prompt
     sampling: Sampling = DEFAULT_SAMPLING
+    progress: EngineProgress = field(default_factory=EngineProgress, compare=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from decoder_svc.engine.delta_queue import DeltaQueue
 from decoder_svc.engine.protocol import (
     Delta,
     EngineLoad,
+    EngineProgress,
     EngineRequest,
     ModelShape,
     Prompt,
@@ -50,6 +51,13 @@ class NativeCall(EngineCall):
 
     def check(self) -> None:
         self.state.sampler.check()
+
+    def note_progress(self, progress: EngineProgress) -> None:
+        """The last step may still run: its token is not counted."""
+        state = self.state
+        progress.prompt_tokens = min(state.reached, state.prompt_tokens)
+        progress.cached_prompt_tokens = state.cached
+        progress.output_tokens = state.output_tokens
 
     async def pull(self, number: int) -> None:
         async with self.pull_slots:

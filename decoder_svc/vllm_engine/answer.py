@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from decoder_svc.engine.clock import RequestClock
-from decoder_svc.engine.protocol import Delta, EngineRequest, FinishReason, Usage
+from decoder_svc.engine.protocol import Delta, EngineProgress, EngineRequest, FinishReason, Usage
 from decoder_svc.sampling.deltas import DeltaBuilder
 from decoder_svc.sampling.detokenizer import Vocabulary
 from fovea.contract.errors import AnswerNotFinite, EngineUnavailable
@@ -54,6 +54,13 @@ class AnswerStream:
     def end(self, reason: FinishReason) -> Delta:
         """The end of an answer that no token ends."""
         return self._builder.end(self._usage(), reason)
+
+    def note_progress(self, progress: EngineProgress) -> None:
+        """vLLM tells nothing of a prompt before its first token."""
+        if self._output_tokens:
+            progress.prompt_tokens = self._prompt_tokens
+            progress.cached_prompt_tokens = self._cached
+            progress.output_tokens = self._output_tokens
 
     def _mark_token(self, stats: Any) -> None:
         """vLLM measures only how long it queued the request."""

@@ -18,6 +18,7 @@ from decoder_svc.engine.base import BaseEngine, EngineCall
 from decoder_svc.engine.delta_queue import DeltaQueue
 from decoder_svc.engine.protocol import (
     EngineLoad,
+    EngineProgress,
     EngineRequest,
     ModelShape,
     Prompt,
@@ -43,6 +44,9 @@ class VllmCall(EngineCall):
     answer: AnswerStream
     images: tuple[RowBuffer, ...]
     grammar: str  # the source of its tried format
+
+    def note_progress(self, progress: EngineProgress) -> None:
+        self.answer.note_progress(progress)
 
 
 class VllmEngine(BaseEngine[VllmCall]):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -118,6 +118,7 @@ async def errors(call: Call) -> AsyncIterator[None]:
 
 Layer = Callable[[Call], AbstractAsyncContextManager[None]]
 LAYERS: tuple[Layer, ...] = (counted, logged, errors)
+"""A service may add layers of its own, which stand between log and errors."""
 
 
 def clean_id(text: str) -> str:
@@ -141,11 +142,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(
-        self, metrics: CallMetrics, limits: RequestLimits | None = None, access: Access | None = None
+        self,
+        metrics: CallMetrics,
+        limits: RequestLimits | None = None,
+        access: Access | None = None,
+        own_layers: Sequence[Layer] = (),
     ) -> None:
         self._metrics = metrics
         self._limits = limits or RequestLimits()
         self._access = access or Access()
+        self._layers = (*LAYERS[:-1], *own_layers, LAYERS[-1])
         share = TENANT_SHARE if self._access.tokens else 1.0
         self._in_flight = BytesInFlight(self._limits.max_bytes, share)
 
@@ -158,7 +164,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         layered = _LayeredHandler(
-            handler, details.method, self._metrics, self._limits, self._in_flight, self._access
+            handler, details.method, self._metrics, self._limits, self._in_flight, self._access, self._layers
         )
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
@@ -179,6 +185,7 @@ class _LayeredHandler:
     limits: RequestLimits
     in_flight: BytesInFlight
     access: Access
+    layers: Sequence[Layer]
 
     async def unary(self, _: Any, context: Any) -> Any:
         async with self._begun(context) as (call, messages, request):
@@ -229,7 +236,7 @@ class _LayeredHandler:
             request, failed = await self._request(messages)
             call = Call(self.method, context, self.metrics, _id_of(request, context))
             _request_id.set(call.request_id)
-            for layer in LAYERS:
+            for layer in self.layers:
                 await stack.enter_async_context(layer(call))
             if failed is not None:
                 if self.handler.request_streaming:

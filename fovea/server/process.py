@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from fovea.address import Address
 from fovea.server.access import Access
-from fovea.server.call import CallInterceptor
+from fovea.server.call import CallInterceptor, Layer
 from fovea.server.entry import StoppedWhileLoading
 from fovea.server.guards import RequestLimits
 from fovea.server.health import Health
@@ -39,13 +39,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Binding:
-    """Listen addresses, limits and callers of a server. `host:port` with port 0 picks a free port."""
+    """Listen addresses, limits, callers and own layers of a server. `host:port` with port 0 picks a free
+    port.
+    """
 
     listen: str
     metrics_listen: str
     max_message_bytes: int
     limits: RequestLimits = field(default_factory=RequestLimits)
     access: Access = field(default_factory=Access)
+    own_layers: Sequence[Layer] = ()
 
 
 def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
@@ -76,7 +79,9 @@ class ServerProcess:
         self._binding = binding
         self._health = Health(("", service, "readiness"), ("liveness",))
         self._server = grpc.aio.server(
-            interceptors=(CallInterceptor(CallMetrics(registry), binding.limits, binding.access),),
+            interceptors=(
+                CallInterceptor(CallMetrics(registry), binding.limits, binding.access, binding.own_layers),
+            ),
             options=_options(binding.max_message_bytes),
         )
         register(self._server)

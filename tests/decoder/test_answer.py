@@ -38,6 +38,7 @@ from decoder_svc.engine.protocol import (
 )
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
+from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest, ImageInput
 from fovea.contract.answer import Finished, Started
 from fovea.contract.budget import Detail, RepeatPolicy
@@ -163,7 +164,9 @@ class Stage:
 
     async def answer(self, ask: ChatRequest) -> tuple[Started, Receipt]:
         async def use(fleet: Fleet) -> tuple[Started, Receipt]:
-            events = [event async for event in self.answerer.answer(ask, fleet, Deadline.after(30))]
+            events = [
+                event async for event in self.answerer.answer(ask, fleet, Deadline.after(30), RequestUsage())
+            ]
             assert isinstance(events[0], Started)
             assert isinstance(events[-1], Finished)
             return events[0], events[-1].receipt

@@ -445,6 +445,22 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
    */
   ERROR_REASON_SERVER_BUSY(57),
+  /**
+   * <pre>
+   * UNAVAILABLE with RetryInfo: the database of the ledger does not answer.
+   * </pre>
+   *
+   * <code>ERROR_REASON_LEDGER_UNAVAILABLE = 70;</code>
+   */
+  ERROR_REASON_LEDGER_UNAVAILABLE(70),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: the server keeps no ledger.
+   * </pre>
+   *
+   * <code>ERROR_REASON_LEDGER_DISABLED = 71;</code>
+   */
+  ERROR_REASON_LEDGER_DISABLED(71),
   UNRECOGNIZED(-1),
   ;
 
@@ -886,6 +902,22 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
    */
   public static final int ERROR_REASON_SERVER_BUSY_VALUE = 57;
+  /**
+   * <pre>
+   * UNAVAILABLE with RetryInfo: the database of the ledger does not answer.
+   * </pre>
+   *
+   * <code>ERROR_REASON_LEDGER_UNAVAILABLE = 70;</code>
+   */
+  public static final int ERROR_REASON_LEDGER_UNAVAILABLE_VALUE = 70;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: the server keeps no ledger.
+   * </pre>
+   *
+   * <code>ERROR_REASON_LEDGER_DISABLED = 71;</code>
+   */
+  public static final int ERROR_REASON_LEDGER_DISABLED_VALUE = 71;
 
 
   public final int getNumber() {
@@ -965,6 +997,8 @@ public enum ErrorReason
       case 55: return ERROR_REASON_ROLE_NOT_ALLOWED;
       case 56: return ERROR_REASON_TENANT_NOT_ALLOWED;
       case 57: return ERROR_REASON_SERVER_BUSY;
+      case 70: return ERROR_REASON_LEDGER_UNAVAILABLE;
+      case 71: return ERROR_REASON_LEDGER_DISABLED;
       default: return null;
     }
   }
