@@ -79,9 +79,13 @@ def pair(
 ) -> tuple[Launch, Launch]:
     """How to start an encoder with its store in `folder` and a decoder that uses it; `flags` go to both."""
     common = [*_QUIET, *flags]
-    cache = ("--cache-dir", str(folder))
+    cache, ledger = ("--cache-dir", str(folder)), ("--ledger-dir", str(folder / "ledger"))
     return launches(
-        model, free_address(), free_address(), [*cache, *common, *encoder_flags], [*common, *decoder_flags]
+        model,
+        free_address(),
+        free_address(),
+        [*cache, *common, *encoder_flags],
+        [*ledger, *common, *decoder_flags],
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry
@@ -22,7 +23,11 @@ from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.watch import EncoderWatch
 from decoder_svc.engine.protocol import Engine, EngineLimits, EngineRequest, Prompt, RowChunk
+from decoder_svc.ledger.database import Database, database_url
+from decoder_svc.ledger.ledger import Ledger
 from decoder_svc.ledger.recorder import Recorder
+from decoder_svc.ledger.retention import Retention
+from decoder_svc.ledger.writer import LedgerWriter
 from decoder_svc.metrics import DecoderMetrics
 from decoder_svc.native_engine.build import NativeSettings
 from decoder_svc.native_engine.engine import NativeEngine
@@ -31,6 +36,7 @@ from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
 from decoder_svc.state import DecoderDescription, LoadingProgress, ServiceState
+from decoder_svc.usage_service import UsageService
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea import architecture, logs, settings
@@ -38,7 +44,7 @@ from fovea.checkpoint import check_folder
 from fovea.contract.errors import FoveaError
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.contract.sampling import Sampling
-from fovea.decoder.v1 import decoder_pb2_grpc
+from fovea.decoder.v1 import decoder_pb2_grpc, usage_pb2_grpc
 from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
@@ -47,6 +53,7 @@ from fovea.server.entry import run
 from fovea.server.process import Binding, ServerProcess
 
 SERVICE = "fovea.decoder.v1.DecoderService"
+USAGE_SERVICE = "fovea.decoder.v1.UsageService"
 log = structlog.get_logger()
 
 
@@ -131,17 +138,31 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics = DecoderMetrics(registry)
     description = DecoderDescription(facts, chosen.engine, dtype.value, limits, budget)
     state = ServiceState(description, engine, pool, loading)
-    recorder = Recorder(facts.name, [metrics.count])
+    ledger = _ledger(chosen)
+    recorder = Recorder(facts.name, [metrics.count, *([ledger.writer.add] if ledger else [])])
     metrics.watch(state.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
     metrics.watch_encoders(pool.up)
+    if ledger is not None:
+        metrics.watch_ledger(ledger.writer)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
     answerer = Answerer(
         engine, builder, facts, limits.max_images, pressure, chosen.tariff, chosen.shared_rows
     )
     dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1))
-    await _run(chosen, Components(state, engine, pool, answerer, recorder, dummy, layout), registry, lookup)
+    await _run(
+        chosen, Components(state, engine, pool, answerer, recorder, ledger, dummy, layout), registry, lookup
+    )
+
+
+def _ledger(chosen: DecoderSettings) -> Ledger | None:
+    """The ledger, not started; None if the settings want none."""
+    if not chosen.ledger:
+        return None
+    database = Database(database_url(chosen.ledger_dir, chosen.ledger_url.get_secret_value()))
+    retention = Retention(chosen.ledger_days, chosen.ledger_max_records)
+    return Ledger(database, LedgerWriter(database, retention, chosen.ledger_queue))
 
 
 @dataclass(frozen=True)
@@ -153,6 +174,7 @@ class Components:
     pool: EncoderPool
     answerer: Answerer
     recorder: Recorder
+    ledger: Ledger | None
     dummy: EngineRequest
     dummy_layout: RowLayout
 
@@ -161,7 +183,12 @@ async def _run(
     chosen: DecoderSettings, components: Components, registry: CollectorRegistry, lookup: Lookup
 ) -> None:
     state, engine, pool = components.state, components.engine, components.pool
-    model = state.description.model
+    model, ledger = state.description.model, components.ledger
+
+    def register(server: grpc.aio.Server) -> None:
+        decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server)
+        usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(ledger), server)
+
     process = ServerProcess(
         Binding(
             chosen.listen,
@@ -172,10 +199,13 @@ async def _run(
             (components.recorder.layer,),
         ),
         SERVICE,
-        lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server),
+        register,
         registry,
+        (USAGE_SERVICE,),
     )
     await process.start()
+    if ledger is not None:
+        ledger.start()
     log.info("listening", port=process.port, model=model.name, fingerprint=model.fingerprint)
     watch = EncoderWatch(
         pool,
@@ -197,6 +227,8 @@ async def _run(
         state.draining = True
         await process.drain(chosen.grace_s)
         await engine.close()
+        if ledger is not None:
+            await ledger.close()
         for task in background:
             task.cancel()
         await pool.close()

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.engine.protocol import EngineLoad
+from decoder_svc.ledger.writer import LedgerWriter
 from decoder_svc.settings import DecoderLimits
 from fovea.contract.receipt import Receipt
 from fovea.contract.usage import Outcome, UsageRecord
@@ -100,6 +101,16 @@ class DecoderMetrics:
             lambda: same_host,
             ("same_host_reads", "Images whose rows were in shared memory, since the start.", "reads"),
             ("same_host_fallbacks", "Times that the wire was used instead, since the start.", "fallbacks"),
+        )
+
+    def watch_ledger(self, ledger: LedgerWriter) -> None:
+        """Gauges of the ledger's writer."""
+        self._gauges(
+            lambda: ledger,
+            ("ledger_up", "1 while the ledger's database takes records, else 0.", "up"),
+            ("ledger_waiting", "Records that wait for the ledger's database.", "waiting"),
+            ("ledger_written", "Records written, since the start.", "written"),
+            ("ledger_dropped", "Records lost because the queue was full, since the start.", "dropped"),
         )
 
     def _gauges(self, source: Callable[[], object], *gauges: tuple[str, str, str]) -> None:

@@ -14,6 +14,7 @@ from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.tariff import Tariff
 from decoder_svc.encoders.resolver import SCHEME, DnsName
 from decoder_svc.engine.protocol import EngineLimits, Quantization
+from decoder_svc.ledger_settings import LedgerSettings
 from fovea.access.channel import ClientCredentials
 from fovea.access.tls import TlsFiles
 from fovea.address import called, is_loopback
@@ -22,7 +23,6 @@ from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 from fovea.machine import named_devices
 from fovea.planning.detail import READABLE_TEXT_PX
-from fovea.server.settings import AccessSettings
 from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress
 
 KIB, MIB = 1024, 1024 * 1024
@@ -57,7 +57,7 @@ class DecoderLimits(EngineLimits):
     encoder_timeout_s: int
 
 
-class DecoderSettings(AccessSettings):
+class DecoderSettings(LedgerSettings):
     """The decoder's settings."""
 
     model_config = SettingsConfigDict(env_prefix="FOVEA_DECODER_", populate_by_name=True)

@@ -39,7 +39,7 @@ MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}
 
 # Where messages of the contract may be known. `app.py` only registers the generated servicer.
 KNOW_PROTOBUF = {
-    "encoder_svc/service.py", "decoder_svc/service.py", "decoder_svc/convert.py",
+    "encoder_svc/service.py", "decoder_svc/service.py", "decoder_svc/usage_service.py", "decoder_svc/convert.py",
     "decoder_svc/encoders/remote.py", "decoder_svc/encoders/link.py",
 }  # fmt: skip
 REGISTER = {"encoder_svc/app.py", "decoder_svc/app.py"}
@@ -63,7 +63,7 @@ LAYERS = {
         "__main__",
     ),
     DECODER: (
-        "errors",
+        "errors ledger_settings",
         "engine",
         "budget encoders prompt model",
         "sampling",
@@ -73,7 +73,7 @@ LAYERS = {
         "ledger",
         "answer",
         "state",
-        "metrics service",
+        "metrics service usage_service",
         "app",
         "__main__",
     ),

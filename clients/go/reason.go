@@ -114,4 +114,8 @@ const (
 	ReasonTenantNotAllowed Reason = "TENANT_NOT_ALLOWED"
 	// ReasonServerBusy is RESOURCE_EXHAUSTED: the requests of running calls hold as many bytes as the server allows.
 	ReasonServerBusy Reason = "SERVER_BUSY"
+	// ReasonLedgerUnavailable is UNAVAILABLE: the database of the ledger does not answer.
+	ReasonLedgerUnavailable Reason = "LEDGER_UNAVAILABLE"
+	// ReasonLedgerDisabled is FAILED_PRECONDITION: the server keeps no ledger.
+	ReasonLedgerDisabled Reason = "LEDGER_DISABLED"
 )

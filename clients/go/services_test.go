@@ -195,12 +195,12 @@ func open() error {
 	startOnce.Do(func() {
 		encoder := newService("encoder_svc", "encoder", "--model", absolute(model), "--cache-dir", scratch+"/store")
 		decoder := newService("decoder_svc", "decoder", "--model", absolute(model), "--encoders", encoder.address,
-			"--max-context", "2048", "--prefix-cache", "false") // so that a second ask shows what the encoder has kept
+			"--ledger-dir", scratch+"/ledger", "--max-context", "2048", "--prefix-cache", "false") // so that a second ask shows what the encoder has kept
 		answering = pair{encoder, decoder}
 		encoder = newService("encoder_svc", "strange-encoder", "--model", strangeModel(), "--cache-dir", scratch+"/strange",
 			"--name", "stranger", "--max-queue", "1", "--uploads-bytes", fmt.Sprint(1<<20))
 		decoder = newService("decoder_svc", "strange-decoder", "--model", absolute(model), "--encoders", encoder.address,
-			"--max-running", "1", "--max-waiting", "1")
+			"--ledger", "false", "--max-running", "1", "--max-waiting", "1")
 		strangers = pair{encoder, decoder}
 	})
 	return errors.Join(answering.encoder.wait(), answering.decoder.wait())

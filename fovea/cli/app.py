@@ -17,6 +17,7 @@ from fovea.cli.put import put
 from fovea.cli.serve import serve
 from fovea.cli.show_tokens import show_tokens
 from fovea.cli.token import new
+from fovea.cli.usage import usage
 
 
 def _version(show: bool) -> None:
@@ -53,6 +54,7 @@ app.command()(plan)
 app.command("show-tokens")(show_tokens)
 app.command()(put)
 app.command()(info)
+app.command()(usage)
 app.command()(demo)
 cache.command()(stats)
 cache.command()(delete)

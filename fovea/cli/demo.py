@@ -89,7 +89,8 @@ class Demo:
         self._tally = tally
         encoder, decoder = _free_addresses()
         flags = ("--cache-dir", str(cache / "encoder"), *ENCODER_FLAGS)
-        self._launches = launches(standin_dir(), encoder, decoder, flags, DECODER_FLAGS)
+        ledger = ("--ledger-dir", str(cache / "decoder"))
+        self._launches = launches(standin_dir(), encoder, decoder, flags, (*ledger, *DECODER_FLAGS))
 
     def run(self, samples: list[Sample]) -> None:
         from fovea.client import Client

@@ -44,6 +44,13 @@ class NoPdf(InvalidArgument):
         super().__init__(f"--pages {pages} is for PDFs, and there is none", pages=pages)
 
 
+class PlotNotInstalled(InvalidArgument):
+    """`--plot` without matplotlib."""
+
+    def __init__(self) -> None:
+        super().__init__("--plot needs matplotlib: pip install matplotlib")
+
+
 class ServiceDied(FoveaError):
     """A child service has exited by itself; `status` is its exit status."""
 

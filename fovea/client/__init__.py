@@ -30,6 +30,7 @@ from fovea.contract.count import Count
 from fovea.contract.info import ServerInfo
 from fovea.contract.sampling import ResponseFormat as Format
 from fovea.contract.sampling import Sampling
+from fovea.contract.usage import UsageRecord, UsageSummary
 
 __all__ = [
     "DEFAULT_DECODER",
@@ -51,5 +52,7 @@ __all__ = [
     "Started",
     "Text",
     "Tls",
+    "UsageRecord",
+    "UsageSummary",
     "fit",
 ]

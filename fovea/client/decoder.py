@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
-from typing import Unpack
+from typing import Any, TypedDict, Unpack
 
 from fovea.client import steps
 from fovea.client.answer import AnswerBuilder
@@ -24,7 +24,8 @@ from fovea.contract.cache import Deletion
 from fovea.contract.count import Count
 from fovea.contract.image import StoredImage
 from fovea.contract.info import ServerInfo
-from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
+from fovea.contract.usage import Dimension, Outcome, UsageFilter, UsageRecord, UsageSummary
+from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc, usage_pb2_grpc
 
 DEFAULT_DECODER = "127.0.0.1:50052"
 Prompt = str | Message | Sequence[Message]
@@ -33,6 +34,40 @@ Prompt = str | Message | Sequence[Message]
 
 def _ignore_text(text: str) -> None:
     """The default `on_text`."""
+
+
+class UsageFilters(TypedDict, total=False):
+    """Which records of the ledger to read. Times are in seconds since the epoch: `start` is included, `end`
+    is not.
+    """
+
+    tenant: str
+    start: float | None
+    end: float | None
+    outcome: Outcome | str | None
+
+
+def usage_filter(**filters: Unpack[UsageFilters]) -> UsageFilter:
+    """Raises ValueError for an unknown outcome."""
+    outcome = filters.get("outcome")
+    return UsageFilter(
+        filters.get("start"),
+        filters.get("end"),
+        filters.get("tenant", ""),
+        Outcome(outcome) if outcome else None,
+    )
+
+
+def _dimension(by: Dimension | str | None) -> Dimension | None:
+    return Dimension(by) if by else None
+
+
+class _Stub:
+    """The calls of both services of a decoder."""
+
+    def __init__(self, channel: Any) -> None:
+        for service in (decoder_pb2_grpc.DecoderServiceStub, usage_pb2_grpc.UsageServiceStub):
+            vars(self).update(vars(service(channel)))
 
 
 class Client(Connection):
@@ -49,7 +84,7 @@ class Client(Connection):
         timeout_s: float = TIMEOUT_S,
         tls: Tls | None = None,
     ) -> None:
-        super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub, tls)
+        super().__init__(address, token, timeout_s, _Stub, tls)
 
     def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """Store a file. A stored image is not sent again. `progress` is called with the bytes sent."""
@@ -101,6 +136,25 @@ class Client(Connection):
         """Delete everything of a tenant, on every encoder. Needs a token of role operator."""
         return self._run(steps.purge_everywhere(tenant))
 
+    def summarize_usage(
+        self, by: Dimension | str | None = None, **filters: Unpack[UsageFilters]
+    ) -> list[UsageSummary]:
+        """Sums over the ledger by tenant, tier, hour, model or kind; without `by` a single sum."""
+        return self._run(steps.summarize_usage(_dimension(by), usage_filter(**filters)))
+
+    def list_usage(self, **filters: Unpack[UsageFilters]) -> Generator[UsageRecord, None, None]:
+        """Yield the records of the ledger, newest first. Pages are fetched as needed."""
+        chosen, token = usage_filter(**filters), ""
+        while True:
+            page = self._run(steps.usage_page(chosen, token))
+            yield from page.records
+            if not (token := page.next_page):
+                return
+
+    def get_usage(self, request_id: str) -> list[UsageRecord]:
+        """The records of a request id, newest first; also of a request that was cancelled or failed."""
+        return self._run(steps.get_usage(request_id))
+
     def info(self) -> ServerInfo:
         """Model, state, limits, load, features and encoders."""
         return self._run(steps.info(decoder_pb2))
@@ -122,7 +176,7 @@ class AsyncClient(AsyncConnection):
         timeout_s: float = TIMEOUT_S,
         tls: Tls | None = None,
     ) -> None:
-        super().__init__(address, token, timeout_s, decoder_pb2_grpc.DecoderServiceStub, tls)
+        super().__init__(address, token, timeout_s, _Stub, tls)
 
     async def put(self, image: File, progress: Progress = unheard) -> StoredImage:
         """Like `Client.put`."""
@@ -174,6 +228,26 @@ class AsyncClient(AsyncConnection):
     async def purge(self, tenant: str) -> Deletion:
         """Like `Client.purge`."""
         return await self._run(steps.purge_everywhere(tenant))
+
+    async def summarize_usage(
+        self, by: Dimension | str | None = None, **filters: Unpack[UsageFilters]
+    ) -> list[UsageSummary]:
+        """Like `Client.summarize_usage`."""
+        return await self._run(steps.summarize_usage(_dimension(by), usage_filter(**filters)))
+
+    async def list_usage(self, **filters: Unpack[UsageFilters]) -> AsyncGenerator[UsageRecord, None]:
+        """Like `Client.list_usage`."""
+        chosen, token = usage_filter(**filters), ""
+        while True:
+            page = await self._run(steps.usage_page(chosen, token))
+            for record in page.records:
+                yield record
+            if not (token := page.next_page):
+                return
+
+    async def get_usage(self, request_id: str) -> list[UsageRecord]:
+        """Like `Client.get_usage`."""
+        return await self._run(steps.get_usage(request_id))
 
     async def info(self) -> ServerInfo:
         """Like `Client.info`."""

@@ -29,7 +29,18 @@ from fovea.contract.image import StoredImage, stored_from_proto
 from fovea.contract.info import ServerInfo, server_info_from_proto
 from fovea.contract.plan import EncodePlan, plan_to_proto
 from fovea.contract.row_stream import check_kept, placement_from_proto
-from fovea.decoder.v1 import decoder_pb2
+from fovea.contract.usage import (
+    Dimension,
+    UsageFilter,
+    UsagePage,
+    UsageRecord,
+    UsageSummary,
+    dimension_to_proto,
+    filter_to_proto,
+    record_from_proto,
+    summary_from_proto,
+)
+from fovea.decoder.v1 import decoder_pb2, usage_pb2
 from fovea.encoder.v1 import encoder_pb2
 
 ASK_FIRST_BYTES = 64 * 1024
@@ -147,6 +158,23 @@ def delete_everywhere(digest: str) -> Steps[Deletion]:
 def purge_everywhere(tenant: str) -> Steps[Deletion]:
     reply = yield Rpc("PurgeTenant", decoder_pb2.PurgeTenantRequest(tenant=tenant))
     return deletion_from_proto(reply)
+
+
+def summarize_usage(by: Dimension | None, chosen: UsageFilter) -> Steps[list[UsageSummary]]:
+    request = usage_pb2.SummarizeUsageRequest(filter=filter_to_proto(chosen), by=dimension_to_proto(by))
+    return [summary_from_proto(each) for each in (yield Rpc("SummarizeUsage", request)).summaries]
+
+
+def usage_page(chosen: UsageFilter, page: str) -> Steps[UsagePage]:
+    reply = yield Rpc(
+        "ListUsage", usage_pb2.ListUsageRequest(filter=filter_to_proto(chosen), page_token=page)
+    )
+    return UsagePage(tuple(map(record_from_proto, reply.records)), reply.next_page_token)
+
+
+def get_usage(request_id: str) -> Steps[list[UsageRecord]]:
+    reply = yield Rpc("GetUsage", usage_pb2.GetUsageRequest(request_id=request_id))
+    return list(map(record_from_proto, reply.records))
 
 
 def cache_stats() -> Steps[CacheStats]:

@@ -193,3 +193,12 @@ def receipt_from_proto(message: receipt_pb2.Receipt) -> Receipt:
         price=Price(message.price.amount, message.price.currency, message.price.naive_amount),
         degraded=message.degraded,
     )
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    """For storage."""
+    return receipt_to_proto(receipt).SerializeToString()
+
+
+def decode_receipt(data: bytes) -> Receipt:
+    return receipt_from_proto(receipt_pb2.Receipt.FromString(data))

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from fovea.contract.codec import EnumCodec, pick
 from fovea.contract.image import timestamp
@@ -71,6 +72,13 @@ class UsageRecord:
     def image_kind(self) -> str:
         """What the images mostly show. Several kinds are joined; empty without images."""
         return "+".join(sorted({image.kind.value for image in self.receipt.images}))
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **{name: getattr(self, name) for name in (*_PLAIN, "started", "tier", "image_kind", "saved")},
+            "outcome": self.outcome.value,
+            "receipt": self.receipt.as_json(),
+        }
 
     @property
     def saved(self) -> dict[str, int]:

@@ -61,6 +61,7 @@ TRUSTED = Identity(DEFAULT_TENANT, Role.OPERATOR)
 """Every caller of a server without tokens."""
 
 _DECODER, _ENCODER = "/fovea.decoder.v1.DecoderService", "/fovea.encoder.v1.EncoderService"
+_USAGE = "/fovea.decoder.v1.UsageService"
 _BOTH = frozenset({Role.USER, Role.SERVICE})
 _SERVICE = frozenset({Role.SERVICE})
 
@@ -73,6 +74,9 @@ ROLES: Mapping[str, frozenset[Role]] = {
     f"{_DECODER}/GetServerInfo": _BOTH,
     f"{_DECODER}/DeleteImage": _BOTH,
     f"{_DECODER}/PurgeTenant": frozenset(),
+    f"{_USAGE}/SummarizeUsage": _BOTH,
+    f"{_USAGE}/ListUsage": _BOTH,
+    f"{_USAGE}/GetUsage": _BOTH,
     f"{_ENCODER}/PutImage": _BOTH,
     f"{_ENCODER}/DescribeImage": _BOTH,
     f"{_ENCODER}/CountTokens": _BOTH,

@@ -75,9 +75,11 @@ class ServerProcess:
         service: str,
         register: Callable[[grpc.aio.Server], None],
         registry: CollectorRegistry,
+        more_services: Sequence[str] = (),
     ) -> None:
         self._binding = binding
-        self._health = Health(("", service, "readiness"), ("liveness",))
+        services = (service, *more_services)
+        self._health = Health(("", *services, "readiness"), ("liveness",))
         self._server = grpc.aio.server(
             interceptors=(
                 CallInterceptor(CallMetrics(registry), binding.limits, binding.access, binding.own_layers),
@@ -88,7 +90,7 @@ class ServerProcess:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if binding.access.reflection:
             reflection.enable_server_reflection(
-                (service, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server, pool=Pool()
+                (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server, pool=Pool()
             )
         self._registry = registry
         self._metrics: MetricsServer | None = None

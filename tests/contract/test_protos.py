@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-SERVICES = ("fovea/encoder/v1/encoder.proto", "fovea/decoder/v1/decoder.proto")
+SERVICES = (
+    "fovea/encoder/v1/encoder.proto",
+    "fovea/decoder/v1/decoder.proto",
+    "fovea/decoder/v1/usage.proto",
+)
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:

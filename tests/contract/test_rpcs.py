@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import descriptor, json_format
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from fovea.decoder.v1 import decoder_pb2
+from fovea.decoder.v1 import decoder_pb2, usage_pb2
 from fovea.encoder.v1 import encoder_pb2
 from fovea.vision.v1 import errors_pb2, image_pb2, rows_pb2
 from tests.e2e.house import CALL_S, House, Service, digest_of, put_on_encoder, request, rows_of
@@ -19,7 +19,7 @@ ENCODER, DECODER = "fovea.encoder.v1.EncoderService", "fovea.decoder.v1.DecoderS
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MIB = 1024 * 1024
 FILES = (
-    decoder_pb2.DESCRIPTOR, encoder_pb2.DESCRIPTOR, image_pb2.DESCRIPTOR, rows_pb2.DESCRIPTOR,
+    decoder_pb2.DESCRIPTOR, usage_pb2.DESCRIPTOR, encoder_pb2.DESCRIPTOR, image_pb2.DESCRIPTOR, rows_pb2.DESCRIPTOR,
     errors_pb2.DESCRIPTOR,
 )  # fmt: skip
 

@@ -96,8 +96,10 @@ def test_the_decoder_asks_every_encoder_by_its_name(monkeypatch: pytest.MonkeyPa
     assert chosen(SERVICES["decoder"], monkeypatch).encoder_addresses == listening
 
 
-def test_every_encoder_has_a_name_and_a_store_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    volumes = []
+def test_every_service_has_a_name_and_a_volume_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder keeps its store there, the decoder its ledger."""
+    ledger = chosen(SERVICES["decoder"], monkeypatch).ledger_dir
+    volumes = [SERVICES["decoder"].folders[str(ledger)]]
     for name, service in SERVICES.items():
         if service.package == "encoder_svc":
             settings = chosen(service, monkeypatch)

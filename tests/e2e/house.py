@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
+from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc, usage_pb2_grpc
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 
 START_S = 120.0
@@ -108,6 +108,7 @@ def decoder(model: Path, encoders: Sequence[str], **changes: Any) -> Service:
         "model": model, "encoders": ",".join(encoders), "listen": free_address(), "metrics_listen": free_address(),
         "dtype": "fp32", "threads": 1, "device": "cpu", "kv_tokens": 16_384, "grace_s": 2.0,
         "prefix_cache": False,  # so that a second ask shows what the encoder has kept
+        "ledger": False,
     }  # fmt: skip
     values |= changes
     return Service(
@@ -125,6 +126,7 @@ class House:
         self.decoder_side = decoder_side
         self.encoder = encoder_pb2_grpc.EncoderServiceStub(encoder_side.channel)
         self.decoder = decoder_pb2_grpc.DecoderServiceStub(decoder_side.channel)
+        self.usage = usage_pb2_grpc.UsageServiceStub(decoder_side.channel)
 
     async def encodes(self) -> int:
         """The number of images encoded since the start."""
@@ -197,7 +199,8 @@ async def running(
     second: Service | None = None
     try:
         await first.until_ready()
-        second = decoder(model, [first.address], **(decoder_changes or {}))
+        kept = {"ledger": True, "ledger_dir": cache.with_name(f"{cache.name}-ledger")}
+        second = decoder(model, [first.address], **(kept | (decoder_changes or {})))
         await second.until_ready()
         yield House(model, cache, first, second)
     finally:

@@ -80,7 +80,7 @@ def encoder_process(model: Path, folder: Path, address: str) -> Process:
 
 
 def decoder_process(model: Path, folder: Path, address: str, encoder: str) -> Process:
-    flags = ("--model", model, "--encoders", encoder, "--metrics-listen", "", "--dtype", "fp32",
+    flags = ("--model", model, "--encoders", encoder, "--ledger-dir", folder / "ledger", "--metrics-listen", "", "--dtype", "fp32",
              "--device", "cpu", "--threads", "1", "--kv-tokens", 8192, "--grace-s", "60",
              "--prefix-cache", "false", "--ready-without-encoders", "true")  # fmt: skip
     return Process("decoder_svc", address, tuple(map(str, flags)), folder / "decoder.log")

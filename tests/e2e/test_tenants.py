@@ -4,6 +4,7 @@ of a single tenant.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ IDENTITIES = {
     "decoder": Identity("default", Role.SERVICE),
 }
 DECODERS: dict[str, dict[str, Any]] = {
-    "wire": {"same_host": False},
+    "wire": {"same_host": False, "ledger": True},
     "arena": {"same_host": True},
     "rows": {"row_cache_bytes": 64 * MIB, "same_host": False},
     "prefix": {"prefix_cache": True, "same_host": False},
@@ -70,7 +71,12 @@ async def tenants(
         await first.until_ready()
         for level, changes in DECODERS.items():
             decoders[level] = decoder(
-                model, [first.address], tokens=tokens, encoder_token_file=token_file, **changes
+                model,
+                [first.address],
+                tokens=tokens,
+                encoder_token_file=token_file,
+                ledger_dir=folder / level,
+                **changes,
             )
             await decoders[level].until_ready()
         yield Tenants(first, decoders)
@@ -254,3 +260,33 @@ async def test_a_deletion_reaches_every_copy_of_an_upload(
         for service in (front, second):
             if service is not None:
                 await service.stop()
+
+
+async def test_a_tenant_reads_its_own_usage_and_an_operator_that_of_all(tenants: Tenants) -> None:
+    answers = {name: await tenants.ask(name, picture(seed=9100)) for name in ("acme", "other")}
+    ids = {name: answer.request_id for name, answer in answers.items()}
+    async with tenants.client("operator") as operator, tenants.client("acme") as acme:
+        async with asyncio.timeout(60):
+            while not all([await operator.get_usage(each) for each in ids.values()]):
+                await asyncio.sleep(0.05)
+        assert [record.tenant for record in await acme.get_usage(ids["acme"])] == ["acme"]
+        assert await acme.get_usage(ids["other"]) == []
+        assert {record.tenant async for record in acme.list_usage()} == {"acme"}
+        assert [summary.key for summary in await acme.summarize_usage("tenant")] == ["acme"]
+        assert {summary.key for summary in await operator.summarize_usage("tenant")} >= {"acme", "other"}
+        with pytest.raises(errors.TenantNotAllowed):
+            await acme.summarize_usage(tenant="other")
+        with pytest.raises(errors.TenantNotAllowed):
+            await anext(acme.list_usage(tenant="other"))
+
+
+async def test_a_call_without_a_token_leaves_no_record(tenants: Tenants) -> None:
+    """It belongs to no tenant. The record of a later request is written after any of this one."""
+    async with tenants.client("") as nobody, tenants.client("operator") as operator:
+        with pytest.raises(errors.TokenMissing) as refused:
+            await nobody.ask("?")
+        later = await tenants.ask("acme", picture(seed=9101))
+        async with asyncio.timeout(60):
+            while not await operator.get_usage(later.request_id):
+                await asyncio.sleep(0.05)
+        assert await operator.get_usage(refused.value.request_id) == []

@@ -17,7 +17,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from fovea.access.files import CredentialFile
-from fovea.decoder.v1 import decoder_pb2
+from fovea.decoder.v1 import decoder_pb2, usage_pb2
 from fovea.encoder.v1 import encoder_pb2
 from fovea.server.access import Access
 from fovea.server.identity import ROLES, TRUSTED, Identity, Role, current_identity
@@ -202,7 +202,7 @@ async def test_a_role_makes_the_calls_of_the_table_and_no_other(
 def test_the_table_of_roles_names_every_method_of_the_contract() -> None:
     methods = {
         f"/{service.full_name}/{method.name}"
-        for file in (decoder_pb2.DESCRIPTOR, encoder_pb2.DESCRIPTOR)
+        for file in (decoder_pb2.DESCRIPTOR, usage_pb2.DESCRIPTOR, encoder_pb2.DESCRIPTOR)
         for service in file.services_by_name.values()
         for method in service.methods
     }

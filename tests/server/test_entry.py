@@ -20,7 +20,8 @@ MODULES = ["encoder_svc", "decoder_svc"]
 
 
 def command(module: str, folder: Path, *flags: str) -> list[str]:
-    own = ["--cache-dir", str(folder)] if module == "encoder_svc" else ["--encoders", "127.0.0.1:9"]
+    decoder = ["--encoders", "127.0.0.1:9", "--ledger", "false"]
+    own = ["--cache-dir", str(folder)] if module == "encoder_svc" else decoder
     base = ["--model", str(model_dir()), "--listen", "127.0.0.1:0", "--metrics-listen", "", "--threads", "1"]
     return [sys.executable, "-m", module, *base, *own, *flags]
 

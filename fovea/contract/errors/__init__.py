@@ -9,6 +9,7 @@ from fovea.contract.errors.base import FoveaError
 from fovea.contract.errors.encoder import *  # noqa: F403
 from fovea.contract.errors.engine import *  # noqa: F403
 from fovea.contract.errors.image import *  # noqa: F403
+from fovea.contract.errors.ledger import *  # noqa: F403
 from fovea.contract.errors.request import *  # noqa: F403
 from fovea.contract.errors.transport import *  # noqa: F403
 from fovea.contract.errors.transport import RemoteError

@@ -53,6 +53,8 @@ public enum Reason {
   ROLE_NOT_ALLOWED,
   TENANT_NOT_ALLOWED,
   SERVER_BUSY,
+  LEDGER_UNAVAILABLE,
+  LEDGER_DISABLED,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 

@@ -42,6 +42,7 @@ final class Service implements AutoCloseable {
     List<String> all = new ArrayList<>(List.of("--model", model.toString()));
     // So that a second ask shows what the encoder has kept.
     all.addAll(List.of("--encoders", encoder, "--prefix-cache", "false"));
+    all.addAll(List.of("--ledger-dir", folder.resolve("ledger").toString()));
     all.addAll(List.of(flags));
     return new Service("decoder_svc", folder.resolve("decoder.log"), all);
   }

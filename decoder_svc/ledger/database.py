@@ -1,0 +1,118 @@
+"""The database of the ledger: an SQLite file in WAL mode, or PostgreSQL for several decoders.
+
+Every wait is bounded: connecting, locks and statements. The schema is made at the first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from decoder_svc.ledger.tables import VERSION, metadata, schema
+from fovea.contract.errors import LedgerUnavailable
+
+WAIT_S = 5
+STATEMENT_S = 10
+FILE = "ledger.sqlite"
+SCHEMA_LOCK = 0x666F766561  # an advisory lock of PostgreSQL: several decoders may start at once
+
+
+def database_url(folder: Path, url: str) -> URL:
+    """The URL of PostgreSQL if there is one, otherwise that of the file in `folder`."""
+    if url:
+        return make_url(url).set(drivername="postgresql+psycopg")
+    return URL.create("sqlite", database=str(folder / FILE))
+
+
+class Database:
+    """Connections to the ledger's database. Thread-safe. Creating it connects to nothing."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._opened = False
+        self._engine = _sqlite(url) if self.is_sqlite else _postgres(url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._url.get_backend_name() == "sqlite"
+
+    def open(self) -> None:
+        """Make the schema. Raises LedgerUnavailable for a schema of a newer version."""
+        if self._opened:
+            return
+        if self.is_sqlite:
+            Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
+        with self._begin("IMMEDIATE") as connection:
+            if not self.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
+            metadata.create_all(connection)
+            _check_version(connection)
+        self._opened = True
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes."""
+        self.open()
+        with self._begin("IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that reads. Neither blocks writers nor is blocked by them."""
+        self.open()
+        with self._begin("DEFERRED") as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _begin(self, sqlite_mode: str) -> Iterator[Connection]:
+        """After a failure the schema is checked again: the database may have been replaced."""
+        try:
+            with self._engine.execution_options(sqlite_mode=sqlite_mode).begin() as connection:
+                yield connection
+        except SQLAlchemyError:
+            self._opened = False
+            raise
+
+
+def _check_version(connection: Connection) -> None:
+    version = connection.scalar(select(schema.c.version))
+    if version is None:
+        connection.execute(insert(schema).values(version=VERSION))
+    elif version != VERSION:
+        raise LedgerUnavailable(f"its schema has version {version}; this decoder knows version {VERSION}")
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": WAIT_S})
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # `begin` begins transactions, not the driver
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options()['sqlite_mode']}")
+
+    return engine
+
+
+def _postgres(url: URL) -> Engine:
+    milliseconds = {"statement_timeout": STATEMENT_S * 1000, "lock_timeout": WAIT_S * 1000}
+    options = " ".join(f"-c {name}={value}" for name, value in milliseconds.items())
+    arguments = {
+        "connect_timeout": WAIT_S,
+        "options": options,
+        "tcp_user_timeout": STATEMENT_S * 1000,
+        "application_name": "fovea",
+    }
+    return create_engine(url, pool_pre_ping=True, pool_timeout=WAIT_S, connect_args=arguments)

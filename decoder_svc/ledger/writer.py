@@ -1,0 +1,143 @@
+"""Writes records in batches, on a thread of its own, off the request path.
+
+The queue is bounded: while the database is slow or absent, records wait, and those that find the queue full
+are dropped and counted. A batch leaves the queue once it is committed. Writing it again after a lost
+connection changes nothing, because records have unique ids.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from decoder_svc.ledger.database import Database
+from decoder_svc.ledger.retention import Retention
+from decoder_svc.ledger.rows import row_of
+from decoder_svc.ledger.tables import requests
+from fovea.contract.errors import LedgerUnavailable
+from fovea.contract.usage import UsageRecord
+
+BATCH = 500
+INTERVAL_S = 0.2
+"""Longest time that a record waits for others before it is written."""
+RETRY_S = 1.0
+RETAIN_S = 60.0
+CLOSE_S = 5.0
+REFUSALS = (DataError, IntegrityError, ValueError, OverflowError)
+"""What a value raises that no database stores. Everything else means that the database is not available."""
+log = structlog.get_logger()
+
+
+class LedgerWriter:
+    """A bounded queue and the thread that empties it. `add` may be called from any thread."""
+
+    def __init__(self, database: Database, retention: Retention, capacity: int) -> None:
+        self.dropped = 0
+        self.written = 0
+        self.up = True
+        self._database = database
+        self._retention = retention
+        self._capacity = capacity
+        self._queue: deque[UsageRecord] = deque()
+        self._added = threading.Event()
+        self._closing = threading.Event()
+        self._retained = 0.0
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """Records in the queue."""
+        return len(self._queue)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def add(self, record: UsageRecord) -> None:
+        """Queue a record. Drops and counts it if the queue is full."""
+        if len(self._queue) >= self._capacity:
+            self.dropped += 1
+            return
+        self._queue.append(record)
+        self._added.set()
+
+    def close(self) -> None:
+        """Write what waits, for at most CLOSE_S. Records that are left are dropped."""
+        self._closing.set()
+        self._added.set()
+        self._thread.join(CLOSE_S)
+        if self._queue:
+            log.error("ledger_records_lost", records=len(self._queue))
+
+    def _run(self) -> None:
+        while not (self._closing.is_set() and not self._queue):
+            self._added.wait(RETAIN_S)
+            self._closing.wait(INTERVAL_S if self.up else RETRY_S)
+            self._added.clear()
+            try:
+                self._write_all()
+                self._retain()
+            except (SQLAlchemyError, LedgerUnavailable, OSError) as error:
+                self._mark(error)
+                if self._closing.is_set():
+                    return
+                self._added.set()
+            else:
+                self._mark(None)
+
+    def _write_all(self) -> None:
+        """Write batches; record by record where the database refuses a value."""
+        while self._queue:
+            batch = list(islice(self._queue, BATCH))
+            try:
+                self._insert(batch)
+            except REFUSALS:
+                self._write_singly(batch)
+            else:
+                self._done(len(batch))
+
+    def _write_singly(self, batch: Sequence[UsageRecord]) -> None:
+        for record in batch:
+            try:
+                self._insert([record])
+            except REFUSALS as error:
+                self._queue.popleft()
+                self.dropped += 1
+                log.error("ledger_record_refused", id=record.id, error=type(error).__name__)
+            else:
+                self._done(1)
+
+    def _done(self, count: int) -> None:
+        for _ in range(count):
+            self._queue.popleft()
+        self.written += count
+
+    def _insert(self, batch: Sequence[UsageRecord]) -> None:
+        dialect = sqlite if self._database.is_sqlite else postgresql
+        statement = dialect.insert(requests).on_conflict_do_nothing(index_elements=["id"])
+        with self._database.writing() as connection:
+            connection.execute(statement, [row_of(record) for record in batch])
+
+    def _retain(self) -> None:
+        """Apply the bounds of age and size once a minute."""
+        now = time.monotonic()
+        if now - self._retained < RETAIN_S:
+            return
+        deleted = self._retention.apply(self._database)
+        self._retained = now
+        if deleted:
+            log.info("ledger_records_expired", records=deleted)
+
+    def _mark(self, error: Exception | None) -> None:
+        """Log when the database goes away and when it is back, once each."""
+        if error is not None and self.up:
+            log.error("ledger_down", error=str(error).partition("\n")[0], waiting=len(self._queue))
+        elif error is None and not self.up:
+            log.warning("ledger_up", dropped=self.dropped, written=self.written)
+        self.up = error is None

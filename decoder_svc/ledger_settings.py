@@ -1,0 +1,37 @@
+"""The settings of the ledger, a part of the decoder's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+
+from fovea.server.settings import AccessSettings
+
+
+class LedgerSettings(AccessSettings):
+    """Where the ledger is kept, and its bounds."""
+
+    ledger: bool = Field(True, description="Keep a record of every request")
+    ledger_dir: Path = Field(
+        Path("var/decoder"), description="Folder of the ledger's SQLite file, on a local disk"
+    )
+    ledger_url: SecretStr = Field(
+        SecretStr(""),
+        description="postgresql://... of a ledger that several decoders share, instead of the file;"
+        " needs the extra `postgres`",
+    )
+    ledger_days: int = Field(90, ge=1, description="Days after which records are deleted")
+    ledger_max_records: int = Field(
+        1_000_000, ge=1, description="Records above which the oldest are deleted; each takes about 1 KiB"
+    )
+    ledger_queue: int = Field(
+        10_000, ge=1, description="Records that may wait for the database; more are dropped and counted"
+    )
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not value.get_secret_value().startswith("postgresql://"):
+            raise ValueError("does not begin with postgresql://")
+        return value

@@ -1,0 +1,170 @@
+"""`fovea usage`: sums over the ledger, its records, and their export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fovea.cli.options import DECODER, DECODER_HINT, Access, DecoderAddress, Json, takes_access
+from fovea.cli.output import emit, reported
+
+if TYPE_CHECKING:
+    from fovea.client import Client, UsageRecord, UsageSummary
+
+HOUR_S = 3600
+COLUMNS = ("requests", "text_tokens", "visual_tokens", "cached_prompt_tokens", "output_tokens", "encodes")
+
+
+class By(StrEnum):
+    """By what to sum up; equal to the client's dimensions, which are not imported for `--help`."""
+
+    TENANT = "tenant"
+    TIER = "tier"
+    HOUR = "hour"
+    MODEL = "model"
+    KIND = "kind"
+
+
+class Export(StrEnum):
+    """Formats for other programs."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+@takes_access
+def usage(
+    access: Access,
+    by: Annotated[By | None, typer.Option("--by", help="Sum up by this; without it, a single sum.")] = None,
+    tenant: Annotated[str, typer.Option("--tenant", help="Only this tenant. For operators.")] = "",
+    hours: Annotated[
+        float | None, typer.Option("--hours", min=0, help="Only requests of the last so many hours.")
+    ] = None,
+    request: Annotated[
+        str, typer.Option("--request", metavar="ID", help="The records of this request id instead of sums.")
+    ] = "",
+    records: Annotated[bool, typer.Option("--records", help="Records, newest first.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The most records to print.")] = 1000,
+    export: Annotated[Export | None, typer.Option("--export", help="Print as CSV or as JSON lines.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the sums as a PNG; needs matplotlib.")
+    ] = None,
+    as_json: Json = False,
+    decoder: DecoderAddress = DECODER,
+) -> None:
+    """Print what requests have used: sums over the ledger, or its records."""
+    from fovea.client import Client
+
+    with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
+        start = None if hours is None else time.time() - hours * HOUR_S
+        if request or records:
+            found = client.get_usage(request) if request else _listed(client, tenant, start, limit)
+            _print_records(found[:limit], export, as_json)
+            return
+        sums = client.summarize_usage(by.value if by else None, tenant=tenant, start=start)
+        if plot is not None:
+            from fovea.cli.usage_plot import draw
+
+            draw(sums, by.value if by else "", plot)
+    _print_sums(sums, export, as_json)
+
+
+def _listed(client: Client, tenant: str, start: float | None, limit: int) -> list[UsageRecord]:
+    listed: list[UsageRecord] = []
+    for record in client.list_usage(tenant=tenant, start=start):
+        listed.append(record)
+        if len(listed) == limit:
+            break
+    return listed
+
+
+def _print_records(records: Sequence[UsageRecord], export: Export | None, as_json: bool) -> None:
+    if as_json:
+        emit(records=[record.as_json() for record in records])
+    elif export is Export.JSONL:
+        for record in records:
+            typer.echo(json.dumps(record.as_json()))
+    elif export is Export.CSV:
+        _print_csv(map(_flat, records))
+    else:
+        for record in records:
+            typer.echo(_line(record))
+
+
+def _print_sums(sums: Sequence[UsageSummary], export: Export | None, as_json: bool) -> None:
+    if as_json:
+        emit(summaries=[vars(summary) for summary in sums])
+    elif export is Export.JSONL:
+        for summary in sums:
+            typer.echo(json.dumps(vars(summary)))
+    elif export is Export.CSV:
+        _print_csv(map(vars, sums))
+    else:
+        typer.echo("\n".join(_table(sums)))
+
+
+def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(text, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+    typer.echo(text.getvalue(), nl=False)
+
+
+def _flat(record: UsageRecord) -> dict[str, Any]:
+    """A record without its images: a column per value."""
+    own = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "receipt"}
+    receipt = record.receipt
+    stages = {f"{name}_ms": ms for name, ms in vars(receipt.stages_ms).items()}
+    derived = {"tier": record.tier, "image_kind": record.image_kind}
+    return {
+        **own,
+        "outcome": record.outcome.value,
+        **derived,
+        **vars(receipt.totals),
+        **stages,
+        **vars(receipt.price),
+    }
+
+
+def _line(record: UsageRecord) -> str:
+    totals = record.receipt.totals
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.started))
+    why = f" {record.reason}" if record.reason else ""
+    tokens = f"{totals.visual_tokens:,} visual + {totals.text_tokens:,} text in, {totals.output_tokens:,} out"
+    ending = f"{record.tenant}  {record.outcome.value}{why}"
+    return f"{when}  {record.request_id}  {ending}  {tokens}, {record.receipt.stages_ms.total:.0f} ms"
+
+
+def _table(sums: Sequence[UsageSummary]) -> list[str]:
+    """A line per sum, columns aligned; the price only where there is a tariff."""
+    header = ["", *(name.replace("_", " ") for name in COLUMNS), "not ok", "price"]
+    rows = [
+        [
+            summary.key or "all",
+            *(f"{getattr(summary, name):,}" for name in COLUMNS),
+            f"{summary.requests - summary.ok - summary.length:,}",
+            f"{summary.amount:.6g} {summary.currency}" if summary.currency else "",
+        ]
+        for summary in sums
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return [_aligned(row, widths) for row in [header, *rows]]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """The key to the left, numbers to the right."""
+    numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+    return "  ".join([row[0].ljust(widths[0]), *numbers]).rstrip()

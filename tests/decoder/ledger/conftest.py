@@ -1,0 +1,42 @@
+"""Databases for the ledger: each test runs on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+from decoder_svc.ledger.database import Database, database_url
+from tests import postgres
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.PostgresServer]:
+    """A running PostgreSQL. Without the program the test is skipped, or fails if nothing may be skipped."""
+    if not postgres.is_installed():
+        told = "PostgreSQL is not installed: apt-get install postgresql"
+        (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(told)
+    running = postgres.PostgresServer()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        return database_url(tmp_path, "")
+    return database_url(tmp_path, request.getfixturevalue("server").new_database())
+
+
+@pytest.fixture
+def database(url: URL) -> Iterator[Database]:
+    opened = Database(url)
+    yield opened
+    opened.close()

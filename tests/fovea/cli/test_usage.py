@@ -1,0 +1,71 @@
+"""`fovea usage`: a table for people, CSV and JSON lines for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from fovea.cli import usage
+from fovea.contract.image import ImageKind
+from fovea.contract.usage import Dimension, UsageSummary
+from tests.decoder.ledger.parts import receipt, record
+
+SUMS = [
+    UsageSummary(key, 12, 8, 1, 1, 1, 1, 0, 1234, 40, 100, 5, 30, 3, 1 << 33, 0.25, 1.0, "EUR")
+    for key in ("acme", "b")
+]
+
+
+def test_the_options_are_the_dimensions_of_the_client() -> None:
+    assert [each.value for each in usage.By] == [each.value for each in Dimension]
+
+
+def test_sums_are_a_table_with_aligned_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    usage._print_sums(SUMS, None, False)
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split() for row in rows] == [
+        [key, "12", "1,234", "40", "5", "30", "3", "3", "0.25", "EUR"] for key in ("acme", "b")
+    ]
+    assert header.index("requests") + len("requests") == rows[0].index("12") + 2
+
+
+def test_exports_hold_every_value(capsys: pytest.CaptureFixture[str]) -> None:
+    usage._print_sums(SUMS, usage.Export.JSONL, False)
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        vars(each) for each in SUMS
+    ]
+    usage._print_sums(SUMS, usage.Export.CSV, False)
+    assert [row["wire_bytes"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == [
+        str(1 << 33)
+    ] * 2
+    records = [record(receipt=receipt(kind=ImageKind.PHOTO)), record(tenant='with, a "comma"')]
+    usage._print_records(records, usage.Export.CSV, False)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["tenant"] for row in rows] == ["acme", 'with, a "comma"']
+    assert (rows[0]["image_kind"], rows[0]["visual_tokens"], rows[0]["total_ms"]) == ("PHOTO", "40", "20.25")
+    usage._print_records(records, usage.Export.JSONL, False)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["id"] for line in lines] == [each.id for each in records]
+    assert lines[0]["receipt"]["images"][0]["kind"] == "PHOTO"
+    assert lines[0]["saved"] == {"resize": 40, "flat": 20}
+
+
+def test_a_plot_is_a_picture_of_every_key(tmp_path) -> None:
+    from PIL import Image
+
+    from fovea.cli.usage_plot import draw
+
+    draw(SUMS, "tenant", tmp_path / "sums.png")
+    with Image.open(tmp_path / "sums.png") as picture:
+        assert picture.format == "PNG"
+        assert len(picture.convert("RGB").resize((60, 45)).getcolors() or ()) > 4
+
+
+def test_usage_of_a_server_is_printed(fovea, decoder_address) -> None:
+    """The pretended decoder knows no UsageService; the command says so."""
+    result = fovea("usage", "--json", "--decoder", decoder_address)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["code"] == "UNIMPLEMENTED"
