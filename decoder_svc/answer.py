@@ -28,7 +28,7 @@ from decoder_svc.errors import EncoderChanged
 from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.receipt import RequestUsage, build_receipt
+from decoder_svc.receipt import RequestUsage, build_receipt, most_spend
 from decoder_svc.request import ChatRequest, TokenCost
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
 from fovea.contract.count import Alternative, Count
@@ -127,6 +127,7 @@ class Answerer:
         used.prepared = prepared
         self._check_fit(prepared)
         self._refuse_if_busy()
+        await used.reserve(most_spend(prepared, self._tariff))
         accepted = spoken = False
         for attempt in range(1, ATTEMPTS + 1):
             try:

@@ -23,11 +23,8 @@ from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.watch import EncoderWatch
 from decoder_svc.engine.protocol import Engine, EngineLimits, EngineRequest, Prompt, RowChunk
-from decoder_svc.ledger.database import Database, database_url
-from decoder_svc.ledger.ledger import Ledger
+from decoder_svc.ledger.ledger import Ledger, open_ledger
 from decoder_svc.ledger.recorder import Recorder
-from decoder_svc.ledger.retention import Retention
-from decoder_svc.ledger.writer import LedgerWriter
 from decoder_svc.metrics import DecoderMetrics
 from decoder_svc.native_engine.build import NativeSettings
 from decoder_svc.native_engine.engine import NativeEngine
@@ -138,14 +135,15 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics = DecoderMetrics(registry)
     description = DecoderDescription(facts, chosen.engine, dtype.value, limits, budget)
     state = ServiceState(description, engine, pool, loading)
-    ledger = _ledger(chosen)
-    recorder = Recorder(facts.name, [metrics.count, *([ledger.writer.add] if ledger else [])])
+    ledger = open_ledger(chosen, chosen.tariff.currency)
+    sinks = [metrics.count, *(ledger.sinks if ledger else ())]
+    recorder = Recorder(facts.name, sinks, ledger.quotas if ledger else None)
     metrics.watch(state.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
     metrics.watch_encoders(pool.up)
     if ledger is not None:
-        metrics.watch_ledger(ledger.writer)
+        metrics.watch_ledger(ledger.writer, ledger.quotas)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
     answerer = Answerer(
         engine, builder, facts, limits.max_images, pressure, chosen.tariff, chosen.shared_rows
@@ -154,15 +152,6 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     await _run(
         chosen, Components(state, engine, pool, answerer, recorder, ledger, dummy, layout), registry, lookup
     )
-
-
-def _ledger(chosen: DecoderSettings) -> Ledger | None:
-    """The ledger, not started; None if the settings want none."""
-    if not chosen.ledger:
-        return None
-    database = Database(database_url(chosen.ledger_dir, chosen.ledger_url.get_secret_value()))
-    retention = Retention(chosen.ledger_days, chosen.ledger_max_records)
-    return Ledger(database, LedgerWriter(database, retention, chosen.ledger_queue))
 
 
 @dataclass(frozen=True)

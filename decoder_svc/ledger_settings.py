@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from fovea.server.settings import AccessSettings
 
@@ -29,9 +29,31 @@ class LedgerSettings(AccessSettings):
         10_000, ge=1, description="Records that may wait for the database; more are dropped and counted"
     )
 
+    quota_tokens_per_day: int = Field(
+        0, ge=0, description="Tokens of prompts and answers that a tenant may use in a UTC day; 0 is no bound"
+    )
+    quota_amount_per_day: float = Field(
+        0.0, ge=0, description="Price that a tenant may spend in a UTC day, by the tariff; 0 is no bound"
+    )
+    quota_warn_share: float = Field(0.8, gt=0, le=1, description="Share of a quota from which on to warn")
+    quota_file: Path | None = Field(
+        None,
+        description="TOML file of tenants' own quotas: a table each, with tokens_per_day and amount_per_day",
+    )
+
     @field_validator("ledger_url")
     @classmethod
     def _postgresql(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not value.get_secret_value().startswith("postgresql://"):
             raise ValueError("does not begin with postgresql://")
         return value
+
+    @model_validator(mode="after")
+    def _quotas_need_a_ledger(self) -> LedgerSettings:
+        if self.has_quotas and not self.ledger:
+            raise ValueError("quotas need the ledger, and ledger is false")
+        return self
+
+    @property
+    def has_quotas(self) -> bool:
+        return bool(self.quota_tokens_per_day or self.quota_amount_per_day or self.quota_file)

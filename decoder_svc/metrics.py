@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.engine.protocol import EngineLoad
+from decoder_svc.ledger.quotas import Quotas
 from decoder_svc.ledger.writer import LedgerWriter
 from decoder_svc.settings import DecoderLimits
 from fovea.contract.receipt import Receipt
@@ -103,8 +104,17 @@ class DecoderMetrics:
             ("same_host_fallbacks", "Times that the wire was used instead, since the start.", "fallbacks"),
         )
 
-    def watch_ledger(self, ledger: LedgerWriter) -> None:
-        """Gauges of the ledger's writer."""
+    def watch_ledger(self, ledger: LedgerWriter, quotas: Quotas | None) -> None:
+        """Gauges of the ledger's writer and of quotas."""
+        self._gauges(
+            lambda: quotas,
+            ("quota_refused", "Requests refused because of a quota, since the start.", "refused"),
+            (
+                "quota_unchecked",
+                "Requests answered without checking a quota, since the start.",
+                "unchecked",
+            ),
+        )
         self._gauges(
             lambda: ledger,
             ("ledger_up", "1 while the ledger's database takes records, else 0.", "up"),

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from decoder_svc.budget.planned import PlannedImage
-from decoder_svc.budget.tariff import Tariff
+from decoder_svc.budget.tariff import Spend, Tariff
 from decoder_svc.encoders.source import FetchReport, RowFetch
 from decoder_svc.engine.protocol import Delta, EngineProgress, EngineTimings, Prompt, Usage
 from decoder_svc.images.prepare import PreparedRequest
@@ -21,16 +21,22 @@ from fovea.contract.rows import RowLayout, RowOrigin
 NOTHING_USED = Receipt((), Totals(), Stages())
 
 
+async def _reserve_nothing(most: Spend) -> None:
+    """For a tenant without a quota."""
+
+
 @dataclass
 class RequestUsage:
     """What a request has used so far. `fetches` are in the order of the distinct images.
 
+    `reserve` takes the most that the request may spend, before it is dispatched, and raises QuotaExceeded.
     `submitted_ms` counts from the call to the submission to the engine. `last` is the latest delta;
     `progress` is what the engine computed of an answer that was cut. `receipt` is valid once the answer has
     ended.
     """
 
     began: float = field(default_factory=time.monotonic)
+    reserve: Callable[[Spend], Awaitable[None]] = _reserve_nothing
     prepared: PreparedRequest | None = None
     prompt: Prompt | None = None
     layout: RowLayout | None = None
@@ -61,6 +67,14 @@ class RequestUsage:
             return self.last.usage
         done = self.progress
         return Usage(done.prompt_tokens, done.cached_prompt_tokens, done.output_tokens)
+
+
+def most_spend(prepared: PreparedRequest, tariff: Tariff) -> Spend:
+    """The most that a request may spend: no prefix hit, every image encoded, the longest answer."""
+    cost = prepared.cost
+    patches = sum(image.planned.patches for image in prepared.distinct)
+    output = prepared.request.sampling.token_limit
+    return tariff.most(Totals(cost.visual_tokens, 0, cost.text_tokens, 0, output, patches=patches))
 
 
 def build_receipt(used: RequestUsage, model: str, tariff: Tariff) -> Receipt:

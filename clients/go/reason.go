@@ -118,4 +118,6 @@ const (
 	ReasonLedgerUnavailable Reason = "LEDGER_UNAVAILABLE"
 	// ReasonLedgerDisabled is FAILED_PRECONDITION: the server keeps no ledger.
 	ReasonLedgerDisabled Reason = "LEDGER_DISABLED"
+	// ReasonQuotaExceeded is RESOURCE_EXHAUSTED: the tenant may exceed its quota of the day with this request.
+	ReasonQuotaExceeded Reason = "QUOTA_EXCEEDED"
 )

@@ -10,6 +10,17 @@ MILLION = 1e6
 
 
 @dataclass(frozen=True)
+class Spend:
+    """Tokens of prompts and answers, and their price."""
+
+    tokens: int = 0
+    amount: float = 0.0
+
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(self.tokens + other.tokens, self.amount + other.amount)
+
+
+@dataclass(frozen=True)
 class Tariff:
     """Without a currency there is no tariff. Tokens of any kind from the KV cache cost `cached_tokens`."""
 
@@ -39,3 +50,11 @@ class Tariff:
             + totals.naive_patches * self.patches
         )
         return Price(amount / MILLION, self.currency, naive / MILLION)
+
+    def most(self, totals: Totals) -> Spend:
+        """The most that these totals cost, whichever tokens come from the KV cache."""
+        text = totals.text_tokens * max(self.text_tokens, self.cached_tokens)
+        visual = totals.visual_tokens * max(self.visual_tokens, self.cached_tokens)
+        output = totals.output_tokens * self.output_tokens
+        amount = (text + visual + output + totals.patches * self.patches) / MILLION
+        return Spend(totals.text_tokens + totals.visual_tokens + totals.output_tokens, amount)

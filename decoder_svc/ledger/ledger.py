@@ -14,8 +14,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from decoder_svc.ledger import queries
-from decoder_svc.ledger.database import Database
+from decoder_svc.ledger.database import Database, database_url
+from decoder_svc.ledger.quota_file import QuotaTable
+from decoder_svc.ledger.quotas import Quotas
+from decoder_svc.ledger.retention import Retention
+from decoder_svc.ledger.spending import Quota
 from decoder_svc.ledger.writer import LedgerWriter
+from decoder_svc.ledger_settings import LedgerSettings
 from fovea.contract.errors import LedgerUnavailable
 from fovea.contract.usage import Dimension, UsageFilter, UsagePage, UsageRecord, UsageSummary
 
@@ -23,13 +28,37 @@ READERS = 2
 T = TypeVar("T")
 
 
+def open_ledger(chosen: LedgerSettings, currency: str) -> Ledger | None:
+    """The ledger, not started; None if the settings want none.
+
+    Raises CredentialsInvalid, which names what is wrong in the quota file.
+    """
+    if not chosen.ledger:
+        return None
+    database = Database(database_url(chosen.ledger_dir, chosen.ledger_url.get_secret_value()))
+    quotas = None
+    if chosen.has_quotas:
+        default = Quota(chosen.quota_tokens_per_day or None, chosen.quota_amount_per_day or None)
+        table = QuotaTable(default, chosen.credential("quota_file"))
+        quotas = Quotas(database, table.of, chosen.quota_warn_share, currency)
+    retention = Retention(chosen.ledger_days, chosen.ledger_max_records)
+    maintain = quotas.maintain if quotas else None
+    return Ledger(database, LedgerWriter(database, retention, chosen.ledger_queue, maintain), quotas)
+
+
 class Ledger:
     """Open from `start` to `close`."""
 
-    def __init__(self, database: Database, writer: LedgerWriter) -> None:
+    def __init__(self, database: Database, writer: LedgerWriter, quotas: Quotas | None = None) -> None:
         self.writer = writer
+        self.quotas = quotas
         self._database = database
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
+
+    @property
+    def sinks(self) -> list[Callable[[UsageRecord], object]]:
+        """What takes the record of a request."""
+        return [self.writer.add, *([self.quotas.release] if self.quotas else [])]
 
     def start(self) -> None:
         self.writer.start()
@@ -37,6 +66,8 @@ class Ledger:
     async def close(self) -> None:
         """Write what waits. Waits for running questions."""
         await asyncio.to_thread(self.writer.close)
+        if self.quotas is not None:
+            self.quotas.close()
         await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
         self._database.close()
 

@@ -11,9 +11,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 
 import structlog
 
+from decoder_svc.ledger.quotas import Quotas
 from decoder_svc.receipt import RequestUsage
 from fovea.contract.usage import Outcome, UsageRecord
 from fovea.server.call import Call
@@ -41,9 +43,10 @@ def current_usage() -> RequestUsage:
 class Recorder:
     """Passes the record of every request to its sinks. A sink must neither wait nor fail."""
 
-    def __init__(self, model: str, sinks: Sequence[Sink]) -> None:
+    def __init__(self, model: str, sinks: Sequence[Sink], quotas: Quotas | None = None) -> None:
         self._model = model
         self._sinks = sinks
+        self._quotas = quotas
 
     @asynccontextmanager
     async def layer(self, call: Call) -> AsyncIterator[None]:
@@ -51,17 +54,19 @@ class Recorder:
         if call.method not in METHODS:
             yield
             return
-        used = RequestUsage(call.started)
+        id, used = uuid.uuid4().hex, RequestUsage(call.started)
+        if self._quotas is not None:
+            used.reserve = partial(self._quotas.reserve, id, current_identity().tenant)
         _used.set(used)
         try:
             yield
         finally:
             if call.code != "UNAUTHENTICATED":  # such a call has no tenant
-                self._record(call, used)
+                self._record(id, call, used)
 
-    def _record(self, call: Call, used: RequestUsage) -> None:
+    def _record(self, id: str, call: Call, used: RequestUsage) -> None:
         record = UsageRecord(
-            id=uuid.uuid4().hex,
+            id=id,
             request_id=call.request_id,
             tenant=current_identity().tenant,
             started=time.time() - used.elapsed_ms() / 1000,

@@ -20,6 +20,30 @@ metadata = MetaData()
 
 schema = Table("ledger_schema", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
+# What each tenant has spent and reserved on a UTC day.
+quota_days = Table(
+    "ledger_quota_days",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("day", String, primary_key=True),
+    Column("tokens", BigInteger, nullable=False),
+    Column("amount", Double, nullable=False),
+    Column("reserved_tokens", BigInteger, nullable=False),
+    Column("reserved_amount", Double, nullable=False),
+)
+
+# The id of a reservation is that of the record that settles it.
+reservations = Table(
+    "ledger_reservations",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("day", String, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("amount", Double, nullable=False),
+    Column("expires", Double, nullable=False, index=True),
+)
+
 requests = Table(
     "ledger_requests",
     metadata,

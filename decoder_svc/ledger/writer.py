@@ -10,16 +10,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from decoder_svc.ledger.database import Database
 from decoder_svc.ledger.retention import Retention
 from decoder_svc.ledger.rows import row_of
+from decoder_svc.ledger.spending import settle
 from decoder_svc.ledger.tables import requests
 from fovea.contract.errors import LedgerUnavailable
 from fovea.contract.usage import UsageRecord
@@ -28,6 +29,7 @@ BATCH = 500
 INTERVAL_S = 0.2
 """Longest time that a record waits for others before it is written."""
 RETRY_S = 1.0
+MAINTAIN_S = 15.0
 RETAIN_S = 60.0
 CLOSE_S = 5.0
 REFUSALS = (DataError, IntegrityError, ValueError, OverflowError)
@@ -38,17 +40,24 @@ log = structlog.get_logger()
 class LedgerWriter:
     """A bounded queue and the thread that empties it. `add` may be called from any thread."""
 
-    def __init__(self, database: Database, retention: Retention, capacity: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        retention: Retention,
+        capacity: int,
+        maintain: Callable[[Connection], object] | None = None,
+    ) -> None:
         self.dropped = 0
         self.written = 0
         self.up = True
         self._database = database
         self._retention = retention
         self._capacity = capacity
+        self._maintain = maintain
         self._queue: deque[UsageRecord] = deque()
         self._added = threading.Event()
         self._closing = threading.Event()
-        self._retained = 0.0
+        self._retained = self._maintained = 0.0
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     @property
@@ -77,12 +86,12 @@ class LedgerWriter:
 
     def _run(self) -> None:
         while not (self._closing.is_set() and not self._queue):
-            self._added.wait(RETAIN_S)
+            self._added.wait(MAINTAIN_S)
             self._closing.wait(INTERVAL_S if self.up else RETRY_S)
             self._added.clear()
             try:
                 self._write_all()
-                self._retain()
+                self._keep()
             except (SQLAlchemyError, LedgerUnavailable, OSError) as error:
                 self._mark(error)
                 if self._closing.is_set():
@@ -119,14 +128,22 @@ class LedgerWriter:
         self.written += count
 
     def _insert(self, batch: Sequence[UsageRecord]) -> None:
-        dialect = sqlite if self._database.is_sqlite else postgresql
-        statement = dialect.insert(requests).on_conflict_do_nothing(index_elements=["id"])
+        """Store records that are not stored yet, and settle what they have spent, in the same transaction."""
+        by_id = {record.id: record for record in batch}
         with self._database.writing() as connection:
-            connection.execute(statement, [row_of(record) for record in batch])
+            for stored in connection.scalars(select(requests.c.id).where(requests.c.id.in_(by_id))):
+                del by_id[stored]
+            if by_id:
+                connection.execute(insert(requests), [row_of(record) for record in by_id.values()])
+                settle(connection, list(by_id.values()))
 
-    def _retain(self) -> None:
-        """Apply the bounds of age and size once a minute."""
+    def _keep(self) -> None:
+        """Do at times what is not a record's: leases, and the bounds of age and size."""
         now = time.monotonic()
+        if self._maintain is not None and now - self._maintained >= MAINTAIN_S:
+            with self._database.writing() as connection:
+                self._maintain(connection)
+            self._maintained = now
         if now - self._retained < RETAIN_S:
             return
         deleted = self._retention.apply(self._database)

@@ -188,6 +188,11 @@ def summary_from_proto(message: usage_pb2.UsageSummary) -> UsageSummary:
     return UsageSummary(**values)
 
 
+def day_of(started: float) -> str:
+    """The UTC day of a time."""
+    return f"{datetime.fromtimestamp(started, UTC):%Y-%m-%d}"
+
+
 def hour_of(started: float) -> str:
     """The hour of a time, as the dimension HOUR names it."""
     return f"{datetime.fromtimestamp(started, UTC):%Y-%m-%dT%H:00Z}"

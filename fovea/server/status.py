@@ -14,7 +14,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from fovea.contract.errors import DOMAIN, FoveaError, Violation
+from fovea.contract.errors import DOMAIN, FoveaError, QuotaExceeded, Violation
 
 DETAILS_BYTES = 4096
 TEXT_BYTES = 256
@@ -51,6 +51,13 @@ def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadReques
     )
 
 
+def _quota_failure(error: QuotaExceeded) -> error_details_pb2.QuotaFailure:
+    violation = error_details_pb2.QuotaFailure.Violation(
+        subject=f"tenant:{error.metadata.get('tenant', '')}", description=_cut(error.message)
+    )
+    return error_details_pb2.QuotaFailure(violations=[violation])
+
+
 def _retry(seconds: float) -> error_details_pb2.RetryInfo:
     delay = duration_pb2.Duration()
     delay.FromNanoseconds(int(seconds * 1e9))
@@ -64,6 +71,8 @@ def of(error: FoveaError, request_id: str) -> status_pb2.Status:
     status.details.append(_pack(error_details_pb2.RequestInfo(request_id=request_id)))
     if error.retry_after_s is not None:
         status.details.append(_pack(_retry(error.retry_after_s)))
+    if isinstance(error, QuotaExceeded):
+        status.details.append(_pack(_quota_failure(error)))
     violations = list(error.violations)
     while violations:
         packed = _pack(_bad_request(violations))

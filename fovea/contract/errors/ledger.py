@@ -15,6 +15,24 @@ class LedgerUnavailable(TemplatedError, code=StatusCode.UNAVAILABLE, reason="LED
     why: str
 
 
+class QuotaExceeded(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="QUOTA_EXCEEDED"):
+    """The tenant may have spent its quota of the day once this request has ended.
+
+    `actual` is what it has spent and reserved. The status carries a google.rpc.QuotaFailure.
+    """
+
+    text = (
+        "tenant {tenant} has used {actual:.15g} of {limit:.15g} {unit} of this day, and this request may use"
+        " {requested:.15g}; the quota is reset at {reset_time}"
+    )
+    tenant: str
+    unit: str
+    limit: float
+    actual: float
+    requested: float
+    reset_time: str
+
+
 class LedgerDisabled(FoveaError, code=StatusCode.FAILED_PRECONDITION, reason="LEDGER_DISABLED"):
     """The server keeps no ledger."""
 

@@ -142,6 +142,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE with RetryInfo: the database of the ledger does not answer."""
     ERROR_REASON_LEDGER_DISABLED: _ErrorReason.ValueType  # 71
     """FAILED_PRECONDITION: the server keeps no ledger."""
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 72
+    """RESOURCE_EXHAUSTED with QuotaFailure: the tenant may exceed its quota of the day with this request. `limit`, `actual`,
+    `requested`, `unit` and `reset_time` in the metadata.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -268,4 +272,8 @@ ERROR_REASON_LEDGER_UNAVAILABLE: ErrorReason.ValueType  # 70
 """UNAVAILABLE with RetryInfo: the database of the ledger does not answer."""
 ERROR_REASON_LEDGER_DISABLED: ErrorReason.ValueType  # 71
 """FAILED_PRECONDITION: the server keeps no ledger."""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 72
+"""RESOURCE_EXHAUSTED with QuotaFailure: the tenant may exceed its quota of the day with this request. `limit`, `actual`,
+`requested`, `unit` and `reset_time` in the metadata.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

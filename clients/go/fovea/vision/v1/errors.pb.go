@@ -143,6 +143,9 @@ const (
 	ErrorReason_ERROR_REASON_LEDGER_UNAVAILABLE ErrorReason = 70
 	// FAILED_PRECONDITION: the server keeps no ledger.
 	ErrorReason_ERROR_REASON_LEDGER_DISABLED ErrorReason = 71
+	// RESOURCE_EXHAUSTED with QuotaFailure: the tenant may exceed its quota of the day with this request. `limit`, `actual`,
+	// `requested`, `unit` and `reset_time` in the metadata.
+	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 72
 )
 
 // Enum value maps for ErrorReason.
@@ -203,6 +206,7 @@ var (
 		57: "ERROR_REASON_SERVER_BUSY",
 		70: "ERROR_REASON_LEDGER_UNAVAILABLE",
 		71: "ERROR_REASON_LEDGER_DISABLED",
+		72: "ERROR_REASON_QUOTA_EXCEEDED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -260,6 +264,7 @@ var (
 		"ERROR_REASON_SERVER_BUSY":                57,
 		"ERROR_REASON_LEDGER_UNAVAILABLE":         70,
 		"ERROR_REASON_LEDGER_DISABLED":            71,
+		"ERROR_REASON_QUOTA_EXCEEDED":             72,
 	}
 )
 
@@ -294,7 +299,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xd9\x0e\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xfa\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -351,7 +356,8 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1fERROR_REASON_TENANT_NOT_ALLOWED\x108\x12\x1c\n" +
 	"\x18ERROR_REASON_SERVER_BUSY\x109\x12#\n" +
 	"\x1fERROR_REASON_LEDGER_UNAVAILABLE\x10F\x12 \n" +
-	"\x1cERROR_REASON_LEDGER_DISABLED\x10GB>\n" +
+	"\x1cERROR_REASON_LEDGER_DISABLED\x10G\x12\x1f\n" +
+	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10HB>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -55,6 +55,7 @@ public enum Reason {
   SERVER_BUSY,
   LEDGER_UNAVAILABLE,
   LEDGER_DISABLED,
+  QUOTA_EXCEEDED,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 

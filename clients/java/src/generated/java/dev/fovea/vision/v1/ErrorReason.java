@@ -461,6 +461,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_LEDGER_DISABLED = 71;</code>
    */
   ERROR_REASON_LEDGER_DISABLED(71),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED with QuotaFailure: the tenant may exceed its quota of the day with this request. `limit`, `actual`,
+   * `requested`, `unit` and `reset_time` in the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_QUOTA_EXCEEDED = 72;</code>
+   */
+  ERROR_REASON_QUOTA_EXCEEDED(72),
   UNRECOGNIZED(-1),
   ;
 
@@ -918,6 +927,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_LEDGER_DISABLED = 71;</code>
    */
   public static final int ERROR_REASON_LEDGER_DISABLED_VALUE = 71;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED with QuotaFailure: the tenant may exceed its quota of the day with this request. `limit`, `actual`,
+   * `requested`, `unit` and `reset_time` in the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_QUOTA_EXCEEDED = 72;</code>
+   */
+  public static final int ERROR_REASON_QUOTA_EXCEEDED_VALUE = 72;
 
 
   public final int getNumber() {
@@ -999,6 +1017,7 @@ public enum ErrorReason
       case 57: return ERROR_REASON_SERVER_BUSY;
       case 70: return ERROR_REASON_LEDGER_UNAVAILABLE;
       case 71: return ERROR_REASON_LEDGER_DISABLED;
+      case 72: return ERROR_REASON_QUOTA_EXCEEDED;
       default: return null;
     }
   }

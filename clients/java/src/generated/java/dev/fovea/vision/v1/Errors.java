@@ -36,7 +36,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n\034fovea/vision/v1/errors.proto\022\017fovea.vi" +
-      "sion.v1*\331\016\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
+      "sion.v1*\372\016\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
       "UNSPECIFIED\020\000\022\031\n\025ERROR_REASON_INTERNAL\020\001" +
       "\022!\n\035ERROR_REASON_INVALID_ARGUMENT\020\002\022\033\n\027E" +
       "RROR_REASON_NOT_SERVED\020\003\022!\n\035ERROR_REASON" +
@@ -83,9 +83,9 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "OR_REASON_TENANT_NOT_ALLOWED\0208\022\034\n\030ERROR_" +
       "REASON_SERVER_BUSY\0209\022#\n\037ERROR_REASON_LED" +
       "GER_UNAVAILABLE\020F\022 \n\034ERROR_REASON_LEDGER" +
-      "_DISABLED\020GB>\n\023dev.fovea.vision.v1P\001Z%fo" +
-      "vea.dev/go/fovea/vision/v1;visionv1b\006pro" +
-      "to3"
+      "_DISABLED\020G\022\037\n\033ERROR_REASON_QUOTA_EXCEED" +
+      "ED\020HB>\n\023dev.fovea.vision.v1P\001Z%fovea.dev" +
+      "/go/fovea/vision/v1;visionv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

@@ -1,0 +1,228 @@
+"""Quotas hold for decoders that share a database, and nothing that is reserved stays reserved."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy import URL, select
+
+from decoder_svc.budget.tariff import Spend, Tariff
+from decoder_svc.ledger import quotas as quotas_module
+from decoder_svc.ledger import spending
+from decoder_svc.ledger.database import Database, database_url
+from decoder_svc.ledger.quota_file import QuotaTable
+from decoder_svc.ledger.quotas import Quotas
+from decoder_svc.ledger.spending import Quota, settle
+from decoder_svc.ledger.tables import quota_days, reservations
+from fovea.access.files import CredentialFile
+from fovea.contract.errors import CredentialsInvalid, QuotaExceeded
+from fovea.contract.receipt import Price, Totals
+from fovea.contract.usage import UsageRecord
+from tests.decoder.ledger.parts import receipt, record, until, writer
+
+CALLERS, CALLS = 64, 4
+
+
+def quotas(database: Database, quota: Quota, warn_share: float = 1.0) -> Quotas:
+    """The wait only guards against hanging: an unchecked request would hide a failure."""
+    return Quotas(database, lambda tenant: quota, warn_share, "EUR", wait_s=60.0)
+
+
+def spent(tokens: int, amount: float = 0.0, **changes: Any) -> UsageRecord:
+    """The record of a request that has spent this."""
+    totals = Totals(text_tokens=tokens)
+    return record(receipt=replace(receipt(), totals=totals, price=Price(amount, "EUR")), **changes)
+
+
+def state(database: Database) -> tuple[int, int, int]:
+    """Tokens spent, tokens reserved, and the number of reservations, over all days."""
+    with database.reading() as connection:
+        rows = connection.execute(select(quota_days.c.tokens, quota_days.c.reserved_tokens)).all()
+        count = len(connection.execute(select(reservations.c.id)).all())
+    return sum(int(row[0]) for row in rows), sum(int(row[1]) for row in rows), count
+
+
+async def test_a_reservation_is_settled_to_what_was_spent(database: Database) -> None:
+    with closing(quotas(database, Quota(tokens=100))) as guard:
+        await guard.reserve("1", "acme", Spend(60))
+        assert state(database) == (0, 60, 1)
+        with pytest.raises(QuotaExceeded) as refused:
+            await guard.reserve("2", "acme", Spend(41))
+        assert refused.value.metadata["limit"] == "100.0"
+        assert (refused.value.actual, refused.value.requested, refused.value.unit) == (60, 41, "tokens")
+        assert refused.value.reset_time > time.strftime("%Y-%m-%d")
+        with database.writing() as connection:
+            settle(connection, [spent(7, id="1")])
+        assert state(database) == (7, 0, 0)
+        await guard.reserve("3", "acme", Spend(93))
+        await guard.reserve("4", "other", Spend(100))
+
+
+async def test_money_is_a_bound_of_its_own(database: Database) -> None:
+    with closing(quotas(database, Quota(amount=1.0))) as guard:
+        await guard.reserve("1", "acme", Spend(10**9, 0.6))
+        with pytest.raises(QuotaExceeded) as refused:
+            await guard.reserve("2", "acme", Spend(1, 0.5))
+    assert (refused.value.unit, refused.value.limit, refused.value.actual) == ("EUR", 1.0, 0.6)
+
+
+async def test_two_decoders_and_64_callers_never_exceed_a_quota(url: URL) -> None:
+    """Each caller reserves the most, spends less, and settles. What was settled never exceeds the quota."""
+    limit, dice = 4_000, random.Random(0)
+    databases = [Database(url) for _ in range(2)]
+    guards = [quotas(each, Quota(tokens=limit)) for each in databases]
+    writers = [writer(each) for each in databases]
+    for each in writers:
+        each.start()
+    accepted = refused = 0
+
+    async def call(number: int) -> None:
+        nonlocal accepted, refused
+        guard, out = guards[number % 2], writers[number % 2]
+        for at in range(CALLS):
+            kept = spent(dice.randrange(1, 60), id=f"{number} {at}")
+            try:
+                await guard.reserve(kept.id, "acme", Spend(60))
+            except QuotaExceeded:
+                refused += 1
+                continue
+            accepted += 1
+            await asyncio.sleep(0)
+            guard.release(kept)
+            out.add(kept)
+
+    await asyncio.gather(*(call(number) for number in range(CALLERS)))
+    until(lambda: sum(each.written for each in writers) == accepted)
+    for each in writers:
+        each.close()
+    tokens, reserved, count = state(databases[0])
+    assert refused
+    assert accepted
+    assert sum(guard.unchecked for guard in guards) == 0
+    assert 0 < tokens <= limit
+    assert (reserved, count) == (0, 0)
+    for guard, each in zip(guards, databases, strict=True):
+        guard.close()
+        each.close()
+
+
+async def test_a_batch_that_is_written_again_is_not_charged_again(database: Database) -> None:
+    kept = spent(7)
+    for _ in range(2):
+        thread = writer(database)
+        thread.add(kept)
+        thread.start()
+        thread.close()
+    assert state(database) == (7, 0, 0)
+
+
+async def test_what_a_dead_decoder_had_reserved_is_given_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once its lease has expired; a decoder that lives renews its leases."""
+    monkeypatch.setattr(spending, "LEASE_S", -1.0)
+    with (
+        closing(quotas(database, Quota(tokens=100))) as dead,
+        closing(quotas(database, Quota(tokens=100))) as alive,
+    ):
+        await dead.reserve("1", "acme", Spend(90))
+        monkeypatch.setattr(spending, "LEASE_S", 60.0)
+        await alive.reserve("2", "acme", Spend(80))
+        assert state(database) == (0, 80, 1)
+        with database.writing() as connection:
+            alive.maintain(connection)
+        assert state(database) == (0, 80, 1)
+        with pytest.raises(QuotaExceeded):
+            await alive.reserve("3", "acme", Spend(21))
+
+
+async def test_leases_of_running_requests_are_renewed_and_those_of_ended_ones_are_not(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(quotas(database, Quota(tokens=100))) as guard:
+        monkeypatch.setattr(spending, "LEASE_S", -1.0)
+        await guard.reserve("runs", "acme", Spend(30))
+        await guard.reserve("ended", "acme", Spend(30))
+        guard.release(record(id="ended"))
+        monkeypatch.setattr(spending, "LEASE_S", 60.0)
+        with database.writing() as connection:
+            guard.maintain(connection)
+        assert state(database) == (0, 30, 1)
+
+
+async def test_without_a_database_requests_are_answered_counted_and_settled_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quotas_module, "PAUSE_S", 0.0)
+    blocker = tmp_path / "folder"
+    blocker.write_text("a file where the folder should be")
+    database = Database(database_url(blocker, ""))
+    with closing(quotas(database, Quota(tokens=10))) as guard, structlog.testing.capture_logs() as lines:
+        await guard.reserve("1", "acme", Spend(9))
+        assert (guard.unchecked, lines[0]["event"]) == (1, "quota_unchecked")
+        blocker.unlink()
+        with database.writing() as connection:
+            settle(connection, [spent(9, id="1")])
+        with pytest.raises(QuotaExceeded):
+            await guard.reserve("2", "acme", Spend(2))
+    database.close()
+
+
+async def test_a_warning_is_logged_once_a_day_at_its_share(database: Database) -> None:
+    with (
+        closing(quotas(database, Quota(tokens=100), 0.5)) as guard,
+        structlog.testing.capture_logs() as lines,
+    ):
+        for number in range(4):
+            await guard.reserve(str(number), "acme", Spend(25))
+    assert [(line["event"], line["actual"], line["limit"]) for line in lines] == [
+        ("quota_nearly_used", 50, 100)
+    ]
+
+
+def test_the_most_of_a_tariff_bounds_every_price() -> None:
+    """Whatever share of the prompt comes from the KV cache."""
+    dice = random.Random(1)
+    for _ in range(300):
+        tariff = Tariff("EUR", *(dice.random() for _ in range(5)))
+        text, visual = dice.randrange(1000), dice.randrange(1000)
+        cached = dice.randrange(text + visual + 1)
+        cached_visual = dice.randrange(max(0, cached - text), min(visual, cached) + 1)
+        totals = Totals(visual, 0, text, cached, dice.randrange(100), patches=dice.randrange(4000))
+        most = tariff.most(totals)
+        assert tariff.price(totals, cached_visual).amount <= most.amount * (1 + 1e-12)
+        assert most.tokens == text + visual + totals.output_tokens
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> CredentialFile:
+    return CredentialFile(tmp_path / "quotas.toml", "--quota-file")
+
+
+def test_the_quota_file_names_tenants_and_is_read_anew(file: CredentialFile) -> None:
+    file.path.write_text("[acme]\ntokens_per_day = 5\n")
+    table = QuotaTable(Quota(tokens=9), file)
+    assert (table.of("acme"), table.of("other")) == (Quota(tokens=5), Quota(tokens=9))
+    file.path.write_text('["b.c"]\namount_per_day = 0.5\n')
+    assert (table.of("acme"), table.of("b.c")) == (Quota(tokens=9), Quota(amount=0.5))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("acme = 1", "'acme'"), ("[acme]\ntokens = 1", "acme.tokens"), ("[acme]\ntokens_per_day = -1", "-1"),
+        ("[acme]\ntokens_per_day = 1.5", "1.5"), ("[acme", "TOML"), ("[acme]\namount_per_day = true", "True"),
+    ],
+)  # fmt: skip
+def test_a_wrong_quota_file_is_refused_by_entry(file: CredentialFile, text: str, named: str) -> None:
+    file.path.write_text(text)
+    with pytest.raises(CredentialsInvalid, match=named):
+        QuotaTable(Quota(), file)
