@@ -20,6 +20,7 @@ from fovea.contract.sampling import Sampling, format_from_proto, sampling_from_p
 from fovea.decoder.v1 import decoder_pb2
 
 _NOT_SERVED = ("parent_request_id", "hop_limit", "tier", "allow_text_substitution")
+KEY_CHARS = 128
 SENT = frozenset({"data", "digest"})
 """Image sources of a request to answer."""
 COUNTED = SENT | {"size"}
@@ -93,6 +94,24 @@ class _MessageReader:
                 yield ImagePart(len(self.images) - 1)
             else:
                 raise InvalidArgument.of_field(f"{path}.parts[{at}]", "needs a text or an image")
+
+
+def charge_key(request: decoder_pb2.GenerateRequest, tenant: str) -> str:
+    """A digest that the retries of a call share; empty without an idempotency_key.
+
+    It covers the whole request but its id, so that a key cannot be used to pay once for several questions.
+    Raises InvalidArgument for a key that is not fit.
+    """
+    key = request.idempotency_key
+    if not key:
+        return ""
+    if len(key) > KEY_CHARS or not (key.isascii() and key.isprintable()):
+        what = f"must be at most {KEY_CHARS} printable ASCII characters"
+        raise InvalidArgument.of_field("idempotency_key", what)
+    same = decoder_pb2.GenerateRequest()
+    same.CopyFrom(request)
+    same.ClearField("request_id")
+    return digest(tenant.encode() + b"\n" + same.SerializeToString(deterministic=True))
 
 
 def chat_request(

@@ -30,6 +30,7 @@ class RequestUsage:
     """What a request has used so far. `fetches` are in the order of the distinct images.
 
     `reserve` takes the most that the request may spend, before it is dispatched, and raises QuotaExceeded.
+    `charge_key` is shared by the retries of a call that may be charged once; empty for no retries.
     `submitted_ms` counts from the call to the submission to the engine. `last` is the latest delta;
     `progress` is what the engine computed of an answer that was cut. `receipt` is valid once the answer has
     ended.
@@ -37,6 +38,7 @@ class RequestUsage:
 
     began: float = field(default_factory=time.monotonic)
     reserve: Callable[[Spend], Awaitable[None]] = _reserve_nothing
+    charge_key: str = ""
     prepared: PreparedRequest | None = None
     prompt: Prompt | None = None
     layout: RowLayout | None = None

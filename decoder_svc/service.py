@@ -9,6 +9,7 @@ import grpc
 
 from decoder_svc import convert
 from decoder_svc.ledger.recorder import current_usage
+from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.state import ServiceState
 from fovea.contract.answer import Finished, Text, event_to_proto, finished_to_proto
@@ -68,20 +69,22 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def Generate(
         self, request: decoder_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[decoder_pb2.GenerateResponse]:
+        used = _used_by(request)
         chat_request = self._chat_request(request)
-        async with aclosing(self._state.answer(chat_request, _deadline(context), current_usage())) as events:
+        async with aclosing(self._state.answer(chat_request, _deadline(context), used)) as events:
             async for event in events:
                 yield event_to_proto(event)
 
     async def Complete(
         self, request: decoder_pb2.CompleteRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CompleteResponse:
+        used = _used_by(request.request)
         chat_request = self._chat_request(request.request)
         text: list[str] = []
         response = decoder_pb2.CompleteResponse(
             request_id=chat_request.id, model=self._state.description.model.name
         )
-        async with aclosing(self._state.answer(chat_request, _deadline(context), current_usage())) as events:
+        async with aclosing(self._state.answer(chat_request, _deadline(context), used)) as events:
             async for event in events:
                 if isinstance(event, Text):
                     text.append(event.text)
@@ -125,6 +128,13 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
 def _tenant() -> str:
     """The tenant of the call that runs in this task."""
     return current_identity().tenant
+
+
+def _used_by(request: decoder_pb2.GenerateRequest) -> RequestUsage:
+    """The usage of the call that runs in this task."""
+    used = current_usage()
+    used.charge_key = convert.charge_key(request, _tenant())
+    return used
 
 
 def _visible() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 MIB = 2**20
@@ -30,3 +31,9 @@ def _status_kib(pid: int, field: str) -> int:
         if name == field:
             return int(value.split()[0])
     raise ValueError(f"/proc/{pid}/status has no {field}")
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of the process and its threads, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

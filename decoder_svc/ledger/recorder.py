@@ -75,6 +75,7 @@ class Recorder:
             model=self._model,
             receipt=used.receipt,
             reason=call.reason,
+            charge_key=used.charge_key,
         )
         if used.prepared is not None:
             log.info("receipt", outcome=record.outcome.value, **record.receipt.as_json())

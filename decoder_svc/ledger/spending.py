@@ -17,12 +17,14 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, 
 from sqlalchemy.dialects import postgresql, sqlite
 
 from decoder_svc.budget.tariff import Spend
-from decoder_svc.ledger.tables import quota_days, reservations
+from decoder_svc.ledger.tables import charges, quota_days, reservations
 from fovea.contract.usage import UsageRecord, day_of
 
 LEASE_S = 60.0
 DAY_S = 86_400
 KEEP_DAYS = 400
+RETRIES = 8
+"""Calls that are charged once."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,25 @@ def settle(connection: Connection, records: Sequence[UsageRecord]) -> None:
     days = _release(connection, [record.id for record in records])
     spent: defaultdict[tuple[str, str], Spend] = defaultdict(Spend)
     for record in records:
-        spent[record.tenant, days.get(record.id, day_of(record.started))] += spend_of(record)
+        day = days.get(record.id, day_of(record.started))
+        spent[record.tenant, day] += _charged(connection, record)
     _add(connection, {key: value for key, value in spent.items() if value != Spend()})
+
+
+def _charged(connection: Connection, record: UsageRecord) -> Spend:
+    """What a record counts against the quota: of a retry only what exceeds the calls before."""
+    spend, now = spend_of(record), time.time()
+    if not record.charge_key:
+        return spend
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    row = charges.c.key == record.charge_key
+    connection.execute(delete(charges).where(row, (charges.c.expires < now) | (charges.c.calls >= RETRIES)))
+    first = {"key": record.charge_key, "tokens": 0, "amount": 0.0, "calls": 0, "expires": now + DAY_S}
+    connection.execute(dialect.insert(charges).values(first).on_conflict_do_nothing())
+    before = connection.execute(select(charges).where(row).with_for_update()).one()
+    most = Spend(max(before.tokens, spend.tokens), max(before.amount, spend.amount))
+    connection.execute(update(charges).where(row).values(calls=before.calls + 1, **vars(most)))
+    return Spend(most.tokens - before.tokens, most.amount - before.amount)
 
 
 def renew(connection: Connection, ids: Collection[str]) -> None:
@@ -88,6 +107,7 @@ def give_back_expired(connection: Connection) -> int:
     expired = select(reservations.c.id).where(reservations.c.expires < time.time())
     ids = [row.id for row in connection.execute(expired.limit(1000).with_for_update(skip_locked=True))]
     _release(connection, ids)
+    connection.execute(delete(charges).where(charges.c.expires < time.time()))
     connection.execute(delete(quota_days).where(quota_days.c.day < day_of(time.time() - KEEP_DAYS * DAY_S)))
     return len(ids)
 

@@ -44,6 +44,17 @@ reservations = Table(
     Column("expires", Double, nullable=False, index=True),
 )
 
+# What the retries of a call were charged, and how many there were.
+charges = Table(
+    "ledger_charges",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("tokens", BigInteger, nullable=False),
+    Column("amount", Double, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("expires", Double, nullable=False, index=True),
+)
+
 requests = Table(
     "ledger_requests",
     metadata,

@@ -76,7 +76,8 @@ class Options(TypedDict, total=False):
     `budget` bounds the cost of images; `max_pixels` is shorthand for a budget that shrinks each image to at
     most that many pixels (server default 1310720). `fit` shrinks files before upload, as far as the budget
     allows for their size. `request_id` names the request in the servers' logs. `response_format` constrains
-    the answer (structured output). `logprobs` requests the log-probability of every token.
+    the answer (structured output). `logprobs` requests the log-probability of every token. Retries with the
+    same `idempotency_key` and the same request are charged once.
     """
 
     max_pixels: int | None
@@ -86,6 +87,7 @@ class Options(TypedDict, total=False):
     fit: bool
     response_format: ResponseFormat | None
     logprobs: bool
+    idempotency_key: str
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def draft_request(
     fit: bool = False,
     response_format: ResponseFormat | None = None,
     logprobs: bool = False,
+    idempotency_key: str = "",
 ) -> RequestDraft:
     """Hash the files of a question and build its request, with the options of `Options`.
 
@@ -126,6 +129,7 @@ def draft_request(
         request_id=request_id,
         response_format=format_to_proto(response_format or sampling.response_format),
         logprobs=decoder_pb2.Logprobs() if logprobs or sampling.logprobs else None,
+        idempotency_key=idempotency_key,
     )
     return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
 

@@ -49,7 +49,8 @@ class UsageRecord:
     """What a request has used, however it ended. `started` is in seconds since the epoch.
 
     Holds no prompt, no image and no answer. `id` is unique; callers may share a `request_id`. `reason` is
-    that of a refusal or failure, otherwise empty.
+    that of a refusal or failure, otherwise empty. `charge_key` is shared by the retries of a call; it is not
+    stored with the record.
     """
 
     id: str
@@ -62,6 +63,7 @@ class UsageRecord:
     receipt: Receipt
     reason: str = ""
     parent_request_id: str = ""
+    charge_key: str = ""
 
     @property
     def tier(self) -> str:

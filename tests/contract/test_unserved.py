@@ -18,7 +18,15 @@ from tests.e2e.house import CALL_S, House, request
 
 # Acted on by this version; everything else in these messages must be refused.
 SERVED = {
-    "GenerateRequest": {"messages", "sampling", "visual", "request_id", "logprobs", "response_format"},
+    "GenerateRequest": {
+        "messages",
+        "sampling",
+        "visual",
+        "request_id",
+        "logprobs",
+        "response_format",
+        "idempotency_key",
+    },
 }
 # Messages of requests in which every field is acted on; a new field has to be looked at here first.
 WHOLE = {

@@ -747,6 +747,7 @@ class GenerateRequest(_message.Message):
     LOGPROBS_FIELD_NUMBER: _builtins.int
     RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
     ALLOW_TEXT_SUBSTITUTION_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
     generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
@@ -759,6 +760,11 @@ class GenerateRequest(_message.Message):
     """OPTIONAL. The tier that must answer. Not served yet."""
     allow_text_substitution: _builtins.bool
     """OPTIONAL. Allows text read from an image to replace its pixels. Not served yet."""
+    idempotency_key: _builtins.str
+    """OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+    the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+    of them has used. Each is answered anew and leaves its own record.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
         """REQUIRED. The last message is the user's."""
@@ -792,10 +798,11 @@ class GenerateRequest(_message.Message):
         logprobs: Global___Logprobs | None = ...,
         response_format: Global___ResponseFormat | None = ...,
         allow_text_substitution: _builtins.bool = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "response_format", b"response_format", "sampling", b"sampling", "visual", b"visual"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_text_substitution", b"allow_text_substitution", "hop_limit", b"hop_limit", "logprobs", b"logprobs", "messages", b"messages", "parent_request_id", b"parent_request_id", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "tier", b"tier", "visual", b"visual"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_text_substitution", b"allow_text_substitution", "hop_limit", b"hop_limit", "idempotency_key", b"idempotency_key", "logprobs", b"logprobs", "messages", b"messages", "parent_request_id", b"parent_request_id", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "tier", b"tier", "visual", b"visual"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import structlog
 from sqlalchemy import URL, select
 
 from decoder_svc.budget.tariff import Spend, Tariff
+from decoder_svc.convert import charge_key
 from decoder_svc.ledger import quotas as quotas_module
 from decoder_svc.ledger import spending
 from decoder_svc.ledger.database import Database, database_url
@@ -23,9 +25,10 @@ from decoder_svc.ledger.quotas import Quotas
 from decoder_svc.ledger.spending import Quota, settle
 from decoder_svc.ledger.tables import quota_days, reservations
 from fovea.access.files import CredentialFile
-from fovea.contract.errors import CredentialsInvalid, QuotaExceeded
+from fovea.contract.errors import CredentialsInvalid, InvalidArgument, QuotaExceeded
 from fovea.contract.receipt import Price, Totals
 from fovea.contract.usage import UsageRecord
+from fovea.decoder.v1 import decoder_pb2
 from tests.decoder.ledger.parts import receipt, record, until, writer
 
 CALLERS, CALLS = 64, 4
@@ -122,6 +125,53 @@ async def test_a_batch_that_is_written_again_is_not_charged_again(database: Data
         thread.start()
         thread.close()
     assert state(database) == (7, 0, 0)
+
+
+def test_retries_of_a_call_are_charged_once_with_the_most_that_one_has_used(database: Database) -> None:
+    def settled(*records: UsageRecord) -> int:
+        for each in records:
+            with database.writing() as connection:
+                settle(connection, [each])
+        return state(database)[0]
+
+    assert settled(spent(7, charge_key="k")) == 7
+    assert settled(spent(5, charge_key="k"), spent(9, charge_key="k")) == 9
+    assert settled(spent(9)) == 18  # without a key
+    assert settled(spent(9, charge_key="other")) == 27
+    more = [spent(9, charge_key="k") for _ in range(spending.RETRIES - 3)]
+    assert settled(*more) == 27
+    assert settled(spent(9, charge_key="k")) == 36  # more than any retry needs
+
+
+def test_two_decoders_charge_retries_once(url: URL) -> None:
+    """They settle at the same time."""
+    databases = [Database(url) for _ in range(2)]
+    databases[0].open()
+
+    def once(each: Database) -> None:
+        with each.writing() as connection:
+            settle(connection, [spent(7, charge_key="k")])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(once, databases * 3))
+    assert state(databases[0])[0] == 7
+    for each in databases:
+        each.close()
+
+
+def test_a_charge_key_is_that_of_the_same_request_of_the_same_tenant() -> None:
+    def request(**changes: Any) -> decoder_pb2.GenerateRequest:
+        return decoder_pb2.GenerateRequest(**({"idempotency_key": "k", "request_id": "a"} | changes))
+
+    key = charge_key(request(), "acme")
+    assert key
+    assert charge_key(request(request_id="b"), "acme") == key
+    assert charge_key(request(idempotency_key=""), "acme") == ""
+    others = (request(idempotency_key="l"), request(sampling=decoder_pb2.Sampling(seed=1)))
+    assert len({key, charge_key(request(), "other"), *(charge_key(each, "acme") for each in others)}) == 4
+    for wrong in ("x" * 129, "\x00", "\u00e9"):
+        with pytest.raises(InvalidArgument, match="idempotency_key"):
+            charge_key(request(idempotency_key=wrong), "acme")
 
 
 async def test_what_a_dead_decoder_had_reserved_is_given_back(

@@ -1509,8 +1509,12 @@ type GenerateRequest struct {
 	ResponseFormat *ResponseFormat `protobuf:"bytes,9,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
 	// OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
 	AllowTextSubstitution bool `protobuf:"varint,10,opt,name=allow_text_substitution,json=allowTextSubstitution,proto3" json:"allow_text_substitution,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+	// the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+	// of them has used. Each is answered anew and leaves its own record.
+	IdempotencyKey string `protobuf:"bytes,11,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GenerateRequest) Reset() {
@@ -1611,6 +1615,13 @@ func (x *GenerateRequest) GetAllowTextSubstitution() bool {
 		return x.AllowTextSubstitution
 	}
 	return false
+}
+
+func (x *GenerateRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
 }
 
 // The request was accepted: its images are stored and its prompt fits.
@@ -3442,7 +3453,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x06choice\x18\x03 \x01(\v2\x18.fovea.decoder.v1.ChoiceH\x00R\x06choiceB\b\n" +
 	"\x06format\"\"\n" +
 	"\x06Choice\x12\x18\n" +
-	"\aoptions\x18\x01 \x03(\tR\aoptions\"\xef\x03\n" +
+	"\aoptions\x18\x01 \x03(\tR\aoptions\"\x98\x04\n" +
 	"\x0fGenerateRequest\x125\n" +
 	"\bmessages\x18\x01 \x03(\v2\x19.fovea.decoder.v1.MessageR\bmessages\x126\n" +
 	"\bsampling\x18\x02 \x01(\v2\x1a.fovea.decoder.v1.SamplingR\bsampling\x126\n" +
@@ -3455,7 +3466,8 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\blogprobs\x18\b \x01(\v2\x1a.fovea.decoder.v1.LogprobsR\blogprobs\x12I\n" +
 	"\x0fresponse_format\x18\t \x01(\v2 .fovea.decoder.v1.ResponseFormatR\x0eresponseFormat\x126\n" +
 	"\x17allow_text_substitution\x18\n" +
-	" \x01(\bR\x15allowTextSubstitution\"\x88\x01\n" +
+	" \x01(\bR\x15allowTextSubstitution\x12'\n" +
+	"\x0fidempotency_key\x18\v \x01(\tR\x0eidempotencyKey\"\x88\x01\n" +
 	"\aStarted\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +

@@ -36,6 +36,7 @@ private static final long serialVersionUID = 0L;
     requestId_ = "";
     parentRequestId_ = "";
     tier_ = "";
+    idempotencyKey_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -443,6 +444,57 @@ private static final long serialVersionUID = 0L;
     return allowTextSubstitution_;
   }
 
+  public static final int IDEMPOTENCY_KEY_FIELD_NUMBER = 11;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object idempotencyKey_ = "";
+  /**
+   * <pre>
+   * OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+   * the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+   * of them has used. Each is answered anew and leaves its own record.
+   * </pre>
+   *
+   * <code>string idempotency_key = 11;</code>
+   * @return The idempotencyKey.
+   */
+  @java.lang.Override
+  public java.lang.String getIdempotencyKey() {
+    java.lang.Object ref = idempotencyKey_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      idempotencyKey_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+   * the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+   * of them has used. Each is answered anew and leaves its own record.
+   * </pre>
+   *
+   * <code>string idempotency_key = 11;</code>
+   * @return The bytes for idempotencyKey.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getIdempotencyKeyBytes() {
+    java.lang.Object ref = idempotencyKey_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      idempotencyKey_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -486,6 +538,9 @@ private static final long serialVersionUID = 0L;
     }
     if (allowTextSubstitution_ != false) {
       output.writeBool(10, allowTextSubstitution_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(idempotencyKey_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 11, idempotencyKey_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -532,6 +587,9 @@ private static final long serialVersionUID = 0L;
     if (allowTextSubstitution_ != false) {
       size += com.google.protobuf.CodedOutputStream
         .computeBoolSize(10, allowTextSubstitution_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(idempotencyKey_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(11, idempotencyKey_);
     }
     return size;
   }
@@ -589,6 +647,8 @@ private static final long serialVersionUID = 0L;
     }
     if (getAllowTextSubstitution()
         != other.getAllowTextSubstitution()) return false;
+    if (!getIdempotencyKey()
+        .equals(other.getIdempotencyKey())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -631,6 +691,8 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + ALLOW_TEXT_SUBSTITUTION_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
         getAllowTextSubstitution());
+    hash = (37 * hash) + IDEMPOTENCY_KEY_FIELD_NUMBER;
+    hash = (53 * hash) + getIdempotencyKey().hashCode();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -808,6 +870,7 @@ private static final long serialVersionUID = 0L;
         responseFormatBuilder_ = null;
       }
       allowTextSubstitution_ = false;
+      idempotencyKey_ = "";
       return this;
     }
 
@@ -894,6 +957,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000200) != 0)) {
         result.allowTextSubstitution_ = allowTextSubstitution_;
       }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        result.idempotencyKey_ = idempotencyKey_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -967,6 +1033,11 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getAllowTextSubstitution() != false) {
         setAllowTextSubstitution(other.getAllowTextSubstitution());
+      }
+      if (!other.getIdempotencyKey().isEmpty()) {
+        idempotencyKey_ = other.idempotencyKey_;
+        bitField0_ |= 0x00000400;
+        onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1060,6 +1131,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000200;
               break;
             } // case 80
+            case 90: {
+              idempotencyKey_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000400;
+              break;
+            } // case 90
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2382,6 +2458,108 @@ private static final long serialVersionUID = 0L;
     public Builder clearAllowTextSubstitution() {
       bitField0_ = (bitField0_ & ~0x00000200);
       allowTextSubstitution_ = false;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object idempotencyKey_ = "";
+    /**
+     * <pre>
+     * OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+     * the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+     * of them has used. Each is answered anew and leaves its own record.
+     * </pre>
+     *
+     * <code>string idempotency_key = 11;</code>
+     * @return The idempotencyKey.
+     */
+    public java.lang.String getIdempotencyKey() {
+      java.lang.Object ref = idempotencyKey_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        idempotencyKey_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+     * the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+     * of them has used. Each is answered anew and leaves its own record.
+     * </pre>
+     *
+     * <code>string idempotency_key = 11;</code>
+     * @return The bytes for idempotencyKey.
+     */
+    public com.google.protobuf.ByteString
+        getIdempotencyKeyBytes() {
+      java.lang.Object ref = idempotencyKey_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        idempotencyKey_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+     * the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+     * of them has used. Each is answered anew and leaves its own record.
+     * </pre>
+     *
+     * <code>string idempotency_key = 11;</code>
+     * @param value The idempotencyKey to set.
+     * @return This builder for chaining.
+     */
+    public Builder setIdempotencyKey(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      idempotencyKey_ = value;
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+     * the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+     * of them has used. Each is answered anew and leaves its own record.
+     * </pre>
+     *
+     * <code>string idempotency_key = 11;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearIdempotencyKey() {
+      idempotencyKey_ = getDefaultInstance().getIdempotencyKey();
+      bitField0_ = (bitField0_ & ~0x00000400);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+     * the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+     * of them has used. Each is answered anew and leaves its own record.
+     * </pre>
+     *
+     * <code>string idempotency_key = 11;</code>
+     * @param value The bytes for idempotencyKey to set.
+     * @return This builder for chaining.
+     */
+    public Builder setIdempotencyKeyBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      idempotencyKey_ = value;
+      bitField0_ |= 0x00000400;
       onChanged();
       return this;
     }

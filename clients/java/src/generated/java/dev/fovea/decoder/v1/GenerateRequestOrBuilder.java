@@ -243,4 +243,28 @@ public interface GenerateRequestOrBuilder extends
    * @return The allowTextSubstitution.
    */
   boolean getAllowTextSubstitution();
+
+  /**
+   * <pre>
+   * OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+   * the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+   * of them has used. Each is answered anew and leaves its own record.
+   * </pre>
+   *
+   * <code>string idempotency_key = 11;</code>
+   * @return The idempotencyKey.
+   */
+  java.lang.String getIdempotencyKey();
+  /**
+   * <pre>
+   * OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
+   * the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
+   * of them has used. Each is answered anew and leaves its own record.
+   * </pre>
+   *
+   * <code>string idempotency_key = 11;</code>
+   * @return The bytes for idempotencyKey.
+   */
+  com.google.protobuf.ByteString
+      getIdempotencyKeyBytes();
 }
