@@ -2,7 +2,7 @@
 
 - `missing`, `double`: calls that a client made, a third of them cancelled, timed out or refused, while the
   decoder is killed again and again. A call that the decoder answered, refused or had begun to answer must
-  have exactly one record, unless it ended within the last second before a kill, or was cut by the kill itself.
+  have exactly one record, unless it ended within a second of a kill, or was cut by the kill itself.
 - `cpu_share`: CPU time of the decoder for the same requests, with the ledger against without.
 - `anomalies_found`, `false_alarms`: owed, the decoder finds no anomalies yet.
 
